@@ -1,0 +1,123 @@
+//! PostgreSQL behind repositories. Everything that api and pubsub know of the database is here; this crate must never decide
+//! what a request means, only what the database says.
+
+pub mod catalogue; // entity types and datalabels, read from the database
+pub mod credential; // passwords, refresh tokens
+pub mod error; // what can go wrong, by name
+pub mod feed; // the change log as a feed
+pub mod idempotency; // answers kept for repeats
+pub mod list; // lists: filter, sort, page
+pub mod permission; // effective permissions in bulk
+pub mod row; // one row: read, insert, update, delete
+pub mod setting; // global settings
+mod sql; // the only place where SQL is put together
+pub mod subscription; // the durable mirror of who watches what
+
+pub use error::DatabaseError;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use std::str::FromStr;
+use std::time::Duration;
+
+/// Connections to the database.
+pub type Pool = sqlx::PgPool;
+/// One connection.
+pub type Connection = sqlx::PgConnection;
+/// A transaction.
+pub type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
+/// Waits for notifications.
+pub type Listener = sqlx::postgres::PgListener;
+/// Result of this crate.
+pub type Result<T, E = DatabaseError> = std::result::Result<T, E>;
+
+/// The migrations, embedded.
+pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
+
+/// The oldest PostgreSQL that works, as `server_version_num`.
+const OLDEST_VERSION: i32 = 150_000;
+
+/// Connects; fails with a plain sentence where the address is wrong, nobody answers or the server is too old.
+pub async fn connect(url: &str, most: u32) -> Result<Pool> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|_| {
+            DatabaseError::Setup(
+                "DATABASE_URL is not a PostgreSQL address (postgresql://user:password@host:port/name)".into(),
+            )
+        })?
+        .options([
+            ("timezone", "UTC"),
+            ("statement_timeout", "30000"),
+            ("idle_in_transaction_session_timeout", "60000"),
+        ])
+        .application_name("pmo");
+    let pool = PgPoolOptions::new()
+        .max_connections(most)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_with(options)
+        .await
+        .map_err(|error| DatabaseError::Setup(format!("no database answers at DATABASE_URL: {error}")))?;
+    let version: String = sqlx::query_scalar("show server_version_num").fetch_one(&pool).await?;
+    if version.parse::<i32>().is_ok_and(|v| v < OLDEST_VERSION) {
+        return Err(DatabaseError::Setup(format!(
+            "the database is too old ({version}): PostgreSQL 15 or newer is needed"
+        )));
+    }
+    Ok(pool)
+}
+
+/// Brings the schema up to date, makes this and next month's log partitions and checks the epoch, which it answers.
+pub async fn prepare(pool: &Pool) -> Result<i64> {
+    MIGRATIONS
+        .run(pool)
+        .await
+        .map_err(|error| DatabaseError::Setup(format!("the migrations did not go through: {error}")))?;
+    ensure_partitions(pool).await?;
+    Ok(sqlx::query_scalar("select app.check_epoch()").fetch_one(pool).await?)
+}
+
+/// Makes this and next month's partitions of the log; call daily.
+pub async fn ensure_partitions(pool: &Pool) -> Result<()> {
+    sqlx::query("select app.ensure_log_partition(current_date), app.ensure_log_partition((current_date + interval '1 month')::date)")
+        .execute(pool)
+        .await?;
+    Ok(())
+}
+
+/// Whether the database answers.
+pub async fn ping(pool: &Pool) -> Result<()> {
+    sqlx::query("select 1").execute(pool).await?;
+    Ok(())
+}
+
+/// In whose name a transaction writes; it ends in the change log.
+#[derive(Clone, Debug, Default)]
+pub struct Actor {
+    /// The person; `None`: the system.
+    pub person_id: Option<uuid::Uuid>,
+    /// Given name.
+    pub first_name: String,
+    /// Family name.
+    pub last_name: String,
+    /// Sign-in name.
+    pub username: String,
+    /// employee, customer, system or guest.
+    pub person_type: String,
+}
+
+/// Begins a transaction in the name of `actor`.
+pub async fn begin(pool: &Pool, actor: &Actor) -> Result<Transaction> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query(
+        "select set_config('app.actor_person_id', $1, true), set_config('app.actor_first_name', $2, true),
+                set_config('app.actor_last_name', $3, true), set_config('app.actor_username', $4, true),
+                set_config('app.actor_person_type', $5, true)",
+    )
+    .bind(actor.person_id.map(|id| id.to_string()).unwrap_or_default())
+    .bind(&actor.first_name)
+    .bind(&actor.last_name)
+    .bind(&actor.username)
+    .bind(&actor.person_type)
+    .execute(&mut *transaction)
+    .await?;
+    Ok(transaction)
+}

@@ -1,0 +1,162 @@
+//! One row: read, insert, update, delete, restore. Values arrive checked; permissions are the caller's business.
+
+use crate::permission::{self, Reach};
+use crate::sql::{self, Conditions};
+use crate::{Connection, Result};
+use pmo_domain::rest::References;
+use pmo_domain::{Catalogue, ColumnKind, EntityType, PersonId, Row, Version};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+/// Rows by id, in no order; the deleted only where asked for.
+pub async fn by_ids(
+    connection: &mut Connection,
+    entity: &EntityType,
+    ids: &[Uuid],
+    deleted_too: bool,
+) -> Result<Vec<Row>> {
+    let text = format!(
+        "select to_json(r)::text from (select {} from {} t where t.id = any ($1) and (t.active_flag or $2)) r",
+        sql::projection(entity),
+        sql::table(entity)
+    );
+    let rows: Vec<String> =
+        sqlx::query_scalar(sql::statement(text)).bind(ids).bind(deleted_too).fetch_all(connection).await?;
+    rows.iter().map(|text| parse(text)).collect()
+}
+
+/// One row.
+pub async fn by_id(
+    connection: &mut Connection,
+    entity: &EntityType,
+    id: Uuid,
+    deleted_too: bool,
+) -> Result<Option<Row>> {
+    Ok(by_ids(connection, entity, &[id], deleted_too).await?.pop())
+}
+
+/// Locks a row until the transaction ends; answers its version and whether it is alive.
+pub async fn lock(connection: &mut Connection, entity: &EntityType, id: Uuid) -> Result<Option<(Version, bool)>> {
+    let text = format!("select version, active_flag from {} where id = $1 for update", sql::table(entity));
+    let found: Option<(i64, bool)> = sqlx::query_as(sql::statement(text)).bind(id).fetch_optional(connection).await?;
+    Ok(found.map(|(version, active)| (Version(version), active)))
+}
+
+/// Which of `ids` exist, the deleted ones left out.
+pub async fn existing(connection: &mut Connection, entity: &EntityType, ids: &[Uuid]) -> Result<BTreeSet<Uuid>> {
+    let text = format!("select id from {} where id = any ($1) and active_flag", sql::table(entity));
+    let found: Vec<Uuid> = sqlx::query_scalar(sql::statement(text)).bind(ids).fetch_all(connection).await?;
+    Ok(found.into_iter().collect())
+}
+
+/// Inserts a row of checked values and answers its id.
+pub async fn insert(connection: &mut Connection, entity: &EntityType, values: &Row) -> Result<Uuid> {
+    let columns = known(entity, values);
+    let text = format!(
+        "insert into {table} ({columns}) select {columns} from jsonb_populate_record(null::{table}, $1) returning id",
+        table = sql::table(entity),
+    );
+    let id = sqlx::query_scalar(sql::statement(text)).bind(Value::Object(values.clone())).fetch_one(connection).await?;
+    Ok(id)
+}
+
+/// Inserts many rows of the same columns in one statement.
+pub async fn insert_many(connection: &mut Connection, entity: &EntityType, rows: &[Row]) -> Result<()> {
+    let Some(first) = rows.first() else { return Ok(()) };
+    let columns = known(entity, first);
+    let text = format!(
+        "insert into {table} ({columns}) select {columns} from jsonb_populate_recordset(null::{table}, $1)",
+        table = sql::table(entity),
+    );
+    let rows = Value::Array(rows.iter().cloned().map(Value::Object).collect());
+    sqlx::query(sql::statement(text)).bind(rows).execute(connection).await?;
+    Ok(())
+}
+
+/// Sets columns of a row to checked values.
+pub async fn update(connection: &mut Connection, entity: &EntityType, id: Uuid, values: &Row) -> Result<()> {
+    if values.is_empty() {
+        return Ok(());
+    }
+    let sets: Vec<String> =
+        values.keys().filter(|k| entity.column(k).is_some()).map(|k| format!("{0} = r.{0}", sql::name(k))).collect();
+    let text = format!(
+        "update {table} t set {sets} from jsonb_populate_record(null::{table}, $2) r where t.id = $1",
+        table = sql::table(entity),
+        sets = sets.join(", ")
+    );
+    sqlx::query(sql::statement(text)).bind(id).bind(Value::Object(values.clone())).execute(connection).await?;
+    Ok(())
+}
+
+/// Deletes a thing and what belongs to it, softly; answers how many rows went.
+pub async fn delete(connection: &mut Connection, entity: &EntityType, id: Uuid) -> Result<i32> {
+    Ok(sqlx::query_scalar("select app.soft_delete($1, $2)")
+        .bind(entity.code.as_str())
+        .bind(id)
+        .fetch_one(connection)
+        .await?)
+}
+
+/// Brings a deleted thing back, with what went with it.
+pub async fn restore(connection: &mut Connection, entity: &EntityType, id: Uuid) -> Result<i32> {
+    Ok(sqlx::query_scalar("select app.restore($1, $2)")
+        .bind(entity.code.as_str())
+        .bind(id)
+        .fetch_one(connection)
+        .await?)
+}
+
+/// Names of what `rows` refer to, as far as `person` may see it. One or two queries for each type referred to.
+pub async fn references(
+    connection: &mut Connection,
+    catalogue: &Catalogue,
+    person: PersonId,
+    entity: &EntityType,
+    rows: &[Row],
+) -> Result<References> {
+    let mut wanted: BTreeMap<&str, BTreeSet<Uuid>> = BTreeMap::new();
+    for column in &entity.columns {
+        let (ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target }) = &column.kind
+        else {
+            continue;
+        };
+        for row in rows {
+            let ids: Vec<Uuid> = match row.get(&column.name) {
+                Some(Value::String(id)) => id.parse().into_iter().collect(),
+                Some(Value::Array(items)) => items.iter().filter_map(|i| i.as_str()?.parse().ok()).collect(),
+                _ => continue,
+            };
+            wanted.entry(target).or_default().extend(ids);
+        }
+    }
+    let mut answer = References::new();
+    for (target, ids) in wanted {
+        let Some(target) = catalogue.get(target) else { continue };
+        let ids: Vec<Uuid> = ids.into_iter().collect();
+        let mut conditions = Conditions::default();
+        let bound = conditions.bind(sql::Bound::Ids(ids));
+        conditions.push(format!("t.id = any ({bound})"));
+        if permission::reach(&mut *connection, person, &target.code).await? != Reach::All {
+            let who = conditions.bind(sql::Bound::Id(person.0));
+            conditions.push(format!(
+                "t.id in (select p.id from app.permissions(array[{who}], '{}', {bound}) p)",
+                target.code
+            ));
+        }
+        let text = format!("select t.id, t.name from {} t where {}", sql::table(target), conditions.joined());
+        let query = sqlx::query_as::<_, (Uuid, String)>(sql::statement(text));
+        let names = sql::bind_all!(query, conditions.values).fetch_all(&mut *connection).await?;
+        answer.insert(target.code.to_string(), names.into_iter().collect());
+    }
+    Ok(answer)
+}
+
+fn known(entity: &EntityType, values: &Row) -> String {
+    values.keys().filter(|k| entity.column(k).is_some()).map(|k| sql::name(k)).collect::<Vec<_>>().join(", ")
+}
+
+pub(crate) fn parse(text: &str) -> Result<Row> {
+    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()).into())
+}

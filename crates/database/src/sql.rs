@@ -1,0 +1,136 @@
+//! The only place where SQL is put together. Names come from the catalogue, never from a request, and are quoted; values are
+//! always bound.
+
+use pmo_domain::query::{Filter, Operator};
+use pmo_domain::{Column, ColumnKind, EntityType};
+use sqlx::AssertSqlSafe;
+
+/// A statement made of catalogue names.
+pub(crate) fn statement(text: String) -> AssertSqlSafe<String> {
+    AssertSqlSafe(text)
+}
+
+/// A quoted name. Names are from the catalogue, where a check forbids quotes; doubling them costs nothing.
+pub(crate) fn name(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\"\""))
+}
+
+/// The type's table.
+pub(crate) fn table(entity: &EntityType) -> String {
+    format!("app.{}", name(entity.code.as_str()))
+}
+
+/// What to select so that `to_json` of it is the row: money as text, the rest as it is.
+pub(crate) fn projection(entity: &EntityType) -> String {
+    let part = |c: &Column| {
+        let column = name(&c.name);
+        if c.kind == ColumnKind::Money { format!("t.{column}::text as {column}") } else { format!("t.{column}") }
+    };
+    entity.columns.iter().map(part).collect::<Vec<_>>().join(", ")
+}
+
+/// Bound values and the text around them.
+#[derive(Default)]
+pub(crate) struct Conditions {
+    pub text: Vec<String>,
+    pub values: Vec<Bound>,
+}
+
+/// A value to bind.
+pub(crate) enum Bound {
+    Text(Option<String>),
+    Texts(Vec<String>),
+    Ids(Vec<uuid::Uuid>),
+    Id(uuid::Uuid),
+}
+
+impl Conditions {
+    /// Adds a value and answers its placeholder.
+    pub fn bind(&mut self, value: Bound) -> String {
+        self.values.push(value);
+        format!("${}", self.values.len())
+    }
+
+    /// Adds a condition.
+    pub fn push(&mut self, text: impl Into<String>) {
+        self.text.push(text.into());
+    }
+
+    /// Adds a checked filter on a column.
+    pub fn filter(&mut self, column: &Column, filter: &Filter) {
+        let left = format!("t.{}", name(&column.name));
+        let kind = &column.sql_type;
+        let listed = kind.ends_with("[]");
+        let one = filter.values.first().cloned().unwrap_or_default();
+        let text = match filter.operator {
+            Operator::IsNull => {
+                return self.push(format!("{left} is {}null", if one == "true" { "" } else { "not " }));
+            }
+            Operator::In if listed => {
+                let values = self.bind(Bound::Texts(filter.values.clone()));
+                format!("{left} && cast({values}::text[] as {kind})")
+            }
+            Operator::In => {
+                let values = self.bind(Bound::Texts(filter.values.clone()));
+                format!("{left} = any (cast({values}::text[] as {kind}[]))")
+            }
+            Operator::Contains if !listed => {
+                let value = self.bind(Bound::Text(Some(like(&one))));
+                format!("{left} ilike {value}::text")
+            }
+            operator => {
+                let value = self.bind(Bound::Text(Some(one)));
+                if listed {
+                    let element = kind.trim_end_matches("[]");
+                    let holds = format!("cast({value}::text as {element}) = any ({left})");
+                    return self.push(if operator == Operator::Ne { format!("not ({holds})") } else { holds });
+                }
+                let sign = match operator {
+                    Operator::Ne => "is distinct from",
+                    Operator::Lt => "<",
+                    Operator::Lte => "<=",
+                    Operator::Gt => ">",
+                    Operator::Gte => ">=",
+                    _ => "=",
+                };
+                format!("{left} {sign} cast({value}::text as {kind})")
+            }
+        };
+        self.push(text);
+    }
+
+    /// The conditions as one, `true` where there is none.
+    pub fn joined(&self) -> String {
+        if self.text.is_empty() { "true".to_owned() } else { self.text.join(" and ") }
+    }
+}
+
+/// A pattern that finds `text` anywhere, its own wildcards taken literally.
+pub(crate) fn like(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c);
+    }
+    pattern.push('%');
+    pattern
+}
+
+/// Binds `values` to a query in order.
+macro_rules! bind_all {
+    ($query:expr, $values:expr) => {{
+        let mut query = $query;
+        for value in $values {
+            query = match value {
+                $crate::sql::Bound::Text(v) => query.bind(v),
+                $crate::sql::Bound::Texts(v) => query.bind(v),
+                $crate::sql::Bound::Ids(v) => query.bind(v),
+                $crate::sql::Bound::Id(v) => query.bind(v),
+            };
+        }
+        query
+    }};
+}
+pub(crate) use bind_all;

@@ -1,0 +1,478 @@
+//! What a column's name says about it, and which values it takes. Names are the contract (`*_amt` is money, `dl__x` an option
+//! of set x): this module must never know a particular entity type.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Longest name, in characters.
+pub const NAME_LIMIT: usize = 500;
+/// Longest other text, in characters.
+pub const TEXT_LIMIT: usize = 100_000;
+/// Most elements of a list of references.
+pub const REFERENCES_LIMIT: usize = 500;
+
+/// What a column holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ColumnKind {
+    /// The row's own id.
+    Id,
+    /// One line.
+    Line,
+    /// Several lines, Markdown.
+    Text,
+    /// Any JSON.
+    Json,
+    /// Yes or no.
+    Flag,
+    /// A moment, RFC 3339.
+    Timestamp,
+    /// A day, `YYYY-MM-DD`.
+    Date,
+    /// A decimal text, never a float.
+    Money,
+    /// Of a hundred.
+    Percent,
+    /// Hours, fractions allowed.
+    Hours,
+    /// Days, fractions allowed.
+    Days,
+    /// A whole number.
+    Integer,
+    /// A number.
+    Number,
+    /// The name of an option of a datalabel set.
+    Label {
+        /// The set.
+        set: String,
+    },
+    /// Another thing's id.
+    Reference {
+        /// Its type.
+        entity: String,
+    },
+    /// Several ids.
+    References {
+        /// Their type.
+        entity: String,
+    },
+    /// An id of any type.
+    Uuid,
+    /// Several lines of text as a list.
+    Texts,
+}
+
+/// A column of an entity type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Column {
+    /// The name in the database and in JSON.
+    pub name: String,
+    /// What it holds.
+    #[serde(flatten)]
+    pub kind: ColumnKind,
+    /// The type that PostgreSQL knows it by, such as `numeric`.
+    pub sql_type: String,
+    /// What a person reads.
+    pub label: String,
+    /// Whether a row must have it.
+    pub required: bool,
+    /// Whether the server alone writes it.
+    pub read_only: bool,
+    /// Leave it out of tables and forms.
+    #[serde(default)]
+    pub hidden: bool,
+}
+
+/// Columns that every entity table has and that the server alone writes.
+const SERVER_COLUMNS: [&str; 5] = ["id", "active_flag", "created_ts", "updated_ts", "version"];
+
+impl Column {
+    /// Reads a column's meaning from its name and the type that PostgreSQL gives it; `entities` are the known type codes.
+    pub fn infer(entity: &str, name: &str, sql_type: &str, not_null: bool, entities: &BTreeSet<String>) -> Self {
+        let kind = infer_kind(name, sql_type, entities);
+        let read_only = SERVER_COLUMNS.contains(&name);
+        let hidden = read_only || matches!(name, "metadata" | "from_ts" | "to_ts" | "rank");
+        Self {
+            label: infer_label(entity, name, &kind),
+            required: not_null && name == "name",
+            kind,
+            name: name.to_owned(),
+            sql_type: sql_type.to_owned(),
+            read_only,
+            hidden,
+        }
+    }
+
+    /// Takes `label`, `required`, `read_only` and `hidden` from an entry of `column_metadata`.
+    pub fn override_with(&mut self, entry: &Value) {
+        if let Some(label) = entry.get("label").and_then(Value::as_str) {
+            self.label = label.to_owned();
+        }
+        let flag = |key: &str, slot: &mut bool| {
+            if let Some(value) = entry.get(key).and_then(Value::as_bool) {
+                *slot = value;
+            }
+        };
+        flag("required", &mut self.required);
+        flag("read_only", &mut self.read_only);
+        flag("hidden", &mut self.hidden);
+        if let Some(kind) = entry.get("kind").and_then(Value::as_str) {
+            match kind {
+                "line" => self.kind = ColumnKind::Line,
+                "text" => self.kind = ColumnKind::Text,
+                "percent" => self.kind = ColumnKind::Percent,
+                _ => {}
+            }
+        }
+    }
+
+    /// Checks a value that somebody wants to store and gives it in its normal form, or says in plain words what is wrong.
+    /// Whether a reference exists is not decided here.
+    pub fn check(&self, value: &Value) -> Result<Value, String> {
+        if value.is_null() {
+            return if self.required { Err(format!("{} is needed", self.label)) } else { Ok(Value::Null) };
+        }
+        let text = |limit: usize| -> Result<String, String> {
+            let text = value.as_str().ok_or("must be a text")?;
+            if text.contains('\0') {
+                return Err("must not contain the NUL character".into());
+            }
+            if text.chars().count() > limit {
+                return Err(format!("must have at most {limit} characters"));
+            }
+            Ok(text.to_owned())
+        };
+        let number = || -> Result<f64, String> {
+            let number = match value {
+                Value::Number(n) => n.as_f64(),
+                Value::String(s) => s.trim().parse().ok(),
+                _ => None,
+            };
+            number.filter(|n| n.is_finite() && n.abs() < 1e12).ok_or_else(|| "must be a number".to_owned())
+        };
+        match &self.kind {
+            ColumnKind::Line => {
+                let limit = if self.name == "name" { NAME_LIMIT } else { TEXT_LIMIT };
+                let text = text(limit)?;
+                let text = text.trim();
+                if self.required && text.is_empty() {
+                    Err(format!("{} is needed", self.label))
+                } else {
+                    Ok(json!(text))
+                }
+            }
+            ColumnKind::Text => Ok(json!(text(TEXT_LIMIT)?)),
+            ColumnKind::Label { .. } => Ok(json!(text(200)?)),
+            ColumnKind::Json => {
+                if contains_nul(value) {
+                    Err("must not contain the NUL character".into())
+                } else {
+                    Ok(value.clone())
+                }
+            }
+            ColumnKind::Flag => value.as_bool().map(Value::Bool).ok_or_else(|| "must be true or false".into()),
+            ColumnKind::Timestamp => {
+                let parsed: jiff::Timestamp =
+                    text(64)?.parse().map_err(|_| "must be a moment such as 2026-01-31T09:00:00Z".to_owned())?;
+                Ok(json!(parsed.to_string()))
+            }
+            ColumnKind::Date => {
+                let text = text(10)?;
+                let wrong = || "must be a day such as 2026-01-31".to_owned();
+                if text.len() != 10 || text.starts_with('-') {
+                    return Err(wrong());
+                }
+                text.parse::<jiff::civil::Date>().map_err(|_| wrong())?;
+                Ok(json!(text))
+            }
+            ColumnKind::Money => {
+                let text = match value {
+                    Value::String(s) => s.trim().to_owned(),
+                    Value::Number(n) if n.is_i64() || n.is_u64() => n.to_string(),
+                    _ => return Err("must be an amount as text, such as \"1250.00\"".into()),
+                };
+                if is_decimal(&text, 13, 4) {
+                    Ok(json!(text))
+                } else {
+                    Err("must be an amount such as \"1250.00\"".into())
+                }
+            }
+            ColumnKind::Percent => {
+                let n = number()?;
+                if (0.0..=100.0).contains(&n) { Ok(json!(n)) } else { Err("must be between 0 and 100".into()) }
+            }
+            ColumnKind::Hours => {
+                let n = number()?;
+                if n >= 0.0 { Ok(json!(n)) } else { Err("must not be negative".into()) }
+            }
+            ColumnKind::Days | ColumnKind::Number => Ok(json!(number()?)),
+            ColumnKind::Integer => {
+                let n = number()?;
+                if n.fract() == 0.0 && n.abs() < 2_147_483_648.0 {
+                    #[allow(clippy::cast_possible_truncation)] // checked on the line above
+                    let whole = n as i64;
+                    Ok(json!(whole))
+                } else {
+                    Err("must be a whole number".into())
+                }
+            }
+            ColumnKind::Id | ColumnKind::Uuid | ColumnKind::Reference { .. } => uuid_of(value).map(|id| json!(id)),
+            ColumnKind::References { .. } => {
+                let items = value.as_array().ok_or("must be a list of ids")?;
+                if items.len() > REFERENCES_LIMIT {
+                    return Err(format!("must have at most {REFERENCES_LIMIT} elements"));
+                }
+                let mut ids = Vec::new();
+                for item in items {
+                    let id = uuid_of(item)?;
+                    if !ids.contains(&id) {
+                        ids.push(id);
+                    }
+                }
+                Ok(json!(ids))
+            }
+            ColumnKind::Texts => {
+                let items = value.as_array().ok_or("must be a list of texts")?;
+                let legal = |i: &Value| i.as_str().is_some_and(|s| !s.contains('\0') && s.len() <= 1000);
+                if items.len() <= REFERENCES_LIMIT && items.iter().all(legal) {
+                    Ok(value.clone())
+                } else {
+                    Err("must be a list of short texts".into())
+                }
+            }
+        }
+    }
+
+    /// The column's entry in `viewType`.
+    pub fn view_metadata(&self) -> Value {
+        let mut entry = json!({"dtype": self.dtype(), "label": self.label, "renderType": self.render_type()});
+        self.add_lookup(&mut entry);
+        entry
+    }
+
+    /// The column's entry in `editType`.
+    pub fn edit_metadata(&self) -> Value {
+        let mut entry = json!({
+            "dtype": self.dtype(), "label": self.label, "inputType": self.render_type(), "required": self.required,
+        });
+        self.add_lookup(&mut entry);
+        entry
+    }
+
+    fn add_lookup(&self, entry: &mut Value) {
+        match &self.kind {
+            ColumnKind::Label { set } => entry["lookupDatalabel"] = json!(set),
+            ColumnKind::Reference { entity } | ColumnKind::References { entity } => {
+                entry["lookupEntity"] = json!(entity);
+            }
+            _ => {}
+        }
+    }
+
+    /// The JSON type of a value.
+    pub fn dtype(&self) -> &'static str {
+        match self.kind {
+            ColumnKind::Flag => "boolean",
+            ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Number => "number",
+            ColumnKind::Integer => "integer",
+            ColumnKind::References { .. } => "uuid[]",
+            ColumnKind::Texts => "text[]",
+            ColumnKind::Json => "json",
+            ColumnKind::Id | ColumnKind::Uuid | ColumnKind::Reference { .. } => "uuid",
+            ColumnKind::Date => "date",
+            ColumnKind::Timestamp => "timestamp",
+            ColumnKind::Money => "decimal",
+            ColumnKind::Line | ColumnKind::Text | ColumnKind::Label { .. } => "text",
+        }
+    }
+
+    /// How the page shows and edits it.
+    pub fn render_type(&self) -> &'static str {
+        match self.kind {
+            ColumnKind::Id | ColumnKind::Uuid => "id",
+            ColumnKind::Line => "line",
+            ColumnKind::Text => "markdown",
+            ColumnKind::Json => "json",
+            ColumnKind::Flag => "flag",
+            ColumnKind::Timestamp => "timestamp",
+            ColumnKind::Date => "date",
+            ColumnKind::Money => "money",
+            ColumnKind::Percent => "percent",
+            ColumnKind::Hours => "hours",
+            ColumnKind::Days => "days",
+            ColumnKind::Integer => "integer",
+            ColumnKind::Number => "number",
+            ColumnKind::Label { .. } => "badge",
+            ColumnKind::Reference { .. } => "reference",
+            ColumnKind::References { .. } => "references",
+            ColumnKind::Texts => "texts",
+        }
+    }
+}
+
+fn infer_kind(name: &str, sql_type: &str, entities: &BTreeSet<String>) -> ColumnKind {
+    if name == "id" {
+        return ColumnKind::Id;
+    }
+    if let Some(set) = name.strip_prefix("dl__") {
+        return ColumnKind::Label { set: set.to_owned() };
+    }
+    let target = |suffix: &str| -> Option<String> {
+        let stem = name.strip_suffix(suffix)?;
+        let stem = stem.rsplit_once("__").map_or(stem, |(_, entity)| entity);
+        entities.contains(stem).then(|| stem.to_owned())
+    };
+    if sql_type == "uuid[]"
+        && let Some(entity) = target("_ids")
+    {
+        return ColumnKind::References { entity };
+    }
+    if sql_type == "uuid"
+        && let Some(entity) = target("_id")
+    {
+        return ColumnKind::Reference { entity };
+    }
+    let ends = |suffix: &str| name.ends_with(suffix);
+    match sql_type {
+        "uuid" => ColumnKind::Uuid,
+        "jsonb" | "json" => ColumnKind::Json,
+        "boolean" => ColumnKind::Flag,
+        "date" => ColumnKind::Date,
+        "timestamp with time zone" => ColumnKind::Timestamp,
+        "integer" | "bigint" | "smallint" => ColumnKind::Integer,
+        "text[]" => ColumnKind::Texts,
+        "numeric" | "double precision" | "real" => {
+            if ends("_amt") {
+                ColumnKind::Money
+            } else if ends("_pct") {
+                ColumnKind::Percent
+            } else if ends("_hours") {
+                ColumnKind::Hours
+            } else if ends("_days") {
+                ColumnKind::Days
+            } else {
+                ColumnKind::Number
+            }
+        }
+        _ if matches!(
+            name,
+            "descr" | "content" | "body" | "note" | "rationale" | "goal" | "resolution" | "response"
+        ) =>
+        {
+            ColumnKind::Text
+        }
+        _ => ColumnKind::Line,
+    }
+}
+
+/// `manager__employee_id` is "Manager", `budget_allocated_amt` "Budget allocated", `dl__task_stage` of a task "Stage".
+fn infer_label(entity: &str, name: &str, kind: &ColumnKind) -> String {
+    if name == "descr" {
+        return "Description".to_owned();
+    }
+    let stem = match kind {
+        ColumnKind::Label { set } => set.strip_prefix(entity).map_or(set.as_str(), |rest| rest.trim_start_matches('_')),
+        ColumnKind::Reference { .. } | ColumnKind::References { .. } => {
+            let stem = name.trim_end_matches("_ids").trim_end_matches("_id");
+            stem.rsplit_once("__").map_or(stem, |(role, _)| role)
+        }
+        _ => ["_amt", "_pct", "_ts", "_date", "_flag", "_hours", "_days"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .unwrap_or(name),
+    };
+    let mut words = stem.replace('_', " ");
+    if let Some(first) = words.get_mut(0..1) {
+        first.make_ascii_uppercase();
+    }
+    words
+}
+
+fn uuid_of(value: &Value) -> Result<uuid::Uuid, String> {
+    value.as_str().and_then(|s| s.parse().ok()).ok_or_else(|| "must be an id (a UUID)".to_owned())
+}
+
+fn is_decimal(text: &str, whole: usize, fraction: usize) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (left, right) = digits.split_once('.').unwrap_or((digits, "0"));
+    let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    all_digits(left) && all_digits(right) && left.len() <= whole && right.len() <= fraction
+}
+
+fn contains_nul(value: &Value) -> bool {
+    match value {
+        Value::String(s) => s.contains('\0'),
+        Value::Array(items) => items.iter().any(contains_nul),
+        Value::Object(map) => map.iter().any(|(k, v)| k.contains('\0') || contains_nul(v)),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn column(name: &str, sql_type: &str) -> Column {
+        let entities = ["task", "employee", "project"].map(str::to_owned).into();
+        Column::infer("task", name, sql_type, name == "name", &entities)
+    }
+
+    #[test]
+    fn a_name_says_what_a_column_is() {
+        let cases = [
+            ("budget_allocated_amt", "numeric", "money", "Budget allocated"),
+            ("completion_pct", "numeric", "percent", "Completion"),
+            ("dl__task_stage", "text", "badge", "Stage"),
+            ("assignee__employee_ids", "uuid[]", "references", "Assignee"),
+            ("parent__task_id", "uuid", "reference", "Parent"),
+            ("project_id", "uuid", "reference", "Project"),
+            ("about_uuid", "uuid", "id", "About uuid"),
+            ("due_date", "date", "date", "Due"),
+            ("estimated_hours", "numeric", "hours", "Estimated"),
+            ("milestone_flag", "boolean", "flag", "Milestone"),
+            ("descr", "text", "markdown", "Description"),
+        ];
+        for (name, sql_type, render, label) in cases {
+            let column = column(name, sql_type);
+            assert_eq!((column.render_type(), column.label.as_str()), (render, label), "{name}");
+        }
+    }
+
+    #[test]
+    fn wrong_values_are_refused_in_plain_words() {
+        let cases = [
+            (column("name", "text"), json!("  "), "needed"),
+            (column("name", "text"), json!(7), "text"),
+            (column("name", "text"), json!("a\0b"), "NUL"),
+            (column("name", "text"), json!("x".repeat(501)), "500"),
+            (column("due_date", "date"), json!("2026-02-30"), "day"),
+            (column("due_date", "date"), json!("31.01.2026"), "day"),
+            (column("budget_amt", "numeric"), json!(1.5), "amount"),
+            (column("budget_amt", "numeric"), json!("1e9"), "amount"),
+            (column("completion_pct", "numeric"), json!(101), "100"),
+            (column("project_id", "uuid"), json!("1"), "UUID"),
+            (column("assignee__employee_ids", "uuid[]"), json!("x"), "list"),
+            (column("metadata", "jsonb"), json!({"a": ["\0"]}), "NUL"),
+        ];
+        for (column, value, word) in cases {
+            let message = column.check(&value).expect_err(&column.name);
+            assert!(message.contains(word), "{}: {message}", column.name);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_check_accepts_it_accepts_again_unchanged(text in ".{0,40}", number in -1e6..1e6f64) {
+            for (name, sql) in [("name", "text"), ("budget_amt", "numeric"), ("due_date", "date"), ("x_hours", "numeric")] {
+                let column = column(name, sql);
+                for value in [json!(text), json!(number)] {
+                    if let Ok(first) = column.check(&value) {
+                        prop_assert_eq!(column.check(&first), Ok(first));
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! What a list's address asks for, read against the type's columns. Pure text in, a checked query out; it must never know SQL.
+
+use crate::rest::{FieldError, IDS_LIMIT, LIST_DEFAULT, LIST_LIMIT};
+use crate::{ColumnKind, EntityType};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// Largest `[in]` list.
+pub const IN_LIMIT: usize = 1000;
+
+/// How a filter compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// Equal; for a list of references: contains.
+    Eq,
+    /// Not equal, absent included.
+    Ne,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Lte,
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Gte,
+    /// One of several, separated by commas.
+    In,
+    /// Contains the text, whatever the case.
+    Contains,
+    /// Absent (`true`) or present (`false`).
+    IsNull,
+}
+
+/// One condition. `values` are texts in the column's normal form; one, but for [`Operator::In`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// The column's name.
+    pub column: String,
+    /// How to compare.
+    pub operator: Operator,
+    /// With what.
+    pub values: Vec<String>,
+}
+
+/// A checked list query.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// All of them must hold.
+    pub filters: Vec<Filter>,
+    /// Columns and whether descending; the id comes last by itself.
+    pub sort: Vec<(String, bool)>,
+    /// Words to look for in name, code and description.
+    pub search: Option<String>,
+    /// These ids alone.
+    pub ids: Option<Vec<Uuid>>,
+    /// Most rows.
+    pub limit: usize,
+    /// Rows to pass over.
+    pub offset: usize,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+    /// Columns to answer, in order; empty: all.
+    pub fields: Vec<String>,
+    /// Deleted rows too.
+    pub include_deleted: bool,
+    /// The metadata instead of rows.
+    pub metadata_only: bool,
+}
+
+impl ListQuery {
+    /// Reads the parameters of an address. Unknown names and wrong values are all told, not only the first.
+    pub fn parse(parameters: &[(String, String)], entity: &EntityType) -> Result<Self, Vec<FieldError>> {
+        let mut query = Self { limit: LIST_DEFAULT, ..Self::default() };
+        let mut errors = Vec::new();
+        for (name, text) in parameters {
+            if let Err(message) = query.take(name, text, entity) {
+                errors.push(FieldError { field: name.chars().take(100).collect(), message });
+            }
+        }
+        if query.cursor.is_some() && query.offset > 0 {
+            errors.push(FieldError { field: "offset".into(), message: "can't be used with a cursor".into() });
+        }
+        if errors.is_empty() { Ok(query) } else { Err(errors) }
+    }
+
+    fn take(&mut self, name: &str, text: &str, entity: &EntityType) -> Result<(), String> {
+        if text.contains('\0') {
+            return Err("must not contain the NUL character".into());
+        }
+        match name {
+            "limit" => {
+                self.limit = text
+                    .parse()
+                    .ok()
+                    .filter(|n| (1..=LIST_LIMIT).contains(n))
+                    .ok_or_else(|| format!("must be a whole number from 1 to {LIST_LIMIT}"))?;
+            }
+            "offset" => {
+                self.offset =
+                    text.parse().ok().filter(|n| *n <= 1_000_000).ok_or("must be a whole number from 0 to 1000000")?;
+            }
+            "cursor" => self.cursor = Some(text.to_owned()),
+            "search" | "q" => {
+                if text.chars().count() > 200 {
+                    return Err("must have at most 200 characters".into());
+                }
+                self.search = Some(text.trim().to_owned()).filter(|s| !s.is_empty());
+            }
+            "sort" => {
+                for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+                    let (column, descending) = part.strip_prefix('-').map_or((part, false), |c| (c, true));
+                    if entity.column(column).is_none_or(|c| matches!(c.kind, ColumnKind::Json)) {
+                        return Err(format!("there is no column '{}' to sort by", shorten(column)));
+                    }
+                    if self.sort.len() == 5 {
+                        return Err("at most 5 columns".into());
+                    }
+                    self.sort.push((column.to_owned(), descending));
+                }
+            }
+            "fields" => {
+                for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+                    if entity.column(part).is_none() {
+                        return Err(format!("there is no column '{}'", shorten(part)));
+                    }
+                    self.fields.push(part.to_owned());
+                }
+            }
+            "ids" => {
+                let ids: Result<Vec<Uuid>, _> =
+                    text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::parse).collect();
+                let ids = ids.map_err(|_| "must be ids (UUIDs) separated by commas")?;
+                if ids.len() > IDS_LIMIT {
+                    return Err(format!("at most {IDS_LIMIT} ids at once"));
+                }
+                self.limit = IDS_LIMIT;
+                self.ids = Some(ids);
+            }
+            "include_deleted" => self.include_deleted = flag(text)?,
+            "content" => {
+                self.metadata_only = text == "metadata";
+                if !self.metadata_only && text != "data" {
+                    return Err("must be 'data' or 'metadata'".into());
+                }
+            }
+            _ => {
+                let filter = parse_filter(name, text, entity)?;
+                if self.filters.len() == 20 {
+                    return Err("at most 20 filters".into());
+                }
+                self.filters.push(filter);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, String> {
+    let (column_name, operator) = match name.split_once('[') {
+        None => (name, Operator::Eq),
+        Some((column, rest)) => {
+            let operator = match rest {
+                "ne]" => Operator::Ne,
+                "lt]" => Operator::Lt,
+                "lte]" => Operator::Lte,
+                "gt]" => Operator::Gt,
+                "gte]" => Operator::Gte,
+                "in]" => Operator::In,
+                "contains]" => Operator::Contains,
+                "is_null]" => Operator::IsNull,
+                _ => return Err("the operator must be ne, lt, lte, gt, gte, in, contains or is_null".into()),
+            };
+            (column, operator)
+        }
+    };
+    let column =
+        entity.column(column_name).ok_or_else(|| format!("is neither a parameter nor a column of {}", entity.code))?;
+    let listed = matches!(column.kind, ColumnKind::References { .. } | ColumnKind::Texts);
+    let ordered = !listed && !matches!(column.kind, ColumnKind::Flag | ColumnKind::Json);
+    let textual = matches!(column.kind, ColumnKind::Line | ColumnKind::Text | ColumnKind::Label { .. });
+    let normal = |text: &str| -> Result<String, String> {
+        let value = match &column.kind {
+            ColumnKind::Flag => json!(flag(text)?),
+            ColumnKind::Line | ColumnKind::Text | ColumnKind::Label { .. } => return Ok(text.to_owned()),
+            ColumnKind::References { .. } => {
+                return text.parse::<Uuid>().map(|u| u.to_string()).map_err(|_| "must be an id (a UUID)".to_owned());
+            }
+            ColumnKind::Texts => return Ok(text.to_owned()),
+            ColumnKind::Json => return Err("can't be filtered by".into()),
+            _ => column.check(&json!(text))?,
+        };
+        Ok(match value {
+            Value::String(s) => s,
+            other => other.to_string(),
+        })
+    };
+    let values = match operator {
+        Operator::IsNull => vec![flag(text)?.to_string()],
+        Operator::Contains if textual => vec![text.to_owned()],
+        Operator::Contains if listed => vec![normal(text)?],
+        Operator::Contains => return Err("only texts and lists can contain something".into()),
+        Operator::Lt | Operator::Lte | Operator::Gt | Operator::Gte if !ordered => {
+            return Err("has no order to compare by".into());
+        }
+        Operator::In => {
+            let values: Vec<_> =
+                text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(normal).collect::<Result<_, _>>()?;
+            if values.len() > IN_LIMIT {
+                return Err(format!("at most {IN_LIMIT} values"));
+            }
+            values
+        }
+        _ => vec![normal(text)?],
+    };
+    Ok(Filter { column: column_name.to_owned(), operator, values })
+}
+
+fn flag(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
+}
+
+fn shorten(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Column, EntityCode};
+
+    fn task() -> EntityType {
+        let entities = ["task".to_owned(), "employee".to_owned()].into();
+        let columns = [
+            ("id", "uuid"),
+            ("name", "text"),
+            ("due_date", "date"),
+            ("active_flag", "boolean"),
+            ("metadata", "jsonb"),
+            ("assignee__employee_ids", "uuid[]"),
+        ]
+        .map(|(n, t)| Column::infer("task", n, t, false, &entities))
+        .to_vec();
+        EntityType {
+            code: EntityCode::new("task").unwrap(),
+            name: "Task".into(),
+            ui_label: "Tasks".into(),
+            ui_icon: String::new(),
+            root_flag: false,
+            display_order: 0,
+            children: vec![],
+            columns,
+            config_datatable: Value::Null,
+        }
+    }
+
+    fn parse(pairs: &[(&str, &str)]) -> Result<ListQuery, Vec<FieldError>> {
+        let pairs: Vec<_> = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        ListQuery::parse(&pairs, &task())
+    }
+
+    #[test]
+    fn filters_sort_and_limits_are_read() {
+        let query =
+            parse(&[("due_date[gte]", "2026-01-01"), ("sort", "-due_date,name"), ("limit", "5"), ("name[in]", "a, b")])
+                .unwrap();
+        assert_eq!(query.limit, 5);
+        assert_eq!(query.sort, [("due_date".to_owned(), true), ("name".to_owned(), false)]);
+        assert_eq!(query.filters[1].values, ["a", "b"]);
+    }
+
+    #[test]
+    fn every_wrong_parameter_is_named() {
+        for (name, value, word) in [
+            ("nope", "1", "neither"),
+            ("limit", "0", "1000"),
+            ("limit", "-1", "1000"),
+            ("offset", "x", "whole"),
+            ("sort", "nope", "nope"),
+            ("ids", "1,2", "UUID"),
+            ("due_date[lt]", "tomorrow", "day"),
+            ("due_date[like]", "x", "operator"),
+            ("active_flag[lt]", "true", "order"),
+            ("metadata", "{}", "filtered"),
+            ("name", "a\0b", "NUL"),
+            ("assignee__employee_ids", "me", "UUID"),
+        ] {
+            let errors = parse(&[("limit", "3"), (name, value)]).unwrap_err();
+            assert_eq!(errors.len(), 1, "{name}");
+            assert_eq!(errors[0].field, name);
+            assert!(errors[0].message.contains(word), "{name}: {}", errors[0].message);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Messages of the WebSocket: names in capitals under `type`, the rest under `payload`, camelCase. The codec must accept
+//! every message of a client that knows only the first protocol (no `AUTH`, no `RESUME`, no `since`).
+
+use crate::{EntityCode, Version};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// The protocol's number, told in `HELLO`.
+pub const PROTOCOL: u32 = 1;
+/// A client sends `PING` this often, in seconds.
+pub const HEARTBEAT_SECONDS: u64 = 30;
+/// No token, a bad one, or none in time.
+pub const CLOSE_BAD_TOKEN: u16 = 4001;
+/// The token's time is over.
+pub const CLOSE_EXPIRED: u16 = 4002;
+/// The client read too slowly: come back and resume.
+pub const CLOSE_RESUME: u16 = 4008;
+/// The server is going away: come back, spread over a few seconds.
+pub const CLOSE_RESTART: u16 = 1012;
+/// The client broke the rules too often.
+pub const CLOSE_ABUSE: u16 = 1008;
+
+/// The thing whose children are watched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parent {
+    /// Its type.
+    pub entity_code: EntityCode,
+    /// Its id.
+    pub entity_id: Uuid,
+}
+
+/// What to watch. With ids, those; without, the whole type or the children of `parent`; an empty list watches nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Subscribe {
+    /// The type of what is watched.
+    pub entity_code: EntityCode,
+    /// The things, by id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entity_ids: Option<Vec<Uuid>>,
+    /// Only children of this thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+    /// Tell what has changed since this cursor, so that nothing falls between a fetch and this message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+/// A message from the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ClientMessage {
+    /// Who this is; the first message where the address carries no token.
+    Auth {
+        /// The access token.
+        token: String,
+    },
+    /// Watch.
+    Subscribe(Subscribe),
+    /// Stop watching; without ids, everything of the type (or of the parent).
+    #[serde(rename_all = "camelCase")]
+    Unsubscribe {
+        /// The type.
+        entity_code: EntityCode,
+        /// The things; all where absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entity_ids: Option<Vec<Uuid>>,
+        /// The children of this thing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        parent: Option<Parent>,
+    },
+    /// Stop watching anything.
+    UnsubscribeAll,
+    /// Still here.
+    Ping,
+    /// A new access token, before the old one expires.
+    TokenRefresh {
+        /// The access token.
+        token: String,
+    },
+    /// After SUBSCRIBE, on reconnect: tell what was missed.
+    Resume {
+        /// The epoch of the last HELLO.
+        epoch: String,
+        /// The last cursor seen.
+        cursor: String,
+    },
+}
+
+/// A frame that is no message of this protocol; the text is for the client's developer.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct BadMessage(pub String);
+
+impl ClientMessage {
+    /// Reads a text frame. A missing, null or empty payload is the same for messages that have none.
+    pub fn parse(text: &str) -> Result<Self, BadMessage> {
+        let mut value: Value =
+            serde_json::from_str(text).map_err(|_| BadMessage("the frame is not JSON".to_owned()))?;
+        let kind = value.get("type").and_then(Value::as_str).map(str::to_owned);
+        let Some(kind) = kind else { return Err(BadMessage("the message has no 'type'".to_owned())) };
+        if matches!(kind.as_str(), "PING" | "UNSUBSCRIBE_ALL")
+            && let Some(object) = value.as_object_mut()
+        {
+            object.remove("payload");
+        }
+        serde_json::from_value(value).map_err(|error| {
+            let kind: String = kind.chars().take(40).collect();
+            BadMessage(format!("{kind}: {error}"))
+        })
+    }
+}
+
+/// What happened to a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Action {
+    /// It is new for the receiver.
+    Create,
+    /// It has another version.
+    Update,
+    /// It was deleted.
+    Delete,
+    /// The receiver may not see it any more.
+    Revoke,
+}
+
+/// One thing that changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// The thing.
+    pub entity_id: Uuid,
+    /// What happened.
+    pub action: Action,
+    /// The row's version after it.
+    pub version: Version,
+}
+
+/// A message to the client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ServerMessage {
+    /// Where the feed stands.
+    #[serde(rename_all = "camelCase")]
+    Hello {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// Incarnation of the database.
+        epoch: String,
+        /// Where the feed stands.
+        cursor: String,
+        /// How often to send PING.
+        heartbeat_seconds: u64,
+    },
+    /// Refetch these.
+    #[serde(rename_all = "camelCase")]
+    Invalidate {
+        /// The type of all of them.
+        entity_code: EntityCode,
+        /// What changed.
+        changes: Vec<Change>,
+        /// RFC 3339.
+        timestamp: String,
+        /// Where the feed stands after them.
+        cursor: String,
+    },
+    /// SUBSCRIBE is done.
+    #[serde(rename_all = "camelCase")]
+    Subscribed {
+        /// Ids accepted; 1 for a type or a parent.
+        count: usize,
+        /// The type.
+        entity_code: EntityCode,
+        /// Ids refused.
+        refused: usize,
+    },
+    /// Answer to RESUME, after the last caught-up INVALIDATE.
+    Resumed {
+        /// False: mark everything stale and sweep.
+        recovered: bool,
+        /// Where the feed stands.
+        cursor: String,
+    },
+    /// What this person may see has changed: sweep what is held.
+    #[serde(rename_all = "camelCase")]
+    Access {
+        /// A number that changes each time.
+        access_epoch: String,
+    },
+    /// Answer to PING.
+    Pong {
+        /// Where the feed stands.
+        cursor: String,
+    },
+    /// Send TOKEN_REFRESH.
+    #[serde(rename_all = "camelCase")]
+    TokenExpiringSoon {
+        /// Seconds left.
+        expires_in: i64,
+    },
+    /// The last message was not understood or not allowed.
+    Error {
+        /// For people.
+        message: String,
+        /// For programs: `bad_message`, `too_large`, `rate`, `too_many_subscriptions`.
+        code: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_client_of_the_first_protocol_is_understood() {
+        let id = Uuid::from_u128(1);
+        let subscribe = json!({"type": "SUBSCRIBE", "payload": {"entityCode": "project", "entityIds": [id]}});
+        assert_eq!(
+            ClientMessage::parse(&subscribe.to_string()),
+            Ok(ClientMessage::Subscribe(Subscribe {
+                entity_code: EntityCode::new("project").unwrap(),
+                entity_ids: Some(vec![id]),
+                parent: None,
+                since: None
+            }))
+        );
+        for frame in [r#"{"type":"PING"}"#, r#"{"type":"PING","payload":{}}"#, r#"{"type":"PING","payload":null}"#] {
+            assert_eq!(ClientMessage::parse(frame), Ok(ClientMessage::Ping), "{frame}");
+        }
+    }
+
+    #[test]
+    fn an_invalidate_has_the_documented_shape() {
+        let message = ServerMessage::Invalidate {
+            entity_code: EntityCode::new("project").unwrap(),
+            changes: vec![Change { entity_id: Uuid::nil(), action: Action::Update, version: Version(42) }],
+            timestamp: "2025-11-28T10:30:00.000Z".into(),
+            cursor: "1.2".into(),
+        };
+        assert_eq!(
+            serde_json::to_value(message).unwrap(),
+            json!({"type": "INVALIDATE", "payload": {
+                "entityCode": "project",
+                "changes": [{"entityId": Uuid::nil(), "action": "UPDATE", "version": 42}],
+                "timestamp": "2025-11-28T10:30:00.000Z",
+                "cursor": "1.2"
+            }})
+        );
+    }
+
+    #[test]
+    fn a_bad_frame_is_an_error_that_says_what_is_wrong() {
+        for (frame, word) in [
+            ("", "JSON"),
+            ("[]", "type"),
+            (r#"{"type":"NOPE"}"#, "NOPE"),
+            (r#"{"type":"SUBSCRIBE","payload":{"entityCode":"a b"}}"#, "entity code"),
+            (r#"{"type":"SUBSCRIBE"}"#, "SUBSCRIBE"),
+        ] {
+            let error = ClientMessage::parse(frame).unwrap_err();
+            assert!(error.0.contains(word), "{frame}: {error}");
+        }
+    }
+}

@@ -1,0 +1,72 @@
+#!/usr/bin/env bash
+# The database of this checkout. `start` takes the one that answers at DATABASE_URL, else makes a cluster in the checkout from
+# the machine's PostgreSQL programs, else asks docker compose. `stop` stops what `start` started and nothing else.
+# PMO_POSTGRES_FAST=1 gives up durability for speed: for tests alone.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+
+answers() { psql -XAtq "$DATABASE_URL" -c 'select 1' >/dev/null 2>&1; }
+check_version() {
+  local version; version=$(psql -XAtq "$DATABASE_URL" -c 'show server_version_num')
+  [ "$version" -ge 150000 ] || fail "the database at DATABASE_URL is PostgreSQL $((version / 10000)); 15 or newer is needed: point DATABASE_URL at one, or free port $DATABASE_PORT so that one is made here"
+}
+programs() { # the folder that holds initdb and pg_ctl
+  local newest
+  newest=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1 || true)
+  if [ -n "$newest" ]; then dirname "$newest"
+  elif command -v initdb >/dev/null && command -v pg_ctl >/dev/null; then dirname "$(command -v initdb)"; fi
+}
+
+# PostgreSQL refuses to run as root: then its own user runs it, in a folder that this user can reach.
+cluster="$ROOT/.postgres"
+owner=$(id -un)
+if [ "$(id -u)" = 0 ]; then
+  owner=postgres; id postgres >/dev/null 2>&1 || owner=nobody
+  as_owner() { setpriv --reuid="$owner" --regid="$(id -g "$owner")" --clear-groups env HOME=/tmp "$@"; }
+  if ! as_owner test -x "$ROOT" 2>/dev/null; then cluster="/var/tmp/pmo-postgres-$(printf %s "$ROOT" | cksum | cut -d' ' -f1)"; fi
+else
+  as_owner() { "$@"; }
+fi
+
+start() {
+  if answers; then check_version; return; fi
+  local bin; bin=$(programs)
+  if [ -z "$bin" ]; then
+    docker info >/dev/null 2>&1 || fail "no PostgreSQL answers at DATABASE_URL, none is installed and docker does not run: 'apt-get install postgresql', or set DATABASE_URL"
+    say "starting PostgreSQL with docker compose"
+    DATABASE_PORT="$DATABASE_PORT" docker compose -f "$ROOT/docker-compose.yml" -f "$ROOT/tools/docker-compose.dev.yml" up -d --wait database
+    touch "$TOOLS/postgres-by-docker"
+    return
+  fi
+  if (exec 3<>"/dev/tcp/127.0.0.1/$DATABASE_PORT") 2>/dev/null; then
+    fail "port $DATABASE_PORT is taken by something that does not answer at DATABASE_URL: stop it, or set DATABASE_PORT and DATABASE_URL"
+  fi
+  case "$DATABASE_URL" in
+    *@localhost:"$DATABASE_PORT"/*|*@127.0.0.1:"$DATABASE_PORT"/*) ;;
+    *) fail "no PostgreSQL answers at DATABASE_URL, and it names another place than localhost:$DATABASE_PORT, where one could be made" ;;
+  esac
+  if [ ! -f "$cluster/PG_VERSION" ]; then
+    say "making a PostgreSQL cluster in $cluster"
+    mkdir -p "$cluster" && chown "$owner" "$cluster"
+    printf 'app\n' > "$cluster.password" && chown "$owner" "$cluster.password"
+    as_owner "$bin/initdb" -D "$cluster" -U app --pwfile="$cluster.password" -A scram-sha-256 -E UTF8 --locale=C.UTF-8 >/dev/null
+    rm -f "$cluster.password"
+  fi
+  local options="-p $DATABASE_PORT -c listen_addresses=localhost -c unix_socket_directories='' -c max_connections=200 -c shared_buffers=256MB"
+  if [ "${PMO_POSTGRES_FAST:-}" = 1 ]; then options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"; fi
+  as_owner "$bin/pg_ctl" -D "$cluster" -l "$cluster/log" -w -s -o "$options" start || { tail -n 5 "$cluster/log" >&2; fail "PostgreSQL did not start; its log is $cluster/log"; }
+  local base="${DATABASE_URL%/*}" name="${DATABASE_URL##*/}"; name="${name%%\?*}"
+  psql -XAtq "$base/postgres" -c "select 1 from pg_database where datname = '$name'" | grep -q 1 || psql -Xq "$base/postgres" -c "create database \"$name\""
+  answers || fail "the new cluster does not answer at DATABASE_URL ($base/…)"
+  check_version
+}
+stop() {
+  if [ -f "$TOOLS/postgres-by-docker" ]; then docker compose -f "$ROOT/docker-compose.yml" stop database >/dev/null 2>&1; rm -f "$TOOLS/postgres-by-docker"; return; fi
+  local bin; bin=$(programs)
+  if [ -n "$bin" ] && [ -f "$cluster/postmaster.pid" ]; then as_owner "$bin/pg_ctl" -D "$cluster" -m fast -s stop || true; fi
+}
+case "${1:-start}" in
+  start) start ;;
+  stop) stop ;;
+  *) fail "usage: postgres.sh start|stop" ;;
+esac
