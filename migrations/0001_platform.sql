@@ -29,6 +29,7 @@ create table app.entity_child (
   owned boolean not null default true,
   column_name text not null default '',     -- the child's column that names the parent; '' where only a link ties them
   code_column text not null default '',     -- the child's column that names the parent's type, where that varies
+  create_level smallint not null default 6 check (create_level between 0 and 7), -- the level on the parent that making a child asks for
   display_order integer not null default 100,
   primary key (parent_code, child_code, column_name)
 );
@@ -310,6 +311,8 @@ create function app.log_grant() returns trigger language plpgsql as $$
 declare
   it app.entity_rbac := case when tg_op = 'DELETE' then old else new end;
 begin
+  -- Who makes a thing owns it: that follows from the thing's own log row, and nobody else's view changes.
+  if current_setting('app.creator_grant', true) = 'on' then return null; end if;
   perform app.log('entity_rbac', it.id, 4::smallint, 0, jsonb_build_object(
     'operation', jsonb_build_object('new', tg_op),
     'person_id', jsonb_build_object('new', it.person_id),

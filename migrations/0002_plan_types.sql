@@ -10,7 +10,7 @@ insert into app.entity (code, name, ui_label, ui_icon, code_prefix, root_flag, d
     '{"completion_pct": {"label": "Progress"}, "duration_days": {"label": "Length"}, "wbs": {"label": "WBS", "read_only": true}, "parent__task_id": {"label": "Parent task"}, "estimated_hours": {"label": "Estimate"}, "actual_hours": {"label": "Spent"}, "rank": {"hidden": true, "read_only": true}}',
     '{"columns": ["wbs", "name", "dl__task_stage", "dl__task_priority", "assignee__employee_ids", "start_date", "due_date", "duration_days", "completion_pct"]}'),
   ('task_dependency', 'Dependency', 'Dependencies', 'link', 'DEP', false, 40,
-    '{"predecessor__task_id": {"required": true}, "successor__task_id": {"required": true}, "lag_days": {"label": "Lag"}}',
+    '{"name": {"required": false}, "predecessor__task_id": {"required": true}, "successor__task_id": {"required": true}, "lag_days": {"label": "Lag"}}',
     '{"columns": ["name", "predecessor__task_id", "successor__task_id", "dl__dependency_type", "lag_days"]}'),
   ('milestone', 'Milestone', 'Milestones', 'diamond', 'MIL', false, 50, '{}', '{"columns": ["code", "name", "dl__milestone_status", "due_date", "reached_date", "owner__employee_id"]}'),
   ('sprint', 'Sprint', 'Sprints', 'timer', 'SPR', false, 60, '{}', '{"columns": ["code", "name", "dl__sprint_status", "start_date", "end_date", "capacity_hours"]}'),
@@ -18,7 +18,7 @@ insert into app.entity (code, name, ui_label, ui_icon, code_prefix, root_flag, d
   ('employee', 'Employee', 'Employees', 'users', 'EMP', true, 70, '{"cost_rate_amt": {"label": "Cost rate"}}', '{"columns": ["code", "name", "title", "department", "dl__employment_type", "manager__employee_id", "office_id"]}'),
   ('role', 'Role', 'Roles', 'shield', 'ROL', false, 95, '{}', '{"columns": ["code", "name", "dl__role_category", "descr"]}'),
   ('customer', 'Customer', 'Customers', 'handshake', 'CUS', true, 75, '{}', '{"columns": ["code", "name", "company_name", "dl__customer_tier", "dl__customer_funnel", "contact_person"]}'),
-  ('message', 'Message', 'Messages', 'message-square', 'MSG', false, 99, '{"body": {"required": true}, "about_code": {"hidden": true}, "about_uuid": {"hidden": true}, "author__person_id": {"read_only": true}}', '{"columns": ["name", "body", "author__person_id", "resolved_flag"]}');
+  ('message', 'Message', 'Messages', 'message-square', 'MSG', false, 99, '{"name": {"required": false, "hidden": true}, "body": {"required": true}, "about_code": {"hidden": true}, "about_uuid": {"hidden": true}, "author__person_id": {"read_only": true}}', '{"columns": ["name", "body", "author__person_id", "resolved_flag"]}');
 
 create table app.office (like app.entity_columns including defaults, primary key (id),
   address text, city text, capacity_employees integer, parent__office_id uuid references app.office,
@@ -93,21 +93,21 @@ create table app.message (like app.entity_columns including defaults, primary ke
   resolved_flag boolean not null default false, dl__message_type text not null default 'Comment');
 create index on app.message (about_uuid);
 
-insert into app.entity_child (parent_code, child_code, owned, column_name, code_column, display_order) values
-  ('office', 'business', true, 'office_id', '', 10),
-  ('office', 'office', true, 'parent__office_id', '', 20),
-  ('business', 'project', true, 'business_id', '', 10),
-  ('business', 'business', true, 'parent__business_id', '', 20),
-  ('project', 'task', true, 'project_id', '', 10),
-  ('project', 'task_dependency', true, 'project_id', '', 20),
-  ('project', 'milestone', true, 'project_id', '', 30),
-  ('project', 'sprint', true, 'project_id', '', 40),
-  ('project', 'message', true, 'about_uuid', 'about_code', 90),
-  ('task', 'task', true, 'parent__task_id', '', 10),
-  ('task', 'message', true, 'about_uuid', 'about_code', 90),
-  ('sprint', 'task', false, 'sprint_id', '', 10),
-  ('role', 'person', false, '', '', 10),
-  ('customer', 'project', false, 'customer_id', '', 10);
+insert into app.entity_child (parent_code, child_code, owned, column_name, code_column, create_level, display_order) values
+  ('office', 'business', true, 'office_id', '', 6, 10),
+  ('office', 'office', true, 'parent__office_id', '', 6, 20),
+  ('business', 'project', true, 'business_id', '', 6, 10),
+  ('business', 'business', true, 'parent__business_id', '', 6, 20),
+  ('project', 'task', true, 'project_id', '', 6, 10),
+  ('project', 'task_dependency', true, 'project_id', '', 6, 20),
+  ('project', 'milestone', true, 'project_id', '', 6, 30),
+  ('project', 'sprint', true, 'project_id', '', 6, 40),
+  ('project', 'message', true, 'about_uuid', 'about_code', 1, 90),
+  ('task', 'task', true, 'parent__task_id', '', 6, 10),
+  ('task', 'message', true, 'about_uuid', 'about_code', 1, 90),
+  ('sprint', 'task', false, 'sprint_id', '', 6, 10),
+  ('role', 'person', false, '', '', 6, 10),
+  ('customer', 'project', false, 'customer_id', '', 6, 10);
 
 insert into app.datalabel (name, id, option_name, color_code, display_order, terminal_flag)
 select set_name, n, name, color, n * 10, terminal
@@ -208,5 +208,18 @@ begin
   return new;
 end $$;
 create trigger check_dependency before insert or update on app.task_dependency for each row execute function app.check_dependency();
+
+-- A message is written by whoever writes it, and named by its first line.
+create function app.sign_message() returns trigger language plpgsql as $$
+begin
+  if tg_op = 'INSERT' then
+    new.author__person_id := coalesce(nullif(current_setting('app.actor_person_id', true), '')::uuid, new.author__person_id);
+  else
+    new.author__person_id := old.author__person_id;
+  end if;
+  if new.name is null or new.name = '' then new.name := coalesce(nullif(left(split_part(new.body, E'\n', 1), 80), ''), 'Message'); end if;
+  return new;
+end $$;
+create trigger sign_message before insert or update on app.message for each row execute function app.sign_message();
 
 select app.register_entity(code) from app.entity order by display_order;

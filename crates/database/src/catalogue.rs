@@ -23,8 +23,8 @@ pub async fn load(connection: &mut Connection) -> Result<Catalogue> {
     )
     .fetch_all(&mut *connection)
     .await?;
-    let children: Vec<(String, String, bool, String, String)> = sqlx::query_as(
-        "select parent_code, child_code, owned, column_name, code_column from app.entity_child
+    let children: Vec<(String, String, bool, String, String, i16)> = sqlx::query_as(
+        "select parent_code, child_code, owned, column_name, code_column, create_level from app.entity_child
          order by parent_code, display_order, child_code, column_name",
     )
     .fetch_all(&mut *connection)
@@ -48,13 +48,14 @@ pub async fn load(connection: &mut Connection) -> Result<Catalogue> {
         let children = children
             .iter()
             .filter(|c| c.0 == code)
-            .filter_map(|(_, child, owned, column, code_column)| {
+            .filter_map(|(_, child, owned, column, code_column, create_level)| {
                 let optional = |s: &String| (!s.is_empty()).then(|| s.clone());
                 Some(Child {
                     code: EntityCode::new(child.as_str()).ok()?,
                     owned: *owned,
                     column: optional(column),
                     code_column: optional(code_column),
+                    create_level: u8::try_from(*create_level).ok()?.try_into().ok()?,
                 })
             })
             .collect();

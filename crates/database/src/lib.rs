@@ -3,8 +3,10 @@
 
 pub mod catalogue; // entity types and datalabels, read from the database
 pub mod credential; // passwords, refresh tokens
+pub mod demo; // demo data
 pub mod error; // what can go wrong, by name
 pub mod feed; // the change log as a feed
+pub mod grant; // grants as stored
 pub mod idempotency; // answers kept for repeats
 pub mod list; // lists: filter, sort, page
 pub mod permission; // effective permissions in bulk
@@ -23,6 +25,8 @@ use std::time::Duration;
 pub type Pool = sqlx::PgPool;
 /// One connection.
 pub type Connection = sqlx::PgConnection;
+/// One connection of the pool.
+pub type PoolConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 /// A transaction.
 pub type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
 /// Waits for notifications.

@@ -81,6 +81,7 @@ pub async fn reach(connection: &mut Connection, person: PersonId, code: &EntityC
 
 /// Makes `person` the OWNER of a thing, as its creator becomes.
 pub async fn own(connection: &mut Connection, person: PersonId, code: &EntityCode, id: Uuid) -> Result<()> {
+    sqlx::query("select set_config('app.creator_grant', 'on', true)").execute(&mut *connection).await?;
     sqlx::query(
         "insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission, granted_by__person_id)
          values ($1, $2, $3, 7, $1)",
@@ -88,8 +89,9 @@ pub async fn own(connection: &mut Connection, person: PersonId, code: &EntityCod
     .bind(person.0)
     .bind(code.as_str())
     .bind(id)
-    .execute(connection)
+    .execute(&mut *connection)
     .await?;
+    sqlx::query("select set_config('app.creator_grant', '', true)").execute(connection).await?;
     Ok(())
 }
 

@@ -153,6 +153,24 @@ pub async fn references(
     Ok(answer)
 }
 
+/// Tells the schema's own ring check, within this transaction, that the whole graph of links has been checked already.
+pub async fn checked_graph(connection: &mut Connection, checked: bool) -> Result<()> {
+    sqlx::query("select set_config('app.bulk_import', $1, true)").bind(if checked { "on" } else { "" }).execute(connection).await?;
+    Ok(())
+}
+
+/// Employees that `person` may see: id, name, address.
+pub async fn people(connection: &mut Connection, employee: &EntityType, person: PersonId) -> Result<Vec<(Uuid, String, Option<String>)>> {
+    let all: Vec<(Uuid, String, Option<String>)> = sqlx::query_as(
+        "select e.id, e.name, p.email from app.employee e left join app.person p on p.id = e.person_id where e.active_flag order by e.id",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let ids: Vec<Uuid> = all.iter().map(|e| e.0).collect();
+    let seen = permission::levels(connection, &[person], &employee.code, &ids).await?;
+    Ok(all.into_iter().filter(|e| seen.contains_key(&(person, e.0))).collect())
+}
+
 fn known(entity: &EntityType, values: &Row) -> String {
     values.keys().filter(|k| entity.column(k).is_some()).map(|k| sql::name(k)).collect::<Vec<_>>().join(", ")
 }

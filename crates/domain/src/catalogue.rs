@@ -1,7 +1,7 @@
 //! Entity types as the database registers them: columns, children, labels. Everything generic (API, pages, feed) reads this and
 //! must never ask for a type by name.
 
-use crate::{Column, ColumnKind, EntityCode};
+use crate::{Column, ColumnKind, EntityCode, Permission};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -19,6 +19,13 @@ pub struct Child {
     /// The child's column that names the parent's type, where that varies.
     #[serde(default)]
     pub code_column: Option<String>,
+    /// The level on the parent that making such a child asks for.
+    #[serde(default = "create_level")]
+    pub create_level: Permission,
+}
+
+fn create_level() -> Permission {
+    Permission::Create
 }
 
 /// An entity type.

@@ -77,6 +77,9 @@ pub struct Column {
     pub label: String,
     /// Whether a row must have it.
     pub required: bool,
+    /// Whether the database refuses an empty value.
+    #[serde(default)]
+    pub not_null: bool,
     /// Whether the server alone writes it.
     pub read_only: bool,
     /// Leave it out of tables and forms.
@@ -96,6 +99,7 @@ impl Column {
         Self {
             label: infer_label(entity, name, &kind),
             required: not_null && name == "name",
+            not_null,
             kind,
             name: name.to_owned(),
             sql_type: sql_type.to_owned(),

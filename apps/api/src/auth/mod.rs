@@ -1,0 +1,197 @@
+//! Sign-in, refresh, sign-out, and who is asking. Passwords and tokens are never logged.
+
+mod password; // argon2id
+mod refresh; // the rotating cookie
+
+use crate::error::{ApiError, Result};
+use crate::state::App;
+use axum::extract::{ConnectInfo, FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::{Extension, Json};
+use axum_extra::extract::CookieJar;
+use pmo_database::credential::{self, Account, Rotation};
+use pmo_database::Actor;
+use pmo_domain::PersonId;
+use pmo_domain::rest::{SignedIn, User};
+use pmo_token::{Claims, TokenError};
+use serde::Deserialize;
+use std::net::{IpAddr, SocketAddr};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+pub use password::hash;
+
+/// The routes of this room.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(login)).routes(routes!(refresh_session)).routes(routes!(logout)).routes(routes!(me))
+}
+
+/// The person who asks, from a valid access token; 401 without one.
+#[derive(Clone, Debug)]
+pub struct AuthUser {
+    /// The person.
+    pub person: PersonId,
+    /// As the log names them.
+    pub actor: Actor,
+}
+
+impl FromRequestParts<App> for AuthUser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let token = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| v.strip_prefix("Bearer "))
+            .ok_or(ApiError::Unauthorized("The request carries no access token (Authorization: Bearer …)."))?;
+        let claims = app.keys.read(token.trim(), now()).map_err(|error| match error {
+            TokenError::Expired => ApiError::Unauthorized("The access token has expired; refresh it or sign in again."),
+            _ => ApiError::Unauthorized("The access token is not valid; sign in again."),
+        })?;
+        Ok(Self {
+            person: PersonId(claims.sub),
+            actor: Actor {
+                person_id: Some(claims.sub),
+                first_name: claims.first_name,
+                last_name: claims.last_name,
+                username: claims.username,
+                person_type: claims.person_type,
+            },
+        })
+    }
+}
+
+/// Seconds since 1970.
+pub fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+/// What sign-in asks.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub struct Credentials {
+    /// The address.
+    #[schema(example = "editor@pmo.example")]
+    email: String,
+    /// The password.
+    #[schema(example = "pmo-demo-2026")]
+    password: String,
+}
+
+fn client_address(app: &App, headers: &HeaderMap, peer: Option<&ConnectInfo<SocketAddr>>) -> String {
+    let forwarded = || {
+        let last = headers.get("x-forwarded-for")?.to_str().ok()?.rsplit(',').next()?;
+        last.trim().parse::<IpAddr>().ok()
+    };
+    let address = if app.settings.trust_proxy { forwarded() } else { None };
+    address.or(peer.map(|p| p.0.ip())).map(|ip| ip.to_string()).unwrap_or_default()
+}
+
+/// Sign in with address and password. Sets the refresh cookie.
+#[utoipa::path(post, path = "/auth/login", tag = "sign-in", request_body = Credentials, security(()), responses(
+    (status = 200, description = "Signed in", body = Object, example = json!({"token": "eyJ…", "expires_in": 900, "user": {"id": "0190…", "personId": "0190…", "name": "Edda Editor", "email": "editor@pmo.example", "entityCode": "employee"}})),
+    (status = 401, description = "Address or password is wrong"), (status = 422, description = "The body is not address and password"),
+    (status = 429, description = "Too many attempts")))]
+async fn login(
+    State(app): State<App>,
+    peer: Option<Extension<ConnectInfo<SocketAddr>>>,
+    headers: HeaderMap,
+    jar: CookieJar,
+    crate::body::JsonBody(body): crate::body::JsonBody,
+) -> Result<(CookieJar, Json<SignedIn>)> {
+    let Credentials { email, password } = serde_json::from_value(body)
+        .map_err(|_| ApiError::invalid("email", "a body with 'email' and 'password' as texts is needed"))?;
+    if email.contains('\0') || email.len() > 320 || password.len() > 1000 {
+        return Err(ApiError::Unauthorized("The address or the password is wrong."));
+    }
+    let key = format!("{}|{}", client_address(&app, &headers, peer.as_deref()), email.to_lowercase());
+    if let Err(wait) = app.sign_in_limit.check_key(&key) {
+        let wait = wait.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default()));
+        return Err(ApiError::TooMany { retry_after: wait.as_secs().max(1) });
+    }
+    let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
+    let account = credential::by_email(&mut connection, email.trim()).await?;
+    let stored = account.as_ref().and_then(|a| a.password_hash.clone());
+    // The same work whether the account exists or not, away from the threads that serve.
+    let matches = tokio::task::spawn_blocking(move || password::verify(&password, stored.as_deref()))
+        .await
+        .map_err(|_| ApiError::Internal)?;
+    let Some(account) = account.filter(|_| matches) else {
+        return Err(ApiError::Unauthorized("The address or the password is wrong."));
+    };
+    let token = refresh::mint();
+    credential::enter_token(&mut connection, &refresh::digest(&token), Uuid::new_v4(), account.user.person_id, refresh::DAYS)
+        .await?;
+    Ok((jar.add(refresh::cookie(&token, app.settings.cookie_secure)), Json(signed_in(&app, account)?)))
+}
+
+/// A new access token for the refresh cookie, which is replaced.
+#[utoipa::path(post, path = "/auth/refresh", tag = "sign-in", security(("cookie" = [])), responses(
+    (status = 200, description = "As sign-in", body = Object), (status = 401, description = "No session, or it has ended")))]
+async fn refresh_session(State(app): State<App>, headers: HeaderMap, jar: CookieJar) -> Result<(CookieJar, Json<SignedIn>)> {
+    same_site(&headers)?;
+    let token = jar
+        .get(refresh::COOKIE)
+        .map(|c| c.value().to_owned())
+        .ok_or(ApiError::Unauthorized("There is no session; sign in."))?;
+    let successor = refresh::successor(&token, &app.secret);
+    let mut transaction = pmo_database::begin(&app.pool, &Actor::default()).await?;
+    let rotation =
+        credential::rotate(&mut transaction, &refresh::digest(&token), &refresh::digest(&successor), refresh::GRACE_SECONDS, refresh::DAYS)
+            .await?;
+    let account = match rotation {
+        Rotation::Fresh { person } => credential::by_person(&mut transaction, person).await?,
+        Rotation::Reused => {
+            tracing::warn!("a refresh token was used again after its grace; its family is revoked");
+            None
+        }
+        Rotation::Refused => None,
+    };
+    transaction.commit().await.map_err(pmo_database::DatabaseError::from)?;
+    let account = account.ok_or(ApiError::Unauthorized("The session has ended; sign in again."))?;
+    Ok((jar.add(refresh::cookie(&successor, app.settings.cookie_secure)), Json(signed_in(&app, account)?)))
+}
+
+/// End the session on this device.
+#[utoipa::path(post, path = "/auth/logout", tag = "sign-in", security(("cookie" = [])), responses((status = 204, description = "Signed out")))]
+async fn logout(State(app): State<App>, headers: HeaderMap, jar: CookieJar) -> Result<(CookieJar, StatusCode)> {
+    same_site(&headers)?;
+    if let Some(cookie) = jar.get(refresh::COOKIE) {
+        let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
+        credential::revoke(&mut connection, &refresh::digest(cookie.value())).await?;
+    }
+    Ok((jar.add(refresh::ended(app.settings.cookie_secure)), StatusCode::NO_CONTENT))
+}
+
+/// Who is signed in.
+#[utoipa::path(get, path = "/auth/me", tag = "sign-in", responses(
+    (status = 200, description = "The person", body = Object), (status = 401, description = "Nobody is signed in")))]
+async fn me(State(app): State<App>, who: AuthUser) -> Result<Json<User>> {
+    let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
+    let account = credential::by_person(&mut connection, who.person.0).await?;
+    account.map(|a| Json(a.user)).ok_or(ApiError::Unauthorized("The account is not active any more."))
+}
+
+fn signed_in(app: &App, account: Account) -> Result<SignedIn> {
+    let issued = now();
+    let claims = Claims {
+        sub: account.user.person_id,
+        iat: issued,
+        exp: issued + pmo_token::LIFETIME,
+        username: account.actor.username,
+        first_name: account.actor.first_name,
+        last_name: account.actor.last_name,
+        person_type: account.actor.person_type,
+    };
+    let token = app.keys.sign(&claims).map_err(|_| ApiError::Internal)?;
+    Ok(SignedIn { token, expires_in: pmo_token::LIFETIME, user: account.user })
+}
+
+/// Refuses a request that another site's page made with this person's cookie.
+fn same_site(headers: &HeaderMap) -> Result<()> {
+    match headers.get("sec-fetch-site").and_then(|v| v.to_str().ok()) {
+        Some("cross-site") => Err(ApiError::Forbidden("The request came from another site.".into())),
+        _ => Ok(()),
+    }
+}

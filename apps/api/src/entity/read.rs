@@ -1,0 +1,229 @@
+//! GET: one thing, lists, children. What the reader may not see is 404 or absent, never 403.
+
+use crate::auth::AuthUser;
+use crate::error::{ApiError, Result};
+use crate::state::App;
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pmo_database::list::{self, Below};
+use pmo_database::{Connection, DatabaseError, PoolConnection, feed, permission, row};
+use pmo_domain::query::ListQuery;
+use pmo_domain::rest::{ListAnswer, version_of};
+use pmo_domain::{Catalogue, EntityType, Permission, PersonId, Row};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Where the feed stood before the answer's reads: SUBSCRIBE names it as `since`.
+pub static FEED_CURSOR: HeaderName = HeaderName::from_static("feed-cursor");
+
+type Parameters = Query<Vec<(String, String)>>;
+
+pub(super) async fn connection(app: &App) -> Result<PoolConnection> {
+    Ok(app.pool.acquire().await.map_err(DatabaseError::from)?)
+}
+
+pub(super) fn id_of(text: &str) -> Result<Uuid> {
+    text.parse().map_err(|_| ApiError::NotFound)
+}
+
+/// One thing as its reader sees it: the row, the reader's level and the names of what it refers to.
+pub(super) async fn represent(
+    connection: &mut Connection,
+    catalogue: &Catalogue,
+    entity: &EntityType,
+    person: PersonId,
+    level: Permission,
+    mut row: Row,
+) -> Result<Row> {
+    let references = row::references(connection, catalogue, person, entity, std::slice::from_ref(&row)).await?;
+    row.insert("permission".into(), json!(level));
+    row.insert("ref_data_entityInstance".into(), json!(references));
+    Ok(row)
+}
+
+/// A tag of version and representation: names and the reader's level change without the version.
+pub(super) fn etag(row: &Row) -> String {
+    let text = serde_json::to_vec(row).unwrap_or_default();
+    let digest: String = Sha256::digest(&text).iter().take(6).map(|b| format!("{b:02x}")).collect();
+    format!("\"{}-{digest}\"", version_of(row).0)
+}
+
+/// The row as an answer with its ETag.
+pub(super) fn row_response(status: StatusCode, row: &Row) -> Response {
+    let mut response = (status, Json(row)).into_response();
+    if let Ok(tag) = HeaderValue::from_str(&etag(row)) {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response
+}
+
+fn with_cursor(mut response: Response, cursor: pmo_domain::FeedCursor) -> Response {
+    if let Ok(value) = HeaderValue::from_str(&cursor.to_string()) {
+        response.headers_mut().insert(FEED_CURSOR.clone(), value);
+    }
+    response
+}
+
+/// One thing.
+#[utoipa::path(get, path = "/{entity}/{id}", tag = "things", params(
+    ("entity" = String, Path, description = "The type's code", example = "task"), ("id" = Uuid, Path, description = "The thing"),
+    ("If-None-Match" = Option<String>, Header, description = "An ETag: 304 where nothing has changed")), responses(
+    (status = 200, description = "The row, with 'permission' and 'ref_data_entityInstance'; ETag and Feed-Cursor in the headers", body = Object),
+    (status = 304, description = "Nothing has changed"), (status = 401, description = "Not signed in"),
+    (status = 404, description = "Not there, or not for this reader")))]
+pub(super) async fn one(
+    State(app): State<App>,
+    who: AuthUser,
+    Path((code, id)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let model = app.model_with(&code).await?;
+    let (entity, id) = (model.entity(&code)?, id_of(&id)?);
+    let mut connection = connection(&app).await?;
+    let cursor = feed::cursor(&mut connection).await?;
+    let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let row = row::by_id(&mut connection, entity, id, false).await?.ok_or(ApiError::NotFound)?;
+    let row = represent(&mut connection, &model.catalogue, entity, who.person, level, row).await?;
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let tag = etag(&row);
+    if known.is_some_and(|known| known.split(',').any(|k| k.trim().trim_start_matches("W/") == tag || k.trim() == "*")) {
+        let mut response = StatusCode::NOT_MODIFIED.into_response();
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        return Ok(with_cursor(response, cursor));
+    }
+    Ok(with_cursor(row_response(StatusCode::OK, &row), cursor))
+}
+
+/// Things of a type, as far as the reader may see them.
+#[utoipa::path(get, path = "/{entity}", tag = "things", params(
+    ("entity" = String, Path, description = "The type's code", example = "project"),
+    ("limit" = Option<usize>, Query, description = "Most rows, 1 to 1000"), ("offset" = Option<usize>, Query, description = "Rows to pass over"),
+    ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
+    ("sort" = Option<String>, Query, description = "Columns, `-` before one for descending"),
+    ("search" = Option<String>, Query, description = "Words in name, code or description"),
+    ("ids" = Option<String>, Query, description = "At most 200 ids; one that is absent from the answer is gone for this reader"),
+    ("fields" = Option<String>, Query, description = "Columns to answer"), ("content" = Option<String>, Query, description = "`metadata`: the columns instead of rows"),
+    ("include_deleted" = Option<bool>, Query, description = "Deleted things too, as far as the reader may restore them")), responses(
+    (status = 200, description = "The page. Any column is a filter too: `due_date[gte]=2026-01-01`", body = Object),
+    (status = 400, description = "A parameter is unknown or wrong; the problem names it"), (status = 401, description = "Not signed in"),
+    (status = 404, description = "No such type")))]
+pub(super) async fn list(
+    State(app): State<App>,
+    who: AuthUser,
+    Path(code): Path<String>,
+    Query(parameters): Parameters,
+) -> Result<Response> {
+    let model = app.model_with(&code).await?;
+    answer_list(&app, &model, &who, model.entity(&code)?, &parameters, None).await
+}
+
+/// Children of a thing.
+#[utoipa::path(get, path = "/{parent}/{id}/{child}", tag = "things", params(
+    ("parent" = String, Path, description = "The parent's type", example = "project"), ("id" = Uuid, Path, description = "The parent"),
+    ("child" = String, Path, description = "The children's type", example = "task")), responses(
+    (status = 200, description = "As the list of the type, with the same parameters", body = Object),
+    (status = 400, description = "A parameter is unknown or wrong"), (status = 401, description = "Not signed in"),
+    (status = 404, description = "No such parent for this reader, or no such children")))]
+pub(super) async fn children(
+    State(app): State<App>,
+    who: AuthUser,
+    Path((parent, id, child)): Path<(String, String, String)>,
+    Query(parameters): Parameters,
+) -> Result<Response> {
+    let model = app.model_with(&parent).await?;
+    let (parent, id) = (model.entity(&parent)?, id_of(&id)?);
+    let entity = model.entity(&child)?;
+    let tie = model.catalogue.child(parent.code.as_str(), &child).ok_or(ApiError::NotFound)?;
+    {
+        let mut connection = connection(&app).await?;
+        permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
+        row::by_id(&mut connection, parent, id, false).await?.ok_or(ApiError::NotFound)?;
+    }
+    let below = Below { parent_code: &parent.code, parent_id: id, tie };
+    answer_list(&app, &model, &who, entity, &parameters, Some(below)).await
+}
+
+async fn answer_list(
+    app: &App,
+    model: &Arc<crate::state::Model>,
+    who: &AuthUser,
+    entity: &EntityType,
+    parameters: &[(String, String)],
+    below: Option<Below<'_>>,
+) -> Result<Response> {
+    let query = ListQuery::parse(parameters, entity).map_err(ApiError::BadRequest)?;
+    let mut answer = ListAnswer {
+        fields: if query.fields.is_empty() { entity.columns.iter().map(|c| c.name.clone()).collect() } else { query.fields.clone() },
+        metadata: json!({}),
+        limit: query.limit,
+        offset: query.offset,
+        ..ListAnswer::default()
+    };
+    if query.metadata_only {
+        answer.metadata = entity.metadata();
+        return Ok(Json(answer).into_response());
+    }
+    let mut connection = connection(app).await?;
+    let cursor = feed::cursor(&mut connection).await?;
+    let mut page = list::page(&mut connection, who.person, entity, &query, below.as_ref()).await?;
+    if query.include_deleted {
+        keep_restorable(&mut connection, who.person, entity, &mut page.rows).await?;
+    }
+    answer.references = row::references(&mut connection, &model.catalogue, who.person, entity, &page.rows).await?;
+    answer.data = page.rows;
+    if !query.fields.is_empty() {
+        for row in &mut answer.data {
+            row.retain(|name, _| name == "id" || name == "version" || query.fields.iter().any(|f| f == name));
+        }
+    }
+    answer.total = page.total;
+    answer.next_cursor = page.next_cursor;
+    let mut response = Json(answer).into_response();
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    Ok(with_cursor(response, cursor))
+}
+
+/// Leaves out deleted rows that the reader may not restore.
+async fn keep_restorable(connection: &mut Connection, person: PersonId, entity: &EntityType, rows: &mut Vec<Row>) -> Result<()> {
+    let deleted: Vec<Uuid> = rows
+        .iter()
+        .filter(|r| r.get("active_flag") == Some(&Value::Bool(false)))
+        .filter_map(pmo_domain::rest::id_of)
+        .collect();
+    let levels = permission::levels(connection, &[person], &entity.code, &deleted).await?;
+    rows.retain(|row| {
+        let gone = row.get("active_flag") == Some(&Value::Bool(false));
+        let level = pmo_domain::rest::id_of(row).and_then(|id| levels.get(&(person, id)).copied());
+        !gone || level >= Some(Permission::Delete)
+    });
+    Ok(())
+}
+
+/// The tabs of a thing's page: what can hang below it, and how much does.
+#[utoipa::path(get, path = "/{parent}/{id}/dynamic-child-entity-tabs", tag = "things", params(
+    ("parent" = String, Path, description = "The parent's type", example = "project"), ("id" = Uuid, Path, description = "The parent")), responses(
+    (status = 200, description = "[{code, ui_label, ui_icon, count}]", body = Object), (status = 401, description = "Not signed in"),
+    (status = 404, description = "No such thing for this reader")))]
+pub(super) async fn child_tabs(State(app): State<App>, who: AuthUser, Path((code, id)): Path<(String, String)>) -> Result<Json<Value>> {
+    let model = app.model_with(&code).await?;
+    let (parent, id) = (model.entity(&code)?, id_of(&id)?);
+    let mut connection = connection(&app).await?;
+    permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
+    row::by_id(&mut connection, parent, id, false).await?.ok_or(ApiError::NotFound)?;
+    let mut tabs = Vec::new();
+    for tie in &parent.children {
+        let Some(child) = model.catalogue.get(tie.code.as_str()) else { continue };
+        let below = Below { parent_code: &parent.code, parent_id: id, tie };
+        let query = ListQuery { limit: 1, ..ListQuery::default() };
+        let page = list::page(&mut connection, who.person, child, &query, Some(&below)).await?;
+        tabs.push(json!({"code": child.code, "ui_label": child.ui_label, "ui_icon": child.ui_icon, "count": page.total}));
+    }
+    Ok(Json(Value::Array(tabs)))
+}

@@ -1,0 +1,169 @@
+//! What a write must obey before it reaches the database: known columns, right values, option sets, references that the writer
+//! may see, and leave to put things where they go.
+
+use crate::error::{ApiError, Result};
+use crate::state::Model;
+use pmo_database::{Connection, permission, row};
+use pmo_domain::rest::FieldError;
+use pmo_domain::{Child, ColumnKind, EntityCode, EntityType, Permission, PersonId, Row};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Checks a body against the type's columns and gives the values in their normal form; every wrong field is told.
+pub fn check(model: &Model, entity: &EntityType, body: &Value, present: Option<&Row>) -> Result<Row> {
+    let object = body.as_object().ok_or_else(|| ApiError::bad("body", "must be a JSON object"))?;
+    let mut values = Row::new();
+    let mut errors = Vec::new();
+    for (name, value) in object {
+        let creating_id = name == "id" && present.is_none();
+        let checked = match entity.column(name) {
+            // What every answer carries may come back with it; it says nothing here.
+            None if matches!(name.as_str(), "permission" | "ref_data_entityInstance") => continue,
+            None => Err("is not a column of this type".to_owned()),
+            Some(column) if column.read_only && !creating_id => {
+                if present.is_some_and(|row| row.get(name) == Some(value)) {
+                    continue;
+                }
+                Err("can't be written".to_owned())
+            }
+            Some(column) => column.check(value).and_then(|value| {
+                if let (ColumnKind::Label { set }, Some(option)) = (&column.kind, value.as_str()) {
+                    let from = present.and_then(|row| row.get(name)).and_then(Value::as_str);
+                    if let Some(set) = model.datalabels.get(set) {
+                        set.allows(from, option)?;
+                    }
+                }
+                Ok(value)
+            }),
+        };
+        match checked {
+            Ok(value) => {
+                if present.is_none_or(|row| row.get(name) != Some(&value)) {
+                    values.insert(name.clone(), value);
+                }
+            }
+            Err(message) => errors.push(FieldError { field: name.chars().take(100).collect(), message }),
+        }
+    }
+    if present.is_none() {
+        for column in entity.columns.iter().filter(|c| c.required && !values.contains_key(&c.name)) {
+            if !errors.iter().any(|e| e.field == column.name) {
+                errors.push(FieldError { field: column.name.clone(), message: format!("{} is needed", column.label) });
+            }
+        }
+    }
+    if errors.is_empty() { Ok(values) } else { Err(ApiError::Invalid(errors)) }
+}
+
+/// Checks that everything that `values` refer to exists and may be seen by the writer.
+pub async fn check_references(
+    connection: &mut Connection,
+    model: &Model,
+    person: PersonId,
+    entity: &EntityType,
+    values: &Row,
+) -> Result<()> {
+    let mut wanted: BTreeMap<&str, Vec<(&str, Uuid)>> = BTreeMap::new();
+    for column in &entity.columns {
+        let (ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target }) = &column.kind else { continue };
+        let ids = match values.get(&column.name) {
+            Some(Value::String(id)) => vec![id.as_str()],
+            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
+            _ => continue,
+        };
+        for id in ids.into_iter().filter_map(|id| id.parse().ok()) {
+            wanted.entry(target).or_default().push((&column.name, id));
+        }
+    }
+    let mut errors: Vec<FieldError> = Vec::new();
+    for (target, uses) in wanted {
+        let Some(target) = model.catalogue.get(target) else { continue };
+        let ids: Vec<Uuid> = uses.iter().map(|u| u.1).collect();
+        let existing = row::existing(connection, target, &ids).await?;
+        let levels = permission::levels(connection, &[person], &target.code, &ids).await?;
+        for (column, id) in uses {
+            let visible = existing.contains(&id) && levels.contains_key(&(person, id));
+            if !visible && !errors.iter().any(|e| e.field == column) {
+                errors.push(FieldError { field: column.to_owned(), message: format!("there is no {} {id} that you may see", target.name.to_lowercase()) });
+            }
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(ApiError::Invalid(errors)) }
+}
+
+/// The owners that a row of these values hangs below.
+pub fn owners<'a>(model: &'a Model, entity: &'a EntityType, values: &Row) -> Vec<(&'a EntityCode, Uuid, &'a Child)> {
+    model
+        .catalogue
+        .parents_of(entity.code.as_str())
+        .filter(|(_, tie)| tie.owned)
+        .filter_map(|(parent, tie)| {
+            let id = values.get(tie.column.as_ref()?)?.as_str()?.parse().ok()?;
+            let fits = tie.code_column.as_ref().is_none_or(|c| values.get(c).and_then(Value::as_str) == Some(parent.code.as_str()));
+            fits.then_some((&parent.code, id, tie))
+        })
+        .collect()
+}
+
+/// Checks that the writer may make a thing of these values: below its owners, or on its own.
+pub async fn may_create(connection: &mut Connection, model: &Model, person: PersonId, entity: &EntityType, values: &Row) -> Result<()> {
+    let owners = owners(model, entity, values);
+    // A comment on a thing is written by whoever may comment there.
+    for (code, id, tie) in &owners {
+        let level = permission::level(connection, person, code, *id).await?;
+        match level {
+            None => {
+                let column = tie.column.as_deref().unwrap_or("id");
+                return Err(ApiError::invalid(column, format!("there is no {code} {id} that you may see")));
+            }
+            Some(level) if level < tie.create_level => {
+                return Err(ApiError::Forbidden(format!(
+                    "Making a {} here asks for the right to {} on the {code}; you may {}.",
+                    entity.name.to_lowercase(),
+                    tie.create_level.label(),
+                    level.label()
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    if owners.is_empty() && !permission::may_create(connection, person, &entity.code).await? {
+        return Err(ApiError::Forbidden(format!("You may not make a {} of its own.", entity.name.to_lowercase())));
+    }
+    Ok(())
+}
+
+/// Checks that the writer may move a thing, where `values` give it another owner: SHARE on it and CREATE on the new owner.
+pub async fn may_move(
+    connection: &mut Connection,
+    model: &Model,
+    person: PersonId,
+    entity: &EntityType,
+    level: Permission,
+    present: &Row,
+    values: &Row,
+) -> Result<()> {
+    let mut after = present.clone();
+    after.extend(values.clone());
+    let before = owners(model, entity, present);
+    let leaves = |(code, id, tie): &(&EntityCode, Uuid, &Child)| {
+        !owners(model, entity, &after).iter().any(|o| o.0 == *code && o.1 == *id && o.2.column == tie.column)
+    };
+    let moved_away = before.iter().any(leaves);
+    let gained: Vec<_> = owners(model, entity, &after)
+        .into_iter()
+        .filter(|o| !before.iter().any(|b| b.0 == o.0 && b.1 == o.1 && b.2.column == o.2.column))
+        .map(|o| (o.0.clone(), o.1))
+        .collect();
+    if (moved_away || !gained.is_empty()) && level < Permission::Share {
+        return Err(ApiError::Forbidden("Moving it elsewhere asks for the right to share it.".into()));
+    }
+    for (code, id) in gained {
+        let there = permission::level(connection, person, &code, id).await?;
+        if there < Some(Permission::Create) {
+            return Err(ApiError::Forbidden(format!("Moving it there asks for the right to create below that {code}.")));
+        }
+    }
+    Ok(())
+}

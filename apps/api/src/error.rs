@@ -1,0 +1,141 @@
+//! Every failure that leaves the api, as an RFC 9457 problem. A variant's doc says its HTTP status; nothing of the inside is told.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use pmo_database::DatabaseError;
+use pmo_domain::Row;
+use pmo_domain::rest::{FieldError, Problem};
+
+/// What can go wrong with a request.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// 400: the address or a header can't be read.
+    #[error("bad request")]
+    BadRequest(Vec<FieldError>),
+    /// 401: nobody is signed in, or the token is over.
+    #[error("{0}")]
+    Unauthorized(&'static str),
+    /// 403: may see it, may not do that.
+    #[error("{0}")]
+    Forbidden(String),
+    /// 404: not there, or not for this reader.
+    #[error("not found")]
+    NotFound,
+    /// 409: another row has that value.
+    #[error("conflict")]
+    Conflict(FieldError),
+    /// 412: somebody else changed it first; carries the present row.
+    #[error("changed meanwhile")]
+    Changed(Box<Row>),
+    /// 413: too large.
+    #[error("{0}")]
+    TooLarge(String),
+    /// 415: a kind of body that is not taken here.
+    #[error("{0}")]
+    UnsupportedMedia(String),
+    /// 422: understood, but some fields are wrong.
+    #[error("unprocessable")]
+    Invalid(Vec<FieldError>),
+    /// 429: too many attempts.
+    #[error("too many")]
+    TooMany {
+        /// Seconds to wait.
+        retry_after: u64,
+    },
+    /// 503: the database does not answer, or the row is contended.
+    #[error("unavailable")]
+    Unavailable,
+    /// 500: a bug; the cause is in the log.
+    #[error("internal")]
+    Internal,
+}
+
+/// Result of a handler.
+pub type Result<T, E = ApiError> = std::result::Result<T, E>;
+
+impl ApiError {
+    /// 422 about one field.
+    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    }
+
+    /// 400 about one parameter.
+    pub fn bad(field: &str, message: impl Into<String>) -> Self {
+        Self::BadRequest(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    }
+
+    /// The problem that the client reads.
+    pub fn problem(&self) -> Problem {
+        let (status, kind, title, detail): (u16, &str, &str, Option<String>) = match self {
+            Self::BadRequest(_) => (400, "bad-request", "The request can't be read", None),
+            Self::Unauthorized(why) => (401, "unauthorized", "Sign in first", Some((*why).to_owned())),
+            Self::Forbidden(what) => (403, "forbidden", "You may not do that", Some(what.clone())),
+            Self::NotFound => (404, "not-found", "There is no such thing", Some("It does not exist, or you may not see it.".into())),
+            Self::Conflict(_) => (409, "conflict", "That is taken", Some("Another thing has this value; choose a different one.".into())),
+            Self::Changed(_) => (412, "changed", "It was changed meanwhile", Some("Somebody else changed it first. 'current' is how it is now: merge, and send again with its version.".into())),
+            Self::TooLarge(what) => (413, "too-large", "That is too large", Some(what.clone())),
+            Self::UnsupportedMedia(what) => (415, "unsupported-media-type", "That kind of content is not taken here", Some(what.clone())),
+            Self::Invalid(_) => (422, "invalid", "Some fields are wrong", None),
+            Self::TooMany { retry_after } => (429, "too-many", "Too many attempts", Some(format!("Wait {retry_after} seconds, then try again."))),
+            Self::Unavailable => (503, "unavailable", "The service is not ready", Some("The database does not answer just now. Nothing was changed; try again in a moment.".into())),
+            Self::Internal => (500, "internal", "Something went wrong here", Some("Nothing was changed. The fault is on our side and has been logged.".into())),
+        };
+        let errors = match self {
+            Self::BadRequest(errors) | Self::Invalid(errors) => errors.clone(),
+            Self::Conflict(error) => vec![error.clone()],
+            _ => Vec::new(),
+        };
+        let current = if let Self::Changed(row) = self { Some((**row).clone()) } else { None };
+        Problem { kind: format!("/problems/{kind}"), title: title.to_owned(), status, detail, errors, current }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let problem = self.problem();
+        let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, Json(problem)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let wait = match self {
+            Self::TooMany { retry_after } => Some(retry_after),
+            Self::Unavailable => Some(2),
+            _ => None,
+        };
+        if let Some(wait) = wait {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<DatabaseError> for ApiError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Taken { column } => {
+                let field = if column == "pkey" { "id".to_owned() } else { column };
+                Self::Conflict(FieldError { field, message: "is taken".to_owned() })
+            }
+            DatabaseError::Refused { column, message } => Self::invalid(&column, message),
+            DatabaseError::BadCursor => Self::bad("cursor", "is not a cursor of this list"),
+            DatabaseError::Contended => Self::Unavailable,
+            DatabaseError::Unavailable(source) => {
+                tracing::warn!(error = %source, "the database does not answer");
+                Self::Unavailable
+            }
+            DatabaseError::Setup(message) => {
+                tracing::error!(message, "the database is not usable");
+                Self::Unavailable
+            }
+            DatabaseError::Unexpected(source) => {
+                tracing::error!(error = %source, "unexpected database error");
+                Self::Internal
+            }
+        }
+    }
+}

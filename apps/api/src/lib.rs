@@ -1,0 +1,132 @@
+//! The api of PMO: REST under `/api/v1`, sign-in, permissions, imports; in production it serves the built app as well. Its rooms
+//! own their routes; this file only puts them together.
+
+pub mod auth; // who is asking
+mod body; // bodies with limits
+mod entity; // things of every type
+pub mod error; // failures as problems
+pub mod import; // plans from other tools
+pub mod openapi; // the interface's own description
+mod reference; // types, option sets, settings
+pub mod seed; // demo data
+pub mod settings; // from the environment
+mod sharing; // grants
+mod shell; // the page that carries the app
+pub mod state; // what handlers share
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Json, Router};
+use error::ApiError;
+use serde_json::json;
+use state::App;
+use std::sync::Arc;
+use std::time::Duration;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::services::ServeDir;
+use tower_http::timeout::TimeoutLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+/// The routes under `/api/v1` with their description.
+pub fn interface() -> (Router<App>, utoipa::openapi::OpenApi) {
+    let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .merge(auth::router())
+        .merge(reference::router())
+        .merge(import::router())
+        .merge(sharing::router())
+        .merge(entity::router())
+        .split_for_parts();
+    (router, openapi::complete(document))
+}
+
+/// Everything that the api serves.
+pub fn router(app: App) -> Router {
+    let (interface, document) = interface();
+    let document = Arc::new(serde_json::to_value(&document).unwrap_or_default());
+    let interface = interface
+        .route("/openapi.json", get(openapi::document))
+        .route("/docs", get(openapi::page))
+        .layer(Extension(document))
+        .fallback(|| async { ApiError::NotFound })
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(60)))
+        .layer(CompressionLayer::new())
+        .layer(middleware::from_fn(plain_problems));
+    let mut router = Router::new().nest("/api/v1", interface).route("/health", get(health));
+    let folder = app.settings.web_dist.clone();
+    if let Some(build) = shell::Build::read(&folder) {
+        let files = ServeDir::new(&folder).precompressed_br().append_index_html_on_directories(false);
+        let pages = Router::new().fallback(get(shell::shell)).layer(Extension(build)).with_state(app.clone());
+        router = router.fallback_service(files.fallback(pages)).layer(middleware::from_fn(file_headers));
+    } else {
+        router = router.fallback(|| async { ApiError::NotFound });
+    }
+    router.layer(CatchPanicLayer::custom(|_| ApiError::Internal.into_response())).layer(middleware::from_fn(safe_headers)).with_state(app)
+}
+
+/// Whether the service and its database are well.
+async fn health(State(app): State<App>) -> Response {
+    match tokio::time::timeout(Duration::from_secs(2), pmo_database::ping(&app.pool)).await {
+        Ok(Ok(())) => Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION"), "database": "ok"})).into_response(),
+        _ => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "degraded", "database": "does not answer"}))).into_response(),
+    }
+}
+
+async fn method_not_allowed() -> Response {
+    let problem = json!({"type": "/problems/method-not-allowed", "title": "That can't be done here", "status": 405,
+        "detail": "The address exists, but not for this method; see /api/v1/docs."});
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
+}
+
+/// Turns refusals that the framework words itself (a bad address, a bad query) into problems.
+async fn plain_problems(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let status = response.status();
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !(status.is_client_error() || status.is_server_error()) || kind.contains("json") {
+        return response;
+    }
+    let text = axum::body::to_bytes(response.into_body(), 4096).await.unwrap_or_default();
+    let text: String = String::from_utf8_lossy(&text).chars().take(300).collect();
+    match status {
+        StatusCode::BAD_REQUEST => ApiError::bad("address", if text.is_empty() { "can't be read".to_owned() } else { text }).into_response(),
+        StatusCode::NOT_FOUND => ApiError::NotFound.into_response(),
+        StatusCode::SERVICE_UNAVAILABLE => ApiError::Unavailable.into_response(),
+        _ => {
+            let problem = json!({"type": "about:blank", "title": status.canonical_reason().unwrap_or("Refused"), "status": status.as_u16(), "detail": text});
+            (status, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
+        }
+    }
+}
+
+/// Hashed files never change; the rest is asked for again each time.
+async fn file_headers(request: Request, next: Next) -> Response {
+    let hashed = request.method() == Method::GET && request.uri().path().rsplit('/').next().is_some_and(is_hashed);
+    let mut response = next.run(request).await;
+    if hashed && response.status().is_success() {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+    } else if !response.headers().contains_key(header::CACHE_CONTROL) {
+        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    }
+    response
+}
+
+/// Whether a file's name carries a hash of its contents: `name-<16 hex digits>[_bg].ext`.
+fn is_hashed(name: &str) -> bool {
+    let stem = name.split('.').next().unwrap_or_default().trim_end_matches("_bg");
+    stem.rsplit('-').next().is_some_and(|h| (12..=20).contains(&h.len()) && h.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+async fn safe_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    response
+}

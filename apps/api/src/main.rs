@@ -1,0 +1,106 @@
+//! Starts the api: settings, database, then serving, importing or seeding. Every failure to start is one plain line.
+
+use clap::Parser;
+use pmo_api::settings::{Command, Settings};
+use pmo_api::state::App;
+use pmo_api::{error::ApiError, import, seed, state};
+use pmo_domain::PersonId;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Settings::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: Settings) -> Result<(), String> {
+    if matches!(settings.command, Some(Command::Openapi)) {
+        let document = pmo_api::interface().1.to_pretty_json().map_err(|e| e.to_string())?;
+        println!("{document}");
+        return Ok(());
+    }
+    let pool = pmo_database::connect(&settings.database_url, settings.database_connections).await.map_err(|e| e.to_string())?;
+    let epoch = pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;
+    tracing::debug!(epoch, "the schema is up to date");
+    match &settings.command {
+        Some(Command::Migrate) => Ok(()),
+        Some(Command::Seed { scale }) => {
+            let made = seed::run(&pool, *scale).await.map_err(|e| e.to_string())?;
+            println!("{made}");
+            Ok(())
+        }
+        Some(Command::Import { file, as_email, name }) => {
+            let bytes = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
+            let plan = import::mspdi::parse(&bytes).map_err(|bad| format!("{}: {}: {}", file.display(), bad.place, bad.message))?;
+            println!("{}", import_as(&pool, as_email, name.as_deref(), &plan).await?);
+            Ok(())
+        }
+        _ => serve(pool, settings).await,
+    }
+}
+
+async fn import_as(pool: &pmo_database::Pool, email: &str, name: Option<&str>, plan: &import::mspdi::Plan) -> Result<String, String> {
+    let told = |error: ApiError| {
+        let problem = error.problem();
+        let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+        if fields.is_empty() { problem.detail.unwrap_or(problem.title) } else { fields.join("; ") }
+    };
+    let model = state::read(&mut *pool.acquire().await.map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())?;
+    let mut connection = pool.acquire().await.map_err(|e| e.to_string())?;
+    let account = pmo_database::credential::by_email(&mut connection, email).await.map_err(|e| e.to_string())?;
+    let account = account.ok_or_else(|| format!("nobody has the address {email}: name a person with --as-email, or run 'pmo-api seed' first"))?;
+    let mut transaction = pmo_database::begin(pool, &account.actor).await.map_err(|e| e.to_string())?;
+    let answer = import::write(&mut transaction, &model, PersonId(account.user.person_id), plan, name).await.map_err(told)?;
+    transaction.commit().await.map_err(|e| e.to_string())?;
+    serde_json::to_string_pretty(&answer).map_err(|e| e.to_string())
+}
+
+async fn serve(pool: pmo_database::Pool, settings: Settings) -> Result<(), String> {
+    let address = format!("{}:{}", settings.host, settings.port);
+    let app = App::new(pool.clone(), settings).await.map_err(|e| e.to_string())?;
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|e| format!("can't listen on {address} ({e}): stop what uses the port, or set API_PORT to another"))?;
+    tracing::info!(%address, "api is up");
+    tokio::spawn(housekeeping(pool));
+    axum::serve(listener, pmo_api::router(app).into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(stop_signal())
+        .await
+        .map_err(|e| e.to_string())
+}
+
+/// What has to be done now and then: partitions of the log, old answers, old tokens.
+async fn housekeeping(pool: pmo_database::Pool) {
+    let mut hourly = tokio::time::interval(Duration::from_secs(3600));
+    loop {
+        hourly.tick().await;
+        let done = async {
+            pmo_database::ensure_partitions(&pool).await?;
+            let mut connection = pool.acquire().await?;
+            pmo_database::idempotency::sweep(&mut connection).await?;
+            pmo_database::credential::sweep(&mut connection).await
+        };
+        if let Err(error) = done.await {
+            tracing::warn!(%error, "housekeeping did not go through; trying again in an hour");
+        }
+    }
+}
+
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = interrupt => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,97 @@
+//! What every page needs to know before it shows a thing: types, option sets, settings.
+
+use crate::auth::AuthUser;
+use crate::body::JsonBody;
+use crate::error::{ApiError, Result};
+use crate::state::{App, Model};
+use axum::Json;
+use axum::extract::{Query, State};
+use pmo_database::{DatabaseError, permission, setting};
+use pmo_domain::{EntityCode, EntityType};
+use serde_json::{Value, json};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The routes of this room.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(entity_codes))
+        .routes(routes!(datalabel))
+        .routes(routes!(all_datalabels))
+        .routes(routes!(global_settings, change_settings))
+}
+
+fn code_entry(entity: &EntityType) -> Value {
+    json!({
+        "code": entity.code, "name": entity.name, "ui_label": entity.ui_label, "ui_icon": entity.ui_icon,
+        "child_entity_codes": entity.children.iter().map(|c| &c.code).collect::<Vec<_>>(),
+        "children": entity.children, "columns": entity.columns,
+        "root_flag": entity.root_flag, "display_order": entity.display_order, "config_datatable": entity.config_datatable,
+    })
+}
+
+/// All entity types.
+#[utoipa::path(get, path = "/entity/codes", tag = "reference", responses(
+    (status = 200, description = "[{code, name, ui_label, ui_icon, child_entity_codes, root_flag, display_order, config_datatable, columns, children}]", body = Object),
+    (status = 401, description = "Not signed in")))]
+async fn entity_codes(State(app): State<App>, _who: AuthUser) -> Result<Json<Value>> {
+    let model = app.model().await?;
+    let mut types: Vec<&EntityType> = model.catalogue.types.values().collect();
+    types.sort_by_key(|t| (t.display_order, t.code.clone()));
+    Ok(Json(types.into_iter().map(code_entry).collect()))
+}
+
+#[derive(serde::Deserialize)]
+struct ByName {
+    name: Option<String>,
+}
+
+/// One option set.
+#[utoipa::path(get, path = "/datalabel", tag = "reference", params(("name" = String, Query, description = "The set's name", example = "project_stage")), responses(
+    (status = 200, description = "{name, options}", body = Object), (status = 400, description = "No name given"),
+    (status = 401, description = "Not signed in"), (status = 404, description = "No such set")))]
+async fn datalabel(State(app): State<App>, _who: AuthUser, Query(query): Query<ByName>) -> Result<Json<Value>> {
+    let name = query.name.ok_or_else(|| ApiError::bad("name", "is needed: the set's name"))?;
+    let model: std::sync::Arc<Model> = app.model().await?;
+    model.datalabels.get(&name).map(|set| Json(json!(set))).ok_or(ApiError::NotFound)
+}
+
+/// All option sets.
+#[utoipa::path(get, path = "/datalabel/all", tag = "reference", responses(
+    (status = 200, description = "[{name, options}]", body = Object), (status = 401, description = "Not signed in")))]
+async fn all_datalabels(State(app): State<App>, _who: AuthUser) -> Result<Json<Value>> {
+    let model = app.model().await?;
+    Ok(Json(model.datalabels.values().map(|set| json!(set)).collect()))
+}
+
+/// Settings that hold for everybody.
+#[utoipa::path(get, path = "/settings/global", tag = "reference", responses(
+    (status = 200, description = "{currency, date, timestamp, boolean, …}", body = Object), (status = 401, description = "Not signed in")))]
+async fn global_settings(State(app): State<App>, _who: AuthUser) -> Result<Json<Value>> {
+    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    Ok(Json(setting::all(&mut connection).await?))
+}
+
+/// Change settings; for administrators, who are those that own the type 'role'.
+#[utoipa::path(patch, path = "/settings/global", tag = "reference", request_body = Object, responses(
+    (status = 200, description = "All settings", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
+    (status = 403, description = "Not an administrator"), (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"),
+    (status = 422, description = "No such setting")))]
+async fn change_settings(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -> Result<Json<Value>> {
+    let object = body.as_object().ok_or_else(|| ApiError::bad("body", "must be a JSON object"))?;
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    let role = EntityCode::new("role").map_err(|_| ApiError::Internal)?;
+    if !permission::may_create(&mut transaction, who.person, &role).await? {
+        return Err(ApiError::Forbidden("Only an administrator changes the settings.".into()));
+    }
+    for (key, value) in object {
+        if key.contains('\0') || value.to_string().contains("\\u0000") || value.is_null() {
+            return Err(ApiError::invalid(key, "has a value that can't be stored"));
+        }
+        if !setting::set(&mut transaction, key, value).await? {
+            return Err(ApiError::invalid(key, "is not a setting"));
+        }
+    }
+    let all = setting::all(&mut transaction).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    Ok(Json(all))
+}

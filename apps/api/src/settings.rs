@@ -1,0 +1,75 @@
+//! Settings, all from the environment (or the command line), with defaults that suit development. A missing or bad one is told in
+//! one line that says what to do.
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// The api of PMO.
+#[derive(Debug, Parser)]
+#[command(name = "pmo-api", version, about)]
+pub struct Settings {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// PostgreSQL's address.
+    #[arg(long, env = "DATABASE_URL", default_value = "postgresql://app:app@localhost:5434/app", global = true, hide_env_values = true)]
+    pub database_url: String,
+    /// The secret that signs access tokens, at least 32 bytes; the same for pubsub. It has no default.
+    #[arg(long, env = "JWT_SECRET", global = true, hide_env_values = true)]
+    pub jwt_secret: Option<String>,
+    /// The port to listen on.
+    #[arg(long, env = "API_PORT", default_value_t = 4000)]
+    pub port: u16,
+    /// The address to listen on.
+    #[arg(long, env = "API_HOST", default_value = "127.0.0.1")]
+    pub host: String,
+    /// The socket's address as browsers reach it; empty: port 4001 of the same host in development, `/ws` of the same origin on https.
+    #[arg(long, env = "PUBSUB_URL", default_value = "")]
+    pub pubsub_url: String,
+    /// The folder with the built app; where it is absent, only the interface is served.
+    #[arg(long, env = "WEB_DIST", default_value = "dist")]
+    pub web_dist: PathBuf,
+    /// Send the session cookie over https alone; set it wherever the app is reached by https.
+    #[arg(long, env = "COOKIE_SECURE", default_value_t = false, action = clap::ArgAction::Set)]
+    pub cookie_secure: bool,
+    /// Believe X-Forwarded-For; set it behind a proxy of your own alone.
+    #[arg(long, env = "TRUST_PROXY", default_value_t = false, action = clap::ArgAction::Set)]
+    pub trust_proxy: bool,
+    /// Sign-in attempts a minute for one address and one account.
+    #[arg(long, env = "SIGN_IN_PER_MINUTE", default_value_t = 20)]
+    pub sign_in_per_minute: u32,
+    /// Largest plan to import, in megabytes.
+    #[arg(long, env = "IMPORT_LIMIT_MB", default_value_t = 32)]
+    pub import_limit_mb: usize,
+    /// Most connections to the database.
+    #[arg(long, env = "API_DATABASE_CONNECTIONS", default_value_t = 16, global = true)]
+    pub database_connections: u32,
+}
+
+/// What the program can do besides serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve (the default).
+    Serve,
+    /// Bring the schema up to date and stop.
+    Migrate,
+    /// Load demo data; does nothing where there is data already.
+    Seed {
+        /// How much: small, demo or large.
+        #[arg(long, default_value = "demo")]
+        scale: crate::seed::Scale,
+    },
+    /// Import a Microsoft Project XML file as a new project.
+    Import {
+        /// The file.
+        file: PathBuf,
+        /// In whose name.
+        #[arg(long, default_value = "admin@pmo.example")]
+        as_email: String,
+        /// The project's name; default: what the file says.
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// Print the OpenAPI document.
+    Openapi,
+}

@@ -1,0 +1,150 @@
+//! Grants: given up to one's own level, taken back, listed. The last owner of a thing can't be taken away.
+
+use crate::auth::AuthUser;
+use crate::body::JsonBody;
+use crate::error::{ApiError, Result};
+use crate::state::App;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use pmo_database::grant::{self, NewGrant};
+use pmo_database::{DatabaseError, permission, row};
+use pmo_domain::{EVERY_INSTANCE, EntityCode, Permission};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+/// The routes of this room.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(give)).routes(routes!(take)).routes(routes!(access))
+}
+
+/// A grant to give.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Give {
+    /// To this person,
+    person_id: Option<Uuid>,
+    /// or to this role.
+    role_id: Option<Uuid>,
+    /// The type of the thing.
+    entity_code: String,
+    /// The thing.
+    entity_instance_id: Uuid,
+    /// The level, 0 to 7.
+    permission: u8,
+    /// none, cascade (the default) or mapped.
+    inheritance_mode: Option<String>,
+    /// Levels by child type, with `_default`, for mapped.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    child_permissions: BTreeMap<String, u8>,
+    /// Take away instead of giving.
+    #[serde(default)]
+    is_deny: bool,
+    /// Until then, RFC 3339.
+    expires_ts: Option<String>,
+}
+
+/// Checks that the asker may give or take `level` on the thing.
+async fn may_share(connection: &mut pmo_database::Connection, who: &AuthUser, code: &EntityCode, id: Uuid, level: Permission) -> Result<()> {
+    let own = if id == EVERY_INSTANCE {
+        // Whoever may share every instance may share the type.
+        (grant::type_level(connection, who.person, code).await?).ok_or(ApiError::NotFound)?
+    } else {
+        permission::level(connection, who.person, code, id).await?.ok_or(ApiError::NotFound)?
+    };
+    if own < Permission::Share || level > own {
+        return Err(ApiError::Forbidden(format!("You may {} here; you can share no more than that.", own.label())));
+    }
+    Ok(())
+}
+
+/// Share a thing.
+#[utoipa::path(post, path = "/entity_rbac", tag = "sharing", request_body = Give, responses(
+    (status = 201, description = "The grant", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
+    (status = 403, description = "More than one's own level"), (status = 404, description = "No such thing for this person"),
+    (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"), (status = 422, description = "Fields are wrong")))]
+async fn give(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -> Result<(StatusCode, Json<Value>)> {
+    let give: Give = serde_json::from_value(body).map_err(|e| ApiError::invalid("body", e.to_string()))?;
+    let model = app.model_with(&give.entity_code).await.map_err(|_| ApiError::invalid("entity_code", "is no entity type"))?;
+    let entity = model.entity(&give.entity_code)?;
+    let level = Permission::try_from(give.permission).map_err(|m| ApiError::invalid("permission", m))?;
+    let mode = give.inheritance_mode.unwrap_or_else(|| "cascade".into());
+    if !["none", "cascade", "mapped"].contains(&mode.as_str()) {
+        return Err(ApiError::invalid("inheritance_mode", "must be none, cascade or mapped"));
+    }
+    if give.person_id.is_some() == give.role_id.is_some() {
+        return Err(ApiError::invalid("person_id", "exactly one of person_id and role_id is needed"));
+    }
+    let mut highest = level;
+    for (code, child) in &give.child_permissions {
+        let child = Permission::try_from(*child).map_err(|m| ApiError::invalid("child_permissions", m))?;
+        if code != "_default" && model.catalogue.get(code).is_none() {
+            return Err(ApiError::invalid("child_permissions", format!("'{}' is no entity type", code.chars().take(60).collect::<String>())));
+        }
+        highest = highest.max(child);
+    }
+    if let Some(text) = &give.expires_ts {
+        text.parse::<jiff::Timestamp>().map_err(|_| ApiError::invalid("expires_ts", "must be a moment such as 2026-01-31T09:00:00Z"))?;
+    }
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    may_share(&mut transaction, &who, &entity.code, give.entity_instance_id, highest).await?;
+    let (holder, holder_code) = match (give.person_id, give.role_id) {
+        (Some(id), _) => (id, "person"),
+        (None, id) => (id.unwrap_or_default(), "role"),
+    };
+    let holders = model.entity(holder_code)?;
+    if !row::existing(&mut transaction, holders, &[holder]).await?.contains(&holder) {
+        return Err(ApiError::invalid(if holder_code == "person" { "person_id" } else { "role_id" }, "there is no such holder"));
+    }
+    let new = NewGrant {
+        person_id: give.person_id,
+        role_id: give.role_id,
+        code: &entity.code,
+        instance: give.entity_instance_id,
+        level,
+        mode: &mode,
+        map: json!(give.child_permissions),
+        deny: give.is_deny,
+        granted_by: who.person,
+        expires: give.expires_ts.as_deref(),
+    };
+    let grant = grant::give(&mut transaction, &new).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    Ok((StatusCode::CREATED, Json(grant)))
+}
+
+/// Take a grant back.
+#[utoipa::path(delete, path = "/entity_rbac/{id}", tag = "sharing", params(("id" = Uuid, Path, description = "The grant")), responses(
+    (status = 204, description = "Taken back"), (status = 401, description = "Not signed in"), (status = 403, description = "May not share that thing"),
+    (status = 404, description = "No such grant for this person"), (status = 422, description = "It is the last owner")))]
+async fn take(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -> Result<StatusCode> {
+    let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    let found = grant::find(&mut transaction, id).await?.ok_or(ApiError::NotFound)?;
+    may_share(&mut transaction, &who, &found.code, found.instance, found.level).await?;
+    if grant::is_last_owner(&mut transaction, id).await? {
+        return Err(ApiError::invalid("id", "is the grant of the last owner; make somebody else owner first"));
+    }
+    grant::take(&mut transaction, id).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who has grants on a thing itself.
+#[utoipa::path(get, path = "/{entity}/{id}/access", tag = "sharing", params(
+    ("entity" = String, Path, description = "The type's code", example = "project"), ("id" = Uuid, Path, description = "The thing")), responses(
+    (status = 200, description = "The grants on it, and the asker's own level", body = Object), (status = 401, description = "Not signed in"),
+    (status = 404, description = "Not there, or not for this reader")))]
+async fn access(State(app): State<App>, who: AuthUser, Path((code, id)): Path<(String, String)>) -> Result<Json<Value>> {
+    let model = app.model_with(&code).await?;
+    let entity = model.entity(&code)?;
+    let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
+    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let grants = if level >= Permission::Share { grant::on(&mut connection, &entity.code, id).await? } else { Vec::new() };
+    Ok(Json(json!({"permission": level, "grants": grants})))
+}

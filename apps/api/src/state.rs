@@ -1,0 +1,116 @@
+//! What handlers share: the pool, the keys, and the catalogue as last read. It must never hold anything of one person.
+
+use crate::error::{ApiError, Result};
+use crate::settings::Settings;
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use pmo_database::{Connection, Pool};
+use pmo_domain::catalogue::Datalabel;
+use pmo_domain::{Catalogue, EntityType};
+use pmo_token::Keys;
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+/// How long a catalogue is taken as it is. A type added by migration appears within this time, or at once when asked for by name.
+const CATALOGUE_AGE: Duration = Duration::from_secs(10);
+/// How often an unknown name may cause another reading.
+const CATALOGUE_RETRY: Duration = Duration::from_secs(1);
+
+/// Entity types and option sets, read together.
+pub struct Model {
+    /// Entity types.
+    pub catalogue: Catalogue,
+    /// Option sets by name.
+    pub datalabels: BTreeMap<String, Datalabel>,
+    read_at: Instant,
+}
+
+/// Shared by all handlers.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+/// The contents of [`App`].
+pub struct Shared {
+    /// Connections.
+    pub pool: Pool,
+    /// Signs and reads access tokens.
+    pub keys: Keys,
+    /// The secret as bytes, for refresh tokens.
+    pub secret: String,
+    /// As started.
+    pub settings: Settings,
+    /// Sign-in attempts by address and account.
+    pub sign_in_limit: DefaultKeyedRateLimiter<String>,
+    model: RwLock<Arc<Model>>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// Reads the model.
+pub async fn read(connection: &mut Connection) -> Result<Model, pmo_database::DatabaseError> {
+    Ok(Model {
+        catalogue: pmo_database::catalogue::load(connection).await?,
+        datalabels: pmo_database::catalogue::load_datalabels(connection).await?,
+        read_at: Instant::now(),
+    })
+}
+
+impl App {
+    /// Reads the catalogue and makes the state.
+    pub async fn new(pool: Pool, settings: Settings) -> Result<Self, pmo_database::DatabaseError> {
+        let secret = settings.jwt_secret.clone().unwrap_or_default();
+        let keys = Keys::new(&secret).map_err(|_| {
+            pmo_database::DatabaseError::Setup(
+                "JWT_SECRET is missing or shorter than 32 bytes: set it to a long random text, the same for api and pubsub (openssl rand -base64 48)".into(),
+            )
+        })?;
+        let model = read(&mut *pool.acquire().await?).await?;
+        let attempts = NonZeroU32::new(settings.sign_in_per_minute).unwrap_or(NonZeroU32::MIN);
+        Ok(Self(Arc::new(Shared {
+            pool,
+            keys,
+            secret,
+            sign_in_limit: RateLimiter::keyed(Quota::per_minute(attempts)),
+            settings,
+            model: RwLock::new(Arc::new(model)),
+        })))
+    }
+
+    /// The catalogue, at most [`CATALOGUE_AGE`] old.
+    pub async fn model(&self) -> Result<Arc<Model>> {
+        let present = self.present();
+        if present.read_at.elapsed() < CATALOGUE_AGE { Ok(present) } else { self.read_again().await }
+    }
+
+    fn present(&self) -> Arc<Model> {
+        self.model.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    async fn read_again(&self) -> Result<Arc<Model>> {
+        let fresh = Arc::new(read(&mut *self.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?).await?);
+        *self.model.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh.clone();
+        Ok(fresh)
+    }
+
+    /// The catalogue, once it knows the type `code`; 404 where there is none.
+    pub async fn model_with(&self, code: &str) -> Result<Arc<Model>> {
+        let mut model = self.model().await?;
+        if model.catalogue.get(code).is_none() && model.read_at.elapsed() >= CATALOGUE_RETRY {
+            model = self.read_again().await?;
+        }
+        if model.catalogue.get(code).is_some() { Ok(model) } else { Err(ApiError::NotFound) }
+    }
+}
+
+impl Model {
+    /// The type, or 404.
+    pub fn entity(&self, code: &str) -> Result<&EntityType> {
+        self.catalogue.get(code).ok_or(ApiError::NotFound)
+    }
+}

@@ -1,0 +1,129 @@
+//! Access tokens: the api signs them, api and pubsub read them. This crate must never read a clock: the caller says what time
+//! it is, so that expiry can be tested.
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Seconds that an access token lives.
+pub const LIFETIME: i64 = 15 * 60;
+/// Shortest secret, in bytes: as long as the hash that it keys.
+pub const SHORTEST_SECRET: usize = 32;
+
+/// What a token says of its bearer. The names are there so that a write needs no look-up to be logged in their name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The person.
+    pub sub: Uuid,
+    /// Seconds since 1970 at which it was issued.
+    pub iat: i64,
+    /// Seconds since 1970 from which it counts for nothing.
+    pub exp: i64,
+    /// Sign-in name.
+    pub username: String,
+    /// Given name.
+    #[serde(default)]
+    pub first_name: String,
+    /// Family name.
+    #[serde(default)]
+    pub last_name: String,
+    /// employee, customer, system or guest.
+    #[serde(default)]
+    pub person_type: String,
+}
+
+/// Why a token does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// Its time is over.
+    #[error("the access token has expired")]
+    Expired,
+    /// It was not made here, or was changed.
+    #[error("the access token is not valid")]
+    Bad,
+    /// The secret is too short to sign with.
+    #[error("JWT_SECRET must have at least 32 bytes")]
+    ShortSecret,
+}
+
+/// Signs and reads tokens with one secret (HS256).
+#[derive(Clone)]
+pub struct Keys {
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+}
+
+impl Keys {
+    /// Takes the secret that api and pubsub share.
+    pub fn new(secret: &str) -> Result<Self, TokenError> {
+        if secret.len() < SHORTEST_SECRET {
+            return Err(TokenError::ShortSecret);
+        }
+        Ok(Self {
+            encoding: EncodingKey::from_secret(secret.as_bytes()),
+            decoding: DecodingKey::from_secret(secret.as_bytes()),
+        })
+    }
+
+    /// Signs `claims`.
+    pub fn sign(&self, claims: &Claims) -> Result<String, TokenError> {
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding).map_err(|_| TokenError::Bad)
+    }
+
+    /// Reads a token at the moment `now`, in seconds since 1970.
+    pub fn read(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.validate_exp = false; // checked below, against the caller's clock
+        validation.set_required_spec_claims(&["exp", "sub"]);
+        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).map_err(|_| TokenError::Bad)?.claims;
+        if claims.exp <= now { Err(TokenError::Expired) } else { Ok(claims) }
+    }
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims() -> Claims {
+        Claims {
+            sub: Uuid::from_u128(7),
+            iat: 1000,
+            exp: 1900,
+            username: "a@b.c".into(),
+            first_name: "A".into(),
+            last_name: "B".into(),
+            person_type: "employee".into(),
+        }
+    }
+
+    #[test]
+    fn a_token_counts_until_its_time_is_over_and_only_with_its_secret() {
+        let keys = Keys::new(&"s".repeat(32)).unwrap();
+        let token = keys.sign(&claims()).unwrap();
+        assert_eq!(keys.read(&token, 1899), Ok(claims()));
+        assert_eq!(keys.read(&token, 1900), Err(TokenError::Expired));
+        assert_eq!(Keys::new(&"t".repeat(32)).unwrap().read(&token, 1000), Err(TokenError::Bad));
+        assert_eq!(keys.read(&format!("{token}x"), 1000), Err(TokenError::Bad));
+        assert_eq!(keys.read("", 1000), Err(TokenError::Bad));
+    }
+
+    #[test]
+    fn an_unsigned_token_is_bad() {
+        let keys = Keys::new(&"s".repeat(32)).unwrap();
+        let signed = keys.sign(&claims()).unwrap();
+        let body = signed.split('.').nth(1).unwrap();
+        let none = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.");
+        assert_eq!(keys.read(&none, 1000), Err(TokenError::Bad));
+    }
+
+    #[test]
+    fn a_short_secret_is_refused() {
+        assert_eq!(Keys::new("short").unwrap_err(), TokenError::ShortSecret);
+    }
+}
