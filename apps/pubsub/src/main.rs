@@ -1,1 +1,53 @@
-fn main(){}
+//! Starts pubsub. Every failure to start is one plain line.
+
+use clap::Parser;
+use pmo_pubsub::settings::Settings;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match run(Settings::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: Settings) -> Result<(), String> {
+    let keys = pmo_token::Keys::new(&settings.jwt_secret.unwrap_or_default()).map_err(|_| {
+        "JWT_SECRET is missing or shorter than 32 bytes: set it to the api's (openssl rand -base64 48 makes one)".to_owned()
+    })?;
+    let pool = pmo_database::connect(&settings.database_url, settings.database_connections).await.map_err(|e| e.to_string())?;
+    pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;
+    let running = pmo_pubsub::start(pool, keys, Duration::from_millis(settings.poll_ms.max(10)), &settings.allowed_origins)
+        .await
+        .map_err(|e| e.to_string())?;
+    let address = format!("{}:{}", settings.host, settings.port);
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|e| format!("can't listen on {address} ({e}): stop what uses the port, or set PUBSUB_PORT to another"))?;
+    tracing::info!(%address, "pubsub is up");
+    let stopper = running.stopper();
+    axum::serve(listener, running.router)
+        .with_graceful_shutdown(async move {
+            stop_signal().await;
+            stopper.stop().await;
+        })
+        .await
+        .map_err(|e| e.to_string())
+}
+
+async fn stop_signal() {
+    let interrupt = tokio::signal::ctrl_c();
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = interrupt => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -2,30 +2,14 @@
 //! for the slowest writer, so that nothing is passed over.
 
 use crate::{Connection, Result};
-use pmo_domain::{EntityCode, EntityRef, FeedCursor};
+use pmo_domain::change::LogRow;
+use pmo_domain::{EntityCode, EntityRef, FeedCursor, Version};
 use serde_json::Value;
 use std::collections::HashMap;
 use uuid::Uuid;
 
 /// The channel on which the database rings when the log has grown.
 pub const DOORBELL: &str = "app_feed";
-
-/// One row of the log.
-#[derive(Clone, Debug)]
-pub struct LogRow {
-    /// Its number; unique, but not in order of commit.
-    pub seq: i64,
-    /// The type of the thing.
-    pub code: EntityCode,
-    /// The thing.
-    pub id: Uuid,
-    /// 6 create, 3 update, 5 delete, 1 comment, 4 grant, 7 hand-over.
-    pub action: i16,
-    /// The thing's version after the change.
-    pub version: i64,
-    /// Old and new values of the changed columns.
-    pub changed: Value,
-}
 
 /// What one look at the log gives.
 pub struct Look {
@@ -50,9 +34,9 @@ pub async fn cursor(connection: &mut Connection) -> Result<FeedCursor> {
 /// The rows of `from`'s epoch that are not older than its horizon, except those in `seen`; at most `limit`. One statement, hence
 /// one snapshot for rows and horizon.
 pub async fn look(connection: &mut Connection, from: FeedCursor, seen: &[i64], limit: i64) -> Result<Look> {
-    type Line = (String, Option<i64>, Option<String>, Option<Uuid>, Option<i16>, Option<i64>, Option<Value>);
+    type Line = (String, Option<i64>, Option<String>, Option<String>, Option<Uuid>, Option<i16>, Option<i64>, Option<Value>);
     let lines: Vec<Line> = sqlx::query_as(
-        "select s.horizon, l.seq, l.entity_code::text, l.entity_id, l.action, l.entity_version, l.changed
+        "select s.horizon, l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, l.changed
          from (select pg_snapshot_xmin(pg_current_snapshot())::text as horizon) s
          left join lateral (
            select seq, xid, entity_code, entity_id, action, entity_version, changed from app.system_logging
@@ -68,17 +52,11 @@ pub async fn look(connection: &mut Connection, from: FeedCursor, seen: &[i64], l
     .await?;
     let horizon = lines.first().and_then(|l| l.0.parse().ok()).unwrap_or(from.horizon);
     let mut rows = Vec::new();
-    for (_, seq, code, id, action, version, changed) in lines {
-        let (Some(seq), Some(code), Some(id), Some(action)) = (seq, code, id, action) else { continue };
-        let Ok(code) = EntityCode::new(code) else { continue };
-        rows.push(LogRow {
-            seq,
-            code,
-            id,
-            action,
-            version: version.unwrap_or_default(),
-            changed: changed.unwrap_or_default(),
-        });
+    for (_, seq, xid, code, id, action, version, changed) in lines {
+        let (Some(seq), Some(xid), Some(code), Some(id), Some(action)) = (seq, xid, code, id, action) else { continue };
+        let (Ok(xid), Ok(code)) = (xid.parse(), EntityCode::new(code)) else { continue };
+        let (version, changed) = (Version(version.unwrap_or_default()), changed.unwrap_or_default());
+        rows.push(LogRow { seq, xid, code, id, action, version, changed });
     }
     let truncated = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= limit;
     Ok(Look { rows, cursor: FeedCursor { epoch: from.epoch, horizon: horizon.max(from.horizon) }, truncated })

@@ -31,6 +31,8 @@ pub type PoolConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 pub type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
 /// Waits for notifications.
 pub type Listener = sqlx::postgres::PgListener;
+/// What the driver reports.
+pub type DriverError = sqlx::Error;
 /// Result of this crate.
 pub type Result<T, E = DatabaseError> = std::result::Result<T, E>;
 
@@ -50,6 +52,7 @@ pub async fn connect(url: &str, most: u32) -> Result<Pool> {
         })?
         .options([
             ("timezone", "UTC"),
+            ("search_path", "public"),
             ("statement_timeout", "30000"),
             ("idle_in_transaction_session_timeout", "60000"),
         ])

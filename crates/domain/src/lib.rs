@@ -2,6 +2,7 @@
 //! rule in it can be tested by the thousand.
 
 pub mod catalogue; // what an entity type is, read from names and registrations
+pub mod change; // a row of the change log
 pub mod column; // what a column's name says, and which values it takes
 pub mod cursor; // where a reader stands in the change feed
 pub mod id; // identifiers that can't be confused

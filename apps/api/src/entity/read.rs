@@ -177,6 +177,15 @@ async fn answer_list(
         keep_restorable(&mut connection, who.person, entity, &mut page.rows).await?;
     }
     answer.references = row::references(&mut connection, &model.catalogue, who.person, entity, &page.rows).await?;
+    if let Some(ids) = &query.ids {
+        // A client that refreshes single rows needs the reader's level as GET of one row tells it.
+        let levels = permission::levels(&mut connection, &[who.person], &entity.code, ids).await?;
+        for row in &mut page.rows {
+            if let Some(level) = pmo_domain::rest::id_of(row).and_then(|id| levels.get(&(who.person, id))) {
+                row.insert("permission".into(), json!(level));
+            }
+        }
+    }
     answer.data = page.rows;
     if !query.fields.is_empty() {
         for row in &mut answer.data {

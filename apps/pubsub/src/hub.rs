@@ -1,0 +1,451 @@
+//! The one task that owns the feed: it reads the log when the doorbell rings, answers subscriptions and hands frames to sockets. What
+//! is told to whom is decided in `pmo-feed`; here it is only asked, read and sent.
+
+use pmo_database::{Connection, DatabaseError, Pool, feed as log, permission, subscription};
+use pmo_domain::change::LogRow;
+use pmo_domain::socket::{ClientMessage, Parent, ServerMessage, Subscribe};
+use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId};
+use pmo_feed::{ConnectionId, Feed, Levels, Parents, Reader, Topic};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+/// Rows of one look at the log.
+const LOOK_LIMIT: i64 = 2000;
+/// Most rows that a returning client is told one by one; beyond that it is told to start over.
+const RESUME_LIMIT: i64 = 10_000;
+/// Most ids of one SUBSCRIBE.
+const IDS_LIMIT: usize = 2_000;
+/// Most topics of one connection.
+const TOPICS_LIMIT: usize = 20_000;
+/// Most bytes that wait for a slow socket.
+pub const QUEUE_BYTES: usize = 4 * 1024 * 1024;
+
+/// What a socket is told to do.
+pub enum Outgoing {
+    /// Send this frame.
+    Frame(Arc<str>),
+    /// Close with this code.
+    Close(u16, &'static str),
+}
+
+/// A socket's queue, bounded by bytes.
+#[derive(Clone)]
+pub struct Outbox {
+    sender: mpsc::UnboundedSender<Outgoing>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Outbox {
+    /// A queue and its reading end.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { sender, waiting: Arc::default() }, receiver)
+    }
+
+    /// Queues a message; a socket that reads too slowly is told to come back and resume.
+    pub fn send(&self, message: &ServerMessage) {
+        let Ok(text) = serde_json::to_string(message) else { return };
+        let waiting = self.waiting.fetch_add(text.len(), Ordering::Relaxed) + text.len();
+        if waiting > QUEUE_BYTES {
+            let _ = self.sender.send(Outgoing::Close(pmo_domain::socket::CLOSE_RESUME, "too slow: reconnect and resume"));
+        } else {
+            let _ = self.sender.send(Outgoing::Frame(text.into()));
+        }
+    }
+
+    /// A frame has left.
+    pub fn sent(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn close(&self, code: u16, reason: &'static str) {
+        let _ = self.sender.send(Outgoing::Close(code, reason));
+    }
+}
+
+/// What reaches the hub.
+pub enum Command {
+    /// A person has signed in on a socket.
+    Connect(ConnectionId, PersonId, Outbox),
+    /// A message of that socket, other than PING and tokens.
+    Message(ConnectionId, ClientMessage),
+    /// PING.
+    Ping(ConnectionId),
+    /// The socket is gone.
+    Disconnect(ConnectionId),
+    /// Look at the log.
+    Ring,
+    /// Tell everybody to come back later, and stop.
+    Stop(tokio::sync::oneshot::Sender<()>),
+}
+
+/// What `/health` tells.
+#[derive(Default)]
+pub struct Vitals {
+    /// Open sockets.
+    pub connections: AtomicUsize,
+    /// Distinct persons.
+    pub users: AtomicUsize,
+    /// Topics.
+    pub subscriptions: AtomicUsize,
+    /// Whether the last look at the log went through.
+    pub watching: AtomicBool,
+    /// Rows read since the start.
+    pub rows: AtomicU64,
+}
+
+/// The hub.
+pub struct Hub {
+    pool: Pool,
+    feed: Feed,
+    reader: Reader,
+    outboxes: HashMap<ConnectionId, (PersonId, Outbox)>,
+    pod: String,
+    vitals: Arc<Vitals>,
+    expiry_checked: String,
+}
+
+/// Name of a connection in the mirror.
+fn mirror_name(pod: &str, id: ConnectionId) -> String {
+    format!("{}-{}", &pod[..8.min(pod.len())], id.0)
+}
+
+fn timestamp() -> String {
+    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
+}
+
+impl Hub {
+    /// Starts at the feed's present end.
+    pub async fn new(pool: Pool, vitals: Arc<Vitals>) -> Result<Self, DatabaseError> {
+        let mut connection = pool.acquire().await?;
+        let cursor = log::cursor(&mut connection).await?;
+        let (_, now) = log::expired_grants(&mut connection, "now").await?;
+        drop(connection);
+        Ok(Self {
+            pool,
+            feed: Feed::default(),
+            reader: Reader::new(cursor),
+            outboxes: HashMap::new(),
+            pod: Uuid::new_v4().simple().to_string(),
+            vitals,
+            expiry_checked: now,
+        })
+    }
+
+    /// Runs until told to stop.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, poll: Duration) {
+        let mut poll = tokio::time::interval(poll);
+        poll.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut lease = tokio::time::interval(Duration::from_secs(30));
+        loop {
+            let outcome = tokio::select! {
+                command = commands.recv() => match command {
+                    None => return,
+                    Some(Command::Stop(done)) => {
+                        self.stop().await;
+                        let _ = done.send(());
+                        return;
+                    }
+                    Some(command) => self.handle(command).await,
+                },
+                _ = poll.tick() => self.look(true).await,
+                _ = lease.tick() => self.renew().await,
+            };
+            if let Err(error) = outcome {
+                tracing::warn!(%error, "the database does not answer; trying again at the next look");
+                self.vitals.watching.store(false, Ordering::Relaxed);
+            }
+            self.vitals.connections.store(self.feed.connection_count(), Ordering::Relaxed);
+            self.vitals.users.store(self.feed.persons().len(), Ordering::Relaxed);
+            self.vitals.subscriptions.store(self.feed.subscriptions(), Ordering::Relaxed);
+        }
+    }
+
+    async fn handle(&mut self, command: Command) -> Result<(), DatabaseError> {
+        match command {
+            Command::Connect(id, person, outbox) => {
+                let cursor = self.reader.cursor();
+                outbox.send(&ServerMessage::Hello {
+                    protocol: pmo_domain::socket::PROTOCOL,
+                    epoch: cursor.epoch.to_string(),
+                    cursor: cursor.to_string(),
+                    heartbeat_seconds: pmo_domain::socket::HEARTBEAT_SECONDS,
+                });
+                self.feed.connect(id, person);
+                self.outboxes.insert(id, (person, outbox));
+                let mut connection = self.pool.acquire().await?;
+                subscription::lease(&mut connection, &self.pod, &mirror_name(&self.pod, id), person.0).await
+            }
+            Command::Disconnect(id) => {
+                self.feed.disconnect(id);
+                self.outboxes.remove(&id);
+                let mut connection = self.pool.acquire().await?;
+                subscription::end(&mut connection, &mirror_name(&self.pod, id)).await
+            }
+            Command::Ping(id) => {
+                self.send(id, &ServerMessage::Pong { cursor: self.reader.cursor().to_string() });
+                Ok(())
+            }
+            Command::Message(id, message) => self.message(id, message).await,
+            Command::Ring => self.look(false).await,
+            Command::Stop(_) => Ok(()),
+        }
+    }
+
+    fn send(&self, id: ConnectionId, message: &ServerMessage) {
+        if let Some((_, outbox)) = self.outboxes.get(&id) {
+            outbox.send(message);
+        }
+    }
+
+    async fn message(&mut self, id: ConnectionId, message: ClientMessage) -> Result<(), DatabaseError> {
+        match message {
+            ClientMessage::Subscribe(subscribe) => {
+                let done = self.subscribe(id, &subscribe).await;
+                if done.is_err() {
+                    // The client asks again after a reconnect; leaving it in the belief that it watches would lose changes.
+                    if let Some((_, outbox)) = self.outboxes.get(&id) {
+                        outbox.close(pmo_domain::socket::CLOSE_RESTART, "the database does not answer: reconnect and resume");
+                    }
+                }
+                done
+            }
+            ClientMessage::Unsubscribe { entity_code, entity_ids, parent } => {
+                let parent = parent.map(|p| EntityRef::new(p.entity_code, p.entity_id));
+                self.feed.unwatch(id, |topic| match (topic, &entity_ids, &parent) {
+                    (Topic::Children { parent: p, code }, None, Some(parent)) => *code == entity_code && p == parent,
+                    (Topic::Entity(entity), Some(ids), None) => entity.code == entity_code && ids.contains(&entity.id),
+                    (Topic::Entity(entity), None, None) => entity.code == entity_code,
+                    (Topic::Type(code) | Topic::Children { code, .. }, None, None) => *code == entity_code,
+                    _ => false,
+                });
+                let mut connection = self.pool.acquire().await?;
+                let name = mirror_name(&self.pod, id);
+                subscription::unsubscribe(&mut connection, &name, entity_code.as_str(), entity_ids.as_deref()).await
+            }
+            ClientMessage::UnsubscribeAll => {
+                self.feed.unwatch(id, |_| true);
+                let Some((person, _)) = self.outboxes.get(&id) else { return Ok(()) };
+                let (name, person) = (mirror_name(&self.pod, id), person.0);
+                let mut connection = self.pool.acquire().await?;
+                subscription::end(&mut connection, &name).await?;
+                subscription::lease(&mut connection, &self.pod, &name, person).await
+            }
+            ClientMessage::Resume { epoch, cursor } => {
+                let from = cursor.parse::<FeedCursor>().ok().filter(|c| c.epoch.to_string() == epoch);
+                self.look(false).await?;
+                let recovered = match from {
+                    Some(from) => self.catch_up(id, from).await?,
+                    None => false,
+                };
+                self.send(id, &ServerMessage::Resumed { recovered, cursor: self.reader.cursor().to_string() });
+                Ok(())
+            }
+            // Handled by the socket itself.
+            ClientMessage::Auth { .. } | ClientMessage::Ping | ClientMessage::TokenRefresh { .. } => Ok(()),
+        }
+    }
+
+    async fn subscribe(&mut self, id: ConnectionId, wanted: &Subscribe) -> Result<(), DatabaseError> {
+        let Some((person, _)) = self.outboxes.get(&id) else { return Ok(()) };
+        let person = *person;
+        let code = &wanted.entity_code;
+        let more = wanted.entity_ids.as_ref().map_or(1, Vec::len);
+        if more > IDS_LIMIT || self.feed.watched(id) + more > TOPICS_LIMIT {
+            let message = format!("at most {IDS_LIMIT} ids in a message and {TOPICS_LIMIT} in all");
+            self.send(id, &ServerMessage::Error { message, code: "too_many_subscriptions".into() });
+            return Ok(());
+        }
+        let mut connection = self.pool.acquire().await?;
+        let (mut count, mut refused) = (0, 0);
+        let mut mirrored: Vec<Uuid> = Vec::new();
+        match (&wanted.entity_ids, &wanted.parent) {
+            (Some(ids), _) => {
+                let levels = permission::levels(&mut connection, &[person], code, ids).await?;
+                for entity_id in ids {
+                    let entity = EntityRef::new(code.clone(), *entity_id);
+                    if levels.contains_key(&(person, *entity_id)) {
+                        self.feed.watch(id, Topic::Entity(entity));
+                        mirrored.push(*entity_id);
+                        count += 1;
+                    } else {
+                        self.feed.refuse(id, entity);
+                        refused += 1;
+                    }
+                }
+            }
+            (None, Some(Parent { entity_code, entity_id })) => {
+                // Answered alike whether or not the parent may be seen: delivery checks each change anyway.
+                let seen = permission::level(&mut connection, person, entity_code, *entity_id).await?.is_some();
+                if seen {
+                    let parent = EntityRef::new(entity_code.clone(), *entity_id);
+                    self.feed.watch(id, Topic::Children { parent, code: code.clone() });
+                    count = 1;
+                } else {
+                    refused = 1;
+                }
+            }
+            (None, None) => {
+                self.feed.watch(id, Topic::Type(code.clone()));
+                mirrored.push(EVERY_INSTANCE);
+                count = 1;
+            }
+        }
+        if !mirrored.is_empty() {
+            let codes = vec![code.to_string(); mirrored.len()];
+            let name = mirror_name(&self.pod, id);
+            // The mirror is for people and for starts; it must not stand between a client and its changes.
+            if let Err(error) = subscription::subscribe(&mut connection, &name, person.0, &codes, &mirrored).await {
+                tracing::warn!(%error, "the mirror of subscriptions was not written");
+            }
+        }
+        drop(connection);
+        self.send(id, &ServerMessage::Subscribed { count, entity_code: code.clone(), refused });
+        if let Some(since) = &wanted.since {
+            let caught_up = match since.parse() {
+                Ok(from) => self.catch_up(id, from).await?,
+                Err(_) => false,
+            };
+            if !caught_up {
+                self.send(id, &ServerMessage::Resumed { recovered: false, cursor: self.reader.cursor().to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells one connection what its topics would have had since `from`; false where that can't be known.
+    async fn catch_up(&mut self, id: ConnectionId, from: FeedCursor) -> Result<bool, DatabaseError> {
+        let present = self.reader.cursor();
+        if from.epoch != present.epoch || from.horizon > present.horizon + 1_000_000 {
+            return Ok(false);
+        }
+        let mut connection = self.pool.acquire().await?;
+        let look = log::look(&mut connection, from, &[], RESUME_LIMIT).await?;
+        if look.truncated {
+            return Ok(false);
+        }
+        self.tell(&mut connection, &look.rows, Some(id)).await?;
+        let concerned = self.feed.concerned(&look.rows);
+        if let Some((person, _)) = self.outboxes.get(&id)
+            && concerned.contains(person)
+        {
+            let persons = BTreeSet::from([*person]);
+            self.tell_access(&mut connection, &persons, &look.rows).await?;
+        }
+        Ok(true)
+    }
+
+    /// Reads what is new in the log and tells it.
+    async fn look(&mut self, timers: bool) -> Result<(), DatabaseError> {
+        let mut connection = self.pool.acquire().await?;
+        loop {
+            let from = self.reader.cursor();
+            let look = log::look(&mut connection, from, &self.reader.seen(), LOOK_LIMIT).await?;
+            let rows = self.reader.take(look.rows, look.cursor, look.truncated);
+            self.vitals.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
+            if !rows.is_empty() {
+                // Access first: what a person lost must not be told them, what they gained must.
+                let persons = self.feed.concerned(&rows);
+                if !persons.is_empty() {
+                    self.tell_access(&mut connection, &persons, &rows).await?;
+                }
+                self.tell(&mut connection, &rows, None).await?;
+                let seqs: Vec<i64> = rows.iter().map(|r| r.seq).collect();
+                log::mark_sent(&mut connection, &seqs).await?;
+            }
+            if !look.truncated {
+                break;
+            }
+        }
+        if timers {
+            self.expiries(&mut connection).await?;
+            let now = log::cursor(&mut connection).await?;
+            if now.epoch != self.reader.cursor().epoch {
+                tracing::warn!(epoch = now.epoch, "the database is another than it was: everybody resumes");
+                self.reader.restart(now);
+                for (_, outbox) in self.outboxes.values() {
+                    outbox.close(pmo_domain::socket::CLOSE_RESTART, "the feed began anew: reconnect");
+                }
+            }
+        }
+        self.vitals.watching.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// A grant that ran out is a change of access that nobody wrote.
+    async fn expiries(&mut self, connection: &mut Connection) -> Result<(), DatabaseError> {
+        let (any, now) = log::expired_grants(connection, &self.expiry_checked).await?;
+        self.expiry_checked = now;
+        if any {
+            let persons = self.feed.persons();
+            self.tell_access(connection, &persons, &[]).await?;
+        }
+        Ok(())
+    }
+
+    async fn tell(&mut self, connection: &mut Connection, rows: &[LogRow], only: Option<ConnectionId>) -> Result<(), DatabaseError> {
+        let mut parents = Parents::new();
+        for (code, ids) in self.feed.parents_wanted(rows) {
+            let ids: Vec<Uuid> = ids.into_iter().collect();
+            for (id, above) in log::parents(connection, &code, &ids).await? {
+                parents.insert(EntityRef::new(code.clone(), id), above);
+            }
+        }
+        let wanted = self.feed.levels_wanted(rows, &parents, only);
+        let mut levels = Levels::new();
+        for (code, (persons, ids)) in wanted {
+            ask(connection, &mut levels, &persons, &code, &ids).await?;
+        }
+        let messages = self.feed.tell(rows, &parents, &levels, self.reader.cursor(), &timestamp(), only);
+        for (id, message) in messages {
+            self.send(id, &message);
+        }
+        Ok(())
+    }
+
+    async fn tell_access(&mut self, connection: &mut Connection, persons: &BTreeSet<PersonId>, rows: &[LogRow]) -> Result<(), DatabaseError> {
+        let wanted: BTreeMap<EntityCode, BTreeSet<Uuid>> = self.feed.access_wanted(persons, rows);
+        let mut levels = Levels::new();
+        for (code, ids) in wanted {
+            ask(connection, &mut levels, persons, &code, &ids).await?;
+        }
+        let messages = self.feed.change_access(persons, rows, &levels, self.reader.cursor(), &timestamp());
+        for (id, message) in messages {
+            self.send(id, &message);
+        }
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Result<(), DatabaseError> {
+        let mut connection = self.pool.acquire().await?;
+        subscription::renew(&mut connection, &self.pod).await
+    }
+
+    async fn stop(&mut self) {
+        for (_, outbox) in self.outboxes.values() {
+            outbox.close(pmo_domain::socket::CLOSE_RESTART, "the service restarts: reconnect in a few seconds");
+        }
+        if let Ok(mut connection) = self.pool.acquire().await {
+            let _ = subscription::end_pod(&mut connection, &self.pod).await;
+        }
+    }
+}
+
+async fn ask(
+    connection: &mut Connection,
+    levels: &mut Levels,
+    persons: &BTreeSet<PersonId>,
+    code: &EntityCode,
+    ids: &BTreeSet<Uuid>,
+) -> Result<(), DatabaseError> {
+    let persons: Vec<PersonId> = persons.iter().copied().collect();
+    let ids: Vec<Uuid> = ids.iter().copied().collect();
+    for ((person, id), level) in permission::levels(connection, &persons, code, &ids).await? {
+        levels.insert((person, EntityRef::new(code.clone(), id)), level);
+    }
+    Ok(())
+}

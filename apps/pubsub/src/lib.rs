@@ -1,0 +1,164 @@
+//! The pubsub service of PMO: sockets in, changes out. A thin shell around `pmo-feed`.
+
+pub mod hub; // the task that owns the feed
+pub mod settings; // from the environment
+mod socket; // one WebSocket
+
+use axum::extract::{Query, State, WebSocketUpgrade};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use hub::{Command, Hub, Vitals};
+use pmo_database::{DatabaseError, Pool};
+use pmo_feed::ConnectionId;
+use pmo_token::Keys;
+use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// What handlers share.
+#[derive(Clone)]
+struct Service {
+    keys: Keys,
+    hub: mpsc::Sender<Command>,
+    vitals: Arc<Vitals>,
+    started: Instant,
+    next_id: Arc<AtomicU64>,
+    allowed_origins: Arc<[String]>,
+}
+
+/// A running service: its routes, and the way to stop it.
+pub struct Running {
+    /// The routes.
+    pub router: Router,
+    hub: mpsc::Sender<Command>,
+}
+
+impl Running {
+    /// Tells every client to come back later.
+    pub async fn stop(&self) {
+        let (done, stopped) = tokio::sync::oneshot::channel();
+        if self.hub.send(Command::Stop(done)).await.is_ok() {
+            let _ = tokio::time::timeout(Duration::from_secs(5), stopped).await;
+        }
+    }
+
+    /// The way to stop it from elsewhere.
+    pub fn stopper(&self) -> Self {
+        Self { router: Router::new(), hub: self.hub.clone() }
+    }
+}
+
+/// Starts the hub and the doorbell, and makes the routes.
+pub async fn start(pool: Pool, keys: Keys, poll: Duration, allowed_origins: &str) -> Result<Running, DatabaseError> {
+    let vitals = Arc::new(Vitals::default());
+    let (sender, receiver) = mpsc::channel(4096);
+    let hub = Hub::new(pool.clone(), vitals.clone()).await?;
+    tokio::spawn(hub.run(receiver, poll));
+    tokio::spawn(doorbell(pool, sender.clone()));
+    let service = Service {
+        keys,
+        hub: sender.clone(),
+        vitals,
+        started: Instant::now(),
+        next_id: Arc::default(),
+        allowed_origins: allowed_origins.split(',').map(|o| o.trim().trim_end_matches('/').to_lowercase()).filter(|o| !o.is_empty()).collect(),
+    };
+    let router = Router::new().route("/", get(connect)).route("/ws", get(connect)).route("/health", get(health)).with_state(service);
+    Ok(Running { router, hub: sender })
+}
+
+/// Rings the hub when the database does. A lost ring costs one poll; a lost connection is made again.
+async fn doorbell(pool: Pool, hub: mpsc::Sender<Command>) {
+    loop {
+        let listening = async {
+            let mut listener = pmo_database::Listener::connect_with(&pool).await?;
+            listener.listen(pmo_database::feed::DOORBELL).await?;
+            loop {
+                listener.recv().await?;
+                // Rings that came meanwhile are answered by the same look.
+                while listener.next_buffered().is_some() {}
+                if hub.send(Command::Ring).await.is_err() {
+                    return Ok(());
+                }
+            }
+        };
+        let outcome: Result<(), DatabaseError> = async { listening.await.map_err(|e: pmo_database::DriverError| e.into()) }.await;
+        if outcome.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Address {
+    token: Option<String>,
+}
+
+async fn connect(State(service): State<Service>, Query(address): Query<Address>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+    if !origin_allowed(&headers, &service.allowed_origins) {
+        return (StatusCode::FORBIDDEN, "this page may not connect here; PUBSUB_ALLOWED_ORIGINS names those that may").into_response();
+    }
+    let id = ConnectionId(service.next_id.fetch_add(1, Ordering::Relaxed) + 1);
+    upgrade
+        .max_message_size(4 * socket::FRAME_LIMIT)
+        .max_frame_size(4 * socket::FRAME_LIMIT)
+        .on_upgrade(move |socket| socket::serve(socket, id, address.token, service.keys, service.hub))
+}
+
+/// A missing Origin is no browser; a browser's page must come from this host or from one that is named.
+fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    let origin = origin.trim_end_matches('/').to_lowercase();
+    if allowed.iter().any(|a| *a == origin) {
+        return true;
+    }
+    let without_port = |host: &str| host.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit())).map_or(host.to_owned(), |(h, _)| h.to_owned());
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).map(|h| without_port(&h.to_lowercase()));
+    let from = origin.split_once("://").map(|(_, rest)| without_port(rest));
+    from.is_some() && from == host
+}
+
+async fn health(State(service): State<Service>) -> Response {
+    let vitals = &service.vitals;
+    let watching = vitals.watching.load(Ordering::Relaxed);
+    let body = json!({
+        "status": if watching { "ok" } else { "degraded" },
+        "uptime": service.started.elapsed().as_secs(),
+        "connections": vitals.connections.load(Ordering::Relaxed),
+        "users": vitals.users.load(Ordering::Relaxed),
+        "subscriptions": vitals.subscriptions.load(Ordering::Relaxed),
+        "rowsRead": vitals.rows.load(Ordering::Relaxed),
+        "logWatcherRunning": watching,
+    });
+    let status = if watching { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(body)).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_of_other_hosts_are_refused() {
+        let headers = |origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, "localhost:4001".parse().unwrap());
+            if let Some(origin) = origin {
+                headers.insert(header::ORIGIN, origin.parse().unwrap());
+            }
+            headers
+        };
+        assert!(origin_allowed(&headers(None), &[]));
+        assert!(origin_allowed(&headers(Some("http://localhost:5173")), &[]));
+        assert!(!origin_allowed(&headers(Some("https://evil.example")), &[]));
+        assert!(!origin_allowed(&headers(Some("null")), &[]));
+        assert!(!origin_allowed(&headers(Some("http://localhost.evil.example")), &[]));
+        assert!(origin_allowed(&headers(Some("https://app.example")), &["https://app.example".to_owned()]));
+    }
+}

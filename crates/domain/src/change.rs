@@ -1,0 +1,64 @@
+//! A row of the change log, as the feed reads it.
+
+use crate::socket::Action;
+use crate::{EntityCode, Version};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Log actions by number (reference: VIEW 0 … OWNER 7).
+pub mod action {
+    /// Somebody looked; never delivered.
+    pub const VIEW: i16 = 0;
+    /// A comment was made.
+    pub const COMMENT: i16 = 1;
+    /// Columns changed.
+    pub const EDIT: i16 = 3;
+    /// Access changed.
+    pub const SHARE: i16 = 4;
+    /// Deleted.
+    pub const DELETE: i16 = 5;
+    /// Made, or restored.
+    pub const CREATE: i16 = 6;
+    /// Handed over.
+    pub const OWNER: i16 = 7;
+}
+
+/// One row of the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogRow {
+    /// Its number; unique, but not in order of commit.
+    pub seq: i64,
+    /// The transaction that wrote it.
+    pub xid: i64,
+    /// The type of the thing; `entity_rbac` and `entity_instance_link` tell of access.
+    pub code: EntityCode,
+    /// The thing.
+    pub id: Uuid,
+    /// See [`action`].
+    pub action: i16,
+    /// The thing's version after the change.
+    pub version: Version,
+    /// Old and new values of the changed columns: `{"col": {"old": …, "new": …}}`.
+    pub changed: Value,
+}
+
+impl LogRow {
+    /// Whether it changes what people may see, rather than a thing.
+    pub fn is_access(&self) -> bool {
+        self.code == "entity_rbac" || self.code == "entity_instance_link"
+    }
+
+    /// The new value of a column, as text.
+    pub fn new_text(&self, column: &str) -> Option<&str> {
+        self.changed.get(column)?.get("new")?.as_str()
+    }
+
+    /// What to tell those who may see the thing.
+    pub fn told_as(&self) -> Action {
+        match self.action {
+            action::CREATE | action::COMMENT => Action::Create,
+            action::DELETE => Action::Delete,
+            _ => Action::Update,
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! An edit that is not sent yet: what it began from, what it is now, and every step between, so that it can be undone after a
+//! reload or a crash too.
+
+use pmo_domain::{EntityRef, Row};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Typing in one field within this many milliseconds is one step.
+pub const STEP_MS: f64 = 1000.0;
+/// Most steps that are kept.
+const STEPS: usize = 200;
+
+/// A draft of changes to one thing.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Draft {
+    /// The thing.
+    pub entity: EntityRef,
+    /// The version that it was begun on.
+    pub base_version: i64,
+    /// Values of the touched columns when they were first touched.
+    pub original_data: Row,
+    /// Values of the changed columns now.
+    pub current_data: Row,
+    /// Earlier states of `current_data`, the last on top.
+    pub undo_stack: Vec<Row>,
+    /// States that were undone.
+    pub redo_stack: Vec<Row>,
+    /// Milliseconds since 1970 of the last step.
+    pub updated_at: f64,
+    /// The field of the last step.
+    #[serde(default)]
+    pub last_field: Option<String>,
+}
+
+impl Draft {
+    /// Begins a draft on a row.
+    pub fn new(entity: EntityRef, base_version: i64, now: f64) -> Self {
+        Self {
+            entity,
+            base_version,
+            original_data: Row::new(),
+            current_data: Row::new(),
+            undo_stack: Vec::new(),
+            redo_stack: Vec::new(),
+            updated_at: now,
+            last_field: None,
+        }
+    }
+
+    /// Sets a field; `before` is what the row has.
+    pub fn set(&mut self, field: &str, value: Value, before: &Value, now: f64) {
+        let original = self.original_data.entry(field.to_owned()).or_insert_with(|| before.clone()).clone();
+        if self.current_data.get(field).unwrap_or(&original) == &value {
+            return;
+        }
+        let same_step = self.last_field.as_deref() == Some(field) && now - self.updated_at < STEP_MS && !self.undo_stack.is_empty();
+        if !same_step {
+            self.undo_stack.push(self.current_data.clone());
+            if self.undo_stack.len() > STEPS {
+                self.undo_stack.remove(0);
+            }
+        }
+        self.redo_stack.clear();
+        if value == original {
+            self.current_data.remove(field);
+        } else {
+            self.current_data.insert(field.to_owned(), value);
+        }
+        self.last_field = Some(field.to_owned());
+        self.updated_at = now;
+    }
+
+    /// Takes the last step back; false where there is none.
+    pub fn undo(&mut self, now: f64) -> bool {
+        let Some(before) = self.undo_stack.pop() else { return false };
+        self.redo_stack.push(std::mem::replace(&mut self.current_data, before));
+        self.last_field = None;
+        self.updated_at = now;
+        true
+    }
+
+    /// Makes the last undone step again; false where there is none.
+    pub fn redo(&mut self, now: f64) -> bool {
+        let Some(after) = self.redo_stack.pop() else { return false };
+        self.undo_stack.push(std::mem::replace(&mut self.current_data, after));
+        self.last_field = None;
+        self.updated_at = now;
+        true
+    }
+
+    /// Whether anything would be sent.
+    pub fn has_changes(&self) -> bool {
+        !self.current_data.is_empty()
+    }
+
+    /// Whether there is anything to keep: changes, or steps to go to.
+    pub fn is_empty(&self) -> bool {
+        self.current_data.is_empty() && self.undo_stack.is_empty() && self.redo_stack.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmo_domain::EntityCode;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn draft() -> Draft {
+        Draft::new(EntityRef::new(EntityCode::new("task").unwrap(), uuid::Uuid::nil()), 1, 0.0)
+    }
+
+    #[test]
+    fn typing_is_one_step_and_another_field_is_another() {
+        let mut draft = draft();
+        for (at, text) in [(0.0, "a"), (200.0, "ab"), (400.0, "abc")] {
+            draft.set("name", json!(text), &json!(""), at);
+        }
+        draft.set("points", json!(3), &json!(null), 500.0);
+        assert_eq!(draft.undo_stack.len(), 2);
+        assert!(draft.undo(600.0));
+        assert_eq!(draft.current_data.get("name"), Some(&json!("abc")));
+        assert!(draft.undo(700.0));
+        assert!(!draft.has_changes());
+        assert!(draft.redo(800.0) && draft.redo(900.0) && !draft.redo(950.0));
+        assert_eq!(draft.current_data.len(), 2);
+    }
+
+    #[test]
+    fn typing_the_old_value_again_is_no_change() {
+        let mut draft = draft();
+        draft.set("name", json!("b"), &json!("a"), 0.0);
+        draft.set("name", json!("a"), &json!("a"), 5000.0);
+        assert!(!draft.has_changes());
+    }
+
+    proptest! {
+        #[test]
+        fn undoing_everything_and_redoing_it_comes_back(steps in proptest::collection::vec((0..3usize, 0..5i32), 1..20)) {
+            let mut draft = draft();
+            for (i, (field, value)) in steps.iter().enumerate() {
+                draft.set(["a", "b", "c"][*field], json!(value), &json!(null), i as f64 * 2000.0);
+            }
+            let end = draft.current_data.clone();
+            while draft.undo(1e9) {}
+            prop_assert!(!draft.has_changes());
+            while draft.redo(1e9) {}
+            prop_assert_eq!(draft.current_data, end);
+        }
+    }
+}

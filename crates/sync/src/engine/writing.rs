@@ -1,0 +1,308 @@
+//! Writes: shown at once, kept on disk, sent in order, merged when somebody else was faster. Nothing that was typed is dropped
+//! without a person's word.
+
+use super::{Engine, PARALLEL_WRITES, Purpose};
+use crate::draft::Draft;
+use crate::event::{Answer, Effect, Failure};
+use crate::key::Query;
+use crate::outbox::{Entry, EntryState, Operation};
+use crate::store::StoreOp;
+use pmo_domain::rest::version_of;
+use pmo_domain::{EntityRef, Row};
+use serde_json::Value;
+use uuid::Uuid;
+
+impl Engine {
+    pub(super) fn update(&mut self, entity: EntityRef, patch: Row, based_on: Option<(Row, i64)>, ids: [Uuid; 2]) {
+        let shown = self.cache.rows.get(&entity).and_then(|r| r.shown.clone());
+        let before = shown.as_deref().cloned().unwrap_or_default();
+        if patch.is_empty() {
+            return;
+        }
+        let drafted = based_on.is_some();
+        if !drafted
+            && let Some(last) = self.outbox.iter_mut().rev().find(|e| e.entity == entity)
+            && last.foldable()
+        {
+            last.fold(patch, &before);
+            let entry = Box::new(last.clone());
+            self.ops.push(StoreOp::PutEntry(entry));
+        } else {
+            let (base, base_version) = based_on.unwrap_or_else(|| {
+                let base = patch.keys().map(|k| (k.clone(), before.get(k).cloned().unwrap_or(Value::Null))).collect();
+                (base, version_of(&before).0)
+            });
+            self.enter(Entry::new(ids, entity.clone(), Operation::Update { patch, base, base_version }));
+        }
+        self.refresh(&entity, false);
+    }
+
+    pub(super) fn create(&mut self, entity: EntityRef, mut values: Row, ids: [Uuid; 2]) {
+        values.insert("id".into(), Value::String(entity.id.to_string()));
+        self.cache.rows.entry(entity.clone()).or_default();
+        self.enter(Entry::new(ids, entity.clone(), Operation::Create { values }));
+        self.refresh(&entity, true);
+    }
+
+    pub(super) fn delete(&mut self, entity: EntityRef, ids: [Uuid; 2]) {
+        let version = self.cache.rows.get(&entity).map_or(0, |r| r.version());
+        // What was never sent need not be made and deleted.
+        let only_here = self.outbox.iter().position(|e| e.entity == entity && super::is_create(e) && e.foldable());
+        if only_here.is_some() {
+            let gone: Vec<Uuid> = self.outbox.iter().filter(|e| e.entity == entity).map(|e| e.id).collect();
+            for id in gone {
+                self.drop_entry(id);
+            }
+        } else {
+            self.enter(Entry::new(ids, entity.clone(), Operation::Delete { base_version: version }));
+        }
+        self.refresh(&entity, true);
+    }
+
+    fn enter(&mut self, entry: Entry) {
+        self.ops.push(StoreOp::PutEntry(Box::new(entry.clone())));
+        self.outbox.push(entry);
+    }
+
+    fn drop_entry(&mut self, id: Uuid) {
+        self.outbox.retain(|e| e.id != id);
+        self.ops.push(StoreOp::RemoveEntry(id));
+        self.effects.push(Effect::TellTabs);
+    }
+
+    fn keep_entry(&mut self, id: Uuid) {
+        if let Some(entry) = self.outbox.iter().find(|e| e.id == id) {
+            let entry = Box::new(entry.clone());
+            self.ops.push(StoreOp::PutEntry(entry));
+        }
+    }
+
+    pub(super) fn saved(&mut self, id: Uuid) {
+        if let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id) {
+            entry.saved = true;
+            if !self.leader {
+                self.effects.push(Effect::TellTabs);
+            }
+        }
+    }
+
+    /// The device's outbox is the truth; what this tab is just sending stays marked so.
+    pub(super) fn outbox_is(&mut self, entries: Vec<Entry>) {
+        let mut touched: Vec<EntityRef> = self.outbox.iter().chain(&entries).map(|e| e.entity.clone()).collect();
+        touched.sort();
+        touched.dedup();
+        let old = std::mem::take(&mut self.outbox);
+        for mut entry in entries {
+            let known = old.iter().find(|e| e.id == entry.id);
+            entry.saved = true;
+            entry.sending = known.is_some_and(|k| k.sending);
+            // Another tab or an earlier life may have sent it: its key stands for this body and no other.
+            entry.attempts = entry.attempts.max(1);
+            if super::is_create(&entry) {
+                self.cache.rows.entry(entry.entity.clone()).or_default();
+            }
+            self.outbox.push(entry);
+        }
+        for entry in old.into_iter().filter(|e| !e.saved) {
+            if !self.outbox.iter().any(|e| e.id == entry.id) {
+                self.outbox.push(entry);
+            }
+        }
+        for entity in touched {
+            self.refresh(&entity, false);
+        }
+    }
+
+    /// Sends what can be sent: in order where one write needs another, up to four at once.
+    pub(super) fn pump(&mut self, now: f64) {
+        if !self.leader || !self.browser_online || !self.token_good {
+            return;
+        }
+        let mut under_way = self.outbox.iter().filter(|e| e.sending).count();
+        let mut send = Vec::new();
+        for (index, entry) in self.outbox.iter().enumerate() {
+            if under_way >= PARALLEL_WRITES {
+                break;
+            }
+            let ready = entry.state == EntryState::Waiting && entry.saved && !entry.sending && entry.not_before <= now;
+            if ready && !self.outbox[..index].iter().any(|earlier| entry.depends_on(earlier)) {
+                send.push(index);
+                under_way += 1;
+            }
+        }
+        for index in send {
+            let entry = &mut self.outbox[index];
+            entry.sending = true;
+            entry.attempts += 1;
+            let (id, request) = (entry.id, entry.request());
+            self.request(Purpose::Write(id), request);
+        }
+    }
+
+    pub(super) fn write_answered(&mut self, id: Uuid, answer: Result<Answer, Failure>, now: f64) {
+        let Some(index) = self.outbox.iter().position(|e| e.id == id) else { return };
+        self.outbox[index].sending = false;
+        let entity = self.outbox[index].entity.clone();
+        let deleting = matches!(self.outbox[index].operation, Operation::Delete { .. });
+        match answer {
+            Ok(answer) => {
+                self.drop_entry(id);
+                match answer.body {
+                    Value::Object(row) => {
+                        self.rebase_later(&entity, version_of(&row).0);
+                        self.take_row(&entity.code, row, now);
+                    }
+                    _ if deleting => self.forget(&entity, now),
+                    _ => {}
+                }
+                self.refresh(&entity, true);
+                // A change by somebody else that came while the answer was out.
+                if self.cache.rows.get(&entity).is_some_and(|r| r.base.is_some() && r.version() < r.floor) {
+                    self.want(&entity);
+                }
+            }
+            Err(Failure::Refused(problem)) => match problem.status {
+                404 if deleting => {
+                    self.drop_entry(id);
+                    self.forget(&entity, now);
+                    self.refresh(&entity, true);
+                }
+                412 => {
+                    let Some(current) = problem.current.clone() else { return self.refuse(index, *problem) };
+                    let mut current = current;
+                    self.take_row(&entity.code, current.clone(), now);
+                    current.remove("ref_data_entityInstance");
+                    let entry = &mut self.outbox[index];
+                    // A merged write is another write, with a key of its own.
+                    let new_key = Uuid::from_u128(entry.key.as_u128().wrapping_add(1));
+                    entry.rebase(current, new_key);
+                    if entry.is_void() {
+                        self.drop_entry(id);
+                    } else {
+                        self.keep_entry(id);
+                    }
+                    self.refresh(&entity, true);
+                }
+                401 => {}
+                429 | 500..=599 => self.wait(index, now),
+                _ => self.refuse(index, *problem),
+            },
+            Err(Failure::Network) => self.wait(index, now),
+        }
+    }
+
+    /// Later writes to the same thing were made on what this one made.
+    fn rebase_later(&mut self, entity: &EntityRef, version: i64) {
+        let mut kept = Vec::new();
+        for entry in self.outbox.iter_mut().filter(|e| e.entity == *entity && !e.sending) {
+            if matches!(base_version(entry), Some(base) if base == 0 || base == version - 1) {
+                set_version(entry, version);
+                kept.push(entry.id);
+            }
+        }
+        for id in kept {
+            self.keep_entry(id);
+        }
+    }
+
+    fn wait(&mut self, index: usize, now: f64) {
+        let entry = &mut self.outbox[index];
+        let delay = (1000.0 * 2f64.powi(entry.attempts.min(6) as i32 - 1)).min(30_000.0);
+        entry.not_before = now + delay;
+    }
+
+    fn refuse(&mut self, index: usize, problem: pmo_domain::rest::Problem) {
+        let entry = &mut self.outbox[index];
+        entry.state = EntryState::Refused { problem };
+        entry.saved = false;
+        let (id, entity) = (entry.id, entry.entity.clone());
+        self.keep_entry(id);
+        self.refresh(&entity, true);
+    }
+
+    pub(super) fn settle(&mut self, id: Uuid, keep_mine: Option<Uuid>) {
+        let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id) else { return };
+        let entity = entry.entity.clone();
+        match (keep_mine, &entry.state) {
+            (Some(key), EntryState::Conflict { .. }) => {
+                entry.keep_mine(key);
+                self.keep_entry(id);
+            }
+            // A refused write is tried again as it is.
+            (Some(key), EntryState::Refused { .. }) => {
+                entry.state = EntryState::Waiting;
+                entry.key = key;
+                entry.attempts = 0;
+                entry.saved = false;
+                self.keep_entry(id);
+            }
+            (None, EntryState::Conflict { .. } | EntryState::Refused { .. }) => self.drop_entry(id),
+            _ => return,
+        }
+        self.refresh(&entity, true);
+    }
+
+    pub(super) fn discard_entry(&mut self, id: Uuid) {
+        let Some(entry) = self.outbox.iter().find(|e| e.id == id && !e.sending) else { return };
+        let entity = entry.entity.clone();
+        self.drop_entry(id);
+        self.refresh(&entity, true);
+    }
+
+    // Drafts -------------------------------------------------------------------------------------------------------------
+
+    pub(super) fn draft_field(&mut self, entity: EntityRef, field: &str, value: Value, now: f64) {
+        let row = self.cache.rows.get(&entity).and_then(|r| r.shown.clone());
+        let before = row.as_ref().and_then(|r| r.get(field)).cloned().unwrap_or(Value::Null);
+        let version = row.as_ref().map_or(0, |r| version_of(r).0);
+        let draft = self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), version, now));
+        draft.set(field, value, &before, now);
+        self.keep_draft(&entity);
+    }
+
+    pub(super) fn draft_step(&mut self, entity: &EntityRef, step: impl FnOnce(&mut Draft) -> bool) {
+        if self.drafts.get_mut(entity).is_some_and(step) {
+            self.keep_draft(entity);
+        }
+    }
+
+    fn keep_draft(&mut self, entity: &EntityRef) {
+        match self.drafts.get(entity) {
+            Some(draft) if draft.is_empty() => {
+                self.drafts.remove(entity);
+                self.ops.push(StoreOp::RemoveDraft(entity.clone()));
+            }
+            Some(draft) => self.ops.push(StoreOp::PutDraft(Box::new(draft.clone()))),
+            None => self.ops.push(StoreOp::RemoveDraft(entity.clone())),
+        }
+        self.effects.push(Effect::DraftChanged(entity.clone()));
+    }
+
+    pub(super) fn draft_discard(&mut self, entity: &EntityRef) {
+        self.drafts.remove(entity);
+        self.keep_draft(entity);
+    }
+
+    /// A draft becomes a write in the same transaction that ends it.
+    pub(super) fn draft_commit(&mut self, entity: &EntityRef, ids: [Uuid; 2]) {
+        let Some(draft) = self.drafts.remove(entity) else { return };
+        self.ops.push(StoreOp::RemoveDraft(entity.clone()));
+        self.effects.push(Effect::DraftChanged(entity.clone()));
+        let base = draft.current_data.keys().map(|k| (k.clone(), draft.original_data.get(k).cloned().unwrap_or(Value::Null))).collect();
+        self.update(entity.clone(), draft.current_data, Some((base, draft.base_version)), ids);
+        self.changed(Query::Row(entity.clone()));
+    }
+}
+
+fn base_version(entry: &Entry) -> Option<i64> {
+    match entry.operation {
+        Operation::Update { base_version, .. } | Operation::Delete { base_version } => Some(base_version),
+        Operation::Create { .. } => None,
+    }
+}
+
+fn set_version(entry: &mut Entry, version: i64) {
+    if let Operation::Update { base_version, .. } | Operation::Delete { base_version } = &mut entry.operation {
+        *base_version = version;
+    }
+}

@@ -1,0 +1,185 @@
+//! What goes into the engine and what comes out of it.
+
+use crate::key::Query;
+use crate::outbox::Entry;
+use crate::store::{StoreOp, Stored};
+use pmo_domain::rest::Problem;
+use pmo_domain::socket::{ClientMessage, ServerMessage};
+use pmo_domain::{EntityRef, PersonId, Row};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Somebody on the page who looks at a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObserverId(pub u64);
+
+/// One request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// HTTP methods that the engine uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// Read.
+    Get,
+    /// Make.
+    Post,
+    /// Change.
+    Patch,
+    /// Delete.
+    Delete,
+}
+
+/// A request to make, below `/api/v1`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// JSON to send.
+    pub body: Option<Value>,
+    /// The version that the write was made on.
+    pub if_match: Option<i64>,
+    /// The write's key: a repeat gets the first answer.
+    pub idempotency_key: Option<String>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Failure {
+    /// Nothing came back, or no JSON did (a captive portal answers HTML with 200).
+    Network,
+    /// The server refused.
+    Refused(Box<Problem>),
+}
+
+/// What a request came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The JSON; null with 204.
+    pub body: Value,
+    /// The `Feed-Cursor` header.
+    pub feed_cursor: Option<String>,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A person is here, with what their device has kept.
+    Start {
+        /// The person.
+        person: PersonId,
+        /// From the device.
+        stored: Box<Stored>,
+    },
+    /// Somebody begins to look.
+    Observe(ObserverId, Query),
+    /// Somebody stops.
+    Unobserve(ObserverId),
+    /// A request was answered.
+    Answered(RequestId, Result<Answer, Failure>),
+    /// A message came over the socket.
+    Frame(ServerMessage),
+    /// The socket closed, with its code.
+    Closed(u16),
+    /// Change columns of a thing.
+    Update {
+        /// The thing.
+        entity: EntityRef,
+        /// New values.
+        patch: Row,
+        /// Ids for the write: entry and idempotency key.
+        ids: [Uuid; 2],
+    },
+    /// Make a thing; the values carry its id.
+    Create {
+        /// The thing.
+        entity: EntityRef,
+        /// Its values.
+        values: Row,
+        /// Ids for the write.
+        ids: [Uuid; 2],
+    },
+    /// Delete a thing.
+    Delete {
+        /// The thing.
+        entity: EntityRef,
+        /// Ids for the write.
+        ids: [Uuid; 2],
+    },
+    /// An entry of the outbox is on disk.
+    Saved(Uuid),
+    /// The device's outbox is now this: another tab wrote to it.
+    Outbox(Vec<Entry>),
+    /// A conflict is settled: keep mine (with a new key) or take theirs.
+    Settle {
+        /// The entry.
+        entry: Uuid,
+        /// Mine, under this new key; none: theirs.
+        keep_mine: Option<Uuid>,
+    },
+    /// A refused or waiting entry is given up.
+    Discard(Uuid),
+    /// A field of a draft is set; begins the draft.
+    DraftField {
+        /// The thing.
+        entity: EntityRef,
+        /// The column.
+        field: String,
+        /// Its value.
+        value: Value,
+    },
+    /// Take the last step of a draft back.
+    DraftUndo(EntityRef),
+    /// Make it again.
+    DraftRedo(EntityRef),
+    /// Give a draft up.
+    DraftDiscard(EntityRef),
+    /// Send a draft.
+    DraftCommit {
+        /// The thing.
+        entity: EntityRef,
+        /// Ids for the write.
+        ids: [Uuid; 2],
+    },
+    /// This tab sends the outbox, or does not.
+    Leader(bool),
+    /// The browser says that it is online or offline.
+    Online(bool),
+    /// The page is shown again.
+    Shown,
+    /// A token was renewed.
+    TokenRenewed,
+    /// Nobody is signed in any more: forget everything of this person.
+    SignedOut,
+    /// Time has passed.
+    Tick,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Effect {
+    /// Make this request and answer it.
+    Fetch(RequestId, Request),
+    /// Write to the device, in order, as one transaction.
+    Persist(Vec<StoreOp>),
+    /// Open the socket; AUTH is its first message.
+    Connect,
+    /// Send over the socket.
+    Send(ClientMessage),
+    /// Close the socket.
+    Disconnect,
+    /// Those who look at this should look again.
+    Changed(Query),
+    /// Those who look at a draft should look again.
+    DraftChanged(EntityRef),
+    /// The sync mark, the outbox or the names have changed.
+    StatusChanged,
+    /// Renew the access token.
+    RenewToken,
+    /// Ask to sign in, over the page, with everything kept.
+    AskSignIn,
+    /// Tell the other tabs that the outbox on the device has changed.
+    TellTabs,
+}

@@ -1,0 +1,215 @@
+//! Writes on their way. An entry is kept on the device until the server has answered it for good; it carries a key, so that a
+//! repeat is answered and not done again; the order of entries of one thing is kept.
+
+use crate::event::{Method, Request};
+use crate::merge::{Merged, merge};
+use pmo_domain::rest::Problem;
+use pmo_domain::{EntityRef, Row};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// What a write does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Operation {
+    /// Make a thing; the values carry its id.
+    Create {
+        /// The values.
+        values: Row,
+    },
+    /// Change columns.
+    Update {
+        /// New values.
+        patch: Row,
+        /// The values that the change was made on.
+        base: Row,
+        /// The version that the change was made on.
+        base_version: i64,
+    },
+    /// Delete a thing.
+    Delete {
+        /// The version that is to go.
+        base_version: i64,
+    },
+}
+
+/// How far a write has come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum EntryState {
+    /// To be sent.
+    Waiting,
+    /// Both changed the same thing: a person decides.
+    Conflict {
+        /// The server's row.
+        current: Row,
+        /// The columns.
+        fields: Vec<String>,
+    },
+    /// The server will not have it.
+    Refused {
+        /// Why, and what to do.
+        problem: Problem,
+    },
+}
+
+/// A write.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its id, in order of making (UUID v7).
+    pub id: Uuid,
+    /// The idempotency key.
+    pub key: Uuid,
+    /// The thing.
+    pub entity: EntityRef,
+    /// What it does.
+    pub operation: Operation,
+    /// How far it has come.
+    #[serde(flatten)]
+    pub state: EntryState,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// Milliseconds since 1970 before which it is not sent again.
+    #[serde(default)]
+    pub not_before: f64,
+    /// On disk.
+    #[serde(skip)]
+    pub saved: bool,
+    /// An answer is awaited.
+    #[serde(skip)]
+    pub sending: bool,
+}
+
+impl Entry {
+    /// A write to be sent.
+    pub fn new(ids: [Uuid; 2], entity: EntityRef, operation: Operation) -> Self {
+        Self { id: ids[0], key: ids[1], entity, operation, state: EntryState::Waiting, attempts: 0, not_before: 0.0, saved: false, sending: false }
+    }
+
+    /// The request that does it.
+    pub fn request(&self) -> Request {
+        let path = format!("/{}/{}", self.entity.code, self.entity.id);
+        let (method, path, body, if_match) = match &self.operation {
+            Operation::Create { values } => (Method::Post, format!("/{}", self.entity.code), Some(Value::Object(values.clone())), None),
+            Operation::Update { patch, base_version, .. } => (Method::Patch, path, Some(Value::Object(patch.clone())), Some(*base_version)),
+            Operation::Delete { base_version } => (Method::Delete, path, None, Some(*base_version)),
+        };
+        // A row of version 0 was made here and its first answer is still out: there is no version to name yet.
+        let if_match = if_match.filter(|v| *v > 0);
+        Request { method, path, body, if_match, idempotency_key: Some(self.key.to_string()) }
+    }
+
+    /// Whether it refers to `other`, or is about the same thing.
+    pub fn depends_on(&self, other: &Self) -> bool {
+        if self.entity == other.entity {
+            return true;
+        }
+        if !matches!(other.operation, Operation::Create { .. }) {
+            return false;
+        }
+        let id = other.entity.id.to_string();
+        let values = match &self.operation {
+            Operation::Create { values } => values,
+            Operation::Update { patch, .. } => patch,
+            Operation::Delete { .. } => return false,
+        };
+        values.values().any(|v| match v {
+            Value::String(s) => *s == id,
+            Value::Array(items) => items.iter().any(|i| i.as_str() == Some(&id)),
+            _ => false,
+        })
+    }
+
+    /// What the row looks like with this write done; none: deleted.
+    pub fn applied(&self, row: Option<&Row>) -> Option<Row> {
+        match (&self.operation, row) {
+            (Operation::Create { values }, None) => {
+                let mut row = values.clone();
+                row.entry("version").or_insert_with(|| 0.into());
+                Some(row)
+            }
+            (Operation::Create { .. }, Some(row)) => Some(row.clone()),
+            (Operation::Update { patch, .. }, Some(row)) => {
+                let mut row = row.clone();
+                row.extend(patch.clone());
+                Some(row)
+            }
+            (Operation::Update { .. }, None) | (Operation::Delete { .. }, _) => None,
+        }
+    }
+
+    /// Whether a later update can be written into this entry: it has never left the device.
+    pub fn foldable(&self) -> bool {
+        self.state == EntryState::Waiting && !self.sending && self.attempts == 0 && !matches!(self.operation, Operation::Delete { .. })
+    }
+
+    /// Writes a later update into this entry.
+    pub fn fold(&mut self, patch: Row, before: &Row) {
+        match &mut self.operation {
+            Operation::Create { values } => values.extend(patch),
+            Operation::Update { patch: mine, base, .. } => {
+                for (column, value) in patch {
+                    if !mine.contains_key(&column) {
+                        base.insert(column.clone(), before.get(&column).cloned().unwrap_or(Value::Null));
+                    }
+                    mine.insert(column, value);
+                }
+            }
+            Operation::Delete { .. } => {}
+        }
+        self.saved = false;
+    }
+
+    /// Takes a 412 in: merges with the server's row, under a new key. True where it can be sent again as it is, false where a person
+    /// must decide.
+    pub fn rebase(&mut self, current: Row, new_key: Uuid) -> bool {
+        let version = pmo_domain::rest::version_of(&current).0;
+        self.key = new_key;
+        self.attempts = 0;
+        self.saved = false;
+        match &mut self.operation {
+            Operation::Update { patch, base, base_version } => {
+                let Merged { patch: rest, conflicts } = merge(base, patch, &current);
+                if conflicts.is_empty() {
+                    *base = rest.keys().map(|k| (k.clone(), current.get(k).cloned().unwrap_or(Value::Null))).collect();
+                    *patch = rest;
+                    *base_version = version;
+                    self.state = EntryState::Waiting;
+                    true
+                } else {
+                    self.state = EntryState::Conflict { current, fields: conflicts };
+                    false
+                }
+            }
+            Operation::Delete { .. } => {
+                self.state = EntryState::Conflict { current, fields: Vec::new() };
+                false
+            }
+            Operation::Create { .. } => true,
+        }
+    }
+
+    /// Settles a conflict with mine on top of theirs, under a new key.
+    pub fn keep_mine(&mut self, new_key: Uuid) {
+        let EntryState::Conflict { current, .. } = &self.state else { return };
+        let version = pmo_domain::rest::version_of(current).0;
+        match &mut self.operation {
+            Operation::Update { patch, base, base_version } => {
+                *base = patch.keys().map(|k| (k.clone(), current.get(k).cloned().unwrap_or(Value::Null))).collect();
+                *base_version = version;
+            }
+            Operation::Delete { base_version } => *base_version = version,
+            Operation::Create { .. } => {}
+        }
+        self.key = new_key;
+        self.attempts = 0;
+        self.saved = false;
+        self.state = EntryState::Waiting;
+    }
+
+    /// An update with nothing left to write.
+    pub fn is_void(&self) -> bool {
+        matches!(&self.operation, Operation::Update { patch, .. } if patch.is_empty())
+    }
+}
