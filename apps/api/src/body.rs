@@ -21,7 +21,8 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
             return Err(ApiError::UnsupportedMedia("Send JSON, with Content-Type: application/json.".into()));
         }
         let bytes = read(request.into_body(), JSON_LIMIT).await?;
-        let value = serde_json::from_slice(&bytes).map_err(|error| ApiError::bad("body", format!("is not JSON: {error}")))?;
+        let value =
+            serde_json::from_slice(&bytes).map_err(|error| ApiError::bad("body", format!("is not JSON: {error}")))?;
         Ok(Self(value))
     }
 }
@@ -30,9 +31,14 @@ impl<S: Send + Sync> FromRequest<S> for JsonBody {
 pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     axum::body::to_bytes(body, limit).await.map_err(|error| {
         let text = error.to_string();
-        let too_long = std::error::Error::source(&error).is_some_and(|s| s.to_string().contains("limit")) || text.contains("limit");
+        let too_long = std::error::Error::source(&error).is_some_and(|s| s.to_string().contains("limit"))
+            || text.contains("limit");
         if too_long {
-            let limit = if limit >= 1024 * 1024 { format!("{} MB", limit / 1024 / 1024) } else { format!("{} kB", limit / 1024) };
+            let limit = if limit >= 1024 * 1024 {
+                format!("{} MB", limit / 1024 / 1024)
+            } else {
+                format!("{} kB", limit / 1024)
+            };
             ApiError::TooLarge(format!("The body is larger than {limit}."))
         } else {
             ApiError::bad("body", "did not arrive whole")

@@ -66,21 +66,28 @@ pub fn router(app: App) -> Router {
     } else {
         router = router.fallback(|| async { ApiError::NotFound });
     }
-    router.layer(CatchPanicLayer::custom(|_| ApiError::Internal.into_response())).layer(middleware::from_fn(safe_headers)).with_state(app)
+    router
+        .layer(CatchPanicLayer::custom(|_| ApiError::Internal.into_response()))
+        .layer(middleware::from_fn(safe_headers))
+        .with_state(app)
 }
 
 /// Whether the service and its database are well.
 async fn health(State(app): State<App>) -> Response {
     match tokio::time::timeout(Duration::from_secs(2), pmo_database::ping(&app.pool)).await {
-        Ok(Ok(())) => Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION"), "database": "ok"})).into_response(),
-        _ => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "degraded", "database": "does not answer"}))).into_response(),
+        Ok(Ok(())) => {
+            Json(json!({"status": "ok", "version": env!("CARGO_PKG_VERSION"), "database": "ok"})).into_response()
+        }
+        _ => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "degraded", "database": "does not answer"})))
+            .into_response(),
     }
 }
 
 async fn method_not_allowed() -> Response {
     let problem = json!({"type": "/problems/method-not-allowed", "title": "That can't be done here", "status": 405,
         "detail": "The address exists, but not for this method; see /api/v1/docs."});
-    (StatusCode::METHOD_NOT_ALLOWED, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
+    (StatusCode::METHOD_NOT_ALLOWED, [(header::CONTENT_TYPE, "application/problem+json")], problem.to_string())
+        .into_response()
 }
 
 /// Turns refusals that the framework words itself (a bad address, a bad query) into problems.
@@ -94,7 +101,9 @@ async fn plain_problems(request: Request, next: Next) -> Response {
     let text = axum::body::to_bytes(response.into_body(), 4096).await.unwrap_or_default();
     let text: String = String::from_utf8_lossy(&text).chars().take(300).collect();
     match status {
-        StatusCode::BAD_REQUEST => ApiError::bad("address", if text.is_empty() { "can't be read".to_owned() } else { text }).into_response(),
+        StatusCode::BAD_REQUEST => {
+            ApiError::bad("address", if text.is_empty() { "can't be read".to_owned() } else { text }).into_response()
+        }
         StatusCode::NOT_FOUND => ApiError::NotFound.into_response(),
         StatusCode::SERVICE_UNAVAILABLE => ApiError::Unavailable.into_response(),
         _ => {
@@ -109,7 +118,9 @@ async fn file_headers(request: Request, next: Next) -> Response {
     let hashed = request.method() == Method::GET && request.uri().path().rsplit('/').next().is_some_and(is_hashed);
     let mut response = next.run(request).await;
     if hashed && response.status().is_success() {
-        response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
+        response
+            .headers_mut()
+            .insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));
     } else if !response.headers().contains_key(header::CACHE_CONTROL) {
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     }

@@ -29,7 +29,9 @@ async fn run(settings: Settings) -> Result<(), String> {
         println!("{document}");
         return Ok(());
     }
-    let pool = pmo_database::connect(&settings.database_url, settings.database_connections).await.map_err(|e| e.to_string())?;
+    let pool = pmo_database::connect(&settings.database_url, settings.database_connections)
+        .await
+        .map_err(|e| e.to_string())?;
     let epoch = pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;
     tracing::debug!(epoch, "the schema is up to date");
     match &settings.command {
@@ -41,7 +43,8 @@ async fn run(settings: Settings) -> Result<(), String> {
         }
         Some(Command::Import { file, as_email, name }) => {
             let bytes = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
-            let plan = import::mspdi::parse(&bytes).map_err(|bad| format!("{}: {}: {}", file.display(), bad.place, bad.message))?;
+            let plan = import::mspdi::parse(&bytes)
+                .map_err(|bad| format!("{}: {}: {}", file.display(), bad.place, bad.message))?;
             println!("{}", import_as(&pool, as_email, name.as_deref(), &plan).await?);
             Ok(())
         }
@@ -49,7 +52,12 @@ async fn run(settings: Settings) -> Result<(), String> {
     }
 }
 
-async fn import_as(pool: &pmo_database::Pool, email: &str, name: Option<&str>, plan: &import::mspdi::Plan) -> Result<String, String> {
+async fn import_as(
+    pool: &pmo_database::Pool,
+    email: &str,
+    name: Option<&str>,
+    plan: &import::mspdi::Plan,
+) -> Result<String, String> {
     let told = |error: ApiError| {
         let problem = error.problem();
         let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
@@ -58,9 +66,12 @@ async fn import_as(pool: &pmo_database::Pool, email: &str, name: Option<&str>, p
     let model = state::read(&mut *pool.acquire().await.map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())?;
     let mut connection = pool.acquire().await.map_err(|e| e.to_string())?;
     let account = pmo_database::credential::by_email(&mut connection, email).await.map_err(|e| e.to_string())?;
-    let account = account.ok_or_else(|| format!("nobody has the address {email}: name a person with --as-email, or run 'pmo-api seed' first"))?;
+    let account = account.ok_or_else(|| {
+        format!("nobody has the address {email}: name a person with --as-email, or run 'pmo-api seed' first")
+    })?;
     let mut transaction = pmo_database::begin(pool, &account.actor).await.map_err(|e| e.to_string())?;
-    let answer = import::write(&mut transaction, &model, PersonId(account.user.person_id), plan, name).await.map_err(told)?;
+    let answer =
+        import::write(&mut transaction, &model, PersonId(account.user.person_id), plan, name).await.map_err(told)?;
     transaction.commit().await.map_err(|e| e.to_string())?;
     serde_json::to_string_pretty(&answer).map_err(|e| e.to_string())
 }

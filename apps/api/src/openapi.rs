@@ -33,9 +33,18 @@ pub async fn document(axum::Extension(document): axum::Extension<std::sync::Arc<
 
 /// A page that lists every operation with its parameters and answers.
 pub async fn page(axum::Extension(document): axum::Extension<std::sync::Arc<Value>>) -> Html<String> {
-    let operations: Vec<AnyView> = document["paths"].as_object().into_iter().flatten().flat_map(|(path, methods)| {
-        methods.as_object().into_iter().flatten().map(move |(method, operation)| operation_view(path, method, operation))
-    }).collect();
+    let operations: Vec<AnyView> = document["paths"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .flat_map(|(path, methods)| {
+            methods
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(move |(method, operation)| operation_view(path, method, operation))
+        })
+        .collect();
     let view = view! {
         <html lang="en">
             <head>
@@ -64,7 +73,8 @@ fn operation_view(path: &str, method: &str, operation: &Value) -> AnyView {
         let (name, text) = (name.as_str().unwrap_or_default().to_owned(), text.as_str().unwrap_or_default().to_owned());
         view! { <tr><td><code>{name}</code></td><td>{text}</td></tr> }
     };
-    let parameters: Vec<_> = operation["parameters"].as_array().into_iter().flatten().map(|p| line(&p["name"], &p["description"])).collect();
+    let parameters: Vec<_> =
+        operation["parameters"].as_array().into_iter().flatten().map(|p| line(&p["name"], &p["description"])).collect();
     let answers: Vec<_> = operation["responses"]
         .as_object()
         .into_iter()

@@ -6,7 +6,8 @@ use pmo_database::{Actor, DatabaseError, Pool};
 /// The password of the demo accounts, which exist only in demo data.
 pub const DEMO_PASSWORD: &str = "pmo-demo-2026";
 /// The demo accounts: owner of all, editor, viewer, and one who sees nothing of the demo projects.
-pub const DEMO_ACCOUNTS: [&str; 4] = ["admin@pmo.example", "editor@pmo.example", "viewer@pmo.example", "outsider@pmo.example"];
+pub const DEMO_ACCOUNTS: [&str; 4] =
+    ["admin@pmo.example", "editor@pmo.example", "viewer@pmo.example", "outsider@pmo.example"];
 
 /// How much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -36,7 +37,9 @@ pub async fn run(pool: &Pool, scale: Scale) -> Result<String, DatabaseError> {
     let mut transaction = pmo_database::begin(pool, &Actor::default()).await?;
     let present = pmo_database::demo::projects(&mut transaction).await?;
     if present > 0 {
-        return Ok(format!("There are {present} projects already: nothing was loaded ('just db-reset' empties the database)."));
+        return Ok(format!(
+            "There are {present} projects already: nothing was loaded ('just db-reset' empties the database)."
+        ));
     }
     pmo_database::demo::load(&mut transaction, &scale.numbers()).await?;
     let hash = crate::auth::hash(DEMO_PASSWORD).unwrap_or_default();
@@ -48,5 +51,9 @@ pub async fn run(pool: &Pool, scale: Scale) -> Result<String, DatabaseError> {
     transaction.commit().await?;
     pmo_database::demo::analyze(pool).await?;
     let numbers: Vec<String> = scale.numbers().iter().map(|(what, n)| format!("{n} {what}")).collect();
-    Ok(format!("Loaded {}. Sign in as {} with the password {DEMO_PASSWORD}.", numbers.join(", "), DEMO_ACCOUNTS.join(", ")))
+    Ok(format!(
+        "Loaded {}. Sign in as {} with the password {DEMO_PASSWORD}.",
+        numbers.join(", "),
+        DEMO_ACCOUNTS.join(", ")
+    ))
 }

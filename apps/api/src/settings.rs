@@ -12,7 +12,13 @@ pub struct Settings {
     #[command(subcommand)]
     pub command: Option<Command>,
     /// PostgreSQL's address.
-    #[arg(long, env = "DATABASE_URL", default_value = "postgresql://app:app@localhost:5434/app", global = true, hide_env_values = true)]
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        default_value = "postgresql://app:app@localhost:5434/app",
+        global = true,
+        hide_env_values = true
+    )]
     pub database_url: String,
     /// The secret that signs access tokens, at least 32 bytes; the same for pubsub. It has no default.
     #[arg(long, env = "JWT_SECRET", global = true, hide_env_values = true)]

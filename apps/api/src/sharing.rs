@@ -49,7 +49,13 @@ pub struct Give {
 }
 
 /// Checks that the asker may give or take `level` on the thing.
-async fn may_share(connection: &mut pmo_database::Connection, who: &AuthUser, code: &EntityCode, id: Uuid, level: Permission) -> Result<()> {
+async fn may_share(
+    connection: &mut pmo_database::Connection,
+    who: &AuthUser,
+    code: &EntityCode,
+    id: Uuid,
+    level: Permission,
+) -> Result<()> {
     let own = if id == EVERY_INSTANCE {
         // Whoever may share every instance may share the type.
         (grant::type_level(connection, who.person, code).await?).ok_or(ApiError::NotFound)?
@@ -69,7 +75,8 @@ async fn may_share(connection: &mut pmo_database::Connection, who: &AuthUser, co
     (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"), (status = 422, description = "Fields are wrong")))]
 async fn give(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -> Result<(StatusCode, Json<Value>)> {
     let give: Give = serde_json::from_value(body).map_err(|e| ApiError::invalid("body", e.to_string()))?;
-    let model = app.model_with(&give.entity_code).await.map_err(|_| ApiError::invalid("entity_code", "is no entity type"))?;
+    let model =
+        app.model_with(&give.entity_code).await.map_err(|_| ApiError::invalid("entity_code", "is no entity type"))?;
     let entity = model.entity(&give.entity_code)?;
     let level = Permission::try_from(give.permission).map_err(|m| ApiError::invalid("permission", m))?;
     let mode = give.inheritance_mode.unwrap_or_else(|| "cascade".into());
@@ -83,12 +90,16 @@ async fn give(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -
     for (code, child) in &give.child_permissions {
         let child = Permission::try_from(*child).map_err(|m| ApiError::invalid("child_permissions", m))?;
         if code != "_default" && model.catalogue.get(code).is_none() {
-            return Err(ApiError::invalid("child_permissions", format!("'{}' is no entity type", code.chars().take(60).collect::<String>())));
+            return Err(ApiError::invalid(
+                "child_permissions",
+                format!("'{}' is no entity type", code.chars().take(60).collect::<String>()),
+            ));
         }
         highest = highest.max(child);
     }
     if let Some(text) = &give.expires_ts {
-        text.parse::<jiff::Timestamp>().map_err(|_| ApiError::invalid("expires_ts", "must be a moment such as 2026-01-31T09:00:00Z"))?;
+        text.parse::<jiff::Timestamp>()
+            .map_err(|_| ApiError::invalid("expires_ts", "must be a moment such as 2026-01-31T09:00:00Z"))?;
     }
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     may_share(&mut transaction, &who, &entity.code, give.entity_instance_id, highest).await?;
@@ -98,7 +109,10 @@ async fn give(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -
     };
     let holders = model.entity(holder_code)?;
     if !row::existing(&mut transaction, holders, &[holder]).await?.contains(&holder) {
-        return Err(ApiError::invalid(if holder_code == "person" { "person_id" } else { "role_id" }, "there is no such holder"));
+        return Err(ApiError::invalid(
+            if holder_code == "person" { "person_id" } else { "role_id" },
+            "there is no such holder",
+        ));
     }
     let new = NewGrant {
         person_id: give.person_id,
@@ -139,12 +153,17 @@ async fn take(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -> 
     ("entity" = String, Path, description = "The type's code", example = "project"), ("id" = Uuid, Path, description = "The thing")), responses(
     (status = 200, description = "The grants on it, and the asker's own level", body = Object), (status = 401, description = "Not signed in"),
     (status = 404, description = "Not there, or not for this reader")))]
-async fn access(State(app): State<App>, who: AuthUser, Path((code, id)): Path<(String, String)>) -> Result<Json<Value>> {
+async fn access(
+    State(app): State<App>,
+    who: AuthUser,
+    Path((code, id)): Path<(String, String)>,
+) -> Result<Json<Value>> {
     let model = app.model_with(&code).await?;
     let entity = model.entity(&code)?;
     let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-    let grants = if level >= Permission::Share { grant::on(&mut connection, &entity.code, id).await? } else { Vec::new() };
+    let grants =
+        if level >= Permission::Share { grant::on(&mut connection, &entity.code, id).await? } else { Vec::new() };
     Ok(Json(json!({"permission": level, "grants": grants})))
 }

@@ -48,12 +48,17 @@ impl Build {
 
 /// The shell as an answer, with its content policy.
 pub async fn shell(State(app): State<App>, axum::Extension(build): axum::Extension<Arc<Build>>) -> Response {
+    // Leptos draws on tokio; saying so again does nothing.
+    let _ = any_spawner::Executor::init_tokio();
     let socket = app.settings.pubsub_url.clone();
     let policy = policy(&build, &socket);
     let body = leptos_axum::render_app_async(move || page(&build, &socket));
     let response = body(axum::extract::Request::default()).await;
     let bytes = axum::body::to_bytes(response.into_body(), 1024 * 1024).await.unwrap_or_default();
-    let mut response = Html(format!("<!doctype html>{}", String::from_utf8_lossy(&bytes))).into_response();
+    let text = String::from_utf8_lossy(&bytes);
+    // What follows the document is for pages that go on where the server left off; this one begins anew, and its policy forbids it.
+    let document = text.split_inclusive("</html>").next().unwrap_or_default();
+    let mut response = Html(format!("<!doctype html>{document}")).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     if let Ok(policy) = HeaderValue::from_str(&policy) {

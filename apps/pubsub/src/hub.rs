@@ -51,7 +51,8 @@ impl Outbox {
         let Ok(text) = serde_json::to_string(message) else { return };
         let waiting = self.waiting.fetch_add(text.len(), Ordering::Relaxed) + text.len();
         if waiting > QUEUE_BYTES {
-            let _ = self.sender.send(Outgoing::Close(pmo_domain::socket::CLOSE_RESUME, "too slow: reconnect and resume"));
+            let _ =
+                self.sender.send(Outgoing::Close(pmo_domain::socket::CLOSE_RESUME, "too slow: reconnect and resume"));
         } else {
             let _ = self.sender.send(Outgoing::Frame(text.into()));
         }
@@ -209,7 +210,10 @@ impl Hub {
                 if done.is_err() {
                     // The client asks again after a reconnect; leaving it in the belief that it watches would lose changes.
                     if let Some((_, outbox)) = self.outboxes.get(&id) {
-                        outbox.close(pmo_domain::socket::CLOSE_RESTART, "the database does not answer: reconnect and resume");
+                        outbox.close(
+                            pmo_domain::socket::CLOSE_RESTART,
+                            "the database does not answer: reconnect and resume",
+                        );
                     }
                 }
                 done
@@ -387,7 +391,12 @@ impl Hub {
         Ok(())
     }
 
-    async fn tell(&mut self, connection: &mut Connection, rows: &[LogRow], only: Option<ConnectionId>) -> Result<(), DatabaseError> {
+    async fn tell(
+        &mut self,
+        connection: &mut Connection,
+        rows: &[LogRow],
+        only: Option<ConnectionId>,
+    ) -> Result<(), DatabaseError> {
         let mut parents = Parents::new();
         for (code, ids) in self.feed.parents_wanted(rows) {
             let ids: Vec<Uuid> = ids.into_iter().collect();
@@ -407,7 +416,12 @@ impl Hub {
         Ok(())
     }
 
-    async fn tell_access(&mut self, connection: &mut Connection, persons: &BTreeSet<PersonId>, rows: &[LogRow]) -> Result<(), DatabaseError> {
+    async fn tell_access(
+        &mut self,
+        connection: &mut Connection,
+        persons: &BTreeSet<PersonId>,
+        rows: &[LogRow],
+    ) -> Result<(), DatabaseError> {
         let wanted: BTreeMap<EntityCode, BTreeSet<Uuid>> = self.feed.access_wanted(persons, rows);
         let mut levels = Levels::new();
         for (code, ids) in wanted {

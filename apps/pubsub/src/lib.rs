@@ -65,9 +65,17 @@ pub async fn start(pool: Pool, keys: Keys, poll: Duration, allowed_origins: &str
         vitals,
         started: Instant::now(),
         next_id: Arc::default(),
-        allowed_origins: allowed_origins.split(',').map(|o| o.trim().trim_end_matches('/').to_lowercase()).filter(|o| !o.is_empty()).collect(),
+        allowed_origins: allowed_origins
+            .split(',')
+            .map(|o| o.trim().trim_end_matches('/').to_lowercase())
+            .filter(|o| !o.is_empty())
+            .collect(),
     };
-    let router = Router::new().route("/", get(connect)).route("/ws", get(connect)).route("/health", get(health)).with_state(service);
+    let router = Router::new()
+        .route("/", get(connect))
+        .route("/ws", get(connect))
+        .route("/health", get(health))
+        .with_state(service);
     Ok(Running { router, hub: sender })
 }
 
@@ -86,7 +94,8 @@ async fn doorbell(pool: Pool, hub: mpsc::Sender<Command>) {
                 }
             }
         };
-        let outcome: Result<(), DatabaseError> = async { listening.await.map_err(|e: pmo_database::DriverError| e.into()) }.await;
+        let outcome: Result<(), DatabaseError> =
+            async { listening.await.map_err(|e: pmo_database::DriverError| e.into()) }.await;
         if outcome.is_ok() {
             return;
         }
@@ -99,9 +108,15 @@ struct Address {
     token: Option<String>,
 }
 
-async fn connect(State(service): State<Service>, Query(address): Query<Address>, headers: HeaderMap, upgrade: WebSocketUpgrade) -> Response {
+async fn connect(
+    State(service): State<Service>,
+    Query(address): Query<Address>,
+    headers: HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     if !origin_allowed(&headers, &service.allowed_origins) {
-        return (StatusCode::FORBIDDEN, "this page may not connect here; PUBSUB_ALLOWED_ORIGINS names those that may").into_response();
+        return (StatusCode::FORBIDDEN, "this page may not connect here; PUBSUB_ALLOWED_ORIGINS names those that may")
+            .into_response();
     }
     let id = ConnectionId(service.next_id.fetch_add(1, Ordering::Relaxed) + 1);
     upgrade
@@ -118,7 +133,11 @@ fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     if allowed.iter().any(|a| *a == origin) {
         return true;
     }
-    let without_port = |host: &str| host.rsplit_once(':').filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit())).map_or(host.to_owned(), |(h, _)| h.to_owned());
+    let without_port = |host: &str| {
+        host.rsplit_once(':')
+            .filter(|(_, p)| p.bytes().all(|b| b.is_ascii_digit()))
+            .map_or(host.to_owned(), |(h, _)| h.to_owned())
+    };
     let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).map(|h| without_port(&h.to_lowercase()));
     let from = origin.split_once("://").map(|(_, rest)| without_port(rest));
     from.is_some() && from == host

@@ -21,17 +21,21 @@ async fn main() -> ExitCode {
 
 async fn run(settings: Settings) -> Result<(), String> {
     let keys = pmo_token::Keys::new(&settings.jwt_secret.unwrap_or_default()).map_err(|_| {
-        "JWT_SECRET is missing or shorter than 32 bytes: set it to the api's (openssl rand -base64 48 makes one)".to_owned()
+        "JWT_SECRET is missing or shorter than 32 bytes: set it to the api's (openssl rand -base64 48 makes one)"
+            .to_owned()
     })?;
-    let pool = pmo_database::connect(&settings.database_url, settings.database_connections).await.map_err(|e| e.to_string())?;
-    pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;
-    let running = pmo_pubsub::start(pool, keys, Duration::from_millis(settings.poll_ms.max(10)), &settings.allowed_origins)
+    let pool = pmo_database::connect(&settings.database_url, settings.database_connections)
         .await
         .map_err(|e| e.to_string())?;
+    pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;
+    let running =
+        pmo_pubsub::start(pool, keys, Duration::from_millis(settings.poll_ms.max(10)), &settings.allowed_origins)
+            .await
+            .map_err(|e| e.to_string())?;
     let address = format!("{}:{}", settings.host, settings.port);
-    let listener = TcpListener::bind(&address)
-        .await
-        .map_err(|e| format!("can't listen on {address} ({e}): stop what uses the port, or set PUBSUB_PORT to another"))?;
+    let listener = TcpListener::bind(&address).await.map_err(|e| {
+        format!("can't listen on {address} ({e}): stop what uses the port, or set PUBSUB_PORT to another")
+    })?;
     tracing::info!(%address, "pubsub is up");
     let stopper = running.stopper();
     axum::serve(listener, running.router)

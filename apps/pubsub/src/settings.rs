@@ -7,7 +7,12 @@ use clap::Parser;
 #[command(name = "pmo-pubsub", version, about)]
 pub struct Settings {
     /// PostgreSQL's address.
-    #[arg(long, env = "DATABASE_URL", default_value = "postgresql://app:app@localhost:5434/app", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        default_value = "postgresql://app:app@localhost:5434/app",
+        hide_env_values = true
+    )]
     pub database_url: String,
     /// The secret that signs access tokens; the same as the api's.
     #[arg(long, env = "JWT_SECRET", hide_env_values = true)]

@@ -31,7 +31,8 @@ fn now() -> i64 {
 async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
     let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await;
     // Wait for the other side's close, so that the code is not lost with the connection.
-    let _ = tokio::time::timeout(Duration::from_secs(1), async { while let Some(Ok(_)) = socket.recv().await {} }).await;
+    let _ =
+        tokio::time::timeout(Duration::from_secs(1), async { while let Some(Ok(_)) = socket.recv().await {} }).await;
 }
 
 fn refusal(error: TokenError) -> (u16, &'static str) {
@@ -59,7 +60,13 @@ async fn first_message(socket: &mut WebSocket) -> Option<String> {
 }
 
 /// Serves a socket until it closes.
-pub async fn serve(mut socket: WebSocket, id: ConnectionId, token: Option<String>, keys: Keys, hub: mpsc::Sender<Command>) {
+pub async fn serve(
+    mut socket: WebSocket,
+    id: ConnectionId,
+    token: Option<String>,
+    keys: Keys,
+    hub: mpsc::Sender<Command>,
+) {
     let token = match token {
         Some(token) => Some(token),
         None => first_message(&mut socket).await,
@@ -76,7 +83,8 @@ pub async fn serve(mut socket: WebSocket, id: ConnectionId, token: Option<String
     if hub.send(Command::Connect(id, PersonId(claims.sub), outbox.clone())).await.is_err() {
         return close(&mut socket, pmo_domain::socket::CLOSE_RESTART, "the service is stopping").await;
     }
-    let mut session = Session { id, keys, claims, warned: false, strikes: 0, allowance: BURST, counted: Instant::now() };
+    let mut session =
+        Session { id, keys, claims, warned: false, strikes: 0, allowance: BURST, counted: Instant::now() };
     let mut heard = Instant::now();
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     let ending = loop {
@@ -170,23 +178,28 @@ impl Session {
     fn take(&mut self, message: ClientMessage, outbox: &Outbox) -> Heard {
         match message {
             ClientMessage::Ping => Heard::Command(Command::Ping(self.id)),
-            ClientMessage::TokenRefresh { token } | ClientMessage::Auth { token } => match self.keys.read(&token, now()) {
-                // A socket stays its person's: another one's token has no business here.
-                Ok(claims) if claims.sub == self.claims.sub => {
-                    self.claims = claims;
-                    self.warned = false;
-                    Heard::Nothing
+            ClientMessage::TokenRefresh { token } | ClientMessage::Auth { token } => {
+                match self.keys.read(&token, now()) {
+                    // A socket stays its person's: another one's token has no business here.
+                    Ok(claims) if claims.sub == self.claims.sub => {
+                        self.claims = claims;
+                        self.warned = false;
+                        Heard::Nothing
+                    }
+                    Ok(_) => Heard::Close(CLOSE_BAD_TOKEN, "the token is another person's"),
+                    Err(TokenError::Expired) => {
+                        outbox.send(&ServerMessage::Error {
+                            message: "the new token has expired already".into(),
+                            code: "bad_message".into(),
+                        });
+                        Heard::Nothing
+                    }
+                    Err(error) => {
+                        let (code, reason) = refusal(error);
+                        Heard::Close(code, reason)
+                    }
                 }
-                Ok(_) => Heard::Close(CLOSE_BAD_TOKEN, "the token is another person's"),
-                Err(TokenError::Expired) => {
-                    outbox.send(&ServerMessage::Error { message: "the new token has expired already".into(), code: "bad_message".into() });
-                    Heard::Nothing
-                }
-                Err(error) => {
-                    let (code, reason) = refusal(error);
-                    Heard::Close(code, reason)
-                }
-            },
+            }
             message => Heard::Command(Command::Message(self.id, message)),
         }
     }

@@ -11,7 +11,11 @@ pub async fn projects(connection: &mut Connection) -> Result<i64> {
 pub async fn load(connection: &mut Connection, numbers: &[(&str, i64)]) -> Result<()> {
     sqlx::query("select set_config('statement_timeout', '0', true)").execute(&mut *connection).await?;
     for (what, n) in numbers {
-        sqlx::query("select set_config('seed.' || $1, $2, true)").bind(*what).bind(n.to_string()).execute(&mut *connection).await?;
+        sqlx::query("select set_config('seed.' || $1, $2, true)")
+            .bind(*what)
+            .bind(n.to_string())
+            .execute(&mut *connection)
+            .await?;
     }
     sqlx::raw_sql(include_str!("../../../db/demo.sql")).execute(connection).await?;
     Ok(())

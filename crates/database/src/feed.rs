@@ -34,7 +34,8 @@ pub async fn cursor(connection: &mut Connection) -> Result<FeedCursor> {
 /// The rows of `from`'s epoch that are not older than its horizon, except those in `seen`; at most `limit`. One statement, hence
 /// one snapshot for rows and horizon.
 pub async fn look(connection: &mut Connection, from: FeedCursor, seen: &[i64], limit: i64) -> Result<Look> {
-    type Line = (String, Option<i64>, Option<String>, Option<String>, Option<Uuid>, Option<i16>, Option<i64>, Option<Value>);
+    type Line =
+        (String, Option<i64>, Option<String>, Option<String>, Option<Uuid>, Option<i16>, Option<i64>, Option<Value>);
     let lines: Vec<Line> = sqlx::query_as(
         "select s.horizon, l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, l.changed
          from (select pg_snapshot_xmin(pg_current_snapshot())::text as horizon) s

@@ -62,11 +62,12 @@ pub async fn give(connection: &mut Connection, grant: &NewGrant<'_>) -> Result<V
 
 /// The grant of that id, locked.
 pub async fn find(connection: &mut Connection, id: Uuid) -> Result<Option<Grant>> {
-    let line: Option<(String, Uuid, i16)> =
-        sqlx::query_as("select entity_code, entity_instance_id, permission from app.entity_rbac where id = $1 for update")
-            .bind(id)
-            .fetch_optional(connection)
-            .await?;
+    let line: Option<(String, Uuid, i16)> = sqlx::query_as(
+        "select entity_code, entity_instance_id, permission from app.entity_rbac where id = $1 for update",
+    )
+    .bind(id)
+    .fetch_optional(connection)
+    .await?;
     Ok(line.and_then(|(code, instance, level)| {
         let level = u8::try_from(level).ok()?.try_into().ok()?;
         Some(Grant { code: EntityCode::new(code).ok()?, instance, level })
@@ -109,7 +110,11 @@ pub async fn on(connection: &mut Connection, code: &EntityCode, id: Uuid) -> Res
 }
 
 /// The highest level that grants on a whole type give a person.
-pub async fn type_level(connection: &mut Connection, person: PersonId, code: &EntityCode) -> Result<Option<Permission>> {
+pub async fn type_level(
+    connection: &mut Connection,
+    person: PersonId,
+    code: &EntityCode,
+) -> Result<Option<Permission>> {
     let level: Option<i16> = sqlx::query_scalar(
         "select case when bool_or(is_deny) then null else max(permission) end from app.grants_of(array[$1])
          where entity_code = $2 and entity_instance_id = '11111111-1111-1111-1111-111111111111' and permission <> 6",

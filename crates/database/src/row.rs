@@ -155,12 +155,19 @@ pub async fn references(
 
 /// Tells the schema's own ring check, within this transaction, that the whole graph of links has been checked already.
 pub async fn checked_graph(connection: &mut Connection, checked: bool) -> Result<()> {
-    sqlx::query("select set_config('app.bulk_import', $1, true)").bind(if checked { "on" } else { "" }).execute(connection).await?;
+    sqlx::query("select set_config('app.bulk_import', $1, true)")
+        .bind(if checked { "on" } else { "" })
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
 /// Employees that `person` may see: id, name, address.
-pub async fn people(connection: &mut Connection, employee: &EntityType, person: PersonId) -> Result<Vec<(Uuid, String, Option<String>)>> {
+pub async fn people(
+    connection: &mut Connection,
+    employee: &EntityType,
+    person: PersonId,
+) -> Result<Vec<(Uuid, String, Option<String>)>> {
     let all: Vec<(Uuid, String, Option<String>)> = sqlx::query_as(
         "select e.id, e.name, p.email from app.employee e left join app.person p on p.id = e.person_id where e.active_flag order by e.id",
     )

@@ -151,7 +151,8 @@ impl Feed {
         // A thing that was moved away concerns those who watched its old place.
         for values in row.changed.as_object().into_iter().flatten().map(|(_, v)| v) {
             if let Some(old) = values.get("old").and_then(|o| o.as_str()).and_then(|o| o.parse::<Uuid>().ok()) {
-                let from_there = |t: &&Topic| matches!(t, Topic::Children { parent, code } if parent.id == old && *code == row.code);
+                let from_there =
+                    |t: &&Topic| matches!(t, Topic::Children { parent, code } if parent.id == old && *code == row.code);
                 topics.extend(self.by_topic.keys().filter(from_there).cloned());
             }
         }
@@ -229,7 +230,8 @@ impl Feed {
     pub fn access_wanted(&self, persons: &BTreeSet<PersonId>, rows: &[LogRow]) -> BTreeMap<EntityCode, BTreeSet<Uuid>> {
         let mut wanted: BTreeMap<EntityCode, BTreeSet<Uuid>> = BTreeMap::new();
         for connection in self.connections.values().filter(|c| persons.contains(&c.person)) {
-            let watched = connection.topics.iter().filter_map(|t| if let Topic::Entity(e) = t { Some(e) } else { None });
+            let watched =
+                connection.topics.iter().filter_map(|t| if let Topic::Entity(e) = t { Some(e) } else { None });
             for entity in watched.chain(&connection.refused) {
                 wanted.entry(entity.code.clone()).or_default().insert(entity.id);
             }
@@ -257,7 +259,8 @@ impl Feed {
     ) -> Vec<(ConnectionId, ServerMessage)> {
         self.access_epoch += 1;
         let mut messages = Vec::new();
-        let ids: Vec<ConnectionId> = self.connections.iter().filter(|(_, c)| persons.contains(&c.person)).map(|(id, _)| *id).collect();
+        let ids: Vec<ConnectionId> =
+            self.connections.iter().filter(|(_, c)| persons.contains(&c.person)).map(|(id, _)| *id).collect();
         for id in ids {
             let Some(connection) = self.connections.get(&id) else { continue };
             let person = connection.person;
@@ -287,7 +290,8 @@ impl Feed {
                 note(entity, Action::Create);
             }
             for entity in rows.iter().filter_map(named) {
-                let watches = connection.topics.iter().any(|t| !matches!(t, Topic::Entity(_)) && *t.code() == entity.code);
+                let watches =
+                    connection.topics.iter().any(|t| !matches!(t, Topic::Entity(_)) && *t.code() == entity.code);
                 if watches {
                     note(&entity, if sees(&entity) { Action::Create } else { Action::Revoke });
                 }

@@ -109,7 +109,12 @@ fn a_lost_grant_revokes_and_a_new_one_brings_back() {
     feed.watch(a, Topic::Entity(task.clone()));
     feed.watch(b, Topic::Entity(task.clone()));
     let grant = thing("entity_rbac", 90);
-    let change = [row(1, &grant, 4, json!({"person_id": {"new": ANN.0}, "entity_code": {"new": "task"}, "entity_instance_id": {"new": task.id}}))];
+    let change = [row(
+        1,
+        &grant,
+        4,
+        json!({"person_id": {"new": ANN.0}, "entity_code": {"new": "task"}, "entity_instance_id": {"new": task.id}}),
+    )];
     let persons = feed.concerned(&change);
     assert_eq!(persons, BTreeSet::from([ANN]));
     let told = feed.change_access(&persons, &change, &Levels::new(), CURSOR, "t");
@@ -127,7 +132,12 @@ fn a_lost_grant_revokes_and_a_new_one_brings_back() {
 #[test]
 fn a_grant_to_a_role_concerns_everybody_who_is_here() {
     let (feed, ..) = two_people();
-    let grant = row(1, &thing("entity_rbac", 90), 4, json!({"person_id": {"new": null}, "role_id": {"new": Uuid::from_u128(5)}}));
+    let grant = row(
+        1,
+        &thing("entity_rbac", 90),
+        4,
+        json!({"person_id": {"new": null}, "role_id": {"new": Uuid::from_u128(5)}}),
+    );
     assert_eq!(feed.concerned(&[grant]), BTreeSet::from([ANN, BOB]));
 }
 
@@ -136,11 +146,19 @@ fn a_slow_writer_holds_the_horizon_and_nothing_else() {
     let task = thing("task", 10);
     let mut reader = Reader::new(FeedCursor { epoch: 1, horizon: 5 });
     // Transaction 5 is still open; 6 and 7 are visible and go out at once.
-    let fresh = reader.take(vec![row(6, &task, 3, json!({})), row(7, &task, 3, json!({}))], FeedCursor { epoch: 1, horizon: 5 }, false);
+    let fresh = reader.take(
+        vec![row(6, &task, 3, json!({})), row(7, &task, 3, json!({}))],
+        FeedCursor { epoch: 1, horizon: 5 },
+        false,
+    );
     assert_eq!(fresh.len(), 2);
     assert_eq!(reader.cursor().horizon, 5);
     // Now 5 commits with a lower number than what went out before.
-    let fresh = reader.take(vec![row(5, &task, 3, json!({})), row(6, &task, 3, json!({}))], FeedCursor { epoch: 1, horizon: 8 }, false);
+    let fresh = reader.take(
+        vec![row(5, &task, 3, json!({})), row(6, &task, 3, json!({}))],
+        FeedCursor { epoch: 1, horizon: 8 },
+        false,
+    );
     assert_eq!(fresh.iter().map(|r| r.seq).collect::<Vec<_>>(), [5]);
     assert_eq!(reader.cursor().horizon, 8);
     assert!(reader.seen().is_empty());

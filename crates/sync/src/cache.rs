@@ -37,7 +37,8 @@ impl CachedRow {
 
     /// Works out `shown` anew; true where it or its marks changed.
     pub fn show<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> bool {
-        let (mut row, mut pending, mut attention, mut fields) = (self.base.as_deref().cloned(), false, false, Vec::new());
+        let (mut row, mut pending, mut attention, mut fields) =
+            (self.base.as_deref().cloned(), false, false, Vec::new());
         let mut touched = false;
         for entry in entries {
             if entry.state == EntryState::Waiting {
@@ -52,7 +53,10 @@ impl CachedRow {
             }
         }
         let shown = if touched { row.map(Arc::new) } else { self.base.clone() };
-        let same = self.shown == shown && self.pending == pending && self.attention == attention && self.pending_fields == fields;
+        let same = self.shown == shown
+            && self.pending == pending
+            && self.attention == attention
+            && self.pending_fields == fields;
         self.shown = shown;
         self.pending = pending;
         self.attention = attention;
@@ -112,6 +116,9 @@ impl Cache {
 
     /// The lists that hold a row.
     pub fn lists_with<'a>(&'a self, entity: &'a EntityRef) -> impl Iterator<Item = &'a ListKey> {
-        self.lists.iter().filter(|(key, list)| key.code == entity.code && list.ids.contains(&entity.id)).map(|(key, _)| key)
+        self.lists
+            .iter()
+            .filter(|(key, list)| key.code == entity.code && list.ids.contains(&entity.id))
+            .map(|(key, _)| key)
     }
 }

@@ -54,7 +54,8 @@ impl Draft {
         if self.current_data.get(field).unwrap_or(&original) == &value {
             return;
         }
-        let same_step = self.last_field.as_deref() == Some(field) && now - self.updated_at < STEP_MS && !self.undo_stack.is_empty();
+        let same_step =
+            self.last_field.as_deref() == Some(field) && now - self.updated_at < STEP_MS && !self.undo_stack.is_empty();
         if !same_step {
             self.undo_stack.push(self.current_data.clone());
             if self.undo_stack.len() > STEPS {

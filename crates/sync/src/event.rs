@@ -149,6 +149,8 @@ pub enum Event {
     Online(bool),
     /// The page is shown again.
     Shown,
+    /// A token could not be renewed because nobody answers.
+    Unreachable,
     /// A token was renewed.
     TokenRenewed,
     /// Nobody is signed in any more: forget everything of this person.

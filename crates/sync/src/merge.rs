@@ -53,7 +53,11 @@ fn merge_sets(before: &[Value], mine: &[Value], now: &[Value]) -> Vec<Value> {
     both
 }
 
-fn merge_maps(before: &Map<String, Value>, mine: &Map<String, Value>, now: &Map<String, Value>) -> Option<Map<String, Value>> {
+fn merge_maps(
+    before: &Map<String, Value>,
+    mine: &Map<String, Value>,
+    now: &Map<String, Value>,
+) -> Option<Map<String, Value>> {
     let mut both = now.clone();
     for key in mine.keys().chain(before.keys()) {
         let (b, m, n) = (before.get(key), mine.get(key), now.get(key));
@@ -95,13 +99,18 @@ mod tests {
 
     #[test]
     fn people_added_by_both_are_both_there_and_one_taken_away_is_gone() {
-        let merged = merge(&row(json!({"who": ["a", "b"]})), &row(json!({"who": ["a", "c"]})), &row(json!({"who": ["a", "b", "d"]})));
+        let merged = merge(
+            &row(json!({"who": ["a", "b"]})),
+            &row(json!({"who": ["a", "c"]})),
+            &row(json!({"who": ["a", "b", "d"]})),
+        );
         assert_eq!(merged.patch, row(json!({"who": ["a", "d", "c"]})));
     }
 
     #[test]
     fn metadata_merges_by_key() {
-        let merged = merge(&row(json!({"m": {"x": 1}})), &row(json!({"m": {"x": 1, "mine": 1}})), &row(json!({"m": {"x": 2}})));
+        let merged =
+            merge(&row(json!({"m": {"x": 1}})), &row(json!({"m": {"x": 1, "mine": 1}})), &row(json!({"m": {"x": 2}})));
         assert_eq!(merged.patch, row(json!({"m": {"x": 2, "mine": 1}})));
         let torn = merge(&row(json!({"m": {"x": 1}})), &row(json!({"m": {"x": 3}})), &row(json!({"m": {"x": 2}})));
         assert_eq!(torn.conflicts, ["m"]);

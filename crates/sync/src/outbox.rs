@@ -84,15 +84,29 @@ pub struct Entry {
 impl Entry {
     /// A write to be sent.
     pub fn new(ids: [Uuid; 2], entity: EntityRef, operation: Operation) -> Self {
-        Self { id: ids[0], key: ids[1], entity, operation, state: EntryState::Waiting, attempts: 0, not_before: 0.0, saved: false, sending: false }
+        Self {
+            id: ids[0],
+            key: ids[1],
+            entity,
+            operation,
+            state: EntryState::Waiting,
+            attempts: 0,
+            not_before: 0.0,
+            saved: false,
+            sending: false,
+        }
     }
 
     /// The request that does it.
     pub fn request(&self) -> Request {
         let path = format!("/{}/{}", self.entity.code, self.entity.id);
         let (method, path, body, if_match) = match &self.operation {
-            Operation::Create { values } => (Method::Post, format!("/{}", self.entity.code), Some(Value::Object(values.clone())), None),
-            Operation::Update { patch, base_version, .. } => (Method::Patch, path, Some(Value::Object(patch.clone())), Some(*base_version)),
+            Operation::Create { values } => {
+                (Method::Post, format!("/{}", self.entity.code), Some(Value::Object(values.clone())), None)
+            }
+            Operation::Update { patch, base_version, .. } => {
+                (Method::Patch, path, Some(Value::Object(patch.clone())), Some(*base_version))
+            }
             Operation::Delete { base_version } => (Method::Delete, path, None, Some(*base_version)),
         };
         // A row of version 0 was made here and its first answer is still out: there is no version to name yet.
@@ -141,7 +155,10 @@ impl Entry {
 
     /// Whether a later update can be written into this entry: it has never left the device.
     pub fn foldable(&self) -> bool {
-        self.state == EntryState::Waiting && !self.sending && self.attempts == 0 && !matches!(self.operation, Operation::Delete { .. })
+        self.state == EntryState::Waiting
+            && !self.sending
+            && self.attempts == 0
+            && !matches!(self.operation, Operation::Delete { .. })
     }
 
     /// Writes a later update into this entry.

@@ -256,19 +256,29 @@ pub mod conformance {
         let gone = StoredRow { data: None, ..row(8, "", 3.0).ok_or_else(missing)? };
         store.apply(&[StoreOp::PutRow(gone)]).await.map_err(told)?;
         let found = names(&store.load().await.map_err(told)?);
-        expect(found.contains(&("changed".into(), 2.0)) && found.contains(&("gone".into(), 3.0)), "the log keeps live changes")?;
+        expect(
+            found.contains(&("changed".into(), 2.0)) && found.contains(&("gone".into(), 3.0)),
+            "the log keeps live changes",
+        )?;
 
         // A new list replaces the old chunks and the log of its rows.
         let few: Vec<StoredRow> = (0..9u128).filter_map(|n| row(n, "new", 4.0)).collect();
         let list = StoredList { key, ids: (0..9u128).map(Uuid::from_u128).collect(), synced_at: 4.0 };
         store.apply(&[StoreOp::PutList(list, few)]).await.map_err(told)?;
         let stored = store.load().await.map_err(told)?;
-        expect(names(&stored).iter().all(|(name, at)| name == "new" && *at == 4.0), "old chunks and log entries are gone")?;
+        expect(
+            names(&stored).iter().all(|(name, at)| name == "new" && *at == 4.0),
+            "old chunks and log entries are gone",
+        )?;
 
         // Drafts, outbox, reference data and the cursor.
         let draft = Draft::new(entity(1).ok_or_else(missing)?, 3, 5.0);
         let entry = |n: u128| -> Option<Entry> {
-            Some(Entry::new([Uuid::from_u128(n), Uuid::from_u128(n + 100)], entity(n)?, Operation::Delete { base_version: 1 }))
+            Some(Entry::new(
+                [Uuid::from_u128(n), Uuid::from_u128(n + 100)],
+                entity(n)?,
+                Operation::Delete { base_version: 1 },
+            ))
         };
         let cursor = StoredCursor { epoch: "1".into(), cursor: "1.9".into() };
         store
@@ -286,7 +296,10 @@ pub mod conformance {
         expect(stored.drafts == [draft], "a draft comes back")?;
         expect(stored.outbox.iter().map(|e| e.id.as_u128()).eq([1, 2]), "the outbox comes back in order")?;
         expect(stored.cursor == Some(cursor), "the cursor comes back")?;
-        expect(stored.metas.len() == 1 && stored.names["employee"][&Uuid::nil()] == "Ada", "reference data comes back")?;
+        expect(
+            stored.metas.len() == 1 && stored.names["employee"][&Uuid::nil()] == "Ada",
+            "reference data comes back",
+        )?;
         expect(store.load_outbox().await.map_err(told)?.len() == 2, "the outbox can be read alone")?;
         store
             .apply(&[StoreOp::RemoveEntry(Uuid::from_u128(1)), StoreOp::RemoveDraft(entity(1).ok_or_else(missing)?)])

@@ -25,7 +25,10 @@ fn project(n: u128) -> EntityRef {
 }
 
 fn row(n: u128, version: i64, name: &str) -> Row {
-    json!({"id": Uuid::from_u128(n), "version": version, "name": name, "project_id": project(1).id, "permission": 7}).as_object().cloned().unwrap()
+    json!({"id": Uuid::from_u128(n), "version": version, "name": name, "project_id": project(1).id, "permission": 7})
+        .as_object()
+        .cloned()
+        .unwrap()
 }
 
 fn patch(value: Value) -> Row {
@@ -69,8 +72,15 @@ impl Tab {
     }
 
     fn with_store(store: MemoryStore) -> Self {
-        let mut tab =
-            Self { engine: Engine::new(3), store, requests: vec![], sent: vec![], changed: vec![], connects: 0, now: 1_000_000.0 };
+        let mut tab = Self {
+            engine: Engine::new(3),
+            store,
+            requests: vec![],
+            sent: vec![],
+            changed: vec![],
+            connects: 0,
+            now: 1_000_000.0,
+        };
         let stored = Box::new(now_or_never(tab.store.load()).unwrap());
         tab.event(Event::Leader(true));
         tab.event(Event::Start { person: ME, stored });
@@ -121,13 +131,25 @@ impl Tab {
     }
 
     fn hello(&mut self) {
-        self.event(Event::Frame(ServerMessage::Hello { protocol: 1, epoch: "1".into(), cursor: "1.3".into(), heartbeat_seconds: 30 }));
+        self.event(Event::Frame(ServerMessage::Hello {
+            protocol: 1,
+            epoch: "1".into(),
+            cursor: "1.3".into(),
+            heartbeat_seconds: 30,
+        }));
     }
 
     fn invalidate(&mut self, changes: &[(u128, Action, i64)]) {
-        let changes =
-            changes.iter().map(|(n, action, v)| Change { entity_id: Uuid::from_u128(*n), action: *action, version: Version(*v) }).collect();
-        self.event(Event::Frame(ServerMessage::Invalidate { entity_code: code("task"), changes, timestamp: String::new(), cursor: "1.9".into() }));
+        let changes = changes
+            .iter()
+            .map(|(n, action, v)| Change { entity_id: Uuid::from_u128(*n), action: *action, version: Version(*v) })
+            .collect();
+        self.event(Event::Frame(ServerMessage::Invalidate {
+            entity_code: code("task"),
+            changes,
+            timestamp: String::new(),
+            cursor: "1.9".into(),
+        }));
     }
 
     fn paths(&self) -> Vec<&str> {
@@ -162,7 +184,8 @@ fn a_list_is_fetched_kept_and_watched_from_where_its_answer_stood() {
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
     assert_eq!(tab.paths(), [tasks().path()]);
     tab.answer(list(vec![row(1, 1, "one")]));
-    let subscribe = tab.sent.iter().find_map(|m| if let ClientMessage::Subscribe(s) = m { Some(s) } else { None }).unwrap();
+    let subscribe =
+        tab.sent.iter().find_map(|m| if let ClientMessage::Subscribe(s) = m { Some(s) } else { None }).unwrap();
     assert_eq!((subscribe.since.as_deref(), subscribe.parent.is_some()), (Some("1.5"), true));
     assert_eq!(tab.names(), ["one"]);
 }
@@ -258,7 +281,8 @@ fn a_revoked_row_leaves_memory_and_device() {
     tab.invalidate(&[(2, Action::Revoke, 0)]);
     assert_eq!(tab.engine.row(&task(2)), None);
     let stored = now_or_never(tab.store.load()).unwrap();
-    let newest = stored.rows.iter().filter(|r| r.entity == task(2)).max_by(|a, b| a.synced_at.total_cmp(&b.synced_at)).unwrap();
+    let newest =
+        stored.rows.iter().filter(|r| r.entity == task(2)).max_by(|a, b| a.synced_at.total_cmp(&b.synced_at)).unwrap();
     assert_eq!(newest.data, None);
 }
 
@@ -275,7 +299,9 @@ fn when_access_changes_what_is_absent_from_the_sweep_is_wiped() {
 #[test]
 fn an_edit_shows_at_once_and_is_sent_only_when_it_is_on_disk() {
     let mut tab = Tab::looking();
-    let effects = tab.engine.handle(Event::Update { entity: task(1), patch: patch(json!({"name": "mine"})), ids: ids(1) }, tab.now);
+    let effects = tab
+        .engine
+        .handle(Event::Update { entity: task(1), patch: patch(json!({"name": "mine"})), ids: ids(1) }, tab.now);
     assert_eq!(tab.names()[0], "mine");
     assert!(!effects.iter().any(|e| matches!(e, Effect::Fetch(..))), "not before it is saved");
     assert_eq!(tab.engine.status().unsaved, 1);

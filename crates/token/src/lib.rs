@@ -75,7 +75,8 @@ impl Keys {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.validate_exp = false; // checked below, against the caller's clock
         validation.set_required_spec_claims(&["exp", "sub"]);
-        let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).map_err(|_| TokenError::Bad)?.claims;
+        let claims =
+            jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).map_err(|_| TokenError::Bad)?.claims;
         if claims.exp <= now { Err(TokenError::Expired) } else { Ok(claims) }
     }
 }

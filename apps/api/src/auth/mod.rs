@@ -10,8 +10,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::{Extension, Json};
 use axum_extra::extract::CookieJar;
-use pmo_database::credential::{self, Account, Rotation};
 use pmo_database::Actor;
+use pmo_database::credential::{self, Account, Rotation};
 use pmo_domain::PersonId;
 use pmo_domain::rest::{SignedIn, User};
 use pmo_token::{Claims, TokenError};
@@ -24,7 +24,11 @@ pub use password::hash;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(login)).routes(routes!(refresh_session)).routes(routes!(logout)).routes(routes!(me))
+    OpenApiRouter::new()
+        .routes(routes!(login))
+        .routes(routes!(refresh_session))
+        .routes(routes!(logout))
+        .routes(routes!(me))
 }
 
 /// The person who asks, from a valid access token; 401 without one.
@@ -121,15 +125,25 @@ async fn login(
         return Err(ApiError::Unauthorized("The address or the password is wrong."));
     };
     let token = refresh::mint();
-    credential::enter_token(&mut connection, &refresh::digest(&token), Uuid::new_v4(), account.user.person_id, refresh::DAYS)
-        .await?;
+    credential::enter_token(
+        &mut connection,
+        &refresh::digest(&token),
+        Uuid::new_v4(),
+        account.user.person_id,
+        refresh::DAYS,
+    )
+    .await?;
     Ok((jar.add(refresh::cookie(&token, app.settings.cookie_secure)), Json(signed_in(&app, account)?)))
 }
 
 /// A new access token for the refresh cookie, which is replaced.
 #[utoipa::path(post, path = "/auth/refresh", tag = "sign-in", security(("cookie" = [])), responses(
     (status = 200, description = "As sign-in", body = Object), (status = 401, description = "No session, or it has ended")))]
-async fn refresh_session(State(app): State<App>, headers: HeaderMap, jar: CookieJar) -> Result<(CookieJar, Json<SignedIn>)> {
+async fn refresh_session(
+    State(app): State<App>,
+    headers: HeaderMap,
+    jar: CookieJar,
+) -> Result<(CookieJar, Json<SignedIn>)> {
     same_site(&headers)?;
     let token = jar
         .get(refresh::COOKIE)
@@ -137,9 +151,14 @@ async fn refresh_session(State(app): State<App>, headers: HeaderMap, jar: Cookie
         .ok_or(ApiError::Unauthorized("There is no session; sign in."))?;
     let successor = refresh::successor(&token, &app.secret);
     let mut transaction = pmo_database::begin(&app.pool, &Actor::default()).await?;
-    let rotation =
-        credential::rotate(&mut transaction, &refresh::digest(&token), &refresh::digest(&successor), refresh::GRACE_SECONDS, refresh::DAYS)
-            .await?;
+    let rotation = credential::rotate(
+        &mut transaction,
+        &refresh::digest(&token),
+        &refresh::digest(&successor),
+        refresh::GRACE_SECONDS,
+        refresh::DAYS,
+    )
+    .await?;
     let account = match rotation {
         Rotation::Fresh { person } => credential::by_person(&mut transaction, person).await?,
         Rotation::Reused => {

@@ -91,7 +91,8 @@ pub(super) async fn one(
     let row = represent(&mut connection, &model.catalogue, entity, who.person, level, row).await?;
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let tag = etag(&row);
-    if known.is_some_and(|known| known.split(',').any(|k| k.trim().trim_start_matches("W/") == tag || k.trim() == "*")) {
+    if known.is_some_and(|known| known.split(',').any(|k| k.trim().trim_start_matches("W/") == tag || k.trim() == "*"))
+    {
         let mut response = StatusCode::NOT_MODIFIED.into_response();
         if let Ok(tag) = HeaderValue::from_str(&tag) {
             response.headers_mut().insert(header::ETAG, tag);
@@ -160,7 +161,11 @@ async fn answer_list(
 ) -> Result<Response> {
     let query = ListQuery::parse(parameters, entity).map_err(ApiError::BadRequest)?;
     let mut answer = ListAnswer {
-        fields: if query.fields.is_empty() { entity.columns.iter().map(|c| c.name.clone()).collect() } else { query.fields.clone() },
+        fields: if query.fields.is_empty() {
+            entity.columns.iter().map(|c| c.name.clone()).collect()
+        } else {
+            query.fields.clone()
+        },
         metadata: json!({}),
         limit: query.limit,
         offset: query.offset,
@@ -200,7 +205,12 @@ async fn answer_list(
 }
 
 /// Leaves out deleted rows that the reader may not restore.
-async fn keep_restorable(connection: &mut Connection, person: PersonId, entity: &EntityType, rows: &mut Vec<Row>) -> Result<()> {
+async fn keep_restorable(
+    connection: &mut Connection,
+    person: PersonId,
+    entity: &EntityType,
+    rows: &mut Vec<Row>,
+) -> Result<()> {
     let deleted: Vec<Uuid> = rows
         .iter()
         .filter(|r| r.get("active_flag") == Some(&Value::Bool(false)))
@@ -220,7 +230,11 @@ async fn keep_restorable(connection: &mut Connection, person: PersonId, entity: 
     ("parent" = String, Path, description = "The parent's type", example = "project"), ("id" = Uuid, Path, description = "The parent")), responses(
     (status = 200, description = "[{code, ui_label, ui_icon, count}]", body = Object), (status = 401, description = "Not signed in"),
     (status = 404, description = "No such thing for this reader")))]
-pub(super) async fn child_tabs(State(app): State<App>, who: AuthUser, Path((code, id)): Path<(String, String)>) -> Result<Json<Value>> {
+pub(super) async fn child_tabs(
+    State(app): State<App>,
+    who: AuthUser,
+    Path((code, id)): Path<(String, String)>,
+) -> Result<Json<Value>> {
     let model = app.model_with(&code).await?;
     let (parent, id) = (model.entity(&code)?, id_of(&id)?);
     let mut connection = connection(&app).await?;
@@ -232,7 +246,9 @@ pub(super) async fn child_tabs(State(app): State<App>, who: AuthUser, Path((code
         let below = Below { parent_code: &parent.code, parent_id: id, tie };
         let query = ListQuery { limit: 1, ..ListQuery::default() };
         let page = list::page(&mut connection, who.person, child, &query, Some(&below)).await?;
-        tabs.push(json!({"code": child.code, "ui_label": child.ui_label, "ui_icon": child.ui_icon, "count": page.total}));
+        tabs.push(
+            json!({"code": child.code, "ui_label": child.ui_label, "ui_icon": child.ui_icon, "count": page.total}),
+        );
     }
     Ok(Json(Value::Array(tabs)))
 }

@@ -66,7 +66,10 @@ pub async fn check_references(
 ) -> Result<()> {
     let mut wanted: BTreeMap<&str, Vec<(&str, Uuid)>> = BTreeMap::new();
     for column in &entity.columns {
-        let (ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target }) = &column.kind else { continue };
+        let (ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target }) = &column.kind
+        else {
+            continue;
+        };
         let ids = match values.get(&column.name) {
             Some(Value::String(id)) => vec![id.as_str()],
             Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
@@ -85,7 +88,10 @@ pub async fn check_references(
         for (column, id) in uses {
             let visible = existing.contains(&id) && levels.contains_key(&(person, id));
             if !visible && !errors.iter().any(|e| e.field == column) {
-                errors.push(FieldError { field: column.to_owned(), message: format!("there is no {} {id} that you may see", target.name.to_lowercase()) });
+                errors.push(FieldError {
+                    field: column.to_owned(),
+                    message: format!("there is no {} {id} that you may see", target.name.to_lowercase()),
+                });
             }
         }
     }
@@ -100,14 +106,23 @@ pub fn owners<'a>(model: &'a Model, entity: &'a EntityType, values: &Row) -> Vec
         .filter(|(_, tie)| tie.owned)
         .filter_map(|(parent, tie)| {
             let id = values.get(tie.column.as_ref()?)?.as_str()?.parse().ok()?;
-            let fits = tie.code_column.as_ref().is_none_or(|c| values.get(c).and_then(Value::as_str) == Some(parent.code.as_str()));
+            let fits = tie
+                .code_column
+                .as_ref()
+                .is_none_or(|c| values.get(c).and_then(Value::as_str) == Some(parent.code.as_str()));
             fits.then_some((&parent.code, id, tie))
         })
         .collect()
 }
 
 /// Checks that the writer may make a thing of these values: below its owners, or on its own.
-pub async fn may_create(connection: &mut Connection, model: &Model, person: PersonId, entity: &EntityType, values: &Row) -> Result<()> {
+pub async fn may_create(
+    connection: &mut Connection,
+    model: &Model,
+    person: PersonId,
+    entity: &EntityType,
+    values: &Row,
+) -> Result<()> {
     let owners = owners(model, entity, values);
     // A comment on a thing is written by whoever may comment there.
     for (code, id, tie) in &owners {
@@ -162,7 +177,9 @@ pub async fn may_move(
     for (code, id) in gained {
         let there = permission::level(connection, person, &code, id).await?;
         if there < Some(Permission::Create) {
-            return Err(ApiError::Forbidden(format!("Moving it there asks for the right to create below that {code}.")));
+            return Err(ApiError::Forbidden(format!(
+                "Moving it there asks for the right to create below that {code}."
+            )));
         }
     }
     Ok(())

@@ -39,7 +39,8 @@ impl IntoResponse for Answer {
 fn key_of(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().map(str::trim).filter(|t| (1..=200).contains(&t.len()));
-    text.map(|t| Some(t.to_owned())).ok_or_else(|| ApiError::bad("Idempotency-Key", "must be 1 to 200 visible ASCII characters"))
+    text.map(|t| Some(t.to_owned()))
+        .ok_or_else(|| ApiError::bad("Idempotency-Key", "must be 1 to 200 visible ASCII characters"))
 }
 
 /// Looks for the answer kept under the request's key. The caller has checked the permission: a repeat tells nobody more.
@@ -75,11 +76,22 @@ pub(crate) enum Once {
 }
 
 /// Keeps the answer and commits.
-pub(crate) async fn finish(mut transaction: Transaction, who: &AuthUser, key: Option<(String, Vec<u8>)>, answer: Answer) -> Result<Answer> {
+pub(crate) async fn finish(
+    mut transaction: Transaction,
+    who: &AuthUser,
+    key: Option<(String, Vec<u8>)>,
+    answer: Answer,
+) -> Result<Answer> {
     if let Some((key, fingerprint)) = key {
         #[allow(clippy::cast_possible_wrap)] // a status has three digits
         let status = answer.status.as_u16() as i16;
-        idempotency::keep(&mut transaction, who.person.0, &key, &Kept { fingerprint, status, body: answer.body.clone() }).await?;
+        idempotency::keep(
+            &mut transaction,
+            who.person.0,
+            &key,
+            &Kept { fingerprint, status, body: answer.body.clone() },
+        )
+        .await?;
     }
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok(answer)
@@ -162,7 +174,14 @@ async fn insert(
     let values = rule::check(model, entity, &body, None)?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     rule::may_create(&mut transaction, model, who.person, entity, &values).await?;
-    let key = match once(&mut transaction, who, headers, &[b"POST", entity.code.as_str().as_bytes(), body.to_string().as_bytes()]).await? {
+    let key = match once(
+        &mut transaction,
+        who,
+        headers,
+        &[b"POST", entity.code.as_str().as_bytes(), body.to_string().as_bytes()],
+    )
+    .await?
+    {
         Once::Repeat(answer) => return Ok(answer),
         Once::Fresh(key) => key,
     };
@@ -210,7 +229,9 @@ pub(super) async fn put(
 ) -> Result<Answer> {
     let model = app.model_with(&code).await?;
     if let Some(object) = body.as_object_mut() {
-        for column in model.entity(&code)?.columns.iter().filter(|c| !c.read_only && !c.hidden && c.name != "code" && !c.not_null) {
+        for column in
+            model.entity(&code)?.columns.iter().filter(|c| !c.read_only && !c.hidden && c.name != "code" && !c.not_null)
+        {
             object.entry(column.name.clone()).or_insert(Value::Null);
         }
     }
@@ -226,13 +247,24 @@ struct Target<'a> {
 }
 
 /// Locks a living thing that the writer may see and has `least` on.
-async fn target<'a>(transaction: &mut Transaction, model: &'a Model, who: &AuthUser, code: &str, id: &str, least: Permission) -> Result<Target<'a>> {
+async fn target<'a>(
+    transaction: &mut Transaction,
+    model: &'a Model,
+    who: &AuthUser,
+    code: &str,
+    id: &str,
+    least: Permission,
+) -> Result<Target<'a>> {
     let (entity, id) = (model.entity(code)?, id_of(id)?);
     row::lock(transaction, entity, id).await?;
     let level = permission::level(transaction, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     let present = row::by_id(transaction, entity, id, true).await?.ok_or(ApiError::NotFound)?;
     if level < least {
-        return Err(ApiError::Forbidden(format!("That asks for the right to {}; you may {}.", least.label(), level.label())));
+        return Err(ApiError::Forbidden(format!(
+            "That asks for the right to {}; you may {}.",
+            least.label(),
+            level.label()
+        )));
     }
     Ok(Target { entity, id, level, present })
 }
@@ -241,10 +273,19 @@ fn alive(row: &Row) -> bool {
     row.get("active_flag") == Some(&Value::Bool(true))
 }
 
-async fn update(app: &App, who: &AuthUser, code: &str, id: &str, headers: &HeaderMap, body: Value, method: &str) -> Result<Answer> {
+async fn update(
+    app: &App,
+    who: &AuthUser,
+    code: &str,
+    id: &str,
+    headers: &HeaderMap,
+    body: Value,
+    method: &str,
+) -> Result<Answer> {
     let model = app.model_with(code).await?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let Target { entity, id, level, present } = target(&mut transaction, &model, who, code, id, Permission::Edit).await?;
+    let Target { entity, id, level, present } =
+        target(&mut transaction, &model, who, code, id, Permission::Edit).await?;
     let asked: [&[u8]; 3] = [method.as_bytes(), id.as_bytes(), &body.to_string().into_bytes()];
     let key = match once(&mut transaction, who, headers, &asked).await? {
         Once::Repeat(answer) => return Ok(answer),
@@ -280,7 +321,8 @@ pub(super) async fn delete(
 ) -> Result<Answer> {
     let model = app.model_with(&code).await?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let Target { entity, id, level, present } = target(&mut transaction, &model, &who, &code, &id, Permission::Delete).await?;
+    let Target { entity, id, level, present } =
+        target(&mut transaction, &model, &who, &code, &id, Permission::Delete).await?;
     let key = match once(&mut transaction, &who, &headers, &[b"DELETE", id.as_bytes()]).await? {
         Once::Repeat(answer) => return Ok(answer),
         Once::Fresh(key) => key,
@@ -309,7 +351,8 @@ pub(super) async fn restore(
 ) -> Result<Answer> {
     let model = app.model_with(&code).await?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let Target { entity, id, level, .. } = target(&mut transaction, &model, &who, &code, &id, Permission::Delete).await?;
+    let Target { entity, id, level, .. } =
+        target(&mut transaction, &model, &who, &code, &id, Permission::Delete).await?;
     let key = match once(&mut transaction, &who, &headers, &[b"RESTORE", id.as_bytes()]).await? {
         Once::Repeat(answer) => return Ok(answer),
         Once::Fresh(key) => key,

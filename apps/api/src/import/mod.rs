@@ -35,7 +35,12 @@ struct Options {
     (status = 201, description = "{project, report: {taken, left_out}}", body = Object), (status = 400, description = "The body did not arrive whole"), (status = 401, description = "Not signed in"),
     (status = 403, description = "May not make projects"), (status = 413, description = "The file is too large"),
     (status = 415, description = "Another kind of file"), (status = 422, description = "The file is no usable plan; the problem says where and why")))]
-async fn import_project(State(app): State<App>, who: AuthUser, Query(options): Query<Options>, request: Request) -> Result<Answer> {
+async fn import_project(
+    State(app): State<App>,
+    who: AuthUser,
+    Query(options): Query<Options>,
+    request: Request,
+) -> Result<Answer> {
     let headers = request.headers().clone();
     let model = app.model_with("project").await?;
     {
@@ -44,7 +49,8 @@ async fn import_project(State(app): State<App>, who: AuthUser, Query(options): Q
         allowed(&mut connection, &model, who.person).await?;
     }
     let bytes = file(&app, request).await?;
-    let (plan, bytes) = tokio::task::spawn_blocking(move || (mspdi::parse(&bytes), bytes)).await.map_err(|_| ApiError::Internal)?;
+    let (plan, bytes) =
+        tokio::task::spawn_blocking(move || (mspdi::parse(&bytes), bytes)).await.map_err(|_| ApiError::Internal)?;
     let plan = plan.map_err(|bad| ApiError::Invalid(vec![bad.into()]))?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     let name = options.name.unwrap_or_default();
@@ -52,7 +58,8 @@ async fn import_project(State(app): State<App>, who: AuthUser, Query(options): Q
         Once::Repeat(answer) => return Ok(answer),
         Once::Fresh(key) => key,
     };
-    let body = write(&mut transaction, &model, who.person, &plan, Some(name.as_str()).filter(|n| !n.trim().is_empty())).await?;
+    let body = write(&mut transaction, &model, who.person, &plan, Some(name.as_str()).filter(|n| !n.trim().is_empty()))
+        .await?;
     finish(transaction, &who, key, Answer { status: StatusCode::CREATED, body: Some(body) }).await
 }
 
@@ -67,7 +74,8 @@ async fn allowed(connection: &mut pmo_database::Connection, model: &Model, perso
 /// The file of a request: its body, or the multipart field 'file'.
 async fn file(app: &App, request: Request) -> Result<Vec<u8>> {
     let limit = app.settings.import_limit_mb * 1024 * 1024;
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_lowercase();
+    let kind =
+        request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_lowercase();
     let too_large = || ApiError::TooLarge(format!("The file is larger than {} MB.", app.settings.import_limit_mb));
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > limit + 4096) {
@@ -93,7 +101,9 @@ async fn file(app: &App, request: Request) -> Result<Vec<u8>> {
         return Err(ApiError::invalid("file", "is needed: the plan as a multipart field of that name"));
     }
     if !["application/xml", "text/xml", "application/octet-stream"].iter().any(|k| kind.starts_with(k)) {
-        return Err(ApiError::UnsupportedMedia("Send Microsoft Project XML, with Content-Type: application/xml.".into()));
+        return Err(ApiError::UnsupportedMedia(
+            "Send Microsoft Project XML, with Content-Type: application/xml.".into(),
+        ));
     }
     crate::body::read(request.into_body(), limit).await.map(|b| b.to_vec()).map_err(|error| match error {
         ApiError::TooLarge(_) => too_large(),
@@ -106,9 +116,16 @@ fn http_limit(body: Body, limit: usize) -> http_body_util::Limited<Body> {
 }
 
 /// Writes a plan as a new project owned by `person`, and answers the row and the report.
-pub async fn write(transaction: &mut Transaction, model: &Model, person: PersonId, plan: &Plan, name: Option<&str>) -> Result<Value> {
+pub async fn write(
+    transaction: &mut Transaction,
+    model: &Model,
+    person: PersonId,
+    plan: &Plan,
+    name: Option<&str>,
+) -> Result<Value> {
     allowed(transaction, model, person).await?;
-    let (project, task, dependency) = (model.entity("project")?, model.entity("task")?, model.entity("task_dependency")?);
+    let (project, task, dependency) =
+        (model.entity("project")?, model.entity("task")?, model.entity("task_dependency")?);
     let title = name.map(str::trim).or(plan.title.as_deref()).filter(|t| !t.is_empty()).unwrap_or("Imported plan");
     let title: String = title.chars().filter(|c| *c != '\0').take(500).collect();
     let mut values = Row::new();
@@ -166,7 +183,12 @@ fn overall_percent(plan: &Plan) -> f64 {
 }
 
 /// Employees by task, matched by address, then by name, among those that the importer may see; and how many people matched none.
-async fn match_people(transaction: &mut Transaction, model: &Model, person: PersonId, plan: &Plan) -> Result<(Vec<Vec<Uuid>>, usize)> {
+async fn match_people(
+    transaction: &mut Transaction,
+    model: &Model,
+    person: PersonId,
+    plan: &Plan,
+) -> Result<(Vec<Vec<Uuid>>, usize)> {
     let mut assignees = vec![Vec::new(); plan.tasks.len()];
     if plan.resources.is_empty() {
         return Ok((assignees, 0));
@@ -206,7 +228,13 @@ fn task_rows(plan: &Plan, project: Uuid, ids: &[Uuid], assignees: &[Vec<Uuid>]) 
                 (wbs, _) => wbs.to_owned(),
             };
             numbers.push(wbs.clone());
-            let stage = if task.percent >= 100.0 { "Completed" } else if task.percent > 0.0 { "In Progress" } else { "To Do" };
+            let stage = if task.percent >= 100.0 {
+                "Completed"
+            } else if task.percent > 0.0 {
+                "In Progress"
+            } else {
+                "To Do"
+            };
             let priority = match task.priority {
                 ..250 => "Low",
                 250..=600 => "Medium",

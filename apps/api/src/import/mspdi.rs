@@ -129,28 +129,60 @@ struct Raw {
 
 /// Elements of a task that are taken, or that say nothing of their own beside those.
 const TASK_TAKEN: [&str; 26] = [
-    "UID", "ID", "Name", "Notes", "WBS", "OutlineNumber", "OutlineLevel", "Start", "Finish", "Duration", "ActualStart",
-    "ActualFinish", "PercentComplete", "PercentWorkComplete", "Milestone", "Summary", "Priority", "Work", "ActualWork", "IsNull",
-    "Active", "Type", "Estimated", "DurationFormat", "ManualStart", "ManualFinish",
+    "UID",
+    "ID",
+    "Name",
+    "Notes",
+    "WBS",
+    "OutlineNumber",
+    "OutlineLevel",
+    "Start",
+    "Finish",
+    "Duration",
+    "ActualStart",
+    "ActualFinish",
+    "PercentComplete",
+    "PercentWorkComplete",
+    "Milestone",
+    "Summary",
+    "Priority",
+    "Work",
+    "ActualWork",
+    "IsNull",
+    "Active",
+    "Type",
+    "Estimated",
+    "DurationFormat",
+    "ManualStart",
+    "ManualFinish",
 ];
 
 /// Reads a plan.
 pub fn parse(bytes: &[u8]) -> Result<Plan, BadPlan> {
     let raw = read(bytes)?;
     let mut plan = Plan {
-        title: raw.project.get("Title").or_else(|| raw.project.get("Name")).map(|t| tidy_title(t)).filter(|t| !t.is_empty()),
+        title: raw
+            .project
+            .get("Title")
+            .or_else(|| raw.project.get("Name"))
+            .map(|t| tidy_title(t))
+            .filter(|t| !t.is_empty()),
         start: raw.project.get("StartDate").and_then(|t| day(t)),
         finish: raw.project.get("FinishDate").and_then(|t| day(t)),
         ..Plan::default()
     };
-    let minutes_a_day = raw.project.get("MinutesPerDay").and_then(|t| t.parse().ok()).filter(|m| *m > 0.0).unwrap_or(480.0);
+    let minutes_a_day =
+        raw.project.get("MinutesPerDay").and_then(|t| t.parse().ok()).filter(|m| *m > 0.0).unwrap_or(480.0);
     let mut left_out: BTreeMap<(String, &'static str), usize> = BTreeMap::new();
     let mut leave = |what: &str, why: &'static str| *left_out.entry((what.to_owned(), why)).or_default() += 1;
     let place_of = tasks(&raw, &mut plan, minutes_a_day, &mut leave)?;
     links(&raw, &mut plan, &place_of, minutes_a_day)?;
     resources(&raw, &mut plan, &place_of, &mut leave)?;
     if raw.calendars > 0 {
-        left_out.insert(("Calendar".into(), "working time is not part of a plan's import; its working days set the lengths"), raw.calendars);
+        left_out.insert(
+            ("Calendar".into(), "working time is not part of a plan's import; its working days set the lengths"),
+            raw.calendars,
+        );
     }
     plan.left_out = left_out;
     Ok(plan)
@@ -160,7 +192,8 @@ pub fn parse(bytes: &[u8]) -> Result<Plan, BadPlan> {
 /// small file can grow.
 fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let text = std::str::from_utf8(bytes).map_err(|_| bad("file", "The file is not UTF-8. Save the plan as XML in UTF-8 and try again."))?;
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| bad("file", "The file is not UTF-8. Save the plan as XML in UTF-8 and try again."))?;
     if text.trim_start().is_empty() {
         return Err(bad("file", "The file is empty."));
     }
@@ -174,16 +207,31 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
     let mut week_day: (Option<i64>, Option<bool>) = (None, None);
     loop {
         let event = reader.read_event().map_err(|error| {
-            bad("file", format!("The file is not well-formed XML near byte {}: {error}. It may be cut off.", reader.buffer_position()))
+            bad(
+                "file",
+                format!(
+                    "The file is not well-formed XML near byte {}: {error}. It may be cut off.",
+                    reader.buffer_position()
+                ),
+            )
         })?;
         match event {
             Event::DocType(_) => {
-                return Err(bad("file", "The file declares a document type; a Microsoft Project file has none. It was not read."));
+                return Err(bad(
+                    "file",
+                    "The file declares a document type; a Microsoft Project file has none. It was not read.",
+                ));
             }
             Event::Start(start) => {
                 let name = AsRef::<str>::as_ref(&start.local_name()).to_owned();
                 if path.is_empty() && (name != "Project" || finished) {
-                    return Err(bad("file", format!("The file is not Microsoft Project XML: it begins with <{}>.", name.chars().take(60).collect::<String>())));
+                    return Err(bad(
+                        "file",
+                        format!(
+                            "The file is not Microsoft Project XML: it begins with <{}>.",
+                            name.chars().take(60).collect::<String>()
+                        ),
+                    ));
                 }
                 if path.len() >= DEPTH_LIMIT {
                     return Err(bad("file", "The file's elements are nested deeper than any plan's."));
@@ -220,11 +268,18 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
                     (_, "gt") => value.push('>'),
                     (_, "quot") => value.push('"'),
                     (_, "apos") => value.push('\''),
-                    _ => return Err(bad("file", "The file uses an entity that XML itself does not know. It was not read.")),
+                    _ => {
+                        return Err(bad(
+                            "file",
+                            "The file uses an entity that XML itself does not know. It was not read.",
+                        ));
+                    }
                 }
             }
             Event::End(_) => {
-                let Some(name) = path.pop() else { return Err(bad("file", "The file has an end without a beginning.")) };
+                let Some(name) = path.pop() else {
+                    return Err(bad("file", "The file has an end without a beginning."));
+                };
                 let parent = path.last().map(String::as_str);
                 let grandparent = path.len().checked_sub(2).and_then(|i| path.get(i)).map(String::as_str);
                 let text = std::mem::take(&mut value);
@@ -232,7 +287,10 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
                     (_, Some("Tasks"), "Task") => {
                         raw.tasks.push(std::mem::take(&mut task));
                         if raw.tasks.len() > TASK_LIMIT {
-                            return Err(bad("Tasks", format!("The plan has more than {TASK_LIMIT} tasks. Split it and import the parts.")));
+                            return Err(bad(
+                                "Tasks",
+                                format!("The plan has more than {TASK_LIMIT} tasks. Split it and import the parts."),
+                            ));
                         }
                     }
                     (_, Some("Task"), "PredecessorLink") => task.links.push(std::mem::take(&mut link)),
@@ -244,12 +302,20 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
                             raw.working.entry(day).or_insert(working);
                         }
                     }
-                    (Some("Task"), Some("PredecessorLink"), field) => { link.insert(field.to_owned(), text); }
-                    (Some("Tasks"), Some("Task"), field) => { task.fields.insert(field.to_owned(), text); }
-                    (Some("Resources"), Some("Resource"), field) | (Some("Assignments"), Some("Assignment"), field) => { fields.insert(field.to_owned(), text); }
+                    (Some("Task"), Some("PredecessorLink"), field) => {
+                        link.insert(field.to_owned(), text);
+                    }
+                    (Some("Tasks"), Some("Task"), field) => {
+                        task.fields.insert(field.to_owned(), text);
+                    }
+                    (Some("Resources"), Some("Resource"), field) | (Some("Assignments"), Some("Assignment"), field) => {
+                        fields.insert(field.to_owned(), text);
+                    }
                     (Some("WeekDays"), Some("WeekDay"), "DayType") => week_day.0 = text.trim().parse().ok(),
                     (Some("WeekDays"), Some("WeekDay"), "DayWorking") => week_day.1 = Some(text.trim() == "1"),
-                    (None, Some("Project"), field) => { raw.project.insert(field.to_owned(), text); }
+                    (None, Some("Project"), field) => {
+                        raw.project.insert(field.to_owned(), text);
+                    }
                     _ => {}
                 }
                 finished |= path.is_empty();
@@ -259,7 +325,13 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
         }
     }
     if !path.is_empty() || !finished {
-        return Err(bad("file", format!("The file ends inside <{}>: it is cut off. Export the plan again.", path.last().map_or("Project", String::as_str))));
+        return Err(bad(
+            "file",
+            format!(
+                "The file ends inside <{}>: it is cut off. Export the plan again.",
+                path.last().map_or("Project", String::as_str)
+            ),
+        ));
     }
     Ok(raw)
 }
@@ -277,10 +349,15 @@ fn tasks(
         let place = || format!("Task {}", field("UID").unwrap_or("without UID"));
         let whole = |name: &str| -> Result<Option<i64>, BadPlan> {
             field(name)
-                .map(|t| t.parse().map_err(|_| bad(place(), format!("<{name}> is '{}', not a number.", t.chars().take(40).collect::<String>()))))
+                .map(|t| {
+                    t.parse().map_err(|_| {
+                        bad(place(), format!("<{name}> is '{}', not a number.", t.chars().take(40).collect::<String>()))
+                    })
+                })
                 .transpose()
         };
-        let uid = whole("UID")?.ok_or_else(|| bad(format!("Task at position {}", position + 1), "The task has no <UID>."))?;
+        let uid =
+            whole("UID")?.ok_or_else(|| bad(format!("Task at position {}", position + 1), "The task has no <UID>."))?;
         if field("IsNull") == Some("1") {
             leave("Task", "an empty line of the plan");
             continue;
@@ -293,7 +370,13 @@ fn tasks(
         let level = whole("OutlineLevel")?.unwrap_or(1);
         open.retain(|(above, _)| *above < level);
         let date = |name: &str| -> Result<Option<DateTime>, BadPlan> {
-            field(name).map(|t| moment(t).ok_or_else(|| bad(place(), format!("<{name}> is '{}', not a date.", t.chars().take(40).collect::<String>())))).transpose()
+            field(name)
+                .map(|t| {
+                    moment(t).ok_or_else(|| {
+                        bad(place(), format!("<{name}> is '{}', not a date.", t.chars().take(40).collect::<String>()))
+                    })
+                })
+                .transpose()
         };
         let (start, finish) = (date("Start")?, date("Finish")?);
         let milestone = field("Milestone") == Some("1");
@@ -348,7 +431,10 @@ fn links(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, minutes_a_d
             let text = link.get("PredecessorUID").map(|t| t.trim()).unwrap_or_default();
             let from: i64 = text.parse().map_err(|_| bad(&place, "A link has no usable <PredecessorUID>."))?;
             let Some(&predecessor) = place_of.get(&from) else {
-                return Err(bad(place, format!("'{}' waits for task {from}, which is not in the plan.", plan.tasks[successor].name)));
+                return Err(bad(
+                    place,
+                    format!("'{}' waits for task {from}, which is not in the plan.", plan.tasks[successor].name),
+                ));
             };
             if predecessor == successor {
                 return Err(bad(place, format!("'{}' waits for itself.", plan.tasks[successor].name)));
@@ -358,7 +444,15 @@ fn links(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, minutes_a_d
                 None | Some("" | "1") => "FS",
                 Some("2") => "SF",
                 Some("3") => "SS",
-                Some(other) => return Err(bad(place, format!("A link has the type '{}'; 0 to 3 are known.", other.chars().take(20).collect::<String>()))),
+                Some(other) => {
+                    return Err(bad(
+                        place,
+                        format!(
+                            "A link has the type '{}'; 0 to 3 are known.",
+                            other.chars().take(20).collect::<String>()
+                        ),
+                    ));
+                }
             };
             // <LinkLag> counts tenths of a minute.
             let lag: f64 = link.get("LinkLag").and_then(|t| t.trim().parse().ok()).unwrap_or(0.0);
@@ -373,7 +467,10 @@ fn links(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, minutes_a_d
         Some(ring) => {
             let names: Vec<_> = ring.iter().take(6).map(|i| format!("'{}'", plan.tasks[*i].name)).collect();
             let more = if ring.len() > 6 { ", …" } else { "" };
-            Err(bad(format!("Task {}", plan.tasks[ring[0]].uid), format!("These tasks wait for each other in a ring: {}{more}.", names.join(" → "))))
+            Err(bad(
+                format!("Task {}", plan.tasks[ring[0]].uid),
+                format!("These tasks wait for each other in a ring: {}{more}.", names.join(" → ")),
+            ))
         }
     }
 }
@@ -409,7 +506,12 @@ fn ring(tasks: usize, links: &[PlanLink]) -> Option<Vec<usize>> {
     }
 }
 
-fn resources(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, leave: &mut impl FnMut(&str, &'static str)) -> Result<(), BadPlan> {
+fn resources(
+    raw: &Raw,
+    plan: &mut Plan,
+    place_of: &HashMap<i64, usize>,
+    leave: &mut impl FnMut(&str, &'static str),
+) -> Result<(), BadPlan> {
     let mut by_uid: HashMap<&str, usize> = HashMap::new();
     for resource in &raw.resources {
         let field = |name: &str| resource.get(name).map(|t| t.trim()).filter(|t| !t.is_empty());
@@ -422,7 +524,11 @@ fn resources(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, leave: 
             continue;
         }
         by_uid.insert(field("UID").unwrap_or_default(), plan.resources.len());
-        plan.resources.push(PlanResource { name: shorten(name, 500), email: field("EmailAddress").map(str::to_owned), tasks: Vec::new() });
+        plan.resources.push(PlanResource {
+            name: shorten(name, 500),
+            email: field("EmailAddress").map(str::to_owned),
+            tasks: Vec::new(),
+        });
     }
     for assignment in &raw.assignments {
         let field = |name: &str| assignment.get(name).map(|t| t.trim()).unwrap_or_default();
@@ -435,7 +541,10 @@ fn resources(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, leave: 
                 }
             }
             (None, _) if field("TaskUID") != "0" => {
-                return Err(bad("Assignments", format!("An assignment is for task {}, which is not in the plan.", shorten(field("TaskUID"), 20))));
+                return Err(bad(
+                    "Assignments",
+                    format!("An assignment is for task {}, which is not in the plan.", shorten(field("TaskUID"), 20)),
+                ));
             }
             _ => leave("Assignment", "it names no person of the plan"),
         }
@@ -446,7 +555,8 @@ fn resources(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, leave: 
 fn tidy_title(title: &str) -> String {
     let title = title.trim();
     let lower = title.to_lowercase();
-    let stem = [".xml", ".mpp"].iter().find(|e| lower.ends_with(**e)).map_or(title, |e| &title[..title.len() - e.len()]);
+    let stem =
+        [".xml", ".mpp"].iter().find(|e| lower.ends_with(**e)).map_or(title, |e| &title[..title.len() - e.len()]);
     shorten(stem.trim(), 500)
 }
 
@@ -506,8 +616,11 @@ fn working_days(working: &BTreeMap<i64, bool>, start: Option<Date>, finish: Opti
         return 0.0;
     }
     let span = i64::from(start.until(finish).map(|s| s.get_days()).unwrap_or_default()) + 1;
-    let a_week = (0..7).filter(|i| start.checked_add(jiff::Span::new().days(*i)).is_ok_and(|d| works(d.weekday()))).count();
-    let rest = (0..span % 7).filter(|i| start.checked_add(jiff::Span::new().days(*i)).is_ok_and(|d| works(d.weekday()))).count();
+    let a_week =
+        (0..7).filter(|i| start.checked_add(jiff::Span::new().days(*i)).is_ok_and(|d| works(d.weekday()))).count();
+    let rest = (0..span % 7)
+        .filter(|i| start.checked_add(jiff::Span::new().days(*i)).is_ok_and(|d| works(d.weekday())))
+        .count();
     #[allow(clippy::cast_precision_loss)] // some hundred thousand days at most
     let days = (span / 7) as f64 * a_week as f64 + rest as f64;
     days

@@ -2,7 +2,9 @@ use super::*;
 use proptest::prelude::*;
 
 fn project(inner: &str) -> String {
-    format!("<?xml version=\"1.0\"?><Project xmlns=\"http://schemas.microsoft.com/project\"><Name>p.xml</Name>{inner}</Project>")
+    format!(
+        "<?xml version=\"1.0\"?><Project xmlns=\"http://schemas.microsoft.com/project\"><Name>p.xml</Name>{inner}</Project>"
+    )
 }
 
 fn task(uid: i64, level: i64, more: &str) -> String {
@@ -20,8 +22,16 @@ fn outline_dates_links_and_people_arrive() {
          <Resources><Resource><UID>7</UID><Name>Ada</Name><Type>1</Type></Resource></Resources>
          <Assignments><Assignment><TaskUID>2</TaskUID><ResourceUID>7</ResourceUID></Assignment></Assignments>",
         task(1, 1, "<Summary>1</Summary>"),
-        task(2, 2, "<Start>2026-03-02T08:00:00</Start><Finish>2026-03-06T17:00:00</Finish><Duration>PT40H0M0S</Duration><PercentComplete>40</PercentComplete>"),
-        task(3, 2, "<Milestone>1</Milestone><PredecessorLink><PredecessorUID>2</PredecessorUID><Type>3</Type><LinkLag>9600</LinkLag></PredecessorLink>"),
+        task(
+            2,
+            2,
+            "<Start>2026-03-02T08:00:00</Start><Finish>2026-03-06T17:00:00</Finish><Duration>PT40H0M0S</Duration><PercentComplete>40</PercentComplete>"
+        ),
+        task(
+            3,
+            2,
+            "<Milestone>1</Milestone><PredecessorLink><PredecessorUID>2</PredecessorUID><Type>3</Type><LinkLag>9600</LinkLag></PredecessorLink>"
+        ),
     ));
     let plan = parse(text.as_bytes()).unwrap();
     assert_eq!(plan.title.as_deref(), Some("p"));
@@ -55,7 +65,15 @@ fn broken_files_are_refused_in_plain_words() {
         (project(&"<a>".repeat(200)), "nested"),
         (project(&format!("<Tasks>{}</Tasks>", task(1, 1, &after(9)))), "task 9, which is not in the plan"),
         (project(&format!("<Tasks>{}</Tasks>", task(1, 1, &after(1)))), "waits for itself"),
-        (project(&format!("<Tasks>{}{}{}</Tasks>", task(1, 1, &after(3)), task(2, 1, &after(1)), task(3, 1, &after(2)))), "ring"),
+        (
+            project(&format!(
+                "<Tasks>{}{}{}</Tasks>",
+                task(1, 1, &after(3)),
+                task(2, 1, &after(1)),
+                task(3, 1, &after(2))
+            )),
+            "ring",
+        ),
         (project(&format!("<Tasks>{0}{0}</Tasks>", task(1, 1, ""))), "same UID"),
         (project("<Tasks><Task><Name>x</Name></Task></Tasks>"), "no <UID>"),
         (project(&format!("<Tasks>{}</Tasks>", task(1, 1, "<Start>soon</Start>"))), "not a date"),
@@ -69,7 +87,8 @@ fn broken_files_are_refused_in_plain_words() {
 
 #[test]
 fn what_is_left_out_is_counted_with_the_reason() {
-    let text = project(&format!("<Tasks>{}{}</Tasks>", task(0, 0, ""), task(1, 1, "<ConstraintType>2</ConstraintType>")));
+    let text =
+        project(&format!("<Tasks>{}{}</Tasks>", task(0, 0, ""), task(1, 1, "<ConstraintType>2</ConstraintType>")));
     let plan = parse(text.as_bytes()).unwrap();
     assert_eq!(plan.tasks.len(), 1);
     let whats: Vec<_> = plan.left_out.keys().map(|k| k.0.as_str()).collect();

@@ -40,7 +40,10 @@ impl Engine {
             return;
         }
         if let Query::List(key) = &query
-            && key.below.as_ref().is_some_and(|b| self.cache.rows.get(&b.parent).is_some_and(|p| p.base.is_none() && p.pending))
+            && key
+                .below
+                .as_ref()
+                .is_some_and(|b| self.cache.rows.get(&b.parent).is_some_and(|p| p.base.is_none() && p.pending))
         {
             // Below something that was made here there is only what was made here.
             self.cache.lists.entry(key.clone()).or_default().loaded = true;
@@ -48,7 +51,9 @@ impl Engine {
         }
         let (purpose, path) = match &query {
             Query::Row(entity) => (Purpose::Row(entity.clone()), format!("/{}/{}", entity.code, entity.id)),
-            Query::List(key) => (Purpose::Page { key: key.clone(), collected: Vec::new(), feed_cursor: None }, key.path()),
+            Query::List(key) => {
+                (Purpose::Page { key: key.clone(), collected: Vec::new(), feed_cursor: None }, key.path())
+            }
             Query::Meta(key) => (Purpose::Meta(*key), key.path().to_owned()),
         };
         self.in_flight.insert(query);
@@ -60,7 +65,8 @@ impl Engine {
         if !self.token_good || !self.status().online {
             return;
         }
-        let codes: Vec<EntityCode> = self.wanted.keys().filter(|c| !self.rows_in_flight.contains(*c)).cloned().collect();
+        let codes: Vec<EntityCode> =
+            self.wanted.keys().filter(|c| !self.rows_in_flight.contains(*c)).cloned().collect();
         for code in codes {
             let Some(ids) = self.wanted.remove(&code) else { continue };
             let looked_at: HashSet<Uuid> = self
@@ -102,7 +108,9 @@ impl Engine {
             Purpose::Write(entry) => self.write_answered(entry, answer, now),
             Purpose::Row(entity) => self.row_answered(entity, answer, now),
             Purpose::Rows(code, ids) => self.rows_answered(code, ids, answer, now),
-            Purpose::Page { key, collected, feed_cursor } => self.page_answered(key, collected, feed_cursor, answer, now),
+            Purpose::Page { key, collected, feed_cursor } => {
+                self.page_answered(key, collected, feed_cursor, answer, now)
+            }
             Purpose::Meta(key) => self.meta_answered(key, answer, now),
         }
     }
@@ -278,7 +286,11 @@ impl Engine {
         let moved = self.cache.place(&entity, base.as_deref());
         for key in moved {
             if let Some(list) = self.cache.lists.get(&key) {
-                self.ops.push(StoreOp::PutListIds(StoredList { key: key.clone(), ids: list.ids.clone(), synced_at: list.synced_at }));
+                self.ops.push(StoreOp::PutListIds(StoredList {
+                    key: key.clone(),
+                    ids: list.ids.clone(),
+                    synced_at: list.synced_at,
+                }));
             }
             self.changed(Query::List(key));
         }

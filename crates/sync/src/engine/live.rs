@@ -5,7 +5,9 @@ use crate::event::Effect;
 use crate::key::Query;
 use crate::session::{Due, Link};
 use crate::store::{StoreOp, StoredCursor};
-use pmo_domain::socket::{Action, CLOSE_BAD_TOKEN, CLOSE_EXPIRED, Change, ClientMessage, Parent, ServerMessage, Subscribe};
+use pmo_domain::socket::{
+    Action, CLOSE_BAD_TOKEN, CLOSE_EXPIRED, Change, ClientMessage, Parent, ServerMessage, Subscribe,
+};
 use pmo_domain::{EntityCode, EntityRef};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -105,7 +107,10 @@ impl Engine {
 
     /// A query has been answered: watch it from where the answer stood, so that nothing falls between.
     pub(super) fn watch(&mut self, query: &Query, since: Option<String>) {
-        if self.session.link != Link::Open || !self.observed.contains_key(query) || !self.subscribed.insert(query.clone()) {
+        if self.session.link != Link::Open
+            || !self.observed.contains_key(query)
+            || !self.subscribed.insert(query.clone())
+        {
             return;
         }
         self.effects.extend(subscription(query, since).map(Effect::Send));
@@ -115,7 +120,11 @@ impl Engine {
         let entity = EntityRef::new(code.clone(), change.entity_id);
         match change.action {
             Action::Delete | Action::Revoke => {
-                let newer = self.cache.rows.get(&entity).is_some_and(|r| change.action == Action::Delete && r.version() > change.version.0);
+                let newer = self
+                    .cache
+                    .rows
+                    .get(&entity)
+                    .is_some_and(|r| change.action == Action::Delete && r.version() > change.version.0);
                 if !newer {
                     self.forget(&entity, now);
                 }
@@ -149,7 +158,8 @@ impl Engine {
     /// What this person may see has changed, or what was missed can't be told: nothing held is believed, and everything is asked for
     /// again; what is absent from the answers is wiped.
     fn sweep(&mut self, now: f64) {
-        let held: Vec<EntityRef> = self.cache.rows.iter().filter(|(_, r)| r.base.is_some()).map(|(e, _)| e.clone()).collect();
+        let held: Vec<EntityRef> =
+            self.cache.rows.iter().filter(|(_, r)| r.base.is_some()).map(|(e, _)| e.clone()).collect();
         for entity in held {
             if let Some(row) = self.cache.rows.get_mut(&entity) {
                 row.stale = true;
@@ -221,7 +231,8 @@ fn parts(query: &Query) -> Option<(EntityCode, Option<Vec<Uuid>>, Option<Parent>
     match query {
         Query::Row(entity) => Some((entity.code.clone(), Some(vec![entity.id]), None)),
         Query::List(key) => {
-            let parent = key.below.as_ref().map(|b| Parent { entity_code: b.parent.code.clone(), entity_id: b.parent.id });
+            let parent =
+                key.below.as_ref().map(|b| Parent { entity_code: b.parent.code.clone(), entity_id: b.parent.id });
             Some((key.code.clone(), None, parent))
         }
         Query::Meta(_) => None,

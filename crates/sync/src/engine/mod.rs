@@ -175,6 +175,7 @@ impl Engine {
                 }
             }
             Event::Shown => self.hurry(now),
+            Event::Unreachable => self.reachable = false,
             Event::TokenRenewed => {
                 self.token_good = true;
                 self.hurry(now);
@@ -253,7 +254,8 @@ impl Engine {
     fn sign_out(&mut self) {
         let queries: Vec<Query> = self.observed.keys().cloned().collect();
         let (observers, observed) = (std::mem::take(&mut self.observers), std::mem::take(&mut self.observed));
-        *self = Self { observers, observed, effects: vec![Effect::Disconnect], ops: vec![StoreOp::Clear], ..Self::new(1) };
+        *self =
+            Self { observers, observed, effects: vec![Effect::Disconnect], ops: vec![StoreOp::Clear], ..Self::new(1) };
         for query in queries {
             self.changed(query);
         }
@@ -333,7 +335,9 @@ impl Engine {
     /// Whether the server has said that there is no such thing for this person, or could not be asked.
     pub fn row_missing(&self, entity: &EntityRef) -> bool {
         let query = Query::Row(entity.clone());
-        self.cache.rows.get(entity).is_none_or(|r| r.shown.is_none()) && !self.in_flight.contains(&query) && self.person.is_some()
+        self.cache.rows.get(entity).is_none_or(|r| r.shown.is_none())
+            && !self.in_flight.contains(&query)
+            && self.person.is_some()
     }
 
     /// A list with its rows.

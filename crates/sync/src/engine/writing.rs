@@ -288,7 +288,11 @@ impl Engine {
         let Some(draft) = self.drafts.remove(entity) else { return };
         self.ops.push(StoreOp::RemoveDraft(entity.clone()));
         self.effects.push(Effect::DraftChanged(entity.clone()));
-        let base = draft.current_data.keys().map(|k| (k.clone(), draft.original_data.get(k).cloned().unwrap_or(Value::Null))).collect();
+        let base = draft
+            .current_data
+            .keys()
+            .map(|k| (k.clone(), draft.original_data.get(k).cloned().unwrap_or(Value::Null)))
+            .collect();
         self.update(entity.clone(), draft.current_data, Some((base, draft.base_version)), ids);
         self.changed(Query::Row(entity.clone()));
     }

@@ -1,0 +1,356 @@
+//! The engine's shell in the browser: it holds the one engine of this tab, performs what the engine asks and tells the page what has
+//! changed. One thread, no locks.
+
+pub mod device; // IndexedDB through rexie
+pub mod network; // requests and tokens
+mod socket; // the WebSocket
+mod tabs; // leader and neighbours
+
+use device::Device;
+use futures_channel::mpsc;
+use futures_util::StreamExt;
+use leptos::prelude::*;
+use pmo_domain::rest::User;
+use pmo_domain::{EntityRef, PersonId};
+use pmo_sync::{Effect, Engine, Event, Query, Store, StoreOp, Stored};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use uuid::Uuid;
+use wasm_bindgen::JsCast;
+use wasm_bindgen::prelude::Closure;
+use wasm_bindgen_futures::spawn_local;
+
+/// What the page must know of who is here.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Presence {
+    /// Not known yet.
+    Starting,
+    /// Nobody: show the door.
+    Nobody,
+    /// This person, with their data.
+    Here(User),
+    /// This person, but the session has ended: ask to sign in, over the page.
+    Ended(User),
+}
+
+/// What is done to the device, in order.
+enum DeviceTask {
+    Apply(Vec<StoreOp>),
+    TellTabs,
+    ReadOutbox,
+}
+
+/// The shell.
+pub struct Client {
+    engine: RefCell<Engine>,
+    queries: RefCell<HashMap<Query, ArcRwSignal<u32>>>,
+    drafts: RefCell<HashMap<EntityRef, ArcRwSignal<u32>>>,
+    /// Counts changes of the sync mark.
+    pub status: ArcRwSignal<u32>,
+    /// Who is here.
+    pub presence: ArcRwSignal<Presence>,
+    /// What the device can't do, in words; none: all is well.
+    pub device_trouble: ArcRwSignal<Option<String>>,
+    /// A newer build waits to be taken.
+    pub newer_build: ArcRwSignal<bool>,
+    device: RefCell<Option<Rc<Device>>>,
+    device_queue: RefCell<Option<mpsc::UnboundedSender<DeviceTask>>>,
+    socket: socket::Socket,
+    tabs: RefCell<Option<tabs::Tabs>>,
+    renewing: Cell<bool>,
+}
+
+thread_local! {
+    static CLIENT: RefCell<Option<Rc<Client>>> = const { RefCell::new(None) };
+}
+
+/// Makes the shell; called once, before the page is drawn.
+pub fn install() {
+    let seed = Uuid::new_v4().as_u128() as u64;
+    let client = Rc::new(Client {
+        engine: RefCell::new(Engine::new(seed)),
+        queries: RefCell::default(),
+        drafts: RefCell::default(),
+        status: ArcRwSignal::new(0),
+        presence: ArcRwSignal::new(Presence::Starting),
+        device_trouble: ArcRwSignal::new(None),
+        newer_build: ArcRwSignal::new(false),
+        device: RefCell::default(),
+        device_queue: RefCell::default(),
+        socket: socket::Socket::default(),
+        tabs: RefCell::default(),
+        renewing: Cell::new(false),
+    });
+    CLIENT.with_borrow_mut(|slot| *slot = Some(client.clone()));
+    client.listen_to_the_browser();
+    client.clone().tick_for_ever();
+    spawn_local(async move { client.begin().await });
+}
+
+/// The shell. Panics only before [`install`], which is the first line of `main`.
+pub fn client() -> Rc<Client> {
+    #[allow(clippy::expect_used)] // a programming error that no user can cause
+    CLIENT.with_borrow(|slot| slot.clone().expect("install() comes first"))
+}
+
+/// Milliseconds since 1970.
+pub fn now() -> f64 {
+    js_sys::Date::now()
+}
+
+/// A new id that sorts by time.
+pub fn new_id() -> Uuid {
+    Uuid::now_v7()
+}
+
+/// Two ids for a write.
+pub fn write_ids() -> [Uuid; 2] {
+    [Uuid::now_v7(), Uuid::new_v4()]
+}
+
+fn storage() -> Option<web_sys::Storage> {
+    web_sys::window()?.local_storage().ok()?
+}
+
+const PERSON_KEY: &str = "pmo.person";
+
+impl Client {
+    /// Opens with the person who was here last, so that a reload with no network knows whose data to show.
+    async fn begin(self: Rc<Self>) {
+        let last = storage()
+            .and_then(|s| s.get_item(PERSON_KEY).ok()?)
+            .and_then(|text| serde_json::from_str::<User>(&text).ok());
+        match last {
+            Some(user) => {
+                self.clone().enter(user).await;
+                self.renew_token();
+            }
+            None => match network::refresh().await {
+                Ok(user) => self.enter(user).await,
+                Err(_) => self.presence.set(Presence::Nobody),
+            },
+        }
+    }
+
+    /// A person has signed in.
+    pub async fn signed_in(self: Rc<Self>, user: User) {
+        let present = self.engine.borrow().person();
+        if present == Some(PersonId(user.person_id)) {
+            self.presence.set(Presence::Here(user));
+            self.dispatch(Event::TokenRenewed);
+        } else if present.is_some() {
+            // One person's data is never opened by another: begin anew.
+            remember(Some(&user));
+            reload();
+        } else {
+            self.enter(user).await;
+        }
+    }
+
+    async fn enter(self: Rc<Self>, user: User) {
+        remember(Some(&user));
+        let person = PersonId(user.person_id);
+        let device = Rc::new(Device::open(user.person_id).await);
+        self.device_trouble.set(device.trouble());
+        let stored = match device.load().await {
+            Ok(stored) => stored,
+            Err(error) => {
+                self.device_trouble.set(Some(error.to_string()));
+                Stored::default()
+            }
+        };
+        *self.device.borrow_mut() = Some(device.clone());
+        let (sender, receiver) = mpsc::unbounded();
+        *self.device_queue.borrow_mut() = Some(sender);
+        spawn_local(self.clone().keep_on_device(device, receiver));
+        *self.tabs.borrow_mut() = Some(tabs::Tabs::join(person));
+        self.presence.set(Presence::Here(user));
+        self.dispatch(Event::Start { person, stored: Box::new(stored) });
+    }
+
+    /// Performs what is asked of the device, in order, and says when writes are on disk.
+    async fn keep_on_device(self: Rc<Self>, device: Rc<Device>, mut tasks: mpsc::UnboundedReceiver<DeviceTask>) {
+        while let Some(task) = tasks.next().await {
+            match task {
+                DeviceTask::Apply(ops) => {
+                    let outcome = device.apply(&ops).await;
+                    if let Err(error) = &outcome {
+                        self.device_trouble.set(Some(error.to_string()));
+                    }
+                    // Where the device keeps nothing the write is sent all the same; the page says what that means.
+                    for op in ops {
+                        if let StoreOp::PutEntry(entry) = op {
+                            self.dispatch(Event::Saved(entry.id));
+                        }
+                    }
+                }
+                DeviceTask::TellTabs => {
+                    if let Some(tabs) = &*self.tabs.borrow() {
+                        tabs.tell();
+                    }
+                }
+                DeviceTask::ReadOutbox => {
+                    if let Ok(entries) = device.load_outbox().await {
+                        self.dispatch(Event::Outbox(entries));
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_device(&self, task: DeviceTask) {
+        if let Some(queue) = &*self.device_queue.borrow() {
+            let _ = queue.unbounded_send(task);
+        }
+    }
+
+    /// Gives the engine an event and performs what it answers.
+    pub fn dispatch(self: &Rc<Self>, event: Event) {
+        let effects = self.engine.borrow_mut().handle(event, now());
+        for effect in effects {
+            match effect {
+                Effect::Fetch(id, request) => {
+                    let client = self.clone();
+                    spawn_local(async move {
+                        let answer = network::send(request).await;
+                        client.dispatch(Event::Answered(id, answer));
+                    });
+                }
+                Effect::Persist(ops) => self.on_device(DeviceTask::Apply(ops)),
+                Effect::TellTabs => self.on_device(DeviceTask::TellTabs),
+                Effect::Connect => self.socket.connect(self.clone()),
+                Effect::Send(message) => self.socket.send(&message),
+                Effect::Disconnect => self.socket.disconnect(),
+                Effect::Changed(query) => bump(self.queries.borrow().get(&query)),
+                Effect::DraftChanged(entity) => bump(self.drafts.borrow().get(&entity)),
+                Effect::StatusChanged => self.status.update(|n| *n += 1),
+                Effect::RenewToken => self.renew_token(),
+                Effect::AskSignIn => self.ask_sign_in(),
+            }
+        }
+    }
+
+    /// Reads the engine.
+    pub fn read<T>(&self, reader: impl FnOnce(&Engine) -> T) -> T {
+        reader(&self.engine.borrow())
+    }
+
+    /// Counts changes of a query.
+    pub fn changes_of(&self, query: &Query) -> ArcRwSignal<u32> {
+        self.queries.borrow_mut().entry(query.clone()).or_insert_with(|| ArcRwSignal::new(0)).clone()
+    }
+
+    /// Counts changes of a draft.
+    pub fn changes_of_draft(&self, entity: &EntityRef) -> ArcRwSignal<u32> {
+        self.drafts.borrow_mut().entry(entity.clone()).or_insert_with(|| ArcRwSignal::new(0)).clone()
+    }
+
+    /// Renews the access token, once at a time; where the network is away, again and again.
+    pub fn renew_token(self: &Rc<Self>) {
+        if self.renewing.replace(true) {
+            return;
+        }
+        let client = self.clone();
+        spawn_local(async move {
+            let mut wait = 1000;
+            loop {
+                match network::refresh().await {
+                    Ok(user) => {
+                        client.renewing.set(false);
+                        client.socket.renew();
+                        return client.signed_in(user).await;
+                    }
+                    Err(network::RefreshError::Ended) => {
+                        client.renewing.set(false);
+                        return client.ask_sign_in();
+                    }
+                    Err(network::RefreshError::Network) => {
+                        client.dispatch(Event::Unreachable);
+                        gloo_timers::future::TimeoutFuture::new(wait).await;
+                        wait = (wait * 2).min(15_000);
+                    }
+                }
+            }
+        });
+    }
+
+    fn ask_sign_in(&self) {
+        if let Presence::Here(user) = self.presence.get_untracked() {
+            self.presence.set(Presence::Ended(user));
+        } else if self.presence.get_untracked() == Presence::Starting {
+            self.presence.set(Presence::Nobody);
+        }
+    }
+
+    /// Signs out: wipes this person's data on the device; unsent work stays for their next sign-in if `keep_work`.
+    pub async fn sign_out(self: Rc<Self>, keep_work: bool) {
+        network::logout().await;
+        remember(None);
+        self.socket.disconnect();
+        if let Some(tabs) = &*self.tabs.borrow() {
+            tabs.say_goodbye();
+        }
+        let device = self.device.borrow().clone();
+        *self.device_queue.borrow_mut() = None;
+        if let Some(device) = device {
+            device.wipe(keep_work).await;
+        }
+        reload();
+    }
+
+    fn listen_to_the_browser(self: &Rc<Self>) {
+        let Some(window) = web_sys::window() else { return };
+        let on = |target: &web_sys::EventTarget, name: &str, event: fn() -> Option<Event>| {
+            let client = self.clone();
+            let handler = Closure::<dyn Fn()>::new(move || {
+                if let Some(event) = event() {
+                    client.dispatch(event);
+                }
+            });
+            let _ = target.add_event_listener_with_callback(name, handler.as_ref().unchecked_ref());
+            handler.forget();
+        };
+        on(&window, "online", || Some(Event::Online(true)));
+        on(&window, "offline", || Some(Event::Online(false)));
+        if let Some(document) = window.document() {
+            on(&document, "visibilitychange", || {
+                let shown = web_sys::window()?.document()?.visibility_state() == web_sys::VisibilityState::Visible;
+                shown.then_some(Event::Shown)
+            });
+        }
+        if !window.navigator().on_line() {
+            self.dispatch(Event::Online(false));
+        }
+    }
+
+    fn tick_for_ever(self: Rc<Self>) {
+        spawn_local(async move {
+            loop {
+                gloo_timers::future::TimeoutFuture::new(500).await;
+                self.dispatch(Event::Tick);
+            }
+        });
+    }
+}
+
+fn bump(signal: Option<&ArcRwSignal<u32>>) {
+    if let Some(signal) = signal {
+        signal.update(|n| *n = n.wrapping_add(1));
+    }
+}
+
+fn remember(user: Option<&User>) {
+    let Some(storage) = storage() else { return };
+    let _ = match user.and_then(|u| serde_json::to_string(u).ok()) {
+        Some(text) => storage.set_item(PERSON_KEY, &text),
+        None => storage.remove_item(PERSON_KEY),
+    };
+}
+
+/// Loads the page anew.
+pub fn reload() {
+    if let Some(window) = web_sys::window() {
+        let _ = window.location().set_href("/");
+    }
+}

@@ -1,0 +1,156 @@
+//! Requests and tokens. The access token lives in memory alone; the refresh cookie is the browser's business.
+
+use gloo_net::http::{Method as HttpMethod, RequestBuilder, Response};
+use pmo_domain::rest::{Problem, SignedIn, User};
+use pmo_sync::{Answer, Failure, Method, Request};
+use serde_json::{Value, json};
+use std::cell::RefCell;
+
+thread_local! {
+    static TOKEN: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// The access token, if there is one.
+pub fn token() -> Option<String> {
+    TOKEN.with_borrow(Clone::clone)
+}
+
+fn url(path: &str) -> String {
+    format!("/api/v1{path}")
+}
+
+fn builder(method: HttpMethod, path: &str) -> RequestBuilder {
+    let timeout = web_sys::AbortSignal::timeout_with_u32(30_000);
+    let builder = RequestBuilder::new(&url(path)).method(method).abort_signal(Some(&timeout));
+    match token() {
+        Some(token) => builder.header("authorization", &format!("Bearer {token}")),
+        None => builder,
+    }
+}
+
+fn signed_out() -> Failure {
+    let problem = Problem {
+        kind: String::new(),
+        title: "Sign in first".into(),
+        status: 401,
+        detail: None,
+        errors: vec![],
+        current: None,
+    };
+    Failure::Refused(Box::new(problem))
+}
+
+/// What an HTTP answer means. HTML with 200 is a captive portal, not an answer.
+async fn read(response: Response) -> Result<Answer, Failure> {
+    let status = response.status();
+    let feed_cursor = response.headers().get("feed-cursor");
+    let kind = response.headers().get("content-type").unwrap_or_default();
+    if status == 204 {
+        return Ok(Answer { body: Value::Null, feed_cursor });
+    }
+    let text = response.text().await.map_err(|_| Failure::Network)?;
+    if (200..300).contains(&status) && kind.contains("json") {
+        return serde_json::from_str(&text).map(|body| Answer { body, feed_cursor }).map_err(|_| Failure::Network);
+    }
+    match serde_json::from_str::<Problem>(&text) {
+        Ok(problem) if kind.contains("json") => Err(Failure::Refused(Box::new(problem))),
+        _ => Err(Failure::Network),
+    }
+}
+
+/// Makes a request of the engine.
+pub async fn send(request: Request) -> Result<Answer, Failure> {
+    if token().is_none() {
+        return Err(signed_out());
+    }
+    let method = match request.method {
+        Method::Get => HttpMethod::GET,
+        Method::Post => HttpMethod::POST,
+        Method::Patch => HttpMethod::PATCH,
+        Method::Delete => HttpMethod::DELETE,
+    };
+    let mut builder = builder(method, &request.path);
+    if let Some(version) = request.if_match {
+        builder = builder.header("if-match", &format!("\"{version}\""));
+    }
+    if let Some(key) = &request.idempotency_key {
+        builder = builder.header("idempotency-key", key);
+    }
+    let request = match &request.body {
+        Some(body) => builder.json(body),
+        None => builder.build(),
+    };
+    let response = request.map_err(|_| Failure::Network)?.send().await.map_err(|_| Failure::Network)?;
+    read(response).await
+}
+
+/// Why a token could not be renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshError {
+    /// Nobody answers.
+    Network,
+    /// The session is over.
+    Ended,
+}
+
+fn take(answer: Answer) -> Option<User> {
+    let signed_in: SignedIn = serde_json::from_value(answer.body).ok()?;
+    TOKEN.with_borrow_mut(|slot| *slot = Some(signed_in.token));
+    Some(signed_in.user)
+}
+
+/// Renews the access token with the refresh cookie.
+pub async fn refresh() -> Result<User, RefreshError> {
+    let request = RequestBuilder::new(&url("/auth/refresh"))
+        .method(HttpMethod::POST)
+        .build()
+        .map_err(|_| RefreshError::Network)?;
+    let response = request.send().await.map_err(|_| RefreshError::Network)?;
+    match read(response).await {
+        Ok(answer) => take(answer).ok_or(RefreshError::Network),
+        Err(Failure::Refused(problem)) if problem.status == 401 => Err(RefreshError::Ended),
+        Err(_) => Err(RefreshError::Network),
+    }
+}
+
+/// Signs in; the error is for people.
+pub async fn login(email: &str, password: &str) -> Result<User, String> {
+    let body = json!({"email": email, "password": password});
+    let request =
+        RequestBuilder::new(&url("/auth/login")).method(HttpMethod::POST).json(&body).map_err(|e| e.to_string())?;
+    let unreachable = || "The server can't be reached. Check the network and try again.".to_owned();
+    let response = request.send().await.map_err(|_| unreachable())?;
+    match read(response).await {
+        Ok(answer) => take(answer).ok_or_else(unreachable),
+        Err(Failure::Refused(problem)) => Err(problem.detail.unwrap_or(problem.title)),
+        Err(Failure::Network) => Err(unreachable()),
+    }
+}
+
+/// Ends the session on the server, as far as it can be reached.
+pub async fn logout() {
+    if let Ok(request) = RequestBuilder::new(&url("/auth/logout")).method(HttpMethod::POST).build() {
+        let _ = request.send().await;
+    }
+    TOKEN.with_borrow_mut(|slot| *slot = None);
+}
+
+/// Sends a plan to be imported; answers the project and the report.
+pub async fn import_plan(file: web_sys::File, key: &str) -> Result<Value, String> {
+    let request = builder(HttpMethod::POST, "/project/import")
+        .header("content-type", "application/xml")
+        .header("idempotency-key", key)
+        .abort_signal(None)
+        .body(file)
+        .map_err(|e| e.to_string())?;
+    let response =
+        request.send().await.map_err(|_| "The server can't be reached. Importing needs the network.".to_owned())?;
+    match read(response).await {
+        Ok(answer) => Ok(answer.body),
+        Err(Failure::Refused(problem)) => {
+            let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+            Err(if fields.is_empty() { problem.detail.unwrap_or(problem.title) } else { fields.join(" ") })
+        }
+        Err(Failure::Network) => Err("The server gave no answer that can be read. Try again.".into()),
+    }
+}

@@ -1,0 +1,227 @@
+//! What components call. Each hook looks at a query for as long as its component lives, and answers a signal that changes only when its
+//! answer does.
+
+use crate::client::{client, new_id, write_ids};
+use leptos::prelude::*;
+use pmo_domain::catalogue::Datalabel;
+use pmo_domain::{Catalogue, EntityCode, EntityRef, EntityType, Row};
+use pmo_sync::{Draft, Event, ListKey, ListView, MetaKey, ObserverId, Query, RowView, Status};
+use serde_json::Value;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+thread_local! {
+    static NEXT_OBSERVER: Cell<u64> = const { Cell::new(1) };
+    /// Parsed reference data, by the count of changes that it was parsed at.
+    static CATALOGUE: RefCell<(Option<Arc<Value>>, Arc<Catalogue>)> = RefCell::default();
+    static DATALABELS: RefCell<(Option<Arc<Value>>, Arc<BTreeMap<String, Datalabel>>)> = RefCell::default();
+}
+
+/// Gives the app its engine: reference data is looked at for as long as anybody is signed in.
+#[component]
+pub fn CacheProvider(children: Children) -> impl IntoView {
+    for key in MetaKey::ALL {
+        observe(Query::Meta(key));
+    }
+    children()
+}
+
+/// Looks at a query until the component is gone.
+fn observe(query: Query) {
+    let id = NEXT_OBSERVER.with(|next| ObserverId(next.replace(next.get() + 1)));
+    client().dispatch(Event::Observe(id, query));
+    on_cleanup(move || client().dispatch(Event::Unobserve(id)));
+}
+
+/// A memo of what the engine says of a query, looked at again when the query changes.
+fn watched<T: Clone + PartialEq + Send + Sync + 'static>(
+    query: &Query,
+    read: impl Fn() -> T + Send + Sync + 'static,
+) -> Memo<T> {
+    let changes = client().changes_of(query);
+    Memo::new(move |_| {
+        changes.track();
+        read()
+    })
+}
+
+/// One thing; none where it is unknown or gone. Looks at it, so that it is fetched and kept current.
+///
+/// ```ignore
+/// let task = use_entity(EntityRef::new(code, id));
+/// view! { <h1>{move || task.get().map(|t| text(&t.data, "name"))}</h1> }
+/// ```
+pub fn use_entity(entity: EntityRef) -> Memo<Option<RowView>> {
+    observe(Query::Row(entity.clone()));
+    use_offline_entity(entity)
+}
+
+/// One thing as the device knows it, without asking for it.
+pub fn use_offline_entity(entity: EntityRef) -> Memo<Option<RowView>> {
+    watched(&Query::Row(entity.clone()), move || client().read(|e| e.row(&entity)))
+}
+
+/// Whether a thing is certainly not there for this person.
+pub fn use_missing(entity: EntityRef) -> Memo<bool> {
+    watched(&Query::Row(entity.clone()), move || client().read(|e| e.row_missing(&entity)))
+}
+
+/// A list with its rows.
+///
+/// ```ignore
+/// let tasks = use_entity_list(ListKey::below(task, project, "project_id"));
+/// view! { <p>{move || tasks.get().rows.len()}</p> }
+/// ```
+pub fn use_entity_list(key: ListKey) -> Memo<ListView> {
+    let query = Query::List(key.clone());
+    observe(query.clone());
+    watched(&query, move || client().read(|e| e.list(&key)))
+}
+
+/// Writes to things of one type: shown at once, sent when they are on disk.
+#[derive(Clone, Debug)]
+pub struct EntityMutation {
+    code: EntityCode,
+}
+
+/// Writes to things of a type.
+///
+/// ```ignore
+/// use_entity_mutation(task).update(id, one("dl__task_stage", json!("Blocked")));
+/// ```
+pub fn use_entity_mutation(code: EntityCode) -> EntityMutation {
+    EntityMutation { code }
+}
+
+impl EntityMutation {
+    /// Makes a thing and answers its id, which is minted here.
+    pub fn create(&self, values: Row) -> Uuid {
+        let id = new_id();
+        client().dispatch(Event::Create { entity: EntityRef::new(self.code.clone(), id), values, ids: write_ids() });
+        id
+    }
+
+    /// Changes columns.
+    pub fn update(&self, id: Uuid, patch: Row) {
+        client().dispatch(Event::Update { entity: EntityRef::new(self.code.clone(), id), patch, ids: write_ids() });
+    }
+
+    /// Deletes a thing.
+    pub fn delete(&self, id: Uuid) {
+        client().dispatch(Event::Delete { entity: EntityRef::new(self.code.clone(), id), ids: write_ids() });
+    }
+}
+
+/// The draft of a thing: begun by the first [`DraftHandle::set`], kept on the device with every step.
+#[derive(Clone, Copy)]
+pub struct DraftHandle {
+    entity: StoredValue<EntityRef>,
+    /// The draft; none where nothing is drafted.
+    pub draft: Memo<Option<Draft>>,
+}
+
+/// The draft of a thing.
+pub fn use_draft(entity: EntityRef) -> DraftHandle {
+    let changes = client().changes_of_draft(&entity);
+    let stored = StoredValue::new(entity);
+    let draft = Memo::new(move |_| {
+        changes.track();
+        client().read(|e| stored.with_value(|entity| e.draft(entity).cloned()))
+    });
+    DraftHandle { entity: stored, draft }
+}
+
+impl DraftHandle {
+    /// Sets a field.
+    pub fn set(&self, field: &str, value: Value) {
+        client().dispatch(Event::DraftField { entity: self.entity.get_value(), field: field.to_owned(), value });
+    }
+
+    /// Takes the last step back.
+    pub fn undo(&self) {
+        client().dispatch(Event::DraftUndo(self.entity.get_value()));
+    }
+
+    /// Makes it again.
+    pub fn redo(&self) {
+        client().dispatch(Event::DraftRedo(self.entity.get_value()));
+    }
+
+    /// Gives it up.
+    pub fn discard(&self) {
+        client().dispatch(Event::DraftDiscard(self.entity.get_value()));
+    }
+
+    /// Sends it.
+    pub fn commit(&self) {
+        client().dispatch(Event::DraftCommit { entity: self.entity.get_value(), ids: write_ids() });
+    }
+}
+
+fn meta(key: MetaKey) -> Option<Arc<Value>> {
+    client().read(|e| e.meta(key))
+}
+
+/// All option sets, for code that is not a component.
+pub fn datalabels() -> Arc<BTreeMap<String, Datalabel>> {
+    let present = meta(MetaKey::Datalabels);
+    DATALABELS.with_borrow_mut(|(known, parsed)| {
+        if known.as_ref().map(Arc::as_ptr) != present.as_ref().map(Arc::as_ptr) {
+            let sets: Vec<Datalabel> =
+                present.as_ref().and_then(|v| serde_json::from_value((**v).clone()).ok()).unwrap_or_default();
+            *parsed = Arc::new(sets.into_iter().map(|s| (s.name.clone(), s)).collect());
+            *known = present;
+        }
+        parsed.clone()
+    })
+}
+
+/// An option set, for code that is not a component.
+pub fn datalabel_sync(name: &str) -> Option<Datalabel> {
+    datalabels().get(name).cloned()
+}
+
+/// An option set.
+pub fn use_datalabel(name: &'static str) -> Memo<Option<Datalabel>> {
+    watched(&Query::Meta(MetaKey::Datalabels), move || datalabel_sync(name))
+}
+
+/// The catalogue, for code that is not a component.
+pub fn catalogue() -> Arc<Catalogue> {
+    let present = meta(MetaKey::Codes);
+    CATALOGUE.with_borrow_mut(|(known, parsed)| {
+        if known.as_ref().map(Arc::as_ptr) != present.as_ref().map(Arc::as_ptr) {
+            let types: Vec<EntityType> =
+                present.as_ref().and_then(|v| serde_json::from_value((**v).clone()).ok()).unwrap_or_default();
+            *parsed = Arc::new(Catalogue { types: types.into_iter().map(|t| (t.code.clone(), t)).collect() });
+            *known = present;
+        }
+        parsed.clone()
+    })
+}
+
+/// All entity types.
+pub fn use_entity_codes() -> Memo<Arc<Catalogue>> {
+    watched(&Query::Meta(MetaKey::Codes), catalogue)
+}
+
+/// Settings that hold for everybody.
+pub fn use_global_settings() -> Memo<Option<Arc<Value>>> {
+    watched(&Query::Meta(MetaKey::Settings), || meta(MetaKey::Settings))
+}
+
+/// The sync mark.
+pub fn use_status() -> Memo<Status> {
+    let changes = client().status.clone();
+    Memo::new(move |_| {
+        changes.track();
+        client().read(pmo_sync::Engine::status)
+    })
+}
+
+/// A row with one column.
+pub fn one(column: &str, value: Value) -> Row {
+    Row::from_iter([(column.to_owned(), value)])
+}

@@ -1,0 +1,9 @@
+//! The app. What it shows comes from the engine of `pmo-sync`; this crate performs the engine's effects and draws its answers. It must
+//! never decide what is fresh, what merges or what may be seen.
+
+pub mod client; // the engine's shell: network, device, tabs
+pub mod hooks; // what components call
+mod pages; // one for each kind of address
+mod ui; // parts that pages share
+
+pub use pages::App;

@@ -1,0 +1,491 @@
+//! One thing: title, text, fields and properties from the catalogue, with a draft that is kept at every keystroke.
+
+use super::NothingHere;
+use super::list::{NewDialog, ThingTabs, name_of};
+use crate::client::client;
+use crate::hooks::{
+    DraftHandle, catalogue, one, use_draft, use_entity, use_entity_codes, use_entity_list, use_entity_mutation,
+    use_missing,
+};
+use crate::ui::cell::{self, icon};
+use crate::ui::dialog::Dialog;
+use crate::ui::field::{Field, Widget, shown};
+use crate::ui::format;
+use crate::ui::shell::{Strips, SyncMark};
+use leptos::prelude::*;
+use leptos_router::components::A;
+use leptos_router::hooks::use_navigate;
+use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Permission};
+use pmo_sync::{ListKey, RowView};
+use serde_json::{Value, json};
+
+/// What the page's parts share.
+#[derive(Clone, Copy)]
+struct Page {
+    row: Memo<Option<RowView>>,
+    draft: DraftHandle,
+    may_edit: Memo<bool>,
+}
+
+impl Page {
+    /// A column's value: the draft's, else the row's.
+    fn value(&self, column: &str) -> Value {
+        let drafted = self.draft.draft.with(|d| d.as_ref().and_then(|d| d.current_data.get(column).cloned()));
+        drafted
+            .or_else(|| self.row.with(|r| r.as_ref().and_then(|r| r.data.get(column).cloned())))
+            .unwrap_or(Value::Null)
+    }
+
+    fn changed(&self, column: &str) -> bool {
+        self.draft.draft.with(|d| d.as_ref().is_some_and(|d| d.current_data.contains_key(column)))
+    }
+}
+
+/// Whether a column stands in the panel at the side: what a person decides by, at a glance.
+fn is_property(column: &Column) -> bool {
+    match &column.kind {
+        ColumnKind::Label { set } => !set.ends_with("_type"),
+        ColumnKind::Date | ColumnKind::Percent => true,
+        ColumnKind::Days => column.name == "duration_days",
+        ColumnKind::Reference { entity } | ColumnKind::References { entity } => entity == "employee",
+        _ => false,
+    }
+}
+
+/// The page of one thing.
+#[component]
+pub fn InstancePage(
+    /// The thing.
+    entity: EntityRef,
+) -> impl IntoView {
+    let codes = use_entity_codes();
+    let row = use_entity(entity.clone());
+    let missing = use_missing(entity.clone());
+    let gone = Memo::new(move |_| missing.get() && row.get().is_none());
+    let known = {
+        let code = entity.code.clone();
+        Memo::new(move |_| codes.get().get(code.as_str()).cloned())
+    };
+    let here = Memo::new(move |_| row.get().is_some());
+    move || {
+        if gone.get() {
+            return view! { <NothingHere/> }.into_any();
+        }
+        match (known.get(), here.get()) {
+            (Some(kind), true) => view! { <Instance kind=kind entity=entity.clone() row=row/> }.into_any(),
+            _ => view! { <div class="content"><div class="skeletons" aria-busy="true">{(0..6).map(|_| view! { <span class="skeleton"></span> }).collect_view()}</div></div> }.into_any(),
+        }
+    }
+}
+
+#[component]
+fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView {
+    let draft = use_draft(entity.clone());
+    let level = Memo::new(move |_| row.get().and_then(|r| r.data.get("permission").and_then(Value::as_u64)));
+    let at_least = move |permission: Permission| {
+        Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(permission))))
+    };
+    let page = Page { row, draft, may_edit: at_least(Permission::Edit) };
+    let may_delete = at_least(Permission::Delete);
+    let title = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "name")).unwrap_or_default());
+    let code_text = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "code")).unwrap_or_default());
+    let deleting = RwSignal::new(false);
+    let (properties, fields): (Vec<Column>, Vec<Column>) = kind
+        .columns
+        .iter()
+        .filter(|c| {
+            !c.hidden
+                && !matches!(c.name.as_str(), "name" | "descr" | "code" | "wbs")
+                && !matches!(c.kind, ColumnKind::Json | ColumnKind::Uuid | ColumnKind::Texts)
+        })
+        .cloned()
+        .partition(is_property);
+    let keys = window_event_listener(leptos::ev::keydown, move |event| {
+        let command = event.ctrl_key() || event.meta_key();
+        let drafting = draft.draft.with_untracked(Option::is_some);
+        match event.key().to_lowercase().as_str() {
+            "s" if command && drafting => draft.commit(),
+            "z" if command && drafting && event.shift_key() => draft.redo(),
+            "z" if command && drafting => draft.undo(),
+            "y" if command && drafting => draft.redo(),
+            _ => return,
+        }
+        event.prevent_default();
+    });
+    on_cleanup(move || keys.remove());
+    let tabs = (!kind.children.is_empty() && kind.code != "task")
+        .then(|| view! { <ThingTabs parent=entity.clone() present="overview"/> });
+    let is_task = kind.code == "task";
+    let children = is_task.then(|| view! { <TaskChildren task=entity.clone() page=page/> });
+    let links = is_task.then(|| view! { <TaskLinks task=entity.clone() page=page/> });
+    let talk =
+        kind.children.iter().any(|c| c.code == "message").then(|| view! { <Talk entity=entity.clone() level=level/> });
+    let label = kind.name.clone();
+    let kind_name = kind.name.to_lowercase();
+    let delete_entity = entity.clone();
+    let navigate = use_navigate();
+    let back = parent_address(kind.clone(), row);
+    let confirm = {
+        let (back, entity) = (back.clone(), delete_entity.clone());
+        Callback::new(move |()| {
+            deleting.set(false);
+            draft.discard();
+            let to = back.clone()();
+            use_entity_mutation(entity.code.clone()).delete(entity.id);
+            navigate(&to, leptos_router::NavigateOptions::default());
+        })
+    };
+    let doomed = kind_name.clone();
+    view! {
+        <header class="topbar">
+            {let back = back.clone(); view! { <A href=move || back() attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A> }}
+            <Crumbs kind=kind.clone() row=row/>
+            {move || may_delete.get().then(|| view! { <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| deleting.set(true)>{icon("trash-2")}</button> })}
+            <SyncMark compact=true/>
+        </header>
+        {tabs}
+        <Strips/>
+        <div class="content">
+            <div class="instance">
+                <form class="doc" aria-label=label on:submit=|e| e.prevent_default()>
+                    <Title page=page/>
+                    <div class="doc-meta first">
+                        <span class="num">{move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "wbs")).filter(|w| !w.is_empty()).unwrap_or_else(code_text))}</span>
+                        {move || row.with(|r| r.as_ref().filter(|r| r.pending).map(|_| view! { <span>{icon("pending")}"Saved here, not sent yet"</span> }))}
+                        {move || draft.draft.with(|d| d.as_ref().filter(|d| d.has_changes()).map(|_| view! { <span>{icon("hard-drive")}"Draft kept on this device"</span> }))}
+                    </div>
+                    <Description page=page/>
+                    <fieldset class="section"><legend class="vh">"Details"</legend><div class="form">
+                        {fields.into_iter().filter(|c| !c.read_only).map(|column| field_view(page, column)).collect_view()}
+                    </div></fieldset>
+                    {children}
+                    {talk}
+                </form>
+                <aside aria-label="Properties"><div class="props">
+                    <h3>"Properties"</h3>
+                    <dl>{properties.into_iter().map(|column| property_view(page, column)).collect_view()}</dl>
+                    {links}
+                    <h3>"Access"</h3>
+                    <dl>
+                        <dt>"You can"</dt><dd><span class="ro">{move || level.get().and_then(|l| Permission::try_from(u8::try_from(l).ok()?).ok()).map(access_words)}</span></dd>
+                        <dt>"Version"</dt><dd><span class="ro num">{move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "version")))}</span></dd>
+                    </dl>
+                </div></aside>
+            </div>
+        </div>
+        <DraftBar draft=draft kind=kind/>
+        {move || deleting.get().then(|| view! {
+            <Dialog title=format!("Delete this {doomed}?") lead=format!("{} and what belongs to it leave every list. It can be restored.", title()) close=Callback::new(move |()| deleting.set(false))>
+                <footer class="buttons"><button class="btn quiet" on:click=move |_| deleting.set(false)>"Cancel"</button>
+                    <button class="btn danger" on:click=move |_| confirm.run(())>"Delete"</button></footer>
+            </Dialog>
+        })}
+    }
+}
+
+fn access_words(level: Permission) -> String {
+    match level {
+        Permission::View => "Look".into(),
+        Permission::Comment => "Look and comment".into(),
+        Permission::Contribute => "Log work".into(),
+        Permission::Edit => "Edit".into(),
+        Permission::Share => "Edit, share".into(),
+        Permission::Delete => "Edit, share, delete".into(),
+        Permission::Create => "Edit, share, delete, create".into(),
+        Permission::Owner => "Everything (owner)".into(),
+    }
+}
+
+/// The thing above, if the row names one: its project for a task.
+fn parent_of(kind: &EntityType, row: Memo<Option<RowView>>) -> Option<EntityRef> {
+    let catalogue = catalogue();
+    let row = row.get()?;
+    catalogue.parents_of(kind.code.as_str()).filter(|(parent, tie)| tie.owned && parent.code != kind.code).find_map(
+        |(parent, tie)| {
+            Some(EntityRef::new(parent.code.clone(), format::text(&row.data, tie.column.as_ref()?).parse().ok()?))
+        },
+    )
+}
+
+fn parent_address(kind: EntityType, row: Memo<Option<RowView>>) -> impl Fn() -> String + Clone + Send + Sync + 'static {
+    move || match parent_of(&kind, row) {
+        Some(parent) if parent.code == "project" && kind.code == "task" => format!("/project/{}", parent.id),
+        Some(parent) if !kind.root_flag => format!("/{}/{}/{}", parent.code, parent.id, kind.code),
+        _ => format!("/{}", kind.code),
+    }
+}
+
+#[component]
+fn Crumbs(kind: EntityType, row: Memo<Option<RowView>>) -> impl IntoView {
+    let above = {
+        let kind = kind.clone();
+        Memo::new(move |_| parent_of(&kind, row).filter(|_| !kind.root_flag))
+    };
+    let present = {
+        let root = kind.root_flag;
+        move || {
+            row.with(|r| {
+                r.as_ref()
+                    .map(|r| if root { format::text(&r.data, "name") } else { format::text(&r.data, "code") })
+                    .unwrap_or_default()
+            })
+        }
+    };
+    let first = move || match above.get() {
+        Some(parent) => {
+            let label = catalogue().get(parent.code.as_str()).map(|t| t.ui_label.clone()).unwrap_or_default();
+            let address = format!("/{}/{}", parent.code, parent.id);
+            let name = name_of(parent.clone());
+            view! { <li><A href=format!("/{}", parent.code)>{label}</A></li><li>{icon("chevron-right")}<A href=address>{name}</A></li> }.into_any()
+        }
+        None => {
+            let (address, label) = (format!("/{}", kind.code), kind.ui_label.clone());
+            view! { <li><A href=address>{label}</A></li> }.into_any()
+        }
+    };
+    view! { <nav class="crumbs" aria-label="Breadcrumb"><ol>{first}<li>{icon("chevron-right")}<h1 aria-current="page">{present}</h1></li></ol></nav> }
+}
+
+#[component]
+fn Title(page: Page) -> impl IntoView {
+    let node = NodeRef::<leptos::html::Textarea>::new();
+    let value = move || page.value("name").as_str().unwrap_or_default().to_owned();
+    view! {
+        <textarea class="doc-title first" class:changed=move || page.changed("name") rows="1" aria-label="Name" maxlength="500" node_ref=node disabled=move || !page.may_edit.get()
+            prop:value=value on:input=move |e| page.draft.set("name", json!(event_target_value(&e).replace('\n', " ")))></textarea>
+    }
+}
+
+#[component]
+fn Description(page: Page) -> impl IntoView {
+    let value = move || page.value("descr").as_str().unwrap_or_default().to_owned();
+    view! {
+        <section class="section first description" aria-label="Description">
+            <textarea class="input prose-edit" class:changed=move || page.changed("descr") aria-label="Description" rows="3" placeholder=move || if page.may_edit.get() { "Describe it" } else { "No description" }
+                disabled=move || !page.may_edit.get() prop:value=value on:input=move |e| page.draft.set("descr", json!(event_target_value(&e)))></textarea>
+        </section>
+    }
+}
+
+fn field_view(page: Page, column: Column) -> impl IntoView {
+    let name = StoredValue::new(column.name.clone());
+    let value = Signal::derive(move || page.value(&name.get_value()));
+    let changed = Signal::derive(move || page.changed(&name.get_value()));
+    let change = Callback::new(move |value: Value| page.draft.set(&name.get_value(), value));
+    view! { <Field column=column value=value changed=changed enabled=page.may_edit change=change/> }
+}
+
+/// A property: read until it is clicked, then a small control in its place.
+fn property_view(page: Page, column: Column) -> impl IntoView {
+    let name = StoredValue::new(column.name.clone());
+    let label = column.label.clone();
+    let column = StoredValue::new(column);
+    let editing = RwSignal::new(false);
+    let value = Signal::derive(move || page.value(&name.get_value()));
+    let change = Callback::new(move |value: Value| {
+        if column.with_value(|c| c.check(&value)).is_ok() {
+            page.draft.set(&name.get_value(), value);
+        }
+    });
+    let read = move || {
+        let shown_row = one(&name.get_value(), value.get());
+        let empty = matches!(value.get(), Value::Null) || value.get() == json!([]);
+        if empty {
+            view! { <span class="softer">"None"</span> }.into_any()
+        } else {
+            column.with_value(|c| shown(c, &shown_row))
+        }
+    };
+    let locked = column.with_value(|c| c.read_only);
+    view! {
+        <dt>{label.clone()}</dt>
+        <dd class:changed=move || page.changed(&name.get_value())>
+            {move || if editing.get() {
+                view! { <div class="property-edit"><Widget column=column.get_value() id=format!("p-{}", name.get_value()) value=value enabled=page.may_edit change=change/>
+                    <button type="button" class="btn quiet icon sm" aria-label="Done" on:click=move |_| editing.set(false)>{icon("check")}</button></div> }.into_any()
+            } else if page.may_edit.get() && !locked {
+                view! { <button type="button" aria-label=format!("Edit {label}") on:click=move |_| editing.set(true)>{read}</button> }.into_any()
+            } else {
+                view! { <span class="ro">{read}</span> }.into_any()
+            }}
+        </dd>
+    }
+}
+
+#[component]
+fn TaskChildren(task: EntityRef, page: Page) -> impl IntoView {
+    let list = use_entity_list(ListKey::below(task.code.clone(), task.clone(), "parent__task_id"));
+    let adding = RwSignal::new(false);
+    let done =
+        move || list.with(|l| l.rows.iter().filter(|r| format::text(&r.data, "dl__task_stage") == "Completed").count());
+    let rows = move || {
+        let mut rows = list.get().rows;
+        rows.sort_by_key(|r| (format::text(&r.data, "rank"), format::text(&r.data, "id")));
+        rows.into_iter()
+            .map(|r| {
+                let stage = format::text(&r.data, "dl__task_stage");
+                let due = format::text(&r.data, "due_date");
+                let name = format::text(&r.data, "name");
+                view! {
+                    <li>{cell::option_mark("task_stage", &stage).map(|m| icon(&m))}<A href=format!("/task/{}", format::text(&r.data, "id"))>{name}</A>
+                        {cell::people("employee", &cell::ids(r.data.get("assignee__employee_ids")))}<time datetime=due.clone()>{format::date(&due, false)}</time></li>
+                }
+            })
+            .collect_view()
+    };
+    let code = task.code.clone();
+    let project = move || {
+        page.row.with_untracked(|r| r.as_ref().and_then(|r| r.data.get("project_id").cloned())).unwrap_or(Value::Null)
+    };
+    view! {
+        <section class="section">
+            <header><h2>"Sub-tasks"</h2>
+                <span class="n">{move || list.with(|l| (!l.rows.is_empty()).then(|| format!("{} of {} done", done(), l.rows.len())))}</span>
+                {move || page.may_edit.get().then(|| view! { <button type="button" class="btn quiet sm" on:click=move |_| adding.set(true)>{icon("plus")}"Add"</button> })}
+            </header>
+            <ul class="rows">{rows}</ul>
+            {move || adding.get().then(|| view! { <NewDialog code=code.clone() parent=Some((task.clone(), "parent__task_id".to_owned())) open=adding more=one("project_id", project())/> })}
+        </section>
+    }
+}
+
+/// What a task waits for and what it holds up.
+#[component]
+fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
+    let project = Memo::new(move |_| {
+        page.row.with(|r| r.as_ref().and_then(|r| format::text(&r.data, "project_id").parse().ok()))
+    });
+    let codes = catalogue();
+    move || {
+        let (Some(project), Some(kind), Some(above)) =
+            (project.get(), codes.get("task_dependency"), codes.get("project"))
+        else {
+            return ().into_any();
+        };
+        let list = use_entity_list(ListKey::below(
+            kind.code.clone(),
+            EntityRef::new(above.code.clone(), project),
+            "project_id",
+        ));
+        let id = task.id.to_string();
+        let task_code = task.code.clone();
+        let side = move |title: &'static str, mine: &'static str, other: &'static str| {
+            let (id, task_code) = (id.clone(), task_code.clone());
+            move || {
+                let found: Vec<_> = list.get().rows.into_iter().filter(|r| format::text(&r.data, mine) == id).collect();
+                if found.is_empty() {
+                    return ().into_any();
+                }
+                let links = found
+                    .into_iter()
+                    .filter_map(|r| {
+                        let other = EntityRef::new(task_code.clone(), format::text(&r.data, other).parse().ok()?);
+                        let stage = client().read(|e| e.row(&other).map(|r| format::text(&r.data, "dl__task_stage"))).unwrap_or_default();
+                        let name = client().read(|e| e.name("task", other.id)).unwrap_or_else(|| "A task you may not see".into());
+                        let lag = format::number(&r.data, "lag_days").filter(|l| *l != 0.0).map(|l| format!(" {}{}d", if l > 0.0 { "+" } else { "" }, format::plain(l)));
+                        let kind = format!("{}{}", format::text(&r.data, "dl__dependency_type"), lag.unwrap_or_default());
+                        Some(view! { <li>{cell::option_mark("task_stage", &stage).filter(|_| !stage.is_empty()).map(|m| icon(&m))}<A href=format!("/task/{}", other.id)>{name}</A><small>{kind}</small></li> })
+                    })
+                    .collect_view();
+                view! { <h3>{title}</h3><ul class="links">{links}</ul> }.into_any()
+            }
+        };
+        view! {
+            {side.clone()("Waits for", "successor__task_id", "predecessor__task_id")}
+            {side("Holds up", "predecessor__task_id", "successor__task_id")}
+        }
+        .into_any()
+    }
+}
+
+/// Comments on a thing, and a place to write one.
+#[component]
+fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
+    let Some(message) = catalogue().get("message").map(|t| t.code.clone()) else { return ().into_any() };
+    let list = use_entity_list(ListKey::below(message.clone(), entity.clone(), "about_uuid"));
+    let text = RwSignal::new(String::new());
+    let may_comment = Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(Permission::Comment))));
+    let send = Callback::new(move |()| {
+        let body = text.get_untracked().trim().to_owned();
+        if body.is_empty() {
+            return;
+        }
+        let name: String = body.lines().next().unwrap_or_default().chars().take(80).collect();
+        let mut values = one("body", json!(body));
+        values.extend(one("name", json!(name)));
+        values.extend(one("about_code", json!(entity.code)));
+        values.extend(one("about_uuid", json!(entity.id)));
+        use_entity_mutation(message.clone()).create(values);
+        text.set(String::new());
+    });
+    let comments = move || {
+        let mut rows = list.get().rows;
+        rows.sort_by_key(|r| {
+            (
+                format::text(&r.data, "created_ts").is_empty(),
+                format::text(&r.data, "created_ts"),
+                format::text(&r.data, "id"),
+            )
+        });
+        rows.into_iter()
+            .map(|r| {
+                let author = format::text(&r.data, "author__person_id");
+                let name = author.parse().ok().and_then(|id| client().read(|e| e.name("person", id)));
+                let me = client().read(pmo_sync::Engine::person).map(|p| p.0.to_string());
+                let name = if author.is_empty() || Some(&author) == me.as_ref() { "You".to_owned() } else { name.unwrap_or_else(|| "A colleague".to_owned()) };
+                let when = format::text(&r.data, "created_ts");
+                view! {
+                    <li class="comment">{cell::avatar(&author, &name)}<div class="box">
+                        <header><b>{name.clone()}</b><time datetime=when.clone()>{format::date(&when, true)}</time>{super::list::sync_sign(&r)}</header>
+                        <div class="prose"><p class="said">{format::text(&r.data, "body")}</p></div></div></li>
+                }
+            })
+            .collect_view()
+    };
+    view! {
+        <section class="section">
+            <header><h2>"Comments"</h2><span class="n">{move || list.with(|l| (!l.rows.is_empty()).then(|| l.rows.len()))}</span></header>
+            <ol class="timeline">{comments}</ol>
+            {move || may_comment.get().then(|| view! {
+                <div class="composer"><label><span class="vh">"Comment"</span><textarea rows="2" placeholder="Write a comment" prop:value=move || text.get() on:input=move |e| text.set(event_target_value(&e))
+                    on:keydown=move |e| if e.key() == "Enter" && (e.ctrl_key() || e.meta_key()) { e.prevent_default(); send.run(()); }></textarea></label>
+                    <footer><span class="grow"></span><button type="button" class="btn sm" disabled=move || text.with(|t| t.trim().is_empty()) on:click=move |_| send.run(())>"Comment"</button></footer></div>
+            })}
+        </section>
+    }
+    .into_any()
+}
+
+/// The bar at the foot: how many changes, which fields, undo, redo, discard, save.
+#[component]
+fn DraftBar(draft: DraftHandle, kind: EntityType) -> impl IntoView {
+    let labels = move |columns: Vec<String>| {
+        columns
+            .iter()
+            .map(|c| kind.column(c).map_or_else(|| c.clone(), |c| c.label.clone()))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    move || {
+        draft.draft.get().map(|d| {
+            let fields: Vec<String> = d.current_data.keys().cloned().collect();
+            let title = match fields.len() {
+                0 => "No unsaved changes".to_owned(),
+                1 => "1 unsaved change".to_owned(),
+                n => format!("{n} unsaved changes"),
+            };
+            let none = fields.is_empty();
+            let meta = if none { "Redo brings them back".to_owned() } else { format!("{} · kept on this device", labels(fields)) };
+            view! {
+                <div class="float"><div class="draft" role="region" aria-label="Draft">
+                    <i class="i i-pencil softer desk" aria-hidden="true"></i>
+                    <div class="grow"><strong>{title}</strong><span class="meta">{meta}</span></div>
+                    <button class="btn quiet icon" aria-label="Undo" title="Undo (Ctrl Z)" disabled=d.undo_stack.is_empty() on:click=move |_| draft.undo()>{icon("undo-2")}</button>
+                    <button class="btn quiet icon" aria-label="Redo" title="Redo (Ctrl Shift Z)" disabled=d.redo_stack.is_empty() on:click=move |_| draft.redo()>{icon("redo-2")}</button>
+                    <button class="btn quiet" on:click=move |_| draft.discard()>"Discard"</button>
+                    <button class="btn primary" disabled=none on:click=move |_| draft.commit()>"Save"<kbd class="desk">"Ctrl S"</kbd></button>
+                </div></div>
+            }
+        })
+    }
+}

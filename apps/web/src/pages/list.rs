@@ -1,0 +1,442 @@
+//! Things of a type, as a table whose columns come from the catalogue; and the ways to make one.
+
+use super::NothingHere;
+use crate::client::{network, new_id};
+use crate::hooks::{catalogue, one, use_entity_codes, use_entity_list, use_entity_mutation, use_offline_entity};
+use crate::ui::cell::{self, icon};
+use crate::ui::dialog::Dialog;
+use crate::ui::format;
+use crate::ui::shell::{Strips, SyncMark};
+use crate::ui::table::use_viewport;
+use leptos::prelude::*;
+use leptos_router::components::A;
+use leptos_router::hooks::use_navigate;
+use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, EntityType, Row};
+use pmo_sync::{ListKey, RowView};
+use serde_json::{Value, json};
+use std::cmp::Ordering;
+use wasm_bindgen_futures::spawn_local;
+
+/// The columns that a type's table shows.
+pub fn table_columns(entity: &EntityType) -> Vec<Column> {
+    let chosen: Vec<Column> = entity
+        .config_datatable
+        .get("columns")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(|name| entity.column(name.as_str()?).cloned())
+        .collect();
+    if chosen.is_empty() { entity.columns.iter().filter(|c| !c.hidden).take(8).cloned().collect() } else { chosen }
+}
+
+/// Orders rows by a column; what is absent comes last.
+fn compare(column: &Column, a: &Row, b: &Row) -> Ordering {
+    let missing = |row: &Row| row.get(&column.name).is_none_or(Value::is_null);
+    match (missing(a), missing(b)) {
+        (true, true) => return Ordering::Equal,
+        (true, false) => return Ordering::Greater,
+        (false, true) => return Ordering::Less,
+        _ => {}
+    }
+    if cell::at_the_end(&column.kind) || column.kind == ColumnKind::Percent {
+        let n = |row: &Row| {
+            format::number(row, &column.name)
+                .or_else(|| format::text(row, &column.name).parse().ok())
+                .unwrap_or_default()
+        };
+        return n(a).total_cmp(&n(b));
+    }
+    format::text(a, &column.name).to_lowercase().cmp(&format::text(b, &column.name).to_lowercase())
+}
+
+/// Everything of a type that one may see.
+#[component]
+pub fn ListPage(
+    /// The type.
+    code: EntityCode,
+) -> impl IntoView {
+    let codes = use_entity_codes();
+    let known = {
+        let code = code.clone();
+        Memo::new(move |_| codes.get().get(code.as_str()).cloned())
+    };
+    let (making, importing) = (RwSignal::new(false), RwSignal::new(false));
+    let importable = code == "project";
+    let nothing_known = move || !codes.get().types.is_empty() && known.get().is_none();
+    view! {
+        {move || if nothing_known() { view! { <NothingHere/> }.into_any() } else { ().into_any() }}
+        {move || known.get().map(|entity| {
+            let key = ListKey::all(entity.code.clone());
+            let code = entity.code.clone();
+            view! {
+                <header class="topbar">
+                    <nav class="crumbs" aria-label="Breadcrumb"><ol><li><h1 aria-current="page">{entity.ui_label.clone()}</h1></li></ol></nav>
+                    {importable.then(|| view! { <button class="btn sm" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> })}
+                    <button class="btn sm primary" on:click=move |_| making.set(true)>{icon("plus")}<span class="desk">{format!("New {}", entity.name.to_lowercase())}</span><span class="phone">"New"</span></button>
+                    <SyncMark compact=true/>
+                </header>
+                <Strips/>
+                <EntityTable entity=entity.clone() list=key/>
+                {move || making.get().then(|| view! { <NewDialog code=code.clone() parent=None open=making/> })}
+                {move || importing.get().then(|| view! { <ImportDialog open=importing/> })}
+            }
+        })}
+    }
+}
+
+/// Children of one type of a thing.
+#[component]
+pub fn ChildrenPage(
+    /// The thing above.
+    parent: EntityRef,
+    /// The type below.
+    child: EntityCode,
+) -> impl IntoView {
+    let codes = use_entity_codes();
+    let row = crate::hooks::use_entity(parent.clone());
+    let making = RwSignal::new(false);
+    move || {
+        let catalogue = codes.get();
+        let (Some(above), Some(entity), Some(tie)) = (
+            catalogue.get(parent.code.as_str()).cloned(),
+            catalogue.get(child.as_str()).cloned(),
+            catalogue.child(parent.code.as_str(), child.as_str()).cloned(),
+        ) else {
+            return if catalogue.types.is_empty() { ().into_any() } else { view! { <NothingHere/> }.into_any() };
+        };
+        let key = ListKey {
+            code: child.clone(),
+            below: Some(pmo_sync::Below { parent: parent.clone(), column: tie.column.clone() }),
+        };
+        let (parent, child) = (parent.clone(), child.clone());
+        let makeable = tie.column.is_some() && tie.code_column.is_none();
+        view! {
+            <header class="topbar">
+                <A href=format!("/{}", parent.code) attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A>
+                <nav class="crumbs" aria-label="Breadcrumb"><ol>
+                    <li><A href=format!("/{}", parent.code)>{above.ui_label.clone()}</A></li>
+                    <li>{icon("chevron-right")}<h1 aria-current="page">{move || row.get().map(|r| format::text(&r.data, "name"))}</h1></li>
+                </ol></nav>
+                {makeable.then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{entity.name.clone()}</button> })}
+                <SyncMark compact=true/>
+            </header>
+            <ThingTabs parent=parent.clone() present=child.to_string()/>
+            <Strips/>
+            <EntityTable entity=entity.clone() list=key/>
+            {move || making.get().then(|| view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.column.clone().unwrap_or_default())) open=making/> })}
+        }
+        .into_any()
+    }
+}
+
+/// The tabs of a thing: its own page, then what hangs below it.
+#[component]
+pub fn ThingTabs(
+    /// The thing.
+    parent: EntityRef,
+    /// The tab that is open.
+    #[prop(into)]
+    present: String,
+    /// What stands at the right.
+    #[prop(optional)]
+    children: Option<Children>,
+) -> impl IntoView {
+    let catalogue = catalogue();
+    let mut tabs = vec![("overview".to_owned(), "Overview".to_owned())];
+    if let Some(entity) = catalogue.get(parent.code.as_str()) {
+        for tie in &entity.children {
+            if let Some(child) = catalogue.get(tie.code.as_str()) {
+                tabs.push((tie.code.to_string(), child.ui_label.clone()));
+            }
+        }
+    }
+    let address = format!("/{}/{}", parent.code, parent.id);
+    let is_project = parent.code == "project";
+    let views: Vec<_> = tabs
+        .into_iter()
+        .map(|(tab, label)| {
+            let href = if is_project && tab == "task" { address.clone() } else { format!("{address}/{tab}") };
+            let here = tab == present;
+            view! { <A href=href attr:aria-current=here.then_some("page")>{label}</A> }
+        })
+        .collect();
+    view! { <div class="subbar"><nav class="tabs" aria-label="Parts">{views}</nav>{children.map(|c| c())}</div> }
+}
+
+/// A table of things. Only rows that are seen are in the document.
+#[component]
+pub fn EntityTable(
+    /// Their type.
+    entity: EntityType,
+    /// The list.
+    list: ListKey,
+) -> impl IntoView {
+    let rows = use_entity_list(list);
+    let columns = StoredValue::new(table_columns(&entity));
+    let sort = RwSignal::new(("name".to_owned(), false));
+    let sorted = Memo::new(move |_| {
+        let mut rows = rows.get().rows;
+        let (by, down) = sort.get();
+        columns.with_value(|columns| {
+            if let Some(column) = columns.iter().find(|c| c.name == by) {
+                rows.sort_by(|a, b| {
+                    let order = compare(column, &a.data, &b.data);
+                    if down { order.reverse() } else { order }
+                });
+            }
+        });
+        rows
+    });
+    let viewport = use_viewport();
+    let code = StoredValue::new(entity.code.clone());
+    let label = entity.ui_label.clone();
+    let head = columns.with_value(|columns| {
+        columns
+            .iter()
+            .map(|column| {
+                let (name, column_label) = (column.name.clone(), column.label.clone());
+                let end = cell::at_the_end(&column.kind);
+                let by = StoredValue::new(name);
+                let direction = move || {
+                    let (now, down) = sort.get();
+                    (now == by.get_value()).then_some(if down { "descending" } else { "ascending" })
+                };
+                let turn = move |_| sort.update(|(now, down)| if *now == by.get_value() { *down = !*down } else { (*now, *down) = (by.get_value(), false) });
+                view! { <th class:end=end aria-sort=direction><button on:click=turn>{column_label}{move || direction().map(|d| icon(if d == "ascending" { "chevron-down" } else { "arrow-up-down" }))}</button></th> }
+            })
+            .collect_view()
+    });
+    let widths = columns
+        .with_value(|columns| columns.iter().map(|c| view! { <col class=cell::column_class(c)/> }).collect_view());
+    let window = Memo::new(move |_| viewport.window(sorted.with(Vec::len)));
+    let seen = move || {
+        let window = window.get();
+        sorted.with(|rows| rows.get(window.first..window.end).map(<[RowView]>::to_vec).unwrap_or_default())
+    };
+    let row_key = |row: &RowView| {
+        (
+            format::text(&row.data, "id"),
+            format::text(&row.data, "version"),
+            row.pending,
+            row.attention,
+            std::sync::Arc::as_ptr(&row.data) as usize,
+        )
+    };
+    let draw = move |row: RowView| columns.with_value(|columns| code.with_value(|code| row_view(columns, code, &row)));
+    let state = move || {
+        let list = rows.get();
+        if !list.rows.is_empty() {
+            return ().into_any();
+        }
+        if list.loaded {
+            view! { <div class="blank"><span class="glyph">{icon("inbox")}</span><h2>"Nothing here yet"</h2><p>"What is made or shared with you appears here at once."</p></div> }.into_any()
+        } else if list.failed {
+            view! { <div class="blank"><span class="glyph">{icon("cloud-off")}</span><h2>"This could not be loaded"</h2><p>"It has not been opened on this device before, and the server can't be reached. It loads as soon as the network returns."</p></div> }.into_any()
+        } else {
+            view! { <div class="skeletons" aria-busy="true">{(0..8).map(|_| view! { <span class="skeleton"></span> }).collect_view()}</div> }.into_any()
+        }
+    };
+    view! {
+        <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.scrolled()>
+            <table class="table cards virtual" aria-label=label aria-rowcount=move || sorted.with(Vec::len).to_string()>
+                <colgroup>{widths}<col class="c-mark"/></colgroup>
+                <thead><tr>{head}<th><span class="vh">"Sync"</span></th></tr></thead>
+                <tbody>
+                    {move || viewport.spacer(window.get().first)}
+                    <For each=seen key=row_key children=draw/>
+                    {move || viewport.spacer(sorted.with(Vec::len) - window.get().end)}
+                </tbody>
+            </table>
+            {state}
+        </div>
+    }
+}
+
+fn row_view(columns: &[Column], code: &EntityCode, row: &RowView) -> impl IntoView + use<> {
+    let id = format::text(&row.data, "id");
+    let address = format!("/{code}/{id}");
+    // Where a phone's card puts what: the title, then stage, date and person, then progress.
+    let mut places = vec!["p-d", "p-b", "p-a"];
+    let mut place_of = |kind: &ColumnKind| -> &'static str {
+        let wanted = match kind {
+            ColumnKind::Label { .. } => "p-a",
+            ColumnKind::Date => "p-b",
+            ColumnKind::Reference { .. } | ColumnKind::References { .. } => "p-d",
+            _ => return "",
+        };
+        match places.iter().position(|p| *p == wanted) {
+            Some(at) => places.remove(at),
+            None => "",
+        }
+    };
+    let cells: Vec<AnyView> = columns
+        .iter()
+        .map(|column| {
+            let unsent = row.pending_fields.contains(&column.name);
+            let shown = cell::value(column, &row.data);
+            let shown = if unsent { view! { <span class="unsent">{shown}</span> }.into_any() } else { shown };
+            match column.name.as_str() {
+                "name" => view! { <th scope="row" class="p-title"><span class="project-name"><A href=address.clone()>{shown}</A></span></th> }.into_any(),
+                "code" | "wbs" => view! { <td class="softer num">{shown}</td> }.into_any(),
+                "completion_pct" => view! { <td class="p-c">{shown}</td> }.into_any(),
+                _ => {
+                    let place = place_of(&column.kind);
+                    let end = if cell::at_the_end(&column.kind) { " end num" } else { "" };
+                    view! { <td class=format!("soft {place}{end}")>{shown}</td> }.into_any()
+                }
+            }
+        })
+        .collect();
+    view! { <tr class:conflict=row.attention data-id=id>{cells}<td class="gutter p-end">{sync_sign(row)}</td></tr> }
+}
+
+/// The small sign on a row that has not been sent, or needs a person.
+pub fn sync_sign(row: &RowView) -> AnyView {
+    if row.attention {
+        view! { <span title="Needs your choice">{icon("conflict")}</span> }.into_any()
+    } else if row.pending {
+        view! { <span title="Saved on this device, not sent yet">{icon("pending")}</span> }.into_any()
+    } else {
+        ().into_any()
+    }
+}
+
+/// Makes a thing by its name; the rest is filled in on its page.
+#[component]
+pub fn NewDialog(
+    /// The type.
+    code: EntityCode,
+    /// The thing above it and the column that names that.
+    parent: Option<(EntityRef, String)>,
+    /// Whether it is open.
+    open: RwSignal<bool>,
+    /// More values of the new thing.
+    #[prop(optional)]
+    more: Option<Row>,
+) -> impl IntoView {
+    let entity = catalogue().get(code.as_str()).cloned();
+    let title = entity.as_ref().map_or_else(|| "New".to_owned(), |e| format!("New {}", e.name.to_lowercase()));
+    let required: Vec<Column> =
+        entity.iter().flat_map(|e| e.columns.clone()).filter(|c| c.required && c.name != "name").collect();
+    let values = RwSignal::new(more.unwrap_or_default());
+    let navigate = use_navigate();
+    let close = Callback::new(move |()| open.set(false));
+    let needed: Vec<String> = required.iter().map(|c| c.name.clone()).chain(["name".to_owned()]).collect();
+    let complete = Memo::new(move |_| {
+        values.with(|v| {
+            needed
+                .iter()
+                .all(|n| v.get(n).is_some_and(|x| !x.is_null() && x.as_str().is_none_or(|s| !s.trim().is_empty())))
+        })
+    });
+    let opens = parent.is_none();
+    let submit = {
+        let (code, parent) = (code.clone(), parent.clone());
+        move |event: leptos::ev::SubmitEvent| {
+            event.prevent_default();
+            if !complete.get_untracked() {
+                return;
+            }
+            let mut row = values.get_untracked();
+            if let Some((parent, column)) = &parent {
+                row.insert(column.clone(), json!(parent.id));
+            }
+            let id = use_entity_mutation(code.clone()).create(row);
+            open.set(false);
+            if opens {
+                navigate(&format!("/{code}/{id}"), leptos_router::NavigateOptions::default());
+            }
+        }
+    };
+    let fields = required
+        .into_iter()
+        .map(|column| {
+            let name = StoredValue::new(column.name.clone());
+            let value =
+                Signal::derive(move || values.with(|v| v.get(&name.get_value()).cloned().unwrap_or(Value::Null)));
+            let change = Callback::new(move |value: Value| values.update(|v| v.extend(one(&name.get_value(), value))));
+            view! { <crate::ui::field::Field column=column value=value changed=false enabled=true change=change/> }
+        })
+        .collect_view();
+    let focus = NodeRef::<leptos::html::Input>::new();
+    Effect::new(move || {
+        if let Some(input) = focus.get() {
+            let _ = input.focus();
+        }
+    });
+    view! {
+        <Dialog title=title close=close>
+            <form class="body new-form" on:submit=submit>
+                <div class="field"><label for="new-name">"Name"</label><span class="input"><input id="new-name" node_ref=focus maxlength="500" autocomplete="off"
+                    on:input=move |e| values.update(|v| v.extend(one("name", json!(event_target_value(&e)))))/></span></div>
+                {fields}
+                <footer class="buttons"><button type="button" class="btn quiet" on:click=move |_| close.run(())>"Cancel"</button>
+                    <button class="btn primary" disabled=move || !complete.get()>"Create"</button></footer>
+            </form>
+        </Dialog>
+    }
+}
+
+/// Imports a plan from a file, and says what was taken and what was not.
+#[component]
+fn ImportDialog(
+    /// Whether it is open.
+    open: RwSignal<bool>,
+) -> impl IntoView {
+    let (busy, error, done) = (RwSignal::new(false), RwSignal::new(None::<String>), RwSignal::new(None::<Value>));
+    let close = Callback::new(move |()| open.set(false));
+    let chosen = move |event: leptos::ev::Event| {
+        let input = event_target::<web_sys::HtmlInputElement>(&event);
+        let Some(file) = input.files().and_then(|files| files.get(0)) else { return };
+        busy.set(true);
+        error.set(None);
+        spawn_local(async move {
+            match network::import_plan(file, &new_id().to_string()).await {
+                Ok(answer) => done.set(Some(answer)),
+                Err(message) => error.set(Some(message)),
+            }
+            busy.set(false);
+        });
+    };
+    let report = move |answer: Value| {
+        let project = answer.get("project").cloned().unwrap_or_default();
+        let text = |v: &Value, key: &str| v.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let address = format!("/project/{}", text(&project, "id"));
+        let taken = answer["report"]["taken"].clone();
+        let count = |key: &str| taken.get(key).and_then(Value::as_u64).unwrap_or_default();
+        let left: Vec<_> = answer["report"]["left_out"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|l| view! { <li><span class="grow">{format!("{} × {}", l["count"], text(l, "what"))}</span><span class="meta">{text(l, "why")}</span></li> })
+            .collect();
+        view! {
+            <div class="banner success">{icon("circle-check")}<span class="grow"><strong>{text(&project, "name")}</strong>
+                {format!(" has {} tasks, {} milestones and {} links.", count("tasks"), count("milestones"), count("links"))}</span></div>
+            {(!left.is_empty()).then(|| view! { <h3 class="left-out">"Left out"</h3><ul class="rows tray">{left}</ul> })}
+            <footer class="buttons"><button class="btn quiet" on:click=move |_| close.run(())>"Close"</button>
+                <A href=address attr:class="btn primary" on:click=move |_| open.set(false)>"Open the plan"</A></footer>
+        }
+    };
+    view! {
+        <Dialog title="Import a plan" lead="Microsoft Project XML, with outline, dates and links. Nothing is written unless all of it can be." close=close>
+            <div class="body">
+                {move || match done.get() {
+                    Some(answer) => report(answer).into_any(),
+                    None => view! {
+                        <label class="drop">{icon("upload")}{move || if busy.get() { "Importing…" } else { "Choose a file" }}
+                            <input type="file" class="vh" accept=".xml,application/xml,text/xml" disabled=move || busy.get() on:change=chosen/></label>
+                        {move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> })}
+                    }.into_any(),
+                }}
+            </div>
+        </Dialog>
+    }
+}
+
+/// The name of a thing for a crumb.
+pub fn name_of(entity: EntityRef) -> impl Fn() -> String + Copy + Send + Sync {
+    let row = use_offline_entity(entity);
+    move || row.get().map(|r| format::text(&r.data, "name")).unwrap_or_default()
+}

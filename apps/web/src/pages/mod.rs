@@ -1,0 +1,167 @@
+//! Pages, one for each kind of address. They know kinds of columns, not types of things; the outline is the one page with a type of its
+//! own.
+
+mod instance; // one thing: form, properties, draft
+mod list; // things of a type
+mod outline; // a project's tasks as a tree-table
+mod sign_in; // the door
+
+use crate::client::{Presence, client};
+use crate::hooks::CacheProvider;
+use crate::ui::shell::Shell;
+use instance::InstancePage;
+use leptos::prelude::*;
+use leptos_router::components::{Redirect, Route, Router, Routes};
+use leptos_router::hooks::use_params_map;
+use leptos_router::path;
+use list::{ChildrenPage, ListPage};
+use outline::OutlinePage;
+use pmo_domain::{EntityCode, EntityRef};
+use sign_in::SignIn;
+use wasm_bindgen::prelude::Closure;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::{JsFuture, spawn_local};
+
+/// The app.
+#[component]
+pub fn App() -> impl IntoView {
+    register_service_worker();
+    let presence = client().presence.clone();
+    // The page is drawn anew only when another person is here, not when a session ends: what is typed stays.
+    let inside = {
+        let presence = presence.clone();
+        Memo::new(move |_| match presence.get() {
+            Presence::Here(user) | Presence::Ended(user) => Some(Some(user.person_id)),
+            Presence::Nobody => Some(None),
+            Presence::Starting => None,
+        })
+    };
+    let ended = Memo::new(move |_| matches!(presence.get(), Presence::Ended(_)));
+    view! {
+        {move || match inside.get() {
+            None => view! { <div class="starting" role="status"><span class="vh">"Opening"</span></div> }.into_any(),
+            Some(None) => view! { <SignIn over_page=false/> }.into_any(),
+            Some(Some(_)) => view! { <CacheProvider><Inside/></CacheProvider> }.into_any(),
+        }}
+        {move || ended.get().then(|| view! { <SignIn over_page=true/> })}
+    }
+}
+
+#[component]
+fn Inside() -> impl IntoView {
+    view! {
+        <Router>
+            <Shell>
+                <Routes fallback=|| view! { <NothingHere/> }>
+                    <Route path=path!("/") view=|| view! { <Redirect path="/project"/> }/>
+                    <Route path=path!("/:code") view=TypePage/>
+                    <Route path=path!("/:code/:id") view=ThingPage/>
+                    <Route path=path!("/:code/:id/:tab") view=TabPage/>
+                </Routes>
+            </Shell>
+        </Router>
+    }
+}
+
+#[component]
+fn TypePage() -> impl IntoView {
+    let params = use_params_map();
+    let code = Memo::new(move |_| params.read().get("code").and_then(|c| EntityCode::new(c).ok()));
+    move || match code.get() {
+        Some(code) => view! { <ListPage code=code/> }.into_any(),
+        None => view! { <NothingHere/> }.into_any(),
+    }
+}
+
+fn thing(params: Memo<leptos_router::params::ParamsMap>) -> Memo<Option<EntityRef>> {
+    Memo::new(move |_| {
+        let params = params.read();
+        Some(EntityRef::new(EntityCode::new(params.get("code")?).ok()?, params.get("id")?.parse().ok()?))
+    })
+}
+
+#[component]
+fn ThingPage() -> impl IntoView {
+    let entity = thing(use_params_map());
+    move || match entity.get() {
+        Some(entity) if entity.code == "project" => view! { <OutlinePage project=entity/> }.into_any(),
+        Some(entity) => view! { <InstancePage entity=entity/> }.into_any(),
+        None => view! { <NothingHere/> }.into_any(),
+    }
+}
+
+#[component]
+fn TabPage() -> impl IntoView {
+    let params = use_params_map();
+    let entity = thing(params);
+    let tab = Memo::new(move |_| params.read().get("tab").unwrap_or_default());
+    move || match (entity.get(), tab.get().as_str()) {
+        (Some(entity), "overview") => view! { <InstancePage entity=entity/> }.into_any(),
+        (Some(entity), child) => match EntityCode::new(child) {
+            Ok(child) => view! { <ChildrenPage parent=entity child=child/> }.into_any(),
+            Err(_) => view! { <NothingHere/> }.into_any(),
+        },
+        (None, _) => view! { <NothingHere/> }.into_any(),
+    }
+}
+
+/// Said of what is not there, or not for this person: the two are not told apart.
+#[component]
+pub(crate) fn NothingHere() -> impl IntoView {
+    view! {
+        <div class="content"><div class="blank" data-testid="nothing-here">
+            <span class="glyph"><i class="i i-search" aria-hidden="true"></i></span>
+            <h2>"There is nothing here"</h2>
+            <p>"It does not exist, or it is not shared with you. Ask whoever sent you the link to share it."</p>
+            <a class="btn" href="/project">"All projects"</a>
+        </div></div>
+    }
+}
+
+/// Keeps the app itself on the device, and notices a newer build.
+fn register_service_worker() {
+    // A build that is worked on is not kept: the next save must show.
+    if cfg!(debug_assertions) {
+        return;
+    }
+    let workers = window().navigator().service_worker();
+    if JsValue::from(&workers).is_undefined() {
+        return;
+    }
+    spawn_local(async move {
+        let Ok(found) = JsFuture::from(workers.register("/sw.js")).await else { return };
+        let registration: web_sys::ServiceWorkerRegistration = found.unchecked_into();
+        let noticed = registration.clone();
+        let look = Closure::<dyn Fn()>::new(move || {
+            let Some(worker) = noticed.installing() else { return };
+            let first = window().navigator().service_worker().controller().is_none();
+            let watched = worker.clone();
+            let ready = Closure::<dyn Fn()>::new(move || {
+                if watched.state() == web_sys::ServiceWorkerState::Installed && !first {
+                    client().newer_build.set(true);
+                }
+            });
+            worker.set_onstatechange(Some(ready.as_ref().unchecked_ref()));
+            ready.forget();
+        });
+        registration.set_onupdatefound(Some(look.as_ref().unchecked_ref()));
+        look.forget();
+        if registration.waiting().is_some() {
+            client().newer_build.set(true);
+        }
+    });
+}
+
+/// Takes the newer build: it is never forced, and drafts are on the device.
+pub(crate) fn take_newer_build() {
+    spawn_local(async {
+        let workers = window().navigator().service_worker();
+        if let Ok(found) = JsFuture::from(workers.get_registration()).await
+            && let Ok(registration) = found.dyn_into::<web_sys::ServiceWorkerRegistration>()
+            && let Some(waiting) = registration.waiting()
+        {
+            let _ = waiting.post_message(&JsValue::from_str("take-over"));
+        }
+        let _ = window().location().reload();
+    });
+}

@@ -1,0 +1,81 @@
+//! The door. Over the page where a session has ended: everything behind it stays as it was.
+
+use crate::client::{client, network};
+use crate::ui::cell::icon;
+use leptos::prelude::*;
+use wasm_bindgen_futures::spawn_local;
+
+/// Sign-in, as a page or over one.
+#[component]
+pub fn SignIn(
+    /// The session of somebody who is here has ended.
+    over_page: bool,
+) -> impl IntoView {
+    let (email, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let (error, busy, shown) = (RwSignal::new(None::<String>), RwSignal::new(false), RwSignal::new(false));
+    let submit = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        if busy.get_untracked() {
+            return;
+        }
+        busy.set(true);
+        error.set(None);
+        spawn_local(async move {
+            match network::login(&email.get_untracked(), &password.get_untracked()).await {
+                Ok(user) => client().signed_in(user).await,
+                Err(message) => error.set(Some(message)),
+            }
+            busy.set(false);
+        });
+    };
+    let form = view! {
+        <form aria-labelledby="welcome" on:submit=submit>
+            <p class="word"><span class="mark"><i class="i i-logo" aria-hidden="true"></i></span>"PMO"</p>
+            <div>
+                <h1 id="welcome">{if over_page { "Sign in again" } else { "Sign in" }}</h1>
+                <p class="lead">{if over_page { "Your session has ended. What you were doing is kept." } else { "to Program Office" }}</p>
+            </div>
+            <div class="field"><label for="email">"Email"</label>
+                <span class="input"><input id="email" type="email" name="email" autocomplete="username" required autofocus
+                    on:input=move |e| email.set(event_target_value(&e))/></span></div>
+            <div class="field"><label for="password">"Password"</label>
+                <span class="input"><input id="password" name="password" type=move || if shown.get() { "text" } else { "password" } autocomplete="current-password" required
+                    aria-invalid=move || error.get().is_some().then_some("true") on:input=move |e| password.set(event_target_value(&e))/>
+                    <button type="button" class="btn quiet icon sm" aria-label=move || if shown.get() { "Hide password" } else { "Show password" }
+                        on:click=move |_| shown.update(|s| *s = !*s)>{move || icon(if shown.get() { "eye-off" } else { "eye" })}</button></span></div>
+            {move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> })}
+            <button class="btn primary lg wide" disabled=move || busy.get()>{move || if busy.get() { "Signing in…" } else { "Sign in" }}</button>
+            <p class="fine">{icon("hard-drive")}<span>"Plans you open stay readable and editable without a network. Signing out removes them from this device."</span></p>
+        </form>
+    };
+    if over_page {
+        return view! { <div class="scrim"><div class="dialog door-dialog" role="dialog" aria-modal="true" aria-label="Sign in again">{form}</div></div> }.into_any();
+    }
+    view! {
+        <div class="door">
+            <main>{form}</main>
+            <aside aria-hidden="true">
+                <div class="plate">
+                    <header><i class="i i-health-amber sm"></i><strong>"Release 4.0 · Road to beta"</strong></header>
+                    <ul>{PLATE.iter().map(|(mark, name, style)| view! {
+                        <li><span><i class=format!("i i-{mark}")></i><span>{*name}</span></span><i class=if style.contains("--d") { "" } else { "dia" } style=*style></i></li>
+                    }).collect_view()}</ul>
+                </div>
+                <p class="plate-note">"One plan for everybody, up to date on every screen and at hand when the network is not."</p>
+            </aside>
+        </div>
+    }
+    .into_any()
+}
+
+/// A plan as decoration: mark, name, place on the time line.
+const PLATE: [(&str, &str, &str); 8] = [
+    ("stage-completed", "Scope agreed", "--s:12"),
+    ("stage-in-progress", "Freeze the interfaces", "--s:16;--d:25;--p:60"),
+    ("stage-in-progress", "Translate the release notes", "--s:16;--d:36;--p:45"),
+    ("stage-in-progress", "Test the beta candidate", "--s:30;--d:12;--p:10"),
+    ("stage-to-do", "Stage and sync to mirrors", "--s:43;--d:9;--p:0"),
+    ("stage-to-do", "Beta is public", "--s:52"),
+    ("stage-to-do", "Beta testing", "--s:52;--d:36;--p:0"),
+    ("stage-planning", "Final change deadline", "--s:88"),
+];

@@ -1,0 +1,43 @@
+//! Dialogs: over everything, closed by Esc or a click beside them, a sheet from the bottom edge on a phone.
+
+use super::cell::icon;
+use leptos::prelude::*;
+
+/// A dialog with a title, a body and a row of buttons at its foot.
+#[component]
+pub fn Dialog(
+    /// What it is about.
+    #[prop(into)]
+    title: String,
+    /// A sentence below the title.
+    #[prop(optional, into)]
+    lead: Option<String>,
+    /// Runs when it is to go.
+    #[prop(into)]
+    close: Callback<()>,
+    /// The body.
+    children: Children,
+) -> impl IntoView {
+    let key = window_event_listener(leptos::ev::keydown, move |event| {
+        if event.key() == "Escape" {
+            close.run(());
+        }
+    });
+    on_cleanup(move || key.remove());
+    let beside = move |event: leptos::ev::MouseEvent| {
+        if event.target() == event.current_target() {
+            close.run(());
+        }
+    };
+    view! {
+        <div class="scrim" on:mousedown=beside>
+            <div class="dialog" role="dialog" aria-modal="true" aria-label=title.clone()>
+                <header>
+                    <div><h2>{title.clone()}</h2>{lead.map(|lead| view! { <p>{lead}</p> })}</div>
+                    <button class="btn quiet icon" aria-label="Close" on:click=move |_| close.run(())>{icon("x")}</button>
+                </header>
+                {children()}
+            </div>
+        </div>
+    }
+}

@@ -1,0 +1,8 @@
+//! Parts that pages share. One way to show a thing: a stage, a person, a date looks the same in a row, a form and a menu.
+
+pub mod cell; // a value by its column's kind
+pub mod dialog; // dialogs
+pub mod field; // a value to edit, by its column's kind
+pub mod format; // values as people read them
+pub mod shell; // sidebar, bars, sync mark
+pub mod table; // lists of things; only what is seen is in the document
