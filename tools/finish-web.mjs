@@ -12,6 +12,10 @@ const dist = process.env.TRUNK_STAGING_DIR ?? join(root, "dist");
 const release = process.env.TRUNK_PROFILE === "release";
 
 const html = readFileSync(join(dist, "index.html"), "utf8");
+// In development the socket may be elsewhere than its usual port; in production the api's shell says where it is.
+if (process.env.PMO_DEV_SOCKET) {
+  writeFileSync(join(dist, "index.html"), html.replace('name="pmo-socket" content=""', `name="pmo-socket" content="${process.env.PMO_DEV_SOCKET}"`));
+}
 const one = (pattern, what) => html.match(pattern)?.[1] ?? (() => { throw new Error(`index.html has no ${what}`); })();
 const start = one(/<script type="module"[^>]*>([\s\S]*?)<\/script>/, "start script");
 const theme = one(/<script id="theme"[^>]*>([\s\S]*?)<\/script>/, "theme script");

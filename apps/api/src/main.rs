@@ -48,6 +48,10 @@ async fn run(settings: Settings) -> Result<(), String> {
             println!("{}", import_as(&pool, as_email, name.as_deref(), &plan).await?);
             Ok(())
         }
+        Some(Command::AddAdministrator { email }) => {
+            println!("{}", add_administrator(&pool, email).await?);
+            Ok(())
+        }
         _ => serve(pool, settings).await,
     }
 }
@@ -74,6 +78,20 @@ async fn import_as(
         import::write(&mut transaction, &model, PersonId(account.user.person_id), plan, name).await.map_err(told)?;
     transaction.commit().await.map_err(|e| e.to_string())?;
     serde_json::to_string_pretty(&answer).map_err(|e| e.to_string())
+}
+
+async fn add_administrator(pool: &pmo_database::Pool, email: &str) -> Result<String, String> {
+    if !email.contains('@') {
+        return Err(format!("'{email}' is no address"));
+    }
+    let password = pmo_api::auth::new_password();
+    let hash = pmo_api::auth::hash(&password).ok_or("the password could not be hashed")?;
+    let mut transaction =
+        pmo_database::begin(pool, &pmo_database::Actor::default()).await.map_err(|e| e.to_string())?;
+    let person = pmo_database::account::add_administrator(&mut transaction, email).await.map_err(|e| e.to_string())?;
+    pmo_database::credential::set_password(&mut transaction, person, &hash).await.map_err(|e| e.to_string())?;
+    transaction.commit().await.map_err(|e| e.to_string())?;
+    Ok(format!("{email} owns everything. Password, shown this once: {password}"))
 }
 
 async fn serve(pool: pmo_database::Pool, settings: Settings) -> Result<(), String> {

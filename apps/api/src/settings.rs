@@ -76,6 +76,11 @@ pub enum Command {
         #[arg(long)]
         name: Option<String>,
     },
+    /// Make a person who owns everything, or give one a new password, which is printed once.
+    AddAdministrator {
+        /// The address to sign in with.
+        email: String,
+    },
     /// Print the OpenAPI document.
     Openapi,
 }

@@ -42,9 +42,9 @@ pub struct Grant {
 /// Stores a grant and answers it.
 pub async fn give(connection: &mut Connection, grant: &NewGrant<'_>) -> Result<Value> {
     Ok(sqlx::query_scalar(
-        "insert into app.entity_rbac (person_id, role_id, entity_code, entity_instance_id, permission, inheritance_mode,
+        "insert into app.entity_rbac as g (person_id, role_id, entity_code, entity_instance_id, permission, inheritance_mode,
                                       child_permissions, is_deny, granted_by__person_id, expires_ts)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::timestamptz) returning to_jsonb(app.entity_rbac)",
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::timestamptz) returning to_jsonb(g)",
     )
     .bind(grant.person_id)
     .bind(grant.role_id)

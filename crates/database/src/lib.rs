@@ -1,6 +1,7 @@
 //! PostgreSQL behind repositories. Everything that api and pubsub know of the database is here; this crate must never decide
 //! what a request means, only what the database says.
 
+pub mod account; // the first person of an installation
 pub mod catalogue; // entity types and datalabels, read from the database
 pub mod credential; // passwords, refresh tokens
 pub mod demo; // demo data

@@ -1,6 +1,8 @@
 //! The SQL that answers permissions in bulk agrees with the one definition in `pmo-domain`, on random graphs of things, links, grants,
 //! roles, denies and expiries.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
+
 use pmo_database::permission::{self, Reach};
 use pmo_domain::permission::{Grant, Inheritance, Link, effective, may_create};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, Permission, PersonId};

@@ -1,5 +1,7 @@
 //! What the schema itself promises, whoever writes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
+
 use pmo_database::feed;
 use pmo_domain::FeedCursor;
 use serde_json::Value;

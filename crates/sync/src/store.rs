@@ -8,7 +8,7 @@ use pmo_domain::{EntityRef, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// Rows of one chunk.
@@ -85,12 +85,16 @@ pub enum StoreOp {
     PutList(StoredList, Vec<StoredRow>),
     /// A list's ids alone.
     PutListIds(StoredList),
+    /// No list any more, nor its rows.
+    RemoveList(ListKey),
     /// One row, or that it is gone.
     PutRow(StoredRow),
     /// Reference data.
     PutMeta(StoredMeta),
     /// Names learnt.
     PutNames(BTreeMap<String, BTreeMap<Uuid, String>>),
+    /// Names that this person may not read any more.
+    RemoveNames(BTreeMap<String, BTreeSet<Uuid>>),
     /// A draft.
     PutDraft(Box<Draft>),
     /// No draft any more.
@@ -189,6 +193,16 @@ impl Store for MemoryStore {
                         kept.names.entry(code.clone()).or_default().extend(known.clone());
                     }
                 }
+                StoreOp::RemoveList(key) => {
+                    kept.lists.remove(key);
+                }
+                StoreOp::RemoveNames(gone) => {
+                    for (code, ids) in gone {
+                        if let Some(known) = kept.names.get_mut(code) {
+                            known.retain(|id, _| !ids.contains(id));
+                        }
+                    }
+                }
                 StoreOp::PutDraft(draft) => {
                     kept.drafts.insert(draft.entity.clone(), (**draft).clone());
                 }
@@ -271,6 +285,24 @@ pub mod conformance {
             "old chunks and log entries are gone",
         )?;
 
+        // What a person may not see any more leaves no trace: a list without it, no list at all, no name.
+        let task = || EntityCode::new("task").map_err(|e| e.to_string());
+        let secret = BTreeMap::from([(
+            "task".to_owned(),
+            BTreeMap::from([(Uuid::from_u128(1), "secret".to_owned()), (Uuid::from_u128(2), "open".to_owned())]),
+        )]);
+        let gone = BTreeMap::from([("task".to_owned(), BTreeSet::from([Uuid::from_u128(1)]))]);
+        store
+            .apply(&[StoreOp::PutNames(secret), StoreOp::RemoveNames(gone), StoreOp::RemoveList(ListKey::all(task()?))])
+            .await
+            .map_err(told)?;
+        let stored = store.load().await.map_err(told)?;
+        expect(
+            stored.rows.iter().all(|r| r.data.is_none()) && stored.lists.is_empty(),
+            "a removed list takes its rows with it",
+        )?;
+        expect(stored.names.get("task").is_some_and(|n| n.len() == 1), "a removed name is gone")?;
+
         // Drafts, outbox, reference data and the cursor.
         let draft = Draft::new(entity(1).ok_or_else(missing)?, 3, 5.0);
         let entry = |n: u128| -> Option<Entry> {
@@ -297,7 +329,8 @@ pub mod conformance {
         expect(stored.outbox.iter().map(|e| e.id.as_u128()).eq([1, 2]), "the outbox comes back in order")?;
         expect(stored.cursor == Some(cursor), "the cursor comes back")?;
         expect(
-            stored.metas.len() == 1 && stored.names["employee"][&Uuid::nil()] == "Ada",
+            stored.metas.len() == 1
+                && stored.names.get("employee").and_then(|n| n.get(&Uuid::nil())).is_some_and(|n| n == "Ada"),
             "reference data comes back",
         )?;
         expect(store.load_outbox().await.map_err(told)?.len() == 2, "the outbox can be read alone")?;

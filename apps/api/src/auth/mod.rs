@@ -22,6 +22,11 @@ use uuid::Uuid;
 
 pub use password::hash;
 
+/// A random password of 128 bits, for a person to be told once.
+pub fn new_password() -> String {
+    refresh::mint().chars().take(22).collect()
+}
+
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()

@@ -279,6 +279,21 @@ impl Disk {
                         metadata.put(&packed(&known), Some(&place)).await.map_err(failed)?;
                     }
                 }
+                StoreOp::RemoveList(list) => {
+                    let name = serde_json::to_string(list).unwrap_or_default();
+                    entities.delete(beginning_with(&format!("chunk:{name}:"))?.into()).await.map_err(failed)?;
+                    lists.delete(key(name)).await.map_err(failed)?;
+                }
+                StoreOp::RemoveNames(gone) => {
+                    for (code, ids) in gone {
+                        let place = key(format!("names:{code}"));
+                        let known = metadata.get(place.clone()).await.map_err(failed)?;
+                        let mut known: std::collections::BTreeMap<Uuid, String> =
+                            known.as_ref().and_then(unpacked).unwrap_or_default();
+                        known.retain(|id, _| !ids.contains(id));
+                        metadata.put(&packed(&known), Some(&place)).await.map_err(failed)?;
+                    }
+                }
                 StoreOp::PutCursor(cursor) => {
                     metadata.put(&packed(cursor), Some(&key("cursor"))).await.map_err(failed)?;
                 }

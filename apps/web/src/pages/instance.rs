@@ -90,7 +90,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
     let title = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "name")).unwrap_or_default());
     let code_text = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "code")).unwrap_or_default());
     let deleting = RwSignal::new(false);
-    let (properties, fields): (Vec<Column>, Vec<Column>) = kind
+    let (mut properties, fields): (Vec<Column>, Vec<Column>) = kind
         .columns
         .iter()
         .filter(|c| {
@@ -100,6 +100,14 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         })
         .cloned()
         .partition(is_property);
+    properties.sort_by_key(|c| match &c.kind {
+        ColumnKind::Label { set } if set.ends_with("_stage") || set.ends_with("_status") => 0,
+        ColumnKind::Label { .. } => 1,
+        ColumnKind::References { .. } | ColumnKind::Reference { .. } => 2,
+        ColumnKind::Percent => 3,
+        _ if c.name.starts_with("actual") => 5,
+        _ => 4,
+    });
     let keys = window_event_listener(leptos::ev::keydown, move |event| {
         let command = event.ctrl_key() || event.meta_key();
         let drafting = draft.draft.with_untracked(Option::is_some);
@@ -338,7 +346,7 @@ fn TaskChildren(task: EntityRef, page: Page) -> impl IntoView {
         page.row.with_untracked(|r| r.as_ref().and_then(|r| r.data.get("project_id").cloned())).unwrap_or(Value::Null)
     };
     view! {
-        <section class="section">
+        <section class="section" class:hidden=move || !page.may_edit.get() && list.with(|l| l.rows.is_empty())>
             <header><h2>"Sub-tasks"</h2>
                 <span class="n">{move || list.with(|l| (!l.rows.is_empty()).then(|| format!("{} of {} done", done(), l.rows.len())))}</span>
                 {move || page.may_edit.get().then(|| view! { <button type="button" class="btn quiet sm" on:click=move |_| adding.set(true)>{icon("plus")}"Add"</button> })}

@@ -69,7 +69,7 @@ pub fn Widget(
 ) -> impl IntoView {
     let text = move || match value.get() {
         Value::String(s) => s,
-        Value::Number(n) => n.to_string(),
+        Value::Number(n) => n.as_f64().map(format::plain).unwrap_or_default(),
         _ => String::new(),
     };
     let off = move || !enabled.get();

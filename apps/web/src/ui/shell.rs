@@ -51,7 +51,7 @@ fn Navigation() -> impl IntoView {
     let codes = use_entity_codes();
     let location = use_location();
     let items = move || {
-        codes.track();
+        codes.with(|_| ());
         let path = location.pathname.get();
         roots()
             .into_iter()
@@ -207,7 +207,7 @@ fn TabBar() -> impl IntoView {
     let codes = use_entity_codes();
     let location = use_location();
     let items = move || {
-        codes.track();
+        codes.with(|_| ());
         let path = location.pathname.get();
         roots()
             .into_iter()

@@ -77,7 +77,9 @@ impl Viewport {
     pub fn spacer(&self, rows: usize) -> impl IntoView + use<> {
         #[allow(clippy::cast_precision_loss)] // rows of a table
         let height = rows as f64 * self.row.get();
-        (rows > 0).then(|| view! { <tr class="spacer" aria-hidden="true" style=format!("block-size:{height}px")><td colspan="20"></td></tr> })
+        (rows > 0).then(
+            || view! { <tr class="spacer" aria-hidden="true" style=format!("block-size:{height}px")><td></td></tr> },
+        )
     }
 
     /// Brings a row into view.

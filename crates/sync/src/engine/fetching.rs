@@ -188,7 +188,11 @@ impl Engine {
                     let parent = below.parent.clone();
                     self.forget(&parent, now);
                 }
-                self.cache.lists.remove(&key);
+                self.torn_lists.insert(key.clone());
+                let held = self.cache.lists.remove(&key).map(|l| l.ids).unwrap_or_default();
+                for id in held {
+                    self.forget(&EntityRef::new(key.code.clone(), id), now);
+                }
                 return self.changed(query);
             }
             Err(_) => return self.failed(query, now),
@@ -222,16 +226,8 @@ impl Engine {
             }
         }
         let list = self.cache.lists.entry(key.clone()).or_default();
-        *list = crate::cache::CachedList { ids: ids.clone(), synced_at: now, stale: false, loaded: true };
-        let rows = ids
-            .iter()
-            .filter_map(|id| {
-                let entity = EntityRef::new(key.code.clone(), *id);
-                let row = self.cache.rows.get(&entity)?;
-                Some(StoredRow { data: Some((**row.base.as_ref()?).clone()), synced_at: row.synced_at, entity })
-            })
-            .collect();
-        self.ops.push(StoreOp::PutList(StoredList { key, ids, synced_at: now }, rows));
+        *list = crate::cache::CachedList { ids, synced_at: now, stale: false, loaded: true };
+        self.torn_lists.insert(key);
         self.watch(&query, feed_cursor);
         self.changed(query);
     }
@@ -246,6 +242,30 @@ impl Engine {
                 self.changed(query);
             }
             _ => self.failed(query, now),
+        }
+    }
+
+    /// Writes lists that have lost rows, or were told anew, to the device as a whole: what is gone must not stay in an old chunk.
+    pub(super) fn mend_lists(&mut self) {
+        for key in std::mem::take(&mut self.torn_lists) {
+            let Some(list) = self.cache.lists.get(&key).filter(|l| l.loaded) else {
+                self.ops.push(StoreOp::RemoveList(key));
+                continue;
+            };
+            let rows = list
+                .ids
+                .iter()
+                .filter_map(|id| {
+                    let entity = EntityRef::new(key.code.clone(), *id);
+                    let row = self.cache.rows.get(&entity)?;
+                    Some(StoredRow { data: Some((**row.base.as_ref()?).clone()), synced_at: row.synced_at, entity })
+                })
+                .collect();
+            self.ops.push(StoreOp::PutList(StoredList { ids: list.ids.clone(), synced_at: list.synced_at, key }, rows));
+        }
+        let names = std::mem::take(&mut self.forgotten_names);
+        if !names.is_empty() {
+            self.ops.push(StoreOp::RemoveNames(names));
         }
     }
 
@@ -334,11 +354,15 @@ impl Engine {
     /// A thing is gone for this person: from memory, lists and the device.
     pub(super) fn forget(&mut self, entity: &EntityRef, now: f64) {
         if let Some(names) = self.names.get_mut(entity.code.as_str()) {
-            names.remove(&entity.id);
+            if names.remove(&entity.id).is_some() {
+                self.forgotten_names.entry(entity.code.to_string()).or_default().insert(entity.id);
+            }
         }
         if let Some(wanted) = self.wanted.get_mut(&entity.code) {
             wanted.remove(&entity.id);
         }
+        let holding: Vec<ListKey> = self.cache.lists_with(entity).cloned().collect();
+        self.torn_lists.extend(holding);
         let Some(known) = self.cache.rows.get_mut(entity) else { return };
         let was_there = known.base.take().is_some();
         known.synced_at = now;

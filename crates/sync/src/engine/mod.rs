@@ -109,6 +109,9 @@ pub struct Engine {
     reachable: bool,
     token_good: bool,
     next_request: u64,
+    /// Lists on the device that hold rows which are gone: written anew at the end of the event.
+    torn_lists: BTreeSet<ListKey>,
+    forgotten_names: BTreeMap<String, BTreeSet<Uuid>>,
     effects: Vec<Effect>,
     ops: Vec<StoreOp>,
 }
@@ -140,6 +143,8 @@ impl Engine {
             reachable: true,
             token_good: true,
             next_request: 0,
+            torn_lists: BTreeSet::new(),
+            forgotten_names: BTreeMap::new(),
             effects: Vec::new(),
             ops: Vec::new(),
         }
@@ -187,6 +192,7 @@ impl Engine {
             self.pump(now);
             self.flush_wanted();
         }
+        self.mend_lists();
         if !self.ops.is_empty() {
             self.effects.insert(0, Effect::Persist(std::mem::take(&mut self.ops)));
         }

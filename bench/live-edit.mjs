@@ -1,0 +1,60 @@
+// From PATCH answered to the other browser repainted, over 200 edits on the release build. In the same run, for comparison: a bare loop of
+// LISTEN/NOTIFY is no peer of a browser, so the floor is what the other browser needs to fetch one row itself.
+import { chromium } from "../e2e/node_modules/@playwright/test/index.mjs";
+import { Service, origin } from "../e2e/service.mjs";
+import { PASSWORD, importPlan, samplePlan, share } from "../e2e/people.mjs";
+
+const EDITS = Number(process.env.EDITS ?? 200);
+const service = new Service("pmo_bench");
+service.prepare("demo");
+await service.start();
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
+try {
+  const { id, token } = await importPlan("editor", samplePlan, "Bench");
+  await share(service, token, "viewer", id, 0);
+  const page = await (await browser.newContext({ baseURL: origin, viewport: { width: 1440, height: 900 } })).newPage();
+  await page.goto("/");
+  await page.getByLabel("Email").fill("viewer@pmo.example");
+  await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.goto(`/project/${id}`);
+  await page.locator("table.wbs tbody tr[data-id]").first().waitFor();
+  await page.getByText("Synced", { exact: true }).first().waitFor();
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+  const { data } = await (await fetch(`${origin}/api/v1/project/${id}/task?limit=1000&sort=wbs`, { headers })).json();
+  const task = data.find((t) => t.wbs === "1.1");
+  // The watching page notes when a name is on the screen: in the first frame after the document changed.
+  await page.evaluate(() => {
+    window.__painted = new Map();
+    new MutationObserver(() => {
+      for (const [, name] of document.body.innerText.matchAll(/(edit \d+ of \d+)/g)) {
+        if (!window.__painted.has(name)) { window.__painted.set(name, null); requestAnimationFrame(() => window.__painted.set(name, performance.timeOrigin + performance.now())); }
+      }
+    }).observe(document.body, { subtree: true, childList: true, characterData: true });
+  });
+  const shown = [], answered = [], floor = [];
+  for (let n = 1; n <= EDITS; n += 1) {
+    const name = `edit ${n} of ${EDITS}`;
+    const sent = performance.timeOrigin + performance.now();
+    const answer = await fetch(`${origin}/api/v1/task/${task.id}`, { method: "PATCH", headers, body: JSON.stringify({ name }) });
+    const done = performance.timeOrigin + performance.now();
+    if (answer.status !== 200) throw new Error(`PATCH answered ${answer.status}`);
+    const painted = await page.waitForFunction((name) => window.__painted.get(name), name, { timeout: 10_000 }).then((h) => h.jsonValue());
+    shown.push(Math.max(0, painted - done)); answered.push(done - sent);
+    floor.push(await page.evaluate(async ([path, token]) => {
+      const before = performance.now();
+      await (await fetch(path, { headers: { authorization: `Bearer ${token}` } })).json();
+      return performance.now() - before;
+    }, [`/api/v1/task?ids=${task.id}`, token]));
+  }
+  const at = (list, share) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))];
+  const line = (name, list) => console.log(`${name.padEnd(52)} ${at(list, 0.5).toFixed(1).padStart(8)} ${at(list, 0.95).toFixed(1).padStart(8)}`);
+  console.log(`${`${EDITS} edits of one task, milliseconds`.padEnd(52)} ${"p50".padStart(8)} ${"p95".padStart(8)}`);
+  line("PATCH answered → other browser repainted", shown);
+  line("PATCH itself", answered);
+  line("floor: GET of the row in that browser", floor);
+  console.log(`ratio to the floor, medians: ${(at(shown, 0.5) / at(floor, 0.5)).toFixed(1)}`);
+} finally {
+  await browser.close();
+  await service.stop();
+}

@@ -1,0 +1,232 @@
+// The promises a person can see, on the release build, in two browsers.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { expect, importPlan, open, row, samplePlan, share, test } from "./people.mjs";
+import { root } from "./service.mjs";
+
+const pictures = process.env.UPDATE_PICTURES ? join(root, "docs/pictures") : join(root, "e2e/results/pictures");
+
+async function plan(service, name) {
+  const made = await importPlan("editor", samplePlan, name);
+  await share(service, made.token, "viewer", made.id, 1);
+  return made;
+}
+
+test("a plan is imported in the browser and opens as an outline", async ({ as }) => {
+  const page = await as("editor");
+  await page.screenshot({ path: join(pictures, "projects.png") });
+  await page.getByRole("button", { name: "Import" }).click();
+  await page.locator("input[type=file]").setInputFiles(samplePlan);
+  await expect(page.getByText("60 tasks, 8 milestones and 51 links")).toBeVisible();
+  await page.getByRole("link", { name: "Open the plan" }).click();
+  await expect(page.getByTestId("task-count")).toHaveText("60 tasks");
+  await expect(row(page, "Write the brief")).toContainText("Completed");
+  await expect(row(page, "Discovery")).toHaveAttribute("aria-expanded", "true");
+  await page.screenshot({ path: join(pictures, "plan.png") });
+  await row(page, "Discovery").getByRole("button", { name: "Collapse" }).click();
+  await expect(row(page, "Write the brief")).toHaveCount(0);
+  expect(page.problems).toEqual([]);
+});
+
+test("an edit by one appears with the other in under a second, with no reload", async ({ as, service }) => {
+  const { id } = await plan(service, "Two browsers");
+  const [editor, viewer] = [await as("editor"), await as("viewer")];
+  await open(editor, id);
+  await open(viewer, id);
+  await viewer.evaluate(() => { window.__here = true; });
+  await row(editor, "Interview ten customers").getByRole("button", { name: /Change stage/ }).click();
+  const seen = viewer.evaluate(() => new Promise((done) => {
+    const look = () => [...document.querySelectorAll("table.wbs tbody tr")].some((r) => r.innerText.includes("Interview ten customers") && r.innerText.includes("Blocked"));
+    const watch = new MutationObserver(() => { if (look()) { watch.disconnect(); done(Date.now()); } });
+    watch.observe(document.body, { subtree: true, childList: true, characterData: true });
+  }));
+  const clicked = Date.now();
+  await editor.getByRole("option", { name: "Blocked" }).click();
+  expect(await seen - clicked).toBeLessThan(1000);
+  expect(await viewer.evaluate(() => window.__here)).toBe(true);
+  await expect(editor.getByTestId("sync")).toHaveText("Synced");
+  expect([...editor.problems, ...viewer.problems]).toEqual([]);
+});
+
+test("a new task appears in the other's open list, and a deleted one leaves it", async ({ as, service }) => {
+  const { id } = await plan(service, "Come and go");
+  const [editor, viewer] = [await as("editor"), await as("viewer")];
+  await open(editor, id);
+  await open(viewer, id);
+  await editor.getByRole("button", { name: "Task", exact: true }).click();
+  await editor.getByLabel("Name").fill("A task made just now");
+  await editor.getByRole("button", { name: "Create" }).click();
+  await expect(viewer.getByTestId("task-count")).toHaveText("61 tasks");
+  await viewer.locator(".content").evaluate((e) => e.scrollTo(0, e.scrollHeight));
+  await expect(row(viewer, "A task made just now")).toBeVisible();
+  await row(editor, "Tone of voice").getByRole("link").click();
+  await editor.getByRole("button", { name: "Delete" }).click();
+  await editor.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await viewer.locator(".content").evaluate((e) => e.scrollTo(0, 0));
+  await expect(row(viewer, "Tone of voice")).toHaveCount(0);
+  await expect(viewer.getByTestId("task-count")).toHaveText("60 tasks");
+});
+
+test("a person without a grant gets neither page nor push", async ({ as, service }) => {
+  const { id } = await plan(service, "Secret");
+  const outsider = await as("outsider");
+  const frames = [];
+  outsider.on("websocket", (socket) => socket.on("framereceived", (frame) => frames.push(String(frame.payload))));
+  await outsider.goto(`/project/${id}`);
+  await expect(outsider.getByTestId("nothing-here")).toBeVisible();
+  await expect(outsider.getByTestId("sync")).toHaveText("Synced");
+  await outsider.goto("/project");
+  await expect(outsider.getByText("Nothing here yet")).toBeVisible();
+  const [editor, viewer] = [await as("editor"), await as("viewer")];
+  await open(editor, id);
+  await open(viewer, id);
+  await row(editor, "Sitemap").getByRole("button", { name: /Change stage/ }).click();
+  await editor.getByRole("option", { name: "Blocked" }).click();
+  await expect(row(viewer, "Sitemap")).toContainText("Blocked");
+  // What another was told by now, the outsider was not.
+  await expect(outsider.getByTestId("sync")).toHaveText("Synced");
+  expect(frames.filter((f) => f.includes("INVALIDATE"))).toEqual([]);
+  expect(frames.some((f) => f.includes(id))).toBe(false);
+});
+
+test("a grant that is taken back takes the plan off the screen and off the device", async ({ as, service }) => {
+  const made = await importPlan("editor", samplePlan, "Lent");
+  const grant = await share(service, made.token, "outsider", made.id, 0);
+  const outsider = await as("outsider");
+  await open(outsider, made.id);
+  service.sql(`delete from app.entity_rbac where id = '${grant}'`);
+  await expect(outsider.getByTestId("nothing-here")).toBeVisible();
+  await expect.poll(() => outsider.evaluate(kept)).not.toContain("Interview ten customers");
+});
+
+/** Everything that IndexedDB holds, as one text. */
+const kept = async () => {
+  let text = "";
+  for (const { name } of await indexedDB.databases()) {
+    const database = await new Promise((done, failed) => { const r = indexedDB.open(name); r.onsuccess = () => done(r.result); r.onerror = failed; });
+    for (const store of database.objectStoreNames) {
+      const rows = await new Promise((done, failed) => { const r = database.transaction(store).objectStore(store).getAll(); r.onsuccess = () => done(r.result); r.onerror = failed; });
+      text += rows.join("\n");
+    }
+    database.close();
+  }
+  return text;
+};
+
+test("with api and pubsub stopped a reload shows the plan, takes an edit, and sends it when they are back", async ({ as, service }) => {
+  const { id } = await plan(service, "Offline");
+  const editor = await as("editor");
+  await open(editor, id);
+  await editor.evaluate(() => navigator.serviceWorker.ready);
+  await expect.poll(() => editor.evaluate(kept)).toContain("Interview ten customers");
+  await service.stop();
+  await editor.reload();
+  await expect(row(editor, "Interview ten customers")).toBeVisible();
+  await expect(editor.getByTestId("sync")).toContainText("Offline");
+  await row(editor, "Sitemap").getByRole("button", { name: /Change stage/ }).click();
+  await editor.getByRole("option", { name: "In Review" }).click();
+  await expect(row(editor, "Sitemap")).toContainText("In Review");
+  await expect(editor.getByTestId("sync")).toHaveText("Offline · 1 change saved on this device");
+  await editor.screenshot({ path: join(pictures, "offline.png") });
+  await editor.reload();
+  await expect(row(editor, "Sitemap")).toContainText("In Review");
+  await service.start();
+  await expect(editor.getByTestId("sync")).toHaveText("Synced", { timeout: 45_000 });
+  expect(service.sql(`select dl__task_stage from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("In Review");
+  expect(editor.problems).toEqual([]);
+});
+
+test("a draft survives a reload, undoes and redoes, and is saved", async ({ as, service }) => {
+  const { id } = await plan(service, "Draft");
+  const editor = await as("editor");
+  await open(editor, id);
+  await row(editor, "Write the brief").getByRole("link").click();
+  await editor.getByLabel("Name", { exact: true }).fill("Write the long brief");
+  await editor.getByLabel("Estimate").fill("120");
+  await expect(editor.getByRole("region", { name: "Draft" })).toContainText("2 unsaved changes");
+  await expect.poll(() => editor.evaluate(kept)).toContain("Write the long brief");
+  await editor.screenshot({ path: join(pictures, "task.png") });
+  await editor.reload();
+  await expect(editor.getByLabel("Name", { exact: true })).toHaveValue("Write the long brief");
+  await expect(editor.getByLabel("Estimate")).toHaveValue("120");
+  await editor.getByRole("button", { name: "Undo" }).click();
+  await expect(editor.getByRole("region", { name: "Draft" })).toContainText("1 unsaved change");
+  await editor.getByRole("button", { name: "Redo" }).click();
+  await editor.getByRole("button", { name: "Save" }).click();
+  await expect(editor.getByRole("region", { name: "Draft" })).toHaveCount(0);
+  await expect(editor.getByTestId("sync")).toHaveText("Synced");
+  expect(service.sql(`select estimated_hours from app.task where project_id = '${id}' and name = 'Write the long brief'`)).toBe("120.00");
+});
+
+test("what two changed at once is put before a person with both values", async ({ as, service }) => {
+  const { id } = await plan(service, "Both");
+  const editor = await as("editor");
+  await open(editor, id);
+  await row(editor, "Sitemap").getByRole("link").click();
+  await editor.getByLabel("Name", { exact: true }).fill("Map of the site");
+  await editor.getByLabel("Estimate").fill("8");
+  service.sql(`update app.task set name = 'Site plan' where project_id = '${id}' and name = 'Sitemap'`);
+  await expect(editor.getByLabel("Version")).toHaveCount(0);
+  await editor.getByRole("button", { name: "Save" }).click();
+  await expect(editor.getByTestId("sync")).toContainText("Needs attention: 1 change");
+  await editor.getByTestId("sync").click();
+  await expect(editor.getByRole("dialog")).toContainText("yours “Map of the site”, theirs “Site plan”");
+  await editor.getByRole("button", { name: "Keep mine" }).click();
+  await editor.getByRole("button", { name: "Close" }).click();
+  await expect(editor.getByTestId("sync")).toHaveText("Synced");
+  expect(service.sql(`select name || estimated_hours from app.task where project_id = '${id}' and name like '%site%'`)).toBe("Map of the site8.00");
+});
+
+test("signing out empties the database of that person", async ({ as, service }) => {
+  const { id } = await plan(service, "Leave");
+  const editor = await as("editor");
+  await open(editor, id);
+  await expect.poll(() => editor.evaluate(kept)).toContain("Interview ten customers");
+  await editor.getByRole("button", { name: "Sign out" }).click();
+  await expect(editor.getByLabel("Email")).toBeVisible();
+  await expect.poll(() => editor.evaluate(kept)).toBe("");
+  await editor.screenshot({ path: join(pictures, "sign-in.png") });
+});
+
+test("a wrong password is said in plain words, and the door stays shut", async ({ browser, service }) => {
+  await service.start();
+  const page = await browser.newPage({ baseURL: "http://localhost:4100" });
+  await page.goto("/project");
+  await page.getByLabel("Email").fill("editor@pmo.example");
+  await page.getByLabel("Password", { exact: true }).fill("wrong");
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await expect(page.getByRole("alert")).toHaveText("The address or the password is wrong.");
+  await page.close();
+});
+
+test("a real release plan of 414 tasks draws only what is seen", async ({ as, service }) => {
+  const fedora = join(root, "../shared/data/fedora-20.mspdi.xml");
+  test.skip(!existsSync(fedora), "the Fedora plan is not on this machine");
+  const made = await importPlan("editor", fedora, "Fedora 20");
+  expect(made.report.taken).toMatchObject({ tasks: 414, links: 369, milestones: 223, summaries: 34 });
+  const editor = await as("editor");
+  await open(editor, made.id);
+  await expect(editor.getByTestId("task-count")).toHaveText("414 tasks");
+  const table = editor.locator("table.wbs");
+  await expect(table).toHaveAttribute("aria-rowcount", "414");
+  expect(await table.locator("tbody tr[data-id]").count()).toBeLessThan(70);
+  await editor.locator(".content").evaluate((e) => e.scrollTo(0, e.scrollHeight));
+  await expect(table.locator("tbody tr[data-id]").last()).toContainText("1.");
+  expect(await table.locator("tbody tr[data-id]").count()).toBeLessThan(70);
+});
+
+test("on a phone, and in the dark, the pages hold together", async ({ as, service }) => {
+  const { id } = await plan(service, "Phone");
+  for (const [name, colorScheme] of [["light", "light"], ["dark", "dark"]]) {
+    const desktop = await as("editor", { colorScheme });
+    await open(desktop, id);
+    await desktop.screenshot({ path: join(pictures, `plan-${name}.png`) });
+    const phone = await as("editor", { viewport: { width: 390, height: 844 }, colorScheme, hasTouch: true }).catch(() => null);
+    if (phone) {
+      await phone.goto(`/project/${id}`);
+      await expect(phone.locator("table.wbs tbody tr[data-id]").first()).toBeVisible();
+      await phone.screenshot({ path: join(pictures, `plan-phone-${name}.png`) });
+      expect(await phone.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
+    }
+  }
+});

@@ -1,0 +1,62 @@
+// Runs api and pubsub of the release build on ports of their own, with a database of their own; tests may stop and start them.
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = join(dirname(fileURLToPath(import.meta.url)), "..");
+const PORTS = { api: 4100, pubsub: 4101 };
+export const origin = `http://localhost:${PORTS.api}`;
+const base = (process.env.DATABASE_URL ?? "postgresql://app:app@localhost:5434/app").replace(/\/[^/]*$/, "");
+
+export class Service {
+  constructor(name = "pmo_e2e") {
+    this.database = `${base}/${name}`;
+    this.name = name;
+    this.running = {};
+    this.environment = {
+      ...process.env, DATABASE_URL: this.database, JWT_SECRET: "for-the-end-to-end-tests-and-nothing-else", API_PORT: `${PORTS.api}`,
+      PUBSUB_PORT: `${PORTS.pubsub}`, PUBSUB_URL: `ws://localhost:${PORTS.pubsub}/ws`, WEB_DIST: join(root, "dist"), SIGN_IN_PER_MINUTE: "1000", RUST_LOG: "warn",
+    };
+  }
+
+  sql(statement, database = this.database) {
+    return execFileSync("psql", ["-XAtq", database, "-c", statement], { encoding: "utf8" }).trim();
+  }
+
+  program(name) { return join(root, "target", "release", name); }
+
+  prepare(scale = "small") {
+    this.sql(`drop database if exists ${this.name} with (force)`, `${base}/postgres`);
+    this.sql(`create database ${this.name}`, `${base}/postgres`);
+    execFileSync(this.program("pmo-api"), ["seed", "--scale", scale], { env: this.environment });
+  }
+
+  async start() {
+    for (const part of ["api", "pubsub"]) {
+      if (this.running[part]) continue;
+      const child = spawn(this.program(`pmo-${part}`), [], { env: this.environment, stdio: ["ignore", "inherit", "inherit"] });
+      this.running[part] = child;
+      const until = Date.now() + 20_000;
+      for (;;) {
+        if (child.exitCode !== null) throw new Error(`pmo-${part} ended with ${child.exitCode}`);
+        const up = await fetch(`http://localhost:${PORTS[part]}/health`).then((r) => r.ok, () => false);
+        if (up) break;
+        if (Date.now() > until) throw new Error(`pmo-${part} did not start`);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    }
+  }
+
+  async stop() {
+    for (const [part, child] of Object.entries(this.running)) {
+      delete this.running[part];
+      const ended = once(child, "exit");
+      child.kill("SIGTERM");
+      // An open connection may hold a graceful stop back; the tests want the service gone.
+      const kill = setTimeout(() => child.kill("SIGKILL"), 1500);
+      await ended;
+      clearTimeout(kill);
+    }
+  }
+}

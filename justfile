@@ -1,0 +1,44 @@
+# Settings come from the environment and .env; see .env.example.
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# Lists the recipes.
+default:
+    @just --list --unsorted
+
+# Starts everything in the foreground: database, api, pubsub, web, with demo data.
+dev:
+    tools/start-all.sh
+
+# Every test there is: what CI runs.
+test:
+    tools/test-all.sh
+
+# Formatting and lints, warnings denied.
+lint:
+    source tools/environment.sh && cargo fmt --all --check && cargo clippy --all-targets -- -D warnings
+    source tools/environment.sh && CARGO_TARGET_DIR=target/web cargo clippy -p pmo-web --target wasm32-unknown-unknown --all-targets -- -D warnings
+
+# Builds what is shipped: services and app, release.
+build:
+    source tools/environment.sh && cargo build --release -p pmo-api -p pmo-pubsub
+    tools/build-web.sh --release
+
+# Loads demo data where there is none: small, demo or large.
+seed scale="demo":
+    tools/postgres.sh start
+    source tools/environment.sh && cargo run --quiet -p pmo-api -- seed --scale {{scale}}
+
+# End-to-end tests in Chromium, on the release build; arguments go to Playwright.
+e2e *args: build
+    tools/setup.sh --tests && tools/postgres.sh start
+    source tools/environment.sh && cd e2e && npx playwright test {{args}}
+
+# Measures on the release build: from PATCH answered to the other browser repainted.
+bench: build
+    tools/setup.sh --tests && tools/postgres.sh start
+    source tools/environment.sh && node bench/live-edit.mjs
+
+# Empties the database: everything in it is gone.
+db-reset:
+    tools/postgres.sh start
+    source tools/environment.sh && psql -q "$DATABASE_URL" -c 'drop schema if exists app cascade' -c 'drop table if exists public._sqlx_migrations'

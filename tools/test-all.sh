@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Every test there is, after the same set-up as for running: formatting, lints, units and properties, a real PostgreSQL database for each
+# test that needs one, the browser parts in real Chromium, end-to-end on the release build. Ends with 'N passed, N failed'.
+set -euo pipefail
+tools="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+"$tools/setup.sh" --tests
+source "$tools/environment.sh"
+cd "$ROOT"
+export PMO_POSTGRES_FAST=1
+began=$SECONDS
+step() { printf '\033[1m==> %s\033[0m (%ss)\n' "$*" "$((SECONDS - began))"; }
+log="$ROOT/target/test-log"; mkdir -p "$log"
+
+# A cluster of its own, so that no data of anybody's is touched; sqlx makes a database for each test in it.
+if [ -z "${PMO_TEST_DATABASE_URL:-}" ]; then
+  export DATABASE_PORT="${PMO_TEST_DATABASE_PORT:-5544}"
+  export DATABASE_URL="postgresql://app:app@localhost:$DATABASE_PORT/app"
+else
+  export DATABASE_URL="$PMO_TEST_DATABASE_URL"
+fi
+step "database"
+"$tools/postgres.sh" start
+trap '"$tools/postgres.sh" stop' EXIT
+
+step "formatting"
+cargo fmt --all --check
+step "lints: servers"
+cargo clippy --quiet --all-targets -- -D warnings
+step "tests: servers and engine"
+# One profile for these tests and for the servers of the end-to-end run: they are built once.
+cargo nextest run --release --no-fail-fast 2>&1 | tee "$log/nextest"
+step "servers"
+cargo build --quiet --release -p pmo-api -p pmo-pubsub
+
+step "lints: app"
+CARGO_TARGET_DIR="$ROOT/target/web" cargo clippy --quiet -p pmo-web --target wasm32-unknown-unknown --all-targets -- -D warnings
+step "tests: the app's parts in Chromium"
+export CHROMEDRIVER="${CHROMEDRIVER:-/usr/bin/chromedriver}"
+CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CARGO_TARGET_DIR="$ROOT/target/web" \
+  cargo test --quiet -p pmo-web --lib --target wasm32-unknown-unknown 2>&1 | tee "$log/wasm"
+step "app, release"
+"$tools/build-web.sh" --release 2>&1 | tee "$log/web" | grep -vE '^ *Compiling' || { tail -n 40 "$log/web"; exit 1; }
+
+step "end to end"
+(cd e2e && npx playwright test) 2>&1 | tee "$log/e2e"
+
+step "done"
+count() { sed -E 's/\x1b\[[0-9;]*m//g' "$1" | { grep -oE "$2" || true; } | { grep -oE '[0-9]+' || echo 0; } | tail -n 1; }
+passed=$(( $(count "$log/nextest" '[0-9]+ passed') + $(count "$log/wasm" '[0-9]+ passed') + $(count "$log/e2e" '[0-9]+ passed') ))
+echo "$passed passed, 0 failed"
