@@ -12,11 +12,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// Reference data as it was answered, and what was read from it.
+type Parsed<T> = RefCell<(Option<Arc<Value>>, Arc<T>)>;
+
 thread_local! {
     static NEXT_OBSERVER: Cell<u64> = const { Cell::new(1) };
     /// Parsed reference data, by the count of changes that it was parsed at.
-    static CATALOGUE: RefCell<(Option<Arc<Value>>, Arc<Catalogue>)> = RefCell::default();
-    static DATALABELS: RefCell<(Option<Arc<Value>>, Arc<BTreeMap<String, Datalabel>>)> = RefCell::default();
+    static CATALOGUE: Parsed<Catalogue> = RefCell::default();
+    static DATALABELS: Parsed<BTreeMap<String, Datalabel>> = RefCell::default();
 }
 
 /// Gives the app its engine: reference data is looked at for as long as anybody is signed in.

@@ -84,9 +84,9 @@ async fn the_sql_agrees_with_the_pure_function_on_random_graphs(pool: sqlx::PgPo
         .unwrap();
     sqlx::query("insert into app.role (id, name) values ($1, 'r')").bind(ROLE).execute(&mut *c).await.unwrap();
     for n in 0..4u128 {
-        for kind in 0..CODES.len() {
+        for (kind, code) in CODES.iter().enumerate() {
             let id = thing(kind, n).id;
-            sqlx::query(sqlx::AssertSqlSafe(format!("insert into app.{} (id, name) values ($1, 'x')", CODES[kind])))
+            sqlx::query(sqlx::AssertSqlSafe(format!("insert into app.{} (id, name) values ($1, 'x')", code)))
                 .bind(id)
                 .execute(&mut *c)
                 .await

@@ -405,10 +405,7 @@ fn tasks(
             finish: last_day,
             days: (days * 1000.0).round() / 1000.0,
             actual_start: date("ActualStart")?.map(|d| d.date()),
-            actual_finish: match date("ActualFinish")? {
-                Some(end) => Some(self::last_day(start, end)),
-                None => None,
-            },
+            actual_finish: date("ActualFinish")?.map(|end| self::last_day(start, end)),
             percent: percent.clamp(0.0, 100.0),
             milestone,
             summary: field("Summary") == Some("1"),

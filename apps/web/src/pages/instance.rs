@@ -452,7 +452,7 @@ fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
     };
     view! {
         <section class="section">
-            <header><h2>"Comments"</h2><span class="n">{move || list.with(|l| (!l.rows.is_empty()).then(|| l.rows.len()))}</span></header>
+            <header><h2>"Comments"</h2><span class="n">{move || list.with(|l| (!l.rows.is_empty()).then_some(l.rows.len()))}</span></header>
             <ol class="timeline">{comments}</ol>
             {move || may_comment.get().then(|| view! {
                 <div class="composer"><label><span class="vh">"Comment"</span><textarea rows="2" placeholder="Write a comment" prop:value=move || text.get() on:input=move |e| text.set(event_target_value(&e))

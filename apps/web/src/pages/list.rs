@@ -188,7 +188,7 @@ pub fn EntityTable(
         });
         rows
     });
-    let viewport = use_viewport();
+    let viewport = use_viewport(96.0);
     let code = StoredValue::new(entity.code.clone());
     let label = entity.ui_label.clone();
     let head = columns.with_value(|columns| {

@@ -99,7 +99,7 @@ pub fn OutlinePage(
     let table = Table { folded: RwSignal::default(), editing: RwSignal::new(None), at: RwSignal::new(None), may_edit };
     let lines = Memo::new(move |_| table.folded.with(|folded| list.with(|list| outline(&list.rows, folded))));
     let (adding, above) = (RwSignal::new(false), RwSignal::new(None::<Uuid>));
-    let viewport = use_viewport();
+    let viewport = use_viewport(72.0);
     let window = Memo::new(move |_| viewport.window(lines.with(Vec::len)));
     let seen = move || {
         let window = window.get();
@@ -118,7 +118,11 @@ pub fn OutlinePage(
         let fold = |shut: bool| {
             if let Some(line) = place.and_then(|p| lines.get(p)).filter(|l| l.below > 0) {
                 table.folded.update(|f| {
-                    if shut { f.insert(line.id) } else { f.remove(&line.id) }.then_some(()).unwrap_or_default()
+                    if shut {
+                        f.insert(line.id);
+                    } else {
+                        f.remove(&line.id);
+                    }
                 });
             }
         };

@@ -27,24 +27,24 @@ pub struct Viewport {
 }
 
 /// Height of a row: a line on a desktop, a card on a phone.
-fn row_height() -> f64 {
+fn row_height(card: f64) -> f64 {
     let narrow = window().match_media("(width < 48rem)").ok().flatten().is_some_and(|m| m.matches());
-    if narrow { 96.0 } else { 32.0 }
+    if narrow { card } else { 32.0 }
 }
 
-/// Watches an element's scrolling and size.
-pub fn use_viewport() -> Viewport {
+/// Watches an element's scrolling and size; `card` is the height of a row on a phone, as the style sheet has it.
+pub fn use_viewport(card: f64) -> Viewport {
     let viewport = Viewport {
         node: NodeRef::new(),
         top: RwSignal::new(0.0),
         height: RwSignal::new(900.0),
-        row: RwSignal::new(row_height()),
+        row: RwSignal::new(row_height(card)),
     };
     let measure = move || {
         if let Some(element) = viewport.node.get_untracked() {
             viewport.height.set(f64::from(element.client_height()));
         }
-        viewport.row.set(row_height());
+        viewport.row.set(row_height(card));
     };
     Effect::new(move || {
         viewport.node.track();

@@ -353,10 +353,10 @@ impl Engine {
 
     /// A thing is gone for this person: from memory, lists and the device.
     pub(super) fn forget(&mut self, entity: &EntityRef, now: f64) {
-        if let Some(names) = self.names.get_mut(entity.code.as_str()) {
-            if names.remove(&entity.id).is_some() {
-                self.forgotten_names.entry(entity.code.to_string()).or_default().insert(entity.id);
-            }
+        if let Some(names) = self.names.get_mut(entity.code.as_str())
+            && names.remove(&entity.id).is_some()
+        {
+            self.forgotten_names.entry(entity.code.to_string()).or_default().insert(entity.id);
         }
         if let Some(wanted) = self.wanted.get_mut(&entity.code) {
             wanted.remove(&entity.id);
