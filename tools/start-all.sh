@@ -20,12 +20,15 @@ port_free() {
 }
 port_free "$API_PORT" API_PORT; port_free "$PUBSUB_PORT" PUBSUB_PORT; port_free "$WEB_PORT" WEB_PORT
 
+# A database that was there before stays.
+found_database=no
+if psql -XAtq "$DATABASE_URL" -c 'select 1' >/dev/null 2>&1; then found_database=yes; fi
 pids=()
 stop() {
   trap - EXIT INT TERM
   for pid in "${pids[@]}"; do kill -TERM -- "-$pid" 2>/dev/null || kill "$pid" 2>/dev/null || true; done
   wait 2>/dev/null || true
-  "$tools/postgres.sh" stop
+  [ "$found_database" = yes ] || "$tools/postgres.sh" stop
 }
 trap stop EXIT
 trap 'exit 130' INT
@@ -50,7 +53,7 @@ set +m
 up() { curl -fsS -o /dev/null --max-time 2 "$1" 2>/dev/null; }
 until up "http://127.0.0.1:$API_PORT/health" && up "http://127.0.0.1:$PUBSUB_PORT/health" && up "http://127.0.0.1:$WEB_PORT/"; do
   for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null || fail "one of the services did not start; the lines above say why"; done
-  read -rt 0.3 <> <(:) || true
+  sleep 0.3
 done
 cat <<TEXT
 

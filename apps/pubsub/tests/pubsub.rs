@@ -121,12 +121,18 @@ impl Client {
             .unwrap()
     }
 
-    /// The payload of the next message, which must be of this type.
+    /// The payload of the next message, which must be of this type. ACCESS is passed over where another is awaited: the log may still
+    /// tell of grants that were made just before the socket opened.
     async fn next(&mut self, kind: &str) -> Value {
-        let Message::Text(text) = self.frame().await else { panic!("a text frame") };
-        let mut value: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(value["type"], kind, "{value}");
-        value["payload"].take()
+        loop {
+            let Message::Text(text) = self.frame().await else { panic!("a text frame") };
+            let mut value: Value = serde_json::from_str(&text).unwrap();
+            if value["type"] == "ACCESS" && kind != "ACCESS" {
+                continue;
+            }
+            assert_eq!(value["type"], kind, "{value}");
+            return value["payload"].take();
+        }
     }
 
     async fn subscribe(&mut self, payload: Value) -> Value {

@@ -210,6 +210,10 @@ impl Feed {
         let mut persons = BTreeSet::new();
         for row in rows {
             if row.code == "person" {
+                // Deactivated, or back: any other change of a person moves nobody's view.
+                if row.changed.get("active_flag").and_then(|v| v.get("old")).is_none() {
+                    continue;
+                }
                 persons.insert(PersonId(row.id));
             } else if row.is_access() {
                 match row.new_text("person_id").and_then(|id| id.parse().ok()) {
