@@ -84,6 +84,28 @@ language sql stable as $$
         from app.grants_of(array[p_person])) g
 $$;
 
+-- The highest level that a person may pass on: what their grants give on the thing until `p_until` at least, and for a grant that goes
+-- down, what theirs gives below it too.
+create function app.shareable_level(p_person uuid, p_code text, p_id uuid, p_cascading boolean, p_until timestamptz) returns smallint
+language sql stable as $$
+  with recursive ancestry (code, id, cap) as (
+    select p_code, p_id, 7
+    union
+    select l.parent_code, l.parent_id, case when l.owned then a.cap else least(a.cap, 1) end
+    from ancestry a join app.entity_instance_link l on l.child_code = a.code and l.child_id = a.id
+  ),
+  reached as (
+    select h.is_deny, a.cap, app.grant_worth(h.permission, h.inheritance_mode, h.child_permissions, p_code, a.code = p_code and a.id = p_id) as worth,
+           h.is_deny or ((not p_cascading or h.inheritance_mode = 'cascade') and (g.expires_ts is null or g.expires_ts >= p_until)) as counts
+    from ancestry a join app.grants_of(array[p_person]) h
+      on h.entity_code = a.code
+     and (h.entity_instance_id = a.id or (h.entity_instance_id = '11111111-1111-1111-1111-111111111111' and h.permission <> 6))
+    join app.entity_rbac g on g.id = h.grant_id
+  )
+  select case when bool_or(is_deny) then null else max(least(worth, cap)) filter (where counts) end::smallint
+  from reached where worth is not null
+$$;
+
 -- Whether a person may make instances of the type that have no parent.
 create function app.may_create(p_person uuid, p_code text) returns boolean language sql stable as $$
   select coalesce(bool_or(not is_deny and permission >= 6), false) and not coalesce(bool_or(is_deny), false)

@@ -41,6 +41,7 @@ can_build_wasm() {
 # for a machine that can't reach a toolchain server. PMO_TOOLCHAIN forces either.
 choose_toolchain() {
   if [ -n "${PMO_TOOLCHAIN:-}" ]; then TOOLCHAIN="$PMO_TOOLCHAIN"
+  elif [ "${RUSTC:-}" = /usr/bin/rustc ]; then TOOLCHAIN=debian # chosen by the script that called this one
   elif command -v rustc >/dev/null && can_build_wasm "$(command -v rustc)"; then TOOLCHAIN=ordinary
   elif [ -x /usr/bin/rustc ] && can_build_wasm /usr/bin/rustc; then TOOLCHAIN=debian
   else TOOLCHAIN=none; fi

@@ -18,12 +18,13 @@ programs() { # the folder that holds initdb and pg_ctl
 }
 
 # PostgreSQL refuses to run as root: then its own user runs it, in a folder that this user can reach.
-cluster="$ROOT/.postgres"
+# One for each port: tests give up durability, and never on the data that somebody works with.
+cluster="$ROOT/.postgres-$DATABASE_PORT"
 owner=$(id -un)
 if [ "$(id -u)" = 0 ]; then
   owner=postgres; id postgres >/dev/null 2>&1 || owner=nobody
   as_owner() { setpriv --reuid="$owner" --regid="$(id -g "$owner")" --clear-groups env HOME=/tmp "$@"; }
-  if ! as_owner test -x "$ROOT" 2>/dev/null; then cluster="/var/tmp/pmo-postgres-$(printf %s "$ROOT" | cksum | cut -d' ' -f1)"; fi
+  if ! as_owner test -x "$ROOT" 2>/dev/null; then cluster="/var/tmp/pmo-postgres-$(printf %s "$ROOT" | cksum | cut -d' ' -f1)-$DATABASE_PORT"; fi
 else
   as_owner() { "$@"; }
 fi

@@ -61,12 +61,20 @@ if ! (command -v pg_isready >/dev/null && pg_isready -q -d "$DATABASE_URL") \
   && ! docker info >/dev/null 2>&1; then missing+=(postgresql); fi
 command -v psql >/dev/null || missing+=(postgresql-client)
 command -v npm >/dev/null || missing+=(nodejs npm)
-command -v brotli >/dev/null || missing+=(brotli)
 if [ "${1:-}" = --tests ]; then
   [ -n "${CHROMIUM:-}" ] || [ -x /usr/bin/chromium ] || missing+=(chromium)
   [ -n "${CHROMEDRIVER:-}" ] || [ -x /usr/bin/chromedriver ] || missing+=(chromium-driver)
 fi
 if [ ${#missing[@]} -gt 0 ]; then say "installing ${missing[*]}"; apt_install "${missing[@]}"; fi
+
+# Debian 12's Node.js is too old for the browser tests; npm has newer ones as packages.
+node_major() { node --version 2>/dev/null | sed -E 's/^v([0-9]+).*/\1/'; }
+if [ "$(node_major || true)" = "" ] || [ "$(node_major)" -lt 20 ]; then
+  case "$(uname -m)" in x86_64) arch=x64 ;; aarch64) arch=arm64 ;; *) fail "Node.js 20 or newer is needed: install it by your system's means, then start again" ;; esac
+  say "installing Node.js 22"
+  npm install --prefix "$TOOLS/node" --silent --no-save --ignore-scripts "node-linux-$arch@22.23.3" || fail "npm could not install Node.js 22"
+  ln -sf "$TOOLS/node/node_modules/node-linux-$arch/bin/node" "$TOOLS/bin/node"
+fi
 
 # --- npm: wasm-opt, font, icons; Playwright for the tests -----------------------------------------------------
 npm_install() {

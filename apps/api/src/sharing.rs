@@ -55,6 +55,7 @@ async fn may_share(
     code: &EntityCode,
     id: Uuid,
     level: Permission,
+    deny: bool,
 ) -> Result<()> {
     let own = if id == EVERY_INSTANCE {
         // Whoever may share every instance may share the type.
@@ -64,6 +65,10 @@ async fn may_share(
     };
     if own < Permission::Share || level > own {
         return Err(ApiError::Forbidden(format!("You may {} here; you can share no more than that.", own.label())));
+    }
+    // A deny wins over every level, so that giving or taking one is the owner's business.
+    if deny && own < Permission::Owner {
+        return Err(ApiError::Forbidden("Only an owner denies access, or allows it again.".into()));
     }
     Ok(())
 }
@@ -102,7 +107,19 @@ async fn give(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -
             .map_err(|_| ApiError::invalid("expires_ts", "must be a moment such as 2026-01-31T09:00:00Z"))?;
     }
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    may_share(&mut transaction, &who, &entity.code, give.entity_instance_id, highest).await?;
+    let instance = give.entity_instance_id;
+    may_share(&mut transaction, &who, &entity.code, instance, highest, give.is_deny).await?;
+    if instance != EVERY_INSTANCE && !give.is_deny {
+        // Nobody passes on more than they hold: not further down, and not for longer.
+        let until = give.expires_ts.as_deref();
+        let most =
+            grant::shareable(&mut transaction, who.person, &entity.code, instance, mode != "none", until).await?;
+        if most.is_none_or(|most| most < highest) {
+            return Err(ApiError::Forbidden(
+                "Your own right does not reach that far: share without inheritance (inheritance_mode none), or for no longer than it lasts.".into(),
+            ));
+        }
+    }
     let (holder, holder_code) = match (give.person_id, give.role_id) {
         (Some(id), _) => (id, "person"),
         (None, id) => (id.unwrap_or_default(), "role"),
@@ -127,6 +144,17 @@ async fn give(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -
         expires: give.expires_ts.as_deref(),
     };
     let grant = grant::give(&mut transaction, &new).await?;
+    if give.is_deny {
+        // Whoever denies must still own it afterwards, or nobody could take the deny back.
+        let left = if instance == EVERY_INSTANCE {
+            grant::type_level(&mut transaction, who.person, &entity.code).await?
+        } else {
+            permission::level(&mut transaction, who.person, &entity.code, instance).await?
+        };
+        if left != Some(Permission::Owner) {
+            return Err(ApiError::invalid("is_deny", "would shut its own giver out"));
+        }
+    }
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok((StatusCode::CREATED, Json(grant)))
 }
@@ -139,7 +167,7 @@ async fn take(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -> 
     let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     let found = grant::find(&mut transaction, id).await?.ok_or(ApiError::NotFound)?;
-    may_share(&mut transaction, &who, &found.code, found.instance, found.level).await?;
+    may_share(&mut transaction, &who, &found.code, found.instance, found.level, found.deny).await?;
     if grant::is_last_owner(&mut transaction, id).await? {
         return Err(ApiError::invalid("id", "is the grant of the last owner; make somebody else owner first"));
     }

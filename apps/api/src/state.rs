@@ -11,6 +11,10 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
+
+/// Accounts that one address may try at full rate.
+const FIVE: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 
 /// How long a catalogue is taken as it is. A type added by migration appears within this time, or at once when asked for by name.
 const CATALOGUE_AGE: Duration = Duration::from_secs(10);
@@ -42,6 +46,10 @@ pub struct Shared {
     pub settings: Settings,
     /// Sign-in attempts by address and account.
     pub sign_in_limit: DefaultKeyedRateLimiter<String>,
+    /// Sign-in attempts by address, over all accounts.
+    pub address_limit: DefaultKeyedRateLimiter<String>,
+    /// Passwords that are checked at once: each takes memory and a core.
+    pub hashing: Semaphore,
     model: RwLock<Arc<Model>>,
 }
 
@@ -77,6 +85,8 @@ impl App {
             keys,
             secret,
             sign_in_limit: RateLimiter::keyed(Quota::per_minute(attempts)),
+            address_limit: RateLimiter::keyed(Quota::per_minute(attempts.saturating_mul(FIVE))),
+            hashing: Semaphore::new(2),
             settings,
             model: RwLock::new(Arc::new(model)),
         })))

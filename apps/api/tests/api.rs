@@ -468,6 +468,77 @@ async fn moving_a_thing_asks_for_more_than_editing_it(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn nobody_passes_on_more_than_they_hold_and_nobody_shuts_an_owner_out(pool: PgPool) {
+    let router = router(&pool).await;
+    let (admin, editor, viewer) =
+        (Api::of(&router, "admin").await, Api::of(&router, "editor").await, Api::of(&router, "viewer").await);
+    let person = |api: &Api| {
+        let api = Api { router: api.router.clone(), token: api.token.clone() };
+        async move { api.get("/auth/me").await.body["personId"].as_str().unwrap().to_owned() }
+    };
+    let (owner, sharer, friend) = (person(&admin).await, person(&editor).await, person(&viewer).await);
+    let project = admin.post("/project", json!({"name": "p"})).await.body["id"].as_str().unwrap().to_owned();
+    let task = admin.post(&format!("/project/{project}/task"), json!({"name": "t"})).await.body["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let grant = |who: &str, level: u8, more: Value| {
+        let mut body =
+            json!({"person_id": who, "entity_code": "project", "entity_instance_id": project, "permission": level});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let own = admin.post("/entity_rbac", grant(&sharer, 4, json!({"inheritance_mode": "none"}))).await;
+    assert_eq!(own.status, StatusCode::CREATED, "{}", own.body);
+    assert_eq!(
+        editor.post("/entity_rbac", grant(&friend, 4, json!({}))).await.status,
+        StatusCode::FORBIDDEN,
+        "theirs does not go down"
+    );
+    assert_eq!(
+        editor
+            .post(
+                "/entity_rbac",
+                grant(&friend, 4, json!({"inheritance_mode": "mapped", "child_permissions": {"task": 4}}))
+            )
+            .await
+            .status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(editor.get(&format!("/task/{task}")).await.status, StatusCode::NOT_FOUND);
+    assert_eq!(
+        editor.post("/entity_rbac", grant(&friend, 4, json!({"inheritance_mode": "none"}))).await.status,
+        StatusCode::CREATED
+    );
+    sqlx::query("update app.entity_rbac set expires_ts = now() + interval '1 hour' where id = $1::text::uuid")
+        .bind(own.body["id"].as_str())
+        .execute(&pool)
+        .await
+        .unwrap();
+    let lasting = grant(&friend, 3, json!({"inheritance_mode": "none"}));
+    assert_eq!(editor.post("/entity_rbac", lasting).await.status, StatusCode::FORBIDDEN, "nor for longer than theirs");
+    assert_eq!(
+        editor
+            .post("/entity_rbac", grant(&owner, 0, json!({"is_deny": true, "inheritance_mode": "none"})))
+            .await
+            .status,
+        StatusCode::FORBIDDEN
+    );
+    assert_eq!(
+        admin.post("/entity_rbac", grant(&owner, 0, json!({"is_deny": true}))).await.status,
+        StatusCode::UNPROCESSABLE_ENTITY
+    );
+    let denied = admin.post("/entity_rbac", grant(&sharer, 0, json!({"is_deny": true}))).await;
+    assert_eq!(
+        (denied.status, editor.get(&format!("/project/{project}")).await.status),
+        (StatusCode::CREATED, StatusCode::NOT_FOUND)
+    );
+    let deny = format!("/entity_rbac/{}", denied.body["id"].as_str().unwrap());
+    assert_eq!(viewer.send("DELETE", &deny, None, &[]).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(admin.send("DELETE", &deny, None, &[]).await.status, StatusCode::NO_CONTENT);
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn commenting_asks_for_the_right_to_comment_and_signs_the_comment(pool: PgPool) {
     let router = router(&pool).await;
     let (admin, viewer) = (Api::of(&router, "admin").await, Api::of(&router, "viewer").await);

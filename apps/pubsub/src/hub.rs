@@ -203,21 +203,21 @@ impl Hub {
         }
     }
 
+    /// A message that could not be answered ends its socket: the client asks again after a reconnect, where leaving it in the belief
+    /// that it watches would lose changes.
     async fn message(&mut self, id: ConnectionId, message: ClientMessage) -> Result<(), DatabaseError> {
+        let done = self.answer(id, message).await;
+        if done.is_err()
+            && let Some((_, outbox)) = self.outboxes.get(&id)
+        {
+            outbox.close(pmo_domain::socket::CLOSE_RESTART, "the database does not answer: reconnect and resume");
+        }
+        done
+    }
+
+    async fn answer(&mut self, id: ConnectionId, message: ClientMessage) -> Result<(), DatabaseError> {
         match message {
-            ClientMessage::Subscribe(subscribe) => {
-                let done = self.subscribe(id, &subscribe).await;
-                if done.is_err() {
-                    // The client asks again after a reconnect; leaving it in the belief that it watches would lose changes.
-                    if let Some((_, outbox)) = self.outboxes.get(&id) {
-                        outbox.close(
-                            pmo_domain::socket::CLOSE_RESTART,
-                            "the database does not answer: reconnect and resume",
-                        );
-                    }
-                }
-                done
-            }
+            ClientMessage::Subscribe(subscribe) => self.subscribe(id, &subscribe).await,
             ClientMessage::Unsubscribe { entity_code, entity_ids, parent } => {
                 let parent = parent.map(|p| EntityRef::new(p.entity_code, p.entity_id));
                 self.feed.unwatch(id, |topic| match (topic, &entity_ids, &parent) {
@@ -243,7 +243,7 @@ impl Hub {
                 let from = cursor.parse::<FeedCursor>().ok().filter(|c| c.epoch.to_string() == epoch);
                 self.look(false).await?;
                 let recovered = match from {
-                    Some(from) => self.catch_up(id, from).await?,
+                    Some(from) => self.catch_up(id, from, true).await?,
                     None => false,
                 };
                 self.send(id, &ServerMessage::Resumed { recovered, cursor: self.reader.cursor().to_string() });
@@ -311,7 +311,7 @@ impl Hub {
         self.send(id, &ServerMessage::Subscribed { count, entity_code: code.clone(), refused });
         if let Some(since) = &wanted.since {
             let caught_up = match since.parse() {
-                Ok(from) => self.catch_up(id, from).await?,
+                Ok(from) => self.catch_up(id, from, false).await?,
                 Err(_) => false,
             };
             if !caught_up {
@@ -322,7 +322,7 @@ impl Hub {
     }
 
     /// Tells one connection what its topics would have had since `from`; false where that can't be known.
-    async fn catch_up(&mut self, id: ConnectionId, from: FeedCursor) -> Result<bool, DatabaseError> {
+    async fn catch_up(&mut self, id: ConnectionId, from: FeedCursor, resumes: bool) -> Result<bool, DatabaseError> {
         let present = self.reader.cursor();
         if from.epoch != present.epoch || from.horizon > present.horizon + 1_000_000 {
             return Ok(false);
@@ -334,11 +334,12 @@ impl Hub {
         }
         self.tell(&mut connection, &look.rows, Some(id)).await?;
         let concerned = self.feed.concerned(&look.rows);
-        if let Some((person, _)) = self.outboxes.get(&id)
-            && concerned.contains(person)
-        {
-            let persons = BTreeSet::from([*person]);
-            self.tell_access(&mut connection, &persons, &look.rows).await?;
+        if let Some(person) = self.outboxes.get(&id).map(|(person, _)| *person) {
+            // A grant that ran out meanwhile wrote no row.
+            let ran_out = resumes && log::lost_by_time(&mut connection, person.0).await?;
+            if ran_out || concerned.contains(&person) {
+                self.tell_access(&mut connection, &BTreeSet::from([person]), &look.rows).await?;
+            }
         }
         Ok(true)
     }
@@ -349,17 +350,19 @@ impl Hub {
         loop {
             let from = self.reader.cursor();
             let look = log::look(&mut connection, from, &self.reader.seen(), LOOK_LIMIT).await?;
+            let before = self.reader.clone();
             let rows = self.reader.take(look.rows, look.cursor, look.truncated);
             self.vitals.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
             if !rows.is_empty() {
-                // Access first: what a person lost must not be told them, what they gained must.
-                let persons = self.feed.concerned(&rows);
-                if !persons.is_empty() {
-                    self.tell_access(&mut connection, &persons, &rows).await?;
+                if let Err(error) = self.tell_all(&mut connection, &rows).await {
+                    // What could not be told is read again at the next look; told twice does no harm, untold would.
+                    self.reader = before;
+                    return Err(error);
                 }
-                self.tell(&mut connection, &rows, None).await?;
                 let seqs: Vec<i64> = rows.iter().map(|r| r.seq).collect();
-                log::mark_sent(&mut connection, &seqs).await?;
+                if let Err(error) = log::mark_sent(&mut connection, &seqs).await {
+                    tracing::warn!(%error, "the log's bookkeeping was not written");
+                }
             }
             if !look.truncated {
                 break;
@@ -380,14 +383,23 @@ impl Hub {
         Ok(())
     }
 
+    async fn tell_all(&mut self, connection: &mut Connection, rows: &[LogRow]) -> Result<(), DatabaseError> {
+        // Access first: what a person lost must not be told them, what they gained must.
+        let persons = self.feed.concerned(rows);
+        if !persons.is_empty() {
+            self.tell_access(connection, &persons, rows).await?;
+        }
+        self.tell(connection, rows, None).await
+    }
+
     /// A grant that ran out is a change of access that nobody wrote.
     async fn expiries(&mut self, connection: &mut Connection) -> Result<(), DatabaseError> {
         let (any, now) = log::expired_grants(connection, &self.expiry_checked).await?;
-        self.expiry_checked = now;
         if any {
             let persons = self.feed.persons();
             self.tell_access(connection, &persons, &[]).await?;
         }
+        self.expiry_checked = now;
         Ok(())
     }
 

@@ -97,6 +97,19 @@ pub async fn parents(
     Ok(answer)
 }
 
+/// Whether a grant of a person, or of a role of theirs, has run out in the last 90 days.
+pub async fn lost_by_time(connection: &mut Connection, person: Uuid) -> Result<bool> {
+    Ok(sqlx::query_scalar(
+        "select exists (select from app.entity_rbac g
+                        where g.expires_ts between now() - interval '90 days' and now()
+                          and (g.person_id = $1 or g.role_id in (select l.parent_id from app.entity_instance_link l
+                                                                 where l.parent_code = 'role' and l.child_code = 'person' and l.child_id = $1)))",
+    )
+    .bind(person)
+    .fetch_one(connection)
+    .await?)
+}
+
 /// Whether a grant has expired since the moment `since` (as the database writes it), and what time the database has now.
 pub async fn expired_grants(connection: &mut Connection, since: &str) -> Result<(bool, String)> {
     let (any, now): (bool, String) = sqlx::query_as(

@@ -37,6 +37,8 @@ pub struct Grant {
     pub instance: Uuid,
     /// The level.
     pub level: Permission,
+    /// Takes away.
+    pub deny: bool,
 }
 
 /// Stores a grant and answers it.
@@ -62,15 +64,15 @@ pub async fn give(connection: &mut Connection, grant: &NewGrant<'_>) -> Result<V
 
 /// The grant of that id, locked.
 pub async fn find(connection: &mut Connection, id: Uuid) -> Result<Option<Grant>> {
-    let line: Option<(String, Uuid, i16)> = sqlx::query_as(
-        "select entity_code, entity_instance_id, permission from app.entity_rbac where id = $1 for update",
+    let line: Option<(String, Uuid, i16, bool)> = sqlx::query_as(
+        "select entity_code, entity_instance_id, permission, is_deny from app.entity_rbac where id = $1 for update",
     )
     .bind(id)
     .fetch_optional(connection)
     .await?;
-    Ok(line.and_then(|(code, instance, level)| {
+    Ok(line.and_then(|(code, instance, level, deny)| {
         let level = u8::try_from(level).ok()?.try_into().ok()?;
-        Some(Grant { code: EntityCode::new(code).ok()?, instance, level })
+        Some(Grant { code: EntityCode::new(code).ok()?, instance, level, deny })
     }))
 }
 
@@ -107,6 +109,28 @@ pub async fn on(connection: &mut Connection, code: &EntityCode, id: Uuid) -> Res
     .bind(id)
     .fetch_all(connection)
     .await?)
+}
+
+/// The highest level on a thing that a person may pass on until `until` (RFC 3339; none: for ever), to things below it too where
+/// `cascading`.
+pub async fn shareable(
+    connection: &mut Connection,
+    person: PersonId,
+    code: &EntityCode,
+    id: Uuid,
+    cascading: bool,
+    until: Option<&str>,
+) -> Result<Option<Permission>> {
+    let level: Option<i16> =
+        sqlx::query_scalar("select app.shareable_level($1, $2, $3, $4, coalesce($5::text, 'infinity')::timestamptz)")
+            .bind(person.0)
+            .bind(code.as_str())
+            .bind(id)
+            .bind(cascading)
+            .bind(until)
+            .fetch_one(connection)
+            .await?;
+    Ok(level.and_then(|l| u8::try_from(l).ok()).and_then(|l| l.try_into().ok()))
 }
 
 /// The highest level that grants on a whole type give a person.

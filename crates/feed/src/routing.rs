@@ -209,6 +209,9 @@ impl Feed {
     pub fn concerned(&self, rows: &[LogRow]) -> BTreeSet<PersonId> {
         let mut persons = BTreeSet::new();
         for row in rows {
+            if row.code == "role" && row.changed.get("active_flag").and_then(|v| v.get("old")).is_some() {
+                return self.persons();
+            }
             if row.code == "person" {
                 // Deactivated, or back: any other change of a person moves nobody's view.
                 if row.changed.get("active_flag").and_then(|v| v.get("old")).is_none() {
@@ -238,11 +241,6 @@ impl Feed {
                 connection.topics.iter().filter_map(|t| if let Topic::Entity(e) = t { Some(e) } else { None });
             for entity in watched.chain(&connection.refused) {
                 wanted.entry(entity.code.clone()).or_default().insert(entity.id);
-            }
-            for topic in &connection.topics {
-                if let Topic::Children { parent, .. } = topic {
-                    wanted.entry(parent.code.clone()).or_default().insert(parent.id);
-                }
             }
         }
         for entity in rows.iter().filter_map(named) {
@@ -274,8 +272,8 @@ impl Feed {
                 .iter()
                 .filter(|t| match t {
                     Topic::Entity(entity) => !sees(entity),
-                    Topic::Children { parent, .. } => !sees(parent),
-                    Topic::Type(_) => false,
+                    // Each change is checked at delivery; the topic waits for the grant to come back.
+                    Topic::Children { .. } | Topic::Type(_) => false,
                 })
                 .cloned()
                 .collect();

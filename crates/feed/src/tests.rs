@@ -142,6 +142,18 @@ fn a_grant_to_a_role_concerns_everybody_who_is_here() {
 }
 
 #[test]
+fn a_role_or_a_person_put_out_of_use_changes_what_people_see() {
+    let (feed, ..) = two_people();
+    let off = json!({"active_flag": {"old": true, "new": false}});
+    assert_eq!(feed.concerned(&[row(1, &thing("role", 7), 5, off.clone())]), BTreeSet::from([ANN, BOB]));
+    assert_eq!(feed.concerned(&[row(2, &thing("person", 1), 5, off)]), BTreeSet::from([ANN]));
+    assert_eq!(
+        feed.concerned(&[row(3, &thing("person", 1), 3, json!({"name": {"old": "a", "new": "b"}}))]),
+        BTreeSet::new()
+    );
+}
+
+#[test]
 fn a_slow_writer_holds_the_horizon_and_nothing_else() {
     let task = thing("task", 10);
     let mut reader = Reader::new(FeedCursor { epoch: 1, horizon: 5 });

@@ -453,6 +453,54 @@ fn an_expired_token_is_renewed_once_and_everything_is_kept() {
 }
 
 #[test]
+fn what_was_missed_is_asked_for_again_where_the_socket_drops_before_the_answer() {
+    let mut tab = Tab::looking();
+    tab.invalidate(&[]);
+    tab.event(Event::Closed(1006));
+    tab.hello();
+    // A live change comes before RESUMED, then the socket drops.
+    let cursor = "1.50".to_owned();
+    tab.event(Event::Frame(ServerMessage::Pong { cursor }));
+    tab.event(Event::Closed(1006));
+    tab.sent.clear();
+    tab.hello();
+    assert!(tab.sent.contains(&ClientMessage::Resume { epoch: "1".into(), cursor: "1.9".into() }));
+}
+
+#[test]
+fn a_server_in_trouble_is_not_asked_at_network_speed() {
+    let mut tab = Tab::looking();
+    tab.invalidate(&[(1, Action::Update, 2)]);
+    tab.refuse(503, None);
+    assert!(tab.requests.is_empty(), "it waits");
+    tab.now += 2000.0;
+    tab.event(Event::Tick);
+    assert_eq!(tab.requests.len(), 1);
+    // The same for a server that takes no token however new.
+    for _ in 0..2 {
+        tab.refuse(401, None);
+        tab.event(Event::TokenRenewed);
+        assert_eq!(tab.requests.len(), 1);
+    }
+    tab.refuse(401, None);
+    tab.event(Event::TokenRenewed);
+    assert!(tab.requests.is_empty());
+}
+
+#[test]
+fn a_tab_that_does_not_send_writes_into_nothing_that_another_may_be_sending() {
+    let mut tab = Tab::looking();
+    tab.event(Event::Leader(false));
+    tab.update(1, json!({"name": "a"}), 1);
+    tab.update(1, json!({"points": 3}), 2);
+    assert_eq!(tab.engine.outbox().len(), 2);
+    let values = patch(json!({"name": "new", "project_id": project(1).id}));
+    tab.event(Event::Create { entity: task(7), values, ids: ids(3) });
+    tab.event(Event::Delete { entity: task(7), ids: ids(4) });
+    assert_eq!(tab.engine.outbox().len(), 4);
+}
+
+#[test]
 fn signing_out_leaves_nothing_behind() {
     let mut tab = Tab::looking();
     tab.update(1, json!({"name": "mine"}), 1);

@@ -77,6 +77,9 @@ pub fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
+/// Keys of the sign-in limit above which old ones are let go.
+const LIMITER_KEYS: usize = 10_000;
+
 /// What sign-in asks.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct Credentials {
@@ -114,21 +117,32 @@ async fn login(
     if email.contains('\0') || email.len() > 320 || password.len() > 1000 {
         return Err(ApiError::Unauthorized("The address or the password is wrong."));
     }
-    let key = format!("{}|{}", client_address(&app, &headers, peer.as_deref()), email.to_lowercase());
-    if let Err(wait) = app.sign_in_limit.check_key(&key) {
+    let address = client_address(&app, &headers, peer.as_deref());
+    let key = format!("{address}|{}", email.to_lowercase());
+    if let Err(wait) = app.address_limit.check_key(&address).and_then(|()| app.sign_in_limit.check_key(&key)) {
         let wait = wait.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default()));
         return Err(ApiError::TooMany { retry_after: wait.as_secs().max(1) });
     }
-    let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
-    let account = credential::by_email(&mut connection, email.trim()).await?;
+    if app.sign_in_limit.len() > LIMITER_KEYS {
+        app.sign_in_limit.retain_recent();
+        app.address_limit.retain_recent();
+    }
+    let account = {
+        let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
+        credential::by_email(&mut connection, email.trim()).await?
+    };
     let stored = account.as_ref().and_then(|a| a.password_hash.clone());
-    // The same work whether the account exists or not, away from the threads that serve.
-    let matches = tokio::task::spawn_blocking(move || password::verify(&password, stored.as_deref()))
-        .await
-        .map_err(|_| ApiError::Internal)?;
+    // The same work whether the account exists or not, away from the threads that serve and with no connection held.
+    let matches = {
+        let _turn = app.hashing.acquire().await.map_err(|_| ApiError::Internal)?;
+        tokio::task::spawn_blocking(move || password::verify(&password, stored.as_deref()))
+            .await
+            .map_err(|_| ApiError::Internal)?
+    };
     let Some(account) = account.filter(|_| matches) else {
         return Err(ApiError::Unauthorized("The address or the password is wrong."));
     };
+    let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
     let token = refresh::mint();
     credential::enter_token(
         &mut connection,

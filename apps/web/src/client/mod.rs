@@ -10,7 +10,7 @@ use device::Device;
 use futures_channel::mpsc;
 use futures_util::StreamExt;
 use leptos::prelude::*;
-use pmo_domain::rest::User;
+use pmo_domain::rest::{SignedIn, User};
 use pmo_domain::{EntityRef, PersonId};
 use pmo_sync::{Effect, Engine, Event, Query, Store, StoreOp, Stored};
 use std::cell::{Cell, RefCell};
@@ -39,6 +39,11 @@ enum DeviceTask {
     Apply(Vec<StoreOp>),
     TellTabs,
     ReadOutbox,
+    /// Wipe, the work too unless it is kept, and say so.
+    Wipe {
+        keep_work: bool,
+        done: futures_channel::oneshot::Sender<()>,
+    },
 }
 
 /// The shell.
@@ -54,7 +59,6 @@ pub struct Client {
     pub device_trouble: ArcRwSignal<Option<String>>,
     /// A newer build waits to be taken.
     pub newer_build: ArcRwSignal<bool>,
-    device: RefCell<Option<Rc<Device>>>,
     device_queue: RefCell<Option<mpsc::UnboundedSender<DeviceTask>>>,
     socket: socket::Socket,
     tabs: RefCell<Option<tabs::Tabs>>,
@@ -76,7 +80,6 @@ pub fn install() {
         presence: ArcRwSignal::new(Presence::Starting),
         device_trouble: ArcRwSignal::new(None),
         newer_build: ArcRwSignal::new(false),
-        device: RefCell::default(),
         device_queue: RefCell::default(),
         socket: socket::Socket::default(),
         tabs: RefCell::default(),
@@ -114,6 +117,18 @@ fn storage() -> Option<web_sys::Storage> {
 }
 
 const PERSON_KEY: &str = "pmo.person";
+/// Somebody signed out here, and the server does not know it yet.
+const SIGNED_OUT_KEY: &str = "pmo.signed-out";
+
+fn flag(key: &str) -> bool {
+    storage().and_then(|s| s.get_item(key).ok()?).is_some()
+}
+
+fn set_flag(key: &str, set: bool) {
+    if let Some(storage) = storage() {
+        let _ = if set { storage.set_item(key, "1") } else { storage.remove_item(key) };
+    }
+}
 
 impl Client {
     /// Opens with the person who was here last, so that a reload with no network knows whose data to show.
@@ -126,21 +141,41 @@ impl Client {
                 self.clone().enter(user).await;
                 self.renew_token();
             }
-            None => match network::refresh().await {
-                Ok(user) => self.enter(user).await,
-                Err(_) => self.presence.set(Presence::Nobody),
-            },
+            None => {
+                // Who signed out where no server could be reached is not let in again by the cookie that stayed.
+                if flag(SIGNED_OUT_KEY) {
+                    if network::logout().await {
+                        set_flag(SIGNED_OUT_KEY, false);
+                    }
+                    return self.presence.set(Presence::Nobody);
+                }
+                match network::refresh().await {
+                    Ok(answer) => {
+                        network::install(Some(answer.token));
+                        self.enter(answer.user).await;
+                    }
+                    Err(_) => self.presence.set(Presence::Nobody),
+                }
+            }
         }
     }
 
-    /// A person has signed in.
-    pub async fn signed_in(self: Rc<Self>, user: User) {
+    /// A person has signed in, or their token was renewed. It is taken into use only where it is the person who is here.
+    pub async fn signed_in(self: Rc<Self>, answer: SignedIn) {
+        let SignedIn { token, user, .. } = answer;
+        set_flag(SIGNED_OUT_KEY, false);
         let present = self.engine.borrow().person();
+        if present.is_none_or(|present| present == PersonId(user.person_id)) {
+            network::install(Some(token));
+        }
         if present == Some(PersonId(user.person_id)) {
             self.presence.set(Presence::Here(user));
+            self.socket.renew();
             self.dispatch(Event::TokenRenewed);
         } else if present.is_some() {
-            // One person's data is never opened by another: begin anew.
+            // One person's data is never opened by another, nor sent in another's name: begin anew.
+            network::install(None);
+            self.socket.disconnect();
             remember(Some(&user));
             reload();
         } else {
@@ -160,7 +195,6 @@ impl Client {
                 Stored::default()
             }
         };
-        *self.device.borrow_mut() = Some(device.clone());
         let (sender, receiver) = mpsc::unbounded();
         *self.device_queue.borrow_mut() = Some(sender);
         spawn_local(self.clone().keep_on_device(device, receiver));
@@ -189,6 +223,12 @@ impl Client {
                     if let Some(tabs) = &*self.tabs.borrow() {
                         tabs.tell();
                     }
+                }
+                DeviceTask::Wipe { keep_work, done } => {
+                    device.wipe(keep_work).await;
+                    let _ = done.send(());
+                    // Nothing is written after it.
+                    return;
                 }
                 DeviceTask::ReadOutbox => {
                     if let Ok(entries) = device.load_outbox().await {
@@ -256,10 +296,9 @@ impl Client {
             let mut wait = 1000;
             loop {
                 match network::refresh().await {
-                    Ok(user) => {
+                    Ok(answer) => {
                         client.renewing.set(false);
-                        client.socket.renew();
-                        return client.signed_in(user).await;
+                        return client.signed_in(answer).await;
                     }
                     Err(network::RefreshError::Ended) => {
                         client.renewing.set(false);
@@ -285,16 +324,19 @@ impl Client {
 
     /// Signs out: wipes this person's data on the device; unsent work stays for their next sign-in if `keep_work`.
     pub async fn sign_out(self: Rc<Self>, keep_work: bool) {
-        network::logout().await;
         remember(None);
+        set_flag(SIGNED_OUT_KEY, true);
         self.socket.disconnect();
+        network::install(None);
         if let Some(tabs) = &*self.tabs.borrow() {
             tabs.say_goodbye();
         }
-        let device = self.device.borrow().clone();
-        *self.device_queue.borrow_mut() = None;
-        if let Some(device) = device {
-            device.wipe(keep_work).await;
+        // Through the same queue as every write, so that none comes after it; the server is told last, as it may be away.
+        let (done, wiped) = futures_channel::oneshot::channel();
+        self.on_device(DeviceTask::Wipe { keep_work, done });
+        let _ = wiped.await;
+        if network::logout().await {
+            set_flag(SIGNED_OUT_KEY, false);
         }
         reload();
     }

@@ -1,7 +1,7 @@
 //! Requests and tokens. The access token lives in memory alone; the refresh cookie is the browser's business.
 
 use gloo_net::http::{Method as HttpMethod, RequestBuilder, Response};
-use pmo_domain::rest::{Problem, SignedIn, User};
+use pmo_domain::rest::{Problem, SignedIn};
 use pmo_sync::{Answer, Failure, Method, Request};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -93,16 +93,25 @@ pub enum RefreshError {
     Ended,
 }
 
-fn take(answer: Answer) -> Option<User> {
-    let signed_in: SignedIn = serde_json::from_value(answer.body).ok()?;
-    TOKEN.with_borrow_mut(|slot| *slot = Some(signed_in.token));
-    Some(signed_in.user)
+/// Takes a token into use; the caller has made sure that it is this tab's person's. None: no token any more.
+pub fn install(token: Option<String>) {
+    TOKEN.with_borrow_mut(|slot| *slot = token);
+}
+
+/// A bound for requests on which others wait.
+fn soon() -> web_sys::AbortSignal {
+    web_sys::AbortSignal::timeout_with_u32(20_000)
+}
+
+fn take(answer: Answer) -> Option<SignedIn> {
+    serde_json::from_value(answer.body).ok()
 }
 
 /// Renews the access token with the refresh cookie.
-pub async fn refresh() -> Result<User, RefreshError> {
+pub async fn refresh() -> Result<SignedIn, RefreshError> {
     let request = RequestBuilder::new(&url("/auth/refresh"))
         .method(HttpMethod::POST)
+        .abort_signal(Some(&soon()))
         .build()
         .map_err(|_| RefreshError::Network)?;
     let response = request.send().await.map_err(|_| RefreshError::Network)?;
@@ -114,7 +123,7 @@ pub async fn refresh() -> Result<User, RefreshError> {
 }
 
 /// Signs in; the error is for people.
-pub async fn login(email: &str, password: &str) -> Result<User, String> {
+pub async fn login(email: &str, password: &str) -> Result<SignedIn, String> {
     let body = json!({"email": email, "password": password});
     let request =
         RequestBuilder::new(&url("/auth/login")).method(HttpMethod::POST).json(&body).map_err(|e| e.to_string())?;
@@ -127,12 +136,15 @@ pub async fn login(email: &str, password: &str) -> Result<User, String> {
     }
 }
 
-/// Ends the session on the server, as far as it can be reached.
-pub async fn logout() {
-    if let Ok(request) = RequestBuilder::new(&url("/auth/logout")).method(HttpMethod::POST).build() {
-        let _ = request.send().await;
+/// Ends the session on the server; false where it could not be reached.
+pub async fn logout() -> bool {
+    install(None);
+    let request =
+        RequestBuilder::new(&url("/auth/logout")).method(HttpMethod::POST).abort_signal(Some(&soon())).build();
+    match request {
+        Ok(request) => request.send().await.is_ok_and(|answer| answer.status() == 204),
+        Err(_) => false,
     }
-    TOKEN.with_borrow_mut(|slot| *slot = None);
 }
 
 /// Sends a plan to be imported; answers the project and the report.

@@ -22,7 +22,7 @@ pub fn SignIn(
         error.set(None);
         spawn_local(async move {
             match network::login(&email.get_untracked(), &password.get_untracked()).await {
-                Ok(user) => client().signed_in(user).await,
+                Ok(answer) => client().signed_in(answer).await,
                 Err(message) => error.set(Some(message)),
             }
             busy.set(false);

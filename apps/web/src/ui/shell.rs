@@ -108,7 +108,7 @@ fn ThemeButton() -> impl IntoView {
 }
 
 fn sign_out(overlays: Overlays) {
-    let unsent = client().read(|e| !e.outbox().is_empty());
+    let unsent = client().read(|e| !e.outbox().is_empty() || e.draft_count() > 0);
     if unsent {
         overlays.leaving.set(true);
     } else {
@@ -245,9 +245,9 @@ fn PhoneMenu() -> impl IntoView {
 fn Leaving() -> impl IntoView {
     let overlays = expect_context::<Overlays>();
     let close = Callback::new(move |()| overlays.leaving.set(false));
-    let waiting = client().read(|e| e.outbox().len());
+    let waiting = client().read(|e| e.outbox().len() + e.draft_count());
     view! {
-        <Dialog title="Sign out with unsent work?" lead=format!("{waiting} change{} on this device have not reached the server yet.", if waiting == 1 { "" } else { "s" }) close=close>
+        <Dialog title="Sign out with unsent work?" lead=format!("{waiting} change{} or draft{0} on this device not yet sent.", if waiting == 1 { "" } else { "s" }) close=close>
             <footer class="buttons">
                 <button class="btn quiet" on:click=move |_| close.run(())>"Stay and send"</button>
                 <button class="btn danger" on:click=move |_| spawn_local(client().sign_out(false))>"Discard and sign out"</button>

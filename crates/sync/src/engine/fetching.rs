@@ -61,12 +61,13 @@ impl Engine {
     }
 
     /// Asks for wanted rows, up to 200 in one request, one request a type at a time; what is looked at comes first.
-    pub(super) fn flush_wanted(&mut self) {
+    pub(super) fn flush_wanted(&mut self, now: f64) {
         if !self.token_good || !self.status().online {
             return;
         }
+        let due = |code: &EntityCode| self.rows_retry.get(code).is_none_or(|retry| retry.at <= now);
         let codes: Vec<EntityCode> =
-            self.wanted.keys().filter(|c| !self.rows_in_flight.contains(*c)).cloned().collect();
+            self.wanted.keys().filter(|c| !self.rows_in_flight.contains(*c) && due(c)).cloned().collect();
         for code in codes {
             let Some(ids) = self.wanted.remove(&code) else { continue };
             let looked_at: HashSet<Uuid> = self
@@ -94,7 +95,10 @@ impl Engine {
     pub(super) fn answered(&mut self, id: RequestId, answer: Result<Answer, Failure>, now: f64) {
         let Some(purpose) = self.requests.remove(&id) else { return };
         match &answer {
-            Ok(_) => self.reachable = true,
+            Ok(_) => {
+                self.reachable = true;
+                self.renewals = 0;
+            }
             Err(Failure::Network) => self.reachable = false,
             Err(Failure::Refused(problem)) => {
                 self.reachable = true;
@@ -156,6 +160,7 @@ impl Engine {
         self.rows_in_flight.remove(&code);
         match answer.ok().and_then(|a| serde_json::from_value::<ListAnswer>(a.body).ok()) {
             Some(list) => {
+                self.rows_retry.remove(&code);
                 self.learn_names(list.references);
                 let present: HashSet<Uuid> = list.data.iter().filter_map(id_of).collect();
                 for row in list.data {
@@ -166,7 +171,12 @@ impl Engine {
                 }
             }
             // Asked for again at the next chance; until then what is held stays, marked stale.
-            None => self.wanted.entry(code).or_default().extend(ids),
+            None => {
+                let attempts = self.rows_retry.get(&code).map_or(0, |r| r.attempts) + 1;
+                let wait = (500.0 * 2f64.powi(attempts.min(7) as i32)).min(30_000.0);
+                self.rows_retry.insert(code.clone(), Retry { attempts, at: now + wait });
+                self.wanted.entry(code).or_default().extend(ids);
+            }
         }
     }
 

@@ -31,9 +31,18 @@ impl Engine {
                 if !recovered {
                     self.sweep(now);
                 }
+                if let Some(epoch) = self.resuming.take()
+                    && let Some(stored) = &mut self.cursor
+                {
+                    stored.epoch = epoch;
+                }
                 self.advance(cursor);
             }
-            ServerMessage::Access { .. } => self.sweep(now),
+            ServerMessage::Access { .. } => {
+                // What was watched may have been let go; each answer of the sweep watches anew.
+                self.subscribed.clear();
+                self.sweep(now);
+            }
             ServerMessage::Pong { cursor } => self.advance(cursor),
             ServerMessage::TokenExpiringSoon { .. } => self.effects.push(Effect::RenewToken),
             ServerMessage::Subscribed { .. } | ServerMessage::Error { .. } => {}
@@ -61,9 +70,8 @@ impl Engine {
             Some(stored) => {
                 let resume = ClientMessage::Resume { epoch: stored.epoch.clone(), cursor: stored.cursor.clone() };
                 self.effects.push(Effect::Send(resume));
-                if stored.epoch != epoch {
-                    self.cursor = Some(StoredCursor { epoch, cursor });
-                }
+                // Until it is answered the old cursor stands: a socket that drops before must ask for the same again.
+                self.resuming = Some(epoch);
             }
             None => {
                 // The first time: nothing is known to be missed, but what was fetched before watching may have changed since.
@@ -98,7 +106,7 @@ impl Engine {
     }
 
     fn advance(&mut self, cursor: String) {
-        let Some(stored) = &mut self.cursor else { return };
+        let Some(stored) = self.cursor.as_mut().filter(|_| self.resuming.is_none()) else { return };
         if stored.cursor != cursor {
             stored.cursor = cursor;
             self.ops.push(StoreOp::PutCursor(stored.clone()));
@@ -181,6 +189,7 @@ impl Engine {
         }
         self.session.closed(now);
         self.subscribed.clear();
+        self.resuming = None;
         if matches!(code, CLOSE_BAD_TOKEN | CLOSE_EXPIRED) {
             self.token_good = false;
             self.effects.push(Effect::RenewToken);

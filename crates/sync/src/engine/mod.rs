@@ -96,6 +96,7 @@ pub struct Engine {
     requests: HashMap<RequestId, Purpose>,
     in_flight: HashSet<Query>,
     rows_in_flight: HashSet<EntityCode>,
+    rows_retry: HashMap<EntityCode, Retry>,
     wanted: BTreeMap<EntityCode, BTreeSet<Uuid>>,
     retries: HashMap<Query, Retry>,
     failed: HashSet<Query>,
@@ -108,6 +109,10 @@ pub struct Engine {
     browser_online: bool,
     reachable: bool,
     token_good: bool,
+    /// Renewals of the token since the server last took it.
+    renewals: u32,
+    /// RESUME is out: the epoch to be in once it is answered.
+    resuming: Option<String>,
     next_request: u64,
     /// Lists on the device that hold rows which are gone: written anew at the end of the event.
     torn_lists: BTreeSet<ListKey>,
@@ -130,6 +135,7 @@ impl Engine {
             requests: HashMap::new(),
             in_flight: HashSet::new(),
             rows_in_flight: HashSet::new(),
+            rows_retry: HashMap::new(),
             wanted: BTreeMap::new(),
             retries: HashMap::new(),
             failed: HashSet::new(),
@@ -142,6 +148,8 @@ impl Engine {
             browser_online: true,
             reachable: true,
             token_good: true,
+            renewals: 0,
+            resuming: None,
             next_request: 0,
             torn_lists: BTreeSet::new(),
             forgotten_names: BTreeMap::new(),
@@ -183,14 +191,18 @@ impl Engine {
             Event::Unreachable => self.reachable = false,
             Event::TokenRenewed => {
                 self.token_good = true;
-                self.hurry(now);
+                self.renewals += 1;
+                // A server that takes no token however new is not asked at network speed.
+                if self.renewals <= 2 {
+                    self.hurry(now);
+                }
             }
             Event::SignedOut => self.sign_out(),
             Event::Tick => self.tick(now),
         }
         if self.person.is_some() {
             self.pump(now);
-            self.flush_wanted();
+            self.flush_wanted(now);
         }
         self.mend_lists();
         if !self.ops.is_empty() {
@@ -312,6 +324,7 @@ impl Engine {
         for entry in &mut self.outbox {
             entry.not_before = 0.0;
         }
+        self.rows_retry.clear();
         for retry in self.retries.values_mut() {
             *retry = Retry { attempts: 0, at: now };
         }
@@ -385,6 +398,11 @@ impl Engine {
     /// The draft of a thing.
     pub fn draft(&self, entity: &EntityRef) -> Option<&Draft> {
         self.drafts.get(entity)
+    }
+
+    /// Drafts with changes.
+    pub fn draft_count(&self) -> usize {
+        self.drafts.values().filter(|d| d.has_changes()).count()
     }
 
     /// Writes that are not done.

@@ -19,8 +19,9 @@ impl Engine {
         if patch.is_empty() {
             return;
         }
-        let drafted = based_on.is_some();
-        if !drafted
+        // Another tab may be sending what this one made: only the tab that sends knows, and writes into what waits.
+        let may_fold = based_on.is_none() && self.leader;
+        if may_fold
             && let Some(last) = self.outbox.iter_mut().rev().find(|e| e.entity == entity)
             && last.foldable()
         {
@@ -47,8 +48,9 @@ impl Engine {
     pub(super) fn delete(&mut self, entity: EntityRef, ids: [Uuid; 2]) {
         let version = self.cache.rows.get(&entity).map_or(0, |r| r.version());
         // What was never sent need not be made and deleted.
-        let only_here = self.outbox.iter().position(|e| e.entity == entity && super::is_create(e) && e.foldable());
-        if only_here.is_some() {
+        let only_here =
+            self.leader && self.outbox.iter().any(|e| e.entity == entity && super::is_create(e) && e.foldable());
+        if only_here {
             let gone: Vec<Uuid> = self.outbox.iter().filter(|e| e.entity == entity).map(|e| e.id).collect();
             for id in gone {
                 self.drop_entry(id);
@@ -183,6 +185,8 @@ impl Engine {
                     }
                     self.refresh(&entity, true);
                 }
+                // After renewals that changed nothing it waits like any other failure.
+                401 if self.renewals > 2 => self.wait(index, now),
                 401 => {}
                 429 | 500..=599 => self.wait(index, now),
                 _ => self.refuse(index, *problem),
