@@ -37,7 +37,7 @@ CARGO_TARGET_DIR="$ROOT/target/web" cargo clippy --quiet -p pmo-web --target was
 step "tests: the app's parts in Chromium"
 export CHROMEDRIVER="${CHROMEDRIVER:-/usr/bin/chromedriver}"
 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CARGO_TARGET_DIR="$ROOT/target/web" \
-  cargo test --quiet -p pmo-web --lib --target wasm32-unknown-unknown 2>&1 | tee "$log/wasm"
+  cargo test -p pmo-web --lib --target wasm32-unknown-unknown 2>&1 | tee "$log/wasm"
 step "app, release"
 "$tools/build-web.sh" --release 2>&1 | tee "$log/web" | grep -vE '^ *Compiling' || { tail -n 40 "$log/web"; exit 1; }
 
