@@ -83,8 +83,16 @@ pub async fn serve(
     if hub.send(Command::Connect(id, PersonId(claims.sub), outbox.clone())).await.is_err() {
         return close(&mut socket, pmo_domain::socket::CLOSE_RESTART, "the service is stopping").await;
     }
-    let mut session =
-        Session { id, keys, claims, warned: false, strikes: 0, allowance: BURST, counted: Instant::now() };
+    let mut session = Session {
+        id,
+        keys,
+        claims,
+        greeted: false,
+        warned: false,
+        strikes: 0,
+        allowance: BURST,
+        counted: Instant::now(),
+    };
     let mut heard = Instant::now();
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
     let ending = loop {
@@ -92,6 +100,7 @@ pub async fn serve(
             out = outgoing.recv() => match out {
                 Some(Outgoing::Frame(text)) => {
                     outbox.sent(text.len());
+                    session.greeted = true;
                     let frame = Message::Text(text.as_ref().into());
                     match tokio::time::timeout(Duration::from_secs(20), socket.send(frame)).await {
                         Ok(Ok(())) => {}
@@ -148,6 +157,8 @@ struct Session {
     id: ConnectionId,
     keys: Keys,
     claims: Claims,
+    /// HELLO, the first frame, has left: nothing is said before it.
+    greeted: bool,
     warned: bool,
     strikes: u32,
     allowance: f64,
@@ -215,7 +226,7 @@ impl Session {
         if left <= 0 {
             return Some((CLOSE_EXPIRED, "the token has expired"));
         }
-        if left <= WARNING && !self.warned {
+        if left <= WARNING && self.greeted && !self.warned {
             self.warned = true;
             outbox.send(&ServerMessage::TokenExpiringSoon { expires_in: left });
         }
