@@ -44,8 +44,7 @@ cargo build "${flags[@]}" -p pmo-api -p pmo-pubsub
 set -m
 "$built/pmo-api" serve & pids+=($!)
 "$built/pmo-pubsub" & pids+=($!)
-proxy=()
-[ "$API_PORT" = 4000 ] || proxy=(--proxy-backend "http://127.0.0.1:$API_PORT/api/" --proxy-rewrite /api/)
+proxy=(--proxy-backend "http://127.0.0.1:$API_PORT/api/" --proxy-rewrite /api/ --proxy-no-redirect)
 [ "$PUBSUB_PORT" = 4001 ] || export PMO_DEV_SOCKET="ws://localhost:$PUBSUB_PORT/ws"
 "$tools/build-web.sh" --serve "${flags[@]}" --port "$WEB_PORT" --dist "$ROOT/target/dev-dist" "${proxy[@]}" & pids+=($!)
 set +m
