@@ -87,7 +87,7 @@ npm_install() {
 npm_install "$ROOT/tools"
 [ "${1:-}" != --tests ] || npm_install "$ROOT/e2e"
 
-# --- build tools from crates.io -------------------------------------------------------------------------------------
+# --- build tools, from source -------------------------------------------------------------------------------------
 # Speed of the tool matters less than the time to build it.
 cargo_install() {
   say "building $1 $2 (once for this checkout)"
