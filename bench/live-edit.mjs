@@ -17,6 +17,7 @@ try {
   await page.getByLabel("Email").fill("viewer@pmo.example");
   await page.getByLabel("Password", { exact: true }).fill(PASSWORD);
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  await page.getByText("Synced", { exact: true }).first().waitFor();
   await page.goto(`/project/${id}`);
   await page.locator("table.wbs tbody tr[data-id]").first().waitFor();
   await page.getByText("Synced", { exact: true }).first().waitFor();
