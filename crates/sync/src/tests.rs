@@ -297,6 +297,20 @@ fn when_access_changes_what_is_absent_from_the_sweep_is_wiped() {
 }
 
 #[test]
+fn a_watched_row_that_the_server_refuses_is_asked_for_again_and_wiped_where_it_is_gone() {
+    let mut tab = Tab::looking();
+    tab.event(Event::Observe(ObserverId(2), Query::Row(task(1))));
+    tab.answer(Value::Object(row(1, 1, "one")));
+    let refused = |refused| ServerMessage::Subscribed { count: 0, entity_code: code("task"), refused };
+    tab.event(Event::Frame(refused(0)));
+    assert!(tab.paths().is_empty());
+    tab.event(Event::Frame(refused(1)));
+    assert_eq!(tab.requests.len(), 1);
+    tab.refuse(404, None);
+    assert_eq!(tab.names(), ["two", "three"]);
+}
+
+#[test]
 fn an_edit_shows_at_once_and_is_sent_only_when_it_is_on_disk() {
     let mut tab = Tab::looking();
     let effects = tab

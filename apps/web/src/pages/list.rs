@@ -270,6 +270,8 @@ fn row_view(columns: &[Column], code: &EntityCode, row: &RowView) -> impl IntoVi
             None => "",
         }
     };
+    // The day that matters on a card is the last one: when it is due.
+    let due = columns.iter().rfind(|c| c.kind == ColumnKind::Date).map(|c| c.name.as_str());
     let cells: Vec<AnyView> = columns
         .iter()
         .map(|column| {
@@ -281,7 +283,8 @@ fn row_view(columns: &[Column], code: &EntityCode, row: &RowView) -> impl IntoVi
                 "code" | "wbs" => view! { <td class="softer num">{shown}</td> }.into_any(),
                 "completion_pct" => view! { <td class="p-c">{shown}</td> }.into_any(),
                 _ => {
-                    let place = place_of(&column.kind);
+                    let earlier = column.kind == ColumnKind::Date && Some(column.name.as_str()) != due;
+                    let place = if earlier { "" } else { place_of(&column.kind) };
                     let end = if cell::at_the_end(&column.kind) { " end num" } else { "" };
                     view! { <td class=format!("soft {place}{end}")>{shown}</td> }.into_any()
                 }

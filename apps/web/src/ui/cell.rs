@@ -126,7 +126,7 @@ pub fn column_class(column: &Column) -> &'static str {
         (_, "wbs") => "c-wbs",
         (_, "code") => "c-code",
         (_, "name") => "",
-        (ColumnKind::Label { set }, _) if set == "task_priority" => "c-icon",
+        (ColumnKind::Label { set }, _) if set == "task_priority" => "c-prio",
         (ColumnKind::Label { .. }, _) => "c-stage",
         (ColumnKind::Reference { .. } | ColumnKind::References { .. }, _) => "c-person",
         (ColumnKind::Date | ColumnKind::Timestamp, _) => "c-date",

@@ -67,7 +67,9 @@ pub fn Widget(
     #[prop(into)]
     change: Callback<Value>,
 ) -> impl IntoView {
+    let money = column.kind == ColumnKind::Money;
     let text = move || match value.get() {
+        Value::String(s) if money => format::amount(&s).to_owned(),
         Value::String(s) => s,
         Value::Number(n) => n.as_f64().map(format::plain).unwrap_or_default(),
         _ => String::new(),

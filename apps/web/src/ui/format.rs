@@ -37,6 +37,15 @@ pub fn plain(n: f64) -> String {
     format!("{rounded}")
 }
 
+/// An amount to edit: `1250.5000`, as the server keeps it, is `1250.50`, and `1250.0000` is `1250`. What somebody types stays as it is.
+pub fn amount(decimal: &str) -> &str {
+    match decimal.split_once('.') {
+        Some((whole, "0000")) => whole,
+        Some((_, fraction)) if fraction.len() == 4 && fraction.ends_with("00") => &decimal[..decimal.len() - 2],
+        _ => decimal,
+    }
+}
+
 /// `1240000.00` as `1 240 k`.
 pub fn money(decimal: &str) -> String {
     let whole = decimal.split('.').next().unwrap_or_default();
@@ -88,6 +97,10 @@ mod tests {
         assert_eq!(date("", true), "");
         assert_eq!(money("1240000.0000"), "1\u{202f}240 k€");
         assert_eq!(money("-950.50"), "−950 €");
+        assert_eq!(
+            [amount("1250.5000"), amount("1250.0000"), amount("0.1250"), amount("12.")],
+            ["1250.50", "1250", "0.1250", "12."]
+        );
         assert_eq!(initials("Ada Lovelace King"), "AK");
         assert_eq!(slug("In Progress"), "in-progress");
         assert!(outline_key("1.10") > outline_key("1.9"));

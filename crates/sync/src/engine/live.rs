@@ -45,6 +45,7 @@ impl Engine {
             }
             ServerMessage::Pong { cursor } => self.advance(cursor),
             ServerMessage::TokenExpiringSoon { .. } => self.effects.push(Effect::RenewToken),
+            ServerMessage::Subscribed { entity_code, refused, .. } if refused > 0 => self.recheck(&entity_code, now),
             ServerMessage::Subscribed { .. } | ServerMessage::Error { .. } => {}
         }
     }
@@ -179,6 +180,16 @@ impl Engine {
         }
         let queries: Vec<Query> = self.observed.keys().cloned().collect();
         for query in queries {
+            self.ensure(query, now);
+        }
+    }
+
+    /// Some of what is watched of a type was refused: each watched thing of it is asked for again, and what is absent is wiped.
+    fn recheck(&mut self, code: &EntityCode, now: f64) {
+        let watched: Vec<Query> =
+            self.observed.keys().filter(|q| matches!(q, Query::Row(entity) if entity.code == *code)).cloned().collect();
+        for query in watched {
+            self.mark_stale(&query);
             self.ensure(query, now);
         }
     }
