@@ -28,6 +28,11 @@ seed scale="demo":
     tools/postgres.sh start
     source tools/environment.sh && cargo run --quiet -p pmo-api -- seed --scale {{scale}}
 
+# Imports a Microsoft Project XML file as a new project; options: --as-email ADDRESS, --name NAME.
+import file *options:
+    tools/postgres.sh start
+    source tools/environment.sh && cargo run --quiet -p pmo-api -- import "{{file}}" {{options}}
+
 # End-to-end tests in Chromium, on the release build; arguments go to Playwright.
 e2e *args: build
     tools/setup.sh --tests && tools/postgres.sh start
