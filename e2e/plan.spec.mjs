@@ -221,12 +221,10 @@ test("on a phone, and in the dark, the pages hold together", async ({ as, servic
     const desktop = await as("editor", { colorScheme });
     await open(desktop, id);
     await desktop.screenshot({ path: join(pictures, `plan-${name}.png`) });
-    const phone = await as("editor", { viewport: { width: 390, height: 844 }, colorScheme, hasTouch: true }).catch(() => null);
-    if (phone) {
-      await phone.goto(`/project/${id}`);
-      await expect(phone.locator("table.wbs tbody tr[data-id]").first()).toBeVisible();
-      await phone.screenshot({ path: join(pictures, `plan-phone-${name}.png`) });
-      expect(await phone.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
-    }
+    const phone = await as("editor", { viewport: { width: 390, height: 844 }, colorScheme, hasTouch: true });
+    await phone.goto(`/project/${id}`);
+    await expect(phone.locator("table.wbs tbody tr[data-id]").first()).toBeVisible();
+    await phone.screenshot({ path: join(pictures, `plan-phone-${name}.png`) });
+    expect(await phone.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(390);
   }
 });

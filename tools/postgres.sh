@@ -35,7 +35,7 @@ start() {
   if [ -z "$bin" ]; then
     docker info >/dev/null 2>&1 || fail "no PostgreSQL answers at DATABASE_URL, none is installed and docker does not run: 'apt-get install postgresql', or set DATABASE_URL"
     say "starting PostgreSQL with docker compose"
-    POSTGRES_PASSWORD=app JWT_SECRET=unused DATABASE_PORT="$DATABASE_PORT" docker compose -f "$ROOT/docker-compose.yml" -f "$ROOT/tools/docker-compose.dev.yml" up -d --wait database
+    POSTGRES_PASSWORD=app JWT_SECRET=unused DATABASE_PORT="$DATABASE_PORT" docker compose -p pmo-development -f "$ROOT/docker-compose.yml" -f "$ROOT/tools/docker-compose.dev.yml" up -d --wait database
     touch "$TOOLS/postgres-by-docker"
     return
   fi
@@ -62,7 +62,7 @@ start() {
   check_version
 }
 stop() {
-  if [ -f "$TOOLS/postgres-by-docker" ]; then POSTGRES_PASSWORD=app JWT_SECRET=unused docker compose -f "$ROOT/docker-compose.yml" stop database >/dev/null 2>&1; rm -f "$TOOLS/postgres-by-docker"; return; fi
+  if [ -f "$TOOLS/postgres-by-docker" ]; then POSTGRES_PASSWORD=app JWT_SECRET=unused docker compose -p pmo-development -f "$ROOT/docker-compose.yml" stop database >/dev/null 2>&1; rm -f "$TOOLS/postgres-by-docker"; return; fi
   local bin; bin=$(programs)
   if [ -n "$bin" ] && [ -f "$cluster/postmaster.pid" ]; then as_owner "$bin/pg_ctl" -D "$cluster" -m fast -s stop || true; fi
 }

@@ -28,6 +28,7 @@ use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::services::ServeDir;
+use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
@@ -56,13 +57,20 @@ pub fn router(app: App) -> Router {
         .method_not_allowed_fallback(method_not_allowed)
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(60)))
         .layer(CompressionLayer::new())
-        .layer(middleware::from_fn(plain_problems));
+        .layer(middleware::from_fn(plain_problems))
+        // What is answered to one person is nobody else's, nor theirs tomorrow.
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, no-cache"),
+        ));
     let mut router = Router::new().nest("/api/v1", interface).route("/health", get(health));
     let folder = app.settings.web_dist.clone();
     if let Some(build) = shell::Build::read(&folder) {
         let files = ServeDir::new(&folder).precompressed_br().append_index_html_on_directories(false);
         let pages = Router::new().fallback(get(shell::shell)).layer(Extension(build)).with_state(app.clone());
-        router = router.fallback_service(files.fallback(pages)).layer(middleware::from_fn(file_headers));
+        // On the files alone: a row's address ends in hex digits as well, and nobody may keep a row.
+        let files = Router::new().fallback_service(files.fallback(pages)).layer(middleware::from_fn(file_headers));
+        router = router.fallback_service(files);
     } else {
         router = router.fallback(|| async { ApiError::NotFound });
     }
@@ -117,7 +125,7 @@ async fn plain_problems(request: Request, next: Next) -> Response {
 async fn file_headers(request: Request, next: Next) -> Response {
     let hashed = request.method() == Method::GET && request.uri().path().rsplit('/').next().is_some_and(is_hashed);
     let mut response = next.run(request).await;
-    if hashed && response.status().is_success() {
+    if hashed && response.status().is_success() && !response.headers().contains_key(header::CACHE_CONTROL) {
         response
             .headers_mut()
             .insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable"));

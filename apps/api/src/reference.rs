@@ -2,10 +2,12 @@
 
 use crate::auth::AuthUser;
 use crate::body::JsonBody;
+use crate::entity::{Answer, Once, finish, once};
 use crate::error::{ApiError, Result};
 use crate::state::{App, Model};
 use axum::Json;
 use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
 use pmo_database::{DatabaseError, permission, setting};
 use pmo_domain::{EntityCode, EntityType};
 use serde_json::{Value, json};
@@ -76,13 +78,22 @@ async fn global_settings(State(app): State<App>, _who: AuthUser) -> Result<Json<
     (status = 200, description = "All settings", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
     (status = 403, description = "Not an administrator"), (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"),
     (status = 422, description = "No such setting")))]
-async fn change_settings(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -> Result<Json<Value>> {
+async fn change_settings(
+    State(app): State<App>,
+    who: AuthUser,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Result<Answer> {
     let object = body.as_object().ok_or_else(|| ApiError::bad("body", "must be a JSON object"))?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     let role = EntityCode::new("role").map_err(|_| ApiError::Internal)?;
     if !permission::may_create(&mut transaction, who.person, &role).await? {
         return Err(ApiError::Forbidden("Only an administrator changes the settings.".into()));
     }
+    let key = match once(&mut transaction, &who, &headers, &[b"SETTINGS", body.to_string().as_bytes()]).await? {
+        Once::Repeat(answer) => return Ok(answer),
+        Once::Fresh(key) => key,
+    };
     for (key, value) in object {
         if key.contains('\0') || value.to_string().contains("\\u0000") || value.is_null() {
             return Err(ApiError::invalid(key, "has a value that can't be stored"));
@@ -92,6 +103,5 @@ async fn change_settings(State(app): State<App>, who: AuthUser, JsonBody(body): 
         }
     }
     let all = setting::all(&mut transaction).await?;
-    transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok(Json(all))
+    finish(transaction, &who, key, Answer { status: StatusCode::OK, body: Some(all) }).await
 }

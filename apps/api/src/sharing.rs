@@ -2,11 +2,12 @@
 
 use crate::auth::AuthUser;
 use crate::body::JsonBody;
+use crate::entity::{Answer, Once, finish, once};
 use crate::error::{ApiError, Result};
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use pmo_database::grant::{self, NewGrant};
 use pmo_database::{DatabaseError, permission, row};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, Permission};
@@ -78,7 +79,8 @@ async fn may_share(
     (status = 201, description = "The grant", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
     (status = 403, description = "More than one's own level"), (status = 404, description = "No such thing for this person"),
     (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"), (status = 422, description = "Fields are wrong")))]
-async fn give(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -> Result<(StatusCode, Json<Value>)> {
+async fn give(State(app): State<App>, who: AuthUser, headers: HeaderMap, JsonBody(body): JsonBody) -> Result<Answer> {
+    let asked = body.to_string();
     let give: Give = serde_json::from_value(body).map_err(|e| ApiError::invalid("body", e.to_string()))?;
     let model =
         app.model_with(&give.entity_code).await.map_err(|_| ApiError::invalid("entity_code", "is no entity type"))?;
@@ -109,7 +111,11 @@ async fn give(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     let instance = give.entity_instance_id;
     may_share(&mut transaction, &who, &entity.code, instance, highest, give.is_deny).await?;
-    if instance != EVERY_INSTANCE && !give.is_deny {
+    let key = match once(&mut transaction, &who, &headers, &[b"GRANT", asked.as_bytes()]).await? {
+        Once::Repeat(answer) => return Ok(answer),
+        Once::Fresh(key) => key,
+    };
+    if !give.is_deny {
         // Nobody passes on more than they hold: not further down, and not for longer.
         let until = give.expires_ts.as_deref();
         let most =
@@ -155,25 +161,28 @@ async fn give(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -
             return Err(ApiError::invalid("is_deny", "would shut its own giver out"));
         }
     }
-    transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok((StatusCode::CREATED, Json(grant)))
+    finish(transaction, &who, key, Answer { status: StatusCode::CREATED, body: Some(grant) }).await
 }
 
 /// Take a grant back.
 #[utoipa::path(delete, path = "/entity_rbac/{id}", tag = "sharing", params(("id" = Uuid, Path, description = "The grant")), responses(
     (status = 204, description = "Taken back"), (status = 401, description = "Not signed in"), (status = 403, description = "May not share that thing"),
     (status = 404, description = "No such grant for this person"), (status = 422, description = "It is the last owner")))]
-async fn take(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -> Result<StatusCode> {
+async fn take(State(app): State<App>, who: AuthUser, Path(id): Path<String>, headers: HeaderMap) -> Result<Answer> {
     let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    // The key comes first here: a grant that was taken back can't be looked at any more, and the answer tells nothing.
+    let key = match once(&mut transaction, &who, &headers, &[b"TAKE", id.as_bytes()]).await? {
+        Once::Repeat(answer) => return Ok(answer),
+        Once::Fresh(key) => key,
+    };
     let found = grant::find(&mut transaction, id).await?.ok_or(ApiError::NotFound)?;
     may_share(&mut transaction, &who, &found.code, found.instance, found.level, found.deny).await?;
     if grant::is_last_owner(&mut transaction, id).await? {
         return Err(ApiError::invalid("id", "is the grant of the last owner; make somebody else owner first"));
     }
     grant::take(&mut transaction, id).await?;
-    transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok(StatusCode::NO_CONTENT)
+    finish(transaction, &who, key, Answer { status: StatusCode::NO_CONTENT, body: None }).await
 }
 
 /// Who has grants on a thing itself.

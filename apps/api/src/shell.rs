@@ -47,7 +47,15 @@ impl Build {
 }
 
 /// The shell as an answer, with its content policy.
-pub async fn shell(State(app): State<App>, axum::Extension(build): axum::Extension<Arc<Build>>) -> Response {
+pub async fn shell(
+    State(app): State<App>,
+    axum::Extension(build): axum::Extension<Arc<Build>>,
+    address: axum::http::Uri,
+) -> Response {
+    // A file that is not there is not a page: a page in its place would be kept as if it were the file.
+    if address.path().rsplit('/').next().is_some_and(|name| name.contains('.')) {
+        return axum::http::StatusCode::NOT_FOUND.into_response();
+    }
     // Leptos draws on tokio; saying so again does nothing.
     let _ = any_spawner::Executor::init_tokio();
     let socket = app.settings.pubsub_url.clone();

@@ -23,6 +23,8 @@ const STRIKES: u32 = 40;
 /// Messages a second that are let through, and at once.
 const RATE: f64 = 50.0;
 const BURST: f64 = 300.0;
+/// What catching up counts for, in messages.
+const CATCH_UP_COST: f64 = 9.0;
 
 fn now() -> i64 {
     jiff::Timestamp::now().as_second()
@@ -187,6 +189,12 @@ impl Session {
     }
 
     fn take(&mut self, message: ClientMessage, outbox: &Outbox) -> Heard {
+        // Catching up reads the log, which everybody shares.
+        let catches_up = matches!(&message, ClientMessage::Resume { .. })
+            || matches!(&message, ClientMessage::Subscribe(wanted) if wanted.since.is_some());
+        if catches_up {
+            self.allowance -= CATCH_UP_COST;
+        }
         match message {
             ClientMessage::Ping => Heard::Command(Command::Ping(self.id)),
             ClientMessage::TokenRefresh { token } | ClientMessage::Auth { token } => {

@@ -299,6 +299,7 @@ async fn a_grant_taken_back_is_pushed_at_once_and_so_is_a_new_one(pool: PgPool) 
     );
     client.next("ACCESS").await;
     server.rename("task", task, "unseen").await;
+    server.settled().await;
     client.quiet().await;
     server.grant(person, project, 0).await;
     while client.next("INVALIDATE").await["changes"][0]["action"] != "CREATE" {}
@@ -321,8 +322,8 @@ async fn a_grant_that_runs_out_ends_with_nobody_writing(pool: PgPool) {
         .execute(&pool)
         .await
         .unwrap();
-    client.next("ACCESS").await;
-    assert_eq!(client.next("INVALIDATE").await["changes"][0]["action"], "REVOKE");
+    // The change of the grant is a row of the log, its end is none: on a slow machine both come in one look.
+    while client.next("INVALIDATE").await["changes"][0]["action"] != "REVOKE" {}
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
@@ -399,5 +400,6 @@ async fn two_tabs_hear_alike_and_one_closing_silences_no_other(pool: PgPool) {
     two.send(json!({"type": "UNSUBSCRIBE_ALL"})).await;
     two.quiet().await;
     server.rename("project", project, "not heard").await;
+    server.settled().await;
     two.quiet().await;
 }

@@ -18,7 +18,7 @@ pub async fn load(connection: &mut Connection) -> Result<Catalogue> {
     let columns: Vec<(String, String, String, bool)> = sqlx::query_as(
         "select c.relname::text, a.attname::text, format_type(a.atttypid, null), a.attnotnull
          from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-         where n.nspname = 'app' and a.attnum > 0 and not a.attisdropped and c.relname in (select code from app.entity)
+         where n.nspname = 'app' and a.attnum > 0 and not a.attisdropped and a.attname <> 'reach' and c.relname in (select code from app.entity)
          order by c.relname, a.attnum",
     )
     .fetch_all(&mut *connection)

@@ -1,19 +1,25 @@
 //! Lists: filter, sort, page, count, as far as a person may see. Paging is by key: rows that come and go meanwhile neither
 //! repeat nor hide others.
 
-use crate::permission::{self, Reach};
+use crate::permission;
 use crate::sql::{self, Bound, Conditions};
 use crate::{Connection, DatabaseError, Result};
-use pmo_domain::query::ListQuery;
+use pmo_domain::query::{ListQuery, Operator};
 use pmo_domain::{Child, EntityCode, EntityType, PersonId, Row};
+use std::collections::BTreeSet;
 use uuid::Uuid;
+
+/// Rows are counted up to here; a longer list says so.
+pub const TOTAL_BOUND: i64 = 1000;
 
 /// The rows of one page.
 pub struct Page {
     /// In order.
     pub rows: Vec<Row>,
-    /// Rows that match, over all pages.
+    /// Rows that match, over all pages, as far as they were counted.
     pub total: i64,
+    /// Whether that is all of them.
+    pub exact: bool,
     /// Where the next page begins; none: this is the last.
     pub next_cursor: Option<String>,
 }
@@ -66,63 +72,81 @@ pub async fn page(
             "(t.name ilike {pattern}::text or t.code ilike {pattern}::text or t.descr ilike {pattern}::text)"
         ));
     }
-    let code = &entity.code;
-    match permission::reach(&mut *connection, person, code).await? {
-        Reach::All => {}
-        Reach::None => return Ok(Page { rows: Vec::new(), total: 0, next_cursor: None }),
-        Reach::AllBut => {
-            let who = conditions.bind(Bound::Id(person.0));
-            conditions.push(format!("t.id not in (select d.id from app.reached({who}, '{code}') d where d.is_deny)"));
-        }
-        Reach::Some => {
-            let who = conditions.bind(Bound::Id(person.0));
-            // For a few known ids the way up from them is shorter than the way down from every grant.
-            if query.ids.is_some() {
-                conditions.push(format!("t.id in (select p.id from app.permissions(array[{who}], '{code}', $1) p)"));
-            } else {
-                conditions.push(format!(
-                    "t.id in (select d.id from app.reached({who}, '{code}') d group by d.id having not bool_or(d.is_deny))"
-                ));
-            }
-        }
+    let sight = permission::sight(&mut *connection, person, &entity.code).await?;
+    if !sight.narrow(&mut conditions) {
+        return Ok(Page { rows: Vec::new(), total: 0, exact: true, next_cursor: None });
     }
+    let begun = query.cursor.as_deref().map(|c| read_cursor(query, c)).transpose()?;
+    // Where a filter says where in the sort order to begin, walking on from there is short. Elsewhere rows that match may all lie at the
+    // far end, where the planner does not expect them: what a person sees is gathered first, which costs by what they see and no more.
+    let begins_at = query.sort.first().is_some_and(|(column, _)| {
+        query.filters.iter().any(|f| f.column == *column && !matches!(f.operator, Operator::Ne | Operator::Contains))
+    });
+    let gathers = query.ids.is_none() && !begins_at && (!sight.sees_all || below.is_some());
     let table = sql::table(entity);
-    let counted = format!("select count(*) from {table} t where {}", conditions.joined());
-
-    // The cursor's conditions come after the count's, so that the count binds a prefix of the values.
+    let matching = conditions.joined();
     let shared_values = conditions.values.len();
-    if let Some(cursor) = &query.cursor {
-        let condition = after_cursor(&mut conditions, entity, query, cursor)?;
-        conditions.push(condition);
+    let after = match &begun {
+        Some(begun) => after_cursor(&mut conditions, entity, query, &begun.keys)?,
+        None => "true".to_owned(),
+    };
+    let by_id = ("id".to_owned(), false);
+    let order: Vec<&(String, bool)> = query.sort.iter().chain([&by_id]).collect();
+    let keys: Vec<String> = order.iter().map(|(c, _)| format!("t.{}::text", sql::name(c))).collect();
+    let ordered: Vec<String> =
+        order.iter().map(|(c, down)| format!("t.{} {}", sql::name(c), if *down { "desc" } else { "asc" })).collect();
+    let (keys, ordered) = (keys.join(", "), ordered.join(", "));
+    let mut fields = query.fields.clone();
+    if query.include_deleted && !fields.is_empty() {
+        fields.push("active_flag".to_owned());
     }
-    let mut keys: Vec<String> = query.sort.iter().map(|(c, _)| format!("t.{}::text", sql::name(c))).collect();
-    keys.push("t.id::text".to_owned());
-    let mut order: Vec<String> = query
-        .sort
-        .iter()
-        .map(|(c, down)| format!("t.{} {}", sql::name(c), if *down { "desc" } else { "asc" }))
-        .collect();
-    order.push("t.id asc".to_owned());
-    let text = format!(
-        "select (select to_json(r)::text from (select {projection}) r), array[{keys}]::text[]
-         from {table} t where {conditions} order by {order} limit {limit} offset {offset}",
-        projection = sql::projection(entity),
-        keys = keys.join(", "),
-        conditions = conditions.joined(),
-        order = order.join(", "),
-        limit = query.limit + 1,
-        offset = query.offset,
-    );
+    let projection = sql::projection(entity, &fields);
+    let (limit, offset) = (query.limit + 1, query.offset);
+    let row = format!("(select to_json(r)::text from (select {projection}) r)");
+    let text = if gathers {
+        let columns: BTreeSet<String> = order.iter().map(|(c, _)| format!("t.{}", sql::name(c))).collect();
+        let columns = columns.into_iter().collect::<Vec<_>>().join(", ");
+        format!(
+            "with seen as materialized (select {columns} from {table} t where {matching}),
+             page as (select t.id, row_number() over (order by {ordered}) as place from seen t where {after}
+                      order by {ordered} limit {limit} offset {offset})
+             select {row}, array[{keys}]::text[], (select count(*) from seen) from page join {table} t using (id) order by page.place"
+        )
+    } else {
+        format!(
+            "select {row}, array[{keys}]::text[], null::bigint from {table} t where {matching} and {after}
+             order by {ordered} limit {limit} offset {offset}"
+        )
+    };
     let values = conditions.values;
-    let counting = sqlx::query_scalar::<_, i64>(sql::statement(counted));
-    let page = sqlx::query_as::<_, (String, Vec<Option<String>>)>(sql::statement(text));
-    let total = sql::bind_all!(counting, clone_values(&values[..shared_values])).fetch_one(&mut *connection).await?;
+    let shared = clone_values(&values[..shared_values]);
+    // Planned for the values of this request: a plan made for somebody who sees little is ruinous for one who sees much.
+    let page = sqlx::query_as::<_, (String, Vec<Option<String>>, Option<i64>)>(sql::statement(text)).persistent(false);
     let mut found = sql::bind_all!(page, values).fetch_all(&mut *connection).await?;
     let more = found.len() > query.limit;
     found.truncate(query.limit);
-    let next_cursor = found.last().filter(|_| more).map(|(_, keys)| write_cursor(query, keys));
-    let rows = found.iter().map(|(text, _)| crate::row::parse(text)).collect::<Result<_>>()?;
-    Ok(Page { rows, total, next_cursor })
+    let first_page = begun.is_none() && offset == 0;
+    let (total, exact) = match (found.first().and_then(|f| f.2), &begun) {
+        (Some(total), _) => (total, true),
+        (None, Some(begun)) => (begun.total, begun.exact),
+        // All of it is here.
+        (None, None) if first_page && !more => (i64::try_from(found.len()).unwrap_or(i64::MAX), true),
+        (None, None) => {
+            let counted = format!(
+                "select count(*) from (select from {table} t where {matching} limit {}) counted",
+                TOTAL_BOUND + 1
+            );
+            let counting = sqlx::query_scalar::<_, i64>(sql::statement(counted)).persistent(false);
+            let total = sql::bind_all!(counting, shared).fetch_one(&mut *connection).await?;
+            (total.min(TOTAL_BOUND), total <= TOTAL_BOUND)
+        }
+    };
+    let next_cursor = found
+        .last()
+        .filter(|_| more)
+        .map(|(_, keys, _)| write_cursor(query, &Begun { keys: keys.clone(), total, exact }));
+    let rows = found.iter().map(|(text, ..)| crate::row::parse(text)).collect::<Result<_>>()?;
+    Ok(Page { rows, total, exact, next_cursor })
 }
 
 fn clone_values(values: &[Bound]) -> Vec<Bound> {
@@ -137,13 +161,20 @@ fn clone_values(values: &[Bound]) -> Vec<Bound> {
         .collect()
 }
 
+/// Where a page ended, and what is known of the whole.
+struct Begun {
+    keys: Vec<Option<String>>,
+    total: i64,
+    exact: bool,
+}
+
 /// A cursor names its sort order, so that one of another list is noticed.
-fn write_cursor(query: &ListQuery, keys: &[Option<String>]) -> String {
-    let text = serde_json::json!([query.sort, keys]).to_string();
+fn write_cursor(query: &ListQuery, begun: &Begun) -> String {
+    let text = serde_json::json!([query.sort, begun.keys, begun.total, begun.exact]).to_string();
     text.bytes().map(|b| format!("{b:02x}")).collect()
 }
 
-fn read_cursor(query: &ListQuery, cursor: &str) -> Result<Vec<Option<String>>> {
+fn read_cursor(query: &ListQuery, cursor: &str) -> Result<Begun> {
     let bytes: Option<Vec<u8>> = cursor
         .as_bytes()
         .chunks(2)
@@ -151,17 +182,23 @@ fn read_cursor(query: &ListQuery, cursor: &str) -> Result<Vec<Option<String>>> {
             std::str::from_utf8(pair).ok().filter(|p| p.len() == 2).and_then(|p| u8::from_str_radix(p, 16).ok())
         })
         .collect();
-    type Parts = (Vec<(String, bool)>, Vec<Option<String>>);
+    type Parts = (Vec<(String, bool)>, Vec<Option<String>>, i64, bool);
     let parts: Option<Parts> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     match parts {
-        Some((sort, keys)) if sort == query.sort && keys.len() == sort.len() + 1 => Ok(keys),
+        Some((sort, keys, total, exact)) if sort == query.sort && keys.len() == sort.len() + 1 => {
+            Ok(Begun { keys, total, exact })
+        }
         _ => Err(DatabaseError::BadCursor),
     }
 }
 
 /// The condition 'after the row with these keys' in the query's order: nulls last going up, first going down.
-fn after_cursor(conditions: &mut Conditions, entity: &EntityType, query: &ListQuery, cursor: &str) -> Result<String> {
-    let keys = read_cursor(query, cursor)?;
+fn after_cursor(
+    conditions: &mut Conditions,
+    entity: &EntityType,
+    query: &ListQuery,
+    keys: &[Option<String>],
+) -> Result<String> {
     let mut alternatives = Vec::new();
     let mut ties: Vec<String> = Vec::new();
     let id = ("id".to_owned(), false);
@@ -174,7 +211,7 @@ fn after_cursor(conditions: &mut Conditions, entity: &EntityType, query: &ListQu
                 if column == "id" && value.parse::<Uuid>().is_err() {
                     return Err(DatabaseError::BadCursor);
                 }
-                let value = format!("cast({}::text as {sql_type})", conditions.bind(Bound::Text(Some(value))));
+                let value = format!("cast({}::text as {sql_type})", conditions.bind(Bound::Text(Some(value.clone()))));
                 let beyond =
                     if *down { format!("{left} < {value}") } else { format!("({left} > {value} or {left} is null)") };
                 (beyond, format!("{left} = {value}"))

@@ -1,5 +1,6 @@
 //! Effective permissions, asked in bulk. The rule itself is `pmo_domain::permission`; here it is only put to the database.
 
+use crate::sql::{Bound, Conditions};
 use crate::{Connection, Result};
 use pmo_domain::{EntityCode, Permission, PersonId};
 use std::collections::HashMap;
@@ -50,33 +51,138 @@ pub async fn may_create(connection: &mut Connection, person: PersonId, code: &En
         .await?)
 }
 
-/// What grants on a whole type, and denies, mean for a person's lists of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Every instance, nothing taken away.
-    All,
-    /// Every instance but those that a deny may reach.
-    AllBut,
-    /// What single grants reach.
-    Some,
-    /// Nothing: the type is denied.
-    None,
+/// What a person's grants mean for lists of a type.
+#[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct Sight {
+    /// A grant on the whole type shows every instance.
+    pub sees_all: bool,
+    /// A deny on the whole type hides every instance.
+    pub denied_all: bool,
+    /// What lies below one of these is seen,
+    pub keys: Vec<Uuid>,
+    /// and so are these;
+    pub direct: Vec<Uuid>,
+    /// but not what lies below one of these,
+    pub denied_keys: Vec<Uuid>,
+    /// nor these.
+    pub denied_direct: Vec<Uuid>,
 }
 
-/// A person's reach over a type.
-pub async fn reach(connection: &mut Connection, person: PersonId, code: &EntityCode) -> Result<Reach> {
-    let (all, denied, any_deny): (bool, bool, bool) =
-        sqlx::query_as("select sees_all, denied_all, any_deny from app.type_reach($1, $2)")
+impl Sight {
+    /// Narrows conditions on `t` to what is seen. False: nothing is.
+    pub(crate) fn narrow(&self, conditions: &mut Conditions) -> bool {
+        if self.denied_all || !(self.sees_all || !self.keys.is_empty() || !self.direct.is_empty()) {
+            return false;
+        }
+        if !self.sees_all {
+            let mut ways = Vec::new();
+            if !self.keys.is_empty() {
+                ways.push(format!("t.reach && {}", conditions.bind(Bound::Ids(self.keys.clone()))));
+            }
+            if !self.direct.is_empty() {
+                ways.push(format!("t.id = any ({})", conditions.bind(Bound::Ids(self.direct.clone()))));
+            }
+            conditions.push(format!("({})", ways.join(" or ")));
+        }
+        if !self.denied_keys.is_empty() {
+            let keys = conditions.bind(Bound::Ids(self.denied_keys.clone()));
+            conditions.push(format!("not t.reach && {keys}"));
+        }
+        if !self.denied_direct.is_empty() {
+            let direct = conditions.bind(Bound::Ids(self.denied_direct.clone()));
+            conditions.push(format!("t.id <> all ({direct})"));
+        }
+        true
+    }
+}
+
+/// A person's sight of a type.
+pub async fn sight(connection: &mut Connection, person: PersonId, code: &EntityCode) -> Result<Sight> {
+    Ok(sqlx::query_as("select sees_all, denied_all, keys, direct, denied_keys, denied_direct from app.sight($1, $2)")
+        .bind(person.0)
+        .bind(code.as_str())
+        .fetch_one(connection)
+        .await?)
+}
+
+/// A thing that a person may see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The thing.
+    pub id: Uuid,
+    /// Its type.
+    pub code: String,
+    /// Its name.
+    pub title: String,
+    /// The person's level on it.
+    pub level: Permission,
+}
+
+/// Which of `ids`, whatever their types, a person may see.
+pub async fn seen(connection: &mut Connection, person: PersonId, ids: &[Uuid]) -> Result<Vec<Seen>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let lines: Vec<(Uuid, String, String, i16)> =
+        sqlx::query_as("select id, code, title, level from app.things_of(array[$1], $2)")
             .bind(person.0)
-            .bind(code.as_str())
-            .fetch_one(connection)
+            .bind(ids)
+            .fetch_all(connection)
             .await?;
-    Ok(match (denied, all, any_deny) {
-        (true, _, _) => Reach::None,
-        (_, true, false) => Reach::All,
-        (_, true, true) => Reach::AllBut,
-        _ => Reach::Some,
-    })
+    Ok(lines
+        .into_iter()
+        .filter_map(|(id, code, title, level)| Some(Seen { id, code, title, level: level_of(level)? }))
+        .collect())
+}
+
+/// A grant that reaches a thing, with the way that it comes down.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
+pub struct Reason {
+    /// The grant.
+    pub grant_id: Uuid,
+    /// The role through which the person holds it; none: they hold it themselves.
+    pub role_id: Option<Uuid>,
+    /// The role's name.
+    pub role_name: Option<String>,
+    /// The type that it is on,
+    pub entity_code: String,
+    /// and the thing, or every instance.
+    pub entity_instance_id: Uuid,
+    /// Whether it is on the whole type.
+    pub typed: bool,
+    /// The level that was granted.
+    pub permission: i16,
+    /// none, cascade or mapped.
+    pub inheritance_mode: String,
+    /// Takes away instead of giving.
+    pub is_deny: bool,
+    /// Until when.
+    pub expires_ts: Option<String>,
+    /// What it is worth on the thing.
+    pub worth: i16,
+    /// The types on the way, from the granted thing down,
+    pub way_codes: Vec<String>,
+    /// and the things.
+    pub way_ids: Vec<Uuid>,
+}
+
+/// Every grant of a person that reaches a thing, or takes it away.
+pub async fn explain(
+    connection: &mut Connection,
+    person: PersonId,
+    code: &EntityCode,
+    id: Uuid,
+) -> Result<Vec<Reason>> {
+    Ok(sqlx::query_as(
+        "select grant_id, role_id, role_name, entity_code, entity_instance_id, typed, permission, inheritance_mode, is_deny,
+                to_char(expires_ts, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as expires_ts, worth, way_codes, way_ids
+         from app.explain($1, $2, $3)",
+    )
+    .bind(person.0)
+    .bind(code.as_str())
+    .bind(id)
+    .fetch_all(connection)
+    .await?)
 }
 
 /// Makes `person` the OWNER of a thing, as its creator becomes.

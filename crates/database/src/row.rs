@@ -1,12 +1,12 @@
 //! One row: read, insert, update, delete, restore. Values arrive checked; permissions are the caller's business.
 
-use crate::permission::{self, Reach};
-use crate::sql::{self, Conditions};
+use crate::permission;
+use crate::sql;
 use crate::{Connection, Result};
 use pmo_domain::rest::References;
-use pmo_domain::{Catalogue, ColumnKind, EntityType, PersonId, Row, Version};
+use pmo_domain::{ColumnKind, EntityType, PersonId, Row, Version};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// Rows by id, in no order; the deleted only where asked for.
@@ -18,7 +18,7 @@ pub async fn by_ids(
 ) -> Result<Vec<Row>> {
     let text = format!(
         "select to_json(r)::text from (select {} from {} t where t.id = any ($1) and (t.active_flag or $2)) r",
-        sql::projection(entity),
+        sql::projection(entity, &[]),
         sql::table(entity)
     );
     let rows: Vec<String> =
@@ -108,47 +108,34 @@ pub async fn restore(connection: &mut Connection, entity: &EntityType, id: Uuid)
         .await?)
 }
 
-/// Names of what `rows` refer to, as far as `person` may see it. One or two queries for each type referred to.
+/// Names of what `rows` refer to, by type, as far as `person` may see it. One query, whatever the number of types.
 pub async fn references(
     connection: &mut Connection,
-    catalogue: &Catalogue,
     person: PersonId,
     entity: &EntityType,
     rows: &[Row],
 ) -> Result<References> {
-    let mut wanted: BTreeMap<&str, BTreeSet<Uuid>> = BTreeMap::new();
+    let mut answer = References::new();
+    let mut wanted: BTreeSet<Uuid> = BTreeSet::new();
     for column in &entity.columns {
         let (ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target }) = &column.kind
         else {
             continue;
         };
+        answer.entry(target.clone()).or_default();
         for row in rows {
-            let ids: Vec<Uuid> = match row.get(&column.name) {
-                Some(Value::String(id)) => id.parse().into_iter().collect(),
-                Some(Value::Array(items)) => items.iter().filter_map(|i| i.as_str()?.parse().ok()).collect(),
-                _ => continue,
-            };
-            wanted.entry(target).or_default().extend(ids);
+            match row.get(&column.name) {
+                Some(Value::String(id)) => wanted.extend(id.parse::<Uuid>()),
+                Some(Value::Array(items)) => {
+                    wanted.extend(items.iter().filter_map(|i| i.as_str()?.parse::<Uuid>().ok()))
+                }
+                _ => {}
+            }
         }
     }
-    let mut answer = References::new();
-    for (target, ids) in wanted {
-        let Some(target) = catalogue.get(target) else { continue };
-        let ids: Vec<Uuid> = ids.into_iter().collect();
-        let mut conditions = Conditions::default();
-        let bound = conditions.bind(sql::Bound::Ids(ids));
-        conditions.push(format!("t.id = any ({bound})"));
-        if permission::reach(&mut *connection, person, &target.code).await? != Reach::All {
-            let who = conditions.bind(sql::Bound::Id(person.0));
-            conditions.push(format!(
-                "t.id in (select p.id from app.permissions(array[{who}], '{}', {bound}) p)",
-                target.code
-            ));
-        }
-        let text = format!("select t.id, t.name from {} t where {}", sql::table(target), conditions.joined());
-        let query = sqlx::query_as::<_, (Uuid, String)>(sql::statement(text));
-        let names = sql::bind_all!(query, conditions.values).fetch_all(&mut *connection).await?;
-        answer.insert(target.code.to_string(), names.into_iter().collect());
+    let wanted: Vec<Uuid> = wanted.into_iter().collect();
+    for thing in permission::seen(connection, person, &wanted).await? {
+        answer.entry(thing.code).or_default().insert(thing.id, thing.title);
     }
     Ok(answer)
 }

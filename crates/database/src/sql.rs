@@ -20,13 +20,15 @@ pub(crate) fn table(entity: &EntityType) -> String {
     format!("app.{}", name(entity.code.as_str()))
 }
 
-/// What to select so that `to_json` of it is the row: money as text, the rest as it is.
-pub(crate) fn projection(entity: &EntityType) -> String {
+/// What to select so that `to_json` of it is the row: money as text, the rest as it is. `fields` picks columns, id and version
+/// always among them; none: all.
+pub(crate) fn projection(entity: &EntityType, fields: &[String]) -> String {
     let part = |c: &Column| {
         let column = name(&c.name);
         if c.kind == ColumnKind::Money { format!("t.{column}::text as {column}") } else { format!("t.{column}") }
     };
-    entity.columns.iter().map(part).collect::<Vec<_>>().join(", ")
+    let picked = |c: &&Column| fields.is_empty() || c.name == "id" || c.name == "version" || fields.contains(&c.name);
+    entity.columns.iter().filter(picked).map(part).collect::<Vec<_>>().join(", ")
 }
 
 /// Bound values and the text around them.

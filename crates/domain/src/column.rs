@@ -122,7 +122,11 @@ impl Column {
         flag("read_only", &mut self.read_only);
         flag("hidden", &mut self.hidden);
         if let Some(kind) = entry.get("kind").and_then(Value::as_str) {
+            let entity = || entry.get("entity").and_then(Value::as_str).map(str::to_owned);
             match kind {
+                "references" if self.sql_type == "uuid[]" => {
+                    self.kind = entity().map_or(self.kind.clone(), |entity| ColumnKind::References { entity });
+                }
                 "line" => self.kind = ColumnKind::Line,
                 "text" => self.kind = ColumnKind::Text,
                 "percent" => self.kind = ColumnKind::Percent,
@@ -221,7 +225,12 @@ impl Column {
                     Err("must be a whole number".into())
                 }
             }
-            ColumnKind::Id | ColumnKind::Uuid | ColumnKind::Reference { .. } => uuid_of(value).map(|id| json!(id)),
+            // That id stands for every instance of a type: whoever owned a thing of that id would own them all.
+            ColumnKind::Id => match uuid_of(value)? {
+                id if id == crate::EVERY_INSTANCE || id.is_nil() => Err("is reserved: take another id".into()),
+                id => Ok(json!(id)),
+            },
+            ColumnKind::Uuid | ColumnKind::Reference { .. } => uuid_of(value).map(|id| json!(id)),
             ColumnKind::References { .. } => {
                 let items = value.as_array().ok_or("must be a list of ids")?;
                 if items.len() > REFERENCES_LIMIT {

@@ -30,9 +30,12 @@ pub struct ListAnswer {
     /// Names of what the rows refer to.
     #[serde(default, rename = "ref_data_entityInstance")]
     pub references: References,
-    /// Rows that match, over all pages.
+    /// Rows that match, over all pages, as far as they were counted.
     #[serde(default)]
     pub total: i64,
+    /// Whether `total` is all of them; false: there are more.
+    #[serde(default)]
+    pub total_is_exact: bool,
     /// Most rows of this answer.
     #[serde(default)]
     pub limit: usize,

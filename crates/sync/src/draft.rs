@@ -72,6 +72,18 @@ impl Draft {
         self.updated_at = now;
     }
 
+    /// Keeps values as a step to go to: nothing is changed until somebody asks for it with 'redo'.
+    pub fn offer(&mut self, values: Row, row: &Row, now: f64) {
+        for column in values.keys() {
+            let before = row.get(column).cloned().unwrap_or(Value::Null);
+            self.original_data.entry(column.clone()).or_insert(before);
+        }
+        let mut offered = self.current_data.clone();
+        offered.extend(values);
+        self.redo_stack.push(offered);
+        self.updated_at = now;
+    }
+
     /// Takes the last step back; false where there is none.
     pub fn undo(&mut self, now: f64) -> bool {
         let Some(before) = self.undo_stack.pop() else { return false };

@@ -1,5 +1,6 @@
 //! What goes into the engine and what comes out of it.
 
+use crate::draft::Draft;
 use crate::key::Query;
 use crate::outbox::Entry;
 use crate::store::{StoreOp, Stored};
@@ -119,6 +120,15 @@ pub enum Event {
         /// Mine, under this new key; none: theirs.
         keep_mine: Option<Uuid>,
     },
+    /// A refused write goes back into its draft.
+    Reopen(Uuid),
+    /// Another tab has written drafts: those on the device, read at this time.
+    Drafts {
+        /// All of them.
+        drafts: Vec<Draft>,
+        /// Milliseconds since 1970.
+        as_of: f64,
+    },
     /// A refused or waiting entry is given up.
     Discard(Uuid),
     /// A field of a draft is set; begins the draft.
@@ -184,4 +194,6 @@ pub enum Effect {
     AskSignIn,
     /// Tell the other tabs that the outbox on the device has changed.
     TellTabs,
+    /// Tell the other tabs that the drafts on the device have changed.
+    TellTabsOfDrafts,
 }

@@ -195,6 +195,15 @@ impl Entry {
                     self.state = EntryState::Waiting;
                     true
                 } else {
+                    // What merges is merged already; of what doesn't, mine stays beside what it was made on.
+                    let mut merged = rest;
+                    let mut made_on: Row =
+                        merged.keys().map(|k| (k.clone(), current.get(k).cloned().unwrap_or(Value::Null))).collect();
+                    for column in &conflicts {
+                        merged.insert(column.clone(), patch.get(column).cloned().unwrap_or(Value::Null));
+                        made_on.insert(column.clone(), base.get(column).cloned().unwrap_or(Value::Null));
+                    }
+                    (*patch, *base) = (merged, made_on);
                     self.state = EntryState::Conflict { current, fields: conflicts };
                     false
                 }
@@ -223,6 +232,23 @@ impl Entry {
         self.attempts = 0;
         self.saved = false;
         self.state = EntryState::Waiting;
+    }
+
+    /// Settles a conflict with theirs where both changed the same; what merged is still mine. Answers what was given up.
+    pub fn take_theirs(&mut self) -> Row {
+        let EntryState::Conflict { current, fields } = &self.state else { return Row::new() };
+        let version = pmo_domain::rest::version_of(current).0;
+        let mut given_up = Row::new();
+        if let Operation::Update { patch, base, base_version } = &mut self.operation {
+            for column in fields {
+                base.remove(column);
+                given_up.extend(patch.remove_entry(column));
+            }
+            *base_version = version;
+        }
+        self.saved = false;
+        self.state = EntryState::Waiting;
+        given_up
     }
 
     /// An update with nothing left to write.

@@ -130,6 +130,8 @@ pub trait Store {
     async fn load(&self) -> Result<Stored, StoreError>;
     /// The outbox alone, in order.
     async fn load_outbox(&self) -> Result<Vec<Entry>, StoreError>;
+    /// The drafts alone.
+    async fn load_drafts(&self) -> Result<Vec<Draft>, StoreError>;
     /// Does all of `ops` or none; returns when they are on disk.
     async fn apply(&self, ops: &[StoreOp]) -> Result<(), StoreError>;
 }
@@ -167,6 +169,10 @@ impl Store for MemoryStore {
 
     async fn load_outbox(&self) -> Result<Vec<Entry>, StoreError> {
         Ok(self.kept.borrow().outbox.values().cloned().collect())
+    }
+
+    async fn load_drafts(&self) -> Result<Vec<Draft>, StoreError> {
+        Ok(self.kept.borrow().drafts.values().cloned().collect())
     }
 
     async fn apply(&self, ops: &[StoreOp]) -> Result<(), StoreError> {
@@ -334,6 +340,7 @@ pub mod conformance {
             "reference data comes back",
         )?;
         expect(store.load_outbox().await.map_err(told)?.len() == 2, "the outbox can be read alone")?;
+        expect(store.load_drafts().await.map_err(told)?.len() == 1, "and so can the drafts")?;
         store
             .apply(&[StoreOp::RemoveEntry(Uuid::from_u128(1)), StoreOp::RemoveDraft(entity(1).ok_or_else(missing)?)])
             .await

@@ -11,10 +11,9 @@ use pmo_database::list::{self, Below};
 use pmo_database::{Connection, DatabaseError, PoolConnection, feed, permission, row};
 use pmo_domain::query::ListQuery;
 use pmo_domain::rest::{ListAnswer, version_of};
-use pmo_domain::{Catalogue, EntityType, Permission, PersonId, Row};
+use pmo_domain::{EntityType, Permission, PersonId, Row};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
 use uuid::Uuid;
 
 /// Where the feed stood before the answer's reads: SUBSCRIBE names it as `since`.
@@ -33,13 +32,12 @@ pub(super) fn id_of(text: &str) -> Result<Uuid> {
 /// One thing as its reader sees it: the row, the reader's level and the names of what it refers to.
 pub(super) async fn represent(
     connection: &mut Connection,
-    catalogue: &Catalogue,
     entity: &EntityType,
     person: PersonId,
     level: Permission,
     mut row: Row,
 ) -> Result<Row> {
-    let references = row::references(connection, catalogue, person, entity, std::slice::from_ref(&row)).await?;
+    let references = row::references(connection, person, entity, std::slice::from_ref(&row)).await?;
     row.insert("permission".into(), json!(level));
     row.insert("ref_data_entityInstance".into(), json!(references));
     Ok(row)
@@ -88,7 +86,7 @@ pub(super) async fn one(
     let cursor = feed::cursor(&mut connection).await?;
     let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     let row = row::by_id(&mut connection, entity, id, false).await?.ok_or(ApiError::NotFound)?;
-    let row = represent(&mut connection, &model.catalogue, entity, who.person, level, row).await?;
+    let row = represent(&mut connection, entity, who.person, level, row).await?;
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let tag = etag(&row);
     if known.is_some_and(|known| known.split(',').any(|k| k.trim().trim_start_matches("W/") == tag || k.trim() == "*"))
@@ -122,7 +120,7 @@ pub(super) async fn list(
     Query(parameters): Parameters,
 ) -> Result<Response> {
     let model = app.model_with(&code).await?;
-    answer_list(&app, &model, &who, model.entity(&code)?, &parameters, None).await
+    answer_list(&app, &who, model.entity(&code)?, &parameters, None).await
 }
 
 /// Children of a thing.
@@ -148,12 +146,11 @@ pub(super) async fn children(
         row::by_id(&mut connection, parent, id, false).await?.ok_or(ApiError::NotFound)?;
     }
     let below = Below { parent_code: &parent.code, parent_id: id, tie };
-    answer_list(&app, &model, &who, entity, &parameters, Some(below)).await
+    answer_list(&app, &who, entity, &parameters, Some(below)).await
 }
 
 async fn answer_list(
     app: &App,
-    model: &Arc<crate::state::Model>,
     who: &AuthUser,
     entity: &EntityType,
     parameters: &[(String, String)],
@@ -181,7 +178,7 @@ async fn answer_list(
     if query.include_deleted {
         keep_restorable(&mut connection, who.person, entity, &mut page.rows).await?;
     }
-    answer.references = row::references(&mut connection, &model.catalogue, who.person, entity, &page.rows).await?;
+    answer.references = row::references(&mut connection, who.person, entity, &page.rows).await?;
     if let Some(ids) = &query.ids {
         // A client that refreshes single rows needs the reader's level as GET of one row tells it.
         let levels = permission::levels(&mut connection, &[who.person], &entity.code, ids).await?;
@@ -192,12 +189,8 @@ async fn answer_list(
         }
     }
     answer.data = page.rows;
-    if !query.fields.is_empty() {
-        for row in &mut answer.data {
-            row.retain(|name, _| name == "id" || name == "version" || query.fields.iter().any(|f| f == name));
-        }
-    }
     answer.total = page.total;
+    answer.total_is_exact = page.exact;
     answer.next_cursor = page.next_cursor;
     let mut response = Json(answer).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));

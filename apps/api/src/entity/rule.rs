@@ -56,13 +56,14 @@ pub fn check(model: &Model, entity: &EntityType, body: &Value, present: Option<&
     if errors.is_empty() { Ok(values) } else { Err(ApiError::Invalid(errors)) }
 }
 
-/// Checks that everything that `values` refer to exists and may be seen by the writer.
+/// Checks that everything that `values` refer to anew exists and may be seen by the writer; what the row refers to already stays as it is.
 pub async fn check_references(
     connection: &mut Connection,
     model: &Model,
     person: PersonId,
     entity: &EntityType,
     values: &Row,
+    present: Option<&Row>,
 ) -> Result<()> {
     let mut wanted: BTreeMap<&str, Vec<(&str, Uuid)>> = BTreeMap::new();
     for column in &entity.columns {
@@ -75,7 +76,13 @@ pub async fn check_references(
             Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
             _ => continue,
         };
-        for id in ids.into_iter().filter_map(|id| id.parse().ok()) {
+        let kept = present.and_then(|row| row.get(&column.name));
+        let is_kept = |id: &str| match kept {
+            Some(Value::String(present)) => present == id,
+            Some(Value::Array(items)) => items.iter().any(|present| present.as_str() == Some(id)),
+            _ => false,
+        };
+        for id in ids.into_iter().filter(|id| !is_kept(id)).filter_map(|id| id.parse().ok()) {
             wanted.entry(target).or_default().push((&column.name, id));
         }
     }

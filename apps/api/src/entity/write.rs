@@ -185,11 +185,11 @@ async fn insert(
         Once::Repeat(answer) => return Ok(answer),
         Once::Fresh(key) => key,
     };
-    rule::check_references(&mut transaction, model, who.person, entity, &values).await?;
+    rule::check_references(&mut transaction, model, who.person, entity, &values, None).await?;
     let id = row::insert(&mut transaction, entity, &values).await?;
     permission::own(&mut transaction, who.person, &entity.code, id).await?;
     let row = row::by_id(&mut transaction, entity, id, false).await?.ok_or(ApiError::Internal)?;
-    let row = represent(&mut transaction, &model.catalogue, entity, who.person, Permission::Owner, row).await?;
+    let row = represent(&mut transaction, entity, who.person, Permission::Owner, row).await?;
     finish(transaction, who, key, Answer { status: StatusCode::CREATED, body: Some(Value::Object(row)) }).await
 }
 
@@ -295,15 +295,15 @@ async fn update(
         return Err(ApiError::NotFound);
     }
     if if_match(headers)?.is_some_and(|v| v != version_of(&present).0) {
-        let current = represent(&mut transaction, &model.catalogue, entity, who.person, level, present).await?;
+        let current = represent(&mut transaction, entity, who.person, level, present).await?;
         return Err(ApiError::Changed(Box::new(current)));
     }
     let values = rule::check(&model, entity, &body, Some(&present))?;
-    rule::check_references(&mut transaction, &model, who.person, entity, &values).await?;
+    rule::check_references(&mut transaction, &model, who.person, entity, &values, Some(&present)).await?;
     rule::may_move(&mut transaction, &model, who.person, entity, level, &present, &values).await?;
     row::update(&mut transaction, entity, id, &values).await?;
     let row = row::by_id(&mut transaction, entity, id, false).await?.ok_or(ApiError::Internal)?;
-    let row = represent(&mut transaction, &model.catalogue, entity, who.person, level, row).await?;
+    let row = represent(&mut transaction, entity, who.person, level, row).await?;
     finish(transaction, who, key, Answer { status: StatusCode::OK, body: Some(Value::Object(row)) }).await
 }
 
@@ -331,7 +331,7 @@ pub(super) async fn delete(
         return Err(ApiError::NotFound);
     }
     if if_match(&headers)?.is_some_and(|v| v != version_of(&present).0) {
-        let current = represent(&mut transaction, &model.catalogue, entity, who.person, level, present).await?;
+        let current = represent(&mut transaction, entity, who.person, level, present).await?;
         return Err(ApiError::Changed(Box::new(current)));
     }
     row::delete(&mut transaction, entity, id).await?;
@@ -359,6 +359,6 @@ pub(super) async fn restore(
     };
     row::restore(&mut transaction, entity, id).await?;
     let row = row::by_id(&mut transaction, entity, id, false).await?.ok_or(ApiError::NotFound)?;
-    let row = represent(&mut transaction, &model.catalogue, entity, who.person, level, row).await?;
+    let row = represent(&mut transaction, entity, who.person, level, row).await?;
     finish(transaction, &who, key, Answer { status: StatusCode::OK, body: Some(Value::Object(row)) }).await
 }

@@ -7,7 +7,7 @@ use crate::entity::{Answer, Once, finish, once};
 use crate::error::{ApiError, Result};
 use crate::state::{App, Model};
 use axum::body::Body;
-use axum::extract::{FromRequest, Multipart, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Query, Request, State};
 use axum::http::{StatusCode, header};
 use mspdi::Plan;
 use pmo_database::{Transaction, permission, row};
@@ -19,7 +19,8 @@ use uuid::Uuid;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(import_project))
+    // The limit of this route is a setting, kept while reading.
+    OpenApiRouter::new().routes(routes!(import_project)).layer(DefaultBodyLimit::disable())
 }
 
 #[derive(serde::Deserialize)]
@@ -85,12 +86,16 @@ async fn file(app: &App, request: Request) -> Result<Vec<u8>> {
         let (parts, body) = request.into_parts();
         let limited = Request::from_parts(parts, Body::new(http_limit(body, limit + 4096)));
         let mut form = Multipart::from_request(limited, app).await.map_err(|e| ApiError::bad("body", e.body_text()))?;
-        while let Some(mut field) = form.next_field().await.map_err(|e| ApiError::bad("body", e.body_text()))? {
+        let broken = |e: axum::extract::multipart::MultipartError| match e.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => ApiError::bad("file", e.body_text()),
+        };
+        while let Some(mut field) = form.next_field().await.map_err(broken)? {
             if field.name() != Some("file") {
                 continue;
             }
             let mut bytes = Vec::new();
-            while let Some(chunk) = field.chunk().await.map_err(|e| ApiError::bad("file", e.body_text()))? {
+            while let Some(chunk) = field.chunk().await.map_err(broken)? {
                 if bytes.len() + chunk.len() > limit {
                     return Err(too_large());
                 }

@@ -129,6 +129,13 @@ impl Store for Device {
         }
     }
 
+    async fn load_drafts(&self) -> Result<Vec<Draft>, StoreError> {
+        match self {
+            Self::Disk(disk) => disk.load_drafts().await,
+            Self::Memory(memory, _) => memory.load_drafts().await,
+        }
+    }
+
     async fn apply(&self, ops: &[StoreOp]) -> Result<(), StoreError> {
         match self {
             Self::Disk(disk) => disk.apply(ops).await,
@@ -183,12 +190,15 @@ impl Disk {
                 stored.metas.extend(unpacked(&value));
             }
         }
-        let transaction = self.work.transaction(&[DRAFTS, OUTBOX], TransactionMode::ReadOnly).map_err(failed)?;
-        let drafts = transaction.store(DRAFTS).map_err(failed)?.get_all(None, None).await.map_err(failed)?;
-        stored.drafts = drafts.iter().filter_map(unpacked::<Draft>).collect();
-        drop(transaction);
+        stored.drafts = self.load_drafts().await?;
         stored.outbox = self.load_outbox().await?;
         Ok(stored)
+    }
+
+    async fn load_drafts(&self) -> Result<Vec<Draft>, StoreError> {
+        let transaction = self.work.transaction(&[DRAFTS], TransactionMode::ReadOnly).map_err(failed)?;
+        let drafts = transaction.store(DRAFTS).map_err(failed)?.get_all(None, None).await.map_err(failed)?;
+        Ok(drafts.iter().filter_map(unpacked).collect())
     }
 
     async fn load_outbox(&self) -> Result<Vec<Entry>, StoreError> {

@@ -38,7 +38,9 @@ pub enum Presence {
 enum DeviceTask {
     Apply(Vec<StoreOp>),
     TellTabs,
+    TellTabsOfDrafts,
     ReadOutbox,
+    ReadDrafts,
     /// Wipe, the work too unless it is kept, and say so.
     Wipe {
         keep_work: bool,
@@ -169,6 +171,10 @@ impl Client {
             network::install(Some(token));
         }
         if present == Some(PersonId(user.person_id)) {
+            // Tabs whose session had ended take the new one too: the one that sends the outbox may be among them.
+            if matches!(self.presence.get_untracked(), Presence::Ended(_)) {
+                self.tell_tabs(tabs::SIGNED_IN);
+            }
             self.presence.set(Presence::Here(user));
             self.socket.renew();
             self.dispatch(Event::TokenRenewed);
@@ -219,16 +225,19 @@ impl Client {
                         }
                     }
                 }
-                DeviceTask::TellTabs => {
-                    if let Some(tabs) = &*self.tabs.borrow() {
-                        tabs.tell();
-                    }
-                }
+                DeviceTask::TellTabs => self.tell_tabs(tabs::OUTBOX_CHANGED),
+                DeviceTask::TellTabsOfDrafts => self.tell_tabs(tabs::DRAFTS_CHANGED),
                 DeviceTask::Wipe { keep_work, done } => {
                     device.wipe(keep_work).await;
                     let _ = done.send(());
                     // Nothing is written after it.
                     return;
+                }
+                DeviceTask::ReadDrafts => {
+                    let as_of = now();
+                    if let Ok(drafts) = device.load_drafts().await {
+                        self.dispatch(Event::Drafts { drafts, as_of });
+                    }
                 }
                 DeviceTask::ReadOutbox => {
                     if let Ok(entries) = device.load_outbox().await {
@@ -236,6 +245,12 @@ impl Client {
                     }
                 }
             }
+        }
+    }
+
+    fn tell_tabs(&self, word: &str) {
+        if let Some(tabs) = &*self.tabs.borrow() {
+            tabs.say(word);
         }
     }
 
@@ -259,6 +274,7 @@ impl Client {
                 }
                 Effect::Persist(ops) => self.on_device(DeviceTask::Apply(ops)),
                 Effect::TellTabs => self.on_device(DeviceTask::TellTabs),
+                Effect::TellTabsOfDrafts => self.on_device(DeviceTask::TellTabsOfDrafts),
                 Effect::Connect => self.socket.connect(self.clone()),
                 Effect::Send(message) => self.socket.send(&message),
                 Effect::Disconnect => self.socket.disconnect(),
@@ -328,9 +344,7 @@ impl Client {
         set_flag(SIGNED_OUT_KEY, true);
         self.socket.disconnect();
         network::install(None);
-        if let Some(tabs) = &*self.tabs.borrow() {
-            tabs.say_goodbye();
-        }
+        self.tell_tabs(tabs::SIGNED_OUT);
         // Through the same queue as every write, so that none comes after it; the server is told last, as it may be away.
         let (done, wiped) = futures_channel::oneshot::channel();
         self.on_device(DeviceTask::Wipe { keep_work, done });

@@ -1,14 +1,21 @@
 //! Neighbouring tabs of one person: one of them sends the outbox (it holds a Web Lock for as long as it lives), all hear when the
 //! outbox on the device has changed.
 
-use super::{DeviceTask, client};
+use super::{DeviceTask, Presence, client};
+use leptos::prelude::GetUntracked;
 use pmo_domain::PersonId;
 use pmo_sync::Event;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 
-const OUTBOX_CHANGED: &str = "outbox";
-const SIGNED_OUT: &str = "signed-out";
+/// Says that the outbox on the device has changed.
+pub const OUTBOX_CHANGED: &str = "outbox";
+/// Says that drafts on the device have changed.
+pub const DRAFTS_CHANGED: &str = "drafts";
+/// Says that this person has signed out.
+pub const SIGNED_OUT: &str = "signed-out";
+/// Says that this person has signed in again, after their session had ended.
+pub const SIGNED_IN: &str = "signed-in";
 
 /// The channel to the other tabs.
 pub struct Tabs {
@@ -24,7 +31,11 @@ impl Tabs {
             let heard = Closure::<dyn Fn(web_sys::MessageEvent)>::new(|event: web_sys::MessageEvent| {
                 match event.data().as_string().as_deref() {
                     Some(OUTBOX_CHANGED) => client().on_device(DeviceTask::ReadOutbox),
+                    Some(DRAFTS_CHANGED) => client().on_device(DeviceTask::ReadDrafts),
                     Some(SIGNED_OUT) => super::reload(),
+                    Some(SIGNED_IN) if matches!(client().presence.get_untracked(), Presence::Ended(_)) => {
+                        client().renew_token();
+                    }
                     _ => {}
                 }
             });
@@ -35,17 +46,8 @@ impl Tabs {
         Self { channel }
     }
 
-    /// Tells the others that the outbox has changed.
-    pub fn tell(&self) {
-        self.say(OUTBOX_CHANGED);
-    }
-
-    /// Tells the others that this person has signed out.
-    pub fn say_goodbye(&self) {
-        self.say(SIGNED_OUT);
-    }
-
-    fn say(&self, word: &str) {
+    /// Says a word to the others.
+    pub fn say(&self, word: &str) {
         if let Some(channel) = &self.channel {
             let _ = channel.post_message(&JsValue::from_str(word));
         }

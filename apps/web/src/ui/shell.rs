@@ -290,6 +290,8 @@ fn entry_view(entry: Entry) -> impl IntoView {
         Operation::Update { patch, .. } => patch.keys().map(label).collect::<Vec<_>>().join(", "),
     };
     let id = entry.id;
+    let editable = matches!(entry.operation, Operation::Update { .. });
+    let address = format!("/{}/{}", entry.entity.code, entry.entity.id);
     let settle =
         move |mine: bool| client().dispatch(Event::Settle { entry: id, keep_mine: mine.then(|| write_ids()[1]) });
     let (sign, detail, actions) = match &entry.state {
@@ -323,6 +325,7 @@ fn entry_view(entry: Entry) -> impl IntoView {
                 words,
                 view! {
                     <button class="btn quiet sm" on:click=move |_| settle(false)>"Discard"</button>
+                    {editable.then(|| view! { <A href=address.clone() attr:class="btn quiet sm" on:click=move |_| client().dispatch(Event::Reopen(id))>"Edit"</A> })}
                     <button class="btn sm" on:click=move |_| settle(true)>"Try again"</button>
                 }
                 .into_any(),

@@ -94,6 +94,7 @@ impl Engine {
 
     pub(super) fn answered(&mut self, id: RequestId, answer: Result<Answer, Failure>, now: f64) {
         let Some(purpose) = self.requests.remove(&id) else { return };
+        self.answering = id.0;
         match &answer {
             Ok(_) => {
                 self.reachable = true;
@@ -117,6 +118,9 @@ impl Engine {
             }
             Purpose::Meta(key) => self.meta_answered(key, answer, now),
         }
+        self.answering = u64::MAX;
+        let oldest = self.requests.keys().map(|r| r.0).min().unwrap_or(u64::MAX);
+        self.gone.retain(|_, next| oldest < *next);
     }
 
     /// Plans another try after a failure.
@@ -228,10 +232,8 @@ impl Engine {
             let made_here = self.outbox.iter().any(|e| e.entity == entity && super::is_create(e));
             if made_here {
                 ids.push(id);
-            } else if key.below.is_none() {
-                self.forget(&entity, now);
             } else {
-                // It left this list: gone, or moved elsewhere; asking for it tells.
+                // It left this list: gone, moved elsewhere, or made after the answer was read; asking for it tells.
                 self.want(&entity);
             }
         }
@@ -335,6 +337,11 @@ impl Engine {
         if let Some(names) = row.remove("ref_data_entityInstance") {
             self.learn_names(serde_json::from_value(names).unwrap_or_default());
         }
+        if self.gone.get(&entity).is_some_and(|next| self.answering < *next) {
+            // Asked for before it went: whether it is there again only a new question tells.
+            self.want(&entity);
+            return false;
+        }
         let version = version_of(&row).0;
         let known = self.cache.rows.entry(entity.clone()).or_default();
         if version < known.floor || version < known.version() {
@@ -363,6 +370,7 @@ impl Engine {
 
     /// A thing is gone for this person: from memory, lists and the device.
     pub(super) fn forget(&mut self, entity: &EntityRef, now: f64) {
+        self.gone.insert(entity.clone(), self.next_request + 1);
         if let Some(names) = self.names.get_mut(entity.code.as_str())
             && names.remove(&entity.id).is_some()
         {

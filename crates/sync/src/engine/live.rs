@@ -151,7 +151,12 @@ impl Engine {
                     _ => {}
                 }
                 // The answer to one's own write carries the row; asking as well would be for nothing.
-                if !on_its_way && self.is_looked_at(&entity) {
+                if !self.is_looked_at(&entity) {
+                    // Still watched for a while, but nobody looks: whoever comes back asks anew.
+                    for (_, list) in self.cache.lists.iter_mut().filter(|(key, _)| key.code == entity.code) {
+                        list.stale = true;
+                    }
+                } else if !on_its_way {
                     self.want(&entity);
                 }
             }
@@ -186,9 +191,19 @@ impl Engine {
 
     /// Some of what is watched of a type was refused: each watched thing of it is asked for again, and what is absent is wiped.
     fn recheck(&mut self, code: &EntityCode, now: f64) {
-        let watched: Vec<Query> =
-            self.observed.keys().filter(|q| matches!(q, Query::Row(entity) if entity.code == *code)).cloned().collect();
-        for query in watched {
+        self.look_again(now, |query| match query {
+            Query::Row(entity) => entity.code == *code,
+            // Of a list only its parent can be refused.
+            Query::List(key) => key.code == *code && key.below.is_some(),
+            Query::Meta(_) => false,
+        });
+    }
+
+    /// Asks anew for what somebody looks at and `which` picks; the answer is watched from where it stood.
+    pub(super) fn look_again(&mut self, now: f64, which: impl Fn(&Query) -> bool) {
+        let picked: Vec<Query> = self.observed.keys().filter(|q| which(q)).cloned().collect();
+        for query in picked {
+            self.subscribed.remove(&query);
             self.mark_stale(&query);
             self.ensure(query, now);
         }

@@ -114,6 +114,10 @@ pub struct Engine {
     /// RESUME is out: the epoch to be in once it is answered.
     resuming: Option<String>,
     next_request: u64,
+    /// Things that are gone, with the number of the next request then: an answer to an earlier one may still carry them.
+    gone: HashMap<EntityRef, u64>,
+    /// The request whose answer is being taken in; past all of them otherwise.
+    answering: u64,
     /// Lists on the device that hold rows which are gone: written anew at the end of the event.
     torn_lists: BTreeSet<ListKey>,
     forgotten_names: BTreeMap<String, BTreeSet<Uuid>>,
@@ -151,6 +155,8 @@ impl Engine {
             renewals: 0,
             resuming: None,
             next_request: 0,
+            gone: HashMap::new(),
+            answering: u64::MAX,
             torn_lists: BTreeSet::new(),
             forgotten_names: BTreeMap::new(),
             effects: Vec::new(),
@@ -173,7 +179,9 @@ impl Engine {
             Event::Delete { entity, ids } => self.delete(entity, ids),
             Event::Saved(id) => self.saved(id),
             Event::Outbox(entries) => self.outbox_is(entries),
-            Event::Settle { entry, keep_mine } => self.settle(entry, keep_mine),
+            Event::Settle { entry, keep_mine } => self.settle(entry, keep_mine, now),
+            Event::Reopen(id) => self.reopen(id, now),
+            Event::Drafts { drafts, as_of } => self.drafts_are(drafts, as_of),
             Event::Discard(id) => self.discard_entry(id),
             Event::DraftField { entity, field, value } => self.draft_field(entity, &field, value, now),
             Event::DraftUndo(entity) => self.draft_step(&entity, |d| d.undo(now)),

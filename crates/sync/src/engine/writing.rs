@@ -10,6 +10,7 @@ use crate::store::StoreOp;
 use pmo_domain::rest::version_of;
 use pmo_domain::{EntityRef, Row};
 use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 impl Engine {
@@ -82,9 +83,7 @@ impl Engine {
     pub(super) fn saved(&mut self, id: Uuid) {
         if let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id) {
             entry.saved = true;
-            if !self.leader {
-                self.effects.push(Effect::TellTabs);
-            }
+            self.effects.push(Effect::TellTabs);
         }
     }
 
@@ -148,11 +147,20 @@ impl Engine {
         let deleting = matches!(self.outbox[index].operation, Operation::Delete { .. });
         match answer {
             Ok(answer) => {
+                let made = super::is_create(&self.outbox[index]);
                 self.drop_entry(id);
                 match answer.body {
                     Value::Object(row) => {
-                        self.rebase_later(&entity, version_of(&row).0);
+                        self.rebase_later(&entity, &row);
                         self.take_row(&entity.code, row, now);
+                        if made {
+                            // Until now it was here alone, and could be watched by nobody.
+                            self.look_again(now, |query| match query {
+                                Query::Row(looked_at) => *looked_at == entity,
+                                Query::List(key) => key.below.as_ref().is_some_and(|b| b.parent == entity),
+                                Query::Meta(_) => false,
+                            });
+                        }
                     }
                     _ if deleting => self.forget(&entity, now),
                     _ => {}
@@ -195,17 +203,31 @@ impl Engine {
         }
     }
 
-    /// Later writes to the same thing were made on what this one made.
-    fn rebase_later(&mut self, entity: &EntityRef, version: i64) {
+    /// Later writes to the same thing were made on what this one made, or by another tab that knew nothing of it: a merge tells. One that
+    /// was sent before keeps its body, for which its key stands; a 412 merges it.
+    fn rebase_later(&mut self, entity: &EntityRef, row: &Row) {
+        let version = version_of(row).0;
+        let mut current = row.clone();
+        current.remove("ref_data_entityInstance");
         let mut kept = Vec::new();
-        for entry in self.outbox.iter_mut().filter(|e| e.entity == *entity && !e.sending) {
-            if matches!(base_version(entry), Some(base) if base == 0 || base == version - 1) {
-                set_version(entry, version);
-                kept.push(entry.id);
+        for entry in self.outbox.iter_mut().filter(|e| e.entity == *entity && !e.sending && e.attempts == 0) {
+            if entry.state != EntryState::Waiting {
+                continue;
             }
+            match &mut entry.operation {
+                Operation::Update { .. } => {
+                    let key = entry.key;
+                    entry.rebase(current.clone(), key);
+                }
+                Operation::Delete { base_version } if *base_version == 0 || *base_version == version - 1 => {
+                    *base_version = version;
+                }
+                _ => continue,
+            }
+            kept.push((entry.id, entry.is_void()));
         }
-        for id in kept {
-            self.keep_entry(id);
+        for (id, void) in kept {
+            if void { self.drop_entry(id) } else { self.keep_entry(id) }
         }
     }
 
@@ -224,7 +246,7 @@ impl Engine {
         self.refresh(&entity, true);
     }
 
-    pub(super) fn settle(&mut self, id: Uuid, keep_mine: Option<Uuid>) {
+    pub(super) fn settle(&mut self, id: Uuid, keep_mine: Option<Uuid>, now: f64) {
         let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id) else { return };
         let entity = entry.entity.clone();
         match (keep_mine, &entry.state) {
@@ -240,9 +262,55 @@ impl Engine {
                 entry.saved = false;
                 self.keep_entry(id);
             }
-            (None, EntryState::Conflict { .. } | EntryState::Refused { .. }) => self.drop_entry(id),
+            (None, EntryState::Conflict { .. }) => {
+                let theirs = entry.take_theirs();
+                if entry.is_void() || matches!(entry.operation, Operation::Delete { .. }) {
+                    self.drop_entry(id);
+                } else {
+                    self.keep_entry(id);
+                }
+                self.set_aside(&entity, theirs, now);
+            }
+            (None, EntryState::Refused { .. }) => {
+                let typed = match &entry.operation {
+                    Operation::Update { patch, .. } => patch.clone(),
+                    _ => Row::new(),
+                };
+                self.drop_entry(id);
+                self.set_aside(&entity, typed, now);
+            }
             _ => return,
         }
+        self.refresh(&entity, true);
+    }
+
+    /// What was typed and then given up stays one 'redo' away, in the draft of its thing.
+    fn set_aside(&mut self, entity: &EntityRef, typed: Row, now: f64) {
+        if typed.is_empty() {
+            return;
+        }
+        let row = self.cache.rows.get(entity).and_then(|r| r.shown.clone()).unwrap_or_default();
+        let version = version_of(&row).0;
+        let draft = self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), version, now));
+        draft.offer(typed, &row, now);
+        self.keep_draft(entity);
+    }
+
+    /// A refused write goes back into its draft, to be mended and sent again.
+    pub(super) fn reopen(&mut self, id: Uuid, now: f64) {
+        let Some(entry) = self.outbox.iter().find(|e| e.id == id && matches!(e.state, EntryState::Refused { .. }))
+        else {
+            return;
+        };
+        let (entity, operation) = (entry.entity.clone(), entry.operation.clone());
+        let Operation::Update { patch, base, base_version } = operation else { return };
+        self.drop_entry(id);
+        let draft = self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), base_version, now));
+        for (field, value) in patch {
+            let before = base.get(&field).cloned().unwrap_or(Value::Null);
+            draft.set(&field, value, &before, now);
+        }
+        self.keep_draft(&entity);
         self.refresh(&entity, true);
     }
 
@@ -280,6 +348,28 @@ impl Engine {
             None => self.ops.push(StoreOp::RemoveDraft(entity.clone())),
         }
         self.effects.push(Effect::DraftChanged(entity.clone()));
+        self.effects.push(Effect::TellTabsOfDrafts);
+    }
+
+    /// The drafts on the device, read at `as_of`, are the truth for what another tab wrote; what was typed here since is newer.
+    pub(super) fn drafts_are(&mut self, drafts: Vec<Draft>, as_of: f64) {
+        let stored: BTreeMap<EntityRef, Draft> = drafts.into_iter().map(|d| (d.entity.clone(), d)).collect();
+        let touched: BTreeSet<EntityRef> = self.drafts.keys().chain(stored.keys()).cloned().collect();
+        for entity in touched {
+            let own = self.drafts.get(&entity);
+            let keep_own = own.is_some_and(|own| {
+                own.updated_at >= as_of || stored.get(&entity).is_some_and(|s| s.updated_at <= own.updated_at)
+            });
+            if keep_own {
+                continue;
+            }
+            match stored.get(&entity) {
+                Some(draft) => self.drafts.insert(entity.clone(), draft.clone()),
+                None => self.drafts.remove(&entity),
+            };
+            self.effects.push(Effect::DraftChanged(entity.clone()));
+            self.refresh(&entity, true);
+        }
     }
 
     pub(super) fn draft_discard(&mut self, entity: &EntityRef) {
@@ -292,6 +382,7 @@ impl Engine {
         let Some(draft) = self.drafts.remove(entity) else { return };
         self.ops.push(StoreOp::RemoveDraft(entity.clone()));
         self.effects.push(Effect::DraftChanged(entity.clone()));
+        self.effects.push(Effect::TellTabsOfDrafts);
         let base = draft
             .current_data
             .keys()
@@ -299,18 +390,5 @@ impl Engine {
             .collect();
         self.update(entity.clone(), draft.current_data, Some((base, draft.base_version)), ids);
         self.changed(Query::Row(entity.clone()));
-    }
-}
-
-fn base_version(entry: &Entry) -> Option<i64> {
-    match entry.operation {
-        Operation::Update { base_version, .. } | Operation::Delete { base_version } => Some(base_version),
-        Operation::Create { .. } => None,
-    }
-}
-
-fn set_version(entry: &mut Entry, version: i64) {
-    if let Operation::Update { base_version, .. } | Operation::Delete { base_version } = &mut entry.operation {
-        *base_version = version;
     }
 }

@@ -1,0 +1,11 @@
+//! The api over HTTP without a network.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
+
+mod harness;
+mod import;
+mod lists;
+mod sharing;
+mod sign_in;
+mod types;
+mod writes;
