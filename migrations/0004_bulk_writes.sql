@@ -47,7 +47,8 @@ begin
   select max(rank), count(*) into last_rank, place from app.task
     where project_id is not distinct from new.project_id and parent__task_id is not distinct from new.parent__task_id
       and id <> new.id;
-  if tg_op = 'UPDATE' or new.rank is null then new.rank := app.rank_after(last_rank); end if;
+  -- Whoever moves it by hand says where to.
+  if new.rank is null or (tg_op = 'UPDATE' and new.rank is not distinct from old.rank) then new.rank := app.rank_after(last_rank); end if;
   if tg_op = 'UPDATE' or new.wbs is null then
     new.wbs := coalesce(nullif(above.wbs, '') || '.', '') || (place + 1);
   end if;

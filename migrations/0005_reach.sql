@@ -242,7 +242,7 @@ end $$;
 -- A link that no column stands for: both ends must be things of those types.
 create function app.follow_link() returns trigger language plpgsql as $$
 begin
-  if tg_op = 'INSERT' then
+  if tg_op <> 'DELETE' then
     if not exists (select from app.thing where id = new.parent_id and code = new.parent_code) then
       raise exception 'there is no such %', new.parent_code using errcode = 'check_violation', column = 'parent_id';
     end if;
@@ -255,7 +255,7 @@ begin
   end if;
   return null;
 end $$;
-create trigger follow_link after insert or delete on app.entity_instance_link
+create trigger follow_link after insert or update or delete on app.entity_instance_link
   for each row when (pg_trigger_depth() = 0) execute function app.follow_link();
 
 create or replace function app.register_entity(p_code text) returns void language plpgsql as $$

@@ -9,21 +9,37 @@ use serde_json::Value;
 /// Largest JSON body, in bytes.
 pub const JSON_LIMIT: usize = 1024 * 1024;
 
+/// Largest JSON body of a batch, in bytes.
+pub const BATCH_LIMIT: usize = 8 * 1024 * 1024;
+
 /// A JSON body of at most [`JSON_LIMIT`].
 pub struct JsonBody(pub Value);
+
+/// A JSON body of at most [`BATCH_LIMIT`].
+pub struct BatchBody(pub Value);
+
+async fn json(request: Request, limit: usize) -> Result<Value, ApiError> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !(kind.starts_with("application/json") || kind.starts_with("application/merge-patch+json")) {
+        return Err(ApiError::UnsupportedMedia("Send JSON, with Content-Type: application/json.".into()));
+    }
+    let bytes = read(request.into_body(), limit).await?;
+    serde_json::from_slice(&bytes).map_err(|error| ApiError::bad("body", format!("is not JSON: {error}")))
+}
 
 impl<S: Send + Sync> FromRequest<S> for JsonBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if !(kind.starts_with("application/json") || kind.starts_with("application/merge-patch+json")) {
-            return Err(ApiError::UnsupportedMedia("Send JSON, with Content-Type: application/json.".into()));
-        }
-        let bytes = read(request.into_body(), JSON_LIMIT).await?;
-        let value =
-            serde_json::from_slice(&bytes).map_err(|error| ApiError::bad("body", format!("is not JSON: {error}")))?;
-        Ok(Self(value))
+        json(request, JSON_LIMIT).await.map(Self)
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for BatchBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        json(request, BATCH_LIMIT).await.map(Self)
     }
 }
 

@@ -65,6 +65,24 @@ impl ApiError {
         Self::BadRequest(vec![FieldError { field: field.to_owned(), message: message.into() }])
     }
 
+    /// The same about a part of the request: fields are named below `place`.
+    pub fn at(self, place: &str) -> Self {
+        let below = |errors: Vec<FieldError>| {
+            errors
+                .into_iter()
+                .map(|e| FieldError { field: format!("{place}.{}", e.field), message: e.message })
+                .collect()
+        };
+        match self {
+            Self::BadRequest(errors) | Self::Invalid(errors) => Self::Invalid(below(errors)),
+            Self::Conflict(error) => {
+                Self::Conflict(FieldError { field: format!("{place}.{}", error.field), message: error.message })
+            }
+            Self::Forbidden(what) => Self::Forbidden(format!("{place}: {what}")),
+            other => other,
+        }
+    }
+
     /// The problem that the client reads.
     pub fn problem(&self) -> Problem {
         let (status, kind, title, detail): (u16, &str, &str, Option<String>) = match self {

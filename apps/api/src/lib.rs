@@ -5,9 +5,11 @@ pub mod auth; // who is asking
 mod body; // bodies with limits
 mod entity; // things of every type
 pub mod error; // failures as problems
+mod history; // what happened
 pub mod import; // plans from other tools
 pub mod openapi; // the interface's own description
 mod reference; // types, option sets, settings
+mod search; // words in all things
 pub mod seed; // demo data
 pub mod settings; // from the environment
 mod sharing; // grants
@@ -40,6 +42,8 @@ pub fn interface() -> (Router<App>, utoipa::openapi::OpenApi) {
         .merge(reference::router())
         .merge(import::router())
         .merge(sharing::router())
+        .merge(history::router())
+        .merge(search::router())
         .merge(entity::router())
         .split_for_parts();
     (router, openapi::complete(document))

@@ -2,7 +2,7 @@
 
 use crate::auth::AuthUser;
 use crate::body::JsonBody;
-use crate::entity::{Answer, Once, finish, once};
+use crate::entity::{Answer, Seen, finish, once};
 use crate::error::{ApiError, Result};
 use crate::state::{App, Model};
 use axum::Json;
@@ -91,8 +91,8 @@ async fn change_settings(
         return Err(ApiError::Forbidden("Only an administrator changes the settings.".into()));
     }
     let key = match once(&mut transaction, &who, &headers, &[b"SETTINGS", body.to_string().as_bytes()]).await? {
-        Once::Repeat(answer) => return Ok(answer),
-        Once::Fresh(key) => key,
+        Seen::Before(answer) => return Ok(answer),
+        Seen::Never(key) => key,
     };
     for (key, value) in object {
         if key.contains('\0') || value.to_string().contains("\\u0000") || value.is_null() {

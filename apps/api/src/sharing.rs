@@ -2,15 +2,15 @@
 
 use crate::auth::AuthUser;
 use crate::body::JsonBody;
-use crate::entity::{Answer, Once, finish, once};
+use crate::entity::{Answer, Seen, finish, once};
 use crate::error::{ApiError, Result};
 use crate::state::App;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use pmo_database::grant::{self, NewGrant};
 use pmo_database::{DatabaseError, permission, row};
-use pmo_domain::{EVERY_INSTANCE, EntityCode, Permission};
+use pmo_domain::{EVERY_INSTANCE, EntityCode, Permission, PersonId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(give)).routes(routes!(take)).routes(routes!(access))
+    OpenApiRouter::new().routes(routes!(give)).routes(routes!(take)).routes(routes!(access)).routes(routes!(why))
 }
 
 /// A grant to give.
@@ -112,8 +112,8 @@ async fn give(State(app): State<App>, who: AuthUser, headers: HeaderMap, JsonBod
     let instance = give.entity_instance_id;
     may_share(&mut transaction, &who, &entity.code, instance, highest, give.is_deny).await?;
     let key = match once(&mut transaction, &who, &headers, &[b"GRANT", asked.as_bytes()]).await? {
-        Once::Repeat(answer) => return Ok(answer),
-        Once::Fresh(key) => key,
+        Seen::Before(answer) => return Ok(answer),
+        Seen::Never(key) => key,
     };
     if !give.is_deny {
         // Nobody passes on more than they hold: not further down, and not for longer.
@@ -173,8 +173,8 @@ async fn take(State(app): State<App>, who: AuthUser, Path(id): Path<String>, hea
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     // The key comes first here: a grant that was taken back can't be looked at any more, and the answer tells nothing.
     let key = match once(&mut transaction, &who, &headers, &[b"TAKE", id.as_bytes()]).await? {
-        Once::Repeat(answer) => return Ok(answer),
-        Once::Fresh(key) => key,
+        Seen::Before(answer) => return Ok(answer),
+        Seen::Never(key) => key,
     };
     let found = grant::find(&mut transaction, id).await?.ok_or(ApiError::NotFound)?;
     may_share(&mut transaction, &who, &found.code, found.instance, found.level, found.deny).await?;
@@ -203,4 +203,63 @@ async fn access(
     let grants =
         if level >= Permission::Share { grant::on(&mut connection, &entity.code, id).await? } else { Vec::new() };
     Ok(Json(json!({"permission": level, "grants": grants})))
+}
+
+#[derive(Deserialize)]
+struct Whose {
+    person_id: Option<Uuid>,
+}
+
+/// Why a person sees a thing: every grant that reaches it, and by which way it comes down.
+#[utoipa::path(get, path = "/{entity}/{id}/access/why", tag = "sharing", params(
+    ("entity" = String, Path, description = "The type's code", example = "project"), ("id" = Uuid, Path, description = "The thing"),
+    ("person_id" = Option<Uuid>, Query, description = "The person; default: who asks. Asking about others takes the right to share")), responses(
+    (status = 200, description = "{permission, reasons: [{grant_id, role_name, permission, worth, is_deny, way: [{entity, id, title}]}]}", body = Object),
+    (status = 400, description = "person_id is no id"), (status = 401, description = "Not signed in"), (status = 403, description = "Asks about somebody else, and may not share"),
+    (status = 404, description = "Not there, or not for this reader")))]
+async fn why(
+    State(app): State<App>,
+    who: AuthUser,
+    Path((code, id)): Path<(String, String)>,
+    Query(whose): Query<Whose>,
+) -> Result<Json<Value>> {
+    let model = app.model_with(&code).await?;
+    let entity = model.entity(&code)?;
+    let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
+    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let person = whose.person_id.map_or(who.person, PersonId);
+    if person != who.person && level < Permission::Share {
+        return Err(ApiError::Forbidden(format!(
+            "Who else may see it is told to those who may share it; you may {}.",
+            level.label()
+        )));
+    }
+    let reasons = permission::explain(&mut connection, person, &entity.code, id).await?;
+    let theirs = permission::level(&mut connection, person, &entity.code, id).await?;
+    // What lies on the way is named as far as the asker may see it.
+    let on_the_way: Vec<Uuid> = reasons.iter().flat_map(|r| r.way_ids.iter().copied()).collect();
+    let titles: BTreeMap<Uuid, String> = permission::seen(&mut connection, who.person, &on_the_way)
+        .await?
+        .into_iter()
+        .map(|s| (s.id, s.title))
+        .collect();
+    let reasons: Vec<Value> = reasons
+        .iter()
+        .map(|reason| {
+            let way: Vec<Value> = reason
+                .way_codes
+                .iter()
+                .zip(&reason.way_ids)
+                .map(|(code, id)| match titles.get(id) {
+                    Some(title) => json!({"entity": code, "id": id, "title": title}),
+                    None => json!({"entity": code}),
+                })
+                .collect();
+            json!({"grant_id": reason.grant_id, "role_id": reason.role_id, "role_name": reason.role_name, "on_every": reason.typed,
+                "permission": reason.permission, "inheritance_mode": reason.inheritance_mode, "is_deny": reason.is_deny,
+                "expires_ts": reason.expires_ts, "worth": reason.worth, "way": way})
+        })
+        .collect();
+    Ok(Json(json!({"permission": theirs, "reasons": reasons})))
 }

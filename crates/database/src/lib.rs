@@ -8,10 +8,14 @@ pub mod demo; // demo data
 pub mod error; // what can go wrong, by name
 pub mod feed; // the change log as a feed
 pub mod grant; // grants as stored
+pub mod history; // the change log read by people
 pub mod idempotency; // answers kept for repeats
+pub mod link; // links that no column stands for
 pub mod list; // lists: filter, sort, page
+pub mod outline; // the order of things by hand
 pub mod permission; // effective permissions in bulk
 pub mod row; // one row: read, insert, update, delete
+pub mod search; // words in all things
 pub mod setting; // global settings
 mod sql; // the only place where SQL is put together
 pub mod subscription; // the durable mirror of who watches what
@@ -30,6 +34,34 @@ pub type Connection = sqlx::PgConnection;
 pub type PoolConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
 /// A transaction.
 pub type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
+/// A part of a transaction that is kept or undone by itself: dropped, it is undone.
+pub struct Savepoint<'c>(sqlx::Transaction<'c, sqlx::Postgres>);
+
+impl<'c> Savepoint<'c> {
+    /// Begins one inside the transaction of `connection`.
+    pub async fn begin(connection: &'c mut Connection) -> Result<Self> {
+        Ok(Self(sqlx::Connection::begin(connection).await?))
+    }
+
+    /// Keeps what was done.
+    pub async fn keep(self) -> Result<()> {
+        Ok(self.0.commit().await?)
+    }
+}
+
+impl std::ops::Deref for Savepoint<'_> {
+    type Target = Connection;
+    fn deref(&self) -> &Connection {
+        &self.0
+    }
+}
+
+impl std::ops::DerefMut for Savepoint<'_> {
+    fn deref_mut(&mut self) -> &mut Connection {
+        &mut self.0
+    }
+}
+
 /// Waits for notifications.
 pub type Listener = sqlx::postgres::PgListener;
 /// What the driver reports.

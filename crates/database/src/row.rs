@@ -108,6 +108,28 @@ pub async fn restore(connection: &mut Connection, entity: &EntityType, id: Uuid)
         .await?)
 }
 
+/// Takes a deleted thing and what belongs to it away for good.
+pub async fn purge(connection: &mut Connection, entity: &EntityType, id: Uuid) -> Result<i32> {
+    Ok(sqlx::query_scalar("select app.purge($1, $2)").bind(entity.code.as_str()).bind(id).fetch_one(connection).await?)
+}
+
+/// Whether one of `ids`, things of a type with a `person_id`, stands for a person.
+pub async fn stands_for(
+    connection: &mut Connection,
+    entity: &EntityType,
+    ids: &[Uuid],
+    person: PersonId,
+) -> Result<bool> {
+    if entity.column("person_id").is_none() {
+        return Ok(entity.code == "person" && ids.contains(&person.0));
+    }
+    let text = format!(
+        "select exists (select from {} where id = any ($1) and person_id = $2 and active_flag)",
+        sql::table(entity)
+    );
+    Ok(sqlx::query_scalar(sql::statement(text)).bind(ids).bind(person.0).fetch_one(connection).await?)
+}
+
 /// Names of what `rows` refer to, by type, as far as `person` may see it. One query, whatever the number of types.
 pub async fn references(
     connection: &mut Connection,

@@ -85,6 +85,9 @@ pub struct Column {
     /// Leave it out of tables and forms.
     #[serde(default)]
     pub hidden: bool,
+    /// The column that names the people who may write this one with the right to contribute alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contribute: Option<String>,
 }
 
 /// Columns that every entity table has and that the server alone writes.
@@ -105,6 +108,7 @@ impl Column {
             sql_type: sql_type.to_owned(),
             read_only,
             hidden,
+            contribute: None,
         }
     }
 
@@ -118,6 +122,9 @@ impl Column {
                 *slot = value;
             }
         };
+        if let Some(by) = entry.get("contribute").and_then(Value::as_str) {
+            self.contribute = Some(by.to_owned());
+        }
         flag("required", &mut self.required);
         flag("read_only", &mut self.read_only);
         flag("hidden", &mut self.hidden);

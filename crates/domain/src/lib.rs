@@ -8,6 +8,7 @@ pub mod cursor; // where a reader stands in the change feed
 pub mod id; // identifiers that can't be confused
 pub mod permission; // who may do what: the one definition
 pub mod query; // what a list is asked for
+pub mod rank;
 pub mod rest; // shapes of the REST interface
 pub mod socket; // messages of the WebSocket
 

@@ -25,7 +25,7 @@ pub(super) async fn connection(app: &App) -> Result<PoolConnection> {
     Ok(app.pool.acquire().await.map_err(DatabaseError::from)?)
 }
 
-pub(super) fn id_of(text: &str) -> Result<Uuid> {
+pub(crate) fn id_of(text: &str) -> Result<Uuid> {
     text.parse().map_err(|_| ApiError::NotFound)
 }
 

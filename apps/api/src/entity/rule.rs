@@ -129,8 +129,19 @@ pub async fn may_create(
     person: PersonId,
     entity: &EntityType,
     values: &Row,
+    linked: Option<(&EntityCode, Uuid, &Child)>,
 ) -> Result<()> {
-    let owners = owners(model, entity, values);
+    let mut owners = owners(model, entity, values);
+    match linked {
+        Some((code, id, tie)) if tie.owned => owners.push((&model.entity(code.as_str())?.code, id, tie)),
+        Some((code, id, _)) => {
+            let level = permission::level(connection, person, code, id).await?.ok_or(ApiError::NotFound)?;
+            if level < Permission::Edit {
+                return Err(ApiError::Forbidden(super::mutation::asks_for(Permission::Edit, level)));
+            }
+        }
+        None => {}
+    }
     // A comment on a thing is written by whoever may comment there.
     for (code, id, tie) in &owners {
         let level = permission::level(connection, person, code, *id).await?;
@@ -187,6 +198,37 @@ pub async fn may_move(
             return Err(ApiError::Forbidden(format!(
                 "Moving it there asks for the right to create below that {code}."
             )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks that somebody who may log work, and no more, changes only what is for that: columns whose metadata name the column of the
+/// people who may (`"contribute": "assignee__employee_ids"`), with the writer among them.
+pub async fn may_contribute(
+    connection: &mut Connection,
+    model: &Model,
+    person: PersonId,
+    entity: &EntityType,
+    level: Permission,
+    present: &Row,
+    values: &Row,
+) -> Result<()> {
+    let refusal = || ApiError::Forbidden(super::mutation::asks_for(Permission::Edit, level));
+    for name in values.keys() {
+        let by = entity.column(name).and_then(|c| c.contribute.as_deref()).ok_or_else(refusal)?;
+        let Some(ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target }) =
+            entity.column(by).map(|c| &c.kind)
+        else {
+            return Err(refusal());
+        };
+        let named: Vec<Uuid> = match present.get(by) {
+            Some(Value::String(id)) => id.parse().into_iter().collect(),
+            Some(Value::Array(ids)) => ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect(),
+            _ => Vec::new(),
+        };
+        if !row::stands_for(connection, model.entity(target)?, &named, person).await? {
+            return Err(refusal());
         }
     }
     Ok(())

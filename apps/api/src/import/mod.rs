@@ -3,7 +3,7 @@
 pub mod mspdi; // Microsoft Project XML, pure
 
 use crate::auth::AuthUser;
-use crate::entity::{Answer, Once, finish, once};
+use crate::entity::{Answer, Seen, finish, once};
 use crate::error::{ApiError, Result};
 use crate::state::{App, Model};
 use axum::body::Body;
@@ -56,8 +56,8 @@ async fn import_project(
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     let name = options.name.unwrap_or_default();
     let key = match once(&mut transaction, &who, &headers, &[b"IMPORT", name.as_bytes(), &bytes]).await? {
-        Once::Repeat(answer) => return Ok(answer),
-        Once::Fresh(key) => key,
+        Seen::Before(answer) => return Ok(answer),
+        Seen::Never(key) => key,
     };
     let body = write(&mut transaction, &model, who.person, &plan, Some(name.as_str()).filter(|n| !n.trim().is_empty()))
         .await?;

@@ -30,7 +30,7 @@ pub async fn router(pool: &PgPool) -> Router {
 /// With settings that override those of the other tests.
 pub async fn router_with(pool: &PgPool, more: &[&str]) -> Router {
     seed::run(pool, Scale::Small).await.unwrap();
-    let secret = "s".repeat(40);
+    let secret = secret();
     let mut arguments = vec!["pmo-api", "--jwt-secret", &secret];
     for (name, value) in [("--web-dist", "/nonexistent"), ("--import-limit-mb", "4"), ("--sign-in-per-minute", "50")] {
         if !more.contains(&name) {
@@ -57,7 +57,28 @@ pub async fn login(router: &Router, email: &str, password: &str) -> Answer {
     .await
 }
 
+/// The secret of the tests.
+pub fn secret() -> String {
+    "s".repeat(40)
+}
+
 impl Api {
+    /// Somebody by id, with no sign-in.
+    pub fn person(router: &Router, person: uuid::Uuid) -> Self {
+        let now = jiff::Timestamp::now().as_second();
+        let claims = pmo_token::Claims {
+            sub: person,
+            iat: now,
+            exp: now + 900,
+            username: "p@x.example".into(),
+            first_name: "P".into(),
+            last_name: "X".into(),
+            person_type: "employee".into(),
+        };
+        let token = pmo_token::Keys::new(&secret()).unwrap().sign(&claims).unwrap();
+        Self { router: router.clone(), token }
+    }
+
     pub async fn of(router: &Router, who: &str) -> Self {
         let answer = login(router, &format!("{who}@pmo.example"), DEMO_PASSWORD).await;
         assert_eq!(answer.status, 200, "{:?}", answer.body);

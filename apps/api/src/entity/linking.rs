@@ -1,0 +1,144 @@
+//! Links that no column stands for: a project in a program, a person in a role. A link carries grants, so that making and undoing one asks
+//! for more than editing.
+
+use super::mutation::asks_for;
+use super::write::{finish, once};
+use super::{Answer, Seen};
+use crate::auth::AuthUser;
+use crate::body::JsonBody;
+use crate::error::{ApiError, Result};
+use crate::state::App;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use pmo_database::{Connection, link, permission};
+use pmo_domain::{EntityCode, Permission, PersonId};
+use serde::Deserialize;
+use uuid::Uuid;
+
+/// A link to make.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewLink {
+    /// The type above,
+    #[schema(example = "program")]
+    parent_code: String,
+    /// and the thing.
+    parent_id: Uuid,
+    /// The type below,
+    #[schema(example = "project")]
+    child_code: String,
+    /// and the thing.
+    child_id: Uuid,
+}
+
+/// Checks that a person may tie the two, or part them.
+async fn may_tie(
+    c: &mut Connection,
+    person: PersonId,
+    parent: (&EntityCode, Uuid),
+    child: (&EntityCode, Uuid),
+    owned: bool,
+    making: bool,
+) -> Result<()> {
+    let nobody = |field: &str, code: &EntityCode, id| {
+        ApiError::invalid(field, format!("there is no {code} {id} that you may see"))
+    };
+    let above = permission::level(c, person, parent.0, parent.1).await?;
+    let below = permission::level(c, person, child.0, child.1).await?;
+    let (above, below) = if making {
+        (
+            above.ok_or_else(|| nobody("parent_id", parent.0, parent.1))?,
+            below.ok_or_else(|| nobody("child_id", child.0, child.1))?,
+        )
+    } else {
+        // Whoever sees one end only does not learn of the other.
+        (above.ok_or(ApiError::NotFound)?, below.ok_or(ApiError::NotFound)?)
+    };
+    let (least_above, least_below) = match (parent.0.as_str(), owned) {
+        // Who is in a role holds all that it is granted.
+        ("role", _) => (Permission::Owner, Permission::View),
+        // Whoever may create above becomes one of its owners' company: that is for those who may share it.
+        (_, true) if making => (Permission::Create, Permission::Share),
+        (_, true) => (Permission::Edit, Permission::Share),
+        (_, false) => (Permission::Edit, Permission::View),
+    };
+    if above < least_above {
+        return Err(ApiError::Forbidden(format!("On the {}: {}", parent.0, asks_for(least_above, above))));
+    }
+    if below < least_below {
+        return Err(ApiError::Forbidden(format!("On the {}: {}", child.0, asks_for(least_below, below))));
+    }
+    Ok(())
+}
+
+/// Hang a thing below another.
+#[utoipa::path(post, path = "/entity_instance_link", tag = "sharing", request_body = NewLink, params(
+    ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
+    (status = 201, description = "The link; the one that is there already, if there is", body = Object), (status = 400, description = "Not JSON"),
+    (status = 401, description = "Not signed in"), (status = 403, description = "May see both, may not tie them"),
+    (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"),
+    (status = 422, description = "One is not there, these types are not tied, or a column says it")))]
+pub(super) async fn link_things(
+    State(app): State<App>,
+    who: AuthUser,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody,
+) -> Result<Answer> {
+    let asked = body.to_string();
+    let new: NewLink = serde_json::from_value(body).map_err(|e| ApiError::invalid("body", e.to_string()))?;
+    let model = app.model_with(&new.parent_code).await?;
+    let unknown = |field: &str| ApiError::invalid(field, "is no entity type");
+    let parent = &model.entity(&new.parent_code).map_err(|_| unknown("parent_code"))?.code;
+    let child = &model.entity(&new.child_code).map_err(|_| unknown("child_code"))?.code;
+    let tie = model
+        .catalogue
+        .child(parent.as_str(), child.as_str())
+        .ok_or_else(|| ApiError::invalid("child_code", format!("can't hang below a {parent}")))?;
+    if let Some(column) = &tie.column {
+        return Err(ApiError::invalid(
+            "child_code",
+            format!("hangs below a {parent} by its column {column}: change that"),
+        ));
+    }
+    if new.parent_id == new.child_id {
+        return Err(ApiError::invalid("child_id", "can't hang below itself"));
+    }
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    let (parent, child) = ((parent, new.parent_id), (child, new.child_id));
+    may_tie(&mut transaction, who.person, parent, child, tie.owned, true).await?;
+    let key = match once(&mut transaction, &who, &headers, &[b"LINK", asked.as_bytes()]).await? {
+        Seen::Before(answer) => return Ok(answer),
+        Seen::Never(key) => key,
+    };
+    let made = link::make(&mut transaction, parent, child, tie.owned, false).await?;
+    finish(transaction, &who, key, Answer { status: StatusCode::CREATED, body: Some(made) }).await
+}
+
+/// Take a thing from below another.
+#[utoipa::path(delete, path = "/entity_instance_link/{id}", tag = "sharing", params(("id" = Uuid, Path, description = "The link"),
+    ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
+    (status = 204, description = "Taken away"), (status = 400, description = "A header can't be read"), (status = 401, description = "Not signed in"),
+    (status = 403, description = "May see both, may not part them"), (status = 404, description = "No such link for this person"),
+    (status = 422, description = "It follows a column: change that")))]
+pub(super) async fn unlink(
+    State(app): State<App>,
+    who: AuthUser,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Answer> {
+    let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    // The key comes first: a link that is gone can't be looked at any more, and the answer tells nothing.
+    let key = match once(&mut transaction, &who, &headers, &[b"UNLINK", id.as_bytes()]).await? {
+        Seen::Before(answer) => return Ok(answer),
+        Seen::Never(key) => key,
+    };
+    let found = link::find(&mut transaction, id).await?.ok_or(ApiError::NotFound)?;
+    let (parent, child) = ((&found.parent.0, found.parent.1), (&found.child.0, found.child.1));
+    may_tie(&mut transaction, who.person, parent, child, found.owned, false).await?;
+    if !found.column.is_empty() {
+        return Err(ApiError::invalid("id", format!("follows the column {}: change that", found.column)));
+    }
+    link::undo(&mut transaction, id).await?;
+    finish(transaction, &who, key, Answer { status: StatusCode::NO_CONTENT, body: None }).await
+}

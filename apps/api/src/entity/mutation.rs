@@ -1,0 +1,258 @@
+//! One write inside a transaction: who may do it, what it must obey, what it comes to. Single requests, batches and bulk edits all come
+//! through here. It must never commit: the caller decides what belongs together.
+
+use super::read::represent;
+use super::rule;
+use crate::auth::AuthUser;
+use crate::error::{ApiError, Result};
+use crate::state::Model;
+use axum::http::StatusCode;
+use pmo_database::idempotency::{self, Kept};
+use pmo_database::{Connection, link, permission, row};
+use pmo_domain::rest::version_of;
+use pmo_domain::{EntityCode, EntityType, Permission, Row};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+/// What a write came to.
+pub(crate) struct Answer {
+    /// 200, 201 or 204.
+    pub status: StatusCode,
+    /// The row; none with 204.
+    pub body: Option<Value>,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) enum Action {
+    /// Make a thing; below another by a link where no column names the parent.
+    Create { below: Option<(EntityCode, Uuid)> },
+    /// Change the columns of the body.
+    Update,
+    /// The same, and what the body leaves out becomes empty.
+    Replace,
+    /// Delete softly, with what belongs to it.
+    Delete,
+    /// Bring back.
+    Restore,
+    /// Take a deleted thing away for good, with what belongs to it.
+    Purge,
+}
+
+impl Action {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "POST",
+            Self::Update => "PATCH",
+            Self::Replace => "PUT",
+            Self::Delete => "DELETE",
+            Self::Restore => "RESTORE",
+            Self::Purge => "PURGE",
+        }
+    }
+
+    /// The level on the thing that it asks for.
+    fn least(&self) -> Permission {
+        match self {
+            // Those who may log work change the columns that are for that.
+            Self::Create { .. } | Self::Update => Permission::Contribute,
+            Self::Replace => Permission::Edit,
+            Self::Delete | Self::Restore => Permission::Delete,
+            Self::Purge => Permission::Owner,
+        }
+    }
+}
+
+/// One write.
+#[derive(Clone, Debug)]
+pub(crate) struct Mutation<'a> {
+    /// What.
+    pub action: Action,
+    /// The type.
+    pub entity: &'a EntityType,
+    /// The thing; nil where it is to be made.
+    pub id: Uuid,
+    /// Its values.
+    pub body: Value,
+    /// The version that it was made on.
+    pub version: Option<i64>,
+    /// A repeat with the same key gets the first answer.
+    pub key: Option<String>,
+}
+
+/// Looks for the answer kept under a key. The caller has checked the permission: a repeat tells nobody more.
+pub(crate) async fn kept(c: &mut Connection, who: &AuthUser, key: Option<&str>, asked: &[&[u8]]) -> Result<Seen> {
+    let Some(key) = key else { return Ok(Seen::Never(None)) };
+    let mut hash = Sha256::new();
+    for part in asked {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    let fingerprint = hash.finalize().to_vec();
+    match idempotency::find(c, who.person.0, key).await? {
+        None => Ok(Seen::Never(Some((key.to_owned(), fingerprint)))),
+        Some(kept) if kept.fingerprint == fingerprint => {
+            let status = u16::try_from(kept.status).ok().and_then(|s| StatusCode::from_u16(s).ok());
+            Ok(Seen::Before(Answer { status: status.unwrap_or(StatusCode::OK), body: kept.body }))
+        }
+        Some(_) => Err(ApiError::invalid("Idempotency-Key", "was used before for another request; take a new key")),
+    }
+}
+
+/// Whether a write was seen before.
+pub(crate) enum Seen {
+    /// No: keep its answer under this key, if there is one.
+    Never(Option<(String, Vec<u8>)>),
+    /// Yes: this was the answer.
+    Before(Answer),
+}
+
+/// Keeps an answer for repeats.
+pub(crate) async fn keep(
+    c: &mut Connection,
+    who: &AuthUser,
+    key: Option<(String, Vec<u8>)>,
+    answer: &Answer,
+) -> Result<()> {
+    if let Some((key, fingerprint)) = key {
+        #[allow(clippy::cast_possible_wrap)] // a status has three digits
+        let status = answer.status.as_u16() as i16;
+        idempotency::keep(c, who.person.0, &key, &Kept { fingerprint, status, body: answer.body.clone() }).await?;
+    }
+    Ok(())
+}
+
+impl Mutation<'_> {
+    /// Does it, in the caller's transaction.
+    pub async fn perform(&self, c: &mut Connection, model: &Model, who: &AuthUser) -> Result<Answer> {
+        match &self.action {
+            Action::Create { below } => self.create(c, model, who, below.as_ref()).await,
+            _ => self.change(c, model, who).await,
+        }
+    }
+
+    async fn seen(&self, c: &mut Connection, who: &AuthUser) -> Result<Seen> {
+        let (entity, id, body) = (self.entity.code.as_str(), self.id.to_string(), self.body.to_string());
+        let below = match &self.action {
+            Action::Create { below: Some((code, id)) } => format!("{code} {id}"),
+            _ => String::new(),
+        };
+        let asked = [self.action.name(), entity, &id, &below, &body].map(str::as_bytes);
+        kept(c, who, self.key.as_deref(), &asked).await
+    }
+
+    async fn create(
+        &self,
+        c: &mut Connection,
+        model: &Model,
+        who: &AuthUser,
+        below: Option<&(EntityCode, Uuid)>,
+    ) -> Result<Answer> {
+        let entity = self.entity;
+        let values = rule::check(model, entity, &self.body, None)?;
+        let tie = below.and_then(|(code, _)| model.catalogue.child(code.as_str(), entity.code.as_str()));
+        let linked = below.zip(tie).map(|((code, id), tie)| (code, *id, tie));
+        rule::may_create(c, model, who.person, entity, &values, linked).await?;
+        let key = match self.seen(c, who).await? {
+            Seen::Before(answer) => return Ok(answer),
+            Seen::Never(key) => key,
+        };
+        rule::check_references(c, model, who.person, entity, &values, None).await?;
+        let id = row::insert(c, entity, &values).await?;
+        if let Some((code, parent, tie)) = linked {
+            link::make(c, (code, parent), (&entity.code, id), tie.owned, true).await?;
+        }
+        permission::own(c, who.person, &entity.code, id).await?;
+        let row = row::by_id(c, entity, id, false).await?.ok_or(ApiError::Internal)?;
+        let row = represent(c, entity, who.person, Permission::Owner, row).await?;
+        let answer = Answer { status: StatusCode::CREATED, body: Some(Value::Object(row)) };
+        keep(c, who, key, &answer).await?;
+        Ok(answer)
+    }
+
+    async fn change(&self, c: &mut Connection, model: &Model, who: &AuthUser) -> Result<Answer> {
+        let (entity, id) = (self.entity, self.id);
+        row::lock(c, entity, id).await?;
+        let level = permission::level(c, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+        let present = row::by_id(c, entity, id, true).await?.ok_or(ApiError::NotFound)?;
+        let alive = present.get("active_flag") == Some(&Value::Bool(true));
+        // What is deleted is there for those who may bring it back.
+        if !alive && level < Permission::Delete {
+            return Err(ApiError::NotFound);
+        }
+        let least = self.action.least();
+        if level < least {
+            return Err(ApiError::Forbidden(asks_for(
+                if matches!(self.action, Action::Update) { Permission::Edit } else { least },
+                level,
+            )));
+        }
+        let key = match self.seen(c, who).await? {
+            Seen::Before(answer) => return Ok(answer),
+            Seen::Never(key) => key,
+        };
+        let wants_alive = !matches!(self.action, Action::Restore | Action::Purge);
+        if alive != wants_alive && !matches!(self.action, Action::Restore) {
+            return Err(if wants_alive {
+                ApiError::NotFound
+            } else {
+                ApiError::invalid("id", "is not deleted: delete it first, then it can be taken away for good")
+            });
+        }
+        if self.version.is_some_and(|v| v != version_of(&present).0) {
+            let current = represent(c, entity, who.person, level, present).await?;
+            return Err(ApiError::Changed(Box::new(current)));
+        }
+        match self.action {
+            Action::Update | Action::Replace => self.write(c, model, who, level, &present).await?,
+            Action::Delete => drop(row::delete(c, entity, id).await?),
+            Action::Restore => drop(row::restore(c, entity, id).await?),
+            Action::Purge => drop(row::purge(c, entity, id).await?),
+            Action::Create { .. } => {}
+        }
+        let answer = if matches!(self.action, Action::Delete | Action::Purge) {
+            Answer { status: StatusCode::NO_CONTENT, body: None }
+        } else {
+            let row = row::by_id(c, entity, id, false).await?.ok_or(ApiError::NotFound)?;
+            let row = represent(c, entity, who.person, level, row).await?;
+            Answer { status: StatusCode::OK, body: Some(Value::Object(row)) }
+        };
+        keep(c, who, key, &answer).await?;
+        Ok(answer)
+    }
+
+    async fn write(
+        &self,
+        c: &mut Connection,
+        model: &Model,
+        who: &AuthUser,
+        level: Permission,
+        present: &Row,
+    ) -> Result<()> {
+        let entity = self.entity;
+        let values = match (&self.action, &self.body) {
+            (Action::Replace, Value::Object(body)) => {
+                let mut whole = body.clone();
+                let settable = |c: &&pmo_domain::Column| !c.read_only && !c.hidden && c.name != "code" && !c.not_null;
+                for column in entity.columns.iter().filter(settable) {
+                    whole.entry(column.name.clone()).or_insert(Value::Null);
+                }
+                rule::check(model, entity, &json!(whole), Some(present))?
+            }
+            _ => rule::check(model, entity, &self.body, Some(present))?,
+        };
+        if level < Permission::Edit {
+            rule::may_contribute(c, model, who.person, entity, level, present, &values).await?;
+        }
+        rule::check_references(c, model, who.person, entity, &values, Some(present)).await?;
+        rule::may_move(c, model, who.person, entity, level, present, &values).await?;
+        row::update(c, entity, self.id, &values).await?;
+        Ok(())
+    }
+}
+
+/// The words for a level that is too low.
+pub(crate) fn asks_for(least: Permission, level: Permission) -> String {
+    format!("That asks for the right to {}; you may {}.", least.label(), level.label())
+}

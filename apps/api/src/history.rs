@@ -1,0 +1,170 @@
+//! What happened: to a thing, and lately to everything that one may see; and back to what a thing once was.
+
+use crate::auth::AuthUser;
+use crate::entity::{Action, Answer, Mutation, id_of, if_match, key_of};
+use crate::error::{ApiError, Result};
+use crate::state::App;
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use pmo_database::{DatabaseError, history, permission, row};
+use pmo_domain::rest::version_of;
+use pmo_domain::{ColumnKind, Permission, Row};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+/// The routes of this room.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(of_thing)).routes(routes!(back)).routes(routes!(activity))
+}
+
+#[derive(serde::Deserialize)]
+struct Paging {
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+impl Paging {
+    fn read(&self) -> Result<(i64, Option<i64>)> {
+        let limit = self.limit.unwrap_or(50);
+        if !(1..=200).contains(&limit) {
+            return Err(ApiError::bad("limit", "must be a whole number from 1 to 200"));
+        }
+        let wrong = || ApiError::bad("cursor", "is not a cursor of this list");
+        let before = self.cursor.as_ref().map(|c| c.parse::<i64>().map_err(|_| wrong())).transpose()?;
+        Ok((limit, before))
+    }
+}
+
+/// What happened to a thing, newest first.
+#[utoipa::path(get, path = "/{entity}/{id}/history", tag = "history", params(
+    ("entity" = String, Path, description = "The type's code", example = "task"), ("id" = Uuid, Path, description = "The thing"),
+    ("limit" = Option<i64>, Query, description = "Most lines, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")), responses(
+    (status = 200, description = "{data: [{version, action, at, person_id, person_name, changed: {column: {old, new}}}], ref_data_entityInstance, next_cursor}", body = Object),
+    (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in"), (status = 404, description = "Not there, or not for this reader")))]
+async fn of_thing(
+    State(app): State<App>,
+    who: AuthUser,
+    Path((code, id)): Path<(String, String)>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Value>> {
+    let (limit, before) = paging.read()?;
+    let model = app.model_with(&code).await?;
+    let (entity, id) = (model.entity(&code)?, id_of(&id)?);
+    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let alive = row::by_id(&mut connection, entity, id, level >= Permission::Delete).await?;
+    alive.ok_or(ApiError::NotFound)?;
+    let lines = history::of(&mut connection, &entity.code, id, before, limit + 1).await?;
+    let more = lines.len() > usize::try_from(limit).unwrap_or(0);
+    let lines: Vec<history::Line> = lines.into_iter().take(usize::try_from(limit).unwrap_or(0)).collect();
+    let next = lines.last().filter(|_| more).map(|l| l.seq.to_string());
+    // Names of what the columns referred to, as far as the reader may see them.
+    let mentioned: Vec<Row> = lines
+        .iter()
+        .flat_map(|line| line.changed.as_object().into_iter().flatten())
+        .flat_map(|(column, change)| {
+            ["old", "new"].map(|side| Row::from_iter([(column.clone(), change.get(side).cloned().unwrap_or_default())]))
+        })
+        .collect();
+    let references = row::references(&mut connection, who.person, entity, &mentioned).await?;
+    Ok(Json(json!({"data": lines, "ref_data_entityInstance": references, "next_cursor": next})))
+}
+
+/// Make a thing again what it was at a version. That is a change like any other, with a version of its own.
+#[utoipa::path(post, path = "/{entity}/{id}/history/{version}/restore", tag = "history", params(
+    ("entity" = String, Path, description = "The type's code", example = "task"), ("id" = Uuid, Path, description = "The thing"),
+    ("version" = i64, Path, description = "The version to go back to"),
+    ("If-Match" = Option<String>, Header, description = "The present version, as far as the asker knows"),
+    ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
+    (status = 200, description = "The row", body = Object), (status = 400, description = "A header can't be read"), (status = 401, description = "Not signed in"),
+    (status = 403, description = "May see, may not change"), (status = 404, description = "Not there, not for this writer, or no such version"),
+    (status = 409, description = "A unique value is taken by now"), (status = 412, description = "Changed meanwhile"),
+    (status = 422, description = "The log does not reach back so far, or what it was is not allowed any more")))]
+async fn back(
+    State(app): State<App>,
+    who: AuthUser,
+    Path((code, id, version)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Answer> {
+    let model = app.model_with(&code).await?;
+    let (entity, id) = (model.entity(&code)?, id_of(&id)?);
+    let version: i64 = version.parse().map_err(|_| ApiError::NotFound)?;
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    row::lock(&mut transaction, entity, id).await?;
+    let level = permission::level(&mut transaction, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    if level < Permission::Edit {
+        return Err(ApiError::Forbidden(format!("That asks for the right to edit; you may {}.", level.label())));
+    }
+    let present = row::by_id(&mut transaction, entity, id, false).await?.ok_or(ApiError::NotFound)?;
+    let now = version_of(&present).0;
+    if version < 1 || version > now {
+        return Err(ApiError::NotFound);
+    }
+    let then = history::back_to(&mut transaction, &entity.code, id, version, now)
+        .await?
+        .ok_or_else(|| ApiError::invalid("version", "is further back than the log is kept"))?;
+    let mut values = Row::new();
+    for (name, (value, text)) in then {
+        let Some(column) = entity.column(&name).filter(|c| !c.read_only) else { continue };
+        let value = if column.kind == ColumnKind::Money { text.map_or(Value::Null, Value::String) } else { value };
+        values.insert(name, value);
+    }
+    let mutation = Mutation {
+        action: Action::Update,
+        entity,
+        id,
+        body: Value::Object(values),
+        version: if_match(&headers)?,
+        key: key_of(&headers)?,
+    };
+    let answer = mutation.perform(&mut transaction, &model, &who).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    Ok(answer)
+}
+
+/// What has happened lately to things that one may see, newest first.
+#[utoipa::path(get, path = "/activity", tag = "history", params(
+    ("limit" = Option<i64>, Query, description = "Most lines, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")), responses(
+    (status = 200, description = "{data: [{entity, entity_id, title, version, action, at, person_id, person_name, changed}], next_cursor}", body = Object),
+    (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in")))]
+async fn activity(State(app): State<App>, who: AuthUser, Query(paging): Query<Paging>) -> Result<Json<Value>> {
+    /// Looks at the log before the answer is given as it is: who sees little of a busy company asks again with the cursor.
+    const LOOKS: usize = 8;
+    let (limit, mut before) = paging.read()?;
+    let limit = usize::try_from(limit).unwrap_or(50);
+    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    let mut data: Vec<Value> = Vec::new();
+    let mut next = None;
+    for _ in 0..LOOKS {
+        let lines = history::lately(&mut connection, before, 400).await?;
+        let ended = lines.len() < 400;
+        let ids: Vec<Uuid> = lines.iter().map(|l| l.entity_id).collect::<BTreeSet<_>>().into_iter().collect();
+        let titles: BTreeMap<Uuid, String> =
+            permission::seen(&mut connection, who.person, &ids).await?.into_iter().map(|s| (s.id, s.title)).collect();
+        for line in lines {
+            if data.len() == limit {
+                next = before;
+                break;
+            }
+            before = Some(line.seq);
+            if let Some(title) = titles.get(&line.entity_id) {
+                let mut entry = serde_json::to_value(&line).map_err(|_| ApiError::Internal)?;
+                entry["title"] = json!(title);
+                data.push(entry);
+            }
+        }
+        if next.is_some() || ended {
+            break;
+        }
+        if data.len() == limit {
+            next = before;
+            break;
+        }
+        next = before;
+    }
+    let ended = data.len() < limit && next.is_none();
+    Ok(Json(json!({"data": data, "next_cursor": if ended { None } else { next.map(|n| n.to_string()) }})))
+}

@@ -1,0 +1,67 @@
+//! Links that no column stands for: made, found, undone. Whether one may is the caller's business.
+
+use crate::{Connection, Result};
+use pmo_domain::EntityCode;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A link.
+pub struct Link {
+    /// The thing above, and its type.
+    pub parent: (EntityCode, Uuid),
+    /// The thing below, and its type.
+    pub child: (EntityCode, Uuid),
+    /// Whether grants come down it whole.
+    pub owned: bool,
+    /// The column that it follows; empty: none.
+    pub column: String,
+}
+
+/// Makes a link, or finds the one that is there already, and answers it. `quiet`: the child is new, and its own log row tells of it.
+pub async fn make(
+    c: &mut Connection,
+    parent: (&EntityCode, Uuid),
+    child: (&EntityCode, Uuid),
+    owned: bool,
+    quiet: bool,
+) -> Result<Value> {
+    if quiet {
+        sqlx::query("select set_config('app.creator_grant', 'on', true)").execute(&mut *c).await?;
+    }
+    let link = sqlx::query_scalar(
+        "insert into app.entity_instance_link as l (parent_code, parent_id, child_code, child_id, owned) values ($1, $2, $3, $4, $5)
+         on conflict (child_code, child_id, parent_code, parent_id, column_name) do update set owned = excluded.owned
+         returning to_jsonb(l) - 'column_name'",
+    )
+    .bind(parent.0.as_str())
+    .bind(parent.1)
+    .bind(child.0.as_str())
+    .bind(child.1)
+    .bind(owned)
+    .fetch_one(&mut *c)
+    .await?;
+    if quiet {
+        sqlx::query("select set_config('app.creator_grant', '', true)").execute(c).await?;
+    }
+    Ok(link)
+}
+
+/// The link of that id, locked.
+pub async fn find(c: &mut Connection, id: Uuid) -> Result<Option<Link>> {
+    let line: Option<(String, Uuid, String, Uuid, bool, String)> = sqlx::query_as(
+        "select parent_code, parent_id, child_code, child_id, owned, column_name from app.entity_instance_link where id = $1 for update",
+    )
+    .bind(id)
+    .fetch_optional(c)
+    .await?;
+    Ok(line.and_then(|(parent, parent_id, child, child_id, owned, column)| {
+        let (parent, child) = (EntityCode::new(parent).ok()?, EntityCode::new(child).ok()?);
+        Some(Link { parent: (parent, parent_id), child: (child, child_id), owned, column })
+    }))
+}
+
+/// Undoes a link.
+pub async fn undo(c: &mut Connection, id: Uuid) -> Result<()> {
+    sqlx::query("delete from app.entity_instance_link where id = $1").bind(id).execute(c).await?;
+    Ok(())
+}
