@@ -5,6 +5,7 @@
 mod harness;
 mod import;
 mod lists;
+mod platform;
 mod routes;
 mod sharing;
 mod sign_in;
