@@ -38,10 +38,10 @@ e2e *args: build
     tools/setup.sh --tests && tools/postgres.sh start
     source tools/environment.sh && cd e2e && npx playwright test {{args}}
 
-# Measures on the release build: from PATCH answered to the other browser repainted.
-bench: build
+# Measures on the release build: `just bench` from PATCH answered to the other browser repainted, `just bench api` the api on large data.
+bench what="live-edit": build
     tools/setup.sh --tests && tools/postgres.sh start
-    source tools/environment.sh && node bench/live-edit.mjs
+    source tools/environment.sh && node bench/{{what}}.mjs
 
 # Empties the database: everything in it is gone.
 db-reset:

@@ -1,5 +1,5 @@
 // Before the app is built: takes the typeface and the line icons from their packages into apps/web/generated, with their licences.
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync, existsSync } from "node:fs";
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, writeFileSync, existsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -7,11 +7,15 @@ const tools = dirname(fileURLToPath(import.meta.url));
 const out = join(tools, "..", "apps", "web", "generated");
 const packages = join(tools, "node_modules");
 
-// Every icon that a page or a type of thing names.
-const icons = `arrow-right arrow-up-down book-open briefcase building-2 calendar chart-gantt check chevron-down chevron-left chevron-right circle
+// Every icon that a page names, and every one that a migration gives to a type of thing.
+const ofPages = `arrow-right arrow-up-down book-open briefcase building-2 calendar chart-gantt check chevron-down chevron-left chevron-right circle
   circle-alert circle-check cloud-off cloud-upload columns-3 contrast diamond download ellipsis eye eye-off file-up folder-kanban git-merge handshake
   hard-drive info inbox link list-checks list-tree lock log-out map-pin menu message-square moon pencil plus redo-2 refresh-cw search settings
   shield star sun table-2 timer trash-2 triangle-alert undo-2 upload user user-plus users x`.split(/\s+/);
+const migrations = join(tools, "..", "migrations");
+const ofTypes = readdirSync(migrations).flatMap((name) => [...readFileSync(join(migrations, name), "utf8").matchAll(/'([a-z][a-z0-9-]+)'/g)].map((m) => m[1]))
+  .filter((name) => existsSync(join(packages, "lucide-static", "icons", `${name}.svg`)));
+const icons = [...new Set([...ofPages, ...ofTypes])].sort();
 
 mkdirSync(join(out, "fonts"), { recursive: true });
 const write = (path, text) => {

@@ -2,7 +2,7 @@
 
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
-use crate::state::App;
+use crate::state::{App, Model};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -109,6 +109,8 @@ pub(super) async fn one(
     ("search" = Option<String>, Query, description = "Words in name, code or description"),
     ("ids" = Option<String>, Query, description = "At most 200 ids; one that is absent from the answer is gone for this reader"),
     ("fields" = Option<String>, Query, description = "Columns to answer"), ("content" = Option<String>, Query, description = "`metadata`: the columns instead of rows"),
+    ("parent_entity_code" = Option<String>, Query, description = "With parent_entity_instance_id: only what hangs below that thing"),
+    ("parent_entity_instance_id" = Option<Uuid>, Query, description = "The thing above"),
     ("include_deleted" = Option<bool>, Query, description = "Deleted things too, as far as the reader may restore them")), responses(
     (status = 200, description = "The page. Any column is a filter too: `due_date[gte]=2026-01-01`", body = Object),
     (status = 400, description = "A parameter is unknown or wrong; the problem names it"), (status = 401, description = "Not signed in"),
@@ -120,7 +122,21 @@ pub(super) async fn list(
     Query(parameters): Parameters,
 ) -> Result<Response> {
     let model = app.model_with(&code).await?;
-    answer_list(&app, &who, model.entity(&code)?, &parameters, None).await
+    let entity = model.entity(&code)?;
+    let (above, parameters): (Vec<_>, Vec<_>) =
+        parameters.into_iter().partition(|(name, _)| name.starts_with("parent_entity_"));
+    if above.is_empty() {
+        return answer_list(&app, &who, entity, &parameters, None).await;
+    }
+    let named = |name: &str| above.iter().find(|p| p.0 == name).map(|p| p.1.as_str());
+    let (Some(parent), Some(id)) = (named("parent_entity_code"), named("parent_entity_instance_id")) else {
+        return Err(ApiError::bad(&above[0].0, "parent_entity_code and parent_entity_instance_id go together"));
+    };
+    let unknown = || ApiError::bad("parent_entity_code", format!("is no type that a {code} hangs below"));
+    let parent = model.catalogue.get(parent).ok_or_else(unknown)?;
+    model.catalogue.child(parent.code.as_str(), &code).ok_or_else(unknown)?;
+    id.parse::<Uuid>().map_err(|_| ApiError::bad("parent_entity_instance_id", "must be an id (a UUID)"))?;
+    list_below(&app, &who, &model, parent, id, entity, &parameters).await
 }
 
 /// Children of a thing.
@@ -137,16 +153,29 @@ pub(super) async fn children(
     Query(parameters): Parameters,
 ) -> Result<Response> {
     let model = app.model_with(&parent).await?;
-    let (parent, id) = (model.entity(&parent)?, id_of(&id)?);
-    let entity = model.entity(&child)?;
-    let tie = model.catalogue.child(parent.code.as_str(), &child).ok_or(ApiError::NotFound)?;
+    let parent = model.entity(&parent)?;
+    list_below(&app, &who, &model, parent, &id, model.entity(&child)?, &parameters).await
+}
+
+/// Children of a thing that the reader may see.
+async fn list_below(
+    app: &App,
+    who: &AuthUser,
+    model: &Model,
+    parent: &EntityType,
+    id: &str,
+    entity: &EntityType,
+    parameters: &[(String, String)],
+) -> Result<Response> {
+    let id = id_of(id)?;
+    let tie = model.catalogue.child(parent.code.as_str(), entity.code.as_str()).ok_or(ApiError::NotFound)?;
     {
-        let mut connection = connection(&app).await?;
+        let mut connection = connection(app).await?;
         permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
         row::by_id(&mut connection, parent, id, false).await?.ok_or(ApiError::NotFound)?;
     }
     let below = Below { parent_code: &parent.code, parent_id: id, tie };
-    answer_list(&app, &who, entity, &parameters, Some(below)).await
+    answer_list(app, who, entity, parameters, Some(below)).await
 }
 
 async fn answer_list(

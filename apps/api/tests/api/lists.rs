@@ -72,3 +72,96 @@ async fn lists_filter_search_and_name_what_they_refer_to(pool: PgPool) {
         "task_stage"
     );
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn a_list_below_a_thing_is_the_same_by_path_and_by_parameters(pool: PgPool) {
+    let router = router(&pool).await;
+    let editor = Api::of(&router, "editor").await;
+    let project = editor.first("project").await;
+    let by_path = editor.get(&format!("/project/{project}/task?sort=-due_date,name")).await.body;
+    let asked = format!("/task?sort=-due_date,name&parent_entity_code=project&parent_entity_instance_id={project}");
+    assert_eq!(editor.get(&asked).await.body, by_path);
+    assert!(by_path["total"].as_i64().unwrap() > 5 && by_path["total_is_exact"] == true);
+    for wrong in [
+        "parent_entity_code=project",
+        "parent_entity_code=nope&parent_entity_instance_id=x",
+        "parent_entity_code=customer&parent_entity_instance_id=x",
+    ] {
+        assert_eq!(editor.get(&format!("/task?{wrong}")).await.status, 400, "{wrong}");
+    }
+    let hidden = format!("/task?parent_entity_code=project&parent_entity_instance_id={}", uuid::Uuid::new_v4());
+    assert_eq!(editor.get(&hidden).await.status, 404);
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn each_operator_finds_what_it_says_in_every_order_and_either_way_of_gathering(pool: PgPool) {
+    let router = router(&pool).await;
+    let (admin, editor) = (Api::of(&router, "admin").await, Api::of(&router, "editor").await);
+    for api in [&admin, &editor] {
+        let all = api.get("/task?limit=1000").await.body;
+        let all = all["data"].as_array().unwrap();
+        let day = |row: &Value| row["due_date"].as_str().unwrap_or_default().to_owned();
+        type Keep = fn(&Value) -> bool;
+        let cases: [(&str, Keep); 9] = [
+            ("due_date[gte]=2026-09-01", |r| r["due_date"].as_str().is_some_and(|d| d >= "2026-09-01")),
+            ("due_date[lt]=2026-09-01", |r| r["due_date"].as_str().is_some_and(|d| d < "2026-09-01")),
+            ("completion_pct[gt]=20&completion_pct[lte]=80", |r| {
+                r["completion_pct"].as_f64().is_some_and(|p| p > 20.0 && p <= 80.0)
+            }),
+            ("dl__task_stage[in]=Blocked,In%20Review", |r| {
+                r["dl__task_stage"] == "Blocked" || r["dl__task_stage"] == "In Review"
+            }),
+            ("dl__task_stage[ne]=Completed", |r| r["dl__task_stage"] != "Completed"),
+            ("name[contains]=the%20", |r| r["name"].as_str().unwrap().to_lowercase().contains("the ")),
+            ("sprint_id[is_null]=true", |r| r["sprint_id"].is_null()),
+            ("story_points[is_null]=false", |r| !r["story_points"].is_null()),
+            ("milestone_flag=true", |r| r["milestone_flag"] == true),
+        ];
+        for (filter, keep) in cases {
+            let mut expected: Vec<String> = all.iter().filter(|r| keep(r)).map(|r| r["id"].to_string()).collect();
+            for sort in ["due_date", "-due_date,name", "-completion_pct", "name"] {
+                let mut found = Vec::new();
+                let mut days = Vec::new();
+                let mut cursor = String::new();
+                loop {
+                    let page = api.get(&format!("/task?{filter}&sort={sort}&limit=17{cursor}")).await.body;
+                    assert_eq!(page["total"].as_u64(), Some(expected.len() as u64), "{filter} {sort}");
+                    found.extend(page["data"].as_array().unwrap().iter().map(|r| r["id"].to_string()));
+                    days.extend(page["data"].as_array().unwrap().iter().map(day));
+                    match page["next_cursor"].as_str() {
+                        Some(next) => cursor = format!("&cursor={next}"),
+                        None => break,
+                    }
+                }
+                if sort == "due_date" {
+                    assert!(days.windows(2).all(|d| d[0] <= d[1] || d[1].is_empty()), "{filter}");
+                }
+                found.sort();
+                expected.sort();
+                assert_eq!(found, expected, "{filter} {sort}");
+            }
+        }
+    }
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn what_is_too_much_to_ask_is_a_400_that_says_so(pool: PgPool) {
+    let router = router(&pool).await;
+    let editor = Api::of(&router, "editor").await;
+    let ids: Vec<String> = (0..1_200).map(|_| uuid::Uuid::new_v4().to_string()).collect();
+    for (query, field) in [
+        (format!("ids={}", ids[..201].join(",")), "ids"),
+        (format!("sprint_id[in]={}", ids.join(",")), "sprint_id[in]"),
+        ("offset=-5".into(), "offset"),
+        ("limit=0".into(), "limit"),
+    ] {
+        let answer = editor.get(&format!("/task?{query}")).await;
+        assert!(answer.status.is_client_error(), "{field}: {}", answer.status);
+        assert_eq!(answer.body["errors"][0]["field"], field, "{}", answer.body);
+    }
+    // What no address holds comes in a body.
+    let ids: Vec<String> = (0..10_000).map(|_| uuid::Uuid::new_v4().to_string()).collect();
+    let bulk = json!({"filter": {"sprint_id[in]": ids.join(",")}, "values": {"name": "all"}});
+    let answer = editor.post("/task/bulk", bulk).await;
+    assert_eq!((answer.status.as_u16(), &answer.body["errors"][0]["field"]), (400, &json!("sprint_id[in]")));
+}
