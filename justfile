@@ -3,7 +3,7 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 
 # Lists the recipes.
 default:
-    @just --list --unsorted
+    @"{{just_executable()}}" --justfile "{{justfile()}}" --list --unsorted
 
 # Starts everything in the foreground: database, api, pubsub, web, with demo data.
 dev:
@@ -28,10 +28,11 @@ seed scale="demo":
     tools/postgres.sh start
     source tools/environment.sh && cargo run --quiet -p pmo-api -- seed --scale {{scale}}
 
-# Imports a Microsoft Project XML file as a new project; options: --as-email ADDRESS, --name NAME.
+# Imports a Microsoft Project XML file as a new project; options: --as-email ADDRESS (default: the demo's administrator), --name NAME.
+[positional-arguments]
 import file *options:
     tools/postgres.sh start
-    source tools/environment.sh && cargo run --quiet -p pmo-api -- import "{{file}}" {{options}}
+    source tools/environment.sh && cargo run --quiet -p pmo-api -- import "$@"
 
 # End-to-end tests in Chromium, on the release build; arguments go to Playwright.
 e2e *args: build
@@ -43,7 +44,11 @@ bench what="live-edit": build
     tools/setup.sh --tests && tools/postgres.sh start
     source tools/environment.sh && node bench/{{what}}.mjs
 
-# Empties the database: everything in it is gone.
+# Stops the database where this checkout has started one.
+db-stop:
+    tools/postgres.sh stop
+
+# Empties the database: everything in it is gone. Stop the services first.
 db-reset:
     tools/postgres.sh start
-    source tools/environment.sh && psql -q "$DATABASE_URL" -c 'drop schema if exists app cascade' -c 'drop table if exists public._sqlx_migrations'
+    source tools/environment.sh && PGOPTIONS='--client-min-messages=warning' psql -q "$DATABASE_URL" -c 'drop schema if exists app cascade' -c 'drop table if exists public._sqlx_migrations'

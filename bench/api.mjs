@@ -69,7 +69,7 @@ async function at_once(ask) {
 function pgbench(database, options, logged = true) {
   const folder = mkdtempSync(join(tmpdir(), "pgbench-"));
   const url = new URL(database);
-  const env = { ...process.env, PGHOST: url.hostname, PGPORT: url.port, PGUSER: url.username, PGPASSWORD: url.password, PGDATABASE: url.pathname.slice(1) };
+  const env = { ...process.env, PGHOST: url.hostname, PGPORT: url.port, PGUSER: url.username, PGPASSWORD: url.password, PGDATABASE: url.pathname.slice(1), PGOPTIONS: "-c jit=off" };
   const found = () => readdirSync("/usr/lib/postgresql").map((version) => `/usr/lib/postgresql/${version}/bin/pgbench`).at(-1);
   execFileSync(process.env.PGBENCH ?? found(), [...options, "-n", ...(logged ? ["-l", "--log-prefix", join(folder, "l")] : [])], { env, stdio: ["ignore", "ignore", "pipe"] });
   return stats(readdirSync(folder).flatMap((name) => readFileSync(join(folder, name), "utf8").trim().split("\n").map((line) => Number(line.split(" ")[2]) / 1000)));
@@ -83,7 +83,7 @@ function script(text) {
 try {
   const [admin, viewer] = [await login("admin"), await login("viewer")];
   const me = service.sql("select id from app.person where email = 'viewer@pmo.example'");
-  const seen = Number(service.sql(`select count(*) from app.task t, app.sight('${me}', 'task') s where t.reach && s.keys or t.id = any (s.direct)`));
+  const seen = Number(service.sql(`select count(*) from app.task t, app.sight('${me}', 'task') s where t.reach = any (s.reaches) or t.id = any (s.direct)`));
   console.error(`${seen} of ${service.sql("select count(*) from app.task")} tasks are for the reader of the lists; ${CLIENTS} clients at once, ${SECONDS} s each\n`);
   console.error(`${"ms".padEnd(58)} ${"p50".padStart(8)} ${"p95".padStart(8)} ${"p99".padStart(8)}`);
 

@@ -1,11 +1,12 @@
 -- One id, one thing, and from where grants come down to it.
 --
--- A grant on a thing goes down its links. Walking them for every list is slow, so each thing keeps `reach`: the ids of all that
--- hang above it, whichever way, and the markers of their types, which stand for grants on a whole type. Whether a person sees a thing is then
--- one overlap of two arrays, and an index on `reach` finds all that they see. A grant given, changed, expired or taken back costs nothing
--- here: grants are compared when asked. What costs is moving a thing with much below it, which is rare.
+-- A grant on a thing goes down its links. Walking them for every list is slow, so each thing has a `reach`: a number that stands for the set
+-- of all that hangs above it, whichever way, and of the markers of their types, which stand for grants on a whole type. Things with the same
+-- above share it: the tasks below one summary of one project are one number. What a person sees of a type is then a list of numbers, found
+-- from their grants by `app.reach_key`; a row of a list is checked by one look into a hash of them. A grant given, changed, expired or taken
+-- back costs nothing here: grants are compared when asked. What costs is moving a thing with much below it, which is rare.
 --
--- Readers must never take `reach` for a level: `app.permissions` weighs grants, lookups and denies.
+-- Readers must never take `reach` for a level: `app.things_of` weighs grants, lookups and denies.
 
 alter table app.entity add column marker uuid not null default gen_random_uuid() unique;
 alter table app.entity add column search_flag boolean not null default true; -- whether search finds things of the type
@@ -15,8 +16,7 @@ create table app.thing (
   id uuid primary key constraint id check (id <> '11111111-1111-1111-1111-111111111111'), -- that one stands for every instance
   code text not null,
   title text not null,
-  reach uuid[] not null default '{}',       -- everything above, and the markers of its types
-  reach_owned uuid[] not null default '{}', -- the part above which is reached by owned links alone; through the rest a grant is worth COMMENT
+  reach integer not null default 1,
   document tsvector,                        -- what search reads; null: deleted
   made_by xid8 not null default pg_current_xact_id()
 );
@@ -24,7 +24,40 @@ alter table app.thing set (fillfactor = 80);
 create index on app.thing using gin (document);
 create index on app.thing (code, title text_pattern_ops);
 
-alter table app.entity_columns add column reach uuid[] not null default '{}';
+-- A set of what is above. Number 1 is the empty one.
+create table app.reach (
+  id integer generated always as identity primary key,
+  hash bytea not null unique,
+  above uuid[] not null,       -- in order
+  above_owned uuid[] not null  -- the part that is reached by owned links alone; through the rest a grant is worth COMMENT
+);
+create table app.reach_key (
+  key uuid not null,
+  reach integer not null,
+  owned boolean not null,
+  primary key (key, reach) include (owned)
+);
+create index on app.reach_key (reach) include (key, owned);
+
+-- The number of a set; makes it where it is new.
+create function app.reach_for(p_above uuid[], p_owned uuid[]) returns integer language plpgsql as $$
+declare
+  digest bytea := sha256(convert_to(p_above::text || p_owned::text, 'UTF8')); number integer;
+begin
+  select r.id into number from app.reach r where r.hash = digest;
+  if found then return number; end if;
+  insert into app.reach (hash, above, above_owned) values (digest, p_above, p_owned) on conflict (hash) do nothing returning id into number;
+  if number is null then
+    -- Somebody else has just made it.
+    select r.id into strict number from app.reach r where r.hash = digest;
+  else
+    insert into app.reach_key (key, reach, owned) select k, number, k = any (p_owned) from unnest(p_above) k;
+  end if;
+  return number;
+end $$;
+select app.reach_for('{}', '{}');
+
+alter table app.entity_columns add column reach integer not null default 1;
 
 -- New things under others come by the hundred and only read the reach of what is above; whoever changes the reach of what is there
 -- already waits for them and keeps new ones out until it is done, or a child made meanwhile would keep the old reach.
@@ -47,7 +80,7 @@ begin
 end $$;
 
 -- What is above each of these things, afresh from the links.
-create function app.reach_at(p_ids uuid[]) returns table (id uuid, reach uuid[], reach_owned uuid[]) language sql stable as $$
+create function app.above(p_ids uuid[]) returns table (id uuid, above uuid[], above_owned uuid[]) language sql stable as $$
   with recursive up (target, code, id, owned) as (
     select th.id, th.code, th.id, true from app.thing th where th.id = any (p_ids)
     union
@@ -86,9 +119,9 @@ begin
   perform set_config('app.moving', 'on', true);
   for part in
     with changed as (
-      update app.thing th set reach = r.reach, reach_owned = r.reach_owned
-      from app.reach_at(below) r
-      where th.id = r.id and (th.reach, th.reach_owned) is distinct from (r.reach, r.reach_owned)
+      update app.thing th set reach = r.number
+      from (select a.id, app.reach_for(a.above, a.above_owned) as number from app.above(below) a) r
+      where th.id = r.id and th.reach <> r.number
       returning th.code, th.id
     )
     select code, array_agg(id) as ids from changed group by code order by code
@@ -101,7 +134,7 @@ end $$;
 -- A new thing enters: its id is taken for good, and its reach follows from the columns that name its parents.
 create function app.take_reach() returns trigger language plpgsql set enable_seqscan = off as $$
 declare
-  tie record; fields jsonb := to_jsonb(new); parent uuid; parents uuid[] := '{}'; owners uuid[] := '{}'; reach_owned uuid[] := '{}';
+  tie record; fields jsonb := to_jsonb(new); parent uuid; parents uuid[] := '{}'; owners uuid[] := '{}'; above uuid[]; above_owned uuid[];
 begin
   perform app.lock_topology(false);
   for tie in select * from app.entity_child where child_code = tg_argv[0] and column_name <> '' loop
@@ -114,19 +147,19 @@ begin
     parents := parents || parent;
     if tie.owned then owners := owners || parent; end if;
   end loop;
-  new.reach := '{}';
+  new.reach := 1;
   if parents <> '{}' then
     select array_agg(distinct k.key order by k.key), coalesce(array_agg(distinct k.key order by k.key) filter (where k.owned), '{}')
-    into new.reach, reach_owned
+    into above, above_owned
     from app.thing th join app.entity e on e.code = th.code
     cross join lateral (
       select th.id, th.id = any (owners) union all select e.marker, th.id = any (owners)
-      union all select unnest(th.reach), false
-      union all select unnest(th.reach_owned), th.id = any (owners)) k (key, owned)
+      union all select rk.key, rk.owned and th.id = any (owners) from app.reach_key rk where rk.reach = th.reach) k (key, owned)
     where th.id = any (parents);
+    new.reach := app.reach_for(above, above_owned);
   end if;
-  insert into app.thing (id, code, title, reach, reach_owned, document)
-  select new.id, tg_argv[0], coalesce(new.name, ''), new.reach, reach_owned, case when new.active_flag and e.search_flag then app.prose(fields) end
+  insert into app.thing (id, code, title, reach, document)
+  select new.id, tg_argv[0], coalesce(new.name, ''), new.reach, case when new.active_flag and e.search_flag then app.prose(fields) end
   from app.entity e where e.code = tg_argv[0];
   return new;
 end $$;
@@ -274,7 +307,9 @@ begin
   execute format('create trigger maintain_links after insert or update or delete on app.%I for each row
                   execute function app.maintain_links(%L)', p_code, p_code);
   execute format('create unique index on app.%I (code) where active_flag', p_code);
-  execute format('create index on app.%I using gin (reach)', p_code);
+  execute format('create index on app.%I (reach)', p_code);
+  -- A list asks for thousands of reaches at once; the planner needn't weigh each.
+  execute format('alter table app.%I alter column reach set statistics 10', p_code);
   execute format('create index on app.%I (name)', p_code);
   execute format('alter table app.%I add check (char_length(name) between 1 and 500)', p_code);
 end $$;
@@ -285,20 +320,21 @@ declare
   kind record;
 begin
   for kind in select code, search_flag from app.entity order by code loop
-    execute format('alter table app.%I add column reach uuid[] not null default ''{}''', kind.code);
+    execute format('alter table app.%I add column reach integer not null default 1', kind.code);
     execute format('insert into app.thing (id, code, title, document) select t.id, %L, t.name, case when t.active_flag and %L then app.prose(to_jsonb(t)) end from app.%I t',
                    kind.code, kind.search_flag, kind.code);
   end loop;
   delete from app.entity_instance_link l where not exists (select from app.thing where id = l.parent_id and code = l.parent_code)
                                             or not exists (select from app.thing where id = l.child_id and code = l.child_code);
   perform set_config('app.moving', 'on', true);
-  update app.thing th set reach = r.reach, reach_owned = r.reach_owned
-    from app.reach_at((select array_agg(id) from app.thing)) r where th.id = r.id and cardinality(r.reach) > 0;
+  update app.thing th set reach = app.reach_for(a.above, a.above_owned)
+    from app.above((select array_agg(id) from app.thing)) a where th.id = a.id and cardinality(a.above) > 0;
   for kind in select code from app.entity order by code loop
-    execute format('update app.%I t set reach = th.reach from app.thing th where th.id = t.id and cardinality(th.reach) > 0', kind.code);
+    execute format('update app.%I t set reach = th.reach from app.thing th where th.id = t.id and th.reach > 1', kind.code);
     execute format('create trigger take_reach before insert on app.%I for each row execute function app.take_reach(%L)', kind.code, kind.code);
     execute format('create trigger keep_thing after update or delete on app.%I for each row execute function app.keep_thing(%L)', kind.code, kind.code);
-    execute format('create index on app.%I using gin (reach)', kind.code);
+    execute format('create index on app.%I (reach)', kind.code);
+    execute format('alter table app.%I alter column reach set statistics 10', kind.code);
     execute format('create index on app.%I (name)', kind.code);
   end loop;
   perform set_config('app.moving', '', true);
@@ -346,22 +382,24 @@ $$;
 create function app.things_of(p_persons uuid[], p_ids uuid[])
 returns table (person_id uuid, id uuid, code text, title text, level smallint) language sql stable as $$
   with held as materialized (select * from app.grants_of(p_persons) where key is not null),
-  wanted as materialized (select th.id, th.code, th.title, th.reach, th.reach_owned from app.thing th where th.id = any (p_ids)),
-  keys (id, code, key, direct, cap) as (
-    select id, code, id, true, 7 from wanted
-    union all select w.id, w.code, e.marker, true, 7 from wanted w join app.entity e on e.code = w.code
-    union all select id, code, unnest(reach_owned), false, 7 from wanted
-    union all select id, code, unnest(reach), false, 1 from wanted
+  wanted as materialized (select th.id, th.code, th.title, th.reach from app.thing th where th.id = any (p_ids)),
+  -- By what is above: once for all things that have the same above.
+  inherited as materialized (
+    select h.person_id, w.reach, w.code, h.is_deny,
+           least(app.inherited_worth(h.permission, h.inheritance_mode, h.child_permissions, w.code), case when rk.owned then 7 else 1 end) as worth
+    from (select distinct reach, code from wanted) w join app.reach_key rk on rk.reach = w.reach join held h on h.key = rk.key
+    where app.inherited_worth(h.permission, h.inheritance_mode, h.child_permissions, w.code) is not null
   ),
   weighed as (
-    select h.person_id, k.id, h.is_deny, k.cap,
-           case when k.direct then h.permission::integer
-                else app.inherited_worth(h.permission, h.inheritance_mode, h.child_permissions, k.code) end as worth
-    from keys k join held h on h.key = k.key
+    select i.person_id, w.id, i.is_deny, i.worth from wanted w join inherited i on i.reach = w.reach and i.code = w.code
+    union all
+    select h.person_id, w.id, h.is_deny, h.permission::integer from wanted w join held h on h.key = w.id
+    union all
+    select h.person_id, w.id, h.is_deny, h.permission::integer
+    from wanted w join app.entity e on e.code = w.code join held h on h.key = e.marker
   ),
   levels as (
-    select person_id, id, max(least(worth, cap))::smallint as level from weighed where worth is not null
-    group by person_id, id having not bool_or(is_deny)
+    select person_id, id, max(worth)::smallint as level from weighed group by person_id, id having not bool_or(is_deny)
   )
   select l.person_id, w.id, w.code, w.title, l.level from levels l join wanted w using (id)
 $$;
@@ -372,19 +410,21 @@ returns table (person_id uuid, id uuid, level smallint) language sql stable as $
   select person_id, id, level from app.things_of(p_persons, p_ids) where code = p_code
 $$;
 
--- What a person's grants mean for lists of a type: a thing is seen where its reach overlaps `keys` or its id is in `direct`, unless
--- it overlaps `denied_keys` or is in `denied_direct`; all of them are where `sees_all`, none where `denied_all`.
+-- What a person's grants mean for lists of a type: a thing is seen where its reach is one of `reaches` or its id is in `direct`, unless
+-- it is one of `denied_reaches` or in `denied_direct`; all of them are where `sees_all`, none where `denied_all`.
 create function app.sight(p_person uuid, p_code text)
-returns table (sees_all boolean, denied_all boolean, keys uuid[], direct uuid[], denied_keys uuid[], denied_direct uuid[])
+returns table (sees_all boolean, denied_all boolean, reaches integer[], direct uuid[], denied_reaches integer[], denied_direct uuid[])
 language sql stable as $$
+  with held as materialized (
+    select g.*, g.entity_code = p_code as own, app.inherited_worth(g.permission, g.inheritance_mode, g.child_permissions, p_code) as worth
+    from app.grants_of(array[p_person]) g where g.key is not null
+  )
   select coalesce(bool_or(own and typed and not is_deny), false), coalesce(bool_or(own and typed and is_deny), false),
-         coalesce(array_agg(distinct key) filter (where worth is not null and not is_deny), '{}'),
+         coalesce((select array_agg(distinct rk.reach) from (select distinct key from held where worth is not null and not is_deny) h join app.reach_key rk using (key)), '{}'),
          coalesce(array_agg(distinct key) filter (where own and not typed and not is_deny), '{}'),
-         coalesce(array_agg(distinct key) filter (where worth is not null and is_deny), '{}'),
+         coalesce((select array_agg(distinct rk.reach) from (select distinct key from held where worth is not null and is_deny) h join app.reach_key rk using (key)), '{}'),
          coalesce(array_agg(distinct key) filter (where own and not typed and is_deny), '{}')
-  from (select g.*, g.entity_code = p_code as own,
-               app.inherited_worth(g.permission, g.inheritance_mode, g.child_permissions, p_code) as worth
-        from app.grants_of(array[p_person]) g where g.key is not null) g
+  from held
 $$;
 
 -- The highest level that a person may pass on: what their grants give on the thing until `p_until` at least, and for a grant that goes
@@ -394,8 +434,8 @@ language sql stable as $$
   with keys (key, direct, cap) as (
     select p_id, true, 7
     union all select marker, true, 7 from app.entity where code = p_code
-    union all select unnest(reach_owned), false, 7 from app.thing where id = p_id and code = p_code
-    union all select unnest(reach), false, 1 from app.thing where id = p_id and code = p_code
+    union all select rk.key, false, case when rk.owned then 7 else 1 end
+    from app.thing th join app.reach_key rk on rk.reach = th.reach where th.id = p_id and th.code = p_code
   ),
   reached as (
     select h.is_deny, k.cap,

@@ -5,17 +5,30 @@ use crate::permission;
 use crate::sql::{self, Bound, Conditions};
 use crate::{Connection, DatabaseError, Result};
 use pmo_domain::query::{ListQuery, Operator};
-use pmo_domain::{Child, EntityCode, EntityType, PersonId, Row};
+use pmo_domain::{Child, EntityCode, EntityType, PersonId};
+use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// Rows are counted up to here; a longer list says so.
-pub const TOTAL_BOUND: i64 = 1000;
+/// Rows are counted up to here at least; a longer list may say that there are more.
+pub const TOTAL_BOUND: usize = 200;
+
+/// A row of a list as JSON, which nobody here needs to read.
+pub struct Listed {
+    /// The thing.
+    pub id: Uuid,
+    /// False: deleted.
+    pub active: bool,
+    /// The row.
+    pub json: Box<RawValue>,
+}
 
 /// The rows of one page.
 pub struct Page {
     /// In order.
-    pub rows: Vec<Row>,
+    pub rows: Vec<Listed>,
+    /// What they refer to.
+    pub mentioned: Vec<Uuid>,
     /// Rows that match, over all pages, as far as they were counted.
     pub total: i64,
     /// Whether that is all of them.
@@ -74,7 +87,7 @@ pub async fn page(
     }
     let sight = permission::sight(&mut *connection, person, &entity.code).await?;
     if !sight.narrow(&mut conditions) {
-        return Ok(Page { rows: Vec::new(), total: 0, exact: true, next_cursor: None });
+        return Ok(Page { rows: Vec::new(), mentioned: Vec::new(), total: 0, exact: true, next_cursor: None });
     }
     let begun = query.cursor.as_deref().map(|c| read_cursor(query, c)).transpose()?;
     // Where a filter says where in the sort order to begin, walking on from there is short. Elsewhere rows that match may all lie at the
@@ -85,7 +98,6 @@ pub async fn page(
     let gathers = query.ids.is_none() && !begins_at && (!sight.sees_all || below.is_some());
     let table = sql::table(entity);
     let matching = conditions.joined();
-    let shared_values = conditions.values.len();
     let after = match &begun {
         Some(begun) => after_cursor(&mut conditions, entity, query, &begun.keys)?,
         None => "true".to_owned(),
@@ -96,69 +108,71 @@ pub async fn page(
     let ordered: Vec<String> =
         order.iter().map(|(c, down)| format!("t.{} {}", sql::name(c), if *down { "desc" } else { "asc" })).collect();
     let (keys, ordered) = (keys.join(", "), ordered.join(", "));
-    let mut fields = query.fields.clone();
-    if query.include_deleted && !fields.is_empty() {
-        fields.push("active_flag".to_owned());
-    }
-    let projection = sql::projection(entity, &fields);
+    let fields = &query.fields;
+    let projection = sql::projection(entity, fields);
+    let references = sql::references(entity, fields);
     let (limit, offset) = (query.limit + 1, query.offset);
-    let row = format!("(select to_json(r)::text from (select {projection}) r)");
-    let text = if gathers {
-        let columns: BTreeSet<String> = order.iter().map(|(c, _)| format!("t.{}", sql::name(c))).collect();
-        let columns = columns.into_iter().collect::<Vec<_>>().join(", ");
+    let first_page = begun.is_none() && offset == 0;
+    // One more than is counted says that there are more.
+    let counted = if first_page { limit.max(TOTAL_BOUND + 1) } else { limit };
+    let columns: BTreeSet<String> = order.iter().map(|(c, _)| format!("t.{}", sql::name(c))).collect();
+    let columns = columns.into_iter().collect::<Vec<_>>().join(", ");
+    let place = format!("row_number() over (order by {ordered}) as place");
+    let found = if gathers {
         format!(
-            "with seen as materialized (select {columns} from {table} t where {matching}),
-             page as (select t.id, row_number() over (order by {ordered}) as place from seen t where {after}
-                      order by {ordered} limit {limit} offset {offset})
-             select {row}, array[{keys}]::text[], (select count(*) from seen) from page join {table} t using (id) order by page.place"
+            "seen as materialized (select {columns} from {table} t where {matching}),
+             page as materialized (select t.id, {place} from seen t where {after} order by {ordered} limit {limit} offset {offset})"
         )
     } else {
         format!(
-            "select {row}, array[{keys}]::text[], null::bigint from {table} t where {matching} and {after}
-             order by {ordered} limit {limit} offset {offset}"
+            "seen as materialized (select t.id, {place} from {table} t where {matching} and {after} order by {ordered} limit {counted} offset {offset}),
+             page as (select * from seen order by place limit {limit})"
         )
     };
+    let text = format!(
+        "with {found}
+         select (select to_json(r)::text from (select {projection}) r) as row, array[{keys}]::text[] as keys, t.id, t.active_flag, {references} as mentioned,
+                (select count(*) from seen) as counted
+         from page join {table} t using (id) order by page.place"
+    );
     let values = conditions.values;
-    let shared = clone_values(&values[..shared_values]);
     // Planned for the values of this request: a plan made for somebody who sees little is ruinous for one who sees much.
-    let page = sqlx::query_as::<_, (String, Vec<Option<String>>, Option<i64>)>(sql::statement(text)).persistent(false);
+    let page = sqlx::query_as::<_, Found>(sql::statement(text)).persistent(false);
     let mut found = sql::bind_all!(page, values).fetch_all(&mut *connection).await?;
     let more = found.len() > query.limit;
     found.truncate(query.limit);
-    let first_page = begun.is_none() && offset == 0;
-    let (total, exact) = match (found.first().and_then(|f| f.2), &begun) {
-        (Some(total), _) => (total, true),
-        (None, Some(begun)) => (begun.total, begun.exact),
-        // All of it is here.
-        (None, None) if first_page && !more => (i64::try_from(found.len()).unwrap_or(i64::MAX), true),
-        (None, None) => {
-            let counted = format!(
-                "select count(*) from (select from {table} t where {matching} limit {}) counted",
-                TOTAL_BOUND + 1
-            );
-            let counting = sqlx::query_scalar::<_, i64>(sql::statement(counted)).persistent(false);
-            let total = sql::bind_all!(counting, shared).fetch_one(&mut *connection).await?;
-            (total.min(TOTAL_BOUND), total <= TOTAL_BOUND)
-        }
+    let counted = found.first().map_or(0, |f| f.counted);
+    let (total, exact) = match &begun {
+        Some(begun) => (begun.total, begun.exact),
+        None if gathers || (first_page && counted <= bound()) => (counted, true),
+        // Counted from the first row that was not passed over.
+        None if !more => (counted + i64::try_from(offset).unwrap_or(0), !found.is_empty() || offset == 0),
+        None => (counted.min(bound()) + i64::try_from(offset).unwrap_or(0), false),
     };
-    let next_cursor = found
-        .last()
-        .filter(|_| more)
-        .map(|(_, keys, _)| write_cursor(query, &Begun { keys: keys.clone(), total, exact }));
-    let rows = found.iter().map(|(text, ..)| crate::row::parse(text)).collect::<Result<_>>()?;
-    Ok(Page { rows, total, exact, next_cursor })
+    let next_cursor =
+        found.last().filter(|_| more).map(|last| write_cursor(query, &Begun { keys: last.keys.clone(), total, exact }));
+    let mut mentioned: BTreeSet<Uuid> = BTreeSet::new();
+    let mut rows = Vec::with_capacity(found.len());
+    for line in found {
+        mentioned.extend(line.mentioned.into_iter().flatten());
+        let json = RawValue::from_string(line.row).map_err(|error| sqlx::Error::Decode(error.into()))?;
+        rows.push(Listed { id: line.id, active: line.active_flag, json });
+    }
+    Ok(Page { rows, mentioned: mentioned.into_iter().collect(), total, exact, next_cursor })
 }
 
-fn clone_values(values: &[Bound]) -> Vec<Bound> {
-    values
-        .iter()
-        .map(|v| match v {
-            Bound::Text(v) => Bound::Text(v.clone()),
-            Bound::Texts(v) => Bound::Texts(v.clone()),
-            Bound::Ids(v) => Bound::Ids(v.clone()),
-            Bound::Id(v) => Bound::Id(*v),
-        })
-        .collect()
+fn bound() -> i64 {
+    i64::try_from(TOTAL_BOUND).unwrap_or(i64::MAX)
+}
+
+#[derive(sqlx::FromRow)]
+struct Found {
+    row: String,
+    keys: Vec<Option<String>>,
+    id: Uuid,
+    active_flag: bool,
+    mentioned: Vec<Option<Uuid>>,
+    counted: i64,
 }
 
 /// Where a page ended, and what is known of the whole.

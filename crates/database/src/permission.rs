@@ -58,12 +58,12 @@ pub struct Sight {
     pub sees_all: bool,
     /// A deny on the whole type hides every instance.
     pub denied_all: bool,
-    /// What lies below one of these is seen,
-    pub keys: Vec<Uuid>,
+    /// What has one of these above it is seen,
+    pub reaches: Vec<i32>,
     /// and so are these;
     pub direct: Vec<Uuid>,
-    /// but not what lies below one of these,
-    pub denied_keys: Vec<Uuid>,
+    /// but not what has one of these above it,
+    pub denied_reaches: Vec<i32>,
     /// nor these.
     pub denied_direct: Vec<Uuid>,
 }
@@ -71,22 +71,22 @@ pub struct Sight {
 impl Sight {
     /// Narrows conditions on `t` to what is seen. False: nothing is.
     pub(crate) fn narrow(&self, conditions: &mut Conditions) -> bool {
-        if self.denied_all || !(self.sees_all || !self.keys.is_empty() || !self.direct.is_empty()) {
+        if self.denied_all || !(self.sees_all || !self.reaches.is_empty() || !self.direct.is_empty()) {
             return false;
         }
         if !self.sees_all {
             let mut ways = Vec::new();
-            if !self.keys.is_empty() {
-                ways.push(format!("t.reach && {}", conditions.bind(Bound::Ids(self.keys.clone()))));
+            if !self.reaches.is_empty() {
+                ways.push(format!("t.reach = any ({})", conditions.bind(Bound::Numbers(self.reaches.clone()))));
             }
             if !self.direct.is_empty() {
                 ways.push(format!("t.id = any ({})", conditions.bind(Bound::Ids(self.direct.clone()))));
             }
             conditions.push(format!("({})", ways.join(" or ")));
         }
-        if !self.denied_keys.is_empty() {
-            let keys = conditions.bind(Bound::Ids(self.denied_keys.clone()));
-            conditions.push(format!("not t.reach && {keys}"));
+        if !self.denied_reaches.is_empty() {
+            let reaches = conditions.bind(Bound::Numbers(self.denied_reaches.clone()));
+            conditions.push(format!("t.reach <> all ({reaches})"));
         }
         if !self.denied_direct.is_empty() {
             let direct = conditions.bind(Bound::Ids(self.denied_direct.clone()));
@@ -98,11 +98,13 @@ impl Sight {
 
 /// A person's sight of a type.
 pub async fn sight(connection: &mut Connection, person: PersonId, code: &EntityCode) -> Result<Sight> {
-    Ok(sqlx::query_as("select sees_all, denied_all, keys, direct, denied_keys, denied_direct from app.sight($1, $2)")
-        .bind(person.0)
-        .bind(code.as_str())
-        .fetch_one(connection)
-        .await?)
+    Ok(sqlx::query_as(
+        "select sees_all, denied_all, reaches, direct, denied_reaches, denied_direct from app.sight($1, $2)",
+    )
+    .bind(person.0)
+    .bind(code.as_str())
+    .fetch_one(connection)
+    .await?)
 }
 
 /// A thing that a person may see.

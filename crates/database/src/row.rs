@@ -137,14 +137,9 @@ pub async fn references(
     entity: &EntityType,
     rows: &[Row],
 ) -> Result<References> {
-    let mut answer = References::new();
     let mut wanted: BTreeSet<Uuid> = BTreeSet::new();
     for column in &entity.columns {
-        let (ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target }) = &column.kind
-        else {
-            continue;
-        };
-        answer.entry(target.clone()).or_default();
+        let (ColumnKind::Reference { .. } | ColumnKind::References { .. }) = &column.kind else { continue };
         for row in rows {
             match row.get(&column.name) {
                 Some(Value::String(id)) => wanted.extend(id.parse::<Uuid>()),
@@ -156,7 +151,23 @@ pub async fn references(
         }
     }
     let wanted: Vec<Uuid> = wanted.into_iter().collect();
-    for thing in permission::seen(connection, person, &wanted).await? {
+    names(connection, person, entity, &wanted).await
+}
+
+/// Names of things that rows of a type refer to, by type, as far as `person` may see them.
+pub async fn names(
+    connection: &mut Connection,
+    person: PersonId,
+    entity: &EntityType,
+    ids: &[Uuid],
+) -> Result<References> {
+    let mut answer = References::new();
+    for column in &entity.columns {
+        if let ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target } = &column.kind {
+            answer.entry(target.clone()).or_default();
+        }
+    }
+    for thing in permission::seen(connection, person, ids).await? {
         answer.entry(thing.code).or_default().insert(thing.id, thing.title);
     }
     Ok(answer)

@@ -34,11 +34,12 @@ pub async fn find(
 ) -> Result<Vec<Hit>> {
     let found: Vec<(Uuid, f32)> = sqlx::query_as(
         "with held as materialized (select distinct key from app.grants_of(array[$1]) where key is not null and not is_deny),
-              mine as materialized (select coalesce(array_agg(key), '{}') as keys from held)
+              mine as materialized (select coalesce(array_agg(key), '{}') as keys from held),
+              reaches as materialized (select distinct rk.reach from held join app.reach_key rk using (key))
          select th.id, ts_rank(th.document, q.q)
          from to_tsquery('simple', $2) q (q), mine, app.thing th join app.entity e on e.code = th.code
          where th.document @@ q.q and ($3::text[] is null or th.code = any ($3))
-           and (th.reach && mine.keys or th.id = any (mine.keys) or e.marker = any (mine.keys))
+           and (th.reach in (select reach from reaches) or th.id = any (mine.keys) or e.marker = any (mine.keys))
          order by 2 desc, th.title, th.id limit $4",
     )
     .persistent(false)

@@ -31,6 +31,21 @@ pub(crate) fn projection(entity: &EntityType, fields: &[String]) -> String {
     entity.columns.iter().filter(picked).map(part).collect::<Vec<_>>().join(", ")
 }
 
+/// An array of everything that a row refers to by the columns of [`projection`].
+pub(crate) fn references(entity: &EntityType, fields: &[String]) -> String {
+    let mut single = Vec::new();
+    let mut parts = Vec::new();
+    for column in entity.columns.iter().filter(|c| fields.is_empty() || fields.contains(&c.name)) {
+        match &column.kind {
+            ColumnKind::Reference { .. } => single.push(format!("t.{}", name(&column.name))),
+            ColumnKind::References { .. } => parts.push(format!("t.{}", name(&column.name))),
+            _ => {}
+        }
+    }
+    parts.insert(0, format!("array[{}]::uuid[]", single.join(", ")));
+    parts.join(" || ")
+}
+
 /// Bound values and the text around them.
 #[derive(Default)]
 pub(crate) struct Conditions {
@@ -44,6 +59,7 @@ pub(crate) enum Bound {
     Texts(Vec<String>),
     Ids(Vec<uuid::Uuid>),
     Id(uuid::Uuid),
+    Numbers(Vec<i32>),
 }
 
 impl Conditions {
@@ -130,6 +146,7 @@ macro_rules! bind_all {
                 $crate::sql::Bound::Texts(v) => query.bind(v),
                 $crate::sql::Bound::Ids(v) => query.bind(v),
                 $crate::sql::Bound::Id(v) => query.bind(v),
+                $crate::sql::Bound::Numbers(v) => query.bind(v),
             };
         }
         query

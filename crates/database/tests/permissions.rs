@@ -137,7 +137,7 @@ async fn load(c: &mut sqlx::PgConnection, graphs: &[(u128, Graph)]) {
             );
         }
     }
-    lines += "update app.thing th set reach = r.reach, reach_owned = r.reach_owned from app.reach_at((select array_agg(id) from app.thing)) r where r.id = th.id;";
+    lines += "update app.thing th set reach = app.reach_for(a.above, a.above_owned) from app.above((select array_agg(id) from app.thing)) a where a.id = th.id;";
     sqlx::raw_sql(sqlx::AssertSqlSafe(lines)).execute(c).await.unwrap();
 }
 
@@ -173,7 +173,7 @@ async fn check(c: &mut sqlx::PgConnection, n: u128, graph: &Graph) {
     // As lists narrow what they read.
     let listed: BTreeSet<Uuid> = sqlx::query_scalar(
         "select th.id from unnest($2::text[]) k (code) cross join lateral app.sight($1, k.code) s join app.thing th on th.code = k.code and th.id = any ($3)
-         where not s.denied_all and (s.sees_all or th.reach && s.keys or th.id = any (s.direct)) and not th.reach && s.denied_keys and th.id <> all (s.denied_direct)",
+         where not s.denied_all and (s.sees_all or th.reach = any (s.reaches) or th.id = any (s.direct)) and th.reach <> all (s.denied_reaches) and th.id <> all (s.denied_direct)",
     )
     .bind(person.0)
     .bind(CODES.map(str::to_owned).to_vec())
@@ -296,10 +296,10 @@ async fn the_reach_of_everything_follows_each_link_and_move(pool: sqlx::PgPool) 
             // A ring of tasks, say, is refused; then nothing has changed.
             let _refused = sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut *c).await;
             let wrong: Vec<(String, Uuid)> = sqlx::query_as(
-                "select th.code, th.id from app.thing th join app.reach_at((select array_agg(id) from app.thing)) r using (id)
+                "select th.code, th.id from app.thing th join app.above((select array_agg(id) from app.thing)) a using (id) join app.reach r on r.id = th.reach
                  left join (select id, reach from app.business union all select id, reach from app.project union all select id, reach from app.task
-                            union all select id, reach from app.sprint) t using (id)
-                 where (th.reach, th.reach_owned) is distinct from (r.reach, r.reach_owned) or t.reach is distinct from th.reach",
+                            union all select id, reach from app.sprint) t on t.id = th.id
+                 where (r.above, r.above_owned) is distinct from (a.above, a.above_owned) or t.reach is distinct from th.reach",
             )
             .fetch_all(&mut *c)
             .await
@@ -359,10 +359,11 @@ async fn a_child_made_while_its_parent_moves_has_the_new_reach(pool: sqlx::PgPoo
     }
     making.commit().await.unwrap();
     moving.await.unwrap();
-    let reach: Vec<Uuid> = sqlx::query_scalar("select unnest(reach) from app.task where id = $1")
-        .bind(task)
-        .fetch_all(&pool)
-        .await
-        .unwrap();
+    let reach: Vec<Uuid> =
+        sqlx::query_scalar("select unnest(r.above) from app.task t join app.reach r on r.id = t.reach where t.id = $1")
+            .bind(task)
+            .fetch_all(&pool)
+            .await
+            .unwrap();
     assert!(reach.contains(&new) && !reach.contains(&old), "{reach:?}");
 }

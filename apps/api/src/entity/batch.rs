@@ -11,7 +11,6 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use pmo_database::{Connection, list, permission};
 use pmo_domain::query::ListQuery;
-use pmo_domain::rest::id_of as row_id;
 use pmo_domain::{EntityCode, Permission};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -226,7 +225,7 @@ pub(super) async fn bulk(
     if page.next_cursor.is_some() {
         return Err(ApiError::invalid("filter", format!("finds more than {BULK} things: narrow it")));
     }
-    let ids: Vec<Uuid> = page.rows.iter().filter_map(row_id).collect();
+    let ids: Vec<Uuid> = page.rows.iter().map(|row| row.id).collect();
     let levels = permission::levels(&mut transaction, &[who.person], &entity.code, &ids).await?;
     let editable: Vec<Uuid> =
         ids.iter().copied().filter(|id| levels.get(&(who.person, *id)) >= Some(&Permission::Edit)).collect();

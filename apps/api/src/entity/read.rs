@@ -10,8 +10,9 @@ use axum::response::{IntoResponse, Response};
 use pmo_database::list::{self, Below};
 use pmo_database::{Connection, DatabaseError, PoolConnection, feed, permission, row};
 use pmo_domain::query::ListQuery;
-use pmo_domain::rest::{ListAnswer, version_of};
+use pmo_domain::rest::{References, version_of};
 use pmo_domain::{EntityType, Permission, PersonId, Row};
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -186,16 +187,21 @@ async fn answer_list(
     below: Option<Below<'_>>,
 ) -> Result<Response> {
     let query = ListQuery::parse(parameters, entity).map_err(ApiError::BadRequest)?;
-    let mut answer = ListAnswer {
-        fields: if query.fields.is_empty() {
-            entity.columns.iter().map(|c| c.name.clone()).collect()
-        } else {
-            query.fields.clone()
-        },
+    let fields: Vec<&str> = if query.fields.is_empty() {
+        entity.columns.iter().map(|c| c.name.as_str()).collect()
+    } else {
+        query.fields.iter().map(String::as_str).collect()
+    };
+    let mut answer = Listing {
+        data: Vec::new(),
+        fields,
         metadata: json!({}),
+        references: References::new(),
+        total: 0,
+        total_is_exact: true,
         limit: query.limit,
         offset: query.offset,
-        ..ListAnswer::default()
+        next_cursor: None,
     };
     if query.metadata_only {
         answer.metadata = entity.metadata();
@@ -205,19 +211,23 @@ async fn answer_list(
     let cursor = feed::cursor(&mut connection).await?;
     let mut page = list::page(&mut connection, who.person, entity, &query, below.as_ref()).await?;
     if query.include_deleted {
-        keep_restorable(&mut connection, who.person, entity, &mut page.rows).await?;
+        let deleted: Vec<Uuid> = page.rows.iter().filter(|r| !r.active).map(|r| r.id).collect();
+        let levels = permission::levels(&mut connection, &[who.person], &entity.code, &deleted).await?;
+        page.rows.retain(|row| row.active || levels.get(&(who.person, row.id)) >= Some(&Permission::Delete));
     }
-    answer.references = row::references(&mut connection, who.person, entity, &page.rows).await?;
+    answer.references = row::names(&mut connection, who.person, entity, &page.mentioned).await?;
     if let Some(ids) = &query.ids {
         // A client that refreshes single rows needs the reader's level as GET of one row tells it.
         let levels = permission::levels(&mut connection, &[who.person], &entity.code, ids).await?;
         for row in &mut page.rows {
-            if let Some(level) = pmo_domain::rest::id_of(row).and_then(|id| levels.get(&(who.person, id))) {
-                row.insert("permission".into(), json!(level));
+            if let Some(level) = levels.get(&(who.person, row.id)) {
+                let rest = row.json.get().trim_start_matches('{');
+                let with_level = format!("{{\"permission\":{},{rest}", u8::from(*level));
+                row.json = RawValue::from_string(with_level).map_err(|_| ApiError::Internal)?;
             }
         }
     }
-    answer.data = page.rows;
+    answer.data = page.rows.into_iter().map(|row| row.json).collect();
     answer.total = page.total;
     answer.total_is_exact = page.exact;
     answer.next_cursor = page.next_cursor;
@@ -226,25 +236,19 @@ async fn answer_list(
     Ok(with_cursor(response, cursor))
 }
 
-/// Leaves out deleted rows that the reader may not restore.
-async fn keep_restorable(
-    connection: &mut Connection,
-    person: PersonId,
-    entity: &EntityType,
-    rows: &mut Vec<Row>,
-) -> Result<()> {
-    let deleted: Vec<Uuid> = rows
-        .iter()
-        .filter(|r| r.get("active_flag") == Some(&Value::Bool(false)))
-        .filter_map(pmo_domain::rest::id_of)
-        .collect();
-    let levels = permission::levels(connection, &[person], &entity.code, &deleted).await?;
-    rows.retain(|row| {
-        let gone = row.get("active_flag") == Some(&Value::Bool(false));
-        let level = pmo_domain::rest::id_of(row).and_then(|id| levels.get(&(person, id)).copied());
-        !gone || level >= Some(Permission::Delete)
-    });
-    Ok(())
+/// [`pmo_domain::rest::ListAnswer`] as it is written here: rows go through as the database made them.
+#[derive(serde::Serialize)]
+struct Listing<'a> {
+    data: Vec<Box<RawValue>>,
+    fields: Vec<&'a str>,
+    metadata: Value,
+    #[serde(rename = "ref_data_entityInstance")]
+    references: References,
+    total: i64,
+    total_is_exact: bool,
+    limit: usize,
+    offset: usize,
+    next_cursor: Option<String>,
 }
 
 /// The tabs of a thing's page: what can hang below it, and how much does.

@@ -78,10 +78,37 @@ pub fn InstancePage(
     }
 }
 
+/// The things that own a row, by its columns.
+fn above(code: &pmo_domain::EntityCode, row: &RowView) -> Vec<EntityRef> {
+    let catalogue = catalogue();
+    let owner = |(parent, tie): (&EntityType, &pmo_domain::Child)| {
+        let id = row.data.get(tie.column.as_ref()?)?.as_str()?.parse().ok()?;
+        let fits = tie
+            .code_column
+            .as_ref()
+            .is_none_or(|c| row.data.get(c).and_then(Value::as_str) == Some(parent.code.as_str()));
+        (tie.owned && fits).then(|| EntityRef::new(parent.code.clone(), id))
+    };
+    catalogue.parents_of(code.as_str()).filter_map(owner).collect()
+}
+
 #[component]
 fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView {
     let draft = use_draft(entity.clone());
-    let level = Memo::new(move |_| row.get().and_then(|r| r.data.get("permission").and_then(Value::as_u64)));
+    let level = {
+        let code = entity.code.clone();
+        Memo::new(move |_| {
+            let told = |row: &RowView| row.data.get("permission").and_then(Value::as_u64);
+            let row = row.get()?;
+            // A row that came with a list does not say; what one may do above it holds below as well, and the server has the last word.
+            told(&row).or_else(|| {
+                above(&code, &row)
+                    .iter()
+                    .filter_map(|parent| client().read(|e| e.row(parent)).as_ref().and_then(told))
+                    .max()
+            })
+        })
+    };
     let at_least = move |permission: Permission| {
         Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(permission))))
     };
@@ -121,8 +148,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         event.prevent_default();
     });
     on_cleanup(move || keys.remove());
-    let tabs = (!kind.children.is_empty() && kind.code != "task")
-        .then(|| view! { <ThingTabs parent=entity.clone() present="overview"/> });
+    let tabs = (!kind.children.is_empty() && kind.code != "task").then(|| view! { <ThingTabs parent=entity.clone()/> });
     let is_task = kind.code == "task";
     let children = is_task.then(|| view! { <TaskChildren task=entity.clone() page=page/> });
     let links = is_task.then(|| view! { <TaskLinks task=entity.clone() page=page/> });

@@ -121,7 +121,7 @@ pub fn ChildrenPage(
                 {makeable.then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{entity.name.clone()}</button> })}
                 <SyncMark compact=true/>
             </header>
-            <ThingTabs parent=parent.clone() present=child.to_string()/>
+            <ThingTabs parent=parent.clone()/>
             <Strips/>
             <EntityTable entity=entity.clone() list=key/>
             {move || making.get().then(|| view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.column.clone().unwrap_or_default())) open=making/> })}
@@ -135,9 +135,6 @@ pub fn ChildrenPage(
 pub fn ThingTabs(
     /// The thing.
     parent: EntityRef,
-    /// The tab that is open.
-    #[prop(into)]
-    present: String,
     /// What stands at the right.
     #[prop(optional)]
     children: Option<Children>,
@@ -157,8 +154,7 @@ pub fn ThingTabs(
         .into_iter()
         .map(|(tab, label)| {
             let href = if is_project && tab == "task" { address.clone() } else { format!("{address}/{tab}") };
-            let here = tab == present;
-            view! { <A href=href attr:aria-current=here.then_some("page")>{label}</A> }
+            view! { <A href=href exact=true>{label}</A> }
         })
         .collect();
     view! { <div class="subbar"><nav class="tabs" aria-label="Parts">{views}</nav>{children.map(|c| c())}</div> }
@@ -412,7 +408,7 @@ fn ImportDialog(
             .as_array()
             .into_iter()
             .flatten()
-            .map(|l| view! { <li><span class="grow">{format!("{} × {}", l["count"], text(l, "what"))}</span><span class="meta">{text(l, "why")}</span></li> })
+            .map(|l| view! { <li class="stacked"><strong>{format!("{} × {}", l["count"], text(l, "what"))}</strong><span class="meta">{text(l, "why")}</span></li> })
             .collect();
         view! {
             <div class="banner success">{icon("circle-check")}<span class="grow"><strong>{text(&project, "name")}</strong>

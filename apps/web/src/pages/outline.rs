@@ -183,7 +183,7 @@ pub fn OutlinePage(
                 {move || may_create.get().then(|| view! { <button class="btn sm" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> })}
                 <SyncMark compact=true/>
             </header>
-            <ThingTabs parent=project.get_value() present="task">
+            <ThingTabs parent=project.get_value()>
                 <span class="meta desk tab-note" data-testid="task-count">{move || list.with(|l| if l.loaded { format!("{} tasks", l.rows.len()) } else { String::new() })}</span>
             </ThingTabs>
             <Strips/>
@@ -358,7 +358,14 @@ fn OptionCell(
                 }
             })
             .collect_view();
-        view! { <div class="menu option-menu" role="listbox" aria-label=words>{items}</div> }
+        let place = NodeRef::<leptos::html::Div>::new();
+        Effect::new(move || {
+            if let Some(menu) = place.get() {
+                crate::ui::popover::open_beside(&menu);
+            }
+        });
+        // In a box of its own: the look hides a menu that is a cell's child where the table is cards.
+        view! { <div><div class="menu option-menu" role="listbox" aria-label=words popover="manual" node_ref=place>{items}</div></div> }
     };
     let clicked = move |event: leptos::ev::MouseEvent| {
         event.stop_propagation();

@@ -4,5 +4,6 @@ pub mod cell; // a value by its column's kind
 pub mod dialog; // dialogs
 pub mod field; // a value to edit, by its column's kind
 pub mod format; // values as people read them
+pub mod popover; // menus in the top layer
 pub mod shell; // sidebar, bars, sync mark
 pub mod table; // lists of things; only what is seen is in the document
