@@ -1,6 +1,7 @@
 // `just dev` as a newcomer runs it: one command, the app in the browser, and Ctrl-C stops all of it.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { rmSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
 import { PASSWORD, expect, test } from "./people.mjs";
@@ -18,6 +19,8 @@ test("one command starts everything, and an interrupt stops it", async ({ browse
   test.setTimeout(240_000);
   const database = new Service("pmo_dev_smoke");
   database.prepare("small");
+  // As in a fresh clone: what the build makes for the app is not there yet.
+  rmSync(join(root, "apps/web/generated"), { recursive: true, force: true });
   const child = spawn(join(root, "tools/start-all.sh"), [], {
     cwd: root, detached: true, stdio: ["ignore", "pipe", "pipe"],
     env: { ...process.env, ...ports, DATABASE_URL: database.database, PMO_PROFILE: "release", SEED_SCALE: "small", JWT_SECRET: "" },

@@ -130,9 +130,17 @@ test("with api and pubsub stopped a reload shows the plan, takes an edit, and se
   await editor.screenshot({ path: join(pictures, "offline.png") });
   await editor.reload();
   await expect(row(editor, "Sitemap")).toContainText("In Review");
+  // A task that was only ever a row of the plan opens and takes a change as well.
+  await row(editor, "Tone of voice").getByRole("link").click();
+  await expect(editor.getByLabel("Name")).toHaveValue("Tone of voice");
+  await expect(editor.getByLabel("Name")).toBeEnabled();
+  await editor.getByRole("textbox", { name: "Description" }).fill("Written on a train");
+  await editor.getByRole("button", { name: /^Save Ctrl/ }).click();
+  await expect(editor.getByTestId("sync")).toHaveText("Offline · 2 changes saved on this device");
   await service.start();
   await expect(editor.getByTestId("sync")).toHaveText("Synced", { timeout: 45_000 });
   expect(service.sql(`select dl__task_stage from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("In Review");
+  expect(service.sql(`select descr from app.task where project_id = '${id}' and name = 'Tone of voice'`)).toBe("Written on a train");
   expect(editor.problems).toEqual([]);
 });
 
@@ -213,6 +221,30 @@ test("a real release plan of 414 tasks draws only what is seen", async ({ as, se
   await editor.locator(".content").evaluate((e) => e.scrollTo(0, e.scrollHeight));
   await expect(table.locator("tbody tr[data-id]").last()).toContainText("1.");
   expect(await table.locator("tbody tr[data-id]").count()).toBeLessThan(70);
+});
+
+test("a menu stays in the window, below a row and above the last one, and on a phone", async ({ as, service }) => {
+  const { id } = await plan(service, "Menus");
+  for (const options of [{}, { viewport: { width: 390, height: 844 }, hasTouch: true }]) {
+    const page = await as("editor", options);
+    await open(page, id);
+    const rows = page.locator("table.wbs tbody tr[data-id]");
+    for (const last of [false, true]) {
+      if (last) await page.locator(".content").evaluate((e) => e.scrollTo(0, e.scrollHeight));
+      const line = last ? row(page, "Project closed") : rows.nth(1);
+      await line.getByRole("button", { name: /Change stage/ }).click();
+      const menu = page.getByRole("listbox");
+      await expect(menu).toBeVisible();
+      const box = await menu.boundingBox(), size = page.viewportSize();
+      expect(box.x >= 0 && box.y >= 0 && box.x + box.width <= size.width && box.y + box.height <= size.height, JSON.stringify(box)).toBe(true);
+      await page.screenshot({ path: join(pictures, `menu-${options.viewport ? "phone" : "desk"}-${last ? "last" : "first"}.png`) });
+      await page.getByRole("option", { name: last ? "In Review" : "Blocked" }).click();
+      await expect(menu).toHaveCount(0);
+      await expect(line).toContainText(last ? "In Review" : "Blocked");
+    }
+    await expect(page.getByTestId("sync")).toHaveText("Synced");
+    expect(page.problems).toEqual([]);
+  }
 });
 
 test("on a phone, and in the dark, the pages hold together", async ({ as, service }) => {

@@ -13,7 +13,9 @@ const ofPages = `arrow-right arrow-up-down book-open briefcase building-2 calend
   hard-drive info inbox link list-checks list-tree lock log-out map-pin menu message-square moon pencil plus redo-2 refresh-cw search settings
   shield star sun table-2 timer trash-2 triangle-alert undo-2 upload user user-plus users x`.split(/\s+/);
 const migrations = join(tools, "..", "migrations");
-const ofTypes = readdirSync(migrations).flatMap((name) => [...readFileSync(join(migrations, name), "utf8").matchAll(/'([a-z][a-z0-9-]+)'/g)].map((m) => m[1]))
+// A registration: code, name, label, icon, prefix.
+const registration = /\('[a-z_]+', '[^']+', '[^']+', '([a-z0-9-]+)', '[A-Z]{1,5}'/g;
+const ofTypes = readdirSync(migrations).flatMap((name) => [...readFileSync(join(migrations, name), "utf8").matchAll(registration)].map((m) => m[1]))
   .filter((name) => existsSync(join(packages, "lucide-static", "icons", `${name}.svg`)));
 const icons = [...new Set([...ofPages, ...ofTypes])].sort();
 
