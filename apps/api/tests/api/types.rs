@@ -61,3 +61,17 @@ fn the_interface_describes_every_route_with_its_answers() {
     }
     assert_eq!(document["openapi"], "3.1.0");
 }
+
+#[test]
+fn the_interface_is_the_one_that_is_written_down() {
+    let path = "../../docs/openapi.json";
+    let present = pmo_api::interface().1.to_pretty_json().unwrap();
+    if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
+        std::fs::write(path, format!("{present}\n")).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap();
+    assert!(
+        written.trim() == present.trim(),
+        "the interface has changed: look at it, then run this test with UPDATE_SNAPSHOTS=1"
+    );
+}
