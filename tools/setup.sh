@@ -103,5 +103,12 @@ if ! command -v just >/dev/null; then
   else cargo_install just 1.57.0 --locked; fi
 fi
 if [ "${1:-}" = --tests ] && ! command -v cargo-nextest >/dev/null; then cargo_install cargo-nextest 0.9.143 --locked; fi
+# Asks the interface what its description allows, and more; for the tests.
+if [ "${1:-}" = --tests ] && [ "$("$TOOLS/schemathesis/bin/schemathesis" --version 2>/dev/null)" != "schemathesis, version $SCHEMATHESIS_VERSION" ]; then
+  python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+  say "installing schemathesis $SCHEMATHESIS_VERSION"
+  rm -rf "$TOOLS/schemathesis" && python3 -m venv "$TOOLS/schemathesis"
+  "$TOOLS/schemathesis/bin/pip" install --quiet --disable-pip-version-check "schemathesis==$SCHEMATHESIS_VERSION" || fail "pip could not install schemathesis"
+fi
 rm -rf "$TOOLS/build"
 say "everything that the checkout needs is here"

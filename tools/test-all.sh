@@ -32,6 +32,10 @@ cargo nextest run --release --no-fail-fast 2>&1 | tee "$log/nextest"
 step "servers"
 cargo build --quiet --release -p pmo-api -p pmo-pubsub
 
+step "the interface against its description"
+"$tools/check-interface.sh" > "$log/interface" 2>&1 || { tail -n 60 "$log/interface"; exit 1; }
+grep -E '^Test cases:|generated' "$log/interface" | tail -n 2
+
 step "lints: app"
 CARGO_TARGET_DIR="$ROOT/target/web" cargo clippy --quiet -p pmo-web --target wasm32-unknown-unknown --all-targets -- -D warnings
 step "tests: the app's parts in Chromium"

@@ -3,9 +3,10 @@
 use axum::Json;
 use axum::response::Html;
 use leptos::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
 /// What is true of every route.
 #[derive(OpenApi)]
@@ -17,10 +18,46 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 )]
 pub struct Document;
 
-/// Adds what the attributes can't say: how one signs in.
+/// What every refusal looks like.
+fn problem() -> Value {
+    json!({"type": "object", "description": "A refusal, as RFC 9457 has it. 'errors' names the fields; with 412 'current' is the present row.",
+        "required": ["type", "title", "status"],
+        "properties": {
+            "type": {"type": "string", "examples": ["/problems/invalid"]},
+            "title": {"type": "string", "examples": ["Some fields are wrong"]},
+            "status": {"type": "integer", "examples": [422]},
+            "detail": {"type": ["string", "null"]},
+            "errors": {"type": "array", "items": {"type": "object", "required": ["field", "message"], "properties": {
+                "field": {"type": "string", "examples": ["due_date"]},
+                "message": {"type": "string", "examples": ["must be a day such as 2026-01-31"]}}}},
+            "current": {"type": ["object", "null"]}}})
+}
+
+/// Adds what the attributes can't say: how one signs in, what a refusal looks like, and that any request can meet a service that is not
+/// ready.
 pub fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            let responses = &mut operation.responses.responses;
+            let not_ready =
+                ResponseBuilder::new().description("The service is not ready; nothing was changed, try again").build();
+            responses.insert("503".to_owned(), RefOr::T(not_ready));
+            for (status, response) in responses.iter_mut() {
+                if let RefOr::T(response) = response
+                    && status.starts_with(['4', '5'])
+                {
+                    let content = Content::new(Some(Ref::from_schema_name("Problem")));
+                    response.content.insert("application/problem+json".to_owned(), RefOr::T(content));
+                }
+            }
+        }
+    }
     let components = document.components.get_or_insert_with(Default::default);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    if let Ok(schema) = serde_json::from_value(problem()) {
+        components.schemas.insert("Problem".to_owned(), schema);
+    }
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("pmo_refresh"))));
     document

@@ -103,7 +103,8 @@ fn client_address(app: &App, headers: &HeaderMap, peer: Option<&ConnectInfo<Sock
 /// Sign in with address and password. Sets the refresh cookie.
 #[utoipa::path(post, path = "/auth/login", tag = "sign-in", request_body = Credentials, security(()), responses(
     (status = 200, description = "Signed in", body = Object, example = json!({"token": "eyJ…", "expires_in": 900, "user": {"id": "0190…", "personId": "0190…", "name": "Edda Editor", "email": "editor@pmo.example", "entityCode": "employee"}})),
-    (status = 401, description = "Address or password is wrong"), (status = 422, description = "The body is not address and password"),
+    (status = 400, description = "Not JSON"), (status = 401, description = "Address or password is wrong"), (status = 413, description = "Too large"),
+    (status = 415, description = "Not JSON by its type"), (status = 422, description = "The body is not address and password"),
     (status = 429, description = "Too many attempts")))]
 async fn login(
     State(app): State<App>,

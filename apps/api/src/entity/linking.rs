@@ -86,7 +86,7 @@ pub(super) async fn link_things(
 ) -> Result<Answer> {
     let asked = body.to_string();
     let new: NewLink = serde_json::from_value(body).map_err(|e| ApiError::invalid("body", e.to_string()))?;
-    let model = app.model_with(&new.parent_code).await?;
+    let model = app.model().await?;
     let unknown = |field: &str| ApiError::invalid(field, "is no entity type");
     let parent = &model.entity(&new.parent_code).map_err(|_| unknown("parent_code"))?.code;
     let child = &model.entity(&new.child_code).map_err(|_| unknown("child_code"))?.code;
