@@ -73,7 +73,9 @@ pub async fn back_to(
     version: i64,
     present: i64,
 ) -> Result<Option<BTreeMap<String, (Value, Option<String>)>>> {
-    let lines: Vec<(i64, Option<String>, Option<Value>, Option<String>)> = sqlx::query_as(
+    /// Version, column, what it was as JSON and as text.
+    type Change = (i64, Option<String>, Option<Value>, Option<String>);
+    let lines: Vec<Change> = sqlx::query_as(
         "select l.entity_version, ch.key, ch.value -> 'old', ch.value ->> 'old'
          from app.system_logging l left join lateral jsonb_each(l.changed) ch on true
          where l.entity_code = $1 and l.entity_id = $2 and l.entity_version > $3 and l.entity_version <= $4 and l.action in (3, 5, 6)
