@@ -1,7 +1,7 @@
 //! What happened: to a thing, and lately to everything that one may see; and back to what a thing once was.
 
 use crate::auth::AuthUser;
-use crate::entity::{Action, Answer, Mutation, id_of, if_match, key_of};
+use crate::entity::{Action, Answer, Mutation, asks_for, id_of, if_match, key_of};
 use crate::error::{ApiError, Result};
 use crate::state::App;
 use axum::Json;
@@ -96,7 +96,7 @@ async fn back(
     row::lock(&mut transaction, entity, id).await?;
     let level = permission::level(&mut transaction, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     if level < Permission::Edit {
-        return Err(ApiError::Forbidden(format!("That asks for the right to edit; you may {}.", level.label())));
+        return Err(ApiError::Forbidden(asks_for(Permission::Edit, level)));
     }
     let present = row::by_id(&mut transaction, entity, id, false).await?.ok_or(ApiError::NotFound)?;
     let now = version_of(&present).0;
@@ -133,20 +133,23 @@ async fn back(
 async fn activity(State(app): State<App>, who: AuthUser, Query(paging): Query<Paging>) -> Result<Json<Value>> {
     /// Looks at the log before the answer is given as it is: who sees little of a busy company asks again with the cursor.
     const LOOKS: usize = 8;
+    /// Lines of a look.
+    const LOOK: usize = 400;
     let (limit, mut before) = paging.read()?;
     let limit = usize::try_from(limit).unwrap_or(50);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let mut data: Vec<Value> = Vec::new();
-    let mut next = None;
+    // Whether the log goes on below the last line that was looked at.
+    let mut more = true;
     for _ in 0..LOOKS {
-        let lines = history::lately(&mut connection, before, 400).await?;
-        let ended = lines.len() < 400;
+        let lines = history::lately(&mut connection, before, i64::try_from(LOOK).unwrap_or(i64::MAX)).await?;
+        more = lines.len() == LOOK;
         let ids: Vec<Uuid> = lines.iter().map(|l| l.entity_id).collect::<BTreeSet<_>>().into_iter().collect();
         let titles: BTreeMap<Uuid, String> =
             permission::seen(&mut connection, who.person, &ids).await?.into_iter().map(|s| (s.id, s.title)).collect();
         for line in lines {
             if data.len() == limit {
-                next = before;
+                more = true;
                 break;
             }
             before = Some(line.seq);
@@ -156,15 +159,10 @@ async fn activity(State(app): State<App>, who: AuthUser, Query(paging): Query<Pa
                 data.push(entry);
             }
         }
-        if next.is_some() || ended {
+        if !more || data.len() == limit {
             break;
         }
-        if data.len() == limit {
-            next = before;
-            break;
-        }
-        next = before;
     }
-    let ended = data.len() < limit && next.is_none();
-    Ok(Json(json!({"data": data, "next_cursor": if ended { None } else { next.map(|n| n.to_string()) }})))
+    let next = before.filter(|_| more).map(|seq| seq.to_string());
+    Ok(Json(json!({"data": data, "next_cursor": next})))
 }

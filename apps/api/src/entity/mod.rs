@@ -27,6 +27,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(read::children, write::create_child))
 }
 
-pub(crate) use mutation::{Action, Mutation};
+pub(crate) use mutation::{Action, Mutation, asks_for};
 pub(crate) use read::id_of;
 pub(crate) use write::{Answer, Seen, finish, if_match, key_of, once};

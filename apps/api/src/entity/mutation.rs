@@ -1,6 +1,7 @@
 //! One write inside a transaction: who may do it, what it must obey, what it comes to. Single requests, batches and bulk edits all come
 //! through here. It must never commit: the caller decides what belongs together.
 
+use super::outline::{self, Place};
 use super::read::represent;
 use super::rule;
 use crate::auth::AuthUser;
@@ -32,6 +33,8 @@ pub(crate) enum Action {
     Update,
     /// The same, and what the body leaves out becomes empty.
     Replace,
+    /// Put it elsewhere in its outline.
+    Place(Place),
     /// Delete softly, with what belongs to it.
     Delete,
     /// Bring back.
@@ -46,6 +49,7 @@ impl Action {
             Self::Create { .. } => "POST",
             Self::Update => "PATCH",
             Self::Replace => "PUT",
+            Self::Place(_) => "MOVE",
             Self::Delete => "DELETE",
             Self::Restore => "RESTORE",
             Self::Purge => "PURGE",
@@ -57,7 +61,7 @@ impl Action {
         match self {
             // Those who may log work change the columns that are for that.
             Self::Create { .. } | Self::Update => Permission::Contribute,
-            Self::Replace => Permission::Edit,
+            Self::Replace | Self::Place(_) => Permission::Edit,
             Self::Delete | Self::Restore => Permission::Delete,
             Self::Purge => Permission::Owner,
         }
@@ -116,8 +120,7 @@ pub(crate) async fn keep(
     answer: &Answer,
 ) -> Result<()> {
     if let Some((key, fingerprint)) = key {
-        #[allow(clippy::cast_possible_wrap)] // a status has three digits
-        let status = answer.status.as_u16() as i16;
+        let status = i16::try_from(answer.status.as_u16()).map_err(|_| ApiError::Internal)?;
         idempotency::keep(c, who.person.0, &key, &Kept { fingerprint, status, body: answer.body.clone() }).await?;
     }
     Ok(())
@@ -204,7 +207,8 @@ impl Mutation<'_> {
             let current = represent(c, entity, who.person, level, present).await?;
             return Err(ApiError::Changed(Box::new(current)));
         }
-        match self.action {
+        match &self.action {
+            Action::Place(to) => outline::put_there(c, model, who, entity, (level, &present), to).await?,
             Action::Update | Action::Replace => self.write(c, model, who, level, &present).await?,
             Action::Delete => drop(row::delete(c, entity, id).await?),
             Action::Restore => drop(row::restore(c, entity, id).await?),

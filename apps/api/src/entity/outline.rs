@@ -1,24 +1,23 @@
 //! Moving a thing by hand: below another of its kind, before or after a sibling. For types that keep a rank.
 
-use super::mutation::{asks_for, keep, kept};
-use super::read::{id_of, represent};
-use super::write::{if_match, key_of};
-use super::{Answer, Seen, rule};
+use super::mutation::Action;
+use super::read::id_of;
+use super::write::alone;
+use super::{Answer, rule};
 use crate::auth::AuthUser;
 use crate::body::JsonBody;
 use crate::error::{ApiError, Result};
-use crate::state::App;
+use crate::state::{App, Model};
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
-use pmo_database::{DatabaseError, outline, permission, row};
-use pmo_domain::rest::version_of;
-use pmo_domain::{Permission, Row, rank};
+use axum::http::HeaderMap;
+use pmo_database::{Connection, outline, row};
+use pmo_domain::{EntityType, Permission, Row, rank};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Where to.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Place {
     /// The thing to be below; null: at the top.
@@ -43,34 +42,34 @@ pub(super) async fn place(
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<Answer> {
-    let asked = body.to_string();
-    let to: Place = serde_json::from_value(body).map_err(|e| ApiError::invalid("body", e.to_string()))?;
+    let to: Place = serde_json::from_value(body.clone()).map_err(|e| ApiError::invalid("body", e.to_string()))?;
     let model = app.model_with(&code).await?;
-    let (entity, id) = (model.entity(&code)?, id_of(&id)?);
-    let above = format!("parent__{code}_id");
-    if entity.column("rank").is_none() || entity.column(&above).is_none() {
+    let entity = model.entity(&code)?;
+    if entity.column("rank").is_none() || entity.column(&above(entity)).is_none() {
         return Err(ApiError::NotFound);
     }
-    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let c = &mut *transaction;
-    row::lock(c, entity, id).await?;
-    let level = permission::level(c, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-    let present = row::by_id(c, entity, id, false).await?.ok_or(ApiError::NotFound)?;
-    if level < Permission::Edit {
-        return Err(ApiError::Forbidden(asks_for(Permission::Edit, level)));
-    }
-    let key = match kept(c, &who, key_of(&headers)?.as_deref(), &[b"MOVE", id.as_bytes(), asked.as_bytes()]).await? {
-        Seen::Before(answer) => return Ok(answer),
-        Seen::Never(key) => key,
-    };
-    if if_match(&headers)?.is_some_and(|v| v != version_of(&present).0) {
-        let current = represent(c, entity, who.person, level, present).await?;
-        return Err(ApiError::Changed(Box::new(current)));
-    }
-    let mut values = Row::from_iter([(above.clone(), to.parent.map_or(Value::Null, |p| json!(p)))]);
+    alone(&app, &who, &model, Action::Place(to), (&code, id_of(&id)?), &headers, body).await
+}
+
+/// The column that names the thing above, of the same type.
+fn above(entity: &EntityType) -> String {
+    format!("parent__{}_id", entity.code)
+}
+
+/// Puts a thing, whose writer may edit it, where `to` says.
+pub(super) async fn put_there(
+    c: &mut Connection,
+    model: &Model,
+    who: &AuthUser,
+    entity: &EntityType,
+    (level, present): (Permission, &Row),
+    to: &Place,
+) -> Result<()> {
+    let id = pmo_domain::rest::id_of(present).ok_or(ApiError::Internal)?;
+    let mut values = Row::from_iter([(above(entity), to.parent.map_or(Value::Null, |p| json!(p)))]);
     values.retain(|name, value| present.get(name) != Some(value));
-    rule::check_references(c, &model, who.person, entity, &values, Some(&present)).await?;
-    rule::may_move(c, &model, who.person, entity, level, &present, &values).await?;
+    rule::check_references(c, model, who.person, entity, &values, Some(present)).await?;
+    rule::may_move(c, model, who.person, entity, level, present, &values).await?;
     let siblings = outline::siblings(c, entity, id, to.parent).await?;
     let (low, high) = match to.after {
         None => (None, siblings.first()),
@@ -86,10 +85,5 @@ pub(super) async fn place(
     if entity.column("wbs").is_some() {
         outline::renumber(c, entity, id).await?;
     }
-    let row = row::by_id(c, entity, id, false).await?.ok_or(ApiError::Internal)?;
-    let row = represent(c, entity, who.person, level, row).await?;
-    let answer = Answer { status: StatusCode::OK, body: Some(Value::Object(row)) };
-    keep(c, &who, key, &answer).await?;
-    transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok(answer)
+    Ok(())
 }

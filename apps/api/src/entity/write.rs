@@ -67,7 +67,7 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<i64>> {
 }
 
 /// Does one write in a transaction of its own.
-async fn alone(
+pub(super) async fn alone(
     app: &App,
     who: &AuthUser,
     model: &Model,

@@ -1,0 +1,181 @@
+//! The promises, each by name, on an engine whose server is a few lines of test: that server, and the tab that it serves.
+
+mod reading; // fetching, what has changed, the session
+mod writing; // outbox, conflicts, drafts
+
+use crate::*;
+use pmo_domain::rest::{ListAnswer, Problem};
+use pmo_domain::socket::{Action, Change, ClientMessage, ServerMessage};
+use pmo_domain::{EntityCode, EntityRef, PersonId, Row, Version};
+use serde_json::{Value, json};
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use uuid::Uuid;
+
+const ME: PersonId = PersonId(Uuid::from_u128(99));
+
+fn code(text: &str) -> EntityCode {
+    EntityCode::new(text).unwrap()
+}
+
+fn task(n: u128) -> EntityRef {
+    EntityRef::new(code("task"), Uuid::from_u128(n))
+}
+
+fn project(n: u128) -> EntityRef {
+    EntityRef::new(code("project"), Uuid::from_u128(1000 + n))
+}
+
+fn row(n: u128, version: i64, name: &str) -> Row {
+    json!({"id": Uuid::from_u128(n), "version": version, "name": name, "project_id": project(1).id, "permission": 7})
+        .as_object()
+        .cloned()
+        .unwrap()
+}
+
+fn patch(value: Value) -> Row {
+    value.as_object().cloned().unwrap()
+}
+
+fn tasks() -> ListKey {
+    ListKey::below(code("task"), project(1), "project_id")
+}
+
+fn list(rows: Vec<Row>) -> Value {
+    serde_json::to_value(ListAnswer { data: rows, ..ListAnswer::default() }).unwrap()
+}
+
+fn ids(n: u128) -> [Uuid; 2] {
+    [Uuid::from_u128(n), Uuid::from_u128(n + 500)]
+}
+
+/// Runs a future that never waits.
+fn now_or_never<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the future waits"),
+    }
+}
+
+/// An engine with its device.
+struct Tab {
+    engine: Engine,
+    store: MemoryStore,
+    requests: Vec<(RequestId, Request)>,
+    sent: Vec<ClientMessage>,
+    changed: Vec<Query>,
+    connects: usize,
+    now: f64,
+}
+
+impl Tab {
+    fn new() -> Self {
+        Self::with_store(MemoryStore::default())
+    }
+
+    fn with_store(store: MemoryStore) -> Self {
+        let mut tab = Self {
+            engine: Engine::new(3),
+            store,
+            requests: vec![],
+            sent: vec![],
+            changed: vec![],
+            connects: 0,
+            now: 1_000_000.0,
+        };
+        let stored = Box::new(now_or_never(tab.store.load()).unwrap());
+        tab.event(Event::Leader(true));
+        tab.event(Event::Start { person: ME, stored });
+        tab
+    }
+
+    /// The same device after a crash.
+    fn reloaded(self) -> Self {
+        Self::with_store(self.store)
+    }
+
+    fn event(&mut self, event: Event) {
+        let mut queue = vec![event];
+        while let Some(event) = queue.pop() {
+            for effect in self.engine.handle(event, self.now) {
+                match effect {
+                    Effect::Persist(ops) => {
+                        now_or_never(self.store.apply(&ops)).unwrap();
+                        for op in ops {
+                            if let StoreOp::PutEntry(entry) = op {
+                                queue.push(Event::Saved(entry.id));
+                            }
+                        }
+                    }
+                    Effect::Fetch(id, request) => self.requests.push((id, request)),
+                    Effect::Send(message) => self.sent.push(message),
+                    Effect::Connect => self.connects += 1,
+                    Effect::Changed(query) => self.changed.push(query),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, body: Value) {
+        let (id, _) = self.requests.remove(0);
+        self.event(Event::Answered(id, Ok(Answer { body, feed_cursor: Some("1.5".into()) })));
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        let (id, _) = self.requests.remove(0);
+        self.event(Event::Answered(id, Err(failure)));
+    }
+
+    fn refuse(&mut self, status: u16, current: Option<Row>) {
+        let problem = Problem { kind: "x".into(), title: "x".into(), status, detail: None, errors: vec![], current };
+        self.fail(Failure::Refused(Box::new(problem)));
+    }
+
+    fn hello(&mut self) {
+        self.event(Event::Frame(ServerMessage::Hello {
+            protocol: 1,
+            epoch: "1".into(),
+            cursor: "1.3".into(),
+            heartbeat_seconds: 30,
+        }));
+    }
+
+    fn invalidate(&mut self, changes: &[(u128, Action, i64)]) {
+        let changes = changes
+            .iter()
+            .map(|(n, action, v)| Change { entity_id: Uuid::from_u128(*n), action: *action, version: Version(*v) })
+            .collect();
+        self.event(Event::Frame(ServerMessage::Invalidate {
+            entity_code: code("task"),
+            changes,
+            timestamp: String::new(),
+            cursor: "1.9".into(),
+        }));
+    }
+
+    fn paths(&self) -> Vec<&str> {
+        self.requests.iter().map(|(_, r)| r.path.as_str()).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        let view = self.engine.list(&tasks());
+        view.rows.iter().map(|r| r.data["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A tab with an open socket that looks at a project's three tasks.
+    fn looking() -> Self {
+        let mut tab = Self::new();
+        tab.hello();
+        tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
+        tab.answer(list(vec![row(1, 1, "one"), row(2, 1, "two"), row(3, 1, "three")]));
+        tab.sent.clear();
+        tab.changed.clear();
+        tab
+    }
+
+    fn update(&mut self, n: u128, value: Value, id: u128) {
+        self.event(Event::Update { entity: task(n), patch: patch(value), ids: ids(id) });
+    }
+}

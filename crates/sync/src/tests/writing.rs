@@ -1,0 +1,235 @@
+//! What is written, and that none of it is lost.
+
+use super::*;
+
+#[test]
+fn an_edit_shows_at_once_and_is_sent_only_when_it_is_on_disk() {
+    let mut tab = Tab::looking();
+    let effects = tab
+        .engine
+        .handle(Event::Update { entity: task(1), patch: patch(json!({"name": "mine"})), ids: ids(1) }, tab.now);
+    assert_eq!(tab.names()[0], "mine");
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Fetch(..))), "not before it is saved");
+    assert_eq!(tab.engine.status().unsaved, 1);
+    tab.event(Event::Saved(Uuid::from_u128(1)));
+    let request = &tab.requests[0].1;
+    assert_eq!((request.method, request.if_match), (Method::Patch, Some(1)));
+    assert_eq!(request.idempotency_key.as_deref(), Some(Uuid::from_u128(501).to_string().as_str()));
+    tab.answer(Value::Object(row(1, 2, "mine")));
+    assert_eq!((tab.engine.status().waiting, tab.names()[0].as_str()), (0, "mine"));
+}
+
+#[test]
+fn an_edit_made_offline_outlives_a_crash_and_keeps_its_key() {
+    let mut tab = Tab::looking();
+    tab.event(Event::Online(false));
+    tab.update(1, json!({"name": "offline"}), 1);
+    assert!(tab.requests.is_empty());
+    let mut tab = tab.reloaded();
+    assert_eq!(tab.names()[0], "offline");
+    let key = tab.requests.iter().find(|(_, r)| r.method == Method::Patch).unwrap().1.idempotency_key.clone();
+    assert_eq!(key, Some(Uuid::from_u128(501).to_string()));
+    // The answer is lost; the repeat has the same key.
+    let at = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
+    let (id, _) = tab.requests.remove(at);
+    tab.event(Event::Answered(id, Err(Failure::Network)));
+    tab.now += 60_000.0;
+    tab.event(Event::Tick);
+    assert_eq!(tab.requests.iter().find(|(_, r)| r.method == Method::Patch).unwrap().1.idempotency_key, key);
+}
+
+#[test]
+fn edits_that_wait_fold_into_one_and_the_order_of_one_thing_is_kept() {
+    let mut tab = Tab::looking();
+    tab.event(Event::Online(false));
+    tab.update(1, json!({"name": "a"}), 1);
+    tab.update(1, json!({"name": "b", "points": 3}), 2);
+    tab.event(Event::Delete { entity: task(1), ids: ids(3) });
+    assert_eq!(tab.engine.outbox().len(), 2);
+    tab.event(Event::Online(true));
+    let writes: Vec<_> = tab.requests.iter().filter(|(_, r)| r.method != Method::Get).collect();
+    assert_eq!(writes.len(), 1, "the delete waits for the update");
+    assert_eq!(writes[0].1.body, Some(json!({"name": "b", "points": 3})));
+}
+
+#[test]
+fn what_another_touched_merges_and_what_both_touched_asks() {
+    let mut tab = Tab::looking();
+    tab.update(1, json!({"points": 5}), 1);
+    let mut theirs = row(1, 2, "theirs");
+    theirs.insert("points".into(), Value::Null);
+    tab.refuse(412, Some(theirs));
+    let request = tab.requests[0].1.clone();
+    assert_eq!((request.body, request.if_match), (Some(json!({"points": 5})), Some(2)));
+    assert_ne!(request.idempotency_key, Some(Uuid::from_u128(501).to_string()), "a merged write has a new key");
+    let mut both = row(1, 3, "theirs");
+    both.insert("points".into(), json!(5));
+    tab.answer(Value::Object(both));
+
+    tab.update(1, json!({"name": "mine"}), 2);
+    tab.refuse(412, Some(row(1, 4, "other")));
+    assert_eq!(tab.engine.status().attention, 1);
+    assert_eq!(tab.names()[0], "other", "theirs is shown until it is settled");
+    assert!(tab.requests.is_empty());
+    tab.event(Event::Settle { entry: Uuid::from_u128(2), keep_mine: Some(Uuid::from_u128(777)) });
+    assert_eq!(tab.names()[0], "mine");
+    assert_eq!(tab.requests[0].1.if_match, Some(4));
+}
+
+#[test]
+fn a_refused_write_is_rolled_back_and_kept_for_its_writer() {
+    let mut tab = Tab::looking();
+    tab.update(1, json!({"name": ""}), 1);
+    tab.refuse(422, None);
+    assert_eq!(tab.names()[0], "one");
+    assert_eq!(tab.engine.status().attention, 1);
+    let tab = tab.reloaded();
+    assert!(matches!(tab.engine.outbox()[0].state, EntryState::Refused { .. }));
+}
+
+#[test]
+fn a_thing_made_here_is_in_its_list_at_once_and_what_refers_to_it_waits() {
+    let mut tab = Tab::looking();
+    let values = patch(json!({"name": "new", "project_id": project(1).id}));
+    tab.event(Event::Create { entity: task(7), values, ids: ids(1) });
+    assert_eq!(tab.names(), ["one", "two", "three", "new"]);
+    let child = patch(json!({"name": "below", "project_id": project(1).id, "parent__task_id": task(7).id}));
+    tab.event(Event::Create { entity: task(8), values: child, ids: ids(2) });
+    assert_eq!(tab.requests.len(), 1, "the child waits for its parent");
+    tab.answer(Value::Object(row(7, 1, "new")));
+    assert_eq!(tab.requests.len(), 1);
+    tab.answer(Value::Object(row(8, 1, "below")));
+    assert_eq!(tab.names().len(), 5);
+    assert_eq!(tab.engine.status().waiting, 0);
+}
+
+#[test]
+fn settling_with_theirs_keeps_what_merged_and_mine_one_redo_away() {
+    let mut tab = Tab::looking();
+    tab.update(1, json!({"name": "mine", "descr": "a long text", "who": ["a", "b"]}), 1);
+    let mut theirs = row(1, 2, "theirs");
+    theirs.insert("descr".into(), Value::Null);
+    tab.refuse(412, Some(theirs));
+    assert_eq!(tab.engine.status().attention, 1);
+    tab.event(Event::Settle { entry: Uuid::from_u128(1), keep_mine: None });
+    let request = tab.requests[0].1.clone();
+    assert_eq!(request.if_match, Some(2));
+    let body = request.body.unwrap();
+    assert_eq!((&body["descr"], body.get("name")), (&json!("a long text"), None));
+    let draft = tab.engine.draft(&task(1)).unwrap();
+    assert!(!draft.has_changes());
+    tab.event(Event::DraftRedo(task(1)));
+    assert_eq!(tab.engine.draft(&task(1)).unwrap().current_data["name"], json!("mine"));
+}
+
+#[test]
+fn settling_with_mine_keeps_what_others_added_to_lists() {
+    let mut tab = Tab::looking();
+    let (mine, made_on) = (json!({"name": "mine", "who": ["x", "a"]}), json!({"name": "one", "who": ["x"]}));
+    let operation = Operation::Update { patch: patch(mine), base: patch(made_on), base_version: 1 };
+    tab.event(Event::Outbox(vec![Entry::new(ids(1), task(1), operation)]));
+    let mut theirs = row(1, 2, "theirs");
+    theirs.insert("who".into(), json!(["x", "b"]));
+    tab.refuse(412, Some(theirs));
+    tab.event(Event::Settle { entry: Uuid::from_u128(1), keep_mine: Some(Uuid::from_u128(777)) });
+    assert_eq!(tab.requests[0].1.body, Some(json!({"name": "mine", "who": ["x", "b", "a"]})));
+}
+
+#[test]
+fn a_refused_write_can_be_mended_in_its_draft() {
+    let mut tab = Tab::looking();
+    tab.update(1, json!({"name": "", "descr": "a long text"}), 1);
+    tab.refuse(422, None);
+    tab.event(Event::Reopen(Uuid::from_u128(1)));
+    assert!(tab.engine.outbox().is_empty());
+    let draft = tab.engine.draft(&task(1)).unwrap();
+    assert_eq!(draft.current_data["descr"], json!("a long text"));
+    let tab = tab.reloaded();
+    assert!(tab.engine.draft(&task(1)).unwrap().has_changes());
+}
+
+#[test]
+fn a_later_write_made_without_knowing_of_an_earlier_one_is_merged_not_laid_over() {
+    let mut tab = Tab::looking();
+    // Two tabs, offline, on the same people: the second did not see what the first had added.
+    let entry = |n: u128, who: Value| {
+        let operation = Operation::Update {
+            patch: patch(json!({"who": who})),
+            base: patch(json!({"who": ["x"]})),
+            base_version: 1,
+        };
+        Entry::new(ids(n), task(1), operation)
+    };
+    tab.event(Event::Online(false));
+    tab.event(Event::Outbox(vec![entry(1, json!(["x", "alice"])), entry(2, json!(["x", "bob"]))]));
+    tab.event(Event::Online(true));
+    tab.requests.retain(|(_, r)| r.method == Method::Patch);
+    assert_eq!(tab.requests.len(), 1);
+    let mut answered = row(1, 2, "one");
+    answered.insert("who".into(), json!(["x", "alice"]));
+    tab.answer(Value::Object(answered.clone()));
+    tab.requests.retain(|(_, r)| r.method == Method::Patch);
+    let mut second = tab.requests[0].1.clone();
+    if second.if_match != Some(2) {
+        tab.refuse(412, Some(answered));
+        tab.requests.retain(|(_, r)| r.method == Method::Patch);
+        second = tab.requests[0].1.clone();
+    }
+    assert_eq!((second.body, second.if_match), (Some(json!({"who": ["x", "alice", "bob"]})), Some(2)));
+}
+
+#[test]
+fn a_draft_of_another_tab_is_taken_and_what_is_typed_meanwhile_stays() {
+    let mut tab = Tab::looking();
+    let field = |n: u128, value: &str| Event::DraftField { entity: task(n), field: "name".into(), value: json!(value) };
+    tab.event(field(2, "typed here"));
+    let mut other = tab.engine.draft(&task(2)).unwrap().clone();
+    other.entity = task(1);
+    other.updated_at = tab.now + 5.0;
+    tab.event(Event::Drafts { drafts: vec![other], as_of: tab.now });
+    assert!(tab.engine.draft(&task(1)).is_some());
+    assert!(tab.engine.draft(&task(2)).is_some(), "it was typed after the other tab wrote");
+    tab.event(Event::Drafts { drafts: vec![], as_of: tab.now + 10.0 });
+    assert!(tab.engine.draft(&task(1)).is_none(), "sent or given up there");
+}
+
+#[test]
+fn ones_own_change_coming_back_fetches_nothing() {
+    let mut tab = Tab::looking();
+    tab.update(1, json!({"name": "mine"}), 1);
+    tab.invalidate(&[(1, Action::Update, 2)]);
+    assert_eq!(tab.requests.len(), 1, "only the write itself");
+    tab.answer(Value::Object(row(1, 2, "mine")));
+    assert!(tab.requests.is_empty());
+}
+
+#[test]
+fn a_draft_survives_a_reload_with_its_steps_and_is_sent_on_the_version_it_began_on() {
+    let mut tab = Tab::looking();
+    let field = |name: &str, value: Value| Event::DraftField { entity: task(1), field: name.into(), value };
+    tab.event(field("name", json!("draft")));
+    tab.now += 5000.0;
+    tab.event(field("points", json!(8)));
+    let mut tab = tab.reloaded();
+    assert_eq!(tab.engine.draft(&task(1)).unwrap().current_data.len(), 2);
+    tab.event(Event::DraftUndo(task(1)));
+    assert_eq!(tab.engine.draft(&task(1)).unwrap().current_data.len(), 1);
+    tab.event(Event::DraftRedo(task(1)));
+    tab.event(Event::DraftCommit { entity: task(1), ids: ids(1) });
+    assert_eq!(tab.engine.draft(&task(1)), None);
+    let write = tab.requests.iter().find(|(_, r)| r.method == Method::Patch).unwrap();
+    assert_eq!((write.1.body.clone(), write.1.if_match), (Some(json!({"name": "draft", "points": 8})), Some(1)));
+}
+
+#[test]
+fn a_tab_that_does_not_send_writes_into_nothing_that_another_may_be_sending() {
+    let mut tab = Tab::looking();
+    tab.event(Event::Leader(false));
+    tab.update(1, json!({"name": "a"}), 1);
+    tab.update(1, json!({"points": 3}), 2);
+    assert_eq!(tab.engine.outbox().len(), 2);
+    let values = patch(json!({"name": "new", "project_id": project(1).id}));
+    tab.event(Event::Create { entity: task(7), values, ids: ids(3) });
+    tab.event(Event::Delete { entity: task(7), ids: ids(4) });
+    assert_eq!(tab.engine.outbox().len(), 4);
+}
