@@ -149,11 +149,12 @@ pub fn ThingTabs(
         }
     }
     let address = format!("/{}/{}", parent.code, parent.id);
-    let is_project = parent.code == "project";
+    // The tab that a thing opens on has the thing's own address.
+    let first = if parent.code == "project" { "task" } else { "overview" };
     let views: Vec<_> = tabs
         .into_iter()
         .map(|(tab, label)| {
-            let href = if is_project && tab == "task" { address.clone() } else { format!("{address}/{tab}") };
+            let href = if tab == first { address.clone() } else { format!("{address}/{tab}") };
             view! { <A href=href exact=true>{label}</A> }
         })
         .collect();
