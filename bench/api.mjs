@@ -12,7 +12,7 @@ const SECONDS = Number(process.env.SECONDS ?? 10), CLIENTS = 16;
 const service = new Service("pmo_bench_api");
 const base = service.database.replace(/\/[^/]*$/, "");
 const scale = process.env.SCALE ?? "large";
-service.prepare(scale);
+if (!process.env.KEEP) service.prepare(scale);
 service.sql("vacuum analyze");
 await service.start();
 const agent = new http.Agent({ keepAlive: true, maxSockets: CLIENTS });

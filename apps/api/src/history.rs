@@ -69,7 +69,8 @@ async fn of_thing(
             ["old", "new"].map(|side| Row::from_iter([(column.clone(), change.get(side).cloned().unwrap_or_default())]))
         })
         .collect();
-    let references = row::references(&mut connection, who.person, entity, &mentioned).await?;
+    let mentioned = row::mentioned(entity, &mentioned);
+    let references = row::names_now(&mut connection, who.person, entity, &mentioned).await?;
     Ok(Json(json!({"data": lines, "ref_data_entityInstance": references, "next_cursor": next})))
 }
 

@@ -1,8 +1,11 @@
-//! What handlers share: the pool, the keys, and the catalogue as last read. It must never hold anything of one person.
+//! What handlers share: the pool, the keys, the catalogue as last read, and what was read before and still holds. What is kept of one person must
+//! never be used before the database has said that it holds.
 
 use crate::error::{ApiError, Result};
 use crate::settings::Settings;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use pmo_database::row_text::RowTexts;
+use pmo_database::sight::Sights;
 use pmo_database::{Connection, Pool};
 use pmo_domain::catalogue::Datalabel;
 use pmo_domain::{Catalogue, EntityType};
@@ -20,6 +23,11 @@ const FIVE: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 const CATALOGUE_AGE: Duration = Duration::from_secs(10);
 /// How often an unknown name may cause another reading.
 const CATALOGUE_RETRY: Duration = Duration::from_secs(1);
+
+/// Memory for what people see: some hundreds of them.
+const SIGHT_BYTES: u64 = 8 << 20;
+/// Memory for rows: some thousands, such as many clients fetch when one has changed.
+const ROW_BYTES: u64 = 8 << 20;
 
 /// Entity types and option sets, read together.
 pub struct Model {
@@ -50,6 +58,10 @@ pub struct Shared {
     pub address_limit: DefaultKeyedRateLimiter<String>,
     /// Passwords that are checked at once: each takes memory and a core.
     pub hashing: Semaphore,
+    /// What people see, as far as it is known.
+    pub sights: Sights,
+    /// Rows that were read lately.
+    pub texts: RowTexts,
     model: RwLock<Arc<Model>>,
 }
 
@@ -88,6 +100,8 @@ impl App {
             address_limit: RateLimiter::keyed(Quota::per_minute(attempts.saturating_mul(FIVE))),
             hashing: Semaphore::new(2),
             settings,
+            sights: Sights::new(SIGHT_BYTES),
+            texts: RowTexts::new(ROW_BYTES),
             model: RwLock::new(Arc::new(model)),
         })))
     }

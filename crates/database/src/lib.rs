@@ -15,8 +15,10 @@ pub mod list; // lists: filter, sort, page
 pub mod outline; // the order of things by hand
 pub mod permission; // effective permissions in bulk
 pub mod row; // one row: read, insert, update, delete
+pub mod row_text; // rows as JSON, kept while they are the newest
 pub mod search; // words in all things
 pub mod setting; // global settings
+pub mod sight; // what a person sees of a type, kept while it holds
 mod sql; // the only place where SQL is put together
 pub mod subscription; // the durable mirror of who watches what
 
@@ -89,6 +91,8 @@ pub async fn connect(url: &str, most: u32) -> Result<Pool> {
             ("statement_timeout", "30000"),
             // Statements here take a few milliseconds; compiling one takes forty.
             ("jit", "off"),
+            // Planning costs more than most of them; what must be planned for its values says so itself.
+            ("plan_cache_mode", "force_generic_plan"),
             ("idle_in_transaction_session_timeout", "60000"),
         ])
         .application_name("pmo");

@@ -1,13 +1,14 @@
 //! Lists: filter, sort, page, count, as far as a person may see. Paging is by key: rows that come and go meanwhile neither
 //! repeat nor hide others.
 
-use crate::permission;
+use crate::row_text::{RowText, RowTexts};
+use crate::sight::Reader;
 use crate::sql::{self, Bound, Conditions};
 use crate::{Connection, DatabaseError, Result};
 use pmo_domain::query::{ListQuery, Operator};
-use pmo_domain::{Child, EntityCode, EntityType, PersonId};
-use serde_json::value::RawValue;
+use pmo_domain::{Child, EntityCode, EntityType};
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Rows are counted up to here at least; a longer list may say that there are more.
@@ -20,7 +21,7 @@ pub struct Listed {
     /// False: deleted.
     pub active: bool,
     /// The row.
-    pub json: Box<RawValue>,
+    pub row: Arc<RowText>,
 }
 
 /// The rows of one page.
@@ -47,10 +48,11 @@ pub struct Below<'a> {
     pub tie: &'a Child,
 }
 
-/// The page that `query` asks for, of what `person` may see.
+/// The page that `query` asks for, of what the reader may see.
 pub async fn page(
     connection: &mut Connection,
-    person: PersonId,
+    reader: &mut Reader<'_>,
+    texts: &RowTexts,
     entity: &EntityType,
     query: &ListQuery,
     below: Option<&Below<'_>>,
@@ -85,8 +87,8 @@ pub async fn page(
             "(t.name ilike {pattern}::text or t.code ilike {pattern}::text or t.descr ilike {pattern}::text)"
         ));
     }
-    let sight = permission::sight(&mut *connection, person, &entity.code).await?;
-    if !sight.narrow(&mut conditions) {
+    let sight = reader.sight(&mut *connection, &entity.code).await?;
+    if !sight.sees_any() {
         return Ok(Page { rows: Vec::new(), mentioned: Vec::new(), total: 0, exact: true, next_cursor: None });
     }
     let begun = query.cursor.as_deref().map(|c| read_cursor(query, c)).transpose()?;
@@ -96,48 +98,63 @@ pub async fn page(
         query.filters.iter().any(|f| f.column == *column && !matches!(f.operator, Operator::Ne | Operator::Contains))
     });
     let gathers = query.ids.is_none() && !begins_at && (!sight.sees_all || below.is_some());
+    let by_reach = gathers && below.is_none();
     let table = sql::table(entity);
-    let matching = conditions.joined();
+    let by_id = ("id".to_owned(), false);
+    let order: Vec<&(String, bool)> = query.sort.iter().chain([&by_id]).collect();
+    let columns: BTreeSet<String> = order.iter().map(|(c, _)| format!("t.{}", sql::name(c))).collect();
+    let columns = columns.into_iter().collect::<Vec<_>>().join(", ");
+    let gathered = if by_reach {
+        sight.deny(&mut conditions);
+        let matching = conditions.joined();
+        let reaches = conditions.bind(Bound::Numbers(sight.reaches.iter().collect()));
+        let mut ways =
+            format!("select {columns} from unnest({reaches}::integer[]) r (reach) join {table} t using (reach) where {matching}");
+        if !sight.direct.is_empty() {
+            let direct = conditions.bind(Bound::Ids(sight.direct.iter().copied().collect()));
+            let again = format!("t.reach in (select unnest({reaches}::integer[]))");
+            ways += &format!(" union all select {columns} from {table} t where {matching} and t.id = any ({direct}) and not {again}");
+        }
+        ways
+    } else {
+        sight.narrow(&mut conditions);
+        format!("select {columns} from {table} t where {}", conditions.joined())
+    };
     let after = match &begun {
         Some(begun) => after_cursor(&mut conditions, entity, query, &begun.keys)?,
         None => "true".to_owned(),
     };
-    let by_id = ("id".to_owned(), false);
-    let order: Vec<&(String, bool)> = query.sort.iter().chain([&by_id]).collect();
     let keys: Vec<String> = order.iter().map(|(c, _)| format!("t.{}::text", sql::name(c))).collect();
     let ordered: Vec<String> =
         order.iter().map(|(c, down)| format!("t.{} {}", sql::name(c), if *down { "desc" } else { "asc" })).collect();
     let (keys, ordered) = (keys.join(", "), ordered.join(", "));
-    let fields = &query.fields;
-    let projection = sql::projection(entity, fields);
-    let references = sql::references(entity, fields);
     let (limit, offset) = (query.limit + 1, query.offset);
     let first_page = begun.is_none() && offset == 0;
     // One more than is counted says that there are more.
     let counted = if first_page { limit.max(TOTAL_BOUND + 1) } else { limit };
-    let columns: BTreeSet<String> = order.iter().map(|(c, _)| format!("t.{}", sql::name(c))).collect();
-    let columns = columns.into_iter().collect::<Vec<_>>().join(", ");
     let place = format!("row_number() over (order by {ordered}) as place");
     let found = if gathers {
         format!(
-            "seen as materialized (select {columns} from {table} t where {matching}),
+            "seen as materialized ({gathered}),
              page as materialized (select t.id, {place} from seen t where {after} order by {ordered} limit {limit} offset {offset})"
         )
     } else {
         format!(
-            "seen as materialized (select t.id, {place} from {table} t where {matching} and {after} order by {ordered} limit {counted} offset {offset}),
-             page as (select * from seen order by place limit {limit})"
+            "seen as materialized (select t.id, {place} from {table} t where {} and {after} order by {ordered} limit {counted} offset {offset}),
+             page as (select * from seen order by place limit {limit})",
+            conditions.joined()
         )
     };
+    let last = query.limit;
     let text = format!(
         "with {found}
-         select (select to_json(r)::text from (select {projection}) r) as row, array[{keys}]::text[] as keys, t.id, t.active_flag, {references} as mentioned,
-                (select count(*) from seen) as counted
+         select t.id, t.active_flag, t.version, t.xmin::text::bigint as transaction,
+                case when page.place = {last} then array[{keys}]::text[] end as keys, (select count(*) from seen) as counted
          from page join {table} t using (id) order by page.place"
     );
+    // A plan for each way of asking is kept, but not for each place that somebody leafs to.
+    let page = sqlx::query_as::<_, Found>(sql::statement(text)).persistent(offset == 0);
     let values = conditions.values;
-    // Planned for the values of this request: a plan made for somebody who sees little is ruinous for one who sees much.
-    let page = sqlx::query_as::<_, Found>(sql::statement(text)).persistent(false);
     let mut found = sql::bind_all!(page, values).fetch_all(&mut *connection).await?;
     let more = found.len() > query.limit;
     found.truncate(query.limit);
@@ -149,14 +166,16 @@ pub async fn page(
         None if !more => (counted + i64::try_from(offset).unwrap_or(0), !found.is_empty() || offset == 0),
         None => (counted.min(bound()) + i64::try_from(offset).unwrap_or(0), false),
     };
-    let next_cursor =
-        found.last().filter(|_| more).map(|last| write_cursor(query, &Begun { keys: last.keys.clone(), total, exact }));
+    let last = found.last().filter(|_| more).and_then(|last| last.keys.clone());
+    let next_cursor = last.map(|keys| write_cursor(query, &Begun { keys, total, exact }));
+    let states = found.iter().map(|line| (line.id, (line.version, line.transaction)));
+    let mut known = texts.of(connection, entity, &query.fields, states).await?;
     let mut mentioned: BTreeSet<Uuid> = BTreeSet::new();
     let mut rows = Vec::with_capacity(found.len());
     for line in found {
-        mentioned.extend(line.mentioned.into_iter().flatten());
-        let json = RawValue::from_string(line.row).map_err(|error| sqlx::Error::Decode(error.into()))?;
-        rows.push(Listed { id: line.id, active: line.active_flag, json });
+        let Some(row) = known.remove(&line.id) else { continue };
+        mentioned.extend(&row.mentioned);
+        rows.push(Listed { id: line.id, active: line.active_flag, row });
     }
     Ok(Page { rows, mentioned: mentioned.into_iter().collect(), total, exact, next_cursor })
 }
@@ -167,11 +186,12 @@ fn bound() -> i64 {
 
 #[derive(sqlx::FromRow)]
 struct Found {
-    row: String,
-    keys: Vec<Option<String>>,
     id: Uuid,
     active_flag: bool,
-    mentioned: Vec<Option<Uuid>>,
+    version: i64,
+    transaction: i64,
+    /// Of the last row of a full page alone.
+    keys: Option<Vec<Option<String>>>,
     counted: i64,
 }
 

@@ -1,6 +1,5 @@
 //! Effective permissions, asked in bulk. The rule itself is `pmo_domain::permission`; here it is only put to the database.
 
-use crate::sql::{Bound, Conditions};
 use crate::{Connection, Result};
 use pmo_domain::{EntityCode, Permission, PersonId};
 use std::collections::HashMap;
@@ -49,62 +48,6 @@ pub async fn may_create(connection: &mut Connection, person: PersonId, code: &En
         .bind(code.as_str())
         .fetch_one(connection)
         .await?)
-}
-
-/// What a person's grants mean for lists of a type.
-#[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
-pub struct Sight {
-    /// A grant on the whole type shows every instance.
-    pub sees_all: bool,
-    /// A deny on the whole type hides every instance.
-    pub denied_all: bool,
-    /// What has one of these above it is seen,
-    pub reaches: Vec<i32>,
-    /// and so are these;
-    pub direct: Vec<Uuid>,
-    /// but not what has one of these above it,
-    pub denied_reaches: Vec<i32>,
-    /// nor these.
-    pub denied_direct: Vec<Uuid>,
-}
-
-impl Sight {
-    /// Narrows conditions on `t` to what is seen. False: nothing is.
-    pub(crate) fn narrow(&self, conditions: &mut Conditions) -> bool {
-        if self.denied_all || !(self.sees_all || !self.reaches.is_empty() || !self.direct.is_empty()) {
-            return false;
-        }
-        if !self.sees_all {
-            let mut ways = Vec::new();
-            if !self.reaches.is_empty() {
-                ways.push(format!("t.reach = any ({})", conditions.bind(Bound::Numbers(self.reaches.clone()))));
-            }
-            if !self.direct.is_empty() {
-                ways.push(format!("t.id = any ({})", conditions.bind(Bound::Ids(self.direct.clone()))));
-            }
-            conditions.push(format!("({})", ways.join(" or ")));
-        }
-        if !self.denied_reaches.is_empty() {
-            let reaches = conditions.bind(Bound::Numbers(self.denied_reaches.clone()));
-            conditions.push(format!("t.reach <> all ({reaches})"));
-        }
-        if !self.denied_direct.is_empty() {
-            let direct = conditions.bind(Bound::Ids(self.denied_direct.clone()));
-            conditions.push(format!("t.id <> all ({direct})"));
-        }
-        true
-    }
-}
-
-/// A person's sight of a type.
-pub async fn sight(connection: &mut Connection, person: PersonId, code: &EntityCode) -> Result<Sight> {
-    Ok(sqlx::query_as(
-        "select sees_all, denied_all, reaches, direct, denied_reaches, denied_direct from app.sight($1, $2)",
-    )
-    .bind(person.0)
-    .bind(code.as_str())
-    .fetch_one(connection)
-    .await?)
 }
 
 /// A thing that a person may see.

@@ -1,10 +1,11 @@
 //! One row: read, insert, update, delete, restore. Values arrive checked; permissions are the caller's business.
 
 use crate::permission;
+use crate::sight::Reader;
 use crate::sql;
 use crate::{Connection, Result};
 use pmo_domain::rest::References;
-use pmo_domain::{ColumnKind, EntityType, PersonId, Row, Version};
+use pmo_domain::{ColumnKind, EntityCode, EntityType, PersonId, Row, Version};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -130,13 +131,8 @@ pub async fn stands_for(
     Ok(sqlx::query_scalar(sql::statement(text)).bind(ids).bind(person.0).fetch_one(connection).await?)
 }
 
-/// Names of what `rows` refer to, by type, as far as `person` may see it. One query, whatever the number of types.
-pub async fn references(
-    connection: &mut Connection,
-    person: PersonId,
-    entity: &EntityType,
-    rows: &[Row],
-) -> Result<References> {
+/// What `rows` refer to.
+pub fn mentioned(entity: &EntityType, rows: &[Row]) -> Vec<Uuid> {
     let mut wanted: BTreeSet<Uuid> = BTreeSet::new();
     for column in &entity.columns {
         let (ColumnKind::Reference { .. } | ColumnKind::References { .. }) = &column.kind else { continue };
@@ -150,27 +146,45 @@ pub async fn references(
             }
         }
     }
-    let wanted: Vec<Uuid> = wanted.into_iter().collect();
-    names(connection, person, entity, &wanted).await
+    wanted.into_iter().collect()
 }
 
-/// Names of things that rows of a type refer to, by type, as far as `person` may see them.
-pub async fn names(
-    connection: &mut Connection,
-    person: PersonId,
-    entity: &EntityType,
-    ids: &[Uuid],
-) -> Result<References> {
-    let mut answer = References::new();
-    for column in &entity.columns {
-        if let ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target } = &column.kind {
-            answer.entry(target.clone()).or_default();
+/// Names of what rows refer to, by type, as far as the reader may see it.
+pub async fn names(c: &mut Connection, reader: &mut Reader<'_>, entity: &EntityType, ids: &[Uuid]) -> Result<References> {
+    let mut answer = nameless(entity);
+    if ids.is_empty() {
+        return Ok(answer);
+    }
+    let things: Vec<(Uuid, String, String, i32)> =
+        sqlx::query_as("select id, code, title, reach from app.thing where id = any ($1)")
+            .bind(ids)
+            .fetch_all(&mut *c)
+            .await?;
+    for (id, code, title, reach) in things {
+        let Ok(known) = EntityCode::new(code.as_str()) else { continue };
+        if reader.sight(&mut *c, &known).await?.sees(id, reach) {
+            answer.entry(code).or_default().insert(id, title);
         }
     }
-    for thing in permission::seen(connection, person, ids).await? {
+    Ok(answer)
+}
+
+/// The same within a transaction that may itself have changed what `person` sees.
+pub async fn names_now(c: &mut Connection, person: PersonId, entity: &EntityType, ids: &[Uuid]) -> Result<References> {
+    let mut answer = nameless(entity);
+    for thing in permission::seen(c, person, ids).await? {
         answer.entry(thing.code).or_default().insert(thing.id, thing.title);
     }
     Ok(answer)
+}
+
+/// The types that a type refers to, each with no names yet.
+fn nameless(entity: &EntityType) -> References {
+    let targets = entity.columns.iter().filter_map(|column| match &column.kind {
+        ColumnKind::Reference { entity } | ColumnKind::References { entity } => Some(entity.clone()),
+        _ => None,
+    });
+    targets.map(|target| (target, Default::default())).collect()
 }
 
 /// Tells the schema's own ring check, within this transaction, that the whole graph of links has been checked already.

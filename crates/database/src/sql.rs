@@ -59,7 +59,9 @@ pub(crate) enum Bound {
     Texts(Vec<String>),
     Ids(Vec<uuid::Uuid>),
     Id(uuid::Uuid),
+    Number(i32),
     Numbers(Vec<i32>),
+    Bytes(Vec<u8>),
 }
 
 impl Conditions {
@@ -146,7 +148,9 @@ macro_rules! bind_all {
                 $crate::sql::Bound::Texts(v) => query.bind(v),
                 $crate::sql::Bound::Ids(v) => query.bind(v),
                 $crate::sql::Bound::Id(v) => query.bind(v),
+                $crate::sql::Bound::Number(v) => query.bind(v),
                 $crate::sql::Bound::Numbers(v) => query.bind(v),
+                $crate::sql::Bound::Bytes(v) => query.bind(v),
             };
         }
         query

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
 use pmo_database::permission;
+use pmo_database::sight::Sights;
 use pmo_domain::permission::{Grant, Inheritance, Link, effective, may_create};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, Permission, PersonId};
 use proptest::prelude::*;
@@ -183,9 +184,20 @@ async fn check(c: &mut sqlx::PgConnection, n: u128, graph: &Graph) {
     .unwrap()
     .into_iter()
     .collect();
+    let sights = Sights::new(1 << 20);
+    let mut reader = sights.reader(c, person).await.unwrap();
+    let reach: BTreeMap<Uuid, i32> = sqlx::query_as("select id, reach from app.thing where id = any ($1)")
+        .bind(&ids)
+        .fetch_all(&mut *c)
+        .await
+        .unwrap()
+        .into_iter()
+        .collect();
     for thing in things() {
         let id = placed(n, &thing);
         let expected = effective(&grants, &graph.links, &thing, 0);
+        let sight = reader.sight(c, &thing.code).await.unwrap();
+        assert_eq!(sight.sees(id, reach[&id]), expected.is_some(), "sight: {thing} in {graph:#?}");
         assert_eq!(levels.get(&id).copied(), expected, "{thing} in {graph:#?}");
         assert_eq!(listed.contains(&id), expected.is_some(), "list: {thing} in {graph:#?}");
     }

@@ -9,6 +9,8 @@ use crate::error::{ApiError, Result};
 use crate::state::{App, Model};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use pmo_database::row_text::RowTexts;
+use pmo_database::sight::Sights;
 use pmo_database::{Connection, list, permission};
 use pmo_domain::query::ListQuery;
 use pmo_domain::{EntityCode, Permission};
@@ -221,7 +223,10 @@ pub(super) async fn bulk(
         Seen::Before(answer) => return Ok(answer),
         Seen::Never(key) => key,
     };
-    let page = list::page(&mut transaction, who.person, entity, &query, None).await?;
+    // Read within a transaction: kept for nobody else.
+    let (sights, texts) = (Sights::new(1 << 20), RowTexts::new(1 << 20));
+    let mut reader = sights.reader(&mut transaction, who.person).await?;
+    let page = list::page(&mut transaction, &mut reader, &texts, entity, &query, None).await?;
     if page.next_cursor.is_some() {
         return Err(ApiError::invalid("filter", format!("finds more than {BULK} things: narrow it")));
     }

@@ -8,13 +8,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pmo_database::list::{self, Below};
-use pmo_database::{Connection, DatabaseError, PoolConnection, feed, permission, row};
+use pmo_database::{Connection, DatabaseError, PoolConnection, permission, row};
 use pmo_domain::query::ListQuery;
 use pmo_domain::rest::{References, version_of};
 use pmo_domain::{EntityType, Permission, PersonId, Row};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Where the feed stood before the answer's reads: SUBSCRIBE names it as `since`.
@@ -30,7 +31,13 @@ pub(crate) fn id_of(text: &str) -> Result<Uuid> {
     text.parse().map_err(|_| ApiError::NotFound)
 }
 
-/// One thing as its reader sees it: the row, the reader's level and the names of what it refers to.
+/// Adds the reader's level and the names of what the row refers to.
+fn introduce(row: &mut Row, level: Permission, names: &References) {
+    row.insert("permission".into(), json!(level));
+    row.insert("ref_data_entityInstance".into(), json!(names));
+}
+
+/// One thing as its writer sees it, within the transaction that wrote it.
 pub(super) async fn represent(
     connection: &mut Connection,
     entity: &EntityType,
@@ -38,9 +45,9 @@ pub(super) async fn represent(
     level: Permission,
     mut row: Row,
 ) -> Result<Row> {
-    let references = row::references(connection, person, entity, std::slice::from_ref(&row)).await?;
-    row.insert("permission".into(), json!(level));
-    row.insert("ref_data_entityInstance".into(), json!(references));
+    let mentioned = row::mentioned(entity, std::slice::from_ref(&row));
+    let references = row::names_now(connection, person, entity, &mentioned).await?;
+    introduce(&mut row, level, &references);
     Ok(row)
 }
 
@@ -84,10 +91,13 @@ pub(super) async fn one(
     let model = app.model_with(&code).await?;
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
     let mut connection = connection(&app).await?;
-    let cursor = feed::cursor(&mut connection).await?;
+    let mut reader = app.sights.reader(&mut connection, who.person).await?;
+    let cursor = reader.cursor;
     let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-    let row = row::by_id(&mut connection, entity, id, false).await?.ok_or(ApiError::NotFound)?;
-    let row = represent(&mut connection, entity, who.person, level, row).await?;
+    let mut row = row::by_id(&mut connection, entity, id, false).await?.ok_or(ApiError::NotFound)?;
+    let mentioned = row::mentioned(entity, std::slice::from_ref(&row));
+    let names = row::names(&mut connection, &mut reader, entity, &mentioned).await?;
+    introduce(&mut row, level, &names);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let tag = etag(&row);
     if known.is_some_and(|known| known.split(',').any(|k| k.trim().trim_start_matches("W/") == tag || k.trim() == "*"))
@@ -208,38 +218,39 @@ async fn answer_list(
         return Ok(Json(answer).into_response());
     }
     let mut connection = connection(app).await?;
-    let cursor = feed::cursor(&mut connection).await?;
-    let mut page = list::page(&mut connection, who.person, entity, &query, below.as_ref()).await?;
+    let mut reader = app.sights.reader(&mut connection, who.person).await?;
+    let mut page = list::page(&mut connection, &mut reader, &app.texts, entity, &query, below.as_ref()).await?;
     if query.include_deleted {
         let deleted: Vec<Uuid> = page.rows.iter().filter(|r| !r.active).map(|r| r.id).collect();
         let levels = permission::levels(&mut connection, &[who.person], &entity.code, &deleted).await?;
         page.rows.retain(|row| row.active || levels.get(&(who.person, row.id)) >= Some(&Permission::Delete));
     }
-    answer.references = row::names(&mut connection, who.person, entity, &page.mentioned).await?;
+    answer.references = row::names(&mut connection, &mut reader, entity, &page.mentioned).await?;
+    let mut texts: Vec<Arc<RawValue>> = page.rows.iter().map(|listed| listed.row.json.clone()).collect();
     if let Some(ids) = &query.ids {
         // A client that refreshes single rows needs the reader's level as GET of one row tells it.
         let levels = permission::levels(&mut connection, &[who.person], &entity.code, ids).await?;
-        for row in &mut page.rows {
+        for (row, text) in page.rows.iter().zip(&mut texts) {
             if let Some(level) = levels.get(&(who.person, row.id)) {
-                let rest = row.json.get().trim_start_matches('{');
+                let rest = text.get().trim_start_matches('{');
                 let with_level = format!("{{\"permission\":{},{rest}", u8::from(*level));
-                row.json = RawValue::from_string(with_level).map_err(|_| ApiError::Internal)?;
+                *text = RawValue::from_string(with_level).map_err(|_| ApiError::Internal)?.into();
             }
         }
     }
-    answer.data = page.rows.into_iter().map(|row| row.json).collect();
+    answer.data = texts.iter().map(|text| &**text).collect();
     answer.total = page.total;
     answer.total_is_exact = page.exact;
     answer.next_cursor = page.next_cursor;
     let mut response = Json(answer).into_response();
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    Ok(with_cursor(response, cursor))
+    Ok(with_cursor(response, reader.cursor))
 }
 
 /// [`pmo_domain::rest::ListAnswer`] as it is written here: rows go through as the database made them.
 #[derive(serde::Serialize)]
 struct Listing<'a> {
-    data: Vec<Box<RawValue>>,
+    data: Vec<&'a RawValue>,
     fields: Vec<&'a str>,
     metadata: Value,
     #[serde(rename = "ref_data_entityInstance")]
@@ -266,12 +277,13 @@ pub(super) async fn child_tabs(
     let mut connection = connection(&app).await?;
     permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
     row::by_id(&mut connection, parent, id, false).await?.ok_or(ApiError::NotFound)?;
+    let mut reader = app.sights.reader(&mut connection, who.person).await?;
     let mut tabs = Vec::new();
     for tie in &parent.children {
         let Some(child) = model.catalogue.get(tie.code.as_str()) else { continue };
         let below = Below { parent_code: &parent.code, parent_id: id, tie };
         let query = ListQuery { limit: 1, ..ListQuery::default() };
-        let page = list::page(&mut connection, who.person, child, &query, Some(&below)).await?;
+        let page = list::page(&mut connection, &mut reader, &app.texts, child, &query, Some(&below)).await?;
         tabs.push(
             json!({"code": child.code, "ui_label": child.ui_label, "ui_icon": child.ui_icon, "count": page.total}),
         );
