@@ -26,11 +26,20 @@ step "formatting"
 cargo fmt --all --check
 step "lints: servers"
 cargo clippy --quiet --all-targets -- -D warnings
-step "tests: servers and engine"
-# One profile for these tests and for the servers of the end-to-end run: they are built once.
-cargo nextest run --release --no-fail-fast 2>&1 | tee "$log/nextest"
 step "servers"
+# One profile for the tests and for the servers of the end-to-end run: they are built once.
 cargo build --quiet --release -p pmo-api -p pmo-pubsub
+# Each new database of the tests' own cluster begins with the schema, so that a test need not make it again.
+if [ -z "${PMO_TEST_DATABASE_URL:-}" ]; then
+  template="${DATABASE_URL%/*}/template1"
+  PGOPTIONS='--client-min-messages=warning' psql -Xq "$template" -c 'alter role app set search_path = public' -c 'alter role app set jit = off' \
+    -c 'drop schema if exists app cascade' -c 'drop table if exists public._sqlx_migrations'
+  DATABASE_URL="$template" target/release/pmo-api migrate
+  # A copy is told from what it was copied from by its epoch.
+  psql -Xq "$template" -c 'delete from app.feed_epoch'
+fi
+step "tests: servers and engine"
+cargo nextest run --release --no-fail-fast 2>&1 | tee "$log/nextest"
 
 step "the interface against its description"
 "$tools/check-interface.sh" > "$log/interface" 2>&1 || { tail -n 60 "$log/interface"; exit 1; }

@@ -11,7 +11,7 @@ use pmo_domain::catalogue::Datalabel;
 use pmo_domain::{Catalogue, EntityType};
 use pmo_token::Keys;
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
@@ -24,6 +24,8 @@ const CATALOGUE_AGE: Duration = Duration::from_secs(10);
 /// How often an unknown name may cause another reading.
 const CATALOGUE_RETRY: Duration = Duration::from_secs(1);
 
+/// Lists that a core reads in turns: one waits for the network while the other is worked on.
+const LISTS_PER_CORE: usize = 2;
 /// Memory for what people see: some hundreds of them.
 const SIGHT_BYTES: u64 = 8 << 20;
 /// Memory for rows: some thousands, such as many clients fetch when one has changed.
@@ -58,6 +60,8 @@ pub struct Shared {
     pub address_limit: DefaultKeyedRateLimiter<String>,
     /// Passwords that are checked at once: each takes memory and a core.
     pub hashing: Semaphore,
+    /// Lists that are read at once. They wait for no lock, only for a core: more of them at a time make each of them late.
+    pub listing: Semaphore,
     /// What people see, as far as it is known.
     pub sights: Sights,
     /// Rows that were read lately.
@@ -100,6 +104,7 @@ impl App {
             address_limit: RateLimiter::keyed(Quota::per_minute(attempts.saturating_mul(FIVE))),
             hashing: Semaphore::new(2),
             settings,
+            listing: Semaphore::new(LISTS_PER_CORE * std::thread::available_parallelism().map_or(2, NonZeroUsize::get)),
             sights: Sights::new(SIGHT_BYTES),
             texts: RowTexts::new(ROW_BYTES),
             model: RwLock::new(Arc::new(model)),

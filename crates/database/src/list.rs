@@ -108,12 +108,15 @@ pub async fn page(
         sight.deny(&mut conditions);
         let matching = conditions.joined();
         let reaches = conditions.bind(Bound::Numbers(sight.reaches.iter().collect()));
-        let mut ways =
-            format!("select {columns} from unnest({reaches}::integer[]) r (reach) join {table} t using (reach) where {matching}");
+        let mut ways = format!(
+            "select {columns} from unnest({reaches}::integer[]) r (reach) join {table} t using (reach) where {matching}"
+        );
         if !sight.direct.is_empty() {
             let direct = conditions.bind(Bound::Ids(sight.direct.iter().copied().collect()));
             let again = format!("t.reach in (select unnest({reaches}::integer[]))");
-            ways += &format!(" union all select {columns} from {table} t where {matching} and t.id = any ({direct}) and not {again}");
+            ways += &format!(
+                " union all select {columns} from {table} t where {matching} and t.id = any ({direct}) and not {again}"
+            );
         }
         ways
     } else {

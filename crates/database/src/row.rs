@@ -150,7 +150,12 @@ pub fn mentioned(entity: &EntityType, rows: &[Row]) -> Vec<Uuid> {
 }
 
 /// Names of what rows refer to, by type, as far as the reader may see it.
-pub async fn names(c: &mut Connection, reader: &mut Reader<'_>, entity: &EntityType, ids: &[Uuid]) -> Result<References> {
+pub async fn names(
+    c: &mut Connection,
+    reader: &mut Reader<'_>,
+    entity: &EntityType,
+    ids: &[Uuid],
+) -> Result<References> {
     let mut answer = nameless(entity);
     if ids.is_empty() {
         return Ok(answer);

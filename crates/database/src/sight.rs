@@ -42,9 +42,9 @@ impl Reaches {
 
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = i32> + '_ {
-        (0_i32..).zip(self.0.iter()).flat_map(|(n, byte)| {
-            (0..8).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| n * 8 + bit)
-        })
+        (0_i32..)
+            .zip(self.0.iter())
+            .flat_map(|(n, byte)| (0..8).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| n * 8 + bit))
     }
 
     fn holds(&self, conditions: &mut Conditions) -> String {

@@ -80,8 +80,7 @@ async fn a_kept_sight_follows_every_change(pool: sqlx::PgPool) {
     let mut c = pool.acquire().await.unwrap();
     world(&mut c).await;
     let kept = Sights::new(1 << 20);
-    let mut runner =
-        TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+    let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     for _ in 0..400 {
         let step = steps().new_tree(&mut runner).unwrap().current();
         run(&mut c, &step).await;
@@ -96,7 +95,11 @@ async fn a_kept_sight_follows_every_change(pool: sqlx::PgPool) {
 async fn a_sight_kept_while_its_loss_was_being_written_is_lost(pool: sqlx::PgPool) {
     let mut c = pool.acquire().await.unwrap();
     world(&mut c).await;
-    let give = format!("insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission) values ('{}', 'project', '{}', 0)", person(0), id(1, 0));
+    let give = format!(
+        "insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission) values ('{}', 'project', '{}', 0)",
+        person(0),
+        id(1, 0)
+    );
     run(&mut c, &give).await;
     let mut writer = pool.begin().await.unwrap();
     run(&mut writer, "delete from app.entity_rbac").await;

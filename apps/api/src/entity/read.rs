@@ -217,6 +217,7 @@ async fn answer_list(
         answer.metadata = entity.metadata();
         return Ok(Json(answer).into_response());
     }
+    let _turn = app.listing.acquire().await.map_err(|_| ApiError::Internal)?;
     let mut connection = connection(app).await?;
     let mut reader = app.sights.reader(&mut connection, who.person).await?;
     let mut page = list::page(&mut connection, &mut reader, &app.texts, entity, &query, below.as_ref()).await?;
