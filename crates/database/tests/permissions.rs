@@ -141,6 +141,9 @@ async fn load(c: &mut sqlx::PgConnection, graphs: &[(u128, Graph)]) {
         }
     }
     lines += "update app.thing th set reach = app.reach_for(a.above, a.above_owned) from app.above((select array_agg(id) from app.thing)) a where a.id = th.id;";
+    for code in CODES {
+        lines += &format!("update app.{code} t set reach = th.reach from app.thing th where th.id = t.id;");
+    }
     sqlx::raw_sql(sqlx::AssertSqlSafe(lines)).execute(c).await.unwrap();
 }
 
