@@ -36,7 +36,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 /// The routes under `/api/v1` with their description.
-pub fn interface() -> (Router<App>, utoipa::openapi::OpenApi) {
+pub fn interface() -> (Router<App>, serde_json::Value) {
     let (router, document) = OpenApiRouter::with_openapi(openapi::Document::openapi())
         .merge(auth::router())
         .merge(reference::router())
@@ -52,7 +52,7 @@ pub fn interface() -> (Router<App>, utoipa::openapi::OpenApi) {
 /// Everything that the api serves.
 pub fn router(app: App) -> Router {
     let (interface, document) = interface();
-    let document = Arc::new(serde_json::to_value(&document).unwrap_or_default());
+    let document = Arc::new(document);
     let interface = interface
         .route("/openapi.json", get(openapi::document))
         .route("/docs", get(openapi::page))

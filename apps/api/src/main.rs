@@ -25,8 +25,7 @@ async fn main() -> ExitCode {
 
 async fn run(settings: Settings) -> Result<(), String> {
     if matches!(settings.command, Some(Command::Openapi)) {
-        let document = pmo_api::interface().1.to_pretty_json().map_err(|e| e.to_string())?;
-        println!("{document}");
+        println!("{:#}", pmo_api::interface().1);
         return Ok(());
     }
     let pool = pmo_database::connect(&settings.database_url, settings.database_connections)

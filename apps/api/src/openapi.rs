@@ -6,7 +6,6 @@ use leptos::prelude::*;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 
 /// What is true of every route.
 #[derive(OpenApi)]
@@ -18,49 +17,54 @@ use utoipa::openapi::{Content, Ref, RefOr, ResponseBuilder};
 )]
 pub struct Document;
 
-/// What every refusal looks like.
-fn problem() -> Value {
-    json!({"type": "object", "description": "A refusal, as RFC 9457 has it. 'errors' names the fields; with 412 'current' is the present row.",
-        "required": ["type", "title", "status"],
-        "properties": {
-            "type": {"type": "string", "examples": ["/problems/invalid"]},
-            "title": {"type": "string", "examples": ["Some fields are wrong"]},
-            "status": {"type": "integer", "examples": [422]},
-            "detail": {"type": ["string", "null"]},
-            "errors": {"type": "array", "items": {"type": "object", "required": ["field", "message"], "properties": {
-                "field": {"type": "string", "examples": ["due_date"]},
-                "message": {"type": "string", "examples": ["must be a day such as 2026-01-31"]}}}},
-            "current": {"type": ["object", "null"]}}})
-}
+/// What goes over the wire beside the handlers' own types: schemas with examples, the schema of each answer, an example of each request. The
+/// check of the interface holds answers to them.
+const SHAPES: &str = include_str!("shapes.json");
 
-/// Adds what the attributes can't say: how one signs in, what a refusal looks like, and that any request can meet a service that is not
-/// ready.
-pub fn complete(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        for operation in operations.into_iter().flatten() {
-            let responses = &mut operation.responses.responses;
-            let not_ready =
-                ResponseBuilder::new().description("The service is not ready; nothing was changed, try again").build();
-            responses.insert("503".to_owned(), RefOr::T(not_ready));
-            for (status, response) in responses.iter_mut() {
-                if let RefOr::T(response) = response
-                    && status.starts_with(['4', '5'])
-                {
-                    let content = Content::new(Some(Ref::from_schema_name("Problem")));
-                    response.content.insert("application/problem+json".to_owned(), RefOr::T(content));
-                }
-            }
-        }
-    }
+/// Adds what the attributes can't say: how one signs in, what answers and refusals look like, examples, and that any request can meet a
+/// service that is not ready.
+pub fn complete(mut document: utoipa::openapi::OpenApi) -> Value {
     let components = document.components.get_or_insert_with(Default::default);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-    if let Ok(schema) = serde_json::from_value(problem()) {
-        components.schemas.insert("Problem".to_owned(), schema);
-    }
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("pmo_refresh"))));
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    let shapes: Value = serde_json::from_str(SHAPES).unwrap_or_default();
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            describe(operation, &shapes, &format!("{method} {path}"));
+        }
+    }
+    for (name, schema) in shapes["schemas"].as_object().into_iter().flatten() {
+        document["components"]["schemas"][name] = schema.clone();
+    }
     document
+}
+
+fn describe(operation: &mut Value, shapes: &Value, name: &str) {
+    let refer = |schema: &str| {
+        let mut content = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}});
+        if let Some(example) = shapes["schemas"][schema]["examples"].get(0) {
+            content["example"] = example.clone();
+        }
+        content
+    };
+    if let Some(content) = operation.pointer_mut("/requestBody/content/application~1json")
+        && content.get("example").is_none()
+    {
+        let schema = content["schema"]["$ref"].as_str().and_then(|r| r.rsplit('/').next());
+        content["example"] = shapes["requests"][schema.unwrap_or(name)].clone();
+    }
+    operation["responses"]["503"] = json!({"description": "The service is not ready; nothing was changed, try again"});
+    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
+        if status.starts_with(['4', '5']) {
+            response["content"]["application/problem+json"] = refer("Problem");
+        } else if let (Some(content), Some(schema)) =
+            (response.pointer_mut("/content/application~1json"), shapes["answers"][name].as_str())
+        {
+            *content = refer(schema);
+        }
+    }
 }
 
 /// The document.
