@@ -107,13 +107,14 @@ async fn serve(pool: pmo_database::Pool, settings: Settings) -> Result<(), Strin
         .map_err(|e| e.to_string())
 }
 
-/// What has to be done now and then: partitions of the log, old answers, old tokens.
+/// What has to be done now and then: partitions of the log, old changes of access, old answers, old tokens.
 async fn housekeeping(pool: pmo_database::Pool) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         hourly.tick().await;
         let done = async {
             pmo_database::ensure_partitions(&pool).await?;
+            pmo_database::forget_access_changes(&pool).await?;
             let mut connection = pool.acquire().await?;
             pmo_database::idempotency::sweep(&mut connection).await?;
             pmo_database::credential::sweep(&mut connection).await

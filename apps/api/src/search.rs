@@ -5,7 +5,7 @@ use crate::error::{ApiError, Result};
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Query, State};
-use pmo_database::{DatabaseError, row, search};
+use pmo_database::{row, search};
 use pmo_domain::{ColumnKind, Row};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ async fn find(State(app): State<App>, who: AuthUser, Query(asked): Query<Asked>)
         return Err(ApiError::bad("entity", format!("'{shown}' is no entity type")));
     }
     let Some(query) = words(&text) else { return Ok(Json(json!({"data": []}))) };
-    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    let mut connection = pmo_database::reading(&app.pool).await?;
     let hits = search::find(&mut connection, who.person, &query, codes.as_deref(), limit).await?;
     // The texts in which the words may stand: one query a type.
     let mut by_code: BTreeMap<&str, Vec<Uuid>> = BTreeMap::new();

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// Accounts that one address may try at full rate.
 const FIVE: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
@@ -26,6 +26,8 @@ const CATALOGUE_RETRY: Duration = Duration::from_secs(1);
 
 /// Lists that a core reads in turns: one waits for the network while the other is worked on.
 const LISTS_PER_CORE: usize = 2;
+/// A list that waits behind slow ones.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
 /// Memory for what people see: some hundreds of them.
 const SIGHT_BYTES: u64 = 8 << 20;
 /// Memory for rows: some thousands, such as many clients fetch when one has changed.
@@ -61,7 +63,7 @@ pub struct Shared {
     /// Passwords that are checked at once: each takes memory and a core.
     pub hashing: Semaphore,
     /// Lists that are read at once. They wait for no lock, only for a core: more of them at a time make each of them late.
-    pub listing: Semaphore,
+    listing: Semaphore,
     /// What people see, as far as it is known.
     pub sights: Sights,
     /// Rows that were read lately.
@@ -115,6 +117,11 @@ impl App {
     pub async fn model(&self) -> Result<Arc<Model>> {
         let present = self.present();
         if present.read_at.elapsed() < CATALOGUE_AGE { Ok(present) } else { self.read_again().await }
+    }
+
+    /// Waits for a turn to read a list. Turns only keep many from being late at once; who has waited long goes on without one.
+    pub async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        tokio::time::timeout(LONGEST_WAIT, self.listing.acquire()).await.ok()?.ok()
     }
 
     fn present(&self) -> Arc<Model> {

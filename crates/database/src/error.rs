@@ -60,6 +60,7 @@ impl From<sqlx::Error> for DatabaseError {
         match postgres.code() {
             "23505" => Self::Taken { column: if column() == "lower" { "email".into() } else { column() } },
             "23503" => Self::Refused { column: column(), message: "there is no such thing".into() },
+            "54000" => Self::Refused { column: "name".into(), message: "is too long".into() },
             "23502" => Self::Refused { column: column(), message: "is needed".into() },
             "23514" => {
                 let own = postgres.constraint().is_none();

@@ -93,8 +93,11 @@ pub async fn connect(url: &str, most: u32) -> Result<Pool> {
             ("jit", "off"),
             // Planning costs more than most of them; what must be planned for its values says so itself.
             ("plan_cache_mode", "force_generic_plan"),
+            // Two cores that serve many: none of them waits for workers.
+            ("max_parallel_workers_per_gather", "0"),
             ("idle_in_transaction_session_timeout", "60000"),
         ])
+        .statement_cache_capacity(200)
         .application_name("pmo");
     let pool = PgPoolOptions::new()
         .max_connections(most)
@@ -133,6 +136,30 @@ pub async fn ensure_partitions(pool: &Pool) -> Result<()> {
 pub async fn ping(pool: &Pool) -> Result<()> {
     sqlx::query("select 1").execute(pool).await?;
     Ok(())
+}
+
+/// Begins to read: everything that is asked in it comes from one state of the database.
+pub async fn reading(pool: &Pool) -> Result<Transaction> {
+    Ok(pool.begin_with("begin isolation level repeatable read read only").await?)
+}
+
+/// Plans the statements of a transaction for their values from here on, or again for any.
+pub(crate) async fn plan_for_values(c: &mut Connection, yes: bool) -> Result<()> {
+    let mode = if yes { "force_custom_plan" } else { "force_generic_plan" };
+    sqlx::query("select set_config('plan_cache_mode', $1, true)").bind(mode).execute(c).await?;
+    Ok(())
+}
+
+/// Takes away what no kept sight may be older than.
+pub async fn forget_access_changes(pool: &Pool) -> Result<()> {
+    const AT_ONCE: i32 = 10_000;
+    loop {
+        let gone: i32 =
+            sqlx::query_scalar("select app.forget_access_changes($1)").bind(AT_ONCE).fetch_one(pool).await?;
+        if gone < AT_ONCE {
+            return Ok(());
+        }
+    }
 }
 
 /// In whose name a transaction writes; it ends in the change log.

@@ -14,6 +14,9 @@ use uuid::Uuid;
 /// Rows are counted up to here at least; a longer list may say that there are more.
 pub const TOTAL_BOUND: usize = 200;
 
+/// Limits that are asked for often.
+const USUAL_LIMITS: [usize; 7] = [1, 20, 50, 100, 200, 500, 1000];
+
 /// A row of a list as JSON, which nobody here needs to read.
 pub struct Listed {
     /// The thing.
@@ -48,7 +51,7 @@ pub struct Below<'a> {
     pub tie: &'a Child,
 }
 
-/// The page that `query` asks for, of what the reader may see.
+/// The page that `query` asks for, of what the reader may see. To be asked in the transaction that the reader began in.
 pub async fn page(
     connection: &mut Connection,
     reader: &mut Reader<'_>,
@@ -148,25 +151,36 @@ pub async fn page(
             conditions.joined()
         )
     };
-    let last = query.limit;
+    let last = offset + query.limit;
     let text = format!(
         "with {found}
          select t.id, t.active_flag, t.version, t.xmin::text::bigint as transaction,
                 case when page.place = {last} then array[{keys}]::text[] end as keys, (select count(*) from seen) as counted
          from page join {table} t using (id) order by page.place"
     );
-    // A plan for each way of asking is kept, but not for each place that somebody leafs to.
-    let page = sqlx::query_as::<_, Found>(sql::statement(text)).persistent(offset == 0);
+    // A plan for each way of asking is kept, but not for each number that somebody may think of.
+    let usual = offset == 0 && USUAL_LIMITS.contains(&query.limit);
+    // Who sees everything is served by whichever index fits their filter best, and that depends on the values.
+    let by_value = sight.sees_all && !begins_at && !(query.filters.is_empty() && query.search.is_none());
+    if by_value {
+        crate::plan_for_values(connection, true).await?;
+    }
+    let page = sqlx::query_as::<_, Found>(sql::statement(text)).persistent(usual && !by_value);
     let values = conditions.values;
     let mut found = sql::bind_all!(page, values).fetch_all(&mut *connection).await?;
+    if by_value {
+        crate::plan_for_values(connection, false).await?;
+    }
     let more = found.len() > query.limit;
     found.truncate(query.limit);
     let counted = found.first().map_or(0, |f| f.counted);
     let (total, exact) = match &begun {
         Some(begun) => (begun.total, begun.exact),
+        // Past the end nothing says how many there are.
+        None if found.is_empty() && offset > 0 => (0, false),
         None if gathers || (first_page && counted <= bound()) => (counted, true),
         // Counted from the first row that was not passed over.
-        None if !more => (counted + i64::try_from(offset).unwrap_or(0), !found.is_empty() || offset == 0),
+        None if !more => (counted + i64::try_from(offset).unwrap_or(0), true),
         None => (counted.min(bound()) + i64::try_from(offset).unwrap_or(0), false),
     };
     let last = found.last().filter(|_| more).and_then(|last| last.keys.clone());

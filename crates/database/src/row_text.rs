@@ -42,7 +42,7 @@ impl RowTexts {
         Self(Cache::with_weighter(usize::try_from(bytes / 1024).unwrap_or(1024), bytes, Size))
     }
 
-    /// The texts of rows in the states that were just read; a row that has changed since comes as it is now, one that is gone is absent.
+    /// The texts of rows in the states that were read in the same transaction, which must see one state of the database.
     pub async fn of(
         &self,
         c: &mut Connection,
@@ -72,7 +72,8 @@ impl RowTexts {
             sql::table(entity)
         );
         type Line = (Uuid, i64, i64, String, Vec<Option<Uuid>>);
-        let lines: Vec<Line> = sqlx::query_as(sql::statement(text)).bind(missing).fetch_all(c).await?;
+        let lines: Vec<Line> =
+            sqlx::query_as(sql::statement(text)).persistent(fields.is_empty()).bind(missing).fetch_all(c).await?;
         for (id, version, xmin, json, mentioned) in lines {
             let json = RawValue::from_string(json).map_err(|error| sqlx::Error::Decode(error.into()))?;
             let mentioned = mentioned.into_iter().flatten().collect();

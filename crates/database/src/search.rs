@@ -24,7 +24,7 @@ pub struct Hit {
     pub level: pmo_domain::Permission,
 }
 
-/// What `query` finds; it is the text of a `tsquery`, made of quoted words. `codes` narrows to types.
+/// To be asked in a transaction. What `query` finds; it is the text of a `tsquery`, made of quoted words. `codes` narrows to types.
 pub async fn find(
     c: &mut Connection,
     person: PersonId,
@@ -32,6 +32,7 @@ pub async fn find(
     codes: Option<&[String]>,
     limit: usize,
 ) -> Result<Vec<Hit>> {
+    crate::plan_for_values(c, true).await?;
     let found: Vec<(Uuid, f32)> = sqlx::query_as(
         "with held as materialized (select distinct key from app.grants_of(array[$1]) where key is not null and not is_deny),
               mine as materialized (select coalesce(array_agg(key), '{}') as keys from held),
@@ -49,6 +50,7 @@ pub async fn find(
     .bind(CANDIDATES)
     .fetch_all(&mut *c)
     .await?;
+    crate::plan_for_values(c, false).await?;
     let ids: Vec<Uuid> = found.iter().map(|f| f.0).collect();
     let mut seen: BTreeMap<Uuid, permission::Seen> =
         permission::seen(c, person, &ids).await?.into_iter().map(|s| (s.id, s)).collect();

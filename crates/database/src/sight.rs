@@ -8,13 +8,12 @@ use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// Changes of access are told for a million transactions; a sight is given up long before.
 const TRUSTED_TRANSACTIONS: i64 = 500_000;
 /// More new reaches than this at once, and a sight is worked out anew.
-const MOST_NEW: i64 = 2000;
+const MOST_NEW: i32 = 2000;
 
 /// A set of reaches, one bit for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,7 +93,7 @@ struct Told {
     denied_direct: Vec<Uuid>,
     keys: Vec<Uuid>,
     denied_keys: Vec<Uuid>,
-    seconds: Option<f64>,
+    until: Option<f64>,
 }
 
 impl Sight {
@@ -171,11 +170,12 @@ impl From<Told> for Sight {
 /// A person's sights, and the moment from which on changes must be looked for.
 #[derive(Clone)]
 struct Held {
-    epoch: i64,
+    /// Which database this is, and since when it runs: transaction numbers mean nothing in another, nor after a failover.
+    incarnation: String,
     /// The oldest snapshot that one of them was worked out in, as `pg_snapshot` writes it.
     snapshot: String,
-    /// From here on a grant has expired.
-    until: Option<Instant>,
+    /// When the first of the grants ends, in seconds since 1970; the database's own clock says whether that is over.
+    until: Option<f64>,
     of: BTreeMap<EntityCode, Arc<Sight>>,
 }
 
@@ -200,42 +200,35 @@ impl Sights {
         Self(Cache::with_weighter(people, bytes, Size))
     }
 
-    /// Begins to read for a person: says where the feed stands, and what of their kept sights still holds. To be asked before rows
-    /// are read, and never within a transaction that writes: what it has not committed is not for others.
+    /// Begins to read for a person: says where the feed stands, and what of their kept sights still holds. To be asked first in a transaction
+    /// that sees one state of the database ([`crate::reading`]); never in one that writes: what it has not committed is not for others.
     pub async fn reader<'s>(&'s self, c: &mut Connection, person: PersonId) -> Result<Reader<'s>> {
-        let now = Instant::now();
-        let known = self.0.get(&person).filter(|held| held.until.is_none_or(|until| until > now));
+        let known = self.0.get(&person);
         let since = known.as_ref().map(|held| held.snapshot.as_str());
-        type Standing = (i64, String, String, i64, Option<bool>, Option<Vec<i32>>);
-        let (epoch, horizon, snapshot, count, other, new): Standing = sqlx::query_as(
-            "select coalesce((select epoch from app.feed_epoch), 1), pg_snapshot_xmin(s.s)::text, s.s::text, c.count, c.other, c.new
-             from (select pg_current_snapshot()) s (s),
-                  lateral (select count(*), bool_or(n.reach is null) as other, array_agg(distinct n.reach) filter (where n.reach is not null) as new
-                           from (select c.reach from app.access_change c
-                                 where c.xid >= pg_snapshot_xmin($1::text::pg_snapshot) and not pg_visible_in_snapshot(c.xid, $1::text::pg_snapshot)
-                                   and (c.person_id is null or c.person_id = $2)
-                                 limit $3) n) c",
+        let until = known.as_ref().and_then(|held| held.until);
+        type Standing = (i64, String, String, String, bool, i32, bool, Option<Vec<i32>>);
+        let (epoch, incarnation, horizon, snapshot, over, looked, other, new): Standing = sqlx::query_as(
+            "select e.epoch, e.epoch || ' ' || pg_postmaster_start_time(), pg_snapshot_xmin(s.s)::text, s.s::text,
+                    coalesce($4::float8 <= extract(epoch from now())::float8, false), c.looked, c.other, c.reaches
+             from (select pg_current_snapshot()) s (s), (select coalesce((select epoch from app.feed_epoch), 1)) e (epoch),
+                  app.access_changes($1, $2, $3) c",
         )
         .bind(since)
         .bind(person.0)
         .bind(MOST_NEW)
+        .bind(until)
         .fetch_one(&mut *c)
         .await?;
         let cursor = FeedCursor { epoch, horizon: horizon.parse().unwrap_or_default() };
-        let fresh = Held { epoch, snapshot, until: None, of: BTreeMap::new() };
         let holds = known.filter(|held| {
             let xmin = held.snapshot.split(':').next().and_then(|x| x.parse::<i64>().ok()).unwrap_or_default();
-            held.epoch == epoch
-                && other != Some(true)
-                && count < MOST_NEW
-                && xmin.saturating_add(TRUSTED_TRANSACTIONS) > cursor.horizon
+            let young = xmin.saturating_add(TRUSTED_TRANSACTIONS) > cursor.horizon;
+            held.incarnation == incarnation && young && !over && !other && looked < MOST_NEW
         });
-        let held = match (holds, new) {
-            (None, _) => fresh,
+        let held = match holds {
+            None => Held { incarnation, snapshot, until: None, of: BTreeMap::new() },
             // It holds in this snapshot too: what is looked through next time is short.
-            (Some(held), new) => {
-                extended(c, Held { snapshot: fresh.snapshot, ..(*held).clone() }, &new.unwrap_or_default()).await?
-            }
+            Some(held) => extended(c, Held { snapshot, ..(*held).clone() }, &new.unwrap_or_default()).await?,
         };
         let held = Arc::new(held);
         self.0.insert(person, held.clone());
@@ -274,18 +267,17 @@ impl Reader<'_> {
         if let Some(sight) = self.held.of.get(code) {
             return Ok(sight.clone());
         }
-        let asked = Instant::now();
         let told: Told = sqlx::query_as(
-            "select sees_all, denied_all, reaches, direct, denied_reaches, denied_direct, keys, denied_keys, seconds from app.sight($1, $2)",
+            "select sees_all, denied_all, reaches, direct, denied_reaches, denied_direct, keys, denied_keys, until from app.sight($1, $2)",
         )
         .bind(self.person.0)
         .bind(code.as_str())
         .fetch_one(c)
         .await?;
-        let until = told.seconds.and_then(|s| asked.checked_add(Duration::try_from_secs_f64(s.max(0.0)).ok()?));
+        let until = told.until;
         let sight = Arc::new(Sight::from(told));
         let mut held = (*self.held).clone();
-        held.until = [held.until, until].into_iter().flatten().min();
+        held.until = [held.until, until].into_iter().flatten().min_by(f64::total_cmp);
         held.of.insert(code.clone(), sight.clone());
         self.held = Arc::new(held);
         self.sights.0.insert(self.person, self.held.clone());

@@ -5,6 +5,7 @@ pub mod catalogue; // what an entity type is, read from names and registrations
 pub mod change; // a row of the change log
 pub mod column; // what a column's name says, and which values it takes
 pub mod cursor; // where a reader stands in the change feed
+pub mod holding; // what one person holds, for asking about many things at once
 pub mod id; // identifiers that can't be confused
 pub mod permission; // who may do what: the one definition
 pub mod query; // what a list is asked for

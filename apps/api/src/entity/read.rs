@@ -8,6 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pmo_database::list::{self, Below};
+use pmo_database::sight::Reader;
 use pmo_database::{Connection, DatabaseError, PoolConnection, permission, row};
 use pmo_domain::query::ListQuery;
 use pmo_domain::rest::{References, version_of};
@@ -90,13 +91,14 @@ pub(super) async fn one(
 ) -> Result<Response> {
     let model = app.model_with(&code).await?;
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
-    let mut connection = connection(&app).await?;
+    let mut connection = pmo_database::reading(&app.pool).await?;
     let mut reader = app.sights.reader(&mut connection, who.person).await?;
     let cursor = reader.cursor;
     let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     let mut row = row::by_id(&mut connection, entity, id, false).await?.ok_or(ApiError::NotFound)?;
     let mentioned = row::mentioned(entity, std::slice::from_ref(&row));
     let names = row::names(&mut connection, &mut reader, entity, &mentioned).await?;
+    connection.commit().await.map_err(DatabaseError::from)?;
     introduce(&mut row, level, &names);
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let tag = etag(&row);
@@ -168,6 +170,12 @@ pub(super) async fn children(
     list_below(&app, &who, &model, parent, &id, model.entity(&child)?, &parameters).await
 }
 
+/// 404 where a thing is not there for the reader.
+async fn present(c: &mut Connection, reader: &mut Reader<'_>, entity: &EntityType, id: Uuid) -> Result<()> {
+    permission::level(c, reader.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    row::existing(c, entity, &[id]).await?.contains(&id).then_some(()).ok_or(ApiError::NotFound)
+}
+
 /// Children of a thing that the reader may see.
 async fn list_below(
     app: &App,
@@ -180,13 +188,8 @@ async fn list_below(
 ) -> Result<Response> {
     let id = id_of(id)?;
     let tie = model.catalogue.child(parent.code.as_str(), entity.code.as_str()).ok_or(ApiError::NotFound)?;
-    {
-        let mut connection = connection(app).await?;
-        permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
-        row::by_id(&mut connection, parent, id, false).await?.ok_or(ApiError::NotFound)?;
-    }
     let below = Below { parent_code: &parent.code, parent_id: id, tie };
-    answer_list(app, who, entity, parameters, Some(below)).await
+    answer_list(app, who, entity, parameters, Some((parent, below))).await
 }
 
 async fn answer_list(
@@ -194,7 +197,7 @@ async fn answer_list(
     who: &AuthUser,
     entity: &EntityType,
     parameters: &[(String, String)],
-    below: Option<Below<'_>>,
+    below: Option<(&EntityType, Below<'_>)>,
 ) -> Result<Response> {
     let query = ListQuery::parse(parameters, entity).map_err(ApiError::BadRequest)?;
     let fields: Vec<&str> = if query.fields.is_empty() {
@@ -217,10 +220,14 @@ async fn answer_list(
         answer.metadata = entity.metadata();
         return Ok(Json(answer).into_response());
     }
-    let _turn = app.listing.acquire().await.map_err(|_| ApiError::Internal)?;
-    let mut connection = connection(app).await?;
+    let _turn = app.turn().await;
+    let mut connection = pmo_database::reading(&app.pool).await?;
     let mut reader = app.sights.reader(&mut connection, who.person).await?;
-    let mut page = list::page(&mut connection, &mut reader, &app.texts, entity, &query, below.as_ref()).await?;
+    if let Some((parent, below)) = &below {
+        present(&mut connection, &mut reader, parent, below.parent_id).await?;
+    }
+    let below = below.as_ref().map(|(_, below)| below);
+    let mut page = list::page(&mut connection, &mut reader, &app.texts, entity, &query, below).await?;
     if query.include_deleted {
         let deleted: Vec<Uuid> = page.rows.iter().filter(|r| !r.active).map(|r| r.id).collect();
         let levels = permission::levels(&mut connection, &[who.person], &entity.code, &deleted).await?;
@@ -239,6 +246,7 @@ async fn answer_list(
             }
         }
     }
+    connection.commit().await.map_err(DatabaseError::from)?;
     answer.data = texts.iter().map(|text| &**text).collect();
     answer.total = page.total;
     answer.total_is_exact = page.exact;
@@ -275,10 +283,10 @@ pub(super) async fn child_tabs(
 ) -> Result<Json<Value>> {
     let model = app.model_with(&code).await?;
     let (parent, id) = (model.entity(&code)?, id_of(&id)?);
-    let mut connection = connection(&app).await?;
-    permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
-    row::by_id(&mut connection, parent, id, false).await?.ok_or(ApiError::NotFound)?;
+    let _turn = app.turn().await;
+    let mut connection = pmo_database::reading(&app.pool).await?;
     let mut reader = app.sights.reader(&mut connection, who.person).await?;
+    present(&mut connection, &mut reader, parent, id).await?;
     let mut tabs = Vec::new();
     for tie in &parent.children {
         let Some(child) = model.catalogue.get(tie.code.as_str()) else { continue };

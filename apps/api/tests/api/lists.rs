@@ -165,3 +165,21 @@ async fn what_is_too_much_to_ask_is_a_400_that_says_so(pool: PgPool) {
     let answer = editor.post("/task/bulk", bulk).await;
     assert_eq!((answer.status.as_u16(), &answer.body["errors"][0]["field"]), (400, &json!("sprint_id[in]")));
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn a_page_in_the_middle_leads_to_the_next(pool: PgPool) {
+    let router = router(&pool).await;
+    // Gathered for one, walked for the other.
+    for who in ["viewer", "admin"] {
+        let reader = Api::of(&router, who).await;
+        let all = reader.get("/task?sort=name&limit=40&fields=name").await.body;
+        let page = reader.get("/task?sort=name&limit=4&offset=5&fields=name").await.body;
+        let cursor = page["next_cursor"].as_str().unwrap_or_else(|| panic!("{who}: {page}"));
+        let next = reader.get(&format!("/task?sort=name&limit=4&fields=name&cursor={cursor}")).await.body;
+        for (at, row) in page["data"].as_array().unwrap().iter().chain(next["data"].as_array().unwrap()).enumerate() {
+            assert_eq!(row, &all["data"][5 + at], "{who}: row {at}");
+        }
+        let beyond = reader.get("/task?limit=4&offset=100000").await.body;
+        assert_eq!((beyond["data"].as_array().unwrap().len(), &beyond["total_is_exact"]), (0, &json!(false)));
+    }
+}
