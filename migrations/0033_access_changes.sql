@@ -47,16 +47,47 @@ create trigger note_access_moved after update on app.entity_instance_link
 create trigger note_access_change after insert or update of active_flag or delete on app.person for each row execute function app.note_access_change();
 create trigger note_access_change after insert or update of active_flag or delete on app.role for each row execute function app.note_access_change();
 
--- What has changed for a person since a snapshot: whether something other than new reaches, and those. At most `p_most` are looked at.
-create function app.access_changes(p_since text, p_person uuid, p_most integer, out looked integer, out other boolean, out reaches integer[])
+-- The same for names: a thing that has another title, or none any more. A new one is in nobody's memory.
+create table app.name_change (
+  xid xid8 not null default pg_current_xact_id(),
+  id uuid not null
+);
+create unique index on app.name_change (xid, id);
+create function app.note_name_change() returns trigger language plpgsql as $$
+begin
+  insert into app.name_change (id) values (old.id) on conflict do nothing;
+  return null;
+end $$;
+create trigger note_new_title after update of title on app.thing for each row when (old.title <> new.title) execute function app.note_name_change();
+create trigger note_no_title after delete on app.thing for each row execute function app.note_name_change();
+
+-- Where the database stands, and what has changed since snapshots: for a person, whether something other than new reaches and those; in names,
+-- which things have others and from which reaches things have moved. At most `p_most` of each are looked at.
+create function app.standing(p_since text, p_person uuid, p_names_since text, p_most integer, out epoch bigint, out snapshot text,
+                             out looked integer, out other boolean, out reaches integer[], out renamed uuid[], out moved integer[])
 language plpgsql stable set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 begin
-  select count(*), coalesce(bool_or(n.reach is null), false), array_agg(distinct n.reach) filter (where n.reach is not null)
-  into looked, other, reaches
-  from (select c.reach from app.access_change c
-        where c.xid >= pg_snapshot_xmin(p_since::pg_snapshot) and not pg_visible_in_snapshot(c.xid, p_since::pg_snapshot)
-          and (c.person_id is null or c.person_id = p_person) and c.was is null
-        limit p_most) n;
+  select coalesce((select e.epoch from app.feed_epoch e), 1), pg_current_snapshot()::text into epoch, snapshot;
+  looked := 0; other := false;
+  if snapshot <> p_since then
+    select count(*), coalesce(bool_or(n.reach is null), false), array_agg(distinct n.reach) filter (where n.reach is not null)
+    into looked, other, reaches
+    from (select c.reach from app.access_change c
+          where c.xid >= pg_snapshot_xmin(p_since::pg_snapshot) and not pg_visible_in_snapshot(c.xid, p_since::pg_snapshot)
+            and (c.person_id is null or c.person_id = p_person) and c.was is null
+          limit p_most) n;
+  end if;
+  if snapshot <> p_names_since then
+    select array_agg(n.id) into renamed
+    from (select c.id from app.name_change c
+          where c.xid >= pg_snapshot_xmin(p_names_since::pg_snapshot) and not pg_visible_in_snapshot(c.xid, p_names_since::pg_snapshot)
+          limit p_most) n;
+    select array_agg(distinct n.was) into moved
+    from (select c.was from app.access_change c
+          where c.xid >= pg_snapshot_xmin(p_names_since::pg_snapshot) and not pg_visible_in_snapshot(c.xid, p_names_since::pg_snapshot)
+            and c.was is not null
+          limit p_most) n;
+  end if;
 end $$;
 
 -- Takes away what no sight may be older than; answers how many rows went, at most `p_most`.
@@ -69,6 +100,10 @@ begin
     where c.xid < (greatest(pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1000000, 0))::text::xid8
     order by c.xid limit p_most for update skip locked);
   get diagnostics gone = row_count;
+  delete from app.name_change where ctid in (
+    select c.ctid from app.name_change c
+    where c.xid < (greatest(pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1000000, 0))::text::xid8
+    order by c.xid limit p_most for update skip locked);
   return gone;
 end $$;
 

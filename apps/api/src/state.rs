@@ -5,7 +5,7 @@ use crate::error::{ApiError, Result};
 use crate::settings::Settings;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use pmo_database::row_text::RowTexts;
-use pmo_database::sight::Sights;
+use pmo_database::sight::Memory;
 use pmo_database::{Connection, Pool};
 use pmo_domain::catalogue::Datalabel;
 use pmo_domain::{Catalogue, EntityType};
@@ -64,8 +64,8 @@ pub struct Shared {
     pub hashing: Semaphore,
     /// Lists that are read at once. They wait for no lock, only for a core: more of them at a time make each of them late.
     listing: Semaphore,
-    /// What people see, as far as it is known.
-    pub sights: Sights,
+    /// What people see and what things are called, as far as it is known.
+    pub memory: Memory,
     /// Rows that were read lately.
     pub texts: RowTexts,
     model: RwLock<Arc<Model>>,
@@ -107,7 +107,7 @@ impl App {
             hashing: Semaphore::new(2),
             settings,
             listing: Semaphore::new(LISTS_PER_CORE * std::thread::available_parallelism().map_or(2, NonZeroUsize::get)),
-            sights: Sights::new(SIGHT_BYTES),
+            memory: Memory::new(SIGHT_BYTES),
             texts: RowTexts::new(ROW_BYTES),
             model: RwLock::new(Arc::new(model)),
         })))

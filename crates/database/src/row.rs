@@ -5,7 +5,7 @@ use crate::sight::Reader;
 use crate::sql;
 use crate::{Connection, Result};
 use pmo_domain::rest::References;
-use pmo_domain::{ColumnKind, EntityCode, EntityType, PersonId, Row, Version};
+use pmo_domain::{ColumnKind, EntityType, PersonId, Row, Version};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -157,19 +157,8 @@ pub async fn names(
     ids: &[Uuid],
 ) -> Result<References> {
     let mut answer = nameless(entity);
-    if ids.is_empty() {
-        return Ok(answer);
-    }
-    let things: Vec<(Uuid, String, String, i32)> =
-        sqlx::query_as("select id, code, title, reach from app.thing where id = any ($1)")
-            .bind(ids)
-            .fetch_all(&mut *c)
-            .await?;
-    for (id, code, title, reach) in things {
-        let Ok(known) = EntityCode::new(code.as_str()) else { continue };
-        if reader.sight(&mut *c, &known).await?.sees(id, reach) {
-            answer.entry(code).or_default().insert(id, title);
-        }
+    for (id, code, title) in reader.names(c, ids).await? {
+        answer.entry(code.to_string()).or_default().insert(id, title.to_string());
     }
     Ok(answer)
 }

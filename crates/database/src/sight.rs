@@ -1,19 +1,21 @@
-//! What a person sees of a type, worked out once and kept while it holds. A kept sight is compared with the database before each use
-//! (`app.access_change`), in the statement that asks where the feed stands: it must never be used on the strength of its age alone.
+//! What a person sees of a type, and names, worked out once and kept while they hold. What is kept is compared with the database before each use
+//! (`app.access_change`, `app.name_change`), in the statement that asks where the feed stands: it must never be used on the strength of its age.
 
 use crate::sql::{Bound, Conditions};
 use crate::{Connection, Result};
 use pmo_domain::{EntityCode, FeedCursor, PersonId};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
 /// Changes of access are told for a million transactions; a sight is given up long before.
 const TRUSTED_TRANSACTIONS: i64 = 500_000;
 /// More new reaches than this at once, and a sight is worked out anew.
 const MOST_NEW: i32 = 2000;
+/// Names that are kept: some two megabytes.
+const MOST_NAMES: usize = 20_000;
 
 /// A set of reaches, one bit for each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -190,50 +192,74 @@ impl Weighter<PersonId, Arc<Held>> for Size {
     }
 }
 
-/// The sights of those who asked last. Shared by all requests of a process.
-pub struct Sights(Cache<PersonId, Arc<Held>, Size>);
+/// What was read before and may still hold: the sights of those who asked last, and names. Shared by all requests of a process.
+pub struct Memory {
+    sights: Cache<PersonId, Arc<Held>, Size>,
+    names: Names,
+}
 
-impl Sights {
-    /// Keeps at most so many bytes.
+impl Memory {
+    /// Keeps sights of at most so many bytes.
     pub fn new(bytes: u64) -> Self {
         let people = usize::try_from(bytes / 16_384).unwrap_or(16);
-        Self(Cache::with_weighter(people, bytes, Size))
+        Self { sights: Cache::with_weighter(people, bytes, Size), names: Names::default() }
     }
 
     /// Begins to read for a person: says where the feed stands, and what of their kept sights still holds. To be asked first in a transaction
     /// that sees one state of the database ([`crate::reading`]); never in one that writes: what it has not committed is not for others.
     pub async fn reader<'s>(&'s self, c: &mut Connection, person: PersonId) -> Result<Reader<'s>> {
-        let known = self.0.get(&person);
-        let since = known.as_ref().map(|held| held.snapshot.as_str());
-        let until = known.as_ref().and_then(|held| held.until);
-        type Standing = (i64, String, String, String, bool, i32, bool, Option<Vec<i32>>);
-        let (epoch, incarnation, horizon, snapshot, over, looked, other, new): Standing = sqlx::query_as(
-            "select e.epoch, e.epoch || ' ' || pg_postmaster_start_time(), pg_snapshot_xmin(s.s)::text, s.s::text,
-                    coalesce($4::float8 <= extract(epoch from now())::float8, false), c.looked, c.other, c.reaches
-             from (select pg_current_snapshot()) s (s), (select coalesce((select epoch from app.feed_epoch), 1)) e (epoch),
-                  app.access_changes($1, $2, $3) c",
+        #[derive(sqlx::FromRow)]
+        struct Standing {
+            epoch: i64,
+            snapshot: String,
+            started: String,
+            over: bool,
+            looked: i32,
+            other: bool,
+            reaches: Option<Vec<i32>>,
+            renamed: Option<Vec<Uuid>>,
+            moved: Option<Vec<i32>>,
+        }
+        let known = self.sights.get(&person);
+        let names_since = self.names.since();
+        let now: Standing = sqlx::query_as(
+            "select s.*, pg_postmaster_start_time()::text as started, coalesce($5::float8 <= extract(epoch from now())::float8, false) as over
+             from app.standing($1, $2, $3, $4) s",
         )
-        .bind(since)
+        .bind(known.as_ref().map(|held| held.snapshot.as_str()))
         .bind(person.0)
+        .bind(&names_since)
         .bind(MOST_NEW)
-        .bind(until)
+        .bind(known.as_ref().and_then(|held| held.until))
         .fetch_one(&mut *c)
         .await?;
-        let cursor = FeedCursor { epoch, horizon: horizon.parse().unwrap_or_default() };
+        let horizon = xmin(&now.snapshot);
+        let cursor = FeedCursor { epoch: now.epoch, horizon };
+        let incarnation = format!("{} {}", now.epoch, now.started);
+        let young = |snapshot: &str| xmin(snapshot).saturating_add(TRUSTED_TRANSACTIONS) > horizon;
         let holds = known.filter(|held| {
-            let xmin = held.snapshot.split(':').next().and_then(|x| x.parse::<i64>().ok()).unwrap_or_default();
-            let young = xmin.saturating_add(TRUSTED_TRANSACTIONS) > cursor.horizon;
-            held.incarnation == incarnation && young && !over && !other && looked < MOST_NEW
+            held.incarnation == incarnation && young(&held.snapshot) && !now.over && !now.other && now.looked < MOST_NEW
         });
+        let snapshot = now.snapshot.clone();
         let held = match holds {
-            None => Held { incarnation, snapshot, until: None, of: BTreeMap::new() },
+            None => Held { incarnation: incarnation.clone(), snapshot, until: None, of: BTreeMap::new() },
             // It holds in this snapshot too: what is looked through next time is short.
-            Some(held) => extended(c, Held { snapshot, ..(*held).clone() }, &new.unwrap_or_default()).await?,
+            Some(held) => extended(c, Held { snapshot, ..(*held).clone() }, &now.reaches.unwrap_or_default()).await?,
         };
+        let (renamed, moved) = (now.renamed.unwrap_or_default(), now.moved.unwrap_or_default());
+        let most = usize::try_from(MOST_NEW).unwrap_or(usize::MAX);
+        let trusted = names_since.as_deref().is_some_and(young) && renamed.len() < most && moved.len() < most;
+        let knows_names =
+            self.names.follow(names_since.filter(|_| trusted), &incarnation, &now.snapshot, &renamed, &moved);
         let held = Arc::new(held);
-        self.0.insert(person, held.clone());
-        Ok(Reader { person, cursor, held, sights: self })
+        self.sights.insert(person, held.clone());
+        Ok(Reader { person, cursor, held, knows_names, memory: self })
     }
+}
+
+/// The oldest transaction that was running in a snapshot.
+fn xmin(snapshot: &str) -> i64 {
+    snapshot.split(':').next().and_then(|x| x.parse().ok()).unwrap_or_default()
 }
 
 /// `held` with what it says of reaches that are new.
@@ -258,7 +284,86 @@ pub struct Reader<'s> {
     /// Where the feed stood before anything was read.
     pub cursor: FeedCursor,
     held: Arc<Held>,
-    sights: &'s Sights,
+    knows_names: bool,
+    memory: &'s Memory,
+}
+
+/// A thing's name, and where it is.
+#[derive(Clone)]
+struct Name {
+    code: EntityCode,
+    title: Arc<str>,
+    reach: i32,
+}
+
+/// Names that are right as of one snapshot of one incarnation of the database.
+#[derive(Default)]
+struct Names(Mutex<Known>);
+
+#[derive(Default)]
+struct Known {
+    incarnation: String,
+    snapshot: Option<String>,
+    of: HashMap<Uuid, Name>,
+}
+
+impl Names {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn since(&self) -> Option<String> {
+        self.known().snapshot.clone()
+    }
+
+    /// Goes on from `since` to `snapshot` with what changed between; from none, forgets everything. False: another request has gone on
+    /// meanwhile, and what is known may not be right in this snapshot.
+    fn follow(
+        &self,
+        since: Option<String>,
+        incarnation: &str,
+        snapshot: &str,
+        renamed: &[Uuid],
+        moved: &[i32],
+    ) -> bool {
+        let mut known = self.known();
+        if since.is_none() || known.incarnation != incarnation {
+            let snapshot = Some(snapshot.to_owned());
+            *known = Known { incarnation: incarnation.to_owned(), snapshot, of: HashMap::new() };
+        } else if known.snapshot == since {
+            renamed.iter().for_each(|id| drop(known.of.remove(id)));
+            if !moved.is_empty() {
+                known.of.retain(|_, name| !moved.contains(&name.reach));
+            }
+            known.snapshot = Some(snapshot.to_owned());
+        }
+        known.snapshot.as_deref() == Some(snapshot)
+    }
+
+    /// Those that are known, and the rest.
+    fn of(&self, ids: &[Uuid]) -> (Vec<(Uuid, Name)>, Vec<Uuid>) {
+        let known = self.known();
+        let mut found = Vec::with_capacity(ids.len());
+        let mut missing = Vec::new();
+        for id in ids {
+            match known.of.get(id) {
+                Some(name) => found.push((*id, name.clone())),
+                None => missing.push(*id),
+            }
+        }
+        (found, missing)
+    }
+
+    /// Keeps names that were read in a snapshot, if that is the one that all the others are right in.
+    fn keep(&self, incarnation: &str, snapshot: &str, things: &[(Uuid, Name)]) {
+        let mut known = self.known();
+        if known.incarnation == incarnation && known.snapshot.as_deref() == Some(snapshot) {
+            if known.of.len() + things.len() > MOST_NAMES {
+                known.of.clear();
+            }
+            known.of.extend(things.iter().cloned());
+        }
+    }
 }
 
 impl Reader<'_> {
@@ -280,8 +385,33 @@ impl Reader<'_> {
         held.until = [held.until, until].into_iter().flatten().min_by(f64::total_cmp);
         held.of.insert(code.clone(), sight.clone());
         self.held = Arc::new(held);
-        self.sights.0.insert(self.person, self.held.clone());
+        self.memory.sights.insert(self.person, self.held.clone());
         Ok(sight)
+    }
+
+    /// Names of things of any type, as far as they see them: id, type and title.
+    pub async fn names(&mut self, c: &mut Connection, ids: &[Uuid]) -> Result<Vec<(Uuid, EntityCode, Arc<str>)>> {
+        let (mut things, missing) =
+            if self.knows_names { self.memory.names.of(ids) } else { (Vec::new(), ids.to_vec()) };
+        if !missing.is_empty() {
+            let lines: Vec<(Uuid, String, String, i32)> =
+                sqlx::query_as("select id, code, title, reach from app.thing where id = any ($1)")
+                    .bind(missing)
+                    .fetch_all(&mut *c)
+                    .await?;
+            for (id, code, title, reach) in lines {
+                let Ok(code) = EntityCode::new(code) else { continue };
+                things.push((id, Name { code, title: title.into(), reach }));
+            }
+            self.memory.names.keep(&self.held.incarnation, &self.held.snapshot, &things);
+        }
+        let mut seen = Vec::with_capacity(things.len());
+        for (id, name) in things {
+            if self.sight(&mut *c, &name.code).await?.sees(id, name.reach) {
+                seen.push((id, name.code, name.title));
+            }
+        }
+        Ok(seen)
     }
 }
 

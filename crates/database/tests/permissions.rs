@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
 use pmo_database::row_text::RowTexts;
-use pmo_database::sight::{Reader, Sights};
+use pmo_database::sight::{Memory, Reader};
 use pmo_database::{list, permission};
 use pmo_domain::permission::{Grant, Inheritance, Link, effective, may_create};
 use pmo_domain::query::ListQuery;
@@ -177,7 +177,7 @@ async fn check(c: &mut sqlx::PgConnection, n: u128, graph: &Graph) {
     let levels: BTreeMap<Uuid, Permission> =
         permission::seen(c, person, &ids).await.unwrap().into_iter().map(|s| (s.id, s.level)).collect();
     // As lists narrow what they read.
-    let sights = Sights::new(1 << 20);
+    let sights = Memory::new(1 << 20);
     let mut reader = sights.reader(c, person).await.unwrap();
     let reach: BTreeMap<Uuid, i32> = sqlx::query_as("select id, reach from app.thing where id = any ($1)")
         .bind(&ids)

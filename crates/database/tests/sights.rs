@@ -1,11 +1,12 @@
 //! A sight that is kept is worth as much as one that is worked out afresh, whatever happened in between.
 #![allow(clippy::unwrap_used)]
 
-use pmo_database::sight::{Sight, Sights};
+use pmo_database::sight::{Memory, Sight};
 use pmo_domain::{EntityCode, PersonId};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 const CODES: [&str; 3] = ["business", "project", "task"];
@@ -62,11 +63,19 @@ fn steps() -> impl Strategy<Value = String> {
         1 => n().prop_map(|r| format!("update app.role set active_flag = not active_flag where id = '{}'", id(9, r))),
         4 => (n(), n()).prop_map(|(p, t)| format!("insert into app.task (name, project_id, parent__task_id) select 'new', project_id, id from app.task where id = '{}' or project_id = '{}' order by random() limit 1", id(2, t), id(1, p))),
         2 => (n(), n()).prop_map(|(p, b)| format!("update app.project set business_id = '{}' where id = '{}'", id(0, b), id(1, p))),
-        1 => n().prop_map(|t| format!("update app.task set name = 'other' where id = '{}'", id(2, t))),
+        1 => n().prop_map(|t| format!("update app.task set name = name || 'x' where id = '{}'", id(2, t))),
     ]
 }
 
-async fn sights_of(sights: &Sights, c: &mut sqlx::PgConnection, who: u128) -> Vec<Sight> {
+async fn names_of(memory: &Memory, c: &mut sqlx::PgConnection, who: u128) -> BTreeMap<Uuid, String> {
+    let ids: Vec<Uuid> = (0..3).flat_map(|kind| (0..3).map(move |n| id(kind, n))).collect();
+    let mut reader = memory.reader(c, PersonId(person(who))).await.unwrap();
+    // Twice: what the first has kept, the second uses.
+    reader.names(c, &ids).await.unwrap();
+    reader.names(c, &ids).await.unwrap().into_iter().map(|(id, _, title)| (id, title.to_string())).collect()
+}
+
+async fn sights_of(sights: &Memory, c: &mut sqlx::PgConnection, who: u128) -> Vec<Sight> {
     let mut reader = sights.reader(c, PersonId(person(who))).await.unwrap();
     let mut all = Vec::new();
     for code in CODES {
@@ -79,14 +88,16 @@ async fn sights_of(sights: &Sights, c: &mut sqlx::PgConnection, who: u128) -> Ve
 async fn a_kept_sight_follows_every_change(pool: sqlx::PgPool) {
     let mut c = pool.acquire().await.unwrap();
     world(&mut c).await;
-    let kept = Sights::new(1 << 20);
+    let kept = Memory::new(1 << 20);
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     for _ in 0..400 {
         let step = steps().new_tree(&mut runner).unwrap().current();
         run(&mut c, &step).await;
         for who in 0..3 {
-            let fresh = sights_of(&Sights::new(1 << 20), &mut c, who).await;
+            let fresh = sights_of(&Memory::new(1 << 20), &mut c, who).await;
             assert_eq!(sights_of(&kept, &mut c, who).await, fresh, "person {who} after {step}");
+            let fresh = names_of(&Memory::new(1 << 20), &mut c, who).await;
+            assert_eq!(names_of(&kept, &mut c, who).await, fresh, "names for person {who} after {step}");
         }
     }
 }
@@ -105,7 +116,7 @@ async fn a_sight_kept_while_its_loss_was_being_written_is_lost(pool: sqlx::PgPoo
     run(&mut writer, "delete from app.entity_rbac").await;
     // Work goes on meanwhile: the writer's transaction is older than what is read here.
     run(&mut c, "update app.task set name = 'other'").await;
-    let kept = Sights::new(1 << 20);
+    let kept = Memory::new(1 << 20);
     let before = sights_of(&kept, &mut c, 0).await;
     assert!(before[1].sees_any());
     assert_eq!(sights_of(&kept, &mut c, 0).await, before);
@@ -118,7 +129,7 @@ async fn a_sight_ends_with_the_first_grant_that_expires(pool: sqlx::PgPool) {
     let mut c = pool.acquire().await.unwrap();
     world(&mut c).await;
     run(&mut c, &format!("insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission, expires_ts) values ('{}', 'project', '{}', 0, now() + interval '300 ms')", person(0), id(1, 0))).await;
-    let kept = Sights::new(1 << 20);
+    let kept = Memory::new(1 << 20);
     assert!(sights_of(&kept, &mut c, 0).await[1].sees_any());
     run(&mut c, "select pg_sleep(0.35)").await;
     assert!(!sights_of(&kept, &mut c, 0).await[1].sees_any());

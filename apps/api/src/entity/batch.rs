@@ -10,7 +10,7 @@ use crate::state::{App, Model};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use pmo_database::row_text::RowTexts;
-use pmo_database::sight::Sights;
+use pmo_database::sight::Memory;
 use pmo_database::{Connection, list, permission};
 use pmo_domain::query::ListQuery;
 use pmo_domain::{EntityCode, Permission};
@@ -224,7 +224,7 @@ pub(super) async fn bulk(
         Seen::Never(key) => key,
     };
     // Read within a transaction: kept for nobody else.
-    let (sights, texts) = (Sights::new(1 << 20), RowTexts::new(1 << 20));
+    let (sights, texts) = (Memory::new(1 << 20), RowTexts::new(1 << 20));
     let mut reader = sights.reader(&mut transaction, who.person).await?;
     let page = list::page(&mut transaction, &mut reader, &texts, entity, &query, None).await?;
     if page.next_cursor.is_some() {

@@ -92,7 +92,7 @@ pub(super) async fn one(
     let model = app.model_with(&code).await?;
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
     let mut connection = pmo_database::reading(&app.pool).await?;
-    let mut reader = app.sights.reader(&mut connection, who.person).await?;
+    let mut reader = app.memory.reader(&mut connection, who.person).await?;
     let cursor = reader.cursor;
     let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     let mut row = row::by_id(&mut connection, entity, id, false).await?.ok_or(ApiError::NotFound)?;
@@ -222,7 +222,7 @@ async fn answer_list(
     }
     let _turn = app.turn().await;
     let mut connection = pmo_database::reading(&app.pool).await?;
-    let mut reader = app.sights.reader(&mut connection, who.person).await?;
+    let mut reader = app.memory.reader(&mut connection, who.person).await?;
     if let Some((parent, below)) = &below {
         present(&mut connection, &mut reader, parent, below.parent_id).await?;
     }
@@ -285,7 +285,7 @@ pub(super) async fn child_tabs(
     let (parent, id) = (model.entity(&code)?, id_of(&id)?);
     let _turn = app.turn().await;
     let mut connection = pmo_database::reading(&app.pool).await?;
-    let mut reader = app.sights.reader(&mut connection, who.person).await?;
+    let mut reader = app.memory.reader(&mut connection, who.person).await?;
     present(&mut connection, &mut reader, parent, id).await?;
     let mut tabs = Vec::new();
     for tie in &parent.children {
