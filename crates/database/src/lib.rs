@@ -18,7 +18,7 @@ pub mod row; // one row: read, insert, update, delete
 pub mod row_text; // rows as JSON, kept while they are the newest
 pub mod search; // words in all things
 pub mod setting; // global settings
-pub mod sight; // what a person sees of a type, kept while it holds
+pub mod sight; // what a person sees of a type, and names, kept while they hold
 mod sql; // the only place where SQL is put together
 pub mod subscription; // the durable mirror of who watches what
 

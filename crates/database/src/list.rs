@@ -110,13 +110,15 @@ pub async fn page(
     let gathered = if by_reach {
         sight.deny(&mut conditions);
         let matching = conditions.joined();
-        let reaches = conditions.bind(Bound::Numbers(sight.reaches.iter().collect()));
+        let (first, last) = sight.reaches.runs();
+        let (first, last) = (conditions.bind(Bound::Numbers(first)), conditions.bind(Bound::Numbers(last)));
         let mut ways = format!(
-            "select {columns} from unnest({reaches}::integer[]) r (reach) join {table} t using (reach) where {matching}"
+            "select {columns} from unnest({first}::integer[], {last}::integer[]) r (first, last)
+                                   join {table} t on t.reach between r.first and r.last where {matching}"
         );
         if !sight.direct.is_empty() {
             let direct = conditions.bind(Bound::Ids(sight.direct.iter().copied().collect()));
-            let again = format!("t.reach in (select unnest({reaches}::integer[]))");
+            let again = sight.reaches.holds(&mut conditions);
             ways += &format!(
                 " union all select {columns} from {table} t where {matching} and t.id = any ({direct}) and not {again}"
             );

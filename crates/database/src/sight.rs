@@ -48,7 +48,23 @@ impl Reaches {
             .flat_map(|(n, byte)| (0..8).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| n * 8 + bit))
     }
 
-    fn holds(&self, conditions: &mut Conditions) -> String {
+    /// Runs of neighbours, first and last: things that were made together have reaches side by side.
+    pub fn runs(&self) -> (Vec<i32>, Vec<i32>) {
+        let (mut first, mut last): (Vec<i32>, Vec<i32>) = (Vec::new(), Vec::new());
+        for reach in self.iter() {
+            match last.last_mut().filter(|end| **end + 1 == reach) {
+                Some(end) => *end = reach,
+                None => {
+                    first.push(reach);
+                    last.push(reach);
+                }
+            }
+        }
+        (first, last)
+    }
+
+    /// The condition that `t` has one of them.
+    pub(crate) fn holds(&self, conditions: &mut Conditions) -> String {
         let bits = i32::try_from(self.0.len() * 8).unwrap_or(i32::MAX);
         let (bits, set) = (conditions.bind(Bound::Number(bits)), conditions.bind(Bound::Bytes(self.0.clone())));
         format!("case when t.reach < {bits} then get_bit({set}, t.reach) = 1 else false end")
@@ -427,6 +443,10 @@ mod tests {
             prop_assert_eq!(set.iter().collect::<BTreeSet<_>>(), members.clone());
             prop_assert_eq!(set.contains(asked), members.contains(&asked));
             prop_assert_eq!(set.is_empty(), members.is_empty());
+            let (first, last) = set.runs();
+            let spelt: BTreeSet<i32> = first.iter().zip(&last).flat_map(|(first, last)| *first..=*last).collect();
+            prop_assert_eq!(spelt, members);
+            prop_assert!(first.iter().skip(1).zip(&last).all(|(next, last)| *next > last + 1));
         }
     }
 
