@@ -13,10 +13,8 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-/// Rows of one look at the log.
-const LOOK_LIMIT: i64 = 2000;
-/// Most rows that a returning client is told one by one; beyond that it is told to start over.
-const RESUME_LIMIT: i64 = 10_000;
+/// Most looks that a returning client is told one by one; beyond that it is told to start over.
+const RESUME_LOOKS: usize = 5;
 /// Most ids of one SUBSCRIBE.
 const IDS_LIMIT: usize = 2_000;
 /// Most topics of one connection.
@@ -123,13 +121,13 @@ impl Hub {
     /// Starts at the feed's present end.
     pub async fn new(pool: Pool, vitals: Arc<Vitals>) -> Result<Self, DatabaseError> {
         let mut connection = pool.acquire().await?;
-        let cursor = log::cursor(&mut connection).await?;
+        let (epoch, present) = log::present(&mut connection).await?;
         let (_, now) = log::expired_grants(&mut connection, "now").await?;
         drop(connection);
         Ok(Self {
             pool,
             feed: Feed::default(),
-            reader: Reader::new(cursor),
+            reader: Reader::new(epoch, present),
             outboxes: HashMap::new(),
             pod: Uuid::new_v4().simple().to_string(),
             vitals,
@@ -328,17 +326,26 @@ impl Hub {
             return Ok(false);
         }
         let mut connection = self.pool.acquire().await?;
-        let look = log::look(&mut connection, from, &[], RESUME_LIMIT).await?;
-        if look.truncated {
-            return Ok(false);
+        let mut rows = Vec::new();
+        for looks in 0.. {
+            let after = rows.last().map(|row: &LogRow| (row.xid, row.seq));
+            let range = log::Range { epoch: from.epoch, from: from.horizon, finished: &[], until: None, after };
+            let look = log::look(&mut connection, &range).await?;
+            rows.extend(look.rows);
+            if !look.cut_short {
+                break;
+            }
+            if looks == RESUME_LOOKS {
+                return Ok(false);
+            }
         }
-        self.tell(&mut connection, &look.rows, Some(id)).await?;
-        let concerned = self.feed.concerned(&look.rows);
+        self.tell(&mut connection, &rows, Some(id)).await?;
+        let concerned = self.feed.concerned(&rows);
         if let Some(person) = self.outboxes.get(&id).map(|(person, _)| *person) {
             // A grant that ran out meanwhile wrote no row.
             let ran_out = resumes && log::lost_by_time(&mut connection, person.0).await?;
             if ran_out || concerned.contains(&person) {
-                self.tell_access(&mut connection, &BTreeSet::from([person]), &look.rows).await?;
+                self.tell_access(&mut connection, &BTreeSet::from([person]), &rows).await?;
             }
         }
         Ok(true)
@@ -347,37 +354,36 @@ impl Hub {
     /// Reads what is new in the log and tells it.
     async fn look(&mut self, timers: bool) -> Result<(), DatabaseError> {
         let mut connection = self.pool.acquire().await?;
+        let mut present;
         loop {
-            let from = self.reader.cursor();
-            let look = log::look(&mut connection, from, &self.reader.seen(), LOOK_LIMIT).await?;
-            let before = self.reader.clone();
-            let rows = self.reader.take(look.rows, look.cursor, look.truncated);
-            self.vitals.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
-            if !rows.is_empty() {
-                if let Err(error) = self.tell_all(&mut connection, &rows).await {
-                    // What could not be told is read again at the next look; told twice does no harm, untold would.
-                    self.reader = before;
-                    return Err(error);
-                }
-                let seqs: Vec<i64> = rows.iter().map(|r| r.seq).collect();
+            let ask = self.reader.ask();
+            let (epoch, finished) = (ask.epoch, &ask.finished);
+            let range = log::Range { epoch, from: ask.from, finished, until: ask.until.as_ref(), after: ask.after };
+            let look = log::look(&mut connection, &range).await?;
+            present = (look.epoch, look.now.clone());
+            if !look.rows.is_empty() {
+                // What can't be told now is read again at the next look.
+                self.tell_all(&mut connection, &look.rows).await?;
+                let seqs: Vec<i64> = look.rows.iter().map(|r| r.seq).collect();
                 if let Err(error) = log::mark_sent(&mut connection, &seqs).await {
                     tracing::warn!(%error, "the log's bookkeeping was not written");
                 }
             }
-            if !look.truncated {
+            self.vitals.rows.fetch_add(look.rows.len() as u64, Ordering::Relaxed);
+            if !self.reader.take(&look.rows, look.now, look.cut_short) {
                 break;
+            }
+        }
+        let (epoch, now) = present;
+        if epoch != self.reader.cursor().epoch {
+            tracing::warn!(epoch, "the database is another than it was: everybody resumes");
+            self.reader = Reader::new(epoch, now);
+            for (_, outbox) in self.outboxes.values() {
+                outbox.close(pmo_domain::socket::CLOSE_RESTART, "the feed began anew: reconnect");
             }
         }
         if timers {
             self.expiries(&mut connection).await?;
-            let now = log::cursor(&mut connection).await?;
-            if now.epoch != self.reader.cursor().epoch {
-                tracing::warn!(epoch = now.epoch, "the database is another than it was: everybody resumes");
-                self.reader.restart(now);
-                for (_, outbox) in self.outboxes.values() {
-                    outbox.close(pmo_domain::socket::CLOSE_RESTART, "the feed began anew: reconnect");
-                }
-            }
         }
         self.vitals.watching.store(true, Ordering::Relaxed);
         Ok(())

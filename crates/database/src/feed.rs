@@ -3,7 +3,7 @@
 
 use crate::{Connection, Result};
 use pmo_domain::change::LogRow;
-use pmo_domain::{EntityCode, EntityRef, FeedCursor, Version};
+use pmo_domain::{EntityCode, EntityRef, FeedCursor, Snapshot, Version};
 use serde_json::Value;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -13,12 +13,28 @@ pub const DOORBELL: &str = "app_feed";
 
 /// What one look at the log gives.
 pub struct Look {
-    /// Rows not older than the horizon asked for, in order of (transaction, number).
+    /// Rows in order of transaction and number.
     pub rows: Vec<LogRow>,
-    /// Where to look from next time.
-    pub cursor: FeedCursor,
-    /// Whether there were more rows than asked for.
-    pub truncated: bool,
+    /// What was settled when they were read.
+    pub now: Snapshot,
+    /// The database's incarnation by now.
+    pub epoch: i64,
+    /// Whether there may be more rows than were asked for.
+    pub cut_short: bool,
+}
+
+/// What of the log to read.
+pub struct Range<'a> {
+    /// Rows of this incarnation,
+    pub epoch: i64,
+    /// by transactions from this one on
+    pub from: i64,
+    /// and by these,
+    pub finished: &'a [i64],
+    /// if they are settled in this snapshot
+    pub until: Option<&'a Snapshot>,
+    /// and come after this transaction and number.
+    pub after: Option<(i64, i64)>,
 }
 
 /// Where the feed stands now. Taken before reading rows, so that a change in between is told again rather than missed.
@@ -31,36 +47,78 @@ pub async fn cursor(connection: &mut Connection) -> Result<FeedCursor> {
     Ok(FeedCursor { epoch, horizon: horizon.parse().unwrap_or_default() })
 }
 
-/// The rows of `from`'s epoch that are not older than its horizon, except those in `seen`; at most `limit`. One statement, hence
-/// one snapshot for rows and horizon.
-pub async fn look(connection: &mut Connection, from: FeedCursor, seen: &[i64], limit: i64) -> Result<Look> {
-    type Line =
-        (String, Option<i64>, Option<String>, Option<String>, Option<Uuid>, Option<i16>, Option<i64>, Option<Value>);
-    let lines: Vec<Line> = sqlx::query_as(
-        "select s.horizon, l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, l.changed
-         from (select pg_snapshot_xmin(pg_current_snapshot())::text as horizon) s
-         left join lateral (
-           select seq, xid, entity_code, entity_id, action, entity_version, changed from app.system_logging
-           where epoch = $1 and xid >= $2::text::xid8 and action <> 0 and seq <> all ($3)
-           order by xid, seq limit $4) l on true
-         order by l.xid, l.seq",
-    )
-    .bind(from.epoch)
-    .bind(from.horizon.to_string())
-    .bind(seen)
-    .bind(limit)
-    .fetch_all(connection)
-    .await?;
-    let horizon = lines.first().and_then(|l| l.0.parse().ok()).unwrap_or(from.horizon);
+/// What is settled now, and in which incarnation of the database.
+pub async fn present(connection: &mut Connection) -> Result<(i64, Snapshot)> {
+    let (epoch, snapshot): (i64, String) =
+        sqlx::query_as("select coalesce((select epoch from app.feed_epoch), 1), pg_current_snapshot()::text")
+            .fetch_one(connection)
+            .await?;
+    Ok((epoch, snapshot_of(&snapshot)?))
+}
+
+fn snapshot_of(text: &str) -> Result<Snapshot> {
+    Ok(text.parse().map_err(|error: pmo_domain::cursor::BadCursor| sqlx::Error::Decode(error.into()))?)
+}
+
+/// Most rows of one look.
+pub const LOOK: usize = 2000;
+
+/// At most [`LOOK`] rows of a range. One statement, hence one snapshot for rows and position.
+pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look> {
+    #[derive(sqlx::FromRow)]
+    struct Line {
+        epoch: i64,
+        now: String,
+        seq: Option<i64>,
+        xid: Option<String>,
+        entity_code: Option<String>,
+        entity_id: Option<Uuid>,
+        action: Option<i16>,
+        entity_version: Option<i64>,
+        changed: Option<Value>,
+    }
+    // Two ways in, each along the index: what had not begun, and the few that were under way.
+    let part = |condition: &str| {
+        format!(
+            "(select seq, xid, entity_code, entity_id, action, entity_version, changed from app.system_logging
+              where epoch = $1 and {condition} and action <> 0
+                and ($4::text is null or pg_visible_in_snapshot(xid, $4::text::pg_snapshot))
+                and ($5::text is null or (xid, seq) > ($5::text::xid8, $6))
+              order by xid, seq limit {LOOK})"
+        )
+    };
+    let text = format!(
+        "select s.epoch, s.now, l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, l.changed
+         from (select coalesce((select epoch from app.feed_epoch), 1) as epoch, pg_current_snapshot()::text as now) s
+         left join lateral ({} union all {}) l on true
+         order by l.xid, l.seq limit {LOOK}",
+        part("xid >= $2::text::xid8"),
+        part("xid = any ($3::text[]::xid8[])")
+    );
+    let lines: Vec<Line> = sqlx::query_as(crate::sql::statement(text))
+        .bind(range.epoch)
+        .bind(range.from.to_string())
+        .bind(range.finished.iter().map(i64::to_string).collect::<Vec<_>>())
+        .bind(range.until.map(Snapshot::to_string))
+        .bind(range.after.map(|after| after.0.to_string()))
+        .bind(range.after.map(|after| after.1))
+        .fetch_all(connection)
+        .await?;
+    let first = lines.first().ok_or(sqlx::Error::RowNotFound)?;
+    let (epoch, now) = (first.epoch, snapshot_of(&first.now)?);
     let mut rows = Vec::new();
-    for (_, seq, xid, code, id, action, version, changed) in lines {
-        let (Some(seq), Some(xid), Some(code), Some(id), Some(action)) = (seq, xid, code, id, action) else { continue };
+    for line in lines {
+        let (Some(seq), Some(xid), Some(code), Some(id), Some(action)) =
+            (line.seq, line.xid, line.entity_code, line.entity_id, line.action)
+        else {
+            continue;
+        };
         let (Ok(xid), Ok(code)) = (xid.parse(), EntityCode::new(code)) else { continue };
-        let (version, changed) = (Version(version.unwrap_or_default()), changed.unwrap_or_default());
+        let (version, changed) = (Version(line.entity_version.unwrap_or_default()), line.changed.unwrap_or_default());
         rows.push(LogRow { seq, xid, code, id, action, version, changed });
     }
-    let truncated = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= limit;
-    Ok(Look { rows, cursor: FeedCursor { epoch: from.epoch, horizon: horizon.max(from.horizon) }, truncated })
+    let cut_short = rows.len() >= LOOK;
+    Ok(Look { rows, now, epoch, cut_short })
 }
 
 /// Marks rows as handed on; bookkeeping for people, never the delivery rule.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
 use pmo_database::feed;
-use pmo_domain::FeedCursor;
+use pmo_domain::Snapshot;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -135,7 +135,7 @@ async fn the_outline_refuses_rings_and_parents_of_other_projects(pool: sqlx::PgP
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn the_feed_misses_nothing_while_a_slow_writer_holds_on(pool: sqlx::PgPool) {
     let mut reader = pool.acquire().await.unwrap();
-    let start: FeedCursor = feed::cursor(&mut reader).await.unwrap();
+    let (epoch, start) = feed::present(&mut reader).await.unwrap();
     let mut slow = pool.begin().await.unwrap();
     let held: Uuid = sqlx::query_scalar("insert into app.project (name) values ('slow') returning id")
         .fetch_one(&mut *slow)
@@ -144,26 +144,70 @@ async fn the_feed_misses_nothing_while_a_slow_writer_holds_on(pool: sqlx::PgPool
     for n in 0..20 {
         project(&pool, &format!("quick {n}")).await;
     }
-    let look = feed::look(&mut reader, start, &[], 1000).await.unwrap();
+    let look = feed::look(&mut reader, &from(epoch, &start)).await.unwrap();
     assert_eq!(look.rows.len(), 20, "the rest is not held up");
-    let seen: Vec<i64> = look.rows.iter().map(|r| r.seq).collect();
     slow.commit().await.unwrap();
-    let after = feed::look(&mut reader, look.cursor, &seen, 1000).await.unwrap();
+    let after = feed::look(&mut reader, &from(epoch, &look.now)).await.unwrap();
     assert_eq!(after.rows.iter().map(|r| r.id).collect::<Vec<_>>(), [held]);
-    // The horizon is the cluster's: a writer in any of its databases may hold it back, and rows above it come again unless named as seen.
-    let seen: Vec<i64> = seen.into_iter().chain(after.rows.iter().map(|r| r.seq)).collect();
-    let quiet = feed::look(&mut reader, after.cursor, &seen, 1000).await.unwrap();
+    let quiet = feed::look(&mut reader, &from(epoch, &after.now)).await.unwrap();
     assert!(quiet.rows.is_empty(), "what was seen does not come twice");
 }
 
+fn from(epoch: i64, read: &Snapshot) -> feed::Range<'_> {
+    feed::Range { epoch, from: read.xmax, finished: &read.running, until: None, after: None }
+}
+
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_rolled_back_write_is_never_told(pool: sqlx::PgPool) {
+async fn a_burst_is_read_in_parts_while_others_write(pool: sqlx::PgPool) {
     let mut reader = pool.acquire().await.unwrap();
-    let start = feed::cursor(&mut reader).await.unwrap();
+    let (epoch, start) = feed::present(&mut reader).await.unwrap();
+    sqlx::query("insert into app.customer (name) select 'c' || n from generate_series(1, 4500) n")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let first = feed::look(&mut reader, &from(epoch, &start)).await.unwrap();
+    assert!(first.cut_short && first.rows.len() == feed::LOOK);
+    project(&pool, "meanwhile").await;
+    let mut rows = first.rows;
+    loop {
+        let last = rows.last().unwrap();
+        let range = feed::Range { until: Some(&first.now), after: Some((last.xid, last.seq)), ..from(epoch, &start) };
+        let look = feed::look(&mut reader, &range).await.unwrap();
+        rows.extend(look.rows);
+        if !look.cut_short {
+            break;
+        }
+    }
+    let ids: std::collections::BTreeSet<Uuid> = rows.iter().map(|r| r.id).collect();
+    assert_eq!((rows.len(), ids.len()), (4500, 4500));
+    assert!(rows.iter().all(|r| r.code == "customer"), "what came meanwhile comes next");
+    let rest = feed::look(&mut reader, &from(epoch, &first.now)).await.unwrap();
+    assert_eq!(rest.rows.len(), 1);
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn what_is_rolled_back_is_never_told_and_what_is_kept_of_it_is(pool: sqlx::PgPool) {
+    let mut reader = pool.acquire().await.unwrap();
+    let (epoch, start) = feed::present(&mut reader).await.unwrap();
     let mut gone = pool.begin().await.unwrap();
     sqlx::query("insert into app.project (name) values ('gone')").execute(&mut *gone).await.unwrap();
     gone.rollback().await.unwrap();
-    assert!(feed::look(&mut reader, start, &[], 10).await.unwrap().rows.is_empty());
+    let mut partly = pool.begin().await.unwrap();
+    for statement in [
+        "insert into app.project (name) values ('before')",
+        "savepoint s",
+        "insert into app.project (name) values ('undone')",
+        "rollback to savepoint s",
+        "savepoint t",
+        "insert into app.project (name) values ('kept')",
+        "release savepoint t",
+    ] {
+        sqlx::query(statement).execute(&mut *partly).await.unwrap();
+    }
+    partly.commit().await.unwrap();
+    let look = feed::look(&mut reader, &from(epoch, &start)).await.unwrap();
+    let names: Vec<&str> = look.rows.iter().filter_map(|r| r.new_text("name")).collect();
+    assert_eq!(names, ["before", "kept"]);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]

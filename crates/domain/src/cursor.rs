@@ -34,9 +34,62 @@ impl FromStr for FeedCursor {
     }
 }
 
+/// What of the database was settled at a moment, as `pg_snapshot` tells it: transactions below `xmin` are finished, those from `xmax` on had not
+/// begun, and between them `running` were under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The oldest that was under way.
+    pub xmin: i64,
+    /// The first that had not begun.
+    pub xmax: i64,
+    /// Those under way, in order.
+    pub running: Vec<i64>,
+}
+
+impl Snapshot {
+    /// Whether a transaction that has committed by now had done so then.
+    pub fn sees(&self, xid: i64) -> bool {
+        xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid))
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let running: Vec<String> = self.running.iter().map(i64::to_string).collect();
+        write!(f, "{}:{}:{}", self.xmin, self.xmax, running.join(","))
+    }
+}
+
+impl FromStr for Snapshot {
+    type Err = BadCursor;
+
+    fn from_str(text: &str) -> Result<Self, BadCursor> {
+        let mut parts = text.split(':');
+        let (Some(xmin), Some(xmax), Some(running), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(BadCursor);
+        };
+        let number = |part: &str| part.parse::<i64>().map_err(|_| BadCursor);
+        let running = running.split(',').filter(|x| !x.is_empty()).map(number).collect::<Result<_, _>>()?;
+        Ok(Self { xmin: number(xmin)?, xmax: number(xmax)?, running })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_snapshot_tells_what_was_settled() {
+        let snapshot: Snapshot = "10:14:10,12".parse().unwrap();
+        let seen: Vec<i64> = (8..16).filter(|xid| snapshot.sees(*xid)).collect();
+        assert_eq!(seen, [8, 9, 11, 13]);
+        assert_eq!(snapshot.to_string(), "10:14:10,12");
+        assert_eq!("7:7:".parse::<Snapshot>().unwrap().to_string(), "7:7:");
+        for bad in ["", "1:2", "1:2:3:4", "a:2:", "1:2:x"] {
+            assert_eq!(bad.parse::<Snapshot>(), Err(BadCursor), "{bad}");
+        }
+    }
 
     #[test]
     fn a_cursor_reads_back_what_it_wrote_and_refuses_the_rest() {

@@ -15,7 +15,7 @@ pub mod socket; // messages of the WebSocket
 
 pub use catalogue::{Catalogue, Child, EntityType};
 pub use column::{Column, ColumnKind};
-pub use cursor::FeedCursor;
+pub use cursor::{FeedCursor, Snapshot};
 pub use id::{EntityCode, EntityRef, PersonId, Version};
 pub use permission::Permission;
 

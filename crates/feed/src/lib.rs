@@ -4,7 +4,7 @@
 mod reader; // the cursor: what has been read of the log
 mod routing; // who watches what, and who is told
 
-pub use reader::Reader;
+pub use reader::{Ask, Reader};
 pub use routing::{ConnectionId, Feed, Levels, Parents, Topic};
 
 #[cfg(test)]

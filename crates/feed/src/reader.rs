@@ -1,47 +1,72 @@
-//! What has been read of the log. Rows become visible in another order than their numbers, so the cursor is a horizon below which
-//! everything is settled, plus the rows above it that went out already.
+//! What has been read of the log. Transactions commit in another order than they number their rows, so the position is a snapshot: what was
+//! not settled in it and is visible now is new. A slow writer holds nothing up, and nothing comes twice.
 
-use pmo_domain::FeedCursor;
 use pmo_domain::change::LogRow;
-use std::collections::BTreeMap;
+use pmo_domain::{FeedCursor, Snapshot};
 
 /// The reading position of one pod.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    cursor: FeedCursor,
-    /// Rows at or above the horizon that went out: number to transaction.
-    seen: BTreeMap<i64, i64>,
+    epoch: i64,
+    /// Everything that is settled in it has been read.
+    read: Snapshot,
+    /// Where a read that was cut short goes on.
+    part: Option<Part>,
+}
+
+/// Rows that are settled in `until`, in order of transaction and number, have been read as far as `after`.
+#[derive(Clone, Debug)]
+struct Part {
+    until: Snapshot,
+    after: (i64, i64),
+}
+
+/// What to ask the log for: rows of `epoch` by transactions from `from` on and by those of `finished`, in order of transaction and number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The database's incarnation.
+    pub epoch: i64,
+    /// Transactions that had not begun when the log was read last,
+    pub from: i64,
+    /// and those that were under way.
+    pub finished: Vec<i64>,
+    /// Only what is settled in this snapshot: the rest of a read that was cut short.
+    pub until: Option<Snapshot>,
+    /// Only rows after this transaction and number.
+    pub after: Option<(i64, i64)>,
 }
 
 impl Reader {
-    /// Reads from `cursor` on.
-    pub fn new(cursor: FeedCursor) -> Self {
-        Self { cursor, seen: BTreeMap::new() }
+    /// Reads what comes after a moment.
+    pub fn new(epoch: i64, read: Snapshot) -> Self {
+        Self { epoch, read, part: None }
     }
 
-    /// Where to read from.
+    /// Where the feed stands for clients: everything older has been told.
     pub fn cursor(&self) -> FeedCursor {
-        self.cursor
+        FeedCursor { epoch: self.epoch, horizon: self.read.xmin }
     }
 
-    /// Rows at or above the horizon that need not be read again.
-    pub fn seen(&self) -> Vec<i64> {
-        self.seen.keys().copied().collect()
-    }
-
-    /// Takes what was read and answers the rows that are new. `horizon` is of the same snapshot as the rows; where the read was
-    /// cut short, more rows wait below it, so it is not taken.
-    pub fn take(&mut self, rows: Vec<LogRow>, horizon: FeedCursor, cut_short: bool) -> Vec<LogRow> {
-        let fresh: Vec<LogRow> = rows.into_iter().filter(|row| self.seen.insert(row.seq, row.xid).is_none()).collect();
-        if !cut_short && horizon.epoch == self.cursor.epoch && horizon > self.cursor {
-            self.cursor = horizon;
-            self.seen.retain(|_, xid| *xid >= horizon.horizon);
+    /// What to ask for next.
+    pub fn ask(&self) -> Ask {
+        Ask {
+            epoch: self.epoch,
+            from: self.read.xmax,
+            finished: self.read.running.clone(),
+            until: self.part.as_ref().map(|part| part.until.clone()),
+            after: self.part.as_ref().map(|part| part.after),
         }
-        fresh
     }
 
-    /// Begins anew in another epoch.
-    pub fn restart(&mut self, cursor: FeedCursor) {
-        *self = Self::new(cursor);
+    /// Takes the answer, read in `now`; `cut_short` where there was more than was asked for. True: ask again at once.
+    pub fn take(&mut self, rows: &[LogRow], now: Snapshot, cut_short: bool) -> bool {
+        let until = self.part.take().map(|part| part.until);
+        let goes_on = until.is_some();
+        let until = until.unwrap_or(now);
+        match rows.last().filter(|_| cut_short) {
+            Some(last) => self.part = Some(Part { until, after: (last.xid, last.seq) }),
+            None => self.read = until,
+        }
+        cut_short || goes_on
     }
 }
