@@ -2,10 +2,10 @@
 //! is told to whom is decided in `pmo-feed`; here it is only asked, read and sent.
 
 use pmo_database::{Connection, DatabaseError, Pool, feed as log, permission, subscription};
-use pmo_domain::change::LogRow;
+use pmo_domain::change::{AccessChange, LogRow};
 use pmo_domain::socket::{ClientMessage, Parent, ServerMessage, Subscribe};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId};
-use pmo_feed::{ConnectionId, Feed, Levels, Parents, Reader, Topic};
+use pmo_feed::{Access, ConnectionId, Feed, Levels, Parents, Reader, Topic};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 /// Most looks that a returning client is told one by one; beyond that it is told to start over.
 const RESUME_LOOKS: usize = 5;
+/// Changes of access are told for a million transactions; who was away for half of them starts over.
+const TOLD_TRANSACTIONS: i64 = 500_000;
 /// Most ids of one SUBSCRIBE.
 const IDS_LIMIT: usize = 2_000;
 /// Most topics of one connection.
@@ -105,12 +107,23 @@ pub struct Hub {
     outboxes: HashMap<ConnectionId, (PersonId, Outbox)>,
     pod: String,
     vitals: Arc<Vitals>,
-    expiry_checked: String,
+    access: Access,
+    /// How far the database's clock is ahead of this machine's, in milliseconds.
+    ahead: i64,
+    /// Grants that ended before this, in the database's milliseconds, are dealt with.
+    ended: i64,
+    /// When the next ends.
+    next_end: Option<i64>,
 }
 
 /// Name of a connection in the mirror.
 fn mirror_name(pod: &str, id: ConnectionId) -> String {
     format!("{}-{}", &pod[..8.min(pod.len())], id.0)
+}
+
+/// This machine's clock, in milliseconds since 1970.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_millisecond()
 }
 
 fn timestamp() -> String {
@@ -122,7 +135,8 @@ impl Hub {
     pub async fn new(pool: Pool, vitals: Arc<Vitals>) -> Result<Self, DatabaseError> {
         let mut connection = pool.acquire().await?;
         let (epoch, present) = log::present(&mut connection).await?;
-        let (_, now) = log::expired_grants(&mut connection, "now").await?;
+        let mut access = Access::default();
+        access.mark(permission::markers(&mut connection).await?);
         drop(connection);
         Ok(Self {
             pool,
@@ -131,7 +145,10 @@ impl Hub {
             outboxes: HashMap::new(),
             pod: Uuid::new_v4().simple().to_string(),
             vitals,
-            expiry_checked: now,
+            access,
+            ahead: 0,
+            ended: now(),
+            next_end: None,
         })
     }
 
@@ -152,6 +169,7 @@ impl Hub {
                     Some(command) => self.handle(command).await,
                 },
                 _ = poll.tick() => self.look(true).await,
+                () = self.grant_ends() => self.expiries().await,
                 _ = lease.tick() => self.renew().await,
             };
             if let Err(error) = outcome {
@@ -159,29 +177,39 @@ impl Hub {
                 self.vitals.watching.store(false, Ordering::Relaxed);
             }
             self.vitals.connections.store(self.feed.connection_count(), Ordering::Relaxed);
-            self.vitals.users.store(self.feed.persons().len(), Ordering::Relaxed);
+            self.vitals.users.store(self.access.people(), Ordering::Relaxed);
             self.vitals.subscriptions.store(self.feed.subscriptions(), Ordering::Relaxed);
+        }
+    }
+
+    /// Waits until the next grant of anybody here ends.
+    fn grant_ends(&self) -> impl Future<Output = ()> + 'static {
+        let wait = self.next_end.map(|end| end - now() - self.ahead);
+        async move {
+            match wait.map(|ms| u64::try_from(ms.max(0)).unwrap_or(0)) {
+                Some(ms) => tokio::time::sleep(Duration::from_millis(ms + 1)).await,
+                None => std::future::pending().await,
+            }
         }
     }
 
     async fn handle(&mut self, command: Command) -> Result<(), DatabaseError> {
         match command {
             Command::Connect(id, person, outbox) => {
-                let cursor = self.reader.cursor();
-                outbox.send(&ServerMessage::Hello {
-                    protocol: pmo_domain::socket::PROTOCOL,
-                    epoch: cursor.epoch.to_string(),
-                    cursor: cursor.to_string(),
-                    heartbeat_seconds: pmo_domain::socket::HEARTBEAT_SECONDS,
-                });
-                self.feed.connect(id, person);
-                self.outboxes.insert(id, (person, outbox));
-                let mut connection = self.pool.acquire().await?;
-                subscription::lease(&mut connection, &self.pod, &mirror_name(&self.pod, id), person.0).await
+                let done = self.connect(id, person, &outbox).await;
+                if done.is_err() {
+                    outbox
+                        .close(pmo_domain::socket::CLOSE_RESTART, "the database does not answer: reconnect and resume");
+                }
+                done
             }
             Command::Disconnect(id) => {
                 self.feed.disconnect(id);
-                self.outboxes.remove(&id);
+                if let Some((person, _)) = self.outboxes.remove(&id)
+                    && !self.outboxes.values().any(|(other, _)| *other == person)
+                {
+                    self.access.forget(person);
+                }
                 let mut connection = self.pool.acquire().await?;
                 subscription::end(&mut connection, &mirror_name(&self.pod, id)).await
             }
@@ -193,6 +221,23 @@ impl Hub {
             Command::Ring => self.look(false).await,
             Command::Stop(_) => Ok(()),
         }
+    }
+
+    async fn connect(&mut self, id: ConnectionId, person: PersonId, outbox: &Outbox) -> Result<(), DatabaseError> {
+        let mut connection = self.pool.acquire().await?;
+        if !self.access.knows(person) {
+            self.read_holdings(&mut connection, &[person].into()).await?;
+        }
+        let cursor = self.reader.cursor();
+        outbox.send(&ServerMessage::Hello {
+            protocol: pmo_domain::socket::PROTOCOL,
+            epoch: cursor.epoch.to_string(),
+            cursor: cursor.to_string(),
+            heartbeat_seconds: pmo_domain::socket::HEARTBEAT_SECONDS,
+        });
+        self.feed.connect(id, person);
+        self.outboxes.insert(id, (person, outbox.clone()));
+        subscription::lease(&mut connection, &self.pod, &mirror_name(&self.pod, id), person.0).await
     }
 
     fn send(&self, id: ConnectionId, message: &ServerMessage) {
@@ -267,10 +312,12 @@ impl Hub {
         let mut mirrored: Vec<Uuid> = Vec::new();
         match (&wanted.entity_ids, &wanted.parent) {
             (Some(ids), _) => {
-                let levels = permission::levels(&mut connection, &[person], code, ids).await?;
+                let persons = BTreeSet::from([person]);
+                let mut levels = Levels::new();
+                self.weigh(&mut connection, &mut levels, &persons, code, ids).await?;
                 for entity_id in ids {
                     let entity = EntityRef::new(code.clone(), *entity_id);
-                    if levels.contains_key(&(person, *entity_id)) {
+                    if levels.contains_key(&(person, entity.clone())) {
                         self.feed.watch(id, Topic::Entity(entity));
                         mirrored.push(*entity_id);
                         count += 1;
@@ -327,10 +374,15 @@ impl Hub {
         }
         let mut connection = self.pool.acquire().await?;
         let mut rows = Vec::new();
+        let mut changes = BTreeSet::new();
         for looks in 0.. {
             let after = rows.last().map(|row: &LogRow| (row.xid, row.seq));
             let range = log::Range { epoch: from.epoch, from: from.horizon, finished: &[], until: None, after };
             let look = log::look(&mut connection, &range).await?;
+            if from.horizon + TOLD_TRANSACTIONS < look.now.xmin {
+                return Ok(false);
+            }
+            changes.extend(look.access);
             rows.extend(look.rows);
             if !look.cut_short {
                 break;
@@ -340,7 +392,8 @@ impl Hub {
             }
         }
         self.tell(&mut connection, &rows, Some(id)).await?;
-        let concerned = self.feed.concerned(&rows);
+        self.place(&mut connection, Access::moved(&changes)).await?;
+        let concerned = self.access.concerned(&changes).told;
         if let Some(person) = self.outboxes.get(&id).map(|(person, _)| *person) {
             // A grant that ran out meanwhile wrote no row.
             let ran_out = resumes && log::lost_by_time(&mut connection, person.0).await?;
@@ -361,9 +414,10 @@ impl Hub {
             let range = log::Range { epoch, from: ask.from, finished, until: ask.until.as_ref(), after: ask.after };
             let look = log::look(&mut connection, &range).await?;
             present = (look.epoch, look.now.clone());
+            self.ahead = look.clock - now();
+            // What can't be told now is read again at the next look.
+            self.tell_all(&mut connection, &look.rows, &look.access).await?;
             if !look.rows.is_empty() {
-                // What can't be told now is read again at the next look.
-                self.tell_all(&mut connection, &look.rows).await?;
                 let seqs: Vec<i64> = look.rows.iter().map(|r| r.seq).collect();
                 if let Err(error) = log::mark_sent(&mut connection, &seqs).await {
                     tracing::warn!(%error, "the log's bookkeeping was not written");
@@ -383,29 +437,99 @@ impl Hub {
             }
         }
         if timers {
-            self.expiries(&mut connection).await?;
+            drop(connection);
+            self.expiries().await?;
         }
         self.vitals.watching.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    async fn tell_all(&mut self, connection: &mut Connection, rows: &[LogRow]) -> Result<(), DatabaseError> {
+    async fn tell_all(
+        &mut self,
+        connection: &mut Connection,
+        rows: &[LogRow],
+        changes: &BTreeSet<AccessChange>,
+    ) -> Result<(), DatabaseError> {
         // Access first: what a person lost must not be told them, what they gained must.
-        let persons = self.feed.concerned(rows);
-        if !persons.is_empty() {
-            self.tell_access(connection, &persons, rows).await?;
+        self.place(connection, Access::moved(changes)).await?;
+        let mut concerned = self.access.concerned(changes);
+        concerned.told.extend(self.feed.tied(rows));
+        if !concerned.read_again.is_empty() {
+            self.read_holdings(connection, &concerned.read_again).await?;
         }
-        self.tell(connection, rows, None).await
+        if !concerned.told.is_empty() {
+            self.tell_access(connection, &concerned.told, rows).await?;
+        }
+        if rows.is_empty() { Ok(()) } else { self.tell(connection, rows, None).await }
     }
 
     /// A grant that ran out is a change of access that nobody wrote.
-    async fn expiries(&mut self, connection: &mut Connection) -> Result<(), DatabaseError> {
-        let (any, now) = log::expired_grants(connection, &self.expiry_checked).await?;
-        if any {
-            let persons = self.feed.persons();
-            self.tell_access(connection, &persons, &[]).await?;
+    async fn expiries(&mut self) -> Result<(), DatabaseError> {
+        let now = now() + self.ahead;
+        let persons = self.access.ended(self.ended, now);
+        if !persons.is_empty() {
+            let mut connection = self.pool.acquire().await?;
+            self.tell_access(&mut connection, &persons, &[]).await?;
         }
-        self.expiry_checked = now;
+        self.ended = now;
+        self.next_end = self.access.next_end(now);
+        Ok(())
+    }
+
+    async fn read_holdings(&mut self, c: &mut Connection, persons: &BTreeSet<PersonId>) -> Result<(), DatabaseError> {
+        let persons: Vec<PersonId> = persons.iter().copied().collect();
+        for (person, holdings) in permission::holdings(c, &persons).await? {
+            self.next_end = [self.next_end, holdings.next_end(self.ended)].into_iter().flatten().min();
+            self.access.hold(person, holdings);
+        }
+        Ok(())
+    }
+
+    /// Learns what is above reaches.
+    async fn place(&mut self, c: &mut Connection, reaches: BTreeSet<i32>) -> Result<(), DatabaseError> {
+        let unknown: Vec<i32> = self.access.unknown(reaches).into_iter().collect();
+        if !unknown.is_empty() {
+            for (reach, above) in permission::above(c, &unknown).await? {
+                self.access.place(reach, above);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the levels of persons on things of a type, wherever those are now.
+    async fn weigh(
+        &mut self,
+        c: &mut Connection,
+        levels: &mut Levels,
+        persons: &BTreeSet<PersonId>,
+        code: &EntityCode,
+        ids: &[Uuid],
+    ) -> Result<(), DatabaseError> {
+        let reaches = permission::reaches(c, code, ids).await?;
+        self.place(c, reaches.values().copied().collect()).await?;
+        self.add_levels(c, levels, persons, code, reaches).await
+    }
+
+    async fn add_levels(
+        &mut self,
+        c: &mut Connection,
+        levels: &mut Levels,
+        persons: &BTreeSet<PersonId>,
+        code: &EntityCode,
+        things: impl IntoIterator<Item = (Uuid, i32)>,
+    ) -> Result<(), DatabaseError> {
+        if !self.access.knows_type(code.as_str()) {
+            self.access.mark(permission::markers(c).await?);
+        }
+        let now = now() + self.ahead;
+        for (id, reach) in things {
+            let entity = EntityRef::new(code.clone(), id);
+            for person in persons {
+                if let Some(level) = self.access.level(*person, &entity, reach, now) {
+                    levels.insert((*person, entity.clone()), level);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -424,8 +548,11 @@ impl Hub {
         }
         let wanted = self.feed.levels_wanted(rows, &parents, only);
         let mut levels = Levels::new();
+        self.place(connection, rows.iter().filter_map(|row| row.reach).collect()).await?;
         for (code, (persons, ids)) in wanted {
-            ask(connection, &mut levels, &persons, &code, &ids).await?;
+            let here = rows.iter().filter(|row| row.code == code && ids.contains(&row.id));
+            let things: BTreeMap<Uuid, i32> = here.filter_map(|row| Some((row.id, row.reach?))).collect();
+            self.add_levels(connection, &mut levels, &persons, &code, things).await?;
         }
         let messages = self.feed.tell(rows, &parents, &levels, self.reader.cursor(), &timestamp(), only);
         for (id, message) in messages {
@@ -443,7 +570,8 @@ impl Hub {
         let wanted: BTreeMap<EntityCode, BTreeSet<Uuid>> = self.feed.access_wanted(persons, rows);
         let mut levels = Levels::new();
         for (code, ids) in wanted {
-            ask(connection, &mut levels, persons, &code, &ids).await?;
+            let ids: Vec<Uuid> = ids.into_iter().collect();
+            self.weigh(connection, &mut levels, persons, &code, &ids).await?;
         }
         let messages = self.feed.change_access(persons, rows, &levels, self.reader.cursor(), &timestamp());
         for (id, message) in messages {
@@ -465,19 +593,4 @@ impl Hub {
             let _ = subscription::end_pod(&mut connection, &self.pod).await;
         }
     }
-}
-
-async fn ask(
-    connection: &mut Connection,
-    levels: &mut Levels,
-    persons: &BTreeSet<PersonId>,
-    code: &EntityCode,
-    ids: &BTreeSet<Uuid>,
-) -> Result<(), DatabaseError> {
-    let persons: Vec<PersonId> = persons.iter().copied().collect();
-    let ids: Vec<Uuid> = ids.iter().copied().collect();
-    for ((person, id), level) in permission::levels(connection, &persons, code, &ids).await? {
-        levels.insert((person, EntityRef::new(code.clone(), id)), level);
-    }
-    Ok(())
 }

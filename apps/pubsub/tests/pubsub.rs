@@ -166,6 +166,13 @@ impl Client {
         self.next("PONG").await;
     }
 
+    /// Asserts that nothing at all came before the answer to this PING.
+    async fn only_pong(&mut self) {
+        self.send(json!({"type": "PING"})).await;
+        let Message::Text(text) = self.frame().await else { panic!("a text frame") };
+        assert!(text.contains("PONG"), "{text}");
+    }
+
     async fn closed_with(&mut self) -> u16 {
         loop {
             if let Message::Close(frame) = self.frame().await {
@@ -402,4 +409,80 @@ async fn two_tabs_hear_alike_and_one_closing_silences_no_other(pool: PgPool) {
     server.rename("project", project, "not heard").await;
     server.settled().await;
     two.quiet().await;
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn a_project_moved_out_of_sight_is_told_to_those_who_lose_it_and_to_nobody_else(pool: PgPool) {
+    let server = Server::start(&pool).await;
+    let business = |name: &'static str| {
+        let pool = pool.clone();
+        async move {
+            sqlx::query_scalar::<_, Uuid>("insert into app.business (name) values ($1) returning id")
+                .bind(name)
+                .fetch_one(&pool)
+                .await
+                .unwrap()
+        }
+    };
+    let (here, there) = (business("here").await, business("there").await);
+    let (project, other) = (server.project().await, server.project().await);
+    let task = server.task(project).await;
+    sqlx::query("update app.project set business_id = $2 where id = $1")
+        .bind(project)
+        .bind(here)
+        .execute(&pool)
+        .await
+        .unwrap();
+    let (loses, keeps) = (server.person(None).await, server.person(Some((other, 0))).await);
+    for (person, on) in [(loses, here), (keeps, here), (keeps, there)] {
+        sqlx::query("insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission, inheritance_mode) values ($1, 'business', $2, 0, $3)")
+            .bind(person).bind(on).bind(if person == loses { "cascade" } else { "none" }).execute(&pool).await.unwrap();
+    }
+    let (mut first, mut second) = (server.connect(loses).await, server.connect(keeps).await);
+    assert_eq!(first.subscribe(json!({"entityCode": "task", "entityIds": [task]})).await["count"], 1);
+    second.subscribe(json!({"entityCode": "project", "entityIds": [other]})).await;
+    server.settled().await;
+    second.quiet().await;
+    sqlx::query("update app.project set business_id = $2 where id = $1")
+        .bind(project)
+        .bind(there)
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        first.next("INVALIDATE").await["changes"],
+        json!([{"entityId": task, "action": "REVOKE", "version": 0}])
+    );
+    first.next("ACCESS").await;
+    server.settled().await;
+    // What is granted without going down is on no way.
+    second.only_pong().await;
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn making_things_tells_nobody_to_sweep(pool: PgPool) {
+    let server = Server::start(&pool).await;
+    let person = server.person(None).await;
+    let mut client = server.connect(person).await;
+    client.subscribe(json!({"entityCode": "project"})).await;
+    let mut transaction = pool.begin().await.unwrap();
+    let made: Uuid = sqlx::query_scalar("insert into app.project (name) values ('mine') returning id")
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
+    pmo_database::permission::own(
+        &mut transaction,
+        pmo_domain::PersonId(person),
+        &pmo_domain::EntityCode::new("project").unwrap(),
+        made,
+    )
+    .await
+    .unwrap();
+    transaction.commit().await.unwrap();
+    // One's own, and so to be seen at once, with no other change of access told before it.
+    let Message::Text(text) = client.frame().await else { panic!("a text frame") };
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&told["type"], &told["payload"]["changes"][0]["entityId"]), (&json!("INVALIDATE"), &json!(made)));
+    server.settled().await;
+    client.only_pong().await;
 }

@@ -2,10 +2,10 @@
 //! for the slowest writer, so that nothing is passed over.
 
 use crate::{Connection, Result};
-use pmo_domain::change::LogRow;
+use pmo_domain::change::{AccessChange, LogRow};
 use pmo_domain::{EntityCode, EntityRef, FeedCursor, Snapshot, Version};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
 /// The channel on which the database rings when the log has grown.
@@ -21,6 +21,10 @@ pub struct Look {
     pub epoch: i64,
     /// Whether there may be more rows than were asked for.
     pub cut_short: bool,
+    /// What changed access in the range; told with its first part.
+    pub access: BTreeSet<AccessChange>,
+    /// The database's clock, in milliseconds since 1970.
+    pub clock: i64,
 }
 
 /// What of the log to read.
@@ -62,6 +66,8 @@ fn snapshot_of(text: &str) -> Result<Snapshot> {
 
 /// Most rows of one look.
 pub const LOOK: usize = 2000;
+/// More changes of access than this at once concern everybody.
+const MOST_ACCESS: usize = 5000;
 
 /// At most [`LOOK`] rows of a range. One statement, hence one snapshot for rows and position.
 pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look> {
@@ -69,6 +75,12 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
     struct Line {
         epoch: i64,
         now: String,
+        clock: i64,
+        persons: Option<Vec<Option<Uuid>>>,
+        reaches: Option<Vec<Option<i32>>>,
+        origins: Option<Vec<Option<i32>>>,
+        made: Option<Vec<bool>>,
+        reach: Option<i32>,
         seq: Option<i64>,
         xid: Option<String>,
         entity_code: Option<String>,
@@ -88,9 +100,13 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         )
     };
     let text = format!(
-        "select s.epoch, s.now, l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, l.changed
-         from (select coalesce((select epoch from app.feed_epoch), 1) as epoch, pg_current_snapshot()::text as now) s
+        "select s.epoch, s.now, s.clock, a.persons, a.reaches, a.origins, a.made,
+                l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, l.changed, th.reach
+         from (select coalesce((select epoch from app.feed_epoch), 1) as epoch, pg_current_snapshot()::text as now,
+                      (extract(epoch from clock_timestamp()) * 1000)::bigint as clock) s
+         left join lateral app.access_told($2::text::xid8, $3::text[]::xid8[], {MOST_ACCESS}) a on $5::text is null
          left join lateral ({} union all {}) l on true
+         left join app.thing th on th.id = l.entity_id
          order by l.xid, l.seq limit {LOOK}",
         part("xid >= $2::text::xid8"),
         part("xid = any ($3::text[]::xid8[])")
@@ -105,7 +121,23 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         .fetch_all(connection)
         .await?;
     let first = lines.first().ok_or(sqlx::Error::RowNotFound)?;
-    let (epoch, now) = (first.epoch, snapshot_of(&first.now)?);
+    let (epoch, now, clock) = (first.epoch, snapshot_of(&first.now)?, first.clock);
+    let mut access = BTreeSet::new();
+    if let (Some(persons), Some(reaches), Some(origins), Some(made)) =
+        (&first.persons, &first.reaches, &first.origins, &first.made)
+    {
+        if persons.len() >= MOST_ACCESS {
+            access.insert(AccessChange::Anybody);
+        }
+        for (((person, reach), was), made) in persons.iter().zip(reaches).zip(origins).zip(made) {
+            access.insert(match (person, was, reach) {
+                (_, Some(was), Some(reach)) => AccessChange::Moved(*was, *reach),
+                (Some(person), ..) if *made => AccessChange::Made(*person),
+                (Some(person), ..) => AccessChange::Person(*person),
+                _ => AccessChange::Anybody,
+            });
+        }
+    }
     let mut rows = Vec::new();
     for line in lines {
         let (Some(seq), Some(xid), Some(code), Some(id), Some(action)) =
@@ -115,10 +147,10 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         };
         let (Ok(xid), Ok(code)) = (xid.parse(), EntityCode::new(code)) else { continue };
         let (version, changed) = (Version(line.entity_version.unwrap_or_default()), line.changed.unwrap_or_default());
-        rows.push(LogRow { seq, xid, code, id, action, version, changed });
+        rows.push(LogRow { seq, xid, code, id, action, version, changed, reach: line.reach });
     }
     let cut_short = rows.len() >= LOOK;
-    Ok(Look { rows, now, epoch, cut_short })
+    Ok(Look { rows, now, epoch, cut_short, access, clock })
 }
 
 /// Marks rows as handed on; bookkeeping for people, never the delivery rule.
@@ -166,15 +198,4 @@ pub async fn lost_by_time(connection: &mut Connection, person: Uuid) -> Result<b
     .bind(person)
     .fetch_one(connection)
     .await?)
-}
-
-/// Whether a grant has expired since the moment `since` (as the database writes it), and what time the database has now.
-pub async fn expired_grants(connection: &mut Connection, since: &str) -> Result<(bool, String)> {
-    let (any, now): (bool, String) = sqlx::query_as(
-        "select exists (select from app.entity_rbac where expires_ts > $1::text::timestamptz and expires_ts <= now()), now()::text",
-    )
-    .bind(since)
-    .fetch_one(connection)
-    .await?;
-    Ok((any, now))
 }

@@ -1,8 +1,10 @@
 //! Effective permissions, asked in bulk. The rule itself is `pmo_domain::permission`; here it is only put to the database.
 
 use crate::{Connection, Result};
+use pmo_domain::holding::{Holding, Holdings};
+use pmo_domain::permission::Inheritance;
 use pmo_domain::{EntityCode, Permission, PersonId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// The level of each person on each of the things that they may see.
@@ -78,6 +80,68 @@ pub async fn seen(connection: &mut Connection, person: PersonId, ids: &[Uuid]) -
         .into_iter()
         .filter_map(|(id, code, title, level)| Some(Seen { id, code, title, level: level_of(level)? }))
         .collect())
+}
+
+/// What each of these people holds; who is not alive holds nothing.
+pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMap<PersonId, Holdings>> {
+    #[derive(sqlx::FromRow)]
+    struct Line {
+        person_id: Uuid,
+        key: Uuid,
+        permission: i16,
+        inheritance_mode: String,
+        child_permissions: sqlx::types::Json<BTreeMap<String, Permission>>,
+        is_deny: bool,
+        expires: Option<i64>,
+    }
+    let ids: Vec<Uuid> = persons.iter().map(|p| p.0).collect();
+    let lines: Vec<Line> = sqlx::query_as(
+        "select person_id, key, permission, inheritance_mode, child_permissions, is_deny,
+                case when isfinite(expires_ts) then (extract(epoch from expires_ts) * 1000)::bigint end as expires
+         from app.grants_of($1) where key is not null",
+    )
+    .bind(ids)
+    .fetch_all(c)
+    .await?;
+    let mut held: HashMap<PersonId, Vec<Holding>> = persons.iter().map(|person| (*person, Vec::new())).collect();
+    for line in lines {
+        let Some(permission) = level_of(line.permission) else { continue };
+        let inheritance = match line.inheritance_mode.as_str() {
+            "cascade" => Inheritance::Cascade,
+            "mapped" => Inheritance::Mapped(line.child_permissions.0),
+            _ => Inheritance::None,
+        };
+        let holding = Holding { key: line.key, permission, inheritance, deny: line.is_deny, expires: line.expires };
+        held.entry(PersonId(line.person_id)).or_default().push(holding);
+    }
+    Ok(held.into_iter().map(|(person, all)| (person, Holdings::new(all))).collect())
+}
+
+/// Where things of a type are: their reaches.
+pub async fn reaches(c: &mut Connection, code: &EntityCode, ids: &[Uuid]) -> Result<HashMap<Uuid, i32>> {
+    let lines: Vec<(Uuid, i32)> = sqlx::query_as("select id, reach from app.thing where id = any ($1) and code = $2")
+        .bind(ids)
+        .bind(code.as_str())
+        .fetch_all(c)
+        .await?;
+    Ok(lines.into_iter().collect())
+}
+
+/// What is above those who have these reaches, and whether it is reached by owned links alone.
+pub async fn above(c: &mut Connection, reaches: &[i32]) -> Result<HashMap<i32, Vec<(Uuid, bool)>>> {
+    let lines: Vec<(i32, Vec<Uuid>, Vec<Uuid>)> =
+        sqlx::query_as("select id, above, above_owned from app.reach where id = any ($1)")
+            .bind(reaches)
+            .fetch_all(c)
+            .await?;
+    let pair = |above: Vec<Uuid>, owned: &[Uuid]| above.into_iter().map(|key| (key, owned.contains(&key))).collect();
+    Ok(lines.into_iter().map(|(reach, above, owned)| (reach, pair(above, &owned))).collect())
+}
+
+/// The marker of each type, which stands for grants on the whole of it.
+pub async fn markers(c: &mut Connection) -> Result<HashMap<String, Uuid>> {
+    let lines: Vec<(String, Uuid)> = sqlx::query_as("select code, marker from app.entity").fetch_all(c).await?;
+    Ok(lines.into_iter().collect())
 }
 
 /// A grant that reaches a thing, with the way that it comes down.

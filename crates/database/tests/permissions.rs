@@ -6,6 +6,7 @@
 use pmo_database::row_text::RowTexts;
 use pmo_database::sight::{Memory, Reader};
 use pmo_database::{list, permission};
+use pmo_domain::holding::Place;
 use pmo_domain::permission::{Grant, Inheritance, Link, effective, may_create};
 use pmo_domain::query::ListQuery;
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, Permission, PersonId};
@@ -13,7 +14,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use uuid::Uuid;
 
 const CODES: [&str; 4] = ["business", "project", "task", "sprint"];
@@ -156,6 +157,7 @@ async fn agree(pool: sqlx::PgPool, part: u128) {
             .await
             .unwrap();
     }
+    let markers = permission::markers(c).await.unwrap();
     let mut seed = [0; 32];
     seed[0] = u8::try_from(part).unwrap();
     let rng = proptest::test_runner::TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &seed);
@@ -165,12 +167,12 @@ async fn agree(pool: sqlx::PgPool, part: u128) {
             (0..GRAPHS_OF_A_LOAD).map(|n| (n, graphs().new_tree(&mut runner).unwrap().current())).collect();
         load(c, &graphs).await;
         for (n, graph) in &graphs {
-            check(c, *n, graph).await;
+            check(c, &markers, *n, graph).await;
         }
     }
 }
 
-async fn check(c: &mut sqlx::PgConnection, n: u128, graph: &Graph) {
+async fn check(c: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n: u128, graph: &Graph) {
     let person = PersonId(holders(n).0);
     let grants: Vec<Grant> = graph.grants.iter().map(|(g, _)| g.clone()).collect();
     let ids: Vec<Uuid> = things().map(|t| placed(n, &t)).collect();
@@ -186,9 +188,17 @@ async fn check(c: &mut sqlx::PgConnection, n: u128, graph: &Graph) {
         .unwrap()
         .into_iter()
         .collect();
+    // As the feed weighs them, from what a person holds and what is above a thing.
+    let held = permission::holdings(c, &[person]).await.unwrap().remove(&person).unwrap();
+    let numbers: Vec<i32> = reach.values().copied().collect();
+    let above = permission::above(c, &numbers).await.unwrap();
     for thing in things() {
         let id = placed(n, &thing);
         let expected = effective(&grants, &graph.links, &thing, 0);
+        let (code, marker) = (thing.code.as_str(), markers[thing.code.as_str()]);
+        let place = Place { id, marker, code, above: &above[&reach[&id]] };
+        let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+        assert_eq!(held.level(&place, now), expected, "holdings: {thing} in {graph:#?}");
         let sight = reader.sight(c, &thing.code).await.unwrap();
         assert_eq!(sight.sees(id, reach[&id]), expected.is_some(), "sight: {thing} in {graph:#?}");
         assert_eq!(levels.get(&id).copied(), expected, "{thing} in {graph:#?}");

@@ -40,6 +40,21 @@ pub struct LogRow {
     pub version: Version,
     /// Old and new values of the changed columns: `{"col": {"old": …, "new": …}}`.
     pub changed: Value,
+    /// Where the thing is now, for grants to come down to it; none: it is no thing, or there no more.
+    pub reach: Option<i32>,
+}
+
+/// Something that changed what people may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AccessChange {
+    /// A person holds other grants.
+    Person(Uuid),
+    /// A person has made something, and owns it: nobody's view of anything else changes.
+    Made(Uuid),
+    /// A role, or something else that may concern anybody.
+    Anybody,
+    /// Things have come from one reach to another.
+    Moved(i32, i32),
 }
 
 impl LogRow {

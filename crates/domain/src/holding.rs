@@ -78,8 +78,9 @@ impl Holdings {
 
     /// Whether a change of what is above some thing, from `was` to `is`, could change what this person may do with it.
     pub fn concerned(&self, was: &[(Uuid, bool)], is: &[(Uuid, bool)]) -> bool {
+        let goes_down = |holding: &Holding| holding.inheritance != Inheritance::None;
         let differs = |a: &[(Uuid, bool)], b: &[(Uuid, bool)]| {
-            a.iter().filter(|key| !b.contains(key)).any(|(key, _)| self.on(*key).next().is_some())
+            a.iter().filter(|key| !b.contains(key)).any(|(key, _)| self.on(*key).any(goes_down))
         };
         differs(was, is) || differs(is, was)
     }
@@ -208,6 +209,9 @@ mod tests {
         assert!(holdings.concerned(&[], &[(a, true)]));
         assert!(holdings.concerned(&[(a, true)], &[(a, false)]));
         assert!(!holdings.concerned(&[(a, true), (b, true)], &[(a, true), (c, true)]));
+        let mut flat = holdings.clone();
+        flat.0[0].inheritance = Inheritance::None;
+        assert!(!flat.concerned(&[(a, true)], &[]), "what does not go down is on no way");
         assert_eq!((holdings.next_end(10), holdings.next_end(50)), (Some(50), None));
     }
 }

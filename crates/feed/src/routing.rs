@@ -53,6 +53,8 @@ struct Connection {
 pub struct Feed {
     connections: BTreeMap<ConnectionId, Connection>,
     by_topic: HashMap<Topic, BTreeSet<ConnectionId>>,
+    /// Topics of all connections.
+    watched: usize,
     access_epoch: u64,
 }
 
@@ -78,7 +80,7 @@ impl Feed {
             connection.refused.remove(entity);
         }
         connection.topics.insert(topic.clone());
-        self.by_topic.entry(topic).or_default().insert(id);
+        self.watched += usize::from(self.by_topic.entry(topic).or_default().insert(id));
     }
 
     /// Remembers a thing that was asked for and not shown.
@@ -101,7 +103,7 @@ impl Feed {
 
     fn forget(&mut self, id: ConnectionId, topic: &Topic) {
         if let Some(watchers) = self.by_topic.get_mut(topic) {
-            watchers.remove(&id);
+            self.watched -= usize::from(watchers.remove(&id));
             if watchers.is_empty() {
                 self.by_topic.remove(topic);
             }
@@ -115,7 +117,7 @@ impl Feed {
 
     /// Topics of all connections.
     pub fn subscriptions(&self) -> usize {
-        self.connections.values().map(|c| c.topics.len()).sum()
+        self.watched
     }
 
     /// Distinct persons that are connected.
@@ -205,31 +207,15 @@ impl Feed {
         told.into_iter().map(|((id, code), changes)| (id, invalidate(code, changes, cursor, timestamp))).collect()
     }
 
-    /// The persons whose view `rows` may have changed. A grant to a role or a link may concern anybody.
-    pub fn concerned(&self, rows: &[LogRow]) -> BTreeSet<PersonId> {
-        let mut persons = BTreeSet::new();
-        for row in rows {
-            if row.code == "role" && row.changed.get("active_flag").and_then(|v| v.get("old")).is_some() {
-                return self.persons();
-            }
-            if row.code == "person" {
-                // Deactivated, or back: any other change of a person moves nobody's view.
-                if row.changed.get("active_flag").and_then(|v| v.get("old")).is_none() {
-                    continue;
-                }
-                persons.insert(PersonId(row.id));
-            } else if row.is_access() {
-                match row.new_text("person_id").and_then(|id| id.parse().ok()) {
-                    Some(id) => {
-                        persons.insert(PersonId(id));
-                    }
-                    None => return self.persons(),
-                }
-            }
-        }
-        let connected = self.persons();
-        persons.retain(|p| connected.contains(p));
-        persons
+    /// The persons who watch the children of a thing to which `rows` tie others, or from which they untie them.
+    pub fn tied(&self, rows: &[LogRow]) -> BTreeSet<PersonId> {
+        let topics = rows.iter().filter(|row| row.code == "entity_instance_link").filter_map(|row| {
+            let code = |column| EntityCode::new(row.new_text(column)?).ok();
+            let parent = EntityRef::new(code("parent_code")?, row.new_text("parent_id")?.parse().ok()?);
+            Some(Topic::Children { parent, code: code("child_code")? })
+        });
+        let watching = topics.filter_map(|topic| self.by_topic.get(&topic)).flatten();
+        watching.filter_map(|id| self.connections.get(id)).map(|connection| connection.person).collect()
     }
 
     /// Single things that persons watch or asked for in vain, and things that grants in `rows` name: what must be known of them

@@ -19,7 +19,16 @@ fn thing(kind: &str, id: u128) -> EntityRef {
 }
 
 fn row(seq: i64, entity: &EntityRef, action: i16, changed: Value) -> LogRow {
-    LogRow { seq, xid: seq, code: entity.code.clone(), id: entity.id, action, version: Version(seq), changed }
+    LogRow {
+        seq,
+        xid: seq,
+        code: entity.code.clone(),
+        id: entity.id,
+        action,
+        version: Version(seq),
+        changed,
+        reach: None,
+    }
 }
 
 fn sees(pairs: &[(PersonId, &EntityRef)]) -> Levels {
@@ -115,8 +124,7 @@ fn a_lost_grant_revokes_and_a_new_one_brings_back() {
         4,
         json!({"person_id": {"new": ANN.0}, "entity_code": {"new": "task"}, "entity_instance_id": {"new": task.id}}),
     )];
-    let persons = feed.concerned(&change);
-    assert_eq!(persons, BTreeSet::from([ANN]));
+    let persons = BTreeSet::from([ANN]);
     let told = feed.change_access(&persons, &change, &Levels::new(), CURSOR, "t");
     assert_eq!(actions(&told, a), [(task.id, Action::Revoke)]);
     assert!(told.iter().any(|(id, m)| *id == a && matches!(m, ServerMessage::Access { .. })));
@@ -130,27 +138,18 @@ fn a_lost_grant_revokes_and_a_new_one_brings_back() {
 }
 
 #[test]
-fn a_grant_to_a_role_concerns_everybody_who_is_here() {
-    let (feed, ..) = two_people();
-    let grant = row(
+fn a_tie_concerns_those_who_watch_what_hangs_below() {
+    let (mut feed, a, b) = two_people();
+    let issue = thing("issue", 1);
+    feed.watch(a, Topic::Children { parent: issue.clone(), code: code("task") });
+    feed.watch(b, Topic::Children { parent: issue.clone(), code: code("message") });
+    let tie = row(
         1,
-        &thing("entity_rbac", 90),
+        &thing("entity_instance_link", 90),
         4,
-        json!({"person_id": {"new": null}, "role_id": {"new": Uuid::from_u128(5)}}),
+        json!({"parent_code": {"new": "issue"}, "parent_id": {"new": issue.id}, "child_code": {"new": "task"}, "child_id": {"new": Uuid::from_u128(5)}}),
     );
-    assert_eq!(feed.concerned(&[grant]), BTreeSet::from([ANN, BOB]));
-}
-
-#[test]
-fn a_role_or_a_person_put_out_of_use_changes_what_people_see() {
-    let (feed, ..) = two_people();
-    let off = json!({"active_flag": {"old": true, "new": false}});
-    assert_eq!(feed.concerned(&[row(1, &thing("role", 7), 5, off.clone())]), BTreeSet::from([ANN, BOB]));
-    assert_eq!(feed.concerned(&[row(2, &thing("person", 1), 5, off)]), BTreeSet::from([ANN]));
-    assert_eq!(
-        feed.concerned(&[row(3, &thing("person", 1), 3, json!({"name": {"old": "a", "new": "b"}}))]),
-        BTreeSet::new()
-    );
+    assert_eq!(feed.tied(&[tie]), BTreeSet::from([ANN]));
 }
 
 /// A database as the reader knows it: transactions that number their rows in one order and commit in another.

@@ -1,0 +1,197 @@
+//! What the people who are here hold, and where things are. A change is checked for each receiver against this, so that telling it asks the
+//! database nothing. It must hear of every change of access before the rows that come with it are told.
+
+use pmo_domain::change::AccessChange;
+use pmo_domain::holding::{Holdings, Place};
+use pmo_domain::{EntityRef, Permission, PersonId};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// Reaches that are remembered; some hundred bytes each.
+const MOST_REACHES: usize = 50_000;
+
+/// Whom a change of access concerns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Concerned {
+    /// What they hold must be read again.
+    pub read_again: BTreeSet<PersonId>,
+    /// Their view may be another: they are told.
+    pub told: BTreeSet<PersonId>,
+}
+
+/// Grants and places.
+#[derive(Default)]
+pub struct Access {
+    people: HashMap<PersonId, Holdings>,
+    above: HashMap<i32, Arc<[(Uuid, bool)]>>,
+    markers: HashMap<String, Uuid>,
+}
+
+impl Access {
+    /// What a person holds now.
+    pub fn hold(&mut self, person: PersonId, holdings: Holdings) {
+        self.people.insert(person, holdings);
+    }
+
+    /// A person is not here any more.
+    pub fn forget(&mut self, person: PersonId) {
+        self.people.remove(&person);
+    }
+
+    /// Whether it is known what a person holds.
+    pub fn knows(&self, person: PersonId) -> bool {
+        self.people.contains_key(&person)
+    }
+
+    /// How many people are here.
+    pub fn people(&self) -> usize {
+        self.people.len()
+    }
+
+    /// The markers of all types.
+    pub fn mark(&mut self, markers: HashMap<String, Uuid>) {
+        self.markers = markers;
+    }
+
+    /// Whether a type is known.
+    pub fn knows_type(&self, code: &str) -> bool {
+        self.markers.contains_key(code)
+    }
+
+    /// What is above a reach, which never changes.
+    pub fn place(&mut self, reach: i32, above: Vec<(Uuid, bool)>) {
+        if self.above.len() >= MOST_REACHES {
+            self.above.clear();
+        }
+        self.above.insert(reach, above.into());
+    }
+
+    /// Of these reaches, those of which it is not known what is above them.
+    pub fn unknown(&self, reaches: impl IntoIterator<Item = i32>) -> BTreeSet<i32> {
+        reaches.into_iter().filter(|reach| !self.above.contains_key(reach)).collect()
+    }
+
+    /// A person's level on a thing. Nothing is seen by somebody unknown, of a type unknown or in a place unknown.
+    pub fn level(&self, person: PersonId, entity: &EntityRef, reach: i32, now: i64) -> Option<Permission> {
+        let code = entity.code.as_str();
+        let place = Place { id: entity.id, marker: *self.markers.get(code)?, code, above: self.above.get(&reach)? };
+        self.people.get(&person)?.level(&place, now)
+    }
+
+    /// Reaches that must be placed before [`Access::concerned`] can tell.
+    pub fn moved(changes: &BTreeSet<AccessChange>) -> BTreeSet<i32> {
+        let pairs = changes.iter().filter_map(|change| match change {
+            AccessChange::Moved(was, is) => Some([*was, *is]),
+            _ => None,
+        });
+        pairs.flatten().collect()
+    }
+
+    /// Whom of those who are here `changes` concern.
+    pub fn concerned(&self, changes: &BTreeSet<AccessChange>) -> Concerned {
+        let everybody = || self.people.keys().copied().collect::<BTreeSet<_>>();
+        let mut found = Concerned::default();
+        for change in changes {
+            match change {
+                AccessChange::Anybody => return Concerned { read_again: everybody(), told: everybody() },
+                AccessChange::Person(person) => {
+                    found.read_again.insert(PersonId(*person));
+                    found.told.insert(PersonId(*person));
+                }
+                AccessChange::Made(person) => drop(found.read_again.insert(PersonId(*person))),
+                AccessChange::Moved(was, is) => match (self.above.get(was), self.above.get(is)) {
+                    (Some(was), Some(is)) => {
+                        let concerned = self.people.iter().filter(|(_, holdings)| holdings.concerned(was, is));
+                        found.told.extend(concerned.map(|(person, _)| *person));
+                    }
+                    _ => found.told = everybody(),
+                },
+            }
+        }
+        found.read_again.retain(|person| self.knows(*person));
+        found.told.retain(|person| self.knows(*person));
+        found
+    }
+
+    /// Those of whose grants one has ended after `since`, by `now`.
+    pub fn ended(&self, since: i64, now: i64) -> BTreeSet<PersonId> {
+        let over = |holdings: &Holdings| holdings.next_end(since).is_some_and(|end| end <= now);
+        self.people.iter().filter(|(_, holdings)| over(holdings)).map(|(person, _)| *person).collect()
+    }
+
+    /// When the next grant of anybody ends.
+    pub fn next_end(&self, now: i64) -> Option<i64> {
+        self.people.values().filter_map(|holdings| holdings.next_end(now)).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmo_domain::EntityCode;
+    use pmo_domain::holding::Holding;
+    use pmo_domain::permission::Inheritance;
+
+    const ANN: PersonId = PersonId(Uuid::from_u128(1));
+    const BOB: PersonId = PersonId(Uuid::from_u128(2));
+
+    fn on(key: u128, expires: Option<i64>) -> Holdings {
+        let inheritance = Inheritance::Cascade;
+        Holdings::new(vec![Holding {
+            key: Uuid::from_u128(key),
+            permission: Permission::View,
+            inheritance,
+            deny: false,
+            expires,
+        }])
+    }
+
+    fn two() -> Access {
+        let mut access = Access::default();
+        access.hold(ANN, on(10, None));
+        access.hold(BOB, on(20, Some(1000)));
+        access.mark([("task".to_owned(), Uuid::from_u128(99))].into());
+        access.place(1, vec![]);
+        access.place(7, vec![(Uuid::from_u128(10), true)]);
+        access.place(8, vec![(Uuid::from_u128(20), true)]);
+        access
+    }
+
+    #[test]
+    fn a_thing_is_seen_by_what_is_above_it_and_nothing_unknown_is_seen() {
+        let access = two();
+        let task = EntityRef::new(EntityCode::new("task").unwrap(), Uuid::from_u128(5));
+        let other = EntityRef::new(EntityCode::new("risk").unwrap(), Uuid::from_u128(5));
+        assert_eq!(access.level(ANN, &task, 7, 0), Some(Permission::View));
+        assert_eq!(access.level(BOB, &task, 7, 0), None);
+        assert_eq!((access.level(BOB, &task, 8, 0), access.level(BOB, &task, 8, 1000)), (Some(Permission::View), None));
+        assert_eq!((access.level(ANN, &task, 77, 0), access.level(ANN, &other, 7, 0)), (None, None));
+        assert_eq!(access.level(PersonId(Uuid::from_u128(3)), &task, 7, 0), None);
+        assert_eq!(access.unknown([7, 77]), [77].into());
+    }
+
+    #[test]
+    fn a_change_concerns_whose_view_it_may_change_and_nobody_else() {
+        let access = two();
+        let told = |change: AccessChange| access.concerned(&[change].into());
+        let only = |person| Concerned { read_again: [person].into(), told: [person].into() };
+        assert_eq!(told(AccessChange::Person(ANN.0)), only(ANN));
+        assert_eq!(told(AccessChange::Made(ANN.0)), Concerned { read_again: [ANN].into(), told: [].into() });
+        assert_eq!(told(AccessChange::Anybody), Concerned { read_again: [ANN, BOB].into(), told: [ANN, BOB].into() });
+        assert_eq!(told(AccessChange::Moved(1, 7)), Concerned { read_again: [].into(), told: [ANN].into() });
+        assert_eq!(told(AccessChange::Moved(7, 8)).told, [ANN, BOB].into());
+        assert_eq!(told(AccessChange::Moved(7, 70)).told, [ANN, BOB].into(), "what is not known may concern anybody");
+        assert_eq!(told(AccessChange::Person(Uuid::from_u128(3))), Concerned::default(), "not here");
+    }
+
+    #[test]
+    fn grants_end_by_themselves() {
+        let access = two();
+        assert_eq!(access.next_end(0), Some(1000));
+        assert_eq!(
+            (access.ended(0, 999), access.ended(0, 1000), access.ended(1000, 2000)),
+            ([].into(), [BOB].into(), [].into())
+        );
+    }
+}
