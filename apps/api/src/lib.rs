@@ -3,6 +3,7 @@
 
 pub mod auth; // who is asking
 mod body; // bodies with limits
+mod changes; // what has changed, for clients without a socket
 mod entity; // things of every type
 pub mod error; // failures as problems
 mod history; // what happened
@@ -43,6 +44,7 @@ pub fn interface() -> (Router<App>, serde_json::Value) {
         .merge(import::router())
         .merge(sharing::router())
         .merge(history::router())
+        .merge(changes::router())
         .merge(search::router())
         .merge(entity::router())
         .split_for_parts();

@@ -199,3 +199,18 @@ pub async fn lost_by_time(connection: &mut Connection, person: Uuid) -> Result<b
     .fetch_one(connection)
     .await?)
 }
+
+/// Whether a grant of a person, or of a role of theirs, has run out since a cursor: since the last change before it, which is no later.
+pub async fn lost_since(connection: &mut Connection, person: Uuid, cursor: FeedCursor) -> Result<bool> {
+    Ok(sqlx::query_scalar(
+        "select exists (select from app.entity_rbac g
+                        where g.expires_ts <= now()
+                          and g.expires_ts > coalesce((select l.created_ts from app.system_logging l where l.xid < $2::text::xid8 order by l.xid desc limit 1), '-infinity')
+                          and (g.person_id = $1 or g.role_id in (select l.parent_id from app.entity_instance_link l
+                                                                 where l.parent_code = 'role' and l.child_code = 'person' and l.child_id = $1)))",
+    )
+    .bind(person)
+    .bind(cursor.horizon.to_string())
+    .fetch_one(connection)
+    .await?)
+}

@@ -139,6 +139,19 @@ pub struct Change {
     pub version: Version,
 }
 
+/// Folds a change into those of the same type: of one thing the last action stands, but something made and then changed is still new.
+pub fn coalesce(changes: &mut Vec<Change>, change: Change) {
+    match changes.iter_mut().find(|c| c.entity_id == change.entity_id) {
+        None => changes.push(change),
+        Some(known) => {
+            if !(known.action == Action::Create && change.action == Action::Update) {
+                known.action = change.action;
+            }
+            known.version = known.version.max(change.version);
+        }
+    }
+}
+
 /// A message to the client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]

@@ -2,7 +2,7 @@
 //! only if the answer says that its person may see the thing.
 
 use pmo_domain::change::LogRow;
-use pmo_domain::socket::{Action, Change, ServerMessage};
+use pmo_domain::socket::{Action, Change, ServerMessage, coalesce};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, Permission, PersonId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
@@ -314,17 +314,4 @@ fn named(row: &LogRow) -> Option<EntityRef> {
 
 fn invalidate(entity_code: EntityCode, changes: Vec<Change>, cursor: FeedCursor, timestamp: &str) -> ServerMessage {
     ServerMessage::Invalidate { entity_code, changes, timestamp: timestamp.to_owned(), cursor: cursor.to_string() }
-}
-
-/// Folds a change into those of the same thing: the last action stands, but something made and then changed is still new.
-fn coalesce(changes: &mut Vec<Change>, change: Change) {
-    match changes.iter_mut().find(|c| c.entity_id == change.entity_id) {
-        None => changes.push(change),
-        Some(known) => {
-            if !(known.action == Action::Create && change.action == Action::Update) {
-                known.action = change.action;
-            }
-            known.version = known.version.max(change.version);
-        }
-    }
 }

@@ -386,3 +386,33 @@ async fn an_option_moves_only_along_its_parents_where_a_set_has_any(pool: PgPool
     assert_eq!(admin.patch(&path, json!({"dl__change_status": "Approved"})).await.status, 200);
     assert_eq!(admin.patch(&path, json!({"dl__change_status": "Nonsense"})).await.status, 422);
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn who_has_no_socket_asks_what_has_changed(pool: PgPool) {
+    let router = router(&pool).await;
+    let (admin, viewer, outsider) =
+        (Api::of(&router, "admin").await, Api::of(&router, "viewer").await, Api::of(&router, "outsider").await);
+    let start = viewer.get("/sync/changes").await.body;
+    assert_eq!(start["recovered"], false, "nowhere to go on from");
+    let cursor = start["cursor"].as_str().unwrap().to_owned();
+    let since = |cursor: &str| format!("/sync/changes?cursor={cursor}");
+    let seen = viewer.get("/task?limit=1&fields=name").await.body["data"][0]["id"].as_str().unwrap().to_owned();
+    for n in 0..3 {
+        admin.patch(&format!("/task/{seen}"), json!({"name": format!("changed {n}")})).await;
+    }
+    let told = viewer.get(&since(&cursor)).await.body;
+    let change = json!({"entityId": seen, "action": "UPDATE", "version": 4});
+    assert_eq!(told["data"], json!([{"entityCode": "task", "changes": [change]}]), "three changes, told as one");
+    assert_eq!((&told["recovered"], &told["access"]), (&json!(true), &json!(false)));
+    assert_eq!(outsider.get(&since(&cursor)).await.body["data"], json!([]), "not for everybody");
+    // From where the answer stood nothing is missed; what was under way then may come twice.
+    let next = viewer.get(&since(told["cursor"].as_str().unwrap())).await.body;
+    assert_eq!(next["recovered"], true);
+    sqlx::query("delete from app.entity_rbac where person_id = (select id from app.person where email = 'viewer@pmo.example') and entity_code = 'business'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert_eq!(viewer.get(&since(next["cursor"].as_str().unwrap())).await.body["access"], true);
+    assert_eq!(viewer.get("/sync/changes?cursor=9.1").await.body["recovered"], false, "another database");
+    assert_eq!(viewer.get("/sync/changes?cursor=nonsense").await.status, StatusCode::BAD_REQUEST);
+}

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 /// What a request works on, made anew for each.
 struct Ground {
+    since: String,
     project: Uuid,
     task: Uuid,
     deleted: Uuid,
@@ -51,6 +52,7 @@ fn table() -> Vec<(&'static str, &'static str, Expect, Ask)> {
         ("post", "/project/import", Expect::Administrators, |_| ("/project/import".into(), None)),
         ("get", "/{entity}", Expect::Listed, |g| (format!("/task?ids={}", g.task), None)),
         ("get", "/search", Expect::Listed, |_| ("/search?q=findable".into(), None)),
+        ("get", "/sync/changes", Expect::Listed, |g| (format!("/sync/changes?cursor={}", g.since), None)),
         ("get", "/activity", Expect::Listed, |_| ("/activity?limit=200".into(), None)),
         ("post", "/{entity}/bulk", Expect::Listed, |g| {
             ("/task/bulk".into(), Some(json!({"filter": {"ids": g.task}, "values": {}, "preview": true})))
@@ -140,7 +142,8 @@ impl Standing {
 
 async fn ground(pool: &PgPool, person: Uuid, standing: Standing) -> Ground {
     let id = Uuid::new_v4;
-    let g = Ground { project: id(), task: id(), deleted: id(), risk: id(), grant: id(), link: id() };
+    let since = pmo_database::feed::cursor(&mut pool.acquire().await.unwrap()).await.unwrap().to_string();
+    let g = Ground { since, project: id(), task: id(), deleted: id(), risk: id(), grant: id(), link: id() };
     let mut lines = format!(
         "insert into app.project (id, name) values ('{0}', 'p');
          insert into app.task (id, name, project_id) values ('{1}', 'findable', '{0}'), ('{2}', 'deleted', '{0}');

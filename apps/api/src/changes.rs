@@ -1,0 +1,86 @@
+//! What has changed since a cursor, for clients without a socket: the same as the feed would have told them.
+
+use crate::auth::AuthUser;
+use crate::error::{ApiError, Result};
+use crate::state::App;
+use axum::Json;
+use axum::extract::{Query, State};
+use pmo_database::{DatabaseError, feed};
+use pmo_domain::FeedCursor;
+use pmo_domain::change::AccessChange;
+use pmo_domain::socket::{Change, coalesce};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// Looks at the log; who was away for more of it starts over.
+const MOST_LOOKS: usize = 5;
+/// Changes of access are told for a million transactions; who was away for half of them starts over.
+const TOLD_TRANSACTIONS: i64 = 500_000;
+
+/// The routes of this room.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(since))
+}
+
+#[derive(serde::Deserialize)]
+struct Since {
+    cursor: Option<String>,
+}
+
+/// What has changed since a cursor.
+#[utoipa::path(get, path = "/sync/changes", tag = "sync", params(
+    ("cursor" = Option<String>, Query, description = "`cursor` of the answer before, or a `Feed-Cursor`; none: only where the feed stands", example = "1.1200")), responses(
+    (status = 200, description = "Changes that the reader may see. `recovered` false: the cursor is too old or of another database, everything held is stale.\
+      `access` true: what the reader may see has changed, everything held is to be asked for again by `?ids=`", body = Object),
+    (status = 400, description = "Not a cursor"), (status = 401, description = "Not signed in")))]
+async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>) -> Result<Json<Value>> {
+    let wrong = || ApiError::bad("cursor", "is not a cursor of the feed");
+    let from: Option<FeedCursor> = asked.cursor.map(|c| c.parse().map_err(|_| wrong())).transpose()?;
+    let mut connection = pmo_database::reading(&app.pool).await?;
+    let mut reader = app.memory.reader(&mut connection, who.person).await?;
+    let cursor = reader.cursor;
+    let answer = |recovered: bool, access: bool, data: Vec<Value>| {
+        Json(json!({"recovered": recovered, "cursor": cursor.to_string(), "access": access, "data": data}))
+    };
+    let known = from.filter(|from| {
+        from.epoch == cursor.epoch
+            && from.horizon <= cursor.horizon
+            && from.horizon.saturating_add(TOLD_TRANSACTIONS) >= cursor.horizon
+    });
+    let Some(from) = known else { return Ok(answer(false, false, Vec::new())) };
+    let (mut after, mut access) = (None, BTreeSet::new());
+    let mut told: BTreeMap<String, Vec<Change>> = BTreeMap::new();
+    for looks in 0.. {
+        let range = feed::Range { epoch: from.epoch, from: from.horizon, finished: &[], until: None, after };
+        let look = feed::look(&mut connection, &range).await?;
+        access.extend(look.access);
+        after = look.rows.last().map(|row| (row.xid, row.seq));
+        for row in look.rows.iter().filter(|row| !row.is_access()) {
+            let Some(reach) = row.reach else { continue };
+            if reader.sight(&mut connection, &row.code).await?.sees(row.id, reach) {
+                let change = Change { entity_id: row.id, action: row.told_as(), version: row.version };
+                coalesce(told.entry(row.code.to_string()).or_default(), change);
+            }
+        }
+        if !look.cut_short {
+            break;
+        }
+        if looks == MOST_LOOKS {
+            return Ok(answer(false, false, Vec::new()));
+        }
+    }
+    // A move may concern anybody: whether it does, the ids will tell.
+    let concerns = |change: &AccessChange| match change {
+        AccessChange::Person(person) => *person == who.person.0,
+        AccessChange::Made(_) => false,
+        AccessChange::Anybody | AccessChange::Moved(..) => true,
+    };
+    let access = access.iter().any(concerns) || feed::lost_since(&mut connection, who.person.0, from).await?;
+    connection.commit().await.map_err(DatabaseError::from)?;
+    Ok(answer(
+        true,
+        access,
+        told.into_iter().map(|(code, changes)| json!({"entityCode": code, "changes": changes})).collect(),
+    ))
+}
