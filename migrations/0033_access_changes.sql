@@ -130,9 +130,11 @@ begin
     ),
     changed as (
       update app.thing th set reach = t.reach from target t where th.id = t.id and t.was <> t.reach
-      returning th.code, th.id, t.was, t.reach
+      returning th.code, th.id, th.made_by, t.was, t.reach
     ),
-    told as (insert into app.access_change (was, reach) select distinct was, reach from changed on conflict do nothing)
+    -- What this transaction has made has been nowhere before.
+    told as (insert into app.access_change (was, reach)
+             select distinct was, reach from changed where made_by <> pg_current_xact_id() on conflict do nothing)
     select code, array_agg(id) as ids from changed group by code order by code
   loop
     execute format('update app.%I t set reach = th.reach from app.thing th where th.id = t.id and t.id = any ($1)', part.code) using part.ids;

@@ -5,10 +5,10 @@ use crate::error::{ApiError, Result};
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Query, State};
-use pmo_database::{DatabaseError, feed};
+use pmo_database::{DatabaseError, feed, permission};
 use pmo_domain::FeedCursor;
-use pmo_domain::change::AccessChange;
-use pmo_domain::socket::{Change, coalesce};
+use pmo_domain::socket::{Action, Change, Changes};
+use pmo_feed::Access;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -39,28 +39,37 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
     let from: Option<FeedCursor> = asked.cursor.map(|c| c.parse().map_err(|_| wrong())).transpose()?;
     let mut connection = pmo_database::reading(&app.pool).await?;
     let mut reader = app.memory.reader(&mut connection, who.person).await?;
-    let cursor = reader.cursor;
+    let cursor = reader.cursor.clone();
     let answer = |recovered: bool, access: bool, data: Vec<Value>| {
         Json(json!({"recovered": recovered, "cursor": cursor.to_string(), "access": access, "data": data}))
     };
     let known = from.filter(|from| {
         from.epoch == cursor.epoch
-            && from.horizon <= cursor.horizon
-            && from.horizon.saturating_add(TOLD_TRANSACTIONS) >= cursor.horizon
+            && from.read.xmin <= cursor.read.xmin
+            && from.read.xmin.saturating_add(TOLD_TRANSACTIONS) >= cursor.read.xmin
     });
     let Some(from) = known else { return Ok(answer(false, false, Vec::new())) };
-    let (mut after, mut access) = (None, BTreeSet::new());
-    let mut told: BTreeMap<String, Vec<Change>> = BTreeMap::new();
+    let (mut after, mut changes, mut tied) = (None, BTreeSet::new(), false);
+    let mut told: BTreeMap<String, Changes> = BTreeMap::new();
     for looks in 0.. {
-        let range = feed::Range { epoch: from.epoch, from: from.horizon, finished: &[], until: None, after };
+        let (begun, finished) = (from.read.xmax, &from.read.running);
+        let range = feed::Range { epoch: from.epoch, from: begun, finished, until: None, after };
         let look = feed::look(&mut connection, &range).await?;
-        access.extend(look.access);
+        changes.extend(look.access);
         after = look.rows.last().map(|row| (row.xid, row.seq));
-        for row in look.rows.iter().filter(|row| !row.is_access()) {
-            let Some(reach) = row.reach else { continue };
+        for row in &look.rows {
+            // What was tied to another thing, or untied, is in other lists now.
+            tied |= row.code == "entity_instance_link";
+            let Some(reach) = row.reach.filter(|_| !row.is_access()) else {
+                // Of what was purged it is not known any more who saw it.
+                if row.told_as() == Action::Delete {
+                    return Ok(answer(false, false, Vec::new()));
+                }
+                continue;
+            };
             if reader.sight(&mut connection, &row.code).await?.sees(row.id, reach) {
                 let change = Change { entity_id: row.id, action: row.told_as(), version: row.version };
-                coalesce(told.entry(row.code.to_string()).or_default(), change);
+                told.entry(row.code.to_string()).or_default().add(change);
             }
         }
         if !look.cut_short {
@@ -70,17 +79,20 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
             return Ok(answer(false, false, Vec::new()));
         }
     }
-    // A move may concern anybody: whether it does, the ids will tell.
-    let concerns = |change: &AccessChange| match change {
-        AccessChange::Person(person) => *person == who.person.0,
-        AccessChange::Made(_) => false,
-        AccessChange::Anybody | AccessChange::Moved(..) => true,
-    };
-    let access = access.iter().any(concerns) || feed::lost_since(&mut connection, who.person.0, from).await?;
+    let mut access = Access::default();
+    let held = permission::holdings(&mut connection, &[who.person]).await?.remove(&who.person).unwrap_or_default();
+    access.hold(who.person, held);
+    let moved: Vec<i32> = Access::moved(&changes).into_iter().collect();
+    for (reach, above) in permission::above(&mut connection, &moved).await? {
+        access.place(reach, above);
+    }
+    let access = tied
+        || !access.concerned(&changes).told.is_empty()
+        || feed::lost_since(&mut connection, who.person.0, &from).await?;
     connection.commit().await.map_err(DatabaseError::from)?;
     Ok(answer(
         true,
         access,
-        told.into_iter().map(|(code, changes)| json!({"entityCode": code, "changes": changes})).collect(),
+        told.into_iter().map(|(code, changes)| json!({"entityCode": code, "changes": changes.into_list()})).collect(),
     ))
 }

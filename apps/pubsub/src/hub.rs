@@ -1,14 +1,15 @@
 //! The one task that owns the feed: it reads the log when the doorbell rings, answers subscriptions and hands frames to sockets. What
 //! is told to whom is decided in `pmo-feed`; here it is only asked, read and sent.
 
+use crate::vitals::Vitals;
 use pmo_database::{Connection, DatabaseError, Pool, feed as log, permission, subscription};
 use pmo_domain::change::{AccessChange, LogRow};
-use pmo_domain::socket::{ClientMessage, Parent, ServerMessage, Subscribe};
+use pmo_domain::socket::{Action, ClientMessage, Parent, ServerMessage, Subscribe};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId};
 use pmo_feed::{Access, ConnectionId, Feed, Levels, Parents, Reader, Topic};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
@@ -37,23 +38,28 @@ pub enum Outgoing {
 pub struct Outbox {
     sender: mpsc::UnboundedSender<Outgoing>,
     waiting: Arc<AtomicUsize>,
+    vitals: Arc<Vitals>,
 }
 
 impl Outbox {
     /// A queue and its reading end.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
+    pub fn new(vitals: Arc<Vitals>) -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender, waiting: Arc::default() }, receiver)
+        (Self { sender, waiting: Arc::default(), vitals }, receiver)
     }
 
     /// Queues a message; a socket that reads too slowly is told to come back and resume.
     pub fn send(&self, message: &ServerMessage) {
         let Ok(text) = serde_json::to_string(message) else { return };
-        let waiting = self.waiting.fetch_add(text.len(), Ordering::Relaxed) + text.len();
-        if waiting > QUEUE_BYTES {
+        let bytes = text.len();
+        if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.vitals.dropped.fetch_add(1, Ordering::Relaxed);
             let _ =
                 self.sender.send(Outgoing::Close(pmo_domain::socket::CLOSE_RESUME, "too slow: reconnect and resume"));
         } else {
+            self.vitals.queued.fetch_add(bytes, Ordering::Relaxed);
+            self.vitals.frames.fetch_add(1, Ordering::Relaxed);
             let _ = self.sender.send(Outgoing::Frame(text.into()));
         }
     }
@@ -61,6 +67,12 @@ impl Outbox {
     /// A frame has left.
     pub fn sent(&self, bytes: usize) {
         self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        self.vitals.queued.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The socket is gone with what still waits for it.
+    pub fn gone(&self) {
+        self.vitals.queued.fetch_sub(self.waiting.swap(0, Ordering::Relaxed), Ordering::Relaxed);
     }
 
     fn close(&self, code: u16, reason: &'static str) {
@@ -82,21 +94,6 @@ pub enum Command {
     Ring,
     /// Tell everybody to come back later, and stop.
     Stop(tokio::sync::oneshot::Sender<()>),
-}
-
-/// What `/health` tells.
-#[derive(Default)]
-pub struct Vitals {
-    /// Open sockets.
-    pub connections: AtomicUsize,
-    /// Distinct persons.
-    pub users: AtomicUsize,
-    /// Topics.
-    pub subscriptions: AtomicUsize,
-    /// Whether the last look at the log went through.
-    pub watching: AtomicBool,
-    /// Rows read since the start.
-    pub rows: AtomicU64,
 }
 
 /// The hub.
@@ -366,22 +363,24 @@ impl Hub {
         Ok(())
     }
 
-    /// Tells one connection what its topics would have had since `from`; false where that can't be known.
+    /// Tells one connection what its topics would have had since `from`, as far as everybody else has been told; false where that can't be
+    /// known. What has come since is told to all by the next look.
     async fn catch_up(&mut self, id: ConnectionId, from: FeedCursor, resumes: bool) -> Result<bool, DatabaseError> {
         let present = self.reader.cursor();
-        if from.epoch != present.epoch || from.horizon > present.horizon + 1_000_000 {
+        let too_old = from.read.xmin.saturating_add(TOLD_TRANSACTIONS) < present.read.xmin;
+        if from.epoch != present.epoch || too_old || from.read.xmin > present.read.xmax + TOLD_TRANSACTIONS {
             return Ok(false);
         }
+        let Some((person, _)) = self.outboxes.get(&id) else { return Ok(true) };
+        let person = *person;
         let mut connection = self.pool.acquire().await?;
-        let mut rows = Vec::new();
+        let mut rows: Vec<LogRow> = Vec::new();
         let mut changes = BTreeSet::new();
         for looks in 0.. {
-            let after = rows.last().map(|row: &LogRow| (row.xid, row.seq));
-            let range = log::Range { epoch: from.epoch, from: from.horizon, finished: &[], until: None, after };
+            let after = rows.last().map(|row| (row.xid, row.seq));
+            let (begun, finished) = (from.read.xmax, &from.read.running);
+            let range = log::Range { epoch: from.epoch, from: begun, finished, until: Some(&present.read), after };
             let look = log::look(&mut connection, &range).await?;
-            if from.horizon + TOLD_TRANSACTIONS < look.now.xmin {
-                return Ok(false);
-            }
             changes.extend(look.access);
             rows.extend(look.rows);
             if !look.cut_short {
@@ -391,15 +390,20 @@ impl Hub {
                 return Ok(false);
             }
         }
+        // Of what was purged it is not known any more who saw it.
+        if rows.iter().any(|row| row.reach.is_none() && row.told_as() == Action::Delete) {
+            return Ok(false);
+        }
         self.tell(&mut connection, &rows, Some(id)).await?;
         self.place(&mut connection, Access::moved(&changes)).await?;
-        let concerned = self.access.concerned(&changes).told;
-        if let Some(person) = self.outboxes.get(&id).map(|(person, _)| *person) {
-            // A grant that ran out meanwhile wrote no row.
-            let ran_out = resumes && log::lost_by_time(&mut connection, person.0).await?;
-            if ran_out || concerned.contains(&person) {
-                self.tell_access(&mut connection, &BTreeSet::from([person]), &rows).await?;
-            }
+        let mut concerned = self.access.concerned(&changes).told;
+        concerned.extend(self.feed.tied(&rows));
+        // A grant that ran out meanwhile wrote no row.
+        let ran_out = resumes && log::lost_by_time(&mut connection, person.0).await?;
+        if ran_out || concerned.contains(&person) {
+            // What was seen before is not known: the sweep finds out.
+            let only = BTreeSet::from([person]);
+            self.tell_access(&mut connection, &only, &only, &[], &Levels::new()).await?;
         }
         Ok(true)
     }
@@ -408,6 +412,7 @@ impl Hub {
     async fn look(&mut self, timers: bool) -> Result<(), DatabaseError> {
         let mut connection = self.pool.acquire().await?;
         let mut present;
+        self.access.tidy();
         loop {
             let ask = self.reader.ask();
             let (epoch, finished) = (ask.epoch, &ask.finished);
@@ -423,6 +428,8 @@ impl Hub {
                     tracing::warn!(%error, "the log's bookkeeping was not written");
                 }
             }
+            let told = now() + self.ahead;
+            look.rows.iter().for_each(|row| self.vitals.told_after(told - row.at));
             self.vitals.rows.fetch_add(look.rows.len() as u64, Ordering::Relaxed);
             if !self.reader.take(&look.rows, look.now, look.cut_short) {
                 break;
@@ -435,11 +442,18 @@ impl Hub {
             for (_, outbox) in self.outboxes.values() {
                 outbox.close(pmo_domain::socket::CLOSE_RESTART, "the feed began anew: reconnect");
             }
+            // Numbers of the other database mean nothing here.
+            self.outboxes.clear();
+            self.feed = Feed::default();
+            self.access = Access::default();
+            self.next_end = None;
+            self.access.mark(permission::markers(&mut connection).await?);
         }
         if timers {
             drop(connection);
             self.expiries().await?;
         }
+        self.vitals.set_next(self.reader.ask());
         self.vitals.watching.store(true, Ordering::Relaxed);
         Ok(())
     }
@@ -452,13 +466,24 @@ impl Hub {
     ) -> Result<(), DatabaseError> {
         // Access first: what a person lost must not be told them, what they gained must.
         self.place(connection, Access::moved(changes)).await?;
-        let mut concerned = self.access.concerned(changes);
-        concerned.told.extend(self.feed.tied(rows));
+        let concerned = self.access.concerned(changes);
+        let mut sweeping = concerned.told;
+        sweeping.extend(self.feed.tied(rows));
+        sweeping.extend(self.feed.bereft(rows));
+        let mut told = sweeping.clone();
+        let mut before = Levels::new();
         if !concerned.read_again.is_empty() {
+            // Grants that have ended meanwhile are not among those that are read now.
+            let ended = self.access.ended(self.ended, now() + self.ahead);
+            sweeping.extend(concerned.read_again.intersection(&ended));
+            before = self.watched_levels(connection, &concerned.read_again, rows).await?;
             self.read_holdings(connection, &concerned.read_again).await?;
+            // What they hold now may be concerned by what moved.
+            sweeping.extend(self.access.concerned(changes).told);
+            told.extend(sweeping.iter().chain(&concerned.read_again));
         }
-        if !concerned.told.is_empty() {
-            self.tell_access(connection, &concerned.told, rows).await?;
+        if !told.is_empty() {
+            self.tell_access(connection, &told, &sweeping, rows, &before).await?;
         }
         if rows.is_empty() { Ok(()) } else { self.tell(connection, rows, None).await }
     }
@@ -469,7 +494,7 @@ impl Hub {
         let persons = self.access.ended(self.ended, now);
         if !persons.is_empty() {
             let mut connection = self.pool.acquire().await?;
-            self.tell_access(&mut connection, &persons, &[]).await?;
+            self.tell_access(&mut connection, &persons, &persons, &[], &Levels::new()).await?;
         }
         self.ended = now;
         self.next_end = self.access.next_end(now);
@@ -548,32 +573,47 @@ impl Hub {
         }
         let wanted = self.feed.levels_wanted(rows, &parents, only);
         let mut levels = Levels::new();
-        self.place(connection, rows.iter().filter_map(|row| row.reach).collect()).await?;
+        let here = |row: &&LogRow| wanted.get(&row.code).is_some_and(|(_, ids)| ids.contains(&row.id));
+        self.place(connection, rows.iter().filter(here).filter_map(|row| row.reach).collect()).await?;
         for (code, (persons, ids)) in wanted {
             let here = rows.iter().filter(|row| row.code == code && ids.contains(&row.id));
             let things: BTreeMap<Uuid, i32> = here.filter_map(|row| Some((row.id, row.reach?))).collect();
             self.add_levels(connection, &mut levels, &persons, &code, things).await?;
         }
-        let messages = self.feed.tell(rows, &parents, &levels, self.reader.cursor(), &timestamp(), only);
+        let messages = self.feed.tell(rows, &parents, &levels, &self.reader.cursor(), &timestamp(), only);
         for (id, message) in messages {
             self.send(id, &message);
         }
         Ok(())
     }
 
-    async fn tell_access(
+    /// The levels of persons on what they watch and on what grants in `rows` name.
+    async fn watched_levels(
         &mut self,
         connection: &mut Connection,
         persons: &BTreeSet<PersonId>,
         rows: &[LogRow],
-    ) -> Result<(), DatabaseError> {
+    ) -> Result<Levels, DatabaseError> {
         let wanted: BTreeMap<EntityCode, BTreeSet<Uuid>> = self.feed.access_wanted(persons, rows);
         let mut levels = Levels::new();
         for (code, ids) in wanted {
             let ids: Vec<Uuid> = ids.into_iter().collect();
             self.weigh(connection, &mut levels, persons, &code, &ids).await?;
         }
-        let messages = self.feed.change_access(persons, rows, &levels, self.reader.cursor(), &timestamp());
+        Ok(levels)
+    }
+
+    async fn tell_access(
+        &mut self,
+        connection: &mut Connection,
+        persons: &BTreeSet<PersonId>,
+        sweeping: &BTreeSet<PersonId>,
+        rows: &[LogRow],
+        before: &Levels,
+    ) -> Result<(), DatabaseError> {
+        let levels = self.watched_levels(connection, persons, rows).await?;
+        let cursor = self.reader.cursor();
+        let messages = self.feed.change_access(persons, sweeping, rows, before, &levels, &cursor, &timestamp());
         for (id, message) in messages {
             self.send(id, &message);
         }
@@ -586,6 +626,7 @@ impl Hub {
     }
 
     async fn stop(&mut self) {
+        self.vitals.stopping.store(true, Ordering::Relaxed);
         for (_, outbox) in self.outboxes.values() {
             outbox.close(pmo_domain::socket::CLOSE_RESTART, "the service restarts: reconnect in a few seconds");
         }

@@ -3,13 +3,14 @@
 pub mod hub; // the task that owns the feed
 pub mod settings; // from the environment
 mod socket; // one WebSocket
+pub mod vitals; // what the service says of itself
 
 use axum::extract::{Query, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use hub::{Command, Hub, Vitals};
+use hub::{Command, Hub};
 use pmo_database::{DatabaseError, Pool};
 use pmo_feed::ConnectionId;
 use pmo_token::Keys;
@@ -18,12 +19,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
+use vitals::Vitals;
 
 /// What handlers share.
 #[derive(Clone)]
 struct Service {
     keys: Keys,
     hub: mpsc::Sender<Command>,
+    pool: Pool,
     vitals: Arc<Vitals>,
     started: Instant,
     next_id: Arc<AtomicU64>,
@@ -58,9 +61,10 @@ pub async fn start(pool: Pool, keys: Keys, poll: Duration, allowed_origins: &str
     let (sender, receiver) = mpsc::channel(4096);
     let hub = Hub::new(pool.clone(), vitals.clone()).await?;
     tokio::spawn(hub.run(receiver, poll));
-    tokio::spawn(doorbell(pool, sender.clone()));
+    tokio::spawn(doorbell(pool.clone(), sender.clone()));
     let service = Service {
         keys,
+        pool,
         hub: sender.clone(),
         vitals,
         started: Instant::now(),
@@ -75,6 +79,8 @@ pub async fn start(pool: Pool, keys: Keys, poll: Duration, allowed_origins: &str
         .route("/", get(connect))
         .route("/ws", get(connect))
         .route("/health", get(health))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
         .with_state(service);
     Ok(Running { router, hub: sender })
 }
@@ -122,7 +128,7 @@ async fn connect(
     upgrade
         .max_message_size(4 * socket::FRAME_LIMIT)
         .max_frame_size(4 * socket::FRAME_LIMIT)
-        .on_upgrade(move |socket| socket::serve(socket, id, address.token, service.keys, service.hub))
+        .on_upgrade(move |socket| socket::serve(socket, id, address.token, service.keys, service.hub, service.vitals))
 }
 
 /// A missing Origin is no browser; a browser's page must come from this host or from one that is named.
@@ -157,6 +163,29 @@ async fn health(State(service): State<Service>) -> Response {
     });
     let status = if watching { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(body)).into_response()
+}
+
+/// Whether new sockets should be sent here: not while the database does not answer, nor while the service stops.
+async fn ready(State(service): State<Service>) -> (StatusCode, &'static str) {
+    if service.vitals.stopping.load(Ordering::Relaxed) {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping")
+    } else if service.vitals.watching.load(Ordering::Relaxed) {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
+    }
+}
+
+/// Numbers as Prometheus reads them.
+async fn metrics(State(service): State<Service>) -> Response {
+    let behind = async {
+        let ask = service.vitals.next()?;
+        let mut connection = service.pool.try_acquire()?;
+        pmo_database::feed::behind(&mut connection, ask.epoch, ask.from, &ask.finished).await.ok()
+    };
+    let behind = tokio::time::timeout(Duration::from_secs(2), behind).await.ok().flatten();
+    let text = service.vitals.metrics(service.started.elapsed().as_secs(), behind);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 #[cfg(test)]

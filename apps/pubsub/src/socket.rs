@@ -1,11 +1,13 @@
 //! One WebSocket from handshake to close: who it is, what it says, how long its token lives. Tokens are never logged.
 
 use crate::hub::{Command, Outbox, Outgoing};
+use crate::vitals::Vitals;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use pmo_domain::PersonId;
 use pmo_domain::socket::{CLOSE_ABUSE, CLOSE_BAD_TOKEN, CLOSE_EXPIRED, ClientMessage, ServerMessage};
 use pmo_feed::ConnectionId;
 use pmo_token::{Claims, Keys, TokenError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -68,6 +70,7 @@ pub async fn serve(
     token: Option<String>,
     keys: Keys,
     hub: mpsc::Sender<Command>,
+    vitals: Arc<Vitals>,
 ) {
     let token = match token {
         Some(token) => Some(token),
@@ -81,7 +84,7 @@ pub async fn serve(
             return close(&mut socket, code, reason).await;
         }
     };
-    let (outbox, mut outgoing) = Outbox::new();
+    let (outbox, mut outgoing) = Outbox::new(vitals);
     if hub.send(Command::Connect(id, PersonId(claims.sub), outbox.clone())).await.is_err() {
         return close(&mut socket, pmo_domain::socket::CLOSE_RESTART, "the service is stopping").await;
     }
@@ -144,6 +147,8 @@ pub async fn serve(
         }
     };
     let _ = hub.send(Command::Disconnect(id)).await;
+    outgoing.close();
+    outbox.gone();
     if let Some((code, reason)) = ending {
         close(&mut socket, code, reason).await;
     }

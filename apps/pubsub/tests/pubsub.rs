@@ -74,17 +74,23 @@ impl Server {
             .unwrap();
     }
 
+    /// The status line and the body of a page of the service.
+    async fn get(&self, path: &str) -> (String, String) {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = TcpStream::connect(&self.address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        (head.lines().next().unwrap().to_owned(), body.to_owned())
+    }
+
     /// Waits until the service has read everything that was written: what is told from here on is what happens from here on.
     async fn settled(&self) {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         loop {
             let written: i64 =
                 sqlx::query_scalar("select count(*) from app.system_logging").fetch_one(&self.pool).await.unwrap();
-            let mut stream = TcpStream::connect(&self.address).await.unwrap();
-            stream.write_all(b"GET /health HTTP/1.0\r\n\r\n").await.unwrap();
-            let mut text = String::new();
-            stream.read_to_string(&mut text).await.unwrap();
-            let body: Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+            let body: Value = serde_json::from_str(&self.get("/health").await.1).unwrap();
             if body["rowsRead"].as_i64().unwrap() >= written {
                 return;
             }
@@ -485,4 +491,122 @@ async fn making_things_tells_nobody_to_sweep(pool: PgPool) {
     assert_eq!((&told["type"], &told["payload"]["changes"][0]["entityId"]), (&json!("INVALIDATE"), &json!(made)));
     server.settled().await;
     client.only_pong().await;
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn the_service_says_how_it_is(pool: PgPool) {
+    let server = Server::start(&pool).await;
+    let project = server.project().await;
+    let mut client = server.connect(server.person(Some((project, 0))).await).await;
+    client.subscribe(json!({"entityCode": "project", "entityIds": [project]})).await;
+    server.rename("project", project, "new").await;
+    client.next("INVALIDATE").await;
+    server.settled().await;
+    let (status, text) = server.get("/metrics").await;
+    assert!(status.contains("200"), "{status}");
+    let value = |name: &str| -> f64 {
+        let line = text
+            .lines()
+            .find(|l| l.starts_with(&format!("pmo_pubsub_{name} ")))
+            .unwrap_or_else(|| panic!("{name} in {text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!((value("connections"), value("people"), value("subscriptions")), (1.0, 1.0, 1.0));
+    assert!(value("frames_total") >= 3.0, "HELLO, SUBSCRIBED, INVALIDATE");
+    assert_eq!((value("behind_rows"), value("queued_bytes"), value("dropped_total")), (0.0, 0.0, 0.0));
+    assert!(value("told_after_milliseconds_count") >= 2.0);
+    assert!(server.get("/ready").await.0.contains("200"));
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn grants_of_others_on_hidden_things_are_told_to_nobody_else(pool: PgPool) {
+    let server = Server::start(&pool).await;
+    let (mine, secret) = (server.project().await, server.project().await);
+    let person = server.person(Some((mine, 0))).await;
+    let mut client = server.connect(person).await;
+    client.subscribe(json!({"entityCode": "project"})).await;
+    client.quiet().await;
+    // One transaction: a role that has nothing to do with this person is let into the secret, and the person gets another grant.
+    let mut transaction = pool.begin().await.unwrap();
+    let role: Uuid = sqlx::query_scalar("insert into app.role (name) values ('board') returning id")
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
+    sqlx::query("insert into app.entity_rbac (role_id, entity_code, entity_instance_id, permission) values ($1, 'project', $2, 3)")
+        .bind(role)
+        .bind(secret)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    server.settled().await;
+    loop {
+        client.send(json!({"type": "PING"})).await;
+        let Message::Text(text) = client.frame().await else { panic!("a text frame") };
+        assert!(!text.contains(&secret.to_string()), "{text}");
+        if text.contains("PONG") {
+            break;
+        }
+    }
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn what_is_made_below_a_thing_by_a_link_tells_nobody_to_sweep(pool: PgPool) {
+    let server = Server::start(&pool).await;
+    let project = server.project().await;
+    let mut client = server.connect(server.person(Some((project, 0))).await).await;
+    client.subscribe(json!({"entityCode": "project", "entityIds": [project]})).await;
+    client.quiet().await;
+    let mut transaction = pool.begin().await.unwrap();
+    let made: Uuid = sqlx::query_scalar("insert into app.wiki (name) values ('w') returning id")
+        .fetch_one(&mut *transaction)
+        .await
+        .unwrap();
+    sqlx::query("insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id, owned) values ('project', $1, 'wiki', $2, true)")
+        .bind(project)
+        .bind(made)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    transaction.commit().await.unwrap();
+    server.settled().await;
+    client.only_pong().await;
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn catching_up_past_a_slow_writer_tells_each_change_of_access_once(pool: PgPool) {
+    let server = Server::start(&pool).await;
+    let project = server.project().await;
+    let person = server.person(None).await;
+    let mut slow = pool.begin().await.unwrap();
+    sqlx::query("insert into app.business (name) values ('slow')").execute(&mut *slow).await.unwrap();
+    let mut client = server.raw(&format!("/?token={}", token(person, 900))).await;
+    let hello = client.next("HELLO").await;
+    server.grant(person, project, 0).await;
+    client.next("ACCESS").await;
+    client.send(json!({"type": "PING"})).await;
+    let cursor = client.next("PONG").await["cursor"].clone();
+    assert_ne!(cursor, hello["cursor"], "the cursor goes on beside a slow writer");
+    client.subscribe(json!({"entityCode": "project", "entityIds": [project], "since": cursor})).await;
+    client.only_pong().await;
+    slow.rollback().await.unwrap();
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn many_new_places_hide_no_loss_of_access(pool: PgPool) {
+    let server = Server::start(&pool).await;
+    let project = server.project().await;
+    let person = server.person(None).await;
+    let grant = server.grant(person, project, 0).await;
+    let mut client = server.connect(person).await;
+    client.subscribe(json!({"entityCode": "project", "entityIds": [project]})).await;
+    client.quiet().await;
+    let mut transaction = pool.begin().await.unwrap();
+    sqlx::query("insert into app.access_change (reach) select -n from generate_series(1, 6000) n")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    sqlx::query("delete from app.entity_rbac where id = $1").bind(grant).execute(&mut *transaction).await.unwrap();
+    transaction.commit().await.unwrap();
+    assert_eq!(client.next("INVALIDATE").await["changes"][0]["action"], "REVOKE");
 }

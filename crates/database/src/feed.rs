@@ -43,12 +43,8 @@ pub struct Range<'a> {
 
 /// Where the feed stands now. Taken before reading rows, so that a change in between is told again rather than missed.
 pub async fn cursor(connection: &mut Connection) -> Result<FeedCursor> {
-    let (epoch, horizon): (i64, String) = sqlx::query_as(
-        "select coalesce((select epoch from app.feed_epoch), 1), pg_snapshot_xmin(pg_current_snapshot())::text",
-    )
-    .fetch_one(connection)
-    .await?;
-    Ok(FeedCursor { epoch, horizon: horizon.parse().unwrap_or_default() })
+    let (epoch, read) = present(connection).await?;
+    Ok(FeedCursor { epoch, read })
 }
 
 /// What is settled now, and in which incarnation of the database.
@@ -60,7 +56,7 @@ pub async fn present(connection: &mut Connection) -> Result<(i64, Snapshot)> {
     Ok((epoch, snapshot_of(&snapshot)?))
 }
 
-fn snapshot_of(text: &str) -> Result<Snapshot> {
+pub(crate) fn snapshot_of(text: &str) -> Result<Snapshot> {
     Ok(text.parse().map_err(|error: pmo_domain::cursor::BadCursor| sqlx::Error::Decode(error.into()))?)
 }
 
@@ -76,11 +72,13 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         epoch: i64,
         now: String,
         clock: i64,
+        many: Option<bool>,
         persons: Option<Vec<Option<Uuid>>>,
         reaches: Option<Vec<Option<i32>>>,
         origins: Option<Vec<Option<i32>>>,
         made: Option<Vec<bool>>,
         reach: Option<i32>,
+        at: Option<i64>,
         seq: Option<i64>,
         xid: Option<String>,
         entity_code: Option<String>,
@@ -92,7 +90,7 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
     // Two ways in, each along the index: what had not begun, and the few that were under way.
     let part = |condition: &str| {
         format!(
-            "(select seq, xid, entity_code, entity_id, action, entity_version, changed from app.system_logging
+            "(select seq, xid, entity_code, entity_id, action, entity_version, changed, created_ts from app.system_logging
               where epoch = $1 and {condition} and action <> 0
                 and ($4::text is null or pg_visible_in_snapshot(xid, $4::text::pg_snapshot))
                 and ($5::text is null or (xid, seq) > ($5::text::xid8, $6))
@@ -100,11 +98,12 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         )
     };
     let text = format!(
-        "select s.epoch, s.now, s.clock, a.persons, a.reaches, a.origins, a.made,
-                l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, l.changed, th.reach
+        "select s.epoch, s.now, s.clock, a.many, a.persons, a.reaches, a.origins, a.made,
+                l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, l.changed, th.reach,
+                (extract(epoch from l.created_ts) * 1000)::bigint as at
          from (select coalesce((select epoch from app.feed_epoch), 1) as epoch, pg_current_snapshot()::text as now,
                       (extract(epoch from clock_timestamp()) * 1000)::bigint as clock) s
-         left join lateral app.access_told($2::text::xid8, $3::text[]::xid8[], {MOST_ACCESS}) a on $5::text is null
+         left join lateral app.access_told($2::text::xid8, $3::text[]::xid8[], $4, {MOST_ACCESS}) a on $5::text is null
          left join lateral ({} union all {}) l on true
          left join app.thing th on th.id = l.entity_id
          order by l.xid, l.seq limit {LOOK}",
@@ -126,7 +125,7 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
     if let (Some(persons), Some(reaches), Some(origins), Some(made)) =
         (&first.persons, &first.reaches, &first.origins, &first.made)
     {
-        if persons.len() >= MOST_ACCESS {
+        if first.many == Some(true) {
             access.insert(AccessChange::Anybody);
         }
         for (((person, reach), was), made) in persons.iter().zip(reaches).zip(origins).zip(made) {
@@ -138,6 +137,7 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
             });
         }
     }
+    let cut_short = lines.len() >= LOOK;
     let mut rows = Vec::new();
     for line in lines {
         let (Some(seq), Some(xid), Some(code), Some(id), Some(action)) =
@@ -145,12 +145,29 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         else {
             continue;
         };
-        let (Ok(xid), Ok(code)) = (xid.parse(), EntityCode::new(code)) else { continue };
+        // A code that is none belongs to no type; the row keeps its place in the order.
+        let code = EntityCode::new(code).or_else(|_| EntityCode::new("unknown"));
+        let (Ok(xid), Ok(code)) = (xid.parse(), code) else { continue };
         let (version, changed) = (Version(line.entity_version.unwrap_or_default()), line.changed.unwrap_or_default());
-        rows.push(LogRow { seq, xid, code, id, action, version, changed, reach: line.reach });
+        let at = line.at.unwrap_or_default();
+        rows.push(LogRow { seq, xid, code, id, action, version, changed, reach: line.reach, at });
     }
-    let cut_short = rows.len() >= LOOK;
     Ok(Look { rows, now, epoch, cut_short, access, clock })
+}
+
+/// Rows that wait beyond a position, up to 100,000, and the age of the oldest in milliseconds.
+pub async fn behind(c: &mut Connection, epoch: i64, from: i64, finished: &[i64]) -> Result<(i64, i64)> {
+    Ok(sqlx::query_as(
+        "select count(*), coalesce((extract(epoch from clock_timestamp() - min(l.created_ts)) * 1000)::bigint, 0)
+         from ((select created_ts from app.system_logging where epoch = $1 and action <> 0 and xid >= $2::text::xid8 order by xid limit 100000)
+               union all
+               (select created_ts from app.system_logging where epoch = $1 and action <> 0 and xid = any ($3::text[]::xid8[]) order by xid limit 100000)) l",
+    )
+    .bind(epoch)
+    .bind(from.to_string())
+    .bind(finished.iter().map(i64::to_string).collect::<Vec<_>>())
+    .fetch_one(c)
+    .await?)
 }
 
 /// Marks rows as handed on; bookkeeping for people, never the delivery rule.
@@ -201,7 +218,7 @@ pub async fn lost_by_time(connection: &mut Connection, person: Uuid) -> Result<b
 }
 
 /// Whether a grant of a person, or of a role of theirs, has run out since a cursor: since the last change before it, which is no later.
-pub async fn lost_since(connection: &mut Connection, person: Uuid, cursor: FeedCursor) -> Result<bool> {
+pub async fn lost_since(connection: &mut Connection, person: Uuid, cursor: &FeedCursor) -> Result<bool> {
     Ok(sqlx::query_scalar(
         "select exists (select from app.entity_rbac g
                         where g.expires_ts <= now()
@@ -210,7 +227,7 @@ pub async fn lost_since(connection: &mut Connection, person: Uuid, cursor: FeedC
                                                                  where l.parent_code = 'role' and l.child_code = 'person' and l.child_id = $1)))",
     )
     .bind(person)
-    .bind(cursor.horizon.to_string())
+    .bind(cursor.read.xmin.to_string())
     .fetch_one(connection)
     .await?)
 }

@@ -90,7 +90,7 @@ pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMa
         key: Uuid,
         permission: i16,
         inheritance_mode: String,
-        child_permissions: sqlx::types::Json<BTreeMap<String, Permission>>,
+        child_permissions: serde_json::Value,
         is_deny: bool,
         expires: Option<i64>,
     }
@@ -108,7 +108,12 @@ pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMa
         let Some(permission) = level_of(line.permission) else { continue };
         let inheritance = match line.inheritance_mode.as_str() {
             "cascade" => Inheritance::Cascade,
-            "mapped" => Inheritance::Mapped(line.child_permissions.0),
+            "mapped" => match serde_json::from_value::<BTreeMap<String, Permission>>(line.child_permissions) {
+                Ok(levels) => Inheritance::Mapped(levels),
+                // Written past the api. What can't be read gives nothing, and what takes away takes all.
+                Err(_) if line.is_deny => Inheritance::Cascade,
+                Err(_) => Inheritance::None,
+            },
             _ => Inheritance::None,
         };
         let holding = Holding { key: line.key, permission, inheritance, deny: line.is_deny, expires: line.expires };

@@ -250,7 +250,7 @@ impl Memory {
         .fetch_one(&mut *c)
         .await?;
         let horizon = xmin(&now.snapshot);
-        let cursor = FeedCursor { epoch: now.epoch, horizon };
+        let cursor = FeedCursor { epoch: now.epoch, read: crate::feed::snapshot_of(&now.snapshot)? };
         let incarnation = format!("{} {}", now.epoch, now.started);
         let young = |snapshot: &str| xmin(snapshot).saturating_add(TRUSTED_TRANSACTIONS) > horizon;
         let holds = known.filter(|held| {

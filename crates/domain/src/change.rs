@@ -42,6 +42,8 @@ pub struct LogRow {
     pub changed: Value,
     /// Where the thing is now, for grants to come down to it; none: it is no thing, or there no more.
     pub reach: Option<i32>,
+    /// When its transaction began, by the database's clock, in milliseconds since 1970.
+    pub at: i64,
 }
 
 /// Something that changed what people may see.

@@ -3,14 +3,14 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A place in the feed: every row of `epoch` whose transaction is older than `horizon` has been seen. Sequence numbers are
-/// no use for this, because transactions commit in another order than they number their rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A place in the feed: every row of `epoch` that is settled in the snapshot has been seen. Sequence numbers are no use for this, because
+/// transactions commit in another order than they number their rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeedCursor {
     /// The incarnation of the database: transaction numbers mean nothing in another.
     pub epoch: i64,
-    /// The oldest transaction that was still running when the reader looked (`pg_snapshot_xmin`).
-    pub horizon: i64,
+    /// What was settled when the reader looked.
+    pub read: Snapshot,
 }
 
 /// A text that is no cursor of this feed.
@@ -20,7 +20,7 @@ pub struct BadCursor;
 
 impl fmt::Display for FeedCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.epoch, self.horizon)
+        write!(f, "{}.{}", self.epoch, self.read)
     }
 }
 
@@ -28,9 +28,14 @@ impl FromStr for FeedCursor {
     type Err = BadCursor;
 
     fn from_str(text: &str) -> Result<Self, BadCursor> {
-        let (epoch, horizon) = text.split_once('.').ok_or(BadCursor)?;
+        let (epoch, read) = text.split_once('.').ok_or(BadCursor)?;
         let number = |part: &str| part.parse::<i64>().ok().filter(|n| *n >= 0).ok_or(BadCursor);
-        Ok(Self { epoch: number(epoch)?, horizon: number(horizon)? })
+        let read = match read.contains(':') {
+            true => read.parse()?,
+            // Short for: everything below it.
+            false => Snapshot { xmin: number(read)?, xmax: number(read)?, running: Vec::new() },
+        };
+        Ok(Self { epoch: number(epoch)?, read })
     }
 }
 
@@ -53,6 +58,9 @@ impl Snapshot {
     }
 }
 
+/// More transactions than any server runs at once.
+const MOST_RUNNING: usize = 10_000;
+
 impl fmt::Display for Snapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let running: Vec<String> = self.running.iter().map(i64::to_string).collect();
@@ -69,9 +77,11 @@ impl FromStr for Snapshot {
         else {
             return Err(BadCursor);
         };
-        let number = |part: &str| part.parse::<i64>().map_err(|_| BadCursor);
-        let running = running.split(',').filter(|x| !x.is_empty()).map(number).collect::<Result<_, _>>()?;
-        Ok(Self { xmin: number(xmin)?, xmax: number(xmax)?, running })
+        let number = |part: &str| part.parse::<i64>().ok().filter(|n| *n >= 0).ok_or(BadCursor);
+        let running: Vec<i64> = running.split(',').filter(|x| !x.is_empty()).map(number).collect::<Result<_, _>>()?;
+        let (xmin, xmax) = (number(xmin)?, number(xmax)?);
+        let right = xmin <= xmax && running.len() <= MOST_RUNNING && running.iter().all(|x| (xmin..xmax).contains(x));
+        if right { Ok(Self { xmin, xmax, running }) } else { Err(BadCursor) }
     }
 }
 
@@ -93,9 +103,13 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_what_it_wrote_and_refuses_the_rest() {
-        let cursor = FeedCursor { epoch: 3, horizon: 912 };
+        let read = Snapshot { xmin: 912, xmax: 920, running: vec![912, 915] };
+        let cursor = FeedCursor { epoch: 3, read };
+        assert_eq!(cursor.to_string(), "3.912:920:912,915");
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for bad in ["", "3", "3.", ".9", "3.-1", "a.b", "3.9.1", "99999999999999999999.1"] {
+        assert_eq!("3.9".parse::<FeedCursor>().unwrap().to_string(), "3.9:9:");
+        for bad in ["", "3", "3.", ".9", "3.-1", "a.b", "3.9.1", "99999999999999999999.1", "3.9:8:", "3.8:9:7", "3.8:9"]
+        {
             assert_eq!(bad.parse::<FeedCursor>(), Err(BadCursor), "{bad}");
         }
     }

@@ -4,6 +4,7 @@
 use crate::{EntityCode, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// The protocol's number, told in `HELLO`.
@@ -139,16 +140,33 @@ pub struct Change {
     pub version: Version,
 }
 
-/// Folds a change into those of the same type: of one thing the last action stands, but something made and then changed is still new.
-pub fn coalesce(changes: &mut Vec<Change>, change: Change) {
-    match changes.iter_mut().find(|c| c.entity_id == change.entity_id) {
-        None => changes.push(change),
-        Some(known) => {
-            if !(known.action == Action::Create && change.action == Action::Update) {
-                known.action = change.action;
+/// Changes of things of one type, each thing once.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    list: Vec<Change>,
+    at: HashMap<Uuid, usize>,
+}
+
+impl Changes {
+    /// Folds a change in: of one thing the last action stands, but something made and then changed is still new.
+    pub fn add(&mut self, change: Change) {
+        match self.at.get(&change.entity_id).and_then(|at| self.list.get_mut(*at)) {
+            None => {
+                self.at.insert(change.entity_id, self.list.len());
+                self.list.push(change);
             }
-            known.version = known.version.max(change.version);
+            Some(known) => {
+                if !(known.action == Action::Create && change.action == Action::Update) {
+                    known.action = change.action;
+                }
+                known.version = known.version.max(change.version);
+            }
         }
+    }
+
+    /// In the order in which things came first.
+    pub fn into_list(self) -> Vec<Change> {
+        self.list
     }
 }
 

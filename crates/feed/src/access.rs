@@ -61,10 +61,14 @@ impl Access {
 
     /// What is above a reach, which never changes.
     pub fn place(&mut self, reach: i32, above: Vec<(Uuid, bool)>) {
-        if self.above.len() >= MOST_REACHES {
+        self.above.insert(reach, above.into());
+    }
+
+    /// Makes room, between one task and the next: what a task has placed it must find until it is done.
+    pub fn tidy(&mut self) {
+        if self.above.len() > MOST_REACHES {
             self.above.clear();
         }
-        self.above.insert(reach, above.into());
     }
 
     /// Of these reaches, those of which it is not known what is above them.
@@ -92,6 +96,8 @@ impl Access {
     pub fn concerned(&self, changes: &BTreeSet<AccessChange>) -> Concerned {
         let everybody = || self.people.keys().copied().collect::<BTreeSet<_>>();
         let mut found = Concerned::default();
+        // What came above something, or went: whoever holds anything there may see otherwise now.
+        let mut keys: BTreeSet<Uuid> = BTreeSet::new();
         for change in changes {
             match change {
                 AccessChange::Anybody => return Concerned { read_again: everybody(), told: everybody() },
@@ -102,12 +108,16 @@ impl Access {
                 AccessChange::Made(person) => drop(found.read_again.insert(PersonId(*person))),
                 AccessChange::Moved(was, is) => match (self.above.get(was), self.above.get(is)) {
                     (Some(was), Some(is)) => {
-                        let concerned = self.people.iter().filter(|(_, holdings)| holdings.concerned(was, is));
-                        found.told.extend(concerned.map(|(person, _)| *person));
+                        keys.extend(was.iter().filter(|key| !is.contains(key)).map(|key| key.0));
+                        keys.extend(is.iter().filter(|key| !was.contains(key)).map(|key| key.0));
                     }
                     _ => found.told = everybody(),
                 },
             }
+        }
+        if !keys.is_empty() {
+            let concerned = self.people.iter().filter(|(_, holdings)| holdings.concerned(&keys));
+            found.told.extend(concerned.map(|(person, _)| *person));
         }
         found.read_again.retain(|person| self.knows(*person));
         found.told.retain(|person| self.knows(*person));

@@ -44,7 +44,7 @@ impl Reader {
 
     /// Where the feed stands for clients: everything older has been told.
     pub fn cursor(&self) -> FeedCursor {
-        FeedCursor { epoch: self.epoch, horizon: self.read.xmin }
+        FeedCursor { epoch: self.epoch, read: self.read.clone() }
     }
 
     /// What to ask for next.

@@ -2,7 +2,7 @@
 //! only if the answer says that its person may see the thing.
 
 use pmo_domain::change::LogRow;
-use pmo_domain::socket::{Action, Change, ServerMessage, coalesce};
+use pmo_domain::socket::{Action, Change, Changes, ServerMessage};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, Permission, PersonId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use uuid::Uuid;
@@ -188,11 +188,11 @@ impl Feed {
         rows: &[LogRow],
         parents: &Parents,
         levels: &Levels,
-        cursor: FeedCursor,
+        cursor: &FeedCursor,
         timestamp: &str,
         only: Option<ConnectionId>,
     ) -> Vec<(ConnectionId, ServerMessage)> {
-        let mut told: BTreeMap<(ConnectionId, EntityCode), Vec<Change>> = BTreeMap::new();
+        let mut told: BTreeMap<(ConnectionId, EntityCode), Changes> = BTreeMap::new();
         for row in rows.iter().filter(|r| !r.is_access()) {
             let entity = EntityRef::new(row.code.clone(), row.id);
             for id in self.receivers(row, parents, only) {
@@ -201,7 +201,7 @@ impl Feed {
                     continue;
                 }
                 let change = Change { entity_id: row.id, action: row.told_as(), version: row.version };
-                coalesce(told.entry((id, row.code.clone())).or_default(), change);
+                told.entry((id, row.code.clone())).or_default().add(change);
             }
         }
         told.into_iter().map(|((id, code), changes)| (id, invalidate(code, changes, cursor, timestamp))).collect()
@@ -216,6 +216,13 @@ impl Feed {
         });
         let watching = topics.filter_map(|topic| self.by_topic.get(&topic)).flatten();
         watching.filter_map(|id| self.connections.get(id)).map(|connection| connection.person).collect()
+    }
+
+    /// The persons who watch a thing that `rows` say is gone, and of which it is not known any more where it was.
+    pub fn bereft(&self, rows: &[LogRow]) -> BTreeSet<PersonId> {
+        let gone = rows.iter().filter(|row| row.reach.is_none() && !row.is_access());
+        let watching = gone.flat_map(|row| self.receivers(row, &Parents::new(), None));
+        watching.filter_map(|id| self.connections.get(&id)).map(|connection| connection.person).collect()
     }
 
     /// Single things that persons watch or asked for in vain, and things that grants in `rows` name: what must be known of them
@@ -235,14 +242,17 @@ impl Feed {
         wanted
     }
 
-    /// Applies a change of access: what persons lost is REVOKE, what they gained CREATE, and ACCESS tells them to sweep what they
-    /// hold beyond that.
+    /// Applies a change of access: what persons lost is REVOKE, what they gained CREATE, and ACCESS tells those of `sweeping` to sweep what they
+    /// hold beyond that. `before` and `levels`: what they saw and see of what they watch and of what grants in `rows` name.
+    #[allow(clippy::too_many_arguments)] // each is another answer of the shell's
     pub fn change_access(
         &mut self,
         persons: &BTreeSet<PersonId>,
+        sweeping: &BTreeSet<PersonId>,
         rows: &[LogRow],
+        before: &Levels,
         levels: &Levels,
-        cursor: FeedCursor,
+        cursor: &FeedCursor,
         timestamp: &str,
     ) -> Vec<(ConnectionId, ServerMessage)> {
         self.access_epoch += 1;
@@ -264,10 +274,10 @@ impl Feed {
                 .cloned()
                 .collect();
             let gained: Vec<EntityRef> = connection.refused.iter().filter(|e| sees(e)).cloned().collect();
-            let mut told: BTreeMap<EntityCode, Vec<Change>> = BTreeMap::new();
+            let mut told: BTreeMap<EntityCode, Changes> = BTreeMap::new();
             let mut note = |entity: &EntityRef, action| {
                 let change = Change { entity_id: entity.id, action, version: Default::default() };
-                coalesce(told.entry(entity.code.clone()).or_default(), change);
+                told.entry(entity.code.clone()).or_default().add(change);
             };
             for topic in &lost {
                 if let Topic::Entity(entity) = topic {
@@ -280,8 +290,11 @@ impl Feed {
             for entity in rows.iter().filter_map(named) {
                 let watches =
                     connection.topics.iter().any(|t| !matches!(t, Topic::Entity(_)) && *t.code() == entity.code);
-                if watches {
-                    note(&entity, if sees(&entity) { Action::Create } else { Action::Revoke });
+                let saw = before.contains_key(&(person, entity.clone()));
+                match (watches, saw, sees(&entity)) {
+                    (true, false, true) => note(&entity, Action::Create),
+                    (true, true, false) => note(&entity, Action::Revoke),
+                    _ => {}
                 }
             }
             for topic in lost {
@@ -297,7 +310,9 @@ impl Feed {
                 self.watch(id, Topic::Entity(entity));
             }
             messages.extend(told.into_iter().map(|(code, changes)| (id, invalidate(code, changes, cursor, timestamp))));
-            messages.push((id, ServerMessage::Access { access_epoch: self.access_epoch.to_string() }));
+            if sweeping.contains(&person) {
+                messages.push((id, ServerMessage::Access { access_epoch: self.access_epoch.to_string() }));
+            }
         }
         messages
     }
@@ -312,6 +327,7 @@ fn named(row: &LogRow) -> Option<EntityRef> {
     Some(EntityRef::new(EntityCode::new(row.new_text("entity_code")?).ok()?, id))
 }
 
-fn invalidate(entity_code: EntityCode, changes: Vec<Change>, cursor: FeedCursor, timestamp: &str) -> ServerMessage {
+fn invalidate(entity_code: EntityCode, changes: Changes, cursor: &FeedCursor, timestamp: &str) -> ServerMessage {
+    let changes = changes.into_list();
     ServerMessage::Invalidate { entity_code, changes, timestamp: timestamp.to_owned(), cursor: cursor.to_string() }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-const CURSOR: FeedCursor = FeedCursor { epoch: 1, horizon: 9 };
+const CURSOR: FeedCursor = FeedCursor { epoch: 1, read: Snapshot { xmin: 9, xmax: 9, running: Vec::new() } };
 const ANN: PersonId = PersonId(Uuid::from_u128(1));
 const BOB: PersonId = PersonId(Uuid::from_u128(2));
 
@@ -28,6 +28,7 @@ fn row(seq: i64, entity: &EntityRef, action: i16, changed: Value) -> LogRow {
         version: Version(seq),
         changed,
         reach: None,
+        at: 0,
     }
 }
 
@@ -61,7 +62,7 @@ fn a_change_reaches_those_who_watch_and_may_see_it() {
         feed.watch(id, Topic::Type(code("task")));
     }
     let rows = [row(1, &task, 3, json!({}))];
-    let told = feed.tell(&rows, &Parents::new(), &sees(&[(ANN, &task)]), CURSOR, "t", None);
+    let told = feed.tell(&rows, &Parents::new(), &sees(&[(ANN, &task)]), &CURSOR, "t", None);
     assert_eq!(actions(&told, a), [(task.id, Action::Update)]);
     assert_eq!(actions(&told, b), []);
 }
@@ -74,13 +75,13 @@ fn children_are_heard_by_those_who_watch_their_parent_and_by_no_other() {
     feed.watch(b, Topic::Children { parent: other.clone(), code: code("task") });
     let rows = [row(1, &task, 6, json!({}))];
     let parents = Parents::from([(task.clone(), vec![project])]);
-    let told = feed.tell(&rows, &parents, &sees(&[(ANN, &task), (BOB, &task)]), CURSOR, "t", None);
+    let told = feed.tell(&rows, &parents, &sees(&[(ANN, &task), (BOB, &task)]), &CURSOR, "t", None);
     assert_eq!(actions(&told, a), [(task.id, Action::Create)]);
     assert_eq!(actions(&told, b), []);
     // Moved to the other project, both hear of it.
     let moved = [row(2, &task, 3, json!({"project_id": {"old": Uuid::from_u128(1), "new": Uuid::from_u128(2)}}))];
     let parents = Parents::from([(task.clone(), vec![other])]);
-    let told = feed.tell(&moved, &parents, &sees(&[(ANN, &task), (BOB, &task)]), CURSOR, "t", None);
+    let told = feed.tell(&moved, &parents, &sees(&[(ANN, &task), (BOB, &task)]), &CURSOR, "t", None);
     assert_eq!((actions(&told, a).len(), actions(&told, b).len()), (1, 1));
 }
 
@@ -90,7 +91,7 @@ fn five_changes_of_one_thing_are_told_as_one() {
     let task = thing("task", 10);
     feed.watch(a, Topic::Entity(task.clone()));
     let rows: Vec<_> = (1..=5).map(|seq| row(seq, &task, if seq == 1 { 6 } else { 3 }, json!({}))).collect();
-    let told = feed.tell(&rows, &Parents::new(), &sees(&[(ANN, &task)]), CURSOR, "t", None);
+    let told = feed.tell(&rows, &Parents::new(), &sees(&[(ANN, &task)]), &CURSOR, "t", None);
     assert_eq!(actions(&told, a), [(task.id, Action::Create)]);
     let ServerMessage::Invalidate { changes, .. } = &told[0].1 else { panic!("an INVALIDATE") };
     assert_eq!(changes[0].version, Version(5));
@@ -106,7 +107,7 @@ fn one_tab_closing_silences_no_other() {
         feed.watch(id, Topic::Entity(task.clone()));
     }
     feed.disconnect(first);
-    let told = feed.tell(&[row(1, &task, 3, json!({}))], &Parents::new(), &sees(&[(ANN, &task)]), CURSOR, "t", None);
+    let told = feed.tell(&[row(1, &task, 3, json!({}))], &Parents::new(), &sees(&[(ANN, &task)]), &CURSOR, "t", None);
     assert_eq!(actions(&told, second), [(task.id, Action::Update)]);
     assert_eq!(feed.subscriptions(), 1);
 }
@@ -125,16 +126,16 @@ fn a_lost_grant_revokes_and_a_new_one_brings_back() {
         json!({"person_id": {"new": ANN.0}, "entity_code": {"new": "task"}, "entity_instance_id": {"new": task.id}}),
     )];
     let persons = BTreeSet::from([ANN]);
-    let told = feed.change_access(&persons, &change, &Levels::new(), CURSOR, "t");
+    let told = feed.change_access(&persons, &persons, &change, &sees(&[(ANN, &task)]), &Levels::new(), &CURSOR, "t");
     assert_eq!(actions(&told, a), [(task.id, Action::Revoke)]);
     assert!(told.iter().any(|(id, m)| *id == a && matches!(m, ServerMessage::Access { .. })));
     assert!(told.iter().all(|(id, _)| *id == a));
     // Nothing more reaches the one who lost it, not even with a stale answer.
     let rows = [row(2, &task, 3, json!({}))];
-    assert_eq!(actions(&feed.tell(&rows, &Parents::new(), &sees(&[(ANN, &task)]), CURSOR, "t", None), a), []);
-    let told = feed.change_access(&persons, &change, &sees(&[(ANN, &task)]), CURSOR, "t");
+    assert_eq!(actions(&feed.tell(&rows, &Parents::new(), &sees(&[(ANN, &task)]), &CURSOR, "t", None), a), []);
+    let told = feed.change_access(&persons, &persons, &change, &Levels::new(), &sees(&[(ANN, &task)]), &CURSOR, "t");
     assert_eq!(actions(&told, a), [(task.id, Action::Create)]);
-    assert_eq!(actions(&feed.tell(&rows, &Parents::new(), &sees(&[(ANN, &task)]), CURSOR, "t", None), a).len(), 1);
+    assert_eq!(actions(&feed.tell(&rows, &Parents::new(), &sees(&[(ANN, &task)]), &CURSOR, "t", None), a).len(), 1);
 }
 
 #[test]
@@ -211,7 +212,7 @@ proptest::proptest! {
         let mut log = Log::default();
         let mut reader = Reader::new(1, log.snapshot());
         let mut read: Vec<i64> = Vec::new();
-        let mut horizon = reader.cursor().horizon;
+        let mut horizon = reader.cursor().read.xmin;
         for (step, which) in steps.into_iter().chain([(5, 0)]) {
             let chosen = log.running.iter().copied().nth(which % log.running.len().max(1));
             match (step, chosen) {
@@ -234,8 +235,8 @@ proptest::proptest! {
                             log.finish(xid, true);
                         }
                     }
-                    proptest::prop_assert!(reader.cursor().horizon >= horizon, "the cursor goes forward");
-                    horizon = reader.cursor().horizon;
+                    proptest::prop_assert!(reader.cursor().read.xmin >= horizon, "the cursor goes forward");
+                    horizon = reader.cursor().read.xmin;
                     if step == 5 {
                         let visible: BTreeSet<i64> = log.visible().map(|r| r.seq).collect();
                         proptest::prop_assert_eq!(read.iter().copied().collect::<BTreeSet<_>>(), visible, "all that is visible is read");
@@ -262,10 +263,10 @@ fn a_slow_writer_holds_the_cursor_and_nothing_else() {
     let (rows, _) = log.answer(&reader.ask(), 5000);
     assert_eq!(rows.len(), 1000, "the rest is not held up");
     assert!(!reader.take(&rows, log.snapshot(), false));
-    assert_eq!(reader.cursor().horizon, slow);
+    assert_eq!(reader.cursor().read.xmin, slow);
     log.finish(slow, true);
     let (rows, _) = log.answer(&reader.ask(), 5000);
     assert_eq!(rows.iter().map(|r| r.xid).collect::<Vec<_>>(), [slow], "nothing comes twice");
     reader.take(&rows, log.snapshot(), false);
-    assert_eq!(reader.cursor().horizon, 1002);
+    assert_eq!(reader.cursor().read.xmin, 1002);
 }

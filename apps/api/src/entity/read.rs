@@ -93,7 +93,7 @@ pub(super) async fn one(
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
     let mut connection = pmo_database::reading(&app.pool).await?;
     let mut reader = app.memory.reader(&mut connection, who.person).await?;
-    let cursor = reader.cursor;
+    let cursor = reader.cursor.clone();
     let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     let mut row = row::by_id(&mut connection, entity, id, false).await?.ok_or(ApiError::NotFound)?;
     let mentioned = row::mentioned(entity, std::slice::from_ref(&row));
