@@ -594,11 +594,15 @@ impl Hub {
         persons: &BTreeSet<PersonId>,
         rows: &[LogRow],
     ) -> Result<Levels, DatabaseError> {
-        let wanted: BTreeMap<EntityCode, BTreeSet<Uuid>> = self.feed.access_wanted(persons, rows);
         let mut levels = Levels::new();
-        for (code, ids) in wanted {
-            let ids: Vec<Uuid> = ids.into_iter().collect();
-            self.weigh(connection, &mut levels, persons, &code, &ids).await?;
+        for (code, things) in self.feed.access_wanted(persons, rows) {
+            let ids: Vec<Uuid> = things.keys().copied().collect();
+            let reaches = permission::reaches(connection, &code, &ids).await?;
+            self.place(connection, reaches.values().copied().collect()).await?;
+            for (id, wanting) in things {
+                let place = reaches.get(&id).map(|reach| (id, *reach));
+                self.add_levels(connection, &mut levels, &wanting, &code, place).await?;
+            }
         }
         Ok(levels)
     }

@@ -225,19 +225,22 @@ impl Feed {
         watching.filter_map(|id| self.connections.get(&id)).map(|connection| connection.person).collect()
     }
 
-    /// Single things that persons watch or asked for in vain, and things that grants in `rows` name: what must be known of them
+    /// Single things that persons watch or asked for in vain, and things that grants in `rows` name, each with those for whom it must be known
     /// after their access changed.
-    pub fn access_wanted(&self, persons: &BTreeSet<PersonId>, rows: &[LogRow]) -> BTreeMap<EntityCode, BTreeSet<Uuid>> {
-        let mut wanted: BTreeMap<EntityCode, BTreeSet<Uuid>> = BTreeMap::new();
+    pub fn access_wanted(
+        &self,
+        persons: &BTreeSet<PersonId>,
+        rows: &[LogRow],
+    ) -> BTreeMap<EntityCode, BTreeMap<Uuid, BTreeSet<PersonId>>> {
+        let mut wanted: BTreeMap<EntityCode, BTreeMap<Uuid, BTreeSet<PersonId>>> = BTreeMap::new();
+        let named: Vec<EntityRef> = rows.iter().filter_map(named).collect();
         for connection in self.connections.values().filter(|c| persons.contains(&c.person)) {
             let watched =
                 connection.topics.iter().filter_map(|t| if let Topic::Entity(e) = t { Some(e) } else { None });
-            for entity in watched.chain(&connection.refused) {
-                wanted.entry(entity.code.clone()).or_default().insert(entity.id);
+            for entity in watched.chain(&connection.refused).chain(&named) {
+                let of_type = wanted.entry(entity.code.clone()).or_default();
+                of_type.entry(entity.id).or_default().insert(connection.person);
             }
-        }
-        for entity in rows.iter().filter_map(named) {
-            wanted.entry(entity.code).or_default().insert(entity.id);
         }
         wanted
     }
