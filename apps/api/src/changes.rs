@@ -15,8 +15,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Looks at the log; who was away for more of it starts over.
 const MOST_LOOKS: usize = 5;
-/// Changes of access are told for a million transactions; who was away for half of them starts over.
-const TOLD_TRANSACTIONS: i64 = 500_000;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
@@ -46,7 +44,7 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
     let known = from.filter(|from| {
         from.epoch == cursor.epoch
             && from.read.xmin <= cursor.read.xmin
-            && from.read.xmin.saturating_add(TOLD_TRANSACTIONS) >= cursor.read.xmin
+            && from.read.xmin.saturating_add(feed::TOLD_TRANSACTIONS) >= cursor.read.xmin
     });
     let Some(from) = known else { return Ok(answer(false, false, Vec::new())) };
     let (mut after, mut changes, mut tied) = (None, BTreeSet::new(), false);

@@ -1,6 +1,7 @@
 //! The one task that owns the feed: it reads the log when the doorbell rings, answers subscriptions and hands frames to sockets. What
 //! is told to whom is decided in `pmo-feed`; here it is only asked, read and sent.
 
+use crate::outbox::Outbox;
 use crate::vitals::Vitals;
 use pmo_database::{Connection, DatabaseError, Pool, feed as log, permission, subscription};
 use pmo_domain::change::{AccessChange, LogRow};
@@ -9,77 +10,17 @@ use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId};
 use pmo_feed::{Access, ConnectionId, Feed, Levels, Parents, Reader, Topic};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 /// Most looks that a returning client is told one by one; beyond that it is told to start over.
 const RESUME_LOOKS: usize = 5;
-/// Changes of access are told for a million transactions; who was away for half of them starts over.
-const TOLD_TRANSACTIONS: i64 = 500_000;
 /// Most ids of one SUBSCRIBE.
 const IDS_LIMIT: usize = 2_000;
 /// Most topics of one connection.
 const TOPICS_LIMIT: usize = 20_000;
-/// Most bytes that wait for a slow socket.
-pub const QUEUE_BYTES: usize = 4 * 1024 * 1024;
-
-/// What a socket is told to do.
-pub enum Outgoing {
-    /// Send this frame.
-    Frame(Arc<str>),
-    /// Close with this code.
-    Close(u16, &'static str),
-}
-
-/// A socket's queue, bounded by bytes.
-#[derive(Clone)]
-pub struct Outbox {
-    sender: mpsc::UnboundedSender<Outgoing>,
-    waiting: Arc<AtomicUsize>,
-    vitals: Arc<Vitals>,
-}
-
-impl Outbox {
-    /// A queue and its reading end.
-    pub fn new(vitals: Arc<Vitals>) -> (Self, mpsc::UnboundedReceiver<Outgoing>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender, waiting: Arc::default(), vitals }, receiver)
-    }
-
-    /// Queues a message; a socket that reads too slowly is told to come back and resume.
-    pub fn send(&self, message: &ServerMessage) {
-        let Ok(text) = serde_json::to_string(message) else { return };
-        let bytes = text.len();
-        if self.waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            self.vitals.dropped.fetch_add(1, Ordering::Relaxed);
-            let _ =
-                self.sender.send(Outgoing::Close(pmo_domain::socket::CLOSE_RESUME, "too slow: reconnect and resume"));
-        } else {
-            self.vitals.queued.fetch_add(bytes, Ordering::Relaxed);
-            self.vitals.frames.fetch_add(1, Ordering::Relaxed);
-            let _ = self.sender.send(Outgoing::Frame(text.into()));
-        }
-    }
-
-    /// A frame has left.
-    pub fn sent(&self, bytes: usize) {
-        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-        self.vitals.queued.fetch_sub(bytes, Ordering::Relaxed);
-    }
-
-    /// The socket is gone with what still waits for it.
-    pub fn gone(&self) {
-        self.vitals.queued.fetch_sub(self.waiting.swap(0, Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    fn close(&self, code: u16, reason: &'static str) {
-        let _ = self.sender.send(Outgoing::Close(code, reason));
-    }
-}
-
 /// What reaches the hub.
 pub enum Command {
     /// A person has signed in on a socket.
@@ -367,8 +308,8 @@ impl Hub {
     /// known. What has come since is told to all by the next look.
     async fn catch_up(&mut self, id: ConnectionId, from: FeedCursor, resumes: bool) -> Result<bool, DatabaseError> {
         let present = self.reader.cursor();
-        let too_old = from.read.xmin.saturating_add(TOLD_TRANSACTIONS) < present.read.xmin;
-        if from.epoch != present.epoch || too_old || from.read.xmin > present.read.xmax + TOLD_TRANSACTIONS {
+        let too_old = from.read.xmin.saturating_add(log::TOLD_TRANSACTIONS) < present.read.xmin;
+        if from.epoch != present.epoch || too_old || from.read.xmin > present.read.xmax + log::TOLD_TRANSACTIONS {
             return Ok(false);
         }
         let Some((person, _)) = self.outboxes.get(&id) else { return Ok(true) };

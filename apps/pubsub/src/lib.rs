@@ -1,6 +1,7 @@
 //! The pubsub service of PMO: sockets in, changes out. A thin shell around `pmo-feed`.
 
 pub mod hub; // the task that owns the feed
+pub mod outbox; // what waits for one socket
 pub mod settings; // from the environment
 mod socket; // one WebSocket
 pub mod vitals; // what the service says of itself

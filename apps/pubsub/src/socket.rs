@@ -1,6 +1,7 @@
 //! One WebSocket from handshake to close: who it is, what it says, how long its token lives. Tokens are never logged.
 
-use crate::hub::{Command, Outbox, Outgoing};
+use crate::hub::Command;
+use crate::outbox::{Outbox, Outgoing};
 use crate::vitals::Vitals;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use pmo_domain::PersonId;

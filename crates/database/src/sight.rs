@@ -10,8 +10,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// Changes of access are told for a million transactions; a sight is given up long before.
-const TRUSTED_TRANSACTIONS: i64 = 500_000;
 /// More new reaches than this at once, and a sight is worked out anew.
 const MOST_NEW: i32 = 2000;
 /// Names that are kept: some two megabytes.
@@ -252,7 +250,7 @@ impl Memory {
         let horizon = xmin(&now.snapshot);
         let cursor = FeedCursor { epoch: now.epoch, read: crate::feed::snapshot_of(&now.snapshot)? };
         let incarnation = format!("{} {}", now.epoch, now.started);
-        let young = |snapshot: &str| xmin(snapshot).saturating_add(TRUSTED_TRANSACTIONS) > horizon;
+        let young = |snapshot: &str| xmin(snapshot).saturating_add(crate::feed::TOLD_TRANSACTIONS) > horizon;
         let holds = known.filter(|held| {
             held.incarnation == incarnation && young(&held.snapshot) && !now.over && !now.other && now.looked < MOST_NEW
         });

@@ -224,8 +224,8 @@ pub(super) async fn bulk(
         Seen::Never(key) => key,
     };
     // Read within a transaction: kept for nobody else.
-    let (sights, texts) = (Memory::new(1 << 20), RowTexts::new(1 << 20));
-    let mut reader = sights.reader(&mut transaction, who.person).await?;
+    let (memory, texts) = (Memory::new(1 << 20), RowTexts::new(1 << 20));
+    let mut reader = memory.reader(&mut transaction, who.person).await?;
     let page = list::page(&mut transaction, &mut reader, &texts, entity, &query, None).await?;
     if page.next_cursor.is_some() {
         return Err(ApiError::invalid("filter", format!("finds more than {BULK} things: narrow it")));
