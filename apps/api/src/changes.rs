@@ -47,11 +47,14 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
             && from.read.xmin.saturating_add(feed::TOLD_TRANSACTIONS) >= cursor.read.xmin
     });
     let Some(from) = known else { return Ok(answer(false, false, Vec::new())) };
+    if !feed::holds_since(&mut connection, &from).await? {
+        return Ok(answer(false, false, Vec::new()));
+    }
     let (mut after, mut changes, mut tied) = (None, BTreeSet::new(), false);
     let mut told: BTreeMap<String, Changes> = BTreeMap::new();
     for looks in 0.. {
         let (begun, finished) = (from.read.xmax, &from.read.running);
-        let range = feed::Range { epoch: from.epoch, from: begun, finished, until: None, after };
+        let range = feed::Range { epoch: from.epoch, from: begun, finished, until: None, after, by_parent: &[] };
         let look = feed::look(&mut connection, &range).await?;
         changes.extend(look.access);
         after = look.rows.last().map(|row| (row.xid, row.seq));
@@ -59,7 +62,7 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
             // What was tied to another thing, or untied, is in other lists now.
             tied |= row.code == "entity_instance_link";
             let Some(reach) = row.reach.filter(|_| !row.is_access()) else {
-                // Of what was purged it is not known any more who saw it.
+                // Of what was purged before it was noted where it had been it is not known any more who saw it.
                 if row.told_as() == Action::Delete {
                     return Ok(answer(false, false, Vec::new()));
                 }
@@ -79,7 +82,7 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
     }
     let mut access = Access::default();
     let held = permission::holdings(&mut connection, &[who.person]).await?.remove(&who.person).unwrap_or_default();
-    access.hold(who.person, held);
+    access.hold(who.person, held, 0);
     let moved: Vec<i32> = Access::moved(&changes).into_iter().collect();
     for (reach, above) in permission::above(&mut connection, &moved).await? {
         access.place(reach, above);

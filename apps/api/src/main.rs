@@ -115,6 +115,10 @@ async fn housekeeping(pool: pmo_database::Pool) {
         let done = async {
             pmo_database::ensure_partitions(&pool).await?;
             pmo_database::forget_access_changes(&pool).await?;
+            let cut = pmo_database::cut_log(&pool).await?;
+            if !cut.is_empty() {
+                tracing::info!(?cut, "old months of the log are gone, as the setting feed.keep_days asks");
+            }
             let mut connection = pool.acquire().await?;
             pmo_database::idempotency::sweep(&mut connection).await?;
             pmo_database::credential::sweep(&mut connection).await

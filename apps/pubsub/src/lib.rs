@@ -1,7 +1,9 @@
 //! The pubsub service of PMO: sockets in, changes out. A thin shell around `pmo-feed`.
 
 pub mod hub; // the task that owns the feed
-pub mod outbox; // what waits for one socket
+mod mailbox; // what waits for one socket
+mod mirror; // who watches what, written down
+mod questions; // what the feed asks the database
 pub mod settings; // from the environment
 mod socket; // one WebSocket
 pub mod vitals; // what the service says of itself
@@ -10,25 +12,30 @@ use axum::extract::{Query, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use hub::{Command, Hub};
 use pmo_database::{DatabaseError, Pool};
-use pmo_feed::ConnectionId;
+use pmo_feed::{ConnectionId, FRAME_LIMIT, Limits};
 use pmo_token::Keys;
 use serde_json::json;
+use settings::Settings;
+use socket::Shared;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, mpsc, oneshot};
 use vitals::Vitals;
+
+/// Bytes that a socket reads at once: messages are small, and there are many sockets.
+const READ_BYTES: usize = 2 * 1024;
 
 /// What handlers share.
 #[derive(Clone)]
 struct Service {
-    keys: Keys,
-    hub: mpsc::Sender<Command>,
+    shared: Arc<Shared>,
     pool: Pool,
-    vitals: Arc<Vitals>,
     started: Instant,
     next_id: Arc<AtomicU64>,
     allowed_origins: Arc<[String]>,
@@ -36,41 +43,72 @@ struct Service {
 
 /// A running service: its routes, and the way to stop it.
 pub struct Running {
-    /// The routes.
-    pub router: Router,
+    router: Router,
     hub: mpsc::Sender<Command>,
 }
 
-impl Running {
+/// Stops a running service.
+#[derive(Clone)]
+pub struct Stopper(mpsc::Sender<Command>);
+
+impl Stopper {
     /// Tells every client to come back later.
     pub async fn stop(&self) {
-        let (done, stopped) = tokio::sync::oneshot::channel();
-        if self.hub.send(Command::Stop(done)).await.is_ok() {
+        let (done, stopped) = oneshot::channel();
+        if self.0.send(Command::Stop(done)).await.is_ok() {
             let _ = tokio::time::timeout(Duration::from_secs(5), stopped).await;
         }
     }
+}
 
-    /// The way to stop it from elsewhere.
-    pub fn stopper(&self) -> Self {
-        Self { router: Router::new(), hub: self.hub.clone() }
+impl Running {
+    /// The way to stop it.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.hub.clone())
+    }
+
+    /// Serves until `stop` is over, and then until all sockets are closed.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        // A frame goes off when it is written, and does not wait for the next.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        axum::serve(listener, self.router).with_graceful_shutdown(stop).await
     }
 }
 
-/// Starts the hub and the doorbell, and makes the routes.
-pub async fn start(pool: Pool, keys: Keys, poll: Duration, allowed_origins: &str) -> Result<Running, DatabaseError> {
+/// Starts the hub, the mirror and the doorbell, and makes the routes.
+pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Running, DatabaseError> {
     let vitals = Arc::new(Vitals::default());
-    let (sender, receiver) = mpsc::channel(4096);
-    let hub = Hub::new(pool.clone(), vitals.clone()).await?;
-    tokio::spawn(hub.run(receiver, poll));
-    tokio::spawn(doorbell(pool.clone(), sender.clone()));
-    let service = Service {
+    let (hub, commands) = mpsc::channel(4096);
+    let (notes, written) = mpsc::unbounded_channel();
+    let limits = Limits {
+        poll: settings.poll_ms.clamp(10, 3_600_000) as i64,
+        connections_per_person: settings.connections_per_person,
+        ..Limits::default()
+    };
+    let rung = Arc::new(Notify::new());
+    let task = Hub::new(pool.clone(), limits, vitals.clone(), notes).await?;
+    tokio::spawn(task.run(commands, rung.clone()));
+    tokio::spawn(mirror::keep(pool.clone(), written));
+    tokio::spawn(doorbell(pool.clone(), rung));
+    let shared = Shared {
         keys,
-        pool,
-        hub: sender.clone(),
+        hub: hub.clone(),
         vitals,
+        // One look at the log must fit, or a burst would send away who reads as well as who does not.
+        queue_bytes: settings.queue_kilobytes.max(512) * 1024,
+        token_grace: settings.token_grace_seconds as i64 * 1000,
+    };
+    let service = Service {
+        shared: Arc::new(shared),
+        pool,
         started: Instant::now(),
         next_id: Arc::default(),
-        allowed_origins: allowed_origins
+        allowed_origins: settings
+            .allowed_origins
             .split(',')
             .map(|o| o.trim().trim_end_matches('/').to_lowercase())
             .filter(|o| !o.is_empty())
@@ -83,28 +121,27 @@ pub async fn start(pool: Pool, keys: Keys, poll: Duration, allowed_origins: &str
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(service);
-    Ok(Running { router, hub: sender })
+    Ok(Running { router, hub })
 }
 
 /// Rings the hub when the database does. A lost ring costs one poll; a lost connection is made again.
-async fn doorbell(pool: Pool, hub: mpsc::Sender<Command>) {
+async fn doorbell(pool: Pool, rung: Arc<Notify>) {
     loop {
         let listening = async {
             let mut listener = pmo_database::Listener::connect_with(&pool).await?;
             listener.listen(pmo_database::feed::DOORBELL).await?;
+            // What came before it listened.
+            rung.notify_one();
             loop {
                 listener.recv().await?;
                 // Rings that came meanwhile are answered by the same look.
                 while listener.next_buffered().is_some() {}
-                if hub.send(Command::Ring).await.is_err() {
-                    return Ok(());
-                }
+                rung.notify_one();
             }
         };
-        let outcome: Result<(), DatabaseError> =
-            async { listening.await.map_err(|e: pmo_database::DriverError| e.into()) }.await;
-        if outcome.is_ok() {
-            return;
+        let outcome: Result<(), pmo_database::DriverError> = listening.await;
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "the doorbell is away; the log is looked at now and then");
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -127,9 +164,10 @@ async fn connect(
     }
     let id = ConnectionId(service.next_id.fetch_add(1, Ordering::Relaxed) + 1);
     upgrade
-        .max_message_size(4 * socket::FRAME_LIMIT)
-        .max_frame_size(4 * socket::FRAME_LIMIT)
-        .on_upgrade(move |socket| socket::serve(socket, id, address.token, service.keys, service.hub, service.vitals))
+        .max_message_size(4 * FRAME_LIMIT)
+        .max_frame_size(4 * FRAME_LIMIT)
+        .read_buffer_size(READ_BYTES)
+        .on_upgrade(move |socket| socket::serve(socket, id, address.token, service.shared))
 }
 
 /// A missing Origin is no browser; a browser's page must come from this host or from one that is named.
@@ -151,7 +189,7 @@ fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
 }
 
 async fn health(State(service): State<Service>) -> Response {
-    let vitals = &service.vitals;
+    let vitals = &service.shared.vitals;
     let watching = vitals.watching.load(Ordering::Relaxed);
     let body = json!({
         "status": if watching { "ok" } else { "degraded" },
@@ -168,9 +206,10 @@ async fn health(State(service): State<Service>) -> Response {
 
 /// Whether new sockets should be sent here: not while the database does not answer, nor while the service stops.
 async fn ready(State(service): State<Service>) -> (StatusCode, &'static str) {
-    if service.vitals.stopping.load(Ordering::Relaxed) {
+    let vitals = &service.shared.vitals;
+    if vitals.stopping.load(Ordering::Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping")
-    } else if service.vitals.watching.load(Ordering::Relaxed) {
+    } else if vitals.watching.load(Ordering::Relaxed) {
         (StatusCode::OK, "ready")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
@@ -180,12 +219,12 @@ async fn ready(State(service): State<Service>) -> (StatusCode, &'static str) {
 /// Numbers as Prometheus reads them.
 async fn metrics(State(service): State<Service>) -> Response {
     let behind = async {
-        let ask = service.vitals.next()?;
-        let mut connection = service.pool.try_acquire()?;
+        let ask = service.shared.vitals.next()?;
+        let mut connection = service.pool.acquire().await.ok()?;
         pmo_database::feed::behind(&mut connection, ask.epoch, ask.from, &ask.finished).await.ok()
     };
     let behind = tokio::time::timeout(Duration::from_secs(2), behind).await.ok().flatten();
-    let text = service.vitals.metrics(service.started.elapsed().as_secs(), behind);
+    let text = service.shared.vitals.metrics(service.started.elapsed().as_secs(), behind);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

@@ -3,7 +3,6 @@
 use clap::Parser;
 use pmo_pubsub::settings::Settings;
 use std::process::ExitCode;
-use std::time::Duration;
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -20,7 +19,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> Result<(), String> {
-    let keys = pmo_token::Keys::new(&settings.jwt_secret.unwrap_or_default()).map_err(|_| {
+    let keys = pmo_token::Keys::new(settings.jwt_secret.as_deref().unwrap_or_default()).map_err(|_| {
         "JWT_SECRET is missing or shorter than 32 bytes: set it to the api's (openssl rand -base64 48 makes one)"
             .to_owned()
     })?;
@@ -28,23 +27,18 @@ async fn run(settings: Settings) -> Result<(), String> {
         .await
         .map_err(|e| e.to_string())?;
     pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;
-    let running =
-        pmo_pubsub::start(pool, keys, Duration::from_millis(settings.poll_ms.max(10)), &settings.allowed_origins)
-            .await
-            .map_err(|e| e.to_string())?;
+    let running = pmo_pubsub::start(pool, keys, &settings).await.map_err(|e| e.to_string())?;
     let address = format!("{}:{}", settings.host, settings.port);
     let listener = TcpListener::bind(&address).await.map_err(|e| {
         format!("can't listen on {address} ({e}): stop what uses the port, or set PUBSUB_PORT to another")
     })?;
     tracing::info!(%address, "pubsub is up");
     let stopper = running.stopper();
-    axum::serve(listener, running.router)
-        .with_graceful_shutdown(async move {
-            stop_signal().await;
-            stopper.stop().await;
-        })
-        .await
-        .map_err(|e| e.to_string())
+    let stop = async move {
+        stop_signal().await;
+        stopper.stop().await;
+    };
+    running.serve(listener, stop).await.map_err(|e| e.to_string())
 }
 
 async fn stop_signal() {

@@ -29,6 +29,15 @@ pub struct Settings {
     /// Origins of pages that may connect, separated by commas, besides those of the service's own host.
     #[arg(long, env = "PUBSUB_ALLOWED_ORIGINS", default_value = "")]
     pub allowed_origins: String,
+    /// Sockets that one person may have open.
+    #[arg(long, env = "PUBSUB_CONNECTIONS_PER_PERSON", default_value_t = 100)]
+    pub connections_per_person: usize,
+    /// Kilobytes that may wait for a slow socket before it is told to come back and resume.
+    #[arg(long, env = "PUBSUB_QUEUE_KB", default_value_t = 4096)]
+    pub queue_kilobytes: usize,
+    /// Seconds for which a socket stays after its token has expired, so that the next may be on its way.
+    #[arg(long, env = "PUBSUB_TOKEN_GRACE_SECONDS", default_value_t = 30)]
+    pub token_grace_seconds: u32,
     /// Most connections to the database.
     #[arg(long, env = "PUBSUB_DATABASE_CONNECTIONS", default_value_t = 6)]
     pub database_connections: u32,

@@ -1,249 +1,188 @@
-//! One WebSocket from handshake to close: who it is, what it says, how long its token lives. Tokens are never logged.
+//! One WebSocket: frames in, frames out. Its manners are `pmo_feed::Session`'s; here tokens are read, and never logged.
 
-use crate::hub::Command;
-use crate::outbox::{Outbox, Outgoing};
+use crate::hub::{Command, now};
+use crate::mailbox::Mailbox;
 use crate::vitals::Vitals;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
+use futures_util::SinkExt;
 use pmo_domain::PersonId;
-use pmo_domain::socket::{CLOSE_ABUSE, CLOSE_BAD_TOKEN, CLOSE_EXPIRED, ClientMessage, ServerMessage};
-use pmo_feed::ConnectionId;
-use pmo_token::{Claims, Keys, TokenError};
+use pmo_domain::socket::CLOSE_RESTART;
+use pmo_feed::{ConnectionId, Frame, Heard, Out, Refusal, Said, Session};
+use pmo_token::{Keys, TokenError};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Largest frame that is read as a message.
-pub const FRAME_LIMIT: usize = 256 * 1024;
-/// Time to say who one is.
-const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Seconds before expiry at which the client is warned.
-const WARNING: i64 = 300;
-/// A socket that says nothing for this long is dead: three heartbeats.
-const SILENCE: Duration = Duration::from_secs(95);
-/// Bad frames in a row that are answered; one more closes the socket.
-const STRIKES: u32 = 40;
-/// Messages a second that are let through, and at once.
-const RATE: f64 = 50.0;
-const BURST: f64 = 300.0;
-/// What catching up counts for, in messages.
-const CATCH_UP_COST: f64 = 9.0;
+/// A socket that does not take a frame for this long is dead.
+const STUCK: Duration = Duration::from_secs(20);
+/// Frames that are put together before they are sent off.
+const TOGETHER: usize = 16;
 
-fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
+/// What sockets share.
+pub struct Shared {
+    /// Reads tokens.
+    pub keys: Keys,
+    /// The task that owns the feed.
+    pub hub: mpsc::Sender<Command>,
+    /// Counts.
+    pub vitals: Arc<Vitals>,
+    /// Bytes that may wait for one socket.
+    pub queue_bytes: usize,
+    /// Milliseconds for which an expired token is let be.
+    pub token_grace: i64,
 }
 
-async fn close(socket: &mut WebSocket, code: u16, reason: &'static str) {
-    let _ = socket.send(Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::from_static(reason) }))).await;
-    // Wait for the other side's close, so that the code is not lost with the connection.
-    let _ =
-        tokio::time::timeout(Duration::from_secs(1), async { while let Some(Ok(_)) = socket.recv().await {} }).await;
-}
-
-fn refusal(error: TokenError) -> (u16, &'static str) {
-    match error {
-        TokenError::Expired => (CLOSE_EXPIRED, "the token has expired"),
-        _ => (CLOSE_BAD_TOKEN, "the token is not valid"),
-    }
-}
-
-/// Reads AUTH, where the address had no token.
-async fn first_message(socket: &mut WebSocket) -> Option<String> {
-    let deadline = Instant::now() + HANDSHAKE;
-    loop {
-        match tokio::time::timeout_at(deadline, socket.recv()).await.ok()?? {
-            Ok(Message::Text(text)) => {
-                return match ClientMessage::parse(&text) {
-                    Ok(ClientMessage::Auth { token }) => Some(token),
-                    _ => None,
-                };
-            }
-            Ok(Message::Ping(_) | Message::Pong(_)) => {}
-            _ => return None,
+impl Shared {
+    fn read(&self, token: &str) -> Result<(PersonId, i64), Refusal> {
+        match self.keys.read(token, now() / 1000) {
+            Ok(claims) => Ok((PersonId(claims.sub), claims.exp.saturating_mul(1000))),
+            Err(TokenError::Expired) => Err(Refusal::Expired),
+            Err(_) => Err(Refusal::Bad),
         }
     }
+}
+
+/// How a socket ends.
+enum Ending {
+    /// With a code and a reason.
+    Close(u16, &'static str),
+    /// Without a word: nobody listens.
+    Gone,
 }
 
 /// Serves a socket until it closes.
-pub async fn serve(
-    mut socket: WebSocket,
+pub async fn serve(mut socket: WebSocket, id: ConnectionId, token: Option<String>, shared: Arc<Shared>) {
+    let mailbox = Mailbox::new(shared.queue_bytes, shared.vitals.clone());
+    let ending = converse(&mut socket, id, token, &shared, &mailbox).await;
+    let _ = shared.hub.send(Command::Gone(id)).await;
+    drop(mailbox);
+    if let Ending::Close(code, reason) = ending {
+        let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
+        let farewell = async {
+            let _ = socket.send(Message::Close(Some(frame))).await;
+            // Wait for the other side's close, so that the code is not lost with the connection.
+            while let Some(Ok(_)) = socket.recv().await {}
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(1), farewell).await;
+    }
+}
+
+async fn converse(
+    socket: &mut WebSocket,
     id: ConnectionId,
     token: Option<String>,
-    keys: Keys,
-    hub: mpsc::Sender<Command>,
-    vitals: Arc<Vitals>,
-) {
-    let token = match token {
-        Some(token) => Some(token),
-        None => first_message(&mut socket).await,
-    };
-    let Some(token) = token else { return close(&mut socket, CLOSE_BAD_TOKEN, "no token in time").await };
-    let claims = match keys.read(&token, now()) {
-        Ok(claims) => claims,
-        Err(error) => {
-            let (code, reason) = refusal(error);
-            return close(&mut socket, code, reason).await;
-        }
-    };
-    let (outbox, mut outgoing) = Outbox::new(vitals);
-    if hub.send(Command::Connect(id, PersonId(claims.sub), outbox.clone())).await.is_err() {
-        return close(&mut socket, pmo_domain::socket::CLOSE_RESTART, "the service is stopping").await;
+    shared: &Shared,
+    mailbox: &Arc<Mailbox>,
+) -> Ending {
+    let mut session = Session::new(shared.token_grace, now());
+    if let Some(token) = token
+        && let Some(ending) = follow(session.signed(shared.read(&token)), &mut session, id, shared, mailbox).await
+    {
+        return ending;
     }
-    let mut session = Session {
-        id,
-        keys,
-        claims,
-        greeted: false,
-        warned: false,
-        strikes: 0,
-        allowance: BURST,
-        counted: Instant::now(),
-    };
-    let mut heard = Instant::now();
-    let mut seconds = tokio::time::interval(Duration::from_secs(1));
-    let ending = loop {
-        tokio::select! {
-            out = outgoing.recv() => match out {
-                Some(Outgoing::Frame(text)) => {
-                    outbox.sent(text.len());
-                    session.greeted = true;
-                    let frame = Message::Text(text.as_ref().into());
-                    match tokio::time::timeout(Duration::from_secs(20), socket.send(frame)).await {
-                        Ok(Ok(())) => {}
-                        _ => break None,
-                    }
+    let sleep = tokio::time::sleep_until(wake(&session));
+    tokio::pin!(sleep);
+    loop {
+        let said = tokio::select! {
+            out = mailbox.next() => {
+                match send(socket, out, mailbox).await {
+                    Some(ending) => return ending,
+                    None => session.greeted(),
                 }
-                Some(Outgoing::Close(code, reason)) => break Some((code, reason)),
-                None => break None,
+                session.time(now())
+            }
+            incoming = socket.recv() => match incoming {
+                Some(Ok(Message::Text(text))) => session.heard(Heard::Text(&text), now()),
+                Some(Ok(Message::Binary(_))) => session.heard(Heard::Binary, now()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => session.heard(Heard::Alive, now()),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Ending::Gone,
             },
-            incoming = socket.recv() => {
-                heard = Instant::now();
-                match incoming {
-                    Some(Ok(Message::Text(text))) => match session.read(&text, &outbox) {
-                        Heard::Nothing => {}
-                        Heard::Command(command) => {
-                            if hub.send(command).await.is_err() {
-                                break None;
-                            }
-                        }
-                        Heard::Close(code, reason) => break Some((code, reason)),
-                    },
-                    Some(Ok(Message::Binary(_))) => {
-                        if let Some(ending) = session.strike(&outbox, "bad_message", "binary frames are not part of this protocol") {
-                            break Some(ending);
-                        }
-                    }
-                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => break None,
-                }
-            }
-            _ = seconds.tick() => {
-                if let Some(ending) = session.check_time(&outbox) {
-                    break Some(ending);
-                }
-                if heard.elapsed() > SILENCE {
-                    break None;
-                }
-            }
-        }
-    };
-    let _ = hub.send(Command::Disconnect(id)).await;
-    outgoing.close();
-    outbox.gone();
-    if let Some((code, reason)) = ending {
-        close(&mut socket, code, reason).await;
-    }
-}
-
-enum Heard {
-    Nothing,
-    Command(Command),
-    Close(u16, &'static str),
-}
-
-struct Session {
-    id: ConnectionId,
-    keys: Keys,
-    claims: Claims,
-    /// HELLO, the first frame, has left: nothing is said before it.
-    greeted: bool,
-    warned: bool,
-    strikes: u32,
-    allowance: f64,
-    counted: Instant,
-}
-
-impl Session {
-    fn read(&mut self, text: &str, outbox: &Outbox) -> Heard {
-        let passed = self.counted.elapsed().as_secs_f64();
-        self.counted = Instant::now();
-        self.allowance = (self.allowance + passed * RATE).min(BURST) - 1.0;
-        let strike = if self.allowance < 0.0 {
-            self.strike(outbox, "rate", "too many messages: slow down")
-        } else if text.len() > FRAME_LIMIT {
-            self.strike(outbox, "too_large", "the message is larger than 256 kB")
-        } else {
-            match ClientMessage::parse(text) {
-                Err(error) => self.strike(outbox, "bad_message", &error.0),
-                Ok(message) => {
-                    self.strikes = 0;
-                    return self.take(message, outbox);
-                }
+            () = &mut sleep => {
+                let said = session.time(now());
+                sleep.as_mut().reset(wake(&session));
+                said
             }
         };
-        strike.map_or(Heard::Nothing, |(code, reason)| Heard::Close(code, reason))
-    }
-
-    fn take(&mut self, message: ClientMessage, outbox: &Outbox) -> Heard {
-        // Catching up reads the log, which everybody shares.
-        let catches_up = matches!(&message, ClientMessage::Resume { .. })
-            || matches!(&message, ClientMessage::Subscribe(wanted) if wanted.since.is_some());
-        if catches_up {
-            self.allowance -= CATCH_UP_COST;
+        if wake(&session) < sleep.deadline() {
+            sleep.as_mut().reset(wake(&session));
         }
-        match message {
-            ClientMessage::Ping => Heard::Command(Command::Ping(self.id)),
-            ClientMessage::TokenRefresh { token } | ClientMessage::Auth { token } => {
-                match self.keys.read(&token, now()) {
-                    // A socket stays its person's: another one's token has no business here.
-                    Ok(claims) if claims.sub == self.claims.sub => {
-                        self.claims = claims;
-                        self.warned = false;
-                        Heard::Nothing
-                    }
-                    Ok(_) => Heard::Close(CLOSE_BAD_TOKEN, "the token is another person's"),
-                    Err(TokenError::Expired) => {
-                        outbox.send(&ServerMessage::Error {
-                            message: "the new token has expired already".into(),
-                            code: "bad_message".into(),
-                        });
-                        Heard::Nothing
-                    }
-                    Err(error) => {
-                        let (code, reason) = refusal(error);
-                        Heard::Close(code, reason)
+        if let Some(ending) = follow(said, &mut session, id, shared, mailbox).await {
+            return ending;
+        }
+    }
+}
+
+/// When the session wants to be told the time.
+fn wake(session: &Session) -> Instant {
+    let wait = u64::try_from(session.deadline() - now()).unwrap_or(0);
+    // Rounded up, so that the deadline is past when the clock says so.
+    Instant::now() + Duration::from_millis(wait + 1)
+}
+
+/// Does what the session says.
+async fn follow(
+    said: Said,
+    session: &mut Session,
+    id: ConnectionId,
+    shared: &Shared,
+    mailbox: &Arc<Mailbox>,
+) -> Option<Ending> {
+    let said = match said {
+        Said::Verify(token) => session.signed(shared.read(&token)),
+        said => said,
+    };
+    let command = match said {
+        Said::Nothing | Said::Verify(_) => return None,
+        Said::Reply(message) => {
+            mailbox.push(Frame::message(&message));
+            return None;
+        }
+        Said::Close(code, reason) => return Some(Ending::Close(code, reason)),
+        Said::Gone => return Some(Ending::Gone),
+        Said::Open(person) => Command::Connect(id, person, mailbox.clone()),
+        Said::Pass(message) => Command::Heard(id, message),
+    };
+    match shared.hub.send(command).await {
+        Ok(()) => None,
+        Err(_) => Some(Ending::Close(CLOSE_RESTART, "the service is stopping")),
+    }
+}
+
+/// Sends a frame and those that wait behind it.
+async fn send(socket: &mut WebSocket, first: Out, mailbox: &Mailbox) -> Option<Ending> {
+    let sending = async {
+        let (mut out, mut together, mut ending) = (first, 1, None);
+        loop {
+            match out {
+                Out::Frame(frame) => {
+                    if socket.feed(Message::Text(frame.text().as_ref().into())).await.is_err() {
+                        return Some(Ending::Gone);
                     }
                 }
+                Out::Close(code, reason) => {
+                    ending = Some(Ending::Close(code, reason));
+                    break;
+                }
             }
-            message => Heard::Command(Command::Message(self.id, message)),
+            if together == TOGETHER {
+                break;
+            }
+            together += 1;
+            match mailbox.try_next() {
+                Some(next) => out = next,
+                None => break,
+            }
         }
-    }
-
-    fn strike(&mut self, outbox: &Outbox, code: &str, message: &str) -> Option<(u16, &'static str)> {
-        self.strikes += 1;
-        outbox.send(&ServerMessage::Error { message: message.to_owned(), code: code.to_owned() });
-        (self.strikes > STRIKES).then_some((CLOSE_ABUSE, "too many bad messages"))
-    }
-
-    fn check_time(&mut self, outbox: &Outbox) -> Option<(u16, &'static str)> {
-        let left = self.claims.exp - now();
-        if left <= 0 {
-            return Some((CLOSE_EXPIRED, "the token has expired"));
-        }
-        if left <= WARNING && self.greeted && !self.warned {
-            self.warned = true;
-            outbox.send(&ServerMessage::TokenExpiringSoon { expires_in: left });
-        }
-        None
+        if socket.flush().await.is_err() { Some(Ending::Gone) } else { ending }
+    };
+    tokio::select! {
+        ending = sending => ending,
+        // What waited was too much: there is no room for a farewell either, but it is tried.
+        () = mailbox.given_up() => match mailbox.try_next() {
+            Some(Out::Close(code, reason)) => Some(Ending::Close(code, reason)),
+            _ => Some(Ending::Gone),
+        },
+        () = tokio::time::sleep(STUCK) => Some(Ending::Gone),
     }
 }

@@ -1,11 +1,10 @@
-//! The change log as a feed. Reading is by transaction horizon: a row is seen as soon as it is committed, and the horizon waits
-//! for the slowest writer, so that nothing is passed over.
+//! The change log as a feed. Reading is by snapshot: a row is seen as soon as it is committed, whatever its number, and nothing is passed over.
 
 use crate::{Connection, Result};
 use pmo_domain::change::{AccessChange, LogRow};
 use pmo_domain::{EntityCode, EntityRef, FeedCursor, Snapshot, Version};
 use serde_json::Value;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// The channel on which the database rings when the log has grown.
@@ -39,6 +38,8 @@ pub struct Range<'a> {
     pub until: Option<&'a Snapshot>,
     /// and come after this transaction and number.
     pub after: Option<(i64, i64)>,
+    /// Types of which it is asked what their things hang below, and from what they were moved.
+    pub by_parent: &'a [EntityCode],
 }
 
 /// Where the feed stands now. Taken before reading rows, so that a change in between is told again rather than missed.
@@ -54,6 +55,13 @@ pub async fn present(connection: &mut Connection) -> Result<(i64, Snapshot)> {
             .fetch_one(connection)
             .await?;
     Ok((epoch, snapshot_of(&snapshot)?))
+}
+
+/// The database's clock, in milliseconds since 1970.
+pub async fn clock(connection: &mut Connection) -> Result<i64> {
+    Ok(sqlx::query_scalar("select (extract(epoch from clock_timestamp()) * 1000)::bigint")
+        .fetch_one(connection)
+        .await?)
 }
 
 pub(crate) fn snapshot_of(text: &str) -> Result<Snapshot> {
@@ -88,11 +96,13 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         action: Option<i16>,
         entity_version: Option<i64>,
         changed: Option<Value>,
+        parent_codes: Option<Vec<String>>,
+        parent_ids: Option<Vec<Uuid>>,
     }
     // Two ways in, each along the index: what had not begun, and the few that were under way.
     let part = |condition: &str| {
         format!(
-            "(select seq, xid, entity_code, entity_id, action, entity_version, changed, created_ts from app.system_logging
+            "(select seq, xid, entity_code, entity_id, action, entity_version, changed, created_ts, reach from app.system_logging
               where epoch = $1 and {condition} and action <> 0
                 and ($4::text is null or pg_visible_in_snapshot(xid, $4::text::pg_snapshot))
                 and ($5::text is null or (xid, seq) > ($5::text::xid8, $6))
@@ -101,13 +111,16 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
     };
     let text = format!(
         "select s.epoch, s.now, s.clock, a.many, a.persons, a.reaches, a.origins, a.made,
-                l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, l.changed, th.reach,
-                (extract(epoch from l.created_ts) * 1000)::bigint as at
+                l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, coalesce(th.reach, l.reach) as reach,
+                case when l.entity_code = any ($7) or l.entity_code in ('entity_rbac', 'entity_instance_link') then l.changed end as changed,
+                p.codes as parent_codes, p.ids as parent_ids, (extract(epoch from l.created_ts) * 1000)::bigint as at
          from (select coalesce((select epoch from app.feed_epoch), 1) as epoch, pg_current_snapshot()::text as now,
                       (extract(epoch from clock_timestamp()) * 1000)::bigint as clock) s
          left join lateral app.access_told($2::text::xid8, $3::text[]::xid8[], $4, {MOST_ACCESS}) a on $5::text is null
          left join lateral ({} union all {}) l on true
          left join app.thing th on th.id = l.entity_id
+         left join lateral (select array_agg(parent_code::text) as codes, array_agg(parent_id) as ids from app.entity_instance_link
+                            where child_code = l.entity_code and child_id = l.entity_id) p on l.entity_code = any ($7)
          order by l.xid, l.seq limit {LOOK}",
         part("xid >= $2::text::xid8"),
         part("xid = any ($3::text[]::xid8[])")
@@ -119,6 +132,7 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         .bind(range.until.map(Snapshot::to_string))
         .bind(range.after.map(|after| after.0.to_string()))
         .bind(range.after.map(|after| after.1))
+        .bind(range.by_parent.iter().map(EntityCode::as_str).collect::<Vec<_>>())
         .fetch_all(connection)
         .await?;
     let first = lines.first().ok_or(sqlx::Error::RowNotFound)?;
@@ -152,7 +166,9 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         let (Ok(xid), Ok(code)) = (xid.parse(), code) else { continue };
         let (version, changed) = (Version(line.entity_version.unwrap_or_default()), line.changed.unwrap_or_default());
         let at = line.at.unwrap_or_default();
-        rows.push(LogRow { seq, xid, code, id, action, version, changed, reach: line.reach, at });
+        let above = line.parent_codes.into_iter().flatten().zip(line.parent_ids.into_iter().flatten());
+        let parents = above.filter_map(|(code, id)| Some(EntityRef::new(EntityCode::new(code).ok()?, id))).collect();
+        rows.push(LogRow { seq, xid, code, id, action, version, changed, reach: line.reach, at, parents });
     }
     Ok(Look { rows, now, epoch, cut_short, access, clock })
 }
@@ -172,51 +188,36 @@ pub async fn behind(c: &mut Connection, epoch: i64, from: i64, finished: &[i64])
     .await?)
 }
 
-/// Marks rows as handed on; bookkeeping for people, never the delivery rule.
-pub async fn mark_sent(connection: &mut Connection, seqs: &[i64]) -> Result<()> {
+/// Marks rows, by transaction and number, as handed on; bookkeeping for people, never the delivery rule.
+pub async fn mark_sent(connection: &mut Connection, rows: &[(i64, i64)]) -> Result<()> {
+    let (xids, seqs): (Vec<String>, Vec<i64>) = rows.iter().map(|(xid, seq)| (xid.to_string(), *seq)).unzip();
     sqlx::query(
-        "update app.system_logging set sync_status = 'sent', sync_processed_ts = now()
-         where seq = any ($1) and sync_status = 'pending' and created_ts > now() - interval '1 day'",
+        "update app.system_logging l set sync_status = 'sent', sync_processed_ts = now()
+         from unnest($1::text[]::xid8[], $2::bigint[]) as r (xid, seq)
+         where l.xid = r.xid and l.seq = r.seq and l.sync_status = 'pending'",
     )
+    .bind(xids)
     .bind(seqs)
     .execute(connection)
     .await?;
     Ok(())
 }
 
-/// The parents of things of one type.
-pub async fn parents(
-    connection: &mut Connection,
-    code: &EntityCode,
-    ids: &[Uuid],
-) -> Result<HashMap<Uuid, Vec<EntityRef>>> {
-    let lines: Vec<(Uuid, String, Uuid)> = sqlx::query_as(
-        "select child_id, parent_code, parent_id from app.entity_instance_link where child_code = $1 and child_id = any ($2)",
-    )
-    .bind(code.as_str())
-    .bind(ids)
-    .fetch_all(connection)
-    .await?;
-    let mut answer: HashMap<Uuid, Vec<EntityRef>> = HashMap::new();
-    for (child, code, parent) in lines {
-        if let Ok(code) = EntityCode::new(code) {
-            answer.entry(child).or_default().push(EntityRef::new(code, parent));
-        }
-    }
-    Ok(answer)
-}
-
-/// Whether a grant of a person, or of a role of theirs, has run out in the last 90 days.
-pub async fn lost_by_time(connection: &mut Connection, person: Uuid) -> Result<bool> {
+/// Whether the log still holds everything since a cursor, as far as resuming goes back (`feed.retention_days`).
+pub async fn holds_since(connection: &mut Connection, cursor: &FeedCursor) -> Result<bool> {
     Ok(sqlx::query_scalar(
-        "select exists (select from app.entity_rbac g
-                        where g.expires_ts between now() - interval '90 days' and now()
-                          and (g.person_id = $1 or g.role_id in (select l.parent_id from app.entity_instance_link l
-                                                                 where l.parent_code = 'role' and l.child_code = 'person' and l.child_id = $1)))",
+        "select not exists (select from app.feed_epoch where cut_xid >= $1::text::xid8)
+            and coalesce((select l.created_ts from app.system_logging l where l.xid >= $1::text::xid8 order by l.xid, l.seq limit 1), now())
+                >= now() - make_interval(days => coalesce((select (value ->> 'retention_days')::integer from app.setting where key = 'feed'), 90))",
     )
-    .bind(person)
+    .bind(cursor.read.xmin.to_string())
     .fetch_one(connection)
     .await?)
+}
+
+/// Checks whether the database is another than it was, and begins a new epoch if so; answers the present one.
+pub async fn check_epoch(connection: &mut Connection) -> Result<i64> {
+    Ok(sqlx::query_scalar("select app.check_epoch()").fetch_one(connection).await?)
 }
 
 /// Whether a grant of a person, or of a role of theirs, has run out since a cursor: since the last change before it, which is no later.

@@ -132,6 +132,11 @@ pub async fn ensure_partitions(pool: &Pool) -> Result<()> {
     Ok(())
 }
 
+/// Takes away months of the log that are older than the setting `feed.keep_days` allows; answers which.
+pub async fn cut_log(pool: &Pool) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar("select app.cut_log()").fetch_one(pool).await?)
+}
+
 /// Whether the database answers.
 pub async fn ping(pool: &Pool) -> Result<()> {
     sqlx::query("select 1").execute(pool).await?;

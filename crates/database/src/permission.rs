@@ -122,14 +122,14 @@ pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMa
     Ok(held.into_iter().map(|(person, all)| (person, Holdings::new(all))).collect())
 }
 
-/// Where things of a type are: their reaches.
-pub async fn reaches(c: &mut Connection, code: &EntityCode, ids: &[Uuid]) -> Result<HashMap<Uuid, i32>> {
-    let lines: Vec<(Uuid, i32)> = sqlx::query_as("select id, reach from app.thing where id = any ($1) and code = $2")
-        .bind(ids)
-        .bind(code.as_str())
-        .fetch_all(c)
-        .await?;
-    Ok(lines.into_iter().collect())
+/// What things are, and where: their types and reaches.
+pub async fn things(c: &mut Connection, ids: &[Uuid]) -> Result<HashMap<Uuid, (EntityCode, i32)>> {
+    let lines: Vec<(Uuid, String, i32)> =
+        sqlx::query_as("select id, code::text, reach from app.thing where id = any ($1)")
+            .bind(ids)
+            .fetch_all(c)
+            .await?;
+    Ok(lines.into_iter().filter_map(|(id, code, reach)| Some((id, (EntityCode::new(code).ok()?, reach)))).collect())
 }
 
 /// What is above those who have these reaches, and whether it is reached by owned links alone.

@@ -1,22 +1,23 @@
 //! The durable mirror of who watches what: for operations and for a pod that starts. The truth is in each pod's memory.
 
 use crate::{Connection, Result};
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Seconds that a connection's entry lives without a renewal.
 pub const LEASE_SECONDS: i32 = 90;
 
-/// Enters a connection, or renews its lease.
-pub async fn lease(connection: &mut Connection, pod: &str, id: &str, person: Uuid) -> Result<()> {
+/// Enters a pod's connections, each with its person, or renews their leases.
+pub async fn lease(connection: &mut Connection, pod: &str, here: &BTreeMap<String, Uuid>) -> Result<()> {
     sqlx::query(
         "insert into app.system_cache_connection (connection_id, pod_id, user_id, lease_until)
-         values ($1, $2, $3, now() + make_interval(secs => $4))
+         select c.id, $1, c.person, now() + make_interval(secs => $2) from unnest($3::text[], $4::uuid[]) as c (id, person)
          on conflict (connection_id) do update set lease_until = excluded.lease_until",
     )
-    .bind(id)
     .bind(pod)
-    .bind(person)
     .bind(f64::from(LEASE_SECONDS))
+    .bind(here.keys().collect::<Vec<_>>())
+    .bind(here.values().collect::<Vec<_>>())
     .execute(connection)
     .await?;
     Ok(())
@@ -52,11 +53,16 @@ pub async fn subscribe(
         .await?)
 }
 
-/// Takes subscriptions away; without ids, all of the type.
-pub async fn unsubscribe(connection: &mut Connection, id: &str, code: &str, ids: Option<&[Uuid]>) -> Result<()> {
+/// Takes subscriptions away; without ids, all of the type, without a type, all.
+pub async fn unsubscribe(
+    connection: &mut Connection,
+    id: &str,
+    code: Option<&str>,
+    ids: Option<&[Uuid]>,
+) -> Result<()> {
     sqlx::query(
         "delete from app.system_cache_subscription
-         where connection_id = $1 and entity_code = $2 and ($3::uuid[] is null or entity_id = any ($3))",
+         where connection_id = $1 and ($2::text is null or entity_code = $2) and ($3::uuid[] is null or entity_id = any ($3))",
     )
     .bind(id)
     .bind(code)
@@ -66,10 +72,10 @@ pub async fn unsubscribe(connection: &mut Connection, id: &str, code: &str, ids:
     Ok(())
 }
 
-/// Takes a connection away with all that it watched.
-pub async fn end(connection: &mut Connection, id: &str) -> Result<()> {
-    sqlx::query("delete from app.system_cache_connection where connection_id = $1")
-        .bind(id)
+/// Takes connections away with all that they watched.
+pub async fn end(connection: &mut Connection, ids: &[String]) -> Result<()> {
+    sqlx::query("delete from app.system_cache_connection where connection_id = any ($1)")
+        .bind(ids)
         .execute(connection)
         .await?;
     Ok(())

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
 use pmo_database::feed;
-use pmo_domain::Snapshot;
+use pmo_domain::{EntityCode, Snapshot};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -154,7 +154,7 @@ async fn the_feed_misses_nothing_while_a_slow_writer_holds_on(pool: sqlx::PgPool
 }
 
 fn from(epoch: i64, read: &Snapshot) -> feed::Range<'_> {
-    feed::Range { epoch, from: read.xmax, finished: &read.running, until: None, after: None }
+    feed::Range { epoch, from: read.xmax, finished: &read.running, until: None, after: None, by_parent: &[] }
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
@@ -205,7 +205,8 @@ async fn what_is_rolled_back_is_never_told_and_what_is_kept_of_it_is(pool: sqlx:
         sqlx::query(statement).execute(&mut *partly).await.unwrap();
     }
     partly.commit().await.unwrap();
-    let look = feed::look(&mut reader, &from(epoch, &start)).await.unwrap();
+    let codes = [EntityCode::new("project").unwrap()];
+    let look = feed::look(&mut reader, &feed::Range { by_parent: &codes, ..from(epoch, &start) }).await.unwrap();
     let names: Vec<&str> = look.rows.iter().filter_map(|r| r.new_text("name")).collect();
     assert_eq!(names, ["before", "kept"]);
 }
@@ -225,7 +226,7 @@ async fn subscriptions_of_two_tabs_stand_side_by_side_and_end_with_their_connect
     let (person, id) = (Uuid::new_v4(), Uuid::new_v4());
     let mut c = pool.acquire().await.unwrap();
     for tab in ["pod-1", "pod-2"] {
-        subscription::lease(&mut c, "pod", tab, person).await.unwrap();
+        subscription::lease(&mut c, "pod", &[(tab.to_owned(), person)].into()).await.unwrap();
         subscription::subscribe(&mut c, tab, person, &["task".into()], &[id]).await.unwrap();
     }
     let watchers = || async {
@@ -238,6 +239,6 @@ async fn subscriptions_of_two_tabs_stand_side_by_side_and_end_with_their_connect
         .unwrap()
     };
     assert_eq!(watchers().await, ["pod-1", "pod-2"]);
-    subscription::end(&mut c, "pod-1").await.unwrap();
+    subscription::end(&mut c, &["pod-1".to_owned()]).await.unwrap();
     assert_eq!(watchers().await, ["pod-2"]);
 }

@@ -1,7 +1,7 @@
 //! A row of the change log, as the feed reads it.
 
 use crate::socket::Action;
-use crate::{EntityCode, Version};
+use crate::{EntityCode, EntityRef, Version};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -38,12 +38,14 @@ pub struct LogRow {
     pub action: i16,
     /// The thing's version after the change.
     pub version: Version,
-    /// Old and new values of the changed columns: `{"col": {"old": …, "new": …}}`.
+    /// Old and new values of the changed columns, where the reader asked for them: `{"col": {"old": …, "new": …}}`.
     pub changed: Value,
-    /// Where the thing is now, for grants to come down to it; none: it is no thing, or there no more.
+    /// Where the thing is now, or was when it was purged, for grants to come down to it; none: it is no thing.
     pub reach: Option<i32>,
     /// When its transaction began, by the database's clock, in milliseconds since 1970.
     pub at: i64,
+    /// What it hangs below now, where the reader asked for it.
+    pub parents: Vec<EntityRef>,
 }
 
 /// Something that changed what people may see.

@@ -56,6 +56,12 @@ impl Snapshot {
     pub fn sees(&self, xid: i64) -> bool {
         xid < self.xmin || (xid < self.xmax && !self.running.contains(&xid))
     }
+
+    /// Whether all that was settled in `other` is settled in this.
+    pub fn covers(&self, other: &Snapshot) -> bool {
+        let missing = |xid: &i64| *xid < other.xmax && other.sees(*xid);
+        other.xmax <= self.xmax && !self.running.iter().any(missing)
+    }
 }
 
 /// More transactions than any server runs at once.
@@ -95,6 +101,14 @@ mod tests {
         let seen: Vec<i64> = (8..16).filter(|xid| snapshot.sees(*xid)).collect();
         assert_eq!(seen, [8, 9, 11, 13]);
         assert_eq!(snapshot.to_string(), "10:14:10,12");
+        let snapshot = |text: &str| text.parse::<Snapshot>().unwrap();
+        let all = ["9:9:", "10:14:10,12", "10:14:12", "13:14:", "10:20:10,15", "20:20:"].map(snapshot);
+        for one in &all {
+            for other in &all {
+                let plainly = (0..30).all(|xid| !other.sees(xid) || one.sees(xid));
+                assert_eq!(one.covers(other), plainly, "{one} {other}");
+            }
+        }
         assert_eq!("7:7:".parse::<Snapshot>().unwrap().to_string(), "7:7:");
         for bad in ["", "1:2", "1:2:3:4", "a:2:", "1:2:x"] {
             assert_eq!(bad.parse::<Snapshot>(), Err(BadCursor), "{bad}");

@@ -4,7 +4,7 @@
 use crate::{EntityCode, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
 /// The protocol's number, told in `HELLO`.
@@ -143,17 +143,19 @@ pub struct Change {
 /// Changes of things of one type, each thing once.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
-    list: Vec<Change>,
+    list: VecDeque<Change>,
+    /// Where each is, counted from the first that ever was.
     at: HashMap<Uuid, usize>,
+    taken: usize,
 }
 
 impl Changes {
     /// Folds a change in: of one thing the last action stands, but something made and then changed is still new.
     pub fn add(&mut self, change: Change) {
-        match self.at.get(&change.entity_id).and_then(|at| self.list.get_mut(*at)) {
+        match self.at.get(&change.entity_id).and_then(|at| self.list.get_mut(at - self.taken)) {
             None => {
-                self.at.insert(change.entity_id, self.list.len());
-                self.list.push(change);
+                self.at.insert(change.entity_id, self.taken + self.list.len());
+                self.list.push_back(change);
             }
             Some(known) => {
                 if !(known.action == Action::Create && change.action == Action::Update) {
@@ -164,9 +166,29 @@ impl Changes {
         }
     }
 
+    /// The first `most`, which are not among them any more.
+    pub fn take(&mut self, most: usize) -> Vec<Change> {
+        let first: Vec<Change> = self.list.drain(..most.min(self.list.len())).collect();
+        self.taken += first.len();
+        for change in &first {
+            self.at.remove(&change.entity_id);
+        }
+        first
+    }
+
+    /// How many things there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// In the order in which things came first.
     pub fn into_list(self) -> Vec<Change> {
-        self.list
+        self.list.into()
     }
 }
 

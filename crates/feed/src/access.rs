@@ -3,7 +3,7 @@
 
 use pmo_domain::change::AccessChange;
 use pmo_domain::holding::{Holdings, Place};
-use pmo_domain::{EntityRef, Permission, PersonId};
+use pmo_domain::{EntityCode, EntityRef, Permission, PersonId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -26,11 +26,14 @@ pub struct Access {
     people: HashMap<PersonId, Holdings>,
     above: HashMap<i32, Arc<[(Uuid, bool)]>>,
     markers: HashMap<String, Uuid>,
+    /// When the next grant of anybody ends.
+    next_end: Option<i64>,
 }
 
 impl Access {
-    /// What a person holds now.
-    pub fn hold(&mut self, person: PersonId, holdings: Holdings) {
+    /// What a person holds now; grants that ended before `since` are dealt with.
+    pub fn hold(&mut self, person: PersonId, holdings: Holdings, since: i64) {
+        self.next_end = [self.next_end, holdings.next_end(since)].into_iter().flatten().min();
         self.people.insert(person, holdings);
     }
 
@@ -76,11 +79,20 @@ impl Access {
         reaches.into_iter().filter(|reach| !self.above.contains_key(reach)).collect()
     }
 
+    /// Where a thing is; none of a type unknown or in a place unknown.
+    pub fn at<'a>(&'a self, code: &'a EntityCode, id: Uuid, reach: i32) -> Option<Place<'a>> {
+        let marker = *self.markers.get(code.as_str())?;
+        Some(Place { id, marker, code: code.as_str(), above: self.above.get(&reach)? })
+    }
+
+    /// A person's level in a place. Nothing is seen by somebody unknown.
+    pub fn level_at(&self, person: PersonId, place: &Place<'_>, now: i64) -> Option<Permission> {
+        self.people.get(&person)?.level(place, now)
+    }
+
     /// A person's level on a thing. Nothing is seen by somebody unknown, of a type unknown or in a place unknown.
     pub fn level(&self, person: PersonId, entity: &EntityRef, reach: i32, now: i64) -> Option<Permission> {
-        let code = entity.code.as_str();
-        let place = Place { id: entity.id, marker: *self.markers.get(code)?, code, above: self.above.get(&reach)? };
-        self.people.get(&person)?.level(&place, now)
+        self.level_at(person, &self.at(&entity.code, entity.id, reach)?, now)
     }
 
     /// Reaches that must be placed before [`Access::concerned`] can tell.
@@ -92,12 +104,22 @@ impl Access {
         pairs.flatten().collect()
     }
 
+    /// What came above something, or went: whoever holds anything there may see otherwise now. None: where something went is not known.
+    fn ways(&self, changes: &BTreeSet<AccessChange>) -> Option<BTreeSet<Uuid>> {
+        let mut keys: BTreeSet<Uuid> = BTreeSet::new();
+        for change in changes {
+            let AccessChange::Moved(was, is) = change else { continue };
+            let (was, is) = (self.above.get(was)?, self.above.get(is)?);
+            keys.extend(was.iter().filter(|key| !is.contains(key)).map(|key| key.0));
+            keys.extend(is.iter().filter(|key| !was.contains(key)).map(|key| key.0));
+        }
+        Some(keys)
+    }
+
     /// Whom of those who are here `changes` concern.
     pub fn concerned(&self, changes: &BTreeSet<AccessChange>) -> Concerned {
         let everybody = || self.people.keys().copied().collect::<BTreeSet<_>>();
         let mut found = Concerned::default();
-        // What came above something, or went: whoever holds anything there may see otherwise now.
-        let mut keys: BTreeSet<Uuid> = BTreeSet::new();
         for change in changes {
             match change {
                 AccessChange::Anybody => return Concerned { read_again: everybody(), told: everybody() },
@@ -106,22 +128,34 @@ impl Access {
                     found.told.insert(PersonId(*person));
                 }
                 AccessChange::Made(person) => drop(found.read_again.insert(PersonId(*person))),
-                AccessChange::Moved(was, is) => match (self.above.get(was), self.above.get(is)) {
-                    (Some(was), Some(is)) => {
-                        keys.extend(was.iter().filter(|key| !is.contains(key)).map(|key| key.0));
-                        keys.extend(is.iter().filter(|key| !was.contains(key)).map(|key| key.0));
-                    }
-                    _ => found.told = everybody(),
-                },
+                AccessChange::Moved(..) => {}
             }
         }
-        if !keys.is_empty() {
-            let concerned = self.people.iter().filter(|(_, holdings)| holdings.concerned(&keys));
-            found.told.extend(concerned.map(|(person, _)| *person));
+        match self.ways(changes) {
+            Some(keys) if keys.is_empty() => {}
+            Some(keys) => {
+                let concerned = self.people.iter().filter(|(_, holdings)| holdings.concerned(&keys));
+                found.told.extend(concerned.map(|(person, _)| *person));
+            }
+            None => found.told = everybody(),
         }
         found.read_again.retain(|person| self.knows(*person));
         found.told.retain(|person| self.knows(*person));
         found
+    }
+
+    /// Whom of these `changes` concern by what they hold now.
+    pub fn concerned_as(
+        &self,
+        changes: &BTreeSet<AccessChange>,
+        held: &HashMap<PersonId, Holdings>,
+    ) -> BTreeSet<PersonId> {
+        let keys = if held.is_empty() { None } else { self.ways(changes).filter(|keys| !keys.is_empty()) };
+        let Some(keys) = keys else { return BTreeSet::new() };
+        held.iter()
+            .filter(|(person, now)| self.knows(**person) && now.concerned(&keys))
+            .map(|(person, _)| *person)
+            .collect()
     }
 
     /// Those of whose grants one has ended after `since`, by `now`.
@@ -131,15 +165,19 @@ impl Access {
     }
 
     /// When the next grant of anybody ends.
-    pub fn next_end(&self, now: i64) -> Option<i64> {
-        self.people.values().filter_map(|holdings| holdings.next_end(now)).min()
+    pub fn next_end(&self) -> Option<i64> {
+        self.next_end
+    }
+
+    /// What ended by `now` is dealt with.
+    pub fn count_ends(&mut self, now: i64) {
+        self.next_end = self.people.values().filter_map(|holdings| holdings.next_end(now)).min();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pmo_domain::EntityCode;
     use pmo_domain::holding::Holding;
     use pmo_domain::permission::Inheritance;
 
@@ -159,8 +197,8 @@ mod tests {
 
     fn two() -> Access {
         let mut access = Access::default();
-        access.hold(ANN, on(10, None));
-        access.hold(BOB, on(20, Some(1000)));
+        access.hold(ANN, on(10, None), 0);
+        access.hold(BOB, on(20, Some(1000)), 0);
         access.mark([("task".to_owned(), Uuid::from_u128(99))].into());
         access.place(1, vec![]);
         access.place(7, vec![(Uuid::from_u128(10), true)]);
@@ -197,11 +235,13 @@ mod tests {
 
     #[test]
     fn grants_end_by_themselves() {
-        let access = two();
-        assert_eq!(access.next_end(0), Some(1000));
+        let mut access = two();
+        assert_eq!(access.next_end(), Some(1000));
         assert_eq!(
             (access.ended(0, 999), access.ended(0, 1000), access.ended(1000, 2000)),
             ([].into(), [BOB].into(), [].into())
         );
+        access.count_ends(1000);
+        assert_eq!(access.next_end(), None);
     }
 }

@@ -47,6 +47,11 @@ impl Reader {
         FeedCursor { epoch: self.epoch, read: self.read.clone() }
     }
 
+    /// Whether some rows beyond the cursor have been read, and others not yet.
+    pub fn midway(&self) -> bool {
+        self.part.is_some()
+    }
+
     /// What to ask for next.
     pub fn ask(&self) -> Ask {
         Ask {

@@ -1,0 +1,92 @@
+//! What waits for one socket, shared by the hub that puts in and the socket that takes out. Neither ever waits for the other.
+
+use crate::vitals::Vitals;
+use pmo_feed::{Frame, Out, Queue};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Notify;
+
+/// One socket's queue with a bell.
+pub struct Mailbox {
+    queue: Mutex<Queue>,
+    filled: Notify,
+    vitals: Arc<Vitals>,
+}
+
+impl Mailbox {
+    /// An empty one for at most `limit` bytes.
+    pub fn new(limit: usize, vitals: Arc<Vitals>) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::new(Queue::new(limit)), filled: Notify::new(), vitals })
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does something to the queue, and keeps the count of all bytes that wait.
+    fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
+        let mut queue = self.queue();
+        let before = queue.bytes();
+        let answer = change(&mut queue);
+        let after = queue.bytes();
+        drop(queue);
+        if after > before {
+            self.vitals.queued.fetch_add(after - before, Ordering::Relaxed);
+        } else if before > after {
+            self.vitals.queued.fetch_sub(before - after, Ordering::Relaxed);
+        }
+        answer
+    }
+
+    /// Queues a frame.
+    pub fn push(&self, frame: Frame) {
+        let fits = self.change(|queue| queue.push(frame));
+        if fits {
+            self.vitals.frames.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.vitals.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        self.filled.notify_one();
+    }
+
+    /// Closes the socket once what waits has left.
+    pub fn close(&self, code: u16, reason: &'static str) {
+        self.queue().close(code, reason);
+        self.filled.notify_one();
+    }
+
+    /// What is next, if anything waits.
+    pub fn try_next(&self) -> Option<Out> {
+        self.change(Queue::pop)
+    }
+
+    /// What is next.
+    pub async fn next(&self) -> Out {
+        loop {
+            if let Some(out) = self.try_next() {
+                return out;
+            }
+            self.filled.notified().await;
+        }
+    }
+
+    /// Waits until all that waited was thrown away: nothing is worth sending any more.
+    pub async fn given_up(&self) {
+        loop {
+            {
+                let queue = self.queue();
+                if queue.closing() && queue.bytes() == 0 {
+                    return;
+                }
+            }
+            self.filled.notified().await;
+        }
+    }
+}
+
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        let bytes = self.queue().bytes();
+        self.vitals.queued.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,164 @@
+//! The durable mirror: who watches what, and which rows of the log were handed on, for people who operate this and for other pods. It is written
+//! in batches beside everything else, and must never stand between a client and its changes.
+
+use pmo_database::{DatabaseError, Pool, feed as log, subscription};
+use pmo_feed::{ConnectionId, Mirror};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use uuid::Uuid;
+
+/// Time between two batches.
+const PAUSE: Duration = Duration::from_millis(250);
+/// A connection's lease is renewed this often.
+const RENEWAL: Duration = Duration::from_secs(30);
+/// Changes that wait while the database does not answer; beyond that the mirror is incomplete until its sockets come anew.
+const MOST_WAITING: usize = 200_000;
+
+/// Something to write down.
+pub enum Note {
+    /// Who watches what.
+    Mirror(Mirror),
+    /// Rows that were handed on: transaction and number.
+    Sent(Vec<(i64, i64)>),
+    /// The pod stops.
+    Stop(oneshot::Sender<()>),
+}
+
+/// The pod's own pages of the mirror.
+struct Pages {
+    pool: Pool,
+    pod: String,
+    waiting: Vec<Mirror>,
+    sent: Vec<(i64, i64)>,
+    people: BTreeMap<ConnectionId, Uuid>,
+    complained: bool,
+}
+
+/// Writes down what comes until the pod stops.
+pub async fn keep(pool: Pool, mut notes: mpsc::UnboundedReceiver<Note>) {
+    let pod = Uuid::new_v4().simple().to_string();
+    let (waiting, sent, people) = Default::default();
+    let mut pages = Pages { pool, pod, waiting, sent, people, complained: false };
+    let mut renewal = tokio::time::interval(RENEWAL);
+    loop {
+        let idle = pages.waiting.is_empty() && pages.sent.is_empty();
+        tokio::select! {
+            note = notes.recv() => match note {
+                Some(Note::Stop(done)) => {
+                    let _ = tokio::time::timeout(Duration::from_secs(2), pages.end()).await;
+                    let _ = done.send(());
+                    return;
+                }
+                Some(note) => pages.take(note),
+                None => return,
+            },
+            _ = renewal.tick() => {
+                let outcome = pages.renew().await;
+                pages.complain(outcome);
+            }
+            () = tokio::time::sleep(PAUSE), if !idle => {
+                let outcome = pages.write().await;
+                pages.complain(outcome);
+            }
+        }
+        // A steady stream of notes must not put the batch off for ever.
+        if pages.waiting.len() + pages.sent.len() > 2_000 {
+            let outcome = pages.write().await;
+            pages.complain(outcome);
+        }
+    }
+}
+
+impl Pages {
+    fn take(&mut self, note: Note) {
+        match note {
+            Note::Mirror(change) => {
+                match &change {
+                    Mirror::Opened(id, person) => drop(self.people.insert(*id, person.0)),
+                    Mirror::Closed(id) => drop(self.people.remove(id)),
+                    _ => {}
+                }
+                self.waiting.push(change);
+            }
+            Note::Sent(rows) => self.sent.extend(rows),
+            Note::Stop(_) => {}
+        }
+    }
+
+    fn complain(&mut self, outcome: Result<(), DatabaseError>) {
+        match outcome {
+            Ok(()) => self.complained = false,
+            Err(error) => {
+                if !self.complained {
+                    tracing::warn!(%error, "the mirror of subscriptions was not written; it will be");
+                }
+                self.complained = true;
+                if self.waiting.len() + self.sent.len() > MOST_WAITING {
+                    tracing::warn!("the mirror of subscriptions is incomplete: too much waited for the database");
+                    self.waiting.clear();
+                    self.sent.clear();
+                }
+            }
+        }
+    }
+
+    fn name(&self, id: ConnectionId) -> String {
+        format!("{}-{}", &self.pod[..8], id.0)
+    }
+
+    async fn write(&mut self) -> Result<(), DatabaseError> {
+        let mut transaction = self.pool.begin().await.map_err(DatabaseError::from)?;
+        let ended: Vec<String> = self
+            .waiting
+            .iter()
+            .filter_map(|change| match change {
+                Mirror::Closed(id) => Some(self.name(*id)),
+                _ => None,
+            })
+            .collect();
+        // Who came and went meanwhile need not be written down. The lease comes again with each change: a crash empties the mirror.
+        let here: BTreeMap<String, Uuid> = self
+            .waiting
+            .iter()
+            .filter_map(|change| match change {
+                Mirror::Opened(id, _) | Mirror::Watched(id, ..) => Some((self.name(*id), *self.people.get(id)?)),
+                _ => None,
+            })
+            .collect();
+        subscription::end(&mut transaction, &ended).await?;
+        subscription::lease(&mut transaction, &self.pod, &here).await?;
+        for change in &self.waiting {
+            match change {
+                Mirror::Watched(id, code, ids) => {
+                    let Some(person) = self.people.get(id) else { continue };
+                    let codes = vec![code.to_string(); ids.len()];
+                    subscription::subscribe(&mut transaction, &self.name(*id), *person, &codes, ids).await?;
+                }
+                Mirror::Unwatched(id, code, ids) if self.people.contains_key(id) => {
+                    let code = code.as_ref().map(|code| code.as_str());
+                    subscription::unsubscribe(&mut transaction, &self.name(*id), code, ids.as_deref()).await?;
+                }
+                _ => {}
+            }
+        }
+        if !self.sent.is_empty() {
+            log::mark_sent(&mut transaction, &self.sent).await?;
+        }
+        transaction.commit().await.map_err(DatabaseError::from)?;
+        self.waiting.clear();
+        self.sent.clear();
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Result<(), DatabaseError> {
+        let mut connection = self.pool.acquire().await.map_err(DatabaseError::from)?;
+        subscription::renew(&mut connection, &self.pod).await
+    }
+
+    async fn end(&mut self) -> Result<(), DatabaseError> {
+        let mut connection = self.pool.acquire().await.map_err(DatabaseError::from)?;
+        log::mark_sent(&mut connection, &self.sent).await?;
+        subscription::end_pod(&mut connection, &self.pod).await
+    }
+}

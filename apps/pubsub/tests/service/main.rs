@@ -1,0 +1,10 @@
+//! The service over real sockets, each test with a database of its own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
+
+mod access; // what people may see, and cease to
+mod catching_up; // who was away
+mod manners; // tokens, bad frames, limits
+mod operations; // pods, outages, slow readers, the log's age
+mod service; // a running service and its clients
+mod watching; // who hears what

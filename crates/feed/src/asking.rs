@@ -1,0 +1,290 @@
+//! What clients ask for: to watch, to stop watching, to learn what they missed. A client's messages are answered in their order; what is watched
+//! is watched from the moment it was asked for, and each change is checked for its receiver anyway, so that nothing falls between.
+
+use crate::access::Access;
+use crate::facts::{Missed, Needs, Past};
+use crate::feed::{Effect, Feed, Mirror};
+use crate::watching::{ConnectionId, Topic};
+use pmo_domain::change::LogRow;
+use pmo_domain::socket::{Action, ClientMessage, HEARTBEAT_SECONDS, PROTOCOL, Parent, ServerMessage, Subscribe};
+use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId};
+use std::collections::{BTreeSet, HashSet};
+
+/// Transactions for which changes of access are told for certain; what is older is not gone on from.
+const TOLD_TRANSACTIONS: i64 = 500_000;
+
+/// Something that waits for facts.
+pub(crate) enum Job {
+    /// A new socket waits for its greeting.
+    Open(ConnectionId),
+    /// A client wants to watch.
+    Subscribe(ConnectionId, Subscribe),
+    /// What a client missed is there.
+    Missed(ConnectionId, Missed, Then),
+    /// Grants of these people have run out.
+    Ended(BTreeSet<PersonId>),
+}
+
+/// What a client that catches up is told at the end.
+#[derive(Clone, Debug)]
+pub(crate) enum Then {
+    Resumed,
+    Subscribed(ServerMessage, EntityCode),
+}
+
+fn parent_of(parent: &Parent) -> EntityRef {
+    EntityRef::new(parent.entity_code.clone(), parent.entity_id)
+}
+
+impl Feed {
+    /// A message whose turn it is.
+    pub(crate) fn take(&mut self, id: ConnectionId, message: ClientMessage, out: &mut Vec<Effect>) {
+        if self.watching.person(id).is_none() {
+            return;
+        }
+        match message {
+            ClientMessage::Subscribe(wanted) => self.subscribe(id, wanted, out),
+            ClientMessage::Unsubscribe { entity_code, entity_ids, parent } => {
+                let parent = parent.as_ref().map(parent_of);
+                self.watching.unwatch(id, |topic| match (topic, &entity_ids, &parent) {
+                    (Topic::Children { parent: p, code }, None, Some(parent)) => *code == entity_code && p == parent,
+                    (Topic::Entity(entity), Some(ids), None) => entity.code == entity_code && ids.contains(&entity.id),
+                    (Topic::Entity(entity), None, None) => entity.code == entity_code,
+                    (Topic::Type(code) | Topic::Children { code, .. }, None, None) => *code == entity_code,
+                    _ => false,
+                });
+                if parent.is_none() {
+                    out.push(Effect::Mirror(Mirror::Unwatched(id, Some(entity_code), entity_ids)));
+                }
+            }
+            ClientMessage::UnsubscribeAll => {
+                self.watching.unwatch(id, |_| true);
+                out.push(Effect::Mirror(Mirror::Unwatched(id, None, None)));
+            }
+            ClientMessage::Resume { epoch, cursor } => {
+                let from = cursor.parse::<FeedCursor>().ok().filter(|c| c.epoch.to_string() == epoch);
+                self.catch_up(id, from, Then::Resumed, out);
+            }
+            ClientMessage::Ping => self.send(id, &ServerMessage::Pong { cursor: self.cursor().to_string() }, out),
+            // The socket's own business.
+            ClientMessage::Auth { .. } | ClientMessage::TokenRefresh { .. } => {}
+        }
+    }
+
+    fn subscribe(&mut self, id: ConnectionId, wanted: Subscribe, out: &mut Vec<Effect>) {
+        let more = wanted.entity_ids.as_ref().map_or(1, Vec::len);
+        let most = self.limits.topics;
+        if self.watching.watched(id) + more > most {
+            let message = format!("at most {most} in all: stop watching something first");
+            return self.send(id, &ServerMessage::Error { message, code: "too_many_subscriptions".into() }, out);
+        }
+        self.watch(id, &wanted);
+        self.busy.insert(id, Default::default());
+        self.jobs.push_back(Job::Subscribe(id, wanted));
+    }
+
+    fn watch(&mut self, id: ConnectionId, wanted: &Subscribe) {
+        // Made-up types are not entered anywhere.
+        let known = |code: &EntityCode| self.access.knows_type(code.as_str());
+        if !known(&wanted.entity_code) {
+            return;
+        }
+        match (&wanted.entity_ids, &wanted.parent) {
+            (Some(ids), _) => self.watching.watch_things(id, &wanted.entity_code, ids.iter().copied()),
+            (None, Some(parent)) if known(&parent.entity_code) => {
+                self.watching.watch_children(id, &parent_of(parent), &wanted.entity_code);
+            }
+            (None, Some(_)) => {}
+            (None, None) => self.watching.watch_type(id, &wanted.entity_code),
+        }
+    }
+
+    fn catch_up(&mut self, id: ConnectionId, from: Option<FeedCursor>, then: Then, out: &mut Vec<Effect>) {
+        let present = self.cursor();
+        let known = from.filter(|from| {
+            let old = from.read.xmin.saturating_add(TOLD_TRANSACTIONS) < present.read.xmin;
+            let ahead = from.read.xmin > present.read.xmax.saturating_add(TOLD_TRANSACTIONS);
+            from.epoch == present.epoch && !old && !ahead
+        });
+        let Some(from) = known else {
+            self.busy.entry(id).or_default();
+            return self.caught_up(id, false, then, out);
+        };
+        let person = self.watching.person(id).filter(|_| matches!(then, Then::Resumed));
+        self.busy.entry(id).or_default();
+        // Fetched after all that has been told: nothing lies between. What ran out meanwhile wrote nothing.
+        if person.is_none() && from.read.covers(&present.read) {
+            return self.caught_up(id, true, then, out);
+        }
+        let by_parent = self.watching.by_parent();
+        self.returning.insert(id, then);
+        self.pasts.push_back(Past { connection: id, person, from, until: present.read, by_parent });
+    }
+
+    fn caught_up(&mut self, id: ConnectionId, recovered: bool, then: Then, out: &mut Vec<Effect>) {
+        let resumed = ServerMessage::Resumed { recovered, cursor: self.cursor().to_string() };
+        match then {
+            Then::Resumed => self.send(id, &resumed, out),
+            Then::Subscribed(subscribed, _) => {
+                if !recovered {
+                    self.send(id, &resumed, out);
+                }
+                // Comes after what it promises: all that has changed since.
+                self.send(id, &subscribed, out);
+            }
+        }
+        self.done(id, out);
+    }
+
+    /// What a client that catches up waits for.
+    pub(crate) fn catches_up(&mut self, id: ConnectionId) -> Option<Then> {
+        self.returning.remove(&id).filter(|_| self.busy.contains_key(&id))
+    }
+
+    pub(crate) fn forget_awaited(&mut self) {
+        self.returning.clear();
+    }
+
+    /// Grants that have run out are a change of access that nobody wrote.
+    pub(crate) fn note_ended(&mut self, now: i64) {
+        let clock = now + self.ahead;
+        if self.access.next_end().is_some_and(|end| end <= clock) {
+            let persons = self.access.ended(self.ended, clock);
+            self.ended = clock;
+            self.access.count_ends(clock);
+            self.jobs.push_back(Job::Ended(persons));
+        }
+    }
+
+    /// What must be known before a job can be done.
+    pub(crate) fn needs_of_job(&self, job: &Job) -> Needs {
+        match job {
+            Job::Open(id) => {
+                let person = self.watching.person(*id);
+                let unknown =
+                    person.filter(|person| !self.access.knows(*person) && !self.asked.people.contains(person));
+                Needs { people: unknown.into_iter().collect(), ..Needs::default() }
+            }
+            Job::Subscribe(id, wanted) if self.watching.person(*id).is_some() => {
+                let mut needs = match (&wanted.entity_ids, &wanted.parent) {
+                    (Some(ids), _) => self.needs_of_things(ids.iter().copied().collect()),
+                    (None, Some(parent)) => self.needs_of_things(BTreeSet::from([parent.entity_id])),
+                    (None, None) => Needs::default(),
+                };
+                needs.types |= !self.access.knows_type(wanted.entity_code.as_str()) && !self.asked.types;
+                needs
+            }
+            Job::Subscribe(..) => Needs::default(),
+            Job::Missed(id, missed, _) => {
+                let mut needs = self.needs_of_rows(&missed.rows);
+                needs.reaches.extend(self.unplaced(Access::moved(&missed.access)));
+                if self.swept_by(*id, missed) {
+                    let person = self.watching.person(*id).into_iter().collect();
+                    needs.add(self.needs_of_access(&person, Some(*id), &[]));
+                }
+                needs
+            }
+            Job::Ended(persons) => self.needs_of_access(persons, None, &[]),
+        }
+    }
+
+    /// Whether what a client missed may have changed its view.
+    fn swept_by(&self, id: ConnectionId, missed: &Missed) -> bool {
+        let Some(person) = self.watching.person(id) else { return false };
+        missed.ran_out
+            || self.access.concerned(&missed.access).told.contains(&person)
+            || self.watching.tied(&missed.rows).contains(&person)
+    }
+
+    /// Does what can be done.
+    pub(crate) fn do_job(&mut self, job: Job, now: i64, out: &mut Vec<Effect>) {
+        match job {
+            Job::Open(id) => self.open(id, out),
+            Job::Subscribe(id, wanted) => self.subscribed(id, wanted, now, out),
+            Job::Missed(id, missed, then) => self.tell_missed(id, missed, then, now, out),
+            Job::Ended(persons) => {
+                self.change_access(&persons, &persons, None, &BTreeSet::new(), &HashSet::new(), now, out);
+            }
+        }
+    }
+
+    fn open(&mut self, id: ConnectionId, out: &mut Vec<Effect>) {
+        let Some(person) = self.watching.person(id) else { return };
+        if !self.access.knows(person) {
+            let holdings = self.facts.people.get(&person).cloned().unwrap_or_default();
+            self.access.hold(person, holdings, self.ended);
+        }
+        let cursor = self.cursor();
+        let hello = ServerMessage::Hello {
+            protocol: PROTOCOL,
+            epoch: cursor.epoch.to_string(),
+            cursor: cursor.to_string(),
+            heartbeat_seconds: HEARTBEAT_SECONDS,
+        };
+        self.send(id, &hello, out);
+        out.push(Effect::Mirror(Mirror::Opened(id, person)));
+        self.done(id, out);
+    }
+
+    fn subscribed(&mut self, id: ConnectionId, wanted: Subscribe, now: i64, out: &mut Vec<Effect>) {
+        let Some(person) = self.watching.person(id) else { return };
+        let clock = now + self.ahead;
+        let code = &wanted.entity_code;
+        let known = self.access.knows_type(code.as_str());
+        // A type that has come since it was asked for.
+        self.watch(id, &wanted);
+        let (count, refused, mirrored) = match (&wanted.entity_ids, &wanted.parent) {
+            (Some(ids), _) => {
+                let sees = |of: &&uuid::Uuid| known && self.sees(person, &EntityRef::new(code.clone(), **of), clock);
+                let (seen, hidden): (Vec<_>, Vec<_>) = ids.iter().partition(sees);
+                self.watching.refuse(id, code, seen.iter().copied(), false);
+                self.watching.refuse(id, code, hidden.iter().copied(), true);
+                (seen.len(), hidden.len(), seen)
+            }
+            (None, Some(parent)) => {
+                // The topic of what is refused goes; each change would be checked anyway.
+                let parent = parent_of(parent);
+                let seen = known && self.sees(person, &parent, clock);
+                if !seen {
+                    let same =
+                        |t: &Topic| matches!(t, Topic::Children { parent: p, code: c } if *p == parent && c == code);
+                    self.watching.unwatch(id, same);
+                }
+                (usize::from(seen), usize::from(!seen), Vec::new())
+            }
+            (None, None) => (usize::from(known), usize::from(!known), vec![EVERY_INSTANCE; usize::from(known)]),
+        };
+        if !mirrored.is_empty() {
+            out.push(Effect::Mirror(Mirror::Watched(id, code.clone(), mirrored)));
+        }
+        let subscribed = ServerMessage::Subscribed { count, entity_code: code.clone(), refused };
+        match &wanted.since {
+            Some(since) => self.catch_up(id, since.parse().ok(), Then::Subscribed(subscribed, code.clone()), out),
+            None => {
+                self.send(id, &subscribed, out);
+                self.done(id, out);
+            }
+        }
+    }
+
+    fn tell_missed(&mut self, id: ConnectionId, missed: Missed, then: Then, now: i64, out: &mut Vec<Effect>) {
+        let Some(person) = self.watching.person(id) else { return };
+        // Of what was purged before it was noted where it had been it is not known any more who saw it.
+        let lost = |row: &LogRow| row.reach.is_none() && !row.is_access() && row.told_as() == Action::Delete;
+        if !missed.complete || missed.rows.iter().any(lost) {
+            return self.caught_up(id, false, then, out);
+        }
+        let rows: Vec<LogRow> = match &then {
+            Then::Resumed => missed.rows.clone(),
+            // The others of its topics have been told as they came.
+            Then::Subscribed(_, code) => missed.rows.iter().filter(|row| row.code == *code).cloned().collect(),
+        };
+        self.deliver(&rows, Some(id), now, out);
+        if self.swept_by(id, &missed) {
+            // What was seen before is not known: the sweep finds out.
+            let only = BTreeSet::from([person]);
+            self.change_access(&only, &only, Some(id), &BTreeSet::new(), &HashSet::new(), now, out);
+        }
+        self.caught_up(id, true, then, out);
+    }
+}

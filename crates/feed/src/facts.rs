@@ -1,0 +1,121 @@
+//! What the feed must know of the database. Questions are gathered, so that a thousand sockets that open at once cost a handful of statements.
+
+use crate::reader::Ask;
+use crate::watching::ConnectionId;
+use pmo_domain::change::{AccessChange, LogRow};
+use pmo_domain::holding::Holdings;
+use pmo_domain::{EntityCode, FeedCursor, PersonId, Snapshot};
+use std::collections::{BTreeSet, HashMap};
+use uuid::Uuid;
+
+/// What must be known before something can be decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// What these people hold.
+    pub people: BTreeSet<PersonId>,
+    /// Where these things are.
+    pub things: BTreeSet<Uuid>,
+    /// What is above these reaches.
+    pub reaches: BTreeSet<i32>,
+    /// Which types there are, with their markers.
+    pub types: bool,
+}
+
+impl Needs {
+    /// Whether all is known.
+    pub fn is_empty(&self) -> bool {
+        self.people.is_empty() && self.things.is_empty() && self.reaches.is_empty() && !self.types
+    }
+
+    pub(crate) fn add(&mut self, other: Needs) {
+        self.people.extend(other.people);
+        self.things.extend(other.things);
+        self.reaches.extend(other.reaches);
+        self.types |= other.types;
+    }
+}
+
+/// What was asked for in [`Needs`]; a thing that is absent does not exist.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Facts {
+    /// What people hold.
+    pub people: HashMap<PersonId, Holdings>,
+    /// Type and reach of things.
+    pub things: HashMap<Uuid, (EntityCode, i32)>,
+    /// What is above reaches, each with whether by owned links alone.
+    pub reaches: HashMap<i32, Vec<(Uuid, bool)>>,
+    /// Markers by type.
+    pub types: Option<HashMap<String, Uuid>>,
+}
+
+/// One look at the log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Look {
+    /// Rows in order of transaction and number.
+    pub rows: Vec<LogRow>,
+    /// What changed access in the range; told with its first part.
+    pub access: BTreeSet<AccessChange>,
+    /// What was settled when they were read.
+    pub now: Snapshot,
+    /// The database's incarnation by now.
+    pub epoch: i64,
+    /// Whether there are more rows than were asked for.
+    pub cut_short: bool,
+    /// The database's clock, in milliseconds since 1970.
+    pub clock: i64,
+}
+
+/// What a returning client asks for: what came after `from` and is settled in `until`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    /// The client.
+    pub connection: ConnectionId,
+    /// Whose it is, where it must be known whether a grant of theirs has run out since.
+    pub person: Option<PersonId>,
+    /// Where it stood.
+    pub from: FeedCursor,
+    /// Where everybody else stands.
+    pub until: Snapshot,
+    /// Types for which it must be known what their things hang below.
+    pub by_parent: Vec<EntityCode>,
+}
+
+/// What a returning client missed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Missed {
+    /// Rows of the log.
+    pub rows: Vec<LogRow>,
+    /// Changes of access.
+    pub access: BTreeSet<AccessChange>,
+    /// Whether a grant of the person has run out since.
+    pub ran_out: bool,
+    /// Whether that is all; where it is too much, the client starts over.
+    pub complete: bool,
+}
+
+/// A question to the database.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Question {
+    /// What is new in the log; what their things hang below for the types of `by_parent`.
+    Look {
+        /// What to read.
+        ask: Ask,
+        /// Types for which it must be known what their things hang below.
+        by_parent: Vec<EntityCode>,
+    },
+    /// What must be known.
+    Facts(Needs),
+    /// What a client missed; may be asked beside the others.
+    Past(Past),
+}
+
+/// Its answer.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// To [`Question::Look`].
+    Look(Look),
+    /// To [`Question::Facts`].
+    Facts(Facts),
+    /// To [`Question::Past`].
+    Past(ConnectionId, Missed),
+}

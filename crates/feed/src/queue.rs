@@ -1,0 +1,344 @@
+//! What waits for one socket. A socket that reads gets each frame as it was made, shared with everybody who gets the same. For one that does not,
+//! frames are folded: of each thing the last change stands. What is still too much is thrown away, and the socket is told to come back and
+//! resume. It must never wait, and never grow beyond its bound.
+
+use pmo_domain::EntityCode;
+use pmo_domain::socket::{CLOSE_RESUME, Change, Changes, ServerMessage};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+
+/// Changes in one frame at most: what one request for rows can ask for.
+pub const FRAME_CHANGES: usize = 200;
+/// Frames that wait before they are folded.
+const FOLD_AT: usize = 32;
+/// Bytes that a change takes in a frame, and here: `{"entityId":"…","action":"UPDATE","version":123456},`.
+const CHANGE_BYTES: usize = 90;
+
+/// An INVALIDATE that may be for many, written once.
+#[derive(Debug)]
+pub struct Told {
+    code: EntityCode,
+    changes: Vec<Change>,
+    timestamp: Arc<str>,
+    cursor: Arc<str>,
+    text: OnceLock<Arc<str>>,
+}
+
+impl Told {
+    /// Changes of things of one type. `cursor`: everything up to it has been told before this.
+    pub fn new(code: EntityCode, changes: Vec<Change>, timestamp: Arc<str>, cursor: Arc<str>) -> Self {
+        Self { code, changes, timestamp, cursor, text: OnceLock::new() }
+    }
+
+    /// The frame's text.
+    pub fn text(&self) -> Arc<str> {
+        let write = || {
+            let message = ServerMessage::Invalidate {
+                entity_code: self.code.clone(),
+                changes: self.changes.clone(),
+                timestamp: self.timestamp.to_string(),
+                cursor: self.cursor.to_string(),
+            };
+            text_of(&message)
+        };
+        self.text.get_or_init(write).clone()
+    }
+
+    fn bytes(&self) -> usize {
+        120 + self.cursor.len() + self.changes.len() * CHANGE_BYTES
+    }
+}
+
+fn text_of(message: &ServerMessage) -> Arc<str> {
+    serde_json::to_string(message).unwrap_or_default().into()
+}
+
+/// A frame on its way to a socket.
+#[derive(Clone, Debug)]
+pub enum Frame {
+    /// Changes, shared.
+    Told(Arc<Told>),
+    /// Any other message, as text.
+    Message(Arc<str>),
+}
+
+impl Frame {
+    /// Any message but INVALIDATE.
+    pub fn message(message: &ServerMessage) -> Self {
+        Self::Message(text_of(message))
+    }
+
+    /// What goes over the wire.
+    pub fn text(&self) -> Arc<str> {
+        match self {
+            Self::Told(told) => told.text(),
+            Self::Message(text) => text.clone(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Told(told) => told.bytes(),
+            Self::Message(text) => text.len(),
+        }
+    }
+}
+
+/// What a socket does next.
+#[derive(Clone, Debug)]
+pub enum Out {
+    /// Send this.
+    Frame(Frame),
+    /// Close with this code and reason.
+    Close(u16, &'static str),
+}
+
+/// Changes of one type that were folded.
+struct Folded {
+    changes: Changes,
+    timestamp: Arc<str>,
+    /// That of the first: what came later is told earlier, and a cursor promises only what came before it.
+    cursor: Arc<str>,
+}
+
+/// One socket's queue.
+pub struct Queue {
+    /// In order.
+    frames: VecDeque<Frame>,
+    /// Comes after them,
+    folded: BTreeMap<EntityCode, Folded>,
+    /// and before these.
+    behind: VecDeque<Frame>,
+    bytes: usize,
+    limit: usize,
+    close: Option<(u16, &'static str)>,
+}
+
+impl Queue {
+    /// An empty queue of at most `limit` bytes.
+    pub fn new(limit: usize) -> Self {
+        let (frames, folded, behind) = Default::default();
+        Self { frames, folded, behind, bytes: 0, limit, close: None }
+    }
+
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether it will be closed, and takes nothing more.
+    pub fn closing(&self) -> bool {
+        self.close.is_some()
+    }
+
+    /// Queues a frame. False: it was the one too many, and all is thrown away.
+    pub fn push(&mut self, frame: Frame) -> bool {
+        if self.closing() {
+            return true;
+        }
+        match frame {
+            Frame::Told(told) if !self.folded.is_empty() => self.fold(&told),
+            frame if !self.folded.is_empty() => {
+                self.bytes += frame.bytes();
+                self.behind.push_back(frame);
+            }
+            frame => {
+                self.bytes += frame.bytes();
+                self.frames.push_back(frame);
+            }
+        }
+        if self.folded.is_empty() && (self.frames.len() > FOLD_AT || self.bytes > self.limit) {
+            self.fold_all();
+        }
+        let fits = self.bytes <= self.limit;
+        if !fits {
+            self.drop_all();
+            self.close = Some((CLOSE_RESUME, "too slow: reconnect and resume"));
+        }
+        fits
+    }
+
+    fn fold(&mut self, told: &Told) {
+        let folded = self.folded.entry(told.code.clone()).or_insert_with(|| Folded {
+            changes: Changes::default(),
+            timestamp: told.timestamp.clone(),
+            cursor: told.cursor.clone(),
+        });
+        folded.timestamp = told.timestamp.clone();
+        let before = folded.changes.len();
+        told.changes.iter().for_each(|change| folded.changes.add(change.clone()));
+        self.bytes += (folded.changes.len() - before) * CHANGE_BYTES;
+    }
+
+    /// Folds what waits. Changes come to stand before messages that were made between them: telling a change early is always right.
+    fn fold_all(&mut self) {
+        let first = self.frames.iter().position(|frame| matches!(frame, Frame::Told(_)));
+        let rest = self.frames.split_off(first.unwrap_or(self.frames.len()));
+        for frame in rest {
+            self.bytes -= frame.bytes();
+            match frame {
+                Frame::Told(told) => self.fold(&told),
+                frame => {
+                    self.bytes += frame.bytes();
+                    self.behind.push_back(frame);
+                }
+            }
+        }
+    }
+
+    fn drop_all(&mut self) {
+        self.frames.clear();
+        self.folded.clear();
+        self.behind.clear();
+        self.bytes = 0;
+    }
+
+    /// Closes the socket once what waits has left.
+    pub fn close(&mut self, code: u16, reason: &'static str) {
+        self.close.get_or_insert((code, reason));
+    }
+
+    /// The socket takes the next.
+    pub fn pop(&mut self) -> Option<Out> {
+        if let Some(frame) = self.frames.pop_front() {
+            self.bytes -= frame.bytes();
+            return Some(Out::Frame(frame));
+        }
+        if let Some(mut entry) = self.folded.first_entry() {
+            let folded = entry.get_mut();
+            let changes = folded.changes.take(FRAME_CHANGES);
+            self.bytes -= changes.len() * CHANGE_BYTES;
+            let told =
+                Told::new(entry.key().clone(), changes, entry.get().timestamp.clone(), entry.get().cursor.clone());
+            if entry.get().changes.is_empty() {
+                entry.remove();
+            }
+            if self.folded.is_empty() {
+                self.frames = std::mem::take(&mut self.behind);
+            }
+            return Some(Out::Frame(Frame::Told(Arc::new(told))));
+        }
+        // A queue that is idle costs nothing.
+        self.frames.shrink_to(4);
+        self.close.map(|(code, reason)| Out::Close(code, reason))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmo_domain::Version;
+    use pmo_domain::socket::Action;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+    use uuid::Uuid;
+
+    fn told(code: &str, ids: impl IntoIterator<Item = u128>, version: i64, action: Action) -> Frame {
+        let change = |id| Change { entity_id: Uuid::from_u128(id), action, version: Version(version) };
+        let changes = ids.into_iter().map(change).collect();
+        let code = EntityCode::new(code).unwrap();
+        Frame::Told(Arc::new(Told::new(code, changes, "t".into(), version.to_string().into())))
+    }
+
+    fn drain(queue: &mut Queue) -> Vec<ServerMessage> {
+        let mut all = Vec::new();
+        while let Some(Out::Frame(frame)) = queue.pop() {
+            all.push(serde_json::from_str(&frame.text()).unwrap());
+        }
+        all
+    }
+
+    #[test]
+    fn ten_thousand_changes_of_ten_things_wait_as_ten() {
+        let mut queue = Queue::new(100_000);
+        queue.push(Frame::message(&ServerMessage::Pong { cursor: "0".into() }));
+        for n in 0..10_000 {
+            assert!(queue.push(told("task", [n % 10], n as i64 + 1, Action::Update)));
+        }
+        queue.push(Frame::message(&ServerMessage::Pong { cursor: "10000".into() }));
+        let all = drain(&mut queue);
+        assert_eq!((all.len(), queue.bytes()), (3, 0));
+        let ServerMessage::Invalidate { changes, cursor, .. } = &all[1] else { panic!("{all:?}") };
+        assert_eq!((changes.len(), changes[9].version, cursor.as_str()), (10, Version(10_000), "1"));
+        assert!(matches!(&all[2], ServerMessage::Pong { cursor } if cursor == "10000"), "not before what it promises");
+    }
+
+    #[test]
+    fn what_is_too_much_even_so_ends_with_resume() {
+        let mut queue = Queue::new(20_000);
+        let fitted = (0..10_000).take_while(|n| queue.push(told("task", [*n], 1, Action::Update))).count();
+        assert!((100..250).contains(&fitted), "{fitted}");
+        assert_eq!(queue.bytes(), 0, "nothing is kept for who comes back");
+        assert!(matches!(queue.pop(), Some(Out::Close(CLOSE_RESUME, _))));
+        assert!(queue.push(told("task", [1], 1, Action::Update)) && drain(&mut queue).is_empty());
+    }
+
+    #[test]
+    fn a_close_comes_after_what_waits() {
+        let mut queue = Queue::new(20_000);
+        queue.push(told("task", [1], 1, Action::Update));
+        queue.close(1012, "restart");
+        queue.close(4002, "later");
+        assert_eq!(drain(&mut queue).len(), 1);
+        assert!(matches!(queue.pop(), Some(Out::Close(1012, "restart"))));
+    }
+
+    #[test]
+    fn the_same_frame_is_written_once() {
+        let Frame::Told(told) = told("task", 0..5, 1, Action::Update) else { panic!("changes") };
+        assert!(Arc::ptr_eq(&told.text(), &told.text()));
+        assert!(told.bytes() + 50 > told.text().len(), "what it counts is what it weighs");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1500))]
+        #[test]
+        fn every_thing_is_told_its_last_version_before_a_cursor_that_promises_it(
+            steps in prop::collection::vec((0..8u8, 0..3usize, 0..6u128), 1..300)
+        ) {
+            let mut queue = Queue::new(1_000_000);
+            let mut version = 0;
+            let mut out = Vec::new();
+            let mut newest: BTreeMap<(usize, u128), i64> = BTreeMap::new();
+            for (step, kind, id) in steps {
+                version += 1;
+                match step {
+                    0 => drop(queue.push(Frame::message(&ServerMessage::Pong { cursor: version.to_string() }))),
+                    1 => out.extend(queue.pop()),
+                    _ => {
+                        newest.insert((kind, id), version);
+                        queue.push(told(["task", "risk", "issue"][kind], [id], version, Action::Update));
+                    }
+                }
+            }
+            while let Some(next) = queue.pop() { out.push(next); }
+            prop_assert_eq!(queue.bytes(), 0);
+            let mut known: BTreeMap<(usize, u128), i64> = BTreeMap::new();
+            let mut pongs = Vec::new();
+            for frame in out {
+                let Out::Frame(frame) = frame else { continue };
+                match serde_json::from_str(&frame.text()).unwrap() {
+                    ServerMessage::Invalidate { entity_code, changes, .. } => {
+                        let ids: BTreeSet<Uuid> = changes.iter().map(|c| c.entity_id).collect();
+                        prop_assert_eq!(ids.len(), changes.len(), "each thing once in a frame");
+                        let kind = ["task", "risk", "issue"].iter().position(|c| entity_code == **c).unwrap();
+                        for change in changes {
+                            let last = known.insert((kind, change.entity_id.as_u128()), change.version.0);
+                            prop_assert!(last.is_none_or(|l| l < change.version.0), "versions go forward");
+                        }
+                    }
+                    ServerMessage::Pong { cursor } => {
+                        let cursor: i64 = cursor.parse().unwrap();
+                        pongs.push(cursor);
+                        for (thing, version) in &newest {
+                            prop_assert!(*version > cursor || known.get(thing) == Some(version) || known.get(thing).is_some_and(|k| k > version) , "{:?} by {}", thing, cursor);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            prop_assert!(pongs.is_sorted());
+            prop_assert_eq!(known, newest);
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Who is told of a change. Of a thing: those who watch it, its type or what it hangs below, and may see it. Of access: those whose view may be
+//! another now. Nothing is told of which it is not known that the receiver may see it.
+
+use crate::access::Access;
+use crate::facts::{Look, Needs};
+use crate::feed::{Effect, Feed};
+use crate::queue::{FRAME_CHANGES, Frame, Told};
+use crate::watching::ConnectionId;
+use pmo_domain::change::{AccessChange, LogRow};
+use pmo_domain::socket::{Action, Change, Changes, ServerMessage};
+use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId, Version};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+/// Deliveries that are worked out at once; some bytes each.
+const MOST_DELIVERIES: usize = 500_000;
+
+/// Whom a change of access concerns here.
+#[derive(Default)]
+struct Affected {
+    /// Must be read again.
+    read_again: BTreeSet<PersonId>,
+    /// Are told to sweep what they hold.
+    sweeping: BTreeSet<PersonId>,
+    /// What they watch is weighed again.
+    weighed: BTreeSet<PersonId>,
+}
+
+impl Feed {
+    fn clock(&self, now: i64) -> i64 {
+        now + self.ahead
+    }
+
+    /// `None`: what moved is not placed yet, or what people hold is not read yet; `needs` says so.
+    fn affected(&self, rows: &[LogRow], changes: &BTreeSet<AccessChange>, now: i64, needs: &mut Needs) -> Affected {
+        needs.reaches.extend(self.unplaced(Access::moved(changes)));
+        let concerned = self.access.concerned(changes);
+        let mut found = Affected { read_again: concerned.read_again, sweeping: concerned.told, ..Affected::default() };
+        found.sweeping.extend(self.watching.tied(rows));
+        found.sweeping.extend(self.bereft(rows));
+        needs.people.extend(found.read_again.difference(&self.asked.people));
+        // Grants that have ended meanwhile are not among those that are read now.
+        let ended = self.access.ended(self.ended, self.clock(now));
+        found.sweeping.extend(found.read_again.intersection(&ended));
+        // What they hold now may be concerned by what moved.
+        found.sweeping.extend(self.access.concerned_as(changes, &self.facts.people));
+        found.weighed = found.sweeping.union(&found.read_again).copied().collect();
+        found
+    }
+
+    /// Reaches of which it is not known what is above them, and has not been asked.
+    pub(crate) fn unplaced(&self, reaches: impl IntoIterator<Item = i32>) -> BTreeSet<i32> {
+        let mut unknown = self.access.unknown(reaches);
+        unknown.retain(|reach| !self.asked.reaches.contains(reach));
+        unknown
+    }
+
+    /// The persons who watch a thing that `rows` say is gone, and of which it is not known any more where it was.
+    fn bereft(&self, rows: &[LogRow]) -> BTreeSet<PersonId> {
+        let (mut found, mut persons) = (Vec::new(), BTreeSet::new());
+        for row in rows.iter().filter(|row| row.reach.is_none() && !row.is_access()) {
+            self.watching.receivers(row, &mut found);
+            persons.extend(found.iter().map(|(_, person)| *person));
+        }
+        persons
+    }
+
+    /// What must be known before a look can be told.
+    pub(crate) fn needs_of_look(&self, look: &Look, now: i64) -> Needs {
+        let mut needs = Needs::default();
+        let affected = self.affected(&look.rows, &look.access, now, &mut needs);
+        needs.add(self.needs_of_access(&affected.weighed, None, &look.rows));
+        needs.add(self.needs_of_rows(&look.rows));
+        needs
+    }
+
+    /// What must be known before `rows` can be told.
+    pub(crate) fn needs_of_rows(&self, rows: &[LogRow]) -> Needs {
+        let heard: Vec<&LogRow> = rows.iter().filter(|row| self.watching.heard(row)).collect();
+        Needs {
+            reaches: self.unplaced(heard.iter().filter_map(|row| row.reach)),
+            types: heard.iter().any(|row| !self.access.knows_type(row.code.as_str())) && !self.asked.types,
+            ..Needs::default()
+        }
+    }
+
+    fn connections_of(
+        &self,
+        persons: &BTreeSet<PersonId>,
+        only: Option<ConnectionId>,
+    ) -> Vec<(ConnectionId, PersonId)> {
+        let of = |person: &PersonId| {
+            let person = *person;
+            self.watching.of(person).into_iter().map(move |id| (id, person))
+        };
+        persons.iter().flat_map(of).filter(|(id, _)| only.is_none_or(|only| only == *id)).collect()
+    }
+
+    /// What must be known before what these people watch can be weighed again.
+    pub(crate) fn needs_of_access(
+        &self,
+        persons: &BTreeSet<PersonId>,
+        only: Option<ConnectionId>,
+        rows: &[LogRow],
+    ) -> Needs {
+        if persons.is_empty() {
+            return Needs::default();
+        }
+        let mut things: BTreeSet<_> = rows.iter().filter_map(named).map(|entity| entity.id).collect();
+        for (id, _) in self.connections_of(persons, only) {
+            things.extend(self.watching.things(id).map(|(entity, _)| entity.id));
+        }
+        self.needs_of_things(things)
+    }
+
+    /// What must be known before it can be said who sees these things.
+    pub(crate) fn needs_of_things(&self, things: BTreeSet<uuid::Uuid>) -> Needs {
+        let reaches = things.iter().filter_map(|id| self.facts.things.get(id)).map(|(_, reach)| *reach);
+        let types = things
+            .iter()
+            .filter_map(|id| self.facts.things.get(id))
+            .any(|(code, _)| !self.access.knows_type(code.as_str()));
+        Needs {
+            reaches: self.unplaced(reaches),
+            types: types && !self.asked.types,
+            things: things.difference(&self.asked.things).copied().collect(),
+            ..Needs::default()
+        }
+    }
+
+    /// Whether a person may see a thing, as far as the facts go.
+    pub(crate) fn sees(&self, person: PersonId, entity: &EntityRef, clock: i64) -> bool {
+        let at = self.facts.things.get(&entity.id).filter(|(code, _)| *code == entity.code);
+        at.is_some_and(|(_, reach)| self.access.level(person, entity, *reach, clock).is_some())
+    }
+
+    /// Tells what a look brought, once all is known. Access first: what a person lost must not be told them, what they gained must.
+    pub(crate) fn tell(&mut self, rows: &[LogRow], changes: &BTreeSet<AccessChange>, now: i64, out: &mut Vec<Effect>) {
+        let affected = self.affected(rows, changes, now, &mut Needs::default());
+        let clock = self.clock(now);
+        let named: BTreeSet<EntityRef> = rows.iter().filter_map(named).collect();
+        let mut saw = HashSet::new();
+        for person in &affected.read_again {
+            saw.extend(named.iter().filter(|e| self.sees(*person, e, clock)).map(|e| (*person, e.clone())));
+        }
+        for person in &affected.read_again {
+            let holdings = self.facts.people.get(person).cloned().unwrap_or_default();
+            self.access.hold(*person, holdings, self.ended);
+        }
+        self.change_access(&affected.weighed, &affected.sweeping, None, &named, &saw, now, out);
+        self.deliver(rows, None, now, out);
+    }
+
+    /// Applies a change of access: of what persons watch, what they lost is REVOKE and what they gained CREATE, and ACCESS tells those of `sweeping`
+    /// to sweep what they hold beyond that. `named`: what grants name, of which those are told who watch its type; `saw`: who saw it before.
+    #[allow(clippy::too_many_arguments)] // each is another part of what changed
+    pub(crate) fn change_access(
+        &mut self,
+        persons: &BTreeSet<PersonId>,
+        sweeping: &BTreeSet<PersonId>,
+        only: Option<ConnectionId>,
+        named: &BTreeSet<EntityRef>,
+        saw: &HashSet<(PersonId, EntityRef)>,
+        now: i64,
+        out: &mut Vec<Effect>,
+    ) {
+        if persons.is_empty() {
+            return;
+        }
+        self.access_epoch += 1;
+        let (clock, stamp) = (self.clock(now), Stamp::new(&self.cursor(), now));
+        for (id, person) in self.connections_of(persons, only) {
+            let mut told: BTreeMap<EntityCode, Changes> = BTreeMap::new();
+            let mut note = |entity: &EntityRef, action| {
+                let change = Change { entity_id: entity.id, action, version: Version::default() };
+                told.entry(entity.code.clone()).or_default().add(change);
+            };
+            let (mut lost, mut gained) = (BTreeMap::<EntityCode, Vec<_>>::new(), BTreeMap::<EntityCode, Vec<_>>::new());
+            for (entity, refused) in self.watching.things(id) {
+                match (refused, self.sees(person, &entity, clock)) {
+                    (false, false) => {
+                        note(&entity, Action::Revoke);
+                        lost.entry(entity.code).or_default().push(entity.id);
+                    }
+                    (true, true) => {
+                        note(&entity, Action::Create);
+                        gained.entry(entity.code).or_default().push(entity.id);
+                    }
+                    _ => {}
+                }
+            }
+            for entity in named.iter().filter(|entity| self.watching.watches_many(id, &entity.code)) {
+                match (saw.contains(&(person, entity.clone())), self.sees(person, entity, clock)) {
+                    (false, true) => note(entity, Action::Create),
+                    (true, false) => note(entity, Action::Revoke),
+                    _ => {}
+                }
+            }
+            lost.into_iter().for_each(|(code, ids)| self.watching.refuse(id, &code, ids, true));
+            gained.into_iter().for_each(|(code, ids)| self.watching.refuse(id, &code, ids, false));
+            let to: Arc<[ConnectionId]> = [id].into();
+            stamp.frames(told, &to, out);
+            if sweeping.contains(&person) {
+                self.send(id, &ServerMessage::Access { access_epoch: self.access_epoch.to_string() }, out);
+            }
+        }
+    }
+
+    /// Tells of rows those who watch and may see, or one of them alone. Several changes of one thing become one; who gets the same gets one frame.
+    pub(crate) fn deliver(&self, rows: &[LogRow], only: Option<ConnectionId>, now: i64, out: &mut Vec<Effect>) {
+        let only = match only {
+            Some(id) => match self.watching.slot(id) {
+                Some(slot) => Some(slot),
+                None => return,
+            },
+            None => None,
+        };
+        let (clock, stamp) = (self.clock(now), Stamp::new(&self.cursor(), now));
+        let mut receivers = Vec::new();
+        // Receiver and row.
+        let mut due: Vec<(u32, u32)> = Vec::new();
+        for (at, row) in rows.iter().enumerate().filter(|(_, row)| !row.is_access()) {
+            let Some(place) = row.reach.and_then(|reach| self.access.at(&row.code, row.id, reach)) else { continue };
+            self.watching.receivers(row, &mut receivers);
+            let here = receivers.iter().filter(|(slot, _)| only.is_none_or(|only| only == *slot));
+            let see = here.filter(|(_, person)| self.access.level_at(*person, &place, clock).is_some());
+            due.extend(see.map(|(slot, _)| (*slot, at as u32)));
+            if due.len() > MOST_DELIVERIES {
+                self.send_out(rows, &mut due, &stamp, out);
+            }
+        }
+        self.send_out(rows, &mut due, &stamp, out);
+    }
+
+    fn send_out(&self, rows: &[LogRow], due: &mut Vec<(u32, u32)>, stamp: &Stamp, out: &mut Vec<Effect>) {
+        due.sort_unstable();
+        let mut alike: BTreeMap<Vec<u32>, Vec<ConnectionId>> = BTreeMap::new();
+        for of_one in due.chunk_by(|a, b| a.0 == b.0) {
+            let Some(id) = of_one.first().and_then(|(slot, _)| self.watching.at(*slot)) else { continue };
+            alike.entry(of_one.iter().map(|(_, row)| *row).collect()).or_default().push(id);
+        }
+        due.clear();
+        for (which, to) in alike {
+            let mut told: BTreeMap<EntityCode, Changes> = BTreeMap::new();
+            for row in which.iter().filter_map(|at| rows.get(*at as usize)) {
+                let change = Change { entity_id: row.id, action: row.told_as(), version: row.version };
+                match told.get_mut(&row.code) {
+                    Some(changes) => changes.add(change),
+                    None => told.entry(row.code.clone()).or_default().add(change),
+                }
+            }
+            stamp.frames(told, &to.into(), out);
+        }
+    }
+}
+
+/// When and where in the feed something is told.
+struct Stamp {
+    timestamp: Arc<str>,
+    cursor: Arc<str>,
+}
+
+impl Stamp {
+    fn new(cursor: &FeedCursor, now: i64) -> Self {
+        let time = jiff::Timestamp::from_millisecond(now).unwrap_or_default();
+        let timestamp = time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().into();
+        Self { timestamp, cursor: cursor.to_string().into() }
+    }
+
+    fn frames(&self, told: BTreeMap<EntityCode, Changes>, to: &Arc<[ConnectionId]>, out: &mut Vec<Effect>) {
+        for (code, mut changes) in told {
+            while !changes.is_empty() {
+                let part = changes.take(FRAME_CHANGES);
+                let told = Told::new(code.clone(), part, self.timestamp.clone(), self.cursor.clone());
+                out.push(Effect::Send(to.clone(), Frame::Told(Arc::new(told))));
+            }
+        }
+    }
+}
+
+/// The single thing that a grant's row names.
+fn named(row: &LogRow) -> Option<EntityRef> {
+    if row.code != "entity_rbac" {
+        return None;
+    }
+    let id = row.new_text("entity_instance_id")?.parse().ok().filter(|id| *id != EVERY_INSTANCE)?;
+    Some(EntityRef::new(EntityCode::new(row.new_text("entity_code")?).ok()?, id))
+}

@@ -1,0 +1,578 @@
+//! Who watches what: an index by number, because there are many more watches than anything else here. Thousands of sockets that watch a hundred
+//! things each must cost kilobytes a socket: a watch is four bytes on the socket's side and four on the thing's. It must never decide who may
+//! see a thing; what was asked for in vain is kept apart from what is watched.
+
+use hashbrown::HashTable;
+use pmo_domain::change::LogRow;
+use pmo_domain::{EntityCode, EntityRef, PersonId};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::BuildHasher;
+use uuid::Uuid;
+
+/// One socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// What can be watched.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Topic {
+    /// One thing.
+    Entity(EntityRef),
+    /// Every thing of a type.
+    Type(EntityCode),
+    /// Things of a type below one thing.
+    Children {
+        /// The thing above.
+        parent: EntityRef,
+        /// The type below.
+        code: EntityCode,
+    },
+}
+
+/// Place of a connection, of a thing, of a type's code.
+type Slot = u32;
+/// Marks a watch that was refused, on both sides; a grant may open it.
+const REFUSED: u32 = 1 << 31;
+
+fn number(watch: u32) -> u32 {
+    watch & !REFUSED
+}
+
+/// Numbers in order, each once, whatever their mark. One is kept in place: most things have one watcher.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Numbers {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl Numbers {
+    fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(many) => many,
+        }
+    }
+
+    /// Adds a number, or gives it another mark.
+    fn put(&mut self, watch: u32) {
+        match self {
+            Self::One(one) if number(*one) == number(watch) => *one = watch,
+            Self::One(one) => {
+                let mut both = vec![*one, watch];
+                both.sort_unstable_by_key(|w| number(*w));
+                *self = Self::Many(both);
+            }
+            Self::Many(many) => match many.binary_search_by_key(&number(watch), |w| number(*w)) {
+                Ok(at) => many[at] = watch,
+                Err(at) => many.insert(at, watch),
+            },
+        }
+    }
+
+    /// Takes a number away; true: none is left.
+    fn take(&mut self, taken: u32) -> bool {
+        match self {
+            Self::One(one) => number(*one) == taken,
+            Self::Many(many) => {
+                if let Ok(at) = many.binary_search_by_key(&taken, |w| number(*w)) {
+                    many.remove(at);
+                }
+                if let [one] = many[..] {
+                    *self = Self::One(one);
+                    return false;
+                }
+                many.is_empty()
+            }
+        }
+    }
+}
+
+struct Thing {
+    id: Uuid,
+    code: u32,
+    watchers: Numbers,
+}
+
+struct Connection {
+    id: ConnectionId,
+    person: PersonId,
+    /// Numbers of things in order, those refused marked.
+    things: Vec<u32>,
+    types: Vec<Slot>,
+    children: Vec<(Uuid, Slot, Slot)>,
+}
+
+/// Places that are given again when they are free.
+struct Slab<T> {
+    places: Vec<Option<T>>,
+    free: Vec<Slot>,
+}
+
+impl<T> Default for Slab<T> {
+    fn default() -> Self {
+        Self { places: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slab<T> {
+    fn put(&mut self, value: T) -> Slot {
+        if let Some(slot) = self.free.pop() {
+            self.places[slot as usize] = Some(value);
+            return slot;
+        }
+        self.places.push(Some(value));
+        (self.places.len() - 1) as Slot
+    }
+    fn take(&mut self, slot: Slot) -> Option<T> {
+        let value = self.places.get_mut(slot as usize)?.take();
+        self.free.extend(value.is_some().then_some(slot));
+        value
+    }
+    fn get(&self, slot: Slot) -> Option<&T> {
+        self.places.get(slot as usize)?.as_ref()
+    }
+    fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
+        self.places.get_mut(slot as usize)?.as_mut()
+    }
+}
+
+/// Codes by number. Only codes of types that exist are entered, so that nobody fills it.
+#[derive(Default)]
+struct Codes {
+    all: Vec<EntityCode>,
+    at: HashMap<EntityCode, Slot>,
+}
+
+impl Codes {
+    fn enter(&mut self, code: &EntityCode) -> Slot {
+        if let Some(at) = self.at.get(code) {
+            return *at;
+        }
+        let at = self.all.len() as Slot;
+        self.all.push(code.clone());
+        self.at.insert(code.clone(), at);
+        at
+    }
+    fn find(&self, code: &EntityCode) -> Option<Slot> {
+        self.at.get(code).copied()
+    }
+}
+
+/// Connections and what they watch.
+#[derive(Default)]
+pub struct Watching {
+    codes: Codes,
+    connections: Slab<Connection>,
+    slots: HashMap<ConnectionId, Slot>,
+    people: HashMap<PersonId, Numbers>,
+    things: Slab<Thing>,
+    index: HashTable<Slot>,
+    hasher: RandomState,
+    /// Watchers of whole types, by the number of the code.
+    types: HashMap<Slot, Numbers>,
+    /// Watchers of children: what is above, its type, their type.
+    children: BTreeMap<(Uuid, Slot, Slot), Numbers>,
+    /// How many of those there are for each type below.
+    below: BTreeMap<Slot, usize>,
+    watched: usize,
+}
+
+impl Watching {
+    /// A person's new socket.
+    pub fn connect(&mut self, id: ConnectionId, person: PersonId) {
+        if self.slots.contains_key(&id) {
+            return;
+        }
+        let slot = self.connections.put(Connection {
+            id,
+            person,
+            things: Vec::new(),
+            types: Vec::new(),
+            children: Vec::new(),
+        });
+        self.slots.insert(id, slot);
+        self.people.entry(person).and_modify(|slots| slots.put(slot)).or_insert(Numbers::One(slot));
+    }
+
+    /// A socket is gone. True: it was its person's last.
+    pub fn disconnect(&mut self, id: ConnectionId) -> bool {
+        self.unwatch(id, |_| true);
+        let Some(connection) = self.slots.remove(&id).and_then(|slot| Some((slot, self.connections.take(slot)?)))
+        else {
+            return false;
+        };
+        let (slot, Connection { person, .. }) = connection;
+        let last = self.people.get_mut(&person).is_some_and(|slots| slots.take(slot));
+        if last {
+            self.people.remove(&person);
+        }
+        last
+    }
+
+    fn connection(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(*self.slots.get(&id)?)
+    }
+
+    /// Whose socket it is.
+    pub fn person(&self, id: ConnectionId) -> Option<PersonId> {
+        Some(self.connection(id)?.person)
+    }
+
+    /// A person's sockets.
+    pub fn of(&self, person: PersonId) -> Vec<ConnectionId> {
+        let slots = self.people.get(&person).map_or(&[][..], Numbers::as_slice);
+        slots.iter().filter_map(|slot| Some(self.connections.get(*slot)?.id)).collect()
+    }
+
+    fn hash(hasher: &RandomState, id: Uuid, code: Slot) -> u64 {
+        hasher.hash_one((id, code))
+    }
+
+    fn thing(&self, id: Uuid, code: Slot) -> Option<Slot> {
+        let same = |slot: &Slot| self.things.get(*slot).is_some_and(|t| t.id == id && t.code == code);
+        self.index.find(Self::hash(&self.hasher, id, code), same).copied()
+    }
+
+    /// Watches things of one type.
+    pub fn watch_things(&mut self, id: ConnectionId, code: &EntityCode, ids: impl IntoIterator<Item = Uuid>) {
+        let Some(slot) = self.slots.get(&id).copied() else { return };
+        let code = self.codes.enter(code);
+        let mut new = Vec::new();
+        for id in ids {
+            let thing = match self.thing(id, code) {
+                Some(thing) => thing,
+                None => {
+                    let thing = self.things.put(Thing { id, code, watchers: Numbers::One(slot) });
+                    let (things, hasher) = (&self.things, &self.hasher);
+                    let rehash = |slot: &Slot| things.get(*slot).map_or(0, |t| Self::hash(hasher, t.id, t.code));
+                    self.index.insert_unique(Self::hash(hasher, id, code), thing, rehash);
+                    thing
+                }
+            };
+            new.push(thing);
+        }
+        for thing in &new {
+            if let Some(thing) = self.things.get_mut(*thing) {
+                thing.watchers.put(slot);
+            }
+        }
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let before = connection.things.len();
+        connection.things.reserve_exact(new.len());
+        connection.things.extend(new);
+        // What was refused and is watched now comes first of its two entries without the mark.
+        connection.things.sort_unstable_by_key(|w| (number(*w), *w & REFUSED));
+        connection.things.dedup_by_key(|w| number(*w));
+        self.watched += connection.things.len() - before;
+    }
+
+    /// Whether things of one type that are watched have been refused; a refused one hears nothing.
+    pub fn refuse(&mut self, id: ConnectionId, code: &EntityCode, ids: impl IntoIterator<Item = Uuid>, refused: bool) {
+        let (Some(slot), Some(code)) = (self.slots.get(&id).copied(), self.codes.find(code)) else { return };
+        let mark = |watch: u32| if refused { watch | REFUSED } else { watch };
+        for id in ids {
+            let Some(number_of) = self.thing(id, code) else { continue };
+            let Some(connection) = self.connections.get_mut(slot) else { return };
+            let Ok(at) = connection.things.binary_search_by_key(&number_of, |w| number(*w)) else { continue };
+            connection.things[at] = mark(number_of);
+            if let Some(thing) = self.things.get_mut(number_of) {
+                thing.watchers.put(mark(slot));
+            }
+        }
+    }
+
+    /// Watches every thing of a type.
+    pub fn watch_type(&mut self, id: ConnectionId, code: &EntityCode) {
+        let Some(slot) = self.slots.get(&id).copied() else { return };
+        let code = self.codes.enter(code);
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !connection.types.contains(&code) {
+            connection.types.push(code);
+            self.types.entry(code).and_modify(|w| w.put(slot)).or_insert(Numbers::One(slot));
+            self.watched += 1;
+        }
+    }
+
+    /// Watches things of a type below one thing.
+    pub fn watch_children(&mut self, id: ConnectionId, parent: &EntityRef, code: &EntityCode) {
+        let Some(slot) = self.slots.get(&id).copied() else { return };
+        let key = (parent.id, self.codes.enter(&parent.code), self.codes.enter(code));
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if connection.children.contains(&key) {
+            return;
+        }
+        connection.children.push(key);
+        self.watched += 1;
+        let below = &mut self.below;
+        self.children.entry(key).and_modify(|w| w.put(slot)).or_insert_with(|| {
+            *below.entry(key.2).or_default() += 1;
+            Numbers::One(slot)
+        });
+    }
+
+    /// Stops watching the topics that `gone` says.
+    pub fn unwatch(&mut self, id: ConnectionId, gone: impl Fn(&Topic) -> bool) {
+        let Some(slot) = self.slots.get(&id).copied() else { return };
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let (codes, things) = (&self.codes.all, &self.things);
+        let code = |slot: Slot| codes[slot as usize].clone();
+        let mut left = Vec::new();
+        connection.things.retain(|watch| {
+            let thing = things.get(number(*watch));
+            let goes = thing.is_none_or(|t| gone(&Topic::Entity(EntityRef::new(code(t.code), t.id))));
+            left.extend(goes.then_some(number(*watch)));
+            !goes
+        });
+        let (mut types, mut children) = (Vec::new(), Vec::new());
+        connection.types.retain(|at| {
+            let goes = gone(&Topic::Type(code(*at)));
+            types.extend(goes.then_some(*at));
+            !goes
+        });
+        connection.children.retain(|key| {
+            let goes = gone(&Topic::Children { parent: EntityRef::new(code(key.1), key.0), code: code(key.2) });
+            children.extend(goes.then_some(*key));
+            !goes
+        });
+        self.watched -= left.len() + types.len() + children.len();
+        for number_of in left {
+            let Some(thing) = self.things.get_mut(number_of) else { continue };
+            if !thing.watchers.take(slot) {
+                continue;
+            }
+            let hash = Self::hash(&self.hasher, thing.id, thing.code);
+            if let Ok(entry) = self.index.find_entry(hash, |slot| *slot == number_of) {
+                entry.remove();
+            }
+            self.things.take(number_of);
+        }
+        for at in types {
+            if self.types.get_mut(&at).is_some_and(|watchers| watchers.take(slot)) {
+                self.types.remove(&at);
+            }
+        }
+        for key in children {
+            if self.children.get_mut(&key).is_some_and(|watchers| watchers.take(slot)) {
+                self.children.remove(&key);
+                if let Some(n) = self.below.get_mut(&key.2) {
+                    *n -= 1;
+                    if *n == 0 {
+                        self.below.remove(&key.2);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How many topics a connection watches, or asked for.
+    pub fn watched(&self, id: ConnectionId) -> usize {
+        self.connection(id).map_or(0, |c| c.things.len() + c.types.len() + c.children.len())
+    }
+
+    /// Topics of all connections.
+    pub fn subscriptions(&self) -> usize {
+        self.watched
+    }
+
+    /// Open sockets.
+    pub fn connections(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// All of them.
+    pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
+        self.slots.keys().copied()
+    }
+
+    /// Types whose things are watched by what they hang below.
+    pub fn by_parent(&self) -> Vec<EntityCode> {
+        self.below.keys().map(|at| self.codes.all[*at as usize].clone()).collect()
+    }
+
+    /// Whether a change of this row could concern anybody, and so where the thing is must be known.
+    pub fn heard(&self, row: &LogRow) -> bool {
+        let Some(code) = self.codes.find(&row.code) else { return false };
+        self.types.contains_key(&code) || self.below.contains_key(&code) || self.thing(row.id, code).is_some()
+    }
+
+    /// Whose sockets watch the thing, its type or what it hangs below; in order, each once.
+    pub fn receivers(&self, row: &LogRow, into: &mut Vec<(u32, PersonId)>) {
+        into.clear();
+        let Some(code) = self.codes.find(&row.code) else { return };
+        let mut found: Vec<Slot> = Vec::new();
+        let mut add = |watchers: &Numbers| found.extend(watchers.as_slice().iter().filter(|w| **w & REFUSED == 0));
+        self.types.get(&code).into_iter().for_each(&mut add);
+        let thing = self.thing(row.id, code).and_then(|thing| self.things.get(thing));
+        thing.into_iter().for_each(|thing| add(&thing.watchers));
+        if self.below.contains_key(&code) {
+            for parent in &row.parents {
+                let Some(above) = self.codes.find(&parent.code) else { continue };
+                self.children.get(&(parent.id, above, code)).into_iter().for_each(&mut add);
+            }
+            // A thing that was moved away concerns those who watched its old place.
+            for values in row.changed.as_object().into_iter().flatten().map(|(_, v)| v) {
+                let old = values.get("old").and_then(|o| o.as_str()).and_then(|o| o.parse::<Uuid>().ok());
+                let Some(old) = old else { continue };
+                let there = self.children.range((old, 0, 0)..=(old, Slot::MAX, Slot::MAX));
+                there.filter(|(key, _)| key.2 == code).for_each(|(_, watchers)| add(watchers));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        into.extend(found.into_iter().filter_map(|slot| Some((slot, self.connections.get(slot)?.person))));
+    }
+
+    /// The connection in a place that [`Watching::receivers`] named.
+    pub fn at(&self, slot: u32) -> Option<ConnectionId> {
+        Some(self.connections.get(slot)?.id)
+    }
+
+    /// The place of a connection.
+    pub fn slot(&self, id: ConnectionId) -> Option<u32> {
+        self.slots.get(&id).copied()
+    }
+
+    /// The persons who watch the children of a thing to which `rows` tie others, or from which they untie them.
+    pub fn tied(&self, rows: &[LogRow]) -> BTreeSet<PersonId> {
+        let topics = rows.iter().filter(|row| row.code == "entity_instance_link").filter_map(|row| {
+            let code = |column| self.codes.find(&EntityCode::new(row.new_text(column)?).ok()?);
+            Some((row.new_text("parent_id")?.parse().ok()?, code("parent_code")?, code("child_code")?))
+        });
+        let watching = topics.filter_map(|key| self.children.get(&key)).flat_map(Numbers::as_slice);
+        watching.filter_map(|slot| Some(self.connections.get(*slot)?.person)).collect()
+    }
+
+    /// Single things that a connection watches, and those that it asked for in vain.
+    pub fn things(&self, id: ConnectionId) -> impl Iterator<Item = (EntityRef, bool)> {
+        let things = self.connection(id).map_or(&[][..], |c| &c.things);
+        things.iter().filter_map(|watch| {
+            let thing = self.things.get(number(*watch))?;
+            let code = self.codes.all.get(thing.code as usize)?.clone();
+            Some((EntityRef::new(code, thing.id), watch & REFUSED != 0))
+        })
+    }
+
+    /// Whether a connection would hear of things of a type that it does not name one by one.
+    pub fn watches_many(&self, id: ConnectionId, code: &EntityCode) -> bool {
+        let Some(code) = self.codes.find(code) else { return false };
+        self.connection(id).is_some_and(|c| c.types.contains(&code) || c.children.iter().any(|key| key.2 == code))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmo_domain::Version;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const CODES: [&str; 3] = ["project", "task", "risk"];
+
+    fn code(at: usize) -> EntityCode {
+        EntityCode::new(CODES[at % 3]).unwrap()
+    }
+    fn thing(n: usize) -> EntityRef {
+        EntityRef::new(code(n), Uuid::from_u128(n as u128 / 3 + 1))
+    }
+    fn row(entity: &EntityRef, parents: Vec<EntityRef>, old: Option<Uuid>) -> LogRow {
+        let changed = old.map_or(json!({}), |old| json!({"parent_id": {"old": old}}));
+        let (code, id) = (entity.code.clone(), entity.id);
+        LogRow { seq: 1, xid: 1, code, id, action: 3, version: Version(1), changed, reach: None, at: 0, parents }
+    }
+
+    /// What the index does, written down plainly.
+    #[derive(Default)]
+    struct Model(BTreeMap<ConnectionId, (PersonId, BTreeMap<Topic, bool>)>);
+
+    impl Model {
+        fn receivers(&self, row: &LogRow) -> BTreeSet<ConnectionId> {
+            let entity = EntityRef::new(row.code.clone(), row.id);
+            let old = row.changed.get("parent_id").and_then(|v| v["old"].as_str()?.parse::<Uuid>().ok());
+            let hears = |topic: &Topic| match topic {
+                Topic::Entity(e) => *e == entity,
+                Topic::Type(code) => *code == row.code,
+                Topic::Children { parent, code } => {
+                    *code == row.code && (row.parents.contains(parent) || old == Some(parent.id))
+                }
+            };
+            let watches =
+                |topics: &BTreeMap<Topic, bool>| topics.iter().any(|(topic, refused)| !refused && hears(topic));
+            self.0.iter().filter(|(_, (_, topics))| watches(topics)).map(|(id, _)| *id).collect()
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+        #[test]
+        fn the_index_says_what_a_plain_list_says(
+            steps in prop::collection::vec((0..9u8, 0..4u64, 0..9usize, 0..9usize), 1..60)
+        ) {
+            let mut index = Watching::default();
+            let mut model = Model::default();
+            for (step, which, a, b) in steps {
+                let id = ConnectionId(which);
+                let person = PersonId(Uuid::from_u128(u128::from(which) / 2));
+                match step {
+                    0 => {
+                        index.connect(id, person);
+                        model.0.entry(id).or_insert((person, BTreeMap::new()));
+                    }
+                    1 => {
+                        let last = model.0.remove(&id).is_some() && !model.0.values().any(|(p, _)| *p == person);
+                        prop_assert_eq!(index.disconnect(id), last);
+                    }
+                    2 | 3 => {
+                        let things = [thing(a), EntityRef::new(thing(a).code, thing(b).id)];
+                        index.watch_things(id, &things[0].code, things.iter().map(|t| t.id));
+                        if let Some((_, topics)) = model.0.get_mut(&id) {
+                            topics.extend(things.map(|t| (Topic::Entity(t), false)));
+                        }
+                    }
+                    4 => {
+                        index.watch_type(id, &code(a));
+                        if let Some((_, topics)) = model.0.get_mut(&id) { topics.insert(Topic::Type(code(a)), false); }
+                    }
+                    5 => {
+                        index.watch_children(id, &thing(a), &code(b));
+                        if let Some((_, topics)) = model.0.get_mut(&id) {
+                            topics.insert(Topic::Children { parent: thing(a), code: code(b) }, false);
+                        }
+                    }
+                    6 => {
+                        index.refuse(id, &code(a), [thing(a).id], b % 2 == 0);
+                        if let Some(refused) = model.0.get_mut(&id).and_then(|(_, topics)| topics.get_mut(&Topic::Entity(thing(a)))) {
+                            *refused = b % 2 == 0;
+                        }
+                    }
+                    7 => {
+                        let gone = |topic: &Topic| match topic {
+                            Topic::Entity(e) => e.code == code(a),
+                            Topic::Type(c) => *c == code(b),
+                            Topic::Children { parent, .. } => parent.id == thing(a).id,
+                        };
+                        index.unwatch(id, gone);
+                        if let Some((_, topics)) = model.0.get_mut(&id) { topics.retain(|t, _| !gone(t)); }
+                    }
+                    _ => {
+                        let row = row(&thing(a), vec![thing(b)], Some(thing(b + 1).id));
+                        let mut found = Vec::new();
+                        index.receivers(&row, &mut found);
+                        let found: BTreeSet<ConnectionId> = found.iter().filter_map(|(slot, _)| index.at(*slot)).collect();
+                        prop_assert_eq!(&found, &model.receivers(&row));
+                        prop_assert!(index.heard(&row) || found.is_empty());
+                    }
+                }
+                let count: usize = model.0.values().map(|(_, topics)| topics.len()).sum();
+                prop_assert_eq!((index.subscriptions(), index.connections()), (count, model.0.len()));
+                for (id, (person, topics)) in &model.0 {
+                    let things: BTreeMap<EntityRef, bool> = index.things(*id).collect();
+                    let wanted: BTreeMap<EntityRef, bool> = topics.iter().filter_map(|(t, r)| match t { Topic::Entity(e) => Some((e.clone(), *r)), _ => None }).collect();
+                    prop_assert_eq!((things, index.person(*id), index.watched(*id)), (wanted, Some(*person), topics.len()));
+                }
+            }
+            for id in model.0.keys() { index.disconnect(*id); }
+            prop_assert!(index.index.is_empty() && index.types.is_empty() && index.children.is_empty() && index.people.is_empty(), "nothing stays behind");
+        }
+    }
+}
