@@ -96,10 +96,10 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         action: Option<i16>,
         entity_version: Option<i64>,
         changed: Option<Value>,
-        parent_codes: Option<Vec<String>>,
-        parent_ids: Option<Vec<Uuid>>,
+        parents: Option<Vec<String>>,
     }
-    // Two ways in, each along the index: what had not begun, and the few that were under way.
+    // Two ways in, each along the index: what had not begun, and the few that were under way. What is asked of each row is asked for that row
+    // alone: a join would read all there is, for want of a guess at how few rows there are.
     let part = |condition: &str| {
         format!(
             "(select seq, xid, entity_code, entity_id, action, entity_version, changed, created_ts, reach from app.system_logging
@@ -111,16 +111,17 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
     };
     let text = format!(
         "select s.epoch, s.now, s.clock, a.many, a.persons, a.reaches, a.origins, a.made,
-                l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version, coalesce(th.reach, l.reach) as reach,
+                l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version,
+                coalesce((select th.reach from app.thing th where th.id = l.entity_id), l.reach) as reach,
                 case when l.entity_code = any ($7) or l.entity_code in ('entity_rbac', 'entity_instance_link') then l.changed end as changed,
-                p.codes as parent_codes, p.ids as parent_ids, (extract(epoch from l.created_ts) * 1000)::bigint as at
+                case when l.entity_code = any ($7) then
+                  (select array_agg(k.parent_code || ' ' || k.parent_id) from app.entity_instance_link k
+                   where k.child_code = l.entity_code and k.child_id = l.entity_id) end as parents,
+                (extract(epoch from l.created_ts) * 1000)::bigint as at
          from (select coalesce((select epoch from app.feed_epoch), 1) as epoch, pg_current_snapshot()::text as now,
                       (extract(epoch from clock_timestamp()) * 1000)::bigint as clock) s
          left join lateral app.access_told($2::text::xid8, $3::text[]::xid8[], $4, {MOST_ACCESS}) a on $5::text is null
          left join lateral ({} union all {}) l on true
-         left join app.thing th on th.id = l.entity_id
-         left join lateral (select array_agg(parent_code::text) as codes, array_agg(parent_id) as ids from app.entity_instance_link
-                            where child_code = l.entity_code and child_id = l.entity_id) p on l.entity_code = any ($7)
          order by l.xid, l.seq limit {LOOK}",
         part("xid >= $2::text::xid8"),
         part("xid = any ($3::text[]::xid8[])")
@@ -166,8 +167,11 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         let (Ok(xid), Ok(code)) = (xid.parse(), code) else { continue };
         let (version, changed) = (Version(line.entity_version.unwrap_or_default()), line.changed.unwrap_or_default());
         let at = line.at.unwrap_or_default();
-        let above = line.parent_codes.into_iter().flatten().zip(line.parent_ids.into_iter().flatten());
-        let parents = above.filter_map(|(code, id)| Some(EntityRef::new(EntityCode::new(code).ok()?, id))).collect();
+        let parent = |text: String| {
+            let (code, id) = text.split_once(' ')?;
+            Some(EntityRef::new(EntityCode::new(code).ok()?, id.parse().ok()?))
+        };
+        let parents = line.parents.into_iter().flatten().filter_map(parent).collect();
         rows.push(LogRow { seq, xid, code, id, action, version, changed, reach: line.reach, at, parents });
     }
     Ok(Look { rows, now, epoch, cut_short, access, clock })
