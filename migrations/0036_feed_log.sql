@@ -89,6 +89,24 @@ end $$;
 -- Transactions up to here may be missing from the log.
 alter table app.feed_epoch add column cut_xid xid8 not null default '0';
 
+-- As before; what another incarnation noted by its transaction numbers is worth nothing here, and would be taken for new.
+create or replace function app.check_epoch() returns bigint language plpgsql as $$
+declare
+  present text := app.database_identity();
+  answer bigint;
+begin
+  insert into app.feed_epoch (epoch, identity) values (1, present)
+  on conflict (only_row) do update
+    set epoch = app.feed_epoch.epoch + 1, identity = excluded.identity, started_ts = now(), cut_xid = '0'
+    where app.feed_epoch.identity <> excluded.identity;
+  if found then
+    delete from app.access_change;
+    delete from app.name_change;
+  end if;
+  select epoch into answer from app.feed_epoch;
+  return answer;
+end $$;
+
 update app.setting set value = value || '{"keep_days": null}' where key = 'feed';
 
 -- Takes away the log's months that ended more than `feed.keep_days` ago; without that setting nothing. It waits for nobody: a month that somebody
@@ -107,7 +125,7 @@ begin
     order by c.relname
   loop
     begin
-      execute format('select xid from app.%I order by xid desc, seq desc limit 1', part.title) into last;
+      execute format('select xid from app.%I where epoch = (select epoch from app.feed_epoch) order by xid desc, seq desc limit 1', part.title) into last;
       execute format('drop table app.%I', part.title);
       update app.feed_epoch set cut_xid = last where cut_xid < last;
       taken := taken || part.title::text;

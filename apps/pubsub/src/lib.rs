@@ -25,11 +25,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use vitals::Vitals;
 
 /// Bytes that a socket reads at once: messages are small, and there are many sockets.
 const READ_BYTES: usize = 2 * 1024;
+
+/// How long an answer to how far the feed is behind is good for.
+const BEHIND_HOLDS: Duration = Duration::from_millis(500);
+/// How long sockets have for their farewell when the service stops.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Rows that wait in the log and the age of the oldest in milliseconds, where that is known.
+type Behind = Option<(i64, i64)>;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -39,35 +47,47 @@ struct Service {
     started: Instant,
     next_id: Arc<AtomicU64>,
     allowed_origins: Arc<[String]>,
+    /// How far the feed is behind the log, and since when that is known: asking costs, and anybody may ask.
+    behind: Arc<Mutex<Option<(Instant, Behind)>>>,
 }
 
 /// A running service: its routes, and the way to stop it.
 pub struct Running {
     router: Router,
     hub: mpsc::Sender<Command>,
+    vitals: Arc<Vitals>,
 }
 
 /// Stops a running service.
 #[derive(Clone)]
-pub struct Stopper(mpsc::Sender<Command>);
+pub struct Stopper {
+    hub: mpsc::Sender<Command>,
+    vitals: Arc<Vitals>,
+}
 
 impl Stopper {
-    /// Tells every client to come back later.
+    /// Tells every client to come back later, and waits a little for them to hear it.
     pub async fn stop(&self) {
         let (done, stopped) = oneshot::channel();
-        if self.0.send(Command::Stop(done)).await.is_ok() {
+        if self.hub.send(Command::Stop(done)).await.is_ok() {
             let _ = tokio::time::timeout(Duration::from_secs(5), stopped).await;
         }
+        let farewells = async {
+            while self.vitals.sockets.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, farewells).await;
     }
 }
 
 impl Running {
     /// The way to stop it.
     pub fn stopper(&self) -> Stopper {
-        Stopper(self.hub.clone())
+        Stopper { hub: self.hub.clone(), vitals: self.vitals.clone() }
     }
 
-    /// Serves until `stop` is over, and then until all sockets are closed.
+    /// Serves until `stop` is over, and what is being answered then for a little longer.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -75,7 +95,22 @@ impl Running {
     ) -> std::io::Result<()> {
         // A frame goes off when it is written, and does not wait for the next.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        axum::serve(listener, self.router).with_graceful_shutdown(stop).await
+        let (ending, ended) = oneshot::channel();
+        let stop = async move {
+            stop.await;
+            let _ = ending.send(());
+        };
+        // Half a request must not keep the service from its end.
+        let cut = async move {
+            match ended.await {
+                Ok(()) => tokio::time::sleep(FAREWELL).await,
+                Err(_) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            served = axum::serve(listener, self.router).with_graceful_shutdown(stop).into_future() => served,
+            () = cut => Ok(()),
+        }
     }
 }
 
@@ -87,6 +122,8 @@ pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Runnin
     let limits = Limits {
         poll: settings.poll_ms.clamp(10, 3_600_000) as i64,
         connections_per_person: settings.connections_per_person,
+        // What is told at once must fit into the queue, or who catches up would be sent away to catch up, for ever.
+        missed_rows: settings.queue_kilobytes.max(512) * 1024 / 400,
         ..Limits::default()
     };
     let rung = Arc::new(Notify::new());
@@ -97,7 +134,7 @@ pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Runnin
     let shared = Shared {
         keys,
         hub: hub.clone(),
-        vitals,
+        vitals: vitals.clone(),
         // One look at the log must fit, or a burst would send away who reads as well as who does not.
         queue_bytes: settings.queue_kilobytes.max(512) * 1024,
         token_grace: settings.token_grace_seconds as i64 * 1000,
@@ -106,6 +143,7 @@ pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Runnin
         shared: Arc::new(shared),
         pool,
         started: Instant::now(),
+        behind: Arc::default(),
         next_id: Arc::default(),
         allowed_origins: settings
             .allowed_origins
@@ -121,7 +159,7 @@ pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Runnin
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(service);
-    Ok(Running { router, hub })
+    Ok(Running { router, hub, vitals })
 }
 
 /// Rings the hub when the database does. A lost ring costs one poll; a lost connection is made again.
@@ -190,7 +228,7 @@ fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
 
 async fn health(State(service): State<Service>) -> Response {
     let vitals = &service.shared.vitals;
-    let watching = vitals.watching.load(Ordering::Relaxed);
+    let watching = vitals.watching.load(Ordering::Relaxed) && !service.shared.hub.is_closed();
     let body = json!({
         "status": if watching { "ok" } else { "degraded" },
         "uptime": service.started.elapsed().as_secs(),
@@ -209,6 +247,8 @@ async fn ready(State(service): State<Service>) -> (StatusCode, &'static str) {
     let vitals = &service.shared.vitals;
     if vitals.stopping.load(Ordering::Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping")
+    } else if service.shared.hub.is_closed() {
+        (StatusCode::SERVICE_UNAVAILABLE, "the feed has ended")
     } else if vitals.watching.load(Ordering::Relaxed) {
         (StatusCode::OK, "ready")
     } else {
@@ -216,14 +256,27 @@ async fn ready(State(service): State<Service>) -> (StatusCode, &'static str) {
     }
 }
 
-/// Numbers as Prometheus reads them.
-async fn metrics(State(service): State<Service>) -> Response {
-    let behind = async {
-        let ask = service.shared.vitals.next()?;
+/// How far the feed is behind the log, where the database answers in time.
+async fn behind(service: &Service) -> Behind {
+    let ask = service.shared.vitals.next()?;
+    let asked = async {
         let mut connection = service.pool.acquire().await.ok()?;
         pmo_database::feed::behind(&mut connection, ask.epoch, ask.from, &ask.finished).await.ok()
     };
-    let behind = tokio::time::timeout(Duration::from_secs(2), behind).await.ok().flatten();
+    tokio::time::timeout(Duration::from_secs(2), asked).await.ok().flatten()
+}
+
+/// Numbers as Prometheus reads them.
+async fn metrics(State(service): State<Service>) -> Response {
+    let behind = {
+        let mut known = service.behind.lock().await;
+        let fresh = known.filter(|(at, _)| at.elapsed() < BEHIND_HOLDS);
+        let (_, behind) = match fresh {
+            Some(known) => known,
+            None => *known.insert((Instant::now(), behind(&service).await)),
+        };
+        behind
+    };
     let text = service.shared.vitals.metrics(service.started.elapsed().as_secs(), behind);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }

@@ -12,8 +12,10 @@ use uuid::Uuid;
 const PAUSE: Duration = Duration::from_millis(250);
 /// A connection's lease is renewed this often.
 const RENEWAL: Duration = Duration::from_secs(30);
-/// Changes that wait while the database does not answer; beyond that the mirror is incomplete until its sockets come anew.
-const MOST_WAITING: usize = 200_000;
+/// How long writing may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Ids and rows that wait while the database does not answer; beyond that the mirror is incomplete until its sockets come anew.
+const MOST_WAITING: usize = 2_000_000;
 
 /// Something to write down.
 pub enum Note {
@@ -32,6 +34,8 @@ struct Pages {
     waiting: Vec<Mirror>,
     sent: Vec<(i64, i64)>,
     people: BTreeMap<ConnectionId, Uuid>,
+    /// Ids and rows that wait.
+    weight: usize,
     complained: bool,
 }
 
@@ -39,35 +43,44 @@ struct Pages {
 pub async fn keep(pool: Pool, mut notes: mpsc::UnboundedReceiver<Note>) {
     let pod = Uuid::new_v4().simple().to_string();
     let (waiting, sent, people) = Default::default();
-    let mut pages = Pages { pool, pod, waiting, sent, people, complained: false };
+    let mut pages = Pages { pool, pod, waiting, sent, people, weight: 0, complained: false };
     let mut renewal = tokio::time::interval(RENEWAL);
+    let mut batch = tokio::time::interval(PAUSE);
+    batch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut some = Vec::new();
     loop {
-        let idle = pages.waiting.is_empty() && pages.sent.is_empty();
         tokio::select! {
-            note = notes.recv() => match note {
-                Some(Note::Stop(done)) => {
-                    let _ = tokio::time::timeout(Duration::from_secs(2), pages.end()).await;
-                    let _ = done.send(());
+            n = notes.recv_many(&mut some, 1000) => {
+                if n == 0 {
                     return;
                 }
-                Some(note) => pages.take(note),
-                None => return,
-            },
+                for note in some.drain(..) {
+                    match note {
+                        Note::Stop(done) => {
+                            let _ = tokio::time::timeout(Duration::from_secs(2), pages.end()).await;
+                            let _ = done.send(());
+                            return;
+                        }
+                        note => pages.take(note),
+                    }
+                }
+            }
             _ = renewal.tick() => {
-                let outcome = pages.renew().await;
+                let outcome = in_time(pages.renew()).await;
                 pages.complain(outcome);
             }
-            () = tokio::time::sleep(PAUSE), if !idle => {
-                let outcome = pages.write().await;
+            _ = batch.tick(), if !(pages.waiting.is_empty() && pages.sent.is_empty()) => {
+                let outcome = in_time(pages.write()).await;
                 pages.complain(outcome);
             }
-        }
-        // A steady stream of notes must not put the batch off for ever.
-        if pages.waiting.len() + pages.sent.len() > 2_000 {
-            let outcome = pages.write().await;
-            pages.complain(outcome);
         }
     }
+}
+
+/// A database that is slow to answer must not let notes pile up.
+async fn in_time(writing: impl Future<Output = Result<(), DatabaseError>>) -> Result<(), DatabaseError> {
+    let late = |_| DatabaseError::Setup("the database did not answer in time".into());
+    tokio::time::timeout(PATIENCE, writing).await.map_err(late)?
 }
 
 impl Pages {
@@ -79,11 +92,27 @@ impl Pages {
                     Mirror::Closed(id) => drop(self.people.remove(id)),
                     _ => {}
                 }
+                self.weight += match &change {
+                    Mirror::Watched(_, _, ids) | Mirror::Unwatched(_, _, Some(ids)) => 1 + ids.len(),
+                    _ => 1,
+                };
                 self.waiting.push(change);
             }
-            Note::Sent(rows) => self.sent.extend(rows),
+            Note::Sent(rows) => {
+                self.weight += rows.len();
+                self.sent.extend(rows);
+            }
             Note::Stop(_) => {}
         }
+        if self.weight > MOST_WAITING {
+            tracing::warn!("the mirror of subscriptions is incomplete: too much waited for the database");
+            self.clear();
+        }
+    }
+
+    fn clear(&mut self) {
+        // What a burst has taken is given back.
+        (self.waiting, self.sent, self.weight) = Default::default();
     }
 
     fn complain(&mut self, outcome: Result<(), DatabaseError>) {
@@ -94,11 +123,6 @@ impl Pages {
                     tracing::warn!(%error, "the mirror of subscriptions was not written; it will be");
                 }
                 self.complained = true;
-                if self.waiting.len() + self.sent.len() > MOST_WAITING {
-                    tracing::warn!("the mirror of subscriptions is incomplete: too much waited for the database");
-                    self.waiting.clear();
-                    self.sent.clear();
-                }
             }
         }
     }
@@ -146,8 +170,7 @@ impl Pages {
             log::mark_sent(&mut transaction, &self.sent).await?;
         }
         transaction.commit().await.map_err(DatabaseError::from)?;
-        self.waiting.clear();
-        self.sent.clear();
+        self.clear();
         Ok(())
     }
 

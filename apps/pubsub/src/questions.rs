@@ -44,6 +44,8 @@ pub async fn in_order(
             Some(connection) => connection,
             None => {
                 let mut connection = pool.acquire().await.map_err(DatabaseError::from)?;
+                // One that does not answer is given up, and not handed to others.
+                connection.close_on_drop();
                 log::check_epoch(&mut connection).await?;
                 connection
             }
@@ -67,14 +69,18 @@ pub async fn in_order(
 
 /// Answers what a client missed, on any connection.
 pub async fn beside(pool: Pool, past: Past) -> Result<Answer, (Lane, Unanswered)> {
-    let asked = async {
-        let mut connection = pool.acquire().await?;
-        Ok::<_, DatabaseError>(Answer::Past(past.connection, missed(&mut connection, &past).await?))
+    let mut connection = match pool.acquire().await {
+        Ok(connection) => connection,
+        Err(error) => return Err((Lane::Past(past), DatabaseError::from(error).into())),
     };
-    match tokio::time::timeout(PATIENCE, asked).await {
-        Ok(Ok(answer)) => Ok(answer),
+    let outcome = tokio::time::timeout(PATIENCE, missed(&mut connection, &past)).await;
+    match outcome {
+        Ok(Ok(missed)) => Ok(Answer::Past(past.connection, missed)),
         Ok(Err(error)) => Err((Lane::Past(past), error.into())),
-        Err(_) => Err((Lane::Past(past), Unanswered::Late)),
+        Err(_) => {
+            connection.close_on_drop();
+            Err((Lane::Past(past), Unanswered::Late))
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use pmo_domain::socket::CLOSE_RESTART;
 use pmo_feed::{ConnectionId, Frame, Heard, Out, Refusal, Said, Session};
 use pmo_token::{Keys, TokenError};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -43,6 +44,22 @@ impl Shared {
     }
 }
 
+/// Counts a socket for as long as it is served.
+struct Served(Arc<Vitals>);
+
+impl Served {
+    fn new(vitals: &Arc<Vitals>) -> Self {
+        vitals.sockets.fetch_add(1, Ordering::Relaxed);
+        Self(vitals.clone())
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.sockets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// How a socket ends.
 enum Ending {
     /// With a code and a reason.
@@ -53,6 +70,7 @@ enum Ending {
 
 /// Serves a socket until it closes.
 pub async fn serve(mut socket: WebSocket, id: ConnectionId, token: Option<String>, shared: Arc<Shared>) {
+    let _served = Served::new(&shared.vitals);
     let mailbox = Mailbox::new(shared.queue_bytes, shared.vitals.clone());
     let ending = converse(&mut socket, id, token, &shared, &mailbox).await;
     let _ = shared.hub.send(Command::Gone(id)).await;

@@ -14,6 +14,8 @@ const BOUNDS: [u64; 11] = [1, 2, 5, 10, 20, 50, 100, 250, 500, 1000, 5000];
 pub struct Vitals {
     /// Open sockets.
     pub connections: AtomicUsize,
+    /// Sockets that are being served, signed in or not.
+    pub sockets: AtomicUsize,
     /// Distinct persons.
     pub users: AtomicUsize,
     /// Topics.

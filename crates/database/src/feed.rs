@@ -211,10 +211,11 @@ pub async fn mark_sent(connection: &mut Connection, rows: &[(i64, i64)]) -> Resu
 pub async fn holds_since(connection: &mut Connection, cursor: &FeedCursor) -> Result<bool> {
     Ok(sqlx::query_scalar(
         "select not exists (select from app.feed_epoch where cut_xid >= $1::text::xid8)
-            and coalesce((select l.created_ts from app.system_logging l where l.xid >= $1::text::xid8 order by l.xid, l.seq limit 1), now())
+            and coalesce((select l.created_ts from app.system_logging l where l.epoch = $2 and l.xid >= $1::text::xid8 order by l.xid, l.seq limit 1), now())
                 >= now() - make_interval(days => coalesce((select (value ->> 'retention_days')::integer from app.setting where key = 'feed'), 90))",
     )
     .bind(cursor.read.xmin.to_string())
+    .bind(cursor.epoch)
     .fetch_one(connection)
     .await?)
 }
@@ -229,12 +230,13 @@ pub async fn lost_since(connection: &mut Connection, person: Uuid, cursor: &Feed
     Ok(sqlx::query_scalar(
         "select exists (select from app.entity_rbac g
                         where g.expires_ts <= now()
-                          and g.expires_ts > coalesce((select l.created_ts from app.system_logging l where l.xid < $2::text::xid8 order by l.xid desc limit 1), '-infinity')
+                          and g.expires_ts > coalesce((select l.created_ts from app.system_logging l where l.epoch = $3 and l.xid < $2::text::xid8 order by l.xid desc limit 1), '-infinity')
                           and (g.person_id = $1 or g.role_id in (select l.parent_id from app.entity_instance_link l
                                                                  where l.parent_code = 'role' and l.child_code = 'person' and l.child_id = $1)))",
     )
     .bind(person)
     .bind(cursor.read.xmin.to_string())
+    .bind(cursor.epoch)
     .fetch_one(connection)
     .await?)
 }

@@ -25,6 +25,16 @@ pub(crate) enum Job {
     Ended(BTreeSet<PersonId>),
 }
 
+impl Job {
+    /// Whose it is.
+    pub(crate) fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Self::Open(id) | Self::Subscribe(id, _) | Self::Missed(id, ..) => Some(*id),
+            Self::Ended(_) => None,
+        }
+    }
+}
+
 /// What a client that catches up is told at the end.
 #[derive(Clone, Debug)]
 pub(crate) enum Then {
@@ -44,17 +54,23 @@ impl Feed {
         }
         match message {
             ClientMessage::Subscribe(wanted) => self.subscribe(id, wanted, out),
-            ClientMessage::Unsubscribe { entity_code, entity_ids, parent } => {
+            ClientMessage::Unsubscribe { entity_code, entity_ids: Some(ids), .. } => {
+                let gone = self.watching.unwatch_things(id, &entity_code, &ids);
+                if !gone.is_empty() {
+                    out.push(Effect::Mirror(Mirror::Unwatched(id, Some(entity_code), Some(gone))));
+                }
+            }
+            ClientMessage::Unsubscribe { entity_code, entity_ids: None, parent } => {
                 let parent = parent.as_ref().map(parent_of);
-                self.watching.unwatch(id, |topic| match (topic, &entity_ids, &parent) {
-                    (Topic::Children { parent: p, code }, None, Some(parent)) => *code == entity_code && p == parent,
-                    (Topic::Entity(entity), Some(ids), None) => entity.code == entity_code && ids.contains(&entity.id),
-                    (Topic::Entity(entity), None, None) => entity.code == entity_code,
-                    (Topic::Type(code) | Topic::Children { code, .. }, None, None) => *code == entity_code,
+                let before = self.watching.watched(id);
+                self.watching.unwatch(id, |topic| match (topic, &parent) {
+                    (Topic::Children { parent: p, code }, Some(parent)) => *code == entity_code && p == parent,
+                    (Topic::Entity(entity), None) => entity.code == entity_code,
+                    (Topic::Type(code) | Topic::Children { code, .. }, None) => *code == entity_code,
                     _ => false,
                 });
-                if parent.is_none() {
-                    out.push(Effect::Mirror(Mirror::Unwatched(id, Some(entity_code), entity_ids)));
+                if parent.is_none() && self.watching.watched(id) < before {
+                    out.push(Effect::Mirror(Mirror::Unwatched(id, Some(entity_code), None)));
                 }
             }
             ClientMessage::UnsubscribeAll => {
@@ -118,7 +134,7 @@ impl Feed {
         }
         let by_parent = self.watching.by_parent();
         self.returning.insert(id, then);
-        self.pasts.push_back(Past { connection: id, person, from, until: present.read, by_parent });
+        self.pasts.push_back(Past { connection: id, person, from, until: present.read, by_parent, tries: 0 });
     }
 
     fn caught_up(&mut self, id: ConnectionId, recovered: bool, then: Then, out: &mut Vec<Effect>) {
@@ -201,7 +217,10 @@ impl Feed {
         match job {
             Job::Open(id) => self.open(id, out),
             Job::Subscribe(id, wanted) => self.subscribed(id, wanted, now, out),
-            Job::Missed(id, missed, then) => self.tell_missed(id, missed, then, now, out),
+            Job::Missed(id, missed, then) => {
+                self.missed_waiting = self.missed_waiting.saturating_sub(1);
+                self.tell_missed(id, missed, then, now, out);
+            }
             Job::Ended(persons) => {
                 self.change_access(&persons, &persons, None, &BTreeSet::new(), &HashSet::new(), now, out);
             }
@@ -271,7 +290,7 @@ impl Feed {
         let Some(person) = self.watching.person(id) else { return };
         // Of what was purged before it was noted where it had been it is not known any more who saw it.
         let lost = |row: &LogRow| row.reach.is_none() && !row.is_access() && row.told_as() == Action::Delete;
-        if !missed.complete || missed.rows.iter().any(lost) {
+        if !missed.complete || missed.rows.len() > self.limits.missed_rows || missed.rows.iter().any(lost) {
             return self.caught_up(id, false, then, out);
         }
         let rows: Vec<LogRow> = match &then {

@@ -21,10 +21,24 @@ pub struct Needs {
     pub types: bool,
 }
 
+fn cut<T: Ord + Clone>(all: &mut BTreeSet<T>, most: usize) {
+    if let Some(first_left_out) = all.iter().nth(most).cloned() {
+        all.split_off(&first_left_out);
+    }
+}
+
 impl Needs {
     /// Whether all is known.
     pub fn is_empty(&self) -> bool {
         self.people.is_empty() && self.things.is_empty() && self.reaches.is_empty() && !self.types
+    }
+
+    /// So much of it as one question may ask for; the rest is asked for next.
+    pub(crate) fn part(mut self) -> Self {
+        cut(&mut self.people, 1_000);
+        cut(&mut self.things, 10_000);
+        cut(&mut self.reaches, 10_000);
+        self
     }
 
     pub(crate) fn add(&mut self, other: Needs) {
@@ -78,6 +92,8 @@ pub struct Past {
     pub until: Snapshot,
     /// Types for which it must be known what their things hang below.
     pub by_parent: Vec<EntityCode>,
+    /// How often it has been asked in vain.
+    pub tries: u8,
 }
 
 /// What a returning client missed.

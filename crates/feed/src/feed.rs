@@ -4,7 +4,7 @@
 
 use crate::access::Access;
 use crate::asking::{Job, Then};
-use crate::facts::{Answer, Facts, Look, Needs, Past, Question};
+use crate::facts::{Answer, Facts, Look, Missed, Needs, Past, Question};
 use crate::queue::Frame;
 use crate::reader::Reader;
 use crate::watching::{ConnectionId, Watching};
@@ -17,7 +17,11 @@ use uuid::Uuid;
 /// After a question that failed, milliseconds until the next.
 const PAUSE: i64 = 500;
 /// Messages and ids of one client that wait for their turn.
-const MOST_WAITING: usize = 20_000;
+const MOST_WAITING: usize = 5_000;
+/// Questions of one client that fail before it is told to start over.
+const MOST_TRIES: u8 = 3;
+/// Longest cursor that is read: it names the transactions that were under way.
+const MOST_CURSOR: usize = 4096;
 /// Clients that are answered together.
 const BATCH: usize = 500;
 
@@ -34,11 +38,20 @@ pub struct Limits {
     pub topics: usize,
     /// Clients that catch up at once.
     pub catching_up: usize,
+    /// Rows of the log that one that catches up is told; more than that, and it starts over.
+    pub missed_rows: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { poll: 1000, connections_per_person: 100, ids: 2_000, topics: 20_000, catching_up: 2 }
+        Self {
+            poll: 1000,
+            connections_per_person: 100,
+            ids: 2_000,
+            topics: 20_000,
+            catching_up: 2,
+            missed_rows: 10_000,
+        }
     }
 }
 
@@ -155,6 +168,9 @@ pub struct Feed {
     pub(crate) jobs: VecDeque<Job>,
     pub(crate) pasts: VecDeque<Past>,
     catching_up: usize,
+    /// Those whose answer is there and not told yet: it is large, and so they count, too.
+    pub(crate) missed_waiting: usize,
+    pasts_retry_at: i64,
     pub(crate) returning: HashMap<ConnectionId, Then>,
     /// Clients that wait for an answer, with what they said meanwhile.
     pub(crate) busy: HashMap<ConnectionId, VecDeque<ClientMessage>>,
@@ -195,6 +211,8 @@ impl Feed {
             jobs: VecDeque::new(),
             pasts: VecDeque::new(),
             catching_up: 0,
+            missed_waiting: 0,
+            pasts_retry_at: now,
             returning: HashMap::new(),
             busy: HashMap::new(),
             ahead: clock - now,
@@ -232,7 +250,8 @@ impl Feed {
         // A look that is under way is waited for, however long it takes.
         let look =
             if self.ordered == Ordered::Free { self.look_due } else { self.look_due.max(now + self.limits.poll) };
-        look.min(end).max(self.retry_at)
+        let pasts = if self.pasts.is_empty() { i64::MAX } else { self.pasts_retry_at.max(now + 1) };
+        look.min(end).min(pasts).max(self.retry_at)
     }
 
     /// Takes an event. `now`: this machine's clock, in milliseconds since 1970.
@@ -240,6 +259,7 @@ impl Feed {
         // A clock that was set back must not put anything off.
         self.look_due = self.look_due.min(now + self.limits.poll);
         self.retry_at = self.retry_at.min(now + PAUSE);
+        self.pasts_retry_at = self.pasts_retry_at.min(now + PAUSE);
         match event {
             Event::Connected(id, person) => self.connected(id, person, out),
             Event::Heard(id, message) => self.heard(id, message, out),
@@ -257,6 +277,18 @@ impl Feed {
             }
         }
         self.go_on(now, out);
+        self.start_catching_up(now, out);
+    }
+
+    fn start_catching_up(&mut self, now: i64, out: &mut Vec<Effect>) {
+        while !self.stopping
+            && self.retry_at.max(self.pasts_retry_at) <= now
+            && self.catching_up + self.missed_waiting < self.limits.catching_up
+            && let Some(past) = self.pasts.pop_front()
+        {
+            self.catching_up += 1;
+            out.push(Effect::Ask(Question::Past(past)));
+        }
     }
 
     fn connected(&mut self, id: ConnectionId, person: PersonId, out: &mut Vec<Effect>) {
@@ -275,7 +307,16 @@ impl Feed {
         self.jobs.push_back(Job::Open(id));
     }
 
-    fn heard(&mut self, id: ConnectionId, message: ClientMessage, out: &mut Vec<Effect>) {
+    fn heard(&mut self, id: ConnectionId, mut message: ClientMessage, out: &mut Vec<Effect>) {
+        match &mut message {
+            ClientMessage::Resume { epoch, cursor } if epoch.len() + cursor.len() > MOST_CURSOR => {
+                (*epoch, *cursor) = Default::default();
+            }
+            ClientMessage::Subscribe(Subscribe { since: Some(since), .. }) if since.len() > MOST_CURSOR => {
+                *since = String::new()
+            }
+            _ => {}
+        }
         // A heartbeat is answered whatever else is slow.
         if message == ClientMessage::Ping {
             if self.watching.person(id).is_some() {
@@ -319,6 +360,14 @@ impl Feed {
         }
         self.busy.remove(&id);
         self.pasts.retain(|past| past.connection != id);
+        self.returning.remove(&id);
+        if self.jobs.len() > 2 * self.watching.connections() + BATCH {
+            // Who came and went while the database was away.
+            let here = |job: &Job| job.connection().is_none_or(|id| self.watching.person(id).is_some());
+            self.jobs.retain(here);
+            self.clients_turn = self.clients_turn.min(self.jobs.len());
+            self.missed_waiting = self.jobs.iter().filter(|job| matches!(job, Job::Missed(..))).count();
+        }
         out.push(Effect::Mirror(Mirror::Closed(id)));
     }
 
@@ -352,6 +401,7 @@ impl Feed {
             Answer::Past(id, missed) => {
                 self.catching_up -= 1;
                 if let Some(then) = self.catches_up(id) {
+                    self.missed_waiting += 1;
                     self.jobs.push_back(Job::Missed(id, missed, then));
                 }
             }
@@ -359,19 +409,29 @@ impl Feed {
     }
 
     fn failed(&mut self, lane: Lane, now: i64) {
-        self.answers = false;
-        self.retry_at = now + PAUSE;
         match lane {
             Lane::Ordered => {
+                self.answers = false;
+                self.retry_at = now + PAUSE;
                 self.rung |= self.ordered == Ordered::Looking;
                 // What has been found out by now may be old when it can be told.
                 self.forget_facts();
                 self.ordered = Ordered::Free;
             }
-            Lane::Past(past) => {
+            Lane::Past(mut past) => {
                 self.catching_up -= 1;
-                if self.busy.contains_key(&past.connection) {
-                    self.pasts.push_front(past);
+                self.pasts_retry_at = now + PAUSE;
+                past.tries = past.tries.saturating_add(1);
+                // While the database is away everybody waits; a question that is too much for it when it is there is not asked for ever.
+                if self.answers && past.tries > MOST_TRIES {
+                    if let Some(then) = self.catches_up(past.connection) {
+                        self.missed_waiting += 1;
+                        self.jobs.push_back(Job::Missed(past.connection, Missed::default(), then));
+                    }
+                } else if self.busy.contains_key(&past.connection) {
+                    self.pasts.push_back(past);
+                } else {
+                    self.returning.remove(&past.connection);
                 }
             }
         }
@@ -397,6 +457,8 @@ impl Feed {
         self.watching = Watching::default();
         self.busy.clear();
         self.jobs.clear();
+        self.clients_turn = 0;
+        self.missed_waiting = 0;
         self.pasts.clear();
         self.forget_awaited();
     }
@@ -405,12 +467,6 @@ impl Feed {
     fn go_on(&mut self, now: i64, out: &mut Vec<Effect>) {
         if self.stopping || self.retry_at > now {
             return;
-        }
-        while self.catching_up < self.limits.catching_up
-            && let Some(past) = self.pasts.pop_front()
-        {
-            self.catching_up += 1;
-            out.push(Effect::Ask(Question::Past(past)));
         }
         self.note_ended(now);
         while self.ordered == Ordered::Free {
@@ -452,6 +508,7 @@ impl Feed {
     }
 
     fn ask(&mut self, needs: Needs, of: Ordered, out: &mut Vec<Effect>) {
+        let needs = needs.part();
         self.asked.add(needs.clone());
         self.ordered = of;
         out.push(Effect::Ask(Question::Facts(needs)));

@@ -97,8 +97,6 @@ pub enum Out {
 struct Folded {
     changes: Changes,
     timestamp: Arc<str>,
-    /// That of the first: what came later is told earlier, and a cursor promises only what came before it.
-    cursor: Arc<str>,
 }
 
 /// One socket's queue.
@@ -107,6 +105,8 @@ pub struct Queue {
     frames: VecDeque<Frame>,
     /// Comes after them,
     folded: BTreeMap<EntityCode, Folded>,
+    /// with the cursor of the first that was folded, whichever goes first: a cursor promises all that came before it,
+    promised: Option<Arc<str>>,
     /// and before these.
     behind: VecDeque<Frame>,
     bytes: usize,
@@ -117,8 +117,8 @@ pub struct Queue {
 impl Queue {
     /// An empty queue of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        let (frames, folded, behind) = Default::default();
-        Self { frames, folded, behind, bytes: 0, limit, close: None }
+        let (frames, folded, promised, behind) = Default::default();
+        Self { frames, folded, promised, behind, bytes: 0, limit, close: None }
     }
 
     /// Bytes that wait.
@@ -159,11 +159,11 @@ impl Queue {
     }
 
     fn fold(&mut self, told: &Told) {
-        let folded = self.folded.entry(told.code.clone()).or_insert_with(|| Folded {
-            changes: Changes::default(),
-            timestamp: told.timestamp.clone(),
-            cursor: told.cursor.clone(),
-        });
+        self.promised.get_or_insert_with(|| told.cursor.clone());
+        let folded = self
+            .folded
+            .entry(told.code.clone())
+            .or_insert_with(|| Folded { changes: Changes::default(), timestamp: told.timestamp.clone() });
         folded.timestamp = told.timestamp.clone();
         let before = folded.changes.len();
         told.changes.iter().for_each(|change| folded.changes.add(change.clone()));
@@ -189,6 +189,7 @@ impl Queue {
     fn drop_all(&mut self) {
         self.frames.clear();
         self.folded.clear();
+        self.promised = None;
         self.behind.clear();
         self.bytes = 0;
     }
@@ -208,12 +209,13 @@ impl Queue {
             let folded = entry.get_mut();
             let changes = folded.changes.take(FRAME_CHANGES);
             self.bytes -= changes.len() * CHANGE_BYTES;
-            let told =
-                Told::new(entry.key().clone(), changes, entry.get().timestamp.clone(), entry.get().cursor.clone());
+            let cursor = self.promised.clone().unwrap_or_else(|| "".into());
+            let told = Told::new(entry.key().clone(), changes, entry.get().timestamp.clone(), cursor);
             if entry.get().changes.is_empty() {
                 entry.remove();
             }
             if self.folded.is_empty() {
+                self.promised = None;
                 self.frames = std::mem::take(&mut self.behind);
             }
             return Some(Out::Frame(Frame::Told(Arc::new(told))));
@@ -318,7 +320,12 @@ mod tests {
             for frame in out {
                 let Out::Frame(frame) = frame else { continue };
                 match serde_json::from_str(&frame.text()).unwrap() {
-                    ServerMessage::Invalidate { entity_code, changes, .. } => {
+                    ServerMessage::Invalidate { entity_code, changes, cursor, .. } => {
+                        let cursor: i64 = cursor.parse().unwrap();
+                        // In this test a frame's cursor is its own number: all that came before it has been told.
+                        for (thing, version) in newest.iter().filter(|(_, version)| **version < cursor) {
+                            prop_assert!(known.get(thing).is_some_and(|k| k >= version), "{:?} before {}", thing, cursor);
+                        }
                         let ids: BTreeSet<Uuid> = changes.iter().map(|c| c.entity_id).collect();
                         prop_assert_eq!(ids.len(), changes.len(), "each thing once in a frame");
                         let kind = ["task", "risk", "issue"].iter().position(|c| entity_code == **c).unwrap();

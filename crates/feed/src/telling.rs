@@ -141,7 +141,11 @@ impl Feed {
         let named: BTreeSet<EntityRef> = rows.iter().filter_map(named).collect();
         let mut saw = HashSet::new();
         for person in &affected.read_again {
-            saw.extend(named.iter().filter(|e| self.sees(*person, e, clock)).map(|e| (*person, e.clone())));
+            let tabs = self.watching.of(*person);
+            let told = |e: &&EntityRef| tabs.iter().any(|id| self.watching.watches_many(*id, &e.code));
+            saw.extend(
+                named.iter().filter(told).filter(|e| self.sees(*person, e, clock)).map(|e| (*person, e.clone())),
+            );
         }
         for person in &affected.read_again {
             let holdings = self.facts.people.get(person).cloned().unwrap_or_default();
@@ -209,9 +213,9 @@ impl Feed {
     /// Tells of rows those who watch and may see, or one of them alone. Several changes of one thing become one; who gets the same gets one frame.
     pub(crate) fn deliver(&self, rows: &[LogRow], only: Option<ConnectionId>, now: i64, out: &mut Vec<Effect>) {
         let only = match only {
-            Some(id) => match self.watching.slot(id) {
-                Some(slot) => Some(slot),
-                None => return,
+            Some(id) => match (self.watching.slot(id), self.watching.person(id)) {
+                (Some(slot), Some(person)) => Some((id, slot, person)),
+                _ => return,
             },
             None => None,
         };
@@ -221,9 +225,14 @@ impl Feed {
         let mut due: Vec<(u32, u32)> = Vec::new();
         for (at, row) in rows.iter().enumerate().filter(|(_, row)| !row.is_access()) {
             let Some(place) = row.reach.and_then(|reach| self.access.at(&row.code, row.id, reach)) else { continue };
-            self.watching.receivers(row, &mut receivers);
-            let here = receivers.iter().filter(|(slot, _)| only.is_none_or(|only| only == *slot));
-            let see = here.filter(|(_, person)| self.access.level_at(*person, &place, clock).is_some());
+            match only {
+                Some((id, slot, person)) => {
+                    receivers.clear();
+                    receivers.extend(self.watching.hears(id, row).then_some((slot, person)));
+                }
+                None => self.watching.receivers(row, &mut receivers),
+            }
+            let see = receivers.iter().filter(|(_, person)| self.access.level_at(*person, &place, clock).is_some());
             due.extend(see.map(|(slot, _)| (*slot, at as u32)));
             if due.len() > MOST_DELIVERIES {
                 self.send_out(rows, &mut due, &stamp, out);

@@ -300,7 +300,8 @@ impl Test {
         let mut world = World::new(6);
         world.grants.insert((0, 0), None);
         world.note_sights();
-        let limits = Limits { poll: 1000, connections_per_person: 3, ids: 100, topics: 1000, catching_up: 2 };
+        let limits =
+            Limits { poll: 1000, connections_per_person: 3, ids: 100, topics: 1000, catching_up: 2, missed_rows: 50 };
         let feed = Feed::new(limits, (1, world.snapshot()), markers(), world.now, world.now);
         let client = |n| Client {
             watch: [Watch::Some, Watch::Some, Watch::All, Watch::OfProject][n % 4],

@@ -336,16 +336,8 @@ impl Watching {
             !goes
         });
         self.watched -= left.len() + types.len() + children.len();
-        for number_of in left {
-            let Some(thing) = self.things.get_mut(number_of) else { continue };
-            if !thing.watchers.take(slot) {
-                continue;
-            }
-            let hash = Self::hash(&self.hasher, thing.id, thing.code);
-            if let Ok(entry) = self.index.find_entry(hash, |slot| *slot == number_of) {
-                entry.remove();
-            }
-            self.things.take(number_of);
+        for thing in left {
+            self.release(slot, thing);
         }
         for at in types {
             if self.types.get_mut(&at).is_some_and(|watchers| watchers.take(slot)) {
@@ -363,6 +355,42 @@ impl Watching {
                 }
             }
         }
+    }
+
+    fn release(&mut self, slot: Slot, thing: Slot) {
+        let Some(it) = self.things.get_mut(thing) else { return };
+        if !it.watchers.take(slot) {
+            return;
+        }
+        let hash = Self::hash(&self.hasher, it.id, it.code);
+        if let Ok(entry) = self.index.find_entry(hash, |slot| *slot == thing) {
+            entry.remove();
+        }
+        self.things.take(thing);
+    }
+
+    /// Stops watching things of one type; answers those that were watched.
+    pub fn unwatch_things(&mut self, id: ConnectionId, code: &EntityCode, ids: &[Uuid]) -> Vec<Uuid> {
+        let (Some(slot), Some(code)) = (self.slots.get(&id).copied(), self.codes.find(code)) else { return Vec::new() };
+        let found: BTreeMap<Slot, Uuid> = ids.iter().filter_map(|id| Some((self.thing(*id, code)?, *id))).collect();
+        let Some(connection) = self.connections.get_mut(slot) else { return Vec::new() };
+        let before = connection.things.len();
+        let mut gone = Vec::new();
+        if !found.is_empty() {
+            connection.things.retain(|watch| match found.get(&number(*watch)) {
+                Some(id) => {
+                    gone.push(*id);
+                    false
+                }
+                None => true,
+            });
+        }
+        self.watched -= before - connection.things.len();
+        let dropped: BTreeSet<Uuid> = gone.iter().copied().collect();
+        for (thing, _) in found.iter().filter(|(_, id)| dropped.contains(id)) {
+            self.release(slot, *thing);
+        }
+        gone
     }
 
     /// How many topics a connection watches, or asked for.
@@ -411,9 +439,7 @@ impl Watching {
                 self.children.get(&(parent.id, above, code)).into_iter().for_each(&mut add);
             }
             // A thing that was moved away concerns those who watched its old place.
-            for values in row.changed.as_object().into_iter().flatten().map(|(_, v)| v) {
-                let old = values.get("old").and_then(|o| o.as_str()).and_then(|o| o.parse::<Uuid>().ok());
-                let Some(old) = old else { continue };
+            for old in olds(row) {
                 let there = self.children.range((old, 0, 0)..=(old, Slot::MAX, Slot::MAX));
                 there.filter(|(key, _)| key.2 == code).for_each(|(_, watchers)| add(watchers));
             }
@@ -421,6 +447,22 @@ impl Watching {
         found.sort_unstable();
         found.dedup();
         into.extend(found.into_iter().filter_map(|slot| Some((slot, self.connections.get(slot)?.person))));
+    }
+
+    /// Whether one connection watches the thing, its type or what it hangs below: [`Watching::receivers`] for one alone.
+    pub fn hears(&self, id: ConnectionId, row: &LogRow) -> bool {
+        let (Some(code), Some(connection)) = (self.codes.find(&row.code), self.connection(id)) else { return false };
+        let below = |key: &(Uuid, Slot, Slot)| {
+            let is_above = |parent: &EntityRef| parent.id == key.0 && self.codes.find(&parent.code) == Some(key.1);
+            let was_above = || olds(row).any(|old| old == key.0);
+            key.2 == code && (row.parents.iter().any(is_above) || was_above())
+        };
+        let single = || {
+            let thing = self.thing(row.id, code)?;
+            let at = connection.things.binary_search_by_key(&thing, |w| number(*w)).ok()?;
+            Some(connection.things[at] & REFUSED == 0)
+        };
+        connection.types.contains(&code) || single() == Some(true) || connection.children.iter().any(below)
     }
 
     /// The connection in a place that [`Watching::receivers`] named.
@@ -458,6 +500,12 @@ impl Watching {
         let Some(code) = self.codes.find(code) else { return false };
         self.connection(id).is_some_and(|c| c.types.contains(&code) || c.children.iter().any(|key| key.2 == code))
     }
+}
+
+/// Ids that a changed row held before.
+fn olds(row: &LogRow) -> impl Iterator<Item = Uuid> {
+    let values = row.changed.as_object().into_iter().flatten().map(|(_, values)| values);
+    values.filter_map(|values| values.get("old")?.as_str()?.parse().ok())
 }
 
 #[cfg(test)]
@@ -506,7 +554,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(3000))]
         #[test]
         fn the_index_says_what_a_plain_list_says(
-            steps in prop::collection::vec((0..9u8, 0..4u64, 0..9usize, 0..9usize), 1..60)
+            steps in prop::collection::vec((0..10u8, 0..4u64, 0..9usize, 0..9usize), 1..60)
         ) {
             let mut index = Watching::default();
             let mut model = Model::default();
@@ -554,6 +602,15 @@ mod tests {
                         index.unwatch(id, gone);
                         if let Some((_, topics)) = model.0.get_mut(&id) { topics.retain(|t, _| !gone(t)); }
                     }
+                    8 => {
+                        let ids = [thing(a).id, thing(b).id];
+                        let gone = index.unwatch_things(id, &code(a), &ids);
+                        if let Some((_, topics)) = model.0.get_mut(&id) {
+                            let before = topics.len();
+                            topics.retain(|t, _| !matches!(t, Topic::Entity(e) if e.code == code(a) && ids.contains(&e.id)));
+                            prop_assert_eq!(gone.len(), before - topics.len());
+                        }
+                    }
                     _ => {
                         let row = row(&thing(a), vec![thing(b)], Some(thing(b + 1).id));
                         let mut found = Vec::new();
@@ -561,6 +618,9 @@ mod tests {
                         let found: BTreeSet<ConnectionId> = found.iter().filter_map(|(slot, _)| index.at(*slot)).collect();
                         prop_assert_eq!(&found, &model.receivers(&row));
                         prop_assert!(index.heard(&row) || found.is_empty());
+                        for id in (0..4).map(ConnectionId) {
+                            prop_assert_eq!(index.hears(id, &row), found.contains(&id));
+                        }
                     }
                 }
                 let count: usize = model.0.values().map(|(_, topics)| topics.len()).sum();
