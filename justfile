@@ -39,9 +39,11 @@ e2e *args: build
     tools/setup.sh --tests && tools/postgres.sh start
     source tools/environment.sh && cd e2e && npx playwright test {{args}}
 
-# Measures on the release build: `just bench` from PATCH answered to the other browser repainted, `just bench api` the api on large data.
+# Measures on the release build: `just bench` from PATCH answered to the other browser repainted, `just bench api` the api on large data,
+# `just bench feed` the change feed under thousands of sockets.
 bench what="live-edit": build
     tools/setup.sh --tests && tools/postgres.sh start
+    source tools/environment.sh && cargo build --quiet --release -p pmo-pubsub --example load
     source tools/environment.sh && node bench/{{what}}.mjs
 
 # Stops the database where this checkout has started one.

@@ -31,6 +31,7 @@ if (!process.env.KEEP) {
 async function beside(program, options, port, what) {
   const child = spawn(...pinned(0, program, options), { env: environment, stdio: ["ignore", "inherit", "inherit"] });
   for (let up = false; !up;) {
+    if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`);
     up = await new Promise((resolve) => {
       http.get(`http://127.0.0.1:${port}/health`, (answer) => { answer.resume(); resolve(true); }).on("error", (e) => resolve(e.code !== "ECONNREFUSED"));
     });

@@ -28,8 +28,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use vitals::Vitals;
 
-/// Bytes that a socket reads at once: messages are small, and there are many sockets.
-const READ_BYTES: usize = 2 * 1024;
+/// Bytes that a socket reads at once. What a message needs is kept for the next, and grows by what is read: there are many sockets.
+const READ_BYTES: usize = 512;
 
 /// How long an answer to how far the feed is behind is good for.
 const BEHIND_HOLDS: Duration = Duration::from_millis(500);

@@ -195,6 +195,8 @@ async fn send(socket: &mut WebSocket, first: Out, mailbox: &Mailbox) -> Option<E
         if socket.flush().await.is_err() { Some(Ending::Gone) } else { ending }
     };
     tokio::select! {
+        // Mostly it is done at once, and nothing else is set up.
+        biased;
         ending = sending => ending,
         // What waited was too much: there is no room for a farewell either, but it is tried.
         () = mailbox.given_up() => match mailbox.try_next() {

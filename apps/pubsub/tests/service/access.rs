@@ -198,3 +198,36 @@ async fn many_new_places_hide_no_loss_of_access(pool: PgPool) {
     transaction.commit().await.unwrap();
     assert_eq!(client.next("INVALIDATE").await["changes"][0]["action"], "REVOKE");
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn who_leaves_a_role_or_the_house_loses_what_came_with_it_at_once(pool: PgPool) {
+    let server = Server::start(&pool).await;
+    let (by_role, own) = (server.project().await, server.project().await);
+    let person = server.person(Some((own, 0))).await;
+    let role: Uuid =
+        sqlx::query_scalar("insert into app.role (name) values ('board') returning id").fetch_one(&pool).await.unwrap();
+    sqlx::query("insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id) values ('role', $1, 'person', $2)")
+        .bind(role)
+        .bind(person)
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("insert into app.entity_rbac (role_id, entity_code, entity_instance_id, permission) values ($1, 'project', $2, 0)")
+        .bind(role)
+        .bind(by_role)
+        .execute(&pool)
+        .await
+        .unwrap();
+    let mut client = server.connect(person).await;
+    let done = client.subscribe(json!({"entityCode": "project", "entityIds": [by_role, own]})).await;
+    assert_eq!(done["count"], 2);
+    let revoked = |told: Value, id: Uuid| {
+        assert_eq!(told["changes"], json!([{"entityId": id, "action": "REVOKE", "version": 0}]));
+    };
+    sqlx::query("delete from app.entity_instance_link where parent_id = $1").bind(role).execute(&pool).await.unwrap();
+    revoked(client.next("INVALIDATE").await, by_role);
+    client.next("ACCESS").await;
+    sqlx::query("update app.person set active_flag = false where id = $1").bind(person).execute(&pool).await.unwrap();
+    revoked(client.next("INVALIDATE").await, own);
+    client.next("ACCESS").await;
+}
