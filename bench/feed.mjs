@@ -60,8 +60,8 @@ if (wanted("rate")) {
   await feed(() => report("500 clients, 100 writes/s: COMMIT until INVALIDATE, ms", first(measure("--service", PUBSUB, "rate", 500, 100)), "p50 4, p99 20"));
 }
 if (wanted("stalled")) {
-  const quiet = await feed(() => first(measure("--service", PUBSUB, "rate", 1000, 100)));
-  report("1,000 clients, 100 writes/s, ms", quiet);
+  const quiet = await feed(() => first(measure("--service", PUBSUB, "stalled", 1000, 100, "--reads")));
+  report("1,000 clients, 100 writes/s, 5,000 rows in between, ms", quiet);
   await feed(() => {
     const stalled = first(measure("--service", PUBSUB, "stalled", 1000, 100));
     report("  the same while one client does not read, ms", stalled, "", `p99 ${(stalled.p99 / quiet.p99).toFixed(2)} times`);
@@ -97,6 +97,7 @@ if (wanted("burst")) {
 if (wanted("patch")) {
   environment.API_PORT = "4100";
   await service.start();
+  process.on("exit", () => Object.values(service.running).forEach((child) => child.kill("SIGKILL")));
   const agent = new http.Agent({ keepAlive: true, maxSockets: 32 });
   const send = (method, path, token, body) => new Promise((resolve, reject) => {
     const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
@@ -108,7 +109,7 @@ if (wanted("patch")) {
     request.on("error", reject);
     request.end(JSON.stringify(body));
   });
-  const { token } = (await send("POST", "/auth/login", null, { email: "ada@pmo.example", password: PASSWORD })).body;
+  const { token } = (await send("POST", "/auth/login", null, { email: "admin@pmo.example", password: PASSWORD })).body;
   const ids = service.sql("select id from app.task where active_flag order by id limit 32").split("\n");
   const writing = async (writers) => {
     const times = [], until = performance.now() + 3000;
@@ -133,9 +134,13 @@ if (wanted("patch")) {
     const found = [];
     for (const [title, off] of [...ways].reverse()) {
       off.forEach((change) => service.sql(`alter table ${change}`));
-      await writing(writers);
-      const m = await writing(writers);
-      off.forEach((change) => service.sql(`alter table ${change.replace("disable", "enable")}`));
+      let m;
+      try {
+        await writing(writers);
+        m = await writing(writers);
+      } finally {
+        off.forEach((change) => service.sql(`alter table ${change.replace("disable", "enable")}`));
+      }
       bare ??= m;
       found.push([title, m]);
     }

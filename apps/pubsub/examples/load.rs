@@ -58,8 +58,13 @@ enum What {
     Idle { clients: usize, watches: usize },
     /// Rows in one transaction, to `clients` who watch their type.
     Burst { clients: usize, rows: usize },
-    /// As `Rate`, while one client does not read.
-    Stalled { clients: usize, writes: usize },
+    /// As `Rate`, beside one more client who watches everything, a burst in between, and does not read, or does.
+    Stalled {
+        clients: usize,
+        writes: usize,
+        #[arg(long)]
+        reads: bool,
+    },
 }
 
 fn database() -> String {
@@ -400,17 +405,20 @@ async fn write_at(crowd: &Crowd, writes: usize, seconds: usize, which: impl Fn(u
     total
 }
 
-async fn rate(address: &str, clients: usize, writes: usize, stalled: bool) {
+async fn rate(address: &str, clients: usize, writes: usize, beside: Option<bool>) {
     const EACH: usize = 20;
     // Things 0..1000; each is watched by EACH of a thousand parts of the clients.
     let ids = |n: usize| Some(Some((0..EACH).map(|k| thing((n * EACH + k) % 1000)).collect()));
     let all = crowd(address, clients, ids).await;
     let mut idle = Vec::new();
-    if stalled {
-        // It watches everything and reads nothing.
+    if let Some(reads) = beside {
         let mut client = connect(address, 0).await;
         watch(&mut client, None).await;
-        idle.push(client);
+        if reads {
+            tokio::spawn(async move { while client.next().await.is_some() {} });
+        } else {
+            idle.push(client);
+        }
     }
     let crowd = Crowd::new(all, true);
     let watchers = |id: usize| (0..clients).filter(|n| (0..EACH).any(|k| (n * EACH + k) % 1000 == id)).count();
@@ -421,7 +429,7 @@ async fn rate(address: &str, clients: usize, writes: usize, stalled: bool) {
     let expected: usize = (0..writes * seconds).map(|n| watchers(n * 7 % 1000)).sum();
     crowd.expect(usize::MAX);
     crowd.board.lock().unwrap().times.clear();
-    if stalled {
+    if beside.is_some() {
         let mut c = PgConnection::connect(&database()).await.unwrap();
         sqlx::query("update app.wiki set name = 'x' where id = any ($1)")
             .bind((5_000..THINGS).map(thing).collect::<Vec<_>>())
@@ -433,8 +441,7 @@ async fn rate(address: &str, clients: usize, writes: usize, stalled: bool) {
     crowd.board.lock().unwrap().wanted = expected;
     crowd.all().await;
     let mut times = std::mem::take(&mut crowd.board.lock().unwrap().times);
-    let what = if stalled { "stalled" } else { "rate" };
-    print(what, &mut times, json!({"clients": clients, "writes": writes, "deliveries": expected}));
+    print("rate", &mut times, json!({"clients": clients, "writes": writes, "deliveries": expected}));
 }
 
 async fn fan(address: &str, clients: usize) {
@@ -556,8 +563,8 @@ async fn main() {
         What::Broadcast { clients } => broadcast(address, clients).await,
         What::Notify => notify().await,
         What::Commit => commit(address).await,
-        What::Rate { clients, writes } => rate(address, clients, writes, false).await,
-        What::Stalled { clients, writes } => rate(address, clients, writes, true).await,
+        What::Rate { clients, writes } => rate(address, clients, writes, None).await,
+        What::Stalled { clients, writes, reads } => rate(address, clients, writes, Some(reads)).await,
         What::Fan { clients } => fan(address, clients).await,
         What::Sustained { clients } => sustained(address, clients).await,
         What::Idle { clients, watches } => idle(address, clients, watches, settings.pid).await,
