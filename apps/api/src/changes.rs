@@ -7,6 +7,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use pmo_database::{DatabaseError, feed, permission};
 use pmo_domain::FeedCursor;
+use pmo_domain::cursor::TOLD_TRANSACTIONS;
 use pmo_domain::socket::{Action, Change, Changes};
 use pmo_feed::Access;
 use serde_json::{Value, json};
@@ -44,7 +45,7 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
     let known = from.filter(|from| {
         from.epoch == cursor.epoch
             && from.read.xmin <= cursor.read.xmin
-            && from.read.xmin.saturating_add(feed::TOLD_TRANSACTIONS) >= cursor.read.xmin
+            && from.read.xmin.saturating_add(TOLD_TRANSACTIONS) >= cursor.read.xmin
     });
     let Some(from) = known else { return Ok(answer(false, false, Vec::new())) };
     if !feed::holds_since(&mut connection, &from).await? {

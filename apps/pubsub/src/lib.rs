@@ -164,7 +164,7 @@ pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Runnin
 
 /// Rings the hub when the database does. A lost ring costs one poll; a lost connection is made again.
 async fn doorbell(pool: Pool, rung: Arc<Notify>) {
-    loop {
+    while !pool.is_closed() {
         let listening = async {
             let mut listener = pmo_database::Listener::connect_with(&pool).await?;
             listener.listen(pmo_database::feed::DOORBELL).await?;

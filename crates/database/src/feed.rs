@@ -68,8 +68,6 @@ pub(crate) fn snapshot_of(text: &str) -> Result<Snapshot> {
     Ok(text.parse().map_err(|error: pmo_domain::cursor::BadCursor| sqlx::Error::Decode(error.into()))?)
 }
 
-/// Changes of access are told for a million transactions; what is older than half of them is not gone on from.
-pub const TOLD_TRANSACTIONS: i64 = 500_000;
 /// Most rows of one look.
 pub const LOOK: usize = 2000;
 /// More changes of access than this at once concern everybody.

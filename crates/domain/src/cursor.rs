@@ -13,6 +13,9 @@ pub struct FeedCursor {
     pub read: Snapshot,
 }
 
+/// Changes of access are told for a million transactions; what is older than half of them is not gone on from.
+pub const TOLD_TRANSACTIONS: i64 = 500_000;
+
 /// A text that is no cursor of this feed.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not a cursor of this feed")]

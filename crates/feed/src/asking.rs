@@ -4,14 +4,13 @@
 use crate::access::Access;
 use crate::facts::{Missed, Needs, Past};
 use crate::feed::{Effect, Feed, Mirror};
+use crate::telling::Shift;
 use crate::watching::{ConnectionId, Topic};
 use pmo_domain::change::LogRow;
+use pmo_domain::cursor::TOLD_TRANSACTIONS;
 use pmo_domain::socket::{Action, ClientMessage, HEARTBEAT_SECONDS, PROTOCOL, Parent, ServerMessage, Subscribe};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId};
-use std::collections::{BTreeSet, HashSet};
-
-/// Transactions for which changes of access are told for certain; what is older is not gone on from.
-const TOLD_TRANSACTIONS: i64 = 500_000;
+use std::collections::BTreeSet;
 
 /// Something that waits for facts.
 pub(crate) enum Job {
@@ -222,7 +221,7 @@ impl Feed {
                 self.tell_missed(id, missed, then, now, out);
             }
             Job::Ended(persons) => {
-                self.change_access(&persons, &persons, None, &BTreeSet::new(), &HashSet::new(), now, out);
+                self.change_access(&Shift::unknown(persons, None), now, out);
             }
         }
     }
@@ -300,9 +299,7 @@ impl Feed {
         };
         self.deliver(&rows, Some(id), now, out);
         if self.swept_by(id, &missed) {
-            // What was seen before is not known: the sweep finds out.
-            let only = BTreeSet::from([person]);
-            self.change_access(&only, &only, Some(id), &BTreeSet::new(), &HashSet::new(), now, out);
+            self.change_access(&Shift::unknown(BTreeSet::from([person]), Some(id)), now, out);
         }
         self.caught_up(id, true, then, out);
     }

@@ -26,12 +26,34 @@ struct Affected {
     weighed: BTreeSet<PersonId>,
 }
 
+/// A change of access, as those who are here see it.
+#[derive(Default)]
+pub(crate) struct Shift {
+    /// Whose watches are weighed again;
+    pub(crate) persons: BTreeSet<PersonId>,
+    /// who of them is told to sweep what they hold;
+    pub(crate) sweeping: BTreeSet<PersonId>,
+    /// one socket alone, where only it was away.
+    pub(crate) only: Option<ConnectionId>,
+    /// What grants name, of which those are told who watch its type,
+    pub(crate) named: BTreeSet<EntityRef>,
+    /// and who saw it before.
+    pub(crate) saw: HashSet<(PersonId, EntityRef)>,
+}
+
+impl Shift {
+    /// These people's view may be another, and it is not known what they saw before: the sweep finds out.
+    pub(crate) fn unknown(persons: BTreeSet<PersonId>, only: Option<ConnectionId>) -> Self {
+        Self { sweeping: persons.clone(), persons, only, ..Self::default() }
+    }
+}
+
 impl Feed {
     fn clock(&self, now: i64) -> i64 {
         now + self.ahead
     }
 
-    /// `None`: what moved is not placed yet, or what people hold is not read yet; `needs` says so.
+    /// As far as it is known; `needs` says what must be known before all are found.
     fn affected(&self, rows: &[LogRow], changes: &BTreeSet<AccessChange>, now: i64, needs: &mut Needs) -> Affected {
         needs.reaches.extend(self.unplaced(Access::moved(changes)));
         let concerned = self.access.concerned(changes);
@@ -151,29 +173,20 @@ impl Feed {
             let holdings = self.facts.people.get(person).cloned().unwrap_or_default();
             self.access.hold(*person, holdings, self.ended);
         }
-        self.change_access(&affected.weighed, &affected.sweeping, None, &named, &saw, now, out);
+        let shift = Shift { persons: affected.weighed, sweeping: affected.sweeping, only: None, named, saw };
+        self.change_access(&shift, now, out);
         self.deliver(rows, None, now, out);
     }
 
-    /// Applies a change of access: of what persons watch, what they lost is REVOKE and what they gained CREATE, and ACCESS tells those of `sweeping`
-    /// to sweep what they hold beyond that. `named`: what grants name, of which those are told who watch its type; `saw`: who saw it before.
-    #[allow(clippy::too_many_arguments)] // each is another part of what changed
-    pub(crate) fn change_access(
-        &mut self,
-        persons: &BTreeSet<PersonId>,
-        sweeping: &BTreeSet<PersonId>,
-        only: Option<ConnectionId>,
-        named: &BTreeSet<EntityRef>,
-        saw: &HashSet<(PersonId, EntityRef)>,
-        now: i64,
-        out: &mut Vec<Effect>,
-    ) {
-        if persons.is_empty() {
+    /// Applies a change of access: of what people watch, what they lost is REVOKE and what they gained CREATE, and ACCESS tells them to sweep what
+    /// they hold beyond that.
+    pub(crate) fn change_access(&mut self, shift: &Shift, now: i64, out: &mut Vec<Effect>) {
+        if shift.persons.is_empty() {
             return;
         }
         self.access_epoch += 1;
         let (clock, stamp) = (self.clock(now), Stamp::new(&self.cursor(), now));
-        for (id, person) in self.connections_of(persons, only) {
+        for (id, person) in self.connections_of(&shift.persons, shift.only) {
             let mut told: BTreeMap<EntityCode, Changes> = BTreeMap::new();
             let mut note = |entity: &EntityRef, action| {
                 let change = Change { entity_id: entity.id, action, version: Version::default() };
@@ -193,8 +206,8 @@ impl Feed {
                     _ => {}
                 }
             }
-            for entity in named.iter().filter(|entity| self.watching.watches_many(id, &entity.code)) {
-                match (saw.contains(&(person, entity.clone())), self.sees(person, entity, clock)) {
+            for entity in shift.named.iter().filter(|entity| self.watching.watches_many(id, &entity.code)) {
+                match (shift.saw.contains(&(person, entity.clone())), self.sees(person, entity, clock)) {
                     (false, true) => note(entity, Action::Create),
                     (true, false) => note(entity, Action::Revoke),
                     _ => {}
@@ -204,7 +217,7 @@ impl Feed {
             gained.into_iter().for_each(|(code, ids)| self.watching.refuse(id, &code, ids, false));
             let to: Arc<[ConnectionId]> = [id].into();
             stamp.frames(told, &to, out);
-            if sweeping.contains(&person) {
+            if shift.sweeping.contains(&person) {
                 self.send(id, &ServerMessage::Access { access_epoch: self.access_epoch.to_string() }, out);
             }
         }
