@@ -1,0 +1,126 @@
+//! The index beside a plain list of who watches what: they must always say the same.
+
+use super::*;
+use pmo_domain::Version;
+use proptest::prelude::*;
+use serde_json::json;
+
+const CODES: [&str; 3] = ["project", "task", "risk"];
+
+fn code(at: usize) -> EntityCode {
+    EntityCode::new(CODES[at % 3]).unwrap()
+}
+fn thing(n: usize) -> EntityRef {
+    EntityRef::new(code(n), Uuid::from_u128(n as u128 / 3 + 1))
+}
+fn row(entity: &EntityRef, parents: Vec<EntityRef>, old: Option<Uuid>) -> LogRow {
+    let changed = old.map_or(json!({}), |old| json!({"parent_id": {"old": old}}));
+    let (code, id) = (entity.code.clone(), entity.id);
+    LogRow { seq: 1, xid: 1, code, id, action: 3, version: Version(1), changed, reach: None, at: 0, parents }
+}
+
+/// What the index does, written down plainly.
+#[derive(Default)]
+struct Model(BTreeMap<ConnectionId, (PersonId, BTreeMap<Topic, bool>)>);
+
+impl Model {
+    fn receivers(&self, row: &LogRow) -> BTreeSet<ConnectionId> {
+        let entity = EntityRef::new(row.code.clone(), row.id);
+        let old = row.changed.get("parent_id").and_then(|v| v["old"].as_str()?.parse::<Uuid>().ok());
+        let hears = |topic: &Topic| match topic {
+            Topic::Entity(e) => *e == entity,
+            Topic::Type(code) => *code == row.code,
+            Topic::Children { parent, code } => {
+                *code == row.code && (row.parents.contains(parent) || old == Some(parent.id))
+            }
+        };
+        let watches = |topics: &BTreeMap<Topic, bool>| topics.iter().any(|(topic, refused)| !refused && hears(topic));
+        self.0.iter().filter(|(_, (_, topics))| watches(topics)).map(|(id, _)| *id).collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3000))]
+    #[test]
+    fn the_index_says_what_a_plain_list_says(
+        steps in prop::collection::vec((0..10u8, 0..4u64, 0..9usize, 0..9usize), 1..60)
+    ) {
+        let mut index = Watching::default();
+        let mut model = Model::default();
+        for (step, which, a, b) in steps {
+            let id = ConnectionId(which);
+            let person = PersonId(Uuid::from_u128(u128::from(which) / 2));
+            match step {
+                0 => {
+                    index.connect(id, person);
+                    model.0.entry(id).or_insert((person, BTreeMap::new()));
+                }
+                1 => {
+                    let last = model.0.remove(&id).is_some() && !model.0.values().any(|(p, _)| *p == person);
+                    prop_assert_eq!(index.disconnect(id), last);
+                }
+                2 | 3 => {
+                    let things = [thing(a), EntityRef::new(thing(a).code, thing(b).id)];
+                    index.watch_things(id, &things[0].code, things.iter().map(|t| t.id));
+                    if let Some((_, topics)) = model.0.get_mut(&id) {
+                        topics.extend(things.map(|t| (Topic::Entity(t), false)));
+                    }
+                }
+                4 => {
+                    index.watch_type(id, &code(a));
+                    if let Some((_, topics)) = model.0.get_mut(&id) { topics.insert(Topic::Type(code(a)), false); }
+                }
+                5 => {
+                    index.watch_children(id, &thing(a), &code(b));
+                    if let Some((_, topics)) = model.0.get_mut(&id) {
+                        topics.insert(Topic::Children { parent: thing(a), code: code(b) }, false);
+                    }
+                }
+                6 => {
+                    index.refuse(id, &code(a), [thing(a).id], b % 2 == 0);
+                    if let Some(refused) = model.0.get_mut(&id).and_then(|(_, topics)| topics.get_mut(&Topic::Entity(thing(a)))) {
+                        *refused = b % 2 == 0;
+                    }
+                }
+                7 => {
+                    let gone = |topic: &Topic| match topic {
+                        Topic::Entity(e) => e.code == code(a),
+                        Topic::Type(c) => *c == code(b),
+                        Topic::Children { parent, .. } => parent.id == thing(a).id,
+                    };
+                    index.unwatch(id, gone);
+                    if let Some((_, topics)) = model.0.get_mut(&id) { topics.retain(|t, _| !gone(t)); }
+                }
+                8 => {
+                    let ids = [thing(a).id, thing(b).id];
+                    let gone = index.unwatch_things(id, &code(a), &ids);
+                    if let Some((_, topics)) = model.0.get_mut(&id) {
+                        let before = topics.len();
+                        topics.retain(|t, _| !matches!(t, Topic::Entity(e) if e.code == code(a) && ids.contains(&e.id)));
+                        prop_assert_eq!(gone.len(), before - topics.len());
+                    }
+                }
+                _ => {
+                    let row = row(&thing(a), vec![thing(b)], Some(thing(b + 1).id));
+                    let mut found = Vec::new();
+                    index.receivers(&row, &mut found);
+                    let found: BTreeSet<ConnectionId> = found.iter().filter_map(|(slot, _)| index.at(*slot)).collect();
+                    prop_assert_eq!(&found, &model.receivers(&row));
+                    prop_assert!(index.heard(&row) || found.is_empty());
+                    for id in (0..4).map(ConnectionId) {
+                        prop_assert_eq!(index.hears(id, &row), found.contains(&id));
+                    }
+                }
+            }
+            let count: usize = model.0.values().map(|(_, topics)| topics.len()).sum();
+            prop_assert_eq!((index.subscriptions(), index.connections()), (count, model.0.len()));
+            for (id, (person, topics)) in &model.0 {
+                let things: BTreeMap<EntityRef, bool> = index.things(*id).collect();
+                let wanted: BTreeMap<EntityRef, bool> = topics.iter().filter_map(|(t, r)| match t { Topic::Entity(e) => Some((e.clone(), *r)), _ => None }).collect();
+                prop_assert_eq!((things, index.person(*id), index.watched(*id)), (wanted, Some(*person), topics.len()));
+            }
+        }
+        for id in model.0.keys() { index.disconnect(*id); }
+        prop_assert!(index.index.is_empty() && index.types.is_empty() && index.children.is_empty() && index.people.is_empty(), "nothing stays behind");
+    }
+}
