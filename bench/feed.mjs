@@ -94,6 +94,33 @@ if (wanted("burst")) {
       `${m.more.frames} frames each, at most ${Math.round(m.more.queued_each / 1024)} kB waited for one (bound 4,096)`);
   });
 }
+if (wanted("year")) {
+  const things = service.sql("select count(*) from app.wiki where name like 'w%'");
+  const telling = async (what) => feed(() => {
+    report(`COMMIT until INVALIDATE, ${what}, ms`, first(measure("--service", PUBSUB, "commit")), what === "a young log" ? "" : "no slower");
+  });
+  const history = (what) => {
+    const thing = service.sql("select id from app.wiki where name like 'w%' order by id limit 1 offset 7");
+    const plan = service.sql(`explain (analyze, format json) select * from app.system_logging where entity_code = 'wiki' and entity_id = '${thing}' order by seq desc limit 100`);
+    report(`history of one thing, ${what}, ms (1 run)`, { p50: JSON.parse(plan)[0]["Execution Time"] });
+  };
+  await telling("a young log");
+  history("a young log");
+  // Ten million rows over the twelve months before this one, by transactions of long ago.
+  service.sql("alter table app.system_logging disable trigger user");
+  for (let month = 12; month >= 1; month -= 1) {
+    service.sql(`select app.ensure_log_partition((date_trunc('month', now()) - interval '${month} months')::date)`);
+    service.sql(`insert into app.system_logging (username, person_type, entity_code, entity_id, action, created_ts, updated, sync_status, xid, epoch, entity_version, changed)
+      select 'bench', 'employee', 'wiki', lpad(to_hex(x'600000000000'::bigint + n % ${things}), 32, '0')::uuid, 3, at, at, 'sent', (3 + n / 10)::text::xid8, (select epoch from app.feed_epoch), n / 10000,
+        '{"name": {"old": "before", "new": "after"}}'
+      from generate_series(1, 834000) n, lateral (select date_trunc('month', now()) - interval '${month} months' + n * interval '2.9 seconds' as at) t`);
+  }
+  service.sql("alter table app.system_logging enable trigger user");
+  service.sql("vacuum analyze app.system_logging");
+  console.error(`  ${service.sql("select count(*) from app.system_logging")} rows in ${service.sql("select count(*) from pg_partition_tree('app.system_logging') where isleaf")} partitions`);
+  await telling("a year behind it");
+  history("a year behind it");
+}
 if (wanted("patch")) {
   environment.API_PORT = "4100";
   await service.start();
@@ -124,7 +151,9 @@ if (wanted("patch")) {
     times.sort((a, b) => a - b);
     return { p50: times[times.length >> 1], p99: times[Math.floor(times.length * 0.99)] };
   };
+  const restart = async (doorbell) => { service.environment.FEED_DOORBELL = doorbell; await service.stop(); await service.start(); };
   const ways = [
+    ["log, and the api rings afterwards", null],
     ["with log and doorbell", []],
     ["with the log, no doorbell", ["app.system_logging disable trigger ring_feed"]],
     ["with neither", ["app.system_logging disable trigger ring_feed", "app.task disable trigger log_change"]],
@@ -132,7 +161,9 @@ if (wanted("patch")) {
   for (const writers of [1, 8, 32]) {
     let bare;
     const found = [];
-    for (const [title, off] of [...ways].reverse()) {
+    for (const [title, changes] of [...ways].reverse()) {
+      const off = changes ?? [];
+      await restart(changes ? "in-transaction" : "afterwards");
       off.forEach((change) => service.sql(`alter table ${change}`));
       let m;
       try {

@@ -4,6 +4,7 @@
 pub mod auth; // who is asking
 mod body; // bodies with limits
 mod changes; // what has changed, for clients without a socket
+mod doorbell; // the feed is told of writes
 mod entity; // things of every type
 pub mod error; // failures as problems
 mod history; // what happened
@@ -23,7 +24,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
+use doorbell::Doorbell;
 use error::ApiError;
+use pmo_database::feed::Ring;
 use serde_json::json;
 use state::App;
 use std::sync::Arc;
@@ -69,6 +72,12 @@ pub fn router(app: App) -> Router {
             header::CACHE_CONTROL,
             HeaderValue::from_static("private, no-cache"),
         ));
+    let interface = match app.settings.doorbell {
+        Ring::InTransaction => interface,
+        Ring::Afterwards => {
+            interface.layer(middleware::from_fn_with_state(Doorbell::start(app.pool.clone()), doorbell::ring_after))
+        }
+    };
     let mut router = Router::new().nest("/api/v1", interface).route("/health", get(health));
     let folder = app.settings.web_dist.clone();
     if let Some(build) = shell::Build::read(&folder) {

@@ -4,6 +4,7 @@ use clap::Parser;
 use pmo_api::settings::{Command, Settings};
 use pmo_api::state::App;
 use pmo_api::{error::ApiError, import, seed, state};
+use pmo_database::feed::Ring;
 use pmo_domain::PersonId;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -33,7 +34,10 @@ async fn run(settings: Settings) -> Result<(), String> {
         println!("{:#}", pmo_api::interface().1);
         return Ok(());
     }
-    let pool = pmo_database::connect(&settings.database_url, settings.database_connections)
+    // Commands write and end: nobody would ring for them.
+    let ring =
+        if matches!(settings.command, None | Some(Command::Serve)) { settings.doorbell } else { Ring::InTransaction };
+    let pool = pmo_database::connect(&settings.database_url, settings.database_connections, ring)
         .await
         .map_err(|e| e.to_string())?;
     let epoch = pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;

@@ -2,6 +2,7 @@
 //! one line that says what to do.
 
 use clap::{Parser, Subcommand};
+use pmo_database::feed::Ring;
 use std::path::PathBuf;
 
 /// The api of PMO.
@@ -47,6 +48,9 @@ pub struct Settings {
     /// Largest plan to import, in megabytes.
     #[arg(long, env = "IMPORT_LIMIT_MB", default_value_t = 32)]
     pub import_limit_mb: usize,
+    /// Who tells the feed of a write: 'in-transaction', the write itself at its commit, or 'afterwards', the api once it is committed.
+    #[arg(long, env = "FEED_DOORBELL", default_value = "in-transaction")]
+    pub doorbell: Ring,
     /// Most connections to the database.
     #[arg(long, env = "API_DATABASE_CONNECTIONS", default_value_t = 16, global = true)]
     pub database_connections: u32,

@@ -1,6 +1,7 @@
 //! Starts pubsub. Every failure to start is one plain line.
 
 use clap::Parser;
+use pmo_database::feed::Ring;
 use pmo_pubsub::settings::Settings;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
@@ -28,7 +29,7 @@ async fn run(settings: Settings) -> Result<(), String> {
         "JWT_SECRET is missing or shorter than 32 bytes: set it to the api's (openssl rand -base64 48 makes one)"
             .to_owned()
     })?;
-    let pool = pmo_database::connect(&settings.database_url, settings.database_connections)
+    let pool = pmo_database::connect(&settings.database_url, settings.database_connections, Ring::InTransaction)
         .await
         .map_err(|e| e.to_string())?;
     pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;

@@ -10,6 +10,45 @@ use uuid::Uuid;
 /// The channel on which the database rings when the log has grown.
 pub const DOORBELL: &str = "app_feed";
 
+/// Who rings when a connection's transactions have written to the log.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ring {
+    /// The transaction, as a part of its commit.
+    InTransaction,
+    /// Whoever holds the connection, once it is committed, by [`ring`].
+    Afterwards,
+}
+
+impl Ring {
+    /// What a session says of itself to the trigger on the log.
+    pub(crate) fn options(self) -> [(&'static str, &'static str); 1] {
+        [(
+            "app.doorbell",
+            match self {
+                Self::InTransaction => "",
+                Self::Afterwards => "afterwards",
+            },
+        )]
+    }
+}
+
+impl std::str::FromStr for Ring {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "in-transaction" => Ok(Self::InTransaction),
+            "afterwards" => Ok(Self::Afterwards),
+            _ => Err("must be 'in-transaction' or 'afterwards'".to_owned()),
+        }
+    }
+}
+
+/// Rings, for transactions that did not.
+pub async fn ring(connection: &mut Connection) -> Result<()> {
+    sqlx::query("select pg_notify($1, '')").bind(DOORBELL).execute(connection).await?;
+    Ok(())
+}
+
 /// What one look at the log gives.
 pub struct Look {
     /// Rows in order of transaction and number.

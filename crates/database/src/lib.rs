@@ -78,7 +78,7 @@ pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migration
 const OLDEST_VERSION: i32 = 150_000;
 
 /// Connects; fails with a plain sentence where the address is wrong, nobody answers or the server is too old.
-pub async fn connect(url: &str, most: u32) -> Result<Pool> {
+pub async fn connect(url: &str, most: u32, ring: feed::Ring) -> Result<Pool> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| {
             DatabaseError::Setup(
@@ -97,6 +97,7 @@ pub async fn connect(url: &str, most: u32) -> Result<Pool> {
             ("max_parallel_workers_per_gather", "0"),
             ("idle_in_transaction_session_timeout", "60000"),
         ])
+        .options(ring.options())
         .statement_cache_capacity(200)
         .application_name("pmo");
     let pool = PgPoolOptions::new()

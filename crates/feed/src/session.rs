@@ -170,7 +170,7 @@ impl Session {
                 false => Said::Nothing,
             };
         }
-        if now >= self.until + self.grace {
+        if now >= self.until.saturating_add(self.grace) {
             return Said::Close(CLOSE_EXPIRED, "the token has expired");
         }
         if now >= self.heard + SILENCE {
@@ -188,7 +188,7 @@ impl Session {
         if self.person.is_none() {
             return self.until;
         }
-        let end = (self.until + self.grace).min(self.heard + SILENCE);
+        let end = self.until.saturating_add(self.grace).min(self.heard + SILENCE);
         if self.warned || !self.greeted { end } else { end.min(self.until - WARNING) }
     }
 }

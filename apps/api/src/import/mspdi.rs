@@ -247,10 +247,8 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
                 path.push(name);
                 value.clear();
             }
-            Event::Empty(start) => {
-                if path.is_empty() && AsRef::<str>::as_ref(&start.local_name()) != "Project" {
-                    return Err(bad("file", "The file is not Microsoft Project XML."));
-                }
+            Event::Empty(start) if path.is_empty() && AsRef::<str>::as_ref(&start.local_name()) != "Project" => {
+                return Err(bad("file", "The file is not Microsoft Project XML."));
             }
             Event::Text(text) => {
                 value.push_str(&text);

@@ -416,3 +416,32 @@ async fn who_has_no_socket_asks_what_has_changed(pool: PgPool) {
     assert_eq!(viewer.get("/sync/changes?cursor=9.1").await.body["recovered"], false, "another database");
     assert_eq!(viewer.get("/sync/changes?cursor=nonsense").await.status, StatusCode::BAD_REQUEST);
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn the_feed_is_rung_once_for_a_write_by_whoever_is_to_ring(pool: PgPool) {
+    let listen = async || {
+        let mut listener = sqlx::postgres::PgListener::connect_with(&pool).await.unwrap();
+        listener.listen(pmo_database::feed::DOORBELL).await.unwrap();
+        listener
+    };
+    let options = (*pool.connect_options()).clone().options([("app.doorbell", "afterwards")]);
+    let quiet = sqlx::postgres::PgPoolOptions::new().max_connections(3).connect_with(options).await.unwrap();
+    for (pool, doorbell) in [(&pool, "in-transaction"), (&quiet, "afterwards")] {
+        let router = router_with(pool, &["--doorbell", doorbell]).await;
+        let editor = Api::of(&router, "editor").await;
+        let (project, _) = plan(&editor).await;
+        let mut listener = listen().await;
+        let write = json!({"name": format!("rung {doorbell}")});
+        assert_eq!(editor.patch(&format!("/project/{project}"), write).await.status, 200);
+        listener.recv().await.unwrap();
+        assert!(listener.next_buffered().is_none(), "{doorbell}: one ring for one write");
+    }
+    // Whoever writes past the api rings itself; the api's own transactions leave it to the api.
+    let mut listener = listen().await;
+    let touch = "update app.project set name = 'by hand' where id = (select min(id::text)::uuid from app.project)";
+    sqlx::query(touch).execute(&quiet).await.unwrap();
+    sqlx::query("select pg_notify($1, 'by the test')").bind(pmo_database::feed::DOORBELL).execute(&pool).await.unwrap();
+    assert_eq!(listener.recv().await.unwrap().payload(), "by the test");
+    sqlx::query("update app.project set name = 'by psql'").execute(&pool).await.unwrap();
+    assert_eq!(listener.recv().await.unwrap().payload(), "");
+}
