@@ -111,7 +111,7 @@ if (wanted("year")) {
   for (let month = 12; month >= 1; month -= 1) {
     service.sql(`select app.ensure_log_partition((date_trunc('month', now()) - interval '${month} months')::date)`);
     service.sql(`insert into app.system_logging (username, person_type, entity_code, entity_id, action, created_ts, updated, sync_status, xid, epoch, entity_version, changed)
-      select 'bench', 'employee', 'wiki', lpad(to_hex(x'600000000000'::bigint + n % ${things}), 32, '0')::uuid, 3, at, at, 'sent', (3 + n / 10)::text::xid8, (select epoch from app.feed_epoch), n / 10000,
+      select 'bench', 'employee', 'wiki', lpad(to_hex(x'600000000000'::bigint + n % ${things}), 32, '0')::uuid, 3, at, at, 'sent', (3 + n % 600)::text::xid8, (select epoch from app.feed_epoch), n / 10000,
         '{"name": {"old": "before", "new": "after"}}'
       from generate_series(1, 834000) n, lateral (select date_trunc('month', now()) - interval '${month} months' + n * interval '2.9 seconds' as at) t`);
   }

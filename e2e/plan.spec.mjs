@@ -106,7 +106,7 @@ const kept = async () => {
     const database = await new Promise((done, failed) => { const r = indexedDB.open(name); r.onsuccess = () => done(r.result); r.onerror = failed; });
     for (const store of database.objectStoreNames) {
       const rows = await new Promise((done, failed) => { const r = database.transaction(store).objectStore(store).getAll(); r.onsuccess = () => done(r.result); r.onerror = failed; });
-      text += rows.join("\n");
+      text += rows.map((row) => (typeof row === "string" ? row : new TextDecoder().decode(row))).join("\n");
     }
     database.close();
   }
@@ -142,6 +142,45 @@ test("with api and pubsub stopped a reload shows the plan, takes an edit, and se
   expect(service.sql(`select dl__task_stage from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("In Review");
   expect(service.sql(`select descr from app.task where project_id = '${id}' and name = 'Tone of voice'`)).toBe("Written on a train");
   expect(editor.problems).toEqual([]);
+});
+
+test("of two tabs one leads; an edit shows in both, and when the leader goes the other sends and hears", async ({ as, service }) => {
+  const { id } = await plan(service, "Two tabs");
+  const first = await as("editor");
+  const sockets = [];
+  const watch = (page, name) => page.on("websocket", (socket) => sockets.push([name, socket]));
+  watch(first, "first");
+  await open(first, id);
+  const second = await first.context().newPage();
+  watch(second, "second");
+  await open(second, id);
+  await expect(second.getByTestId("sync")).toHaveText("Synced");
+  expect(sockets.some(([name]) => name === "second"), "the second tab needs no socket").toBe(false);
+  await row(second, "Sitemap").getByRole("button", { name: /Change stage/ }).click();
+  await second.getByRole("option", { name: "Blocked" }).click();
+  await expect(row(first, "Sitemap")).toContainText("Blocked");
+  await expect(second.getByTestId("sync")).toHaveText("Synced");
+  // What somebody else does is heard in both.
+  service.sql(`update app.task set name = 'Sitemap of the site' where name = 'Sitemap' and project_id = '${id}'`);
+  await expect(row(first, "Sitemap of the site")).toBeVisible();
+  await expect(row(second, "Sitemap of the site")).toBeVisible();
+  await first.close();
+  await row(second, "Sitemap of the site").getByRole("button", { name: /Change stage/ }).click();
+  await second.getByRole("option", { name: "In Progress" }).click();
+  await expect.poll(() => service.sql(`select dl__task_stage from app.task where name = 'Sitemap of the site' and project_id = '${id}'`)).toBe("In Progress");
+  await expect.poll(() => sockets.some(([name]) => name === "second"), "it has the socket now").toBe(true);
+  service.sql(`update app.task set name = 'Sitemap once more' where name = 'Sitemap of the site' and project_id = '${id}'`);
+  await expect(row(second, "Sitemap once more")).toBeVisible();
+});
+
+test("where no socket opens, changes are asked for instead", async ({ as, service }) => {
+  const { id } = await plan(service, "No socket");
+  const editor = await as("editor");
+  await editor.routeWebSocket(/ws/, (socket) => socket.close({ code: 1006 }));
+  await open(editor, id);
+  await expect(editor.getByTestId("sync")).toHaveText("Synced", { timeout: 30_000 });
+  service.sql(`update app.task set name = 'Heard without a socket' where name = 'Sitemap' and project_id = '${id}'`);
+  await expect(row(editor, "Heard without a socket")).toBeVisible({ timeout: 20_000 });
 });
 
 test("a draft survives a reload, undoes and redoes, and is saved", async ({ as, service }) => {

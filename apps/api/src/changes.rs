@@ -24,23 +24,30 @@ pub fn router() -> OpenApiRouter<App> {
 
 #[derive(serde::Deserialize)]
 struct Since {
+    #[serde(alias = "since")]
     cursor: Option<String>,
+    entities: Option<String>,
 }
 
 /// What has changed since a cursor.
 #[utoipa::path(get, path = "/sync/changes", tag = "sync", params(
-    ("cursor" = Option<String>, Query, description = "`cursor` of the answer before, or a `Feed-Cursor`; none: only where the feed stands", example = "1.1200")), responses(
+    ("cursor" = Option<String>, Query, description = "`cursor` of the answer before, or a `Feed-Cursor`; none: only where the feed stands. `since` is the same", example = "1.1200"),
+    ("entities" = Option<String>, Query, description = "Types to tell of, separated by commas; none: all", example = "project,task")), responses(
     (status = 200, description = "Changes that the reader may see. `recovered` false: the cursor is too old or of another database, everything held is stale.\
       `access` true: what the reader may see has changed, everything held is to be asked for again by `?ids=`", body = Object),
     (status = 400, description = "Not a cursor"), (status = 401, description = "Not signed in")))]
 async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>) -> Result<Json<Value>> {
     let wrong = || ApiError::bad("cursor", "is not a cursor of the feed");
-    let from: Option<FeedCursor> = asked.cursor.map(|c| c.parse().map_err(|_| wrong())).transpose()?;
+    let wanted: Option<BTreeSet<&str>> =
+        asked.entities.as_deref().map(|codes| codes.split(',').map(str::trim).collect());
+    let from: Option<FeedCursor> = asked.cursor.as_deref().map(|c| c.parse().map_err(|_| wrong())).transpose()?;
     let mut connection = pmo_database::reading(&app.pool).await?;
     let mut reader = app.memory.reader(&mut connection, who.person).await?;
     let cursor = reader.cursor.clone();
     let answer = |recovered: bool, access: bool, data: Vec<Value>| {
-        Json(json!({"recovered": recovered, "cursor": cursor.to_string(), "access": access, "data": data}))
+        Json(
+            json!({"recovered": recovered, "epoch": cursor.epoch.to_string(), "cursor": cursor.to_string(), "access": access, "data": data}),
+        )
     };
     let known = from.filter(|from| {
         from.epoch == cursor.epoch
@@ -62,6 +69,9 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
         for row in &look.rows {
             // What was tied to another thing, or untied, is in other lists now.
             tied |= row.code == "entity_instance_link";
+            if !row.is_access() && wanted.as_ref().is_some_and(|codes| !codes.contains(row.code.as_str())) {
+                continue;
+            }
             let Some(reach) = row.reach.filter(|_| !row.is_access()) else {
                 // Of what was purged before it was noted where it had been it is not known any more who saw it.
                 if row.told_as() == Action::Delete {

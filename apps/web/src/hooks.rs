@@ -4,7 +4,7 @@
 use crate::client::{client, new_id, write_ids};
 use leptos::prelude::*;
 use pmo_domain::catalogue::Datalabel;
-use pmo_domain::{Catalogue, EntityCode, EntityRef, EntityType, Row};
+use pmo_domain::{Catalogue, EntityCode, EntityRef, Row};
 use pmo_sync::{Draft, Event, ListKey, ListView, MetaKey, ObserverId, Query, RowView, Status};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
@@ -18,7 +18,6 @@ type Parsed<T> = RefCell<(Option<Arc<Value>>, Arc<T>)>;
 thread_local! {
     static NEXT_OBSERVER: Cell<u64> = const { Cell::new(1) };
     /// Parsed reference data, by the count of changes that it was parsed at.
-    static CATALOGUE: Parsed<Catalogue> = RefCell::default();
     static DATALABELS: Parsed<BTreeMap<String, Datalabel>> = RefCell::default();
 }
 
@@ -71,16 +70,52 @@ pub fn use_missing(entity: EntityRef) -> Memo<bool> {
     watched(&Query::Row(entity.clone()), move || client().read(|e| e.row_missing(&entity)))
 }
 
-/// A list with its rows.
+/// A list: the ids of its rows, in order. It changes when they do, and not when a row among them does. Where the key changes, so does what is looked at.
 ///
 /// ```ignore
-/// let tasks = use_entity_list(ListKey::below(task, project, "project_id"));
-/// view! { <p>{move || tasks.get().rows.len()}</p> }
+/// let tasks = use_entity_list(ListKey::below(task, project, "project_id").sorted("due_date", false));
+/// view! { <p>{move || tasks.get().ids.len()}</p> }
 /// ```
-pub fn use_entity_list(key: ListKey) -> Memo<ListView> {
+pub fn use_entity_list(key: impl Into<Signal<ListKey>>) -> Memo<ListView> {
+    let key = key.into();
+    let id = NEXT_OBSERVER.with(|next| ObserverId(next.replace(next.get() + 1)));
+    let look = move |key: ListKey| client().dispatch(Event::Observe(id, Query::List(key)));
+    look(key.get_untracked());
+    Effect::new(move |first: Option<()>| {
+        let key = key.get();
+        if first.is_some() {
+            look(key);
+        }
+    });
+    on_cleanup(move || client().dispatch(Event::Unobserve(id)));
+    Memo::new(move |_| {
+        let key = key.get();
+        client().changes_of(&Query::List(key.clone())).track();
+        client().read(|e| e.list(&key))
+    })
+}
+
+/// A short list with all its rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListRows {
+    /// The rows, in order.
+    pub rows: Vec<RowView>,
+    /// Known, from the server or from the device.
+    pub loaded: bool,
+    /// The last try failed.
+    pub failed: bool,
+}
+
+/// All rows of a short list, decoded: it changes with each of them.
+pub fn use_rows(key: ListKey) -> Memo<ListRows> {
     let query = Query::List(key.clone());
     observe(query.clone());
-    watched(&query, move || client().read(|e| e.list(&key)))
+    watched(&query, move || {
+        client().read(|e| {
+            let list = e.list(&key);
+            ListRows { rows: e.rows(&key), loaded: list.loaded, failed: list.failed }
+        })
+    })
 }
 
 /// Writes to things of one type: shown at once, sent when they are on disk.
@@ -174,7 +209,9 @@ pub fn datalabels() -> Arc<BTreeMap<String, Datalabel>> {
         if known.as_ref().map(Arc::as_ptr) != present.as_ref().map(Arc::as_ptr) {
             let sets: Vec<Datalabel> =
                 present.as_ref().and_then(|v| serde_json::from_value((**v).clone()).ok()).unwrap_or_default();
-            *parsed = Arc::new(sets.into_iter().map(|s| (s.name.clone(), s)).collect());
+            let mut by_name = BTreeMap::new();
+            by_name.extend(sets.into_iter().map(|s| (s.name.clone(), s)));
+            *parsed = Arc::new(by_name);
             *known = present;
         }
         parsed.clone()
@@ -193,16 +230,7 @@ pub fn use_datalabel(name: &'static str) -> Memo<Option<Datalabel>> {
 
 /// The catalogue, for code that is not a component.
 pub fn catalogue() -> Arc<Catalogue> {
-    let present = meta(MetaKey::Codes);
-    CATALOGUE.with_borrow_mut(|(known, parsed)| {
-        if known.as_ref().map(Arc::as_ptr) != present.as_ref().map(Arc::as_ptr) {
-            let types: Vec<EntityType> =
-                present.as_ref().and_then(|v| serde_json::from_value((**v).clone()).ok()).unwrap_or_default();
-            *parsed = Arc::new(Catalogue { types: types.into_iter().map(|t| (t.code.clone(), t)).collect() });
-            *known = present;
-        }
-        parsed.clone()
-    })
+    client().read(pmo_sync::Engine::catalogue)
 }
 
 /// All entity types.
@@ -226,5 +254,7 @@ pub fn use_status() -> Memo<Status> {
 
 /// A row with one column.
 pub fn one(column: &str, value: Value) -> Row {
-    Row::from_iter([(column.to_owned(), value)])
+    let mut row = Row::new();
+    row.insert(column.to_owned(), value);
+    row
 }

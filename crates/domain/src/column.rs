@@ -1,6 +1,7 @@
 //! What a column's name says about it, and which values it takes. Names are the contract (`*_amt` is money, `dl__x` an option
 //! of set x): this module must never know a particular entity type.
 
+use crate::calendar;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -188,17 +189,15 @@ impl Column {
             }
             ColumnKind::Flag => value.as_bool().map(Value::Bool).ok_or_else(|| "must be true or false".into()),
             ColumnKind::Timestamp => {
-                let parsed: jiff::Timestamp =
-                    text(64)?.parse().map_err(|_| "must be a moment such as 2026-01-31T09:00:00Z".to_owned())?;
-                Ok(json!(parsed.to_string()))
+                let wrong = || "must be a moment such as 2026-01-31T09:00:00Z".to_owned();
+                Ok(json!(calendar::moment(&text(64)?).ok_or_else(wrong)?))
             }
             ColumnKind::Date => {
                 let text = text(10)?;
                 let wrong = || "must be a day such as 2026-01-31".to_owned();
-                if text.len() != 10 || text.starts_with('-') {
+                if !calendar::is_day(&text) {
                     return Err(wrong());
                 }
-                text.parse::<jiff::civil::Date>().map_err(|_| wrong())?;
                 Ok(json!(text))
             }
             ColumnKind::Money => {

@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// The name of an entity type, such as `project`: a lower-case letter, then letters, digits and `_`, at most 63 bytes.
 /// Being a legal table name is what makes it safe to write into SQL.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct EntityCode(String);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntityCode(Arc<str>);
 
 /// A text that is no legal entity code.
 #[derive(Debug, thiserror::Error)]
@@ -23,12 +23,24 @@ impl EntityCode {
         let legal = text.len() <= 63
             && bytes.next().is_some_and(|b| b.is_ascii_lowercase())
             && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if legal { Ok(Self(text)) } else { Err(BadEntityCode(text.chars().take(80).collect())) }
+        if legal { Ok(Self(text.into())) } else { Err(BadEntityCode(text.chars().take(80).collect())) }
     }
 
     /// The code as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Debug for EntityCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl Serialize for EntityCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -46,13 +58,13 @@ impl<'de> Deserialize<'de> for EntityCode {
 
 impl PartialEq<str> for EntityCode {
     fn eq(&self, other: &str) -> bool {
-        self.0 == other
+        &*self.0 == other
     }
 }
 
 impl PartialEq<&str> for EntityCode {
     fn eq(&self, other: &&str) -> bool {
-        self.0 == *other
+        &*self.0 == *other
     }
 }
 

@@ -1,10 +1,12 @@
 //! The words that the servers and the browser share. Pure: it must never do I/O, read a clock or be async, so that every
 //! rule in it can be tested by the thousand.
 
+pub mod calendar; // days and moments
 pub mod catalogue; // what an entity type is, read from names and registrations
 pub mod change; // a row of the change log
 pub mod column; // what a column's name says, and which values it takes
 pub mod cursor; // where a reader stands in the change feed
+pub mod evaluate; // filters and orders, worked out on values at hand
 pub mod holding; // what one person holds, for asking about many things at once
 pub mod id; // identifiers that can't be confused
 pub mod permission; // who may do what: the one definition

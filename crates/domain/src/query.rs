@@ -2,6 +2,7 @@
 
 use crate::rest::{FieldError, IDS_LIMIT, LIST_DEFAULT, LIST_LIMIT};
 use crate::{ColumnKind, EntityType};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -9,7 +10,8 @@ use uuid::Uuid;
 pub const IN_LIMIT: usize = 1000;
 
 /// How a filter compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operator {
     /// Equal; for a list of references: contains.
     Eq,
@@ -32,7 +34,7 @@ pub enum Operator {
 }
 
 /// One condition. `values` are texts in the column's normal form; one, but for [`Operator::In`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Filter {
     /// The column's name.
     pub column: String,
@@ -40,6 +42,24 @@ pub struct Filter {
     pub operator: Operator,
     /// With what.
     pub values: Vec<String>,
+}
+
+impl Filter {
+    /// The name and the value of the parameter that says it.
+    pub fn parameter(&self) -> (String, String) {
+        let operator = match self.operator {
+            Operator::Eq => return (self.column.clone(), self.values.join(",")),
+            Operator::Ne => "ne",
+            Operator::Lt => "lt",
+            Operator::Lte => "lte",
+            Operator::Gt => "gt",
+            Operator::Gte => "gte",
+            Operator::In => "in",
+            Operator::Contains => "contains",
+            Operator::IsNull => "is_null",
+        };
+        (format!("{}[{operator}]", self.column), self.values.join(","))
+    }
 }
 
 /// A checked list query.

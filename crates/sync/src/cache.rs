@@ -1,124 +1,730 @@
-//! Rows once, lists of ids. A row is what the server said plus what was written here and is not answered yet.
+//! Rows once, lists of places. A row is what the server said plus what was written here and is not answered yet; the lists of the engine know their
+//! filters and their order, and follow every change of a row by themselves. What a change costs depends on the row and its lists, never on how much is
+//! held. This room must never decide what is fetched or kept.
 
-use crate::key::ListKey;
-use crate::outbox::{Entry, EntryState};
-use pmo_domain::rest::version_of;
-use pmo_domain::{EntityRef, Row};
+use crate::key::{Below, ListKey};
+use crate::outbox::{Entry, EntryState, Operation};
+use crate::raw::Raw;
+use pmo_domain::evaluate::{Key, Test};
+use pmo_domain::{Catalogue, ColumnKind, EntityCode, EntityRef, Row};
+use serde_json::Value;
+use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
-/// A row in memory.
-#[derive(Clone, Debug, Default)]
-pub struct CachedRow {
-    /// What the server said; none: nothing yet, or that it is gone.
-    pub base: Option<Arc<Row>>,
-    /// With the writes that are on their way.
+/// The place of a row.
+pub type Slot = u32;
+/// The place of a list.
+pub type ListIndex = u32;
+
+/// Ids are random where it matters: their last bytes are hash enough.
+#[derive(Default)]
+pub struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.rchunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.0 = (self.0.rotate_left(29) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+    }
+}
+
+/// A map by id.
+pub type ById<T> = HashMap<Uuid, T, BuildHasherDefault<IdHasher>>;
+
+/// What was written here and is not answered yet.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Local {
+    /// The row with it; none: deleted.
     pub shown: Option<Arc<Row>>,
-    /// Milliseconds since 1970 when the server said so.
-    pub synced_at: f64,
-    /// To be asked for again before it is believed.
-    pub stale: bool,
     /// Writes are on their way.
     pub pending: bool,
     /// A write needs a person.
     pub attention: bool,
     /// The columns that are on their way.
-    pub pending_fields: Vec<String>,
+    pub fields: Vec<String>,
+}
+
+/// A row in memory.
+#[derive(Debug)]
+pub struct CachedRow {
+    /// Its id.
+    pub id: Uuid,
+    kind: u16,
+    /// The reader's level, where it is known.
+    pub permission: Option<u8>,
+    /// To be asked for again before it is believed.
+    pub stale: bool,
+    /// It lies beside the chunks on the device.
+    pub logged: bool,
+    /// The chunk that holds it on the device; 0: none.
+    pub chunk: u32,
+    /// It is on the device and has not been read yet.
+    pub unread: bool,
+    /// Those who look at it by itself.
+    pub observed: u32,
+    /// What the server said; none: nothing yet, or that it is gone.
+    pub base: Option<Raw>,
+    decoded: RefCell<Weak<Row>>,
+    /// What was written here, where there is any.
+    pub local: Option<Box<Local>>,
+    /// The version that the server told.
+    pub version: i64,
     /// No answer with a lower version counts.
     pub floor: i64,
+    /// Milliseconds since 1970 when the server said so.
+    pub synced_at: f64,
+    /// The lists that hold it.
+    pub lists: Vec<ListIndex>,
 }
 
 impl CachedRow {
-    /// The version that the server told.
-    pub fn version(&self) -> i64 {
-        self.base.as_ref().map_or(0, |row| version_of(row).0)
+    /// The row as it is shown.
+    pub fn shown(&self) -> Option<Arc<Row>> {
+        match &self.local {
+            Some(local) => local.shown.clone(),
+            None => self.decoded(),
+        }
     }
 
-    /// Works out `shown` anew; true where it or its marks changed.
-    pub fn show<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> bool {
-        let (mut row, mut pending, mut attention, mut fields) =
-            (self.base.as_deref().cloned(), false, false, Vec::new());
-        let mut touched = false;
-        for entry in entries {
-            if entry.state == EntryState::Waiting {
-                row = entry.applied(row.as_ref());
-                pending = true;
-                touched = true;
-                if let crate::outbox::Operation::Update { patch, .. } = &entry.operation {
-                    fields.extend(patch.keys().cloned());
-                }
-            } else {
-                attention = true;
-            }
+    /// Whether anything is shown.
+    pub fn is_shown(&self) -> bool {
+        self.local.as_ref().map_or(self.base.is_some(), |local| local.shown.is_some())
+    }
+
+    /// What the server said, decoded for as long as somebody holds it.
+    pub fn decoded(&self) -> Option<Arc<Row>> {
+        let base = self.base.as_ref()?;
+        if let Some(row) = self.decoded.borrow().upgrade() {
+            return Some(row);
         }
-        let shown = if touched { row.map(Arc::new) } else { self.base.clone() };
-        let same = self.shown == shown
-            && self.pending == pending
-            && self.attention == attention
-            && self.pending_fields == fields;
-        self.shown = shown;
-        self.pending = pending;
-        self.attention = attention;
-        self.pending_fields = fields;
+        let mut row = base.decode();
+        row.remove("ref_data_entityInstance");
+        if let Some(level) = self.permission {
+            row.entry("permission").or_insert_with(|| level.into());
+        }
+        let row = Arc::new(row);
+        *self.decoded.borrow_mut() = Arc::downgrade(&row);
+        Some(row)
+    }
+
+    /// Takes what the server said in place of what is held.
+    pub fn set_base(&mut self, base: Option<Raw>) {
+        self.base = base;
+        *self.decoded.borrow_mut() = Weak::new();
+    }
+
+    /// The value of a column as it is shown.
+    pub fn value(&self, column: &str) -> Value {
+        match &self.local {
+            Some(local) => local.shown.as_ref().and_then(|row| row.get(column)).cloned().unwrap_or_default(),
+            None => self.base.as_ref().map(|raw| raw.value(column)).unwrap_or_default(),
+        }
+    }
+
+    /// Works out what is shown anew; true where it or its marks changed.
+    pub fn show<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> bool {
+        let mut entries = entries.peekable();
+        let local = entries.peek().is_some().then(|| {
+            let mut row = self.decoded().map(|row| (*row).clone());
+            let mut local = Local::default();
+            for entry in entries {
+                if entry.state != EntryState::Waiting {
+                    local.attention = true;
+                    continue;
+                }
+                row = entry.applied(row.as_ref());
+                local.pending = true;
+                if let Operation::Update { patch, .. } = &entry.operation {
+                    local.fields.extend(patch.keys().cloned());
+                }
+            }
+            local.shown = row.map(Arc::new);
+            Box::new(local)
+        });
+        let same = self.local == local;
+        self.local = local;
         !same
     }
 }
 
+/// A column of a type, read from every row that a list has had to compare.
+struct Column {
+    kind: u16,
+    name: Box<str>,
+    holds: ColumnKind,
+    keys: Vec<Option<Key>>,
+}
+
+/// A list's filters and order, by the places of their columns.
+type Compiled = (Vec<(usize, Test)>, Vec<(usize, bool)>);
+
 /// A list in memory.
-#[derive(Clone, Debug, Default)]
 pub struct CachedList {
-    /// Its rows, in the server's order.
-    pub ids: Vec<Uuid>,
+    /// What it is a list of.
+    pub key: ListKey,
+    kind: u16,
+    /// Its rows, in order.
+    slots: Vec<Slot>,
     /// Milliseconds since 1970 when the server said so.
     pub synced_at: f64,
     /// To be asked for again.
     pub stale: bool,
     /// Known at all.
     pub loaded: bool,
+    /// Nothing that belongs to it is missing.
+    pub complete: bool,
+    /// Where the next page begins.
+    pub next: Option<String>,
+    /// It follows from the whole list, and is never fetched.
+    pub derived: bool,
+    /// Those who look at it.
+    pub observed: u32,
+    /// When the last of them left.
+    pub left_at: f64,
+    /// What the device holds of it is older than this.
+    pub dirty: bool,
+    /// Its rows are still being read from the device: until then the order is the one that was kept.
+    pub filling: bool,
+    /// The chunks that hold its rows on the device.
+    pub chunks: Vec<u32>,
+    tests: Vec<(usize, Test)>,
+    order: Vec<(usize, bool)>,
+    ids: RefCell<Option<Arc<Vec<Uuid>>>>,
+}
+
+impl CachedList {
+    /// How many rows it has.
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Its rows, in order.
+    pub fn slots(&self) -> &[Slot] {
+        &self.slots
+    }
+
+    fn touch(&mut self) {
+        *self.ids.borrow_mut() = None;
+        self.dirty = true;
+    }
+}
+
+/// Where a row's change has been felt.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Placed {
+    /// Lists whose rows or order are others now.
+    pub changed: Vec<ListIndex>,
+    /// Lists of which only the server knows whether it belongs to them.
+    pub unsure: Vec<ListIndex>,
 }
 
 /// All rows and lists in memory.
 #[derive(Default)]
 pub struct Cache {
-    /// Rows.
-    pub rows: HashMap<EntityRef, CachedRow>,
-    /// Lists.
-    pub lists: HashMap<ListKey, CachedList>,
+    codes: Vec<EntityCode>,
+    kinds: HashMap<EntityCode, u16>,
+    rows: Vec<Option<CachedRow>>,
+    free: Vec<Slot>,
+    places: ById<Slot>,
+    lists: Vec<Option<CachedList>>,
+    list_places: HashMap<ListKey, ListIndex>,
+    lists_of_kind: HashMap<u16, Vec<ListIndex>>,
+    columns: Vec<Column>,
 }
 
 impl Cache {
-    /// Puts a row into the lists that hold it and takes it out of those that do not; answers the lists that changed.
-    pub fn place(&mut self, entity: &EntityRef, row: Option<&Row>) -> Vec<ListKey> {
-        let mut changed = Vec::new();
-        for (key, list) in self.lists.iter_mut().filter(|(key, _)| key.code == entity.code) {
-            let place = list.ids.iter().position(|id| *id == entity.id);
-            let belongs = match row {
-                None => Some(false),
-                Some(row) => key.holds(row),
-            };
-            match (place, belongs) {
-                (None, Some(true)) if list.loaded => list.ids.push(entity.id),
-                (Some(at), Some(false)) => {
-                    list.ids.remove(at);
-                }
-                (None, None) => {
-                    // Only the server knows.
-                    list.stale = true;
-                    continue;
-                }
-                _ => continue,
-            }
-            changed.push(key.clone());
+    fn kind(&mut self, code: &EntityCode) -> u16 {
+        if let Some(kind) = self.kinds.get(code) {
+            return *kind;
         }
-        changed
+        let kind = self.codes.len() as u16;
+        self.codes.push(code.clone());
+        self.kinds.insert(code.clone(), kind);
+        kind
     }
 
-    /// The lists that hold a row.
-    pub fn lists_with<'a>(&'a self, entity: &'a EntityRef) -> impl Iterator<Item = &'a ListKey> {
-        self.lists
+    /// The type of a row.
+    pub fn code(&self, slot: Slot) -> EntityCode {
+        let kind = self.row(slot).map_or(0, |row| row.kind);
+        // A row is never made without its type.
+        self.codes[usize::from(kind)].clone()
+    }
+
+    /// Which thing a row is.
+    pub fn entity(&self, slot: Slot) -> Option<EntityRef> {
+        let row = self.row(slot)?;
+        Some(EntityRef::new(self.codes.get(usize::from(row.kind))?.clone(), row.id))
+    }
+
+    /// Where a thing is.
+    pub fn find(&self, entity: &EntityRef) -> Option<Slot> {
+        let slot = *self.places.get(&entity.id)?;
+        let kind = self.kinds.get(&entity.code)?;
+        (self.row(slot)?.kind == *kind).then_some(slot)
+    }
+
+    /// The row at a place.
+    pub fn row(&self, slot: Slot) -> Option<&CachedRow> {
+        self.rows.get(slot as usize)?.as_ref()
+    }
+
+    /// The row at a place, to be changed.
+    pub fn row_mut(&mut self, slot: Slot) -> Option<&mut CachedRow> {
+        self.rows.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// The row of a thing.
+    pub fn get(&self, entity: &EntityRef) -> Option<&CachedRow> {
+        self.row(self.find(entity)?)
+    }
+
+    /// The row of a thing, to be changed.
+    pub fn get_mut(&mut self, entity: &EntityRef) -> Option<&mut CachedRow> {
+        self.row_mut(self.find(entity)?)
+    }
+
+    /// Rows and their places.
+    pub fn rows(&self) -> impl Iterator<Item = (Slot, &CachedRow)> {
+        self.rows.iter().enumerate().filter_map(|(slot, row)| Some((slot as Slot, row.as_ref()?)))
+    }
+
+    /// Rows of one type.
+    pub fn rows_of<'a>(&'a self, code: &EntityCode) -> impl Iterator<Item = &'a CachedRow> + use<'a> {
+        let kind = self.kinds.get(code).copied();
+        self.rows.iter().flatten().filter(move |row| Some(row.kind) == kind)
+    }
+
+    /// The place of a thing, made where there is none.
+    pub fn place_of(&mut self, entity: &EntityRef) -> Slot {
+        let kind = self.kind(&entity.code);
+        if let Some(slot) = self.places.get(&entity.id) {
+            if self.row(*slot).is_some_and(|row| row.kind == kind) {
+                return *slot;
+            }
+            // An id is one thing: the other was somebody's mistake.
+            let slot = *slot;
+            self.release(slot, true);
+        }
+        let row = CachedRow {
+            id: entity.id,
+            kind,
+            permission: None,
+            stale: false,
+            logged: false,
+            chunk: 0,
+            unread: false,
+            observed: 0,
+            base: None,
+            decoded: RefCell::default(),
+            local: None,
+            version: 0,
+            floor: 0,
+            synced_at: 0.0,
+            lists: Vec::new(),
+        };
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.rows[slot as usize] = Some(row);
+                slot
+            }
+            None => {
+                self.rows.push(Some(row));
+                (self.rows.len() - 1) as Slot
+            }
+        };
+        self.places.insert(entity.id, slot);
+        slot
+    }
+
+    /// Lets a row go that nothing refers to any more; answers whether it went. `anyway`: whatever refers to it.
+    pub fn release(&mut self, slot: Slot, anyway: bool) -> bool {
+        let Some(row) = self.row(slot) else { return false };
+        let needed =
+            row.base.is_some() || row.local.is_some() || row.observed > 0 || row.unread || !row.lists.is_empty();
+        if needed && !anyway {
+            return false;
+        }
+        for list in row.lists.clone() {
+            self.take_out(list, slot);
+        }
+        self.forget_keys(slot);
+        if let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) {
+            self.places.remove(&row.id);
+            self.free.push(slot);
+        }
+        true
+    }
+
+    // Lists --------------------------------------------------------------------------------------------------------------
+
+    /// Where a list is.
+    pub fn find_list(&self, key: &ListKey) -> Option<ListIndex> {
+        self.list_places.get(key).copied()
+    }
+
+    /// The list at a place.
+    pub fn list(&self, index: ListIndex) -> Option<&CachedList> {
+        self.lists.get(index as usize)?.as_ref()
+    }
+
+    /// The list at a place, to be changed.
+    pub fn list_mut(&mut self, index: ListIndex) -> Option<&mut CachedList> {
+        self.lists.get_mut(index as usize)?.as_mut()
+    }
+
+    /// A list.
+    pub fn get_list(&self, key: &ListKey) -> Option<&CachedList> {
+        self.list(self.find_list(key)?)
+    }
+
+    /// A list, to be changed.
+    pub fn get_list_mut(&mut self, key: &ListKey) -> Option<&mut CachedList> {
+        self.list_mut(self.find_list(key)?)
+    }
+
+    /// Lists and their places.
+    pub fn lists(&self) -> impl Iterator<Item = (ListIndex, &CachedList)> {
+        self.lists.iter().enumerate().filter_map(|(index, list)| Some((index as ListIndex, list.as_ref()?)))
+    }
+
+    /// Lists, to be changed.
+    pub fn lists_mut(&mut self) -> impl Iterator<Item = &mut CachedList> {
+        self.lists.iter_mut().flatten()
+    }
+
+    /// The lists of a type.
+    pub fn lists_of<'a>(&'a self, code: &EntityCode) -> impl Iterator<Item = &'a CachedList> + use<'a> {
+        let of_kind = self.kinds.get(code).and_then(|kind| self.lists_of_kind.get(kind));
+        of_kind.into_iter().flatten().filter_map(|index| self.list(*index))
+    }
+
+    /// The place of a list, made where there is none.
+    pub fn list_place(&mut self, key: &ListKey, catalogue: &Catalogue) -> ListIndex {
+        if let Some(index) = self.find_list(key) {
+            return index;
+        }
+        let kind = self.kind(&key.code);
+        let (tests, order) = self.compiled(kind, key, catalogue);
+        let list = CachedList {
+            key: key.clone(),
+            kind,
+            slots: Vec::new(),
+            synced_at: 0.0,
+            stale: true,
+            loaded: false,
+            complete: false,
+            next: None,
+            derived: false,
+            observed: 0,
+            left_at: 0.0,
+            dirty: false,
+            filling: false,
+            chunks: Vec::new(),
+            tests,
+            order,
+            ids: RefCell::default(),
+        };
+        let index = match self.lists.iter().position(Option::is_none) {
+            Some(index) => {
+                self.lists[index] = Some(list);
+                index
+            }
+            None => {
+                self.lists.push(Some(list));
+                self.lists.len() - 1
+            }
+        } as ListIndex;
+        self.list_places.insert(key.clone(), index);
+        self.lists_of_kind.entry(kind).or_default().push(index);
+        index
+    }
+
+    /// Lets a list go.
+    pub fn drop_list(&mut self, index: ListIndex) -> Option<CachedList> {
+        let list = self.lists.get_mut(index as usize)?.take()?;
+        self.list_places.remove(&list.key);
+        if let Some(of_kind) = self.lists_of_kind.get_mut(&list.kind) {
+            of_kind.retain(|i| *i != index);
+        }
+        for slot in &list.slots {
+            if let Some(row) = self.row_mut(*slot) {
+                row.lists.retain(|i| *i != index);
+            }
+        }
+        Some(list)
+    }
+
+    fn compiled(&mut self, kind: u16, key: &ListKey, catalogue: &Catalogue) -> Compiled {
+        let entity = catalogue.get(key.code.as_str());
+        let holds = |name: &str| entity.and_then(|e| e.column(name)).map_or(ColumnKind::Line, |c| c.kind.clone());
+        let tests = key
+            .filters
             .iter()
-            .filter(|(key, list)| key.code == entity.code && list.ids.contains(&entity.id))
-            .map(|(key, _)| key)
+            .map(|f| (self.column(kind, &f.column, holds(&f.column)), Test::new(f, &holds(&f.column))));
+        let tests = tests.collect();
+        let order = key.sort.iter().map(|(name, down)| (self.column(kind, name, holds(name)), *down)).collect();
+        (tests, order)
+    }
+
+    /// Reads filters and orders anew: the types of columns are known now, or others.
+    pub fn recompile(&mut self, catalogue: &Catalogue) {
+        self.columns.clear();
+        for index in 0..self.lists.len() as ListIndex {
+            let Some(list) = self.list(index) else { continue };
+            let (kind, key) = (list.kind, list.key.clone());
+            let (tests, order) = self.compiled(kind, &key, catalogue);
+            if tests.is_empty() && order.is_empty() {
+                continue;
+            }
+            if let Some(list) = self.list_mut(index) {
+                (list.tests, list.order) = (tests, order);
+            }
+            let slots = self.list(index).map(|l| l.slots.clone()).unwrap_or_default();
+            self.set_rows(index, slots);
+        }
+    }
+
+    fn column(&mut self, kind: u16, name: &str, holds: ColumnKind) -> usize {
+        if let Some(at) = self.columns.iter().position(|c| c.kind == kind && &*c.name == name) {
+            return at;
+        }
+        self.columns.push(Column { kind, name: name.into(), holds, keys: Vec::new() });
+        self.columns.len() - 1
+    }
+
+    /// Reads what a list compares of a row.
+    fn read_keys(&mut self, index: ListIndex, slot: Slot) {
+        let Some(list) = self.lists.get(index as usize).and_then(Option::as_ref) else { return };
+        let Some(row) = self.rows.get(slot as usize).and_then(Option::as_ref) else { return };
+        let at = slot as usize;
+        for column in list.tests.iter().map(|t| t.0).chain(list.order.iter().map(|o| o.0)) {
+            let Some(column) = self.columns.get_mut(column) else { continue };
+            if column.keys.len() <= at {
+                column.keys.resize(at + 1, None);
+            }
+            if column.keys[at].is_none() {
+                column.keys[at] = Some(Key::of(&column.holds, &row.value(&column.name)));
+            }
+        }
+    }
+
+    fn forget_keys(&mut self, slot: Slot) {
+        let Some(kind) = self.row(slot).map(|row| row.kind) else { return };
+        for column in self.columns.iter_mut().filter(|c| c.kind == kind) {
+            if let Some(key) = column.keys.get_mut(slot as usize) {
+                *key = None;
+            }
+        }
+    }
+
+    fn key_at(&self, column: usize, slot: Slot) -> &Key {
+        const ABSENT: &Key = &Key::Absent;
+        self.columns.get(column).and_then(|c| c.keys.get(slot as usize)?.as_ref()).unwrap_or(ABSENT)
+    }
+
+    fn compare(&self, order: &[(usize, bool)], a: Slot, b: Slot) -> Ordering {
+        for (column, down) in order {
+            let (left, right) = (self.key_at(*column, a), self.key_at(*column, b));
+            let found = left.compare(right);
+            if found.is_ne() {
+                // Descending turns everything round, absent included, as the database does.
+                return if *down { found.reverse() } else { found };
+            }
+        }
+        let id = |slot: Slot| self.row(slot).map(|row| row.id);
+        id(a).cmp(&id(b))
+    }
+
+    /// Whether a row belongs to a list; none where its values can't tell.
+    fn holds(&self, list: &CachedList, slot: Slot) -> Option<bool> {
+        let row = self.row(slot)?;
+        let below = match &list.key.below {
+            None => true,
+            Some(Below { parent, column: Some(column) }) => {
+                let value = row.value(column);
+                value.as_str().and_then(|id| id.parse::<Uuid>().ok()) == Some(parent.id)
+            }
+            Some(Below { column: None, .. }) => return None,
+        };
+        if !below || !list.tests.iter().all(|(column, test)| test.holds(self.key_at(*column, slot))) {
+            return Some(false);
+        }
+        if list.key.search.is_some() { None } else { Some(true) }
+    }
+
+    /// Gives a list these rows, in its order. Of a list that the server puts in order, the order given stands.
+    pub fn set_rows(&mut self, index: ListIndex, slots: Vec<Slot>) {
+        let Some(list) = self.list_mut(index) else { return };
+        let old = std::mem::take(&mut list.slots);
+        for slot in old {
+            if let Some(row) = self.row_mut(slot) {
+                row.lists.retain(|i| *i != index);
+            }
+        }
+        let compares = self.list(index).is_some_and(|l| !l.order.is_empty() || !l.tests.is_empty());
+        for slot in &slots {
+            if compares {
+                self.read_keys(index, *slot);
+            }
+            if let Some(row) = self.row_mut(*slot) {
+                row.lists.push(index);
+            }
+        }
+        let mut slots = slots;
+        if let Some(list) = self.list(index)
+            && list.key.search.is_none()
+        {
+            self.sort(&list.order, &mut slots);
+        }
+        if let Some(list) = self.list_mut(index) {
+            list.slots = slots;
+            list.touch();
+        }
+    }
+
+    /// Gives a list the rows that the device kept of it, in the order that it kept.
+    pub fn fill(&mut self, index: ListIndex, slots: Vec<Slot>) {
+        for slot in &slots {
+            if let Some(row) = self.row_mut(*slot) {
+                row.lists.push(index);
+            }
+        }
+        if let Some(list) = self.list_mut(index) {
+            list.slots = slots;
+            list.filling = true;
+            list.touch();
+            list.dirty = false;
+        }
+    }
+
+    /// All that the device kept of a list has been read: its rows are in its order now, and those that are not there, or do not belong to it, are out.
+    pub fn filled(&mut self, index: ListIndex) {
+        let Some(list) = self.list_mut(index) else { return };
+        list.filling = false;
+        let slots = list.slots.clone();
+        slots.iter().for_each(|slot| self.read_keys(index, *slot));
+        let Some(list) = self.list(index) else { return };
+        let belongs =
+            |slot: &Slot| self.row(*slot).is_some_and(CachedRow::is_shown) && self.holds(list, *slot) != Some(false);
+        let slots = slots.into_iter().filter(belongs).collect();
+        self.set_rows(index, slots);
+    }
+
+    fn sort(&self, order: &[(usize, bool)], slots: &mut [Slot]) {
+        let Some((first, down)) = order.first() else {
+            slots.sort_unstable_by(|a, b| self.compare(order, *a, *b));
+            return;
+        };
+        let mut ranked: Vec<(u64, Slot)> = slots
+            .iter()
+            .map(|slot| {
+                let rank = self.key_at(*first, *slot).rank();
+                (if *down { !rank } else { rank }, *slot)
+            })
+            .collect();
+        ranked.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.compare(order, a.1, b.1)));
+        for (slot, (_, ranked)) in slots.iter_mut().zip(ranked) {
+            *slot = ranked;
+        }
+    }
+
+    /// Fills a list from the whole of which it is a part.
+    pub fn derive(&mut self, index: ListIndex, whole: ListIndex) {
+        let Some(all) = self.list(whole).map(|l| (l.slots.clone(), l.synced_at)) else { return };
+        let mut slots = Vec::new();
+        for slot in all.0 {
+            self.read_keys(index, slot);
+            let belongs = self.list(index).is_some_and(|list| self.holds(list, slot) == Some(true));
+            if belongs && self.row(slot).is_some_and(CachedRow::is_shown) {
+                slots.push(slot);
+            }
+        }
+        self.set_rows(index, slots);
+        if let Some(list) = self.list_mut(index) {
+            (list.derived, list.loaded, list.complete, list.synced_at) = (true, true, true, all.1);
+        }
+    }
+
+    fn take_out(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {
+        let list = self.list_mut(index)?;
+        let at = list.slots.iter().position(|s| *s == slot)?;
+        list.slots.remove(at);
+        list.touch();
+        if let Some(row) = self.row_mut(slot) {
+            row.lists.retain(|i| *i != index);
+        }
+        Some(at)
+    }
+
+    /// A row is shown otherwise, or not any more: puts it where it belongs in every list of its type.
+    pub fn follow(&mut self, slot: Slot) -> Placed {
+        let mut placed = Placed::default();
+        self.forget_keys(slot);
+        // What lies unread on the device is not gone.
+        let read = self.row(slot).filter(|row| !row.unread);
+        let Some((kind, shown)) = read.map(|row| (row.kind, row.is_shown())) else { return placed };
+        for index in self.lists_of_kind.get(&kind).cloned().unwrap_or_default() {
+            self.read_keys(index, slot);
+            let Some(list) = self.list(index).filter(|l| l.loaded) else { continue };
+            if list.filling && shown {
+                continue;
+            }
+            let present = self.row(slot).is_some_and(|row| row.lists.contains(&index));
+            let belongs = if shown { self.holds(list, slot) } else { Some(false) };
+            match (present, belongs) {
+                (true, Some(true)) if !list.order.is_empty() => {
+                    let before = self.take_out(index, slot);
+                    let after = self.put_in(index, slot);
+                    if before != after {
+                        placed.changed.push(index);
+                    }
+                }
+                (false, Some(true)) if self.put_in(index, slot).is_some() => placed.changed.push(index),
+                (true, Some(false)) => {
+                    self.take_out(index, slot);
+                    placed.changed.push(index);
+                }
+                (false, None) => placed.unsure.push(index),
+                _ => {}
+            }
+        }
+        placed
+    }
+
+    fn put_in(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {
+        let list = self.list(index)?;
+        let at = list.slots.partition_point(|other| self.compare(&list.order, *other, slot).is_lt());
+        if at == list.slots.len() && !list.complete {
+            // It comes after what has been fetched so far.
+            return None;
+        }
+        let list = self.list_mut(index)?;
+        list.slots.insert(at, slot);
+        list.touch();
+        self.row_mut(slot)?.lists.push(index);
+        Some(at)
+    }
+
+    /// The ids of a list, in order; the same ones until they change.
+    pub fn ids(&self, list: &CachedList) -> Arc<Vec<Uuid>> {
+        let ids = || Arc::new(list.slots.iter().filter_map(|slot| Some(self.row(*slot)?.id)).collect());
+        list.ids.borrow_mut().get_or_insert_with(ids).clone()
     }
 }
+
+#[cfg(test)]
+mod tests;

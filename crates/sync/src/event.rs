@@ -1,9 +1,10 @@
 //! What goes into the engine and what comes out of it.
 
 use crate::draft::Draft;
-use crate::key::Query;
+use crate::key::{ListKey, Query};
 use crate::outbox::Entry;
-use crate::store::{StoreOp, Stored};
+use crate::store::{Area, Named, StoreError, Stored, Write};
+use crate::tab::{TabId, TabMessage};
 use pmo_domain::rest::Problem;
 use pmo_domain::socket::{ClientMessage, ServerMessage};
 use pmo_domain::{EntityRef, PersonId, Row};
@@ -44,7 +45,13 @@ pub struct Request {
     pub if_match: Option<i64>,
     /// The write's key: a repeat gets the first answer.
     pub idempotency_key: Option<String>,
+    /// The ETag of what is held: 304 where it is still so.
+    pub if_none_match: Option<String>,
 }
+
+/// A batch of writes to the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub u64);
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,10 +63,14 @@ pub enum Failure {
 }
 
 /// What a request came to.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Answer {
-    /// The JSON; null with 204.
-    pub body: Value,
+    /// What was held under the ETag of the request is still so.
+    pub not_modified: bool,
+    /// The JSON as it came; empty with 204 and 304.
+    pub body: String,
+    /// The `ETag` header.
+    pub etag: Option<String>,
     /// The `Feed-Cursor` header.
     pub feed_cursor: Option<String>,
 }
@@ -71,13 +82,36 @@ pub enum Event {
     Start {
         /// The person.
         person: PersonId,
+        /// This tab.
+        tab: TabId,
         /// From the device.
         stored: Box<Stored>,
+        /// This tab leads, and its term.
+        term: Option<u64>,
     },
+    /// This tab leads from now on.
+    Lead {
+        /// What the device holds by now.
+        stored: Box<Stored>,
+        /// Its term.
+        term: u64,
+    },
+    /// Another tab said something.
+    Tab(TabMessage),
+    /// Another tab leads from now on.
+    Deposed,
     /// Somebody begins to look.
     Observe(ObserverId, Query),
     /// Somebody stops.
     Unobserve(ObserverId),
+    /// Fetch it, for somebody who will look soon.
+    Prefetch(Query),
+    /// Fetch it again, however fresh it is.
+    Refetch(Query),
+    /// The next page of a list.
+    FetchMore(ListKey),
+    /// Believe nothing that is held: ask again for what is looked at.
+    InvalidateAll,
     /// A request was answered.
     Answered(RequestId, Result<Answer, Failure>),
     /// A message came over the socket.
@@ -109,8 +143,10 @@ pub enum Event {
         /// Ids for the write.
         ids: [Uuid; 2],
     },
-    /// An entry of the outbox is on disk.
-    Saved(Uuid),
+    /// A batch is on disk, or will never be.
+    Persisted(BatchId, Result<(), StoreError>),
+    /// What was asked for of the device: the names, and what was found under them.
+    Read(Area, Vec<String>, Vec<Named>),
     /// The device's outbox is now this: another tab wrote to it.
     Outbox(Vec<Entry>),
     /// A conflict is settled: keep mine (with a new key) or take theirs.
@@ -153,12 +189,10 @@ pub enum Event {
         /// Ids for the write.
         ids: [Uuid; 2],
     },
-    /// This tab sends the outbox, or does not.
-    Leader(bool),
     /// The browser says that it is online or offline.
     Online(bool),
-    /// The page is shown again.
-    Shown,
+    /// The page is shown again, or hidden.
+    Shown(bool),
     /// A token could not be renewed because nobody answers.
     Unreachable,
     /// A token was renewed.
@@ -174,8 +208,14 @@ pub enum Event {
 pub enum Effect {
     /// Make this request and answer it.
     Fetch(RequestId, Request),
-    /// Write to the device, in order, as one transaction.
-    Persist(Vec<StoreOp>),
+    /// Nobody waits for this request any more.
+    Cancel(RequestId),
+    /// Write to the device, in order, as one transaction, and say when it is complete.
+    Persist(BatchId, Vec<Write>),
+    /// The device did not keep what it was given.
+    DeviceFailed(StoreError),
+    /// Read these of the device.
+    Read(Area, Vec<String>),
     /// Open the socket; AUTH is its first message.
     Connect,
     /// Send over the socket.
@@ -192,6 +232,10 @@ pub enum Effect {
     RenewToken,
     /// Ask to sign in, over the page, with everything kept.
     AskSignIn,
+    /// Tell the other tabs this.
+    Tell(TabMessage),
+    /// Become the leader, even where another tab seems to be: it does not answer.
+    TakeOver,
     /// Tell the other tabs that the outbox on the device has changed.
     TellTabs,
     /// Tell the other tabs that the drafts on the device have changed.

@@ -1,8 +1,8 @@
 //! What can be asked for. Two askers with equal keys share one entry and one request.
 
+use pmo_domain::query::Filter;
 use pmo_domain::{EntityCode, EntityRef};
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 /// The thing above the rows of a list, and the column of theirs that names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -13,45 +13,95 @@ pub struct Below {
     pub column: Option<String>,
 }
 
-/// A list: every row of a type that the person may see, or those below one thing.
+/// A list: the rows of a type that the person may see, below one thing or everywhere, those that pass some filters, in an order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ListKey {
     /// The type of the rows.
     pub code: EntityCode,
     /// Only below this.
     pub below: Option<Below>,
+    /// Only those that pass all of these.
+    #[serde(default)]
+    pub filters: Vec<Filter>,
+    /// Columns and whether descending; the id comes last by itself.
+    #[serde(default)]
+    pub sort: Vec<(String, bool)>,
+    /// Words that the server looks for.
+    #[serde(default)]
+    pub search: Option<String>,
+    /// Fetched a page at a time, when somebody asks for more; else all pages at once.
+    #[serde(default)]
+    pub paged: bool,
 }
 
 impl ListKey {
     /// Every row of a type.
     pub fn all(code: EntityCode) -> Self {
-        Self { code, below: None }
+        Self { code, below: None, filters: Vec::new(), sort: Vec::new(), search: None, paged: false }
     }
 
     /// The rows below `parent`, tied by `column`.
     pub fn below(code: EntityCode, parent: EntityRef, column: impl Into<String>) -> Self {
-        Self { code, below: Some(Below { parent, column: Some(column.into()) }) }
+        Self { below: Some(Below { parent, column: Some(column.into()) }), ..Self::all(code) }
     }
 
-    /// The address of its first page.
-    pub fn path(&self) -> String {
-        match &self.below {
-            None => format!("/{}?limit=1000", self.code),
-            Some(below) => format!("/{}/{}/{}?limit=1000", below.parent.code, below.parent.id, self.code),
-        }
+    /// The same in another order.
+    pub fn sorted(self, column: impl Into<String>, descending: bool) -> Self {
+        Self { sort: vec![(column.into(), descending)], ..self }
     }
 
-    /// Whether a row with these values belongs here; none where the values can't tell.
-    pub fn holds(&self, row: &pmo_domain::Row) -> Option<bool> {
-        match &self.below {
-            None => Some(true),
-            Some(Below { parent, column: Some(column) }) => {
-                let id = row.get(column).and_then(|v| v.as_str()).and_then(|v| v.parse::<Uuid>().ok());
-                Some(id == Some(parent.id))
-            }
-            Some(Below { column: None, .. }) => None,
+    /// Only those that pass a filter as well.
+    pub fn filtered(mut self, filter: Filter) -> Self {
+        self.filters.push(filter);
+        self
+    }
+
+    /// The list of which this one is a part, whole and unsorted: where it is held, this one follows from it. None where it is that list itself, or where
+    /// only the server knows what belongs to it.
+    pub fn whole(&self) -> Option<Self> {
+        let whole = Self { below: self.below.clone(), ..Self::all(self.code.clone()) };
+        (self.search.is_none() && whole != *self).then_some(whole)
+    }
+
+    /// The address of a page of at most `rows` rows.
+    pub fn path(&self, rows: usize, cursor: Option<&str>) -> String {
+        let mut path = match &self.below {
+            None => format!("/{}?limit={rows}", self.code),
+            Some(below) => format!("/{}/{}/{}?limit={rows}", below.parent.code, below.parent.id, self.code),
+        };
+        let mut add = |name: &str, value: &str| {
+            path.extend(["&", &encoded(name), "=", &encoded(value)]);
+        };
+        for filter in &self.filters {
+            let (name, value) = filter.parameter();
+            add(&name, &value);
+        }
+        if !self.sort.is_empty() {
+            let sort: Vec<String> =
+                self.sort.iter().map(|(column, down)| format!("{}{column}", if *down { "-" } else { "" })).collect();
+            add("sort", &sort.join(","));
+        }
+        if let Some(words) = &self.search {
+            add("search", words);
+        }
+        if let Some(cursor) = cursor {
+            add("cursor", cursor);
+        }
+        path
+    }
+}
+
+/// A text as part of an address.
+pub fn encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~,".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
         }
     }
+    encoded
 }
 
 /// What every page needs before it shows a thing.
@@ -88,4 +138,43 @@ pub enum Query {
     List(ListKey),
     /// Reference data.
     Meta(MetaKey),
+}
+
+/// What the server is asked to watch. Lists with the same rows to hear of share one.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Topic {
+    /// One thing.
+    Row(EntityRef),
+    /// The rows of a type, everywhere or below a thing.
+    Rows(EntityCode, Option<EntityRef>),
+}
+
+impl Query {
+    /// What to watch for it; reference data is not watched.
+    pub fn topic(&self) -> Option<Topic> {
+        match self {
+            Self::Row(entity) => Some(Topic::Row(entity.clone())),
+            Self::List(key) => Some(Topic::Rows(key.code.clone(), key.below.as_ref().map(|b| b.parent.clone()))),
+            Self::Meta(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmo_domain::query::Operator;
+
+    #[test]
+    fn an_address_says_filters_order_and_words() {
+        let key = ListKey::all(EntityCode::new("task").unwrap())
+            .filtered(Filter { column: "name".into(), operator: Operator::Contains, values: vec!["a&b ü".into()] })
+            .sorted("due_date", true);
+        assert_eq!(
+            key.path(50, Some("x/y")),
+            "/task?limit=50&name%5Bcontains%5D=a%26b%20%C3%BC&sort=-due_date&cursor=x%2Fy"
+        );
+        assert_eq!(key.whole(), Some(ListKey::all(key.code.clone())));
+        assert_eq!(ListKey::all(key.code.clone()).whole(), None);
+    }
 }

@@ -1,7 +1,18 @@
 //! Three versions of a row into one: what both started from, mine and theirs. Pure.
 
+use crate::text::merge_lines;
 use pmo_domain::Row;
 use serde_json::{Map, Value};
+
+/// The values that `row` has for some columns, null where it has none. (Put in one by one: building a map from many at once costs the browser
+/// a sorting routine each time that it is written.)
+pub fn values_of<'a>(columns: impl Iterator<Item = &'a String>, row: &Row) -> Row {
+    let mut values = Row::new();
+    for column in columns {
+        values.insert(column.clone(), row.get(column).cloned().unwrap_or(Value::Null));
+    }
+    values
+}
 
 /// What a merge came to.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,7 +24,7 @@ pub struct Merged {
 }
 
 /// Merges my `patch`, made on the values in `base`, with their row. Columns that they did not touch take mine; equal changes are one;
-/// lists of references merge by element, `metadata` by key; what else both changed is a conflict.
+/// lists of references merge by element, `metadata` by key, texts of several lines by line; what else both changed is a conflict.
 pub fn merge(base: &Row, patch: &Row, theirs: &Row) -> Merged {
     let mut merged = Merged::default();
     for (column, mine) in patch {
@@ -36,6 +47,16 @@ pub fn merge(base: &Row, patch: &Row, theirs: &Row) -> Merged {
                 }
                 None => merged.conflicts.push(column.clone()),
             },
+            (Value::String(before), Value::String(mine), Value::String(now))
+                if [before, mine, now].iter().any(|text| text.contains('\n')) =>
+            {
+                match merge_lines(before, mine, now) {
+                    Some(both) => {
+                        merged.patch.insert(column.clone(), Value::String(both));
+                    }
+                    None => merged.conflicts.push(column.clone()),
+                }
+            }
             _ => merged.conflicts.push(column.clone()),
         }
     }
@@ -105,6 +126,14 @@ mod tests {
             &row(json!({"who": ["a", "b", "d"]})),
         );
         assert_eq!(merged.patch, row(json!({"who": ["a", "d", "c"]})));
+    }
+
+    #[test]
+    fn a_text_of_several_lines_merges_by_line() {
+        let texts = |text: &str| row(json!({"descr": text}));
+        let merged = merge(&texts("a\nb\nc\n"), &texts("A\nb\nc\n"), &texts("a\nb\nc\nd\n"));
+        assert_eq!(merged.patch, texts("A\nb\nc\nd\n"));
+        assert_eq!(merge(&texts("a\nb\n"), &texts("x\nb\n"), &texts("y\nb\n")).conflicts, ["descr"]);
     }
 
     #[test]

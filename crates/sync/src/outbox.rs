@@ -2,7 +2,7 @@
 //! repeat is answered and not done again; the order of entries of one thing is kept.
 
 use crate::event::{Method, Request};
-use crate::merge::{Merged, merge};
+use crate::merge::{Merged, merge, values_of};
 use pmo_domain::rest::Problem;
 use pmo_domain::{EntityRef, Row};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,9 @@ pub struct Entry {
     /// An answer is awaited.
     #[serde(skip)]
     pub sending: bool,
+    /// The batch that brings it to disk.
+    #[serde(skip)]
+    pub batch: u64,
 }
 
 impl Entry {
@@ -94,6 +97,7 @@ impl Entry {
             not_before: 0.0,
             saved: false,
             sending: false,
+            batch: 0,
         }
     }
 
@@ -111,7 +115,7 @@ impl Entry {
         };
         // A row of version 0 was made here and its first answer is still out: there is no version to name yet.
         let if_match = if_match.filter(|v| *v > 0);
-        Request { method, path, body, if_match, idempotency_key: Some(self.key.to_string()) }
+        Request { method, path, body, if_match, idempotency_key: Some(self.key.to_string()), if_none_match: None }
     }
 
     /// Whether it refers to `other`, or is about the same thing.
@@ -189,7 +193,7 @@ impl Entry {
             Operation::Update { patch, base, base_version } => {
                 let Merged { patch: rest, conflicts } = merge(base, patch, &current);
                 if conflicts.is_empty() {
-                    *base = rest.keys().map(|k| (k.clone(), current.get(k).cloned().unwrap_or(Value::Null))).collect();
+                    *base = values_of(rest.keys(), &current);
                     *patch = rest;
                     *base_version = version;
                     self.state = EntryState::Waiting;
@@ -197,8 +201,7 @@ impl Entry {
                 } else {
                     // What merges is merged already; of what doesn't, mine stays beside what it was made on.
                     let mut merged = rest;
-                    let mut made_on: Row =
-                        merged.keys().map(|k| (k.clone(), current.get(k).cloned().unwrap_or(Value::Null))).collect();
+                    let mut made_on: Row = values_of(merged.keys(), &current);
                     for column in &conflicts {
                         merged.insert(column.clone(), patch.get(column).cloned().unwrap_or(Value::Null));
                         made_on.insert(column.clone(), base.get(column).cloned().unwrap_or(Value::Null));
@@ -222,7 +225,7 @@ impl Entry {
         let version = pmo_domain::rest::version_of(current).0;
         match &mut self.operation {
             Operation::Update { patch, base, base_version } => {
-                *base = patch.keys().map(|k| (k.clone(), current.get(k).cloned().unwrap_or(Value::Null))).collect();
+                *base = values_of(patch.keys(), current);
                 *base_version = version;
             }
             Operation::Delete { base_version } => *base_version = version,

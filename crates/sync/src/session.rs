@@ -1,13 +1,6 @@
 //! The socket's life as the engine sees it: when to connect, how long to wait, when it is dead.
 
-/// Milliseconds between PINGs.
-pub const HEARTBEAT_MS: f64 = 30_000.0;
-/// Milliseconds that a PONG may take.
-pub const PONG_MS: f64 = 10_000.0;
-const FIRST_DELAY_MS: f64 = 1000.0;
-const LONGEST_DELAY_MS: f64 = 30_000.0;
-/// How long a socket may take to say HELLO.
-const HELLO_MS: f64 = 15_000.0;
+use crate::settings::Settings;
 
 /// Where the socket stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,10 +20,12 @@ pub enum Link {
 pub struct Session {
     /// Where it stands.
     pub link: Link,
-    attempts: u32,
+    /// Sockets that failed in a row.
+    pub attempts: u32,
     last_ping: f64,
     awaiting_pong: bool,
     random: u64,
+    settings: Settings,
 }
 
 /// What time asks for.
@@ -48,13 +43,27 @@ pub enum Due {
 
 impl Session {
     /// `seed` spreads reconnects of many clients in time.
-    pub fn new(seed: u64) -> Self {
-        Self { link: Link::Idle, attempts: 0, last_ping: 0.0, awaiting_pong: false, random: seed | 1 }
+    pub fn new(seed: u64, settings: Settings) -> Self {
+        Self { link: Link::Idle, attempts: 0, last_ping: 0.0, awaiting_pong: false, random: seed | 1, settings }
+    }
+
+    /// A number from 0 to 1: xorshift64, enough to spread clients in time.
+    pub fn share(&mut self) -> f64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random % 1000) as f64 / 1000.0
     }
 
     /// A socket has been asked for.
     pub fn connecting(&mut self, now: f64) {
         self.link = Link::Connecting(now);
+    }
+
+    /// Nobody wants one any more.
+    pub fn idle(&mut self) {
+        self.link = Link::Idle;
+        self.attempts = 0;
     }
 
     /// HELLO has come.
@@ -72,13 +81,10 @@ impl Session {
 
     /// It closed: wait 1 s doubling to 30 s, between half of it and all, and go on for ever.
     pub fn closed(&mut self, now: f64) {
-        let delay = (FIRST_DELAY_MS * 2f64.powi(self.attempts.min(10) as i32)).min(LONGEST_DELAY_MS);
+        let Settings { reconnect_first, reconnect_longest, .. } = self.settings;
+        let delay = (reconnect_first * 2f64.powi(self.attempts.min(10) as i32)).min(reconnect_longest);
         self.attempts = self.attempts.saturating_add(1);
-        // xorshift64: enough to spread clients
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let share = (self.random % 1000) as f64 / 1000.0;
+        let share = self.share();
         self.link = Link::Waiting(now + delay * (0.5 + share / 2.0));
     }
 
@@ -93,9 +99,9 @@ impl Session {
     pub fn due(&mut self, now: f64) -> Due {
         match self.link {
             Link::Waiting(at) if now >= at => Due::Connect,
-            Link::Connecting(since) if now - since > HELLO_MS => Due::Dead,
-            Link::Open if self.awaiting_pong && now - self.last_ping > PONG_MS => Due::Dead,
-            Link::Open if !self.awaiting_pong && now - self.last_ping > HEARTBEAT_MS => {
+            Link::Connecting(since) if now - since > self.settings.hello => Due::Dead,
+            Link::Open if self.awaiting_pong && now - self.last_ping > self.settings.pong => Due::Dead,
+            Link::Open if !self.awaiting_pong && now - self.last_ping > self.settings.heartbeat => {
                 self.last_ping = now;
                 self.awaiting_pong = true;
                 Due::Ping
@@ -111,7 +117,7 @@ mod tests {
 
     #[test]
     fn waits_double_to_half_a_minute_and_never_give_up() {
-        let mut session = Session::new(7);
+        let mut session = Session::new(7, Settings::default());
         let mut waits = Vec::new();
         for _ in 0..40 {
             session.closed(0.0);
@@ -128,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_socket_that_does_not_answer_is_dead() {
-        let mut session = Session::new(7);
+        let mut session = Session::new(7, Settings::default());
         session.opened(0.0);
         assert_eq!(session.due(30_001.0), Due::Ping);
         assert_eq!(session.due(35_000.0), Due::Nothing);

@@ -1,112 +1,96 @@
-//! What is kept on the device, and the contract of those who keep it. Rows come in packed chunks, one list's rows at a time; live
-//! changes go to a log beside them, and the later of the two counts.
+//! What is kept on the device, and the contract of those who keep it: five areas of named bytes, written all or nothing. Work is UTF-8 text. What the bytes mean is
+//! decided in [`crate::engine`]; a store must never look into them.
 
 use crate::draft::Draft;
-use crate::key::{ListKey, MetaKey};
 use crate::outbox::Entry;
-use pmo_domain::{EntityRef, Row};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use uuid::Uuid;
 
-/// Rows of one chunk.
-pub const CHUNK_ROWS: usize = 500;
-
-/// One row on the device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoredRow {
-    /// The thing.
-    pub entity: EntityRef,
-    /// Its columns; none: it is gone.
-    pub data: Option<Row>,
-    /// Milliseconds since 1970 when the server said so.
-    pub synced_at: f64,
-}
-
-/// One list on the device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoredList {
-    /// Which.
-    pub key: ListKey,
-    /// Its rows, in the server's order.
-    pub ids: Vec<Uuid>,
-    /// Milliseconds since 1970 when the server said so.
-    pub synced_at: f64,
-}
-
-/// Reference data on the device.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct StoredMeta {
-    /// Which.
-    pub key: MetaKey,
-    /// As the server answered.
-    pub data: Value,
-    /// Milliseconds since 1970.
-    pub synced_at: f64,
-}
-
-/// Where the feed was left.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredCursor {
-    /// The epoch of HELLO.
-    pub epoch: String,
-    /// The last cursor.
-    pub cursor: String,
-}
-
-/// Everything of one person on the device.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Stored {
-    /// Rows; where one is here twice the later `synced_at` counts.
-    pub rows: Vec<StoredRow>,
+/// Where something is kept. The first three are the cache, which may be dropped at will; the last two are work, which may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Area {
+    /// Rows: packed chunks, and live changes beside them.
+    Entities,
     /// Lists.
-    pub lists: Vec<StoredList>,
-    /// Reference data.
-    pub metas: Vec<StoredMeta>,
-    /// Names of things by type and id.
-    pub names: BTreeMap<String, BTreeMap<Uuid, String>>,
-    /// Drafts.
-    pub drafts: Vec<Draft>,
-    /// Writes on their way, in order.
-    pub outbox: Vec<Entry>,
-    /// Where the feed was left.
-    pub cursor: Option<StoredCursor>,
+    Lists,
+    /// Reference data, names, where the feed stands.
+    Metadata,
+    /// Edits that are not sent yet.
+    Drafts,
+    /// Writes on their way.
+    Outbox,
+}
+
+impl Area {
+    /// All areas.
+    pub const ALL: [Self; 5] = [Self::Entities, Self::Lists, Self::Metadata, Self::Drafts, Self::Outbox];
+    /// Those that may be dropped.
+    pub const CACHE: [Self; 3] = [Self::Entities, Self::Lists, Self::Metadata];
+
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Entities => "entities",
+            Self::Lists => "entityLists",
+            Self::Metadata => "metadata",
+            Self::Drafts => "drafts",
+            Self::Outbox => "outbox",
+        }
+    }
+
+    /// Whether it holds what a person typed.
+    pub fn is_work(self) -> bool {
+        matches!(self, Self::Drafts | Self::Outbox)
+    }
 }
 
 /// A write to the device.
 #[derive(Clone, Debug, PartialEq)]
-pub enum StoreOp {
-    /// A list and all its rows, packed; replaces what the list had and the log entries of its rows.
-    PutList(StoredList, Vec<StoredRow>),
-    /// A list's ids alone.
-    PutListIds(StoredList),
-    /// No list any more, nor its rows.
-    RemoveList(ListKey),
-    /// One row, or that it is gone.
-    PutRow(StoredRow),
-    /// Reference data.
-    PutMeta(StoredMeta),
-    /// Names learnt.
-    PutNames(BTreeMap<String, BTreeMap<Uuid, String>>),
-    /// Names that this person may not read any more.
-    RemoveNames(BTreeMap<String, BTreeSet<Uuid>>),
-    /// A draft.
-    PutDraft(Box<Draft>),
-    /// No draft any more.
-    RemoveDraft(EntityRef),
-    /// A write on its way.
-    PutEntry(Box<Entry>),
-    /// A write that is done.
-    RemoveEntry(Uuid),
-    /// Where the feed stands.
-    PutCursor(StoredCursor),
-    /// Everything of this person.
-    Clear,
+pub enum Write {
+    /// These bytes under this name.
+    Put(Area, String, Vec<u8>),
+    /// Nothing under this name any more.
+    Remove(Area, String),
+    /// Nothing in this area any more.
+    Clear(Area),
+}
+
+impl Write {
+    /// Where.
+    pub fn area(&self) -> Area {
+        match self {
+            Self::Put(area, ..) | Self::Remove(area, _) | Self::Clear(area) => *area,
+        }
+    }
+}
+
+/// What is left to do of `writes` where only the last of each name counts: areas to be emptied first, then names, each once.
+pub fn last_of_each(writes: &[Write]) -> (Vec<Area>, Vec<&Write>) {
+    let (mut cleared, mut last): (BTreeSet<Area>, BTreeMap<(Area, &str), &Write>) = Default::default();
+    for write in writes {
+        match write {
+            Write::Put(area, name, _) | Write::Remove(area, name) => drop(last.insert((*area, name), write)),
+            Write::Clear(area) => {
+                cleared.insert(*area);
+                last.retain(|(other, _), _| other != area);
+            }
+        }
+    }
+    (cleared.into_iter().collect(), last.into_values().collect())
+}
+
+/// Named bytes.
+pub type Named = (String, Vec<u8>);
+
+/// What of an area to read.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Which<'a> {
+    /// All of it.
+    All,
+    /// Names that begin so.
+    Prefix(&'a str),
+    /// These names.
+    Names(&'a [String]),
 }
 
 /// Why the device did not keep something.
@@ -126,105 +110,115 @@ pub enum StoreError {
 /// Keeps one person's data on the device. Implementations pass the suite in [`conformance`].
 #[allow(async_fn_in_trait)] // one thread, in the browser and in tests
 pub trait Store {
-    /// Everything that is kept.
-    async fn load(&self) -> Result<Stored, StoreError>;
-    /// The outbox alone, in order.
-    async fn load_outbox(&self) -> Result<Vec<Entry>, StoreError>;
-    /// The drafts alone.
-    async fn load_drafts(&self) -> Result<Vec<Draft>, StoreError>;
-    /// Does all of `ops` or none; returns when they are on disk.
-    async fn apply(&self, ops: &[StoreOp]) -> Result<(), StoreError>;
+    /// What is kept, in order of names; a name that is not there is left out.
+    async fn read(&self, area: Area, which: Which<'_>) -> Result<Vec<Named>, StoreError>;
+    /// The names that begin so, in order.
+    async fn names(&self, area: Area, prefix: &str) -> Result<Vec<String>, StoreError>;
+    /// Does all of `writes`, in order, or none of those to the cache and none of those to the work; returns when they are on disk.
+    async fn write(&self, writes: &[Write]) -> Result<(), StoreError>;
+}
+
+/// What a person's device holds when the app opens. Chunks are read when somebody needs them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Stored {
+    /// Live changes beside the chunks.
+    pub log: Vec<Named>,
+    /// The names of all chunks.
+    pub chunks: Vec<String>,
+    /// Lists.
+    pub lists: Vec<Named>,
+    /// Reference data, names, where the feed stands.
+    pub metadata: Vec<Named>,
+    /// Drafts.
+    pub drafts: Vec<Draft>,
+    /// Writes on their way, in order.
+    pub outbox: Vec<Entry>,
+}
+
+/// Chunks are named so, with a number behind it.
+pub const CHUNK: &str = "chunk:";
+/// Live changes are named so, with the id behind it.
+pub const ROW: &str = "row:";
+
+/// Reads what the engine starts with.
+pub async fn load(store: &impl Store) -> Result<Stored, StoreError> {
+    Ok(Stored {
+        log: store.read(Area::Entities, Which::Prefix(ROW)).await?,
+        chunks: store.names(Area::Entities, CHUNK).await?,
+        lists: store.read(Area::Lists, Which::All).await?,
+        metadata: store.read(Area::Metadata, Which::All).await?,
+        drafts: load_drafts(store).await?,
+        outbox: load_outbox(store).await?,
+    })
+}
+
+/// The outbox, in order: names are ids that sort by time. One entry that can't be read costs itself alone.
+pub async fn load_outbox(store: &impl Store) -> Result<Vec<Entry>, StoreError> {
+    let kept = store.read(Area::Outbox, Which::All).await?;
+    Ok(kept.iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect())
+}
+
+/// The drafts.
+pub async fn load_drafts(store: &impl Store) -> Result<Vec<Draft>, StoreError> {
+    let kept = store.read(Area::Drafts, Which::All).await?;
+    Ok(kept.iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect())
 }
 
 /// Keeps data in memory: for tests, and where the browser gives no database.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct MemoryStore {
-    kept: RefCell<Kept>,
+    kept: RefCell<BTreeMap<Area, BTreeMap<String, Vec<u8>>>>,
 }
 
-#[derive(Default)]
-struct Kept {
-    lists: BTreeMap<ListKey, (StoredList, Vec<StoredRow>)>,
-    log: BTreeMap<EntityRef, StoredRow>,
-    metas: BTreeMap<MetaKey, StoredMeta>,
-    names: BTreeMap<String, BTreeMap<Uuid, String>>,
-    drafts: BTreeMap<EntityRef, Draft>,
-    outbox: BTreeMap<Uuid, Entry>,
-    cursor: Option<StoredCursor>,
+impl MemoryStore {
+    /// Everything of an area, for tests that look at the bytes.
+    pub fn area(&self, area: Area) -> BTreeMap<String, Vec<u8>> {
+        self.kept.borrow().get(&area).cloned().unwrap_or_default()
+    }
+
+    /// As [`Store::write`], at once.
+    pub fn write_now(&self, writes: &[Write]) {
+        let mut kept = self.kept.borrow_mut();
+        for write in writes {
+            let area = kept.entry(write.area()).or_default();
+            match write {
+                Write::Put(_, name, bytes) => drop(area.insert(name.clone(), bytes.clone())),
+                Write::Remove(_, name) => drop(area.remove(name)),
+                Write::Clear(_) => area.clear(),
+            }
+        }
+    }
+
+    /// As [`Store::read`], at once.
+    pub fn read_now(&self, area: Area, which: Which<'_>) -> Vec<Named> {
+        let kept = self.kept.borrow();
+        let Some(area) = kept.get(&area) else { return Vec::new() };
+        let pair = |(name, bytes): (&String, &Vec<u8>)| (name.clone(), bytes.clone());
+        match which {
+            Which::All => area.iter().map(pair).collect(),
+            Which::Prefix(prefix) => {
+                area.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix)).map(pair).collect()
+            }
+            Which::Names(names) => {
+                let mut found: Vec<Named> = names.iter().filter_map(|n| area.get_key_value(n)).map(pair).collect();
+                found.sort_unstable();
+                found
+            }
+        }
+    }
 }
 
 impl Store for MemoryStore {
-    async fn load(&self) -> Result<Stored, StoreError> {
-        let kept = self.kept.borrow();
-        Ok(Stored {
-            rows: kept.lists.values().flat_map(|(_, rows)| rows.clone()).chain(kept.log.values().cloned()).collect(),
-            lists: kept.lists.values().map(|(list, _)| list.clone()).collect(),
-            metas: kept.metas.values().cloned().collect(),
-            names: kept.names.clone(),
-            drafts: kept.drafts.values().cloned().collect(),
-            outbox: kept.outbox.values().cloned().collect(),
-            cursor: kept.cursor.clone(),
-        })
+    async fn read(&self, area: Area, which: Which<'_>) -> Result<Vec<Named>, StoreError> {
+        Ok(self.read_now(area, which))
     }
 
-    async fn load_outbox(&self) -> Result<Vec<Entry>, StoreError> {
-        Ok(self.kept.borrow().outbox.values().cloned().collect())
+    async fn names(&self, area: Area, prefix: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.read_now(area, Which::Prefix(prefix)).into_iter().map(|(name, _)| name).collect())
     }
 
-    async fn load_drafts(&self) -> Result<Vec<Draft>, StoreError> {
-        Ok(self.kept.borrow().drafts.values().cloned().collect())
-    }
-
-    async fn apply(&self, ops: &[StoreOp]) -> Result<(), StoreError> {
-        let kept = &mut *self.kept.borrow_mut();
-        for op in ops {
-            match op {
-                StoreOp::PutList(list, rows) => {
-                    for row in rows {
-                        kept.log.remove(&row.entity);
-                    }
-                    kept.lists.insert(list.key.clone(), (list.clone(), rows.clone()));
-                }
-                StoreOp::PutListIds(list) => {
-                    kept.lists.entry(list.key.clone()).or_insert_with(|| (list.clone(), Vec::new())).0 = list.clone();
-                }
-                StoreOp::PutRow(row) => {
-                    kept.log.insert(row.entity.clone(), row.clone());
-                }
-                StoreOp::PutMeta(meta) => {
-                    kept.metas.insert(meta.key, meta.clone());
-                }
-                StoreOp::PutNames(names) => {
-                    for (code, known) in names {
-                        kept.names.entry(code.clone()).or_default().extend(known.clone());
-                    }
-                }
-                StoreOp::RemoveList(key) => {
-                    kept.lists.remove(key);
-                }
-                StoreOp::RemoveNames(gone) => {
-                    for (code, ids) in gone {
-                        if let Some(known) = kept.names.get_mut(code) {
-                            known.retain(|id, _| !ids.contains(id));
-                        }
-                    }
-                }
-                StoreOp::PutDraft(draft) => {
-                    kept.drafts.insert(draft.entity.clone(), (**draft).clone());
-                }
-                StoreOp::RemoveDraft(entity) => {
-                    kept.drafts.remove(entity);
-                }
-                StoreOp::PutEntry(entry) => {
-                    kept.outbox.insert(entry.id, (**entry).clone());
-                }
-                StoreOp::RemoveEntry(id) => {
-                    kept.outbox.remove(id);
-                }
-                StoreOp::PutCursor(cursor) => kept.cursor = Some(cursor.clone()),
-                StoreOp::Clear => *kept = Kept::default(),
-            }
-        }
+    async fn write(&self, writes: &[Write]) -> Result<(), StoreError> {
+        self.write_now(writes);
         Ok(())
     }
 }
@@ -233,122 +227,101 @@ impl Store for MemoryStore {
 pub mod conformance {
     use super::*;
     use crate::outbox::Operation;
-    use pmo_domain::EntityCode;
-    use serde_json::json;
+    use pmo_domain::{EntityCode, EntityRef};
+    use uuid::Uuid;
 
-    fn entity(n: u128) -> Option<EntityRef> {
-        Some(EntityRef::new(EntityCode::new("task").ok()?, Uuid::from_u128(n)))
+    fn put(area: Area, name: &str, bytes: &[u8]) -> Write {
+        Write::Put(area, name.to_owned(), bytes.to_vec())
     }
 
-    fn row(n: u128, name: &str, synced_at: f64) -> Option<StoredRow> {
-        let data = json!({"id": Uuid::from_u128(n), "name": name, "version": 1}).as_object().cloned();
-        Some(StoredRow { entity: entity(n)?, data, synced_at })
-    }
-
-    fn names(stored: &Stored) -> Vec<(String, f64)> {
-        let mut found: Vec<_> = stored
-            .rows
-            .iter()
-            .map(|r| (r.data.as_ref().and_then(|d| d.get("name")?.as_str()).unwrap_or("gone").to_owned(), r.synced_at))
-            .collect();
-        found.sort_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)));
-        found
+    fn pair(name: &str, bytes: &[u8]) -> Named {
+        (name.to_owned(), bytes.to_vec())
     }
 
     /// Runs the suite on a store that is empty; answers what did not hold.
     pub async fn run(store: &impl Store) -> Result<(), String> {
         let told = |e: StoreError| e.to_string();
-        let missing = || "a test value could not be made".to_owned();
         let expect = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
-        expect(store.load().await.map_err(told)? == Stored::default(), "an empty store holds nothing")?;
+        expect(load(store).await.map_err(told)? == Stored::default(), "an empty store holds nothing")?;
 
-        // A list of more than one chunk comes back whole and in order.
-        let key = ListKey::all(EntityCode::new("task").map_err(|e| e.to_string())?);
-        let many: Vec<StoredRow> = (0..1201u128).filter_map(|n| row(n, &format!("row {n:04}"), 1.0)).collect();
-        let list = StoredList { key: key.clone(), ids: (0..1201u128).map(Uuid::from_u128).collect(), synced_at: 1.0 };
-        store.apply(&[StoreOp::PutList(list.clone(), many)]).await.map_err(told)?;
-        let stored = store.load().await.map_err(told)?;
-        expect(stored.rows.len() == 1201, "every row of a list comes back")?;
-        expect(stored.lists == [list], "the list comes back in order")?;
+        // Every byte comes back, in order of names, whatever the order of writing.
+        // Work is text, whatever letters it has; the cache is any bytes.
+        let any: Vec<u8> = (0..=255).collect();
+        let letters = "{\"ä\": \"\u{1F600}\\n\"}".as_bytes().to_vec();
+        let large: Vec<u8> = (0..3_000_000u32).map(|n| ((n * 31) >> 3) as u8).collect();
+        for area in Area::ALL {
+            let all = if area.is_work() { letters.clone() } else { any.clone() };
+            store.write(&[put(area, "b", &all), put(area, "a", &[]), put(area, "c", b"{}")]).await.map_err(told)?;
+            let found = store.read(area, Which::All).await.map_err(told)?;
+            expect(found == [pair("a", &[]), pair("b", &all), pair("c", b"{}")], "bytes come back in order of names")?;
+        }
+        store.write(&[put(Area::Entities, "large", &large)]).await.map_err(told)?;
+        let found = store.read(Area::Entities, Which::Names(&["large".into()])).await.map_err(told)?;
+        expect(found == [("large".to_owned(), large)], "a large value comes back whole")?;
 
-        // A later change of a row stands beside the chunk, with its own time.
-        store.apply(&[StoreOp::PutRow(row(7, "changed", 2.0).ok_or_else(missing)?)]).await.map_err(told)?;
-        let gone = StoredRow { data: None, ..row(8, "", 3.0).ok_or_else(missing)? };
-        store.apply(&[StoreOp::PutRow(gone)]).await.map_err(told)?;
-        let found = names(&store.load().await.map_err(told)?);
-        expect(
-            found.contains(&("changed".into(), 2.0)) && found.contains(&("gone".into(), 3.0)),
-            "the log keeps live changes",
-        )?;
-
-        // A new list replaces the old chunks and the log of its rows.
-        let few: Vec<StoredRow> = (0..9u128).filter_map(|n| row(n, "new", 4.0)).collect();
-        let list = StoredList { key, ids: (0..9u128).map(Uuid::from_u128).collect(), synced_at: 4.0 };
-        store.apply(&[StoreOp::PutList(list, few)]).await.map_err(told)?;
-        let stored = store.load().await.map_err(told)?;
-        expect(
-            names(&stored).iter().all(|(name, at)| name == "new" && *at == 4.0),
-            "old chunks and log entries are gone",
-        )?;
-
-        // What a person may not see any more leaves no trace: a list without it, no list at all, no name.
-        let task = || EntityCode::new("task").map_err(|e| e.to_string());
-        let secret = BTreeMap::from([(
-            "task".to_owned(),
-            BTreeMap::from([(Uuid::from_u128(1), "secret".to_owned()), (Uuid::from_u128(2), "open".to_owned())]),
-        )]);
-        let gone = BTreeMap::from([("task".to_owned(), BTreeSet::from([Uuid::from_u128(1)]))]);
+        // Parts of an area.
+        let area = Area::Entities;
         store
-            .apply(&[StoreOp::PutNames(secret), StoreOp::RemoveNames(gone), StoreOp::RemoveList(ListKey::all(task()?))])
-            .await
-            .map_err(told)?;
-        let stored = store.load().await.map_err(told)?;
-        expect(
-            stored.rows.iter().all(|r| r.data.is_none()) && stored.lists.is_empty(),
-            "a removed list takes its rows with it",
-        )?;
-        expect(stored.names.get("task").is_some_and(|n| n.len() == 1), "a removed name is gone")?;
-
-        // Drafts, outbox, reference data and the cursor.
-        let draft = Draft::new(entity(1).ok_or_else(missing)?, 3, 5.0);
-        let entry = |n: u128| -> Option<Entry> {
-            Some(Entry::new(
-                [Uuid::from_u128(n), Uuid::from_u128(n + 100)],
-                entity(n)?,
-                Operation::Delete { base_version: 1 },
-            ))
-        };
-        let cursor = StoredCursor { epoch: "1".into(), cursor: "1.9".into() };
-        store
-            .apply(&[
-                StoreOp::PutDraft(Box::new(draft.clone())),
-                StoreOp::PutEntry(Box::new(entry(2).ok_or_else(missing)?)),
-                StoreOp::PutEntry(Box::new(entry(1).ok_or_else(missing)?)),
-                StoreOp::PutMeta(StoredMeta { key: MetaKey::Settings, data: json!({"a": 1}), synced_at: 6.0 }),
-                StoreOp::PutNames(BTreeMap::from([("employee".into(), BTreeMap::from([(Uuid::nil(), "Ada".into())]))])),
-                StoreOp::PutCursor(cursor.clone()),
+            .write(&[
+                put(area, "row:1", b"1"),
+                put(area, "row:2", b"2"),
+                put(area, "rower", b"3"),
+                put(area, "chunk:1", b"4"),
             ])
             .await
             .map_err(told)?;
-        let stored = store.load().await.map_err(told)?;
-        expect(stored.drafts == [draft], "a draft comes back")?;
-        expect(stored.outbox.iter().map(|e| e.id.as_u128()).eq([1, 2]), "the outbox comes back in order")?;
-        expect(stored.cursor == Some(cursor), "the cursor comes back")?;
-        expect(
-            stored.metas.len() == 1
-                && stored.names.get("employee").and_then(|n| n.get(&Uuid::nil())).is_some_and(|n| n == "Ada"),
-            "reference data comes back",
-        )?;
-        expect(store.load_outbox().await.map_err(told)?.len() == 2, "the outbox can be read alone")?;
-        expect(store.load_drafts().await.map_err(told)?.len() == 1, "and so can the drafts")?;
+        let found = store.read(area, Which::Prefix("row:")).await.map_err(told)?;
+        expect(found == [pair("row:1", b"1"), pair("row:2", b"2")], "a prefix finds what begins with it")?;
+        let names = store.names(area, "chunk:").await.map_err(told)?;
+        expect(names == ["chunk:1"], "names alone can be asked for")?;
+        let wanted = ["row:2".to_owned(), "nothing".to_owned(), "chunk:1".to_owned()];
+        let found = store.read(area, Which::Names(&wanted)).await.map_err(told)?;
+        expect(found == [pair("chunk:1", b"4"), pair("row:2", b"2")], "what is not there is left out")?;
+
+        // The last write of a name stands, also within one transaction; areas do not touch each other.
         store
-            .apply(&[StoreOp::RemoveEntry(Uuid::from_u128(1)), StoreOp::RemoveDraft(entity(1).ok_or_else(missing)?)])
+            .write(&[
+                put(area, "row:1", b"new"),
+                Write::Remove(area, "row:2".into()),
+                put(area, "row:3", b"x"),
+                Write::Remove(area, "row:3".into()),
+            ])
             .await
             .map_err(told)?;
-        let stored = store.load().await.map_err(told)?;
-        expect(stored.outbox.len() == 1 && stored.drafts.is_empty(), "what is done is gone")?;
+        let found = store.read(area, Which::Prefix("row:")).await.map_err(told)?;
+        expect(found == [pair("row:1", b"new")], "the last write stands")?;
+        store.write(&[Write::Clear(area), put(area, "after", b"1")]).await.map_err(told)?;
+        let found = store.read(area, Which::All).await.map_err(told)?;
+        expect(found == [pair("after", b"1")], "an area is emptied, and what comes after stays")?;
+        expect(store.read(Area::Lists, Which::All).await.map_err(told)?.len() == 3, "another area is not touched")?;
 
-        store.apply(&[StoreOp::Clear]).await.map_err(told)?;
-        expect(store.load().await.map_err(told)? == Stored::default(), "a cleared store holds nothing")
+        // Work is read as what it is, in order; what can't be read costs itself alone.
+        let code = EntityCode::new("task").map_err(|e| e.to_string())?;
+        let entity = EntityRef::new(code, Uuid::from_u128(1));
+        let draft = Draft::new(entity.clone(), 3, 5.0);
+        let entry = |n: u128| {
+            let operation = Operation::Delete { base_version: 1 };
+            Entry::new([Uuid::from_u128(n), Uuid::from_u128(n + 100)], entity.clone(), operation)
+        };
+        fn json(value: &impl serde::Serialize) -> Vec<u8> {
+            serde_json::to_vec(value).unwrap_or_default()
+        }
+        store
+            .write(&[
+                Write::Clear(Area::Drafts),
+                Write::Clear(Area::Outbox),
+                put(Area::Drafts, "task:1", &json(&draft)),
+                put(Area::Drafts, "task:2", b"{broken"),
+                put(Area::Outbox, &entry(2).id.to_string(), &json(&entry(2))),
+                put(Area::Outbox, &entry(1).id.to_string(), &json(&entry(1))),
+            ])
+            .await
+            .map_err(told)?;
+        let stored = load(store).await.map_err(told)?;
+        expect(stored.drafts == [draft], "a draft comes back, and a broken one is left out")?;
+        expect(stored.outbox.iter().map(|e| e.id.as_u128()).eq([1, 2]), "the outbox comes back in order")?;
+
+        store.write(&Area::ALL.map(Write::Clear)).await.map_err(told)?;
+        expect(load(store).await.map_err(told)? == Stored::default(), "a cleared store holds nothing")
     }
 }

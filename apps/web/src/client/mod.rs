@@ -12,7 +12,8 @@ use futures_util::StreamExt;
 use leptos::prelude::*;
 use pmo_domain::rest::{SignedIn, User};
 use pmo_domain::{EntityRef, PersonId};
-use pmo_sync::{Effect, Engine, Event, Query, Store, StoreOp, Stored};
+use pmo_sync::store::{self, Which};
+use pmo_sync::{Area, BatchId, Effect, Engine, Event, Query, RequestId, Store, Stored, TabId, TabMessage, Write};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -36,7 +37,10 @@ pub enum Presence {
 
 /// What is done to the device, in order.
 enum DeviceTask {
-    Apply(Vec<StoreOp>),
+    Write(BatchId, Vec<Write>),
+    Read(Area, Vec<String>),
+    /// This tab holds the lock: it leads from here on.
+    Lead,
     TellTabs,
     TellTabsOfDrafts,
     ReadOutbox,
@@ -64,6 +68,11 @@ pub struct Client {
     device_queue: RefCell<Option<mpsc::UnboundedSender<DeviceTask>>>,
     socket: socket::Socket,
     tabs: RefCell<Option<tabs::Tabs>>,
+    tab: TabId,
+    /// The term in which this tab leads.
+    term: Cell<u64>,
+    device: RefCell<Option<Rc<Device>>>,
+    in_flight: RefCell<HashMap<RequestId, network::Cancel>>,
     renewing: Cell<bool>,
 }
 
@@ -85,6 +94,10 @@ pub fn install() {
         device_queue: RefCell::default(),
         socket: socket::Socket::default(),
         tabs: RefCell::default(),
+        tab: TabId(Uuid::new_v4()),
+        term: Cell::new(0),
+        device: RefCell::default(),
+        in_flight: RefCell::default(),
         renewing: Cell::new(false),
     });
     CLIENT.with_borrow_mut(|slot| *slot = Some(client.clone()));
@@ -194,7 +207,10 @@ impl Client {
         let person = PersonId(user.person_id);
         let device = Rc::new(Device::open(user.person_id).await);
         self.device_trouble.set(device.trouble());
-        let stored = match device.load().await {
+        *self.device.borrow_mut() = Some(device.clone());
+        *self.tabs.borrow_mut() = Some(tabs::Tabs::join(person));
+        let term = if tabs::lead_now(person).await { Some(self.next_term(&device).await) } else { None };
+        let stored = match store::load(&*device).await {
             Ok(stored) => stored,
             Err(error) => {
                 self.device_trouble.set(Some(error.to_string()));
@@ -204,26 +220,75 @@ impl Client {
         let (sender, receiver) = mpsc::unbounded();
         *self.device_queue.borrow_mut() = Some(sender);
         spawn_local(self.clone().keep_on_device(device, receiver));
-        *self.tabs.borrow_mut() = Some(tabs::Tabs::join(person));
         self.presence.set(Presence::Here(user));
-        self.dispatch(Event::Start { person, stored: Box::new(stored) });
+        self.dispatch(Event::Start { person, tab: self.tab, stored: Box::new(stored), term });
+        if term.is_none() {
+            tabs::lead_later(person);
+        }
+    }
+
+    /// Begins a term: a number on the device that is one higher for each leader.
+    async fn next_term(&self, device: &Device) -> u64 {
+        let term = term_on(device).await + 1;
+        let _ = device.write(&[Write::Put(Area::Outbox, TERM.into(), term.to_string().into_bytes())]).await;
+        self.term.set(term);
+        term
+    }
+
+    /// Whether this tab still leads: one that was frozen while another took over does not, and must not send.
+    async fn still_leads(&self) -> bool {
+        let device = self.device.borrow().clone();
+        match device {
+            Some(device) => term_on(&device).await == self.term.get(),
+            None => false,
+        }
     }
 
     /// Performs what is asked of the device, in order, and says when writes are on disk.
     async fn keep_on_device(self: Rc<Self>, device: Rc<Device>, mut tasks: mpsc::UnboundedReceiver<DeviceTask>) {
-        while let Some(task) = tasks.next().await {
+        let mut waiting: Option<DeviceTask> = None;
+        loop {
+            let task = match waiting.take() {
+                Some(task) => task,
+                None => match tasks.next().await {
+                    Some(task) => task,
+                    None => return,
+                },
+            };
             match task {
-                DeviceTask::Apply(ops) => {
-                    let outcome = device.apply(&ops).await;
-                    if let Err(error) = &outcome {
-                        self.device_trouble.set(Some(error.to_string()));
-                    }
-                    // Where the device keeps nothing the write is sent all the same; the page says what that means.
-                    for op in ops {
-                        if let StoreOp::PutEntry(entry) = op {
-                            self.dispatch(Event::Saved(entry.id));
+                DeviceTask::Write(batch, mut writes) => {
+                    // What has come meanwhile goes to disk with it: one transaction for a burst.
+                    let mut batches = vec![batch];
+                    let mut next = None;
+                    while next.is_none()
+                        && let Ok(more) = tasks.try_recv()
+                    {
+                        match more {
+                            DeviceTask::Write(batch, more) => {
+                                batches.push(batch);
+                                writes.extend(more);
+                            }
+                            other => next = Some(other),
                         }
                     }
+                    if !tabs::can_lock() {
+                        // Several tabs that lead would pack over each other: there is no cache then, but work is kept.
+                        writes.retain(|write| write.area().is_work());
+                    }
+                    let outcome = device.write(&writes).await;
+                    for batch in batches {
+                        self.dispatch(Event::Persisted(batch, outcome.clone()));
+                    }
+                    waiting = next;
+                }
+                DeviceTask::Read(area, names) => {
+                    let found = device.read(area, Which::Names(&names)).await.unwrap_or_default();
+                    self.dispatch(Event::Read(area, names, found));
+                }
+                DeviceTask::Lead => {
+                    let term = self.next_term(&device).await;
+                    let stored = store::load(&*device).await.unwrap_or_default();
+                    self.dispatch(Event::Lead { stored: Box::new(stored), term });
                 }
                 DeviceTask::TellTabs => self.tell_tabs(tabs::OUTBOX_CHANGED),
                 DeviceTask::TellTabsOfDrafts => self.tell_tabs(tabs::DRAFTS_CHANGED),
@@ -235,12 +300,12 @@ impl Client {
                 }
                 DeviceTask::ReadDrafts => {
                     let as_of = now();
-                    if let Ok(drafts) = device.load_drafts().await {
+                    if let Ok(drafts) = store::load_drafts(&*device).await {
                         self.dispatch(Event::Drafts { drafts, as_of });
                     }
                 }
                 DeviceTask::ReadOutbox => {
-                    if let Ok(entries) = device.load_outbox().await {
+                    if let Ok(entries) = store::load_outbox(&*device).await {
                         self.dispatch(Event::Outbox(entries));
                     }
                 }
@@ -267,12 +332,29 @@ impl Client {
             match effect {
                 Effect::Fetch(id, request) => {
                     let client = self.clone();
+                    let cancel = network::Cancel::default();
+                    self.in_flight.borrow_mut().insert(id, cancel.clone());
                     spawn_local(async move {
-                        let answer = network::send(request).await;
-                        client.dispatch(Event::Answered(id, answer));
+                        if request.idempotency_key.is_some() && !client.still_leads().await {
+                            client.in_flight.borrow_mut().remove(&id);
+                            return client.dispatch(Event::Deposed);
+                        }
+                        let answer = network::send(request, &cancel).await;
+                        if client.in_flight.borrow_mut().remove(&id).is_some() {
+                            client.dispatch(Event::Answered(id, answer));
+                        }
                     });
                 }
-                Effect::Persist(ops) => self.on_device(DeviceTask::Apply(ops)),
+                Effect::Cancel(id) => {
+                    if let Some(cancel) = self.in_flight.borrow_mut().remove(&id) {
+                        cancel.now();
+                    }
+                }
+                Effect::Persist(batch, writes) => self.on_device(DeviceTask::Write(batch, writes)),
+                Effect::Read(area, names) => self.on_device(DeviceTask::Read(area, names)),
+                Effect::DeviceFailed(error) => self.device_trouble.set(Some(error.to_string())),
+                Effect::Tell(message) => self.tell_tabs(&serde_json::to_string(&message).unwrap_or_default()),
+                Effect::TakeOver => tabs::take_over(),
                 Effect::TellTabs => self.on_device(DeviceTask::TellTabs),
                 Effect::TellTabsOfDrafts => self.on_device(DeviceTask::TellTabsOfDrafts),
                 Effect::Connect => self.socket.connect(self.clone()),
@@ -370,11 +452,17 @@ impl Client {
         on(&window, "online", || Some(Event::Online(true)));
         on(&window, "offline", || Some(Event::Online(false)));
         if let Some(document) = window.document() {
-            on(&document, "visibilitychange", || {
-                let shown = web_sys::window()?.document()?.visibility_state() == web_sys::VisibilityState::Visible;
-                shown.then_some(Event::Shown)
-            });
+            on(&document, "visibilitychange", || Some(Event::Shown(is_shown()?)));
+            self.dispatch(Event::Shown(is_shown().unwrap_or(true)));
         }
+        on(&window, "pagehide", || {
+            let client = client();
+            let bye = TabMessage::Bye { tab: client.tab };
+            client.tell_tabs(&serde_json::to_string(&bye).unwrap_or_default());
+            None
+        });
+        // Back from the browser's own cache of pages.
+        on(&window, "pageshow", || Some(Event::Shown(is_shown()?)));
         if !window.navigator().on_line() {
             self.dispatch(Event::Online(false));
         }
@@ -388,6 +476,18 @@ impl Client {
             }
         });
     }
+}
+
+/// The name under which the leader's term lies beside the outbox.
+const TERM: &str = "term";
+
+async fn term_on(device: &Device) -> u64 {
+    let kept = device.read(Area::Outbox, Which::Names(&[TERM.to_owned()])).await.unwrap_or_default();
+    kept.first().and_then(|(_, bytes)| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+}
+
+fn is_shown() -> Option<bool> {
+    Some(web_sys::window()?.document()?.visibility_state() == web_sys::VisibilityState::Visible)
 }
 
 fn bump(signal: Option<&ArcRwSignal<u32>>) {

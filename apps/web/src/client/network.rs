@@ -5,6 +5,7 @@ use pmo_domain::rest::{Problem, SignedIn};
 use pmo_sync::{Answer, Failure, Method, Request};
 use serde_json::{Value, json};
 use std::cell::RefCell;
+use std::rc::Rc;
 
 thread_local! {
     static TOKEN: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -19,9 +20,28 @@ fn url(path: &str) -> String {
     format!("/api/v1{path}")
 }
 
+/// Ends a request: when nobody waits for it any more, or after half a minute.
+#[derive(Clone, Default)]
+pub struct Cancel(Rc<RefCell<Option<web_sys::AbortController>>>);
+
+impl Cancel {
+    /// Ends it now.
+    pub fn now(&self) {
+        if let Some(controller) = self.0.borrow_mut().take() {
+            controller.abort();
+        }
+    }
+
+    fn signal(&self) -> Option<web_sys::AbortSignal> {
+        let controller = web_sys::AbortController::new().ok()?;
+        let signal = controller.signal();
+        *self.0.borrow_mut() = Some(controller);
+        Some(signal)
+    }
+}
+
 fn builder(method: HttpMethod, path: &str) -> RequestBuilder {
-    let timeout = web_sys::AbortSignal::timeout_with_u32(30_000);
-    let builder = RequestBuilder::new(&url(path)).method(method).abort_signal(Some(&timeout));
+    let builder = RequestBuilder::new(&url(path)).method(method);
     match token() {
         Some(token) => builder.header("authorization", &format!("Bearer {token}")),
         None => builder,
@@ -43,23 +63,24 @@ fn signed_out() -> Failure {
 /// What an HTTP answer means. HTML with 200 is a captive portal, not an answer.
 async fn read(response: Response) -> Result<Answer, Failure> {
     let status = response.status();
-    let feed_cursor = response.headers().get("feed-cursor");
-    let kind = response.headers().get("content-type").unwrap_or_default();
-    if status == 204 {
-        return Ok(Answer { body: Value::Null, feed_cursor });
+    let header = |name: &str| response.headers().get(name);
+    let (feed_cursor, etag) = (header("feed-cursor"), header("etag"));
+    let kind = header("content-type").unwrap_or_default();
+    if matches!(status, 204 | 304) {
+        return Ok(Answer { not_modified: status == 304, feed_cursor, etag, body: String::new() });
     }
-    let text = response.text().await.map_err(|_| Failure::Network)?;
+    let body = response.text().await.map_err(|_| Failure::Network)?;
     if (200..300).contains(&status) && kind.contains("json") {
-        return serde_json::from_str(&text).map(|body| Answer { body, feed_cursor }).map_err(|_| Failure::Network);
+        return Ok(Answer { not_modified: false, body, feed_cursor, etag });
     }
-    match serde_json::from_str::<Problem>(&text) {
+    match serde_json::from_str::<Problem>(&body) {
         Ok(problem) if kind.contains("json") => Err(Failure::Refused(Box::new(problem))),
         _ => Err(Failure::Network),
     }
 }
 
 /// Makes a request of the engine.
-pub async fn send(request: Request) -> Result<Answer, Failure> {
+pub async fn send(request: Request, cancel: &Cancel) -> Result<Answer, Failure> {
     if token().is_none() {
         return Err(signed_out());
     }
@@ -69,9 +90,13 @@ pub async fn send(request: Request) -> Result<Answer, Failure> {
         Method::Patch => HttpMethod::PATCH,
         Method::Delete => HttpMethod::DELETE,
     };
-    let mut builder = builder(method, &request.path);
+    let mut builder = builder(method, &request.path).abort_signal(cancel.signal().as_ref());
     if let Some(version) = request.if_match {
         builder = builder.header("if-match", &format!("\"{version}\""));
+    }
+    if let Some(etag) = &request.if_none_match {
+        // Without it the browser's own cache would answer 304 with what it holds.
+        builder = builder.header("if-none-match", etag).cache(web_sys::RequestCache::NoStore);
     }
     if let Some(key) = &request.idempotency_key {
         builder = builder.header("idempotency-key", key);
@@ -80,6 +105,8 @@ pub async fn send(request: Request) -> Result<Answer, Failure> {
         Some(body) => builder.json(body),
         None => builder.build(),
     };
+    let too_late = cancel.clone();
+    let _timeout = gloo_timers::callback::Timeout::new(30_000, move || too_late.now());
     let response = request.map_err(|_| Failure::Network)?.send().await.map_err(|_| Failure::Network)?;
     read(response).await
 }
@@ -104,7 +131,7 @@ fn soon() -> web_sys::AbortSignal {
 }
 
 fn take(answer: Answer) -> Option<SignedIn> {
-    serde_json::from_value(answer.body).ok()
+    serde_json::from_str(&answer.body).ok()
 }
 
 /// Renews the access token with the refresh cookie.
@@ -152,13 +179,12 @@ pub async fn import_plan(file: web_sys::File, key: &str) -> Result<Value, String
     let request = builder(HttpMethod::POST, "/project/import")
         .header("content-type", "application/xml")
         .header("idempotency-key", key)
-        .abort_signal(None)
         .body(file)
         .map_err(|e| e.to_string())?;
     let response =
         request.send().await.map_err(|_| "The server can't be reached. Importing needs the network.".to_owned())?;
     match read(response).await {
-        Ok(answer) => Ok(answer.body),
+        Ok(answer) => serde_json::from_str(&answer.body).map_err(|e| e.to_string()),
         Err(Failure::Refused(problem)) => {
             let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
             Err(if fields.is_empty() { problem.detail.unwrap_or(problem.title) } else { fields.join(" ") })

@@ -66,7 +66,7 @@ impl Socket {
                                 break None;
                             }
                             // A message of a later protocol is passed over.
-                            if let Ok(message) = serde_json::from_str::<ServerMessage>(&text) {
+                            if let Some(message) = ServerMessage::parse(&text) {
                                 client.dispatch(Event::Frame(message));
                             }
                         }

@@ -1,10 +1,12 @@
-//! Neighbouring tabs of one person: one of them sends the outbox (it holds a Web Lock for as long as it lives), all hear when the
-//! outbox on the device has changed.
+//! Neighbouring tabs of one person: one of them leads (it holds a Web Lock for as long as it lives), and all hear what the others say. Who leads is
+//! decided by the browser; what leading means, by the engine.
 
 use super::{DeviceTask, Presence, client};
+use futures_channel::oneshot;
 use leptos::prelude::GetUntracked;
 use pmo_domain::PersonId;
-use pmo_sync::Event;
+use pmo_sync::{Event, TabMessage};
+use std::cell::RefCell;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -20,56 +22,147 @@ pub const SIGNED_IN: &str = "signed-in";
 /// The channel to the other tabs.
 pub struct Tabs {
     channel: Option<web_sys::BroadcastChannel>,
+    lock: String,
 }
 
 impl Tabs {
-    /// Joins the tabs of `person`, and leads them once no other does.
+    /// Joins the tabs of `person`.
     pub fn join(person: PersonId) -> Self {
-        let name = format!("pmo-{person}");
-        let channel = web_sys::BroadcastChannel::new(&name).ok();
+        let channel = web_sys::BroadcastChannel::new(&format!("pmo-{person}")).ok();
         if let Some(channel) = &channel {
             let heard = Closure::<dyn Fn(web_sys::MessageEvent)>::new(|event: web_sys::MessageEvent| {
-                match event.data().as_string().as_deref() {
-                    Some(OUTBOX_CHANGED) => client().on_device(DeviceTask::ReadOutbox),
-                    Some(DRAFTS_CHANGED) => client().on_device(DeviceTask::ReadDrafts),
-                    Some(SIGNED_OUT) => super::reload(),
-                    Some(SIGNED_IN) if matches!(client().presence.get_untracked(), Presence::Ended(_)) => {
+                let Some(text) = event.data().as_string() else { return };
+                match text.as_str() {
+                    OUTBOX_CHANGED => client().on_device(DeviceTask::ReadOutbox),
+                    DRAFTS_CHANGED => client().on_device(DeviceTask::ReadDrafts),
+                    SIGNED_OUT => super::reload(),
+                    SIGNED_IN if matches!(client().presence.get_untracked(), Presence::Ended(_)) => {
                         client().renew_token();
                     }
-                    _ => {}
+                    // A message of a later build is passed over.
+                    text => {
+                        if let Ok(message) = serde_json::from_str::<TabMessage>(text) {
+                            client().dispatch(Event::Tab(message));
+                        }
+                    }
                 }
             });
             channel.set_onmessage(Some(heard.as_ref().unchecked_ref()));
             heard.forget();
         }
-        lead(&name);
-        Self { channel }
+        Self { channel, lock: lock_of(person) }
     }
 
-    /// Says a word to the others.
-    pub fn say(&self, word: &str) {
+    /// Says something to the others.
+    pub fn say(&self, text: &str) {
         if let Some(channel) = &self.channel {
-            let _ = channel.post_message(&JsValue::from_str(word));
+            let _ = channel.post_message(&JsValue::from_str(text));
         }
     }
 }
 
-/// Waits for the lock and keeps it while the tab lives. Without Web Locks (an insecure page) every tab leads; keys make a double send
-/// harmless.
-fn lead(name: &str) {
-    let granted = Closure::once_into_js(move |_lock: JsValue| -> js_sys::Promise {
-        client().on_device(DeviceTask::ReadOutbox);
-        client().dispatch(Event::Leader(true));
-        js_sys::Promise::new(&mut |_, _| {})
-    });
+fn lock_of(person: PersonId) -> String {
+    format!("pmo-{person}-leader")
+}
+
+/// Whether the browser has locks: on secure pages alone.
+pub fn can_lock() -> bool {
+    let navigator = web_sys::window().map(|w| w.navigator());
+    navigator.and_then(|n| js_sys::Reflect::get(&n, &"locks".into()).ok()).is_some_and(|locks| locks.is_object())
+}
+
+/// Asks for the lock. `granted` hears whether it was got; the lock is kept until another tab takes it, and `lost` hears of that. False where the browser
+/// has no locks.
+fn request(
+    name: &str,
+    option: Option<&str>,
+    granted: impl FnOnce(bool) + 'static,
+    lost: impl FnOnce() + 'static,
+) -> bool {
     let locks = web_sys::window().and_then(|w| js_sys::Reflect::get(&w.navigator(), &"locks".into()).ok());
-    let request = locks
+    let function = locks
         .as_ref()
         .and_then(|l| js_sys::Reflect::get(l, &"request".into()).ok()?.dyn_into::<js_sys::Function>().ok());
-    match (locks, request) {
-        (Some(locks), Some(request)) => {
-            let _ = request.call2(&locks, &JsValue::from_str(&format!("{name}-outbox")), &granted);
-        }
-        _ => client().dispatch(Event::Leader(true)),
+    let (Some(locks), Some(function)) = (locks, function) else { return false };
+    let options = js_sys::Object::new();
+    if let Some(option) = option {
+        let _ = js_sys::Reflect::set(&options, &option.into(), &JsValue::TRUE);
     }
+    let holding = Closure::once_into_js(move |lock: JsValue| -> JsValue {
+        let got = !lock.is_null();
+        granted(got);
+        if got { js_sys::Promise::new(&mut |_, _| {}).into() } else { JsValue::UNDEFINED }
+    });
+    let answer = function.call3(&locks, &JsValue::from_str(name), &options, &holding);
+    if let Ok(answer) = answer
+        && let Ok(promise) = answer.dyn_into::<js_sys::Promise>()
+    {
+        wasm_bindgen_futures::spawn_local(async move {
+            // It never ends well: either it was taken, or it was not to be had.
+            if wasm_bindgen_futures::JsFuture::from(promise).await.is_err() {
+                lost();
+            }
+        });
+    }
+    true
+}
+
+/// Leads at once where no other tab does. Without Web Locks (an insecure page) every tab leads; keys make a double send harmless.
+pub async fn lead_now(person: PersonId) -> bool {
+    let (sender, receiver) = oneshot::channel();
+    let name = lock_of(person);
+    let granted = move |got| {
+        let _ = sender.send(got);
+    };
+    if !request(&name, Some("ifAvailable"), granted, deposed) {
+        return true;
+    }
+    receiver.await.unwrap_or(false)
+}
+
+/// Leads as soon as no other tab does.
+pub fn lead_later(person: PersonId) {
+    wait_for(lock_of(person));
+}
+
+fn wait_for(name: String) {
+    request(
+        &name,
+        None,
+        |got| {
+            if got {
+                client().on_device(DeviceTask::Lead)
+            }
+        },
+        deposed,
+    );
+}
+
+/// Another tab has taken the lead: this one follows, and waits for its turn.
+fn deposed() {
+    client().dispatch(Event::Deposed);
+    let name = client().tabs.borrow().as_ref().map(|tabs| tabs.lock.clone());
+    if let Some(name) = name {
+        wait_for(name);
+    }
+}
+
+thread_local! {
+    static TAKING: RefCell<bool> = const { RefCell::new(false) };
+}
+
+/// Takes the lead from a tab that does not answer.
+pub fn take_over() {
+    let name = client().tabs.borrow().as_ref().map(|tabs| tabs.lock.clone());
+    let Some(name) = name else { return };
+    if TAKING.with(|taking| taking.replace(true)) {
+        return;
+    }
+    let granted = |got| {
+        TAKING.with(|taking| taking.replace(false));
+        if got {
+            client().on_device(DeviceTask::Lead);
+        }
+    };
+    request(&name, Some("steal"), granted, || client().dispatch(Event::Deposed));
 }

@@ -4,8 +4,7 @@ use super::NothingHere;
 use super::list::{NewDialog, ThingTabs, name_of};
 use crate::client::client;
 use crate::hooks::{
-    DraftHandle, catalogue, one, use_draft, use_entity, use_entity_codes, use_entity_list, use_entity_mutation,
-    use_missing,
+    DraftHandle, catalogue, one, use_draft, use_entity, use_entity_codes, use_entity_mutation, use_missing, use_rows,
 };
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
@@ -348,13 +347,13 @@ fn property_view(page: Page, column: Column) -> impl IntoView {
 
 #[component]
 fn TaskChildren(task: EntityRef, page: Page) -> impl IntoView {
-    let list = use_entity_list(ListKey::below(task.code.clone(), task.clone(), "parent__task_id"));
+    let list = use_rows(ListKey::below(task.code.clone(), task.clone(), "parent__task_id"));
     let adding = RwSignal::new(false);
     let done =
         move || list.with(|l| l.rows.iter().filter(|r| format::text(&r.data, "dl__task_stage") == "Completed").count());
     let rows = move || {
         let mut rows = list.get().rows;
-        rows.sort_by_key(|r| (format::text(&r.data, "rank"), format::text(&r.data, "id")));
+        rows.sort_unstable_by_key(|r| (format::text(&r.data, "rank"), format::text(&r.data, "id")));
         rows.into_iter()
             .map(|r| {
                 let stage = format::text(&r.data, "dl__task_stage");
@@ -396,11 +395,8 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
         else {
             return ().into_any();
         };
-        let list = use_entity_list(ListKey::below(
-            kind.code.clone(),
-            EntityRef::new(above.code.clone(), project),
-            "project_id",
-        ));
+        let list =
+            use_rows(ListKey::below(kind.code.clone(), EntityRef::new(above.code.clone(), project), "project_id"));
         let id = task.id.to_string();
         let task_code = task.code.clone();
         let side = move |title: &'static str, mine: &'static str, other: &'static str| {
@@ -436,7 +432,7 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
 #[component]
 fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
     let Some(message) = catalogue().get("message").map(|t| t.code.clone()) else { return ().into_any() };
-    let list = use_entity_list(ListKey::below(message.clone(), entity.clone(), "about_uuid"));
+    let list = use_rows(ListKey::below(message.clone(), entity.clone(), "about_uuid"));
     let text = RwSignal::new(String::new());
     let may_comment = Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(Permission::Comment))));
     let send = Callback::new(move |()| {
@@ -454,7 +450,7 @@ fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
     });
     let comments = move || {
         let mut rows = list.get().rows;
-        rows.sort_by_key(|r| {
+        rows.sort_unstable_by_key(|r| {
             (
                 format::text(&r.data, "created_ts").is_empty(),
                 format::text(&r.data, "created_ts"),

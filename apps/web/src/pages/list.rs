@@ -14,7 +14,7 @@ use leptos_router::hooks::use_navigate;
 use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, EntityType, Row};
 use pmo_sync::{ListKey, RowView};
 use serde_json::{Value, json};
-use std::cmp::Ordering;
+use uuid::Uuid;
 use wasm_bindgen_futures::spawn_local;
 
 /// The columns that a type's table shows.
@@ -28,26 +28,6 @@ pub fn table_columns(entity: &EntityType) -> Vec<Column> {
         .filter_map(|name| entity.column(name.as_str()?).cloned())
         .collect();
     if chosen.is_empty() { entity.columns.iter().filter(|c| !c.hidden).take(8).cloned().collect() } else { chosen }
-}
-
-/// Orders rows by a column; what is absent comes last.
-fn compare(column: &Column, a: &Row, b: &Row) -> Ordering {
-    let missing = |row: &Row| row.get(&column.name).is_none_or(Value::is_null);
-    match (missing(a), missing(b)) {
-        (true, true) => return Ordering::Equal,
-        (true, false) => return Ordering::Greater,
-        (false, true) => return Ordering::Less,
-        _ => {}
-    }
-    if cell::at_the_end(&column.kind) || column.kind == ColumnKind::Percent {
-        let n = |row: &Row| {
-            format::number(row, &column.name)
-                .or_else(|| format::text(row, &column.name).parse().ok())
-                .unwrap_or_default()
-        };
-        return n(a).total_cmp(&n(b));
-    }
-    format::text(a, &column.name).to_lowercase().cmp(&format::text(b, &column.name).to_lowercase())
 }
 
 /// Everything of a type that one may see.
@@ -106,8 +86,8 @@ pub fn ChildrenPage(
             return if catalogue.types.is_empty() { ().into_any() } else { view! { <NothingHere/> }.into_any() };
         };
         let key = ListKey {
-            code: child.clone(),
             below: Some(pmo_sync::Below { parent: parent.clone(), column: tie.column.clone() }),
+            ..ListKey::all(child.clone())
         };
         let (parent, child) = (parent.clone(), child.clone());
         let makeable = tie.column.is_some() && tie.code_column.is_none();
@@ -169,22 +149,14 @@ pub fn EntityTable(
     /// The list.
     list: ListKey,
 ) -> impl IntoView {
-    let rows = use_entity_list(list);
     let columns = StoredValue::new(table_columns(&entity));
     let sort = RwSignal::new(("name".to_owned(), false));
-    let sorted = Memo::new(move |_| {
-        let mut rows = rows.get().rows;
+    let key = Memo::new(move |_| {
         let (by, down) = sort.get();
-        columns.with_value(|columns| {
-            if let Some(column) = columns.iter().find(|c| c.name == by) {
-                rows.sort_by(|a, b| {
-                    let order = compare(column, &a.data, &b.data);
-                    if down { order.reverse() } else { order }
-                });
-            }
-        });
-        rows
+        list.clone().sorted(by, down)
     });
+    let rows = use_entity_list(key);
+    let count = Memo::new(move |_| rows.with(|rows| rows.ids.len()));
     let viewport = use_viewport(96.0);
     let code = StoredValue::new(entity.code.clone());
     let label = entity.ui_label.clone();
@@ -206,24 +178,23 @@ pub fn EntityTable(
     });
     let widths = columns
         .with_value(|columns| columns.iter().map(|c| view! { <col class=cell::column_class(c)/> }).collect_view());
-    let window = Memo::new(move |_| viewport.window(sorted.with(Vec::len)));
+    let window = Memo::new(move |_| viewport.window(count.get()));
     let seen = move || {
         let window = window.get();
-        sorted.with(|rows| rows.get(window.first..window.end).map(<[RowView]>::to_vec).unwrap_or_default())
+        rows.with(|rows| rows.ids.get(window.first..window.end).map(<[Uuid]>::to_vec).unwrap_or_default())
     };
-    let row_key = |row: &RowView| {
-        (
-            format::text(&row.data, "id"),
-            format::text(&row.data, "version"),
-            row.pending,
-            row.attention,
-            std::sync::Arc::as_ptr(&row.data) as usize,
-        )
+    // A row is drawn again when it changes, and no other with it.
+    let draw = move |id: Uuid| {
+        let row = use_offline_entity(EntityRef::new(code.get_value(), id));
+        move || match row.get() {
+            Some(row) => columns.with_value(|columns| code.with_value(|code| row_view(columns, code, &row))).into_any(),
+            None => view! { <tr data-id=id.to_string()><td colspan="99"><span class="skeleton"></span></td></tr> }
+                .into_any(),
+        }
     };
-    let draw = move |row: RowView| columns.with_value(|columns| code.with_value(|code| row_view(columns, code, &row)));
     let state = move || {
         let list = rows.get();
-        if !list.rows.is_empty() {
+        if !list.ids.is_empty() {
             return ().into_any();
         }
         if list.loaded {
@@ -236,13 +207,13 @@ pub fn EntityTable(
     };
     view! {
         <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.scrolled()>
-            <table class="table cards virtual" aria-label=label aria-rowcount=move || sorted.with(Vec::len).to_string()>
+            <table class="table cards virtual" aria-label=label aria-rowcount=move || count.get().to_string()>
                 <colgroup>{widths}<col class="c-mark"/></colgroup>
                 <thead><tr>{head}<th><span class="vh">"Sync"</span></th></tr></thead>
                 <tbody>
                     {move || viewport.spacer(window.get().first)}
-                    <For each=seen key=row_key children=draw/>
-                    {move || viewport.spacer(sorted.with(Vec::len) - window.get().end)}
+                    <For each=seen key=|id| *id children=draw/>
+                    {move || viewport.spacer(count.get().saturating_sub(window.get().end))}
                 </tbody>
             </table>
             {state}

@@ -4,8 +4,7 @@
 use super::NothingHere;
 use super::list::{NewDialog, ThingTabs, sync_sign};
 use crate::hooks::{
-    datalabel_sync, one, use_datalabel, use_entity, use_entity_list, use_entity_mutation, use_missing,
-    use_offline_entity,
+    datalabel_sync, one, use_datalabel, use_entity, use_entity_mutation, use_missing, use_offline_entity, use_rows,
 };
 use crate::ui::cell::{self, icon};
 use crate::ui::format;
@@ -89,7 +88,7 @@ pub fn OutlinePage(
     };
     let row = use_entity(project.clone());
     let missing = use_missing(project.clone());
-    let list = use_entity_list(ListKey::below(task.clone(), project.clone(), "project_id"));
+    let list = use_rows(ListKey::below(task.clone(), project.clone(), "project_id"));
     use_datalabel("task_stage");
     let level = Memo::new(move |_| {
         row.get().and_then(|r| r.data.get("permission").and_then(Value::as_u64)).unwrap_or_default()

@@ -42,7 +42,7 @@ pub fn Shell(children: Children) -> impl IntoView {
 
 fn roots() -> Vec<EntityType> {
     let mut roots: Vec<EntityType> = catalogue().types.values().filter(|t| t.root_flag).cloned().collect();
-    roots.sort_by_key(|t| t.display_order);
+    roots.sort_unstable_by_key(|t| t.display_order);
     roots
 }
 

@@ -1,14 +1,14 @@
-//! The socket: what to watch, and what to do when something has changed.
+//! The socket: what to watch, and what to do when something has changed. Where no socket opens, changes are asked for instead.
 
-use super::{Engine, SUBSCRIPTION_GRACE_MS};
-use crate::event::Effect;
-use crate::key::Query;
+use super::{Engine, FeedPlace, Purpose};
+use crate::event::{Answer, Effect, Failure};
+use crate::key::{Query, Topic};
 use crate::session::{Due, Link};
-use crate::store::{StoreOp, StoredCursor};
 use pmo_domain::socket::{
     Action, CLOSE_BAD_TOKEN, CLOSE_EXPIRED, Change, ClientMessage, Parent, ServerMessage, Subscribe,
 };
 use pmo_domain::{EntityCode, EntityRef};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -32,9 +32,9 @@ impl Engine {
                     self.sweep(now);
                 }
                 if let Some(epoch) = self.resuming.take()
-                    && let Some(stored) = &mut self.cursor
+                    && let Some(place) = &mut self.cursor
                 {
-                    stored.epoch = epoch;
+                    place.epoch = epoch;
                 }
                 self.advance(cursor);
             }
@@ -45,27 +45,35 @@ impl Engine {
             }
             ServerMessage::Pong { cursor } => self.advance(cursor),
             ServerMessage::TokenExpiringSoon { .. } => self.effects.push(Effect::RenewToken),
-            ServerMessage::Subscribed { entity_code, refused, .. } if refused > 0 => self.recheck(&entity_code, now),
-            ServerMessage::Subscribed { .. } | ServerMessage::Error { .. } => {}
+            ServerMessage::Subscribed { entity_code, refused, .. } => {
+                if let Some(at) = self.unanswered.iter().position(|(code, _)| *code == entity_code) {
+                    self.unanswered.remove(at);
+                }
+                if refused > 0 {
+                    self.recheck(&entity_code, now);
+                }
+            }
+            ServerMessage::Error { .. } => {}
         }
     }
 
     fn hello(&mut self, epoch: String, cursor: String, now: f64) {
         self.session.opened(now);
+        self.reached(now);
         self.subscribed.clear();
-        let queries: Vec<Query> = self.observed.keys().filter(|q| !self.in_flight.contains(*q)).cloned().collect();
+        self.unanswered.clear();
+        let in_flight: Vec<Topic> = self.in_flight.keys().filter_map(Query::topic).collect();
+        let topics: Vec<Topic> = self.topics.keys().filter(|t| !in_flight.contains(t)).cloned().collect();
         let mut rows: BTreeMap<EntityCode, Vec<Uuid>> = BTreeMap::new();
-        for query in queries {
-            match &query {
-                Query::Row(entity) => rows.entry(entity.code.clone()).or_default().push(entity.id),
-                Query::List(_) => self.effects.extend(subscription(&query, None).map(Effect::Send)),
-                Query::Meta(_) => continue,
+        for topic in topics {
+            match &topic {
+                Topic::Row(entity) => rows.entry(entity.code.clone()).or_default().push(entity.id),
+                Topic::Rows(..) => self.subscribe(vec![topic.clone()], None),
             }
-            self.subscribed.insert(query);
+            self.subscribed.insert(topic);
         }
-        for (entity_code, ids) in rows {
-            let subscribe = Subscribe { entity_code, entity_ids: Some(ids), parent: None, since: None };
-            self.effects.push(Effect::Send(ClientMessage::Subscribe(subscribe)));
+        for (code, ids) in rows {
+            self.subscribe(ids.into_iter().map(|id| Topic::Row(EntityRef::new(code.clone(), id))).collect(), None);
         }
         match &self.cursor {
             Some(stored) => {
@@ -76,84 +84,96 @@ impl Engine {
             }
             None => {
                 // The first time: nothing is known to be missed, but what was fetched before watching may have changed since.
-                self.cursor = Some(StoredCursor { epoch, cursor });
-                let watched: Vec<Query> = self.subscribed.iter().cloned().collect();
-                for query in watched {
+                self.cursor = Some(FeedPlace { epoch, cursor });
+                let watched: Vec<Query> = self.observed.keys().filter(|q| q.topic().is_some()).cloned().collect();
+                for query in watched.iter().filter(|q| !self.in_flight.contains_key(*q)).cloned().collect::<Vec<_>>() {
                     self.mark_stale(&query);
                     self.ensure(query, now);
                 }
             }
         }
+        self.ensure_all(now);
+    }
+
+    /// Asks for everything that somebody looks at and that can't be believed.
+    pub(super) fn ensure_all(&mut self, now: f64) {
         let queries: Vec<Query> = self.observed.keys().cloned().collect();
         for query in queries {
             self.ensure(query, now);
         }
     }
 
-    fn mark_stale(&mut self, query: &Query) {
+    /// Watches topics of one type.
+    fn subscribe(&mut self, topics: Vec<Topic>, since: Option<String>) {
+        let Some((entity_code, entity_ids, parent)) = parts(&topics) else { return };
+        self.unanswered.push((entity_code.clone(), topics));
+        let subscribe = Subscribe { entity_code, entity_ids, parent, since };
+        self.effects.push(Effect::Send(ClientMessage::Subscribe(subscribe)));
+    }
+
+    pub(super) fn mark_stale(&mut self, query: &Query) {
         match query {
             Query::Row(entity) => {
-                if let Some(row) = self.cache.rows.get_mut(entity) {
+                if let Some(row) = self.cache.get_mut(entity) {
                     row.stale = true;
                 }
             }
             Query::List(key) => {
-                if let Some(list) = self.cache.lists.get_mut(key) {
-                    list.stale = true;
+                let whole = self.cache.get_list(key).filter(|l| l.derived).and_then(|l| l.key.whole());
+                for key in [Some(key.clone()), whole].into_iter().flatten() {
+                    if let Some(list) = self.cache.get_list_mut(&key) {
+                        list.stale = true;
+                    }
                 }
             }
-            Query::Meta(_) => {}
+            Query::Meta(key) => {
+                if let Some(meta) = self.metas.get_mut(key) {
+                    meta.stale = true;
+                }
+            }
         }
     }
 
     fn advance(&mut self, cursor: String) {
-        let Some(stored) = self.cursor.as_mut().filter(|_| self.resuming.is_none()) else { return };
-        if stored.cursor != cursor {
-            stored.cursor = cursor;
-            self.ops.push(StoreOp::PutCursor(stored.clone()));
+        let Some(place) = self.cursor.as_mut().filter(|_| self.resuming.is_none()) else { return };
+        if place.cursor != cursor {
+            place.cursor = cursor;
+            self.keep.cursor_moved = true;
         }
     }
 
     /// A query has been answered: watch it from where the answer stood, so that nothing falls between.
     pub(super) fn watch(&mut self, query: &Query, since: Option<String>) {
-        if self.session.link != Link::Open
-            || !self.observed.contains_key(query)
-            || !self.subscribed.insert(query.clone())
-        {
-            return;
+        let Some(topic) = query.topic() else { return };
+        let asked_for = self.topics.contains_key(&topic) || self.topics_left.contains_key(&topic);
+        if self.session.link == Link::Open && asked_for && self.subscribed.insert(topic.clone()) {
+            self.subscribe(vec![topic], since);
         }
-        self.effects.extend(subscription(query, since).map(Effect::Send));
     }
 
     fn invalidate(&mut self, code: &EntityCode, change: &Change, now: f64) {
         let entity = EntityRef::new(code.clone(), change.entity_id);
         match change.action {
             Action::Delete | Action::Revoke => {
-                let newer = self
-                    .cache
-                    .rows
-                    .get(&entity)
-                    .is_some_and(|r| change.action == Action::Delete && r.version() > change.version.0);
+                let held = self.cache.get(&entity);
+                let newer = held.is_some_and(|r| change.action == Action::Delete && r.version > change.version.0);
                 if !newer {
                     self.forget(&entity, now);
                 }
             }
             Action::Create | Action::Update => {
                 let on_its_way = self.outbox.iter().any(|e| e.entity == entity && e.sending);
-                match self.cache.rows.get_mut(&entity) {
-                    Some(row) if row.base.is_some() => {
-                        if change.version.0 != 0 && row.version() >= change.version.0 {
-                            return; // one's own write, or told twice
-                        }
-                        row.floor = row.floor.max(change.version.0);
-                        row.stale = true;
+                if let Some(row) = self.cache.get_mut(&entity).filter(|row| row.base.is_some()) {
+                    if change.version.0 != 0 && row.version >= change.version.0 {
+                        return; // one's own write, or told twice
                     }
-                    _ => {}
+                    row.floor = row.floor.max(change.version.0);
+                    row.stale = true;
                 }
                 // The answer to one's own write carries the row; asking as well would be for nothing.
                 if !self.is_looked_at(&entity) {
                     // Still watched for a while, but nobody looks: whoever comes back asks anew.
-                    for (_, list) in self.cache.lists.iter_mut().filter(|(key, _)| key.code == entity.code) {
+                    for list in self.cache.lists_mut().filter(|list| list.key.code == entity.code) {
                         list.stale = true;
                     }
                 } else if !on_its_way {
@@ -163,30 +183,44 @@ impl Engine {
         }
     }
 
-    /// Whether a change of this thing can be on the screen: it is looked at, is in a list that is, or may enter one.
-    fn is_looked_at(&self, entity: &EntityRef) -> bool {
-        self.observed.contains_key(&Query::Row(entity.clone()))
-            || self.observed.keys().any(|q| matches!(q, Query::List(key) if key.code == entity.code))
-    }
-
     /// What this person may see has changed, or what was missed can't be told: nothing held is believed, and everything is asked for
     /// again; what is absent from the answers is wiped.
-    fn sweep(&mut self, now: f64) {
-        let held: Vec<EntityRef> =
-            self.cache.rows.iter().filter(|(_, r)| r.base.is_some()).map(|(e, _)| e.clone()).collect();
+    pub(super) fn sweep(&mut self, now: f64) {
+        let held: Vec<EntityRef> = self
+            .cache
+            .rows()
+            .filter(|(_, row)| row.base.is_some())
+            .filter_map(|(slot, _)| self.cache.entity(slot))
+            .collect();
+        let whole: Vec<EntityCode> = self
+            .cache
+            .lists()
+            .filter(|(_, l)| l.observed > 0 && l.loaded && l.complete && l.key.below.is_none())
+            .filter(|(_, l)| l.derived || l.key.whole().is_none())
+            .map(|(_, l)| l.key.code.clone())
+            .collect();
         for entity in held {
-            if let Some(row) = self.cache.rows.get_mut(&entity) {
-                row.stale = true;
+            let Some(row) = self.cache.get_mut(&entity) else { continue };
+            row.stale = true;
+            // A list of everything of its type is asked for anyway, and tells of it.
+            if !whole.contains(&entity.code) {
+                self.want(&entity);
             }
-            self.want(&entity);
         }
-        for list in self.cache.lists.values_mut() {
+        for list in self.cache.lists_mut() {
             list.stale = true;
         }
         let queries: Vec<Query> = self.observed.keys().cloned().collect();
         for query in queries {
-            self.ensure(query, now);
+            let by_ids = match &query {
+                Query::Row(entity) => self.cache.get(entity).is_some_and(|row| row.base.is_some()),
+                _ => false,
+            };
+            if !by_ids {
+                self.ensure(query, now);
+            }
         }
+        self.sweep_device();
     }
 
     /// Some of what is watched of a type was refused: each watched thing of it is asked for again, and what is absent is wiped.
@@ -203,7 +237,9 @@ impl Engine {
     pub(super) fn look_again(&mut self, now: f64, which: impl Fn(&Query) -> bool) {
         let picked: Vec<Query> = self.observed.keys().filter(|q| which(q)).cloned().collect();
         for query in picked {
-            self.subscribed.remove(&query);
+            if let Some(topic) = query.topic() {
+                self.subscribed.remove(&topic);
+            }
             self.mark_stale(&query);
             self.ensure(query, now);
         }
@@ -216,6 +252,12 @@ impl Engine {
         self.session.closed(now);
         self.subscribed.clear();
         self.resuming = None;
+        // What these asked since may not have come, and the cursor may have moved past it.
+        for topic in std::mem::take(&mut self.unanswered).into_iter().flat_map(|(_, topics)| topics) {
+            let queries: Vec<Query> =
+                self.observed.keys().filter(|q| q.topic().as_ref() == Some(&topic)).cloned().collect();
+            queries.iter().for_each(|query| self.mark_stale(query));
+        }
         if matches!(code, CLOSE_BAD_TOKEN | CLOSE_EXPIRED) {
             self.token_good = false;
             self.effects.push(Effect::RenewToken);
@@ -236,40 +278,116 @@ impl Engine {
                 self.closed(1006, now);
             }
         }
-        let left: Vec<Query> =
-            self.left_at.iter().filter(|(_, at)| now - **at > SUBSCRIPTION_GRACE_MS).map(|(q, _)| q.clone()).collect();
-        for query in left {
-            self.left_at.remove(&query);
-            if self.subscribed.remove(&query) {
-                self.effects.extend(unsubscription(&query).map(Effect::Send));
+        let grace = self.settings.unsubscribe;
+        let left: Vec<Topic> =
+            self.topics_left.iter().filter(|(_, at)| now - **at > grace).map(|(t, _)| t.clone()).collect();
+        for topic in left {
+            self.topics_left.remove(&topic);
+            if self.subscribed.remove(&topic) {
+                self.effects.extend(unsubscription(&topic).map(Effect::Send));
             }
+        }
+        if self.polls() && now - self.polled_at >= self.settings.poll {
+            self.poll(now);
+        }
+    }
+
+    /// The server answers and no socket opens: changes are asked for instead.
+    pub(super) fn polls(&self) -> bool {
+        self.session.link != Link::Open
+            && self.session.attempts >= self.settings.poll_after
+            && self.reachable
+            && self.browser_online
+    }
+
+    fn poll(&mut self, now: f64) {
+        let asks = self.requests.values().any(|purpose| matches!(purpose, Purpose::Changes));
+        if asks || !self.token_good || self.topics.is_empty() {
+            return;
+        }
+        self.polled_at = now;
+        let mut codes: Vec<&str> = self
+            .topics
+            .keys()
+            .map(|topic| match topic {
+                Topic::Row(entity) => entity.code.as_str(),
+                Topic::Rows(code, _) => code.as_str(),
+            })
+            .collect();
+        codes.sort_unstable();
+        codes.dedup();
+        let since = self.cursor.as_ref().map(|place| format!("&since={}", crate::key::encoded(&place.cursor)));
+        let path = format!("/sync/changes?entities={}{}", codes.join(","), since.unwrap_or_default());
+        self.request(Purpose::Changes, super::reading::get(path));
+    }
+
+    pub(super) fn changes_answered(&mut self, answer: Result<Answer, Failure>, now: f64) {
+        let Some(changes) = answer.ok().and_then(|a| serde_json::from_str::<Changes>(&a.body).ok()) else { return };
+        if self.session.link == Link::Open {
+            return; // the socket tells
+        }
+        let known = self.cursor.take();
+        if (!changes.recovered && known.is_some()) || changes.access {
+            self.sweep(now);
+        }
+        for group in changes.data {
+            for change in group.changes {
+                self.invalidate(&group.entity_code, &change, now);
+            }
+        }
+        self.cursor = Some(FeedPlace { epoch: changes.epoch, cursor: changes.cursor });
+        self.keep.cursor_moved = true;
+        if known.is_none() {
+            // Until now nothing was heard of what was fetched before.
+            let looked_at: Vec<Query> = self.observed.keys().filter(|q| q.topic().is_some()).cloned().collect();
+            looked_at.iter().for_each(|query| self.mark_stale(query));
+        }
+        self.ensure_all(now);
+    }
+}
+
+/// The answer of `/sync/changes`.
+#[derive(Deserialize)]
+struct Changes {
+    recovered: bool,
+    epoch: String,
+    cursor: String,
+    #[serde(default)]
+    access: bool,
+    #[serde(default)]
+    data: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Group {
+    entity_code: EntityCode,
+    changes: Vec<Change>,
+}
+
+/// The ids, or the thing above, of topics of one type.
+fn parts(topics: &[Topic]) -> Option<(EntityCode, Option<Vec<Uuid>>, Option<Parent>)> {
+    match topics.first()? {
+        Topic::Row(first) => {
+            let ids = topics.iter().filter_map(|topic| match topic {
+                Topic::Row(entity) => Some(entity.id),
+                Topic::Rows(..) => None,
+            });
+            Some((first.code.clone(), Some(ids.collect()), None))
+        }
+        Topic::Rows(code, parent) => {
+            let parent = parent.as_ref().map(|p| Parent { entity_code: p.code.clone(), entity_id: p.id });
+            Some((code.clone(), None, parent))
         }
     }
 }
 
-fn subscription(query: &Query, since: Option<String>) -> Option<ClientMessage> {
-    let (entity_code, entity_ids, parent) = parts(query)?;
-    Some(ClientMessage::Subscribe(Subscribe { entity_code, entity_ids, parent, since }))
-}
-
-fn unsubscription(query: &Query) -> Option<ClientMessage> {
+fn unsubscription(topic: &Topic) -> Option<ClientMessage> {
     // Without ids and parent UNSUBSCRIBE means everything of the type; a type that is left is let go with what is watched of it only
     // at the next reconnect, and hearing a little too much does no harm.
-    let (entity_code, entity_ids, parent) = parts(query)?;
+    let (entity_code, entity_ids, parent) = parts(std::slice::from_ref(topic))?;
     if entity_ids.is_none() && parent.is_none() {
         return None;
     }
     Some(ClientMessage::Unsubscribe { entity_code, entity_ids, parent })
-}
-
-fn parts(query: &Query) -> Option<(EntityCode, Option<Vec<Uuid>>, Option<Parent>)> {
-    match query {
-        Query::Row(entity) => Some((entity.code.clone(), Some(vec![entity.id]), None)),
-        Query::List(key) => {
-            let parent =
-                key.below.as_ref().map(|b| Parent { entity_code: b.parent.code.clone(), entity_id: b.parent.id });
-            Some((key.code.clone(), None, parent))
-        }
-        Query::Meta(_) => None,
-    }
 }

@@ -1,37 +1,45 @@
 //! The engine: events in, effects out. What it decides is spread over rooms by subject; this one holds the state and the doors.
 
-mod fetching; // reads: what to ask, what an answer means
+mod keeping; // the device: what is written, what is read, what is let go
 mod live; // the socket: what has changed, what to watch
+mod reading; // reads: what to ask, what an answer means
+mod tabs; // leading and following
+mod views; // what the page reads
 mod writing; // outbox and drafts
 
-use crate::cache::Cache;
+pub use views::{ListView, RowView, Status};
+
+use crate::cache::{Cache, Slot};
 use crate::draft::Draft;
 use crate::event::{Effect, Event, ObserverId, Request, RequestId};
-use crate::key::{ListKey, MetaKey, Query};
-use crate::outbox::{Entry, EntryState, Operation};
+use crate::key::{ListKey, MetaKey, Query, Topic};
+use crate::outbox::{Entry, Operation};
 use crate::session::Session;
-use crate::store::{StoreOp, StoredCursor};
-use pmo_domain::{EntityCode, EntityRef, PersonId, Row};
+use crate::settings::Settings;
+use crate::tab::{TabId, TabMessage};
+use keeping::Keep;
+use pmo_domain::{Catalogue, EntityCode, EntityRef, PersonId};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
-
-/// Milliseconds after which a row is asked for again when somebody looks.
-pub const STALE_MS: f64 = 5.0 * 60_000.0;
-/// Milliseconds for which a query stays subscribed after the last observer left.
-const SUBSCRIPTION_GRACE_MS: f64 = 30_000.0;
-/// Writes that are on their way at once.
-const PARALLEL_WRITES: usize = 4;
 
 /// What a request is for.
 #[derive(Clone, Debug)]
 enum Purpose {
     Row(EntityRef),
     Rows(EntityCode, Vec<Uuid>),
-    Page { key: ListKey, collected: Vec<Row>, feed_cursor: Option<String> },
+    /// A page of a list, with the rows of those before it.
+    Page {
+        key: ListKey,
+        collected: Vec<Uuid>,
+        feed_cursor: Option<String>,
+        more: bool,
+    },
     Meta(MetaKey),
     Write(Uuid),
+    Changes,
 }
 
 /// A query that did not come through, to be tried again.
@@ -41,70 +49,54 @@ struct Retry {
     at: f64,
 }
 
-/// One thing as the page shows it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RowView {
-    /// Its columns, with what was written here.
-    pub data: Arc<Row>,
-    /// Something is on its way to the server.
-    pub pending: bool,
-    /// The columns that are.
-    pub pending_fields: Vec<String>,
-    /// A write needs a person.
-    pub attention: bool,
-    /// From the device, not yet confirmed.
-    pub stale: bool,
+/// Where the feed was left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedPlace {
+    /// The epoch of HELLO.
+    pub epoch: String,
+    /// The last cursor.
+    pub cursor: String,
 }
 
-/// A list as the page shows it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ListView {
-    /// The rows.
-    pub rows: Vec<RowView>,
-    /// Known, from the server or from the device.
-    pub loaded: bool,
-    /// Being asked for.
-    pub fetching: bool,
-    /// The last try failed.
-    pub failed: bool,
-}
-
-/// The sync mark.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Status {
-    /// The server can be reached.
-    pub online: bool,
-    /// The socket is open.
-    pub live: bool,
-    /// Writes that wait or are on their way.
-    pub waiting: usize,
-    /// Writes that need a person.
-    pub attention: usize,
-    /// Writes that are not on disk yet.
-    pub unsaved: usize,
+/// Reference data in memory.
+struct Meta {
+    data: Arc<Value>,
+    synced_at: f64,
+    stale: bool,
 }
 
 /// One person's engine in one tab.
 pub struct Engine {
+    settings: Settings,
+    seed: u64,
     person: Option<PersonId>,
     cache: Cache,
-    metas: BTreeMap<MetaKey, (Arc<Value>, f64, bool)>,
+    catalogue: Arc<Catalogue>,
+    metas: BTreeMap<MetaKey, Meta>,
     names: BTreeMap<String, BTreeMap<Uuid, String>>,
     observers: HashMap<ObserverId, Query>,
-    observed: HashMap<Query, usize>,
-    left_at: HashMap<Query, f64>,
-    requests: HashMap<RequestId, Purpose>,
-    in_flight: HashSet<Query>,
+    /// How many look at each query.
+    observed: HashMap<Query, u32>,
+    /// How many look at each topic, and since when nobody does.
+    topics: HashMap<Topic, u32>,
+    topics_left: HashMap<Topic, f64>,
+    requests: BTreeMap<RequestId, Purpose>,
+    in_flight: HashMap<Query, RequestId>,
     rows_in_flight: HashSet<EntityCode>,
     rows_retry: HashMap<EntityCode, Retry>,
     wanted: BTreeMap<EntityCode, BTreeSet<Uuid>>,
     retries: HashMap<Query, Retry>,
     failed: HashSet<Query>,
+    etags: HashMap<Query, String>,
     outbox: Vec<Entry>,
     drafts: BTreeMap<EntityRef, Draft>,
     session: Session,
-    cursor: Option<StoredCursor>,
-    subscribed: HashSet<Query>,
+    cursor: Option<FeedPlace>,
+    subscribed: HashSet<Topic>,
+    /// SUBSCRIBEs that are out, in order: until they are answered what they ask since may still be to come.
+    unanswered: Vec<(EntityCode, Vec<Topic>)>,
+    /// When changes were last asked for without a socket, and whether an answer is out.
+    polled_at: f64,
     leader: bool,
     browser_online: bool,
     reachable: bool,
@@ -118,36 +110,51 @@ pub struct Engine {
     gone: HashMap<EntityRef, u64>,
     /// The request whose answer is being taken in; past all of them otherwise.
     answering: u64,
-    /// Lists on the device that hold rows which are gone: written anew at the end of the event.
-    torn_lists: BTreeSet<ListKey>,
-    forgotten_names: BTreeMap<String, BTreeSet<Uuid>>,
+    keep: Keep,
+    /// This tab.
+    tab: TabId,
+    tabs: tabs::Tabs,
+    /// Somebody can see this tab.
+    shown: bool,
+    changed: HashSet<Query>,
     effects: Vec<Effect>,
-    ops: Vec<StoreOp>,
 }
 
 impl Engine {
     /// An engine of nobody. `seed` spreads reconnects of many clients in time.
     pub fn new(seed: u64) -> Self {
+        Self::with_settings(seed, Settings::default())
+    }
+
+    /// With other times and sizes than a person at work has.
+    pub fn with_settings(seed: u64, settings: Settings) -> Self {
         Self {
+            settings,
+            seed,
             person: None,
             cache: Cache::default(),
+            catalogue: Arc::default(),
             metas: BTreeMap::new(),
             names: BTreeMap::new(),
             observers: HashMap::new(),
             observed: HashMap::new(),
-            left_at: HashMap::new(),
-            requests: HashMap::new(),
-            in_flight: HashSet::new(),
+            topics: HashMap::new(),
+            topics_left: HashMap::new(),
+            requests: BTreeMap::new(),
+            in_flight: HashMap::new(),
             rows_in_flight: HashSet::new(),
             rows_retry: HashMap::new(),
             wanted: BTreeMap::new(),
             retries: HashMap::new(),
             failed: HashSet::new(),
+            etags: HashMap::new(),
             outbox: Vec::new(),
             drafts: BTreeMap::new(),
-            session: Session::new(seed),
+            session: Session::new(seed, settings),
             cursor: None,
             subscribed: HashSet::new(),
+            unanswered: Vec::new(),
+            polled_at: 0.0,
             leader: false,
             browser_online: true,
             reachable: true,
@@ -157,10 +164,12 @@ impl Engine {
             next_request: 0,
             gone: HashMap::new(),
             answering: u64::MAX,
-            torn_lists: BTreeSet::new(),
-            forgotten_names: BTreeMap::new(),
+            keep: Keep::default(),
+            tab: TabId(Uuid::from_u128(u128::from(seed))),
+            tabs: tabs::Tabs::default(),
+            shown: true,
+            changed: HashSet::new(),
             effects: Vec::new(),
-            ops: Vec::new(),
         }
     }
 
@@ -168,16 +177,27 @@ impl Engine {
     pub fn handle(&mut self, event: Event, now: f64) -> Vec<Effect> {
         let before = self.status();
         match event {
-            Event::Start { person, stored } => self.start(person, *stored, now),
+            Event::Start { person, tab, stored, term } => {
+                self.tab = tab;
+                self.start(person, *stored, term, now);
+            }
+            Event::Lead { stored, term } => self.lead(*stored, term, now),
+            Event::Deposed => self.depose(),
+            Event::Tab(message) => self.tab_said(message, now),
             Event::Observe(id, query) => self.observe(id, query, now),
             Event::Unobserve(id) => self.unobserve(id, now),
+            Event::Prefetch(query) => self.prefetch(query, now),
+            Event::Refetch(query) => self.refetch(query, now),
+            Event::FetchMore(key) => self.fetch_more(key),
+            Event::InvalidateAll => self.sweep(now),
             Event::Answered(id, answer) => self.answered(id, answer, now),
             Event::Frame(message) => self.frame(message, now),
             Event::Closed(code) => self.closed(code, now),
             Event::Update { entity, patch, ids } => self.update(entity, patch, None, ids),
             Event::Create { entity, values, ids } => self.create(entity, values, ids),
             Event::Delete { entity, ids } => self.delete(entity, ids),
-            Event::Saved(id) => self.saved(id),
+            Event::Persisted(batch, outcome) => self.persisted(batch, outcome),
+            Event::Read(area, names, found) => self.read_back(area, &names, found, now),
             Event::Outbox(entries) => self.outbox_is(entries),
             Event::Settle { entry, keep_mine } => self.settle(entry, keep_mine, now),
             Event::Reopen(id) => self.reopen(id, now),
@@ -188,14 +208,18 @@ impl Engine {
             Event::DraftRedo(entity) => self.draft_step(&entity, |d| d.redo(now)),
             Event::DraftDiscard(entity) => self.draft_discard(&entity),
             Event::DraftCommit { entity, ids } => self.draft_commit(&entity, ids),
-            Event::Leader(leader) => self.leader = leader,
             Event::Online(online) => {
                 self.browser_online = online;
                 if online {
                     self.hurry(now);
                 }
             }
-            Event::Shown => self.hurry(now),
+            Event::Shown(shown) => {
+                self.shown = shown;
+                if shown {
+                    self.hurry(now);
+                }
+            }
             Event::Unreachable => self.reachable = false,
             Event::TokenRenewed => {
                 self.token_good = true;
@@ -210,11 +234,16 @@ impl Engine {
         }
         if self.person.is_some() {
             self.pump(now);
-            self.flush_wanted(now);
+            if self.leader {
+                self.flush_wanted(now);
+            } else {
+                self.wanted.clear();
+            }
         }
-        self.mend_lists();
-        if !self.ops.is_empty() {
-            self.effects.insert(0, Effect::Persist(std::mem::take(&mut self.ops)));
+        self.flush_device(now);
+        self.speak(now);
+        for query in self.changed.drain() {
+            self.effects.push(Effect::Changed(query));
         }
         if self.status() != before && !self.effects.contains(&Effect::StatusChanged) {
             self.effects.push(Effect::StatusChanged);
@@ -223,90 +252,152 @@ impl Engine {
     }
 
     fn changed(&mut self, query: Query) {
-        let effect = Effect::Changed(query);
-        if !self.effects.contains(&effect) {
-            self.effects.push(effect);
+        if let Query::List(key) = &query {
+            // What follows from it is fetched, and fails, with it.
+            let parts = self.cache.lists_of(&key.code).filter(|l| l.derived && l.key.whole().as_ref() == Some(key));
+            self.changed.extend(parts.map(|part| Query::List(part.key.clone())));
         }
+        self.changed.insert(query);
     }
 
-    fn request(&mut self, purpose: Purpose, request: Request) {
+    fn request(&mut self, purpose: Purpose, request: Request) -> RequestId {
         self.next_request += 1;
         let id = RequestId(self.next_request);
         self.requests.insert(id, purpose);
         self.effects.push(Effect::Fetch(id, request));
-    }
-
-    fn start(&mut self, person: PersonId, stored: crate::store::Stored, now: f64) {
-        self.person = Some(person);
-        self.cursor = stored.cursor;
-        self.names = stored.names;
-        for meta in stored.metas {
-            self.metas.insert(meta.key, (Arc::new(meta.data), meta.synced_at, true));
-        }
-        for row in stored.rows {
-            let known = self.cache.rows.entry(row.entity).or_default();
-            if row.synced_at >= known.synced_at {
-                known.base = row.data.map(Arc::new);
-                known.synced_at = row.synced_at;
-                known.stale = true;
-            }
-        }
-        self.cache.rows.retain(|_, row| row.base.is_some());
-        for list in stored.lists {
-            let rows = &self.cache.rows;
-            let alive = |id: &Uuid| rows.contains_key(&EntityRef::new(list.key.code.clone(), *id));
-            let ids = list.ids.into_iter().filter(alive).collect();
-            let entry = self.cache.lists.entry(list.key).or_default();
-            *entry = crate::cache::CachedList { ids, synced_at: list.synced_at, stale: true, loaded: true };
-        }
-        // A live change may have made or moved a row after its list was packed.
-        let rows: Vec<_> = self.cache.rows.iter().map(|(e, r)| (e.clone(), r.base.clone())).collect();
-        for (entity, base) in rows {
-            self.cache.place(&entity, base.as_deref());
-            self.show(&entity);
-        }
-        self.drafts = stored.drafts.into_iter().map(|d| (d.entity.clone(), d)).collect();
-        self.outbox_is(stored.outbox);
-        let queries: Vec<Query> = self.observed.keys().cloned().collect();
-        for query in queries {
-            self.changed(query.clone());
-            self.ensure(query, now);
-        }
-        self.session.connecting(now);
-        self.effects.push(Effect::Connect);
-        self.effects.push(Effect::StatusChanged);
+        id
     }
 
     fn sign_out(&mut self) {
-        let queries: Vec<Query> = self.observed.keys().cloned().collect();
-        let (observers, observed) = (std::mem::take(&mut self.observers), std::mem::take(&mut self.observed));
-        *self =
-            Self { observers, observed, effects: vec![Effect::Disconnect], ops: vec![StoreOp::Clear], ..Self::new(1) };
-        for query in queries {
-            self.changed(query);
+        let observers = std::mem::take(&mut self.observers);
+        let (observed, topics) = (std::mem::take(&mut self.observed), std::mem::take(&mut self.topics));
+        let fresh = Self::with_settings(self.seed, self.settings);
+        *self = Self { observers, observed, topics, tab: self.tab, effects: vec![Effect::Disconnect], ..fresh };
+        self.keep.clear();
+        for query in self.observed.keys() {
+            self.changed.insert(query.clone());
         }
     }
 
     fn observe(&mut self, id: ObserverId, query: Query, now: f64) {
-        if self.observers.insert(id, query.clone()).is_none() {
-            *self.observed.entry(query.clone()).or_default() += 1;
-            self.left_at.remove(&query);
+        if let Some(old) = self.observers.insert(id, query.clone()) {
+            if old == query {
+                return;
+            }
+            self.look_away(&old, now);
+        }
+        *self.observed.entry(query.clone()).or_default() += 1;
+        self.tabs.to_say = true;
+        if let Some(topic) = query.topic() {
+            self.topics_left.remove(&topic);
+            *self.topics.entry(topic).or_default() += 1;
         }
         if self.person.is_some() {
+            self.look_at(&query);
             self.retries.remove(&query);
             self.ensure(query, now);
         }
     }
 
+    /// Makes room in memory for what is looked at, and asks the device for it.
+    fn look_at(&mut self, query: &Query) {
+        match query {
+            Query::Row(entity) => {
+                let slot = self.cache.place_of(entity);
+                if let Some(row) = self.cache.row_mut(slot) {
+                    row.observed += 1;
+                }
+                self.read_row(slot);
+            }
+            Query::List(key) => {
+                let index = self.cache.list_place(key, &self.catalogue);
+                if let Some(list) = self.cache.list_mut(index) {
+                    list.observed += 1;
+                }
+                self.read_list(index);
+                self.derive_from_whole(index);
+            }
+            Query::Meta(_) => {}
+        }
+    }
+
     fn unobserve(&mut self, id: ObserverId, now: f64) {
-        let Some(query) = self.observers.remove(&id) else { return };
-        if let Some(count) = self.observed.get_mut(&query) {
+        if let Some(query) = self.observers.remove(&id) {
+            self.look_away(&query, now);
+        }
+    }
+
+    fn look_away(&mut self, query: &Query, now: f64) {
+        let last = match self.observed.get_mut(query) {
+            Some(count) if *count > 1 => {
+                *count -= 1;
+                false
+            }
+            _ => {
+                self.observed.remove(query);
+                true
+            }
+        };
+        if let Some(topic) = query.topic()
+            && let Some(count) = self.topics.get_mut(&topic)
+        {
             *count -= 1;
             if *count == 0 {
-                self.observed.remove(&query);
-                self.left_at.insert(query, now);
+                self.topics.remove(&topic);
+                self.topics_left.insert(topic, now);
             }
         }
+        match query {
+            Query::Row(entity) => {
+                if let Some(row) = self.cache.get_mut(entity) {
+                    row.observed = row.observed.saturating_sub(1);
+                }
+            }
+            Query::List(key) => {
+                if let Some(list) = self.cache.get_list_mut(key) {
+                    list.observed = list.observed.saturating_sub(1);
+                    list.left_at = now;
+                }
+            }
+            Query::Meta(_) => {}
+        }
+        self.tabs.to_say |= last;
+        if last && let Some(id) = self.in_flight.remove(query) {
+            // Nobody waits for it any more.
+            self.requests.remove(&id);
+            self.effects.push(Effect::Cancel(id));
+        }
+    }
+
+    fn prefetch(&mut self, query: Query, now: f64) {
+        if self.person.is_none() || self.observed.contains_key(&query) {
+            return;
+        }
+        match &query {
+            Query::List(key) => {
+                let index = self.cache.list_place(key, &self.catalogue);
+                if let Some(list) = self.cache.list_mut(index) {
+                    list.left_at = now;
+                }
+                self.read_list(index);
+                self.derive_from_whole(index);
+            }
+            Query::Row(entity) => drop(self.cache.place_of(entity)),
+            Query::Meta(_) => {}
+        }
+        if let Some(topic) = query.topic() {
+            self.topics_left.entry(topic).or_insert(now);
+        }
+        self.ensure(query, now);
+    }
+
+    fn refetch(&mut self, query: Query, now: f64) {
+        if !self.leader {
+            return self.effects.push(Effect::Tell(TabMessage::Refetch { query }));
+        }
+        self.mark_stale(&query);
+        self.retries.remove(&query);
+        self.ensure(query, now);
     }
 
     fn tick(&mut self, now: f64) {
@@ -321,7 +412,11 @@ impl Engine {
                 self.retries.remove(&query);
             }
         }
-        self.tick_session(now);
+        if self.leader {
+            self.tick_session(now);
+        }
+        self.tick_device(now);
+        self.tick_tabs(now);
     }
 
     /// Tries everything that waits at once.
@@ -340,112 +435,38 @@ impl Engine {
         self.tick(now);
     }
 
-    // What the page reads ------------------------------------------------------------------------------------------------
-
-    /// The person.
-    pub fn person(&self) -> Option<PersonId> {
-        self.person
+    /// Works out anew what is shown of a row, after it or its writes changed, and puts it where it belongs in its lists. `told`: those who look at it are
+    /// told in any case.
+    fn refresh(&mut self, slot: Slot, told: bool) {
+        let Some(entity) = self.cache.entity(slot) else { return };
+        let entries = self.outbox.iter().filter(|e| e.entity == entity);
+        let shown = self.cache.row_mut(slot).is_some_and(|row| row.show(entries));
+        if shown || told {
+            self.spread(slot, entity);
+        }
     }
 
-    /// One thing; none where it is unknown or gone.
-    pub fn row(&self, entity: &EntityRef) -> Option<RowView> {
-        let row = self.cache.rows.get(entity)?;
-        Some(RowView {
-            data: row.shown.clone()?,
-            pending: row.pending,
-            pending_fields: row.pending_fields.clone(),
-            attention: row.attention,
-            stale: row.stale,
-        })
-    }
-
-    /// Whether the server has said that there is no such thing for this person, or could not be asked.
-    pub fn row_missing(&self, entity: &EntityRef) -> bool {
-        let query = Query::Row(entity.clone());
-        self.cache.rows.get(entity).is_none_or(|r| r.shown.is_none())
-            && !self.in_flight.contains(&query)
-            && self.person.is_some()
-    }
-
-    /// A list with its rows.
-    pub fn list(&self, key: &ListKey) -> ListView {
-        let query = Query::List(key.clone());
-        let (fetching, failed) = (self.in_flight.contains(&query), self.failed.contains(&query));
-        let Some(list) = self.cache.lists.get(key) else {
-            return ListView { rows: Vec::new(), loaded: false, fetching, failed };
-        };
-        let rows = list.ids.iter().filter_map(|id| self.row(&EntityRef::new(key.code.clone(), *id))).collect();
-        ListView { rows, loaded: list.loaded, fetching, failed }
-    }
-
-    /// Reference data.
-    pub fn meta(&self, key: MetaKey) -> Option<Arc<Value>> {
-        self.metas.get(&key).map(|m| m.0.clone())
-    }
-
-    /// The name of a thing, as far as it has been told.
-    pub fn name(&self, code: &str, id: Uuid) -> Option<String> {
-        let row = EntityCode::new(code).ok().and_then(|c| self.cache.rows.get(&EntityRef::new(c, id)));
-        let own = row.and_then(|r| r.shown.as_ref()?.get("name")?.as_str().map(str::to_owned));
-        own.or_else(|| self.names.get(code)?.get(&id).cloned())
-    }
-
-    /// Every thing of a type whose name is known: for choosing one.
-    pub fn known_names(&self, code: &str) -> Vec<(Uuid, String)> {
-        let mut known: BTreeMap<Uuid, String> = self.names.get(code).cloned().unwrap_or_default();
-        for (entity, row) in self.cache.rows.iter().filter(|(e, _)| e.code == *code) {
-            if let Some(name) = row.shown.as_ref().and_then(|r| r.get("name")?.as_str()) {
-                known.insert(entity.id, name.to_owned());
+    /// A row is shown otherwise: tells those who look at it and at its lists.
+    fn spread(&mut self, slot: Slot, entity: EntityRef) {
+        let placed = self.cache.follow(slot);
+        let holding = self.cache.row(slot).map(|row| row.lists.clone()).unwrap_or_default();
+        for index in holding.into_iter().chain(placed.changed) {
+            if let Some(list) = self.cache.list(index) {
+                self.changed.insert(Query::List(list.key.clone()));
             }
         }
-        let mut names: Vec<_> = known.into_iter().collect();
-        names.sort_by_key(|(_, name)| name.to_lowercase());
-        names
-    }
-
-    /// The draft of a thing.
-    pub fn draft(&self, entity: &EntityRef) -> Option<&Draft> {
-        self.drafts.get(entity)
-    }
-
-    /// Drafts with changes.
-    pub fn draft_count(&self) -> usize {
-        self.drafts.values().filter(|d| d.has_changes()).count()
-    }
-
-    /// Writes that are not done.
-    pub fn outbox(&self) -> &[Entry] {
-        &self.outbox
-    }
-
-    /// The sync mark.
-    pub fn status(&self) -> Status {
-        let waiting = self.outbox.iter().filter(|e| e.state == EntryState::Waiting);
-        Status {
-            online: self.browser_online && self.reachable,
-            live: self.session.link == crate::session::Link::Open,
-            waiting: waiting.clone().count(),
-            attention: self.outbox.iter().filter(|e| e.state != EntryState::Waiting).count(),
-            unsaved: waiting.filter(|e| !e.saved).count(),
+        for index in placed.unsure {
+            if let Some(list) = self.cache.list_mut(index) {
+                list.stale = true;
+            }
         }
+        self.changed.insert(Query::Row(entity));
+        self.cache.release(slot, false);
     }
 
-    fn show(&mut self, entity: &EntityRef) -> bool {
-        let Some(row) = self.cache.rows.get_mut(entity) else { return false };
-        row.show(self.outbox.iter().filter(|e| e.entity == *entity))
-    }
-
-    /// Shows a row anew after it or its writes changed, in its lists too.
-    fn refresh(&mut self, entity: &EntityRef, force: bool) {
-        if !self.show(entity) && !force {
-            return;
-        }
-        let shown = self.cache.rows.get(entity).and_then(|r| r.shown.clone());
-        let mut lists: Vec<ListKey> = self.cache.lists_with(entity).cloned().collect();
-        lists.extend(self.cache.place(entity, shown.as_deref()));
-        self.changed(Query::Row(entity.clone()));
-        for key in lists {
-            self.changed(Query::List(key));
+    fn refresh_entity(&mut self, entity: &EntityRef, told: bool) {
+        if let Some(slot) = self.cache.find(entity) {
+            self.refresh(slot, told);
         }
     }
 }

@@ -1,22 +1,29 @@
 //! Writes: shown at once, kept on disk, sent in order, merged when somebody else was faster. Nothing that was typed is dropped
 //! without a person's word.
 
-use super::{Engine, PARALLEL_WRITES, Purpose};
+use super::{Engine, Purpose};
 use crate::draft::Draft;
 use crate::event::{Answer, Effect, Failure};
 use crate::key::Query;
+use crate::merge::values_of;
 use crate::outbox::{Entry, EntryState, Operation};
-use crate::store::StoreOp;
+use crate::raw::Raw;
+use crate::store::{Area, Write};
 use pmo_domain::rest::version_of;
 use pmo_domain::{EntityRef, Row};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use uuid::Uuid;
 
 impl Engine {
+    /// A row as it is shown.
+    fn shown(&self, entity: &EntityRef) -> Option<Arc<Row>> {
+        self.cache.get(entity)?.shown()
+    }
+
     pub(super) fn update(&mut self, entity: EntityRef, patch: Row, based_on: Option<(Row, i64)>, ids: [Uuid; 2]) {
-        let shown = self.cache.rows.get(&entity).and_then(|r| r.shown.clone());
-        let before = shown.as_deref().cloned().unwrap_or_default();
+        let before = self.shown(&entity).map(|row| (*row).clone()).unwrap_or_default();
         if patch.is_empty() {
             return;
         }
@@ -27,27 +34,27 @@ impl Engine {
             && last.foldable()
         {
             last.fold(patch, &before);
-            let entry = Box::new(last.clone());
-            self.ops.push(StoreOp::PutEntry(entry));
+            let id = last.id;
+            self.keep_entry(id);
         } else {
             let (base, base_version) = based_on.unwrap_or_else(|| {
-                let base = patch.keys().map(|k| (k.clone(), before.get(k).cloned().unwrap_or(Value::Null))).collect();
+                let base = values_of(patch.keys(), &before);
                 (base, version_of(&before).0)
             });
             self.enter(Entry::new(ids, entity.clone(), Operation::Update { patch, base, base_version }));
         }
-        self.refresh(&entity, false);
+        self.refresh_entity(&entity, false);
     }
 
     pub(super) fn create(&mut self, entity: EntityRef, mut values: Row, ids: [Uuid; 2]) {
         values.insert("id".into(), Value::String(entity.id.to_string()));
-        self.cache.rows.entry(entity.clone()).or_default();
+        self.cache.place_of(&entity);
         self.enter(Entry::new(ids, entity.clone(), Operation::Create { values }));
-        self.refresh(&entity, true);
+        self.refresh_entity(&entity, true);
     }
 
     pub(super) fn delete(&mut self, entity: EntityRef, ids: [Uuid; 2]) {
-        let version = self.cache.rows.get(&entity).map_or(0, |r| r.version());
+        let version = self.cache.get(&entity).map_or(0, |r| r.version);
         // What was never sent need not be made and deleted.
         let only_here =
             self.leader && self.outbox.iter().any(|e| e.entity == entity && super::is_create(e) && e.foldable());
@@ -59,30 +66,39 @@ impl Engine {
         } else {
             self.enter(Entry::new(ids, entity.clone(), Operation::Delete { base_version: version }));
         }
-        self.refresh(&entity, true);
+        self.refresh_entity(&entity, true);
     }
 
     fn enter(&mut self, entry: Entry) {
-        self.ops.push(StoreOp::PutEntry(Box::new(entry.clone())));
+        let id = entry.id;
         self.outbox.push(entry);
+        self.keep_entry(id);
     }
 
     fn drop_entry(&mut self, id: Uuid) {
         self.outbox.retain(|e| e.id != id);
-        self.ops.push(StoreOp::RemoveEntry(id));
+        self.keep.writes.push(Write::Remove(Area::Outbox, id.to_string()));
         self.effects.push(Effect::TellTabs);
     }
 
+    /// Brings an entry to disk as it is now; until that is done it is not sent.
     fn keep_entry(&mut self, id: Uuid) {
-        if let Some(entry) = self.outbox.iter().find(|e| e.id == id) {
-            let entry = Box::new(entry.clone());
-            self.ops.push(StoreOp::PutEntry(entry));
+        let batch = self.keep.next_batch();
+        if let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id) {
+            (entry.saved, entry.batch) = (false, batch);
+            let bytes = serde_json::to_vec(entry).unwrap_or_default();
+            self.keep.writes.push(Write::Put(Area::Outbox, id.to_string(), bytes));
         }
     }
 
-    pub(super) fn saved(&mut self, id: Uuid) {
-        if let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id) {
+    /// A batch is over: its entries may be sent. Where the device keeps nothing they are sent all the same; the page says what that means.
+    pub(super) fn entries_saved(&mut self, batch: u64) {
+        let mut any = false;
+        for entry in self.outbox.iter_mut().filter(|e| !e.saved && e.batch == batch) {
             entry.saved = true;
+            any = true;
+        }
+        if any {
             self.effects.push(Effect::TellTabs);
         }
     }
@@ -90,7 +106,7 @@ impl Engine {
     /// The device's outbox is the truth; what this tab is just sending stays marked so.
     pub(super) fn outbox_is(&mut self, entries: Vec<Entry>) {
         let mut touched: Vec<EntityRef> = self.outbox.iter().chain(&entries).map(|e| e.entity.clone()).collect();
-        touched.sort();
+        touched.sort_unstable();
         touched.dedup();
         let old = std::mem::take(&mut self.outbox);
         for mut entry in entries {
@@ -100,7 +116,7 @@ impl Engine {
             // Another tab or an earlier life may have sent it: its key stands for this body and no other.
             entry.attempts = entry.attempts.max(1);
             if super::is_create(&entry) {
-                self.cache.rows.entry(entry.entity.clone()).or_default();
+                self.cache.place_of(&entry.entity);
             }
             self.outbox.push(entry);
         }
@@ -110,19 +126,19 @@ impl Engine {
             }
         }
         for entity in touched {
-            self.refresh(&entity, false);
+            self.refresh_entity(&entity, false);
         }
     }
 
     /// Sends what can be sent: in order where one write needs another, up to four at once.
     pub(super) fn pump(&mut self, now: f64) {
-        if !self.leader || !self.browser_online || !self.token_good {
+        if !self.leader || !self.browser_online || !self.token_good || self.keep.locked {
             return;
         }
         let mut under_way = self.outbox.iter().filter(|e| e.sending).count();
         let mut send = Vec::new();
         for (index, entry) in self.outbox.iter().enumerate() {
-            if under_way >= PARALLEL_WRITES {
+            if under_way >= self.settings.parallel_writes {
                 break;
             }
             let ready = entry.state == EntryState::Waiting && entry.saved && !entry.sending && entry.not_before <= now;
@@ -149,10 +165,10 @@ impl Engine {
             Ok(answer) => {
                 let made = super::is_create(&self.outbox[index]);
                 self.drop_entry(id);
-                match answer.body {
+                match serde_json::from_str(&answer.body).unwrap_or_default() {
                     Value::Object(row) => {
                         self.rebase_later(&entity, &row);
-                        self.take_row(&entity.code, row, now);
+                        self.take_row(&entity.code, &answer.body, now);
                         if made {
                             // Until now it was here alone, and could be watched by nobody.
                             self.look_again(now, |query| match query {
@@ -165,9 +181,9 @@ impl Engine {
                     _ if deleting => self.forget(&entity, now),
                     _ => {}
                 }
-                self.refresh(&entity, true);
+                self.refresh_entity(&entity, true);
                 // A change by somebody else that came while the answer was out.
-                if self.cache.rows.get(&entity).is_some_and(|r| r.base.is_some() && r.version() < r.floor) {
+                if self.cache.get(&entity).is_some_and(|r| r.base.is_some() && r.version < r.floor) {
                     self.want(&entity);
                 }
             }
@@ -175,12 +191,12 @@ impl Engine {
                 404 if deleting => {
                     self.drop_entry(id);
                     self.forget(&entity, now);
-                    self.refresh(&entity, true);
+                    self.refresh_entity(&entity, true);
                 }
                 412 => {
                     let Some(current) = problem.current.clone() else { return self.refuse(index, *problem) };
                     let mut current = current;
-                    self.take_row(&entity.code, current.clone(), now);
+                    self.take_row(&entity.code, Raw::of(&current).as_str(), now);
                     current.remove("ref_data_entityInstance");
                     let entry = &mut self.outbox[index];
                     // A merged write is another write, with a key of its own.
@@ -191,7 +207,7 @@ impl Engine {
                     } else {
                         self.keep_entry(id);
                     }
-                    self.refresh(&entity, true);
+                    self.refresh_entity(&entity, true);
                 }
                 // After renewals that changed nothing it waits like any other failure.
                 401 if self.renewals > 2 => self.wait(index, now),
@@ -240,10 +256,9 @@ impl Engine {
     fn refuse(&mut self, index: usize, problem: pmo_domain::rest::Problem) {
         let entry = &mut self.outbox[index];
         entry.state = EntryState::Refused { problem };
-        entry.saved = false;
         let (id, entity) = (entry.id, entry.entity.clone());
         self.keep_entry(id);
-        self.refresh(&entity, true);
+        self.refresh_entity(&entity, true);
     }
 
     pub(super) fn settle(&mut self, id: Uuid, keep_mine: Option<Uuid>, now: f64) {
@@ -281,7 +296,7 @@ impl Engine {
             }
             _ => return,
         }
-        self.refresh(&entity, true);
+        self.refresh_entity(&entity, true);
     }
 
     /// What was typed and then given up stays one 'redo' away, in the draft of its thing.
@@ -289,7 +304,7 @@ impl Engine {
         if typed.is_empty() {
             return;
         }
-        let row = self.cache.rows.get(entity).and_then(|r| r.shown.clone()).unwrap_or_default();
+        let row = self.shown(entity).unwrap_or_default();
         let version = version_of(&row).0;
         let draft = self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), version, now));
         draft.offer(typed, &row, now);
@@ -311,20 +326,20 @@ impl Engine {
             draft.set(&field, value, &before, now);
         }
         self.keep_draft(&entity);
-        self.refresh(&entity, true);
+        self.refresh_entity(&entity, true);
     }
 
     pub(super) fn discard_entry(&mut self, id: Uuid) {
         let Some(entry) = self.outbox.iter().find(|e| e.id == id && !e.sending) else { return };
         let entity = entry.entity.clone();
         self.drop_entry(id);
-        self.refresh(&entity, true);
+        self.refresh_entity(&entity, true);
     }
 
     // Drafts -------------------------------------------------------------------------------------------------------------
 
     pub(super) fn draft_field(&mut self, entity: EntityRef, field: &str, value: Value, now: f64) {
-        let row = self.cache.rows.get(&entity).and_then(|r| r.shown.clone());
+        let row = self.shown(&entity);
         let before = row.as_ref().and_then(|r| r.get(field)).cloned().unwrap_or(Value::Null);
         let version = row.as_ref().map_or(0, |r| version_of(r).0);
         let draft = self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), version, now));
@@ -339,13 +354,16 @@ impl Engine {
     }
 
     fn keep_draft(&mut self, entity: &EntityRef) {
-        match self.drafts.get(entity) {
-            Some(draft) if draft.is_empty() => {
-                self.drafts.remove(entity);
-                self.ops.push(StoreOp::RemoveDraft(entity.clone()));
+        let name = entity.to_string();
+        match self.drafts.get(entity).filter(|draft| !draft.is_empty()) {
+            Some(draft) => {
+                let bytes = serde_json::to_vec(draft).unwrap_or_default();
+                self.keep.writes.push(Write::Put(Area::Drafts, name, bytes));
             }
-            Some(draft) => self.ops.push(StoreOp::PutDraft(Box::new(draft.clone()))),
-            None => self.ops.push(StoreOp::RemoveDraft(entity.clone())),
+            None => {
+                self.drafts.remove(entity);
+                self.keep.writes.push(Write::Remove(Area::Drafts, name));
+            }
         }
         self.effects.push(Effect::DraftChanged(entity.clone()));
         self.effects.push(Effect::TellTabsOfDrafts);
@@ -353,8 +371,8 @@ impl Engine {
 
     /// The drafts on the device, read at `as_of`, are the truth for what another tab wrote; what was typed here since is newer.
     pub(super) fn drafts_are(&mut self, drafts: Vec<Draft>, as_of: f64) {
-        let stored: BTreeMap<EntityRef, Draft> = drafts.into_iter().map(|d| (d.entity.clone(), d)).collect();
-        let touched: BTreeSet<EntityRef> = self.drafts.keys().chain(stored.keys()).cloned().collect();
+        let stored: HashMap<EntityRef, Draft> = drafts.into_iter().map(|d| (d.entity.clone(), d)).collect();
+        let touched: HashSet<EntityRef> = self.drafts.keys().chain(stored.keys()).cloned().collect();
         for entity in touched {
             let own = self.drafts.get(&entity);
             let keep_own = own.is_some_and(|own| {
@@ -368,7 +386,7 @@ impl Engine {
                 None => self.drafts.remove(&entity),
             };
             self.effects.push(Effect::DraftChanged(entity.clone()));
-            self.refresh(&entity, true);
+            self.refresh_entity(&entity, true);
         }
     }
 
@@ -380,14 +398,8 @@ impl Engine {
     /// A draft becomes a write in the same transaction that ends it.
     pub(super) fn draft_commit(&mut self, entity: &EntityRef, ids: [Uuid; 2]) {
         let Some(draft) = self.drafts.remove(entity) else { return };
-        self.ops.push(StoreOp::RemoveDraft(entity.clone()));
-        self.effects.push(Effect::DraftChanged(entity.clone()));
-        self.effects.push(Effect::TellTabsOfDrafts);
-        let base = draft
-            .current_data
-            .keys()
-            .map(|k| (k.clone(), draft.original_data.get(k).cloned().unwrap_or(Value::Null)))
-            .collect();
+        self.keep_draft(entity);
+        let base = values_of(draft.current_data.keys(), &draft.original_data);
         self.update(entity.clone(), draft.current_data, Some((base, draft.base_version)), ids);
         self.changed(Query::Row(entity.clone()));
     }

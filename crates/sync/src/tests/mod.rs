@@ -1,8 +1,10 @@
 //! The promises, each by name, on an engine whose server is a few lines of test: that server, and the tab that it serves.
 
+mod keeping; // the device
 mod reading; // fetching, what has changed, the session
 mod writing; // outbox, conflicts, drafts
 
+use crate::store::Which;
 use crate::*;
 use pmo_domain::rest::{ListAnswer, Problem};
 use pmo_domain::socket::{Action, Change, ClientMessage, ServerMessage};
@@ -46,6 +48,10 @@ fn list(rows: Vec<Row>) -> Value {
     serde_json::to_value(ListAnswer { data: rows, ..ListAnswer::default() }).unwrap()
 }
 
+fn answer(body: Value) -> Answer {
+    Answer { body: body.to_string(), feed_cursor: Some("1.5".into()), ..Answer::default() }
+}
+
 fn ids(n: u128) -> [Uuid; 2] {
     [Uuid::from_u128(n), Uuid::from_u128(n + 500)]
 }
@@ -66,6 +72,7 @@ struct Tab {
     sent: Vec<ClientMessage>,
     changed: Vec<Query>,
     connects: usize,
+    writes: Vec<Write>,
     now: f64,
 }
 
@@ -75,6 +82,10 @@ impl Tab {
     }
 
     fn with_store(store: MemoryStore) -> Self {
+        Self::at(store, 1_000_000.0)
+    }
+
+    fn at(store: MemoryStore, now: f64) -> Self {
         let mut tab = Self {
             engine: Engine::new(3),
             store,
@@ -82,11 +93,11 @@ impl Tab {
             sent: vec![],
             changed: vec![],
             connects: 0,
-            now: 1_000_000.0,
+            writes: vec![],
+            now,
         };
-        let stored = Box::new(now_or_never(tab.store.load()).unwrap());
-        tab.event(Event::Leader(true));
-        tab.event(Event::Start { person: ME, stored });
+        let stored = Box::new(now_or_never(store::load(&tab.store)).unwrap());
+        tab.event(Event::Start { person: ME, tab: TabId(Uuid::from_u128(1)), stored, term: Some(1) });
         tab
     }
 
@@ -95,19 +106,27 @@ impl Tab {
         Self::with_store(self.store)
     }
 
+    /// All that the device holds, as one text.
+    fn kept(&self) -> String {
+        let areas = Area::ALL.map(|area| self.store.area(area));
+        areas.iter().flatten().map(|(name, bytes)| format!("{name} {}\n", String::from_utf8_lossy(bytes))).collect()
+    }
+
     fn event(&mut self, event: Event) {
         let mut queue = vec![event];
         while let Some(event) = queue.pop() {
             for effect in self.engine.handle(event, self.now) {
                 match effect {
-                    Effect::Persist(ops) => {
-                        now_or_never(self.store.apply(&ops)).unwrap();
-                        for op in ops {
-                            if let StoreOp::PutEntry(entry) = op {
-                                queue.push(Event::Saved(entry.id));
-                            }
-                        }
+                    Effect::Persist(batch, writes) => {
+                        self.store.write_now(&writes);
+                        self.writes.extend(writes);
+                        queue.insert(0, Event::Persisted(batch, Ok(())));
                     }
+                    Effect::Read(area, names) => {
+                        let found = self.store.read_now(area, Which::Names(&names));
+                        queue.insert(0, Event::Read(area, names, found));
+                    }
+                    Effect::Cancel(id) => self.requests.retain(|(other, _)| *other != id),
                     Effect::Fetch(id, request) => self.requests.push((id, request)),
                     Effect::Send(message) => self.sent.push(message),
                     Effect::Connect => self.connects += 1,
@@ -120,7 +139,7 @@ impl Tab {
 
     fn answer(&mut self, body: Value) {
         let (id, _) = self.requests.remove(0);
-        self.event(Event::Answered(id, Ok(Answer { body, feed_cursor: Some("1.5".into()) })));
+        self.event(Event::Answered(id, Ok(answer(body))));
     }
 
     fn fail(&mut self, failure: Failure) {
@@ -160,8 +179,7 @@ impl Tab {
     }
 
     fn names(&self) -> Vec<String> {
-        let view = self.engine.list(&tasks());
-        view.rows.iter().map(|r| r.data["name"].as_str().unwrap().to_owned()).collect()
+        self.engine.rows(&tasks()).iter().map(|r| r.data["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// A tab with an open socket that looks at a project's three tasks.

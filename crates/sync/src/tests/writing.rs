@@ -11,7 +11,8 @@ fn an_edit_shows_at_once_and_is_sent_only_when_it_is_on_disk() {
     assert_eq!(tab.names()[0], "mine");
     assert!(!effects.iter().any(|e| matches!(e, Effect::Fetch(..))), "not before it is saved");
     assert_eq!(tab.engine.status().unsaved, 1);
-    tab.event(Event::Saved(Uuid::from_u128(1)));
+    let Effect::Persist(batch, _) = effects[0] else { panic!("it goes to disk first") };
+    tab.event(Event::Persisted(batch, Ok(())));
     let request = &tab.requests[0].1;
     assert_eq!((request.method, request.if_match), (Method::Patch, Some(1)));
     assert_eq!(request.idempotency_key.as_deref(), Some(Uuid::from_u128(501).to_string().as_str()));
@@ -224,7 +225,7 @@ fn a_draft_survives_a_reload_with_its_steps_and_is_sent_on_the_version_it_began_
 #[test]
 fn a_tab_that_does_not_send_writes_into_nothing_that_another_may_be_sending() {
     let mut tab = Tab::looking();
-    tab.event(Event::Leader(false));
+    tab.event(Event::Deposed);
     tab.update(1, json!({"name": "a"}), 1);
     tab.update(1, json!({"points": 3}), 2);
     assert_eq!(tab.engine.outbox().len(), 2);

@@ -1,0 +1,152 @@
+//! Lists that follow their rows, against lists that are worked out anew.
+
+use super::*;
+use pmo_domain::EntityType;
+use pmo_domain::query::{Filter, Operator};
+use proptest::prelude::*;
+use serde_json::json;
+
+fn catalogue() -> Catalogue {
+    let entities = ["task".to_owned(), "project".to_owned()].into();
+    let columns = [("id", "uuid"), ("name", "text"), ("budget_amt", "numeric"), ("project_id", "uuid")];
+    let columns = columns.map(|(n, t)| pmo_domain::Column::infer("task", n, t, false, &entities)).to_vec();
+    let task = EntityType {
+        code: code(),
+        name: "Task".into(),
+        ui_label: "Tasks".into(),
+        ui_icon: String::new(),
+        root_flag: false,
+        display_order: 0,
+        children: vec![],
+        columns,
+        config_datatable: Value::Null,
+    };
+    Catalogue { types: [(code(), task)].into() }
+}
+
+fn code() -> EntityCode {
+    EntityCode::new("task").unwrap()
+}
+
+fn project(n: u8) -> EntityRef {
+    EntityRef::new(EntityCode::new("project").unwrap(), Uuid::from_u128(u128::from(n)))
+}
+
+fn filter(column: &str, operator: Operator, value: &str) -> Filter {
+    Filter { column: column.into(), operator, values: vec![value.into()] }
+}
+
+fn keys() -> Vec<ListKey> {
+    let below = ListKey::below(code(), project(1), "project_id");
+    vec![
+        ListKey::all(code()),
+        ListKey::all(code()).sorted("name", false),
+        ListKey::all(code()).sorted("budget_amt", true),
+        ListKey::all(code()).filtered(filter("name", Operator::Contains, "B")),
+        ListKey::all(code()).filtered(filter("budget_amt", Operator::Gte, "9.5")).sorted("name", true),
+        below.clone(),
+        below.filtered(filter("name", Operator::Ne, "a")).sorted("budget_amt", false),
+    ]
+}
+
+/// What becomes of a row: none, or its name, budget and project.
+type Change = (u8, Option<(Option<String>, Option<i32>, u8)>);
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    let row = (proptest::option::of("[abAB]{1,2}"), proptest::option::of(-2..12i32), 1..3u8);
+    proptest::collection::vec((0..8u8, proptest::option::weighted(0.8, row)), 1..60)
+}
+
+fn expected(key: &ListKey, rows: &HashMap<u8, Row>) -> Vec<Uuid> {
+    let catalogue = catalogue();
+    let kind = |name: &str| catalogue.get("task").unwrap().column(name).unwrap().kind.clone();
+    let key_of = |row: &Row, name: &str| Key::of(&kind(name), row.get(name).unwrap_or(&Value::Null));
+    let mut found: Vec<&Row> = rows
+        .values()
+        .filter(|row| key.below.as_ref().is_none_or(|b| row["project_id"] == json!(b.parent.id)))
+        .filter(|row| key.filters.iter().all(|f| Test::new(f, &kind(&f.column)).holds(&key_of(row, &f.column))))
+        .collect();
+    found.sort_by(|a, b| {
+        for (column, down) in &key.sort {
+            let order = key_of(a, column).compare(&key_of(b, column));
+            if order.is_ne() {
+                return if *down { order.reverse() } else { order };
+            }
+        }
+        a["id"].as_str().cmp(&b["id"].as_str())
+    });
+    found.into_iter().map(|row| row["id"].as_str().unwrap().parse().unwrap()).collect()
+}
+
+proptest! {
+    #[test]
+    fn lists_follow_every_change_of_a_row(changes in changes(), late in 0..60usize) {
+        let (mut cache, mut rows) = (Cache::default(), HashMap::new());
+        let catalogue = catalogue();
+        for (at, (n, values)) in changes.into_iter().enumerate() {
+            let entity = EntityRef::new(code(), Uuid::from_u128(100 + u128::from(n)));
+            let slot = cache.place_of(&entity);
+            let row = values.map(|(name, budget, project)| {
+                let value = json!({"id": entity.id, "version": at, "name": name, "budget_amt": budget.map(|b| format!("{b}.50")),
+                    "project_id": Uuid::from_u128(u128::from(project))});
+                value.as_object().cloned().unwrap()
+            });
+            cache.row_mut(slot).unwrap().set_base(row.as_ref().map(Raw::of));
+            match row {
+                Some(row) => drop(rows.insert(n, row)),
+                None => drop(rows.remove(&n)),
+            }
+            cache.follow(slot);
+            cache.release(slot, false);
+            if at == late.min(5) {
+                // Lists come when there are rows already: whole ones from the server, the others from them.
+                for key in keys() {
+                    let index = cache.list_place(&key, &catalogue);
+                    match key.whole().and_then(|whole| cache.find_list(&whole)) {
+                        Some(whole) => cache.derive(index, whole),
+                        None => {
+                            let slots = expected(&key, &rows).into_iter().filter_map(|id| cache.find(&EntityRef::new(code(), id))).collect();
+                            let list = cache.list_mut(index).unwrap();
+                            (list.loaded, list.complete) = (true, true);
+                            cache.set_rows(index, slots);
+                        }
+                    }
+                }
+            }
+            if at >= late.min(5) {
+                for key in keys() {
+                    let list = cache.get_list(&key).unwrap();
+                    prop_assert_eq!(&*cache.ids(list), &expected(&key, &rows), "{:?}", key);
+                }
+            }
+        }
+        // Every row knows its lists.
+        for (slot, row) in cache.rows() {
+            let holding: Vec<ListIndex> = cache.lists().filter(|(_, l)| l.slots().contains(&slot)).map(|(i, _)| i).collect();
+            let mut known = row.lists.clone();
+            known.sort_unstable();
+            prop_assert_eq!(known, holding);
+        }
+    }
+}
+
+#[test]
+fn a_list_that_is_fetched_page_by_page_takes_in_nothing_beyond_its_last_row() {
+    let mut cache = Cache::default();
+    let key = ListKey { paged: true, ..ListKey::all(code()).sorted("name", false) };
+    let index = cache.list_place(&key, &catalogue());
+    let add = |cache: &mut Cache, n: u128, name: &str| {
+        let slot = cache.place_of(&EntityRef::new(code(), Uuid::from_u128(n)));
+        let row = json!({"id": Uuid::from_u128(n), "name": name});
+        cache.row_mut(slot).unwrap().set_base(row.as_object().map(Raw::of));
+        cache.follow(slot);
+        slot
+    };
+    let first = [add(&mut cache, 1, "b"), add(&mut cache, 2, "d")];
+    cache.list_mut(index).unwrap().loaded = true;
+    cache.set_rows(index, first.to_vec());
+    let between = add(&mut cache, 3, "c");
+    let beyond = add(&mut cache, 4, "e");
+    assert_eq!(cache.list(index).unwrap().slots(), [first[0], between, first[1]]);
+    assert!(cache.row(beyond).unwrap().lists.is_empty());
+}

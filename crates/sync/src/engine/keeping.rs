@@ -1,0 +1,753 @@
+//! The device: what is written, what is read, what is let go. Rows lie in packed chunks, live changes beside them; where both hold a row the change
+//! counts. The tab that leads alone writes here, or two would pack over each other.
+
+use super::{Engine, FeedPlace, Meta};
+use crate::cache::{ListIndex, Slot};
+use crate::event::{BatchId, Effect};
+use crate::key::{ListKey, MetaKey, Query};
+use crate::pack::{CHUNK_ROWS, pack, pack_ids, unpack, unpack_ids};
+use crate::session::Link;
+use crate::store::{Area, CHUNK, Named, ROW, StoreError, Stored, Write};
+use pmo_domain::{EntityCode, EntityRef, PersonId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The format of the cache as a whole. Another is dropped and fetched again.
+const FORMAT: &[u8] = b"3";
+/// Chunks that are read at once in the background.
+const CHUNKS_AT_ONCE: usize = 20;
+/// How long a list may lie on the device as it was before, in milliseconds: what it lacks lies beside the chunks.
+const LIST_DELAY: f64 = 2000.0;
+/// How often it is noted that the server was reached, in milliseconds.
+const REACHED_EVERY: f64 = 60_000.0;
+
+/// A chunk on the device.
+#[derive(Default)]
+struct Chunk {
+    /// Its rows are in memory.
+    read: bool,
+    /// Nobody has looked at its rows for long: it is read again when somebody does.
+    parked: bool,
+    /// Those of its rows that count.
+    rows: BTreeSet<Slot>,
+}
+
+/// What is known of the device.
+#[derive(Default)]
+pub(super) struct Keep {
+    chunks: BTreeMap<u32, Chunk>,
+    last_batch: u64,
+    /// Rows that lie beside the chunks.
+    logged: BTreeSet<Slot>,
+    /// Rows to be written.
+    rows: BTreeSet<Slot>,
+    /// Chunks to be written anew.
+    torn: BTreeSet<u32>,
+    /// Things that are gone and may lie in a chunk that has not been read.
+    doomed: HashSet<Uuid>,
+    /// Lists to be written.
+    lists: BTreeSet<ListIndex>,
+    /// Names to be written, by type.
+    names: BTreeSet<String>,
+    /// Lists that are on the device and no longer in memory.
+    parked: HashSet<ListKey>,
+    collected_at: f64,
+    reading: HashSet<String>,
+    pub(super) writes: Vec<Write>,
+    pub(super) cursor_moved: bool,
+    lists_written_at: f64,
+    /// When the server was last reached, as it is on the device.
+    reached: f64,
+    /// The device has not reached the server for too long: nothing is shown until it has.
+    pub(super) locked: bool,
+}
+
+impl Keep {
+    /// The number of the batch that is being put together.
+    pub(super) fn next_batch(&self) -> u64 {
+        self.last_batch + 1
+    }
+
+    pub(super) fn is_reading(&self) -> bool {
+        !self.reading.is_empty()
+    }
+
+    /// Everything of this person goes.
+    pub(super) fn clear(&mut self) {
+        *self = Self { last_batch: self.last_batch, writes: Area::ALL.map(Write::Clear).to_vec(), ..Self::default() };
+    }
+
+    /// A chunk number that is not in use.
+    fn fresh_chunk(&mut self) -> u32 {
+        let number = self.chunks.keys().next_back().map_or(1, |last| last + 1);
+        self.chunks.insert(number, Chunk { read: true, ..Chunk::default() });
+        number
+    }
+}
+
+/// The head of a list on the device.
+#[derive(Serialize, Deserialize)]
+struct ListHead {
+    key: ListKey,
+    synced_at: f64,
+    complete: bool,
+    #[serde(default)]
+    next: Option<String>,
+    chunks: Vec<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptMeta {
+    key: MetaKey,
+    data: Value,
+    synced_at: f64,
+}
+
+fn chunk_name(number: u32) -> String {
+    format!("{CHUNK}{number:08}")
+}
+
+fn row_name(id: Uuid) -> String {
+    format!("{ROW}{id}")
+}
+
+fn list_name(key: &ListKey) -> String {
+    serde_json::to_string(key).unwrap_or_default()
+}
+
+impl Engine {
+    pub(super) fn start(&mut self, person: PersonId, mut stored: Stored, term: Option<u64>, now: f64) {
+        self.person = Some(person);
+        self.leader = term.is_some();
+        let format = stored.metadata.iter().find(|(name, _)| name == "format").map(|(_, bytes)| bytes.as_slice());
+        if format != Some(FORMAT) {
+            // Another format, or nothing yet.
+            let anything = !(stored.metadata.is_empty() && stored.lists.is_empty() && stored.chunks.is_empty());
+            if anything {
+                self.keep.writes.extend(Area::CACHE.map(Write::Clear));
+            }
+            self.keep.writes.push(Write::Put(Area::Metadata, "format".into(), FORMAT.to_vec()));
+            stored = Stored { drafts: stored.drafts, outbox: stored.outbox, ..Stored::default() };
+        }
+        for (name, bytes) in &stored.metadata {
+            self.take_kept_metadata(name, bytes);
+        }
+        self.keep.locked = self.keep.reached > 0.0 && now - self.keep.reached > self.settings.lease;
+        self.take_places(&stored);
+        for (_, bytes) in &stored.lists {
+            self.take_kept_list(bytes);
+        }
+        self.take_log(&stored.log);
+        self.drafts.extend(stored.drafts.into_iter().map(|d| (d.entity.clone(), d)));
+        self.outbox_is(stored.outbox);
+        let looked_at: Vec<(Query, u32)> = self.observed.iter().map(|(q, n)| (q.clone(), *n)).collect();
+        for (query, times) in looked_at {
+            for _ in 0..times {
+                self.look_at(&query);
+            }
+            self.changed(query.clone());
+            self.ensure(query, now);
+        }
+        self.tabs_began(term.unwrap_or_default(), now);
+        if self.leader {
+            self.session.connecting(now);
+            self.effects.push(Effect::Connect);
+        }
+        self.effects.push(Effect::StatusChanged);
+    }
+
+    /// This tab leads: what another packed meanwhile is read again; what this one knows better stays.
+    pub(super) fn lead(&mut self, stored: Stored, term: u64, now: f64) {
+        if self.person.is_none() {
+            return;
+        }
+        self.leader = true;
+        self.tabs_began(term, now);
+        let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
+        for slot in &slots {
+            if let Some(row) = self.cache.row_mut(*slot) {
+                (row.chunk, row.logged) = (0, false);
+            }
+        }
+        let Keep { last_batch, reached, locked, .. } = std::mem::take(&mut self.keep);
+        self.keep = Keep { last_batch, reached, locked, ..Keep::default() };
+        self.take_places(&stored);
+        self.take_log(&stored.log);
+        self.outbox_is(stored.outbox);
+        // What is held here and not there is written again.
+        for slot in slots {
+            if self
+                .cache
+                .row(slot)
+                .is_some_and(|row| row.base.is_some() && row.chunk == 0 && !row.logged && !row.unread)
+            {
+                self.keep_row(slot);
+            }
+        }
+        let lists: Vec<ListIndex> =
+            self.cache.lists().filter(|(_, l)| l.loaded && !l.derived).map(|(i, _)| i).collect();
+        self.keep.lists.extend(lists);
+        self.keep.cursor_moved = true;
+        self.session.connecting(now);
+        self.effects.push(Effect::Connect);
+        self.hurry(now);
+        self.ensure_all(now);
+    }
+
+    fn take_kept_metadata(&mut self, name: &str, bytes: &[u8]) {
+        if let Some(code) = name.strip_prefix("names:") {
+            self.names.insert(code.to_owned(), serde_json::from_slice(bytes).unwrap_or_default());
+        } else if name == "cursor" {
+            self.cursor = serde_json::from_slice::<FeedPlace>(bytes).ok();
+        } else if name == "reached" {
+            self.keep.reached = serde_json::from_slice(bytes).unwrap_or_default();
+        } else if name.starts_with("meta:")
+            && let Ok(kept) = serde_json::from_slice::<KeptMeta>(bytes)
+        {
+            let meta = Meta { data: Arc::new(kept.data), synced_at: kept.synced_at, stale: true };
+            self.take_meta(kept.key, meta);
+        }
+    }
+
+    fn take_places(&mut self, stored: &Stored) {
+        for name in &stored.chunks {
+            if let Some(number) = name.strip_prefix(CHUNK).and_then(|n| n.parse().ok()) {
+                self.keep.chunks.insert(number, Chunk::default());
+            }
+        }
+    }
+
+    fn take_kept_list(&mut self, bytes: &[u8]) {
+        let Some((head, ids)) = unpack_ids(bytes) else { return };
+        let Ok(head) = serde_json::from_str::<ListHead>(head) else { return };
+        let index = self.cache.list_place(&head.key, &self.catalogue);
+        if self.cache.list(index).is_some_and(|list| list.loaded) {
+            return; // the server was faster
+        }
+        let mut slots = Vec::with_capacity(ids.len());
+        for id in ids {
+            let slot = self.cache.place_of(&EntityRef::new(head.key.code.clone(), id));
+            if let Some(row) = self.cache.row_mut(slot) {
+                row.unread = row.base.is_none();
+            }
+            slots.push(slot);
+        }
+        self.cache.fill(index, slots);
+        if let Some(list) = self.cache.list_mut(index) {
+            (list.loaded, list.complete, list.next) = (true, head.complete, head.next);
+            (list.stale, list.synced_at, list.chunks) = (true, head.synced_at, head.chunks);
+        }
+    }
+
+    /// Live changes come first: what they hold is newer than any chunk.
+    fn take_log(&mut self, log: &[Named]) {
+        for (name, bytes) in log {
+            let Some(id) = name.strip_prefix(ROW).and_then(|id| id.parse::<Uuid>().ok()) else { continue };
+            if bytes.is_empty() {
+                self.keep.doomed.insert(id);
+                continue;
+            }
+            let Ok((code, rows)) = unpack(bytes) else {
+                self.keep.writes.push(Write::Remove(Area::Entities, name.clone()));
+                continue;
+            };
+            for packed in rows {
+                let slot = self.cache.place_of(&EntityRef::new(code.clone(), packed.id));
+                let Some(row) = self.cache.row_mut(slot) else { continue };
+                row.logged = true;
+                self.keep.logged.insert(slot);
+                if row.base.is_none() || row.version < packed.version {
+                    row.set_base(Some(packed.raw));
+                    (row.version, row.permission) = (packed.version, packed.permission);
+                    (row.stale, row.unread) = (true, false);
+                    self.refresh(slot, true);
+                }
+            }
+        }
+        // A list that lacks nothing is in order at once.
+        let lists: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.filling).map(|(i, _)| i).collect();
+        lists.into_iter().for_each(|index| self.finish_list(index));
+    }
+
+    // Reading ------------------------------------------------------------------------------------------------------------
+
+    fn read_chunks(&mut self, numbers: impl Iterator<Item = u32>) {
+        let unread = |number: &u32| self.keep.chunks.get(number).is_some_and(|chunk| !chunk.read);
+        let names: Vec<String> =
+            numbers.filter(unread).map(chunk_name).filter(|name| !self.keep.reading.contains(name)).collect();
+        if !names.is_empty() {
+            self.keep.reading.extend(names.iter().cloned());
+            self.effects.push(Effect::Read(Area::Entities, names));
+        }
+    }
+
+    /// Asks the device for the rows of a list. The first ones come by themselves: they can be drawn before the rest is there.
+    pub(super) fn read_list(&mut self, index: ListIndex) {
+        let parked =
+            self.cache.list(index).filter(|list| !list.loaded).and_then(|list| self.keep.parked.take(&list.key));
+        if let Some(key) = parked {
+            let name = list_name(&key);
+            self.keep.reading.insert(name.clone());
+            self.effects.push(Effect::Read(Area::Lists, vec![name]));
+            return;
+        }
+        let Some(list) = self.cache.list(index).filter(|l| l.filling) else { return };
+        let chunks = list.chunks.clone();
+        self.read_chunks(chunks.iter().take(1).copied());
+        self.read_chunks(chunks.into_iter().skip(1));
+        self.finish_list(index);
+    }
+
+    /// Asks the device for a row of which it is not known where it lies.
+    pub(super) fn read_row(&mut self, slot: Slot) {
+        if self.cache.row(slot).is_some_and(|row| row.base.is_none()) {
+            let all: Vec<u32> = self.keep.chunks.keys().copied().collect();
+            self.read_chunks(all.into_iter());
+        }
+    }
+
+    pub(super) fn read_back(&mut self, area: Area, names: &[String], found: Vec<Named>, now: f64) {
+        if self.person.is_none() {
+            return;
+        }
+        if area == Area::Lists {
+            for name in names {
+                self.keep.reading.remove(name);
+            }
+            for (_, bytes) in found {
+                self.take_kept_list(&bytes);
+            }
+            let filling: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.filling).map(|(i, _)| i).collect();
+            for index in filling {
+                self.read_list(index);
+                if let Some(list) = self.cache.list(index) {
+                    self.changed.insert(Query::List(list.key.clone()));
+                }
+            }
+            return self.ensure_all(now);
+        }
+        let mut news: HashSet<Slot> = HashSet::new();
+        let mut found: HashMap<String, Vec<u8>> = found.into_iter().collect();
+        for name in names {
+            self.keep.reading.remove(name);
+            let Some(number) = name.strip_prefix(CHUNK).and_then(|n| n.parse::<u32>().ok()) else { continue };
+            if self.keep.chunks.get(&number).is_none_or(|chunk| chunk.read) {
+                continue;
+            }
+            match found.remove(name).as_deref().map(unpack) {
+                Some(Ok((code, rows))) => self.take_chunk(number, &code, rows, &mut news),
+                // What is damaged costs itself alone: its rows are asked for again.
+                _ => {
+                    self.keep.chunks.remove(&number);
+                    self.keep.writes.push(Write::Remove(Area::Entities, name.clone()));
+                }
+            }
+        }
+        for slot in &news {
+            self.refresh(*slot, true);
+        }
+        if self.keep.chunks.values().all(|chunk| chunk.read) {
+            // Nothing unread is left that could hold what is gone.
+            for id in std::mem::take(&mut self.keep.doomed) {
+                self.keep.writes.push(Write::Remove(Area::Entities, row_name(id)));
+            }
+            let unread: Vec<Slot> = self.cache.rows().filter(|(_, r)| r.unread).map(|(slot, _)| slot).collect();
+            for slot in unread {
+                if let Some(row) = self.cache.row_mut(slot) {
+                    row.unread = false;
+                }
+            }
+            for query in self.observed.keys() {
+                self.changed.insert(query.clone());
+            }
+        }
+        let filling: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.filling).map(|(i, _)| i).collect();
+        for index in filling {
+            self.finish_list(index);
+        }
+        self.ensure_all(now);
+    }
+
+    fn take_chunk(&mut self, number: u32, code: &EntityCode, rows: Vec<crate::pack::Packed>, news: &mut HashSet<Slot>) {
+        let mut kept = BTreeSet::new();
+        for packed in rows {
+            if self.keep.doomed.contains(&packed.id) {
+                self.keep.torn.insert(number);
+                continue;
+            }
+            let entity = EntityRef::new(code.clone(), packed.id);
+            if self.gone.contains_key(&entity) && self.cache.get(&entity).is_none_or(|row| row.base.is_none()) {
+                self.keep.torn.insert(number);
+                continue;
+            }
+            let slot = self.cache.place_of(&entity);
+            let Some(row) = self.cache.row_mut(slot) else { continue };
+            if row.chunk != 0 && row.chunk != number {
+                // It has been packed elsewhere since.
+                self.keep.torn.insert(number);
+                continue;
+            }
+            row.chunk = number;
+            kept.insert(slot);
+            if row.base.is_none() {
+                row.set_base(Some(packed.raw));
+                (row.version, row.permission) = (packed.version, packed.permission);
+                (row.stale, row.unread) = (true, false);
+                news.insert(slot);
+            } else if row.version != packed.version && !row.logged {
+                self.keep.rows.insert(slot);
+            }
+        }
+        self.keep.chunks.insert(number, Chunk { read: true, parked: false, rows: kept });
+    }
+
+    /// A list all of whose chunks have been read is in its own order from now on.
+    fn finish_list(&mut self, index: ListIndex) {
+        let Some(list) = self.cache.list(index).filter(|l| l.filling) else { return };
+        let unread = |number: &u32| self.keep.chunks.get(number).is_some_and(|chunk| !chunk.read);
+        if list.chunks.iter().any(unread) {
+            return;
+        }
+        let (key, slots) = (list.key.clone(), list.slots().to_vec());
+        for slot in slots {
+            if let Some(row) = self.cache.row_mut(slot) {
+                row.unread = false;
+            }
+        }
+        self.cache.filled(index);
+        // What was changed beside the chunks may belong here by now.
+        for slot in self.keep.logged.clone() {
+            self.cache.follow(slot);
+        }
+        if let Some(list) = self.cache.list_mut(index)
+            && !list.chunks.iter().all(|number| self.keep.chunks.contains_key(number))
+        {
+            // Some of it was damaged: what is missing is asked for again.
+            (list.stale, list.complete) = (true, false);
+        }
+        self.changed(Query::List(key));
+        self.rederive_parts(index);
+    }
+
+    /// What was derived from a list while it was not read whole is worked out anew.
+    fn rederive_parts(&mut self, index: ListIndex) {
+        let of_it =
+            |part: &crate::cache::CachedList| part.key.whole().and_then(|w| self.cache.find_list(&w)) == Some(index);
+        let parts: Vec<ListIndex> =
+            self.cache.lists().filter(|(_, part)| part.derived && of_it(part)).map(|(i, _)| i).collect();
+        for part in parts {
+            self.cache.derive(part, index);
+            if let Some(list) = self.cache.list(part) {
+                self.changed.insert(Query::List(list.key.clone()));
+            }
+        }
+    }
+
+    // Writing ------------------------------------------------------------------------------------------------------------
+
+    pub(super) fn keep_row(&mut self, slot: Slot) {
+        self.keep.rows.insert(slot);
+        if self.has_followers() {
+            self.tabs.news.rows.extend(self.row_news(slot));
+        }
+    }
+
+    pub(super) fn keep_list(&mut self, index: ListIndex) {
+        self.keep.lists.insert(index);
+        if self.has_followers()
+            && let Some(key) = self.cache.list(index).map(|list| list.key.clone())
+        {
+            self.tabs.news.lists.extend(self.list_news(&key));
+        }
+        // Told anew it is written at once: what it lost must not stay on the device.
+        self.keep.lists_written_at = 0.0;
+    }
+
+    pub(super) fn unkeep_list(&mut self, key: &ListKey) {
+        if let Some(index) = self.cache.find_list(key) {
+            self.keep.lists.remove(&index);
+        }
+        self.keep.writes.push(Write::Remove(Area::Lists, list_name(key)));
+        self.tabs.news.lists_gone.push(key.clone());
+    }
+
+    pub(super) fn keep_names(&mut self, code: &str) {
+        self.keep.names.insert(code.to_owned());
+    }
+
+    pub(super) fn keep_meta(&mut self, key: MetaKey, data: &Value, now: f64) {
+        let kept = KeptMeta { key, data: data.clone(), synced_at: now };
+        let bytes = serde_json::to_vec(&kept).unwrap_or_default();
+        self.keep.writes.push(Write::Put(Area::Metadata, format!("meta:{key:?}"), bytes));
+        self.tabs.news.metas.push((key, kept.data));
+    }
+
+    /// A thing leaves the device, wherever it lies there.
+    pub(super) fn unkeep_row(&mut self, entity: &EntityRef) {
+        self.tabs.news.gone.push(entity.clone());
+        let name = row_name(entity.id);
+        let known = self.cache.find(entity);
+        if let Some(slot) = known {
+            self.keep.rows.remove(&slot);
+            if let Some(row) = self.cache.row_mut(slot) {
+                let (chunk, logged) = (row.chunk, row.logged);
+                (row.chunk, row.logged) = (0, false);
+                self.keep.logged.remove(&slot);
+                if let Some(rest) = self.keep.chunks.get_mut(&chunk) {
+                    rest.rows.remove(&slot);
+                    self.keep.torn.insert(chunk);
+                }
+                if logged {
+                    self.keep.writes.push(Write::Remove(Area::Entities, name.clone()));
+                }
+            }
+        }
+        if self.keep.chunks.values().any(|chunk| !chunk.read) {
+            self.keep.doomed.insert(entity.id);
+            self.keep.writes.push(Write::Put(Area::Entities, name, Vec::new()));
+        }
+    }
+
+    /// The server was reached: what the device holds may be shown for another lease.
+    pub(super) fn reached(&mut self, now: f64) {
+        if self.keep.locked {
+            self.keep.locked = false;
+            for query in self.observed.keys() {
+                self.changed.insert(query.clone());
+            }
+        }
+        if now - self.keep.reached > REACHED_EVERY {
+            self.keep.reached = now;
+            let bytes = serde_json::to_vec(&now).unwrap_or_default();
+            self.keep.writes.push(Write::Put(Area::Metadata, "reached".into(), bytes));
+        }
+    }
+
+    /// What this person may see has changed: what lies on the device unread is read, so that it is asked for as well.
+    pub(super) fn sweep_device(&mut self) {
+        let unread: Vec<u32> = self.keep.chunks.keys().copied().collect();
+        self.read_chunks(unread.into_iter());
+    }
+
+    pub(super) fn persisted(&mut self, batch: BatchId, outcome: Result<(), StoreError>) {
+        if let Err(error) = outcome {
+            self.effects.push(Effect::DeviceFailed(error));
+        }
+        self.entries_saved(batch.0);
+    }
+
+    /// At the end of every event: what has changed goes to the device as one batch.
+    pub(super) fn flush_device(&mut self, now: f64) {
+        if !self.leader && self.person.is_some() {
+            // Another tab writes the cache; what a person typed is written by whoever they typed it to.
+            self.keep.rows.clear();
+            self.keep.torn.clear();
+            self.keep.lists.clear();
+            self.keep.names.clear();
+            self.keep.cursor_moved = false;
+            self.keep.writes.retain(|write| write.area().is_work());
+        }
+        if self.person.is_some() {
+            self.pack_rows();
+            self.write_torn();
+            self.write_lists(now);
+            for code in std::mem::take(&mut self.keep.names) {
+                let names = self.names.get(&code).cloned().unwrap_or_default();
+                let bytes = serde_json::to_vec(&names).unwrap_or_default();
+                self.tabs.news.names.insert(code.clone(), names);
+                self.keep.writes.push(Write::Put(Area::Metadata, format!("names:{code}"), bytes));
+            }
+            if std::mem::take(&mut self.keep.cursor_moved)
+                && let Some(place) = &self.cursor
+            {
+                let bytes = serde_json::to_vec(place).unwrap_or_default();
+                self.keep.writes.push(Write::Put(Area::Metadata, "cursor".into(), bytes));
+            }
+        }
+        if !self.keep.writes.is_empty() {
+            self.keep.last_batch += 1;
+            let writes = std::mem::take(&mut self.keep.writes);
+            self.effects.insert(0, Effect::Persist(BatchId(self.keep.last_batch), writes));
+        }
+    }
+
+    fn packed(&self, code: &EntityCode, slots: &[Slot]) -> Vec<u8> {
+        let rows: Vec<_> = slots
+            .iter()
+            .filter_map(|slot| {
+                let row = self.cache.row(*slot)?;
+                Some((row.id, row.version, row.permission, row.base.as_ref()?.as_str()))
+            })
+            .collect();
+        pack(code, rows.into_iter())
+    }
+
+    /// Few rows are laid beside the chunks; many are packed.
+    fn pack_rows(&mut self) {
+        let slots: Vec<Slot> = std::mem::take(&mut self.keep.rows).into_iter().collect();
+        let slots: Vec<Slot> =
+            slots.into_iter().filter(|slot| self.cache.row(*slot).is_some_and(|row| row.base.is_some())).collect();
+        if slots.len() >= self.settings.pack_rows {
+            return self.pack_into_chunks(slots);
+        }
+        for slot in slots {
+            let code = self.cache.code(slot);
+            let bytes = self.packed(&code, &[slot]);
+            let Some(row) = self.cache.row_mut(slot) else { continue };
+            row.logged = true;
+            self.keep.doomed.remove(&row.id);
+            self.keep.writes.push(Write::Put(Area::Entities, row_name(row.id), bytes));
+            self.keep.logged.insert(slot);
+        }
+    }
+
+    fn pack_into_chunks(&mut self, slots: Vec<Slot>) {
+        let mut fresh: BTreeMap<EntityCode, Vec<Slot>> = BTreeMap::new();
+        for slot in slots {
+            let code = self.cache.code(slot);
+            let Some(row) = self.cache.row_mut(slot) else { continue };
+            if row.logged || self.keep.doomed.remove(&row.id) {
+                row.logged = false;
+                self.keep.logged.remove(&slot);
+                self.keep.writes.push(Write::Remove(Area::Entities, row_name(row.id)));
+            }
+            if row.chunk == 0 {
+                fresh.entry(code).or_default().push(slot);
+            } else {
+                self.keep.torn.insert(row.chunk);
+            }
+        }
+        for (_, slots) in fresh {
+            for part in slots.chunks(CHUNK_ROWS) {
+                let number = self.keep.fresh_chunk();
+                for slot in part {
+                    if let Some(row) = self.cache.row_mut(*slot) {
+                        row.chunk = number;
+                    }
+                }
+                if let Some(chunk) = self.keep.chunks.get_mut(&number) {
+                    chunk.rows.extend(part.iter().copied());
+                }
+                self.keep.torn.insert(number);
+            }
+        }
+    }
+
+    fn write_torn(&mut self) {
+        for number in std::mem::take(&mut self.keep.torn) {
+            let Some(chunk) = self.keep.chunks.get(&number).filter(|chunk| chunk.read) else { continue };
+            let slots: Vec<Slot> = chunk.rows.iter().copied().collect();
+            let Some(first) = slots.first() else {
+                self.keep.chunks.remove(&number);
+                self.keep.writes.push(Write::Remove(Area::Entities, chunk_name(number)));
+                continue;
+            };
+            let bytes = self.packed(&self.cache.code(*first), &slots);
+            self.keep.writes.push(Write::Put(Area::Entities, chunk_name(number), bytes));
+        }
+    }
+
+    fn write_lists(&mut self, now: f64) {
+        if self.keep.lists.is_empty() || now - self.keep.lists_written_at < LIST_DELAY {
+            return;
+        }
+        self.keep.lists_written_at = now;
+        for index in std::mem::take(&mut self.keep.lists) {
+            let Some(list) = self.cache.list(index).filter(|l| l.loaded && !l.derived && !l.filling) else { continue };
+            let rows = list.slots().iter().filter_map(|slot| self.cache.row(*slot));
+            let mut chunks: Vec<u32> = rows.map(|row| row.chunk).filter(|chunk| *chunk != 0).collect();
+            chunks.sort_unstable();
+            chunks.dedup();
+            let head = ListHead {
+                key: list.key.clone(),
+                synced_at: list.synced_at,
+                complete: list.complete,
+                next: list.next.clone(),
+                chunks,
+            };
+            let head = serde_json::to_string(&head).unwrap_or_default();
+            let bytes = pack_ids(&head, self.cache.ids(list).iter().copied());
+            self.keep.writes.push(Write::Put(Area::Lists, list_name(&list.key), bytes));
+            if let Some(list) = self.cache.list_mut(index) {
+                list.dirty = false;
+            }
+        }
+    }
+
+    /// Now and then: what lies beside the chunks is folded in, lists are written, what nobody has looked at for long leaves memory, and what has not been
+    /// read yet is read a little at a time.
+    pub(super) fn tick_device(&mut self, now: f64) {
+        if self.leader && self.keep.logged.len() > self.settings.fold_rows {
+            self.pack_into_chunks(self.keep.logged.iter().copied().collect());
+            let dirty: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.dirty).map(|(i, _)| i).collect();
+            self.keep.lists.extend(dirty);
+        }
+        if now - self.keep.collected_at > self.settings.collect / 10.0 {
+            self.keep.collected_at = now;
+            self.collect(now);
+        }
+        if !self.keep.is_reading() && self.session.link == Link::Open {
+            let wanted = |chunk: &Chunk| !chunk.read && (!chunk.parked || !self.keep.doomed.is_empty());
+            let unread: Vec<u32> =
+                self.keep.chunks.iter().filter(|(_, chunk)| wanted(chunk)).map(|(number, _)| *number).collect();
+            self.read_chunks(unread.into_iter().take(CHUNKS_AT_ONCE));
+        }
+    }
+
+    /// What nobody has looked at for long leaves memory; on the device it stays.
+    fn collect(&mut self, now: f64) {
+        let old = |at: f64| now - at > self.settings.collect;
+        // What a list that somebody looks at follows from is needed as well.
+        let wholes: Vec<ListKey> = self
+            .cache
+            .lists()
+            .filter(|(_, l)| l.derived && l.observed > 0)
+            .filter_map(|(_, l)| l.key.whole())
+            .collect();
+        let lists: Vec<ListIndex> = self
+            .cache
+            .lists()
+            .filter(|(index, list)| {
+                list.observed == 0
+                    && old(list.left_at)
+                    && !list.filling
+                    && !self.keep.lists.contains(index)
+                    && !wholes.contains(&list.key)
+            })
+            .map(|(index, _)| index)
+            .collect();
+        for index in lists {
+            let Some(list) = self.cache.drop_list(index) else { continue };
+            if !list.derived && list.loaded && self.leader && !list.dirty {
+                self.keep.parked.insert(list.key);
+            }
+        }
+        let unneeded = |cache: &crate::cache::Cache, slot: &Slot| {
+            cache
+                .row(*slot)
+                .is_some_and(|row| row.lists.is_empty() && row.observed == 0 && row.local.is_none() && !row.logged)
+        };
+        for chunk in self.keep.chunks.values_mut().filter(|chunk| chunk.read) {
+            if !chunk.rows.is_empty() && chunk.rows.iter().all(|slot| unneeded(&self.cache, slot)) {
+                for slot in std::mem::take(&mut chunk.rows) {
+                    self.cache.release(slot, true);
+                }
+                (chunk.read, chunk.parked) = (false, true);
+            }
+        }
+        if !self.leader {
+            let alone: Vec<Slot> = self
+                .cache
+                .rows()
+                .filter(|(slot, row)| row.chunk == 0 && unneeded(&self.cache, slot))
+                .map(|(s, _)| s)
+                .collect();
+            for slot in alone {
+                self.cache.release(slot, true);
+            }
+        }
+    }
+}

@@ -1,0 +1,579 @@
+//! Reads: what to ask, and what an answer means. A failed refetch never replaces good data; a 404 is no failure, it removes the row.
+
+use super::{Engine, Meta, Purpose, Retry};
+use crate::cache::{ListIndex, Slot};
+use crate::event::{Answer, Effect, Failure, Method, Request, RequestId};
+use crate::key::{ListKey, MetaKey, Query};
+use crate::raw::{Marks, Raw, same_values};
+use crate::settings::Settings;
+use crate::tab::TabMessage;
+use pmo_domain::rest::{IDS_LIMIT, References};
+use pmo_domain::{Catalogue, EntityCode, EntityRef, EntityType};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::collections::HashSet;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A list's answer, its rows as they came.
+#[derive(Deserialize)]
+struct Page<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+    #[serde(default, rename = "ref_data_entityInstance")]
+    references: References,
+    #[serde(default)]
+    next_cursor: Option<String>,
+}
+
+pub(super) fn get(path: String) -> Request {
+    Request { method: Method::Get, path, body: None, if_match: None, idempotency_key: None, if_none_match: None }
+}
+
+impl Engine {
+    /// Asks for a query unless what is held can be believed.
+    pub(super) fn ensure(&mut self, query: Query, now: f64) {
+        if self.in_flight.contains_key(&query)
+            || self.retries.get(&query).is_some_and(|r| r.at > now)
+            || !self.token_good
+        {
+            return;
+        }
+        if let Query::List(key) = &query
+            && let Some(whole) = self.cache.get_list(key).filter(|l| l.derived).and_then(|l| l.key.whole())
+        {
+            // It follows from the whole list: whoever looks at the part asks for the whole.
+            return self.ensure(Query::List(whole), now);
+        }
+        if self.is_believable(&query, now) {
+            return;
+        }
+        if !self.leader {
+            // The leader asks, and tells.
+            self.tabs.to_say = true;
+            return;
+        }
+        if let Query::List(key) = &query
+            && key.below.as_ref().is_some_and(|b| self.is_only_here(&b.parent))
+        {
+            // Below something that was made here there is only what was made here.
+            let index = self.cache.list_place(key, &self.catalogue);
+            if let Some(list) = self.cache.list_mut(index) {
+                (list.loaded, list.complete) = (true, true);
+            }
+            return;
+        }
+        let (purpose, path) = match &query {
+            Query::Row(entity) => (Purpose::Row(entity.clone()), format!("/{}/{}", entity.code, entity.id)),
+            Query::List(key) => {
+                let purpose = Purpose::Page { key: key.clone(), collected: Vec::new(), feed_cursor: None, more: false };
+                (purpose, key.path(self.settings.page_rows, None))
+            }
+            Query::Meta(key) => (Purpose::Meta(*key), key.path().to_owned()),
+        };
+        let mut request = get(path);
+        request.if_none_match = self.etags.get(&query).cloned();
+        let id = self.request(purpose, request);
+        self.changed(query.clone());
+        self.in_flight.insert(query, id);
+    }
+
+    /// What was made here and is not sent can't be asked for.
+    fn is_only_here(&self, entity: &EntityRef) -> bool {
+        self.cache.get(entity).is_some_and(|row| row.base.is_none() && row.local.as_ref().is_some_and(|l| l.pending))
+    }
+
+    fn is_believable(&self, query: &Query, now: f64) -> bool {
+        let watched = query.topic().is_some_and(|topic| self.subscribed.contains(&topic)) || self.polls();
+        let fresh = |synced_at: f64, stale: bool| !stale && watched && now - synced_at < self.settings.stale;
+        match query {
+            Query::Row(entity) => {
+                let told = self.cache.get(entity).is_some_and(|row| {
+                    row.base.is_some() && row.permission.is_some() && fresh(row.synced_at, row.stale)
+                });
+                told || self.is_only_here(entity)
+            }
+            Query::List(key) => {
+                self.cache.get_list(key).is_some_and(|l| l.loaded && !l.filling && fresh(l.synced_at, l.stale))
+            }
+            Query::Meta(key) => {
+                self.metas.get(key).is_some_and(|m| !m.stale && now - m.synced_at < self.settings.stale)
+            }
+        }
+    }
+
+    /// A part of a list follows from the whole where that is held, and is never fetched then. The whole in another order is as much to fetch as the whole,
+    /// so that is what is fetched.
+    pub(super) fn derive_from_whole(&mut self, index: ListIndex) {
+        let Some(list) = self.cache.list(index).filter(|l| !(l.derived && l.loaded)) else { return };
+        let Some(key) = list.key.whole() else { return };
+        let only_sorted = list.key.filters.is_empty() && !list.key.paged;
+        let held =
+            self.cache.find_list(&key).filter(|whole| self.cache.list(*whole).is_some_and(|l| l.loaded && l.complete));
+        match held {
+            Some(whole) => {
+                self.read_list(whole);
+                self.cache.derive(index, whole);
+            }
+            None if only_sorted => {
+                let whole = self.cache.list_place(&key, &self.catalogue);
+                if let Some(list) = self.cache.list_mut(index) {
+                    list.derived = true;
+                }
+                self.read_list(whole);
+            }
+            None => {}
+        }
+    }
+
+    /// The next page of a list that is fetched page by page.
+    pub(super) fn fetch_more(&mut self, key: ListKey) {
+        let query = Query::List(key.clone());
+        if !self.leader {
+            return self.effects.push(Effect::Tell(TabMessage::More { key }));
+        }
+        let Some(next) = self.cache.get_list(&key).and_then(|list| list.next.clone()) else { return };
+        if self.in_flight.contains_key(&query) || !self.token_good {
+            return;
+        }
+        let path = key.path(self.settings.page_rows, Some(&next));
+        let collected = self.cache.get_list(&key).map(|l| self.cache.ids(l).to_vec()).unwrap_or_default();
+        let id = self.request(Purpose::Page { key, collected, feed_cursor: None, more: true }, get(path));
+        self.changed(query.clone());
+        self.in_flight.insert(query, id);
+    }
+
+    pub(super) fn want(&mut self, entity: &EntityRef) {
+        self.wanted.entry(entity.code.clone()).or_default().insert(entity.id);
+    }
+
+    /// Whether a change of this thing can be on the screen: somebody looks at it, or at a list that it is in or may enter.
+    pub(super) fn is_looked_at(&self, entity: &EntityRef) -> bool {
+        self.cache.get(entity).is_some_and(|row| row.observed > 0)
+            || self.cache.lists_of(&entity.code).any(|list| list.observed > 0)
+    }
+
+    /// Asks for wanted rows, up to 200 in one request, one request a type at a time; what is looked at comes first.
+    pub(super) fn flush_wanted(&mut self, now: f64) {
+        if self.wanted.is_empty() || !self.token_good || !self.status().online {
+            return;
+        }
+        let due = |code: &EntityCode| self.rows_retry.get(code).is_none_or(|retry| retry.at <= now);
+        let codes: Vec<EntityCode> =
+            self.wanted.keys().filter(|c| !self.rows_in_flight.contains(*c) && due(c)).cloned().collect();
+        for code in codes {
+            let Some(ids) = self.wanted.remove(&code) else { continue };
+            let seen = |id: &Uuid| {
+                let row = self.cache.get(&EntityRef::new(code.clone(), *id));
+                row.is_some_and(|row| {
+                    let in_sight = |index: &ListIndex| self.cache.list(*index).is_some_and(|l| l.observed > 0);
+                    row.observed > 0 || row.lists.iter().any(in_sight)
+                })
+            };
+            let (mut first, rest): (Vec<Uuid>, Vec<Uuid>) = ids.into_iter().partition(seen);
+            first.extend(rest);
+            let later = first.split_off(first.len().min(IDS_LIMIT));
+            if !later.is_empty() {
+                self.wanted.insert(code.clone(), later.into_iter().collect());
+            }
+            let list: Vec<String> = first.iter().map(Uuid::to_string).collect();
+            self.rows_in_flight.insert(code.clone());
+            self.request(Purpose::Rows(code.clone(), first), get(format!("/{code}?ids={}", list.join(","))));
+        }
+    }
+
+    pub(super) fn answered(&mut self, id: RequestId, answer: Result<Answer, Failure>, now: f64) {
+        let Some(purpose) = self.requests.remove(&id) else { return };
+        self.answering = id.0;
+        match &answer {
+            Ok(_) => {
+                self.reachable = true;
+                self.renewals = 0;
+                self.reached(now);
+            }
+            Err(Failure::Network) => self.reachable = false,
+            Err(Failure::Refused(problem)) => {
+                self.reachable = true;
+                if problem.status == 401 && self.token_good {
+                    self.token_good = false;
+                    self.effects.push(Effect::RenewToken);
+                }
+            }
+        }
+        match purpose {
+            Purpose::Write(entry) => self.write_answered(entry, answer, now),
+            Purpose::Row(entity) => self.row_answered(entity, answer, now),
+            Purpose::Rows(code, ids) => self.rows_answered(code, ids, answer, now),
+            Purpose::Page { key, collected, feed_cursor, more } => {
+                self.page_answered(key, collected, feed_cursor, more, answer, now)
+            }
+            Purpose::Meta(key) => self.meta_answered(key, answer, now),
+            Purpose::Changes => self.changes_answered(answer, now),
+        }
+        self.answering = u64::MAX;
+        let oldest = self.requests.keys().next().map_or(u64::MAX, |r| r.0);
+        self.gone.retain(|_, next| oldest < *next);
+    }
+
+    /// Plans another try after a failure.
+    fn failed(&mut self, query: Query, now: f64) {
+        self.in_flight.remove(&query);
+        let attempts = self.retries.get(&query).map_or(0, |r| r.attempts) + 1;
+        // After the last try it waits long; a look, the network's return or the page being shown try at once.
+        let Settings { retries, retry_first, retry_longest, retry_at_last, .. } = self.settings;
+        let wait = (retry_first * 2f64.powi(attempts.min(20) as i32 - 1)).min(retry_longest);
+        let wait = wait * (0.75 + self.session.share() / 4.0);
+        let wait = if attempts > retries { retry_at_last } else { wait };
+        self.retries.insert(query.clone(), Retry { attempts, at: now + wait });
+        self.failed.insert(query.clone());
+        self.tabs.news.settled.push((query.clone(), false));
+        self.changed(query);
+    }
+
+    fn succeeded(&mut self, query: &Query) {
+        self.in_flight.remove(query);
+        self.retries.remove(query);
+        self.failed.remove(query);
+        self.tabs.news.settled.push((query.clone(), true));
+    }
+
+    fn row_answered(&mut self, entity: EntityRef, answer: Result<Answer, Failure>, now: f64) {
+        let query = Query::Row(entity.clone());
+        match answer {
+            Ok(answer) => {
+                self.succeeded(&query);
+                self.changed(query.clone());
+                if answer.not_modified {
+                    let still =
+                        self.cache.get_mut(&entity).filter(|row| row.base.is_some() && row.version >= row.floor);
+                    match still {
+                        Some(row) => {
+                            (row.synced_at, row.stale) = (now, false);
+                            self.watch(&query, answer.feed_cursor);
+                        }
+                        None => {
+                            self.etags.remove(&query);
+                            self.want(&entity);
+                        }
+                    }
+                    return;
+                }
+                if Marks::of(&answer.body).id != Some(entity.id) {
+                    return self.failed(query, now);
+                }
+                if self.take_row(&entity.code, &answer.body, now) {
+                    if let Some(etag) = answer.etag {
+                        self.etags.insert(query.clone(), etag);
+                    }
+                    self.watch(&query, answer.feed_cursor);
+                }
+            }
+            Err(Failure::Refused(problem)) if matches!(problem.status, 404 | 400) => {
+                self.succeeded(&query);
+                self.forget(&entity, now);
+                self.changed(query);
+            }
+            Err(_) => self.failed(query, now),
+        }
+    }
+
+    fn rows_answered(&mut self, code: EntityCode, ids: Vec<Uuid>, answer: Result<Answer, Failure>, now: f64) {
+        self.rows_in_flight.remove(&code);
+        let read = answer.ok().map(|answer| answer.body);
+        match read.as_deref().and_then(|body| serde_json::from_str::<Page<'_>>(body).ok()) {
+            Some(page) => {
+                self.rows_retry.remove(&code);
+                self.learn_names(page.references);
+                let mut present = HashSet::new();
+                for row in page.data {
+                    present.extend(Marks::of(row.get()).id);
+                    self.take_row(&code, row.get(), now);
+                }
+                for id in ids.into_iter().filter(|id| !present.contains(id)) {
+                    self.forget(&EntityRef::new(code.clone(), id), now);
+                }
+            }
+            // Asked for again at the next chance; until then what is held stays, marked stale.
+            None => {
+                let attempts = self.rows_retry.get(&code).map_or(0, |r| r.attempts) + 1;
+                let wait = (self.settings.retry_first / 2.0 * 2f64.powi(attempts.min(7) as i32))
+                    .min(self.settings.retry_longest);
+                self.rows_retry.insert(code.clone(), Retry { attempts, at: now + wait });
+                self.wanted.entry(code).or_default().extend(ids);
+            }
+        }
+    }
+
+    fn page_answered(
+        &mut self,
+        key: ListKey,
+        mut collected: Vec<Uuid>,
+        feed_cursor: Option<String>,
+        more: bool,
+        answer: Result<Answer, Failure>,
+        now: f64,
+    ) {
+        let query = Query::List(key.clone());
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Failure::Refused(problem)) if problem.status == 404 => return self.list_gone(&key, now),
+            Err(_) => return self.failed(query, now),
+        };
+        if answer.not_modified {
+            self.succeeded(&query);
+            self.changed(query.clone());
+            let stands =
+                self.cache.get_list_mut(&key).filter(|l| l.loaded).map(|l| (l.stale, l.synced_at) = (false, now));
+            if stands.is_some() {
+                return self.watch(&query, answer.feed_cursor);
+            }
+            self.etags.remove(&query);
+            return self.ensure(query, now);
+        }
+        let feed_cursor = feed_cursor.or(answer.feed_cursor);
+        let Ok(page) = serde_json::from_str::<Page<'_>>(&answer.body) else { return self.failed(query, now) };
+        self.learn_names(page.references);
+        let before: HashSet<Uuid> = collected.iter().copied().collect();
+        for row in page.data {
+            self.take_row_quietly(&key.code, row.get(), now);
+            collected.extend(Marks::of(row.get()).id.filter(|id| !before.contains(id)));
+        }
+        if let (Some(next), false) = (&page.next_cursor, key.paged) {
+            let path = key.path(self.settings.page_rows, Some(next));
+            let id = self.request(Purpose::Page { key, collected, feed_cursor, more }, get(path));
+            self.in_flight.insert(query, id);
+            return;
+        }
+        self.succeeded(&query);
+        match answer.etag {
+            Some(etag) if !more => drop(self.etags.insert(query.clone(), etag)),
+            _ => drop(self.etags.remove(&query)),
+        }
+        let find = |id: Uuid| self.cache.find(&EntityRef::new(key.code.clone(), id));
+        let slots = collected.into_iter().filter_map(find).collect();
+        self.list_answered(&key, slots, page.next_cursor, now);
+        self.watch(&query, feed_cursor);
+        self.changed(query);
+    }
+
+    /// A list has been told whole, or as far as it was asked for.
+    fn list_answered(&mut self, key: &ListKey, slots: Vec<Slot>, next: Option<String>, now: f64) {
+        let index = self.cache.list_place(key, &self.catalogue);
+        let old: Vec<Slot> = self.cache.list(index).map(|l| l.slots().to_vec()).unwrap_or_default();
+        let told: HashSet<Slot> = slots.iter().copied().collect();
+        if let Some(list) = self.cache.list_mut(index) {
+            list.complete = next.is_none();
+            list.next = next;
+            (list.loaded, list.filling, list.derived) = (true, false, false);
+            (list.stale, list.synced_at) = (false, now);
+            list.chunks.clear();
+        }
+        let shown = |slot: &Slot| self.cache.row(*slot).is_some_and(|row| row.is_shown());
+        let slots = slots.into_iter().filter(shown).collect();
+        self.cache.set_rows(index, slots);
+        let derives = self.cache.lists_of(&key.code).any(|list| list.derived && list.loaded);
+        for slot in &told {
+            // What was written here may belong elsewhere than the server says; parts of this list follow it.
+            if derives || self.cache.row(*slot).is_some_and(|row| row.local.is_some()) {
+                self.follow(*slot);
+            }
+        }
+        for slot in old.into_iter().filter(|slot| !told.contains(slot)) {
+            let Some(entity) = self.cache.entity(slot) else { continue };
+            if self.outbox.iter().any(|e| e.entity == entity && super::is_create(e)) {
+                // Made here, and not known there yet.
+                self.follow(slot);
+            } else {
+                // It left this list: gone, moved elsewhere, or made after the answer was read; asking for it tells.
+                self.want(&entity);
+            }
+        }
+        self.keep_list(index);
+        self.derive_parts(index, key);
+    }
+
+    /// Parts of a list that has become known whole follow from it now.
+    pub(super) fn derive_parts(&mut self, index: ListIndex, key: &ListKey) {
+        let parts: Vec<ListIndex> = self
+            .cache
+            .lists()
+            .filter(|(i, part)| {
+                *i != index && part.observed + u32::from(part.loaded) > 0 && part.key.whole().as_ref() == Some(key)
+            })
+            .map(|(i, _)| i)
+            .collect();
+        for part in parts {
+            self.derive_from_whole(part);
+            if let Some(list) = self.cache.list(part) {
+                let query = Query::List(list.key.clone());
+                self.changed(query);
+            }
+        }
+    }
+
+    pub(super) fn follow(&mut self, slot: Slot) {
+        let placed = self.cache.follow(slot);
+        for index in placed.changed {
+            if let Some(list) = self.cache.list(index) {
+                self.changed.insert(Query::List(list.key.clone()));
+            }
+        }
+    }
+
+    /// The thing above a list is gone for this person, and what is below with it.
+    fn list_gone(&mut self, key: &ListKey, now: f64) {
+        let query = Query::List(key.clone());
+        self.succeeded(&query);
+        if let Some(below) = &key.below {
+            let parent = below.parent.clone();
+            self.forget(&parent, now);
+        }
+        let held: Vec<Slot> = self.cache.get_list(key).map(|l| l.slots().to_vec()).unwrap_or_default();
+        for entity in held.into_iter().filter_map(|slot| self.cache.entity(slot)).collect::<Vec<_>>() {
+            self.forget(&entity, now);
+        }
+        if let Some(index) = self.cache.find_list(key) {
+            self.unkeep_list(key);
+            for list in
+                self.cache.lists_mut().filter(|l| l.key == *key || (l.derived && l.key.whole().as_ref() == Some(key)))
+            {
+                (list.loaded, list.complete, list.stale) = (false, false, true);
+            }
+            self.cache.set_rows(index, Vec::new());
+        }
+        self.changed(query);
+    }
+
+    fn meta_answered(&mut self, key: MetaKey, answer: Result<Answer, Failure>, now: f64) {
+        let query = Query::Meta(key);
+        let read = answer.ok().and_then(|answer| serde_json::from_str::<serde_json::Value>(&answer.body).ok());
+        match read {
+            Some(data) if !data.is_null() => {
+                self.succeeded(&query);
+                let same = self.metas.get(&key).is_some_and(|known| *known.data == data);
+                if same && let Some(known) = self.metas.get_mut(&key) {
+                    (known.synced_at, known.stale) = (now, false);
+                } else {
+                    self.keep_meta(key, &data, now);
+                    self.take_meta(key, Meta { data: Arc::new(data), synced_at: now, stale: false });
+                }
+                self.changed(query);
+            }
+            _ => self.failed(query, now),
+        }
+    }
+
+    /// Takes reference data into memory. What lists compare depends on the types of columns.
+    pub(super) fn take_meta(&mut self, key: MetaKey, meta: Meta) {
+        if key == MetaKey::Codes {
+            let types: Vec<EntityType> = Vec::deserialize(&*meta.data).unwrap_or_default();
+            let mut catalogue = Catalogue::default();
+            catalogue.types.extend(types.into_iter().map(|t| (t.code.clone(), t)));
+            self.catalogue = Arc::new(catalogue);
+            self.cache.recompile(&self.catalogue);
+        }
+        self.metas.insert(key, meta);
+    }
+
+    pub(super) fn learn_names(&mut self, names: References) {
+        for (code, names) in names {
+            let known = self.names.entry(code.clone()).or_default();
+            let before = known.len();
+            let mut renamed = false;
+            for (id, name) in names {
+                renamed |= known.get(&id).is_some_and(|known| *known != name);
+                known.insert(id, name);
+            }
+            if renamed || known.len() != before {
+                self.keep_names(&code);
+            }
+        }
+    }
+
+    /// Takes a row that the server told, into memory, the lists and the device. False where it was too old to count, and is asked for again.
+    pub(super) fn take_row(&mut self, code: &EntityCode, text: &str, now: f64) -> bool {
+        let (Some(slot), taken) = self.take_row_quietly(code, text, now) else { return true };
+        if taken {
+            self.follow(slot);
+        }
+        taken
+    }
+
+    /// Takes a row without looking at lists. Answers where it is, and whether it counts.
+    fn take_row_quietly(&mut self, code: &EntityCode, text: &str, now: f64) -> (Option<Slot>, bool) {
+        self.take_marked_row(code, text, Marks::of(text), now)
+    }
+
+    /// Takes a row that the leader told; answers where it is, if it counts.
+    pub(super) fn take_told_row(&mut self, code: &EntityCode, text: &str, level: Option<u8>, now: f64) -> Option<Slot> {
+        let marks = Marks::of(text);
+        let (slot, taken) =
+            self.take_marked_row(code, text, Marks { permission: marks.permission.or(level), ..marks }, now);
+        slot.filter(|_| taken)
+    }
+
+    fn take_marked_row(&mut self, code: &EntityCode, text: &str, marks: Marks, now: f64) -> (Option<Slot>, bool) {
+        let Some(id) = marks.id else { return (None, true) };
+        let entity = EntityRef::new(code.clone(), id);
+        let raw = Raw::new(text);
+        if marks.names {
+            self.learn_names(serde_json::from_value(raw.value("ref_data_entityInstance")).unwrap_or_default());
+        }
+        if self.gone.get(&entity).is_some_and(|next| self.answering < *next) {
+            // Asked for before it went: whether it is there again only a new question tells.
+            self.want(&entity);
+            return (None, false);
+        }
+        let slot = self.cache.place_of(&entity);
+        let Some(row) = self.cache.row_mut(slot) else { return (None, true) };
+        if marks.version < row.floor || (row.base.is_some() && marks.version < row.version) {
+            // Nothing goes back in time: an older answer is thrown away, and the newer asked for unless it is held.
+            if row.base.is_none() || row.version < row.floor {
+                row.stale = true;
+                self.want(&entity);
+            }
+            return (Some(slot), false);
+        }
+        let level = marks.permission.or(row.permission);
+        let same = row.base.as_ref().is_some_and(|base| same_values(base, &raw)) && level == row.permission;
+        (row.synced_at, row.unread) = (now, false);
+        row.stale = false;
+        if !same {
+            row.permission = level;
+            row.version = marks.version;
+            row.set_base(Some(raw));
+            self.keep_row(slot);
+            self.refresh(slot, true);
+        }
+        (Some(slot), true)
+    }
+
+    /// A thing is gone for this person: from memory, lists and the device.
+    pub(super) fn forget(&mut self, entity: &EntityRef, _now: f64) {
+        self.gone.insert(entity.clone(), self.next_request + 1);
+        self.etags.remove(&Query::Row(entity.clone()));
+        if let Some(names) = self.names.get_mut(entity.code.as_str())
+            && names.remove(&entity.id).is_some()
+        {
+            self.keep_names(entity.code.as_str());
+        }
+        if let Some(wanted) = self.wanted.get_mut(&entity.code) {
+            wanted.remove(&entity.id);
+        }
+        self.unkeep_row(entity);
+        let Some(slot) = self.cache.find(entity) else { return };
+        let Some(row) = self.cache.row_mut(slot) else { return };
+        let was_shown = row.is_shown();
+        row.set_base(None);
+        (row.version, row.floor, row.unread, row.stale, row.permission) = (0, 0, false, false, None);
+        self.refresh(slot, was_shown);
+        self.follow_gone(slot);
+    }
+
+    fn follow_gone(&mut self, slot: Slot) {
+        if self.cache.row(slot).is_some_and(|row| !row.is_shown()) {
+            self.follow(slot);
+            self.cache.release(slot, false);
+        }
+    }
+}

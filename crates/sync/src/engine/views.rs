@@ -1,0 +1,198 @@
+//! What the page reads. Rows are decoded here and nowhere else, when somebody looks.
+
+use super::Engine;
+use crate::draft::Draft;
+use crate::key::{ListKey, MetaKey, Query};
+use crate::outbox::{Entry, EntryState};
+use crate::session::Link;
+use pmo_domain::{Catalogue, EntityCode, EntityRef, PersonId, Row};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// One thing as the page shows it.
+#[derive(Clone, Debug)]
+pub struct RowView {
+    /// Its columns, with what was written here.
+    pub data: Arc<Row>,
+    /// Something is on its way to the server.
+    pub pending: bool,
+    /// The columns that are.
+    pub pending_fields: Vec<String>,
+    /// A write needs a person.
+    pub attention: bool,
+    /// From the device, not yet confirmed.
+    pub stale: bool,
+}
+
+impl PartialEq for RowView {
+    fn eq(&self, other: &Self) -> bool {
+        self.pending == other.pending
+            && self.attention == other.attention
+            && self.stale == other.stale
+            && self.pending_fields == other.pending_fields
+            && (Arc::ptr_eq(&self.data, &other.data) || self.data == other.data)
+    }
+}
+
+/// A list as the page shows it: the ids of its rows, in order.
+#[derive(Clone, Debug, Default)]
+pub struct ListView {
+    /// The rows.
+    pub ids: Arc<Vec<Uuid>>,
+    /// Known, from the server or from the device.
+    pub loaded: bool,
+    /// Being asked for.
+    pub fetching: bool,
+    /// The last try failed.
+    pub failed: bool,
+    /// There are more to be fetched.
+    pub more: bool,
+}
+
+impl PartialEq for ListView {
+    fn eq(&self, other: &Self) -> bool {
+        (self.loaded, self.fetching, self.failed, self.more) == (other.loaded, other.fetching, other.failed, other.more)
+            && (Arc::ptr_eq(&self.ids, &other.ids) || self.ids == other.ids)
+    }
+}
+
+/// The sync mark.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// The server can be reached.
+    pub online: bool,
+    /// Changes are heard of.
+    pub live: bool,
+    /// Writes that wait or are on their way.
+    pub waiting: usize,
+    /// Writes that need a person.
+    pub attention: usize,
+    /// Writes that are not on disk yet.
+    pub unsaved: usize,
+    /// The device has not reached the server for so long that it shows nothing until it has.
+    pub locked: bool,
+}
+
+impl Engine {
+    /// The person.
+    pub fn person(&self) -> Option<PersonId> {
+        self.person
+    }
+
+    /// One thing; none where it is unknown or gone.
+    pub fn row(&self, entity: &EntityRef) -> Option<RowView> {
+        let row = self.cache.get(entity).filter(|_| !self.keep.locked)?;
+        let local = row.local.as_deref();
+        Some(RowView {
+            data: row.shown()?,
+            pending: local.is_some_and(|l| l.pending),
+            pending_fields: local.map(|l| l.fields.clone()).unwrap_or_default(),
+            attention: local.is_some_and(|l| l.attention),
+            stale: row.stale,
+        })
+    }
+
+    /// Whether the server has said that there is no such thing for this person, or could not be asked.
+    pub fn row_missing(&self, entity: &EntityRef) -> bool {
+        let query = Query::Row(entity.clone());
+        self.cache.get(entity).is_none_or(|r| !r.is_shown() && !r.unread)
+            && !self.in_flight.contains_key(&query)
+            && !self.keep.is_reading()
+            && self.person.is_some()
+    }
+
+    /// A list.
+    pub fn list(&self, key: &ListKey) -> ListView {
+        // A part of a whole list is fetched, and fails, with it.
+        let derived = self.cache.get_list(key).is_some_and(|list| list.derived);
+        let query = Query::List(key.whole().filter(|_| derived).unwrap_or_else(|| key.clone()));
+        let (fetching, failed) = (self.in_flight.contains_key(&query), self.failed.contains(&query));
+        let Some(list) = self.cache.get_list(key).filter(|_| !self.keep.locked) else {
+            return ListView { fetching, failed, ..ListView::default() };
+        };
+        ListView {
+            ids: self.cache.ids(list),
+            loaded: list.loaded,
+            fetching,
+            failed,
+            more: list.loaded && !list.complete,
+        }
+    }
+
+    /// All rows of a list that are there, decoded: for short lists.
+    pub fn rows(&self, key: &ListKey) -> Vec<RowView> {
+        let ids = self.list(key).ids;
+        ids.iter().filter_map(|id| self.row(&EntityRef::new(key.code.clone(), *id))).collect()
+    }
+
+    /// Reference data.
+    pub fn meta(&self, key: MetaKey) -> Option<Arc<Value>> {
+        self.metas.get(&key).map(|m| m.data.clone())
+    }
+
+    /// Entity types, as far as they are known.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.clone()
+    }
+
+    /// The name of a thing, as far as it has been told.
+    pub fn name(&self, code: &str, id: Uuid) -> Option<String> {
+        let row = EntityCode::new(code).ok().and_then(|c| self.cache.get(&EntityRef::new(c, id)));
+        let own = row.filter(|r| r.is_shown()).and_then(|r| r.value("name").as_str().map(str::to_owned));
+        own.or_else(|| self.names.get(code)?.get(&id).cloned())
+    }
+
+    /// Every thing of a type whose name is known: for choosing one.
+    pub fn known_names(&self, code: &str) -> Vec<(Uuid, String)> {
+        let mut known: BTreeMap<Uuid, String> = self.names.get(code).cloned().unwrap_or_default();
+        if let Ok(code) = EntityCode::new(code) {
+            for row in self.cache.rows_of(&code).filter(|r| r.is_shown()) {
+                if let Some(name) = row.value("name").as_str() {
+                    known.insert(row.id, name.to_owned());
+                }
+            }
+        }
+        let mut names: Vec<_> = known.into_iter().collect();
+        names.sort_unstable_by_key(|(_, name)| name.to_lowercase());
+        names
+    }
+
+    /// The draft of a thing.
+    pub fn draft(&self, entity: &EntityRef) -> Option<&Draft> {
+        self.drafts.get(entity)
+    }
+
+    /// Drafts with changes.
+    pub fn draft_count(&self) -> usize {
+        self.drafts.values().filter(|d| d.has_changes()).count()
+    }
+
+    /// Writes that are not done.
+    pub fn outbox(&self) -> &[Entry] {
+        &self.outbox
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        if self.leader { self.session.link == Link::Open || self.polls() } else { self.tabs.status.1 }
+    }
+
+    /// Whether this tab leads.
+    pub fn leads(&self) -> bool {
+        self.leader
+    }
+
+    /// The sync mark.
+    pub fn status(&self) -> Status {
+        let waiting = self.outbox.iter().filter(|e| e.state == EntryState::Waiting);
+        Status {
+            online: if self.leader { self.browser_online && self.reachable } else { self.tabs.status.0 },
+            live: self.is_live(),
+            waiting: waiting.clone().count(),
+            attention: self.outbox.iter().filter(|e| e.state != EntryState::Waiting).count(),
+            unsaved: waiting.filter(|e| !e.saved).count(),
+            locked: self.keep.locked,
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Rows as the texts that the server sent. Thousands of them lie in memory and few are looked at: a row is decoded when somebody looks, and a single
+//! column is read without decoding the rest. It must never change a text.
+
+use pmo_domain::Row;
+use serde_json::Value;
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A row's JSON: a part of a text that it shares with its neighbours.
+#[derive(Clone)]
+pub struct Raw {
+    text: Arc<str>,
+    from: u32,
+    to: u32,
+}
+
+impl std::fmt::Debug for Raw {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl PartialEq for Raw {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Raw {
+    /// A text of its own.
+    pub fn new(text: &str) -> Self {
+        Self { from: 0, to: text.len() as u32, text: text.into() }
+    }
+
+    /// A part of a shared text; none where there is no such part.
+    pub fn part(text: &Arc<str>, from: usize, to: usize) -> Option<Self> {
+        text.get(from..to)?;
+        Some(Self { text: text.clone(), from: from as u32, to: to as u32 })
+    }
+
+    /// Writes a row.
+    pub fn of(row: &Row) -> Self {
+        Self::new(&serde_json::to_string(row).unwrap_or_default())
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        self.text.get(self.from as usize..self.to as usize).unwrap_or_default()
+    }
+
+    /// All columns; empty where the text is no row.
+    pub fn decode(&self) -> Row {
+        serde_json::from_str(self.as_str()).unwrap_or_default()
+    }
+
+    /// The JSON of one column.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        fields(self.as_str()).find(|(key, _)| *key == name).map(|(_, value)| value)
+    }
+
+    /// The value of one column; null where there is none.
+    pub fn value(&self, name: &str) -> Value {
+        self.field(name).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    }
+
+    /// The text of one column, where it is one.
+    pub fn text(&self, name: &str) -> Option<String> {
+        match self.value(name) {
+            Value::String(text) => Some(text),
+            _ => None,
+        }
+    }
+}
+
+/// What the engine must know of every row, read in one pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The id.
+    pub id: Option<Uuid>,
+    /// The version.
+    pub version: i64,
+    /// The reader's level, where it is told.
+    pub permission: Option<u8>,
+    /// Whether names of referenced things come with it.
+    pub names: bool,
+}
+
+impl Marks {
+    /// Reads a row's marks.
+    pub fn of(text: &str) -> Self {
+        let mut marks = Self::default();
+        for (key, value) in fields(text) {
+            match key {
+                "id" => marks.id = value.trim_matches('"').parse().ok(),
+                "version" => marks.version = value.parse().unwrap_or_default(),
+                "permission" => marks.permission = value.parse().ok(),
+                "ref_data_entityInstance" => marks.names = true,
+                _ => {}
+            }
+        }
+        marks
+    }
+}
+
+/// Whether two rows tell the same, but for the reader's level and for names that come with them.
+pub fn same_values(a: &Raw, b: &Raw) -> bool {
+    if a == b {
+        return true;
+    }
+    let told = |raw: &Raw| {
+        let mut row = raw.decode();
+        row.remove("permission");
+        row.remove("ref_data_entityInstance");
+        row
+    };
+    told(a) == told(b)
+}
+
+/// The names and values of a JSON object, one after the other, as they are written. Ends where the text is no object any more. Column names have no
+/// escapes; one that had would not be found, and no harm done.
+pub fn fields(text: &str) -> Fields<'_> {
+    let start = text.len() - text.trim_start().len();
+    let at = if text.as_bytes().get(start) == Some(&b'{') { start + 1 } else { text.len() };
+    Fields { text, at }
+}
+
+/// See [`fields`].
+pub struct Fields<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Fields<'a> {
+    fn space(&mut self) {
+        let bytes = self.text.as_bytes();
+        while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
+            self.at += 1;
+        }
+    }
+
+    /// Passes over a string whose opening quote is at the present place.
+    fn string(&mut self) -> Option<()> {
+        let bytes = self.text.as_bytes();
+        self.at += 1;
+        loop {
+            match bytes.get(self.at)? {
+                b'"' => {
+                    self.at += 1;
+                    return Some(());
+                }
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+    }
+
+    fn skip(&mut self) -> Option<()> {
+        let bytes = self.text.as_bytes();
+        match bytes.get(self.at)? {
+            b'"' => self.string(),
+            b'{' | b'[' => {
+                let mut depth = 0;
+                loop {
+                    match bytes.get(self.at)? {
+                        b'"' => {
+                            self.string()?;
+                            continue;
+                        }
+                        b'{' | b'[' => depth += 1,
+                        b'}' | b']' => depth -= 1,
+                        _ => {}
+                    }
+                    self.at += 1;
+                    if depth == 0 {
+                        return Some(());
+                    }
+                }
+            }
+            _ => {
+                while !matches!(bytes.get(self.at)?, b',' | b'}' | b']') && !bytes[self.at].is_ascii_whitespace() {
+                    self.at += 1;
+                }
+                Some(())
+            }
+        }
+    }
+
+    fn step(&mut self) -> Option<(&'a str, &'a str)> {
+        let bytes = self.text.as_bytes();
+        self.space();
+        if bytes.get(self.at) == Some(&b',') {
+            self.at += 1;
+            self.space();
+        }
+        if bytes.get(self.at) != Some(&b'"') {
+            return None;
+        }
+        let key = self.at + 1;
+        self.string()?;
+        let key = self.text.get(key..self.at - 1)?;
+        self.space();
+        if bytes.get(self.at) != Some(&b':') {
+            return None;
+        }
+        self.at += 1;
+        self.space();
+        let value = self.at;
+        self.skip()?;
+        Some((key, self.text.get(value..self.at)?))
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let found = self.step();
+        if found.is_none() {
+            self.at = self.text.len();
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    #[test]
+    fn one_column_is_read_without_the_rest() {
+        let raw = Raw::new(
+            r#" { "a" : "x\"}," , "b":[1,{"c":"]"}], "n": -1.5e3 ,"t":true,"z":null,"id":"00000000-0000-0000-0000-000000000007","version":12}"#,
+        );
+        assert_eq!(raw.value("a"), json!("x\"},"));
+        assert_eq!(raw.value("b"), json!([1, {"c": "]"}]));
+        assert_eq!((raw.field("n"), raw.field("t"), raw.field("z")), (Some("-1.5e3"), Some("true"), Some("null")));
+        let marks = Marks::of(raw.as_str());
+        assert_eq!((marks.id, marks.version, marks.permission), (Some(Uuid::from_u128(7)), 12, None));
+        assert_eq!(raw.value("absent"), Value::Null);
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i32>().prop_map(Value::from),
+            "\\PC{0,8}".prop_map(Value::from),
+            "[\\\\\"{}\\[\\],: ]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(3, 24, 5, |inner| {
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..5).prop_map(Value::from),
+                proptest::collection::btree_map("[a-z]{1,4}", inner, 0..5)
+                    .prop_map(|m| Value::Object(m.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_piecewise_is_what_is_decoded(row in proptest::collection::btree_map("[a-z_]{1,6}", values(), 0..8), pretty in any::<bool>()) {
+            let row: Row = row.into_iter().collect();
+            let text = if pretty { serde_json::to_string_pretty(&row) } else { serde_json::to_string(&row) }.unwrap();
+            let read: Row = fields(&text).map(|(k, v)| (k.to_owned(), serde_json::from_str(v).unwrap())).collect();
+            prop_assert_eq!(read, row);
+        }
+
+        #[test]
+        fn no_text_makes_it_stumble(text in "\\PC{0,40}", cut in 0..60usize) {
+            let _ = fields(&text).count();
+            let json = r#"{"a":"\u00e9\\","b":[{"c":[]}],"d":1}"#;
+            let _ = fields(json.get(..cut.min(json.len())).unwrap_or_default()).count();
+        }
+    }
+}
