@@ -13,14 +13,9 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=error".into());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A line of JSON for each event, for machines that collect them.
-    match std::env::var("LOG_FORMAT").as_deref() {
-        Ok("json") => logs.json().init(),
-        _ => logs.init(),
-    }
-    match run(Settings::parse()).await {
+    let settings = Settings::parse();
+    settings.log_format.begin();
+    match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("error: {message}");
@@ -111,7 +106,7 @@ async fn serve(pool: pmo_database::Pool, settings: Settings) -> Result<(), Strin
     tracing::info!(%address, "api is up");
     tokio::spawn(housekeeping(pool));
     axum::serve(listener, pmo_api::router(app).into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(stop_signal())
+        .with_graceful_shutdown(pmo_startup::stop_signal())
         .await
         .map_err(|e| e.to_string())
 }
@@ -135,14 +130,5 @@ async fn housekeeping(pool: pmo_database::Pool) {
         if let Err(error) = done.await {
             tracing::warn!(%error, "housekeeping did not go through; trying again in an hour");
         }
-    }
-}
-
-async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = interrupt => {}
-        _ = terminate.recv() => {}
     }
 }

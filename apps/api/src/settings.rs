@@ -3,6 +3,7 @@
 
 use clap::{Parser, Subcommand};
 use pmo_database::feed::Ring;
+use pmo_startup::LogFormat;
 use std::path::PathBuf;
 
 /// The api of PMO.
@@ -51,6 +52,9 @@ pub struct Settings {
     /// Who tells the feed of a write: 'in-transaction', the write itself at its commit, or 'afterwards', the api once it is committed.
     #[arg(long, env = "FEED_DOORBELL", default_value = "in-transaction")]
     pub doorbell: Ring,
+    /// How events are logged to stderr: 'text', or 'json' for machines that collect them.
+    #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true)]
+    pub log_format: LogFormat,
     /// Most connections to the database.
     #[arg(long, env = "API_DATABASE_CONNECTIONS", default_value_t = 16, global = true)]
     pub database_connections: u32,

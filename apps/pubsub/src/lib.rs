@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, Notify, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
 use vitals::Vitals;
 
 /// Bytes that a socket reads at once. What a message needs is kept for the next, and grows by what is read: there are many sockets.
@@ -54,8 +54,7 @@ struct Service {
 /// A running service: its routes, and the way to stop it.
 pub struct Running {
     router: Router,
-    hub: mpsc::Sender<Command>,
-    vitals: Arc<Vitals>,
+    stopper: Stopper,
 }
 
 /// Stops a running service.
@@ -63,11 +62,13 @@ pub struct Running {
 pub struct Stopper {
     hub: mpsc::Sender<Command>,
     vitals: Arc<Vitals>,
+    stopping: Arc<watch::Sender<bool>>,
 }
 
 impl Stopper {
     /// Tells every client to come back later, and waits a little for them to hear it.
     pub async fn stop(&self) {
+        self.stopping.send_replace(true);
         let (done, stopped) = oneshot::channel();
         if self.hub.send(Command::Stop(done)).await.is_ok() {
             let _ = tokio::time::timeout(Duration::from_secs(5), stopped).await;
@@ -84,7 +85,7 @@ impl Stopper {
 impl Running {
     /// The way to stop it.
     pub fn stopper(&self) -> Stopper {
-        Stopper { hub: self.hub.clone(), vitals: self.vitals.clone() }
+        self.stopper.clone()
     }
 
     /// Serves until `stop` is over, and what is being answered then for a little longer.
@@ -131,8 +132,10 @@ pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Runnin
     tokio::spawn(task.run(commands, rung.clone()));
     tokio::spawn(mirror::keep(pool.clone(), written));
     tokio::spawn(doorbell(pool.clone(), rung));
+    let (stopping, is_stopping) = watch::channel(false);
     let shared = Shared {
         keys,
+        stopping: is_stopping,
         hub: hub.clone(),
         vitals: vitals.clone(),
         // One look at the log must fit, or a burst would send away who reads as well as who does not.
@@ -159,7 +162,7 @@ pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Runnin
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(service);
-    Ok(Running { router, hub, vitals })
+    Ok(Running { router, stopper: Stopper { hub, vitals, stopping: Arc::new(stopping) } })
 }
 
 /// Rings the hub when the database does. A lost ring costs one poll; a lost connection is made again.
@@ -197,6 +200,8 @@ async fn connect(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     if !origin_allowed(&headers, &service.allowed_origins) {
+        service.shared.vitals.refused.fetch_add(1, Ordering::Relaxed);
+        tracing::info!(origin = ?headers.get(header::ORIGIN), "a page of a foreign origin was refused");
         return (StatusCode::FORBIDDEN, "this page may not connect here; PUBSUB_ALLOWED_ORIGINS names those that may")
             .into_response();
     }

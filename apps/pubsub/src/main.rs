@@ -8,14 +8,9 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=error".into());
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A line of JSON for each event, for machines that collect them.
-    match std::env::var("LOG_FORMAT").as_deref() {
-        Ok("json") => logs.json().init(),
-        _ => logs.init(),
-    }
-    match run(Settings::parse()).await {
+    let settings = Settings::parse();
+    settings.log_format.begin();
+    match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("error: {message}");
@@ -41,17 +36,8 @@ async fn run(settings: Settings) -> Result<(), String> {
     tracing::info!(%address, "pubsub is up");
     let stopper = running.stopper();
     let stop = async move {
-        stop_signal().await;
+        pmo_startup::stop_signal().await;
         stopper.stop().await;
     };
     running.serve(listener, stop).await.map_err(|e| e.to_string())
-}
-
-async fn stop_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
-    tokio::select! {
-        _ = interrupt => {}
-        _ = terminate.recv() => {}
-    }
 }

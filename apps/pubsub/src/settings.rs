@@ -1,6 +1,7 @@
 //! Settings, all from the environment (or the command line), with documented defaults.
 
 use clap::Parser;
+use pmo_startup::LogFormat;
 
 /// The pubsub service of PMO.
 #[derive(Clone, Debug, Parser)]
@@ -38,6 +39,9 @@ pub struct Settings {
     /// Seconds for which a socket stays after its token has expired, so that the next may be on its way.
     #[arg(long, env = "PUBSUB_TOKEN_GRACE_SECONDS", default_value_t = 30)]
     pub token_grace_seconds: u32,
+    /// How events are logged to stderr: 'text', or 'json' for machines that collect them.
+    #[arg(long, env = "LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
     /// Most connections to the database.
     #[arg(long, env = "PUBSUB_DATABASE_CONNECTIONS", default_value_t = 6)]
     pub database_connections: u32,

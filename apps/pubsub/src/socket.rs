@@ -12,7 +12,7 @@ use pmo_token::{Keys, TokenError};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// A socket that does not take a frame for this long is dead.
@@ -32,6 +32,8 @@ pub struct Shared {
     pub queue_bytes: usize,
     /// Milliseconds for which an expired token is let be.
     pub token_grace: i64,
+    /// Turns true when the service stops: who has not said who they are is told nothing by the feed.
+    pub stopping: watch::Receiver<bool>,
 }
 
 impl Shared {
@@ -76,6 +78,8 @@ pub async fn serve(mut socket: WebSocket, id: ConnectionId, token: Option<String
     let _ = shared.hub.send(Command::Gone(id)).await;
     drop(mailbox);
     if let Ending::Close(code, reason) = ending {
+        shared.vitals.closed(code);
+        tracing::info!(code, reason, "a socket was closed");
         let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
         let farewell = async {
             let _ = socket.send(Message::Close(Some(frame))).await;
@@ -101,6 +105,7 @@ async fn converse(
     }
     let sleep = tokio::time::sleep_until(wake(&session));
     tokio::pin!(sleep);
+    let mut stopping = shared.stopping.clone();
     loop {
         let said = tokio::select! {
             out = mailbox.next() => {
@@ -116,6 +121,9 @@ async fn converse(
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => session.heard(Heard::Alive, now()),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Ending::Gone,
             },
+            () = async { drop(stopping.wait_for(|stopping| *stopping).await) }, if !session.is_signed() => {
+                return Ending::Close(CLOSE_RESTART, "the service is stopping");
+            }
             () = &mut sleep => {
                 let said = session.time(now());
                 sleep.as_mut().reset(wake(&session));

@@ -2,6 +2,7 @@
 //! person.
 
 use pmo_feed::Ask;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -32,6 +33,10 @@ pub struct Vitals {
     pub queued: AtomicUsize,
     /// Sockets closed because they read too slowly.
     pub dropped: AtomicU64,
+    /// Pages of foreign origins that were refused.
+    pub refused: AtomicU64,
+    /// Sockets closed from here, by code.
+    closed: Mutex<BTreeMap<u16, u64>>,
     /// What is asked for next: what lies beyond it has not been told.
     pub next: Mutex<Option<Ask>>,
     delays: [AtomicU64; BOUNDS.len() + 1],
@@ -39,6 +44,11 @@ pub struct Vitals {
 }
 
 impl Vitals {
+    /// Counts a socket that was closed from here.
+    pub fn closed(&self, code: u16) {
+        *self.closed.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
+    }
+
     /// Counts how long after its transaction began a row was told, in milliseconds.
     pub fn told_after(&self, ms: i64) {
         let ms = u64::try_from(ms).unwrap_or(0);
@@ -83,10 +93,16 @@ impl Vitals {
         metric("log_rows_total", "counter", "Rows of the log that were read.", total(&self.rows));
         metric("frames_total", "counter", "Frames handed to sockets.", total(&self.frames));
         metric("queued_bytes", "gauge", "Bytes that wait for sockets.", of(&self.queued));
+        metric("refused_origins_total", "counter", "Pages of foreign origins refused.", total(&self.refused));
         metric("dropped_total", "counter", "Sockets closed because they read too slowly.", total(&self.dropped));
         if let Some((rows, age)) = behind {
             metric("behind_rows", "gauge", "Rows of the log that have not been told yet.", rows.to_string());
             metric("behind_milliseconds", "gauge", "Age of the oldest of them.", age.to_string());
+        }
+        let name = "pmo_pubsub_closed_total";
+        let _ = writeln!(text, "# HELP {name} Sockets closed from here, by code.\n# TYPE {name} counter");
+        for (code, times) in &*self.closed.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = writeln!(text, "{name}{{code=\"{code}\"}} {times}");
         }
         let name = "pmo_pubsub_told_after_milliseconds";
         let _ = writeln!(

@@ -183,6 +183,11 @@ impl Session {
         Said::Nothing
     }
 
+    /// Whether it is known who this is.
+    pub fn is_signed(&self) -> bool {
+        self.person.is_some()
+    }
+
     /// When to say [`Session::time`] again, at the latest.
     pub fn deadline(&self) -> i64 {
         if self.person.is_none() {

@@ -3,6 +3,7 @@
 //! held. This room must never decide what is fetched or kept.
 
 use crate::key::{Below, ListKey};
+use crate::maps::Map;
 use crate::outbox::{Entry, EntryState, Operation};
 use crate::raw::Raw;
 use pmo_domain::evaluate::{Key, Test};
@@ -10,8 +11,6 @@ use pmo_domain::{Catalogue, ColumnKind, EntityCode, EntityRef, Row};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::cmp::Ordering;
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
@@ -19,26 +18,6 @@ use uuid::Uuid;
 pub type Slot = u32;
 /// The place of a list.
 pub type ListIndex = u32;
-
-/// Ids are random where it matters: their last bytes are hash enough.
-#[derive(Default)]
-pub struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for chunk in bytes.rchunks(8) {
-            let mut word = [0; 8];
-            word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0.rotate_left(29) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        }
-    }
-}
-
-/// A map by id.
-pub type ById<T> = HashMap<Uuid, T, BuildHasherDefault<IdHasher>>;
 
 /// What was written here and is not answered yet.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -236,13 +215,13 @@ pub struct Placed {
 #[derive(Default)]
 pub struct Cache {
     codes: Vec<EntityCode>,
-    kinds: HashMap<EntityCode, u16>,
+    kinds: Map<EntityCode, u16>,
     rows: Vec<Option<CachedRow>>,
     free: Vec<Slot>,
-    places: ById<Slot>,
+    places: Map<Uuid, Slot>,
     lists: Vec<Option<CachedList>>,
-    list_places: HashMap<ListKey, ListIndex>,
-    lists_of_kind: HashMap<u16, Vec<ListIndex>>,
+    list_places: Map<ListKey, ListIndex>,
+    lists_of_kind: Map<u16, Vec<ListIndex>>,
     columns: Vec<Column>,
 }
 
@@ -547,6 +526,29 @@ impl Cache {
         }
         let id = |slot: Slot| self.row(slot).map(|row| row.id);
         id(a).cmp(&id(b))
+    }
+
+    /// The rows that are in a list, or belong to it by their values.
+    pub fn belonging(&mut self, index: ListIndex) -> Vec<Slot> {
+        let Some(kind) = self.list(index).map(|list| list.kind) else { return Vec::new() };
+        let of_kind: Vec<Slot> = self.rows().filter(|(_, row)| row.kind == kind).map(|(slot, _)| slot).collect();
+        of_kind.iter().for_each(|slot| self.read_keys(index, *slot));
+        let Some(list) = self.list(index) else { return Vec::new() };
+        let told_there = |raw: &Raw| match &list.key.below {
+            None => true,
+            Some(Below { parent, column }) => {
+                column.as_ref().is_some_and(|column| raw.text(column).as_deref() == Some(&parent.id.to_string()))
+            }
+        };
+        let belongs = |slot: &Slot| {
+            self.row(*slot).is_some_and(|row| {
+                row.lists.contains(&index)
+                    || (row.is_shown() && self.holds(list, *slot) == Some(true))
+                    // Deleted here, and not there yet.
+                    || (!row.is_shown() && row.base.as_ref().is_some_and(told_there))
+            })
+        };
+        of_kind.into_iter().filter(belongs).collect()
     }
 
     /// Whether a row belongs to a list; none where its values can't tell.

@@ -6,6 +6,7 @@ pub mod draft; // edits that are not sent yet, with undo and redo
 pub mod engine; // events in, effects out
 pub mod event; // what goes in and what comes out
 pub mod key; // what can be asked for
+pub mod maps; // whose order can be repeated
 pub mod merge; // three versions of a row into one
 pub mod outbox; // writes on their way
 pub mod pack; // how rows lie on the device
@@ -17,7 +18,7 @@ pub mod tab; // what tabs tell each other
 mod text; // texts merged by line
 
 pub use draft::Draft;
-pub use engine::{Engine, ListView, RowView, Status};
+pub use engine::{Engine, HeldRow, ListView, RowView, Status};
 pub use event::{Answer, BatchId, Effect, Event, Failure, Method, ObserverId, Request, RequestId};
 pub use key::{Below, ListKey, MetaKey, Query, Topic};
 pub use outbox::{Entry, EntryState, Operation};

@@ -64,6 +64,8 @@ pub struct News {
     pub rows: Vec<RowNews>,
     /// Things that are gone for this person.
     pub gone: Vec<EntityRef>,
+    /// What this person may see has changed: what a tab holds and does not look at goes.
+    pub swept: bool,
     /// Lists.
     pub lists: Vec<ListNews>,
     /// Lists that can't be seen any more.

@@ -129,9 +129,12 @@ async fn a_pod_that_stops_sends_its_clients_to_another_where_they_go_on(pool: Pg
     let mut client = one.connect(person).await;
     client.subscribe(json!({"entityCode": "project", "entityIds": [project]})).await;
     let (epoch, cursor) = client.epoch_and_cursor.clone();
+    // Who has not said yet who they are is told as well.
+    let mut stranger = one.raw("/ws").await;
     let stopping = one.stopper.clone();
     let stop = tokio::spawn(async move { stopping.stop().await });
     assert_eq!(client.closed_with().await, 1012);
+    assert_eq!(stranger.closed_with().await, 1012);
     stop.await.unwrap();
     assert!(one.get("/ready").await.0.contains("503"));
     one.rename("project", project, "meanwhile").await;

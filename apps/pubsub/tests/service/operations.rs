@@ -169,7 +169,7 @@ async fn an_old_month_of_the_log_goes_without_disturbing_anybody(pool: PgPool) {
     let project = server.project().await;
     let mut client = server.connect(server.person(Some((project, 0))).await).await;
     client.subscribe(json!({"entityCode": "project", "entityIds": [project]})).await;
-    let old = "insert into app.system_logging (entity_code, entity_id, action, epoch, created_ts) values ('project', gen_random_uuid(), 3, 1, now() - interval '100 days')";
+    let old = "insert into app.system_logging (entity_code, entity_id, action, epoch, created_ts) values ('project', gen_random_uuid(), 3, (select epoch from app.feed_epoch), now() - interval '100 days')";
     server.sql("select app.ensure_log_partition((now() - interval '100 days')::date)").await;
     server.sql(old).await;
     server.settled().await;

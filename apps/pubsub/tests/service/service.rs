@@ -32,12 +32,12 @@ pub const QUICK: [&str; 4] = ["--poll-ms", "200", "--token-grace-seconds", "0"];
 
 impl Server {
     pub async fn start(pool: &PgPool) -> Self {
-        sqlx::query("select app.check_epoch()").execute(pool).await.unwrap();
         Self::start_with(pool, &QUICK).await
     }
 
     pub async fn start_with(pool: &PgPool, arguments: &[&str]) -> Self {
         let settings = Settings::parse_from([&["pmo-pubsub"], arguments].concat());
+        sqlx::query("select app.check_epoch()").execute(pool).await.unwrap();
         let before = sqlx::query_scalar("select count(*) from app.system_logging").fetch_one(pool).await.unwrap();
         let own = PgPoolOptions::new().max_connections(6).acquire_timeout(Duration::from_millis(500));
         let own = own.connect_with(pool.connect_options().as_ref().clone()).await.unwrap();

@@ -5,6 +5,7 @@ use pmo_domain::EntityType;
 use pmo_domain::query::{Filter, Operator};
 use proptest::prelude::*;
 use serde_json::json;
+use std::collections::HashMap;
 
 fn catalogue() -> Catalogue {
     let entities = ["task".to_owned(), "project".to_owned()].into();

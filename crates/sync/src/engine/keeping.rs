@@ -5,13 +5,14 @@ use super::{Engine, FeedPlace, Meta};
 use crate::cache::{ListIndex, Slot};
 use crate::event::{BatchId, Effect};
 use crate::key::{ListKey, MetaKey, Query};
+use crate::maps::{Map, Set};
 use crate::pack::{CHUNK_ROWS, pack, pack_ids, unpack, unpack_ids};
 use crate::session::Link;
 use crate::store::{Area, CHUNK, Named, ROW, StoreError, Stored, Write};
 use pmo_domain::{EntityCode, EntityRef, PersonId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -47,15 +48,17 @@ pub(super) struct Keep {
     /// Chunks to be written anew.
     torn: BTreeSet<u32>,
     /// Things that are gone and may lie in a chunk that has not been read.
-    doomed: HashSet<Uuid>,
+    doomed: Set<Uuid>,
     /// Lists to be written.
     lists: BTreeSet<ListIndex>,
     /// Names to be written, by type.
     names: BTreeSet<String>,
     /// Lists that are on the device and no longer in memory.
-    parked: HashSet<ListKey>,
+    parked: Set<ListKey>,
     collected_at: f64,
-    reading: HashSet<String>,
+    reading: Set<String>,
+    /// What is read from the device is to be asked for as well: what this person may see has changed since it was written.
+    sweeping: bool,
     pub(super) writes: Vec<Write>,
     pub(super) cursor_moved: bool,
     lists_written_at: f64,
@@ -329,8 +332,8 @@ impl Engine {
             }
             return self.ensure_all(now);
         }
-        let mut news: HashSet<Slot> = HashSet::new();
-        let mut found: HashMap<String, Vec<u8>> = found.into_iter().collect();
+        let mut news: Set<Slot> = Set::default();
+        let mut found: Map<String, Vec<u8>> = found.into_iter().collect();
         for name in names {
             self.keep.reading.remove(name);
             let Some(number) = name.strip_prefix(CHUNK).and_then(|n| n.parse::<u32>().ok()) else { continue };
@@ -347,9 +350,15 @@ impl Engine {
             }
         }
         for slot in &news {
+            if self.keep.sweeping
+                && let Some(entity) = self.cache.entity(*slot)
+            {
+                self.want(&entity);
+            }
             self.refresh(*slot, true);
         }
         if self.keep.chunks.values().all(|chunk| chunk.read) {
+            self.keep.sweeping = false;
             // Nothing unread is left that could hold what is gone.
             for id in std::mem::take(&mut self.keep.doomed) {
                 self.keep.writes.push(Write::Remove(Area::Entities, row_name(id)));
@@ -371,7 +380,7 @@ impl Engine {
         self.ensure_all(now);
     }
 
-    fn take_chunk(&mut self, number: u32, code: &EntityCode, rows: Vec<crate::pack::Packed>, news: &mut HashSet<Slot>) {
+    fn take_chunk(&mut self, number: u32, code: &EntityCode, rows: Vec<crate::pack::Packed>, news: &mut Set<Slot>) {
         let mut kept = BTreeSet::new();
         for packed in rows {
             if self.keep.doomed.contains(&packed.id) {
@@ -528,6 +537,7 @@ impl Engine {
 
     /// What this person may see has changed: what lies on the device unread is read, so that it is asked for as well.
     pub(super) fn sweep_device(&mut self) {
+        self.keep.sweeping = self.keep.chunks.values().any(|chunk| !chunk.read);
         let unread: Vec<u32> = self.keep.chunks.keys().copied().collect();
         self.read_chunks(unread.into_iter());
     }
@@ -730,24 +740,17 @@ impl Engine {
                 .row(*slot)
                 .is_some_and(|row| row.lists.is_empty() && row.observed == 0 && row.local.is_none() && !row.logged)
         };
+        let mut gone: Vec<Slot> = Vec::new();
         for chunk in self.keep.chunks.values_mut().filter(|chunk| chunk.read) {
             if !chunk.rows.is_empty() && chunk.rows.iter().all(|slot| unneeded(&self.cache, slot)) {
-                for slot in std::mem::take(&mut chunk.rows) {
-                    self.cache.release(slot, true);
-                }
+                gone.extend(std::mem::take(&mut chunk.rows));
                 (chunk.read, chunk.parked) = (false, true);
             }
         }
         if !self.leader {
-            let alone: Vec<Slot> = self
-                .cache
-                .rows()
-                .filter(|(slot, row)| row.chunk == 0 && unneeded(&self.cache, slot))
-                .map(|(s, _)| s)
-                .collect();
-            for slot in alone {
-                self.cache.release(slot, true);
-            }
+            let alone = self.cache.rows().filter(|(slot, row)| row.chunk == 0 && unneeded(&self.cache, slot));
+            gone.extend(alone.map(|(slot, _)| slot));
         }
+        gone.into_iter().for_each(|slot| self.let_go(slot));
     }
 }

@@ -220,6 +220,7 @@ impl Engine {
                 self.ensure(query, now);
             }
         }
+        self.tabs.news.swept = true;
         self.sweep_device();
     }
 

@@ -7,12 +7,13 @@ mod tabs; // leading and following
 mod views; // what the page reads
 mod writing; // outbox and drafts
 
-pub use views::{ListView, RowView, Status};
+pub use views::{HeldRow, ListView, RowView, Status};
 
 use crate::cache::{Cache, Slot};
 use crate::draft::Draft;
 use crate::event::{Effect, Event, ObserverId, Request, RequestId};
 use crate::key::{ListKey, MetaKey, Query, Topic};
+use crate::maps::{Map, Set};
 use crate::outbox::{Entry, Operation};
 use crate::session::Session;
 use crate::settings::Settings;
@@ -21,7 +22,7 @@ use keeping::Keep;
 use pmo_domain::{Catalogue, EntityCode, EntityRef, PersonId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -74,25 +75,25 @@ pub struct Engine {
     catalogue: Arc<Catalogue>,
     metas: BTreeMap<MetaKey, Meta>,
     names: BTreeMap<String, BTreeMap<Uuid, String>>,
-    observers: HashMap<ObserverId, Query>,
+    observers: Map<ObserverId, Query>,
     /// How many look at each query.
-    observed: HashMap<Query, u32>,
+    observed: Map<Query, u32>,
     /// How many look at each topic, and since when nobody does.
-    topics: HashMap<Topic, u32>,
-    topics_left: HashMap<Topic, f64>,
+    topics: Map<Topic, u32>,
+    topics_left: Map<Topic, f64>,
     requests: BTreeMap<RequestId, Purpose>,
-    in_flight: HashMap<Query, RequestId>,
-    rows_in_flight: HashSet<EntityCode>,
-    rows_retry: HashMap<EntityCode, Retry>,
+    in_flight: Map<Query, RequestId>,
+    rows_in_flight: Set<EntityCode>,
+    rows_retry: Map<EntityCode, Retry>,
     wanted: BTreeMap<EntityCode, BTreeSet<Uuid>>,
-    retries: HashMap<Query, Retry>,
-    failed: HashSet<Query>,
-    etags: HashMap<Query, String>,
+    retries: Map<Query, Retry>,
+    failed: Set<Query>,
+    etags: Map<Query, String>,
     outbox: Vec<Entry>,
     drafts: BTreeMap<EntityRef, Draft>,
     session: Session,
     cursor: Option<FeedPlace>,
-    subscribed: HashSet<Topic>,
+    subscribed: Set<Topic>,
     /// SUBSCRIBEs that are out, in order: until they are answered what they ask since may still be to come.
     unanswered: Vec<(EntityCode, Vec<Topic>)>,
     /// When changes were last asked for without a socket, and whether an answer is out.
@@ -107,7 +108,7 @@ pub struct Engine {
     resuming: Option<String>,
     next_request: u64,
     /// Things that are gone, with the number of the next request then: an answer to an earlier one may still carry them.
-    gone: HashMap<EntityRef, u64>,
+    gone: Map<EntityRef, u64>,
     /// The request whose answer is being taken in; past all of them otherwise.
     answering: u64,
     keep: Keep,
@@ -116,7 +117,7 @@ pub struct Engine {
     tabs: tabs::Tabs,
     /// Somebody can see this tab.
     shown: bool,
-    changed: HashSet<Query>,
+    changed: Set<Query>,
     effects: Vec<Effect>,
 }
 
@@ -136,23 +137,23 @@ impl Engine {
             catalogue: Arc::default(),
             metas: BTreeMap::new(),
             names: BTreeMap::new(),
-            observers: HashMap::new(),
-            observed: HashMap::new(),
-            topics: HashMap::new(),
-            topics_left: HashMap::new(),
+            observers: Map::default(),
+            observed: Map::default(),
+            topics: Map::default(),
+            topics_left: Map::default(),
             requests: BTreeMap::new(),
-            in_flight: HashMap::new(),
-            rows_in_flight: HashSet::new(),
-            rows_retry: HashMap::new(),
+            in_flight: Map::default(),
+            rows_in_flight: Set::default(),
+            rows_retry: Map::default(),
             wanted: BTreeMap::new(),
-            retries: HashMap::new(),
-            failed: HashSet::new(),
-            etags: HashMap::new(),
+            retries: Map::default(),
+            failed: Set::default(),
+            etags: Map::default(),
             outbox: Vec::new(),
             drafts: BTreeMap::new(),
             session: Session::new(seed, settings),
             cursor: None,
-            subscribed: HashSet::new(),
+            subscribed: Set::default(),
             unanswered: Vec::new(),
             polled_at: 0.0,
             leader: false,
@@ -162,13 +163,13 @@ impl Engine {
             renewals: 0,
             resuming: None,
             next_request: 0,
-            gone: HashMap::new(),
+            gone: Map::default(),
             answering: u64::MAX,
             keep: Keep::default(),
             tab: TabId(Uuid::from_u128(u128::from(seed))),
             tabs: tabs::Tabs::default(),
             shown: true,
-            changed: HashSet::new(),
+            changed: Set::default(),
             effects: Vec::new(),
         }
     }

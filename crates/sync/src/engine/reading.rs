@@ -4,6 +4,7 @@ use super::{Engine, Meta, Purpose, Retry};
 use crate::cache::{ListIndex, Slot};
 use crate::event::{Answer, Effect, Failure, Method, Request, RequestId};
 use crate::key::{ListKey, MetaKey, Query};
+use crate::maps::Set;
 use crate::raw::{Marks, Raw, same_values};
 use crate::settings::Settings;
 use crate::tab::TabMessage;
@@ -11,7 +12,6 @@ use pmo_domain::rest::{IDS_LIMIT, References};
 use pmo_domain::{Catalogue, EntityCode, EntityRef, EntityType};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::HashSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -284,7 +284,7 @@ impl Engine {
             Some(page) => {
                 self.rows_retry.remove(&code);
                 self.learn_names(page.references);
-                let mut present = HashSet::new();
+                let mut present = Set::default();
                 for row in page.data {
                     present.extend(Marks::of(row.get()).id);
                     self.take_row(&code, row.get(), now);
@@ -333,7 +333,7 @@ impl Engine {
         let feed_cursor = feed_cursor.or(answer.feed_cursor);
         let Ok(page) = serde_json::from_str::<Page<'_>>(&answer.body) else { return self.failed(query, now) };
         self.learn_names(page.references);
-        let before: HashSet<Uuid> = collected.iter().copied().collect();
+        let before: Set<Uuid> = collected.iter().copied().collect();
         for row in page.data {
             self.take_row_quietly(&key.code, row.get(), now);
             collected.extend(Marks::of(row.get()).id.filter(|id| !before.contains(id)));
@@ -359,8 +359,8 @@ impl Engine {
     /// A list has been told whole, or as far as it was asked for.
     fn list_answered(&mut self, key: &ListKey, slots: Vec<Slot>, next: Option<String>, now: f64) {
         let index = self.cache.list_place(key, &self.catalogue);
-        let old: Vec<Slot> = self.cache.list(index).map(|l| l.slots().to_vec()).unwrap_or_default();
-        let told: HashSet<Slot> = slots.iter().copied().collect();
+        let told: Set<Slot> = slots.iter().copied().collect();
+        let untold = if next.is_none() { self.untold(index, &slots) } else { Vec::new() };
         if let Some(list) = self.cache.list_mut(index) {
             list.complete = next.is_none();
             list.next = next;
@@ -378,9 +378,9 @@ impl Engine {
                 self.follow(*slot);
             }
         }
-        for slot in old.into_iter().filter(|slot| !told.contains(slot)) {
+        for slot in untold {
             let Some(entity) = self.cache.entity(slot) else { continue };
-            if self.outbox.iter().any(|e| e.entity == entity && super::is_create(e)) {
+            if self.is_made_here(&entity) {
                 // Made here, and not known there yet.
                 self.follow(slot);
             } else {
@@ -390,6 +390,17 @@ impl Engine {
         }
         self.keep_list(index);
         self.derive_parts(index, key);
+    }
+
+    /// The rows that are here, or would belong here by what is held of them, and were not told.
+    pub(super) fn untold(&mut self, index: ListIndex, told: &[Slot]) -> Vec<Slot> {
+        let told: Set<Slot> = told.iter().copied().collect();
+        self.cache.belonging(index).into_iter().filter(|slot| !told.contains(slot)).collect()
+    }
+
+    /// Whether a thing was made here and is not sent yet.
+    pub(super) fn is_made_here(&self, entity: &EntityRef) -> bool {
+        self.outbox.iter().any(|e| e.entity == *entity && super::is_create(e))
     }
 
     /// Parts of a list that has become known whole follow from it now.

@@ -5,10 +5,11 @@ use super::{Engine, FeedPlace, Meta};
 use crate::cache::Slot;
 use crate::event::{Effect, ObserverId};
 use crate::key::{ListKey, Query};
+use crate::maps::Map;
 use crate::tab::{ListNews, News, RowNews, TabId, TabMessage, Watched};
 use pmo_domain::EntityRef;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How often a follower says again what it looks at, in milliseconds.
@@ -33,7 +34,7 @@ pub(super) struct Tabs {
     leader_heard_at: f64,
     /// What the leader said of the server.
     pub(super) status: (bool, bool),
-    followers: HashMap<TabId, Follower>,
+    followers: Map<TabId, Follower>,
     next_observer: u64,
     /// What this tab looks at has changed, or is to be said again.
     pub(super) to_say: bool,
@@ -227,6 +228,9 @@ impl Engine {
         for entity in news.gone {
             self.forget(&entity, now);
         }
+        if news.swept {
+            self.let_go_unwatched();
+        }
         for list in news.lists {
             self.take_told_list(list);
         }
@@ -250,9 +254,43 @@ impl Engine {
         }
     }
 
+    /// What nobody looks at here the leader may not know of, and can't say of it whether it may still be seen.
+    fn let_go_unwatched(&mut self) {
+        let unwatched = |list: &crate::cache::CachedList| list.observed == 0 && !list.derived;
+        let lists: Vec<_> = self.cache.lists().filter(|(_, list)| unwatched(list)).map(|(index, _)| index).collect();
+        let needed: Vec<ListKey> = self
+            .cache
+            .lists()
+            .filter(|(_, l)| l.derived && l.observed > 0)
+            .filter_map(|(_, l)| l.key.whole())
+            .collect();
+        for index in lists {
+            if self.cache.list(index).is_some_and(|list| !needed.contains(&list.key)) {
+                self.cache.drop_list(index);
+            }
+        }
+        let rows: Vec<Slot> = self
+            .cache
+            .rows()
+            .filter(|(_, row)| row.observed == 0 && row.lists.is_empty() && row.local.is_none())
+            .map(|(slot, _)| slot)
+            .collect();
+        for slot in rows {
+            self.let_go(slot);
+        }
+    }
+
+    /// A row leaves memory; what the device holds of it stays.
+    pub(super) fn let_go(&mut self, slot: Slot) {
+        if let Some(entity) = self.cache.entity(slot) {
+            self.changed.insert(Query::Row(entity));
+        }
+        self.cache.release(slot, true);
+    }
+
     fn take_told_list(&mut self, news: ListNews) {
         let index = self.cache.list_place(&news.key, &self.catalogue);
-        let slots = news
+        let slots: Vec<Slot> = news
             .ids
             .iter()
             .filter_map(|id| self.cache.find(&EntityRef::new(news.key.code.clone(), *id)))
@@ -262,12 +300,18 @@ impl Engine {
             (list.loaded, list.complete, list.filling, list.derived) = (true, news.complete, false, false);
             (list.stale, list.synced_at) = (false, news.synced_at);
         }
+        let untold = self.untold(index, &slots);
         self.cache.set_rows(index, slots);
-        // What was written here and the leader has not sent belongs here as well.
-        let own: Vec<EntityRef> =
-            self.outbox.iter().filter(|e| e.entity.code == news.key.code).map(|e| e.entity.clone()).collect();
-        for entity in own {
-            self.refresh_entity(&entity, true);
+        for slot in untold {
+            let Some(entity) = self.cache.entity(slot) else { continue };
+            if self.is_made_here(&entity) {
+                self.refresh(slot, true);
+            } else if let Some(row) = self.cache.row_mut(slot).filter(|row| row.observed == 0) {
+                // The leader knows nothing of it in this list: what is held of it is not believed, and told anew where it is elsewhere.
+                row.set_base(None);
+                (row.version, row.floor) = (0, 0);
+                self.refresh(slot, true);
+            }
         }
         self.derive_parts(index, &news.key);
         self.changed(Query::List(news.key));

@@ -1,8 +1,9 @@
 //! What the page reads. Rows are decoded here and nowhere else, when somebody looks.
 
 use super::Engine;
+use crate::cache::Slot;
 use crate::draft::Draft;
-use crate::key::{ListKey, MetaKey, Query};
+use crate::key::{ListKey, MetaKey, Query, Topic};
 use crate::outbox::{Entry, EntryState};
 use crate::session::Link;
 use pmo_domain::{Catalogue, EntityCode, EntityRef, PersonId, Row};
@@ -75,7 +76,59 @@ pub struct Status {
     pub locked: bool,
 }
 
+/// What is held of a row that the server told.
+#[derive(Clone, Debug)]
+pub struct HeldRow<'a> {
+    /// The thing.
+    pub entity: EntityRef,
+    /// Its version.
+    pub version: i64,
+    /// It is to be asked for again before it is believed.
+    pub stale: bool,
+    /// Its JSON.
+    pub text: &'a str,
+}
+
 impl Engine {
+    /// Every row that is held, for those who look into the engine.
+    pub fn held(&self) -> impl Iterator<Item = HeldRow<'_>> {
+        self.cache.rows().filter_map(|(slot, row)| {
+            let (entity, text) = (self.cache.entity(slot)?, row.base.as_ref()?.as_str());
+            Some(HeldRow { stale: row.stale || !self.is_covered(slot), entity, version: row.version, text })
+        })
+    }
+
+    /// Whether a change of a row would be heard of: it, or a list that holds it, is watched. What is not watched is no better than stale.
+    pub(super) fn is_covered(&self, slot: Slot) -> bool {
+        let Some(row) = self.cache.row(slot) else { return false };
+        let lists = || row.lists.iter().filter_map(|index| self.cache.list(*index));
+        if !self.leader {
+            return self.tabs.status.1 && (row.observed > 0 || lists().any(|list| list.observed > 0));
+        }
+        let watched = |topic: Topic| self.subscribed.contains(&topic);
+        let entity = || self.cache.entity(slot).map(Topic::Row);
+        (self.polls() && (row.observed > 0 || lists().any(|list| list.observed > 0)))
+            || entity().is_some_and(watched)
+            || lists().any(|list| Query::List(list.key.clone()).topic().is_some_and(watched))
+    }
+
+    /// What is held of one row.
+    pub fn held_row(&self, entity: &EntityRef) -> Option<HeldRow<'_>> {
+        let row = self.cache.get(entity)?;
+        Some(HeldRow {
+            entity: entity.clone(),
+            version: row.version,
+            stale: row.stale,
+            text: row.base.as_ref()?.as_str(),
+        })
+    }
+
+    /// Every list that is held and can be believed, for those who look into the engine.
+    pub fn believed_lists(&self) -> impl Iterator<Item = (&ListKey, Arc<Vec<Uuid>>)> {
+        let lists = self.cache.lists().filter(|(_, list)| list.loaded && !list.stale && list.observed > 0);
+        lists.map(|(_, list)| (&list.key, self.cache.ids(list)))
+    }
+
     /// The person.
     pub fn person(&self) -> Option<PersonId> {
         self.person

@@ -5,6 +5,7 @@ use super::{Engine, Purpose};
 use crate::draft::Draft;
 use crate::event::{Answer, Effect, Failure};
 use crate::key::Query;
+use crate::maps::{Map, Set};
 use crate::merge::values_of;
 use crate::outbox::{Entry, EntryState, Operation};
 use crate::raw::Raw;
@@ -12,7 +13,6 @@ use crate::store::{Area, Write};
 use pmo_domain::rest::version_of;
 use pmo_domain::{EntityRef, Row};
 use serde_json::Value;
-use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -371,8 +371,8 @@ impl Engine {
 
     /// The drafts on the device, read at `as_of`, are the truth for what another tab wrote; what was typed here since is newer.
     pub(super) fn drafts_are(&mut self, drafts: Vec<Draft>, as_of: f64) {
-        let stored: HashMap<EntityRef, Draft> = drafts.into_iter().map(|d| (d.entity.clone(), d)).collect();
-        let touched: HashSet<EntityRef> = self.drafts.keys().chain(stored.keys()).cloned().collect();
+        let stored: Map<EntityRef, Draft> = drafts.into_iter().map(|d| (d.entity.clone(), d)).collect();
+        let touched: Set<EntityRef> = self.drafts.keys().chain(stored.keys()).cloned().collect();
         for entity in touched {
             let own = self.drafts.get(&entity);
             let keep_own = own.is_some_and(|own| {

@@ -1,0 +1,48 @@
+//! Planted bugs, each in one place, switched on at run time: they show that the oracles can fail.
+
+/// A bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mutant {
+    /// The feed reads on from the highest number it has seen, and forgets what was under way below it.
+    CursorWithoutSnapshot,
+    /// Now and then a frame of the feed is lost, and nobody notices.
+    FramesLost,
+    /// A client that can't be told what it missed is told that it missed nothing.
+    RecoveredAlways,
+    /// Answers are taken in whatever order they come, as if each were the newest.
+    AnswersOutOfOrder,
+    /// Writes carry no key.
+    NoKeys,
+    /// The server does not look at the version that a write was made on.
+    VersionsIgnored,
+    /// A write counts as saved before it is on disk.
+    SavedTooSoon,
+    /// What was on disk of drafts is forgotten.
+    DraftsInMemory,
+    /// Rows are not taken off the device.
+    NothingRemoved,
+    /// Nobody is told that what they may see has changed.
+    RevocationsUntold,
+    /// A tab that was frozen while another took over goes on as the leader.
+    NoFencing,
+    /// What the leader learns is not told to the other tabs.
+    SilentLeader,
+}
+
+impl Mutant {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::CursorWithoutSnapshot,
+        Self::FramesLost,
+        Self::RecoveredAlways,
+        Self::AnswersOutOfOrder,
+        Self::NoKeys,
+        Self::VersionsIgnored,
+        Self::SavedTooSoon,
+        Self::DraftsInMemory,
+        Self::NothingRemoved,
+        Self::RevocationsUntold,
+        Self::NoFencing,
+        Self::SilentLeader,
+    ];
+}

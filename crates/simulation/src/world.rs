@@ -1,0 +1,966 @@
+//! The world of a run: devices with tabs, the feed, the database, and a network between them that delays, drops, repeats, reorders and partitions. Tabs
+//! crash between any two steps, are frozen and thaw; clocks are wrong; devices run out of room and lose bytes. All of it follows from the seed.
+
+use crate::chance::Chance;
+use crate::database::{Database, Deed, code, markers, person, project};
+use crate::mutant::Mutant;
+use crate::oracle::{Broken, Watcher};
+use pmo_domain::socket::{ClientMessage, ServerMessage};
+use pmo_domain::{EntityRef, PersonId};
+use pmo_feed::{ConnectionId, Effect as FeedEffect, Event as FeedEvent, Feed, Lane, Limits, Question};
+use pmo_sync::store::{self, Named, Stored, Which};
+use pmo_sync::{
+    Area, BatchId, Effect, Engine, Event, Failure, ListKey, MemoryStore, Method, ObserverId, Query, Request, RequestId,
+    Settings, StoreError, TabId, TabMessage, Write,
+};
+use serde_json::{Value, json};
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use uuid::Uuid;
+
+/// How large a run is, and how hostile.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Devices, each of one person.
+    pub devices: usize,
+    /// Most tabs of a device.
+    pub tabs: usize,
+    /// People.
+    pub people: usize,
+    /// Tasks at the beginning.
+    pub tasks: usize,
+    /// Events after which the world is healed.
+    pub events: u64,
+    /// A planted bug.
+    pub mutant: Option<Mutant>,
+    /// Say on stderr what happens to whatever has this in its words.
+    pub trace: Option<String>,
+}
+
+/// Which tab, and which of its lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The device.
+    pub device: usize,
+    /// The tab.
+    pub tab: usize,
+    life: u32,
+}
+
+/// Work of a tab on its device, one after the other.
+enum DeviceWork {
+    Write(BatchId, Vec<Write>),
+    Read(Area, Vec<String>),
+    Lead,
+    Tell(&'static str),
+    ReadOutbox,
+    ReadDrafts,
+}
+
+struct Tab {
+    engine: Engine,
+    id: TabId,
+    alive: bool,
+    frozen: bool,
+    life: u32,
+    /// What comes while it is frozen.
+    waiting: Vec<Event>,
+    work: VecDeque<DeviceWork>,
+    working: bool,
+    socket: Option<ConnectionId>,
+    /// The term in which it leads.
+    term: u64,
+    in_flight: Vec<RequestId>,
+    next_observer: u64,
+    observers: Vec<ObserverId>,
+}
+
+struct Device {
+    person: PersonId,
+    store: MemoryStore,
+    tabs: Vec<Tab>,
+    /// Who holds the lock, and who waits for it.
+    lock: Option<usize>,
+    queue: VecDeque<usize>,
+    term: u64,
+    online: bool,
+    /// How wrong its clock is.
+    skew: f64,
+    next_life: u32,
+}
+
+#[derive(Debug)]
+enum Happening {
+    Tab(Place, Event),
+    Feed(FeedEvent),
+    Arrives(Place, RequestId, Request),
+    Commit(i64, Option<(Place, RequestId)>),
+    Work(Place),
+    Asked(Question),
+    Tick(Place),
+    Granted(usize),
+    Act,
+    FeedTick,
+}
+
+struct Due(f64, u64, Happening);
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+impl Eq for Due {}
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.total_cmp(&self.0).then_with(|| other.1.cmp(&self.1))
+    }
+}
+
+/// A world.
+pub struct World {
+    plan: Plan,
+    chance: Chance,
+    now: f64,
+    due: BinaryHeap<Due>,
+    order: u64,
+    database: Database,
+    feed: Feed,
+    devices: Vec<Device>,
+    sockets: HashMap<ConnectionId, (Place, f64)>,
+    next_socket: u64,
+    next_token: u64,
+    next_entry: u128,
+    healing: bool,
+    /// Events delivered so far.
+    pub delivered: u64,
+    watcher: Watcher,
+}
+
+impl World {
+    /// A world that follows from a seed.
+    pub fn new(seed: u64, plan: Plan) -> Self {
+        let database = Database::new(3, plan.people, plan.tasks);
+        let limits = Limits { connections_per_person: 1000, ..Limits::default() };
+        let feed = Feed::new(limits, (1, database.snapshot()), markers(), database.now, database.now);
+        let mut world = Self {
+            chance: Chance::new(seed),
+            now: 1_000_000.0,
+            due: BinaryHeap::new(),
+            order: 0,
+            database,
+            feed,
+            devices: Vec::new(),
+            sockets: HashMap::new(),
+            next_socket: 0,
+            next_token: 0,
+            next_entry: 1 << 64,
+            healing: false,
+            delivered: 0,
+            watcher: Watcher::default(),
+            plan,
+        };
+        for who in 0..world.plan.people {
+            for on in 0..3 {
+                if world.chance.below(4) > 0 {
+                    let xid = world.database.begin(Deed::Grant(who, on, None));
+                    world.database.commit(xid, None);
+                }
+            }
+        }
+        for n in 0..world.plan.devices {
+            let skew = if world.chance.once_in(3) { world.chance.below(600_000) as f64 - 300_000.0 } else { 0.0 };
+            let device = Device {
+                person: person(n % world.plan.people),
+                store: MemoryStore::default(),
+                tabs: Vec::new(),
+                lock: None,
+                queue: VecDeque::new(),
+                term: 0,
+                online: true,
+                skew,
+                next_life: 0,
+            };
+            world.devices.push(device);
+            world.open_tab(n);
+        }
+        world.later(1.0, Happening::Act);
+        world.later(100.0, Happening::FeedTick);
+        world
+    }
+
+    fn later(&mut self, delay: f64, what: Happening) {
+        self.order += 1;
+        self.due.push(Due(self.now + delay, self.order, what));
+    }
+
+    fn mutant(&self, mutant: Mutant) -> bool {
+        self.plan.mutant == Some(mutant)
+    }
+
+    fn tab(&mut self, place: Place) -> Option<&mut Tab> {
+        let tab = self.devices.get_mut(place.device)?.tabs.get_mut(place.tab)?;
+        (tab.alive && tab.life == place.life).then_some(tab)
+    }
+
+    fn place(&self, device: usize, tab: usize) -> Place {
+        Place { device, tab, life: self.devices[device].tabs[tab].life }
+    }
+
+    /// Runs to the end; fails with the first promise that is broken.
+    pub fn run(&mut self) -> Result<u64, Broken> {
+        while self.delivered < self.plan.events {
+            self.step()?;
+        }
+        self.heal();
+        let until = self.now + 240_000.0;
+        while self.now < until {
+            self.step()?;
+        }
+        self.check()?;
+        Ok(self.delivered)
+    }
+
+    fn step(&mut self) -> Result<(), Broken> {
+        let Some(Due(at, _, what)) = self.due.pop() else { return Ok(()) };
+        self.now = self.now.max(at);
+        self.database.now = self.now as i64;
+        self.delivered += 1;
+        self.trace("", &what);
+        match what {
+            Happening::Tab(place, event) => self.deliver(place, event)?,
+            Happening::Feed(event) => self.feed(event),
+            Happening::Arrives(place, id, request) => self.arrives(place, id, request),
+            Happening::Commit(xid, asked) => self.commit(xid, asked),
+            Happening::Work(place) => self.work(place),
+            Happening::Asked(question) => {
+                if !self.healing && self.chance.once_in(40) {
+                    let lane = if let Question::Past(past) = question { Lane::Past(past) } else { Lane::Ordered };
+                    self.feed(FeedEvent::Failed(lane));
+                } else {
+                    let answer = self.database.answer(&question, self.plan.mutant);
+                    let delay = self.chance.delay(3);
+                    self.later(delay, Happening::Feed(FeedEvent::Answered(answer)));
+                }
+            }
+            Happening::Tick(place) => {
+                if self.tab(place).is_some() {
+                    self.later(500.0, Happening::Tick(place));
+                    self.deliver(place, Event::Tick)?;
+                }
+            }
+            Happening::Granted(device) => self.grant_lock(device),
+            Happening::Act => {
+                if !self.healing {
+                    let pause = self.chance.delay(25);
+                    self.later(pause, Happening::Act);
+                    self.act()?;
+                }
+            }
+            Happening::FeedTick => {
+                self.feed(FeedEvent::Tick);
+                self.later(200.0, Happening::FeedTick);
+            }
+        }
+        Ok(())
+    }
+
+    fn trace(&self, before: &str, what: &impl std::fmt::Debug) {
+        if let Some(trace) = &self.plan.trace {
+            let text = format!("{what:?}");
+            if text.contains(trace) {
+                eprintln!("{:.0} {before}{}", self.now, text.chars().take(600).collect::<String>());
+            }
+        }
+    }
+
+    // Tabs ---------------------------------------------------------------------------------------------------------------
+
+    fn open_tab(&mut self, n: usize) {
+        let seed = self.chance.any();
+        let id = TabId(Uuid::from_u128((u128::from(seed) << 64) | self.order as u128));
+        let device = &mut self.devices[n];
+        device.next_life += 1;
+        let life = device.next_life;
+        let tab = Tab {
+            engine: Engine::with_settings(
+                seed,
+                Settings { fold_rows: 6, pack_rows: 4, collect: 60_000.0, ..Settings::default() },
+            ),
+            id,
+            alive: true,
+            frozen: false,
+            life,
+            waiting: Vec::new(),
+            work: VecDeque::new(),
+            working: false,
+            socket: None,
+            term: 0,
+            in_flight: Vec::new(),
+            next_observer: 0,
+            observers: Vec::new(),
+        };
+        let at = match device.tabs.iter().position(|tab| !tab.alive) {
+            Some(at) => {
+                device.tabs[at] = tab;
+                at
+            }
+            None => {
+                device.tabs.push(tab);
+                device.tabs.len() - 1
+            }
+        };
+        let term = if device.lock.is_none() {
+            device.lock = Some(at);
+            device.term += 1;
+            device.tabs[at].term = device.term;
+            Some(device.term)
+        } else {
+            device.queue.push_back(at);
+            None
+        };
+        let stored = Box::new(stored(&device.store));
+        let (person, place) = (device.person, Place { device: n, tab: at, life });
+        self.watcher.opened(place);
+        self.later(1.0, Happening::Tab(place, Event::Start { person, tab: id, stored, term }));
+        self.later(5.0, Happening::Tab(place, Event::Online(self.devices[n].online)));
+        for query in [Query::List(ListKey::all(code("project"))), self.any_query()] {
+            self.look(place, query, 6.0);
+        }
+        let first = 100.0 + self.chance.below(400) as f64;
+        self.later(first, Happening::Tick(place));
+    }
+
+    fn any_query(&mut self) -> Query {
+        let below = EntityRef::new(code("project"), project(self.chance.below(3)));
+        let list = ListKey::below(code("task"), below.clone(), "project_id");
+        match self.chance.below(6) {
+            0 => Query::List(ListKey::all(code("task"))),
+            1 => Query::List(list.sorted("name", true)),
+            2 => Query::Row(below),
+            3 => {
+                let ids: Vec<Uuid> = self.database.tasks.keys().copied().collect();
+                self.chance.pick(&ids).map_or(Query::List(list), |id| Query::Row(EntityRef::new(code("task"), *id)))
+            }
+            _ => Query::List(list),
+        }
+    }
+
+    fn look(&mut self, place: Place, query: Query, delay: f64) {
+        let Some(tab) = self.tab(place) else { return };
+        tab.next_observer += 1;
+        let id = ObserverId(tab.next_observer);
+        tab.observers.push(id);
+        self.later(delay, Happening::Tab(place, Event::Observe(id, query)));
+    }
+
+    /// A tab ends at once: what it had not finished is lost. Closed in good order it says so.
+    fn end_tab(&mut self, n: usize, at: usize, crash: bool) {
+        let Some(tab) = self.devices[n].tabs.get_mut(at).filter(|tab| tab.alive) else { return };
+        tab.alive = false;
+        tab.work.clear();
+        let (socket, id) = (tab.socket.take(), tab.id);
+        if !crash {
+            self.broadcast(n, at, TabMessage::Bye { tab: id });
+        }
+        if let Some(socket) = socket {
+            self.sockets.remove(&socket);
+            self.later(5.0, Happening::Feed(FeedEvent::Gone(socket)));
+        }
+        let device = &mut self.devices[n];
+        device.queue.retain(|waiting| *waiting != at);
+        if device.lock == Some(at) {
+            device.lock = None;
+            self.later(3.0, Happening::Granted(n));
+        }
+    }
+
+    fn grant_lock(&mut self, n: usize) {
+        let device = &mut self.devices[n];
+        if device.lock.is_some() {
+            return;
+        }
+        if let Some(next) = device.queue.pop_front() {
+            device.lock = Some(next);
+            self.enqueue(n, next, DeviceWork::Lead);
+        }
+    }
+
+    fn broadcast(&mut self, n: usize, from: usize, message: TabMessage) {
+        for at in 0..self.devices[n].tabs.len() {
+            if at != from && self.devices[n].tabs[at].alive {
+                let place = self.place(n, at);
+                self.later(1.0, Happening::Tab(place, Event::Tab(message.clone())));
+            }
+        }
+    }
+
+    fn deliver(&mut self, place: Place, mut event: Event) -> Result<(), Broken> {
+        let (now, healing) = (self.now, self.healing);
+        let out_of_order = self.mutant(Mutant::AnswersOutOfOrder);
+        let skew = self.devices[place.device].skew;
+        let Some(tab) = self.tab(place) else { return Ok(()) };
+        if tab.frozen && !healing {
+            tab.waiting.push(event);
+            return Ok(());
+        }
+        match &mut event {
+            Event::Answered(id, answer) => {
+                if !tab.in_flight.contains(id) {
+                    return Ok(());
+                }
+                tab.in_flight.retain(|other| other != id);
+                if out_of_order && let Ok(answer) = answer {
+                    answer.body = as_if_newest(&tab.engine, &answer.body);
+                }
+            }
+            Event::Frame(_) | Event::Closed(_) if tab.socket.is_none() => return Ok(()),
+            Event::Closed(_) => tab.socket = None,
+            _ => {}
+        }
+        let effects = tab.engine.handle(event, now + skew);
+        let mut broken = None;
+        for effect in effects {
+            self.trace(&format!("  {place:?} "), &effect);
+            if let Some(found) = self.perform(place, effect) {
+                broken.get_or_insert(found);
+            }
+        }
+        broken.map_or(Ok(()), Err)
+    }
+
+    fn perform(&mut self, place: Place, effect: Effect) -> Option<Broken> {
+        let n = place.device;
+        match effect {
+            Effect::Fetch(id, mut request) => {
+                let fenced = request.method != Method::Get && self.devices[n].term != self.tab(place)?.term;
+                if fenced && !self.mutant(Mutant::NoFencing) {
+                    self.later(0.0, Happening::Tab(place, Event::Deposed));
+                    return None;
+                }
+                if fenced {
+                    return Some(Broken::new(
+                        "no write is lost, none is applied twice",
+                        "a tab sent whose term is over".into(),
+                    ));
+                }
+                if self.mutant(Mutant::NoKeys) {
+                    request.idempotency_key = None;
+                }
+                self.tab(place)?.in_flight.push(id);
+                let lost = !self.devices[n].online || (!self.healing && self.chance.once_in(25));
+                let delay = self.chance.delay(40);
+                if lost {
+                    self.later(delay, Happening::Tab(place, Event::Answered(id, Err(Failure::Network))));
+                } else {
+                    // A proxy may repeat what it takes for lost.
+                    if !self.healing && request.method != Method::Get && self.chance.once_in(20) {
+                        let again = self.chance.delay(80);
+                        self.later(again, Happening::Arrives(place, RequestId(u64::MAX), request.clone()));
+                    }
+                    self.later(delay, Happening::Arrives(place, id, request));
+                }
+            }
+            Effect::Cancel(id) => self.tab(place)?.in_flight.retain(|other| *other != id),
+            Effect::Persist(batch, writes) => {
+                if self.mutant(Mutant::SavedTooSoon) {
+                    self.later(0.0, Happening::Tab(place, Event::Persisted(batch, Ok(()))));
+                    self.watcher.saved(place.device, &writes);
+                }
+                self.enqueue(n, place.tab, DeviceWork::Write(batch, writes));
+            }
+            Effect::Read(area, names) => self.enqueue(n, place.tab, DeviceWork::Read(area, names)),
+            Effect::TellTabs => self.enqueue(n, place.tab, DeviceWork::Tell("outbox")),
+            Effect::TellTabsOfDrafts => self.enqueue(n, place.tab, DeviceWork::Tell("drafts")),
+            Effect::Tell(message) => {
+                let silent = self.mutant(Mutant::SilentLeader) && matches!(message, TabMessage::News(_));
+                if !silent {
+                    self.broadcast(n, place.tab, message);
+                }
+            }
+            Effect::TakeOver => {
+                let device = &mut self.devices[n];
+                let holder = device.lock.filter(|holder| *holder != place.tab);
+                if holder.is_some() || device.lock.is_none() {
+                    device.lock = Some(place.tab);
+                    device.queue.retain(|waiting| *waiting != place.tab);
+                    if let Some(holder) = holder {
+                        device.queue.push_back(holder);
+                        let place = self.place(n, holder);
+                        self.later(1.0, Happening::Tab(place, Event::Deposed));
+                    }
+                    self.enqueue(n, place.tab, DeviceWork::Lead);
+                }
+            }
+            Effect::Connect => {
+                self.hang_up(place);
+                let fails = !self.devices[n].online || (!self.healing && self.chance.once_in(6));
+                self.next_socket += 1;
+                let id = ConnectionId(self.next_socket);
+                self.tab(place)?.socket = Some(id);
+                let delay = self.chance.delay(20);
+                if fails {
+                    self.later(delay, Happening::Tab(place, Event::Closed(1006)));
+                } else {
+                    self.sockets.insert(id, (place, 0.0));
+                    let person = self.devices[n].person;
+                    self.later(delay, Happening::Feed(FeedEvent::Connected(id, person)));
+                }
+            }
+            Effect::Send(message) => {
+                let socket = self.tab(place)?.socket?;
+                // A socket keeps its order: what is said later arrives later.
+                if !matches!(message, ClientMessage::Auth { .. } | ClientMessage::TokenRefresh { .. }) {
+                    self.later(8.0, Happening::Feed(FeedEvent::Heard(socket, message)));
+                }
+            }
+            Effect::Disconnect => self.hang_up(place),
+            Effect::Changed(Query::Row(entity)) => {
+                let tab = self.devices[n].tabs.get(place.tab)?;
+                let stamp = tab.engine.held_row(&entity).and_then(|row| stamp_of(row.text));
+                return self.watcher.shown(place, &entity, stamp);
+            }
+            Effect::RenewToken => self.later(20.0, Happening::Tab(place, Event::TokenRenewed)),
+            _ => {}
+        }
+        None
+    }
+
+    fn hang_up(&mut self, place: Place) {
+        if let Some(socket) = self.tab(place).and_then(|tab| tab.socket.take()) {
+            self.sockets.remove(&socket);
+            self.later(5.0, Happening::Feed(FeedEvent::Gone(socket)));
+        }
+    }
+
+    // Devices ------------------------------------------------------------------------------------------------------------
+
+    fn enqueue(&mut self, device: usize, at: usize, work: DeviceWork) {
+        let tab = &mut self.devices[device].tabs[at];
+        tab.work.push_back(work);
+        if !std::mem::replace(&mut tab.working, true) {
+            let place = self.place(device, at);
+            let delay = self.chance.delay(4);
+            self.later(delay, Happening::Work(place));
+        }
+    }
+
+    fn work(&mut self, place: Place) {
+        let (n, at) = (place.device, place.tab);
+        let Some(work) = self.tab(place).map(|tab| tab.work.pop_front()) else { return };
+        let event = match work {
+            Some(DeviceWork::Write(batch, mut writes)) => {
+                let full = !self.healing && self.chance.once_in(60);
+                if self.mutant(Mutant::DraftsInMemory) {
+                    self.watcher.saved(n, &writes);
+                    writes.retain(|write| write.area() != Area::Drafts);
+                }
+                if self.mutant(Mutant::NothingRemoved) {
+                    writes.retain(|write| !matches!(write, Write::Remove(Area::Entities, _)));
+                }
+                if full {
+                    // Work is written in a transaction of its own, and finds room.
+                    let work: Vec<Write> = writes.iter().filter(|write| write.area().is_work()).cloned().collect();
+                    self.devices[n].store.write_now(&work);
+                    self.watcher.saved(n, &work);
+                    Some(Event::Persisted(batch, Err(StoreError::Full)))
+                } else {
+                    self.devices[n].store.write_now(&writes);
+                    self.watcher.saved(n, &writes);
+                    Some(Event::Persisted(batch, Ok(())))
+                }
+            }
+            Some(DeviceWork::Read(area, names)) => {
+                let found: Vec<Named> = self.devices[n].store.read_now(area, Which::Names(&names));
+                Some(Event::Read(area, names, found))
+            }
+            Some(DeviceWork::Lead) => {
+                let device = &mut self.devices[n];
+                if device.lock == Some(at) {
+                    device.term += 1;
+                    let term = device.term;
+                    device.tabs[at].term = term;
+                    Some(Event::Lead { stored: Box::new(stored(&device.store)), term })
+                } else {
+                    None
+                }
+            }
+            Some(DeviceWork::Tell(what)) => {
+                for other in 0..self.devices[n].tabs.len() {
+                    if other != at && self.devices[n].tabs[other].alive {
+                        self.enqueue(
+                            n,
+                            other,
+                            if what == "outbox" { DeviceWork::ReadOutbox } else { DeviceWork::ReadDrafts },
+                        );
+                    }
+                }
+                None
+            }
+            Some(DeviceWork::ReadOutbox) => Some(Event::Outbox(stored(&self.devices[n].store).outbox)),
+            Some(DeviceWork::ReadDrafts) => {
+                let as_of = self.now + self.devices[n].skew;
+                Some(Event::Drafts { drafts: stored(&self.devices[n].store).drafts, as_of })
+            }
+            None => None,
+        };
+        if let Some(event) = event {
+            self.later(0.0, Happening::Tab(place, event));
+        }
+        let more = self.tab(place).is_some_and(|tab| {
+            tab.working = !tab.work.is_empty();
+            tab.working
+        });
+        if more {
+            let delay = self.chance.delay(3);
+            self.later(delay, Happening::Work(place));
+        }
+    }
+
+    // The server ---------------------------------------------------------------------------------------------------------
+
+    fn arrives(&mut self, place: Place, id: RequestId, request: Request) {
+        let who = self.devices[place.device].person;
+        if request.method == Method::Get {
+            let answer = self.database.read(who, &request.path);
+            self.answer(place, id, answer);
+        } else {
+            let xid = self.database.begin(Deed::Write(who, Box::new(request)));
+            let delay = self.chance.delay(15);
+            self.later(delay, Happening::Commit(xid, Some((place, id))));
+        }
+    }
+
+    fn answer(&mut self, place: Place, id: RequestId, answer: Result<pmo_sync::Answer, Failure>) {
+        let lost = !self.devices[place.device].online || (!self.healing && self.chance.once_in(25));
+        let delay = self.chance.delay(40);
+        let answer = if lost { Err(Failure::Network) } else { answer };
+        self.later(delay, Happening::Tab(place, Event::Answered(id, answer)));
+    }
+
+    fn commit(&mut self, xid: i64, asked: Option<(Place, RequestId)>) {
+        let answer = self.database.commit(xid, self.plan.mutant);
+        if let (Some((place, id)), Some(answer)) = (asked, answer) {
+            self.answer(place, id, answer);
+        }
+        // The bell is lost at times; the feed looks by itself now and then.
+        if self.healing || !self.chance.once_in(5) {
+            let delay = self.chance.delay(2);
+            self.later(delay, Happening::Feed(FeedEvent::Rung));
+        }
+    }
+
+    fn feed(&mut self, event: FeedEvent) {
+        let mut effects = Vec::new();
+        self.feed.handle(event, self.database.now, &mut effects);
+        for effect in effects {
+            match effect {
+                FeedEffect::Ask(question) => {
+                    let delay = self.chance.delay(3);
+                    self.later(delay, Happening::Asked(question));
+                }
+                FeedEffect::Send(to, frame) => {
+                    let Some(mut message) = ServerMessage::parse(&frame.text()) else { continue };
+                    match &mut message {
+                        ServerMessage::Resumed { recovered, .. } if self.mutant(Mutant::RecoveredAlways) => {
+                            *recovered = true
+                        }
+                        ServerMessage::Access { .. } if self.mutant(Mutant::RevocationsUntold) => continue,
+                        ServerMessage::Invalidate { changes, .. } if self.mutant(Mutant::RevocationsUntold) => {
+                            changes.retain(|change| change.action != pmo_domain::socket::Action::Revoke);
+                        }
+                        ServerMessage::Invalidate { .. }
+                            if self.mutant(Mutant::FramesLost) && self.chance.once_in(10) =>
+                        {
+                            continue;
+                        }
+                        _ => {}
+                    }
+                    let mut to = to.to_vec();
+                    to.sort_unstable();
+                    for id in &to {
+                        let delay = self.chance.delay(10);
+                        let at = self.now + delay;
+                        let Some((place, last)) = self.sockets.get_mut(id) else { continue };
+                        // A socket keeps its order.
+                        *last = last.max(at);
+                        let (place, at) = (*place, *last);
+                        self.later(at - self.now, Happening::Tab(place, Event::Frame(message.clone())));
+                    }
+                }
+                FeedEffect::Close(which, code, _) => {
+                    let mut which = which.to_vec();
+                    which.sort_unstable();
+                    for id in &which {
+                        if let Some((place, last)) = self.sockets.remove(id) {
+                            let at = last.max(self.now + 1.0);
+                            self.later(at - self.now, Happening::Tab(place, Event::Closed(code)));
+                        }
+                    }
+                }
+                FeedEffect::Mirror(_) | FeedEffect::Told(_) => {}
+            }
+        }
+    }
+
+    // What people and fate do ----------------------------------------------------------------------------------------------
+
+    fn token(&mut self) -> String {
+        self.next_token += 1;
+        format!("token-{}-", self.next_token)
+    }
+
+    fn ids(&mut self) -> [Uuid; 2] {
+        self.next_entry += 10_000;
+        [Uuid::from_u128(self.next_entry), Uuid::from_u128(self.next_entry + (1 << 96))]
+    }
+
+    fn act(&mut self) -> Result<(), Broken> {
+        let n = self.chance.below(self.devices.len());
+        let alive: Vec<usize> = (0..self.devices[n].tabs.len()).filter(|at| self.devices[n].tabs[*at].alive).collect();
+        let Some(at) = self.chance.pick(&alive).copied() else {
+            self.open_tab(n);
+            return Ok(());
+        };
+        let place = self.place(n, at);
+        let frozen = self.devices[n].tabs[at].frozen;
+        match self.chance.below(100) {
+            0..=29 if !frozen => self.edit(place)?,
+            30..=35 if !frozen => self.draft(place)?,
+            36..=41 if !frozen => {
+                let query = self.any_query();
+                self.look(place, query, 0.0);
+            }
+            42..=45 if !frozen => {
+                let tab = &mut self.devices[n].tabs[at];
+                if tab.observers.len() > 2 {
+                    let id = tab.observers.remove(1);
+                    self.deliver(place, Event::Unobserve(id))?;
+                }
+            }
+            46..=48 => {
+                let crash = self.chance.once_in(2);
+                self.end_tab(n, at, crash);
+            }
+            49..=52 if alive.len() < self.plan.tabs => self.open_tab(n),
+            53 => {
+                // The whole browser goes.
+                alive.iter().for_each(|at| self.end_tab(n, *at, true));
+                self.open_tab(n);
+            }
+            54..=56 => {
+                let tab = &mut self.devices[n].tabs[at];
+                tab.frozen = !tab.frozen;
+                if !tab.frozen {
+                    for event in std::mem::take(&mut tab.waiting) {
+                        self.deliver(place, event)?;
+                    }
+                }
+            }
+            57..=60 => {
+                let online = !self.devices[n].online;
+                self.devices[n].online = online;
+                for at in alive {
+                    let place = self.place(n, at);
+                    if !online && let Some(socket) = self.devices[n].tabs[at].socket {
+                        self.sockets.remove(&socket);
+                        self.later(1.0, Happening::Feed(FeedEvent::Gone(socket)));
+                        self.later(2.0, Happening::Tab(place, Event::Closed(1006)));
+                    }
+                    self.later(3.0, Happening::Tab(place, Event::Online(online)));
+                }
+            }
+            61..=64 => {
+                if let Some(socket) = self.devices[n].tabs[at].socket
+                    && self.sockets.remove(&socket).is_some()
+                {
+                    self.later(3.0, Happening::Feed(FeedEvent::Gone(socket)));
+                    self.later(4.0, Happening::Tab(place, Event::Closed(1006)));
+                }
+            }
+            65 => {
+                let rows: Vec<Named> = self.devices[n].store.read_now(Area::Entities, Which::Prefix(store::CHUNK));
+                if let Some((name, bytes)) = self.chance.pick(&rows) {
+                    let mut bytes = bytes.clone();
+                    let at = self.chance.clone().below(bytes.len());
+                    bytes[at] ^= 4;
+                    self.devices[n].store.write_now(&[Write::Put(Area::Entities, name.clone(), bytes)]);
+                }
+            }
+            66..=69 if !frozen => self.settle_conflict(place)?,
+            _ => self.elsewhere(),
+        }
+        Ok(())
+    }
+
+    /// What others do to the database.
+    fn elsewhere(&mut self) {
+        let ids: Vec<Uuid> = self.database.tasks.keys().copied().collect();
+        let Some(id) = self.chance.pick(&ids).copied() else { return };
+        let (who, on) = (self.chance.below(self.plan.people), self.chance.below(3));
+        let deed = match self.chance.below(20) {
+            0..=1 => Deed::Move(id, on),
+            2 => Deed::Purge(id),
+            3..=4 => Deed::Grant(who, on, self.chance.once_in(3).then_some(20_000)),
+            5 => Deed::Ungrant(who, on),
+            _ => Deed::Touch(id),
+        };
+        let xid = self.database.begin(deed);
+        // Some take very long.
+        let delay = if self.chance.once_in(15) { 30_000.0 } else { self.chance.delay(15) };
+        self.later(delay, Happening::Commit(xid, None));
+    }
+
+    fn seen_task(&mut self, place: Place) -> Option<(EntityRef, Value)> {
+        let tab = self.devices[place.device].tabs.get(place.tab)?;
+        let held: Vec<EntityRef> =
+            tab.engine.held().map(|row| row.entity).filter(|entity| entity.code == *"task").collect();
+        let entity = self.chance.pick(&held)?.clone();
+        let tab = self.devices[place.device].tabs.get(place.tab)?;
+        let row = tab.engine.row(&entity)?;
+        Some((entity, row.data.get("name").cloned().unwrap_or_default()))
+    }
+
+    fn edit(&mut self, place: Place) -> Result<(), Broken> {
+        let ids = self.ids();
+        let what = self.chance.below(20);
+        if what == 0 {
+            let home = self.chance.below(3);
+            let may = self.database.sees(self.devices[place.device].person, home);
+            let tab = &self.devices[place.device].tabs[place.tab];
+            let above = EntityRef::new(code("project"), project(home));
+            if may && tab.engine.row(&above).is_some() {
+                let token = self.token();
+                let entity = EntityRef::new(code("task"), Uuid::from_u128(self.next_entry + 5));
+                self.watcher.typed(place.device, &token, &entity, "name", &Value::Null);
+                let values = json!({"name": token, "project_id": project(home), "who": [], "note": ""});
+                let values = values.as_object().cloned().unwrap_or_default();
+                return self.deliver(place, Event::Create { entity, values, ids });
+            }
+            return Ok(());
+        }
+        let Some((entity, before)) = self.seen_task(place) else { return Ok(()) };
+        if what == 1 {
+            self.watcher.deleted(place.device, &entity);
+            return self.deliver(place, Event::Delete { entity, ids });
+        }
+        let token = self.token();
+        self.watcher.typed(place.device, &token, &entity, "name", &before);
+        let patch = json!({ "name": token });
+        self.deliver(place, Event::Update { entity, patch: patch.as_object().cloned().unwrap_or_default(), ids })
+    }
+
+    fn draft(&mut self, place: Place) -> Result<(), Broken> {
+        let Some((entity, _)) = self.seen_task(place) else { return Ok(()) };
+        let drafted = self.devices[place.device].tabs[place.tab].engine.draft(&entity).is_some();
+        if drafted && self.chance.once_in(3) {
+            self.watcher.draft_ended(place.device, &entity);
+            return self.deliver(place, Event::DraftDiscard(entity));
+        }
+        let token = self.token().replace("token", "draft");
+        self.watcher.drafted(place.device, &entity, &token);
+        let value = json!(token);
+        self.deliver(place, Event::DraftField { entity, field: "note".into(), value })
+    }
+
+    fn settle_conflict(&mut self, place: Place) -> Result<(), Broken> {
+        let tab = &self.devices[place.device].tabs[place.tab];
+        let stuck = tab.engine.outbox().iter().find(|entry| entry.state != pmo_sync::EntryState::Waiting);
+        let Some(entry) = stuck.cloned() else { return Ok(()) };
+        if let pmo_sync::EntryState::Conflict { current, .. } = &entry.state {
+            self.watcher.saw(&entry, current);
+        }
+        let mine = self.chance.once_in(2).then(|| self.ids()[1]);
+        if mine.is_none() && !matches!(entry.operation, pmo_sync::Operation::Update { .. }) {
+            self.watcher.deleted(place.device, &entry.entity);
+        }
+        self.deliver(place, Event::Settle { entry: entry.id, keep_mine: mine })
+    }
+
+    // The end --------------------------------------------------------------------------------------------------------------
+
+    /// The network is whole again, everybody is awake and online.
+    fn heal(&mut self) {
+        self.healing = true;
+        for n in 0..self.devices.len() {
+            self.devices[n].online = true;
+            for at in 0..self.devices[n].tabs.len() {
+                let tab = &mut self.devices[n].tabs[at];
+                if !tab.alive {
+                    continue;
+                }
+                tab.frozen = false;
+                let waiting = std::mem::take(&mut tab.waiting);
+                let place = self.place(n, at);
+                for event in waiting {
+                    self.later(1.0, Happening::Tab(place, event));
+                }
+                self.later(2.0, Happening::Tab(place, Event::Online(true)));
+                self.later(3.0, Happening::Tab(place, Event::Shown(true)));
+            }
+            if !self.devices[n].tabs.iter().any(|tab| tab.alive) {
+                self.open_tab(n);
+            }
+        }
+    }
+
+    fn check(&self) -> Result<(), Broken> {
+        for (n, device) in self.devices.iter().enumerate() {
+            for tab in device.tabs.iter().filter(|tab| tab.alive) {
+                let (life, leads) = (tab.life, tab.engine.leads());
+                let held = self.watcher.holds_what_is(&tab.engine, device.person, &self.database);
+                held.map_err(|broken| Broken {
+                    how: format!("device {n}, life {life}, leads: {leads}: {}", broken.how),
+                    ..broken
+                })?;
+                self.watcher.drafts_are_there(n, &tab.engine)?;
+            }
+            self.watcher.device_holds_only_what_may_be_seen(&device.store, device.person, &self.database)?;
+        }
+        let stores: Vec<&MemoryStore> = self.devices.iter().map(|device| &device.store).collect();
+        self.watcher.writes_are_accounted_for(&stores, &self.database)?;
+        self.watcher.nothing_was_overwritten_unseen(&self.database)
+    }
+}
+
+fn stored(store: &MemoryStore) -> Stored {
+    Stored {
+        log: store.read_now(Area::Entities, Which::Prefix(store::ROW)),
+        chunks: store.read_now(Area::Entities, Which::Prefix(store::CHUNK)).into_iter().map(|(name, _)| name).collect(),
+        lists: store.read_now(Area::Lists, Which::All),
+        metadata: store.read_now(Area::Metadata, Which::All),
+        drafts: read_all(store, Area::Drafts),
+        outbox: read_all(store, Area::Outbox),
+    }
+}
+
+fn read_all<T: for<'a> serde::Deserialize<'a>>(store: &MemoryStore, area: Area) -> Vec<T> {
+    store.read_now(area, Which::All).iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect()
+}
+
+/// The version as the database wrote it.
+fn stamp_of(text: &str) -> Option<i64> {
+    pmo_sync::raw::fields(text).find(|(name, _)| *name == "stamp").and_then(|(_, value)| value.parse().ok())
+}
+
+/// An answer as an engine would take it that does not look at versions: no row in it is older than what is held.
+fn as_if_newest(engine: &Engine, body: &str) -> String {
+    let Ok(mut value) = serde_json::from_str::<Value>(body) else { return body.to_owned() };
+    let renew = |row: &mut Value| {
+        let id = row.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let held = id.and_then(|id| engine.held_row(&EntityRef::new(code("task"), id))).map_or(0, |row| row.version);
+        if row.get("version").and_then(Value::as_i64).is_some_and(|version| version < held) {
+            row["version"] = json!(held);
+        }
+    };
+    match value.get_mut("data").and_then(Value::as_array_mut) {
+        Some(rows) => rows.iter_mut().for_each(renew),
+        None => renew(&mut value),
+    }
+    value.to_string()
+}
