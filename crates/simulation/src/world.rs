@@ -556,6 +556,9 @@ impl World {
         let event = match work {
             Some(DeviceWork::Write(batch, mut writes)) => {
                 let full = !self.healing && self.chance.once_in(60);
+                if self.devices[n].term != self.devices[n].tabs[at].term && !self.mutant(Mutant::NoFencing) {
+                    writes.retain(|write| write.area().is_work());
+                }
                 if self.mutant(Mutant::DraftsInMemory) {
                     self.watcher.saved(n, &writes);
                     writes.retain(|write| write.area() != Area::Drafts);
@@ -900,8 +903,8 @@ impl World {
                 for event in waiting {
                     self.later(1.0, Happening::Tab(place, event));
                 }
-                self.later(2.0, Happening::Tab(place, Event::Online(true)));
-                self.later(3.0, Happening::Tab(place, Event::Shown(true)));
+                self.later(12.0, Happening::Tab(place, Event::Online(true)));
+                self.later(13.0, Happening::Tab(place, Event::Shown(true)));
             }
             if !self.devices[n].tabs.iter().any(|tab| tab.alive) {
                 self.open_tab(n);

@@ -26,6 +26,9 @@ pub struct Draft {
     pub undo_stack: Vec<Row>,
     /// States that were undone.
     pub redo_stack: Vec<Row>,
+    /// What was typed and then given up for somebody else's values: a step to go to, whatever is typed meanwhile.
+    #[serde(default)]
+    pub aside: Vec<Row>,
     /// Milliseconds since 1970 of the last step.
     pub updated_at: f64,
     /// The field of the last step.
@@ -43,6 +46,7 @@ impl Draft {
             current_data: Row::new(),
             undo_stack: Vec::new(),
             redo_stack: Vec::new(),
+            aside: Vec::new(),
             updated_at: now,
             last_field: None,
         }
@@ -78,9 +82,7 @@ impl Draft {
             let before = row.get(column).cloned().unwrap_or(Value::Null);
             self.original_data.entry(column.clone()).or_insert(before);
         }
-        let mut offered = self.current_data.clone();
-        offered.extend(values);
-        self.redo_stack.push(offered);
+        self.aside.push(values);
         self.updated_at = now;
     }
 
@@ -95,11 +97,42 @@ impl Draft {
 
     /// Makes the last undone step again; false where there is none.
     pub fn redo(&mut self, now: f64) -> bool {
-        let Some(after) = self.redo_stack.pop() else { return false };
+        let again = self.redo_stack.pop().or_else(|| {
+            let values = self.aside.pop()?;
+            let mut with = self.current_data.clone();
+            with.extend(values);
+            Some(with)
+        });
+        let Some(after) = again else { return false };
         self.undo_stack.push(std::mem::replace(&mut self.current_data, after));
         self.last_field = None;
         self.updated_at = now;
         true
+    }
+
+    /// Takes in what another tab has drafted of the same thing meanwhile: fields that were not touched here, and what was set aside. True where there was
+    /// anything.
+    pub fn absorb(&mut self, other: &Self) -> bool {
+        let mut any = false;
+        for (field, value) in &other.current_data {
+            if !self.original_data.contains_key(field) {
+                let before = other.original_data.get(field).cloned().unwrap_or(Value::Null);
+                self.original_data.insert(field.clone(), before);
+                self.current_data.insert(field.clone(), value.clone());
+                any = true;
+            }
+        }
+        for values in &other.aside {
+            if !self.aside.contains(values) {
+                for field in values.keys() {
+                    let before = other.original_data.get(field).cloned().unwrap_or(Value::Null);
+                    self.original_data.entry(field.clone()).or_insert(before);
+                }
+                self.aside.push(values.clone());
+                any = true;
+            }
+        }
+        any
     }
 
     /// Whether anything would be sent.
@@ -109,7 +142,12 @@ impl Draft {
 
     /// Whether there is anything to keep: changes, or steps to go to.
     pub fn is_empty(&self) -> bool {
-        self.current_data.is_empty() && self.undo_stack.is_empty() && self.redo_stack.is_empty()
+        self.current_data.is_empty() && self.undo_stack.is_empty() && !self.can_redo()
+    }
+
+    /// Whether there is a step to make again.
+    pub fn can_redo(&self) -> bool {
+        !self.redo_stack.is_empty() || !self.aside.is_empty()
     }
 }
 
@@ -138,6 +176,18 @@ mod tests {
         assert!(!draft.has_changes());
         assert!(draft.redo(800.0) && draft.redo(900.0) && !draft.redo(950.0));
         assert_eq!(draft.current_data.len(), 2);
+    }
+
+    #[test]
+    fn what_another_tab_drafted_is_taken_in_and_what_was_typed_here_stays() {
+        let (mut mine, mut other) = (draft(), draft());
+        mine.set("name", json!("mine"), &json!(""), 0.0);
+        other.set("name", json!("theirs"), &json!(""), 0.0);
+        other.set("descr", json!("long"), &json!(""), 5000.0);
+        other.offer([("points".to_owned(), json!(5))].into_iter().collect(), &Row::new(), 6000.0);
+        assert!(mine.absorb(&other));
+        assert_eq!((&mine.current_data["name"], &mine.current_data["descr"]), (&json!("mine"), &json!("long")));
+        assert!(mine.redo(7000.0) && mine.current_data["points"] == json!(5));
     }
 
     #[test]

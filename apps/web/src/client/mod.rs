@@ -271,8 +271,10 @@ impl Client {
                             other => next = Some(other),
                         }
                     }
-                    if !tabs::can_lock() {
-                        // Several tabs that lead would pack over each other: there is no cache then, but work is kept.
+                    // Two tabs that write the cache would pack over each other: one that leads no more does not, and where the browser has no locks
+                    // there is no cache. Work is kept by whoever it was typed to.
+                    let caches = writes.iter().any(|write| !write.area().is_work());
+                    if caches && !(tabs::can_lock() && self.still_leads().await) {
                         writes.retain(|write| write.area().is_work());
                     }
                     let outcome = device.write(&writes).await;

@@ -511,7 +511,7 @@ fn DraftBar(draft: DraftHandle, kind: EntityType) -> impl IntoView {
                     <i class="i i-pencil softer desk" aria-hidden="true"></i>
                     <div class="grow"><strong>{title}</strong><span class="meta">{meta}</span></div>
                     <button class="btn quiet icon" aria-label="Undo" title="Undo (Ctrl Z)" disabled=d.undo_stack.is_empty() on:click=move |_| draft.undo()>{icon("undo-2")}</button>
-                    <button class="btn quiet icon" aria-label="Redo" title="Redo (Ctrl Shift Z)" disabled=d.redo_stack.is_empty() on:click=move |_| draft.redo()>{icon("redo-2")}</button>
+                    <button class="btn quiet icon" aria-label="Redo" title="Redo (Ctrl Shift Z)" disabled=!d.can_redo() on:click=move |_| draft.redo()>{icon("redo-2")}</button>
                     <button class="btn quiet" on:click=move |_| draft.discard()>"Discard"</button>
                     <button class="btn primary" disabled=none on:click=move |_| draft.commit()>"Save"<kbd class="desk">"Ctrl S"</kbd></button>
                 </div></div>

@@ -59,6 +59,8 @@ pub(super) struct Keep {
     reading: Set<String>,
     /// What is read from the device is to be asked for as well: what this person may see has changed since it was written.
     sweeping: bool,
+    /// Entries of the outbox that are on their way off the disk, with the batch that takes them.
+    pub(super) dropping: BTreeMap<Uuid, u64>,
     pub(super) writes: Vec<Write>,
     pub(super) cursor_moved: bool,
     lists_written_at: f64,
@@ -175,8 +177,8 @@ impl Engine {
                 (row.chunk, row.logged) = (0, false);
             }
         }
-        let Keep { last_batch, reached, locked, .. } = std::mem::take(&mut self.keep);
-        self.keep = Keep { last_batch, reached, locked, ..Keep::default() };
+        let Keep { last_batch, reached, locked, dropping, writes, .. } = std::mem::take(&mut self.keep);
+        self.keep = Keep { last_batch, reached, locked, dropping, writes, ..Keep::default() };
         self.take_places(&stored);
         self.take_log(&stored.log);
         self.outbox_is(stored.outbox);

@@ -186,6 +186,7 @@ impl Engine {
     /// What this person may see has changed, or what was missed can't be told: nothing held is believed, and everything is asked for
     /// again; what is absent from the answers is wiped.
     pub(super) fn sweep(&mut self, now: f64) {
+        self.swept = self.next_request;
         let held: Vec<EntityRef> = self
             .cache
             .rows()

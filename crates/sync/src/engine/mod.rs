@@ -83,6 +83,10 @@ pub struct Engine {
     topics_left: Map<Topic, f64>,
     requests: BTreeMap<RequestId, Purpose>,
     in_flight: Map<Query, RequestId>,
+    /// The first request of each query that is under way.
+    begun: Map<Query, u64>,
+    /// The last request before this person's access changed: what it and those before it answer is not believed.
+    swept: u64,
     rows_in_flight: Set<EntityCode>,
     rows_retry: Map<EntityCode, Retry>,
     wanted: BTreeMap<EntityCode, BTreeSet<Uuid>>,
@@ -143,6 +147,8 @@ impl Engine {
             topics_left: Map::default(),
             requests: BTreeMap::new(),
             in_flight: Map::default(),
+            begun: Map::default(),
+            swept: 0,
             rows_in_flight: Set::default(),
             rows_retry: Map::default(),
             wanted: BTreeMap::new(),

@@ -75,7 +75,20 @@ impl Engine {
         request.if_none_match = self.etags.get(&query).cloned();
         let id = self.request(purpose, request);
         self.changed(query.clone());
+        self.begun.insert(query.clone(), id.0);
         self.in_flight.insert(query, id);
+    }
+
+    /// A query has been answered. Where this person's access changed after it was asked, it is asked again.
+    fn settled(&mut self, query: &Query, now: f64) {
+        let begun = self.begun.remove(query).unwrap_or(u64::MAX);
+        if begun <= self.swept {
+            self.etags.remove(query);
+            self.mark_stale(query);
+            if self.observed.contains_key(query) || !matches!(query, Query::Row(_)) {
+                self.ensure(query.clone(), now);
+            }
+        }
     }
 
     /// What was made here and is not sent can't be asked for.
@@ -140,6 +153,7 @@ impl Engine {
         let collected = self.cache.get_list(&key).map(|l| self.cache.ids(l).to_vec()).unwrap_or_default();
         let id = self.request(Purpose::Page { key, collected, feed_cursor: None, more: true }, get(path));
         self.changed(query.clone());
+        self.begun.insert(query.clone(), id.0);
         self.in_flight.insert(query, id);
     }
 
@@ -202,10 +216,18 @@ impl Engine {
         }
         match purpose {
             Purpose::Write(entry) => self.write_answered(entry, answer, now),
-            Purpose::Row(entity) => self.row_answered(entity, answer, now),
+            Purpose::Row(entity) => {
+                let query = Query::Row(entity.clone());
+                self.row_answered(entity, answer, now);
+                self.settled(&query, now);
+            }
             Purpose::Rows(code, ids) => self.rows_answered(code, ids, answer, now),
             Purpose::Page { key, collected, feed_cursor, more } => {
-                self.page_answered(key, collected, feed_cursor, more, answer, now)
+                let query = Query::List(key.clone());
+                self.page_answered(key, collected, feed_cursor, more, answer, now);
+                if !self.in_flight.contains_key(&query) {
+                    self.settled(&query, now);
+                }
             }
             Purpose::Meta(key) => self.meta_answered(key, answer, now),
             Purpose::Changes => self.changes_answered(answer, now),

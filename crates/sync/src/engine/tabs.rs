@@ -135,11 +135,15 @@ impl Engine {
         if self.digest(query) != digest {
             match query {
                 Query::Row(entity) => {
-                    let slot = self.cache.find(entity);
-                    self.tabs.news.rows.extend(slot.and_then(|slot| self.row_news(slot)));
+                    let told = self.cache.find(entity).and_then(|slot| self.row_news(slot));
+                    // Not held and not asked for: it has been asked for, and is not there.
+                    if told.is_none() && !self.in_flight.contains_key(query) && !self.failed.contains(query) {
+                        self.tabs.news.gone.push(entity.clone());
+                    }
+                    self.tabs.news.rows.extend(told);
                 }
                 Query::List(key) => {
-                    let held = self.cache.get_list(key).filter(|l| l.loaded).map(|l| l.slots().to_vec());
+                    let held = self.cache.get_list(key).filter(|l| l.loaded && !l.filling).map(|l| l.slots().to_vec());
                     for slot in held.into_iter().flatten() {
                         self.tabs.news.rows.extend(self.row_news(slot));
                     }
@@ -185,7 +189,7 @@ impl Engine {
     }
 
     pub(super) fn list_news(&self, key: &ListKey) -> Option<ListNews> {
-        let list = self.cache.get_list(key).filter(|list| list.loaded && !list.derived)?;
+        let list = self.cache.get_list(key).filter(|list| list.loaded && !list.derived && !list.filling)?;
         Some(ListNews {
             key: key.clone(),
             ids: self.cache.ids(list).to_vec(),

@@ -125,8 +125,17 @@ impl Engine {
 
     /// Every list that is held and can be believed, for those who look into the engine.
     pub fn believed_lists(&self) -> impl Iterator<Item = (&ListKey, Arc<Vec<Uuid>>)> {
-        let lists = self.cache.lists().filter(|(_, list)| list.loaded && !list.stale && list.observed > 0);
-        lists.map(|(_, list)| (&list.key, self.cache.ids(list)))
+        let watched = |list: &crate::cache::CachedList| {
+            let topic = Query::List(list.key.clone()).topic();
+            if self.leader {
+                self.polls() || topic.is_some_and(|topic| self.subscribed.contains(&topic))
+            } else {
+                self.tabs.status.1
+            }
+        };
+        let believed =
+            move |list: &crate::cache::CachedList| list.loaded && !list.stale && list.observed > 0 && watched(list);
+        self.cache.lists().filter(move |(_, list)| believed(list)).map(|(_, list)| (&list.key, self.cache.ids(list)))
     }
 
     /// The person.

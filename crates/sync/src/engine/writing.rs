@@ -37,9 +37,16 @@ impl Engine {
             let id = last.id;
             self.keep_entry(id);
         } else {
+            // What is shown stands on the writes that are still on their way: the version is that which the first of them was made on, or one of them that
+            // comes to nothing would leave this one on values that were never the server's.
+            let begun = self.outbox.iter().filter(|e| e.entity == entity).filter_map(|e| match &e.operation {
+                Operation::Update { base_version, .. } => Some(*base_version),
+                _ => None,
+            });
+            let begun = begun.min();
             let (base, base_version) = based_on.unwrap_or_else(|| {
-                let base = values_of(patch.keys(), &before);
-                (base, version_of(&before).0)
+                let version = version_of(&before).0;
+                (values_of(patch.keys(), &before), begun.map_or(version, |begun| begun.min(version)))
             });
             self.enter(Entry::new(ids, entity.clone(), Operation::Update { patch, base, base_version }));
         }
@@ -78,6 +85,7 @@ impl Engine {
     fn drop_entry(&mut self, id: Uuid) {
         self.outbox.retain(|e| e.id != id);
         self.keep.writes.push(Write::Remove(Area::Outbox, id.to_string()));
+        self.keep.dropping.insert(id, self.keep.next_batch());
         self.effects.push(Effect::TellTabs);
     }
 
@@ -94,6 +102,7 @@ impl Engine {
     /// A batch is over: its entries may be sent. Where the device keeps nothing they are sent all the same; the page says what that means.
     pub(super) fn entries_saved(&mut self, batch: u64) {
         let mut any = false;
+        self.keep.dropping.retain(|_, dropped| *dropped > batch);
         for entry in self.outbox.iter_mut().filter(|e| !e.saved && e.batch == batch) {
             entry.saved = true;
             any = true;
@@ -110,7 +119,15 @@ impl Engine {
         touched.dedup();
         let old = std::mem::take(&mut self.outbox);
         for mut entry in entries {
+            // What was read before this tab's own last word on it came to disk is older than that.
+            if self.keep.dropping.contains_key(&entry.id) {
+                continue;
+            }
             let known = old.iter().find(|e| e.id == entry.id);
+            if let Some(known) = known.filter(|known| !known.saved) {
+                self.outbox.push(known.clone());
+                continue;
+            }
             entry.saved = true;
             entry.sending = known.is_some_and(|k| k.sending);
             // Another tab or an earlier life may have sent it: its key stands for this body and no other.
@@ -130,6 +147,30 @@ impl Engine {
         }
     }
 
+    /// A write was made on top of an earlier one that did not come to the server: what it was made on is not what it would replace. It is merged like one
+    /// whose version is behind. False where a person must decide now.
+    fn stands_on_what_is(&mut self, index: usize) -> bool {
+        let Some(entry) = self.outbox.get(index).filter(|e| e.attempts == 0) else { return true };
+        let Operation::Update { base, base_version, .. } = &entry.operation else { return true };
+        let row = self.cache.get(&entry.entity).filter(|row| row.version == *base_version);
+        let Some(current) = row.and_then(|row| row.decoded()) else { return true };
+        let null = Value::Null;
+        if base.iter().all(|(column, value)| current.get(column).unwrap_or(&null) == value) {
+            return true;
+        }
+        let (id, entity, key) = (entry.id, entry.entity.clone(), entry.key);
+        let entry = &mut self.outbox[index];
+        let stands = entry.rebase((*current).clone(), key) && !entry.is_void();
+        let void = entry.is_void();
+        if void {
+            self.drop_entry(id)
+        } else {
+            self.keep_entry(id)
+        }
+        self.refresh_entity(&entity, true);
+        stands
+    }
+
     /// Sends what can be sent: in order where one write needs another, up to four at once.
     pub(super) fn pump(&mut self, now: f64) {
         if !self.leader || !self.browser_online || !self.token_good || self.keep.locked {
@@ -147,7 +188,13 @@ impl Engine {
                 under_way += 1;
             }
         }
-        for index in send {
+        let send: Vec<Uuid> = send.into_iter().filter_map(|index| Some(self.outbox.get(index)?.id)).collect();
+        for id in send {
+            let place = |outbox: &[Entry]| outbox.iter().position(|e| e.id == id);
+            let Some(index) = place(&self.outbox) else { continue };
+            if !self.stands_on_what_is(index) || !self.outbox.get(index).is_some_and(|e| e.id == id && e.saved) {
+                continue; // a merged one goes to disk first
+            }
             let entry = &mut self.outbox[index];
             entry.sending = true;
             entry.attempts += 1;
@@ -269,12 +316,11 @@ impl Engine {
                 entry.keep_mine(key);
                 self.keep_entry(id);
             }
-            // A refused write is tried again as it is.
-            (Some(key), EntryState::Refused { .. }) => {
+            // A refused write is tried again as it is, under its own key: should an earlier try have gone through after all, it is not done twice.
+            (Some(_), EntryState::Refused { .. }) => {
                 entry.state = EntryState::Waiting;
-                entry.key = key;
-                entry.attempts = 0;
-                entry.saved = false;
+                entry.attempts = entry.attempts.max(1);
+                entry.not_before = 0.0;
                 self.keep_entry(id);
             }
             (None, EntryState::Conflict { .. }) => {
@@ -374,17 +420,34 @@ impl Engine {
         let stored: Map<EntityRef, Draft> = drafts.into_iter().map(|d| (d.entity.clone(), d)).collect();
         let touched: Set<EntityRef> = self.drafts.keys().chain(stored.keys()).cloned().collect();
         for entity in touched {
-            let own = self.drafts.get(&entity);
-            let keep_own = own.is_some_and(|own| {
-                own.updated_at >= as_of || stored.get(&entity).is_some_and(|s| s.updated_at <= own.updated_at)
+            let own = self.drafts.get(&entity).cloned();
+            let other = stored.get(&entity).cloned();
+            let newer_here = own.as_ref().is_some_and(|own| {
+                own.updated_at >= as_of || other.as_ref().is_some_and(|other| other.updated_at <= own.updated_at)
             });
-            if keep_own {
+            let (taken, told) = match (own, other) {
+                // What was typed in either is kept; where both typed the same field the later counts.
+                (Some(mut own), Some(other)) if newer_here => {
+                    let more = own.absorb(&other);
+                    (Some(own), more)
+                }
+                (Some(own), Some(mut other)) => {
+                    let more = other.absorb(&own);
+                    (Some(other), more)
+                }
+                (Some(own), None) if newer_here => (Some(own), false),
+                (_, other) => (other, false),
+            };
+            if taken.as_ref() == self.drafts.get(&entity) {
                 continue;
             }
-            match stored.get(&entity) {
-                Some(draft) => self.drafts.insert(entity.clone(), draft.clone()),
+            match taken {
+                Some(draft) => self.drafts.insert(entity.clone(), draft),
                 None => self.drafts.remove(&entity),
             };
+            if told {
+                self.keep_draft(&entity);
+            }
             self.effects.push(Effect::DraftChanged(entity.clone()));
             self.refresh_entity(&entity, true);
         }
