@@ -923,7 +923,8 @@ impl World {
                 })?;
                 self.watcher.drafts_are_there(n, &tab.engine)?;
             }
-            self.watcher.device_holds_only_what_may_be_seen(&device.store, device.person, &self.database)?;
+            let kept = self.watcher.device_holds_only_what_may_be_seen(&device.store, device.person, &self.database);
+            kept.map_err(|broken| Broken { how: format!("device {n}: {}", broken.how), ..broken })?;
         }
         let stores: Vec<&MemoryStore> = self.devices.iter().map(|device| &device.store).collect();
         self.watcher.writes_are_accounted_for(&stores, &self.database)?;

@@ -22,6 +22,8 @@ const FORMAT: &[u8] = b"3";
 const CHUNKS_AT_ONCE: usize = 20;
 /// How long a list may lie on the device as it was before, in milliseconds: what it lacks lies beside the chunks.
 const LIST_DELAY: f64 = 2000.0;
+/// Batches in a row that the device may refuse before it is left alone.
+const MOST_FAILURES: u32 = 3;
 /// How often it is noted that the server was reached, in milliseconds.
 const REACHED_EVERY: f64 = 60_000.0;
 
@@ -63,6 +65,8 @@ pub(super) struct Keep {
     pub(super) dropping: BTreeMap<Uuid, u64>,
     pub(super) writes: Vec<Write>,
     pub(super) cursor_moved: bool,
+    /// Batches in a row that the device did not take.
+    failures: u32,
     lists_written_at: f64,
     /// When the server was last reached, as it is on the device.
     reached: f64,
@@ -545,10 +549,67 @@ impl Engine {
     }
 
     pub(super) fn persisted(&mut self, batch: BatchId, outcome: Result<(), StoreError>) {
-        if let Err(error) = outcome {
-            self.effects.push(Effect::DeviceFailed(error));
+        match outcome {
+            Ok(()) => self.keep.failures = 0,
+            Err(error) => {
+                self.effects.push(Effect::DeviceFailed(error));
+                if self.leader && self.person.is_some() {
+                    self.rebuild_cache();
+                }
+            }
         }
         self.entries_saved(batch.0);
+    }
+
+    /// The device did not take a batch: what lies there now is not what is thought to lie there, and may be what must not. The cache is emptied, which makes
+    /// room as well, and what somebody looks at is written anew. After some failures in a row nothing is written but that it is empty.
+    fn rebuild_cache(&mut self) {
+        self.keep.failures += 1;
+        let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
+        for slot in &slots {
+            if let Some(row) = self.cache.row_mut(*slot) {
+                (row.chunk, row.logged, row.unread) = (0, false, false);
+            }
+        }
+        let filling: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.filling).map(|(i, _)| i).collect();
+        for index in filling {
+            self.cache.filled(index);
+            if let Some(list) = self.cache.list_mut(index) {
+                (list.stale, list.complete) = (true, false);
+            }
+        }
+        let Keep { last_batch, reached, locked, dropping, failures, writes, .. } = std::mem::take(&mut self.keep);
+        self.keep = Keep { last_batch, reached, locked, dropping, failures, ..Keep::default() };
+        self.keep.writes.extend(writes.into_iter().filter(|write| write.area().is_work()));
+        self.keep.writes.extend(Area::CACHE.map(Write::Clear));
+        if failures > MOST_FAILURES {
+            return;
+        }
+        self.keep.writes.push(Write::Put(Area::Metadata, "format".into(), FORMAT.to_vec()));
+        self.keep.writes.push(Write::Put(
+            Area::Metadata,
+            "reached".into(),
+            serde_json::to_vec(&reached).unwrap_or_default(),
+        ));
+        let metas: Vec<(MetaKey, Arc<Value>, f64)> =
+            self.metas.iter().map(|(key, meta)| (*key, meta.data.clone(), meta.synced_at)).collect();
+        for (key, data, synced_at) in metas {
+            self.keep_meta(key, &data, synced_at);
+        }
+        self.keep.names.extend(self.names.keys().cloned());
+        self.keep.cursor_moved = true;
+        let in_sight =
+            |index: &ListIndex| self.cache.list(*index).is_some_and(|list| list.observed > 0 || !list.derived);
+        let needed = |slot: &Slot| {
+            self.cache
+                .row(*slot)
+                .is_some_and(|row| row.base.is_some() && (row.observed > 0 || row.lists.iter().any(in_sight)))
+        };
+        let rows: Vec<Slot> = slots.into_iter().filter(needed).collect();
+        self.keep.rows.extend(rows);
+        let lists: Vec<ListIndex> =
+            self.cache.lists().filter(|(_, l)| l.loaded && !l.derived).map(|(i, _)| i).collect();
+        self.keep.lists.extend(lists);
     }
 
     /// At the end of every event: what has changed goes to the device as one batch.
@@ -561,6 +622,13 @@ impl Engine {
             self.keep.names.clear();
             self.keep.cursor_moved = false;
             self.keep.writes.retain(|write| write.area().is_work());
+        }
+        if self.keep.failures > MOST_FAILURES {
+            // There is no cache on this device; that it holds nothing is all that is still said to it.
+            self.keep.rows.clear();
+            self.keep.torn.clear();
+            self.keep.lists.clear();
+            self.keep.writes.retain(|write| write.area().is_work() || matches!(write, Write::Clear(_)));
         }
         if self.person.is_some() {
             self.pack_rows();
