@@ -110,6 +110,23 @@ pub enum TabMessage {
         /// Which.
         key: ListKey,
     },
+    /// A person has settled a write in another tab than the leader: it alone changes what it may be sending.
+    Settle {
+        /// The entry.
+        entry: Uuid,
+        /// Mine, under this key; none: theirs.
+        keep_mine: Option<Uuid>,
+    },
+    /// A person gives a write up.
+    Discard {
+        /// The entry.
+        entry: Uuid,
+    },
+    /// A person mends a refused write in its draft.
+    Reopen {
+        /// The entry.
+        entry: Uuid,
+    },
     /// A tab closes.
     Bye {
         /// Who.

@@ -206,10 +206,13 @@ impl Engine {
             Event::Persisted(batch, outcome) => self.persisted(batch, outcome),
             Event::Read(area, names, found) => self.read_back(area, &names, found, now),
             Event::Outbox(entries) => self.outbox_is(entries),
-            Event::Settle { entry, keep_mine } => self.settle(entry, keep_mine, now),
-            Event::Reopen(id) => self.reopen(id, now),
+            Event::Settle { entry, keep_mine } if self.leader => self.settle(entry, keep_mine, now),
+            Event::Settle { entry, keep_mine } => self.tell(TabMessage::Settle { entry, keep_mine }),
+            Event::Reopen(id) if self.leader => self.reopen(id, now),
+            Event::Reopen(entry) => self.tell(TabMessage::Reopen { entry }),
             Event::Drafts { drafts, as_of } => self.drafts_are(drafts, as_of),
-            Event::Discard(id) => self.discard_entry(id),
+            Event::Discard(id) if self.leader => self.discard_entry(id),
+            Event::Discard(entry) => self.tell(TabMessage::Discard { entry }),
             Event::DraftField { entity, field, value } => self.draft_field(entity, &field, value, now),
             Event::DraftUndo(entity) => self.draft_step(&entity, |d| d.undo(now)),
             Event::DraftRedo(entity) => self.draft_step(&entity, |d| d.redo(now)),
@@ -256,6 +259,10 @@ impl Engine {
             self.effects.push(Effect::StatusChanged);
         }
         std::mem::take(&mut self.effects)
+    }
+
+    fn tell(&mut self, message: TabMessage) {
+        self.effects.push(Effect::Tell(message));
     }
 
     fn changed(&mut self, query: Query) {

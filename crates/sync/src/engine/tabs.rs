@@ -68,6 +68,9 @@ impl Engine {
             TabMessage::Watching { tab, watched } if self.leader => self.follower_watches(tab, watched, now),
             TabMessage::Refetch { query } if self.leader => self.refetch(query, now),
             TabMessage::More { key } if self.leader => self.fetch_more(key),
+            TabMessage::Settle { entry, keep_mine } if self.leader => self.settle(entry, keep_mine, now),
+            TabMessage::Discard { entry } if self.leader => self.discard_entry(entry),
+            TabMessage::Reopen { entry } if self.leader => self.reopen(entry, now),
             TabMessage::Bye { tab } => self.follower_gone(tab, now),
             TabMessage::News(news) if !self.leader && news.term >= self.tabs.term => {
                 self.tabs.term = news.term;
