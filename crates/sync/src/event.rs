@@ -100,6 +100,8 @@ pub enum Event {
     Tab(TabMessage),
     /// Another tab leads from now on.
     Deposed,
+    /// Whether this tab leads still.
+    Confirmed(bool),
     /// Somebody begins to look.
     Observe(ObserverId, Query),
     /// Somebody stops.
@@ -234,6 +236,8 @@ pub enum Effect {
     AskSignIn,
     /// Tell the other tabs this.
     Tell(TabMessage),
+    /// Say whether this tab leads still: it may have been frozen while another took over.
+    ConfirmLead,
     /// Become the leader, even where another tab seems to be: it does not answer.
     TakeOver,
     /// Tell the other tabs that the outbox on the device has changed.

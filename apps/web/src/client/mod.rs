@@ -356,6 +356,13 @@ impl Client {
                 Effect::Read(area, names) => self.on_device(DeviceTask::Read(area, names)),
                 Effect::DeviceFailed(error) => self.device_trouble.set(Some(error.to_string())),
                 Effect::Tell(message) => self.tell_tabs(&serde_json::to_string(&message).unwrap_or_default()),
+                Effect::ConfirmLead => {
+                    let client = self.clone();
+                    spawn_local(async move {
+                        let leads = client.still_leads().await;
+                        client.dispatch(Event::Confirmed(leads));
+                    });
+                }
                 Effect::TakeOver => tabs::take_over(),
                 Effect::TellTabs => self.on_device(DeviceTask::TellTabs),
                 Effect::TellTabsOfDrafts => self.on_device(DeviceTask::TellTabsOfDrafts),

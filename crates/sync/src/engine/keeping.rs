@@ -174,6 +174,7 @@ impl Engine {
             return;
         }
         self.leader = true;
+        self.tabs.in_doubt = false;
         self.tabs_began(term, now);
         let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
         for slot in &slots {

@@ -183,6 +183,8 @@ impl Engine {
     /// Takes an event at the time `now`, in milliseconds since 1970, and answers what to do.
     pub fn handle(&mut self, event: Event, now: f64) -> Vec<Effect> {
         let before = self.status();
+        self.doubt_after_silence(now);
+        let Some(event) = self.unless_in_doubt(event) else { return std::mem::take(&mut self.effects) };
         match event {
             Event::Start { person, tab, stored, term } => {
                 self.tab = tab;
@@ -190,6 +192,7 @@ impl Engine {
             }
             Event::Lead { stored, term } => self.lead(*stored, term, now),
             Event::Deposed => self.depose(),
+            Event::Confirmed(leads) => return self.confirmed(leads, now),
             Event::Tab(message) => self.tab_said(message, now),
             Event::Observe(id, query) => self.observe(id, query, now),
             Event::Unobserve(id) => self.unobserve(id, now),
@@ -243,7 +246,9 @@ impl Engine {
             Event::Tick => self.tick(now),
         }
         if self.person.is_some() {
-            self.pump(now);
+            if !self.tabs.in_doubt {
+                self.pump(now);
+            }
             if self.leader {
                 self.flush_wanted(now);
             } else {

@@ -1,9 +1,10 @@
 //! Leading and following. A follower asks the server for nothing: it says what it looks at, and the leader's news are its answers. Terms are numbers on
 //! the device, one higher for each leader, so that a tab that was frozen and thaws is not taken for the leader any more.
 
+use super::Purpose;
 use super::{Engine, FeedPlace, Meta};
 use crate::cache::Slot;
-use crate::event::{Effect, ObserverId};
+use crate::event::{Effect, Event, ObserverId};
 use crate::key::{ListKey, Query};
 use crate::maps::Map;
 use crate::tab::{ListNews, News, RowNews, TabId, TabMessage, Watched};
@@ -43,6 +44,12 @@ pub(super) struct Tabs {
     /// What followers are to be told at the end of this event.
     pub(super) news: News,
     steal_asked_at: f64,
+    /// When anything last happened here.
+    happened_at: f64,
+    /// Nothing happened for so long that another tab may have taken over: until that is known the outbox is left alone.
+    pub(super) in_doubt: bool,
+    /// What waits for that.
+    held_back: Vec<Event>,
 }
 
 impl Engine {
@@ -81,12 +88,52 @@ impl Engine {
         }
     }
 
+    /// A leader to whom nothing happened for longer than its silence is borne may have been replaced meanwhile.
+    pub(super) fn doubt_after_silence(&mut self, now: f64) {
+        let silence = now - std::mem::replace(&mut self.tabs.happened_at, now);
+        if self.leader && self.person.is_some() && silence > self.settings.beat_missing && !self.tabs.in_doubt {
+            self.tabs.in_doubt = true;
+            self.effects.push(Effect::ConfirmLead);
+        }
+    }
+
+    /// What changes the outbox waits while it is not known whether this tab leads.
+    pub(super) fn unless_in_doubt(&mut self, event: Event) -> Option<Event> {
+        let waits = self.tabs.in_doubt
+            && match &event {
+                Event::Settle { .. } | Event::Discard(_) | Event::Reopen(_) => true,
+                Event::Tab(TabMessage::Settle { .. } | TabMessage::Discard { .. } | TabMessage::Reopen { .. }) => true,
+                Event::Answered(id, _) => matches!(self.requests.get(id), Some(Purpose::Write(_))),
+                _ => false,
+            };
+        if waits {
+            self.tabs.held_back.push(event);
+            return None;
+        }
+        Some(event)
+    }
+
+    /// It is known whether this tab leads: what waited happens now.
+    pub(super) fn confirmed(&mut self, leads: bool, now: f64) -> Vec<Effect> {
+        self.tabs.in_doubt = false;
+        let mut effects = Vec::new();
+        if !leads {
+            effects.extend(self.handle(Event::Deposed, now));
+        }
+        for event in std::mem::take(&mut self.tabs.held_back) {
+            effects.extend(self.handle(event, now));
+        }
+        effects.extend(self.handle(Event::Tick, now));
+        effects
+    }
+
     /// This tab leads no more: another has taken over.
     pub(super) fn depose(&mut self) {
         if !self.leader {
             return;
         }
         self.leader = false;
+        self.tabs.in_doubt = false;
         let remote: Vec<ObserverId> = self.observers.keys().filter(|id| id.0 >= REMOTE).copied().collect();
         for id in remote {
             self.unobserve(id, 0.0);

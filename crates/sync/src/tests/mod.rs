@@ -126,6 +126,7 @@ impl Tab {
                         let found = self.store.read_now(area, Which::Names(&names));
                         queue.insert(0, Event::Read(area, names, found));
                     }
+                    Effect::ConfirmLead => queue.insert(0, Event::Confirmed(true)),
                     Effect::Cancel(id) => self.requests.retain(|(other, _)| *other != id),
                     Effect::Fetch(id, request) => self.requests.push((id, request)),
                     Effect::Send(message) => self.sent.push(message),
