@@ -163,8 +163,8 @@ impl Engine {
             }
             Action::Create | Action::Update => {
                 let on_its_way = self.outbox.iter().any(|e| e.entity == entity && e.sending);
-                if let Some(row) = self.cache.get_mut(&entity).filter(|row| row.base.is_some()) {
-                    if change.version.0 != 0 && row.version >= change.version.0 {
+                if let Some(row) = self.cache.get_mut(&entity) {
+                    if row.base.is_some() && change.version.0 != 0 && row.version >= change.version.0 {
                         return; // one's own write, or told twice
                     }
                     row.floor = row.floor.max(change.version.0);

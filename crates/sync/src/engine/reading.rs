@@ -5,6 +5,7 @@ use crate::cache::{ListIndex, Slot};
 use crate::event::{Answer, Effect, Failure, Method, Request, RequestId};
 use crate::key::{ListKey, MetaKey, Query};
 use crate::maps::Set;
+use crate::outbox::{Entry, EntryState};
 use crate::raw::{Marks, Raw, same_values};
 use crate::settings::Settings;
 use crate::tab::TabMessage;
@@ -422,7 +423,9 @@ impl Engine {
 
     /// Whether a thing was made here and is not sent yet.
     pub(super) fn is_made_here(&self, entity: &EntityRef) -> bool {
-        self.outbox.iter().any(|e| e.entity == *entity && super::is_create(e))
+        let told = self.cache.get(entity).is_some_and(|row| row.base.is_some());
+        let waits = |e: &Entry| e.entity == *entity && e.state == EntryState::Waiting && super::is_create(e);
+        !told && self.outbox.iter().any(waits)
     }
 
     /// Parts of a list that has become known whole follow from it now.

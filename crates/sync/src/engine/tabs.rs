@@ -182,7 +182,14 @@ impl Engine {
 
     /// Tells what this tab holds of a query, where a follower holds something else.
     fn bring_up_to_date(&mut self, query: &Query, digest: u64) {
-        if self.digest(query) != digest {
+        if let Query::List(key) = query
+            && !self.in_flight.contains_key(query)
+            && !self.failed.contains(query)
+            && self.cache.get_list(key).is_some_and(|list| !list.loaded)
+        {
+            // It has been asked for, and the thing above it is not there.
+            self.tabs.news.lists_gone.push(key.clone());
+        } else if self.digest(query) != digest {
             match query {
                 Query::Row(entity) => {
                     let told = self.cache.find(entity).and_then(|slot| self.row_news(slot));
@@ -289,8 +296,12 @@ impl Engine {
             self.take_told_list(list);
         }
         for key in news.lists_gone {
+            let slots = self.cache.get_list(&key).map(|list| list.slots().to_vec()).unwrap_or_default();
+            for slot in slots {
+                self.not_believed(slot);
+            }
             if let Some(list) = self.cache.get_list_mut(&key) {
-                (list.loaded, list.complete, list.stale) = (false, false, true);
+                (list.loaded, list.complete, list.stale, list.filling) = (false, false, true, false);
             }
             self.changed(Query::List(key));
         }
@@ -342,6 +353,16 @@ impl Engine {
         self.cache.release(slot, true);
     }
 
+    /// The leader knows nothing of a row where this tab has it: what is held of it is let go, and told anew where it is elsewhere.
+    fn not_believed(&mut self, slot: Slot) {
+        let made_here = self.cache.entity(slot).is_some_and(|entity| self.is_made_here(&entity));
+        if let Some(row) = self.cache.row_mut(slot).filter(|row| row.observed == 0 && !made_here) {
+            row.set_base(None);
+            (row.version, row.floor, row.unread) = (0, 0, false);
+            self.refresh(slot, true);
+        }
+    }
+
     fn take_told_list(&mut self, news: ListNews) {
         let index = self.cache.list_place(&news.key, &self.catalogue);
         let slots: Vec<Slot> = news
@@ -360,11 +381,8 @@ impl Engine {
             let Some(entity) = self.cache.entity(slot) else { continue };
             if self.is_made_here(&entity) {
                 self.refresh(slot, true);
-            } else if let Some(row) = self.cache.row_mut(slot).filter(|row| row.observed == 0) {
-                // The leader knows nothing of it in this list: what is held of it is not believed, and told anew where it is elsewhere.
-                row.set_base(None);
-                (row.version, row.floor) = (0, 0);
-                self.refresh(slot, true);
+            } else {
+                self.not_believed(slot);
             }
         }
         self.derive_parts(index, &news.key);

@@ -211,11 +211,19 @@ impl Engine {
         match answer {
             Ok(answer) => {
                 let made = super::is_create(&self.outbox[index]);
+                let repeated = self.outbox[index].attempts > 1;
                 self.drop_entry(id);
                 match serde_json::from_str(&answer.body).unwrap_or_default() {
                     Value::Object(row) => {
                         self.rebase_later(&entity, &row);
                         self.take_row(&entity.code, &answer.body, now);
+                        if repeated {
+                            // It may be the answer to the first try, and much may have happened since.
+                            if let Some(row) = self.cache.get_mut(&entity) {
+                                row.stale = true;
+                            }
+                            self.want(&entity);
+                        }
                         if made {
                             // Until now it was here alone, and could be watched by nobody.
                             self.look_again(now, |query| match query {
