@@ -41,10 +41,14 @@ e2e *args: build
 
 # Measures on the release build: `just bench` from PATCH answered to the other browser repainted, `just bench api` the api on large data,
 # `just bench feed` the change feed under thousands of sockets.
-bench what="live-edit": build
+bench what="live-edit" *parts: build
     tools/setup.sh --tests && tools/postgres.sh start
     source tools/environment.sh && cargo build --quiet --release -p pmo-pubsub --example load
-    source tools/environment.sh && node bench/{{what}}.mjs
+    source tools/environment.sh && node bench/{{what}}.mjs {{parts}}
+
+# The simulator: many engines on a hostile network, until a promise is broken or enough was delivered; arguments go to it, `--help` lists them.
+simulate *args:
+    source tools/environment.sh && cargo run --quiet --release -p pmo-simulation -- {{args}}
 
 # Stops the database where this checkout has started one.
 db-stop:

@@ -28,7 +28,7 @@ step "lints: servers"
 cargo clippy --quiet --all-targets -- -D warnings
 step "servers"
 # One profile for the tests and for the servers of the end-to-end run: they are built once.
-cargo build --quiet --release -p pmo-api -p pmo-pubsub
+cargo build --quiet --release -p pmo-api -p pmo-pubsub -p pmo-simulation
 # Each new database of the tests' own cluster begins with the schema, so that a test need not make it again.
 if [ -z "${PMO_TEST_DATABASE_URL:-}" ]; then
   template="${DATABASE_URL%/*}/template1"
@@ -41,6 +41,8 @@ fi
 step "tests: servers and engine"
 cargo nextest run --release --no-fail-fast 2>&1 | tee "$log/nextest"
 
+step "the simulator: each planted bug is caught"
+target/release/pmo-simulate --mutants --seconds 60 | tee "$log/mutants"
 step "the interface against its description"
 "$tools/check-interface.sh" > "$log/interface" 2>&1 || { tail -n 60 "$log/interface"; exit 1; }
 grep -E '^Test cases:|generated' "$log/interface" | tail -n 2

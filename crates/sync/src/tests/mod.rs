@@ -2,6 +2,7 @@
 
 mod keeping; // the device
 mod reading; // fetching, what has changed, the session
+mod tabs; // several tabs on one device
 mod writing; // outbox, conflicts, drafts
 
 use crate::store::Which;
@@ -73,6 +74,7 @@ struct Tab {
     changed: Vec<Query>,
     connects: usize,
     writes: Vec<Write>,
+    said: Vec<TabMessage>,
     now: f64,
 }
 
@@ -94,6 +96,7 @@ impl Tab {
             changed: vec![],
             connects: 0,
             writes: vec![],
+            said: vec![],
             now,
         };
         let stored = Box::new(now_or_never(store::load(&tab.store)).unwrap());
@@ -126,6 +129,7 @@ impl Tab {
                         let found = self.store.read_now(area, Which::Names(&names));
                         queue.insert(0, Event::Read(area, names, found));
                     }
+                    Effect::Tell(message) => self.said.push(message),
                     Effect::ConfirmLead => queue.insert(0, Event::Confirmed(true)),
                     Effect::Cancel(id) => self.requests.retain(|(other, _)| *other != id),
                     Effect::Fetch(id, request) => self.requests.push((id, request)),

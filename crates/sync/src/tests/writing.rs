@@ -234,3 +234,36 @@ fn a_tab_that_does_not_send_writes_into_nothing_that_another_may_be_sending() {
     tab.event(Event::Delete { entity: task(7), ids: ids(4) });
     assert_eq!(tab.engine.outbox().len(), 4);
 }
+
+#[test]
+fn a_write_made_on_top_of_one_that_comes_to_nothing_does_not_overwrite_what_its_writer_has_not_seen() {
+    let mut tab = Tab::looking();
+    tab.update(1, json!({"name": "first"}), 1);
+    // Somebody else was faster; their row comes while the first write is out, and stays hidden beneath it.
+    tab.invalidate(&[(1, Action::Update, 2)]);
+    tab.event(Event::Refetch(Query::List(tasks())));
+    let list_request = tab.requests.iter().position(|(_, r)| r.method == Method::Get).unwrap();
+    let (id, _) = tab.requests.remove(list_request);
+    let rows = list(vec![row(1, 2, "theirs"), row(2, 1, "two"), row(3, 1, "three")]);
+    tab.event(Event::Answered(id, Ok(answer(rows))));
+    assert_eq!(tab.names()[0], "first");
+    tab.update(1, json!({"name": "second"}), 2);
+    tab.refuse(412, Some(row(1, 2, "theirs")));
+    tab.event(Event::Settle { entry: Uuid::from_u128(1), keep_mine: None });
+    // The second write was made on the first, which is no more: it asks for the version on which that began.
+    let write = tab.requests.iter().find(|(_, r)| r.method == Method::Patch).unwrap();
+    assert_eq!(write.1.if_match, Some(1));
+    tab.requests.retain(|(_, r)| r.method == Method::Patch);
+    tab.refuse(412, Some(row(1, 2, "theirs")));
+    assert_eq!(tab.engine.status().attention, 1, "a person decides");
+}
+
+#[test]
+fn a_refused_write_is_tried_again_under_its_own_key() {
+    let mut tab = Tab::looking();
+    tab.update(1, json!({"name": "mine"}), 1);
+    tab.refuse(403, None);
+    tab.event(Event::Settle { entry: Uuid::from_u128(1), keep_mine: Some(Uuid::from_u128(777)) });
+    let key = Uuid::from_u128(501).to_string();
+    assert_eq!(tab.requests[0].1.idempotency_key, Some(key), "an earlier try may have gone through after all");
+}
