@@ -3,6 +3,7 @@
 
 pub mod chance; // from a seed
 pub mod database; // modelled, with its REST interface
+mod fate; // what people do, and what befalls them
 pub mod mutant; // planted bugs
 pub mod oracle; // the promises
 pub mod world; // devices, network, fate

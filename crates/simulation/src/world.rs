@@ -48,7 +48,7 @@ pub struct Place {
 }
 
 /// Work of a tab on its device, one after the other.
-enum DeviceWork {
+pub(crate) enum DeviceWork {
     Write(BatchId, Vec<Write>),
     Read(Area, Vec<String>),
     Lead,
@@ -57,40 +57,40 @@ enum DeviceWork {
     ReadDrafts,
 }
 
-struct Tab {
-    engine: Engine,
-    id: TabId,
-    alive: bool,
-    frozen: bool,
-    life: u32,
+pub(crate) struct Tab {
+    pub(crate) engine: Engine,
+    pub(crate) id: TabId,
+    pub(crate) alive: bool,
+    pub(crate) frozen: bool,
+    pub(crate) life: u32,
     /// What comes while it is frozen.
-    waiting: Vec<Event>,
-    work: VecDeque<DeviceWork>,
-    working: bool,
-    socket: Option<ConnectionId>,
+    pub(crate) waiting: Vec<Event>,
+    pub(crate) work: VecDeque<DeviceWork>,
+    pub(crate) working: bool,
+    pub(crate) socket: Option<ConnectionId>,
     /// The term in which it leads.
-    term: u64,
-    in_flight: Vec<RequestId>,
-    next_observer: u64,
-    observers: Vec<ObserverId>,
+    pub(crate) term: u64,
+    pub(crate) in_flight: Vec<RequestId>,
+    pub(crate) next_observer: u64,
+    pub(crate) observers: Vec<ObserverId>,
 }
 
-struct Device {
-    person: PersonId,
-    store: MemoryStore,
-    tabs: Vec<Tab>,
+pub(crate) struct Device {
+    pub(crate) person: PersonId,
+    pub(crate) store: MemoryStore,
+    pub(crate) tabs: Vec<Tab>,
     /// Who holds the lock, and who waits for it.
-    lock: Option<usize>,
-    queue: VecDeque<usize>,
-    term: u64,
-    online: bool,
+    pub(crate) lock: Option<usize>,
+    pub(crate) queue: VecDeque<usize>,
+    pub(crate) term: u64,
+    pub(crate) online: bool,
     /// How wrong its clock is.
-    skew: f64,
-    next_life: u32,
+    pub(crate) skew: f64,
+    pub(crate) next_life: u32,
 }
 
 #[derive(Debug)]
-enum Happening {
+pub(crate) enum Happening {
     Tab(Place, Event),
     Feed(FeedEvent),
     Arrives(Place, RequestId, Request),
@@ -124,22 +124,22 @@ impl Ord for Due {
 
 /// A world.
 pub struct World {
-    plan: Plan,
-    chance: Chance,
-    now: f64,
+    pub(crate) plan: Plan,
+    pub(crate) chance: Chance,
+    pub(crate) now: f64,
     due: BinaryHeap<Due>,
-    order: u64,
-    database: Database,
-    feed: Feed,
-    devices: Vec<Device>,
-    sockets: HashMap<ConnectionId, (Place, f64)>,
-    next_socket: u64,
-    next_token: u64,
-    next_entry: u128,
-    healing: bool,
+    pub(crate) order: u64,
+    pub(crate) database: Database,
+    pub(crate) feed: Feed,
+    pub(crate) devices: Vec<Device>,
+    pub(crate) sockets: HashMap<ConnectionId, (Place, f64)>,
+    pub(crate) next_socket: u64,
+    pub(crate) next_token: u64,
+    pub(crate) next_entry: u128,
+    pub(crate) healing: bool,
     /// Events delivered so far.
     pub delivered: u64,
-    watcher: Watcher,
+    pub(crate) watcher: Watcher,
 }
 
 impl World {
@@ -194,7 +194,7 @@ impl World {
         world
     }
 
-    fn later(&mut self, delay: f64, what: Happening) {
+    pub(crate) fn later(&mut self, delay: f64, what: Happening) {
         self.order += 1;
         self.due.push(Due(self.now + delay, self.order, what));
     }
@@ -203,12 +203,12 @@ impl World {
         self.plan.mutant == Some(mutant)
     }
 
-    fn tab(&mut self, place: Place) -> Option<&mut Tab> {
+    pub(crate) fn tab(&mut self, place: Place) -> Option<&mut Tab> {
         let tab = self.devices.get_mut(place.device)?.tabs.get_mut(place.tab)?;
         (tab.alive && tab.life == place.life).then_some(tab)
     }
 
-    fn place(&self, device: usize, tab: usize) -> Place {
+    pub(crate) fn place(&self, device: usize, tab: usize) -> Place {
         Place { device, tab, life: self.devices[device].tabs[tab].life }
     }
 
@@ -281,7 +281,7 @@ impl World {
 
     // Tabs ---------------------------------------------------------------------------------------------------------------
 
-    fn open_tab(&mut self, n: usize) {
+    pub(crate) fn open_tab(&mut self, n: usize) {
         let seed = self.chance.any();
         let id = TabId(Uuid::from_u128((u128::from(seed) << 64) | self.order as u128));
         let device = &mut self.devices[n];
@@ -336,7 +336,7 @@ impl World {
         self.later(first, Happening::Tick(place));
     }
 
-    fn any_query(&mut self) -> Query {
+    pub(crate) fn any_query(&mut self) -> Query {
         let below = EntityRef::new(code("project"), project(self.chance.below(3)));
         let list = ListKey::below(code("task"), below.clone(), "project_id");
         match self.chance.below(6) {
@@ -351,7 +351,7 @@ impl World {
         }
     }
 
-    fn look(&mut self, place: Place, query: Query, delay: f64) {
+    pub(crate) fn look(&mut self, place: Place, query: Query, delay: f64) {
         let Some(tab) = self.tab(place) else { return };
         tab.next_observer += 1;
         let id = ObserverId(tab.next_observer);
@@ -360,7 +360,7 @@ impl World {
     }
 
     /// A tab ends at once: what it had not finished is lost. Closed in good order it says so.
-    fn end_tab(&mut self, n: usize, at: usize, crash: bool) {
+    pub(crate) fn end_tab(&mut self, n: usize, at: usize, crash: bool) {
         let Some(tab) = self.devices[n].tabs.get_mut(at).filter(|tab| tab.alive) else { return };
         tab.alive = false;
         tab.work.clear();
@@ -400,7 +400,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, place: Place, mut event: Event) -> Result<(), Broken> {
+    pub(crate) fn deliver(&mut self, place: Place, mut event: Event) -> Result<(), Broken> {
         let (now, healing) = (self.now, self.healing);
         let out_of_order = self.mutant(Mutant::AnswersOutOfOrder);
         let skew = self.devices[place.device].skew;
@@ -713,180 +713,6 @@ impl World {
                 FeedEffect::Mirror(_) | FeedEffect::Told(_) => {}
             }
         }
-    }
-
-    // What people and fate do ----------------------------------------------------------------------------------------------
-
-    fn token(&mut self) -> String {
-        self.next_token += 1;
-        format!("token-{}-", self.next_token)
-    }
-
-    fn ids(&mut self) -> [Uuid; 2] {
-        self.next_entry += 10_000;
-        [Uuid::from_u128(self.next_entry), Uuid::from_u128(self.next_entry + (1 << 96))]
-    }
-
-    fn act(&mut self) -> Result<(), Broken> {
-        let n = self.chance.below(self.devices.len());
-        let alive: Vec<usize> = (0..self.devices[n].tabs.len()).filter(|at| self.devices[n].tabs[*at].alive).collect();
-        let Some(at) = self.chance.pick(&alive).copied() else {
-            self.open_tab(n);
-            return Ok(());
-        };
-        let place = self.place(n, at);
-        let frozen = self.devices[n].tabs[at].frozen;
-        match self.chance.below(100) {
-            0..=29 if !frozen => self.edit(place)?,
-            30..=35 if !frozen => self.draft(place)?,
-            36..=41 if !frozen => {
-                let query = self.any_query();
-                self.look(place, query, 0.0);
-            }
-            42..=45 if !frozen => {
-                let tab = &mut self.devices[n].tabs[at];
-                if tab.observers.len() > 2 {
-                    let id = tab.observers.remove(1);
-                    self.deliver(place, Event::Unobserve(id))?;
-                }
-            }
-            46..=48 => {
-                let crash = self.chance.once_in(2);
-                self.end_tab(n, at, crash);
-            }
-            49..=52 if alive.len() < self.plan.tabs => self.open_tab(n),
-            53 => {
-                // The whole browser goes.
-                alive.iter().for_each(|at| self.end_tab(n, *at, true));
-                self.open_tab(n);
-            }
-            54..=56 => {
-                let tab = &mut self.devices[n].tabs[at];
-                tab.frozen = !tab.frozen;
-                if !tab.frozen {
-                    for event in std::mem::take(&mut tab.waiting) {
-                        self.deliver(place, event)?;
-                    }
-                }
-            }
-            57..=60 => {
-                let online = !self.devices[n].online;
-                self.devices[n].online = online;
-                for at in alive {
-                    let place = self.place(n, at);
-                    if !online && let Some(socket) = self.devices[n].tabs[at].socket {
-                        self.sockets.remove(&socket);
-                        self.later(1.0, Happening::Feed(FeedEvent::Gone(socket)));
-                        self.later(2.0, Happening::Tab(place, Event::Closed(1006)));
-                    }
-                    self.later(3.0, Happening::Tab(place, Event::Online(online)));
-                }
-            }
-            61..=64 => {
-                if let Some(socket) = self.devices[n].tabs[at].socket
-                    && self.sockets.remove(&socket).is_some()
-                {
-                    self.later(3.0, Happening::Feed(FeedEvent::Gone(socket)));
-                    self.later(4.0, Happening::Tab(place, Event::Closed(1006)));
-                }
-            }
-            65 => {
-                let rows: Vec<Named> = self.devices[n].store.read_now(Area::Entities, Which::Prefix(store::CHUNK));
-                if let Some((name, bytes)) = self.chance.pick(&rows) {
-                    let mut bytes = bytes.clone();
-                    let at = self.chance.clone().below(bytes.len());
-                    bytes[at] ^= 4;
-                    self.devices[n].store.write_now(&[Write::Put(Area::Entities, name.clone(), bytes)]);
-                }
-            }
-            66..=69 if !frozen => self.settle_conflict(place)?,
-            _ => self.elsewhere(),
-        }
-        Ok(())
-    }
-
-    /// What others do to the database.
-    fn elsewhere(&mut self) {
-        let ids: Vec<Uuid> = self.database.tasks.keys().copied().collect();
-        let Some(id) = self.chance.pick(&ids).copied() else { return };
-        let (who, on) = (self.chance.below(self.plan.people), self.chance.below(3));
-        let deed = match self.chance.below(20) {
-            0..=1 => Deed::Move(id, on),
-            2 => Deed::Purge(id),
-            3..=4 => Deed::Grant(who, on, self.chance.once_in(3).then_some(20_000)),
-            5 => Deed::Ungrant(who, on),
-            _ => Deed::Touch(id),
-        };
-        let xid = self.database.begin(deed);
-        // Some take very long.
-        let delay = if self.chance.once_in(15) { 30_000.0 } else { self.chance.delay(15) };
-        self.later(delay, Happening::Commit(xid, None));
-    }
-
-    fn seen_task(&mut self, place: Place) -> Option<(EntityRef, Value)> {
-        let tab = self.devices[place.device].tabs.get(place.tab)?;
-        let held: Vec<EntityRef> =
-            tab.engine.held().map(|row| row.entity).filter(|entity| entity.code == *"task").collect();
-        let entity = self.chance.pick(&held)?.clone();
-        let tab = self.devices[place.device].tabs.get(place.tab)?;
-        let row = tab.engine.row(&entity)?;
-        Some((entity, row.data.get("name").cloned().unwrap_or_default()))
-    }
-
-    fn edit(&mut self, place: Place) -> Result<(), Broken> {
-        let ids = self.ids();
-        let what = self.chance.below(20);
-        if what == 0 {
-            let home = self.chance.below(3);
-            let may = self.database.sees(self.devices[place.device].person, home);
-            let tab = &self.devices[place.device].tabs[place.tab];
-            let above = EntityRef::new(code("project"), project(home));
-            if may && tab.engine.row(&above).is_some() {
-                let token = self.token();
-                let entity = EntityRef::new(code("task"), Uuid::from_u128(self.next_entry + 5));
-                self.watcher.typed(place.device, &token, &entity, "name", &Value::Null);
-                let values = json!({"name": token, "project_id": project(home), "who": [], "note": ""});
-                let values = values.as_object().cloned().unwrap_or_default();
-                return self.deliver(place, Event::Create { entity, values, ids });
-            }
-            return Ok(());
-        }
-        let Some((entity, before)) = self.seen_task(place) else { return Ok(()) };
-        if what == 1 {
-            self.watcher.deleted(place.device, &entity);
-            return self.deliver(place, Event::Delete { entity, ids });
-        }
-        let token = self.token();
-        self.watcher.typed(place.device, &token, &entity, "name", &before);
-        let patch = json!({ "name": token });
-        self.deliver(place, Event::Update { entity, patch: patch.as_object().cloned().unwrap_or_default(), ids })
-    }
-
-    fn draft(&mut self, place: Place) -> Result<(), Broken> {
-        let Some((entity, _)) = self.seen_task(place) else { return Ok(()) };
-        let drafted = self.devices[place.device].tabs[place.tab].engine.draft(&entity).is_some();
-        if drafted && self.chance.once_in(3) {
-            self.watcher.draft_ended(place.device, &entity);
-            return self.deliver(place, Event::DraftDiscard(entity));
-        }
-        let token = self.token().replace("token", "draft");
-        self.watcher.drafted(place.device, &entity, &token);
-        let value = json!(token);
-        self.deliver(place, Event::DraftField { entity, field: "note".into(), value })
-    }
-
-    fn settle_conflict(&mut self, place: Place) -> Result<(), Broken> {
-        let tab = &self.devices[place.device].tabs[place.tab];
-        let stuck = tab.engine.outbox().iter().find(|entry| entry.state != pmo_sync::EntryState::Waiting);
-        let Some(entry) = stuck.cloned() else { return Ok(()) };
-        if let pmo_sync::EntryState::Conflict { current, .. } = &entry.state {
-            self.watcher.saw(&entry, current);
-        }
-        let mine = self.chance.once_in(2).then(|| self.ids()[1]);
-        if mine.is_none() && !matches!(entry.operation, pmo_sync::Operation::Update { .. }) {
-            self.watcher.deleted(place.device, &entry.entity);
-        }
-        self.deliver(place, Event::Settle { entry: entry.id, keep_mine: mine })
     }
 
     // The end --------------------------------------------------------------------------------------------------------------

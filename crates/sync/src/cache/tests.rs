@@ -1,7 +1,7 @@
 //! Lists that follow their rows, against lists that are worked out anew.
 
 use super::*;
-use pmo_domain::EntityType;
+use pmo_domain::{Catalogue, EntityType};
 use pmo_domain::query::{Filter, Operator};
 use proptest::prelude::*;
 use serde_json::json;

@@ -1,0 +1,390 @@
+//! Lists that follow their rows: by their filters, in their order. What a change costs depends on the row and its lists alone.
+
+use super::{Cache, CachedList, CachedRow, Column, Compiled, ListIndex, Placed, Slot};
+use crate::key::{Below, ListKey};
+use crate::raw::Raw;
+use pmo_domain::evaluate::{Key, Test};
+use pmo_domain::{Catalogue, ColumnKind, EntityCode};
+use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::sync::Arc;
+use uuid::Uuid;
+
+impl Cache {
+    /// Where a list is.
+    pub fn find_list(&self, key: &ListKey) -> Option<ListIndex> {
+        self.list_places.get(key).copied()
+    }
+
+    /// The list at a place.
+    pub fn list(&self, index: ListIndex) -> Option<&CachedList> {
+        self.lists.get(index as usize)?.as_ref()
+    }
+
+    /// The list at a place, to be changed.
+    pub fn list_mut(&mut self, index: ListIndex) -> Option<&mut CachedList> {
+        self.lists.get_mut(index as usize)?.as_mut()
+    }
+
+    /// A list.
+    pub fn get_list(&self, key: &ListKey) -> Option<&CachedList> {
+        self.list(self.find_list(key)?)
+    }
+
+    /// A list, to be changed.
+    pub fn get_list_mut(&mut self, key: &ListKey) -> Option<&mut CachedList> {
+        self.list_mut(self.find_list(key)?)
+    }
+
+    /// Lists and their places.
+    pub fn lists(&self) -> impl Iterator<Item = (ListIndex, &CachedList)> {
+        self.lists.iter().enumerate().filter_map(|(index, list)| Some((index as ListIndex, list.as_ref()?)))
+    }
+
+    /// Lists, to be changed.
+    pub fn lists_mut(&mut self) -> impl Iterator<Item = &mut CachedList> {
+        self.lists.iter_mut().flatten()
+    }
+
+    /// The lists of a type.
+    pub fn lists_of<'a>(&'a self, code: &EntityCode) -> impl Iterator<Item = &'a CachedList> + use<'a> {
+        let of_kind = self.kinds.get(code).and_then(|kind| self.lists_of_kind.get(kind));
+        of_kind.into_iter().flatten().filter_map(|index| self.list(*index))
+    }
+
+    /// The place of a list, made where there is none.
+    pub fn list_place(&mut self, key: &ListKey, catalogue: &Catalogue) -> ListIndex {
+        if let Some(index) = self.find_list(key) {
+            return index;
+        }
+        let kind = self.kind(&key.code);
+        let (tests, order) = self.compiled(kind, key, catalogue);
+        let list = CachedList {
+            key: key.clone(),
+            kind,
+            slots: Vec::new(),
+            synced_at: 0.0,
+            stale: true,
+            loaded: false,
+            complete: false,
+            next: None,
+            derived: false,
+            observed: 0,
+            left_at: 0.0,
+            dirty: false,
+            filling: false,
+            chunks: Vec::new(),
+            tests,
+            order,
+            ids: RefCell::default(),
+        };
+        let index = match self.lists.iter().position(Option::is_none) {
+            Some(index) => {
+                self.lists[index] = Some(list);
+                index
+            }
+            None => {
+                self.lists.push(Some(list));
+                self.lists.len() - 1
+            }
+        } as ListIndex;
+        self.list_places.insert(key.clone(), index);
+        self.lists_of_kind.entry(kind).or_default().push(index);
+        index
+    }
+
+    /// Lets a list go.
+    pub fn drop_list(&mut self, index: ListIndex) -> Option<CachedList> {
+        let list = self.lists.get_mut(index as usize)?.take()?;
+        self.list_places.remove(&list.key);
+        if let Some(of_kind) = self.lists_of_kind.get_mut(&list.kind) {
+            of_kind.retain(|i| *i != index);
+        }
+        for slot in &list.slots {
+            if let Some(row) = self.row_mut(*slot) {
+                row.lists.retain(|i| *i != index);
+            }
+        }
+        Some(list)
+    }
+
+    fn compiled(&mut self, kind: u16, key: &ListKey, catalogue: &Catalogue) -> Compiled {
+        let entity = catalogue.get(key.code.as_str());
+        let holds = |name: &str| entity.and_then(|e| e.column(name)).map_or(ColumnKind::Line, |c| c.kind.clone());
+        let tests = key
+            .filters
+            .iter()
+            .map(|f| (self.column(kind, &f.column, holds(&f.column)), Test::new(f, &holds(&f.column))));
+        let tests = tests.collect();
+        let order = key.sort.iter().map(|(name, down)| (self.column(kind, name, holds(name)), *down)).collect();
+        (tests, order)
+    }
+
+    /// Reads filters and orders anew: the types of columns are known now, or others.
+    pub fn recompile(&mut self, catalogue: &Catalogue) {
+        self.columns.clear();
+        for index in 0..self.lists.len() as ListIndex {
+            let Some(list) = self.list(index) else { continue };
+            let (kind, key) = (list.kind, list.key.clone());
+            let (tests, order) = self.compiled(kind, &key, catalogue);
+            if tests.is_empty() && order.is_empty() {
+                continue;
+            }
+            if let Some(list) = self.list_mut(index) {
+                (list.tests, list.order) = (tests, order);
+            }
+            let slots = self.list(index).map(|l| l.slots.clone()).unwrap_or_default();
+            self.set_rows(index, slots);
+        }
+    }
+
+    fn column(&mut self, kind: u16, name: &str, holds: ColumnKind) -> usize {
+        if let Some(at) = self.columns.iter().position(|c| c.kind == kind && &*c.name == name) {
+            return at;
+        }
+        self.columns.push(Column { kind, name: name.into(), holds, keys: Vec::new() });
+        self.columns.len() - 1
+    }
+
+    /// Reads what a list compares of a row.
+    fn read_keys(&mut self, index: ListIndex, slot: Slot) {
+        let Some(list) = self.lists.get(index as usize).and_then(Option::as_ref) else { return };
+        let Some(row) = self.rows.get(slot as usize).and_then(Option::as_ref) else { return };
+        let at = slot as usize;
+        for column in list.tests.iter().map(|t| t.0).chain(list.order.iter().map(|o| o.0)) {
+            let Some(column) = self.columns.get_mut(column) else { continue };
+            if column.keys.len() <= at {
+                column.keys.resize(at + 1, None);
+            }
+            if column.keys[at].is_none() {
+                column.keys[at] = Some(Key::of(&column.holds, &row.value(&column.name)));
+            }
+        }
+    }
+
+    pub(super) fn forget_keys(&mut self, slot: Slot) {
+        let Some(kind) = self.row(slot).map(|row| row.kind) else { return };
+        for column in self.columns.iter_mut().filter(|c| c.kind == kind) {
+            if let Some(key) = column.keys.get_mut(slot as usize) {
+                *key = None;
+            }
+        }
+    }
+
+    fn key_at(&self, column: usize, slot: Slot) -> &Key {
+        const ABSENT: &Key = &Key::Absent;
+        self.columns.get(column).and_then(|c| c.keys.get(slot as usize)?.as_ref()).unwrap_or(ABSENT)
+    }
+
+    fn compare(&self, order: &[(usize, bool)], a: Slot, b: Slot) -> Ordering {
+        for (column, down) in order {
+            let (left, right) = (self.key_at(*column, a), self.key_at(*column, b));
+            let found = left.compare(right);
+            if found.is_ne() {
+                // Descending turns everything round, absent included, as the database does.
+                return if *down { found.reverse() } else { found };
+            }
+        }
+        let id = |slot: Slot| self.row(slot).map(|row| row.id);
+        id(a).cmp(&id(b))
+    }
+
+    /// The rows that are in a list, or belong to it by their values.
+    pub fn belonging(&mut self, index: ListIndex) -> Vec<Slot> {
+        let Some(kind) = self.list(index).map(|list| list.kind) else { return Vec::new() };
+        let of_kind: Vec<Slot> = self.rows().filter(|(_, row)| row.kind == kind).map(|(slot, _)| slot).collect();
+        of_kind.iter().for_each(|slot| self.read_keys(index, *slot));
+        let Some(list) = self.list(index) else { return Vec::new() };
+        let told_there = |raw: &Raw| match &list.key.below {
+            None => true,
+            Some(Below { parent, column }) => {
+                column.as_ref().is_some_and(|column| raw.text(column).as_deref() == Some(&parent.id.to_string()))
+            }
+        };
+        let belongs = |slot: &Slot| {
+            self.row(*slot).is_some_and(|row| {
+                row.lists.contains(&index)
+                    || (row.is_shown() && self.holds(list, *slot) == Some(true))
+                    // Deleted here, and not there yet.
+                    || (!row.is_shown() && row.base.as_ref().is_some_and(told_there))
+            })
+        };
+        of_kind.into_iter().filter(belongs).collect()
+    }
+
+    /// Whether a row belongs to a list; none where its values can't tell.
+    fn holds(&self, list: &CachedList, slot: Slot) -> Option<bool> {
+        let row = self.row(slot)?;
+        let below = match &list.key.below {
+            None => true,
+            Some(Below { parent, column: Some(column) }) => {
+                let value = row.value(column);
+                value.as_str().and_then(|id| id.parse::<Uuid>().ok()) == Some(parent.id)
+            }
+            Some(Below { column: None, .. }) => return None,
+        };
+        if !below || !list.tests.iter().all(|(column, test)| test.holds(self.key_at(*column, slot))) {
+            return Some(false);
+        }
+        if list.key.search.is_some() { None } else { Some(true) }
+    }
+
+    /// Gives a list these rows, in its order. Of a list that the server puts in order, the order given stands.
+    pub fn set_rows(&mut self, index: ListIndex, slots: Vec<Slot>) {
+        let Some(list) = self.list_mut(index) else { return };
+        let old = std::mem::take(&mut list.slots);
+        for slot in old {
+            if let Some(row) = self.row_mut(slot) {
+                row.lists.retain(|i| *i != index);
+            }
+        }
+        let compares = self.list(index).is_some_and(|l| !l.order.is_empty() || !l.tests.is_empty());
+        for slot in &slots {
+            if compares {
+                self.read_keys(index, *slot);
+            }
+            if let Some(row) = self.row_mut(*slot) {
+                row.lists.push(index);
+            }
+        }
+        let mut slots = slots;
+        if let Some(list) = self.list(index)
+            && list.key.search.is_none()
+        {
+            self.sort(&list.order, &mut slots);
+        }
+        if let Some(list) = self.list_mut(index) {
+            list.slots = slots;
+            list.touch();
+        }
+    }
+
+    /// Gives a list the rows that the device kept of it, in the order that it kept.
+    pub fn fill(&mut self, index: ListIndex, slots: Vec<Slot>) {
+        for slot in &slots {
+            if let Some(row) = self.row_mut(*slot) {
+                row.lists.push(index);
+            }
+        }
+        if let Some(list) = self.list_mut(index) {
+            list.slots = slots;
+            list.filling = true;
+            list.touch();
+            list.dirty = false;
+        }
+    }
+
+    /// All that the device kept of a list has been read: its rows are in its order now, and those that are not there, or do not belong to it, are out.
+    pub fn filled(&mut self, index: ListIndex) {
+        let Some(list) = self.list_mut(index) else { return };
+        list.filling = false;
+        let slots = list.slots.clone();
+        slots.iter().for_each(|slot| self.read_keys(index, *slot));
+        let Some(list) = self.list(index) else { return };
+        let belongs =
+            |slot: &Slot| self.row(*slot).is_some_and(CachedRow::is_shown) && self.holds(list, *slot) != Some(false);
+        let slots = slots.into_iter().filter(belongs).collect();
+        self.set_rows(index, slots);
+    }
+
+    fn sort(&self, order: &[(usize, bool)], slots: &mut [Slot]) {
+        let Some((first, down)) = order.first() else {
+            slots.sort_unstable_by(|a, b| self.compare(order, *a, *b));
+            return;
+        };
+        let mut ranked: Vec<(u64, Slot)> = slots
+            .iter()
+            .map(|slot| {
+                let rank = self.key_at(*first, *slot).rank();
+                (if *down { !rank } else { rank }, *slot)
+            })
+            .collect();
+        ranked.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.compare(order, a.1, b.1)));
+        for (slot, (_, ranked)) in slots.iter_mut().zip(ranked) {
+            *slot = ranked;
+        }
+    }
+
+    /// Fills a list from the whole of which it is a part.
+    pub fn derive(&mut self, index: ListIndex, whole: ListIndex) {
+        let Some(all) = self.list(whole).map(|l| (l.slots.clone(), l.synced_at)) else { return };
+        let mut slots = Vec::new();
+        for slot in all.0 {
+            self.read_keys(index, slot);
+            let belongs = self.list(index).is_some_and(|list| self.holds(list, slot) == Some(true));
+            if belongs && self.row(slot).is_some_and(CachedRow::is_shown) {
+                slots.push(slot);
+            }
+        }
+        self.set_rows(index, slots);
+        if let Some(list) = self.list_mut(index) {
+            (list.derived, list.loaded, list.complete, list.synced_at) = (true, true, true, all.1);
+        }
+    }
+
+    pub(super) fn take_out(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {
+        let list = self.list_mut(index)?;
+        let at = list.slots.iter().position(|s| *s == slot)?;
+        list.slots.remove(at);
+        list.touch();
+        if let Some(row) = self.row_mut(slot) {
+            row.lists.retain(|i| *i != index);
+        }
+        Some(at)
+    }
+
+    /// A row is shown otherwise, or not any more: puts it where it belongs in every list of its type.
+    pub fn follow(&mut self, slot: Slot) -> Placed {
+        let mut placed = Placed::default();
+        self.forget_keys(slot);
+        // What lies unread on the device is not gone.
+        let read = self.row(slot).filter(|row| !row.unread);
+        let Some((kind, shown)) = read.map(|row| (row.kind, row.is_shown())) else { return placed };
+        for index in self.lists_of_kind.get(&kind).cloned().unwrap_or_default() {
+            self.read_keys(index, slot);
+            let Some(list) = self.list(index).filter(|l| l.loaded) else { continue };
+            if list.filling && shown {
+                continue;
+            }
+            let present = self.row(slot).is_some_and(|row| row.lists.contains(&index));
+            let belongs = if shown { self.holds(list, slot) } else { Some(false) };
+            match (present, belongs) {
+                (true, Some(true)) if !list.order.is_empty() => {
+                    let before = self.take_out(index, slot);
+                    let after = self.put_in(index, slot);
+                    if before != after {
+                        placed.changed.push(index);
+                    }
+                }
+                (false, Some(true)) if self.put_in(index, slot).is_some() => placed.changed.push(index),
+                (true, Some(false)) => {
+                    self.take_out(index, slot);
+                    placed.changed.push(index);
+                }
+                (false, None) => placed.unsure.push(index),
+                _ => {}
+            }
+        }
+        placed
+    }
+
+    fn put_in(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {
+        let list = self.list(index)?;
+        let at = list.slots.partition_point(|other| self.compare(&list.order, *other, slot).is_lt());
+        if at == list.slots.len() && !list.complete {
+            // It comes after what has been fetched so far.
+            return None;
+        }
+        let list = self.list_mut(index)?;
+        list.slots.insert(at, slot);
+        list.touch();
+        self.row_mut(slot)?.lists.push(index);
+        Some(at)
+    }
+
+    /// The ids of a list, in order; the same ones until they change.
+    pub fn ids(&self, list: &CachedList) -> Arc<Vec<Uuid>> {
+        let ids = || Arc::new(list.slots.iter().filter_map(|slot| Some(self.row(*slot)?.id)).collect());
+        list.ids.borrow_mut().get_or_insert_with(ids).clone()
+    }
+}
