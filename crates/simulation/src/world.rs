@@ -483,6 +483,10 @@ impl World {
                     self.broadcast(n, place.tab, message);
                 }
             }
+            Effect::RereadWork => {
+                self.enqueue(n, place.tab, DeviceWork::ReadOutbox);
+                self.enqueue(n, place.tab, DeviceWork::ReadDrafts);
+            }
             Effect::ConfirmLead => {
                 let leads = self.devices[n].term == self.tab(place)?.term || self.mutant(Mutant::NoFencing);
                 self.later(1.0, Happening::Tab(place, Event::Confirmed(leads)));

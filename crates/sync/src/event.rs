@@ -234,6 +234,8 @@ pub enum Effect {
     RenewToken,
     /// Ask to sign in, over the page, with everything kept.
     AskSignIn,
+    /// Read outbox and drafts from the device again: a tab that wrote there may have ended before it could say so.
+    RereadWork,
     /// Tell the other tabs this.
     Tell(TabMessage),
     /// Say whether this tab leads still: it may have been frozen while another took over.

@@ -356,6 +356,10 @@ impl Client {
                 Effect::Read(area, names) => self.on_device(DeviceTask::Read(area, names)),
                 Effect::DeviceFailed(error) => self.device_trouble.set(Some(error.to_string())),
                 Effect::Tell(message) => self.tell_tabs(&serde_json::to_string(&message).unwrap_or_default()),
+                Effect::RereadWork => {
+                    self.on_device(DeviceTask::ReadOutbox);
+                    self.on_device(DeviceTask::ReadDrafts);
+                }
                 Effect::ConfirmLead => {
                     let client = self.clone();
                     spawn_local(async move {

@@ -1,8 +1,8 @@
 //! Lists that follow their rows, against lists that are worked out anew.
 
 use super::*;
-use pmo_domain::{Catalogue, EntityType};
 use pmo_domain::query::{Filter, Operator};
+use pmo_domain::{Catalogue, EntityType};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::HashMap;

@@ -44,6 +44,7 @@ pub(super) struct Tabs {
     /// What followers are to be told at the end of this event.
     pub(super) news: News,
     steal_asked_at: f64,
+    reread_at: f64,
     /// When anything last happened here.
     happened_at: f64,
     /// Nothing happened for so long that another tab may have taken over: until that is known the outbox is left alone.
@@ -71,6 +72,9 @@ impl Engine {
                 self.tabs.term = term;
                 self.tabs.leader_heard_at = now;
                 self.tabs.to_say |= new;
+                if new {
+                    self.effects.push(Effect::RereadWork);
+                }
             }
             TabMessage::Watching { tab, watched } if self.leader => self.follower_watches(tab, watched, now),
             TabMessage::Refetch { query } if self.leader => self.refetch(query, now),
@@ -334,14 +338,15 @@ impl Engine {
                 self.cache.drop_list(index);
             }
         }
-        let rows: Vec<Slot> = self
+        let rows: Vec<(Slot, bool)> = self
             .cache
             .rows()
-            .filter(|(_, row)| row.observed == 0 && row.lists.is_empty() && row.local.is_none())
-            .map(|(slot, _)| slot)
+            .filter(|(_, row)| row.observed == 0 && row.lists.is_empty())
+            .map(|(slot, row)| (slot, row.local.is_some()))
             .collect();
-        for slot in rows {
-            self.let_go(slot);
+        for (slot, written) in rows {
+            // What was written here stays; what it was written on goes.
+            if written { self.not_believed(slot) } else { self.let_go(slot) }
         }
     }
 
@@ -426,6 +431,10 @@ impl Engine {
     }
 
     pub(super) fn tick_tabs(&mut self, now: f64) {
+        if now - self.tabs.reread_at >= SAY_AGAIN {
+            self.tabs.reread_at = now;
+            self.effects.push(Effect::RereadWork);
+        }
         if self.leader {
             if now - self.tabs.beat_at >= self.settings.beat {
                 self.tabs.beat_at = now;
@@ -450,6 +459,7 @@ impl Engine {
     /// A tab that has just begun waits for a leader's word as long as for one that went silent.
     pub(super) fn tabs_began(&mut self, term: u64, now: f64) {
         self.tabs.leader_heard_at = now;
+        self.tabs.reread_at = now;
         self.tabs.term = term;
         self.tabs.to_say = true;
         if self.leader {
