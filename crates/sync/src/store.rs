@@ -3,6 +3,7 @@
 
 use crate::draft::Draft;
 use crate::outbox::Entry;
+use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -140,6 +141,11 @@ pub const CHUNK: &str = "chunk:";
 /// Live changes are named so, with the id behind it.
 pub const ROW: &str = "row:";
 
+/// Reads JSON that was kept. (By way of text, as everything else is read: a second reader would be written for the browser for each type.)
+pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+    serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
+}
+
 /// Reads what the engine starts with.
 pub async fn load(store: &impl Store) -> Result<Stored, StoreError> {
     Ok(Stored {
@@ -155,13 +161,13 @@ pub async fn load(store: &impl Store) -> Result<Stored, StoreError> {
 /// The outbox, in order: names are ids that sort by time. One entry that can't be read costs itself alone.
 pub async fn load_outbox(store: &impl Store) -> Result<Vec<Entry>, StoreError> {
     let kept = store.read(Area::Outbox, Which::All).await?;
-    Ok(kept.iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect())
+    Ok(kept.iter().filter_map(|(_, bytes)| json(bytes)).collect())
 }
 
 /// The drafts.
 pub async fn load_drafts(store: &impl Store) -> Result<Vec<Draft>, StoreError> {
     let kept = store.read(Area::Drafts, Which::All).await?;
-    Ok(kept.iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect())
+    Ok(kept.iter().filter_map(|(_, bytes)| json(bytes)).collect())
 }
 
 /// Keeps data in memory: for tests, and where the browser gives no database.
@@ -303,17 +309,17 @@ pub mod conformance {
             let operation = Operation::Delete { base_version: 1 };
             Entry::new([Uuid::from_u128(n), Uuid::from_u128(n + 100)], entity.clone(), operation)
         };
-        fn json(value: &impl serde::Serialize) -> Vec<u8> {
+        fn written(value: &impl serde::Serialize) -> Vec<u8> {
             serde_json::to_vec(value).unwrap_or_default()
         }
         store
             .write(&[
                 Write::Clear(Area::Drafts),
                 Write::Clear(Area::Outbox),
-                put(Area::Drafts, "task:1", &json(&draft)),
+                put(Area::Drafts, "task:1", &written(&draft)),
                 put(Area::Drafts, "task:2", b"{broken"),
-                put(Area::Outbox, &entry(2).id.to_string(), &json(&entry(2))),
-                put(Area::Outbox, &entry(1).id.to_string(), &json(&entry(1))),
+                put(Area::Outbox, &entry(2).id.to_string(), &written(&entry(2))),
+                put(Area::Outbox, &entry(1).id.to_string(), &written(&entry(1))),
             ])
             .await
             .map_err(told)?;

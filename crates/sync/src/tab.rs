@@ -82,6 +82,20 @@ pub struct News {
     pub status: (bool, bool),
 }
 
+impl News {
+    /// Whether there is nothing to tell.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+            && self.gone.is_empty()
+            && !self.swept
+            && self.lists.is_empty()
+            && self.lists_gone.is_empty()
+            && self.metas.is_empty()
+            && self.names.is_empty()
+            && self.settled.is_empty()
+    }
+}
+
 /// A message between tabs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

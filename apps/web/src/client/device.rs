@@ -168,9 +168,8 @@ impl Disk {
         for work in [true, false] {
             let part: Vec<Write> = writes.iter().filter(|write| write.area().is_work() == work).cloned().collect();
             let (cleared, last) = last_of_each(&part);
-            let mut areas: Vec<Area> = cleared.iter().copied().chain(last.iter().map(|write| write.area())).collect();
-            areas.sort_unstable();
-            areas.dedup();
+            let written = |area: &Area| cleared.contains(area) || last.iter().any(|write| write.area() == *area);
+            let areas: Vec<Area> = Area::ALL.into_iter().filter(written).collect();
             let Some(first) = areas.first() else { continue };
             let names: Vec<&str> = areas.iter().map(|area| area.name()).collect();
             let transaction = self.database(*first).transaction(&names, TransactionMode::ReadWrite).map_err(failed)?;

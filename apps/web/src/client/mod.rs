@@ -496,7 +496,7 @@ const TERM: &str = "term";
 
 async fn term_on(device: &Device) -> u64 {
     let kept = device.read(Area::Outbox, Which::Names(&[TERM.to_owned()])).await.unwrap_or_default();
-    kept.first().and_then(|(_, bytes)| serde_json::from_slice(bytes).ok()).unwrap_or_default()
+    kept.first().and_then(|(_, bytes)| store::json(bytes)).unwrap_or_default()
 }
 
 fn is_shown() -> Option<bool> {

@@ -403,9 +403,11 @@ impl Engine {
         for index in std::mem::take(&mut self.keep.lists) {
             let Some(list) = self.cache.list(index).filter(|l| l.loaded && !l.derived && !l.filling) else { continue };
             let rows = list.slots().iter().filter_map(|slot| self.cache.row(*slot));
-            let mut chunks: Vec<u32> = rows.map(|row| row.chunk).filter(|chunk| *chunk != 0).collect();
-            chunks.sort_unstable();
-            chunks.dedup();
+            let mut chunks = BTreeSet::new();
+            for row in rows.filter(|row| row.chunk != 0) {
+                chunks.insert(row.chunk);
+            }
+            let chunks: Vec<u32> = chunks.into_iter().collect();
             let head = ListHead {
                 key: list.key.clone(),
                 synced_at: list.synced_at,

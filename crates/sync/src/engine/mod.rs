@@ -261,7 +261,7 @@ impl Engine {
         for query in self.changed.drain() {
             self.effects.push(Effect::Changed(query));
         }
-        if self.status() != before && !self.effects.contains(&Effect::StatusChanged) {
+        if self.status() != before && !self.effects.iter().any(|effect| matches!(effect, Effect::StatusChanged)) {
             self.effects.push(Effect::StatusChanged);
         }
         std::mem::take(&mut self.effects)

@@ -502,7 +502,7 @@ impl Engine {
     /// Takes reference data into memory. What lists compare depends on the types of columns.
     pub(super) fn take_meta(&mut self, key: MetaKey, meta: Meta) {
         if key == MetaKey::Codes {
-            let types: Vec<EntityType> = Vec::deserialize(&*meta.data).unwrap_or_default();
+            let types: Vec<EntityType> = serde_json::from_value((*meta.data).clone()).unwrap_or_default();
             let mut catalogue = Catalogue::default();
             catalogue.types.extend(types.into_iter().map(|t| (t.code.clone(), t)));
             self.catalogue = Arc::new(catalogue);

@@ -8,7 +8,7 @@ use crate::event::Effect;
 use crate::key::Query;
 use crate::maps::{Map, Set};
 use crate::pack::{Packed, unpack, unpack_ids};
-use crate::store::{Area, CHUNK, Named, ROW, Stored, Write};
+use crate::store::{Area, CHUNK, Named, ROW, Stored, Write, json};
 use pmo_domain::{EntityCode, EntityRef, PersonId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -96,13 +96,13 @@ impl Engine {
 
     fn take_kept_metadata(&mut self, name: &str, bytes: &[u8]) {
         if let Some(code) = name.strip_prefix("names:") {
-            self.names.insert(code.to_owned(), serde_json::from_slice(bytes).unwrap_or_default());
+            self.names.insert(code.to_owned(), json(bytes).unwrap_or_default());
         } else if name == "cursor" {
-            self.cursor = serde_json::from_slice::<FeedPlace>(bytes).ok();
+            self.cursor = json::<FeedPlace>(bytes);
         } else if name == "reached" {
-            self.keep.reached = serde_json::from_slice(bytes).unwrap_or_default();
+            self.keep.reached = json(bytes).unwrap_or_default();
         } else if name.starts_with("meta:")
-            && let Ok(kept) = serde_json::from_slice::<KeptMeta>(bytes)
+            && let Some(kept) = json::<KeptMeta>(bytes)
         {
             let meta = Meta { data: Arc::new(kept.data), synced_at: kept.synced_at, stale: true };
             self.take_meta(kept.key, meta);

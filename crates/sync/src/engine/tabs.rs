@@ -403,7 +403,7 @@ impl Engine {
             let status = (self.browser_online && self.reachable, self.is_live());
             let said = std::mem::replace(&mut self.tabs.status, status);
             let news = std::mem::take(&mut self.tabs.news);
-            if !self.tabs.followers.is_empty() && (news != News::default() || said != status) {
+            if !self.tabs.followers.is_empty() && (!news.is_empty() || said != status) {
                 let feed = self.cursor.as_ref().map(|place| (place.epoch.clone(), place.cursor.clone()));
                 let news = News { term: self.tabs.term, status, feed, ..news };
                 self.effects.push(Effect::Tell(TabMessage::News(Box::new(news))));

@@ -114,9 +114,7 @@ impl Engine {
 
     /// The device's outbox is the truth; what this tab is just sending stays marked so.
     pub(super) fn outbox_is(&mut self, entries: Vec<Entry>) {
-        let mut touched: Vec<EntityRef> = self.outbox.iter().chain(&entries).map(|e| e.entity.clone()).collect();
-        touched.sort_unstable();
-        touched.dedup();
+        let touched: Set<EntityRef> = self.outbox.iter().chain(&entries).map(|e| e.entity.clone()).collect();
         let old = std::mem::take(&mut self.outbox);
         for mut entry in entries {
             // What was read before this tab's own last word on it came to disk is older than that.
