@@ -27,8 +27,6 @@ pub struct Settings {
     pub hello: f64,
     /// What was left stays watched for this long.
     pub unsubscribe: f64,
-    /// A burst of changes is gathered for at most this long; what is on screen is not.
-    pub gather: f64,
     /// Between two questions for changes where the socket does not open.
     pub poll: f64,
     /// Sockets that fail in a row before changes are asked for instead.
@@ -47,8 +45,6 @@ pub struct Settings {
     pub beat_missing: f64,
     /// A device that has not reached the server for this long shows nothing until it has.
     pub lease: f64,
-    /// The part of the device's room that may be used before what nobody needs is let go.
-    pub quota: f64,
 }
 
 impl Default for Settings {
@@ -66,7 +62,6 @@ impl Default for Settings {
             pong: 10_000.0,
             hello: 15_000.0,
             unsubscribe: 30_000.0,
-            gather: 60.0,
             poll: 5000.0,
             poll_after: 3,
             parallel_writes: 4,
@@ -76,7 +71,6 @@ impl Default for Settings {
             beat: 500.0,
             beat_missing: 1600.0,
             lease: 14.0 * 24.0 * 3_600_000.0,
-            quota: 0.8,
         }
     }
 }
