@@ -180,6 +180,6 @@ impl World {
         if mine.is_none() && !matches!(entry.operation, Operation::Update { .. }) {
             self.watcher.deleted(place.device, &entry.entity);
         }
-        self.deliver(place, Event::Settle { entry: entry.id, keep_mine: mine })
+        self.deliver(place, Event::Settle { entry: entry.id, seen: entry.key, keep_mine: mine })
     }
 }

@@ -160,6 +160,14 @@ impl Watcher {
                 return Err(Broken::new(LEAKS, format!("{held:?} may not be seen")));
             }
             if held.stale {
+                if held.observed {
+                    let (leads, status) = (engine.leads(), engine.status());
+                    let how = format!(
+                        "{held:?} is looked at and not believed (leads: {leads}, status {status:?}) {}",
+                        engine.debug_row(&held.entity)
+                    );
+                    return Err(Broken::new(MISSED, how));
+                }
                 continue;
             }
             let here: Row = serde_json::from_str(held.text).unwrap_or_default();
@@ -237,24 +245,21 @@ impl Watcher {
         for (device, store) in stores.iter().enumerate() {
             let mut found = HashSet::new();
             // What comes behind something that a person must decide waits for it.
-            let entries: Vec<Entry> = store
-                .read_now(Area::Outbox, Which::All)
-                .iter()
-                .filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok())
-                .collect();
-            let undecided = |entry: &Entry| {
-                let mut reached = vec![entry];
-                let mut behind = false;
-                while let Some(entry) = reached.pop() {
-                    behind |= entry.state != EntryState::Waiting;
-                    reached.extend(entries.iter().filter(|e| e.id < entry.id && entry.depends_on(e)));
+            let entries = store.read_now(Area::Outbox, Which::All);
+            let mut entries: Vec<Entry> =
+                entries.iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect();
+            entries.sort_by_key(|entry| entry.id);
+            let mut undecided: HashSet<Uuid> = HashSet::new();
+            for (at, entry) in entries.iter().enumerate() {
+                let waits_for = |earlier: &&Entry| undecided.contains(&earlier.id) && entry.depends_on(earlier);
+                if entry.state != EntryState::Waiting || entries[..at].iter().any(|earlier| waits_for(&earlier)) {
+                    undecided.insert(entry.id);
                 }
-                behind
-            };
+            }
             for area in [Area::Outbox, Area::Drafts] {
                 for (_, bytes) in store.read_now(area, Which::All) {
                     found.extend(tokens(&bytes, "token-"));
-                    let waits = serde_json::from_slice::<Entry>(&bytes).is_ok_and(|e| !undecided(&e));
+                    let waits = serde_json::from_slice::<Entry>(&bytes).is_ok_and(|e| !undecided.contains(&e.id));
                     if area == Area::Outbox && waits {
                         let how = format!("device {device}: {} still waits", String::from_utf8_lossy(&bytes));
                         return Err(Broken::new(LOST, how));

@@ -49,7 +49,8 @@ pub struct Place {
 
 /// Work of a tab on its device, one after the other.
 pub(crate) enum DeviceWork {
-    Write(BatchId, Vec<Write>),
+    /// A batch, and the term in which it was written.
+    Write(BatchId, Option<u64>, Vec<Write>),
     Read(Area, Vec<String>),
     Lead,
     Tell(&'static str),
@@ -237,6 +238,10 @@ impl World {
             Happening::Feed(event) => self.feed(event),
             Happening::Arrives(place, id, request) => self.arrives(place, id, request),
             Happening::Commit(xid, asked) => self.commit(xid, asked),
+            // A frozen tab runs nothing of its own: neither what it asked of its device nor what it does on being given the lock.
+            Happening::Work(place) if !self.healing && self.tab(place).is_some_and(|tab| tab.frozen) => {
+                self.later(20.0, Happening::Work(place));
+            }
             Happening::Work(place) => self.work(place),
             Happening::Asked(question) => {
                 if !self.healing && self.chance.once_in(40) {
@@ -472,7 +477,8 @@ impl World {
                     self.later(0.0, Happening::Tab(place, Event::Persisted(batch, Ok(()))));
                     self.watcher.saved(place.device, &writes);
                 }
-                self.enqueue(n, place.tab, DeviceWork::Write(batch, writes));
+                let term = self.tab(place)?.engine.term();
+                self.enqueue(n, place.tab, DeviceWork::Write(batch, term, writes));
             }
             Effect::Read(area, names) => self.enqueue(n, place.tab, DeviceWork::Read(area, names)),
             Effect::TellTabs => self.enqueue(n, place.tab, DeviceWork::Tell("outbox")),
@@ -530,7 +536,7 @@ impl World {
             Effect::Disconnect => self.hang_up(place),
             Effect::Changed(Query::Row(entity)) => {
                 let tab = self.devices[n].tabs.get(place.tab)?;
-                let stamp = tab.engine.held_row(&entity).and_then(|row| stamp_of(row.text));
+                let stamp = tab.engine.row(&entity).and_then(|row| row.data.get("stamp")?.as_i64());
                 return self.watcher.shown(place, &entity, stamp);
             }
             Effect::RenewToken => self.later(20.0, Happening::Tab(place, Event::TokenRenewed)),
@@ -562,9 +568,9 @@ impl World {
         let (n, at) = (place.device, place.tab);
         let Some(work) = self.tab(place).map(|tab| tab.work.pop_front()) else { return };
         let event = match work {
-            Some(DeviceWork::Write(batch, mut writes)) => {
+            Some(DeviceWork::Write(batch, term, mut writes)) => {
                 let full = !self.healing && self.chance.once_in(60);
-                if self.devices[n].term != self.devices[n].tabs[at].term && !self.mutant(Mutant::NoFencing) {
+                if term != Some(self.devices[n].term) && !self.mutant(Mutant::NoFencing) {
                     writes.retain(|write| write.area().is_work());
                 }
                 if self.mutant(Mutant::DraftsInMemory) {
@@ -779,11 +785,6 @@ fn stored(store: &MemoryStore) -> Stored {
 
 fn read_all<T: for<'a> serde::Deserialize<'a>>(store: &MemoryStore, area: Area) -> Vec<T> {
     store.read_now(area, Which::All).iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect()
-}
-
-/// The version as the database wrote it.
-fn stamp_of(text: &str) -> Option<i64> {
-    pmo_sync::raw::fields(text).find(|(name, _)| *name == "stamp").and_then(|(_, value)| value.parse().ok())
 }
 
 /// An answer as an engine would take it that does not look at versions: no row in it is older than what is held.

@@ -60,6 +60,8 @@ pub struct CachedRow {
     pub floor: i64,
     /// Milliseconds since 1970 when the server said so.
     pub synced_at: f64,
+    /// The latest request whose answer told it.
+    pub told_by: u64,
     /// The lists that hold it.
     pub lists: Vec<ListIndex>,
 }
@@ -312,6 +314,7 @@ impl Cache {
             version: 0,
             floor: 0,
             synced_at: 0.0,
+            told_by: 0,
             lists: Vec::new(),
         };
         let slot = match self.free.pop() {

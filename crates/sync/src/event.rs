@@ -155,6 +155,8 @@ pub enum Event {
     Settle {
         /// The entry.
         entry: Uuid,
+        /// The key that it had when the person looked: what has become another question since is not answered by this.
+        seen: Uuid,
         /// Mine, under this new key; none: theirs.
         keep_mine: Option<Uuid>,
     },

@@ -115,8 +115,25 @@ pub trait Store {
     async fn read(&self, area: Area, which: Which<'_>) -> Result<Vec<Named>, StoreError>;
     /// The names that begin so, in order.
     async fn names(&self, area: Area, prefix: &str) -> Result<Vec<String>, StoreError>;
-    /// Does all of `writes`, in order, or none of those to the cache and none of those to the work; returns when they are on disk.
-    async fn write(&self, writes: &[Write]) -> Result<(), StoreError>;
+    /// Does all of `writes`, in order, or none of those to the cache and none of those to the work; returns when they are on disk. With a term, those to
+    /// the cache are done only where it is the device's term still, which is looked at in the same transaction; a term outlives the clearing of its area.
+    async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError>;
+}
+
+/// The name in [`Area::Metadata`] under which the term of the tab that leads lies.
+pub const TERM: &str = "term";
+
+/// The term on the device; 0: none yet.
+pub async fn term(store: &impl Store) -> u64 {
+    let kept = store.read(Area::Metadata, Which::Names(&[TERM.to_owned()])).await.unwrap_or_default();
+    kept.first().and_then(|(_, bytes)| json(bytes)).unwrap_or_default()
+}
+
+/// Begins a term, later than every other; `now` in milliseconds since 1970, so that it is so even where the device was wiped.
+pub async fn begin_term(store: &impl Store, now: f64) -> u64 {
+    let term = (term(store).await + 1).max(now as u64);
+    let _ = store.write(&[Write::Put(Area::Metadata, TERM.into(), term.to_string().into_bytes())], None).await;
+    term
 }
 
 /// What a person's device holds when the app opens. Chunks are read when somebody needs them.
@@ -223,8 +240,16 @@ impl Store for MemoryStore {
         Ok(self.read_now(area, Which::Prefix(prefix)).into_iter().map(|(name, _)| name).collect())
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<(), StoreError> {
-        self.write_now(writes);
+    async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError> {
+        let kept = self.read_now(Area::Metadata, Which::Names(&[TERM.to_owned()]));
+        let leads = term.is_none() || term == kept.first().and_then(|(_, bytes)| json(bytes));
+        let writes: Vec<Write> = writes.iter().filter(|write| leads || write.area().is_work()).cloned().collect();
+        self.write_now(&writes);
+        if term.is_some() && leads {
+            self.write_now(
+                &kept.into_iter().map(|(name, term)| Write::Put(Area::Metadata, name, term)).collect::<Vec<_>>(),
+            );
+        }
         Ok(())
     }
 }
@@ -257,23 +282,29 @@ pub mod conformance {
         let large: Vec<u8> = (0..3_000_000u32).map(|n| ((n * 31) >> 3) as u8).collect();
         for area in Area::ALL {
             let all = if area.is_work() { letters.clone() } else { any.clone() };
-            store.write(&[put(area, "b", &all), put(area, "a", &[]), put(area, "c", b"{}")]).await.map_err(told)?;
+            store
+                .write(&[put(area, "b", &all), put(area, "a", &[]), put(area, "c", b"{}")], None)
+                .await
+                .map_err(told)?;
             let found = store.read(area, Which::All).await.map_err(told)?;
             expect(found == [pair("a", &[]), pair("b", &all), pair("c", b"{}")], "bytes come back in order of names")?;
         }
-        store.write(&[put(Area::Entities, "large", &large)]).await.map_err(told)?;
+        store.write(&[put(Area::Entities, "large", &large)], None).await.map_err(told)?;
         let found = store.read(Area::Entities, Which::Names(&["large".into()])).await.map_err(told)?;
         expect(found == [("large".to_owned(), large)], "a large value comes back whole")?;
 
         // Parts of an area.
         let area = Area::Entities;
         store
-            .write(&[
-                put(area, "row:1", b"1"),
-                put(area, "row:2", b"2"),
-                put(area, "rower", b"3"),
-                put(area, "chunk:1", b"4"),
-            ])
+            .write(
+                &[
+                    put(area, "row:1", b"1"),
+                    put(area, "row:2", b"2"),
+                    put(area, "rower", b"3"),
+                    put(area, "chunk:1", b"4"),
+                ],
+                None,
+            )
             .await
             .map_err(told)?;
         let found = store.read(area, Which::Prefix("row:")).await.map_err(told)?;
@@ -286,17 +317,20 @@ pub mod conformance {
 
         // The last write of a name stands, also within one transaction; areas do not touch each other.
         store
-            .write(&[
-                put(area, "row:1", b"new"),
-                Write::Remove(area, "row:2".into()),
-                put(area, "row:3", b"x"),
-                Write::Remove(area, "row:3".into()),
-            ])
+            .write(
+                &[
+                    put(area, "row:1", b"new"),
+                    Write::Remove(area, "row:2".into()),
+                    put(area, "row:3", b"x"),
+                    Write::Remove(area, "row:3".into()),
+                ],
+                None,
+            )
             .await
             .map_err(told)?;
         let found = store.read(area, Which::Prefix("row:")).await.map_err(told)?;
         expect(found == [pair("row:1", b"new")], "the last write stands")?;
-        store.write(&[Write::Clear(area), put(area, "after", b"1")]).await.map_err(told)?;
+        store.write(&[Write::Clear(area), put(area, "after", b"1")], None).await.map_err(told)?;
         let found = store.read(area, Which::All).await.map_err(told)?;
         expect(found == [pair("after", b"1")], "an area is emptied, and what comes after stays")?;
         expect(store.read(Area::Lists, Which::All).await.map_err(told)?.len() == 3, "another area is not touched")?;
@@ -313,21 +347,38 @@ pub mod conformance {
             serde_json::to_vec(value).unwrap_or_default()
         }
         store
-            .write(&[
-                Write::Clear(Area::Drafts),
-                Write::Clear(Area::Outbox),
-                put(Area::Drafts, "task:1", &written(&draft)),
-                put(Area::Drafts, "task:2", b"{broken"),
-                put(Area::Outbox, &entry(2).id.to_string(), &written(&entry(2))),
-                put(Area::Outbox, &entry(1).id.to_string(), &written(&entry(1))),
-            ])
+            .write(
+                &[
+                    Write::Clear(Area::Drafts),
+                    Write::Clear(Area::Outbox),
+                    put(Area::Drafts, "task:1", &written(&draft)),
+                    put(Area::Drafts, "task:2", b"{broken"),
+                    put(Area::Outbox, &entry(2).id.to_string(), &written(&entry(2))),
+                    put(Area::Outbox, &entry(1).id.to_string(), &written(&entry(1))),
+                ],
+                None,
+            )
             .await
             .map_err(told)?;
         let stored = load(store).await.map_err(told)?;
         expect(stored.drafts == [draft], "a draft comes back, and a broken one is left out")?;
         expect(stored.outbox.iter().map(|e| e.id.as_u128()).eq([1, 2]), "the outbox comes back in order")?;
 
-        store.write(&Area::ALL.map(Write::Clear)).await.map_err(told)?;
+        // Of a tab whose term is over only what a person typed gets there.
+        let (first, second) = (begin_term(store, 5.0).await, begin_term(store, 5.0).await);
+        expect((first, second, term(store).await) == (5, 6, 6), "each term is later than the one before")?;
+        let late = [put(Area::Lists, "late", b"1"), put(Area::Drafts, "late", b"1")];
+        store.write(&late, Some(first)).await.map_err(told)?;
+        expect(store.names(Area::Lists, "late").await.map_err(told)?.is_empty(), "the cache is the leader's alone")?;
+        expect(store.names(Area::Drafts, "late").await.map_err(told)?.len() == 1, "work is anybody's")?;
+        store
+            .write(&[Write::Clear(Area::Metadata), put(Area::Lists, "late", b"2")], Some(second))
+            .await
+            .map_err(told)?;
+        expect(store.names(Area::Lists, "late").await.map_err(told)?.len() == 1, "the leader writes")?;
+        expect(term(store).await == second, "and leads on after it has emptied the cache")?;
+
+        store.write(&Area::ALL.map(Write::Clear), None).await.map_err(told)?;
         expect(load(store).await.map_err(told)? == Stored::default(), "a cleared store holds nothing")
     }
 }

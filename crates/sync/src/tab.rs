@@ -128,6 +128,8 @@ pub enum TabMessage {
     Settle {
         /// The entry.
         entry: Uuid,
+        /// The key that it had when the person looked.
+        seen: Uuid,
         /// Mine, under this key; none: theirs.
         keep_mine: Option<Uuid>,
     },

@@ -2,7 +2,7 @@
 //! outbox), whose name never changes and whose format only grows. Rows and lists are bytes; work is JSON text, as it always was.
 
 use js_sys::{ArrayBuffer, Uint8Array};
-use pmo_sync::store::{Named, Which, last_of_each};
+use pmo_sync::store::{Named, TERM, Which, last_of_each};
 use pmo_sync::{Area, MemoryStore, Store, StoreError, Write};
 use rexie::{KeyRange, ObjectStore, Rexie, Store as Objects, Transaction, TransactionMode, TransactionResult};
 use uuid::Uuid;
@@ -90,7 +90,7 @@ impl Device {
     /// Empties the cache, and the work too unless it is to be kept. Stores are emptied, not deleted: a deletion would wait for other tabs.
     pub async fn wipe(&self, keep_work: bool) {
         let areas = Area::ALL.into_iter().filter(|area| !(keep_work && area.is_work()));
-        let _ = self.write(&areas.map(Write::Clear).collect::<Vec<_>>()).await;
+        let _ = self.write(&areas.map(Write::Clear).collect::<Vec<_>>(), None).await;
     }
 }
 
@@ -109,10 +109,10 @@ impl Store for Device {
         }
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<(), StoreError> {
+    async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError> {
         match self {
-            Self::Disk(disk) => disk.write(writes).await,
-            Self::Memory(memory, _) => memory.write(writes).await,
+            Self::Disk(disk) => disk.write(writes, term).await,
+            Self::Memory(memory, _) => memory.write(writes, term).await,
         }
     }
 }
@@ -163,18 +163,39 @@ impl Disk {
         Ok(names.iter().filter_map(JsValue::as_string).collect())
     }
 
-    async fn write(&self, writes: &[Write]) -> Result<(), StoreError> {
+    async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError> {
         // Work first: what a person typed must not wait for a cache.
         for work in [true, false] {
             let part: Vec<Write> = writes.iter().filter(|write| write.area().is_work() == work).cloned().collect();
             let (cleared, last) = last_of_each(&part);
-            let written = |area: &Area| cleared.contains(area) || last.iter().any(|write| write.area() == *area);
+            if part.is_empty() {
+                continue;
+            }
+            let fenced = |area: &Area| !work && term.is_some() && *area == Area::Metadata;
+            let written =
+                |area: &Area| fenced(area) || cleared.contains(area) || last.iter().any(|write| write.area() == *area);
             let areas: Vec<Area> = Area::ALL.into_iter().filter(written).collect();
             let Some(first) = areas.first() else { continue };
             let names: Vec<&str> = areas.iter().map(|area| area.name()).collect();
             let transaction = self.database(*first).transaction(&names, TransactionMode::ReadWrite).map_err(failed)?;
+            let kept = match term.filter(|_| !work) {
+                Some(term) => {
+                    let kept = transaction.store(Area::Metadata.name()).map_err(failed)?.get(key(TERM)).await;
+                    let kept = kept.map_err(failed)?.map(|value| bytes(&value)).unwrap_or_default();
+                    if kept != term.to_string().into_bytes() {
+                        // Another tab leads by now.
+                        continue;
+                    }
+                    Some(kept)
+                }
+                None => None,
+            };
             for area in cleared {
-                transaction.store(area.name()).map_err(failed)?.clear().await.map_err(failed)?;
+                let objects = transaction.store(area.name()).map_err(failed)?;
+                objects.clear().await.map_err(failed)?;
+                if let Some(term) = kept.as_ref().filter(|_| area == Area::Metadata) {
+                    objects.put(&value(area, term), Some(&key(TERM))).await.map_err(failed)?;
+                }
             }
             let stores: Vec<Objects> =
                 names.iter().map(|name| transaction.store(name)).collect::<Result<_, _>>().map_err(failed)?;
@@ -221,7 +242,7 @@ mod tests {
         let device = Device::open(person).await;
         let put = |area: Area, text: &str| Write::Put(area, "a".into(), text.as_bytes().to_vec());
         device
-            .write(&[put(Area::Drafts, "typed"), put(Area::Entities, "fetched"), put(Area::Metadata, "1")])
+            .write(&[put(Area::Drafts, "typed"), put(Area::Entities, "fetched"), put(Area::Metadata, "1")], None)
             .await
             .unwrap();
         device.wipe(true).await;
@@ -236,7 +257,7 @@ mod tests {
     async fn work_is_text_that_an_earlier_build_can_read() {
         let person = Uuid::new_v4();
         let device = Device::open(person).await;
-        device.write(&[Write::Put(Area::Outbox, "1".into(), b"{}".to_vec())]).await.unwrap();
+        device.write(&[Write::Put(Area::Outbox, "1".into(), b"{}".to_vec())], None).await.unwrap();
         let Device::Disk(disk) = &device else { panic!("the browser has a database") };
         let transaction = disk.work.transaction(&["outbox"], TransactionMode::ReadOnly).unwrap();
         let kept = transaction.store("outbox").unwrap().get(key("1")).await.unwrap().unwrap();

@@ -37,7 +37,8 @@ pub enum Presence {
 
 /// What is done to the device, in order.
 enum DeviceTask {
-    Write(BatchId, Vec<Write>),
+    /// A batch, and the term in which it was written.
+    Write(BatchId, Option<u64>, Vec<Write>),
     Read(Area, Vec<String>),
     /// This tab holds the lock: it leads from here on.
     Lead,
@@ -69,8 +70,6 @@ pub struct Client {
     socket: socket::Socket,
     tabs: RefCell<Option<tabs::Tabs>>,
     tab: TabId,
-    /// The term in which this tab leads.
-    term: Cell<u64>,
     device: RefCell<Option<Rc<Device>>>,
     in_flight: RefCell<HashMap<RequestId, network::Cancel>>,
     renewing: Cell<bool>,
@@ -95,7 +94,6 @@ pub fn install() {
         socket: socket::Socket::default(),
         tabs: RefCell::default(),
         tab: TabId(Uuid::new_v4()),
-        term: Cell::new(0),
         device: RefCell::default(),
         in_flight: RefCell::default(),
         renewing: Cell::new(false),
@@ -209,7 +207,7 @@ impl Client {
         self.device_trouble.set(device.trouble());
         *self.device.borrow_mut() = Some(device.clone());
         *self.tabs.borrow_mut() = Some(tabs::Tabs::join(person));
-        let term = if tabs::lead_now(person).await { Some(self.next_term(&device).await) } else { None };
+        let term = if tabs::lead_now(person).await { Some(store::begin_term(&*device, now()).await) } else { None };
         let stored = match store::load(&*device).await {
             Ok(stored) => stored,
             Err(error) => {
@@ -227,19 +225,11 @@ impl Client {
         }
     }
 
-    /// Begins a term: a number on the device that is one higher for each leader.
-    async fn next_term(&self, device: &Device) -> u64 {
-        let term = term_on(device).await + 1;
-        let _ = device.write(&[Write::Put(Area::Outbox, TERM.into(), term.to_string().into_bytes())]).await;
-        self.term.set(term);
-        term
-    }
-
     /// Whether this tab still leads: one that was frozen while another took over does not, and must not send.
     async fn still_leads(&self) -> bool {
         let device = self.device.borrow().clone();
         match device {
-            Some(device) => term_on(&device).await == self.term.get(),
+            Some(device) => Some(store::term(&*device).await) == self.read(Engine::term),
             None => false,
         }
     }
@@ -256,7 +246,7 @@ impl Client {
                 },
             };
             match task {
-                DeviceTask::Write(batch, mut writes) => {
+                DeviceTask::Write(batch, term, mut writes) => {
                     // What has come meanwhile goes to disk with it: one transaction for a burst.
                     let mut batches = vec![batch];
                     let mut next = None;
@@ -264,20 +254,20 @@ impl Client {
                         && let Ok(more) = tasks.try_recv()
                     {
                         match more {
-                            DeviceTask::Write(batch, more) => {
+                            DeviceTask::Write(batch, of, more) if of == term => {
                                 batches.push(batch);
                                 writes.extend(more);
                             }
                             other => next = Some(other),
                         }
                     }
-                    // Two tabs that write the cache would pack over each other: one that leads no more does not, and where the browser has no locks
-                    // there is no cache. Work is kept by whoever it was typed to.
-                    let caches = writes.iter().any(|write| !write.area().is_work());
-                    if caches && !(tabs::can_lock() && self.still_leads().await) {
+                    // Two tabs that write the cache would pack over each other: only the one that leads does, and where the browser has no locks there is
+                    // no cache. Work is kept by whoever it was typed to.
+                    let term = term.filter(|_| tabs::can_lock());
+                    if term.is_none() {
                         writes.retain(|write| write.area().is_work());
                     }
-                    let outcome = device.write(&writes).await;
+                    let outcome = device.write(&writes, term).await;
                     for batch in batches {
                         self.dispatch(Event::Persisted(batch, outcome.clone()));
                     }
@@ -288,7 +278,7 @@ impl Client {
                     self.dispatch(Event::Read(area, names, found));
                 }
                 DeviceTask::Lead => {
-                    let term = self.next_term(&device).await;
+                    let term = store::begin_term(&*device, now()).await;
                     let stored = store::load(&*device).await.unwrap_or_default();
                     self.dispatch(Event::Lead { stored: Box::new(stored), term });
                 }
@@ -352,7 +342,10 @@ impl Client {
                         cancel.now();
                     }
                 }
-                Effect::Persist(batch, writes) => self.on_device(DeviceTask::Write(batch, writes)),
+                Effect::Persist(batch, writes) => {
+                    let term = self.read(Engine::term);
+                    self.on_device(DeviceTask::Write(batch, term, writes));
+                }
                 Effect::Read(area, names) => self.on_device(DeviceTask::Read(area, names)),
                 Effect::DeviceFailed(error) => self.device_trouble.set(Some(error.to_string())),
                 Effect::Tell(message) => self.tell_tabs(&serde_json::to_string(&message).unwrap_or_default()),
@@ -489,14 +482,6 @@ impl Client {
             }
         });
     }
-}
-
-/// The name under which the leader's term lies beside the outbox.
-const TERM: &str = "term";
-
-async fn term_on(device: &Device) -> u64 {
-    let kept = device.read(Area::Outbox, Which::Names(&[TERM.to_owned()])).await.unwrap_or_default();
-    kept.first().and_then(|(_, bytes)| store::json(bytes)).unwrap_or_default()
 }
 
 fn is_shown() -> Option<bool> {

@@ -292,8 +292,9 @@ fn entry_view(entry: Entry) -> impl IntoView {
     let id = entry.id;
     let editable = matches!(entry.operation, Operation::Update { .. });
     let address = format!("/{}/{}", entry.entity.code, entry.entity.id);
+    let seen = entry.key;
     let settle =
-        move |mine: bool| client().dispatch(Event::Settle { entry: id, keep_mine: mine.then(|| write_ids()[1]) });
+        move |mine: bool| client().dispatch(Event::Settle { entry: id, seen, keep_mine: mine.then(|| write_ids()[1]) });
     let (sign, detail, actions) = match &entry.state {
         EntryState::Waiting => (
             "pending",

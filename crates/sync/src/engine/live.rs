@@ -3,6 +3,7 @@
 use super::{Engine, FeedPlace, Purpose};
 use crate::event::{Answer, Effect, Failure};
 use crate::key::{Query, Topic};
+use crate::maps::Set;
 use crate::session::{Due, Link};
 use pmo_domain::socket::{
     Action, CLOSE_BAD_TOKEN, CLOSE_EXPIRED, Change, ClientMessage, Parent, ServerMessage, Subscribe,
@@ -85,6 +86,10 @@ impl Engine {
             None => {
                 // The first time: nothing is known to be missed, but what was fetched before watching may have changed since.
                 self.cursor = Some(FeedPlace { epoch, cursor });
+                self.keep.cursor_moved = true;
+                if self.holds_unconfirmed() {
+                    return self.sweep(now);
+                }
                 let watched: Vec<Query> = self.observed.keys().filter(|q| q.topic().is_some()).cloned().collect();
                 for query in watched.iter().filter(|q| !self.in_flight.contains_key(*q)).cloned().collect::<Vec<_>>() {
                     self.mark_stale(&query);
@@ -93,6 +98,12 @@ impl Engine {
             }
         }
         self.ensure_all(now);
+    }
+
+    /// Whether anything of an earlier life is held, of which nobody has said since whether it may still be seen.
+    fn holds_unconfirmed(&self) -> bool {
+        self.keep.chunks.values().any(|chunk| !chunk.read)
+            || self.cache.rows().any(|(_, row)| row.base.is_some() && row.stale)
     }
 
     /// Asks for everything that somebody looks at and that can't be believed.
@@ -151,6 +162,17 @@ impl Engine {
         }
     }
 
+    /// Rows have been answered: those that somebody looks at by themselves are watched again where they are not, from where the answer stood.
+    pub(super) fn watch_rows(&mut self, code: &EntityCode, ids: &Set<Uuid>, since: Option<String>) {
+        let topics = ids.iter().map(|id| Topic::Row(EntityRef::new(code.clone(), *id)));
+        let topics: Vec<Topic> =
+            topics.filter(|topic| self.topics.contains_key(topic) && !self.subscribed.contains(topic)).collect();
+        if self.session.link == Link::Open && !topics.is_empty() {
+            self.subscribed.extend(topics.iter().cloned());
+            self.subscribe(topics, since);
+        }
+    }
+
     fn invalidate(&mut self, code: &EntityCode, change: &Change, now: f64) {
         let entity = EntityRef::new(code.clone(), change.entity_id);
         match change.action {
@@ -203,8 +225,8 @@ impl Engine {
         for entity in held {
             let Some(row) = self.cache.get_mut(&entity) else { continue };
             row.stale = true;
-            // A list of everything of its type is asked for anyway, and tells of it.
-            if !whole.contains(&entity.code) {
+            // A list of everything of its type is asked for anyway, and tells of it; what is looked at by itself is watched anew by an answer of its own.
+            if row.observed > 0 || !whole.contains(&entity.code) {
                 self.want(&entity);
             }
         }

@@ -210,8 +210,8 @@ impl Engine {
             Event::Persisted(batch, outcome) => self.persisted(batch, outcome),
             Event::Read(area, names, found) => self.read_back(area, &names, found, now),
             Event::Outbox(entries) => self.outbox_is(entries),
-            Event::Settle { entry, keep_mine } if self.leader => self.settle(entry, keep_mine, now),
-            Event::Settle { entry, keep_mine } => self.tell(TabMessage::Settle { entry, keep_mine }),
+            Event::Settle { entry, seen, keep_mine } if self.leader => self.settle(entry, seen, keep_mine, now),
+            Event::Settle { entry, seen, keep_mine } => self.tell(TabMessage::Settle { entry, seen, keep_mine }),
             Event::Reopen(id) if self.leader => self.reopen(id, now),
             Event::Reopen(entry) => self.tell(TabMessage::Reopen { entry }),
             Event::Drafts { drafts, as_of } => self.drafts_are(drafts, as_of),
@@ -426,7 +426,7 @@ impl Engine {
         }
         let due: Vec<Query> = self.retries.iter().filter(|(_, r)| r.at <= now).map(|(q, _)| q.clone()).collect();
         for query in due {
-            if self.observed.contains_key(&query) {
+            if self.is_needed(&query) {
                 self.ensure(query, now);
             } else {
                 self.retries.remove(&query);
@@ -437,6 +437,15 @@ impl Engine {
         }
         self.tick_device(now);
         self.tick_tabs(now);
+    }
+
+    /// Whether somebody looks at a query, or at what follows from it.
+    fn is_needed(&self, query: &Query) -> bool {
+        let part_of = |key: &ListKey| {
+            let mut lists = self.cache.lists_of(&key.code);
+            lists.any(|list| list.derived && list.observed > 0 && list.key.whole().as_ref() == Some(key))
+        };
+        self.observed.contains_key(query) || matches!(query, Query::List(key) if part_of(key))
     }
 
     /// Tries everything that waits at once.

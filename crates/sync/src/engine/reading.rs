@@ -1,7 +1,7 @@
 //! Reads: what to ask, and what an answer means. A failed refetch never replaces good data; a 404 is no failure, it removes the row.
 
 use super::{Engine, Meta, Purpose, Retry};
-use crate::cache::{ListIndex, Slot};
+use crate::cache::{CachedList, ListIndex, Slot};
 use crate::event::{Answer, Effect, Failure, Method, Request, RequestId};
 use crate::key::{ListKey, MetaKey, Query};
 use crate::maps::Set;
@@ -55,7 +55,7 @@ impl Engine {
             return;
         }
         if let Query::List(key) = &query
-            && key.below.as_ref().is_some_and(|b| self.is_only_here(&b.parent))
+            && key.below.as_ref().is_some_and(|b| self.is_made_here(&b.parent))
         {
             // Below something that was made here there is only what was made here.
             let index = self.cache.list_place(key, &self.catalogue);
@@ -92,11 +92,6 @@ impl Engine {
         }
     }
 
-    /// What was made here and is not sent can't be asked for.
-    fn is_only_here(&self, entity: &EntityRef) -> bool {
-        self.cache.get(entity).is_some_and(|row| row.base.is_none() && row.local.as_ref().is_some_and(|l| l.pending))
-    }
-
     fn is_believable(&self, query: &Query, now: f64) -> bool {
         let watched = query.topic().is_some_and(|topic| self.subscribed.contains(&topic)) || self.polls();
         let fresh = |synced_at: f64, stale: bool| !stale && watched && now - synced_at < self.settings.stale;
@@ -105,7 +100,8 @@ impl Engine {
                 let told = self.cache.get(entity).is_some_and(|row| {
                     row.base.is_some() && row.permission.is_some() && fresh(row.synced_at, row.stale)
                 });
-                told || self.is_only_here(entity)
+                // What was made here and is not sent can't be asked for.
+                told || self.is_made_here(entity)
             }
             Query::List(key) => {
                 self.cache.get_list(key).is_some_and(|l| l.loaded && !l.filling && fresh(l.synced_at, l.stale))
@@ -180,10 +176,7 @@ impl Engine {
             let Some(ids) = self.wanted.remove(&code) else { continue };
             let seen = |id: &Uuid| {
                 let row = self.cache.get(&EntityRef::new(code.clone(), *id));
-                row.is_some_and(|row| {
-                    let in_sight = |index: &ListIndex| self.cache.list(*index).is_some_and(|l| l.observed > 0);
-                    row.observed > 0 || row.lists.iter().any(in_sight)
-                })
+                row.is_some_and(|row| self.is_in_sight(row))
             };
             let (mut first, rest): (Vec<Uuid>, Vec<Uuid>) = ids.into_iter().partition(seen);
             first.extend(rest);
@@ -293,7 +286,7 @@ impl Engine {
             }
             Err(Failure::Refused(problem)) if matches!(problem.status, 404 | 400) => {
                 self.succeeded(&query);
-                self.forget(&entity, now);
+                self.absent(&entity, now);
                 self.changed(query);
             }
             Err(_) => self.failed(query, now),
@@ -302,9 +295,9 @@ impl Engine {
 
     fn rows_answered(&mut self, code: EntityCode, ids: Vec<Uuid>, answer: Result<Answer, Failure>, now: f64) {
         self.rows_in_flight.remove(&code);
-        let read = answer.ok().map(|answer| answer.body);
-        match read.as_deref().and_then(|body| serde_json::from_str::<Page<'_>>(body).ok()) {
-            Some(page) => {
+        let (body, since) = answer.map_or_else(|_| Default::default(), |answer| (answer.body, answer.feed_cursor));
+        match serde_json::from_str::<Page<'_>>(&body) {
+            Ok(page) => {
                 self.rows_retry.remove(&code);
                 self.learn_names(page.references);
                 let mut present = Set::default();
@@ -312,12 +305,13 @@ impl Engine {
                     present.extend(Marks::of(row.get()).id);
                     self.take_row(&code, row.get(), now);
                 }
+                self.watch_rows(&code, &present, since);
                 for id in ids.into_iter().filter(|id| !present.contains(id)) {
-                    self.forget(&EntityRef::new(code.clone(), id), now);
+                    self.absent(&EntityRef::new(code.clone(), id), now);
                 }
             }
             // Asked for again at the next chance; until then what is held stays, marked stale.
-            None => {
+            Err(_) => {
                 let attempts = self.rows_retry.get(&code).map_or(0, |r| r.attempts) + 1;
                 let wait = (self.settings.retry_first / 2.0 * 2f64.powi(attempts.min(7) as i32))
                     .min(self.settings.retry_longest);
@@ -462,22 +456,30 @@ impl Engine {
         self.succeeded(&query);
         if let Some(below) = &key.below {
             let parent = below.parent.clone();
-            self.forget(&parent, now);
+            if !self.absent(&parent, now) {
+                self.mark_stale(&query);
+                return self.ensure(query, now);
+            }
         }
         let held: Vec<Slot> = self.cache.get_list(key).map(|l| l.slots().to_vec()).unwrap_or_default();
         for entity in held.into_iter().filter_map(|slot| self.cache.entity(slot)).collect::<Vec<_>>() {
-            self.forget(&entity, now);
+            self.absent(&entity, now);
         }
-        if let Some(index) = self.cache.find_list(key) {
-            self.unkeep_list(key);
-            for list in
-                self.cache.lists_mut().filter(|l| l.key == *key || (l.derived && l.key.whole().as_ref() == Some(key)))
-            {
-                (list.loaded, list.complete, list.stale) = (false, false, true);
+        self.unkeep_list(key);
+        self.empty_list(key);
+    }
+
+    /// A list is not there for this person: it and what follows from it hold nothing and are not known.
+    pub(super) fn empty_list(&mut self, key: &ListKey) {
+        let gone = |list: &CachedList| list.key == *key || (list.derived && list.key.whole().as_ref() == Some(key));
+        let lists: Vec<ListIndex> = self.cache.lists().filter(|(_, list)| gone(list)).map(|(index, _)| index).collect();
+        for index in lists {
+            if let Some(list) = self.cache.list_mut(index) {
+                (list.loaded, list.complete, list.stale, list.filling) = (false, false, true, false);
             }
             self.cache.set_rows(index, Vec::new());
         }
-        self.changed(query);
+        self.changed(Query::List(key.clone()));
     }
 
     fn meta_answered(&mut self, key: MetaKey, answer: Result<Answer, Failure>, now: f64) {
@@ -564,7 +566,7 @@ impl Engine {
         let Some(row) = self.cache.row_mut(slot) else { return (None, true) };
         if marks.version < row.floor || (row.base.is_some() && marks.version < row.version) {
             // Nothing goes back in time: an older answer is thrown away, and the newer asked for unless it is held.
-            if row.base.is_none() || row.version < row.floor {
+            if row.base.is_none() || row.version < row.floor || row.stale {
                 row.stale = true;
                 self.want(&entity);
             }
@@ -574,6 +576,9 @@ impl Engine {
         let same = row.base.as_ref().is_some_and(|base| same_values(base, &raw)) && level == row.permission;
         (row.synced_at, row.unread) = (now, false);
         row.stale = false;
+        if self.answering != u64::MAX {
+            row.told_by = row.told_by.max(self.answering);
+        }
         if !same {
             row.permission = level;
             row.version = marks.version;
@@ -582,6 +587,17 @@ impl Engine {
             self.refresh(slot, true);
         }
         (Some(slot), true)
+    }
+
+    /// A thing is absent from an answer: it is gone, unless a later question was answered with it already. Then a new one tells. True where it is gone.
+    fn absent(&mut self, entity: &EntityRef, now: f64) -> bool {
+        let late = self.cache.get(entity).is_some_and(|row| row.base.is_some() && row.told_by > self.answering);
+        if late {
+            self.want(entity)
+        } else {
+            self.forget(entity, now)
+        }
+        !late
     }
 
     /// A thing is gone for this person: from memory, lists and the device.

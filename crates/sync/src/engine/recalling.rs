@@ -21,7 +21,7 @@ impl Engine {
         let format = stored.metadata.iter().find(|(name, _)| name == "format").map(|(_, bytes)| bytes.as_slice());
         if format != Some(FORMAT) {
             // Another format, or nothing yet.
-            let anything = !(stored.metadata.is_empty() && stored.lists.is_empty() && stored.chunks.is_empty());
+            let anything = format.is_some() || !(stored.lists.is_empty() && stored.chunks.is_empty());
             if anything {
                 self.keep.writes.extend(Area::CACHE.map(Write::Clear));
             }
@@ -62,6 +62,8 @@ impl Engine {
         }
         self.leader = true;
         self.tabs.in_doubt = false;
+        // What another tab could not answer this one asks for itself.
+        self.failed.clear();
         self.tabs_began(term, now);
         let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
         for slot in &slots {

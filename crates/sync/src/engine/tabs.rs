@@ -79,7 +79,7 @@ impl Engine {
             TabMessage::Watching { tab, watched } if self.leader => self.follower_watches(tab, watched, now),
             TabMessage::Refetch { query } if self.leader => self.refetch(query, now),
             TabMessage::More { key } if self.leader => self.fetch_more(key),
-            TabMessage::Settle { entry, keep_mine } if self.leader => self.settle(entry, keep_mine, now),
+            TabMessage::Settle { entry, seen, keep_mine } if self.leader => self.settle(entry, seen, keep_mine, now),
             TabMessage::Discard { entry } if self.leader => self.discard_entry(entry),
             TabMessage::Reopen { entry } if self.leader => self.reopen(entry, now),
             TabMessage::Bye { tab } => self.follower_gone(tab, now),
@@ -304,15 +304,13 @@ impl Engine {
             for slot in slots {
                 self.not_believed(slot);
             }
-            if let Some(list) = self.cache.get_list_mut(&key) {
-                (list.loaded, list.complete, list.stale, list.filling) = (false, false, true, false);
-            }
-            self.changed(Query::List(key));
+            self.empty_list(&key);
         }
         for (query, well) in news.settled {
             self.in_flight.remove(&query);
             if well {
                 self.failed.remove(&query);
+                self.confirmed_by_leader(&query);
             } else {
                 self.failed.insert(query.clone());
             }
@@ -323,9 +321,26 @@ impl Engine {
         }
     }
 
+    /// What is held of a query is what the leader holds.
+    fn confirmed_by_leader(&mut self, query: &Query) {
+        let slots = match query {
+            Query::Row(entity) => self.cache.find(entity).into_iter().collect(),
+            Query::List(key) => self.cache.get_list(key).map(|list| list.slots().to_vec()).unwrap_or_default(),
+            Query::Meta(_) => return,
+        };
+        for slot in slots {
+            if let Some(row) = self.cache.row_mut(slot).filter(|row| row.stale)
+                && row.base.is_some()
+            {
+                row.stale = false;
+                self.changed.extend(self.cache.entity(slot).map(Query::Row));
+            }
+        }
+    }
+
     /// What nobody looks at here the leader may not know of, and can't say of it whether it may still be seen.
     fn let_go_unwatched(&mut self) {
-        let unwatched = |list: &crate::cache::CachedList| list.observed == 0 && !list.derived;
+        let unwatched = |list: &crate::cache::CachedList| list.observed == 0;
         let lists: Vec<_> = self.cache.lists().filter(|(_, list)| unwatched(list)).map(|(index, _)| index).collect();
         let needed: Vec<ListKey> = self
             .cache

@@ -1,7 +1,7 @@
 //! What the page reads. Rows are decoded here and nowhere else, when somebody looks.
 
 use super::Engine;
-use crate::cache::Slot;
+use crate::cache::{CachedRow, Slot};
 use crate::draft::Draft;
 use crate::key::{ListKey, MetaKey, Query, Topic};
 use crate::outbox::{Entry, EntryState};
@@ -85,6 +85,8 @@ pub struct HeldRow<'a> {
     pub version: i64,
     /// It is to be asked for again before it is believed.
     pub stale: bool,
+    /// Somebody looks at it by itself, or at a list that holds it.
+    pub observed: bool,
     /// Its JSON.
     pub text: &'a str,
 }
@@ -94,8 +96,14 @@ impl Engine {
     pub fn held(&self) -> impl Iterator<Item = HeldRow<'_>> {
         self.cache.rows().filter_map(|(slot, row)| {
             let (entity, text) = (self.cache.entity(slot)?, row.base.as_ref()?.as_str());
-            Some(HeldRow { stale: row.stale || !self.is_covered(slot), entity, version: row.version, text })
+            let (stale, observed) = (row.stale || !self.is_covered(slot), self.is_in_sight(row));
+            Some(HeldRow { stale, observed, entity, version: row.version, text })
         })
+    }
+
+    /// Whether somebody looks at a row by itself, or at a list that holds it.
+    pub(super) fn is_in_sight(&self, row: &CachedRow) -> bool {
+        row.observed > 0 || row.lists.iter().any(|index| self.cache.list(*index).is_some_and(|list| list.observed > 0))
     }
 
     /// Whether a change of a row would be heard of: it, or a list that holds it, is watched. What is not watched is no better than stale.
@@ -103,11 +111,11 @@ impl Engine {
         let Some(row) = self.cache.row(slot) else { return false };
         let lists = || row.lists.iter().filter_map(|index| self.cache.list(*index));
         if !self.leader {
-            return self.tabs.status.1 && (row.observed > 0 || lists().any(|list| list.observed > 0));
+            return self.tabs.status.1 && self.is_in_sight(row);
         }
         let watched = |topic: Topic| self.subscribed.contains(&topic);
         let entity = || self.cache.entity(slot).map(Topic::Row);
-        (self.polls() && (row.observed > 0 || lists().any(|list| list.observed > 0)))
+        (self.polls() && self.is_in_sight(row))
             || entity().is_some_and(watched)
             || lists().any(|list| Query::List(list.key.clone()).topic().is_some_and(watched))
     }
@@ -119,8 +127,33 @@ impl Engine {
             entity: entity.clone(),
             version: row.version,
             stale: row.stale,
+            observed: self.is_in_sight(row),
             text: row.base.as_ref()?.as_str(),
         })
+    }
+
+    #[doc(hidden)]
+    pub fn debug_row(&self, entity: &EntityRef) -> String {
+        let Some(slot) = self.cache.find(entity) else { return "none".into() };
+        let row = self.cache.row(slot).unwrap();
+        let lists: Vec<String> = row.lists.iter().filter_map(|i| self.cache.list(*i)).map(|l| {
+            let q = Query::List(l.key.clone());
+            format!("{:?} observed {} loaded {} stale {} derived {} complete {} filling {} flight {} failed {} retry {:?} sub {}", l.key, l.observed, l.loaded, l.stale, l.derived, l.complete, l.filling, self.in_flight.contains_key(&q), self.failed.contains(&q), self.retries.get(&q), q.topic().is_some_and(|t| self.subscribed.contains(&t)))
+        }).collect();
+        let q = Query::Row(entity.clone());
+        format!(
+            "observed {} stale {} v {} floor {} sub {} topics {:?} lists {lists:?} wanted {:?} flight {} rows_in_flight {:?} link {:?}",
+            row.observed,
+            row.stale,
+            row.version,
+            row.floor,
+            self.subscribed.contains(&Topic::Row(entity.clone())),
+            self.topics.get(&Topic::Row(entity.clone())),
+            self.wanted,
+            self.in_flight.contains_key(&q),
+            self.rows_in_flight,
+            self.session.link
+        )
     }
 
     /// Every list that is held and can be believed, for those who look into the engine.
@@ -243,6 +276,11 @@ impl Engine {
     /// Whether this tab leads.
     pub fn leads(&self) -> bool {
         self.leader
+    }
+
+    /// The term in which this tab leads. What it writes to the cache belongs to this term: once another has begun on the device it must not get there.
+    pub fn term(&self) -> Option<u64> {
+        self.leader.then_some(self.tabs.term)
     }
 
     /// The sync mark.

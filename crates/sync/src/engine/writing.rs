@@ -314,8 +314,8 @@ impl Engine {
         self.refresh_entity(&entity, true);
     }
 
-    pub(super) fn settle(&mut self, id: Uuid, keep_mine: Option<Uuid>, now: f64) {
-        let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id) else { return };
+    pub(super) fn settle(&mut self, id: Uuid, seen: Uuid, keep_mine: Option<Uuid>, now: f64) {
+        let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id && e.key == seen) else { return };
         let entity = entry.entity.clone();
         match (keep_mine, &entry.state) {
             (Some(key), EntryState::Conflict { .. }) => {

@@ -198,6 +198,13 @@ impl Tab {
         tab
     }
 
+    /// A person looks at a write that needs them and chooses.
+    fn settle(&mut self, id: u128, keep_mine: Option<u128>) {
+        let entry = Uuid::from_u128(id);
+        let seen = self.engine.outbox().iter().find(|e| e.id == entry).unwrap().key;
+        self.event(Event::Settle { entry, seen, keep_mine: keep_mine.map(Uuid::from_u128) });
+    }
+
     fn update(&mut self, n: u128, value: Value, id: u128) {
         self.event(Event::Update { entity: task(n), patch: patch(value), ids: ids(id) });
     }

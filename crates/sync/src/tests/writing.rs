@@ -72,7 +72,7 @@ fn what_another_touched_merges_and_what_both_touched_asks() {
     assert_eq!(tab.engine.status().attention, 1);
     assert_eq!(tab.names()[0], "other", "theirs is shown until it is settled");
     assert!(tab.requests.is_empty());
-    tab.event(Event::Settle { entry: Uuid::from_u128(2), keep_mine: Some(Uuid::from_u128(777)) });
+    tab.settle(2, Some(777));
     assert_eq!(tab.names()[0], "mine");
     assert_eq!(tab.requests[0].1.if_match, Some(4));
 }
@@ -112,7 +112,7 @@ fn settling_with_theirs_keeps_what_merged_and_mine_one_redo_away() {
     theirs.insert("descr".into(), Value::Null);
     tab.refuse(412, Some(theirs));
     assert_eq!(tab.engine.status().attention, 1);
-    tab.event(Event::Settle { entry: Uuid::from_u128(1), keep_mine: None });
+    tab.settle(1, None);
     let request = tab.requests[0].1.clone();
     assert_eq!(request.if_match, Some(2));
     let body = request.body.unwrap();
@@ -132,7 +132,7 @@ fn settling_with_mine_keeps_what_others_added_to_lists() {
     let mut theirs = row(1, 2, "theirs");
     theirs.insert("who".into(), json!(["x", "b"]));
     tab.refuse(412, Some(theirs));
-    tab.event(Event::Settle { entry: Uuid::from_u128(1), keep_mine: Some(Uuid::from_u128(777)) });
+    tab.settle(1, Some(777));
     assert_eq!(tab.requests[0].1.body, Some(json!({"name": "mine", "who": ["x", "b", "a"]})));
 }
 
@@ -249,7 +249,7 @@ fn a_write_made_on_top_of_one_that_comes_to_nothing_does_not_overwrite_what_its_
     assert_eq!(tab.names()[0], "first");
     tab.update(1, json!({"name": "second"}), 2);
     tab.refuse(412, Some(row(1, 2, "theirs")));
-    tab.event(Event::Settle { entry: Uuid::from_u128(1), keep_mine: None });
+    tab.settle(1, None);
     // The second write was made on the first, which is no more: it asks for the version on which that began.
     let write = tab.requests.iter().find(|(_, r)| r.method == Method::Patch).unwrap();
     assert_eq!(write.1.if_match, Some(1));
@@ -263,7 +263,20 @@ fn a_refused_write_is_tried_again_under_its_own_key() {
     let mut tab = Tab::looking();
     tab.update(1, json!({"name": "mine"}), 1);
     tab.refuse(403, None);
-    tab.event(Event::Settle { entry: Uuid::from_u128(1), keep_mine: Some(Uuid::from_u128(777)) });
+    tab.settle(1, Some(777));
     let key = Uuid::from_u128(501).to_string();
     assert_eq!(tab.requests[0].1.idempotency_key, Some(key), "an earlier try may have gone through after all");
+}
+
+#[test]
+fn a_choice_about_a_question_that_has_become_another_is_not_taken() {
+    let mut tab = Tab::looking();
+    tab.update(1, json!({"name": "mine"}), 1);
+    let looked_at = tab.engine.outbox()[0].key;
+    tab.refuse(412, Some(row(1, 2, "theirs")));
+    let mine = Some(Uuid::from_u128(777));
+    tab.event(Event::Settle { entry: Uuid::from_u128(1), seen: looked_at, keep_mine: mine });
+    assert_eq!(tab.engine.status().attention, 1, "nobody has seen 'theirs' yet");
+    tab.settle(1, Some(777));
+    assert_eq!(tab.engine.status().attention, 0);
 }
