@@ -115,7 +115,7 @@ impl Watcher {
     pub fn saved(&mut self, device: usize, writes: &[Write]) {
         for write in writes {
             match write {
-                Write::Put(Area::Outbox, _, bytes) => {
+                Write::Put(Area::Outbox, _, bytes) | Write::Rewrite(Area::Outbox, _, bytes) => {
                     for token in tokens(bytes, "token-") {
                         if let Some(typed) = self.typed.get_mut(&token) {
                             typed.saved = true;
@@ -162,10 +162,7 @@ impl Watcher {
             if held.stale {
                 if held.observed {
                     let (leads, status) = (engine.leads(), engine.status());
-                    let how = format!(
-                        "{held:?} is looked at and not believed (leads: {leads}, status {status:?}) {}",
-                        engine.debug_row(&held.entity)
-                    );
+                    let how = format!("{held:?} is looked at and not believed (leads: {leads}, status {status:?})");
                     return Err(Broken::new(MISSED, how));
                 }
                 continue;

@@ -218,7 +218,7 @@ impl World {
         while self.delivered < self.plan.events {
             self.step()?;
         }
-        self.heal();
+        self.heal()?;
         let until = self.now + 240_000.0;
         while self.now < until {
             self.step()?;
@@ -494,22 +494,19 @@ impl World {
                 self.enqueue(n, place.tab, DeviceWork::ReadDrafts);
             }
             Effect::ConfirmLead => {
-                let leads = self.devices[n].term == self.tab(place)?.term || self.mutant(Mutant::NoFencing);
-                self.later(1.0, Happening::Tab(place, Event::Confirmed(leads)));
+                let term = if self.mutant(Mutant::NoFencing) { 0 } else { self.devices[n].term };
+                self.later(1.0, Happening::Tab(place, Event::Confirmed(term)));
             }
             Effect::TakeOver => {
                 let device = &mut self.devices[n];
-                let holder = device.lock.filter(|holder| *holder != place.tab);
-                if holder.is_some() || device.lock.is_none() {
-                    device.lock = Some(place.tab);
-                    device.queue.retain(|waiting| *waiting != place.tab);
-                    if let Some(holder) = holder {
-                        device.queue.push_back(holder);
-                        let place = self.place(n, holder);
-                        self.later(1.0, Happening::Tab(place, Event::Deposed));
-                    }
-                    self.enqueue(n, place.tab, DeviceWork::Lead);
+                let holder = device.lock.replace(place.tab).filter(|holder| *holder != place.tab);
+                device.queue.retain(|waiting| *waiting != place.tab);
+                if let Some(holder) = holder {
+                    device.queue.push_back(holder);
+                    let place = self.place(n, holder);
+                    self.later(1.0, Happening::Tab(place, Event::Deposed));
                 }
+                self.enqueue(n, place.tab, DeviceWork::Lead);
             }
             Effect::Connect => {
                 self.hang_up(place);
@@ -571,7 +568,7 @@ impl World {
             Some(DeviceWork::Write(batch, term, mut writes)) => {
                 let full = !self.healing && self.chance.once_in(60);
                 if term != Some(self.devices[n].term) && !self.mutant(Mutant::NoFencing) {
-                    writes.retain(|write| write.area().is_work());
+                    writes.retain(|write| !write.is_leaders());
                 }
                 if self.mutant(Mutant::DraftsInMemory) {
                     self.watcher.saved(n, &writes);
@@ -728,7 +725,7 @@ impl World {
     // The end --------------------------------------------------------------------------------------------------------------
 
     /// The network is whole again, everybody is awake and online.
-    fn heal(&mut self) {
+    fn heal(&mut self) -> Result<(), Broken> {
         self.healing = true;
         for n in 0..self.devices.len() {
             self.devices[n].online = true;
@@ -741,7 +738,7 @@ impl World {
                 let waiting = std::mem::take(&mut tab.waiting);
                 let place = self.place(n, at);
                 for event in waiting {
-                    self.later(1.0, Happening::Tab(place, event));
+                    self.deliver(place, event)?;
                 }
                 self.later(12.0, Happening::Tab(place, Event::Online(true)));
                 self.later(13.0, Happening::Tab(place, Event::Shown(true)));
@@ -750,6 +747,7 @@ impl World {
                 self.open_tab(n);
             }
         }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), Broken> {

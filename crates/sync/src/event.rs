@@ -100,8 +100,8 @@ pub enum Event {
     Tab(TabMessage),
     /// Another tab leads from now on.
     Deposed,
-    /// Whether this tab leads still.
-    Confirmed(bool),
+    /// The term that the device holds, asked for by [`Effect::ConfirmLead`]: a later one than its own means that this tab leads no more.
+    Confirmed(u64),
     /// Somebody begins to look.
     Observe(ObserverId, Query),
     /// Somebody stops.

@@ -50,6 +50,8 @@ impl Area {
 pub enum Write {
     /// These bytes under this name.
     Put(Area, String, Vec<u8>),
+    /// The same, by the tab that leads alone: what has come of an entry since. From a tab that leads no more it would bring back what is done.
+    Rewrite(Area, String, Vec<u8>),
     /// Nothing under this name any more.
     Remove(Area, String),
     /// Nothing in this area any more.
@@ -60,17 +62,25 @@ impl Write {
     /// Where.
     pub fn area(&self) -> Area {
         match self {
-            Self::Put(area, ..) | Self::Remove(area, _) | Self::Clear(area) => *area,
+            Self::Put(area, ..) | Self::Rewrite(area, ..) | Self::Remove(area, _) | Self::Clear(area) => *area,
         }
+    }
+
+    /// Whether only the tab that leads may do it: everything in the cache, and what has come of an entry of the outbox. What a person types is written by
+    /// whichever tab they typed it to.
+    pub fn is_leaders(&self) -> bool {
+        !self.area().is_work() || matches!(self, Self::Rewrite(..) | Self::Remove(Area::Outbox, _))
     }
 }
 
 /// What is left to do of `writes` where only the last of each name counts: areas to be emptied first, then names, each once.
-pub fn last_of_each(writes: &[Write]) -> (Vec<Area>, Vec<&Write>) {
+pub fn last_of_each<'a>(writes: impl IntoIterator<Item = &'a Write>) -> (Vec<Area>, Vec<&'a Write>) {
     let (mut cleared, mut last): (BTreeSet<Area>, BTreeMap<(Area, &str), &Write>) = Default::default();
     for write in writes {
         match write {
-            Write::Put(area, name, _) | Write::Remove(area, name) => drop(last.insert((*area, name), write)),
+            Write::Put(area, name, _) | Write::Rewrite(area, name, _) | Write::Remove(area, name) => {
+                last.insert((*area, name), write);
+            }
             Write::Clear(area) => {
                 cleared.insert(*area);
                 last.retain(|(other, _), _| other != area);
@@ -115,24 +125,28 @@ pub trait Store {
     async fn read(&self, area: Area, which: Which<'_>) -> Result<Vec<Named>, StoreError>;
     /// The names that begin so, in order.
     async fn names(&self, area: Area, prefix: &str) -> Result<Vec<String>, StoreError>;
-    /// Does all of `writes`, in order, or none of those to the cache and none of those to the work; returns when they are on disk. With a term, those to
-    /// the cache are done only where it is the device's term still, which is looked at in the same transaction; a term outlives the clearing of its area.
+    /// Does all of `writes`, in order, or none of those to the cache and none of those to the work; returns when they are on disk. With a term, what
+    /// only the tab that leads may do is done only where it is the device's term still, which is looked at in the same transaction; a term outlives the
+    /// clearing of its area.
     async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError>;
 }
 
-/// The name in [`Area::Metadata`] under which the term of the tab that leads lies.
+/// The name under which the term of the tab that leads lies: for the cache and for the work, which may be two databases.
 pub const TERM: &str = "term";
+/// Where it lies.
+pub const TERM_AREAS: [Area; 2] = [Area::Metadata, Area::Outbox];
 
 /// The term on the device; 0: none yet.
 pub async fn term(store: &impl Store) -> u64 {
-    let kept = store.read(Area::Metadata, Which::Names(&[TERM.to_owned()])).await.unwrap_or_default();
+    let kept = store.read(Area::Outbox, Which::Names(&[TERM.to_owned()])).await.unwrap_or_default();
     kept.first().and_then(|(_, bytes)| json(bytes)).unwrap_or_default()
 }
 
 /// Begins a term, later than every other; `now` in milliseconds since 1970, so that it is so even where the device was wiped.
 pub async fn begin_term(store: &impl Store, now: f64) -> u64 {
     let term = (term(store).await + 1).max(now as u64);
-    let _ = store.write(&[Write::Put(Area::Metadata, TERM.into(), term.to_string().into_bytes())], None).await;
+    let writes = TERM_AREAS.map(|area| Write::Put(area, TERM.into(), term.to_string().into_bytes()));
+    let _ = store.write(&writes, None).await;
     term
 }
 
@@ -205,7 +219,9 @@ impl MemoryStore {
         for write in writes {
             let area = kept.entry(write.area()).or_default();
             match write {
-                Write::Put(_, name, bytes) => drop(area.insert(name.clone(), bytes.clone())),
+                Write::Put(_, name, bytes) | Write::Rewrite(_, name, bytes) => {
+                    area.insert(name.clone(), bytes.clone());
+                }
                 Write::Remove(_, name) => drop(area.remove(name)),
                 Write::Clear(_) => area.clear(),
             }
@@ -241,14 +257,12 @@ impl Store for MemoryStore {
     }
 
     async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError> {
-        let kept = self.read_now(Area::Metadata, Which::Names(&[TERM.to_owned()]));
-        let leads = term.is_none() || term == kept.first().and_then(|(_, bytes)| json(bytes));
-        let writes: Vec<Write> = writes.iter().filter(|write| leads || write.area().is_work()).cloned().collect();
-        self.write_now(&writes);
-        if term.is_some() && leads {
-            self.write_now(
-                &kept.into_iter().map(|(name, term)| Write::Put(Area::Metadata, name, term)).collect::<Vec<_>>(),
-            );
+        let kept = TERM_AREAS.map(|area| (area, self.read_now(area, Which::Names(&[TERM.to_owned()]))));
+        let held = kept[1].1.first().and_then(|(_, bytes)| json(bytes));
+        let leads = term.is_none() || term == held;
+        self.write_now(&writes.iter().filter(|write| leads || !write.is_leaders()).cloned().collect::<Vec<_>>());
+        for (area, named) in kept.into_iter().filter(|_| term.is_some() && leads) {
+            self.write_now(&named.into_iter().map(|(name, term)| Write::Put(area, name, term)).collect::<Vec<_>>());
         }
         Ok(())
     }
@@ -367,10 +381,14 @@ pub mod conformance {
         // Of a tab whose term is over only what a person typed gets there.
         let (first, second) = (begin_term(store, 5.0).await, begin_term(store, 5.0).await);
         expect((first, second, term(store).await) == (5, 6, 6), "each term is later than the one before")?;
-        let late = [put(Area::Lists, "late", b"1"), put(Area::Drafts, "late", b"1")];
+        let rewrite = Write::Rewrite(Area::Outbox, "late".into(), b"1".to_vec());
+        let late = [put(Area::Lists, "late", b"1"), put(Area::Drafts, "late", b"1"), rewrite.clone()];
         store.write(&late, Some(first)).await.map_err(told)?;
         expect(store.names(Area::Lists, "late").await.map_err(told)?.is_empty(), "the cache is the leader's alone")?;
-        expect(store.names(Area::Drafts, "late").await.map_err(told)?.len() == 1, "work is anybody's")?;
+        expect(store.names(Area::Drafts, "late").await.map_err(told)?.len() == 1, "what is typed is anybody's")?;
+        expect(store.names(Area::Outbox, "late").await.map_err(told)?.is_empty(), "what comes of it is the leader's")?;
+        store.write(&[rewrite], Some(second)).await.map_err(told)?;
+        expect(store.names(Area::Outbox, "late").await.map_err(told)?.len() == 1, "who writes it")?;
         store
             .write(&[Write::Clear(Area::Metadata), put(Area::Lists, "late", b"2")], Some(second))
             .await

@@ -166,35 +166,26 @@ impl Disk {
     async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError> {
         // Work first: what a person typed must not wait for a cache.
         for work in [true, false] {
-            let part: Vec<Write> = writes.iter().filter(|write| write.area().is_work() == work).cloned().collect();
-            let (cleared, last) = last_of_each(&part);
-            if part.is_empty() {
-                continue;
-            }
-            let fenced = |area: &Area| !work && term.is_some() && *area == Area::Metadata;
-            let written =
-                |area: &Area| fenced(area) || cleared.contains(area) || last.iter().any(|write| write.area() == *area);
-            let areas: Vec<Area> = Area::ALL.into_iter().filter(written).collect();
+            let part = || writes.iter().filter(|write| write.area().is_work() == work);
+            let term = term.filter(|_| part().any(Write::is_leaders));
+            let terms = if work { Area::Outbox } else { Area::Metadata };
+            let needed = |area: &Area| part().any(|write| write.area() == *area) || (term.is_some() && *area == terms);
+            let areas: Vec<Area> = Area::ALL.into_iter().filter(needed).collect();
             let Some(first) = areas.first() else { continue };
             let names: Vec<&str> = areas.iter().map(|area| area.name()).collect();
             let transaction = self.database(*first).transaction(&names, TransactionMode::ReadWrite).map_err(failed)?;
-            let kept = match term.filter(|_| !work) {
-                Some(term) => {
-                    let kept = transaction.store(Area::Metadata.name()).map_err(failed)?.get(key(TERM)).await;
-                    let kept = kept.map_err(failed)?.map(|value| bytes(&value)).unwrap_or_default();
-                    if kept != term.to_string().into_bytes() {
-                        // Another tab leads by now.
-                        continue;
-                    }
-                    Some(kept)
-                }
-                None => None,
-            };
+            let mut leads = true;
+            if let Some(term) = term {
+                let kept = transaction.store(terms.name()).map_err(failed)?.get(key(TERM)).await.map_err(failed)?;
+                leads = kept.is_some_and(|kept| bytes(&kept) == term.to_string().into_bytes());
+            }
+            let (cleared, last) = last_of_each(part().filter(|write| leads || !write.is_leaders()));
             for area in cleared {
                 let objects = transaction.store(area.name()).map_err(failed)?;
                 objects.clear().await.map_err(failed)?;
-                if let Some(term) = kept.as_ref().filter(|_| area == Area::Metadata) {
-                    objects.put(&value(area, term), Some(&key(TERM))).await.map_err(failed)?;
+                if let Some(term) = term.filter(|_| area == terms) {
+                    let term = value(area, term.to_string().as_bytes());
+                    objects.put(&term, Some(&key(TERM))).await.map_err(failed)?;
                 }
             }
             let stores: Vec<Objects> =
@@ -204,7 +195,7 @@ impl Disk {
             let requests = last.iter().filter_map(|write| Some((store(write.area())?, *write))).map(
                 |(objects, write)| async move {
                     match write {
-                        Write::Put(area, name, bytes) => {
+                        Write::Put(area, name, bytes) | Write::Rewrite(area, name, bytes) => {
                             objects.put(&value(*area, bytes), Some(&key(name))).await.map(drop)
                         }
                         Write::Remove(_, name) => objects.delete(key(name)).await,

@@ -227,10 +227,15 @@ impl Client {
 
     /// Whether this tab still leads: one that was frozen while another took over does not, and must not send.
     async fn still_leads(&self) -> bool {
+        let begun = self.term_on_device().await;
+        self.read(Engine::term).is_some_and(|term| begun <= term)
+    }
+
+    async fn term_on_device(&self) -> u64 {
         let device = self.device.borrow().clone();
         match device {
-            Some(device) => Some(store::term(&*device).await) == self.read(Engine::term),
-            None => false,
+            Some(device) => store::term(&*device).await,
+            None => 0,
         }
     }
 
@@ -262,10 +267,11 @@ impl Client {
                         }
                     }
                     // Two tabs that write the cache would pack over each other: only the one that leads does, and where the browser has no locks there is
-                    // no cache. Work is kept by whoever it was typed to.
-                    let term = term.filter(|_| tabs::can_lock());
-                    if term.is_none() {
+                    // no cache. What is typed is kept by whoever it was typed to.
+                    if !tabs::can_lock() {
                         writes.retain(|write| write.area().is_work());
+                    } else if term.is_none() {
+                        writes.retain(|write| !write.is_leaders());
                     }
                     let outcome = device.write(&writes, term).await;
                     for batch in batches {
@@ -356,8 +362,8 @@ impl Client {
                 Effect::ConfirmLead => {
                     let client = self.clone();
                     spawn_local(async move {
-                        let leads = client.still_leads().await;
-                        client.dispatch(Event::Confirmed(leads));
+                        let term = client.term_on_device().await;
+                        client.dispatch(Event::Confirmed(term));
                     });
                 }
                 Effect::TakeOver => tabs::take_over(),

@@ -193,7 +193,7 @@ impl Engine {
             }
             Event::Lead { stored, term } => self.lead(*stored, term, now),
             Event::Deposed => self.depose(),
-            Event::Confirmed(leads) => return self.confirmed(leads, now),
+            Event::Confirmed(term) => return self.confirmed(term, now),
             Event::Tab(message) => self.tab_said(message, now),
             Event::Observe(id, query) => self.observe(id, query, now),
             Event::Unobserve(id) => self.unobserve(id, now),
@@ -386,6 +386,13 @@ impl Engine {
             // Nobody waits for it any more.
             self.requests.remove(&id);
             self.effects.push(Effect::Cancel(id));
+        }
+        if last
+            && let Query::Row(entity) = query
+            && self.cache.get(entity).is_some_and(|row| row.stale && self.is_in_sight(row))
+        {
+            // A list shows it still.
+            self.want(entity);
         }
     }
 

@@ -47,6 +47,8 @@ impl Engine {
             return self.ensure(Query::List(whole), now);
         }
         if self.is_believable(&query, now) {
+            // An earlier try may have failed: it is not needed any more.
+            self.failed.remove(&query);
             return;
         }
         if !self.leader {
@@ -306,6 +308,10 @@ impl Engine {
                     self.take_row(&code, row.get(), now);
                 }
                 self.watch_rows(&code, &present, since);
+                if self.answering <= self.swept {
+                    // This person's access changed after it was asked.
+                    ids.iter().for_each(|id| self.want(&EntityRef::new(code.clone(), *id)));
+                }
                 for id in ids.into_iter().filter(|id| !present.contains(id)) {
                     self.absent(&EntityRef::new(code.clone(), id), now);
                 }

@@ -3,7 +3,7 @@
 
 use super::keeping::{Chunk, FORMAT, Keep, KeptMeta, ListHead, chunk_name, list_name, row_name};
 use super::{Engine, FeedPlace, Meta};
-use crate::cache::{ListIndex, Slot};
+use crate::cache::{CachedRow, ListIndex, Slot};
 use crate::event::Effect;
 use crate::key::Query;
 use crate::maps::{Map, Set};
@@ -68,13 +68,17 @@ impl Engine {
         let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
         for slot in &slots {
             if let Some(row) = self.cache.row_mut(*slot) {
-                (row.chunk, row.logged) = (0, false);
+                // The leader before may have heard of a change, and moved the cursor, without living to fetch it.
+                (row.chunk, row.logged, row.stale) = (0, false, true);
             }
         }
+        self.cache.lists_mut().for_each(|list| list.stale = true);
         let Keep { last_batch, reached, locked, dropping, writes, .. } = std::mem::take(&mut self.keep);
         self.keep = Keep { last_batch, reached, locked, dropping, writes, ..Keep::default() };
         self.take_places(&stored);
         self.take_log(&stored.log);
+        // What was typed here may have been sent by the tab that led.
+        self.outbox.iter_mut().for_each(|entry| entry.attempts = entry.attempts.max(1));
         self.outbox_is(stored.outbox);
         // What is held here and not there is written again.
         for slot in slots {
@@ -244,12 +248,17 @@ impl Engine {
             }
         }
         for slot in &news {
-            if self.keep.sweeping
+            self.refresh(*slot, true);
+            // A list that has been told since lacked it: whether it is there still only the server knows.
+            let told_without = |row: &CachedRow| {
+                let mut lists = row.lists.iter().filter_map(|index| self.cache.list(*index));
+                row.stale && lists.any(|list| list.loaded && !list.stale)
+            };
+            if (self.keep.sweeping || self.cache.row(*slot).is_some_and(told_without))
                 && let Some(entity) = self.cache.entity(*slot)
             {
                 self.want(&entity);
             }
-            self.refresh(*slot, true);
         }
         if self.keep.chunks.values().all(|chunk| chunk.read) {
             self.keep.sweeping = false;

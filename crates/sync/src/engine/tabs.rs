@@ -118,10 +118,10 @@ impl Engine {
     }
 
     /// It is known whether this tab leads: what waited happens now.
-    pub(super) fn confirmed(&mut self, leads: bool, now: f64) -> Vec<Effect> {
+    pub(super) fn confirmed(&mut self, term: u64, now: f64) -> Vec<Effect> {
         self.tabs.in_doubt = false;
         let mut effects = Vec::new();
-        if !leads {
+        if term > self.tabs.term {
             effects.extend(self.handle(Event::Deposed, now));
         }
         for event in std::mem::take(&mut self.tabs.held_back) {
@@ -158,6 +158,7 @@ impl Engine {
         self.resuming = None;
         self.effects.push(Effect::Disconnect);
         self.tabs.to_say = true;
+        self.let_go_unwatched();
     }
 
     fn follower_watches(&mut self, tab: TabId, watched: Vec<Watched>, now: f64) {

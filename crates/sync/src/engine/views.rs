@@ -132,30 +132,6 @@ impl Engine {
         })
     }
 
-    #[doc(hidden)]
-    pub fn debug_row(&self, entity: &EntityRef) -> String {
-        let Some(slot) = self.cache.find(entity) else { return "none".into() };
-        let row = self.cache.row(slot).unwrap();
-        let lists: Vec<String> = row.lists.iter().filter_map(|i| self.cache.list(*i)).map(|l| {
-            let q = Query::List(l.key.clone());
-            format!("{:?} observed {} loaded {} stale {} derived {} complete {} filling {} flight {} failed {} retry {:?} sub {}", l.key, l.observed, l.loaded, l.stale, l.derived, l.complete, l.filling, self.in_flight.contains_key(&q), self.failed.contains(&q), self.retries.get(&q), q.topic().is_some_and(|t| self.subscribed.contains(&t)))
-        }).collect();
-        let q = Query::Row(entity.clone());
-        format!(
-            "observed {} stale {} v {} floor {} sub {} topics {:?} lists {lists:?} wanted {:?} flight {} rows_in_flight {:?} link {:?}",
-            row.observed,
-            row.stale,
-            row.version,
-            row.floor,
-            self.subscribed.contains(&Topic::Row(entity.clone())),
-            self.topics.get(&Topic::Row(entity.clone())),
-            self.wanted,
-            self.in_flight.contains_key(&q),
-            self.rows_in_flight,
-            self.session.link
-        )
-    }
-
     /// Every list that is held and can be believed, for those who look into the engine.
     pub fn believed_lists(&self) -> impl Iterator<Item = (&ListKey, Arc<Vec<Uuid>>)> {
         let watched = |list: &crate::cache::CachedList| {

@@ -28,14 +28,16 @@ impl Engine {
             return;
         }
         // Another tab may be sending what this one made: only the tab that sends knows, and writes into what waits.
-        let may_fold = based_on.is_none() && self.leader;
+        let may_fold = based_on.is_none() && self.leader && !self.tabs.in_doubt;
         if may_fold
             && let Some(last) = self.outbox.iter_mut().rev().find(|e| e.entity == entity)
             && last.foldable()
         {
             last.fold(patch, &before);
+            // Another body, another key: a tab that was frozen may find that the first has been sent meanwhile.
+            last.key = ids[1];
             let id = last.id;
-            self.keep_entry(id);
+            self.keep_typed(id);
         } else {
             // What is shown stands on the writes that are still on their way: the version is that which the first of them was made on, or one of them that
             // comes to nothing would leave this one on values that were never the server's.
@@ -79,7 +81,7 @@ impl Engine {
     fn enter(&mut self, entry: Entry) {
         let id = entry.id;
         self.outbox.push(entry);
-        self.keep_entry(id);
+        self.keep_typed(id);
     }
 
     fn drop_entry(&mut self, id: Uuid) {
@@ -89,13 +91,22 @@ impl Engine {
         self.effects.push(Effect::TellTabs);
     }
 
-    /// Brings an entry to disk as it is now; until that is done it is not sent.
+    /// Brings an entry to disk in which a person has typed; until that is done it is not sent.
+    fn keep_typed(&mut self, id: Uuid) {
+        self.write_entry(id, Write::Put);
+    }
+
+    /// Brings to disk what has come of an entry; until that is done it is not sent.
     fn keep_entry(&mut self, id: Uuid) {
+        self.write_entry(id, Write::Rewrite);
+    }
+
+    fn write_entry(&mut self, id: Uuid, write: fn(Area, String, Vec<u8>) -> Write) {
         let batch = self.keep.next_batch();
         if let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id) {
             (entry.saved, entry.batch) = (false, batch);
             let bytes = serde_json::to_vec(entry).unwrap_or_default();
-            self.keep.writes.push(Write::Put(Area::Outbox, id.to_string(), bytes));
+            self.keep.writes.push(write(Area::Outbox, id.to_string(), bytes));
         }
     }
 
@@ -129,7 +140,8 @@ impl Engine {
             entry.saved = true;
             entry.sending = known.is_some_and(|k| k.sending);
             // Another tab or an earlier life may have sent it: its key stands for this body and no other.
-            entry.attempts = entry.attempts.max(1);
+            let tried = known.filter(|known| known.key == entry.key).map_or(1, |known| known.attempts);
+            entry.attempts = entry.attempts.max(tried).max(1);
             if super::is_create(&entry) {
                 self.cache.place_of(&entry.entity);
             }

@@ -130,7 +130,7 @@ impl Tab {
                         queue.insert(0, Event::Read(area, names, found));
                     }
                     Effect::Tell(message) => self.said.push(message),
-                    Effect::ConfirmLead => queue.insert(0, Event::Confirmed(true)),
+                    Effect::ConfirmLead => queue.insert(0, Event::Confirmed(0)),
                     Effect::Cancel(id) => self.requests.retain(|(other, _)| *other != id),
                     Effect::Fetch(id, request) => self.requests.push((id, request)),
                     Effect::Send(message) => self.sent.push(message),

@@ -148,5 +148,5 @@ fn a_leader_to_whom_nothing_happened_for_long_asks_before_it_sends() {
     let sends =
         |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Fetch(_, r) if r.method == Method::Patch));
     assert!(!sends(&tab.engine.handle(Event::Persisted(batch, Ok(())), tab.now)));
-    assert!(sends(&tab.engine.handle(Event::Confirmed(true), tab.now)));
+    assert!(sends(&tab.engine.handle(Event::Confirmed(0), tab.now)));
 }

@@ -1,0 +1,269 @@
+//! The engine and its store in a page of their own, for `just bench client`: the page plays the server and the person, and measures. It must never
+//! do for the engine what the app's shell does not do.
+
+use pmo_domain::query::{Filter, Operator};
+use pmo_domain::socket::{Action, Change, ServerMessage};
+use pmo_domain::{Catalogue, Column, EntityCode, EntityRef, EntityType, PersonId, Version};
+use pmo_sync::store::{self, Which};
+use pmo_sync::{
+    Answer, Area, BatchId, Effect, Engine, Event, ListKey, MetaKey, ObserverId, Query, Request, RequestId, Store,
+    TabId, Write,
+};
+use pmo_web::client::device::Device;
+use serde_json::{Value, json};
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use uuid::Uuid;
+use wasm_bindgen::prelude::*;
+
+fn main() {}
+
+/// What is asked of the device.
+enum Task {
+    Write(BatchId, Vec<Write>),
+    Read(Area, Vec<String>),
+}
+
+/// An engine with its device.
+#[wasm_bindgen]
+pub struct Bench {
+    engine: RefCell<Engine>,
+    device: Rc<Device>,
+    tasks: RefCell<Vec<Task>>,
+    requests: RefCell<Vec<(RequestId, Request)>>,
+    changed: RefCell<Vec<Query>>,
+    next: Cell<u64>,
+}
+
+fn code() -> EntityCode {
+    EntityCode::new("task").unwrap_or_else(|_| unreachable!("a code"))
+}
+
+fn row_id(n: u32) -> Uuid {
+    Uuid::from_u128((0x0199_0000_0000_7000 << 64) | u128::from(n))
+}
+
+fn task(n: u32) -> EntityRef {
+    EntityRef::new(code(), row_id(n))
+}
+
+fn whole() -> ListKey {
+    let project =
+        EntityRef::new(EntityCode::new("project").unwrap_or_else(|_| unreachable!("a code")), Uuid::from_u128(7));
+    ListKey::below(code(), project, "project_id")
+}
+
+/// Those with a high priority, the largest budget first.
+fn part() -> ListKey {
+    let filter = Filter { column: "priority".into(), operator: Operator::Gte, values: vec!["3".into()] };
+    whole().filtered(filter).sorted("budget_amt", true)
+}
+
+fn types() -> Value {
+    let entities = ["task".to_owned(), "project".to_owned()].into();
+    let columns =
+        [("id", "uuid"), ("name", "text"), ("budget_amt", "numeric"), ("priority", "int4"), ("project_id", "uuid")];
+    let columns = columns.map(|(name, kind)| Column::infer("task", name, kind, false, &entities)).to_vec();
+    let task = EntityType {
+        code: code(),
+        name: "Task".into(),
+        ui_label: "Tasks".into(),
+        ui_icon: String::new(),
+        root_flag: false,
+        display_order: 0,
+        children: vec![],
+        columns,
+        config_datatable: Value::Null,
+    };
+    let catalogue = Catalogue { types: [(code(), task)].into() };
+    json!(catalogue.types.into_values().collect::<Vec<_>>())
+}
+
+#[wasm_bindgen]
+impl Bench {
+    /// Opens a person's device and starts the engine on what it holds; `leads` as the app's first tab does.
+    pub async fn open(person: u32) -> Bench {
+        let person = Uuid::from_u128(u128::from(person) + 1);
+        let device = Rc::new(Device::open(person).await);
+        let term = store::begin_term(&*device, js_sys::Date::now()).await;
+        let stored = store::load(&*device).await.unwrap_or_default();
+        let bench = Bench {
+            engine: RefCell::new(Engine::new(1)),
+            device,
+            tasks: RefCell::default(),
+            requests: RefCell::default(),
+            changed: RefCell::default(),
+            next: Cell::new(1),
+        };
+        bench.handle(Event::Start {
+            person: PersonId(person),
+            tab: TabId(Uuid::from_u128(9)),
+            stored: Box::new(stored),
+            term: Some(term),
+        });
+        bench
+    }
+
+    fn handle(&self, event: Event) {
+        let effects = self.engine.borrow_mut().handle(event, js_sys::Date::now());
+        for effect in effects {
+            match effect {
+                Effect::Persist(batch, writes) => self.tasks.borrow_mut().push(Task::Write(batch, writes)),
+                Effect::Read(area, names) => self.tasks.borrow_mut().push(Task::Read(area, names)),
+                Effect::Fetch(id, request) => self.requests.borrow_mut().push((id, request)),
+                Effect::Changed(query) => self.changed.borrow_mut().push(query),
+                _ => {}
+            }
+        }
+    }
+
+    /// Does what was asked of the device, in order, writes that have gathered as one transaction, until nothing is left.
+    pub async fn settle(&self) {
+        while self.some().await {}
+    }
+
+    async fn some(&self) -> bool {
+        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
+        let (mut batches, mut writes) = (Vec::new(), Vec::new());
+        let any = !tasks.is_empty();
+        for task in tasks {
+            match task {
+                Task::Write(batch, more) => {
+                    batches.push(batch);
+                    writes.extend(more);
+                }
+                Task::Read(area, names) => {
+                    self.write(&mut batches, &mut writes).await;
+                    let found = self.device.read(area, Which::Names(&names)).await.unwrap_or_default();
+                    self.handle(Event::Read(area, names, found));
+                }
+            }
+        }
+        self.write(&mut batches, &mut writes).await;
+        any
+    }
+
+    async fn write(&self, batches: &mut Vec<BatchId>, writes: &mut Vec<Write>) {
+        if batches.is_empty() {
+            return;
+        }
+        let term = self.engine.borrow().term();
+        let outcome = self.device.write(&std::mem::take(writes), term).await;
+        for batch in std::mem::take(batches) {
+            self.handle(Event::Persisted(batch, outcome.clone()));
+        }
+    }
+
+    /// Somebody looks at the list of tasks and at the types.
+    pub fn look(&self) {
+        self.handle(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
+        self.handle(Event::Observe(ObserverId(2), Query::List(whole())));
+    }
+
+    /// The server answers the list with a page; the types are answered with it.
+    pub fn answer(&self, body: String) {
+        let requests = std::mem::take(&mut *self.requests.borrow_mut());
+        let mut body = Some(body);
+        for (id, request) in requests {
+            let body = if request.path.contains("/task") { body.take() } else { Some(types().to_string()) };
+            let answer =
+                Answer { body: body.unwrap_or_default(), feed_cursor: Some("1.1".into()), ..Answer::default() };
+            self.handle(Event::Answered(id, Ok(answer)));
+        }
+    }
+
+    /// The socket opens.
+    pub fn hello(&self) {
+        self.handle(Event::Frame(ServerMessage::Hello {
+            protocol: 1,
+            epoch: "1".into(),
+            cursor: "1.1".into(),
+            heartbeat_seconds: 30,
+        }));
+    }
+
+    /// What a page shows of the first rows of the list, or of its part that is filtered and sorted: how many, and letters of their names.
+    pub fn first(&self, rows: usize, filtered: bool) -> Vec<u32> {
+        let engine = self.engine.borrow();
+        let key = if filtered { part() } else { whole() };
+        let list = engine.list(&key);
+        let mut shown = vec![0, 0, list.ids.len() as u32];
+        for id in list.ids.iter().take(rows) {
+            if let Some(row) = engine.row(&EntityRef::new(code(), *id)) {
+                shown[0] += 1;
+                shown[1] += row.data.get("name").and_then(Value::as_str).map_or(0, str::len) as u32;
+            }
+        }
+        shown
+    }
+
+    /// The name of a row as it is shown.
+    pub fn name(&self, n: u32) -> Option<String> {
+        self.engine.borrow().row(&task(n)).and_then(|row| row.data.get("name")?.as_str().map(str::to_owned))
+    }
+
+    /// Begins, or ends, to look at the filtered part.
+    pub fn look_at_part(&self, looks: bool) {
+        if looks {
+            self.handle(Event::Observe(ObserverId(3), Query::List(part())));
+        } else {
+            self.handle(Event::Unobserve(ObserverId(3)));
+        }
+    }
+
+    /// Somebody looks at each of these rows by itself.
+    pub fn look_at_rows(&self, rows: u32) {
+        for n in 0..rows {
+            self.handle(Event::Observe(ObserverId(u64::from(n) + 10), Query::Row(task(n))));
+        }
+    }
+
+    /// A person types a name, or a budget.
+    pub fn update(&self, n: u32, column: &str, value: &str) {
+        let next = self.next.get() + 2;
+        self.next.set(next);
+        let ids = [Uuid::from_u128(u128::from(next)), Uuid::from_u128(u128::from(next + 1))];
+        let value = value.parse::<f64>().map_or_else(|_| json!(value), |number| json!(number));
+        let patch = [(column.to_owned(), value)].into_iter().collect();
+        self.handle(Event::Update { entity: task(n), patch, ids });
+    }
+
+    /// The socket tells that a row has changed.
+    pub fn invalidate(&self, n: u32, version: i32) {
+        self.handle(Event::Frame(ServerMessage::Invalidate {
+            entity_code: code(),
+            changes: vec![Change { entity_id: row_id(n), action: Action::Update, version: Version(version.into()) }],
+            timestamp: String::new(),
+            cursor: "1.2".into(),
+        }));
+    }
+
+    /// Nothing held is believed any more.
+    pub fn invalidate_all(&self) {
+        self.handle(Event::InvalidateAll);
+    }
+
+    /// How many requests are out; they are forgotten.
+    pub fn requests(&self) -> usize {
+        std::mem::take(&mut *self.requests.borrow_mut()).len()
+    }
+
+    /// Answers every request for rows by their ids with what `rows` says, one JSON row a line.
+    pub fn answer_rows(&self, rows: &str) {
+        for (id, _) in std::mem::take(&mut *self.requests.borrow_mut()) {
+            let body = format!("{{\"data\":[{}]}}", rows.lines().collect::<Vec<_>>().join(","));
+            let answer = Answer { body, feed_cursor: Some("1.2".into()), ..Answer::default() };
+            self.handle(Event::Answered(id, Ok(answer)));
+        }
+    }
+
+    /// How many queries those who look were told of since the last time.
+    pub fn changed(&self) -> usize {
+        std::mem::take(&mut *self.changed.borrow_mut()).len()
+    }
+
+    /// The id of a row.
+    pub fn id(n: u32) -> String {
+        row_id(n).to_string()
+    }
+}
