@@ -53,10 +53,10 @@ fn whole() -> ListKey {
     ListKey::below(code(), project, "project_id")
 }
 
-/// Those with a high priority, the largest budget first.
-fn part() -> ListKey {
-    let filter = Filter { column: "priority".into(), operator: Operator::Gte, values: vec!["3".into()] };
-    whole().filtered(filter).sorted("budget_amt", true)
+/// Those with so much budget, by name.
+fn part(budget: u32) -> ListKey {
+    let filter = Filter { column: "budget_amt".into(), operator: Operator::Gte, values: vec![budget.to_string()] };
+    whole().filtered(filter).sorted("name", false)
 }
 
 fn types() -> Value {
@@ -117,12 +117,13 @@ impl Bench {
         }
     }
 
-    /// Does what was asked of the device, in order, writes that have gathered as one transaction, until nothing is left.
+    /// Does what was asked of the device, until nothing is left.
     pub async fn settle(&self) {
-        while self.some().await {}
+        while self.step().await {}
     }
 
-    async fn some(&self) -> bool {
+    /// Does what has been asked of the device so far, in order, writes that have gathered as one transaction. Answers whether there was anything.
+    pub async fn step(&self) -> bool {
         let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
         let (mut batches, mut writes) = (Vec::new(), Vec::new());
         let any = !tasks.is_empty();
@@ -182,10 +183,10 @@ impl Bench {
         }));
     }
 
-    /// What a page shows of the first rows of the list, or of its part that is filtered and sorted: how many, and letters of their names.
-    pub fn first(&self, rows: usize, filtered: bool) -> Vec<u32> {
+    /// What a page shows of the first rows of the list, or of its part with so much budget: how many, letters of their names, and how many there are.
+    pub fn first(&self, rows: usize, budget: Option<u32>) -> Vec<u32> {
         let engine = self.engine.borrow();
-        let key = if filtered { part() } else { whole() };
+        let key = budget.map_or_else(whole, part);
         let list = engine.list(&key);
         let mut shown = vec![0, 0, list.ids.len() as u32];
         for id in list.ids.iter().take(rows) {
@@ -202,13 +203,9 @@ impl Bench {
         self.engine.borrow().row(&task(n)).and_then(|row| row.data.get("name")?.as_str().map(str::to_owned))
     }
 
-    /// Begins, or ends, to look at the filtered part.
-    pub fn look_at_part(&self, looks: bool) {
-        if looks {
-            self.handle(Event::Observe(ObserverId(3), Query::List(part())));
-        } else {
-            self.handle(Event::Unobserve(ObserverId(3)));
-        }
+    /// Somebody looks at the part with so much budget.
+    pub fn look_at_part(&self, budget: u32) {
+        self.handle(Event::Observe(ObserverId(3), Query::List(part(budget))));
     }
 
     /// Somebody looks at each of these rows by itself.

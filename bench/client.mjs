@@ -1,0 +1,117 @@
+// The client engine beside Dexie and query-core doing the same work, in one Chromium, in one run: medians of rounds, and ratios. Rows have about 960 bytes.
+import { chromium } from "../e2e/node_modules/@playwright/test/index.mjs";
+import { execFileSync } from "node:child_process";
+import { createReadStream, existsSync, mkdirSync, statSync } from "node:fs";
+import { createServer } from "node:http";
+import { extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROUNDS = Number(process.env.ROUNDS ?? 3);
+const here = fileURLToPath(new URL("./client", import.meta.url));
+const root = fileURLToPath(new URL("..", import.meta.url));
+const run = (command, args, env = {}) => execFileSync(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, ...env } });
+if (!existsSync(join(here, "node_modules", "dexie"))) run("npm", ["ci", "--silent", "--prefix", here]);
+// As the app is built: its profile, its flags, wasm-opt.
+run("cargo", ["build", "--quiet", "--profile", "web", "-p", "pmo-web", "--example", "engine", "--target", "wasm32-unknown-unknown"],
+  { CARGO_TARGET_DIR: join(root, "target/web"), CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: "--cfg erase_components" });
+const built = join(root, "target/bench-client");
+mkdirSync(built, { recursive: true });
+run("wasm-bindgen", ["--target", "web", "--no-typescript", "--out-dir", built, join(root, "target/web/wasm32-unknown-unknown/web/examples/engine.wasm")]);
+run("wasm-opt", ["-Oz", ..."--enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals --enable-reference-types --enable-multivalue".split(" "),
+  "-o", join(built, "engine_bg.wasm"), join(built, "engine_bg.wasm")]);
+
+const types = { ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm" };
+const server = createServer((request, response) => {
+  const path = normalize(new URL(request.url, "http://x").pathname);
+  // Alone in its process: clocks are finer.
+  const headers = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
+  if (path === "/") return response.writeHead(200, { ...headers, "content-type": "text/html" }).end("<!doctype html><title>bench</title><script>window.process = { env: { NODE_ENV: 'production' } }</script>");
+  const file = [here, built].map((folder) => join(folder, path)).find((file) => existsSync(file) && statSync(file).isFile());
+  if (!file) return response.writeHead(404).end();
+  response.writeHead(200, { ...headers, "content-type": types[extname(file)] ?? "text/plain" });
+  createReadStream(file).pipe(response);
+}).listen(0, "127.0.0.1");
+await new Promise((done) => server.once("listening", done));
+const origin = `http://127.0.0.1:${server.address().port}/`;
+const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
+const context = await browser.newContext({ baseURL: origin });
+let people = 0;
+
+/** Runs one side of a measurement on a new page; answers what it measured and what the page holds then, in bytes. */
+async function on(side, what, ...args) {
+  const page = await context.newPage();
+  try {
+    await page.goto(origin);
+    const session = await context.newCDPSession(page);
+    const heap = async () => {
+      await session.send("HeapProfiler.collectGarbage");
+      const { usedSize, backingStorageSize = 0 } = await session.send("Runtime.getHeapUsage");
+      return usedSize + backingStorageSize;
+    };
+    await page.evaluate(async () => { window.bench = await import("/page.mjs"); });
+    const before = await heap();
+    const measured = await page.evaluate(([side, what, args]) => window.bench[side][what](...args), [side, what, args]);
+    const wasm = side === "engine" ? await page.evaluate(() => window.bench.wasmBytes()) : 0;
+    // The memory of WASM may count as backing storage already.
+    const after = await heap();
+    return { measured, bytes: Math.max(after - before, side === "engine" ? wasm : 0) };
+  } finally {
+    await page.close();
+  }
+}
+
+const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
+const number = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(3));
+const say = (name, ours, theirs, wanted) => {
+  const ratio = theirs / ours;
+  console.log(`${name.padEnd(58)} ${number(ours).padStart(9)} ${number(theirs).padStart(9)} ${`${ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(1)} ×`.padStart(8)}   ${wanted}`);
+};
+/** Medians of as many rounds on both sides, in turn. */
+async function rounds(what, pick, argument, times = ROUNDS) {
+  const found = { engine: [], peer: [] };
+  for (let round = 0; round < times; round += 1) {
+    for (const side of round % 2 ? ["peer", "engine"] : ["engine", "peer"]) {
+      const person = (people += 1);
+      found[side].push(await on(side, what, ...(argument === undefined ? [person] : [argument, person])));
+    }
+  }
+  return pick.map((key) => ["engine", "peer"].map((side) => median(found[side].map(({ measured }) => (key ? measured[key] : measured)))));
+}
+
+try {
+  console.log(`${"milliseconds, medians".padEnd(58)} ${"engine".padStart(9)} ${"peer".padStart(9)} ${"ratio".padStart(8)}   wanted`);
+  for (const [rows, times, wanted] of [[10_000, ROUNDS, "≥ 8 ×"], [100_000, 1, "≥ 20 ×"]]) {
+    const found = { engine: [], peer: [] }, again = { engine: [], peer: [] };
+    for (let round = 0; round < times; round += 1) {
+      const person = (people += 1);
+      for (const side of ["engine", "peer"]) {
+        found[side].push((await on(side, "persist", rows, person)).measured);
+        again[side].push(await on(side, "hydrate", rows, person));
+      }
+    }
+    const of = (side, key) => median(again[side].map(({ measured }) => measured[key]));
+    say(`persist ${rows} rows`, median(found.engine), median(found.peer), wanted);
+    say(`hydrate ${rows} on a new page: first list drawn`, of("engine", "first"), of("peer", "first"), "≥ 4 ×");
+    say(`hydrate ${rows}: every row in memory`, of("engine", "all"), of("peer", "all"), "");
+    const mebibytes = (side) => median(again[side].map(({ bytes }) => bytes)) / 2 ** 20;
+    say(`  what the page holds then, MiB`, mebibytes("engine"), mebibytes("peer"), "≥ 1 ×");
+  }
+  const [one, burst] = await rounds("writes", ["one", "burst"]);
+  const bare = (await on("floor", "writes", (people += 1))).measured.one;
+  say("one write, durable; beside Dexie's put", ...one, "");
+  say("one write, durable; beside a bare put", one[0], bare, "≥ 1 ×");
+  say("one of 500 in a burst", ...burst, "engine < 0.1");
+  say("keystroke on the screen, p95, 10000 cached, 100 looked at", ...(await rounds("screen", [null], 10_000))[0], "engine < 16");
+  for (const rows of [1000, 10_000, 100_000]) {
+    const [single, all] = await rounds("invalidate", ["one", "all"], rows, rows > 10_000 ? 1 : ROUNDS);
+    say(`invalidate one row, 100 looked at, ${rows} cached`, ...single, "engine < 0.2");
+    if (rows === 10_000) console.log(`${"invalidate all: requests for 101 keys".padEnd(58)} ${String(all[0]).padStart(9)} ${String(all[1]).padStart(9)} ${"".padStart(8)}   engine ≤ 3`);
+  }
+  const [first, next, changed] = await rounds("part", ["first", "next", "changed"], 10_000);
+  say("filter and sort 10000, first 100: the first time", ...first, "engine < 3");
+  say("filter and sort 10000, first 100: again, otherwise", ...next, "engine < 3");
+  say("one row of that list changes", ...changed, "engine < 0.3");
+} finally {
+  await browser.close();
+  server.close();
+}
