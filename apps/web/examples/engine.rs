@@ -12,6 +12,7 @@ use pmo_sync::{
 use pmo_web::client::device::Device;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use uuid::Uuid;
 use wasm_bindgen::prelude::*;
@@ -29,7 +30,7 @@ enum Task {
 pub struct Bench {
     engine: RefCell<Engine>,
     device: Rc<Device>,
-    tasks: RefCell<Vec<Task>>,
+    tasks: RefCell<VecDeque<Task>>,
     requests: RefCell<Vec<(RequestId, Request)>>,
     changed: RefCell<Vec<Query>>,
     next: Cell<u64>,
@@ -108,8 +109,8 @@ impl Bench {
         let effects = self.engine.borrow_mut().handle(event, js_sys::Date::now());
         for effect in effects {
             match effect {
-                Effect::Persist(batch, writes) => self.tasks.borrow_mut().push(Task::Write(batch, writes)),
-                Effect::Read(area, names) => self.tasks.borrow_mut().push(Task::Read(area, names)),
+                Effect::Persist(batch, writes) => self.tasks.borrow_mut().push_back(Task::Write(batch, writes)),
+                Effect::Read(area, names) => self.tasks.borrow_mut().push_back(Task::Read(area, names)),
                 Effect::Fetch(id, request) => self.requests.borrow_mut().push((id, request)),
                 Effect::Changed(query) => self.changed.borrow_mut().push(query),
                 _ => {}
@@ -122,24 +123,29 @@ impl Bench {
         while self.step().await {}
     }
 
-    /// Does what has been asked of the device so far, in order, writes that have gathered as one transaction. Answers whether there was anything.
+    /// Does the next thing that was asked of the device; writes that have gathered are one transaction. Answers whether there was anything.
     pub async fn step(&self) -> bool {
-        let tasks = std::mem::take(&mut *self.tasks.borrow_mut());
         let (mut batches, mut writes) = (Vec::new(), Vec::new());
-        let any = !tasks.is_empty();
-        for task in tasks {
-            match task {
-                Task::Write(batch, more) => {
+        loop {
+            let next = {
+                let mut tasks = self.tasks.borrow_mut();
+                let reads = matches!(tasks.front(), Some(Task::Read(..)));
+                if reads && !batches.is_empty() { None } else { tasks.pop_front() }
+            };
+            match next {
+                Some(Task::Write(batch, more)) => {
                     batches.push(batch);
                     writes.extend(more);
                 }
-                Task::Read(area, names) => {
-                    self.write(&mut batches, &mut writes).await;
+                Some(Task::Read(area, names)) => {
                     let found = self.device.read(area, Which::Names(&names)).await.unwrap_or_default();
                     self.handle(Event::Read(area, names, found));
+                    return true;
                 }
+                None => break,
             }
         }
+        let any = !batches.is_empty();
         self.write(&mut batches, &mut writes).await;
         any
     }
@@ -162,7 +168,8 @@ impl Bench {
     }
 
     /// The server answers the list with a page; the types are answered with it.
-    pub fn answer(&self, body: String) {
+    pub fn answer(&self, body: Vec<u8>) {
+        let body = String::from_utf8(body).unwrap_or_default();
         let requests = std::mem::take(&mut *self.requests.borrow_mut());
         let mut body = Some(body);
         for (id, request) in requests {

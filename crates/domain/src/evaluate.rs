@@ -78,13 +78,19 @@ impl Key {
                 (if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }) >> 1
             }
             Self::Text(text) => {
-                let mut rank = 0;
-                let mut taken = 0;
-                for c in text.chars().flat_map(char::to_lowercase).take(3) {
-                    rank = rank << 21 | u64::from(u32::from(c));
-                    taken += 1;
+                // The order of letters is that of their bytes in UTF-8.
+                let mut first = [0; 8];
+                if text.is_ascii() {
+                    for (to, from) in first.iter_mut().zip(text.bytes()) {
+                        *to = from.to_ascii_lowercase();
+                    }
+                } else {
+                    let folded: String = text.chars().take(8).flat_map(char::to_lowercase).collect();
+                    for (to, from) in first.iter_mut().zip(folded.bytes()) {
+                        *to = from;
+                    }
                 }
-                (rank << (21 * (3 - taken))) | 1 << 63
+                u64::from_be_bytes(first) >> 1 | 1 << 63
             }
             Self::Several(_) => u64::MAX - 1,
             Self::Absent => u64::MAX,

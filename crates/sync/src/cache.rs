@@ -82,17 +82,20 @@ impl CachedRow {
 
     /// What the server said, decoded for as long as somebody holds it.
     pub fn decoded(&self) -> Option<Arc<Row>> {
-        let base = self.base.as_ref()?;
         if let Some(row) = self.decoded.borrow().upgrade() {
             return Some(row);
         }
-        let mut row = base.decode();
+        let row = Arc::new(self.decode()?);
+        *self.decoded.borrow_mut() = Arc::downgrade(&row);
+        Some(row)
+    }
+
+    fn decode(&self) -> Option<Row> {
+        let mut row = self.base.as_ref()?.decode();
         row.remove("ref_data_entityInstance");
         if let Some(level) = self.permission {
             row.entry("permission").or_insert_with(|| level.into());
         }
-        let row = Arc::new(row);
-        *self.decoded.borrow_mut() = Arc::downgrade(&row);
         Some(row)
     }
 
@@ -114,14 +117,17 @@ impl CachedRow {
     pub fn show<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> bool {
         let mut entries = entries.peekable();
         let local = entries.peek().is_some().then(|| {
-            let mut row = self.decoded().map(|row| (*row).clone());
+            let mut row = match self.decoded.borrow().upgrade() {
+                Some(row) => Some((*row).clone()),
+                None => self.decode(),
+            };
             let mut local = Local::default();
             for entry in entries {
                 if entry.state != EntryState::Waiting {
                     local.attention = true;
                     continue;
                 }
-                row = entry.applied(row.as_ref());
+                row = entry.applied(row);
                 local.pending = true;
                 if let Operation::Update { patch, .. } = &entry.operation {
                     local.fields.extend(patch.keys().cloned());

@@ -140,16 +140,15 @@ impl Entry {
     }
 
     /// What the row looks like with this write done; none: deleted.
-    pub fn applied(&self, row: Option<&Row>) -> Option<Row> {
+    pub fn applied(&self, row: Option<Row>) -> Option<Row> {
         match (&self.operation, row) {
             (Operation::Create { values }, None) => {
                 let mut row = values.clone();
                 row.entry("version").or_insert_with(|| 0.into());
                 Some(row)
             }
-            (Operation::Create { .. }, Some(row)) => Some(row.clone()),
-            (Operation::Update { patch, .. }, Some(row)) => {
-                let mut row = row.clone();
+            (Operation::Create { .. }, Some(row)) => Some(row),
+            (Operation::Update { patch, .. }, Some(mut row)) => {
                 row.extend(patch.clone());
                 Some(row)
             }

@@ -121,16 +121,56 @@ pub fn same_values(a: &Raw, b: &Raw) -> bool {
 pub fn fields(text: &str) -> Fields<'_> {
     let start = text.len() - text.trim_start().len();
     let at = if text.as_bytes().get(start) == Some(&b'{') { start + 1 } else { text.len() };
-    Fields { text, at }
+    Fields { text, at, closed: false }
+}
+
+/// The elements of a JSON array, as they are written; none where the text is no array.
+pub fn elements(text: &str) -> Option<Vec<&str>> {
+    let mut reader = Fields { text, at: 0, closed: false };
+    let mut found = Vec::new();
+    reader.space();
+    if text.as_bytes().get(reader.at) != Some(&b'[') {
+        return None;
+    }
+    loop {
+        reader.at += 1;
+        reader.space();
+        if found.is_empty() && text.as_bytes().get(reader.at) == Some(&b']') {
+            return Some(found);
+        }
+        let from = reader.at;
+        reader.pass()?;
+        found.push(text.get(from..reader.at)?);
+        reader.space();
+        match text.as_bytes().get(reader.at)? {
+            b',' => {}
+            b']' => return Some(found),
+            _ => return None,
+        }
+    }
+}
+
+/// A bit for each byte of a word that is this one; those above the lowest may be wrong.
+fn holds(word: u64, byte: u8) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let same = word ^ (ONES * u64::from(byte));
+    same.wrapping_sub(ONES) & !same & (ONES << 7)
 }
 
 /// See [`fields`].
 pub struct Fields<'a> {
     text: &'a str,
     at: usize,
+    /// The object has been read to its end.
+    closed: bool,
 }
 
 impl<'a> Fields<'a> {
+    /// Whether the object has been read to its end, which is not so of one that was cut off.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     fn space(&mut self) {
         let bytes = self.text.as_bytes();
         while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
@@ -143,6 +183,16 @@ impl<'a> Fields<'a> {
         let bytes = self.text.as_bytes();
         self.at += 1;
         loop {
+            // Eight letters at a time, up to one that means something.
+            while let Some(word) = bytes.get(self.at..self.at + 8).and_then(|word| word.try_into().ok()) {
+                let word = u64::from_le_bytes(word);
+                let found = holds(word, b'"') | holds(word, b'\\');
+                if found != 0 {
+                    self.at += found.trailing_zeros() as usize / 8;
+                    break;
+                }
+                self.at += 8;
+            }
             match bytes.get(self.at)? {
                 b'"' => {
                     self.at += 1;
@@ -154,7 +204,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn skip(&mut self) -> Option<()> {
+    /// Passes over a value.
+    fn pass(&mut self) -> Option<()> {
         let bytes = self.text.as_bytes();
         match bytes.get(self.at)? {
             b'"' => self.string(),
@@ -193,6 +244,7 @@ impl<'a> Fields<'a> {
             self.space();
         }
         if bytes.get(self.at) != Some(&b'"') {
+            self.closed = bytes.get(self.at) == Some(&b'}');
             return None;
         }
         let key = self.at + 1;
@@ -205,7 +257,7 @@ impl<'a> Fields<'a> {
         self.at += 1;
         self.space();
         let value = self.at;
-        self.skip()?;
+        self.pass()?;
         Some((key, self.text.get(value..self.at)?))
     }
 }
@@ -265,6 +317,19 @@ mod tests {
             let text = if pretty { serde_json::to_string_pretty(&row) } else { serde_json::to_string(&row) }.unwrap();
             let read: Row = fields(&text).map(|(k, v)| (k.to_owned(), serde_json::from_str(v).unwrap())).collect();
             prop_assert_eq!(read, row);
+        }
+
+        #[test]
+        fn an_array_is_read_piecewise_and_nothing_that_was_cut_off_passes_for_whole(values in proptest::collection::vec(values(), 0..6), cut in any::<prop::sample::Index>()) {
+            let text = serde_json::to_string(&values).unwrap();
+            let read: Vec<Value> = elements(&text).unwrap().into_iter().map(|v| serde_json::from_str(v).unwrap()).collect();
+            prop_assert_eq!(read, values.clone());
+            let text = serde_json::to_string(&json!({"a": values, "b": {}})).unwrap();
+            let read = |text: &str| { let mut read = fields(text); while read.next().is_some() {} read.is_closed() };
+            prop_assert!(read(&text));
+            let mut at = cut.index(text.len());
+            while !text.is_char_boundary(at) { at -= 1; }
+            prop_assert!(!read(&text[..at]));
         }
 
         #[test]

@@ -4,7 +4,7 @@
 use js_sys::{ArrayBuffer, Uint8Array};
 use pmo_sync::store::{Named, TERM, Which, last_of_each};
 use pmo_sync::{Area, MemoryStore, Store, StoreError, Write};
-use rexie::{KeyRange, ObjectStore, Rexie, Store as Objects, Transaction, TransactionMode, TransactionResult};
+use rexie::{KeyRange, ObjectStore, Rexie, Store as Objects, Transaction, TransactionMode};
 use uuid::Uuid;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -25,13 +25,6 @@ pub struct Disk {
 fn failed(error: rexie::Error) -> StoreError {
     let text = error.to_string();
     if text.contains("QuotaExceeded") { StoreError::Full } else { StoreError::Failed(text) }
-}
-
-async fn finish(transaction: Transaction) -> Result<(), StoreError> {
-    match transaction.done().await.map_err(failed)? {
-        TransactionResult::Committed => Ok(()),
-        TransactionResult::Aborted => Err(StoreError::Full),
-    }
 }
 
 fn key(text: impl AsRef<str>) -> JsValue {
@@ -203,10 +196,10 @@ impl Disk {
                     }
                 },
             );
-            for outcome in futures_util::future::join_all(requests).await {
-                outcome.map_err(failed)?;
-            }
-            finish(transaction).await?;
+            // Nothing follows them: the browser need not wait to see whether something does.
+            let requests = futures_util::future::join_all(requests);
+            let (outcomes, committed) = futures_util::future::join(requests, transaction.commit()).await;
+            outcomes.into_iter().collect::<Result<(), _>>().and(committed).map_err(failed)?;
         }
         Ok(())
     }

@@ -189,10 +189,11 @@ impl Cache {
         id(a).cmp(&id(b))
     }
 
-    /// The rows that are in a list, or belong to it by their values.
-    pub fn belonging(&mut self, index: ListIndex) -> Vec<Slot> {
+    /// Those rows among the ones that `asked` picks which are in a list, or belong to it by their values.
+    pub fn belonging(&mut self, index: ListIndex, asked: impl Fn(Slot) -> bool) -> Vec<Slot> {
         let Some(kind) = self.list(index).map(|list| list.kind) else { return Vec::new() };
-        let of_kind: Vec<Slot> = self.rows().filter(|(_, row)| row.kind == kind).map(|(slot, _)| slot).collect();
+        let of_kind = self.rows().filter(|(slot, row)| row.kind == kind && asked(*slot)).map(|(slot, _)| slot);
+        let of_kind: Vec<Slot> = of_kind.collect();
         of_kind.iter().for_each(|slot| self.read_keys(index, *slot));
         let Some(list) = self.list(index) else { return Vec::new() };
         let told_there = |raw: &Raw| match &list.key.below {
@@ -223,10 +224,15 @@ impl Cache {
             }
             Some(Below { column: None, .. }) => return None,
         };
-        if !below || !list.tests.iter().all(|(column, test)| test.holds(self.key_at(*column, slot))) {
+        if !below || !self.passes(list, slot) {
             return Some(false);
         }
         if list.key.search.is_some() { None } else { Some(true) }
+    }
+
+    /// Whether a row passes a list's filters.
+    fn passes(&self, list: &CachedList, slot: Slot) -> bool {
+        list.tests.iter().all(|(column, test)| test.holds(self.key_at(*column, slot)))
     }
 
     /// Gives a list these rows, in its order. Of a list that the server puts in order, the order given stands.
@@ -288,6 +294,9 @@ impl Cache {
     }
 
     fn sort(&self, order: &[(usize, bool)], slots: &mut [Slot]) {
+        if slots.is_sorted_by(|a, b| self.compare(order, *a, *b).is_le()) {
+            return;
+        }
         let Some((first, down)) = order.first() else {
             slots.sort_unstable_by(|a, b| self.compare(order, *a, *b));
             return;
@@ -311,7 +320,8 @@ impl Cache {
         let mut slots = Vec::new();
         for slot in all.0 {
             self.read_keys(index, slot);
-            let belongs = self.list(index).is_some_and(|list| self.holds(list, slot) == Some(true));
+            // The whole is below the same thing.
+            let belongs = self.list(index).is_some_and(|list| self.passes(list, slot));
             if belongs && self.row(slot).is_some_and(CachedRow::is_shown) {
                 slots.push(slot);
             }

@@ -6,25 +6,44 @@ use crate::event::{Answer, Effect, Failure, Method, Request, RequestId};
 use crate::key::{ListKey, MetaKey, Query};
 use crate::maps::Set;
 use crate::outbox::{Entry, EntryState};
-use crate::raw::{Marks, Raw, same_values};
+use crate::raw::{Marks, Raw, elements, fields, same_values};
 use crate::settings::Settings;
 use crate::tab::TabMessage;
 use pmo_domain::rest::{IDS_LIMIT, References};
 use pmo_domain::{Catalogue, EntityCode, EntityRef, EntityType};
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// A list's answer, its rows as they came.
-#[derive(Deserialize)]
-struct Page<'a> {
-    #[serde(borrow)]
-    data: Vec<&'a RawValue>,
-    #[serde(default, rename = "ref_data_entityInstance")]
+struct Page {
+    rows: Vec<(Marks, Raw)>,
     references: References,
-    #[serde(default)]
     next_cursor: Option<String>,
+}
+
+impl Page {
+    /// Reads an answer; none where it is no list, or was cut off.
+    fn read(body: &str) -> Option<Self> {
+        let mut page = Self { rows: Vec::new(), references: References::new(), next_cursor: None };
+        let (mut read, mut data) = (fields(body), None);
+        for (key, value) in &mut read {
+            match key {
+                "data" => data = Some(elements(value)?),
+                "ref_data_entityInstance" => page.references = serde_json::from_str(value).ok()?,
+                "next_cursor" => page.next_cursor = serde_json::from_str(value).ok()?,
+                _ => {}
+            }
+        }
+        let data = data.filter(|_| read.is_closed())?;
+        // The rows share one text.
+        let text: Arc<str> = data.concat().into();
+        let mut from = 0;
+        for row in data {
+            page.rows.push((Marks::of(row), Raw::part(&text, from, from + row.len())?));
+            from += row.len();
+        }
+        Some(page)
+    }
 }
 
 pub(super) fn get(path: String) -> Request {
@@ -298,14 +317,16 @@ impl Engine {
     fn rows_answered(&mut self, code: EntityCode, ids: Vec<Uuid>, answer: Result<Answer, Failure>, now: f64) {
         self.rows_in_flight.remove(&code);
         let (body, since) = answer.map_or_else(|_| Default::default(), |answer| (answer.body, answer.feed_cursor));
-        match serde_json::from_str::<Page<'_>>(&body) {
-            Ok(page) => {
+        match Page::read(&body) {
+            Some(page) => {
                 self.rows_retry.remove(&code);
                 self.learn_names(page.references);
                 let mut present = Set::default();
-                for row in page.data {
-                    present.extend(Marks::of(row.get()).id);
-                    self.take_row(&code, row.get(), now);
+                for (marks, raw) in page.rows {
+                    present.extend(marks.id);
+                    if let (Some(slot), true) = self.take_marked_row(&code, raw, marks, now) {
+                        self.follow(slot);
+                    }
                 }
                 self.watch_rows(&code, &present, since);
                 if self.answering <= self.swept {
@@ -317,7 +338,7 @@ impl Engine {
                 }
             }
             // Asked for again at the next chance; until then what is held stays, marked stale.
-            Err(_) => {
+            None => {
                 let attempts = self.rows_retry.get(&code).map_or(0, |r| r.attempts) + 1;
                 let wait = (self.settings.retry_first / 2.0 * 2f64.powi(attempts.min(7) as i32))
                     .min(self.settings.retry_longest);
@@ -354,12 +375,11 @@ impl Engine {
             return self.ensure(query, now);
         }
         let feed_cursor = feed_cursor.or(answer.feed_cursor);
-        let Ok(page) = serde_json::from_str::<Page<'_>>(&answer.body) else { return self.failed(query, now) };
+        let Some(page) = Page::read(&answer.body) else { return self.failed(query, now) };
         self.learn_names(page.references);
-        let before: Set<Uuid> = collected.iter().copied().collect();
-        for row in page.data {
-            self.take_row_quietly(&key.code, row.get(), now);
-            collected.extend(Marks::of(row.get()).id.filter(|id| !before.contains(id)));
+        for (marks, raw) in page.rows {
+            collected.extend(marks.id);
+            self.take_marked_row(&key.code, raw, marks, now);
         }
         if let (Some(next), false) = (&page.next_cursor, key.paged) {
             let path = key.path(self.settings.page_rows, Some(next));
@@ -372,7 +392,9 @@ impl Engine {
             Some(etag) if !more => drop(self.etags.insert(query.clone(), etag)),
             _ => drop(self.etags.remove(&query)),
         }
-        let find = |id: Uuid| self.cache.find(&EntityRef::new(key.code.clone(), id));
+        // What moved while the pages were read may be on two of them.
+        let mut seen = Set::default();
+        let find = |id: Uuid| self.cache.find(&EntityRef::new(key.code.clone(), id)).filter(|slot| seen.insert(*slot));
         let slots = collected.into_iter().filter_map(find).collect();
         self.list_answered(&key, slots, page.next_cursor, now);
         self.watch(&query, feed_cursor);
@@ -418,7 +440,7 @@ impl Engine {
     /// The rows that are here, or would belong here by what is held of them, and were not told.
     pub(super) fn untold(&mut self, index: ListIndex, told: &[Slot]) -> Vec<Slot> {
         let told: Set<Slot> = told.iter().copied().collect();
-        self.cache.belonging(index).into_iter().filter(|slot| !told.contains(slot)).collect()
+        self.cache.belonging(index, |slot| !told.contains(&slot))
     }
 
     /// Whether a thing was made here and is not sent yet.
@@ -536,30 +558,25 @@ impl Engine {
 
     /// Takes a row that the server told, into memory, the lists and the device. False where it was too old to count, and is asked for again.
     pub(super) fn take_row(&mut self, code: &EntityCode, text: &str, now: f64) -> bool {
-        let (Some(slot), taken) = self.take_row_quietly(code, text, now) else { return true };
+        let (Some(slot), taken) = self.take_marked_row(code, Raw::new(text), Marks::of(text), now) else { return true };
         if taken {
             self.follow(slot);
         }
         taken
     }
 
-    /// Takes a row without looking at lists. Answers where it is, and whether it counts.
-    fn take_row_quietly(&mut self, code: &EntityCode, text: &str, now: f64) -> (Option<Slot>, bool) {
-        self.take_marked_row(code, text, Marks::of(text), now)
-    }
-
     /// Takes a row that the leader told; answers where it is, if it counts.
     pub(super) fn take_told_row(&mut self, code: &EntityCode, text: &str, level: Option<u8>, now: f64) -> Option<Slot> {
         let marks = Marks::of(text);
         let (slot, taken) =
-            self.take_marked_row(code, text, Marks { permission: marks.permission.or(level), ..marks }, now);
+            self.take_marked_row(code, Raw::new(text), Marks { permission: marks.permission.or(level), ..marks }, now);
         slot.filter(|_| taken)
     }
 
-    fn take_marked_row(&mut self, code: &EntityCode, text: &str, marks: Marks, now: f64) -> (Option<Slot>, bool) {
+    /// Takes a row without looking at lists. Answers where it is, and whether it counts.
+    fn take_marked_row(&mut self, code: &EntityCode, raw: Raw, marks: Marks, now: f64) -> (Option<Slot>, bool) {
         let Some(id) = marks.id else { return (None, true) };
         let entity = EntityRef::new(code.clone(), id);
-        let raw = Raw::new(text);
         if marks.names {
             self.learn_names(serde_json::from_value(raw.value("ref_data_entityInstance")).unwrap_or_default());
         }

@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// Chunks that are read by one question to the device.
+const READ_AT_ONCE: usize = 4;
+
 impl Engine {
     pub(super) fn start(&mut self, person: PersonId, mut stored: Stored, term: Option<u64>, now: f64) {
         self.person = Some(person);
@@ -179,9 +182,10 @@ impl Engine {
         let unread = |number: &u32| self.keep.chunks.get(number).is_some_and(|chunk| !chunk.read);
         let names: Vec<String> =
             numbers.filter(unread).map(chunk_name).filter(|name| !self.keep.reading.contains(name)).collect();
-        if !names.is_empty() {
-            self.keep.reading.extend(names.iter().cloned());
-            self.effects.push(Effect::Read(Area::Entities, names));
+        self.keep.reading.extend(names.iter().cloned());
+        // A few at a time: what is read lies in memory twice until it has been taken in.
+        for names in names.chunks(READ_AT_ONCE) {
+            self.effects.push(Effect::Read(Area::Entities, names.to_vec()));
         }
     }
 

@@ -23,7 +23,7 @@ impl Engine {
     }
 
     pub(super) fn update(&mut self, entity: EntityRef, patch: Row, based_on: Option<(Row, i64)>, ids: [Uuid; 2]) {
-        let before = self.shown(&entity).map(|row| (*row).clone()).unwrap_or_default();
+        let before = self.shown(&entity).unwrap_or_default();
         if patch.is_empty() {
             return;
         }
