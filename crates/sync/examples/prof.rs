@@ -145,10 +145,19 @@ fn main() {
         b.first(100, &part(3002));
     }
     println!("change {:?}", t.elapsed() / 100);
-    let t=Instant::now();
-    for k in 0..500u32 { let patch=[("name".to_owned(), json!("typed"))].into_iter().collect(); b.h(Event::Update{entity:EntityRef::new(code(),rid(200+k)),patch,ids:[Uuid::from_u128(5000+2*k as u128),Uuid::from_u128(5001+2*k as u128)]}); }
-    println!("burst {:?}", t.elapsed()/500);
-    let t=Instant::now(); b.settle(); println!("burst settled {:?}", t.elapsed()/500);
+    let t = Instant::now();
+    for k in 0..500u32 {
+        let patch = [("name".to_owned(), json!("typed"))].into_iter().collect();
+        b.h(Event::Update {
+            entity: EntityRef::new(code(), rid(200 + k)),
+            patch,
+            ids: [Uuid::from_u128(5000 + 2 * k as u128), Uuid::from_u128(5001 + 2 * k as u128)],
+        });
+    }
+    println!("burst {:?}", t.elapsed() / 500);
+    let t = Instant::now();
+    b.settle();
+    println!("burst settled {:?}", t.elapsed() / 500);
     let store = b.store.clone();
     drop(b);
     let t = Instant::now();

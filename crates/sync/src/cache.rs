@@ -3,7 +3,7 @@
 //! held. This room must never decide what is fetched or kept.
 
 use crate::key::ListKey;
-use crate::maps::Map;
+use crate::maps::{Map, Set};
 use crate::outbox::{Entry, EntryState, Operation};
 use crate::raw::Raw;
 use pmo_domain::evaluate::{Key, Test};
@@ -148,6 +148,10 @@ struct Column {
     name: Box<str>,
     holds: ColumnKind,
     keys: Vec<Option<Key>>,
+    /// Every row of the type in the order of this column, once somebody has asked for it.
+    order: Option<Vec<Slot>>,
+    /// Rows whose place in it is to be found anew.
+    moved: Set<Slot>,
 }
 
 /// A list's filters and order, by the places of their columns.

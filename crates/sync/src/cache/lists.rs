@@ -2,6 +2,7 @@
 
 use super::{Cache, CachedList, CachedRow, Column, Compiled, ListIndex, Placed, Slot};
 use crate::key::{Below, ListKey};
+use crate::maps::Set;
 use crate::raw::Raw;
 use pmo_domain::evaluate::{Key, Test};
 use pmo_domain::{Catalogue, ColumnKind, EntityCode};
@@ -9,6 +10,9 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// Rows that may have moved in the order of a column before it is sorted anew.
+const MOST_MOVED: usize = 500;
 
 impl Cache {
     /// Where a list is.
@@ -142,32 +146,77 @@ impl Cache {
         if let Some(at) = self.columns.iter().position(|c| c.kind == kind && &*c.name == name) {
             return at;
         }
-        self.columns.push(Column { kind, name: name.into(), holds, keys: Vec::new() });
+        let name = name.into();
+        self.columns.push(Column { kind, name, holds, keys: Vec::new(), order: None, moved: Set::default() });
         self.columns.len() - 1
     }
 
     /// Reads what a list compares of a row.
     fn read_keys(&mut self, index: ListIndex, slot: Slot) {
-        let Some(list) = self.lists.get(index as usize).and_then(Option::as_ref) else { return };
-        let Some(row) = self.rows.get(slot as usize).and_then(Option::as_ref) else { return };
-        let at = slot as usize;
-        for column in list.tests.iter().map(|t| t.0).chain(list.order.iter().map(|o| o.0)) {
-            let Some(column) = self.columns.get_mut(column) else { continue };
-            if column.keys.len() <= at {
-                column.keys.resize(at + 1, None);
-            }
-            if column.keys[at].is_none() {
-                column.keys[at] = Some(Key::of(&column.holds, &row.value(&column.name)));
-            }
+        let column = |cache: &Self, nth: usize| {
+            let list = cache.list(index)?;
+            let tested = list.tests.get(nth).map(|test| test.0);
+            tested.or_else(|| list.order.get(nth - list.tests.len()).map(|order| order.0))
+        };
+        let mut nth = 0;
+        while let Some(at) = column(self, nth) {
+            self.read_key(at, slot);
+            nth += 1;
         }
     }
 
     pub(super) fn forget_keys(&mut self, slot: Slot) {
         let Some(kind) = self.row(slot).map(|row| row.kind) else { return };
-        for column in self.columns.iter_mut().filter(|c| c.kind == kind) {
-            if let Some(key) = column.keys.get_mut(slot as usize) {
+        for at in 0..self.columns.len() {
+            if self.columns[at].kind != kind {
+                continue;
+            }
+            if let Some(mut order) = self.columns[at].order.take() {
+                let place = order.partition_point(|other| self.compare(&[(at, false)], *other, slot).is_lt());
+                if order.get(place) == Some(&slot) {
+                    order.remove(place);
+                }
+                let column = &mut self.columns[at];
+                column.moved.insert(slot);
+                if column.moved.len() <= MOST_MOVED {
+                    column.order = Some(order);
+                }
+            }
+            if let Some(key) = self.columns[at].keys.get_mut(slot as usize) {
                 *key = None;
             }
+        }
+    }
+
+    /// Every row of a type in the order of a column: sorted once, and kept in order from then on.
+    fn in_order_of(&mut self, at: usize) -> Vec<Slot> {
+        let Some(column) = self.columns.get_mut(at) else { return Vec::new() };
+        let (kind, order, moved) = (column.kind, column.order.take(), std::mem::take(&mut column.moved));
+        let of_kind = |cache: &Self, slot: Slot| cache.row(slot).is_some_and(|row| row.kind == kind);
+        let mut order = match order {
+            Some(mut order) => {
+                for slot in moved.into_iter().filter(|slot| of_kind(self, *slot)).collect::<Vec<_>>() {
+                    self.read_key(at, slot);
+                    let place = order.partition_point(|other| self.compare(&[(at, false)], *other, slot).is_lt());
+                    order.insert(place, slot);
+                }
+                return order;
+            }
+            None => self.rows().filter(|(_, row)| row.kind == kind).map(|(slot, _)| slot).collect::<Vec<_>>(),
+        };
+        order.iter().for_each(|slot| self.read_key(at, *slot));
+        self.sort(&[(at, false)], &mut order);
+        order
+    }
+
+    fn read_key(&mut self, column: usize, slot: Slot) {
+        let Some(row) = self.rows.get(slot as usize).and_then(Option::as_ref) else { return };
+        let (Some(column), at) = (self.columns.get_mut(column), slot as usize) else { return };
+        if column.keys.len() <= at {
+            column.keys.resize(at + 1, None);
+        }
+        if column.keys[at].is_none() {
+            column.keys[at] = Some(Key::of(&column.holds, &row.value(&column.name)));
         }
     }
 
@@ -316,19 +365,35 @@ impl Cache {
 
     /// Fills a list from the whole of which it is a part.
     pub fn derive(&mut self, index: ListIndex, whole: ListIndex) {
-        let Some(all) = self.list(whole).map(|l| (l.slots.clone(), l.synced_at)) else { return };
-        let mut slots = Vec::new();
-        for slot in all.0 {
-            self.read_keys(index, slot);
-            // The whole is below the same thing.
-            let belongs = self.list(index).is_some_and(|list| self.passes(list, slot));
-            if belongs && self.row(slot).is_some_and(CachedRow::is_shown) {
-                slots.push(slot);
+        let (Some(all), Some(part)) = (self.list(whole), self.list(index)) else { return };
+        let (synced_at, slots, tested) = (all.synced_at, all.slots.clone(), part.tests.clone());
+        for (column, _) in &tested {
+            slots.iter().for_each(|slot| self.read_key(*column, *slot));
+        }
+        // Another part in the same order is not sorted again.
+        let by = self.list(index).and_then(|part| if let [by] = part.order[..] { Some(by) } else { None });
+        let by = by.filter(|_| slots.len() * 4 > self.rows.len());
+        let ordered = by.map(|(column, _)| self.in_order_of(column));
+        let Some(part) = self.list(index) else { return };
+        // The whole is below the same thing.
+        let belongs = |slot: &Slot| {
+            let row = self.row(*slot).filter(|row| row.is_shown());
+            row.is_some_and(|row| ordered.is_none() || row.lists.contains(&whole)) && self.passes(part, *slot)
+        };
+        let mut slots: Vec<Slot> =
+            ordered.as_deref().unwrap_or(&slots).iter().copied().filter(|slot| belongs(slot)).collect();
+        if let (Some((column, down)), Some(ordered)) = (by, ordered) {
+            if down {
+                // Equal ones stay in the order of their ids.
+                slots.reverse();
+                let equal = |a: &Slot, b: &Slot| self.key_at(column, *a).compare(self.key_at(column, *b)).is_eq();
+                slots.chunk_by_mut(equal).for_each(<[Slot]>::reverse);
             }
+            self.columns[column].order = Some(ordered);
         }
         self.set_rows(index, slots);
         if let Some(list) = self.list_mut(index) {
-            (list.derived, list.loaded, list.complete, list.synced_at) = (true, true, true, all.1);
+            (list.derived, list.loaded, list.complete, list.synced_at) = (true, true, true, synced_at);
         }
     }
 

@@ -218,10 +218,10 @@ impl Engine {
             Event::Discard(id) if self.leader => self.discard_entry(id),
             Event::Discard(entry) => self.tell(TabMessage::Discard { entry }),
             Event::DraftField { entity, field, value } => self.draft_field(entity, &field, value, now),
-            Event::DraftUndo(entity) => self.draft_step(&entity, |d| d.undo(now)),
-            Event::DraftRedo(entity) => self.draft_step(&entity, |d| d.redo(now)),
-            Event::DraftDiscard(entity) => self.draft_discard(&entity),
-            Event::DraftCommit { entity, ids } => self.draft_commit(&entity, ids),
+            Event::DraftUndo(entity) => self.draft_step(&entity, now, Draft::undo),
+            Event::DraftRedo(entity) => self.draft_step(&entity, now, Draft::redo),
+            Event::DraftDiscard(entity) => self.draft_discard(&entity, now),
+            Event::DraftCommit { entity, ids } => self.draft_commit(&entity, ids, now),
             Event::Online(online) => {
                 self.browser_online = online;
                 if online {

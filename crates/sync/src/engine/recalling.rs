@@ -40,7 +40,7 @@ impl Engine {
             self.take_kept_list(bytes);
         }
         self.take_log(&stored.log);
-        self.drafts.extend(stored.drafts.into_iter().map(|d| (d.entity.clone(), d)));
+        self.take_drafts(stored.drafts, now);
         self.outbox_is(stored.outbox);
         let looked_at: Vec<(Query, u32)> = self.observed.iter().map(|(q, n)| (q.clone(), *n)).collect();
         for (query, times) in looked_at {

@@ -261,13 +261,17 @@ impl Engine {
 
     /// The sync mark.
     pub fn status(&self) -> Status {
-        let waiting = self.outbox.iter().filter(|e| e.state == EntryState::Waiting);
+        let (mut waiting, mut unsaved) = (0, 0);
+        for entry in self.outbox.iter().filter(|e| matches!(e.state, EntryState::Waiting)) {
+            waiting += 1;
+            unsaved += usize::from(!entry.saved);
+        }
         Status {
             online: if self.leader { self.browser_online && self.reachable } else { self.tabs.status.0 },
             live: self.is_live(),
-            waiting: waiting.clone().count(),
-            attention: self.outbox.iter().filter(|e| e.state != EntryState::Waiting).count(),
-            unsaved: waiting.filter(|e| !e.saved).count(),
+            waiting,
+            attention: self.outbox.len() - waiting,
+            unsaved,
             locked: self.keep.locked,
         }
     }

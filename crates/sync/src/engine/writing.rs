@@ -16,6 +16,9 @@ use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
 
+/// The end of a draft is kept for this long, in milliseconds: no tab sleeps longer on what was typed before it.
+const ENDED_KEPT: f64 = 7.0 * 24.0 * 3_600_000.0;
+
 impl Engine {
     /// A row as it is shown.
     fn shown(&self, entity: &EntityRef) -> Option<Arc<Row>> {
@@ -103,7 +106,7 @@ impl Engine {
 
     fn write_entry(&mut self, id: Uuid, write: fn(Area, String, Vec<u8>) -> Write) {
         let batch = self.keep.next_batch();
-        if let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id) {
+        if let Some(entry) = self.outbox.iter_mut().rfind(|e| e.id == id) {
             (entry.saved, entry.batch) = (false, batch);
             let bytes = serde_json::to_vec(entry).unwrap_or_default();
             self.keep.writes.push(write(Area::Outbox, id.to_string(), bytes));
@@ -372,7 +375,7 @@ impl Engine {
         let version = version_of(&row).0;
         let draft = self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), version, now));
         draft.offer(typed, &row, now);
-        self.keep_draft(entity);
+        self.keep_draft(entity, now);
     }
 
     /// A refused write goes back into its draft, to be mended and sent again.
@@ -389,7 +392,7 @@ impl Engine {
             let before = base.get(&field).cloned().unwrap_or(Value::Null);
             draft.set(&field, value, &before, now);
         }
-        self.keep_draft(&entity);
+        self.keep_draft(&entity, now);
         self.refresh_entity(&entity, true);
     }
 
@@ -408,29 +411,40 @@ impl Engine {
         let version = row.as_ref().map_or(0, |r| version_of(r).0);
         let draft = self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), version, now));
         draft.set(field, value, &before, now);
-        self.keep_draft(&entity);
+        self.keep_draft(&entity, now);
     }
 
-    pub(super) fn draft_step(&mut self, entity: &EntityRef, step: impl FnOnce(&mut Draft) -> bool) {
-        if self.drafts.get_mut(entity).is_some_and(step) {
-            self.keep_draft(entity);
+    pub(super) fn draft_step(&mut self, entity: &EntityRef, now: f64, step: impl FnOnce(&mut Draft, f64) -> bool) {
+        if self.drafts.get_mut(entity).is_some_and(|draft| step(draft, now)) {
+            self.keep_draft(entity, now);
         }
     }
 
-    fn keep_draft(&mut self, entity: &EntityRef) {
-        let name = entity.to_string();
-        match self.drafts.get(entity).filter(|draft| !draft.is_empty()) {
-            Some(draft) => {
-                let bytes = serde_json::to_vec(draft).unwrap_or_default();
-                self.keep.writes.push(Write::Put(Area::Drafts, name, bytes));
-            }
-            None => {
-                self.drafts.remove(entity);
-                self.keep.writes.push(Write::Remove(Area::Drafts, name));
-            }
+    /// Brings a draft to disk. One that has ended leaves an empty one behind with the time of its end: a removal that comes late would take with it what
+    /// another tab has typed since.
+    fn keep_draft(&mut self, entity: &EntityRef, now: f64) {
+        if self.drafts.get(entity).is_some_and(Draft::is_empty) {
+            self.drafts.remove(entity);
         }
+        let ended = || Draft::new(entity.clone(), 0, now);
+        let bytes = match self.drafts.get(entity) {
+            Some(draft) => serde_json::to_vec(draft),
+            None => serde_json::to_vec(&ended()),
+        };
+        self.keep.writes.push(Write::Put(Area::Drafts, entity.to_string(), bytes.unwrap_or_default()));
         self.effects.push(Effect::DraftChanged(entity.clone()));
         self.effects.push(Effect::TellTabsOfDrafts);
+    }
+
+    /// Takes the drafts of the device at the start. Where one ended long ago even that is not kept any more.
+    pub(super) fn take_drafts(&mut self, drafts: Vec<Draft>, now: f64) {
+        for draft in drafts {
+            if !draft.is_empty() {
+                self.drafts.insert(draft.entity.clone(), draft);
+            } else if now - draft.updated_at > ENDED_KEPT {
+                self.keep.writes.push(Write::Remove(Area::Drafts, draft.entity.to_string()));
+            }
+        }
     }
 
     /// The drafts on the device, read at `as_of`, are the truth for what another tab wrote; what was typed here since is newer.
@@ -439,7 +453,16 @@ impl Engine {
         let touched: Set<EntityRef> = self.drafts.keys().chain(stored.keys()).cloned().collect();
         for entity in touched {
             let own = self.drafts.get(&entity).cloned();
-            let other = stored.get(&entity).cloned();
+            let mut other = stored.get(&entity).cloned();
+            if let Some(ended) = other.take_if(|other| other.is_empty()) {
+                // It ended in another tab. What has been typed here since stands, and is there again.
+                if let Some(own) = own.as_ref().filter(|own| own.updated_at > ended.updated_at) {
+                    if own.updated_at < as_of {
+                        self.keep_draft(&entity, as_of);
+                    }
+                    continue;
+                }
+            }
             let newer_here = own.as_ref().is_some_and(|own| {
                 own.updated_at >= as_of || other.as_ref().is_some_and(|other| other.updated_at <= own.updated_at)
             });
@@ -464,22 +487,22 @@ impl Engine {
                 None => self.drafts.remove(&entity),
             };
             if told {
-                self.keep_draft(&entity);
+                self.keep_draft(&entity, as_of);
             }
             self.effects.push(Effect::DraftChanged(entity.clone()));
             self.refresh_entity(&entity, true);
         }
     }
 
-    pub(super) fn draft_discard(&mut self, entity: &EntityRef) {
+    pub(super) fn draft_discard(&mut self, entity: &EntityRef, now: f64) {
         self.drafts.remove(entity);
-        self.keep_draft(entity);
+        self.keep_draft(entity, now);
     }
 
     /// A draft becomes a write in the same transaction that ends it.
-    pub(super) fn draft_commit(&mut self, entity: &EntityRef, ids: [Uuid; 2]) {
+    pub(super) fn draft_commit(&mut self, entity: &EntityRef, ids: [Uuid; 2], now: f64) {
         let Some(draft) = self.drafts.remove(entity) else { return };
-        self.keep_draft(entity);
+        self.keep_draft(entity, now);
         let base = values_of(draft.current_data.keys(), &draft.original_data);
         self.update(entity.clone(), draft.current_data, Some((base, draft.base_version)), ids);
         self.changed(Query::Row(entity.clone()));

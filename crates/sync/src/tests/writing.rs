@@ -280,3 +280,20 @@ fn a_choice_about_a_question_that_has_become_another_is_not_taken() {
     tab.settle(1, Some(777));
     assert_eq!(tab.engine.status().attention, 0);
 }
+
+#[test]
+fn a_draft_that_ended_in_another_tab_stays_ended_and_what_was_typed_since_stands() {
+    let mut tab = Tab::looking();
+    let field = |value: &str| Event::DraftField { entity: task(1), field: "name".into(), value: json!(value) };
+    tab.event(field("mine"));
+    tab.now += 1000.0;
+    let ended = |at: f64| vec![crate::Draft::new(task(1), 0, at)];
+    // The other tab discarded it before this one typed on.
+    tab.event(Event::Drafts { drafts: ended(tab.now - 1500.0), as_of: tab.now });
+    assert!(tab.engine.draft(&task(1)).is_some());
+    // And after.
+    tab.event(Event::Drafts { drafts: ended(tab.now - 500.0), as_of: tab.now });
+    assert!(tab.engine.draft(&task(1)).is_none());
+    tab.event(field("again"));
+    assert!(tab.engine.draft(&task(1)).is_some());
+}
