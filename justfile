@@ -40,10 +40,11 @@ e2e *args: build
     source tools/environment.sh && cd e2e && npx playwright test {{args}}
 
 # Measures on the release build: `just bench` from PATCH answered to the other browser repainted, `just bench api` the api on large data,
-# `just bench feed` the change feed under thousands of sockets.
-bench what="live-edit" *parts: build
-    tools/setup.sh --tests && tools/postgres.sh start
-    source tools/environment.sh && cargo build --quiet --release -p pmo-pubsub --example load
+# `just bench feed` the change feed under thousands of sockets, `just bench client` the engine in Chromium beside Dexie and query-core.
+bench what="live-edit" *parts:
+    tools/setup.sh --tests
+    [ "{{what}}" = client ] || { "{{just_executable()}}" --justfile "{{justfile()}}" build && tools/postgres.sh start; }
+    [ "{{what}}" = client ] || { source tools/environment.sh && cargo build --quiet --release -p pmo-pubsub --example load; }
     source tools/environment.sh && node bench/{{what}}.mjs {{parts}}
 
 # The simulator: many engines on a hostile network, until a promise is broken or enough was delivered; arguments go to it, `--help` lists them.

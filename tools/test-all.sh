@@ -43,6 +43,8 @@ cargo nextest run --release --no-fail-fast 2>&1 | tee "$log/nextest"
 
 step "the simulator: each planted bug is caught"
 target/release/pmo-simulate --mutants --seconds 60 | tee "$log/mutants"
+step "the simulator: ten million events, and every promise holds"
+target/release/pmo-simulate --events 10000000 --seconds 180 | tee "$log/simulator"
 step "the interface against its description"
 "$tools/check-interface.sh" > "$log/interface" 2>&1 || { tail -n 60 "$log/interface"; exit 1; }
 grep -E '^Test cases:|generated' "$log/interface" | tail -n 2

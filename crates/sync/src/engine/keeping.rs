@@ -64,6 +64,8 @@ pub(super) struct Keep {
     /// Entries of the outbox that are on their way off the disk, with the batch that takes them.
     pub(super) dropping: BTreeMap<Uuid, u64>,
     pub(super) writes: Vec<Write>,
+    /// Outbox and drafts are read from the device before the next batch is written.
+    pub(super) reread: bool,
     pub(super) cursor_moved: bool,
     /// Batches in a row that the device did not take.
     pub(super) failures: u32,
@@ -306,7 +308,7 @@ impl Engine {
                 self.keep.writes.push(Write::Put(Area::Metadata, format!("names:{code}"), bytes));
             }
             if std::mem::take(&mut self.keep.cursor_moved)
-                && let Some(place) = &self.cursor
+                && let Some(place) = self.safe_cursor()
             {
                 let bytes = serde_json::to_vec(place).unwrap_or_default();
                 self.keep.writes.push(Write::Put(Area::Metadata, "cursor".into(), bytes));
@@ -316,6 +318,9 @@ impl Engine {
             self.keep.last_batch += 1;
             let writes = std::mem::take(&mut self.keep.writes);
             self.effects.insert(0, Effect::Persist(BatchId(self.keep.last_batch), writes));
+        }
+        if std::mem::take(&mut self.keep.reread) {
+            self.effects.insert(0, Effect::RereadWork);
         }
     }
 

@@ -88,6 +88,7 @@ impl Engine {
                 self.cursor = Some(FeedPlace { epoch, cursor });
                 self.keep.cursor_moved = true;
                 if self.holds_unconfirmed() {
+                    self.swept_from = Some(None);
                     return self.sweep(now);
                 }
                 let watched: Vec<Query> = self.observed.keys().filter(|q| q.topic().is_some()).cloned().collect();
@@ -209,6 +210,9 @@ impl Engine {
     /// again; what is absent from the answers is wiped.
     pub(super) fn sweep(&mut self, now: f64) {
         self.swept = self.next_request;
+        if self.leader && self.swept_from.is_none() {
+            self.swept_from = Some(self.cursor.clone());
+        }
         let held: Vec<EntityRef> = self
             .cache
             .rows()
@@ -245,6 +249,25 @@ impl Engine {
         }
         self.tabs.news.swept = true;
         self.sweep_device();
+    }
+
+    /// All that was held has been asked for again: what may not be seen any more is gone.
+    pub(super) fn end_sweep(&mut self) {
+        let asks = self.requests.values().any(|purpose| !matches!(purpose, Purpose::Write(_)));
+        if self.swept_from.is_some()
+            && !asks
+            && self.wanted.is_empty()
+            && self.retries.is_empty()
+            && !self.keep.sweeping
+        {
+            self.swept_from = None;
+            self.keep.cursor_moved = true;
+        }
+    }
+
+    /// Where somebody goes on who goes on after this engine.
+    pub(super) fn safe_cursor(&self) -> Option<&FeedPlace> {
+        self.swept_from.as_ref().map_or(self.cursor.as_ref(), Option::as_ref)
     }
 
     /// Some of what is watched of a type was refused: each watched thing of it is asked for again, and what is absent is wiped.
@@ -350,7 +373,7 @@ impl Engine {
         if self.session.link == Link::Open {
             return; // the socket tells
         }
-        let known = self.cursor.take();
+        let known = self.cursor.clone();
         if (!changes.recovered && known.is_some()) || changes.access {
             self.sweep(now);
         }

@@ -98,6 +98,9 @@ pub struct Engine {
     drafts: BTreeMap<EntityRef, Draft>,
     session: Session,
     cursor: Option<FeedPlace>,
+    /// Where the feed was left before this person's access changed, until all that was held has been asked for again. Whoever goes on after a crash goes on
+    /// from there, or what may not be seen any more would stay.
+    swept_from: Option<Option<FeedPlace>>,
     subscribed: Set<Topic>,
     /// SUBSCRIBEs that are out, in order: until they are answered what they ask since may still be to come.
     unanswered: Vec<(EntityCode, Vec<Topic>)>,
@@ -160,6 +163,7 @@ impl Engine {
             drafts: BTreeMap::new(),
             session: Session::new(seed, settings),
             cursor: None,
+            swept_from: None,
             subscribed: Set::default(),
             unanswered: Vec::new(),
             polled_at: 0.0,
@@ -256,6 +260,7 @@ impl Engine {
                 self.wanted.clear();
             }
         }
+        self.end_sweep();
         self.flush_device(now);
         self.speak(now);
         for query in self.changed.drain() {
@@ -382,7 +387,10 @@ impl Engine {
             Query::Meta(_) => {}
         }
         self.tabs.to_say |= last;
-        if last && let Some(id) = self.in_flight.remove(query) {
+        if last
+            && !self.is_needed(query)
+            && let Some(id) = self.in_flight.remove(query)
+        {
             // Nobody waits for it any more.
             self.requests.remove(&id);
             self.effects.push(Effect::Cancel(id));
@@ -452,7 +460,8 @@ impl Engine {
             let mut lists = self.cache.lists_of(&key.code);
             lists.any(|list| list.derived && list.observed > 0 && list.key.whole().as_ref() == Some(key))
         };
-        self.observed.contains_key(query) || matches!(query, Query::List(key) if part_of(key))
+        let sweeps = self.swept_from.is_some() && matches!(query, Query::List(_));
+        sweeps || self.observed.contains_key(query) || matches!(query, Query::List(key) if part_of(key))
     }
 
     /// Tries everything that waits at once.

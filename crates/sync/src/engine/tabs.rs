@@ -138,6 +138,9 @@ impl Engine {
         }
         self.leader = false;
         self.tabs.in_doubt = false;
+        if let Some(place) = self.swept_from.take() {
+            self.cursor = place;
+        }
         let remote: Vec<ObserverId> = self.observers.keys().filter(|id| id.0 >= REMOTE).copied().collect();
         for id in remote {
             self.unobserve(id, 0.0);
@@ -420,7 +423,7 @@ impl Engine {
             let said = std::mem::replace(&mut self.tabs.status, status);
             let news = std::mem::take(&mut self.tabs.news);
             if !self.tabs.followers.is_empty() && (!news.is_empty() || said != status) {
-                let feed = self.cursor.as_ref().map(|place| (place.epoch.clone(), place.cursor.clone()));
+                let feed = self.safe_cursor().map(|place| (place.epoch.clone(), place.cursor.clone()));
                 let news = News { term: self.tabs.term, status, feed, ..news };
                 self.effects.push(Effect::Tell(TabMessage::News(Box::new(news))));
             }

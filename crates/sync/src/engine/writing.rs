@@ -372,9 +372,7 @@ impl Engine {
             return;
         }
         let row = self.shown(entity).unwrap_or_default();
-        let version = version_of(&row).0;
-        let draft = self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), version, now));
-        draft.offer(typed, &row, now);
+        self.begin_draft(entity, version_of(&row).0, now).offer(typed, &row, now);
         self.keep_draft(entity, now);
     }
 
@@ -387,7 +385,7 @@ impl Engine {
         let (entity, operation) = (entry.entity.clone(), entry.operation.clone());
         let Operation::Update { patch, base, base_version } = operation else { return };
         self.drop_entry(id);
-        let draft = self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), base_version, now));
+        let draft = self.begin_draft(&entity, base_version, now);
         for (field, value) in patch {
             let before = base.get(&field).cloned().unwrap_or(Value::Null);
             draft.set(&field, value, &before, now);
@@ -405,12 +403,18 @@ impl Engine {
 
     // Drafts -------------------------------------------------------------------------------------------------------------
 
+    /// The draft of a thing, begun where there is none. Another tab may have one on the device and have ended before it could say so: that is read
+    /// before this one is written, and joined with it.
+    fn begin_draft(&mut self, entity: &EntityRef, base_version: i64, now: f64) -> &mut Draft {
+        self.keep.reread |= !self.drafts.contains_key(entity);
+        self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), base_version, now))
+    }
+
     pub(super) fn draft_field(&mut self, entity: EntityRef, field: &str, value: Value, now: f64) {
         let row = self.shown(&entity);
         let before = row.as_ref().and_then(|r| r.get(field)).cloned().unwrap_or(Value::Null);
         let version = row.as_ref().map_or(0, |r| version_of(r).0);
-        let draft = self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), version, now));
-        draft.set(field, value, &before, now);
+        self.begin_draft(&entity, version, now).set(field, value, &before, now);
         self.keep_draft(&entity, now);
     }
 
