@@ -1,10 +1,12 @@
 //! The device's store on IndexedDB, through rexie. Two databases a person: the cache, which may be dropped at will, and the work (drafts,
 //! outbox), whose name never changes and whose format only grows. Rows and lists are bytes; work is JSON text, as it always was.
 
+use futures_util::FutureExt;
 use js_sys::{ArrayBuffer, Uint8Array};
 use pmo_sync::store::{Named, TERM, Which, last_of_each};
 use pmo_sync::{Area, MemoryStore, Store, StoreError, Write};
 use rexie::{KeyRange, ObjectStore, Rexie, Store as Objects, Transaction, TransactionMode};
+use std::pin::Pin;
 use uuid::Uuid;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -21,6 +23,9 @@ pub struct Disk {
     cache: Rexie,
     work: Rexie,
 }
+
+/// A request that is out.
+type Asked<'a, T> = Pin<Box<dyn Future<Output = rexie::Result<T>> + 'a>>;
 
 fn failed(error: rexie::Error) -> StoreError {
     let text = error.to_string();
@@ -129,11 +134,16 @@ impl Disk {
             names.sort_unstable();
             names.dedup();
             // All at once: the browser works on one while the next is on its way.
-            let requests = names.iter().map(|name| objects.get(key(name)));
-            let values = futures_util::future::join_all(requests).await;
+            let mut requests: Vec<Asked<'_, Option<JsValue>>> =
+                names.iter().map(|name| -> Asked<'_, _> { Box::pin(objects.get(key(name))) }).collect();
+            let mut answers: Vec<_> = requests.iter_mut().map(|request| request.now_or_never()).collect();
             let mut found = Vec::with_capacity(names.len());
-            for (name, value) in names.into_iter().zip(values) {
-                found.extend(value.map_err(failed)?.map(|value| (name, bytes(&value))));
+            for ((name, request), answer) in names.iter().zip(&mut requests).zip(&mut answers) {
+                let value = match answer.take() {
+                    Some(value) => value,
+                    None => request.await,
+                };
+                found.extend(value.map_err(failed)?.map(|value| (name.clone(), bytes(&value))));
             }
             return Ok(found);
         }
@@ -184,22 +194,24 @@ impl Disk {
             let stores: Vec<Objects> =
                 names.iter().map(|name| transaction.store(name)).collect::<Result<_, _>>().map_err(failed)?;
             let store = |area: Area| areas.iter().position(|a| *a == area).and_then(|at| stores.get(at));
-            // All requests at once, each name once: the browser need not be waited for between them.
-            let requests = last.iter().filter_map(|write| Some((store(write.area())?, *write))).map(
-                |(objects, write)| async move {
-                    match write {
-                        Write::Put(area, name, bytes) | Write::Rewrite(area, name, bytes) => {
-                            objects.put(&value(*area, bytes), Some(&key(name))).await.map(drop)
-                        }
-                        Write::Remove(_, name) => objects.delete(key(name)).await,
-                        Write::Clear(_) => Ok(()),
+            // All requests at once, each name once: the browser need not be waited for between them, and says at the end whether all went well.
+            let mut requests: Vec<Asked<'_, ()>> = Vec::with_capacity(last.len());
+            for write in last {
+                let Some(objects) = store(write.area()) else { continue };
+                let mut request: Asked<'_, ()> = match write {
+                    Write::Put(area, name, bytes) | Write::Rewrite(area, name, bytes) => {
+                        Box::pin(async move { objects.put(&value(*area, bytes), Some(&key(name))).await.map(drop) })
                     }
-                },
-            );
+                    Write::Remove(_, name) => Box::pin(objects.delete(key(name))),
+                    Write::Clear(_) => continue,
+                };
+                if let Some(refused) = (&mut request).now_or_never() {
+                    refused.map_err(failed)?;
+                }
+                requests.push(request);
+            }
             // Nothing follows them: the browser need not wait to see whether something does.
-            let requests = futures_util::future::join_all(requests);
-            let (outcomes, committed) = futures_util::future::join(requests, transaction.commit()).await;
-            outcomes.into_iter().collect::<Result<(), _>>().and(committed).map_err(failed)?;
+            transaction.commit().await.map_err(|_| StoreError::Full)?;
         }
         Ok(())
     }
