@@ -165,7 +165,10 @@ impl Engine {
     }
 
     fn follower_watches(&mut self, tab: TabId, watched: Vec<Watched>, now: f64) {
-        let known = self.tabs.followers.remove(&tab).map(|f| f.observers).unwrap_or_default();
+        let known = self.tabs.followers.remove(&tab).map(|f| f.observers);
+        // What a tab holds that is heard of for the first time may be of before a sweep that it was not told of.
+        self.tabs.news.swept |= known.is_none();
+        let known = known.unwrap_or_default();
         let mut observers = BTreeMap::new();
         for Watched { query, digest } in watched {
             let id = match known.get(&query) {
