@@ -11,6 +11,7 @@ use pmo_feed::{Answer as FeedAnswer, Ask, Facts, Look, Missed, Question};
 use pmo_sync::{Answer, Failure, Method, Request};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{Hash, Hasher};
 use uuid::Uuid;
 
 /// Rows of the log that one look reads.
@@ -171,11 +172,19 @@ impl Database {
     }
 
     /// Answers a read.
-    pub fn read(&self, who: PersonId, path: &str) -> Result<Answer, Failure> {
+    pub fn read(&self, who: PersonId, path: &str, known: Option<&str>) -> Result<Answer, Failure> {
         let feed_cursor = Some(self.cursor());
         let ok =
             |body: Value| Ok(Answer { body: body.to_string(), feed_cursor: feed_cursor.clone(), ..Answer::default() });
-        let list = |rows: Vec<Row>| ok(json!({ "data": rows }));
+        let list = |rows: Vec<Row>| {
+            let body = json!({ "data": rows }).to_string();
+            let mut hasher = std::hash::DefaultHasher::new();
+            body.hash(&mut hasher);
+            let etag = Some(format!("\"{:x}\"", hasher.finish()));
+            let not_modified = etag.as_deref() == known;
+            let body = if not_modified { String::new() } else { body };
+            Ok(Answer { body, not_modified, etag, feed_cursor: feed_cursor.clone() })
+        };
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let id = |text: &str| text.parse::<Uuid>().unwrap_or_default();

@@ -641,7 +641,7 @@ impl World {
     fn arrives(&mut self, place: Place, id: RequestId, request: Request) {
         let who = self.devices[place.device].person;
         if request.method == Method::Get {
-            let answer = self.database.read(who, &request.path);
+            let answer = self.database.read(who, &request.path, request.if_none_match.as_deref());
             self.answer(place, id, answer);
         } else {
             let xid = self.database.begin(Deed::Write(who, Box::new(request)));

@@ -100,17 +100,23 @@ pub(super) async fn one(
     let names = row::names(&mut connection, &mut reader, entity, &mentioned).await?;
     connection.commit().await.map_err(DatabaseError::from)?;
     introduce(&mut row, level, &names);
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let tag = etag(&row);
-    if known.is_some_and(|known| known.split(',').any(|k| k.trim().trim_start_matches("W/") == tag || k.trim() == "*"))
-    {
-        let mut response = StatusCode::NOT_MODIFIED.into_response();
-        if let Ok(tag) = HeaderValue::from_str(&tag) {
-            response.headers_mut().insert(header::ETAG, tag);
-        }
-        return Ok(with_cursor(response, cursor));
+    let response = if is_known(&headers, &tag) { not_modified(&tag) } else { row_response(StatusCode::OK, &row) };
+    Ok(with_cursor(response, cursor))
+}
+
+/// Whether the reader has what bears this ETag.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    known.is_some_and(|known| known.split(',').any(|k| k.trim().trim_start_matches("W/") == tag || k.trim() == "*"))
+}
+
+fn not_modified(tag: &str) -> Response {
+    let mut response = StatusCode::NOT_MODIFIED.into_response();
+    if let Ok(tag) = HeaderValue::from_str(tag) {
+        response.headers_mut().insert(header::ETAG, tag);
     }
-    Ok(with_cursor(row_response(StatusCode::OK, &row), cursor))
+    response
 }
 
 /// Things of a type, as far as the reader may see them.
@@ -124,8 +130,10 @@ pub(super) async fn one(
     ("fields" = Option<String>, Query, description = "Columns to answer"), ("content" = Option<String>, Query, description = "`metadata`: the columns instead of rows"),
     ("parent_entity_code" = Option<String>, Query, description = "With parent_entity_instance_id: only what hangs below that thing"),
     ("parent_entity_instance_id" = Option<Uuid>, Query, description = "The thing above"),
-    ("include_deleted" = Option<bool>, Query, description = "Deleted things too, as far as the reader may restore them")), responses(
-    (status = 200, description = "The page. Any column is a filter too: `due_date[gte]=2026-01-01`", body = Object),
+    ("include_deleted" = Option<bool>, Query, description = "Deleted things too, as far as the reader may restore them"),
+    ("If-None-Match" = Option<String>, Header, description = "An ETag: 304 where the page is the same")), responses(
+    (status = 304, description = "The page is the same"),
+    (status = 200, description = "The page; ETag and Feed-Cursor in the headers. Any column is a filter too: `due_date[gte]=2026-01-01`", body = Object),
     (status = 400, description = "A parameter is unknown or wrong; the problem names it"), (status = 401, description = "Not signed in"),
     (status = 404, description = "No such type")))]
 pub(super) async fn list(
@@ -133,13 +141,14 @@ pub(super) async fn list(
     who: AuthUser,
     Path(code): Path<String>,
     Query(parameters): Parameters,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let model = app.model_with(&code).await?;
     let entity = model.entity(&code)?;
     let (above, parameters): (Vec<_>, Vec<_>) =
         parameters.into_iter().partition(|(name, _)| name.starts_with("parent_entity_"));
     if above.is_empty() {
-        return answer_list(&app, &who, entity, &parameters, None).await;
+        return answer_list(&app, &who, &headers, entity, &parameters, None).await;
     }
     let named = |name: &str| above.iter().find(|p| p.0 == name).map(|p| p.1.as_str());
     let (Some(parent), Some(id)) = (named("parent_entity_code"), named("parent_entity_instance_id")) else {
@@ -149,14 +158,15 @@ pub(super) async fn list(
     let parent = model.catalogue.get(parent).ok_or_else(unknown)?;
     model.catalogue.child(parent.code.as_str(), &code).ok_or_else(unknown)?;
     id.parse::<Uuid>().map_err(|_| ApiError::bad("parent_entity_instance_id", "must be an id (a UUID)"))?;
-    list_below(&app, &who, &model, parent, id, entity, &parameters).await
+    list_below(&app, &who, &headers, &model, parent, id, entity, &parameters).await
 }
 
 /// Children of a thing.
 #[utoipa::path(get, path = "/{parent}/{id}/{child}", tag = "things", params(
     ("parent" = String, Path, description = "The parent's type", example = "project"), ("id" = Uuid, Path, description = "The parent"),
     ("child" = String, Path, description = "The children's type", example = "task")), responses(
-    (status = 200, description = "As the list of the type, with the same parameters", body = Object),
+    (status = 200, description = "As the list of the type, with the same parameters and headers", body = Object),
+    (status = 304, description = "The page is the same"),
     (status = 400, description = "A parameter is unknown or wrong"), (status = 401, description = "Not signed in"),
     (status = 404, description = "No such parent for this reader, or no such children")))]
 pub(super) async fn children(
@@ -164,10 +174,11 @@ pub(super) async fn children(
     who: AuthUser,
     Path((parent, id, child)): Path<(String, String, String)>,
     Query(parameters): Parameters,
+    headers: HeaderMap,
 ) -> Result<Response> {
     let model = app.model_with(&parent).await?;
     let parent = model.entity(&parent)?;
-    list_below(&app, &who, &model, parent, &id, model.entity(&child)?, &parameters).await
+    list_below(&app, &who, &headers, &model, parent, &id, model.entity(&child)?, &parameters).await
 }
 
 /// 404 where a thing is not there for the reader.
@@ -177,9 +188,11 @@ async fn present(c: &mut Connection, reader: &mut Reader<'_>, entity: &EntityTyp
 }
 
 /// Children of a thing that the reader may see.
+#[expect(clippy::too_many_arguments, reason = "what a list of children is made of, handed on as it is")]
 async fn list_below(
     app: &App,
     who: &AuthUser,
+    headers: &HeaderMap,
     model: &Model,
     parent: &EntityType,
     id: &str,
@@ -189,12 +202,13 @@ async fn list_below(
     let id = id_of(id)?;
     let tie = model.catalogue.child(parent.code.as_str(), entity.code.as_str()).ok_or(ApiError::NotFound)?;
     let below = Below { parent_code: &parent.code, parent_id: id, tie };
-    answer_list(app, who, entity, parameters, Some((parent, below))).await
+    answer_list(app, who, headers, entity, parameters, Some((parent, below))).await
 }
 
 async fn answer_list(
     app: &App,
     who: &AuthUser,
+    headers: &HeaderMap,
     entity: &EntityType,
     parameters: &[(String, String)],
     below: Option<(&EntityType, Below<'_>)>,
@@ -251,7 +265,19 @@ async fn answer_list(
     answer.total = page.total;
     answer.total_is_exact = page.exact;
     answer.next_cursor = page.next_cursor;
-    let mut response = Json(answer).into_response();
+    let body = serde_json::to_vec(&answer).map_err(|_| ApiError::Internal)?;
+    // A page is what its bytes are: the reader's rights and the names of what it mentions are in them.
+    let digest = Sha256::digest(&body);
+    let tag = format!("\"{}\"", digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>());
+    let mut response = if is_known(headers, &tag) {
+        not_modified(&tag)
+    } else {
+        let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
+        if let Ok(tag) = HeaderValue::from_str(&tag) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
+    };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(with_cursor(response, reader.cursor))
 }

@@ -5,7 +5,7 @@ use super::Engine;
 use crate::cache::{ListIndex, Slot};
 use crate::event::{BatchId, Effect};
 use crate::key::{ListKey, MetaKey};
-use crate::maps::Set;
+use crate::maps::{Map, Set};
 use crate::pack::{CHUNK_ROWS, pack, pack_ids};
 use crate::session::Link;
 use crate::store::{Area, CHUNK, ROW, StoreError, Write};
@@ -63,6 +63,8 @@ pub(super) struct Keep {
     pub(super) sweeping: bool,
     /// Entries of the outbox that are on their way off the disk, with the batch that takes them.
     pub(super) dropping: BTreeMap<Uuid, u64>,
+    /// Drafts that are on their way to the disk, with the batch that takes them.
+    pub(super) drafting: Map<EntityRef, u64>,
     pub(super) writes: Vec<Write>,
     /// Outbox and drafts are read from the device before the next batch is written.
     pub(super) reread: bool,
@@ -245,8 +247,9 @@ impl Engine {
                 (list.stale, list.complete) = (true, false);
             }
         }
-        let Keep { last_batch, reached, locked, dropping, failures, writes, .. } = std::mem::take(&mut self.keep);
-        self.keep = Keep { last_batch, reached, locked, dropping, failures, ..Keep::default() };
+        let Keep { last_batch, reached, locked, dropping, drafting, failures, writes, .. } =
+            std::mem::take(&mut self.keep);
+        self.keep = Keep { last_batch, reached, locked, dropping, drafting, failures, ..Keep::default() };
         self.keep.writes.extend(writes.into_iter().filter(|write| write.area().is_work()));
         self.keep.writes.extend(Area::CACHE.map(Write::Clear));
         if failures > MOST_FAILURES {

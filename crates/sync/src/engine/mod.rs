@@ -93,7 +93,8 @@ pub struct Engine {
     wanted: BTreeMap<EntityCode, BTreeSet<Uuid>>,
     retries: Map<Query, Retry>,
     failed: Set<Query>,
-    etags: Map<Query, String>,
+    /// The ETag of what was last told of a query, and a number for what was held then: a list goes on by itself, and is no longer what the ETag says.
+    etags: Map<Query, (String, u64)>,
     outbox: Vec<Entry>,
     drafts: BTreeMap<EntityRef, Draft>,
     session: Session,

@@ -94,7 +94,8 @@ impl Engine {
             Query::Meta(key) => (Purpose::Meta(*key), key.path().to_owned()),
         };
         let mut request = get(path);
-        request.if_none_match = self.etags.get(&query).cloned();
+        let known = self.etags.get(&query).filter(|(_, held)| *held == self.digest(&query));
+        request.if_none_match = known.map(|(etag, _)| etag.clone());
         let id = self.request(purpose, request);
         self.changed(query.clone());
         self.begun.insert(query.clone(), id.0);
@@ -300,7 +301,7 @@ impl Engine {
                 }
                 if self.take_row(&entity.code, &answer.body, now) {
                     if let Some(etag) = answer.etag {
-                        self.etags.insert(query.clone(), etag);
+                        self.etags.insert(query.clone(), (etag, self.digest(&query)));
                     }
                     self.watch(&query, answer.feed_cursor);
                 }
@@ -366,9 +367,18 @@ impl Engine {
         if answer.not_modified {
             self.succeeded(&query);
             self.changed(query.clone());
-            let stands =
-                self.cache.get_list_mut(&key).filter(|l| l.loaded).map(|l| (l.stale, l.synced_at) = (false, now));
-            if stands.is_some() {
+            let same = self.etags.get(&query).is_some_and(|(_, held)| *held == self.digest(&query));
+            let stands = self.cache.get_list_mut(&key).filter(|list| same && list.loaded && !list.filling);
+            if let Some(slots) = stands.map(|list| {
+                (list.stale, list.synced_at) = (false, now);
+                list.slots().to_vec()
+            }) {
+                // Its rows are what they were, but for those of which more has been heard.
+                for slot in slots {
+                    if let Some(row) = self.cache.row_mut(slot).filter(|row| row.version >= row.floor) {
+                        (row.stale, row.told_by) = (false, row.told_by.max(self.answering));
+                    }
+                }
                 return self.watch(&query, answer.feed_cursor);
             }
             self.etags.remove(&query);
@@ -389,7 +399,7 @@ impl Engine {
         }
         self.succeeded(&query);
         match answer.etag {
-            Some(etag) if !more => drop(self.etags.insert(query.clone(), etag)),
+            Some(etag) if !more => drop(self.etags.insert(query.clone(), (etag, 0))),
             _ => drop(self.etags.remove(&query)),
         }
         // What moved while the pages were read may be on two of them.
@@ -397,6 +407,10 @@ impl Engine {
         let find = |id: Uuid| self.cache.find(&EntityRef::new(key.code.clone(), id)).filter(|slot| seen.insert(*slot));
         let slots = collected.into_iter().filter_map(find).collect();
         self.list_answered(&key, slots, page.next_cursor, now);
+        let held = self.digest(&query);
+        if let Some((_, then)) = self.etags.get_mut(&query) {
+            *then = held;
+        }
         self.watch(&query, feed_cursor);
         self.changed(query);
     }

@@ -76,8 +76,8 @@ impl Engine {
             }
         }
         self.cache.lists_mut().for_each(|list| list.stale = true);
-        let Keep { last_batch, reached, locked, dropping, writes, .. } = std::mem::take(&mut self.keep);
-        self.keep = Keep { last_batch, reached, locked, dropping, writes, ..Keep::default() };
+        let Keep { last_batch, reached, locked, dropping, drafting, writes, .. } = std::mem::take(&mut self.keep);
+        self.keep = Keep { last_batch, reached, locked, dropping, drafting, writes, ..Keep::default() };
         self.take_places(&stored);
         self.take_log(&stored.log);
         // What was typed here may have been sent by the tab that led.

@@ -267,7 +267,7 @@ impl Engine {
     }
 
     /// A number for what is held of a query.
-    fn digest(&self, query: &Query) -> u64 {
+    pub(super) fn digest(&self, query: &Query) -> u64 {
         let of_row = |slot: Slot| {
             let row = self.cache.row(slot).filter(|row| row.base.is_some());
             row.map_or(0, |row| {

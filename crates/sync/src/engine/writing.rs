@@ -117,6 +117,7 @@ impl Engine {
     pub(super) fn entries_saved(&mut self, batch: u64) {
         let mut any = false;
         self.keep.dropping.retain(|_, dropped| *dropped > batch);
+        self.keep.drafting.retain(|_, drafted| *drafted > batch);
         for entry in self.outbox.iter_mut().filter(|e| !e.saved && e.batch == batch) {
             entry.saved = true;
             any = true;
@@ -436,6 +437,7 @@ impl Engine {
             None => serde_json::to_vec(&ended()),
         };
         self.keep.writes.push(Write::Put(Area::Drafts, entity.to_string(), bytes.unwrap_or_default()));
+        self.keep.drafting.insert(entity.clone(), self.keep.next_batch());
         self.effects.push(Effect::DraftChanged(entity.clone()));
         self.effects.push(Effect::TellTabsOfDrafts);
     }
@@ -458,17 +460,24 @@ impl Engine {
         for entity in touched {
             let own = self.drafts.get(&entity).cloned();
             let mut other = stored.get(&entity).cloned();
+            // What was read before this tab's own last word on it came to disk is older than that.
+            let on_its_way = self.keep.drafting.contains_key(&entity);
+            if on_its_way && own.is_none() {
+                continue;
+            }
             if let Some(ended) = other.take_if(|other| other.is_empty()) {
                 // It ended in another tab. What has been typed here since stands, and is there again.
                 if let Some(own) = own.as_ref().filter(|own| own.updated_at > ended.updated_at) {
-                    if own.updated_at < as_of {
+                    if own.updated_at < as_of && !on_its_way {
                         self.keep_draft(&entity, as_of);
                     }
                     continue;
                 }
             }
             let newer_here = own.as_ref().is_some_and(|own| {
-                own.updated_at >= as_of || other.as_ref().is_some_and(|other| other.updated_at <= own.updated_at)
+                on_its_way
+                    || own.updated_at >= as_of
+                    || other.as_ref().is_some_and(|other| other.updated_at <= own.updated_at)
             });
             let (taken, told) = match (own, other) {
                 // What was typed in either is kept; where both typed the same field the later counts.
