@@ -32,15 +32,23 @@ impl Engine {
         }
         // Another tab may be sending what this one made: only the tab that sends knows, and writes into what waits.
         let may_fold = based_on.is_none() && self.leader && !self.tabs.in_doubt;
-        if may_fold
-            && let Some(last) = self.outbox.iter_mut().rev().find(|e| e.entity == entity)
-            && last.foldable()
+        let last =
+            self.outbox.iter().rposition(|e| e.entity == entity).filter(|at| may_fold && self.outbox[*at].foldable());
+        if let Some(at) = last
+            && !self.outbox[at].saved
         {
-            last.fold(patch, &before);
-            // Another body, another key: a tab that was frozen may find that the first has been sent meanwhile.
-            last.key = ids[1];
-            let id = last.id;
-            self.keep_typed(id);
+            self.outbox[at].fold(patch, &before);
+            self.keep_typed(self.outbox[at].id);
+        } else if let Some(at) = last
+            && matches!(self.outbox[at].operation, Operation::Update { .. })
+        {
+            // What is on disk another tab may take over while this one is frozen: the two together are a write of their own, and the first goes with a
+            // word that only the tab that leads may say.
+            let mut both = Entry::new(ids, entity.clone(), self.outbox[at].operation.clone());
+            both.fold(patch, &before);
+            let first = self.outbox[at].id;
+            self.enter(both);
+            self.drop_entry(first);
         } else {
             // What is shown stands on the writes that are still on their way: the version is that which the first of them was made on, or one of them that
             // comes to nothing would leave this one on values that were never the server's.
@@ -251,10 +259,6 @@ impl Engine {
                     _ => {}
                 }
                 self.refresh_entity(&entity, true);
-                // A change by somebody else that came while the answer was out.
-                if self.cache.get(&entity).is_some_and(|r| r.base.is_some() && r.version < r.floor) {
-                    self.want(&entity);
-                }
             }
             Err(Failure::Refused(problem)) => match problem.status {
                 404 if deleting => {
@@ -285,6 +289,10 @@ impl Engine {
                 _ => self.refuse(index, *problem),
             },
             Err(Failure::Network) => self.wait(index, now),
+        }
+        // A change by somebody else that came while the answer was out.
+        if self.cache.get(&entity).is_some_and(|row| row.base.is_some() && row.stale) && self.is_looked_at(&entity) {
+            self.want(&entity);
         }
     }
 
