@@ -9,6 +9,7 @@ pub mod cursor; // where a reader stands in the change feed
 pub mod evaluate; // filters and orders, worked out on values at hand
 pub mod holding; // what one person holds, for asking about many things at once
 pub mod id; // identifiers that can't be confused
+pub mod order; // sorting that is compiled once
 pub mod permission; // who may do what: the one definition
 pub mod query; // what a list is asked for
 pub mod rank;

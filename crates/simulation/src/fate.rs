@@ -93,7 +93,8 @@ impl World {
                     self.devices[n].store.write_now(&[Write::Put(Area::Entities, name.clone(), bytes)]);
                 }
             }
-            66..=69 if !frozen => self.settle_conflict(place)?,
+            66 if !frozen => self.deliver(place, Event::Tight)?,
+            67..=69 if !frozen => self.settle_conflict(place)?,
             _ => self.elsewhere(),
         }
         Ok(())

@@ -201,6 +201,8 @@ pub enum Event {
     Unreachable,
     /// A token was renewed.
     TokenRenewed,
+    /// The browser says that little room is left on the device.
+    Tight,
     /// Nobody is signed in any more: forget everything of this person.
     SignedOut,
     /// Time has passed.

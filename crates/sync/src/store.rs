@@ -3,6 +3,7 @@
 
 use crate::draft::Draft;
 use crate::outbox::Entry;
+use pmo_domain::order;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -239,9 +240,8 @@ impl MemoryStore {
                 area.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix)).map(pair).collect()
             }
             Which::Names(names) => {
-                let mut found: Vec<Named> = names.iter().filter_map(|n| area.get_key_value(n)).map(pair).collect();
-                found.sort_unstable();
-                found
+                let found: Vec<Named> = names.iter().filter_map(|n| area.get_key_value(n)).map(pair).collect();
+                order::sorted(found, |a, b| a.0.cmp(&b.0))
             }
         }
     }

@@ -2,13 +2,15 @@
 //! outbox), whose name never changes and whose format only grows. Rows and lists are bytes; work is JSON text, as it always was.
 
 use futures_util::FutureExt;
-use js_sys::{ArrayBuffer, Uint8Array};
+use js_sys::{ArrayBuffer, Function, Promise, Reflect, Uint8Array};
+use pmo_domain::order;
 use pmo_sync::store::{Named, TERM, Which, last_of_each};
 use pmo_sync::{Area, MemoryStore, Store, StoreError, Write};
 use rexie::{KeyRange, ObjectStore, Rexie, Store as Objects, Transaction, TransactionMode};
 use std::pin::Pin;
 use uuid::Uuid;
 use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
 
 /// A person's data on this device: in IndexedDB where the browser gives one, else in memory.
 pub enum Device {
@@ -59,6 +61,29 @@ fn beginning_with(prefix: &str) -> Result<Option<KeyRange>, StoreError> {
     KeyRange::bound(&key(prefix), &key(format!("{prefix}\u{ffff}")), None, None)
         .map(Some)
         .map_err(|e| StoreError::Failed(e.to_string()))
+}
+
+/// Little is left where so much of what the browser allows is used.
+const TIGHT: f64 = 0.8;
+
+/// What the browser answers about its storage; none where it has no word on it.
+async fn storage(ask: &str) -> Option<JsValue> {
+    let storage = Reflect::get(&web_sys::window()?.navigator(), &"storage".into()).ok()?;
+    let ask: Function = Reflect::get(&storage, &ask.into()).ok()?.dyn_into().ok()?;
+    let answer: Promise = ask.call0(&storage).ok()?.dyn_into().ok()?;
+    JsFuture::from(answer).await.ok()
+}
+
+/// Asks the browser not to clear what is kept when it needs room for others.
+pub async fn ask_to_stay() {
+    storage("persist").await;
+}
+
+/// Whether little room is left on the device.
+pub async fn is_tight() -> bool {
+    let estimate = storage("estimate").await;
+    let number = |name: &str| Reflect::get(estimate.as_ref()?, &name.into()).ok()?.as_f64();
+    number("usage").zip(number("quota")).is_some_and(|(used, allowed)| used > allowed * TIGHT)
 }
 
 impl Device {
@@ -130,8 +155,7 @@ impl Disk {
     async fn read(&self, area: Area, which: Which<'_>) -> Result<Vec<Named>, StoreError> {
         let (_transaction, objects) = self.reading(area)?;
         if let Which::Names(names) = which {
-            let mut names = names.to_vec();
-            names.sort_unstable();
+            let mut names = order::sorted(names.to_vec(), |a, b| a.cmp(b));
             names.dedup();
             // All at once: the browser works on one while the next is on its way.
             let mut requests: Vec<Asked<'_, Option<JsValue>>> =

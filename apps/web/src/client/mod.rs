@@ -35,6 +35,9 @@ pub enum Presence {
     Ended(User),
 }
 
+/// Ticks of half a second between two looks at how much room is left.
+const TICKS_TO_LOOK_FOR_ROOM: u32 = 120;
+
 /// What is done to the device, in order.
 enum DeviceTask {
     /// A batch, and the term in which it was written.
@@ -217,6 +220,7 @@ impl Client {
         };
         let (sender, receiver) = mpsc::unbounded();
         *self.device_queue.borrow_mut() = Some(sender);
+        spawn_local(device::ask_to_stay());
         spawn_local(self.clone().keep_on_device(device, receiver));
         self.presence.set(Presence::Here(user));
         self.dispatch(Event::Start { person, tab: self.tab, stored: Box::new(stored), term });
@@ -482,9 +486,14 @@ impl Client {
 
     fn tick_for_ever(self: Rc<Self>) {
         spawn_local(async move {
+            let mut ticks = 0u32;
             loop {
                 gloo_timers::future::TimeoutFuture::new(500).await;
                 self.dispatch(Event::Tick);
+                ticks += 1;
+                if ticks.is_multiple_of(TICKS_TO_LOOK_FOR_ROOM) && device::is_tight().await {
+                    self.dispatch(Event::Tight);
+                }
             }
         });
     }

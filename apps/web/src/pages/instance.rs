@@ -14,7 +14,7 @@ use crate::ui::shell::{Strips, SyncMark};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_navigate;
-use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Permission};
+use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Permission, order};
 use pmo_sync::{ListKey, RowView};
 use serde_json::{Value, json};
 
@@ -116,7 +116,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
     let title = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "name")).unwrap_or_default());
     let code_text = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "code")).unwrap_or_default());
     let deleting = RwSignal::new(false);
-    let (mut properties, fields): (Vec<Column>, Vec<Column>) = kind
+    let (properties, fields): (Vec<Column>, Vec<Column>) = kind
         .columns
         .iter()
         .filter(|c| {
@@ -126,7 +126,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         })
         .cloned()
         .partition(is_property);
-    properties.sort_by_key(|c| match &c.kind {
+    let properties = order::sorted_by_key(properties, |c: &Column| match &c.kind {
         ColumnKind::Label { set } if set.ends_with("_stage") || set.ends_with("_status") => 0,
         ColumnKind::Label { .. } => 1,
         ColumnKind::References { .. } | ColumnKind::Reference { .. } => 2,
@@ -352,8 +352,8 @@ fn TaskChildren(task: EntityRef, page: Page) -> impl IntoView {
     let done =
         move || list.with(|l| l.rows.iter().filter(|r| format::text(&r.data, "dl__task_stage") == "Completed").count());
     let rows = move || {
-        let mut rows = list.get().rows;
-        rows.sort_unstable_by_key(|r| (format::text(&r.data, "rank"), format::text(&r.data, "id")));
+        let rows =
+            order::sorted_by_key(list.get().rows, |r| (format::text(&r.data, "rank"), format::text(&r.data, "id")));
         rows.into_iter()
             .map(|r| {
                 let stage = format::text(&r.data, "dl__task_stage");
@@ -449,8 +449,7 @@ fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
         text.set(String::new());
     });
     let comments = move || {
-        let mut rows = list.get().rows;
-        rows.sort_unstable_by_key(|r| {
+        let rows = order::sorted_by_key(list.get().rows, |r| {
             (
                 format::text(&r.data, "created_ts").is_empty(),
                 format::text(&r.data, "created_ts"),

@@ -13,7 +13,7 @@ use crate::ui::table::use_viewport;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_navigate;
-use pmo_domain::{EntityCode, EntityRef, Permission, Row};
+use pmo_domain::{EntityCode, EntityRef, Permission, Row, order};
 use pmo_sync::{ListKey, RowView};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -43,7 +43,7 @@ fn outline(rows: &[RowView], folded: &HashSet<Uuid>) -> Vec<Line> {
         below.entry(parent).or_default().push((&row.data, id));
     }
     for siblings in below.values_mut() {
-        siblings.sort_by_cached_key(|(row, id)| {
+        *siblings = order::sorted_by_key(std::mem::take(siblings), |(row, id)| {
             let rank = format::text(row, "rank");
             // What was made here has no rank yet and comes last.
             (rank.is_empty(), rank, format::outline_key(&format::text(row, "wbs")), *id)

@@ -7,7 +7,7 @@ use crate::hooks::{catalogue, use_entity_codes, use_status};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_location;
-use pmo_domain::EntityType;
+use pmo_domain::{EntityType, order};
 use pmo_sync::{Entry, EntryState, Event, Operation};
 use wasm_bindgen_futures::spawn_local;
 
@@ -41,9 +41,8 @@ pub fn Shell(children: Children) -> impl IntoView {
 }
 
 fn roots() -> Vec<EntityType> {
-    let mut roots: Vec<EntityType> = catalogue().types.values().filter(|t| t.root_flag).cloned().collect();
-    roots.sort_unstable_by_key(|t| t.display_order);
-    roots
+    let roots = catalogue().types.values().filter(|t| t.root_flag).cloned().collect();
+    order::sorted(roots, |a: &EntityType, b| a.display_order.cmp(&b.display_order))
 }
 
 #[component]

@@ -5,7 +5,7 @@ use crate::key::{Below, ListKey};
 use crate::maps::Set;
 use crate::raw::Raw;
 use pmo_domain::evaluate::{Key, Test};
-use pmo_domain::{Catalogue, ColumnKind, EntityCode};
+use pmo_domain::{Catalogue, ColumnKind, EntityCode, order};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -342,25 +342,22 @@ impl Cache {
         self.set_rows(index, slots);
     }
 
-    fn sort(&self, order: &[(usize, bool)], slots: &mut [Slot]) {
-        if slots.is_sorted_by(|a, b| self.compare(order, *a, *b).is_le()) {
+    fn sort(&self, by: &[(usize, bool)], slots: &mut [Slot]) {
+        if slots.is_sorted_by(|a, b| self.compare(by, *a, *b).is_le()) {
             return;
         }
-        let Some((first, down)) = order.first() else {
-            slots.sort_unstable_by(|a, b| self.compare(order, *a, *b));
-            return;
+        let ranks: Vec<u64> = match by.first() {
+            Some((first, down)) => {
+                let rank = |slot: &Slot| self.key_at(*first, *slot).rank();
+                slots.iter().map(|slot| if *down { !rank(slot) } else { rank(slot) }).collect()
+            }
+            None => vec![0; slots.len()],
         };
-        let mut ranked: Vec<(u64, Slot)> = slots
-            .iter()
-            .map(|slot| {
-                let rank = self.key_at(*first, *slot).rank();
-                (if *down { !rank } else { rank }, *slot)
-            })
-            .collect();
-        ranked.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| self.compare(order, a.1, b.1)));
-        for (slot, (_, ranked)) in slots.iter_mut().zip(ranked) {
-            *slot = ranked;
-        }
+        let places = order::places(slots.len(), &|a, b| {
+            ranks[a].cmp(&ranks[b]).then_with(|| self.compare(by, slots[a], slots[b]))
+        });
+        let sorted: Vec<Slot> = places.into_iter().map(|place| slots[place as usize]).collect();
+        slots.copy_from_slice(&sorted);
     }
 
     /// Fills a list from the whole of which it is a part.

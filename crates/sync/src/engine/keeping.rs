@@ -452,6 +452,30 @@ impl Engine {
         }
     }
 
+    /// Little room is left on the device: what nobody has looked at for long goes, and where nothing of the kind is left, all that nobody looks at. What a
+    /// person typed never does.
+    pub(super) fn make_room(&mut self, now: f64) {
+        if self.leader && self.person.is_some() && !self.drop_parked() {
+            self.collect(now + self.settings.collect + 1.0);
+            self.drop_parked();
+        }
+    }
+
+    /// Takes off the device what is not in memory. Answers whether there was anything.
+    fn drop_parked(&mut self) -> bool {
+        let needed: BTreeSet<u32> = self.cache.lists().flat_map(|(_, list)| list.chunks.iter().copied()).collect();
+        let chunks: Vec<u32> =
+            self.keep.chunks.iter().filter(|(n, c)| c.parked && !needed.contains(n)).map(|(n, _)| *n).collect();
+        let lists = std::mem::take(&mut self.keep.parked);
+        let any = !chunks.is_empty() || !lists.is_empty();
+        for number in chunks {
+            self.keep.chunks.remove(&number);
+            self.keep.writes.push(Write::Remove(Area::Entities, chunk_name(number)));
+        }
+        self.keep.writes.extend(lists.iter().map(|key| Write::Remove(Area::Lists, list_name(key))));
+        any
+    }
+
     /// What nobody has looked at for long leaves memory; on the device it stays.
     fn collect(&mut self, now: f64) {
         let old = |at: f64| now - at > self.settings.collect;

@@ -8,7 +8,7 @@ use crate::session::{Due, Link};
 use pmo_domain::socket::{
     Action, CLOSE_BAD_TOKEN, CLOSE_EXPIRED, Change, ClientMessage, Parent, ServerMessage, Subscribe,
 };
-use pmo_domain::{EntityCode, EntityRef};
+use pmo_domain::{EntityCode, EntityRef, order};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -361,7 +361,7 @@ impl Engine {
                 Topic::Rows(code, _) => code.as_str(),
             })
             .collect();
-        codes.sort_unstable();
+        codes = order::sorted(codes, |a, b| a.cmp(b));
         codes.dedup();
         let since = self.cursor.as_ref().map(|place| format!("&since={}", crate::key::encoded(&place.cursor)));
         let path = format!("/sync/changes?entities={}{}", codes.join(","), since.unwrap_or_default());

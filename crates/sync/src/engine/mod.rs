@@ -248,6 +248,7 @@ impl Engine {
                     self.hurry(now);
                 }
             }
+            Event::Tight => self.make_room(now),
             Event::SignedOut => self.sign_out(),
             Event::Tick => self.tick(now),
         }

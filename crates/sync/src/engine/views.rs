@@ -6,7 +6,7 @@ use crate::draft::Draft;
 use crate::key::{ListKey, MetaKey, Query, Topic};
 use crate::outbox::{Entry, EntryState};
 use crate::session::Link;
-use pmo_domain::{Catalogue, EntityCode, EntityRef, PersonId, Row};
+use pmo_domain::{Catalogue, EntityCode, EntityRef, PersonId, Row, order};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -225,9 +225,7 @@ impl Engine {
                 }
             }
         }
-        let mut names: Vec<_> = known.into_iter().collect();
-        names.sort_unstable_by_key(|(_, name)| name.to_lowercase());
-        names
+        order::sorted_by_key(known.into_iter().collect(), |(_, name): &(Uuid, String)| name.to_lowercase())
     }
 
     /// The draft of a thing.

@@ -191,3 +191,78 @@ fn a_second_reload_without_a_network_shows_what_the_first_showed() {
         }
     }
 }
+
+#[test]
+fn where_little_room_is_left_what_nobody_looks_at_goes_and_the_work_stays() {
+    let mut tab = kept(1201);
+    tab.event(Event::Online(false));
+    tab.update(1, json!({"name": "mine"}), 1);
+    tab.event(Event::DraftField { entity: task(2), field: "name".into(), value: json!("typed") });
+    tab.event(Event::Tight);
+    assert_eq!(chunks(&tab), 3, "somebody looks at it");
+    tab.event(Event::Unobserve(ObserverId(1)));
+    tab.event(Event::Tight);
+    assert_eq!((chunks(&tab), tab.store.area(Area::Lists).len()), (1, 0), "what was written on stays too");
+    assert_eq!((tab.store.area(Area::Outbox).len(), tab.store.area(Area::Drafts).len()), (1, 1));
+    let mut tab = tab.reloaded();
+    tab.event(Event::Observe(ObserverId(1), Query::Row(task(1))));
+    assert_eq!(tab.engine.row(&task(1)).unwrap().data["name"], "mine");
+    assert!(tab.engine.draft(&task(2)).is_some());
+}
+
+#[test]
+fn a_list_that_is_the_same_is_not_sent_again_and_one_that_has_gone_on_by_itself_is() {
+    let mut tab = Tab::new();
+    tab.hello();
+    tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
+    let tagged =
+        |body: String| Answer { not_modified: body.is_empty(), body, etag: Some("\"a\"".into()), feed_cursor: None };
+    let (id, _) = tab.requests.remove(0);
+    tab.event(Event::Answered(id, Ok(tagged(list(vec![row(1, 1, "one"), row(2, 1, "two")]).to_string()))));
+    tab.event(Event::Refetch(Query::List(tasks())));
+    assert_eq!(tab.requests[0].1.if_none_match.as_deref(), Some("\"a\""));
+    let (id, _) = tab.requests.remove(0);
+    tab.event(Event::Answered(id, Ok(tagged(String::new()))));
+    assert_eq!(tab.names(), ["one", "two"]);
+    tab.invalidate(&[(2, Action::Update, 2)]);
+    tab.answer(list(vec![row(2, 2, "changed")]));
+    tab.event(Event::Refetch(Query::List(tasks())));
+    assert_eq!(tab.requests[0].1.if_none_match, None, "it is not what the tag says any more");
+}
+
+#[test]
+fn what_was_made_here_is_sent_before_what_refers_to_it_and_nothing_waits_for_what_it_has_no_part_in() {
+    let mut tab = Tab::looking();
+    tab.event(Event::Online(false));
+    let made = |n: u128, values: Value| Event::Create { entity: task(n), values: patch(values), ids: ids(n) };
+    tab.event(made(100, json!({"name": "above"})));
+    tab.event(made(101, json!({"name": "below", "parent__task_id": task(100).id})));
+    tab.update(1, json!({"who": [task(101).id]}), 200);
+    tab.update(2, json!({"name": "alone"}), 300);
+    // A comment is a thing like any other.
+    let comment = EntityRef::new(EntityCode::new("message").unwrap(), Uuid::from_u128(500));
+    let about = patch(json!({"about_code": "task", "about_uuid": task(101).id, "descr": "first"}));
+    tab.event(Event::Create { entity: comment, values: about, ids: ids(400) });
+    tab.event(Event::Delete { entity: task(3), ids: ids(600) });
+    let mut tab = tab.reloaded();
+    tab.hello();
+    let sent = |tab: &Tab| -> Vec<String> {
+        tab.requests
+            .iter()
+            .filter(|(_, r)| r.idempotency_key.is_some())
+            .map(|(_, r)| format!("{:?} {}", r.method, r.path))
+            .collect()
+    };
+    let two = format!("Patch /task/{}", task(2).id);
+    let three = format!("Delete /task/{}", task(3).id);
+    assert_eq!(sent(&tab), ["Post /task".to_owned(), two, three], "what is alone does not wait");
+    let body =
+        |tab: &Tab| tab.requests.iter().find(|(_, r)| r.method == crate::Method::Post).unwrap().1.body.clone().unwrap();
+    assert_eq!(body(&tab)["name"], "above");
+    let at = tab.requests.iter().position(|(_, r)| r.method == crate::Method::Post).unwrap();
+    let (id, _) = tab.requests.remove(at);
+    let answer = Answer { body: Value::Object(row(100, 1, "above")).to_string(), ..Answer::default() };
+    tab.event(Event::Answered(id, Ok(answer)));
+    assert_eq!(body(&tab)["name"], "below", "now the one below it");
+    assert!(!sent(&tab).iter().any(|s| s.contains("message")), "the comment waits for what it is about");
+}
