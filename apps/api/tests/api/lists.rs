@@ -183,3 +183,18 @@ async fn a_page_in_the_middle_leads_to_the_next(pool: PgPool) {
         assert_eq!((beyond["data"].as_array().unwrap().len(), &beyond["total_is_exact"]), (0, &json!(false)));
     }
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn a_list_that_is_the_same_is_not_sent_again(pool: PgPool) {
+    let router = router(&pool).await;
+    let (editor, admin) = (Api::of(&router, "editor").await, Api::of(&router, "admin").await);
+    let first = editor.get("/task?limit=5").await;
+    let tag = first.headers["etag"].to_str().unwrap().to_owned();
+    let again = async || editor.send("GET", "/task?limit=5", None, &[("if-none-match", &tag)]).await;
+    let same = again().await;
+    assert_eq!((same.status.as_u16(), same.headers.contains_key("feed-cursor")), (304, true));
+    let id = first.body["data"][0]["id"].as_str().unwrap();
+    admin.patch(&format!("/task/{id}"), serde_json::json!({"name": "another"})).await;
+    let changed = again().await;
+    assert_eq!((changed.status.as_u16(), &changed.body["data"][0]["name"]), (200, &serde_json::json!("another")));
+}
