@@ -127,8 +127,8 @@ pub trait Store {
     /// The names that begin so, in order.
     async fn names(&self, area: Area, prefix: &str) -> Result<Vec<String>, StoreError>;
     /// Does all of `writes`, in order, or none of those to the cache and none of those to the work; returns when they are on disk. With a term, what
-    /// only the tab that leads may do is done only where it is the device's term still, which is looked at in the same transaction; a term outlives the
-    /// clearing of its area.
+    /// only the tab that leads may do is done only where no later term has begun on the device, nor everything been wiped since, which is looked at in
+    /// the same transaction; a term outlives the clearing of its area.
     async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError>;
 }
 
@@ -258,8 +258,8 @@ impl Store for MemoryStore {
 
     async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError> {
         let kept = TERM_AREAS.map(|area| (area, self.read_now(area, Which::Names(&[TERM.to_owned()]))));
-        let held = kept[1].1.first().and_then(|(_, bytes)| json(bytes));
-        let leads = term.is_none() || term == held;
+        let held = kept[1].1.first().and_then(|(_, bytes)| json::<u64>(bytes));
+        let leads = term.is_none_or(|term| held.is_some_and(|held| held <= term));
         self.write_now(&writes.iter().filter(|write| leads || !write.is_leaders()).cloned().collect::<Vec<_>>());
         for (area, named) in kept.into_iter().filter(|_| term.is_some() && leads) {
             self.write_now(&named.into_iter().map(|(name, term)| Write::Put(area, name, term)).collect::<Vec<_>>());

@@ -4,7 +4,7 @@
 use futures_util::FutureExt;
 use js_sys::{ArrayBuffer, Function, Promise, Reflect, Uint8Array};
 use pmo_domain::order;
-use pmo_sync::store::{Named, TERM, Which, last_of_each};
+use pmo_sync::store::{self, Named, TERM, Which, last_of_each};
 use pmo_sync::{Area, MemoryStore, Store, StoreError, Write};
 use rexie::{KeyRange, ObjectStore, Rexie, Store as Objects, Transaction, TransactionMode};
 use std::pin::Pin;
@@ -204,7 +204,7 @@ impl Disk {
             let mut leads = true;
             if let Some(term) = term {
                 let kept = transaction.store(terms.name()).map_err(failed)?.get(key(TERM)).await.map_err(failed)?;
-                leads = kept.is_some_and(|kept| bytes(&kept) == term.to_string().into_bytes());
+                leads = kept.and_then(|kept| store::json::<u64>(&bytes(&kept))).is_some_and(|held| held <= term);
             }
             let (cleared, last) = last_of_each(part().filter(|write| leads || !write.is_leaders()));
             for area in cleared {
