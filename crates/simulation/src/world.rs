@@ -578,8 +578,10 @@ impl World {
                     writes.retain(|write| !matches!(write, Write::Remove(Area::Entities, _)));
                 }
                 if full {
-                    // Work is written in a transaction of its own, and finds room.
-                    let work: Vec<Write> = writes.iter().filter(|write| write.area().is_work()).cloned().collect();
+                    // Work is written in a transaction of its own, which may find room where the cache does not.
+                    let room = self.chance.once_in(2);
+                    let work: Vec<Write> =
+                        writes.iter().filter(|write| room && write.area().is_work()).cloned().collect();
                     self.devices[n].store.write_now(&work);
                     self.watcher.saved(n, &work);
                     Some(Event::Persisted(batch, Err(StoreError::Full)))

@@ -146,8 +146,12 @@ pub async fn term(store: &impl Store) -> u64 {
 /// Begins a term, later than every other; `now` in milliseconds since 1970, so that it is so even where the device was wiped.
 pub async fn begin_term(store: &impl Store, now: f64) -> u64 {
     let term = (term(store).await + 1).max(now as u64);
-    let writes = TERM_AREAS.map(|area| Write::Put(area, TERM.into(), term.to_string().into_bytes()));
-    let _ = store.write(&writes, None).await;
+    let begin = TERM_AREAS.map(|area| Write::Put(area, TERM.into(), term.to_string().into_bytes()));
+    if store.write(&begin, None).await.is_err() {
+        // No room, most likely: the cache makes some. Where that does not help either, nothing is kept on this device, and the first write of it says so.
+        let writes: Vec<Write> = Area::CACHE.map(Write::Clear).into_iter().chain(begin).collect();
+        let _ = store.write(&writes, None).await;
+    }
     term
 }
 

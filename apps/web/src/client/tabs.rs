@@ -164,5 +164,9 @@ pub fn take_over() {
             client().on_device(DeviceTask::Lead);
         }
     };
-    request(&name, Some("steal"), granted, || client().dispatch(Event::Deposed));
+    if !request(&name, Some("steal"), granted, || client().dispatch(Event::Deposed)) {
+        // A browser without locks: who asks leads.
+        TAKING.with(|taking| taking.replace(false));
+        client().on_device(DeviceTask::Lead);
+    }
 }

@@ -69,8 +69,10 @@ pub(super) struct Keep {
     /// Outbox and drafts are read from the device before the next batch is written.
     pub(super) reread: bool,
     pub(super) cursor_moved: bool,
-    /// Batches in a row that the device did not take.
+    /// Transactions in a row that the device did not take.
     pub(super) failures: u32,
+    /// The last batch that was out when it last refused.
+    pub(super) failed_until: u64,
     pub(super) lists_written_at: f64,
     /// When the server was last reached, as it is on the device.
     pub(super) reached: f64,
@@ -222,18 +224,33 @@ impl Engine {
             Ok(()) => self.keep.failures = 0,
             Err(error) => {
                 self.effects.push(Effect::DeviceFailed(error));
-                if self.leader && self.person.is_some() {
-                    self.rebuild_cache();
+                if self.person.is_none() {
+                    return;
+                }
+                // Batches that went as one transaction fail as one.
+                if batch.0 > self.keep.failed_until {
+                    self.keep.failures += 1;
+                    self.keep.failed_until = self.keep.last_batch;
+                    if self.leader {
+                        self.rebuild_cache();
+                    }
+                }
+                if !self.is_given_up() {
+                    self.write_work_again(batch.0);
                 }
             }
         }
         self.entries_saved(batch.0);
     }
 
+    /// The device has refused so often that it is left alone: what is in memory is all there is.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.keep.failures > MOST_FAILURES
+    }
+
     /// The device did not take a batch: what lies there now is not what is thought to lie there, and may be what must not. The cache is emptied, which makes
     /// room as well, and what somebody looks at is written anew. After some failures in a row nothing is written but that it is empty.
     fn rebuild_cache(&mut self) {
-        self.keep.failures += 1;
         let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
         for slot in &slots {
             if let Some(row) = self.cache.row_mut(*slot) {
@@ -247,9 +264,9 @@ impl Engine {
                 (list.stale, list.complete) = (true, false);
             }
         }
-        let Keep { last_batch, reached, locked, dropping, drafting, failures, writes, .. } =
+        let Keep { last_batch, reached, locked, dropping, drafting, failures, failed_until, writes, .. } =
             std::mem::take(&mut self.keep);
-        self.keep = Keep { last_batch, reached, locked, dropping, drafting, failures, ..Keep::default() };
+        self.keep = Keep { last_batch, reached, locked, dropping, drafting, failures, failed_until, ..Keep::default() };
         self.keep.writes.extend(writes.into_iter().filter(|write| write.area().is_work()));
         self.keep.writes.extend(Area::CACHE.map(Write::Clear));
         if failures > MOST_FAILURES {

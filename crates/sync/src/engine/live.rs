@@ -374,7 +374,10 @@ impl Engine {
             return; // the socket tells
         }
         let known = self.cursor.clone();
-        if (!changes.recovered && known.is_some()) || changes.access {
+        if known.is_none() && self.holds_unconfirmed() {
+            self.swept_from = Some(None);
+            self.sweep(now);
+        } else if (!changes.recovered && known.is_some()) || changes.access {
             self.sweep(now);
         }
         for group in changes.data {

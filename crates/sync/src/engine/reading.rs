@@ -603,7 +603,8 @@ impl Engine {
         let Some(row) = self.cache.row_mut(slot) else { return (None, true) };
         if marks.version < row.floor || (row.base.is_some() && marks.version < row.version) {
             // Nothing goes back in time: an older answer is thrown away, and the newer asked for unless it is held.
-            if row.base.is_none() || row.version < row.floor || row.stale {
+            let late = self.answering < row.told_by;
+            if row.base.is_none() || row.version < row.floor || (row.stale && late) {
                 row.stale = true;
                 self.want(&entity);
             }
@@ -619,7 +620,8 @@ impl Engine {
         if !same {
             row.permission = level;
             row.version = marks.version;
-            row.set_base(Some(raw));
+            // A slice would keep its whole page in memory for this one row.
+            row.set_base(Some(if row.base.is_some() { Raw::new(raw.as_str()) } else { raw }));
             self.keep_row(slot);
             self.refresh(slot, true);
         }

@@ -24,7 +24,8 @@ impl Engine {
         let format = stored.metadata.iter().find(|(name, _)| name == "format").map(|(_, bytes)| bytes.as_slice());
         if format != Some(FORMAT) {
             // Another format, or nothing yet.
-            let anything = format.is_some() || !(stored.lists.is_empty() && stored.chunks.is_empty());
+            let empty = stored.lists.is_empty() && stored.chunks.is_empty() && stored.log.is_empty();
+            let anything = format.is_some() || !empty;
             if anything {
                 self.keep.writes.extend(Area::CACHE.map(Write::Clear));
             }

@@ -76,8 +76,12 @@ impl Engine {
     pub(super) fn delete(&mut self, entity: EntityRef, ids: [Uuid; 2]) {
         let version = self.cache.get(&entity).map_or(0, |r| r.version);
         // What was never sent need not be made and deleted.
-        let only_here =
-            self.leader && self.outbox.iter().any(|e| e.entity == entity && super::is_create(e) && e.foldable());
+        // On disk another tab may take it over while this one is frozen: then only a write of its own takes it back.
+        let mut of_it = self.outbox.iter().filter(|e| e.entity == entity).peekable();
+        let only_here = self.leader
+            && !self.tabs.in_doubt
+            && of_it.peek().is_some_and(|e| super::is_create(e))
+            && of_it.all(|e| !e.saved && e.foldable());
         if only_here {
             let gone: Vec<Uuid> = self.outbox.iter().filter(|e| e.entity == entity).map(|e| e.id).collect();
             for id in gone {
@@ -121,6 +125,24 @@ impl Engine {
         }
     }
 
+    /// The device did not take a batch: what a person typed in it is written again.
+    pub(super) fn write_work_again(&mut self, batch: u64) {
+        let entries: Vec<Uuid> = self.outbox.iter().filter(|e| !e.saved && e.batch == batch).map(|e| e.id).collect();
+        entries.into_iter().for_each(|id| self.keep_typed(id));
+        let dropped: Vec<Uuid> =
+            self.keep.dropping.iter().filter(|(_, dropped)| **dropped == batch).map(|(id, _)| *id).collect();
+        for id in dropped {
+            self.keep.writes.push(Write::Remove(Area::Outbox, id.to_string()));
+            self.keep.dropping.insert(id, self.keep.next_batch());
+        }
+        let drafts: Vec<EntityRef> =
+            self.keep.drafting.iter().filter(|(_, drafted)| **drafted == batch).map(|(e, _)| e.clone()).collect();
+        for entity in drafts {
+            let ended = self.drafts.get(&entity).map_or(0.0, |draft| draft.updated_at);
+            self.keep_draft(&entity, ended);
+        }
+    }
+
     /// A batch is over: its entries may be sent. Where the device keeps nothing they are sent all the same; the page says what that means.
     pub(super) fn entries_saved(&mut self, batch: u64) {
         let mut any = false;
@@ -159,7 +181,8 @@ impl Engine {
             }
             self.outbox.push(entry);
         }
-        for entry in old.into_iter().filter(|e| !e.saved) {
+        let given_up = self.is_given_up();
+        for entry in old.into_iter().filter(|e| !e.saved || given_up) {
             if !self.outbox.iter().any(|e| e.id == entry.id) {
                 self.outbox.push(entry);
             }
@@ -469,7 +492,7 @@ impl Engine {
             let own = self.drafts.get(&entity).cloned();
             let mut other = stored.get(&entity).cloned();
             // What was read before this tab's own last word on it came to disk is older than that.
-            let on_its_way = self.keep.drafting.contains_key(&entity);
+            let on_its_way = self.keep.drafting.contains_key(&entity) || self.is_given_up();
             if on_its_way && own.is_none() {
                 continue;
             }

@@ -297,3 +297,32 @@ fn a_draft_that_ended_in_another_tab_stays_ended_and_what_was_typed_since_stands
     tab.event(field("again"));
     assert!(tab.engine.draft(&task(1)).is_some());
 }
+
+#[test]
+fn what_the_device_refused_is_written_again_and_no_reading_of_it_takes_it_away() {
+    let mut tab = Tab::looking();
+    let patch = patch(json!({"name": "mine"}));
+    let refuse = |effects: Vec<Effect>, tab: &mut Tab| {
+        let batch = effects.iter().find_map(|e| if let Effect::Persist(batch, _) = e { Some(*batch) } else { None });
+        let full = Err(crate::StoreError::Full);
+        batch.map(|batch| tab.engine.handle(Event::Persisted(batch, full), tab.now)).unwrap_or_default()
+    };
+    let mut effects = tab.engine.handle(Event::Update { entity: task(1), patch, ids: ids(1) }, tab.now);
+    for _ in 0..2 {
+        effects = refuse(effects, &mut tab);
+        let again =
+            effects.iter().any(|e| matches!(e, Effect::Persist(_, w) if w.iter().any(|w| w.area() == Area::Outbox)));
+        assert!(again, "it is written again");
+        assert_eq!(tab.engine.status().unsaved, 1);
+        tab.engine.handle(Event::Outbox(vec![]), tab.now);
+        assert_eq!(tab.engine.outbox().len(), 1, "the device has it not, and it is there all the same");
+    }
+    // A device that takes nothing at all: it is sent from memory, and stays there until it is answered.
+    for _ in 0..3 {
+        effects = refuse(effects, &mut tab);
+    }
+    assert_eq!(tab.engine.status().unsaved, 0);
+    tab.engine.handle(Event::Outbox(vec![]), tab.now);
+    assert_eq!(tab.engine.outbox().len(), 1);
+    assert_eq!(tab.engine.row(&task(1)).unwrap().data["name"], "mine");
+}
