@@ -3,7 +3,7 @@
 
 use pmo_domain::query::{Filter, Operator};
 use pmo_domain::socket::{Action, Change, ServerMessage};
-use pmo_domain::{Catalogue, Column, EntityCode, EntityRef, EntityType, PersonId, Version};
+use pmo_domain::{EntityCode, EntityRef, EntityType, PersonId, Version};
 use pmo_sync::store::{self, Which};
 use pmo_sync::{
     Answer, Area, BatchId, Effect, Engine, Event, ListKey, MetaKey, ObserverId, Query, Request, RequestId, Store,
@@ -61,23 +61,9 @@ fn part(budget: u32) -> ListKey {
 }
 
 fn types() -> Value {
-    let entities = ["task".to_owned(), "project".to_owned()].into();
     let columns =
         [("id", "uuid"), ("name", "text"), ("budget_amt", "numeric"), ("priority", "int4"), ("project_id", "uuid")];
-    let columns = columns.map(|(name, kind)| Column::infer("task", name, kind, false, &entities)).to_vec();
-    let task = EntityType {
-        code: code(),
-        name: "Task".into(),
-        ui_label: "Tasks".into(),
-        ui_icon: String::new(),
-        root_flag: false,
-        display_order: 0,
-        children: vec![],
-        columns,
-        config_datatable: Value::Null,
-    };
-    let catalogue = Catalogue { types: [(code(), task)].into() };
-    json!(catalogue.types.into_values().collect::<Vec<_>>())
+    json!([EntityType::inferred(code(), &columns, &["task", "project"])])
 }
 
 #[wasm_bindgen]

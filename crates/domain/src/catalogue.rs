@@ -53,6 +53,24 @@ pub struct EntityType {
 }
 
 impl EntityType {
+    /// A type that the database does not register: its code and its columns with their SQL types, kinds inferred as the database's are. `entities` are the
+    /// types that columns may refer to. Without children, and in no navigation.
+    pub fn inferred(code: EntityCode, columns: &[(&str, &str)], entities: &[&str]) -> Self {
+        let entities = entities.iter().map(|entity| (*entity).to_owned()).collect();
+        let columns = columns.iter().map(|(name, sql)| Column::infer(code.as_str(), name, sql, false, &entities));
+        Self {
+            columns: columns.collect(),
+            name: code.to_string(),
+            ui_label: code.to_string(),
+            ui_icon: String::new(),
+            root_flag: false,
+            display_order: 0,
+            children: Vec::new(),
+            config_datatable: Value::Null,
+            code,
+        }
+    }
+
     /// The column of that name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|c| c.name == name)

@@ -250,10 +250,9 @@ fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Column, EntityCode};
+    use crate::EntityCode;
 
     fn task() -> EntityType {
-        let entities = ["task".to_owned(), "employee".to_owned()].into();
         let columns = [
             ("id", "uuid"),
             ("name", "text"),
@@ -261,20 +260,8 @@ mod tests {
             ("active_flag", "boolean"),
             ("metadata", "jsonb"),
             ("assignee__employee_ids", "uuid[]"),
-        ]
-        .map(|(n, t)| Column::infer("task", n, t, false, &entities))
-        .to_vec();
-        EntityType {
-            code: EntityCode::new("task").unwrap(),
-            name: "Task".into(),
-            ui_label: "Tasks".into(),
-            ui_icon: String::new(),
-            root_flag: false,
-            display_order: 0,
-            children: vec![],
-            columns,
-            config_datatable: Value::Null,
-        }
+        ];
+        EntityType::inferred(EntityCode::new("task").unwrap(), &columns, &["task", "employee"])
     }
 
     fn parse(pairs: &[(&str, &str)]) -> Result<ListQuery, Vec<FieldError>> {

@@ -3,10 +3,12 @@
 
 pub mod chance; // from a seed
 pub mod database; // modelled, with its REST interface
+mod device; // what a tab asks of its device
 mod fate; // what people do, and what befalls them
 pub mod mutant; // planted bugs
 pub mod oracle; // the promises
-pub mod world; // devices, network, fate
+mod server; // requests, commits, the feed, and the way of frames
+pub mod world; // devices and tabs, step by step
 
 pub use mutant::Mutant;
 pub use oracle::Broken;

@@ -5,13 +5,13 @@ use crate::chance::Chance;
 use crate::database::{Database, Deed, code, markers, person, project};
 use crate::mutant::Mutant;
 use crate::oracle::{Broken, Watcher};
-use pmo_domain::socket::{ClientMessage, ServerMessage};
+use pmo_domain::socket::ClientMessage;
 use pmo_domain::{EntityRef, PersonId};
-use pmo_feed::{ConnectionId, Effect as FeedEffect, Event as FeedEvent, Feed, Lane, Limits, Question};
-use pmo_sync::store::{self, Named, Stored, Which};
+use pmo_feed::{ConnectionId, Event as FeedEvent, Feed, Lane, Limits, Question};
+use pmo_sync::store::{self, Stored, Which};
 use pmo_sync::{
     Area, BatchId, Effect, Engine, Event, Failure, ListKey, MemoryStore, Method, ObserverId, Query, Request, RequestId,
-    Settings, StoreError, TabId, TabMessage, Write,
+    Settings, TabId, TabMessage, Write,
 };
 use serde_json::{Value, json};
 use std::cmp::Ordering;
@@ -200,7 +200,7 @@ impl World {
         self.due.push(Due(self.now + delay, self.order, what));
     }
 
-    fn mutant(&self, mutant: Mutant) -> bool {
+    pub(crate) fn mutant(&self, mutant: Mutant) -> bool {
         self.plan.mutant == Some(mutant)
     }
 
@@ -549,181 +549,6 @@ impl World {
         }
     }
 
-    // Devices ------------------------------------------------------------------------------------------------------------
-
-    fn enqueue(&mut self, device: usize, at: usize, work: DeviceWork) {
-        let tab = &mut self.devices[device].tabs[at];
-        tab.work.push_back(work);
-        if !std::mem::replace(&mut tab.working, true) {
-            let place = self.place(device, at);
-            let delay = self.chance.delay(4);
-            self.later(delay, Happening::Work(place));
-        }
-    }
-
-    fn work(&mut self, place: Place) {
-        let (n, at) = (place.device, place.tab);
-        let Some(work) = self.tab(place).map(|tab| tab.work.pop_front()) else { return };
-        let event = match work {
-            Some(DeviceWork::Write(batch, term, mut writes)) => {
-                let full = !self.healing && self.chance.once_in(60);
-                if term != Some(self.devices[n].term) && !self.mutant(Mutant::NoFencing) {
-                    writes.retain(|write| !write.is_leaders());
-                }
-                if self.mutant(Mutant::DraftsInMemory) {
-                    self.watcher.saved(n, &writes);
-                    writes.retain(|write| write.area() != Area::Drafts);
-                }
-                if self.mutant(Mutant::NothingRemoved) {
-                    writes.retain(|write| !matches!(write, Write::Remove(Area::Entities, _)));
-                }
-                if full {
-                    // Work is written in a transaction of its own, which may find room where the cache does not.
-                    let room = self.chance.once_in(2);
-                    let work: Vec<Write> =
-                        writes.iter().filter(|write| room && write.area().is_work()).cloned().collect();
-                    self.devices[n].store.write_now(&work);
-                    self.watcher.saved(n, &work);
-                    Some(Event::Persisted(batch, Err(StoreError::Full)))
-                } else {
-                    self.devices[n].store.write_now(&writes);
-                    self.watcher.saved(n, &writes);
-                    Some(Event::Persisted(batch, Ok(())))
-                }
-            }
-            Some(DeviceWork::Read(area, names)) => {
-                let found: Vec<Named> = self.devices[n].store.read_now(area, Which::Names(&names));
-                Some(Event::Read(area, names, found))
-            }
-            Some(DeviceWork::Lead) => {
-                let device = &mut self.devices[n];
-                if device.lock == Some(at) {
-                    device.term += 1;
-                    let term = device.term;
-                    device.tabs[at].term = term;
-                    Some(Event::Lead { stored: Box::new(stored(&device.store)), term })
-                } else {
-                    None
-                }
-            }
-            Some(DeviceWork::Tell(what)) => {
-                for other in 0..self.devices[n].tabs.len() {
-                    if other != at && self.devices[n].tabs[other].alive {
-                        self.enqueue(
-                            n,
-                            other,
-                            if what == "outbox" { DeviceWork::ReadOutbox } else { DeviceWork::ReadDrafts },
-                        );
-                    }
-                }
-                None
-            }
-            Some(DeviceWork::ReadOutbox) => Some(Event::Outbox(stored(&self.devices[n].store).outbox)),
-            Some(DeviceWork::ReadDrafts) => {
-                let as_of = self.now + self.devices[n].skew;
-                Some(Event::Drafts { drafts: stored(&self.devices[n].store).drafts, as_of })
-            }
-            None => None,
-        };
-        if let Some(event) = event {
-            self.later(0.0, Happening::Tab(place, event));
-        }
-        let more = self.tab(place).is_some_and(|tab| {
-            tab.working = !tab.work.is_empty();
-            tab.working
-        });
-        if more {
-            let delay = self.chance.delay(3);
-            self.later(delay, Happening::Work(place));
-        }
-    }
-
-    // The server ---------------------------------------------------------------------------------------------------------
-
-    fn arrives(&mut self, place: Place, id: RequestId, request: Request) {
-        let who = self.devices[place.device].person;
-        if request.method == Method::Get {
-            let answer = self.database.read(who, &request.path, request.if_none_match.as_deref());
-            self.answer(place, id, answer);
-        } else {
-            let xid = self.database.begin(Deed::Write(who, Box::new(request)));
-            let delay = self.chance.delay(15);
-            self.later(delay, Happening::Commit(xid, Some((place, id))));
-        }
-    }
-
-    fn answer(&mut self, place: Place, id: RequestId, answer: Result<pmo_sync::Answer, Failure>) {
-        let lost = !self.devices[place.device].online || (!self.healing && self.chance.once_in(25));
-        let delay = self.chance.delay(40);
-        let answer = if lost { Err(Failure::Network) } else { answer };
-        self.later(delay, Happening::Tab(place, Event::Answered(id, answer)));
-    }
-
-    fn commit(&mut self, xid: i64, asked: Option<(Place, RequestId)>) {
-        let answer = self.database.commit(xid, self.plan.mutant);
-        if let (Some((place, id)), Some(answer)) = (asked, answer) {
-            self.answer(place, id, answer);
-        }
-        // The bell is lost at times; the feed looks by itself now and then.
-        if self.healing || !self.chance.once_in(5) {
-            let delay = self.chance.delay(2);
-            self.later(delay, Happening::Feed(FeedEvent::Rung));
-        }
-    }
-
-    fn feed(&mut self, event: FeedEvent) {
-        let mut effects = Vec::new();
-        self.feed.handle(event, self.database.now, &mut effects);
-        for effect in effects {
-            match effect {
-                FeedEffect::Ask(question) => {
-                    let delay = self.chance.delay(3);
-                    self.later(delay, Happening::Asked(question));
-                }
-                FeedEffect::Send(to, frame) => {
-                    let Some(mut message) = ServerMessage::parse(&frame.text()) else { continue };
-                    match &mut message {
-                        ServerMessage::Resumed { recovered, .. } if self.mutant(Mutant::RecoveredAlways) => {
-                            *recovered = true
-                        }
-                        ServerMessage::Access { .. } if self.mutant(Mutant::RevocationsUntold) => continue,
-                        ServerMessage::Invalidate { changes, .. } if self.mutant(Mutant::RevocationsUntold) => {
-                            changes.retain(|change| change.action != pmo_domain::socket::Action::Revoke);
-                        }
-                        ServerMessage::Invalidate { .. }
-                            if self.mutant(Mutant::FramesLost) && self.chance.once_in(10) =>
-                        {
-                            continue;
-                        }
-                        _ => {}
-                    }
-                    let mut to = to.to_vec();
-                    to.sort_unstable();
-                    for id in &to {
-                        let delay = self.chance.delay(10);
-                        let at = self.now + delay;
-                        let Some((place, last)) = self.sockets.get_mut(id) else { continue };
-                        // A socket keeps its order.
-                        *last = last.max(at);
-                        let (place, at) = (*place, *last);
-                        self.later(at - self.now, Happening::Tab(place, Event::Frame(message.clone())));
-                    }
-                }
-                FeedEffect::Close(which, code, _) => {
-                    let mut which = which.to_vec();
-                    which.sort_unstable();
-                    for id in &which {
-                        if let Some((place, last)) = self.sockets.remove(id) {
-                            let at = last.max(self.now + 1.0);
-                            self.later(at - self.now, Happening::Tab(place, Event::Closed(code)));
-                        }
-                    }
-                }
-                FeedEffect::Mirror(_) | FeedEffect::Told(_) => {}
-            }
-        }
-    }
-
     // The end --------------------------------------------------------------------------------------------------------------
 
     /// The network is whole again, everybody is awake and online.
@@ -772,7 +597,7 @@ impl World {
     }
 }
 
-fn stored(store: &MemoryStore) -> Stored {
+pub(crate) fn stored(store: &MemoryStore) -> Stored {
     Stored {
         log: store.read_now(Area::Entities, Which::Prefix(store::ROW)),
         chunks: store.read_now(Area::Entities, Which::Prefix(store::CHUNK)).into_iter().map(|(name, _)| name).collect(),

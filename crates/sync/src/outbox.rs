@@ -82,6 +82,9 @@ pub struct Entry {
     /// The batch that brings it to disk.
     #[serde(skip)]
     pub batch: u64,
+    /// What a person typed is on its way to disk, and not only what has come of it.
+    #[serde(skip)]
+    pub typed: bool,
 }
 
 impl Entry {
@@ -98,6 +101,7 @@ impl Entry {
             saved: false,
             sending: false,
             batch: 0,
+            typed: false,
         }
     }
 

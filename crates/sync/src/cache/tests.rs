@@ -8,21 +8,8 @@ use serde_json::json;
 use std::collections::HashMap;
 
 fn catalogue() -> Catalogue {
-    let entities = ["task".to_owned(), "project".to_owned()].into();
     let columns = [("id", "uuid"), ("name", "text"), ("budget_amt", "numeric"), ("project_id", "uuid")];
-    let columns = columns.map(|(n, t)| pmo_domain::Column::infer("task", n, t, false, &entities)).to_vec();
-    let task = EntityType {
-        code: code(),
-        name: "Task".into(),
-        ui_label: "Tasks".into(),
-        ui_icon: String::new(),
-        root_flag: false,
-        display_order: 0,
-        children: vec![],
-        columns,
-        config_datatable: Value::Null,
-    };
-    Catalogue { types: [(code(), task)].into() }
+    Catalogue { types: [(code(), EntityType::inferred(code(), &columns, &["task", "project"]))].into() }
 }
 
 fn code() -> EntityCode {
@@ -47,6 +34,16 @@ fn keys() -> Vec<ListKey> {
         ListKey::all(code()).filtered(filter("budget_amt", Operator::Gte, "9.5")).sorted("name", true),
         below.clone(),
         below.filtered(filter("name", Operator::Ne, "a")).sorted("budget_amt", false),
+    ]
+}
+
+fn later_keys() -> Vec<ListKey> {
+    let below = ListKey::below(code(), project(1), "project_id");
+    vec![
+        ListKey::all(code()).filtered(filter("budget_amt", Operator::Lte, "6")).sorted("name", false),
+        ListKey::all(code()).filtered(filter("name", Operator::Ne, "b")).sorted("name", true),
+        ListKey::all(code()).sorted("budget_amt", false),
+        below.sorted("budget_amt", true),
     ]
 }
 
@@ -118,6 +115,13 @@ proptest! {
                 for key in keys() {
                     let list = cache.get_list(&key).unwrap();
                     prop_assert_eq!(&*cache.ids(list), &expected(&key, &rows), "{:?}", key);
+                }
+                // Another part, in an order that is kept by now.
+                for key in later_keys() {
+                    let index = cache.list_place(&key, &catalogue);
+                    cache.derive(index, cache.find_list(&key.whole().unwrap()).unwrap());
+                    prop_assert_eq!(&*cache.ids(cache.list(index).unwrap()), &expected(&key, &rows), "{:?}", key);
+                    cache.drop_list(index);
                 }
             }
         }

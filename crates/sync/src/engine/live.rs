@@ -365,7 +365,7 @@ impl Engine {
         codes.dedup();
         let since = self.cursor.as_ref().map(|place| format!("&since={}", crate::key::encoded(&place.cursor)));
         let path = format!("/sync/changes?entities={}{}", codes.join(","), since.unwrap_or_default());
-        self.request(Purpose::Changes, super::reading::get(path));
+        self.request(Purpose::Changes, super::asking::get(path));
     }
 
     pub(super) fn changes_answered(&mut self, answer: Result<Answer, Failure>, now: f64) {

@@ -1,8 +1,9 @@
 //! The engine: events in, effects out. What it decides is spread over rooms by subject; this one holds the state and the doors.
 
+mod asking; // reads: what to ask, and when
 mod keeping; // the device: what is written, what is let go
 mod live; // the socket: what has changed, what to watch
-mod reading; // reads: what to ask, what an answer means
+mod reading; // reads: what an answer means
 mod recalling; // the device: what it kept, and how that comes back
 mod tabs; // leading and following
 mod views; // what the page reads

@@ -1,15 +1,15 @@
-//! Reads: what to ask, and what an answer means. A failed refetch never replaces good data; a 404 is no failure, it removes the row.
+//! Reads: what an answer means. A failed refetch never replaces good data; a 404 is no failure, it removes the row.
 
+use super::asking::get;
 use super::{Engine, Meta, Purpose, Retry};
 use crate::cache::{CachedList, ListIndex, Slot};
-use crate::event::{Answer, Effect, Failure, Method, Request, RequestId};
+use crate::event::{Answer, Effect, Failure, RequestId};
 use crate::key::{ListKey, MetaKey, Query};
 use crate::maps::Set;
 use crate::outbox::{Entry, EntryState};
 use crate::raw::{Marks, Raw, elements, fields, same_values};
 use crate::settings::Settings;
-use crate::tab::TabMessage;
-use pmo_domain::rest::{IDS_LIMIT, References};
+use pmo_domain::rest::References;
 use pmo_domain::{Catalogue, EntityCode, EntityRef, EntityType};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -46,172 +46,7 @@ impl Page {
     }
 }
 
-pub(super) fn get(path: String) -> Request {
-    Request { method: Method::Get, path, body: None, if_match: None, idempotency_key: None, if_none_match: None }
-}
-
 impl Engine {
-    /// Asks for a query unless what is held can be believed.
-    pub(super) fn ensure(&mut self, query: Query, now: f64) {
-        if self.in_flight.contains_key(&query)
-            || self.retries.get(&query).is_some_and(|r| r.at > now)
-            || !self.token_good
-        {
-            return;
-        }
-        if let Query::List(key) = &query
-            && let Some(whole) = self.cache.get_list(key).filter(|l| l.derived).and_then(|l| l.key.whole())
-        {
-            // It follows from the whole list: whoever looks at the part asks for the whole.
-            return self.ensure(Query::List(whole), now);
-        }
-        if self.is_believable(&query, now) {
-            // An earlier try may have failed: it is not needed any more.
-            self.failed.remove(&query);
-            return;
-        }
-        if !self.leader {
-            // The leader asks, and tells.
-            self.tabs.to_say = true;
-            return;
-        }
-        if let Query::List(key) = &query
-            && key.below.as_ref().is_some_and(|b| self.is_made_here(&b.parent))
-        {
-            // Below something that was made here there is only what was made here.
-            let index = self.cache.list_place(key, &self.catalogue);
-            if let Some(list) = self.cache.list_mut(index) {
-                (list.loaded, list.complete) = (true, true);
-            }
-            return;
-        }
-        let (purpose, path) = match &query {
-            Query::Row(entity) => (Purpose::Row(entity.clone()), format!("/{}/{}", entity.code, entity.id)),
-            Query::List(key) => {
-                let purpose = Purpose::Page { key: key.clone(), collected: Vec::new(), feed_cursor: None, more: false };
-                (purpose, key.path(self.settings.page_rows, None))
-            }
-            Query::Meta(key) => (Purpose::Meta(*key), key.path().to_owned()),
-        };
-        let mut request = get(path);
-        let known = self.etags.get(&query).filter(|(_, held)| *held == self.digest(&query));
-        request.if_none_match = known.map(|(etag, _)| etag.clone());
-        let id = self.request(purpose, request);
-        self.changed(query.clone());
-        self.begun.insert(query.clone(), id.0);
-        self.in_flight.insert(query, id);
-    }
-
-    /// A query has been answered. Where this person's access changed after it was asked, it is asked again.
-    fn settled(&mut self, query: &Query, now: f64) {
-        let begun = self.begun.remove(query).unwrap_or(u64::MAX);
-        if begun <= self.swept {
-            self.etags.remove(query);
-            self.mark_stale(query);
-            if self.observed.contains_key(query) || !matches!(query, Query::Row(_)) {
-                self.ensure(query.clone(), now);
-            }
-        }
-    }
-
-    fn is_believable(&self, query: &Query, now: f64) -> bool {
-        let watched = query.topic().is_some_and(|topic| self.subscribed.contains(&topic)) || self.polls();
-        let fresh = |synced_at: f64, stale: bool| !stale && watched && now - synced_at < self.settings.stale;
-        match query {
-            Query::Row(entity) => {
-                let told = self.cache.get(entity).is_some_and(|row| {
-                    row.base.is_some() && row.permission.is_some() && fresh(row.synced_at, row.stale)
-                });
-                // What was made here and is not sent can't be asked for.
-                told || self.is_made_here(entity)
-            }
-            Query::List(key) => {
-                self.cache.get_list(key).is_some_and(|l| l.loaded && !l.filling && fresh(l.synced_at, l.stale))
-            }
-            Query::Meta(key) => {
-                self.metas.get(key).is_some_and(|m| !m.stale && now - m.synced_at < self.settings.stale)
-            }
-        }
-    }
-
-    /// A part of a list follows from the whole where that is held, and is never fetched then. The whole in another order is as much to fetch as the whole,
-    /// so that is what is fetched.
-    pub(super) fn derive_from_whole(&mut self, index: ListIndex) {
-        let Some(list) = self.cache.list(index).filter(|l| !(l.derived && l.loaded)) else { return };
-        let Some(key) = list.key.whole() else { return };
-        let only_sorted = list.key.filters.is_empty() && !list.key.paged;
-        let held =
-            self.cache.find_list(&key).filter(|whole| self.cache.list(*whole).is_some_and(|l| l.loaded && l.complete));
-        match held {
-            Some(whole) => {
-                self.read_list(whole);
-                self.cache.derive(index, whole);
-            }
-            None if only_sorted => {
-                let whole = self.cache.list_place(&key, &self.catalogue);
-                if let Some(list) = self.cache.list_mut(index) {
-                    list.derived = true;
-                }
-                self.read_list(whole);
-            }
-            None => {}
-        }
-    }
-
-    /// The next page of a list that is fetched page by page.
-    pub(super) fn fetch_more(&mut self, key: ListKey) {
-        let query = Query::List(key.clone());
-        if !self.leader {
-            return self.effects.push(Effect::Tell(TabMessage::More { key }));
-        }
-        let Some(next) = self.cache.get_list(&key).and_then(|list| list.next.clone()) else { return };
-        if self.in_flight.contains_key(&query) || !self.token_good {
-            return;
-        }
-        let path = key.path(self.settings.page_rows, Some(&next));
-        let collected = self.cache.get_list(&key).map(|l| self.cache.ids(l).to_vec()).unwrap_or_default();
-        let id = self.request(Purpose::Page { key, collected, feed_cursor: None, more: true }, get(path));
-        self.changed(query.clone());
-        self.begun.insert(query.clone(), id.0);
-        self.in_flight.insert(query, id);
-    }
-
-    pub(super) fn want(&mut self, entity: &EntityRef) {
-        self.wanted.entry(entity.code.clone()).or_default().insert(entity.id);
-    }
-
-    /// Whether a change of this thing can be on the screen: somebody looks at it, or at a list that it is in or may enter.
-    pub(super) fn is_looked_at(&self, entity: &EntityRef) -> bool {
-        self.cache.get(entity).is_some_and(|row| row.observed > 0)
-            || self.cache.lists_of(&entity.code).any(|list| list.observed > 0)
-    }
-
-    /// Asks for wanted rows, up to 200 in one request, one request a type at a time; what is looked at comes first.
-    pub(super) fn flush_wanted(&mut self, now: f64) {
-        if self.wanted.is_empty() || !self.token_good || !self.status().online {
-            return;
-        }
-        let due = |code: &EntityCode| self.rows_retry.get(code).is_none_or(|retry| retry.at <= now);
-        let codes: Vec<EntityCode> =
-            self.wanted.keys().filter(|c| !self.rows_in_flight.contains(*c) && due(c)).cloned().collect();
-        for code in codes {
-            let Some(ids) = self.wanted.remove(&code) else { continue };
-            let seen = |id: &Uuid| {
-                let row = self.cache.get(&EntityRef::new(code.clone(), *id));
-                row.is_some_and(|row| self.is_in_sight(row))
-            };
-            let (mut first, rest): (Vec<Uuid>, Vec<Uuid>) = ids.into_iter().partition(seen);
-            first.extend(rest);
-            let later = first.split_off(first.len().min(IDS_LIMIT));
-            if !later.is_empty() {
-                self.wanted.insert(code.clone(), later.into_iter().collect());
-            }
-            let list: Vec<String> = first.iter().map(Uuid::to_string).collect();
-            self.rows_in_flight.insert(code.clone());
-            self.request(Purpose::Rows(code.clone(), first), get(format!("/{code}?ids={}", list.join(","))));
-        }
-    }
-
     pub(super) fn answered(&mut self, id: RequestId, answer: Result<Answer, Failure>, now: f64) {
         let Some(purpose) = self.requests.remove(&id) else { return };
         self.answering = id.0;

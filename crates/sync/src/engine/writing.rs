@@ -108,18 +108,19 @@ impl Engine {
 
     /// Brings an entry to disk in which a person has typed; until that is done it is not sent.
     fn keep_typed(&mut self, id: Uuid) {
-        self.write_entry(id, Write::Put);
+        self.write_entry(id, true);
     }
 
     /// Brings to disk what has come of an entry; until that is done it is not sent.
     fn keep_entry(&mut self, id: Uuid) {
-        self.write_entry(id, Write::Rewrite);
+        self.write_entry(id, false);
     }
 
-    fn write_entry(&mut self, id: Uuid, write: fn(Area, String, Vec<u8>) -> Write) {
+    fn write_entry(&mut self, id: Uuid, typed: bool) {
         let batch = self.keep.next_batch();
+        let write = if typed { Write::Put } else { Write::Rewrite };
         if let Some(entry) = self.outbox.iter_mut().rfind(|e| e.id == id) {
-            (entry.saved, entry.batch) = (false, batch);
+            (entry.saved, entry.batch, entry.typed) = (false, batch, typed);
             let bytes = serde_json::to_vec(entry).unwrap_or_default();
             self.keep.writes.push(write(Area::Outbox, id.to_string(), bytes));
         }
@@ -127,8 +128,9 @@ impl Engine {
 
     /// The device did not take a batch: what a person typed in it is written again.
     pub(super) fn write_work_again(&mut self, batch: u64) {
-        let entries: Vec<Uuid> = self.outbox.iter().filter(|e| !e.saved && e.batch == batch).map(|e| e.id).collect();
-        entries.into_iter().for_each(|id| self.keep_typed(id));
+        let entries = self.outbox.iter().filter(|e| !e.saved && e.batch == batch).map(|e| (e.id, e.typed));
+        let entries: Vec<(Uuid, bool)> = entries.collect();
+        entries.into_iter().for_each(|(id, typed)| self.write_entry(id, typed));
         let dropped: Vec<Uuid> =
             self.keep.dropping.iter().filter(|(_, dropped)| **dropped == batch).map(|(id, _)| *id).collect();
         for id in dropped {
