@@ -168,6 +168,8 @@ pub struct CachedList {
     pub synced_at: f64,
     /// To be asked for again.
     pub stale: bool,
+    /// The latest request whose answer told it.
+    pub told_by: u64,
     /// Known at all.
     pub loaded: bool,
     /// Nothing that belongs to it is missing.

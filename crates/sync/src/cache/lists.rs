@@ -69,6 +69,7 @@ impl Cache {
             slots: Vec::new(),
             synced_at: 0.0,
             stale: true,
+            told_by: 0,
             loaded: false,
             complete: false,
             next: None,

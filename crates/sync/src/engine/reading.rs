@@ -161,7 +161,7 @@ impl Engine {
                 for (marks, raw) in page.rows {
                     present.extend(marks.id);
                     if let (Some(slot), true) = self.take_marked_row(&code, raw, marks, now) {
-                        self.follow(slot);
+                        self.follow_told(slot);
                     }
                 }
                 self.watch_rows(&code, &present, since);
@@ -205,7 +205,7 @@ impl Engine {
             let same = self.etags.get(&query).is_some_and(|(_, held)| *held == self.digest(&query));
             let stands = self.cache.get_list_mut(&key).filter(|list| same && list.loaded && !list.filling);
             if let Some(slots) = stands.map(|list| {
-                (list.stale, list.synced_at) = (false, now);
+                (list.stale, list.synced_at, list.told_by) = (false, now, self.answering);
                 list.slots().to_vec()
             }) {
                 // Its rows are what they were, but for those of which more has been heard.
@@ -259,7 +259,7 @@ impl Engine {
             list.complete = next.is_none();
             list.next = next;
             (list.loaded, list.filling, list.derived) = (true, false, false);
-            (list.stale, list.synced_at) = (false, now);
+            (list.stale, list.synced_at, list.told_by) = (false, now, self.answering);
             list.chunks.clear();
         }
         let shown = |slot: &Slot| self.cache.row(*slot).is_some_and(|row| row.is_shown());
@@ -409,9 +409,24 @@ impl Engine {
     pub(super) fn take_row(&mut self, code: &EntityCode, text: &str, now: f64) -> bool {
         let (Some(slot), taken) = self.take_marked_row(code, Raw::new(text), Marks::of(text), now) else { return true };
         if taken {
-            self.follow(slot);
+            self.follow_told(slot);
         }
         taken
+    }
+
+    /// Puts a row that an answer told where it belongs. A list that was asked for later and lacked it knows better: a new question tells.
+    fn follow_told(&mut self, slot: Slot) {
+        self.follow(slot);
+        let lists = self.cache.row(slot).map(|row| row.lists.clone()).unwrap_or_default();
+        let told_later = |index: &ListIndex| self.cache.list(*index).is_some_and(|list| list.told_by > self.answering);
+        if lists.iter().any(told_later)
+            && let Some(entity) = self.cache.entity(slot)
+        {
+            if let Some(row) = self.cache.row_mut(slot) {
+                row.stale = true;
+            }
+            self.want(&entity);
+        }
     }
 
     /// Takes a row that the leader told; answers where it is, if it counts.
