@@ -134,12 +134,12 @@ impl Engine {
                 if Marks::of(&answer.body).id != Some(entity.id) {
                     return self.failed(query, now);
                 }
-                if self.take_row(&entity.code, &answer.body, now) {
-                    if let Some(etag) = answer.etag {
-                        self.etags.insert(query.clone(), (etag, self.digest(&query)));
-                    }
-                    self.watch(&query, answer.feed_cursor);
+                let taken = self.take_row(&entity.code, &answer.body, now);
+                if let Some(etag) = answer.etag.filter(|_| taken) {
+                    self.etags.insert(query.clone(), (etag, self.digest(&query)));
                 }
+                // Where more is held already, watching from where this answer stood misses nothing of it either.
+                self.watch(&query, answer.feed_cursor);
             }
             Err(Failure::Refused(problem)) if matches!(problem.status, 404 | 400) => {
                 self.succeeded(&query);
@@ -453,7 +453,11 @@ impl Engine {
         let Some(row) = self.cache.row_mut(slot) else { return (None, true) };
         if marks.version < row.floor || (row.base.is_some() && marks.version < row.version) {
             // Nothing goes back in time: an older answer is thrown away, and the newer asked for unless it is held.
-            let late = self.answering < row.told_by;
+            // Of what lies on the device it is not known when it was told: that is asked once more. An answer that is not late says that the server went back.
+            let late = self.answering < row.told_by || row.told_by == 0;
+            if row.told_by == 0 && self.answering != u64::MAX {
+                row.told_by = self.answering;
+            }
             if row.base.is_none() || row.version < row.floor || (row.stale && late) {
                 row.stale = true;
                 self.want(&entity);

@@ -258,14 +258,14 @@ impl Engine {
         match answer {
             Ok(answer) => {
                 let made = super::is_create(&self.outbox[index]);
-                let repeated = self.outbox[index].attempts > 1;
+                // An answer to a first try, or of before this person's access changed, may be of long ago.
+                let old = self.outbox[index].attempts > 1 || self.answering <= self.swept;
                 self.drop_entry(id);
                 match serde_json::from_str(&answer.body).unwrap_or_default() {
                     Value::Object(row) => {
                         self.rebase_later(&entity, &row);
                         self.take_row(&entity.code, &answer.body, now);
-                        if repeated {
-                            // It may be the answer to the first try, and much may have happened since.
+                        if old {
                             if let Some(row) = self.cache.get_mut(&entity) {
                                 row.stale = true;
                             }
