@@ -6,7 +6,7 @@ use crate::world::{Happening, Place, World};
 use pmo_domain::EntityRef;
 use pmo_feed::Event as FeedEvent;
 use pmo_sync::store::{self, Named, Which};
-use pmo_sync::{Area, EntryState, Event, Operation, Write};
+use pmo_sync::{Area, Choice, EntryState, Event, Operation, Write};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -177,10 +177,22 @@ impl World {
         if let EntryState::Conflict { current, .. } = &entry.state {
             self.watcher.saw(&entry, current);
         }
-        let mine = self.chance.once_in(2).then(|| self.ids()[1]);
-        if mine.is_none() && !matches!(entry.operation, Operation::Update { .. }) {
-            self.watcher.deleted(place.device, &entry.entity);
-        }
-        self.deliver(place, Event::Settle { entry: entry.id, seen: entry.key, keep_mine: mine })
+        let key = self.ids()[1];
+        let choice = match (self.chance.below(4), &entry.operation) {
+            (0 | 1, _) => Choice::Mine(key),
+            // Column by column: some of mine, theirs for the rest.
+            (2, Operation::Update { .. }) => {
+                let mut values = entry.mine();
+                values.retain(|_, _| self.chance.once_in(2));
+                Choice::Each(values, key)
+            }
+            (_, operation) => {
+                if !matches!(operation, Operation::Update { .. }) {
+                    self.watcher.deleted(place.device, &entry.entity);
+                }
+                Choice::Theirs
+            }
+        };
+        self.deliver(place, Event::Settle { entry: entry.id, seen: entry.key, choice })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::draft::Draft;
 use crate::key::{ListKey, Query};
-use crate::outbox::Entry;
+use crate::outbox::{Choice, Entry};
 use crate::store::{Area, Named, StoreError, Stored, Write};
 use crate::tab::{TabId, TabMessage};
 use pmo_domain::rest::Problem;
@@ -151,14 +151,14 @@ pub enum Event {
     Read(Area, Vec<String>, Vec<Named>),
     /// The device's outbox is now this: another tab wrote to it.
     Outbox(Vec<Entry>),
-    /// A conflict is settled: keep mine (with a new key) or take theirs.
+    /// A person has decided of a write that needs them.
     Settle {
         /// The entry.
         entry: Uuid,
         /// The key that it had when the person looked: what has become another question since is not answered by this.
         seen: Uuid,
-        /// Mine, under this new key; none: theirs.
-        keep_mine: Option<Uuid>,
+        /// What the person chose.
+        choice: Choice,
     },
     /// A refused write goes back into its draft.
     Reopen(Uuid),

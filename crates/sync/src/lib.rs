@@ -18,10 +18,10 @@ pub mod tab; // what tabs tell each other
 mod text; // texts merged by line
 
 pub use draft::Draft;
-pub use engine::{Engine, HeldRow, ListView, RowView, Status};
+pub use engine::{Engine, HeldRow, ListView, RowView, Status, Table};
 pub use event::{Answer, BatchId, Effect, Event, Failure, Method, ObserverId, Request, RequestId};
 pub use key::{Below, ListKey, MetaKey, Query, Topic};
-pub use outbox::{Entry, EntryState, Operation};
+pub use outbox::{Choice, Entry, EntryState, Operation};
 pub use settings::Settings;
 pub use store::{Area, MemoryStore, Store, StoreError, Stored, Write};
 pub use tab::{TabId, TabMessage};

@@ -54,6 +54,17 @@ pub enum EntryState {
     },
 }
 
+/// What a person decides of a write that needs them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Choice {
+    /// Theirs where both changed the same; a refused write is given up.
+    Theirs,
+    /// Mine on top of theirs, under this new key; a refused write is tried again.
+    Mine(Uuid),
+    /// These values for the columns in question, theirs for those that are not named, under this new key.
+    Each(Row, Uuid),
+}
+
 /// A write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
@@ -222,13 +233,27 @@ impl Entry {
         }
     }
 
-    /// Settles a conflict with mine on top of theirs, under a new key.
-    pub fn keep_mine(&mut self, new_key: Uuid) {
-        let EntryState::Conflict { current, .. } = &self.state else { return };
-        let version = pmo_domain::rest::version_of(current).0;
+    /// Settles a conflict: the columns in question get these values, theirs where none is named, under a new key. What merged is still mine. Answers what
+    /// was typed and given up.
+    pub fn resolve(&mut self, values: &Row, new_key: Uuid) -> Row {
+        let mut given_up = Row::new();
+        let EntryState::Conflict { current, fields } = std::mem::replace(&mut self.state, EntryState::Waiting) else {
+            return given_up;
+        };
+        let version = pmo_domain::rest::version_of(&current).0;
         match &mut self.operation {
             Operation::Update { patch, base, base_version } => {
-                *base = values_of(patch.keys(), current);
+                for column in &fields {
+                    let theirs = current.get(column).unwrap_or(&Value::Null);
+                    let chosen = values.get(column).unwrap_or(theirs);
+                    if let Some(mine) = patch.remove(column).filter(|mine| mine != chosen) {
+                        given_up.insert(column.clone(), mine);
+                    }
+                    if chosen != theirs {
+                        patch.insert(column.clone(), chosen.clone());
+                    }
+                }
+                *base = values_of(patch.keys(), &current);
                 *base_version = version;
             }
             Operation::Delete { base_version } => *base_version = version,
@@ -237,24 +262,16 @@ impl Entry {
         self.key = new_key;
         self.attempts = 0;
         self.saved = false;
-        self.state = EntryState::Waiting;
+        given_up
     }
 
-    /// Settles a conflict with theirs where both changed the same; what merged is still mine. Answers what was given up.
-    pub fn take_theirs(&mut self) -> Row {
-        let EntryState::Conflict { current, fields } = &self.state else { return Row::new() };
-        let version = pmo_domain::rest::version_of(current).0;
-        let mut given_up = Row::new();
-        if let Operation::Update { patch, base, base_version } = &mut self.operation {
-            for column in fields {
-                base.remove(column);
-                given_up.extend(patch.remove_entry(column));
-            }
-            *base_version = version;
+    /// What this write would have the columns be.
+    pub fn mine(&self) -> Row {
+        match &self.operation {
+            Operation::Create { values } => values.clone(),
+            Operation::Update { patch, .. } => patch.clone(),
+            Operation::Delete { .. } => Row::new(),
         }
-        self.saved = false;
-        self.state = EntryState::Waiting;
-        given_up
     }
 
     /// An update with nothing left to write.

@@ -2,6 +2,7 @@
 //! others say what they look at and hear what is new.
 
 use crate::key::{ListKey, MetaKey, Query};
+use crate::outbox::Choice;
 use pmo_domain::{EntityCode, EntityRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -130,8 +131,8 @@ pub enum TabMessage {
         entry: Uuid,
         /// The key that it had when the person looked.
         seen: Uuid,
-        /// Mine, under this key; none: theirs.
-        keep_mine: Option<Uuid>,
+        /// What they chose.
+        choice: Choice,
     },
     /// A person gives a write up.
     Discard {

@@ -81,9 +81,14 @@ pub async fn ask_to_stay() {
 
 /// Whether little room is left on the device.
 pub async fn is_tight() -> bool {
+    room().await.is_some_and(|(used, allowed)| used > allowed * TIGHT)
+}
+
+/// Bytes that this origin uses, and those it may use; none where the browser does not say.
+pub async fn room() -> Option<(f64, f64)> {
     let estimate = storage("estimate").await;
     let number = |name: &str| Reflect::get(estimate.as_ref()?, &name.into()).ok()?.as_f64();
-    number("usage").zip(number("quota")).is_some_and(|(used, allowed)| used > allowed * TIGHT)
+    number("usage").zip(number("quota"))
 }
 
 impl Device {

@@ -1,7 +1,9 @@
 //! The engine's shell in the browser: it holds the one engine of this tab, performs what the engine asks and tells the page what has
 //! changed. One thread, no locks.
 
+pub mod conditions; // a network to try the app out with
 pub mod device; // IndexedDB through rexie
+mod frames; // the last frames of the socket
 pub mod network; // requests and tokens
 mod socket; // the WebSocket
 mod tabs; // leader and neighbours
@@ -71,6 +73,8 @@ pub struct Client {
     pub newer_build: ArcRwSignal<bool>,
     device_queue: RefCell<Option<mpsc::UnboundedSender<DeviceTask>>>,
     socket: socket::Socket,
+    /// The last frames of the socket.
+    pub frames: frames::Frames,
     tabs: RefCell<Option<tabs::Tabs>>,
     tab: TabId,
     device: RefCell<Option<Rc<Device>>>,
@@ -95,6 +99,7 @@ pub fn install() {
         newer_build: ArcRwSignal::new(false),
         device_queue: RefCell::default(),
         socket: socket::Socket::default(),
+        frames: frames::Frames::default(),
         tabs: RefCell::default(),
         tab: TabId(Uuid::new_v4()),
         device: RefCell::default(),

@@ -1,5 +1,6 @@
 //! Requests and tokens. The access token lives in memory alone; the refresh cookie is the browser's business.
 
+use super::conditions::lets_through;
 use gloo_net::http::{Method as HttpMethod, RequestBuilder, Response};
 use pmo_domain::rest::{Problem, SignedIn};
 use pmo_sync::{Answer, Failure, Method, Request};
@@ -86,6 +87,9 @@ pub async fn send(request: Request, cancel: &Cancel) -> Result<Answer, Failure> 
     if token().is_none() {
         return Err(signed_out());
     }
+    if !lets_through().await {
+        return Err(Failure::Network);
+    }
     let method = match request.method {
         Method::Get => HttpMethod::GET,
         Method::Post => HttpMethod::POST,
@@ -138,6 +142,9 @@ fn take(answer: Answer) -> Option<SignedIn> {
 
 /// Renews the access token with the refresh cookie.
 pub async fn refresh() -> Result<SignedIn, RefreshError> {
+    if !lets_through().await {
+        return Err(RefreshError::Network);
+    }
     let request = RequestBuilder::new(&url("/auth/refresh"))
         .method(HttpMethod::POST)
         .abort_signal(Some(&soon()))

@@ -1,6 +1,7 @@
 //! The WebSocket: AUTH is its first message, frames go to the engine, a close tells its code. The address is a setting of the page, not
 //! of the build.
 
+use super::conditions::lets_sockets;
 use super::{Client, network};
 use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt, select};
@@ -43,7 +44,7 @@ impl Socket {
         let Some(token) = network::token() else {
             return spawn_local(async move { client.dispatch(Event::Closed(CLOSE_BAD_TOKEN)) });
         };
-        let Some(Ok(socket)) = address().map(|a| WebSocket::open(&a)) else {
+        let Some(Ok(socket)) = address().filter(|_| lets_sockets()).map(|a| WebSocket::open(&a)) else {
             return spawn_local(async move { client.dispatch(Event::Closed(1006)) });
         };
         let _ = sender.unbounded_send(ClientMessage::Auth { token });
@@ -56,6 +57,7 @@ impl Socket {
                     message = outgoing.next() => {
                         let Some(message) = message else { break None };
                         let Ok(text) = serde_json::to_string(&message) else { continue };
+                        client.frames.note(true, &text);
                         if write.send(Message::Text(text)).await.is_err() {
                             break Some(1006);
                         }
@@ -65,6 +67,7 @@ impl Socket {
                             if client.socket.generation.get() != generation {
                                 break None;
                             }
+                            client.frames.note(false, &text);
                             // A message of a later protocol is passed over.
                             if let Some(message) = ServerMessage::parse(&text) {
                                 client.dispatch(Event::Frame(message));

@@ -10,7 +10,9 @@ use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
 use crate::ui::field::{Field, Widget, shown};
 use crate::ui::format;
-use crate::ui::shell::{Strips, SyncMark};
+use crate::ui::live::{follow, live};
+use crate::ui::merge::conflict_of;
+use crate::ui::shell::{Overlays, Strips, SyncMark};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_navigate;
@@ -66,7 +68,7 @@ pub fn InstancePage(
         Memo::new(move |_| codes.get().get(code.as_str()).cloned())
     };
     let here = Memo::new(move |_| row.get().is_some());
-    move || {
+    live(move || {
         if gone.get() {
             return view! { <NothingHere/> }.into_any();
         }
@@ -74,7 +76,7 @@ pub fn InstancePage(
             (Some(kind), true) => view! { <Instance kind=kind entity=entity.clone() row=row/> }.into_any(),
             _ => view! { <div class="content"><div class="skeletons" aria-busy="true">{(0..6).map(|_| view! { <span class="skeleton"></span> }).collect_view()}</div></div> }.into_any(),
         }
-    }
+    })
 }
 
 /// The things that own a row, by its columns.
@@ -173,19 +175,20 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         <header class="topbar">
             {let back = back.clone(); view! { <A href=move || back() attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A> }}
             <Crumbs kind=kind.clone() row=row/>
-            {move || may_delete.get().then(|| view! { <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| deleting.set(true)>{icon("trash-2")}</button> })}
+            {live(move || may_delete.get().then(|| view! { <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| deleting.set(true)>{icon("trash-2")}</button> }))}
             <SyncMark compact=true/>
         </header>
         {tabs}
         <Strips/>
+        <ConflictStrip entity=entity.clone() row=row/>
         <div class="content">
             <div class="instance">
                 <form class="doc" aria-label=label on:submit=|e| e.prevent_default()>
                     <Title page=page/>
                     <div class="doc-meta first">
-                        <span class="num">{move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "wbs")).filter(|w| !w.is_empty()).unwrap_or_else(code_text))}</span>
-                        {move || row.with(|r| r.as_ref().filter(|r| r.pending).map(|_| view! { <span>{icon("pending")}"Saved here, not sent yet"</span> }))}
-                        {move || draft.draft.with(|d| d.as_ref().filter(|d| d.has_changes()).map(|_| view! { <span>{icon("hard-drive")}"Draft kept on this device"</span> }))}
+                        <span class="num">{live(move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "wbs")).filter(|w| !w.is_empty()).unwrap_or_else(code_text)))}</span>
+                        {live(move || row.with(|r| r.as_ref().filter(|r| r.pending).map(|_| view! { <span>{icon("pending")}"Saved here, not sent yet"</span> })))}
+                        {live(move || draft.draft.with(|d| d.as_ref().filter(|d| d.has_changes()).map(|_| view! { <span>{icon("hard-drive")}"Draft kept on this device"</span> })))}
                     </div>
                     <Description page=page/>
                     <fieldset class="section"><legend class="vh">"Details"</legend><div class="form">
@@ -200,20 +203,41 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
                     {links}
                     <h3>"Access"</h3>
                     <dl>
-                        <dt>"You can"</dt><dd><span class="ro">{move || level.get().and_then(|l| Permission::try_from(u8::try_from(l).ok()?).ok()).map(access_words)}</span></dd>
-                        <dt>"Version"</dt><dd><span class="ro num">{move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "version")))}</span></dd>
+                        <dt>"You can"</dt><dd><span class="ro">{live(move || level.get().and_then(|l| Permission::try_from(u8::try_from(l).ok()?).ok()).map(access_words))}</span></dd>
+                        <dt>"Version"</dt><dd><span class="ro num">{live(move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "version"))))}</span></dd>
                     </dl>
                 </div></aside>
             </div>
         </div>
         <DraftBar draft=draft kind=kind/>
-        {move || deleting.get().then(|| view! {
+        {live(move || deleting.get().then(|| view! {
             <Dialog title=format!("Delete this {doomed}?") lead=format!("{} and what belongs to it leave every list. It can be restored.", title()) close=Callback::new(move |()| deleting.set(false))>
                 <footer class="buttons"><button class="btn quiet" on:click=move |_| deleting.set(false)>"Cancel"</button>
                     <button class="btn danger" on:click=move |_| confirm.run(())>"Delete"</button></footer>
             </Dialog>
-        })}
+        }))}
     }
+}
+
+/// Says on the page of a thing that a change of it waits for a choice.
+#[component]
+fn ConflictStrip(entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView {
+    let overlays = expect_context::<Overlays>();
+    let status = client().status.clone();
+    let waits = Memo::new(move |_| {
+        status.track();
+        row.with(|r| r.as_ref().is_some_and(|r| r.attention)).then(|| conflict_of(&entity)).flatten()
+    });
+    live(move || {
+        waits.get().map(|id| {
+            view! {
+                <div class="banner danger strip" role="status">{icon("conflict")}
+                    <span class="grow"><strong>"Somebody else changed the same as you. "</strong>"Yours is kept here until you choose."</span>
+                    <button class="btn sm" on:click=move |_| overlays.merging.set(Some(id))>"Review"</button>
+                </div>
+            }
+        })
+    })
 }
 
 fn access_words(level: Permission) -> String {
@@ -256,15 +280,15 @@ fn Crumbs(kind: EntityType, row: Memo<Option<RowView>>) -> impl IntoView {
     };
     let present = {
         let root = kind.root_flag;
-        move || {
+        live(move || {
             row.with(|r| {
                 r.as_ref()
                     .map(|r| if root { format::text(&r.data, "name") } else { format::text(&r.data, "code") })
                     .unwrap_or_default()
             })
-        }
+        })
     };
-    let first = move || match above.get() {
+    let first = live(move || match above.get() {
         Some(parent) => {
             let label = catalogue().get(parent.code.as_str()).map(|t| t.ui_label.clone()).unwrap_or_default();
             let address = format!("/{}/{}", parent.code, parent.id);
@@ -275,8 +299,8 @@ fn Crumbs(kind: EntityType, row: Memo<Option<RowView>>) -> impl IntoView {
             let (address, label) = (format!("/{}", kind.code), kind.ui_label.clone());
             view! { <li><A href=address>{label}</A></li> }.into_any()
         }
-    };
-    view! { <nav class="crumbs" aria-label="Breadcrumb"><ol>{first}<li>{icon("chevron-right")}<h1 aria-current="page">{present}</h1></li></ol></nav> }
+    });
+    view! { <nav class="crumbs" aria-label="Breadcrumb"><ol>{first}<li>{icon("chevron-right")}<h1 aria-current="page">{live(present)}</h1></li></ol></nav> }
 }
 
 #[component]
@@ -284,8 +308,8 @@ fn Title(page: Page) -> impl IntoView {
     let node = NodeRef::<leptos::html::Textarea>::new();
     let value = move || page.value("name").as_str().unwrap_or_default().to_owned();
     view! {
-        <textarea class="doc-title first" class:changed=move || page.changed("name") rows="1" aria-label="Name" maxlength="500" node_ref=node disabled=move || !page.may_edit.get()
-            prop:value=value on:input=move |e| page.draft.set("name", json!(event_target_value(&e).replace('\n', " ")))></textarea>
+        <textarea class="doc-title first" class:changed=follow(move || page.changed("name")) rows="1" aria-label="Name" maxlength="500" node_ref=node disabled=follow(move || !page.may_edit.get())
+            prop:value=follow(value) on:input=move |e| page.draft.set("name", json!(event_target_value(&e).replace('\n', " ")))></textarea>
     }
 }
 
@@ -294,8 +318,8 @@ fn Description(page: Page) -> impl IntoView {
     let value = move || page.value("descr").as_str().unwrap_or_default().to_owned();
     view! {
         <section class="section first description" aria-label="Description">
-            <textarea class="input prose-edit" class:changed=move || page.changed("descr") aria-label="Description" rows="3" placeholder=move || if page.may_edit.get() { "Describe it" } else { "No description" }
-                disabled=move || !page.may_edit.get() prop:value=value on:input=move |e| page.draft.set("descr", json!(event_target_value(&e)))></textarea>
+            <textarea class="input prose-edit" class:changed=follow(move || page.changed("descr")) aria-label="Description" rows="3" placeholder=follow(move || if page.may_edit.get() { "Describe it" } else { "No description" })
+                disabled=follow(move || !page.may_edit.get()) prop:value=follow(value) on:input=move |e| page.draft.set("descr", json!(event_target_value(&e)))></textarea>
         </section>
     }
 }
@@ -332,15 +356,15 @@ fn property_view(page: Page, column: Column) -> impl IntoView {
     let locked = column.with_value(|c| c.read_only);
     view! {
         <dt>{label.clone()}</dt>
-        <dd class:changed=move || page.changed(&name.get_value())>
-            {move || if editing.get() {
+        <dd class:changed=follow(move || page.changed(&name.get_value()))>
+            {live(move || if editing.get() {
                 view! { <div class="property-edit"><Widget column=column.get_value() id=format!("p-{}", name.get_value()) value=value enabled=page.may_edit change=change/>
                     <button type="button" class="btn quiet icon sm" aria-label="Done" on:click=move |_| editing.set(false)>{icon("check")}</button></div> }.into_any()
             } else if page.may_edit.get() && !locked {
-                view! { <button type="button" aria-label=format!("Edit {label}") on:click=move |_| editing.set(true)>{read}</button> }.into_any()
+                view! { <button type="button" aria-label=format!("Edit {label}") on:click=move |_| editing.set(true)>{live(read)}</button> }.into_any()
             } else {
-                view! { <span class="ro">{read}</span> }.into_any()
-            }}
+                view! { <span class="ro">{live(read)}</span> }.into_any()
+            })}
         </dd>
     }
 }
@@ -371,13 +395,13 @@ fn TaskChildren(task: EntityRef, page: Page) -> impl IntoView {
         page.row.with_untracked(|r| r.as_ref().and_then(|r| r.data.get("project_id").cloned())).unwrap_or(Value::Null)
     };
     view! {
-        <section class="section" class:hidden=move || !page.may_edit.get() && list.with(|l| l.rows.is_empty())>
+        <section class="section" class:hidden=follow(move || !page.may_edit.get() && list.with(|l| l.rows.is_empty()))>
             <header><h2>"Sub-tasks"</h2>
-                <span class="n">{move || list.with(|l| (!l.rows.is_empty()).then(|| format!("{} of {} done", done(), l.rows.len())))}</span>
-                {move || page.may_edit.get().then(|| view! { <button type="button" class="btn quiet sm" on:click=move |_| adding.set(true)>{icon("plus")}"Add"</button> })}
+                <span class="n">{live(move || list.with(|l| (!l.rows.is_empty()).then(|| format!("{} of {} done", done(), l.rows.len()))))}</span>
+                {live(move || page.may_edit.get().then(|| view! { <button type="button" class="btn quiet sm" on:click=move |_| adding.set(true)>{icon("plus")}"Add"</button> }))}
             </header>
-            <ul class="rows">{rows}</ul>
-            {move || adding.get().then(|| view! { <NewDialog code=code.clone() parent=Some((task.clone(), "parent__task_id".to_owned())) open=adding more=one("project_id", project())/> })}
+            <ul class="rows">{live(rows)}</ul>
+            {live(move || adding.get().then(|| view! { <NewDialog code=code.clone() parent=Some((task.clone(), "parent__task_id".to_owned())) open=adding more=one("project_id", project())/> }))}
         </section>
     }
 }
@@ -389,7 +413,7 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
         page.row.with(|r| r.as_ref().and_then(|r| format::text(&r.data, "project_id").parse().ok()))
     });
     let codes = catalogue();
-    move || {
+    live(move || {
         let (Some(project), Some(kind), Some(above)) =
             (project.get(), codes.get("task_dependency"), codes.get("project"))
         else {
@@ -401,7 +425,7 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
         let task_code = task.code.clone();
         let side = move |title: &'static str, mine: &'static str, other: &'static str| {
             let (id, task_code) = (id.clone(), task_code.clone());
-            move || {
+            live(move || {
                 let found: Vec<_> = list.get().rows.into_iter().filter(|r| format::text(&r.data, mine) == id).collect();
                 if found.is_empty() {
                     return ().into_any();
@@ -418,14 +442,14 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
                     })
                     .collect_view();
                 view! { <h3>{title}</h3><ul class="links">{links}</ul> }.into_any()
-            }
+            })
         };
         view! {
             {side.clone()("Waits for", "successor__task_id", "predecessor__task_id")}
             {side("Holds up", "predecessor__task_id", "successor__task_id")}
         }
         .into_any()
-    }
+    })
 }
 
 /// Comments on a thing, and a place to write one.
@@ -448,7 +472,7 @@ fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
         use_entity_mutation(message.clone()).create(values);
         text.set(String::new());
     });
-    let comments = move || {
+    let comments = live(move || {
         let rows = order::sorted_by_key(list.get().rows, |r| {
             (
                 format::text(&r.data, "created_ts").is_empty(),
@@ -470,16 +494,16 @@ fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
                 }
             })
             .collect_view()
-    };
+    });
     view! {
         <section class="section">
-            <header><h2>"Comments"</h2><span class="n">{move || list.with(|l| (!l.rows.is_empty()).then_some(l.rows.len()))}</span></header>
+            <header><h2>"Comments"</h2><span class="n">{live(move || list.with(|l| (!l.rows.is_empty()).then_some(l.rows.len())))}</span></header>
             <ol class="timeline">{comments}</ol>
-            {move || may_comment.get().then(|| view! {
-                <div class="composer"><label><span class="vh">"Comment"</span><textarea rows="2" placeholder="Write a comment" prop:value=move || text.get() on:input=move |e| text.set(event_target_value(&e))
+            {live(move || may_comment.get().then(|| view! {
+                <div class="composer"><label><span class="vh">"Comment"</span><textarea rows="2" placeholder="Write a comment" prop:value=follow(move || text.get()) on:input=move |e| text.set(event_target_value(&e))
                     on:keydown=move |e| if e.key() == "Enter" && (e.ctrl_key() || e.meta_key()) { e.prevent_default(); send.run(()); }></textarea></label>
-                    <footer><span class="grow"></span><button type="button" class="btn sm" disabled=move || text.with(|t| t.trim().is_empty()) on:click=move |_| send.run(())>"Comment"</button></footer></div>
-            })}
+                    <footer><span class="grow"></span><button type="button" class="btn sm" disabled=follow(move || text.with(|t| t.trim().is_empty())) on:click=move |_| send.run(())>"Comment"</button></footer></div>
+            }))}
         </section>
     }
     .into_any()
@@ -495,7 +519,7 @@ fn DraftBar(draft: DraftHandle, kind: EntityType) -> impl IntoView {
             .collect::<Vec<_>>()
             .join(", ")
     };
-    move || {
+    live(move || {
         draft.draft.get().map(|d| {
             let fields: Vec<String> = d.current_data.keys().cloned().collect();
             let title = match fields.len() {
@@ -516,5 +540,5 @@ fn DraftBar(draft: DraftHandle, kind: EntityType) -> impl IntoView {
                 </div></div>
             }
         })
-    }
+    })
 }

@@ -6,6 +6,7 @@ use crate::hooks::{catalogue, one, use_entity_codes, use_entity_list, use_entity
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
 use crate::ui::format;
+use crate::ui::live::{follow, live};
 use crate::ui::shell::{Strips, SyncMark};
 use crate::ui::table::use_viewport;
 use leptos::prelude::*;
@@ -45,8 +46,8 @@ pub fn ListPage(
     let importable = code == "project";
     let nothing_known = move || !codes.get().types.is_empty() && known.get().is_none();
     view! {
-        {move || if nothing_known() { view! { <NothingHere/> }.into_any() } else { ().into_any() }}
-        {move || known.get().map(|entity| {
+        {live(move || if nothing_known() { view! { <NothingHere/> }.into_any() } else { ().into_any() })}
+        {live(move || known.get().map(|entity| {
             let key = ListKey::all(entity.code.clone());
             let code = entity.code.clone();
             view! {
@@ -58,10 +59,10 @@ pub fn ListPage(
                 </header>
                 <Strips/>
                 <EntityTable entity=entity.clone() list=key/>
-                {move || making.get().then(|| view! { <NewDialog code=code.clone() parent=None open=making/> })}
-                {move || importing.get().then(|| view! { <ImportDialog open=importing/> })}
+                {live(move || making.get().then(|| view! { <NewDialog code=code.clone() parent=None open=making/> }))}
+                {live(move || importing.get().then(|| view! { <ImportDialog open=importing/> }))}
             }
-        })}
+        }))}
     }
 }
 
@@ -76,7 +77,7 @@ pub fn ChildrenPage(
     let codes = use_entity_codes();
     let row = crate::hooks::use_entity(parent.clone());
     let making = RwSignal::new(false);
-    move || {
+    live(move || {
         let catalogue = codes.get();
         let (Some(above), Some(entity), Some(tie)) = (
             catalogue.get(parent.code.as_str()).cloned(),
@@ -96,7 +97,7 @@ pub fn ChildrenPage(
                 <A href=format!("/{}", parent.code) attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A>
                 <nav class="crumbs" aria-label="Breadcrumb"><ol>
                     <li><A href=format!("/{}", parent.code)>{above.ui_label.clone()}</A></li>
-                    <li>{icon("chevron-right")}<h1 aria-current="page">{move || row.get().map(|r| format::text(&r.data, "name"))}</h1></li>
+                    <li>{icon("chevron-right")}<h1 aria-current="page">{live(move || row.get().map(|r| format::text(&r.data, "name")))}</h1></li>
                 </ol></nav>
                 {makeable.then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{entity.name.clone()}</button> })}
                 <SyncMark compact=true/>
@@ -104,10 +105,10 @@ pub fn ChildrenPage(
             <ThingTabs parent=parent.clone()/>
             <Strips/>
             <EntityTable entity=entity.clone() list=key/>
-            {move || making.get().then(|| view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.column.clone().unwrap_or_default())) open=making/> })}
+            {live(move || making.get().then(|| view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.column.clone().unwrap_or_default())) open=making/> }))}
         }
         .into_any()
-    }
+    })
 }
 
 /// The tabs of a thing: its own page, then what hangs below it.
@@ -172,7 +173,7 @@ pub fn EntityTable(
                     (now == by.get_value()).then_some(if down { "descending" } else { "ascending" })
                 };
                 let turn = move |_| sort.update(|(now, down)| if *now == by.get_value() { *down = !*down } else { (*now, *down) = (by.get_value(), false) });
-                view! { <th class:end=end aria-sort=direction><button on:click=turn>{column_label}{move || direction().map(|d| icon(if d == "ascending" { "chevron-down" } else { "arrow-up-down" }))}</button></th> }
+                view! { <th class:end=end aria-sort=follow(direction)><button on:click=turn>{column_label}{live(move || direction().map(|d| icon(if d == "ascending" { "chevron-down" } else { "arrow-up-down" })))}</button></th> }
             })
             .collect_view()
     });
@@ -186,13 +187,13 @@ pub fn EntityTable(
     // A row is drawn again when it changes, and no other with it.
     let draw = move |id: Uuid| {
         let row = use_offline_entity(EntityRef::new(code.get_value(), id));
-        move || match row.get() {
+        live(move || match row.get() {
             Some(row) => columns.with_value(|columns| code.with_value(|code| row_view(columns, code, &row))).into_any(),
             None => view! { <tr data-id=id.to_string()><td colspan="99"><span class="skeleton"></span></td></tr> }
                 .into_any(),
-        }
+        })
     };
-    let state = move || {
+    let state = live(move || {
         let list = rows.get();
         if !list.ids.is_empty() {
             return ().into_any();
@@ -204,16 +205,16 @@ pub fn EntityTable(
         } else {
             view! { <div class="skeletons" aria-busy="true">{(0..8).map(|_| view! { <span class="skeleton"></span> }).collect_view()}</div> }.into_any()
         }
-    };
+    });
     view! {
         <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.scrolled()>
-            <table class="table cards virtual" aria-label=label aria-rowcount=move || count.get().to_string()>
+            <table class="table cards virtual" aria-label=label aria-rowcount=follow(move || count.get().to_string())>
                 <colgroup>{widths}<col class="c-mark"/></colgroup>
                 <thead><tr>{head}<th><span class="vh">"Sync"</span></th></tr></thead>
                 <tbody>
-                    {move || viewport.spacer(window.get().first)}
+                    {live(move || viewport.spacer(window.get().first))}
                     <For each=seen key=|id| *id children=draw/>
-                    {move || viewport.spacer(count.get().saturating_sub(window.get().end))}
+                    {live(move || viewport.spacer(count.get().saturating_sub(window.get().end)))}
                 </tbody>
             </table>
             {state}
@@ -343,7 +344,7 @@ pub fn NewDialog(
                     on:input=move |e| values.update(|v| v.extend(one("name", json!(event_target_value(&e)))))/></span></div>
                 {fields}
                 <footer class="buttons"><button type="button" class="btn quiet" on:click=move |_| close.run(())>"Cancel"</button>
-                    <button class="btn primary" disabled=move || !complete.get()>"Create"</button></footer>
+                    <button class="btn primary" disabled=follow(move || !complete.get())>"Create"</button></footer>
             </form>
         </Dialog>
     }
@@ -393,21 +394,21 @@ fn ImportDialog(
     view! {
         <Dialog title="Import a plan" lead="Microsoft Project XML, with outline, dates and links. Nothing is written unless all of it can be." close=close>
             <div class="body">
-                {move || match done.get() {
+                {live(move || match done.get() {
                     Some(answer) => report(answer).into_any(),
                     None => view! {
-                        <label class="drop">{icon("upload")}{move || if busy.get() { "Importing…" } else { "Choose a file" }}
-                            <input type="file" class="vh" accept=".xml,application/xml,text/xml" disabled=move || busy.get() on:change=chosen/></label>
-                        {move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> })}
+                        <label class="drop">{icon("upload")}{live(move || if busy.get() { "Importing…" } else { "Choose a file" })}
+                            <input type="file" class="vh" accept=".xml,application/xml,text/xml" disabled=follow(move || busy.get()) on:change=chosen/></label>
+                        {live(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
                     }.into_any(),
-                }}
+                })}
             </div>
         </Dialog>
     }
 }
 
 /// The name of a thing for a crumb.
-pub fn name_of(entity: EntityRef) -> impl Fn() -> String + Copy + Send + Sync {
+pub fn name_of(entity: EntityRef) -> Signal<String> {
     let row = use_offline_entity(entity);
-    move || row.get().map(|r| format::text(&r.data, "name")).unwrap_or_default()
+    Signal::derive(move || row.get().map(|r| format::text(&r.data, "name")).unwrap_or_default())
 }

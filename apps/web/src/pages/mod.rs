@@ -8,6 +8,7 @@ mod sign_in; // the door
 
 use crate::client::{Presence, client};
 use crate::hooks::CacheProvider;
+use crate::ui::live::live;
 use crate::ui::shell::Shell;
 use instance::InstancePage;
 use leptos::prelude::*;
@@ -38,12 +39,12 @@ pub fn App() -> impl IntoView {
     };
     let ended = Memo::new(move |_| matches!(presence.get(), Presence::Ended(_)));
     view! {
-        {move || match inside.get() {
+        {live(move || match inside.get() {
             None => view! { <div class="starting" role="status"><span class="vh">"Opening"</span></div> }.into_any(),
             Some(None) => view! { <SignIn over_page=false/> }.into_any(),
             Some(Some(_)) => view! { <CacheProvider><Inside/></CacheProvider> }.into_any(),
-        }}
-        {move || ended.get().then(|| view! { <SignIn over_page=true/> })}
+        })}
+        {live(move || ended.get().then(|| view! { <SignIn over_page=true/> }))}
     }
 }
 
@@ -67,10 +68,10 @@ fn Inside() -> impl IntoView {
 fn TypePage() -> impl IntoView {
     let params = use_params_map();
     let code = Memo::new(move |_| params.read().get("code").and_then(|c| EntityCode::new(c).ok()));
-    move || match code.get() {
+    live(move || match code.get() {
         Some(code) => view! { <ListPage code=code/> }.into_any(),
         None => view! { <NothingHere/> }.into_any(),
-    }
+    })
 }
 
 fn thing(params: Memo<leptos_router::params::ParamsMap>) -> Memo<Option<EntityRef>> {
@@ -83,11 +84,11 @@ fn thing(params: Memo<leptos_router::params::ParamsMap>) -> Memo<Option<EntityRe
 #[component]
 fn ThingPage() -> impl IntoView {
     let entity = thing(use_params_map());
-    move || match entity.get() {
+    live(move || match entity.get() {
         Some(entity) if entity.code == "project" => view! { <OutlinePage project=entity/> }.into_any(),
         Some(entity) => view! { <InstancePage entity=entity/> }.into_any(),
         None => view! { <NothingHere/> }.into_any(),
-    }
+    })
 }
 
 #[component]
@@ -95,14 +96,14 @@ fn TabPage() -> impl IntoView {
     let params = use_params_map();
     let entity = thing(params);
     let tab = Memo::new(move |_| params.read().get("tab").unwrap_or_default());
-    move || match (entity.get(), tab.get().as_str()) {
+    live(move || match (entity.get(), tab.get().as_str()) {
         (Some(entity), "overview") => view! { <InstancePage entity=entity/> }.into_any(),
         (Some(entity), child) => match EntityCode::new(child) {
             Ok(child) => view! { <ChildrenPage parent=entity child=child/> }.into_any(),
             Err(_) => view! { <NothingHere/> }.into_any(),
         },
         (None, _) => view! { <NothingHere/> }.into_any(),
-    }
+    })
 }
 
 /// Said of what is not there, or not for this person: the two are not told apart.

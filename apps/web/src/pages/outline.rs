@@ -8,6 +8,7 @@ use crate::hooks::{
 };
 use crate::ui::cell::{self, icon};
 use crate::ui::format;
+use crate::ui::live::{follow, live};
 use crate::ui::shell::{Strips, SyncMark};
 use crate::ui::table::use_viewport;
 use leptos::prelude::*;
@@ -158,7 +159,7 @@ pub fn OutlinePage(
             (_, true, _) => view! {
                 <div class="blank"><span class="glyph">{icon("list-tree")}</span><h2>"A plan begins with its first task"</h2>
                     <p>"Add tasks as you think of them; the outline can be put in order later."</p>
-                    {move || may_create.get().then(|| view! { <button class="btn primary" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> })}</div>
+                    {live(move || may_create.get().then(|| view! { <button class="btn primary" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> }))}</div>
             }.into_any(),
             (_, _, true) => view! {
                 <div class="blank"><span class="glyph">{icon("cloud-off")}</span><h2>"This plan could not be loaded"</h2>
@@ -176,44 +177,49 @@ pub fn OutlinePage(
                 <A href="/project" attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A>
                 <nav class="crumbs" aria-label="Breadcrumb"><ol>
                     <li><A href="/project">"Projects"</A></li>
-                    <li>{icon("chevron-right")}<h1 aria-current="page">{label}</h1></li>
+                    <li>{icon("chevron-right")}<h1 aria-current="page">{live(label)}</h1></li>
                 </ol></nav>
-                {move || row.get().map(|r| cell::option_pill("project_health", &format::text(&r.data, "dl__project_health")))}
-                {move || may_create.get().then(|| view! { <button class="btn sm" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> })}
+                {live(move || row.get().map(|r| cell::option_pill("project_health", &format::text(&r.data, "dl__project_health"))))}
+                {live(move || may_create.get().then(|| view! { <button class="btn sm" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> }))}
                 <SyncMark compact=true/>
             </header>
             <ThingTabs parent=project.get_value()>
-                <span class="meta desk tab-note" data-testid="task-count">{move || list.with(|l| if l.loaded { format!("{} tasks", l.rows.len()) } else { String::new() })}</span>
+                <span class="meta desk tab-note" data-testid="task-count">{live(move || list.with(|l| if l.loaded { format!("{} tasks", l.rows.len()) } else { String::new() }))}</span>
             </ThingTabs>
             <Strips/>
             <div class="content" node_ref=viewport.node tabindex="0" aria-label="Plan" on:scroll=move |_| viewport.scrolled() on:keydown=keys.clone()>
-                <table class="table cards wbs virtual" role="treegrid" aria-label=label aria-rowcount=move || lines.with(Vec::len).to_string()>
+                <table class="table cards wbs virtual" role="treegrid" aria-label=follow(label) aria-rowcount=follow(move || lines.with(Vec::len).to_string())>
                     <colgroup><col class="c-wbs"/><col/><col class="c-mark"/><col class="c-stage"/><col class="c-icon"/><col class="c-person"/><col class="c-date opt"/><col class="c-date"/><col class="c-num opt"/><col class="c-progress"/></colgroup>
                     <thead><tr>
                         <th aria-sort="ascending">"WBS"</th><th>"Task"</th><th><span class="vh">"Sync"</span></th><th>"Stage"</th><th>"Prio"</th><th>"Assignee"</th>
                         <th class="opt">"Start"</th><th>"Due"</th><th class="end opt">"Length"</th><th>"Progress"</th>
                     </tr></thead>
                     <tbody>
-                        {move || viewport.spacer(window.get().first)}
+                        {live(move || viewport.spacer(window.get().first))}
                         <For each=seen key=|line| (line.id, line.level, line.below, line.open) children={
                             let task = task.clone();
                             move |line| view! { <TaskRow task=EntityRef::new(task.clone(), line.id) line=line table=table/> }
                         }/>
-                        {move || viewport.spacer(lines.with(Vec::len) - window.get().end)}
+                        {live(move || viewport.spacer(lines.with(Vec::len) - window.get().end))}
                     </tbody>
                 </table>
-                {state}
+                {live(state)}
             </div>
             {
                 let task = task.clone();
-                move || adding.get().then(|| {
+                live(move || adding.get().then(|| {
                     let more = parent_of_new().map(|id| one("parent__task_id", json!(id))).unwrap_or_default();
                     view! { <NewDialog code=task.clone() parent=Some((project.get_value(), "project_id".to_owned())) open=adding more=more/> }
-                })
+                }))
             }
         }
     };
-    view! { {move || if missing.get() && row.get().is_none() { view! { <NothingHere/> }.into_any() } else { page().into_any() }} }.into_any()
+    live(
+        move || {
+            if missing.get() && row.get().is_none() { view! { <NothingHere/> }.into_any() } else { page().into_any() }
+        },
+    )
+    .into_any()
 }
 
 /// One task in the tree.
@@ -272,30 +278,30 @@ fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
         }
     };
     view! {
-        <tr class:summary=summary class:is-hover=move || table.at.get() == Some(id) class:conflict=move || row.with(|r| r.as_ref().is_some_and(|r| r.attention))
+        <tr class:summary=summary class:is-hover=follow(move || table.at.get() == Some(id)) class:conflict=follow(move || row.with(|r| r.as_ref().is_some_and(|r| r.attention)))
             attr:aria-level=line.level.to_string() aria-expanded=summary.then_some(if open { "true" } else { "false" }) style=format!("--level:{}", line.level)
             data-id=id.to_string() on:click=move |_| table.at.set(Some(id))>
-            <td class="softer num">{move || text("wbs")}</td>
+            <td class="softer num">{live(move || text("wbs"))}</td>
             <th scope="row" class="p-title"><div class="tree">
                 {if kids > 0 {
                     view! { <button class="twist" aria-label=if open { "Collapse" } else { "Expand" } on:click=turn>{icon("chevron-right")}</button> }.into_any()
                 } else {
                     view! { <span class="twist"></span> }.into_any()
                 }}
-                {move || milestone().then(|| view! { <i class="i i-milestone" role="img" aria-label="Milestone"></i> })}
-                <A href=format!("/task/{id}") attr:title=move || text("name")><span class:unsent=move || unsent("name")>{move || text("name")}</span></A>
+                {live(move || milestone().then(|| view! { <i class="i i-milestone" role="img" aria-label="Milestone"></i> }))}
+                <A href=format!("/task/{id}") attr:title=follow(move || text("name"))><span class:unsent=follow(move || unsent("name"))>{live(move || text("name"))}</span></A>
                 {(kids > 0 && !open).then(|| view! { <span class="badge kids">{kids}</span> })}
             </div></th>
-            <td class="gutter p-end">{move || row.with(|r| r.as_ref().map(sync_sign))}</td>
+            <td class="gutter p-end">{live(move || row.with(|r| r.as_ref().map(sync_sign)))}</td>
             <OptionCell id=id column="dl__task_stage" set_name="task_stage" words="Change stage to" class="p-a" value=Signal::derive(move || text("dl__task_stage"))
                 unsent=Signal::derive(move || unsent("dl__task_stage")) table=table edit=Callback::new(move |()| edit("dl__task_stage")) set=Callback::new(move |v| set("dl__task_stage", v)) mark_only=false/>
             <OptionCell id=id column="dl__task_priority" set_name="task_priority" words="Change priority to" class="" value=Signal::derive(move || text("dl__task_priority"))
                 unsent=Signal::derive(move || unsent("dl__task_priority")) table=table edit=Callback::new(move |()| edit("dl__task_priority")) set=Callback::new(move |v| set("dl__task_priority", v)) mark_only=true/>
-            <td class="p-d">{people}</td>
-            <td class="soft opt">{move || date("start_date")}</td>
-            <td class="soft p-b" class:late=late>{move || date("due_date")}</td>
-            <td class="softer num end opt">{days}</td>
-            <td>{move || (kids > 0 || !milestone()).then(|| view! { <span class:unsent=unsent("completion_pct")>{cell::progress(percent())}</span> })}</td>
+            <td class="p-d">{live(people)}</td>
+            <td class="soft opt">{live(move || date("start_date"))}</td>
+            <td class="soft p-b" class:late=follow(late)>{live(move || date("due_date"))}</td>
+            <td class="softer num end opt">{live(days)}</td>
+            <td>{live(move || (kids > 0 || !milestone()).then(|| view! { <span class:unsent=unsent("completion_pct")>{cell::progress(percent())}</span> }))}</td>
         </tr>
     }
 }
@@ -373,8 +379,8 @@ fn OptionCell(
     };
     view! {
         <td class=class class:editing=open>
-            <button class="cell-button" aria-haspopup="listbox" aria-label=move || format!("{words}: now {}", value.get()) on:click=clicked><span class:unsent=unsent>{shown}</span></button>
-            {move || open.get().then(menu)}
+            <button class="cell-button" aria-haspopup="listbox" aria-label=follow(move || format!("{words}: now {}", value.get())) on:click=clicked><span class:unsent=unsent>{live(shown)}</span></button>
+            {live(move || open.get().then(menu))}
         </td>
     }
 }

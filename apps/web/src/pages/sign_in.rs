@@ -2,6 +2,7 @@
 
 use crate::client::{client, network};
 use crate::ui::cell::icon;
+use crate::ui::live::{follow, live};
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
@@ -39,12 +40,12 @@ pub fn SignIn(
                 <span class="input"><input id="email" type="email" name="email" autocomplete="username" required autofocus
                     on:input=move |e| email.set(event_target_value(&e))/></span></div>
             <div class="field"><label for="password">"Password"</label>
-                <span class="input"><input id="password" name="password" type=move || if shown.get() { "text" } else { "password" } autocomplete="current-password" required
-                    aria-invalid=move || error.get().is_some().then_some("true") on:input=move |e| password.set(event_target_value(&e))/>
-                    <button type="button" class="btn quiet icon sm" aria-label=move || if shown.get() { "Hide password" } else { "Show password" }
-                        on:click=move |_| shown.update(|s| *s = !*s)>{move || icon(if shown.get() { "eye-off" } else { "eye" })}</button></span></div>
-            {move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> })}
-            <button class="btn primary lg wide" disabled=move || busy.get()>{move || if busy.get() { "Signing in…" } else { "Sign in" }}</button>
+                <span class="input"><input id="password" name="password" type=follow(move || if shown.get() { "text" } else { "password" }) autocomplete="current-password" required
+                    aria-invalid=follow(move || error.get().is_some().then_some("true")) on:input=move |e| password.set(event_target_value(&e))/>
+                    <button type="button" class="btn quiet icon sm" aria-label=follow(move || if shown.get() { "Hide password" } else { "Show password" })
+                        on:click=move |_| shown.update(|s| *s = !*s)>{live(move || icon(if shown.get() { "eye-off" } else { "eye" }))}</button></span></div>
+            {live(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+            <button class="btn primary lg wide" disabled=follow(move || busy.get())>{live(move || if busy.get() { "Signing in…" } else { "Sign in" })}</button>
             <p class="fine">{icon("hard-drive")}<span>"Plans you open stay readable and editable without a network. Signing out removes them from this device."</span></p>
         </form>
     };

@@ -15,6 +15,9 @@ pub fn Dialog(
     /// Runs when it is to go.
     #[prop(into)]
     close: Callback<()>,
+    /// More of its look.
+    #[prop(optional, into)]
+    class: String,
     /// The body.
     children: Children,
 ) -> impl IntoView {
@@ -31,7 +34,7 @@ pub fn Dialog(
     };
     view! {
         <div class="scrim" on:mousedown=beside>
-            <div class="dialog" role="dialog" aria-modal="true" aria-label=title.clone()>
+            <div class=format!("dialog {class}") role="dialog" aria-modal="true" aria-label=title.clone()>
                 <header>
                     <div><h2>{title.clone()}</h2>{lead.map(|lead| view! { <p>{lead}</p> })}</div>
                     <button class="btn quiet icon" aria-label="Close" on:click=move |_| close.run(())>{icon("x")}</button>

@@ -2,6 +2,7 @@
 
 use super::cell::{self, icon};
 use super::format;
+use super::live::{follow, live};
 use crate::client::client;
 use crate::hooks::datalabel_sync;
 use leptos::prelude::*;
@@ -44,7 +45,7 @@ pub fn Field(
         <div class="field" class:w2=wide class:changed=changed>
             <label for=id.clone()>{label}</label>
             <Widget column=column id=id value=value enabled=enabled change=checked/>
-            {move || error.get().map(|message| view! { <span class="hint error" role="alert">{icon("circle-alert")}{message}</span> })}
+            {live(move || error.get().map(|message| view! { <span class="hint error" role="alert">{icon("circle-alert")}{message}</span> }))}
         </div>
     }
 }
@@ -68,28 +69,28 @@ pub fn Widget(
     change: Callback<Value>,
 ) -> impl IntoView {
     let money = column.kind == ColumnKind::Money;
-    let text = move || match value.get() {
+    let text = Signal::derive(move || match value.get() {
         Value::String(s) if money => format::amount(&s).to_owned(),
         Value::String(s) => s,
         Value::Number(n) => n.as_f64().map(format::plain).unwrap_or_default(),
         _ => String::new(),
-    };
-    let off = move || !enabled.get();
+    });
+    let off = Signal::derive(move || !enabled.get());
     match column.kind.clone() {
         ColumnKind::Label { set } => {
             let options = move || {
                 datalabel_sync(&set).map(|s| s.options.into_iter().filter(|o| o.active_flag).map(|o| (o.name.clone(), o.name)).collect()).unwrap_or_default()
             };
-            choice(id, options, text, off, change, !column.not_null)
+            choice(id, Box::new(options), text, off, change, !column.not_null)
         }
         ColumnKind::Reference { entity } => {
             let options = move || client().read(|e| e.known_names(&entity)).into_iter().map(|(id, name)| (id.to_string(), name)).collect();
-            choice(id, options, text, off, change, !column.not_null)
+            choice(id, Box::new(options), text, off, change, !column.not_null)
         }
         ColumnKind::References { entity } => references(id, entity, value, off, change),
         ColumnKind::Flag => view! {
             <label class="check">
-                <input type="checkbox" class="i-check" id=id disabled=off prop:checked=move || value.get() == Value::Bool(true)
+                <input type="checkbox" class="i-check" id=id disabled=off prop:checked=follow(move || value.get() == Value::Bool(true))
                     on:change=move |e| change.run(json!(event_target_checked(&e)))/>
             </label>
         }
@@ -135,9 +136,9 @@ pub fn Widget(
 
 fn choice(
     id: String,
-    options: impl Fn() -> Vec<(String, String)> + Send + 'static,
-    present: impl Fn() -> String + Copy + Send + Sync + 'static,
-    off: impl Fn() -> bool + Copy + Send + Sync + 'static,
+    options: Box<dyn Fn() -> Vec<(String, String)> + Send>,
+    present: Signal<String>,
+    off: Signal<bool>,
     change: Callback<Value>,
     may_be_empty: bool,
 ) -> AnyView {
@@ -145,8 +146,8 @@ fn choice(
         let picked = event_target_value(&event);
         change.run(if picked.is_empty() { Value::Null } else { json!(picked) });
     };
-    let items = move || {
-        let now = present();
+    let items = live(move || {
+        let now = present.get();
         let mut options = options();
         if !now.is_empty() && !options.iter().any(|(value, _)| *value == now) {
             options.insert(0, (now.clone(), "Not visible to you".to_owned()));
@@ -161,7 +162,7 @@ fn choice(
             })
             .collect();
         view! { {empty}{rest} }
-    };
+    });
     view! {
         <span class="input">
             <select id=id disabled=off prop:value=present on:change=picked>{items}</select>
@@ -171,16 +172,10 @@ fn choice(
     .into_any()
 }
 
-fn references(
-    id: String,
-    entity: String,
-    value: Signal<Value>,
-    off: impl Fn() -> bool + Copy + Send + Sync + 'static,
-    change: Callback<Value>,
-) -> AnyView {
+fn references(id: String, entity: String, value: Signal<Value>, off: Signal<bool>, change: Callback<Value>) -> AnyView {
     let entity = StoredValue::new(entity);
     let present = move || cell::ids(Some(&value.get()));
-    let chips = move || {
+    let chips = live(move || {
         present()
             .into_iter()
             .map(|id| {
@@ -196,7 +191,7 @@ fn references(
                 }
             })
             .collect_view()
-    };
+    });
     let add = move |event| {
         let picked = event_target_value(&event);
         let mut all = present();
@@ -218,7 +213,7 @@ fn references(
         <div class="references">
             {chips}
             <span class="input sm">
-                <select id=id disabled=off prop:value="" on:change=add><option value="">"Add…"</option>{options}</select>
+                <select id=id disabled=off prop:value="" on:change=add><option value="">"Add…"</option>{live(options)}</select>
                 <i class="i i-chevron-down sm" aria-hidden="true"></i>
             </span>
         </div>

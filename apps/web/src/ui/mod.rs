@@ -1,9 +1,12 @@
 //! Parts that pages share. One way to show a thing: a stage, a person, a date looks the same in a row, a form and a menu.
 
 pub mod cell; // a value by its column's kind
+pub mod devtools; // what the engine does, for those who work on it
 pub mod dialog; // dialogs
 pub mod field; // a value to edit, by its column's kind
 pub mod format; // values as people read them
+pub mod live; // what follows its signals
+pub mod merge; // conflicts, field by field
 pub mod popover; // menus in the top layer
 pub mod shell; // sidebar, bars, sync mark
 pub mod table; // lists of things; only what is seen is in the document

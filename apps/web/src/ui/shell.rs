@@ -1,14 +1,18 @@
 //! The frame around every page: sidebar, top bar, sync mark, bottom bar on a phone.
 
 use super::cell::{avatar, icon};
+use super::devtools::Devtools;
 use super::dialog::Dialog;
+use super::live::{follow, live};
+use super::merge::MergeDialog;
 use crate::client::{Presence, client, write_ids};
 use crate::hooks::{catalogue, use_entity_codes, use_status};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_location;
 use pmo_domain::{EntityType, order};
-use pmo_sync::{Entry, EntryState, Event, Operation};
+use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
+use uuid::Uuid;
 use wasm_bindgen_futures::spawn_local;
 
 /// What opens over the page from anywhere.
@@ -20,12 +24,15 @@ pub struct Overlays {
     pub leaving: RwSignal<bool>,
     /// The phone's menu.
     pub menu: RwSignal<bool>,
+    /// The write whose conflict is settled.
+    pub merging: RwSignal<Option<Uuid>>,
 }
 
 /// The frame.
 #[component]
 pub fn Shell(children: Children) -> impl IntoView {
-    let overlays = Overlays { tray: RwSignal::new(false), leaving: RwSignal::new(false), menu: RwSignal::new(false) };
+    let [tray, leaving, menu] = [false; 3].map(RwSignal::new);
+    let overlays = Overlays { tray, leaving, menu, merging: RwSignal::new(None) };
     provide_context(overlays);
     view! {
         <div class="app">
@@ -33,9 +40,11 @@ pub fn Shell(children: Children) -> impl IntoView {
             <Sidebar/>
             <main class="main" id="main">{children()}</main>
             <TabBar/>
-            {move || overlays.tray.get().then(|| view! { <Tray/> })}
-            {move || overlays.leaving.get().then(|| view! { <Leaving/> })}
-            {move || overlays.menu.get().then(|| view! { <PhoneMenu/> })}
+            {live(move || overlays.tray.get().then(|| view! { <Tray/> }))}
+            {live(move || overlays.leaving.get().then(|| view! { <Leaving/> }))}
+            {live(move || overlays.menu.get().then(|| view! { <PhoneMenu/> }))}
+            <MergeDialog which=overlays.merging/>
+            <Devtools/>
         </div>
     }
 }
@@ -49,7 +58,7 @@ fn roots() -> Vec<EntityType> {
 fn Navigation() -> impl IntoView {
     let codes = use_entity_codes();
     let location = use_location();
-    let items = move || {
+    let items = live(move || {
         codes.with(|_| ());
         let path = location.pathname.get();
         roots()
@@ -60,7 +69,7 @@ fn Navigation() -> impl IntoView {
                 view! { <li><A href=address attr:aria-current=here.then_some("page")>{icon(&root.ui_icon)}<span>{root.ui_label}</span></A></li> }
             })
             .collect_view()
-    };
+    });
     view! { <ul>{items}</ul> }
 }
 
@@ -81,12 +90,12 @@ fn Sidebar() -> impl IntoView {
 #[component]
 fn Who() -> impl IntoView {
     let presence = client().presence.clone();
-    move || match presence.get() {
+    live(move || match presence.get() {
         Presence::Here(user) | Presence::Ended(user) => {
             view! { {avatar(&user.person_id.to_string(), &user.name)}<span>{user.name.clone()}</span> }.into_any()
         }
         _ => ().into_any(),
-    }
+    })
 }
 
 /// Switches between light and dark, and remembers it on this device.
@@ -157,10 +166,10 @@ pub fn SyncMark(
     let overlays = expect_context::<Overlays>();
     let words = Memo::new(move |_| sync_words(&status.get(), trouble.get().as_deref()));
     view! {
-        <button class=move || format!("sync {}{}", words.get().0, if compact { " compact phone btn quiet" } else { "" })
+        <button class=follow(move || format!("sync {}{}", words.get().0, if compact { " compact phone btn quiet" } else { "" }))
             data-testid=if compact { "sync-compact" } else { "sync" }
-            aria-label=move || words.get().2 on:click=move |_| overlays.tray.set(true)>
-            {move || icon(words.get().1)}<span>{move || words.get().2}</span>
+            aria-label=follow(move || words.get().2) on:click=move |_| overlays.tray.set(true)>
+            {live(move || icon(words.get().1))}<span>{live(move || words.get().2)}</span>
         </button>
     }
 }
@@ -177,7 +186,7 @@ pub fn Strips() -> impl IntoView {
         (!status.online).then_some(status.waiting)
     });
     view! {
-        {move || offline.get().map(|waiting| view! {
+        {live(move || offline.get().map(|waiting| view! {
             <div class="banner warning strip" role="status">{icon("cloud-off")}
                 <span class="grow"><strong>"You are offline. "</strong>
                     {if waiting > 0 { format!("Keep working: {waiting} change{} will be sent when the network returns.", if waiting == 1 { "" } else { "s" }) }
@@ -185,18 +194,18 @@ pub fn Strips() -> impl IntoView {
                 </span>
                 {(waiting > 0).then(|| view! { <button class="btn quiet sm" on:click=move |_| overlays.tray.set(true)>"Review"</button> })}
             </div>
-        })}
-        {move || trouble.get().map(|why| view! {
+        }))}
+        {live(move || trouble.get().map(|why| view! {
             <div class="banner danger strip" role="status">{icon("hard-drive")}
                 <span class="grow"><strong>"Nothing can be kept on this device. "</strong>{format!("Changes are sent, but would not outlive this tab ({why}).")}</span>
             </div>
-        })}
-        {move || newer.get().then(|| view! {
+        }))}
+        {live(move || newer.get().then(|| view! {
             <div class="banner strip" role="status">{icon("info")}
                 <span class="grow">"A newer build is ready. "<strong>"Your drafts stay."</strong></span>
                 <button class="btn sm" on:click=move |_| crate::pages::take_newer_build()>"Reload"</button>
             </div>
-        })}
+        }))}
     }
 }
 
@@ -205,7 +214,7 @@ fn TabBar() -> impl IntoView {
     let overlays = expect_context::<Overlays>();
     let codes = use_entity_codes();
     let location = use_location();
-    let items = move || {
+    let items = live(move || {
         codes.with(|_| ());
         let path = location.pathname.get();
         roots()
@@ -217,7 +226,7 @@ fn TabBar() -> impl IntoView {
                 view! { <A href=address attr:aria-current=here.then_some("page")>{icon(&root.ui_icon)}{root.ui_label}</A> }
             })
             .collect_view()
-    };
+    });
     view! {
         <nav class="tabbar" aria-label="Main, phone">
             {items}
@@ -262,19 +271,19 @@ fn Tray() -> impl IntoView {
     let overlays = expect_context::<Overlays>();
     let status = client().status.clone();
     let close = Callback::new(move |()| overlays.tray.set(false));
-    let entries = move || {
+    let entries = live(move || {
         status.track();
         let entries = client().read(|e| e.outbox().to_vec());
         if entries.is_empty() {
             view! { <p class="softer">"Everything has been sent. Changes appear here while they wait for the network, or when they need you."</p> }.into_any()
         } else {
-            view! { <ul class="rows tray">{entries.into_iter().map(entry_view).collect_view()}</ul> }.into_any()
+            view! { <ul class="rows tray">{entries.into_iter().map(|entry| entry_view(entry, overlays)).collect_view()}</ul> }.into_any()
         }
-    };
+    });
     view! { <Dialog title="Changes on their way" close=close><div class="body">{entries}</div></Dialog> }
 }
 
-fn entry_view(entry: Entry) -> impl IntoView {
+fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
     let name = client()
         .read(|e| e.name(entry.entity.code.as_str(), entry.entity.id))
         .unwrap_or_else(|| entry.entity.code.to_string());
@@ -292,30 +301,21 @@ fn entry_view(entry: Entry) -> impl IntoView {
     let editable = matches!(entry.operation, Operation::Update { .. });
     let address = format!("/{}/{}", entry.entity.code, entry.entity.id);
     let seen = entry.key;
-    let settle =
-        move |mine: bool| client().dispatch(Event::Settle { entry: id, seen, keep_mine: mine.then(|| write_ids()[1]) });
+    let settle = move |choice: Choice| client().dispatch(Event::Settle { entry: id, seen, choice });
+    let review = move |_| {
+        overlays.tray.set(false);
+        overlays.merging.set(Some(id));
+    };
     let (sign, detail, actions) = match &entry.state {
         EntryState::Waiting => (
             "pending",
             if entry.saved { "Saved on this device, waits to be sent".to_owned() } else { "Being saved".to_owned() },
             view! { <button class="btn quiet sm" on:click=move |_| client().dispatch(Event::Discard(id))>"Discard"</button> }.into_any(),
         ),
-        EntryState::Conflict { current, fields } => {
-            let mine = |field: &String| match &entry.operation {
-                Operation::Update { patch, .. } => patch.get(field).map(short).unwrap_or_default(),
-                _ => "deleted".to_owned(),
-            };
-            let both = fields.iter().map(|f| format!("{}: yours {}, theirs {}", label(f), mine(f), current.get(f).map(short).unwrap_or_default())).collect::<Vec<_>>().join("; ");
-            let words = if both.is_empty() { "Somebody changed it after you looked.".to_owned() } else { both };
-            (
-                "conflict",
-                words,
-                view! {
-                    <button class="btn quiet sm" on:click=move |_| settle(false)>"Take theirs"</button>
-                    <button class="btn sm" on:click=move |_| settle(true)>"Keep mine"</button>
-                }
-                .into_any(),
-            )
+        EntryState::Conflict { fields, .. } => {
+            let both: Vec<String> = fields.iter().map(label).collect();
+            let words = if both.is_empty() { "Somebody changed it after you looked.".to_owned() } else { format!("Somebody else changed {} as well.", both.join(", ")) };
+            ("conflict", words, view! { <button class="btn sm" on:click=review>"Review"</button> }.into_any())
         }
         EntryState::Refused { problem } => {
             let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", label(&e.field), e.message)).collect();
@@ -324,9 +324,9 @@ fn entry_view(entry: Entry) -> impl IntoView {
                 "conflict",
                 words,
                 view! {
-                    <button class="btn quiet sm" on:click=move |_| settle(false)>"Discard"</button>
+                    <button class="btn quiet sm" on:click=move |_| settle(Choice::Theirs)>"Discard"</button>
                     {editable.then(|| view! { <A href=address.clone() attr:class="btn quiet sm" on:click=move |_| client().dispatch(Event::Reopen(id))>"Edit"</A> })}
-                    <button class="btn sm" on:click=move |_| settle(true)>"Try again"</button>
+                    <button class="btn sm" on:click=move |_| settle(Choice::Mine(write_ids()[1]))>"Try again"</button>
                 }
                 .into_any(),
             )
@@ -335,10 +335,4 @@ fn entry_view(entry: Entry) -> impl IntoView {
     view! {
         <li>{icon(sign)}<span class="grow"><strong>{name}</strong><span class="meta">{what}" · "{detail}</span></span>{actions}</li>
     }
-}
-
-fn short(value: &serde_json::Value) -> String {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    let cut: String = text.chars().take(60).collect();
-    format!("“{cut}{}”", if cut.len() < text.len() { "…" } else { "" })
 }

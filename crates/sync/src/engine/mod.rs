@@ -1,6 +1,7 @@
 //! The engine: events in, effects out. What it decides is spread over rooms by subject; this one holds the state and the doors.
 
 mod asking; // reads: what to ask, and when
+mod inspect; // what is held and done, for people who look into it
 mod keeping; // the device: what is written, what is let go
 mod live; // the socket: what has changed, what to watch
 mod reading; // reads: what an answer means
@@ -9,6 +10,7 @@ mod tabs; // leading and following
 mod views; // what the page reads
 mod writing; // outbox and drafts
 
+pub use inspect::Table;
 pub use views::{HeldRow, ListView, RowView, Status};
 
 use crate::cache::{Cache, Slot};
@@ -216,8 +218,8 @@ impl Engine {
             Event::Persisted(batch, outcome) => self.persisted(batch, outcome),
             Event::Read(area, names, found) => self.read_back(area, &names, found, now),
             Event::Outbox(entries) => self.outbox_is(entries),
-            Event::Settle { entry, seen, keep_mine } if self.leader => self.settle(entry, seen, keep_mine, now),
-            Event::Settle { entry, seen, keep_mine } => self.tell(TabMessage::Settle { entry, seen, keep_mine }),
+            Event::Settle { entry, seen, choice } if self.leader => self.settle(entry, seen, choice, now),
+            Event::Settle { entry, seen, choice } => self.tell(TabMessage::Settle { entry, seen, choice }),
             Event::Reopen(id) if self.leader => self.reopen(id, now),
             Event::Reopen(entry) => self.tell(TabMessage::Reopen { entry }),
             Event::Drafts { drafts, as_of } => self.drafts_are(drafts, as_of),

@@ -79,7 +79,7 @@ impl Engine {
             TabMessage::Watching { tab, watched } if self.leader => self.follower_watches(tab, watched, now),
             TabMessage::Refetch { query } if self.leader => self.refetch(query, now),
             TabMessage::More { key } if self.leader => self.fetch_more(key),
-            TabMessage::Settle { entry, seen, keep_mine } if self.leader => self.settle(entry, seen, keep_mine, now),
+            TabMessage::Settle { entry, seen, choice } if self.leader => self.settle(entry, seen, choice, now),
             TabMessage::Discard { entry } if self.leader => self.discard_entry(entry),
             TabMessage::Reopen { entry } if self.leader => self.reopen(entry, now),
             TabMessage::Bye { tab } => self.follower_gone(tab, now),
@@ -243,6 +243,11 @@ impl Engine {
                 self.unobserve(id, now);
             }
         }
+    }
+
+    /// How many other tabs say what they look at.
+    pub(super) fn followers(&self) -> usize {
+        self.tabs.followers.len()
     }
 
     pub(super) fn has_followers(&self) -> bool {

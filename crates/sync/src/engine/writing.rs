@@ -7,7 +7,7 @@ use crate::event::{Answer, Effect, Failure};
 use crate::key::Query;
 use crate::maps::{Map, Set};
 use crate::merge::values_of;
-use crate::outbox::{Entry, EntryState, Operation};
+use crate::outbox::{Choice, Entry, EntryState, Operation};
 use crate::raw::Raw;
 use crate::store::{Area, Write};
 use pmo_domain::rest::version_of;
@@ -363,40 +363,37 @@ impl Engine {
         self.refresh_entity(&entity, true);
     }
 
-    pub(super) fn settle(&mut self, id: Uuid, seen: Uuid, keep_mine: Option<Uuid>, now: f64) {
+    pub(super) fn settle(&mut self, id: Uuid, seen: Uuid, choice: Choice, now: f64) {
         let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id && e.key == seen) else { return };
         let entity = entry.entity.clone();
-        match (keep_mine, &entry.state) {
-            (Some(key), EntryState::Conflict { .. }) => {
-                entry.keep_mine(key);
-                self.keep_entry(id);
-            }
+        let given_up = match (choice, &entry.state) {
+            (_, EntryState::Waiting) => return,
             // A refused write is tried again as it is, under its own key: should an earlier try have gone through after all, it is not done twice.
-            (Some(_), EntryState::Refused { .. }) => {
+            (Choice::Mine(_), EntryState::Refused { .. }) => {
                 entry.state = EntryState::Waiting;
                 entry.attempts = entry.attempts.max(1);
                 entry.not_before = 0.0;
-                self.keep_entry(id);
+                Row::new()
             }
-            (None, EntryState::Conflict { .. }) => {
-                let theirs = entry.take_theirs();
-                if entry.is_void() || matches!(entry.operation, Operation::Delete { .. }) {
-                    self.drop_entry(id);
-                } else {
-                    self.keep_entry(id);
-                }
-                self.set_aside(&entity, theirs, now);
-            }
-            (None, EntryState::Refused { .. }) => {
-                let typed = match &entry.operation {
-                    Operation::Update { patch, .. } => patch.clone(),
-                    _ => Row::new(),
-                };
+            (_, EntryState::Refused { .. }) => {
+                let typed = if super::is_create(entry) { Row::new() } else { entry.mine() };
                 self.drop_entry(id);
-                self.set_aside(&entity, typed, now);
+                typed
             }
-            _ => return,
+            (Choice::Theirs, _) if matches!(entry.operation, Operation::Delete { .. }) => {
+                self.drop_entry(id);
+                Row::new()
+            }
+            (Choice::Theirs, _) => entry.resolve(&Row::new(), seen),
+            (Choice::Mine(key), _) => entry.resolve(&entry.mine(), key),
+            (Choice::Each(values, key), _) => entry.resolve(&values, key),
+        };
+        match self.outbox.iter().find(|e| e.id == id) {
+            Some(entry) if entry.is_void() => self.drop_entry(id),
+            Some(_) => self.keep_entry(id),
+            None => {}
         }
+        self.set_aside(&entity, given_up, now);
         self.refresh_entity(&entity, true);
     }
 

@@ -202,7 +202,8 @@ impl Tab {
     fn settle(&mut self, id: u128, keep_mine: Option<u128>) {
         let entry = Uuid::from_u128(id);
         let seen = self.engine.outbox().iter().find(|e| e.id == entry).unwrap().key;
-        self.event(Event::Settle { entry, seen, keep_mine: keep_mine.map(Uuid::from_u128) });
+        let choice = keep_mine.map_or(Choice::Theirs, |key| Choice::Mine(Uuid::from_u128(key)));
+        self.event(Event::Settle { entry, seen, choice });
     }
 
     fn update(&mut self, n: u128, value: Value, id: u128) {

@@ -274,8 +274,7 @@ fn a_choice_about_a_question_that_has_become_another_is_not_taken() {
     tab.update(1, json!({"name": "mine"}), 1);
     let looked_at = tab.engine.outbox()[0].key;
     tab.refuse(412, Some(row(1, 2, "theirs")));
-    let mine = Some(Uuid::from_u128(777));
-    tab.event(Event::Settle { entry: Uuid::from_u128(1), seen: looked_at, keep_mine: mine });
+    tab.event(Event::Settle { entry: Uuid::from_u128(1), seen: looked_at, choice: Choice::Mine(Uuid::from_u128(777)) });
     assert_eq!(tab.engine.status().attention, 1, "nobody has seen 'theirs' yet");
     tab.settle(1, Some(777));
     assert_eq!(tab.engine.status().attention, 0);
@@ -325,4 +324,26 @@ fn what_the_device_refused_is_written_again_and_no_reading_of_it_takes_it_away()
     tab.engine.handle(Event::Outbox(vec![]), tab.now);
     assert_eq!(tab.engine.outbox().len(), 1);
     assert_eq!(tab.engine.row(&task(1)).unwrap().data["name"], "mine");
+}
+
+#[test]
+fn a_conflict_is_settled_column_by_column() {
+    let mut tab = Tab::looking();
+    tab.update(1, json!({"name": "mine", "stage": "Blocked", "points": 5, "descr": "long"}), 1);
+    let mut theirs = row(1, 2, "theirs");
+    theirs.extend(patch(json!({"stage": "To Do", "points": 8, "descr": null})));
+    tab.refuse(412, Some(theirs));
+    let entry = tab.engine.outbox()[0].clone();
+    let EntryState::Conflict { fields, .. } = &entry.state else { panic!("{entry:?}") };
+    assert_eq!(fields, &["name", "points", "stage"], "what merges is no question");
+    // Mine for one, words of its own for another, theirs for the third, which is not named.
+    let values = patch(json!({"stage": "Blocked", "name": "both"}));
+    let choice = Choice::Each(values, Uuid::from_u128(777));
+    tab.event(Event::Settle { entry: entry.id, seen: entry.key, choice });
+    let request = tab.requests[0].1.clone();
+    assert_eq!(request.body, Some(json!({"name": "both", "stage": "Blocked", "descr": "long"})));
+    assert_eq!((request.if_match, request.idempotency_key), (Some(2), Some(Uuid::from_u128(777).to_string())));
+    tab.event(Event::DraftRedo(task(1)));
+    let draft = &tab.engine.draft(&task(1)).unwrap().current_data;
+    assert_eq!((&draft["name"], &draft["points"]), (&json!("mine"), &json!(5)), "what was typed is one redo away");
 }

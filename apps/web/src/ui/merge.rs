@@ -1,0 +1,186 @@
+//! A conflict as a person settles it: field by field, mine and theirs side by side, and what will be saved. Nothing is chosen for them that they can't
+//! see, and what they do not keep stays one redo away in the draft of the thing.
+
+use super::cell::icon;
+use super::dialog::Dialog;
+use super::field::shown;
+use super::live::{follow, live};
+use crate::client::{client, write_ids};
+use crate::hooks::{catalogue, one};
+use leptos::prelude::*;
+use pmo_domain::{Column, ColumnKind, EntityRef, Row};
+use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// The conflict that waits for a person on a thing, if there is one.
+pub fn conflict_of(entity: &EntityRef) -> Option<Uuid> {
+    let waits = |e: &&Entry| e.entity == *entity && matches!(e.state, EntryState::Conflict { .. });
+    client().read(|e| e.outbox().iter().find(waits).map(|e| e.id))
+}
+
+/// The dialog for the conflict of a write, for as long as it is one.
+#[component]
+pub fn MergeDialog(
+    /// The write; none: closed.
+    which: RwSignal<Option<Uuid>>,
+) -> impl IntoView {
+    let status = client().status.clone();
+    // Drawn anew only where it has become another question.
+    let entry = Memo::new(move |_| {
+        status.track();
+        let which = which.get()?;
+        let is_it = |e: &&Entry| e.id == which && matches!(e.state, EntryState::Conflict { .. });
+        client().read(|e| e.outbox().iter().find(is_it).cloned())
+    });
+    live(move || entry.get().map(|entry| dialog(entry, which)))
+}
+
+/// Where a value of a column is shown and chosen.
+#[derive(Clone, Copy)]
+struct Field {
+    column: StoredValue<Column>,
+    mine: StoredValue<Value>,
+    theirs: StoredValue<Value>,
+    before: StoredValue<Value>,
+    /// What every column in question is to be.
+    result: RwSignal<Row>,
+}
+
+impl Field {
+    fn chosen(&self) -> Value {
+        self.result.with(|row| row.get(&self.name()).cloned().unwrap_or(Value::Null))
+    }
+    fn name(&self) -> String {
+        self.column.with_value(|c| c.name.clone())
+    }
+    fn choose(&self, value: Value) {
+        self.result.update(|row| {
+            row.insert(self.name(), value);
+        });
+    }
+    fn read(&self, value: &Value) -> AnyView {
+        if value.is_null() || *value == json!([]) || *value == json!("") {
+            return view! { <span class="softer">"None"</span> }.into_any();
+        }
+        if let (Value::String(text), true) = (value, self.is_text()) {
+            return view! { <p class="text">{text.clone()}</p> }.into_any();
+        }
+        self.column.with_value(|column| shown(column, &one(&column.name, value.clone())))
+    }
+    fn is_text(&self) -> bool {
+        self.column.with_value(|c| matches!(c.kind, ColumnKind::Text | ColumnKind::Line))
+    }
+
+    fn side(&self, label: &'static str, value: StoredValue<Value>) -> AnyView {
+        let field = *self;
+        let name = format!("merge-{}", field.name());
+        let here = follow(move || value.with_value(|v| *v == field.chosen()));
+        let before =
+            field.before.with_value(|before| (!before.is_null() && !field.is_text()).then(|| field.read(before)));
+        view! {
+            <td data-label=label><label>
+                <span class="check"><input type="radio" name=name prop:checked=here on:change=move |_| field.choose(value.get_value())/></span>
+                <span>{value.with_value(|v| field.read(v))}{before.map(|before| view! { <div class="was">"was "{before}</div> })}</span>
+            </label></td>
+        }
+        .into_any()
+    }
+
+    fn row(self) -> AnyView {
+        let editing = RwSignal::new(false);
+        let text = follow(move || self.chosen().as_str().unwrap_or_default().to_owned());
+        let label = self.column.with_value(|c| c.label.clone());
+        let result = live(move || {
+            if editing.get() {
+                return ().into_any();
+            }
+            let edit = self.is_text().then(|| view! { <button type="button" class="btn quiet sm" on:click=move |_| editing.set(true)>{icon("pencil")}"Edit text"</button> });
+            view! { {self.read(&self.chosen())}{edit} }.into_any()
+        });
+        let typed = move |event| self.choose(json!(event_target_value(&event)));
+        view! {
+            <tr>
+                <th scope="row">{label.clone()}</th>
+                {self.side("Mine", self.mine)}
+                {self.side("Theirs", self.theirs)}
+                <td class="result" data-label="Result">
+                    {result}
+                    <textarea class="input" class:hidden=follow(move || !editing.get()) rows="5" aria-label=format!("{label}, result") prop:value=text on:input=typed></textarea>
+                </td>
+            </tr>
+        }
+        .into_any()
+    }
+}
+
+fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
+    let EntryState::Conflict { current, fields } = &entry.state else { return ().into_any() };
+    let close = Callback::new(move |()| which.set(None));
+    let (id, seen, entity) = (entry.id, entry.key, entry.entity.clone());
+    let settle = move |choice: Choice| {
+        which.set(None);
+        client().dispatch(Event::Settle { entry: id, seen, choice });
+    };
+    let kind = catalogue().get(entity.code.as_str()).cloned();
+    let what = kind.as_ref().map_or_else(|| entity.code.to_string(), |k| k.name.to_lowercase());
+    let name = client().read(|e| e.name(entity.code.as_str(), entity.id)).unwrap_or_else(|| what.clone());
+    let version = pmo_domain::rest::version_of(current).0;
+    let Operation::Update { patch, base, .. } = &entry.operation else {
+        return view! {
+            <Dialog title=format!("You deleted a {what} that somebody has changed") lead=format!("{name} is at version {version} now.") close=close>
+                <footer class="buttons"><button class="btn" on:click=move |_| settle(Choice::Theirs)>"Keep it"</button>
+                    <button class="btn danger" on:click=move |_| settle(Choice::Mine(write_ids()[1]))>"Delete it all the same"</button></footer>
+            </Dialog>
+        }
+        .into_any();
+    };
+    let column = |name: &String| kind.as_ref().and_then(|k| k.column(name).cloned());
+    let value = |row: &Row, name: &String| StoredValue::new(row.get(name).cloned().unwrap_or(Value::Null));
+    // Mine to begin with: what was typed here is not given up without a click.
+    let mut mine = Row::new();
+    for name in fields {
+        mine.insert(name.clone(), patch.get(name).cloned().unwrap_or(Value::Null));
+    }
+    let result = RwSignal::new(mine);
+    let rows: Vec<_> = fields
+        .iter()
+        .filter_map(|name| {
+            let (mine, theirs, before) = (value(patch, name), value(current, name), value(base, name));
+            Some(Field { column: StoredValue::new(column(name)?), mine, theirs, before, result }.row())
+        })
+        .collect();
+    let label = |name: &String| column(name).map_or_else(|| name.clone(), |c| c.label);
+    let merged: Vec<String> = patch.keys().filter(|name| !fields.contains(name)).map(label).collect();
+    let merged = (!merged.is_empty()).then(|| view! {
+        <div class="banner success">{icon("git-merge")}<span class="grow">"Merged by itself, from you: "<strong>{merged.join(", ")}</strong></span></div>
+    });
+    let save = Callback::new(move |()| settle(Choice::Each(result.get_untracked(), write_ids()[1])));
+    let keys = move |event: leptos::ev::KeyboardEvent| {
+        if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) {
+            event.prevent_default();
+            save.run(());
+        }
+    };
+    view! {
+        <Dialog title=format!("Two people changed this {what}") lead=format!("{name} was saved as version {version} while you edited it. Choose what to keep, field by field.") close=close class="merge-dialog">
+            <div class="body" on:keydown=keys>
+                {merged}
+                <table class="merge">
+                    <thead><tr><th class="field-name"><span class="vh">"Field"</span></th>
+                        <th><b>"Mine"</b><small>"On this device"</small></th>
+                        <th><b>"Theirs"</b><small>"On the server"</small></th>
+                        <th class="result"><b>{icon("git-merge")}"Result"</b><small>"What will be saved"</small></th></tr></thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+            <footer class="buttons">
+                <span class="grow meta desk">"What you do not keep stays one redo away."</span>
+                <button class="btn" on:click=move |_| settle(Choice::Mine(write_ids()[1]))>"Keep all mine"</button>
+                <button class="btn" on:click=move |_| settle(Choice::Theirs)>"Take all theirs"</button>
+                <button class="btn primary" on:click=move |_| save.run(())>"Save result"</button>
+            </footer>
+        </Dialog>
+    }
+    .into_any()
+}

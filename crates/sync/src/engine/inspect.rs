@@ -1,0 +1,157 @@
+//! What the engine holds and does, as tables for people who look into it. It must never change anything, nor tell what a row holds.
+
+use super::{Engine, Purpose};
+use crate::event::Method;
+use crate::key::{ListKey, Query, Topic};
+use crate::outbox::{EntryState, Operation};
+use pmo_domain::EntityRef;
+
+/// Queries that are shown.
+const MOST: usize = 200;
+
+/// A table of texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// What it is of.
+    pub title: &'static str,
+    /// The columns' names.
+    pub head: &'static [&'static str],
+    /// Its rows.
+    pub rows: Vec<Vec<String>>,
+}
+
+fn list_words(key: &ListKey) -> String {
+    match &key.below {
+        Some(below) => format!("{} of {}", key.path(0, None), short(&below.parent)),
+        None => key.path(0, None),
+    }
+}
+
+fn short(entity: &EntityRef) -> String {
+    format!("{} …{}", entity.code, &entity.id.to_string()[28..])
+}
+
+fn words(query: &Query) -> String {
+    match query {
+        Query::Row(entity) => short(entity),
+        Query::List(key) => list_words(key),
+        Query::Meta(key) => format!("{key:?}"),
+    }
+}
+
+fn age(since: f64, now: f64) -> String {
+    if since > 0.0 { format!("{} s", ((now - since) / 1000.0).round()) } else { "–".to_owned() }
+}
+
+impl Engine {
+    /// Everything that can be told of the engine at `now`: whether it leads and how it is linked, queries with state, age and observers, the outbox, drafts.
+    pub fn inspect(&self, now: f64) -> Vec<Table> {
+        vec![self.inspect_session(), self.inspect_queries(now), self.inspect_outbox(), self.inspect_drafts(now)]
+    }
+
+    fn inspect_session(&self) -> Table {
+        let status = self.status();
+        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        let words_of = |purpose: &Purpose| match purpose {
+            Purpose::Row(entity) => short(entity),
+            Purpose::Rows(code, ids) => format!("{} × {code}", ids.len()),
+            Purpose::Page { key, .. } => list_words(key),
+            Purpose::Meta(key) => format!("{key:?}"),
+            Purpose::Write(_) => "a write".to_owned(),
+            Purpose::Changes => "changes".to_owned(),
+        };
+        let under_way: Vec<String> = self.requests.values().map(words_of).collect();
+        let topics = self.subscribed.iter();
+        let (things, lists): (Vec<&Topic>, Vec<&Topic>) = topics.partition(|topic| matches!(topic, Topic::Row(_)));
+        let rows = vec![
+            ("This tab leads", yes(self.leader)),
+            ("Term", self.tabs.term.to_string()),
+            ("Other tabs", self.followers().to_string()),
+            ("Server reachable", yes(status.online)),
+            ("Socket", format!("{:?}", self.session.link)),
+            ("Sockets that failed in a row", self.session.attempts.to_string()),
+            ("Hears of changes", yes(status.live)),
+            ("Epoch", self.cursor.as_ref().map_or_else(String::new, |place| place.epoch.clone())),
+            ("Cursor", self.cursor.as_ref().map_or_else(String::new, |place| place.cursor.clone())),
+            ("Watched things and lists", format!("{} and {}", things.len(), lists.len())),
+            ("Requests under way", under_way.join(", ")),
+            ("Rows to be asked for", self.wanted.values().map(|ids| ids.len()).sum::<usize>().to_string()),
+            ("Rows and lists in memory", format!("{} and {}", self.cache.rows().count(), self.cache.lists().count())),
+            ("Chunks on the device, read", {
+                let read = self.keep.chunks.values().filter(|chunk| chunk.read).count();
+                format!("{}, {read}", self.keep.chunks.len())
+            }),
+            ("Device refused in a row", self.keep.failures.to_string()),
+        ];
+        let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+        Table { title: "Session", head: &["", ""], rows }
+    }
+
+    fn inspect_queries(&self, now: f64) -> Table {
+        let mut rows = Vec::new();
+        let mut add = |query: &Query, state: (bool, bool, f64), size: String| {
+            let (known, stale, synced_at) = state;
+            let state = if self.in_flight.contains_key(query) {
+                "being asked for"
+            } else if self.failed.contains(query) {
+                "failed"
+            } else if !known {
+                "unknown"
+            } else if stale {
+                "stale"
+            } else {
+                "fresh"
+            };
+            let observers = self.observed.get(query).copied().unwrap_or_default();
+            rows.push(vec![words(query), state.to_owned(), age(synced_at, now), observers.to_string(), size]);
+        };
+        for (key, meta) in &self.metas {
+            add(&Query::Meta(*key), (true, meta.stale, meta.synced_at), String::new());
+        }
+        for (_, list) in self.cache.lists() {
+            let size = format!("{}{}", list.slots().len(), if list.derived { ", from the whole" } else { "" });
+            add(&Query::List(list.key.clone()), (list.loaded, list.stale, list.synced_at), size);
+        }
+        let looked_at = self.observed.keys().filter(|query| matches!(query, Query::Row(_)));
+        for query in looked_at.take(MOST) {
+            let Query::Row(entity) = query else { continue };
+            let row = self.cache.get(entity);
+            let state = row.map_or((false, true, 0.0), |row| (row.base.is_some(), row.stale, row.synced_at));
+            add(query, state, row.map(|row| format!("version {}", row.version)).unwrap_or_default());
+        }
+        Table { title: "Queries", head: &["Query", "State", "Age", "Observers", "Holds"], rows }
+    }
+
+    fn inspect_outbox(&self) -> Table {
+        let rows = self.outbox.iter().map(|entry| {
+            let what = match &entry.operation {
+                Operation::Update { patch, base_version, .. } => {
+                    let columns: Vec<&str> = patch.keys().map(String::as_str).collect();
+                    format!("change of {} on version {base_version}", columns.join(", "))
+                }
+                _ => match entry.request().method {
+                    Method::Post => "new".to_owned(),
+                    _ => "delete".to_owned(),
+                },
+            };
+            let state = match &entry.state {
+                _ if entry.sending => "being sent".to_owned(),
+                EntryState::Waiting if !entry.saved => "on its way to disk".to_owned(),
+                EntryState::Waiting => "waits".to_owned(),
+                EntryState::Conflict { fields, .. } => format!("conflict: {}", fields.join(", ")),
+                EntryState::Refused { problem } => format!("refused: {} {}", problem.status, problem.title),
+            };
+            vec![short(&entry.entity), what, state, entry.attempts.to_string(), entry.key.to_string()]
+        });
+        Table { title: "Outbox", head: &["Thing", "Write", "State", "Tries", "Key"], rows: rows.collect() }
+    }
+
+    fn inspect_drafts(&self, now: f64) -> Table {
+        let rows = self.drafts.values().map(|draft| {
+            let columns: Vec<&str> = draft.current_data.keys().map(String::as_str).collect();
+            let steps = format!("{} and {}", draft.undo_stack.len(), draft.redo_stack.len() + draft.aside.len());
+            vec![short(&draft.entity), columns.join(", "), steps, age(draft.updated_at, now)]
+        });
+        Table { title: "Drafts", head: &["Thing", "Columns", "Undo and redo", "Age"], rows: rows.collect() }
+    }
+}
