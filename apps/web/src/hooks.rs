@@ -4,6 +4,7 @@
 use crate::client::{client, new_id, write_ids};
 use leptos::prelude::*;
 use pmo_domain::catalogue::Datalabel;
+use pmo_domain::rest::read_value;
 use pmo_domain::{Catalogue, EntityCode, EntityRef, Row};
 use pmo_sync::{Draft, Event, ListKey, ListView, MetaKey, ObserverId, Query, RowView, Status};
 use serde_json::Value;
@@ -207,8 +208,7 @@ pub fn datalabels() -> Arc<BTreeMap<String, Datalabel>> {
     let present = meta(MetaKey::Datalabels);
     DATALABELS.with_borrow_mut(|(known, parsed)| {
         if known.as_ref().map(Arc::as_ptr) != present.as_ref().map(Arc::as_ptr) {
-            let sets: Vec<Datalabel> =
-                present.as_ref().and_then(|v| serde_json::from_value((**v).clone()).ok()).unwrap_or_default();
+            let sets: Vec<Datalabel> = present.as_ref().and_then(|v| read_value(v)).unwrap_or_default();
             let mut by_name = BTreeMap::new();
             by_name.extend(sets.into_iter().map(|s| (s.name.clone(), s)));
             *parsed = Arc::new(by_name);

@@ -16,6 +16,12 @@ pub const IDS_LIMIT: usize = 200;
 /// Names of referenced things by type and id; only those that the reader may see.
 pub type References = BTreeMap<String, BTreeMap<Uuid, String>>;
 
+/// Reads a value; none where it is of another shape. It goes through the value's text: a reader for texts and another for values would be as much again
+/// to download.
+pub fn read_value<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
+    serde_json::from_str(&value.to_string()).ok()
+}
+
 /// A list's answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListAnswer {

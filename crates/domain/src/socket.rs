@@ -289,7 +289,7 @@ impl ServerMessage {
             },
             "INVALIDATE" => Self::Invalidate {
                 entity_code: code()?,
-                changes: serde_json::from_value(changes?).ok()?,
+                changes: crate::rest::read_value(&changes?)?,
                 timestamp: text("timestamp"),
                 cursor: text("cursor"),
             },

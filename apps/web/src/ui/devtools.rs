@@ -39,18 +39,6 @@ pub fn Devtools() -> impl IntoView {
     live(move || open.get().then(|| view! { <Drawer open=open/> })).into_any()
 }
 
-fn toggle(label: &'static str, on: bool, wanted: Conditions) -> AnyView {
-    let turn = move |_| client().try_out(wanted);
-    view! { <label class="check"><input type="checkbox" prop:checked=on on:change=turn/>{label}</label> }.into_any()
-}
-
-fn table(of: Table) -> AnyView {
-    let head: Vec<_> = of.head.iter().map(|name| view! { <th>{*name}</th> }).collect();
-    let line = |row: Vec<String>| view! { <tr>{row.into_iter().map(|cell| view! { <td>{cell}</td> }).collect::<Vec<_>>()}</tr> };
-    let rows: Vec<_> = of.rows.into_iter().map(line).collect();
-    view! { <table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table> }.into_any()
-}
-
 #[component]
 fn Drawer(open: RwSignal<bool>) -> impl IntoView {
     let (tick, shown, room) = (RwSignal::new(0u32), RwSignal::new(0usize), RwSignal::new(String::new()));
@@ -74,28 +62,35 @@ fn Drawer(open: RwSignal<bool>) -> impl IntoView {
         tables.push(Table { title: "Frames", head: &["Time", "", "Frame"], rows: client().frames.told() });
         tables
     });
-    let tabs = live(move || {
-        let names = tables.with(|all| all.iter().map(|t| (t.title, t.rows.len())).collect::<Vec<_>>());
-        names.into_iter().enumerate().map(|(n, (title, rows))| {
-            let here = follow(move || if shown.get() == n { "page" } else { "false" });
-            view! { <button aria-current=here on:click=move |_| shown.set(n)>{title}<span class="n">{if n == 0 { String::new() } else { rows.to_string() }}</span></button> }
-        }).collect::<Vec<_>>()
-    });
-    let switches = live(move || {
-        tick.track();
-        let now = conditions();
-        view! {
-            {toggle("Offline", now.offline, Conditions { offline: !now.offline, ..now })}
-            {toggle("Slow", now.slow, Conditions { slow: !now.slow, ..now })}
-            {toggle("No socket", now.no_socket, Conditions { no_socket: !now.no_socket, ..now })}
-        }
-    });
-    let body = live(move || tables.with(|all| all.get(shown.get()).cloned()).map(table));
+    let tab = move |n: usize| {
+        let (here, title) = (
+            follow(move || if shown.get() == n { "page" } else { "false" }),
+            live(move || tables.with(|all| format!("{} {}", all[n].title, all[n].rows.len()))),
+        );
+        view! { <button aria-current=here on:click=move |_| shown.set(n)>{title}</button> }
+    };
+    let tabs: Vec<_> = (0..tables.with_untracked(Vec::len)).map(tab).collect();
+    let switch = move |(label, which): (&'static str, fn(&mut Conditions) -> &mut bool)| {
+        let on = follow(move || {
+            tick.track();
+            *which(&mut conditions())
+        });
+        let turn = move |_| {
+            let mut wanted = conditions();
+            *which(&mut wanted) ^= true;
+            client().try_out(wanted);
+        };
+        view! { <label class="check"><input type="checkbox" prop:checked=on on:change=turn/>{label}</label> }
+    };
+    let switches: [(&'static str, fn(&mut Conditions) -> &mut bool); 3] =
+        [("Offline", |c| &mut c.offline), ("Slow", |c| &mut c.slow), ("No socket", |c| &mut c.no_socket)];
+    let switches: Vec<_> = switches.into_iter().map(switch).collect();
+    let text = live(move || tables.with(|all| all[shown.get()].text()));
     view! {
         <section class="devtools" aria-label="Devtools" data-testid="devtools">
             <header><nav class="tabs" aria-label="Devtools">{tabs}</nav><span class="grow"></span>{switches}
                 <button class="btn quiet icon sm" aria-label="Close" on:click=move |_| open.set(false)>{icon("x")}</button></header>
-            <div class="scroll" tabindex="0">{body}</div>
+            <pre tabindex="0">{text}</pre>
         </section>
     }
 }

@@ -20,6 +20,34 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
+impl Table {
+    /// The table as text, in columns that stand below each other.
+    pub fn text(&self) -> String {
+        let letters = |text: &str| text.chars().count();
+        let mut widths: Vec<usize> = self.head.iter().map(|name| letters(name)).collect();
+        for row in &self.rows {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = letters(cell).max(*width);
+            }
+        }
+        let mut text = String::new();
+        let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+            for (cell, width) in cells.zip(&widths) {
+                text.push_str(cell);
+                let room = width.saturating_sub(letters(cell)) + 2;
+                (0..room).for_each(|_| text.push(' '));
+            }
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+        };
+        line(&mut self.head.iter().copied());
+        for row in &self.rows {
+            line(&mut row.iter().map(String::as_str));
+        }
+        text
+    }
+}
+
 fn list_words(key: &ListKey) -> String {
     match &key.below {
         Some(below) => format!("{} of {}", key.path(0, None), short(&below.parent)),
@@ -153,5 +181,17 @@ impl Engine {
             vec![short(&draft.entity), columns.join(", "), steps, age(draft.updated_at, now)]
         });
         Table { title: "Drafts", head: &["Thing", "Columns", "Undo and redo", "Age"], rows: rows.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_stands_in_columns() {
+        let rows = [["a", "long one"], ["ü é", ""]].map(|row| row.map(str::to_owned).to_vec()).to_vec();
+        let table = Table { title: "T", head: &["Name", "What"], rows };
+        assert_eq!(table.text(), "Name  What\na     long one\nü é\n");
     }
 }

@@ -9,7 +9,7 @@ use crate::maps::Set;
 use crate::outbox::{Entry, EntryState};
 use crate::raw::{Marks, Raw, elements, fields, same_values};
 use crate::settings::Settings;
-use pmo_domain::rest::References;
+use pmo_domain::rest::{References, read_value};
 use pmo_domain::{Catalogue, EntityCode, EntityRef, EntityType};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -381,7 +381,7 @@ impl Engine {
     /// Takes reference data into memory. What lists compare depends on the types of columns.
     pub(super) fn take_meta(&mut self, key: MetaKey, meta: Meta) {
         if key == MetaKey::Codes {
-            let types: Vec<EntityType> = serde_json::from_value((*meta.data).clone()).unwrap_or_default();
+            let types: Vec<EntityType> = read_value(&meta.data).unwrap_or_default();
             let mut catalogue = Catalogue::default();
             catalogue.types.extend(types.into_iter().map(|t| (t.code.clone(), t)));
             self.catalogue = Arc::new(catalogue);
@@ -442,7 +442,8 @@ impl Engine {
         let Some(id) = marks.id else { return (None, true) };
         let entity = EntityRef::new(code.clone(), id);
         if marks.names {
-            self.learn_names(serde_json::from_value(raw.value("ref_data_entityInstance")).unwrap_or_default());
+            let names = raw.field("ref_data_entityInstance").and_then(|text| serde_json::from_str(text).ok());
+            self.learn_names(names.unwrap_or_default());
         }
         if self.gone.get(&entity).is_some_and(|next| self.answering < *next) {
             // Asked for before it went: whether it is there again only a new question tells.
