@@ -147,6 +147,21 @@ impl EntityMutation {
         client().dispatch(Event::Update { entity: EntityRef::new(self.code.clone(), id), patch, ids: write_ids() });
     }
 
+    /// Hangs a thing below another, where no column of it says so.
+    pub fn link(&self, id: Uuid, parent: EntityRef) {
+        self.tie(id, parent, true);
+    }
+
+    /// Takes it from there.
+    pub fn unlink(&self, id: Uuid, parent: EntityRef) {
+        self.tie(id, parent, false);
+    }
+
+    fn tie(&self, id: Uuid, parent: EntityRef, below: bool) {
+        let child = EntityRef::new(self.code.clone(), id);
+        client().dispatch(Event::Link { parent, child, below, ids: write_ids() });
+    }
+
     /// Deletes a thing.
     pub fn delete(&self, id: Uuid) {
         client().dispatch(Event::Delete { entity: EntityRef::new(self.code.clone(), id), ids: write_ids() });

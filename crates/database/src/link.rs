@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 /// A link.
 pub struct Link {
+    /// Its id.
+    pub id: Uuid,
     /// The thing above, and its type.
     pub parent: (EntityCode, Uuid),
     /// The thing below, and its type.
@@ -48,16 +50,39 @@ pub async fn make(
 
 /// The link of that id, locked.
 pub async fn find(c: &mut Connection, id: Uuid) -> Result<Option<Link>> {
-    let line: Option<(String, Uuid, String, Uuid, bool, String)> = sqlx::query_as(
-        "select parent_code, parent_id, child_code, child_id, owned, column_name from app.entity_instance_link where id = $1 for update",
+    let line: Option<Line> = sqlx::query_as(
+        "select id, parent_code, parent_id, child_code, child_id, owned, column_name from app.entity_instance_link where id = $1 for update",
     )
     .bind(id)
     .fetch_optional(c)
     .await?;
-    Ok(line.and_then(|(parent, parent_id, child, child_id, owned, column)| {
-        let (parent, child) = (EntityCode::new(parent).ok()?, EntityCode::new(child).ok()?);
-        Some(Link { parent: (parent, parent_id), child: (child, child_id), owned, column })
-    }))
+    Ok(line.and_then(read))
+}
+
+/// The link between two things, locked: the one that no column stands for, if there are several.
+pub async fn between(
+    c: &mut Connection,
+    parent: (&EntityCode, Uuid),
+    child: (&EntityCode, Uuid),
+) -> Result<Option<Link>> {
+    let line: Option<Line> = sqlx::query_as(
+        "select id, parent_code, parent_id, child_code, child_id, owned, column_name from app.entity_instance_link
+         where parent_code = $1 and parent_id = $2 and child_code = $3 and child_id = $4 order by column_name limit 1 for update",
+    )
+    .bind(parent.0.as_str())
+    .bind(parent.1)
+    .bind(child.0.as_str())
+    .bind(child.1)
+    .fetch_optional(c)
+    .await?;
+    Ok(line.and_then(read))
+}
+
+type Line = (Uuid, String, Uuid, String, Uuid, bool, String);
+
+fn read((id, parent, parent_id, child, child_id, owned, column): Line) -> Option<Link> {
+    let (parent, child) = (EntityCode::new(parent).ok()?, EntityCode::new(child).ok()?);
+    Some(Link { id, parent: (parent, parent_id), child: (child, child_id), owned, column })
 }
 
 /// Undoes a link.

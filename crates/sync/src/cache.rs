@@ -29,6 +29,8 @@ pub struct Local {
     pub attention: bool,
     /// The columns that are on their way.
     pub fields: Vec<String>,
+    /// Where it is being hung below something, or taken from there.
+    pub ties: Vec<(EntityRef, bool)>,
 }
 
 /// A row in memory.
@@ -129,8 +131,10 @@ impl CachedRow {
                 }
                 row = entry.applied(row);
                 local.pending = true;
-                if let Operation::Update { patch, .. } = &entry.operation {
-                    local.fields.extend(patch.keys().cloned());
+                match &entry.operation {
+                    Operation::Update { patch, .. } => local.fields.extend(patch.keys().cloned()),
+                    Operation::Link { parent, below } => local.ties.push((parent.clone(), *below)),
+                    _ => {}
                 }
             }
             local.shown = row.map(Arc::new);

@@ -145,6 +145,17 @@ pub enum Event {
         /// Ids for the write.
         ids: [Uuid; 2],
     },
+    /// Hang a thing below another, where no column of it says so, or take it from there.
+    Link {
+        /// The thing above.
+        parent: EntityRef,
+        /// The thing.
+        child: EntityRef,
+        /// To hang there, or not to.
+        below: bool,
+        /// Ids for the write.
+        ids: [Uuid; 2],
+    },
     /// A batch is on disk, or will never be.
     Persisted(BatchId, Result<(), StoreError>),
     /// What was asked for of the device: the names, and what was found under them.

@@ -32,6 +32,13 @@ pub enum Operation {
         /// The version that is to go.
         base_version: i64,
     },
+    /// Hang a thing below another, where no column of it says so, or take it from there.
+    Link {
+        /// The thing above.
+        parent: EntityRef,
+        /// To hang there, or not to.
+        below: bool,
+    },
 }
 
 /// How far a write has come.
@@ -127,6 +134,20 @@ impl Entry {
                 (Method::Patch, path, Some(Value::Object(patch.clone())), Some(*base_version))
             }
             Operation::Delete { base_version } => (Method::Delete, path, None, Some(*base_version)),
+            Operation::Link { parent, below } => {
+                let (path, child) = ("/entity_instance_link", &self.entity);
+                if *below {
+                    let link = serde_json::json!({
+                        "parent_code": parent.code, "parent_id": parent.id, "child_code": child.code, "child_id": child.id
+                    });
+                    (Method::Post, path.to_owned(), Some(link), None)
+                } else {
+                    let (above, id) = (&parent.code, parent.id);
+                    let ends =
+                        format!("parent_code={above}&parent_id={id}&child_code={}&child_id={}", child.code, child.id);
+                    (Method::Delete, format!("{path}?{ends}"), None, None)
+                }
+            }
         };
         // A row of version 0 was made here and its first answer is still out: there is no version to name yet.
         let if_match = if_match.filter(|v| *v > 0);
@@ -141,11 +162,14 @@ impl Entry {
         if !matches!(other.operation, Operation::Create { .. }) {
             return false;
         }
+        if let Operation::Link { parent, .. } = &self.operation {
+            return *parent == other.entity;
+        }
         let id = other.entity.id.to_string();
         let values = match &self.operation {
             Operation::Create { values } => values,
             Operation::Update { patch, .. } => patch,
-            Operation::Delete { .. } => return false,
+            Operation::Delete { .. } | Operation::Link { .. } => return false,
         };
         values.values().any(|v| match v {
             Value::String(s) => *s == id,
@@ -162,7 +186,7 @@ impl Entry {
                 row.entry("version").or_insert_with(|| 0.into());
                 Some(row)
             }
-            (Operation::Create { .. }, Some(row)) => Some(row),
+            (Operation::Create { .. } | Operation::Link { .. }, row) => row,
             (Operation::Update { patch, .. }, Some(mut row)) => {
                 row.extend(patch.clone());
                 Some(row)
@@ -176,7 +200,7 @@ impl Entry {
         self.state == EntryState::Waiting
             && !self.sending
             && self.attempts == 0
-            && !matches!(self.operation, Operation::Delete { .. })
+            && matches!(self.operation, Operation::Create { .. } | Operation::Update { .. })
     }
 
     /// Writes a later update into this entry.
@@ -191,7 +215,7 @@ impl Entry {
                     mine.insert(column, value);
                 }
             }
-            Operation::Delete { .. } => {}
+            Operation::Delete { .. } | Operation::Link { .. } => {}
         }
         self.saved = false;
     }
@@ -229,7 +253,7 @@ impl Entry {
                 self.state = EntryState::Conflict { current, fields: Vec::new() };
                 false
             }
-            Operation::Create { .. } => true,
+            Operation::Create { .. } | Operation::Link { .. } => true,
         }
     }
 
@@ -257,7 +281,7 @@ impl Entry {
                 *base_version = version;
             }
             Operation::Delete { base_version } => *base_version = version,
-            Operation::Create { .. } => {}
+            Operation::Create { .. } | Operation::Link { .. } => {}
         }
         self.key = new_key;
         self.attempts = 0;
@@ -270,7 +294,7 @@ impl Entry {
         match &self.operation {
             Operation::Create { values } => values.clone(),
             Operation::Update { patch, .. } => patch.clone(),
-            Operation::Delete { .. } => Row::new(),
+            Operation::Delete { .. } | Operation::Link { .. } => Row::new(),
         }
     }
 

@@ -8,9 +8,9 @@ use crate::auth::AuthUser;
 use crate::body::JsonBody;
 use crate::error::{ApiError, Result};
 use crate::state::App;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use pmo_database::{Connection, link, permission};
+use pmo_database::{Connection, Transaction, link, permission};
 use pmo_domain::{EntityCode, Permission, PersonId};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -26,6 +26,23 @@ pub struct NewLink {
     parent_id: Uuid,
     /// The type below,
     #[schema(example = "project")]
+    child_code: String,
+    /// and the thing.
+    child_id: Uuid,
+}
+
+/// The ends of a link.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct Ends {
+    /// The type above,
+    #[param(example = "program")]
+    parent_code: String,
+    /// and the thing.
+    parent_id: Uuid,
+    /// The type below,
+    #[param(example = "project")]
     child_code: String,
     /// and the thing.
     child_id: Uuid,
@@ -134,11 +151,45 @@ pub(super) async fn unlink(
         Seen::Never(key) => key,
     };
     let found = link::find(&mut transaction, id).await?.ok_or(ApiError::NotFound)?;
+    part(transaction, &who, found, key).await
+}
+
+/// Take a thing from below another, named by its two ends: for whoever has not seen the link itself.
+#[utoipa::path(delete, path = "/entity_instance_link", tag = "sharing", params(Ends,
+    ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
+    (status = 204, description = "Taken away"), (status = 400, description = "An end is missing or can't be read"), (status = 401, description = "Not signed in"),
+    (status = 403, description = "May see both, may not part them"), (status = 404, description = "No such link for this person"),
+    (status = 422, description = "They are tied by a column alone: change that")))]
+pub(super) async fn unlink_things(
+    State(app): State<App>,
+    who: AuthUser,
+    Query(ends): Query<Ends>,
+    headers: HeaderMap,
+) -> Result<Answer> {
+    let code = |text: &str| EntityCode::new(text).map_err(|_| ApiError::NotFound);
+    let (parent, child) = (code(&ends.parent_code)?, code(&ends.child_code)?);
+    let (parent, child) = ((&parent, ends.parent_id), (&child, ends.child_id));
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    let asked = format!("{} {} {} {}", parent.0, parent.1, child.0, child.1);
+    let key = match once(&mut transaction, &who, &headers, &[b"UNLINK", asked.as_bytes()]).await? {
+        Seen::Before(answer) => return Ok(answer),
+        Seen::Never(key) => key,
+    };
+    let found = link::between(&mut transaction, parent, child).await?.ok_or(ApiError::NotFound)?;
+    part(transaction, &who, found, key).await
+}
+
+async fn part(
+    mut transaction: Transaction,
+    who: &AuthUser,
+    found: link::Link,
+    key: Option<(String, Vec<u8>)>,
+) -> Result<Answer> {
     let (parent, child) = ((&found.parent.0, found.parent.1), (&found.child.0, found.child.1));
     may_tie(&mut transaction, who.person, parent, child, found.owned, false).await?;
     if !found.column.is_empty() {
         return Err(ApiError::invalid("id", format!("follows the column {}: change that", found.column)));
     }
-    link::undo(&mut transaction, id).await?;
-    finish(transaction, &who, key, Answer { status: StatusCode::NO_CONTENT, body: None }).await
+    link::undo(&mut transaction, found.id).await?;
+    finish(transaction, who, key, Answer { status: StatusCode::NO_CONTENT, body: None }).await
 }

@@ -21,7 +21,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(outline::place))
         .routes(routes!(batch::batch))
         .routes(routes!(batch::bulk))
-        .routes(routes!(linking::link_things))
+        .routes(routes!(linking::link_things, linking::unlink_things))
         .routes(routes!(linking::unlink))
         .routes(routes!(read::child_tabs))
         .routes(routes!(read::children, write::create_child))

@@ -124,6 +124,20 @@ async fn things_hang_below_others_by_links_and_grants_come_down_them(pool: PgPoo
     assert_eq!(viewer.send("DELETE", &path, None, &[]).await.status, 403);
     assert_eq!(admin.send("DELETE", &path, None, &[]).await.status, 204);
     assert_eq!(viewer.get(&format!("/task/{}", tasks[0])).await.status, 404, "and went with the link");
+    // Named by its ends it is undone as well, and a column's link is not.
+    let ends = |above: &str, id: &str, below: &str, child: &str| {
+        format!("/entity_instance_link?parent_code={above}&parent_id={id}&child_code={below}&child_id={child}")
+    };
+    let link = json!({"parent_code": "program", "parent_id": program, "child_code": "project", "child_id": project});
+    assert_eq!(admin.post("/entity_instance_link", link).await.status, StatusCode::CREATED);
+    let path = ends("program", &program, "project", &project);
+    assert_eq!(viewer.send("DELETE", &path, None, &[]).await.status, 403);
+    let key = [("idempotency-key", "parted-once")];
+    assert_eq!(admin.send("DELETE", &path, None, &key).await.status, 204);
+    assert_eq!(admin.send("DELETE", &path, None, &key).await.status, 204, "the repeat gets the first answer");
+    assert_eq!(admin.send("DELETE", &path, None, &[]).await.status, 404);
+    assert_eq!(admin.send("DELETE", &ends("project", &project, "task", &tasks[0]), None, &[]).await.status, 422);
+    assert_eq!(admin.send("DELETE", "/entity_instance_link?parent_code=program", None, &[]).await.status, 400);
     let by_column = json!({"parent_code": "project", "parent_id": project, "child_code": "task", "child_id": tasks[0]});
     assert_eq!(admin.post("/entity_instance_link", by_column).await.status, 422);
 }

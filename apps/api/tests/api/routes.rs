@@ -109,6 +109,11 @@ fn table() -> Vec<(&'static str, &'static str, Expect, Ask)> {
                 Some(json!({"parent_code": "risk", "parent_id": g.risk, "child_code": "task", "child_id": g.task})),
             )
         }),
+        ("delete", "/entity_instance_link", from(4, 204), |g| {
+            let (issue, task) = (g.link, g.task);
+            let ends = format!("parent_code=issue&parent_id={issue}&child_code=task&child_id={task}");
+            (format!("/entity_instance_link?{ends}"), None)
+        }),
         ("delete", "/entity_instance_link/{id}", from(4, 204), |g| (format!("/entity_instance_link/{}", g.link), None)),
     ]
 }

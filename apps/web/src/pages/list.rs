@@ -1,7 +1,7 @@
 //! Things of a type, as a table whose columns come from the catalogue; and the ways to make one.
 
 use super::NothingHere;
-use crate::client::{network, new_id};
+use crate::client::{client, network, new_id};
 use crate::hooks::{catalogue, one, use_entity_codes, use_entity_list, use_entity_mutation, use_offline_entity};
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
@@ -92,6 +92,9 @@ pub fn ChildrenPage(
         };
         let (parent, child) = (parent.clone(), child.clone());
         let makeable = tie.column.is_some() && tie.code_column.is_none();
+        // Where only links tie them, what is there already is added and taken out.
+        let linked = tie.column.is_none().then(|| parent.clone());
+        let add = linked.clone().map(|parent| (parent, child.clone(), key.clone()));
         view! {
             <header class="topbar">
                 <A href=format!("/{}", parent.code) attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A>
@@ -100,15 +103,72 @@ pub fn ChildrenPage(
                     <li>{icon("chevron-right")}<h1 aria-current="page">{live(move || row.get().map(|r| format::text(&r.data, "name")))}</h1></li>
                 </ol></nav>
                 {makeable.then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{entity.name.clone()}</button> })}
+                {linked.is_some().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{format!("Add {}", entity.name.to_lowercase())}</button> })}
                 <SyncMark compact=true/>
             </header>
             <ThingTabs parent=parent.clone()/>
             <Strips/>
-            <EntityTable entity=entity.clone() list=key/>
-            {live(move || making.get().then(|| view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.column.clone().unwrap_or_default())) open=making/> }))}
+            <EntityTable entity=entity.clone() list=key linked=linked/>
+            {live(move || making.get().then(|| match add.clone() {
+                Some((parent, child, key)) => view! { <LinkDialog parent=parent child=child list=key open=making/> }.into_any(),
+                None => view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.column.clone().unwrap_or_default())) open=making/> }.into_any(),
+            }))}
         }
         .into_any()
     })
+}
+
+/// Names that are offered at once.
+const MOST_OFFERED: usize = 8;
+
+/// Hangs what is there already below a thing, where links alone say what hangs there. Works offline with every name that this device knows.
+#[component]
+fn LinkDialog(
+    /// The thing above.
+    parent: EntityRef,
+    /// The type below.
+    child: EntityCode,
+    /// What hangs there.
+    list: ListKey,
+    /// Whether it is open.
+    open: RwSignal<bool>,
+) -> impl IntoView {
+    let entity = catalogue().get(child.as_str()).cloned();
+    let name = entity.map_or_else(|| child.to_string(), |e| e.name.to_lowercase());
+    let words = RwSignal::new(String::new());
+    let present = use_entity_list(list);
+    // Everything of the type is looked at meanwhile, so that there is something to choose from.
+    let all = use_entity_list(ListKey::all(child.clone()));
+    let offered = live(move || {
+        all.track();
+        let (wanted, here) = (words.get().to_lowercase(), present.get().ids);
+        let known = client().read(|e| e.known_names(child.as_str()));
+        let fits = |(id, name): &(Uuid, String)| !here.contains(id) && name.to_lowercase().contains(&wanted);
+        let found: Vec<_> = known.into_iter().filter(fits).take(MOST_OFFERED).collect();
+        if found.is_empty() {
+            return view! { <p class="softer">"Nothing of that name is known here."</p> }.into_any();
+        }
+        let lines: Vec<_> = found
+            .into_iter()
+            .map(|(id, name)| {
+                let (parent, child) = (parent.clone(), child.clone());
+                let add = move |_| {
+                    use_entity_mutation(child.clone()).link(id, parent.clone());
+                    open.set(false);
+                };
+                view! { <li><button type="button" class="btn quiet wide" on:click=add>{name}</button></li> }
+            })
+            .collect();
+        view! { <ul class="rows tray">{lines}</ul> }.into_any()
+    });
+    view! {
+        <Dialog title=format!("Add a {name}") lead="It stays where it is as well." close=Callback::new(move |()| open.set(false))>
+            <div class="body new-form">
+                <label class="field"><span class="vh">"Name"</span><span class="input">{icon("search")}<input type="search" placeholder="Type a name" autofocus on:input=move |e| words.set(event_target_value(&e))/></span></label>
+                {offered}
+            </div>
+        </Dialog>
+    }
 }
 
 /// The tabs of a thing: its own page, then what hangs below it.
@@ -149,7 +209,11 @@ pub fn EntityTable(
     entity: EntityType,
     /// The list.
     list: ListKey,
+    /// The thing above, where links alone tie them: rows can be taken out.
+    #[prop(optional_no_strip)]
+    linked: Option<EntityRef>,
 ) -> impl IntoView {
+    let linked = StoredValue::new(linked);
     let columns = StoredValue::new(table_columns(&entity));
     let sort = RwSignal::new(("name".to_owned(), false));
     let key = Memo::new(move |_| {
@@ -188,7 +252,9 @@ pub fn EntityTable(
     let draw = move |id: Uuid| {
         let row = use_offline_entity(EntityRef::new(code.get_value(), id));
         live(move || match row.get() {
-            Some(row) => columns.with_value(|columns| code.with_value(|code| row_view(columns, code, &row))).into_any(),
+            Some(row) => columns
+                .with_value(|columns| code.with_value(|code| row_view(columns, code, &row, linked.get_value())))
+                .into_any(),
             None => view! { <tr data-id=id.to_string()><td colspan="99"><span class="skeleton"></span></td></tr> }
                 .into_any(),
         })
@@ -222,8 +288,13 @@ pub fn EntityTable(
     }
 }
 
-fn row_view(columns: &[Column], code: &EntityCode, row: &RowView) -> impl IntoView + use<> {
+fn row_view(columns: &[Column], code: &EntityCode, row: &RowView, linked: Option<EntityRef>) -> impl IntoView + use<> {
     let id = format::text(&row.data, "id");
+    let take_out = linked.zip(id.parse::<Uuid>().ok()).map(|(parent, id)| {
+        let mutation = use_entity_mutation(code.clone());
+        let part = move |_| mutation.unlink(id, parent.clone());
+        view! { <button class="btn quiet icon sm" aria-label="Take out" title="Take out of this list" on:click=part>{icon("x")}</button> }
+    });
     let address = format!("/{code}/{id}");
     // Where a phone's card puts what: the title, then stage, date and person, then progress.
     let mut places = vec!["p-d", "p-b", "p-a"];
@@ -260,7 +331,7 @@ fn row_view(columns: &[Column], code: &EntityCode, row: &RowView) -> impl IntoVi
             }
         })
         .collect();
-    view! { <tr class:conflict=row.attention data-id=id>{cells}<td class="gutter p-end">{sync_sign(row)}</td></tr> }
+    view! { <tr class:conflict=row.attention data-id=id>{cells}<td class="gutter p-end">{sync_sign(row)}{take_out}</td></tr> }
 }
 
 /// The small sign on a row that has not been sent, or needs a person.

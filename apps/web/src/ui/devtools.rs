@@ -39,6 +39,9 @@ pub fn Devtools() -> impl IntoView {
     live(move || open.get().then(|| view! { <Drawer open=open/> })).into_any()
 }
 
+/// One of the conditions.
+type Pick = fn(&mut Conditions) -> &mut bool;
+
 #[component]
 fn Drawer(open: RwSignal<bool>) -> impl IntoView {
     let (tick, shown, room) = (RwSignal::new(0u32), RwSignal::new(0usize), RwSignal::new(String::new()));
@@ -70,7 +73,7 @@ fn Drawer(open: RwSignal<bool>) -> impl IntoView {
         view! { <button aria-current=here on:click=move |_| shown.set(n)>{title}</button> }
     };
     let tabs: Vec<_> = (0..tables.with_untracked(Vec::len)).map(tab).collect();
-    let switch = move |(label, which): (&'static str, fn(&mut Conditions) -> &mut bool)| {
+    let switch = move |(label, which): (&'static str, Pick)| {
         let on = follow(move || {
             tick.track();
             *which(&mut conditions())
@@ -82,7 +85,7 @@ fn Drawer(open: RwSignal<bool>) -> impl IntoView {
         };
         view! { <label class="check"><input type="checkbox" prop:checked=on on:change=turn/>{label}</label> }
     };
-    let switches: [(&'static str, fn(&mut Conditions) -> &mut bool); 3] =
+    let switches: [(&'static str, Pick); 3] =
         [("Offline", |c| &mut c.offline), ("Slow", |c| &mut c.slow), ("No socket", |c| &mut c.no_socket)];
     let switches: Vec<_> = switches.into_iter().map(switch).collect();
     let text = live(move || tables.with(|all| all[shown.get()].text()));

@@ -295,6 +295,11 @@ fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
     let what = match &entry.operation {
         Operation::Create { .. } => "New".to_owned(),
         Operation::Delete { .. } => "Delete".to_owned(),
+        Operation::Link { parent, below } => {
+            let above =
+                client().read(|e| e.name(parent.code.as_str(), parent.id)).unwrap_or_else(|| parent.code.to_string());
+            format!("{} {above}", if *below { "Add to" } else { "Take out of" })
+        }
         Operation::Update { patch, .. } => patch.keys().map(label).collect::<Vec<_>>().join(", "),
     };
     let id = entry.id;

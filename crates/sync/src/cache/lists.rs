@@ -5,7 +5,7 @@ use crate::key::{Below, ListKey};
 use crate::maps::Set;
 use crate::raw::Raw;
 use pmo_domain::evaluate::{Key, Test};
-use pmo_domain::{Catalogue, ColumnKind, EntityCode, order};
+use pmo_domain::{Catalogue, ColumnKind, EntityCode, EntityRef, order};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -272,7 +272,11 @@ impl Cache {
                 let value = row.value(column);
                 value.as_str().and_then(|id| id.parse::<Uuid>().ok()) == Some(parent.id)
             }
-            Some(Below { column: None, .. }) => return None,
+            // Links are the server's to tell, but for what was tied or parted here.
+            Some(Below { parent, column: None }) => {
+                let ties = &row.local.as_ref()?.ties;
+                ties.iter().rfind(|(above, _)| above == parent)?.1
+            }
         };
         if !below || !self.passes(list, slot) {
             return Some(false);
@@ -439,6 +443,26 @@ impl Cache {
             }
         }
         placed
+    }
+
+    /// A tie that was made or undone here comes to nothing: the lists that it is about are as they were before. Answers them.
+    pub fn untie(&mut self, slot: Slot, parent: &EntityRef, below: bool) -> Vec<ListIndex> {
+        let Some(kind) = self.row(slot).map(|row| row.kind) else { return Vec::new() };
+        let about = |index: &ListIndex| {
+            let tied_to = |b: &Below| b.column.is_none() && b.parent == *parent;
+            self.list(*index).is_some_and(|list| list.key.below.as_ref().is_some_and(tied_to))
+        };
+        let mut lists = self.lists_of_kind.get(&kind).cloned().unwrap_or_default();
+        lists.retain(about);
+        for index in &lists {
+            let there = self.row(slot).is_some_and(|row| row.lists.contains(index));
+            if below && there {
+                self.take_out(*index, slot);
+            } else if !below && !there && self.list(*index).is_some_and(|list| list.loaded) {
+                self.put_in(*index, slot);
+            }
+        }
+        lists
     }
 
     fn put_in(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {

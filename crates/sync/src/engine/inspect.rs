@@ -1,7 +1,6 @@
 //! What the engine holds and does, as tables for people who look into it. It must never change anything, nor tell what a row holds.
 
 use super::{Engine, Purpose};
-use crate::event::Method;
 use crate::key::{ListKey, Query, Topic};
 use crate::outbox::{EntryState, Operation};
 use pmo_domain::EntityRef;
@@ -157,10 +156,11 @@ impl Engine {
                     let columns: Vec<&str> = patch.keys().map(String::as_str).collect();
                     format!("change of {} on version {base_version}", columns.join(", "))
                 }
-                _ => match entry.request().method {
-                    Method::Post => "new".to_owned(),
-                    _ => "delete".to_owned(),
-                },
+                Operation::Create { .. } => "new".to_owned(),
+                Operation::Delete { .. } => "delete".to_owned(),
+                Operation::Link { parent, below } => {
+                    format!("{} {}", if *below { "below" } else { "no more below" }, short(parent))
+                }
             };
             let state = match &entry.state {
                 _ if entry.sending => "being sent".to_owned(),

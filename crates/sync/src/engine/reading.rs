@@ -282,6 +282,9 @@ impl Engine {
                 self.want(&entity);
             }
         }
+        if let Some(below) = &key.below {
+            self.follow_ties(&below.parent);
+        }
         self.keep_list(index);
         self.derive_parts(index, key);
     }

@@ -345,6 +345,9 @@ impl Engine {
             // Some of it was damaged: what is missing is asked for again.
             (list.stale, list.complete) = (true, false);
         }
+        if let Some(below) = &key.below {
+            self.follow_ties(&below.parent);
+        }
         self.changed(Query::List(key));
         self.rederive_parts(index);
     }

@@ -80,7 +80,7 @@ impl Engine {
             TabMessage::Refetch { query } if self.leader => self.refetch(query, now),
             TabMessage::More { key } if self.leader => self.fetch_more(key),
             TabMessage::Settle { entry, seen, choice } if self.leader => self.settle(entry, seen, choice, now),
-            TabMessage::Discard { entry } if self.leader => self.discard_entry(entry),
+            TabMessage::Discard { entry } if self.leader => self.discard_entry(entry, now),
             TabMessage::Reopen { entry } if self.leader => self.reopen(entry, now),
             TabMessage::Bye { tab } => self.follower_gone(tab, now),
             TabMessage::News(news) if !self.leader && news.term >= self.tabs.term => {

@@ -93,6 +93,45 @@ impl Engine {
         self.refresh_entity(&entity, true);
     }
 
+    pub(super) fn link(&mut self, parent: EntityRef, child: EntityRef, below: bool, ids: [Uuid; 2]) {
+        let slot = self.cache.place_of(&child);
+        if self.cache.row(slot).is_some_and(|row| !row.is_shown()) {
+            // It is known by its name alone.
+            self.read_row(slot);
+            self.want(&child);
+        }
+        self.enter(Entry::new(ids, child.clone(), Operation::Link { parent, below }));
+        self.refresh_entity(&child, true);
+    }
+
+    /// What is tied and parted here, shown in a list that was told without it.
+    pub(super) fn follow_ties(&mut self, parent: &EntityRef) {
+        let tied =
+            self.outbox.iter().filter(|e| matches!(&e.operation, Operation::Link { parent: p, .. } if p == parent));
+        let tied: Vec<EntityRef> = tied.map(|e| e.entity.clone()).collect();
+        for child in tied {
+            if let Some(slot) = self.cache.find(&child) {
+                self.follow(slot);
+            }
+        }
+    }
+
+    /// A tie is not what it was here: done by the server, or come to nothing. The lists that it is about are asked for again.
+    fn ask_about_tie(&mut self, entry: &Entry, done: bool, now: f64) {
+        let Operation::Link { parent, below } = &entry.operation else { return };
+        if !done && let Some(slot) = self.cache.find(&entry.entity) {
+            for index in self.cache.untie(slot, parent, *below) {
+                if let Some(key) = self.cache.list(index).map(|list| list.key.clone()) {
+                    self.changed(Query::List(key));
+                }
+            }
+        }
+        self.look_again(now, |query| match query {
+            Query::List(key) => key.below.as_ref().is_some_and(|b| b.column.is_none() && b.parent == *parent),
+            _ => false,
+        });
+    }
+
     fn enter(&mut self, entry: Entry) {
         let id = entry.id;
         self.outbox.push(entry);
@@ -257,7 +296,13 @@ impl Engine {
         let deleting = matches!(self.outbox[index].operation, Operation::Delete { .. });
         match answer {
             Ok(answer) => {
-                let made = super::is_create(&self.outbox[index]);
+                let entry = self.outbox[index].clone();
+                if matches!(entry.operation, Operation::Link { .. }) {
+                    self.drop_entry(id);
+                    self.refresh_entity(&entity, true);
+                    return self.ask_about_tie(&entry, true, now);
+                }
+                let made = super::is_create(&entry);
                 // An answer to a first try, or of before this person's access changed, may be of long ago.
                 let old = self.outbox[index].attempts > 1 || self.answering <= self.swept;
                 self.drop_entry(id);
@@ -286,13 +331,20 @@ impl Engine {
                 self.refresh_entity(&entity, true);
             }
             Err(Failure::Refused(problem)) => match problem.status {
+                // It is not there any more.
+                404 if matches!(self.outbox[index].operation, Operation::Link { below: false, .. }) => {
+                    let entry = self.outbox[index].clone();
+                    self.drop_entry(id);
+                    self.refresh_entity(&entity, true);
+                    self.ask_about_tie(&entry, true, now);
+                }
                 404 if deleting => {
                     self.drop_entry(id);
                     self.forget(&entity, now);
                     self.refresh_entity(&entity, true);
                 }
                 412 => {
-                    let Some(current) = problem.current.clone() else { return self.refuse(index, *problem) };
+                    let Some(current) = problem.current.clone() else { return self.refuse(index, *problem, now) };
                     let mut current = current;
                     self.take_row(&entity.code, Raw::of(&current).as_str(), now);
                     current.remove("ref_data_entityInstance");
@@ -311,7 +363,7 @@ impl Engine {
                 401 if self.renewals > 2 => self.wait(index, now),
                 401 => {}
                 429 | 500..=599 => self.wait(index, now),
-                _ => self.refuse(index, *problem),
+                _ => self.refuse(index, *problem, now),
             },
             Err(Failure::Network) => self.wait(index, now),
         }
@@ -355,12 +407,13 @@ impl Engine {
         entry.not_before = now + delay;
     }
 
-    fn refuse(&mut self, index: usize, problem: pmo_domain::rest::Problem) {
+    fn refuse(&mut self, index: usize, problem: pmo_domain::rest::Problem, now: f64) {
         let entry = &mut self.outbox[index];
         entry.state = EntryState::Refused { problem };
-        let (id, entity) = (entry.id, entry.entity.clone());
-        self.keep_entry(id);
-        self.refresh_entity(&entity, true);
+        let entry = entry.clone();
+        self.keep_entry(entry.id);
+        self.refresh_entity(&entry.entity, true);
+        self.ask_about_tie(&entry, false, now);
     }
 
     pub(super) fn settle(&mut self, id: Uuid, seen: Uuid, choice: Choice, now: f64) {
@@ -425,11 +478,11 @@ impl Engine {
         self.refresh_entity(&entity, true);
     }
 
-    pub(super) fn discard_entry(&mut self, id: Uuid) {
-        let Some(entry) = self.outbox.iter().find(|e| e.id == id && !e.sending) else { return };
-        let entity = entry.entity.clone();
+    pub(super) fn discard_entry(&mut self, id: Uuid, now: f64) {
+        let Some(entry) = self.outbox.iter().find(|e| e.id == id && !e.sending).cloned() else { return };
         self.drop_entry(id);
-        self.refresh_entity(&entity, true);
+        self.refresh_entity(&entry.entity, true);
+        self.ask_about_tie(&entry, false, now);
     }
 
     // Drafts -------------------------------------------------------------------------------------------------------------

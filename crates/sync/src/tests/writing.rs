@@ -347,3 +347,82 @@ fn a_conflict_is_settled_column_by_column() {
     let draft = &tab.engine.draft(&task(1)).unwrap().current_data;
     assert_eq!((&draft["name"], &draft["points"]), (&json!("mine"), &json!(5)), "what was typed is one redo away");
 }
+
+fn members() -> ListKey {
+    let parent = EntityRef::new(code("program"), Uuid::from_u128(2000));
+    ListKey { below: Some(Below { parent, column: None }), ..ListKey::all(code("task")) }
+}
+
+fn member_ids(tab: &Tab) -> Vec<u128> {
+    tab.engine.list(&members()).ids.iter().map(|id| id.as_u128()).collect()
+}
+
+fn tie(n: u128, below: bool, id: u128) -> Event {
+    let parent = members().below.unwrap().parent;
+    Event::Link { parent, child: task(n), below, ids: ids(id) }
+}
+
+/// A tab that looks at three tasks, and at what a program holds by links alone: the first of them.
+fn looking_at_members() -> Tab {
+    let mut tab = Tab::looking();
+    tab.event(Event::Observe(ObserverId(2), Query::List(members())));
+    tab.answer(list(vec![row(1, 1, "one")]));
+    tab
+}
+
+#[test]
+fn a_link_made_offline_shows_at_once_outlives_a_crash_and_is_sent() {
+    let mut tab = looking_at_members();
+    tab.event(Event::Online(false));
+    tab.event(tie(2, true, 1));
+    tab.event(tie(1, false, 2));
+    assert_eq!(member_ids(&tab), [2]);
+    let mut tab = tab.reloaded();
+    tab.event(Event::Observe(ObserverId(2), Query::List(members())));
+    assert_eq!(member_ids(&tab), [2], "shown from the device");
+    tab.hello();
+    let writes: Vec<Request> =
+        tab.requests.iter().map(|(_, r)| r.clone()).filter(|r| r.idempotency_key.is_some()).collect();
+    assert_eq!(writes[0].body.as_ref().unwrap()["child_id"], json!(task(2).id));
+    assert_eq!((writes[1].method, writes[1].body.clone()), (Method::Delete, None));
+    assert!(writes[1].path.starts_with("/entity_instance_link?parent_code=program&parent_id="), "{}", writes[1].path);
+    // The answer to the list is of before: what is on its way stays shown.
+    let list_asked = tab.requests.iter().position(|(_, r)| r.path.starts_with("/program/")).unwrap();
+    let (id, _) = tab.requests.remove(list_asked);
+    tab.event(Event::Answered(id, Ok(answer(list(vec![row(1, 1, "one")])))));
+    assert_eq!(member_ids(&tab), [2]);
+    while let Some(at) = tab.requests.iter().position(|(_, r)| r.idempotency_key.is_some()) {
+        let (id, _) = tab.requests.remove(at);
+        tab.event(Event::Answered(id, Ok(answer(json!({"id": 1})))));
+    }
+    assert!(tab.engine.outbox().is_empty());
+    assert!(tab.paths().iter().any(|path| path.starts_with("/program/")), "what the server made of it is asked");
+    assert_eq!(member_ids(&tab), [2], "and until it answers nothing flickers");
+}
+
+#[test]
+fn a_link_that_is_refused_or_given_up_is_rolled_back() {
+    let mut tab = looking_at_members();
+    tab.event(tie(2, true, 1));
+    tab.refuse(403, None);
+    assert_eq!((member_ids(&tab), tab.engine.status().attention), (vec![1], 1));
+    tab.requests.clear();
+    tab.settle(1, None);
+    assert_eq!((member_ids(&tab), tab.engine.outbox().len()), (vec![1], 0));
+    tab.event(Event::Online(false));
+    tab.event(tie(1, false, 2));
+    assert_eq!(member_ids(&tab), [] as [u128; 0]);
+    tab.event(Event::Discard(Uuid::from_u128(2)));
+    assert_eq!(member_ids(&tab), [1]);
+}
+
+#[test]
+fn a_link_to_what_was_made_here_waits_until_that_is_there() {
+    let mut tab = looking_at_members();
+    tab.event(Event::Create { entity: task(7), values: patch(json!({"name": "new"})), ids: ids(1) });
+    tab.event(tie(7, true, 2));
+    assert_eq!(member_ids(&tab), [1, 7]);
+    assert_eq!(tab.requests.len(), 1, "the thing goes first");
+    tab.answer(Value::Object(row(7, 1, "new")));
+    assert!(tab.requests.iter().any(|(_, r)| r.path == "/entity_instance_link"));
+}
