@@ -205,23 +205,98 @@ test("a draft survives a reload, undoes and redoes, and is saved", async ({ as, 
   expect(service.sql(`select estimated_hours from app.task where project_id = '${id}' and name = 'Write the long brief'`)).toBe("120.00");
 });
 
-test("what two changed at once is put before a person with both values", async ({ as, service }) => {
+test("what two changed at once is put before a person with both values, field by field", async ({ as, service }) => {
   const { id } = await plan(service, "Both");
   const editor = await as("editor");
   await open(editor, id);
   await row(editor, "Sitemap").getByRole("link").click();
   await editor.getByLabel("Name", { exact: true }).fill("Map of the site");
+  await editor.getByRole("textbox", { name: "Description" }).fill("Drawn by hand");
   await editor.getByLabel("Estimate").fill("8");
-  service.sql(`update app.task set name = 'Site plan' where project_id = '${id}' and name = 'Sitemap'`);
-  await expect(editor.getByLabel("Version")).toHaveCount(0);
+  service.sql(`update app.task set name = 'Site plan', descr = 'Drawn by a machine', dl__task_stage = 'Blocked' where project_id = '${id}' and name = 'Sitemap'`);
   await editor.getByRole("button", { name: "Save" }).click();
   await expect(editor.getByTestId("sync")).toContainText("Needs attention: 1 change");
-  await editor.getByTestId("sync").click();
-  await expect(editor.getByRole("dialog")).toContainText("yours “Map of the site”, theirs “Site plan”");
-  await editor.getByRole("button", { name: "Keep mine" }).click();
-  await editor.getByRole("button", { name: "Close" }).click();
+  // The page of the thing says so, and a reload loses nothing of it.
+  await editor.reload();
+  await editor.getByRole("status").getByRole("button", { name: "Review" }).click();
+  const dialog = editor.getByRole("dialog");
+  await expect(dialog).toContainText("Merged by itself, from you: Estimate");
+  const line = (name) => dialog.getByRole("row", { name });
+  await expect(line(/^Name/)).toContainText("Map of the site");
+  await expect(line(/^Name/)).toContainText("Site plan");
+  await expect(line(/^Stage/), "what merged by itself is no question").toHaveCount(0);
+  for (const [name, options] of [["desk", {}], ["dark", { colorScheme: "dark" }], ["phone", { viewport: { width: 390, height: 844 } }]]) {
+    if (options.viewport) await editor.setViewportSize(options.viewport);
+    await editor.emulateMedia({ colorScheme: options.colorScheme ?? "light" });
+    await editor.screenshot({ path: join(pictures, `merge-${name}.png`) });
+  }
+  await editor.setViewportSize({ width: 1440, height: 900 });
+  // Theirs for one, words of its own for the other.
+  await line(/^Name/).getByRole("cell").nth(1).getByRole("radio").check();
+  await line(/^Description/).getByRole("button", { name: "Edit text" }).click();
+  await line(/^Description/).getByRole("textbox").fill("Drawn by both");
+  await dialog.getByRole("button", { name: "Save result" }).click();
+  await expect(dialog).toHaveCount(0);
   await expect(editor.getByTestId("sync")).toHaveText("Synced");
-  expect(service.sql(`select name || estimated_hours from app.task where project_id = '${id}' and name like '%site%'`)).toBe("Map of the site8.00");
+  expect(service.sql(`select name, descr, estimated_hours, dl__task_stage from app.task where project_id = '${id}' and name = 'Site plan'`)).toBe("Site plan|Drawn by both|8.00|Blocked");
+});
+
+test("a link made offline shows at once, outlives a reload, and is sent", async ({ as, service }) => {
+  const name = "Linked plan";
+  const { id } = await plan(service, name);
+  const admin = await as("admin");
+  const program = service.sql("insert into app.program (code, name) values ('LINK', 'Linked program') returning id");
+  await admin.goto(`/project/${id}`);
+  await expect(admin.locator("table.wbs tbody tr[data-id]").first()).toBeVisible();
+  await admin.goto(`/program/${program}/project`);
+  await expect(admin.getByText("Nothing here yet")).toBeVisible();
+  await expect(admin.getByTestId("sync")).toHaveText("Synced");
+  await service.stop();
+  await admin.getByRole("button", { name: "Add project" }).click();
+  await admin.getByPlaceholder("Type a name").fill(name);
+  await admin.getByRole("button", { name, exact: true }).click();
+  await expect(admin.getByRole("row", { name: new RegExp(name) })).toBeVisible();
+  await admin.reload();
+  await expect(admin.getByRole("row", { name: new RegExp(name) })).toBeVisible();
+  await admin.screenshot({ path: join(pictures, "linked.png") });
+  await service.start();
+  await expect(admin.getByTestId("sync")).toHaveText("Synced", { timeout: 45_000 });
+  expect(service.sql(`select child_id from app.entity_instance_link where parent_id = '${program}' and child_code = 'project'`)).toBe(id);
+  await admin.getByRole("row", { name: new RegExp(name) }).getByRole("button", { name: "Take out" }).click();
+  await expect(admin.getByText("Nothing here yet")).toBeVisible();
+  await expect.poll(() => service.sql(`select count(*) from app.entity_instance_link where parent_id = '${program}' and child_code = 'project'`)).toBe("0");
+});
+
+test("whoever asks for the devtools sees what the engine does, and can take the network away", async ({ as, service }) => {
+  const { id } = await plan(service, "Devtools");
+  const editor = await as("editor");
+  await open(editor, id);
+  await editor.keyboard.press("Control+Alt+d");
+  await expect(editor.getByTestId("devtools"), "not for those who did not ask").toHaveCount(0);
+  await editor.goto(`/project/${id}?devtools`);
+  await expect(row(editor, "Sitemap")).toBeVisible();
+  await expect(editor.getByTestId("sync")).toHaveText("Synced");
+  await editor.keyboard.press("Control+Alt+d");
+  const tools = editor.getByTestId("devtools");
+  await expect(tools.locator("pre")).toContainText(/This tab leads +yes/);
+  await tools.getByLabel("Offline").check();
+  await expect(editor.getByTestId("sync")).toHaveText("Offline");
+  await row(editor, "Sitemap").getByRole("button", { name: /Change stage/ }).click();
+  await editor.getByRole("option", { name: "Blocked" }).click();
+  await expect(editor.getByTestId("sync")).toContainText("1 change saved on this device");
+  await tools.getByRole("button", { name: /Outbox/ }).click();
+  await expect(tools.locator("pre")).toContainText(/change of dl__task_stage on version \d+ +waits/);
+  await editor.screenshot({ path: join(pictures, "devtools.png") });
+  await tools.getByLabel("Offline").uncheck();
+  await expect(editor.getByTestId("sync")).toHaveText("Synced");
+  await tools.getByLabel("No socket").check();
+  service.sql(`update app.task set name = 'Heard all the same' where name = 'Sitemap' and project_id = '${id}'`);
+  await expect(row(editor, "Heard all the same")).toBeVisible({ timeout: 20_000 });
+  await tools.getByLabel("No socket").uncheck();
+  await tools.getByRole("button", { name: /Frames/ }).click();
+  await expect(tools.locator("pre")).toContainText("HELLO");
+  await tools.getByRole("button", { name: /Queries/ }).click();
+  await expect(tools.locator("pre")).toContainText(/fresh/);
 });
 
 test("signing out empties the database of that person", async ({ as, service }) => {

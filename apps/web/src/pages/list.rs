@@ -275,7 +275,7 @@ pub fn EntityTable(
     view! {
         <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.scrolled()>
             <table class="table cards virtual" aria-label=label aria-rowcount=follow(move || count.get().to_string())>
-                <colgroup>{widths}<col class="c-mark"/></colgroup>
+                <colgroup>{widths}<col class=if linked.with_value(Option::is_some) { "c-acts" } else { "c-mark" }/></colgroup>
                 <thead><tr>{head}<th><span class="vh">"Sync"</span></th></tr></thead>
                 <tbody>
                     {live(move || viewport.spacer(window.get().first))}

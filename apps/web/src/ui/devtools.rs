@@ -67,7 +67,7 @@ fn Drawer(open: RwSignal<bool>) -> impl IntoView {
     });
     let tab = move |n: usize| {
         let (here, title) = (
-            follow(move || if shown.get() == n { "page" } else { "false" }),
+            follow(move || (shown.get() == n).then_some("page")),
             live(move || tables.with(|all| format!("{} {}", all[n].title, all[n].rows.len()))),
         );
         view! { <button aria-current=here on:click=move |_| shown.set(n)>{title}</button> }

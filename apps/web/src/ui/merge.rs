@@ -8,7 +8,7 @@ use super::live::{follow, live};
 use crate::client::{client, write_ids};
 use crate::hooks::{catalogue, one};
 use leptos::prelude::*;
-use pmo_domain::{Column, ColumnKind, EntityRef, Row};
+use pmo_domain::{Column, ColumnKind, EntityRef, Row, order};
 use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -143,7 +143,9 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
         mine.insert(name.clone(), patch.get(name).cloned().unwrap_or(Value::Null));
     }
     let result = RwSignal::new(mine);
-    let rows: Vec<_> = fields
+    // In the order of the form.
+    let place = |name: &String| kind.as_ref().and_then(|k| k.columns.iter().position(|c| c.name == *name));
+    let rows: Vec<_> = order::sorted_by_key(fields.clone(), place)
         .iter()
         .filter_map(|name| {
             let (mine, theirs, before) = (value(patch, name), value(current, name), value(base, name));
