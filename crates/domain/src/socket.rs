@@ -30,6 +30,9 @@ pub struct Parent {
     pub entity_code: EntityCode,
     /// Its id.
     pub entity_id: Uuid,
+    /// Not only its children, but all that hangs below it by owned links, however deep.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deep: bool,
 }
 
 /// What to watch. With ids, those; without, the whole type or the children of `parent`; an empty list watches nothing.

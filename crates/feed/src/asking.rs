@@ -45,6 +45,15 @@ fn parent_of(parent: &Parent) -> EntityRef {
     EntityRef::new(parent.entity_code.clone(), parent.entity_id)
 }
 
+/// Whether a topic is what SUBSCRIBE with this parent and type watches.
+fn is_below(topic: &Topic, parent: &Parent, of: &EntityCode) -> bool {
+    match topic {
+        Topic::Tree { root, code } => parent.deep && *root == parent.entity_id && code == of,
+        Topic::Children { parent: above, code } => !parent.deep && *above == parent_of(parent) && code == of,
+        _ => false,
+    }
+}
+
 impl Feed {
     /// A message whose turn it is.
     pub(crate) fn take(&mut self, id: ConnectionId, message: ClientMessage, out: &mut Vec<Effect>) {
@@ -60,13 +69,13 @@ impl Feed {
                 }
             }
             ClientMessage::Unsubscribe { entity_code, entity_ids: None, parent } => {
-                let parent = parent.as_ref().map(parent_of);
                 let before = self.watching.watched(id);
                 self.watching.unwatch(id, |topic| match (topic, &parent) {
-                    (Topic::Children { parent: p, code }, Some(parent)) => *code == entity_code && p == parent,
+                    (topic, Some(parent)) => is_below(topic, parent, &entity_code),
                     (Topic::Entity(entity), None) => entity.code == entity_code,
-                    (Topic::Type(code) | Topic::Children { code, .. }, None) => *code == entity_code,
-                    _ => false,
+                    (Topic::Type(code) | Topic::Children { code, .. } | Topic::Tree { code, .. }, None) => {
+                        *code == entity_code
+                    }
                 });
                 if parent.is_none() && self.watching.watched(id) < before {
                     out.push(Effect::Mirror(Mirror::Unwatched(id, Some(entity_code), None)));
@@ -106,6 +115,9 @@ impl Feed {
         }
         match (&wanted.entity_ids, &wanted.parent) {
             (Some(ids), _) => self.watching.watch_things(id, &wanted.entity_code, ids.iter().copied()),
+            (None, Some(parent)) if parent.deep => {
+                self.watching.watch_tree(id, parent.entity_id, &wanted.entity_code);
+            }
             (None, Some(parent)) if known(&parent.entity_code) => {
                 self.watching.watch_children(id, &parent_of(parent), &wanted.entity_code);
             }
@@ -261,12 +273,9 @@ impl Feed {
             }
             (None, Some(parent)) => {
                 // The topic of what is refused goes; each change would be checked anyway.
-                let parent = parent_of(parent);
-                let seen = known && self.sees(person, &parent, clock);
+                let seen = known && self.sees(person, &parent_of(parent), clock);
                 if !seen {
-                    let same =
-                        |t: &Topic| matches!(t, Topic::Children { parent: p, code: c } if *p == parent && c == code);
-                    self.watching.unwatch(id, same);
+                    self.watching.unwatch(id, |topic| is_below(topic, parent, code));
                 }
                 (usize::from(seen), usize::from(!seen), Vec::new())
             }

@@ -81,7 +81,7 @@ impl Feed {
     fn bereft(&self, rows: &[LogRow]) -> BTreeSet<PersonId> {
         let (mut found, mut persons) = (Vec::new(), BTreeSet::new());
         for row in rows.iter().filter(|row| row.reach.is_none() && !row.is_access()) {
-            self.watching.receivers(row, &mut found);
+            self.watching.receivers(row, &[], &mut found);
             persons.extend(found.iter().map(|(_, person)| *person));
         }
         persons
@@ -241,9 +241,9 @@ impl Feed {
             match only {
                 Some((id, slot, person)) => {
                     receivers.clear();
-                    receivers.extend(self.watching.hears(id, row).then_some((slot, person)));
+                    receivers.extend(self.watching.hears(id, row, place.above).then_some((slot, person)));
                 }
-                None => self.watching.receivers(row, &mut receivers),
+                None => self.watching.receivers(row, place.above, &mut receivers),
             }
             let see = receivers.iter().filter(|(_, person)| self.access.level_at(*person, &place, clock).is_some());
             due.extend(see.map(|(slot, _)| (*slot, at as u32)));

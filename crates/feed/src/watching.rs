@@ -28,10 +28,19 @@ pub enum Topic {
         /// The type below.
         code: EntityCode,
     },
+    /// Things of a type anywhere below one thing.
+    Tree {
+        /// The id of the thing above.
+        root: Uuid,
+        /// The type below.
+        code: EntityCode,
+    },
 }
 
 /// Place of a connection, of a thing, of a type's code.
 type Slot = u32;
+/// Stands for the type of what is above where things are watched however deep they lie.
+const ANY_DEPTH: Slot = Slot::MAX;
 /// Marks a watch that was refused, on both sides; a grant may open it.
 const REFUSED: u32 = 1 << 31;
 
@@ -171,7 +180,7 @@ pub struct Watching {
     hasher: RandomState,
     /// Watchers of whole types, by the number of the code.
     types: HashMap<Slot, Numbers>,
-    /// Watchers of children: what is above, its type, their type.
+    /// Watchers of children: what is above, its type or [`ANY_DEPTH`], their type.
     children: BTreeMap<(Uuid, Slot, Slot), Numbers>,
     /// How many of those there are for each type below.
     below: BTreeMap<Slot, usize>,
@@ -298,6 +307,17 @@ impl Watching {
     pub fn watch_children(&mut self, id: ConnectionId, parent: &EntityRef, code: &EntityCode) {
         let Some(slot) = self.slots.get(&id).copied() else { return };
         let key = (parent.id, self.codes.enter(&parent.code), self.codes.enter(code));
+        self.watch_below(slot, key);
+    }
+
+    /// Watches things of a type anywhere below one thing.
+    pub fn watch_tree(&mut self, id: ConnectionId, root: Uuid, code: &EntityCode) {
+        let Some(slot) = self.slots.get(&id).copied() else { return };
+        let key = (root, ANY_DEPTH, self.codes.enter(code));
+        self.watch_below(slot, key);
+    }
+
+    fn watch_below(&mut self, slot: Slot, key: (Uuid, Slot, Slot)) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.children.contains(&key) {
             return;
@@ -331,7 +351,10 @@ impl Watching {
             !goes
         });
         connection.children.retain(|key| {
-            let goes = gone(&Topic::Children { parent: EntityRef::new(code(key.1), key.0), code: code(key.2) });
+            let goes = gone(&match key.1 {
+                ANY_DEPTH => Topic::Tree { root: key.0, code: code(key.2) },
+                above => Topic::Children { parent: EntityRef::new(code(above), key.0), code: code(key.2) },
+            });
             children.extend(goes.then_some(*key));
             !goes
         });
@@ -424,8 +447,9 @@ impl Watching {
         self.types.contains_key(&code) || self.below.contains_key(&code) || self.thing(row.id, code).is_some()
     }
 
-    /// Whose sockets watch the thing, its type or what it hangs below; in order, each once.
-    pub fn receivers(&self, row: &LogRow, into: &mut Vec<(u32, PersonId)>) {
+    /// Whose sockets watch the thing, its type or what it hangs below; in order, each once. `above` is all that is above it, and whether by owned links
+    /// alone.
+    pub fn receivers(&self, row: &LogRow, above: &[(Uuid, bool)], into: &mut Vec<(u32, PersonId)>) {
         into.clear();
         let Some(code) = self.codes.find(&row.code) else { return };
         let mut found: Vec<Slot> = Vec::new();
@@ -437,6 +461,9 @@ impl Watching {
             for parent in &row.parents {
                 let Some(above) = self.codes.find(&parent.code) else { continue };
                 self.children.get(&(parent.id, above, code)).into_iter().for_each(&mut add);
+            }
+            for (root, _) in above.iter().filter(|(_, owned)| *owned) {
+                self.children.get(&(*root, ANY_DEPTH, code)).into_iter().for_each(&mut add);
             }
             // A thing that was moved away concerns those who watched its old place.
             for old in olds(row) {
@@ -450,12 +477,13 @@ impl Watching {
     }
 
     /// Whether one connection watches the thing, its type or what it hangs below: [`Watching::receivers`] for one alone.
-    pub fn hears(&self, id: ConnectionId, row: &LogRow) -> bool {
+    pub fn hears(&self, id: ConnectionId, row: &LogRow, above: &[(Uuid, bool)]) -> bool {
         let (Some(code), Some(connection)) = (self.codes.find(&row.code), self.connection(id)) else { return false };
         let below = |key: &(Uuid, Slot, Slot)| {
             let is_above = |parent: &EntityRef| parent.id == key.0 && self.codes.find(&parent.code) == Some(key.1);
             let was_above = || olds(row).any(|old| old == key.0);
-            key.2 == code && (row.parents.iter().any(is_above) || was_above())
+            let far_above = || key.1 == ANY_DEPTH && above.contains(&(key.0, true));
+            key.2 == code && (row.parents.iter().any(is_above) || was_above() || far_above())
         };
         let single = || {
             let thing = self.thing(row.id, code)?;
@@ -479,9 +507,10 @@ impl Watching {
     pub fn tied(&self, rows: &[LogRow]) -> BTreeSet<PersonId> {
         let topics = rows.iter().filter(|row| row.code == "entity_instance_link").filter_map(|row| {
             let code = |column| self.codes.find(&EntityCode::new(row.new_text(column)?).ok()?);
-            Some((row.new_text("parent_id")?.parse().ok()?, code("parent_code")?, code("child_code")?))
+            let (parent, below) = (row.new_text("parent_id")?.parse().ok()?, code("child_code")?);
+            Some([(parent, code("parent_code")?, below), (parent, ANY_DEPTH, below)])
         });
-        let watching = topics.filter_map(|key| self.children.get(&key)).flat_map(Numbers::as_slice);
+        let watching = topics.flatten().filter_map(|key| self.children.get(&key)).flat_map(Numbers::as_slice);
         watching.filter_map(|slot| Some(self.connections.get(*slot)?.person)).collect()
     }
 

@@ -24,7 +24,7 @@ fn row(entity: &EntityRef, parents: Vec<EntityRef>, old: Option<Uuid>) -> LogRow
 struct Model(BTreeMap<ConnectionId, (PersonId, BTreeMap<Topic, bool>)>);
 
 impl Model {
-    fn receivers(&self, row: &LogRow) -> BTreeSet<ConnectionId> {
+    fn receivers(&self, row: &LogRow, above: &[(Uuid, bool)]) -> BTreeSet<ConnectionId> {
         let entity = EntityRef::new(row.code.clone(), row.id);
         let old = row.changed.get("parent_id").and_then(|v| v["old"].as_str()?.parse::<Uuid>().ok());
         let hears = |topic: &Topic| match topic {
@@ -33,6 +33,7 @@ impl Model {
             Topic::Children { parent, code } => {
                 *code == row.code && (row.parents.contains(parent) || old == Some(parent.id))
             }
+            Topic::Tree { root, code } => *code == row.code && (above.contains(&(*root, true)) || old == Some(*root)),
         };
         let watches = |topics: &BTreeMap<Topic, bool>| topics.iter().any(|(topic, refused)| !refused && hears(topic));
         self.0.iter().filter(|(_, (_, topics))| watches(topics)).map(|(id, _)| *id).collect()
@@ -43,7 +44,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(3000))]
     #[test]
     fn the_index_says_what_a_plain_list_says(
-        steps in prop::collection::vec((0..10u8, 0..4u64, 0..9usize, 0..9usize), 1..60)
+        steps in prop::collection::vec((0..11u8, 0..4u64, 0..9usize, 0..9usize), 1..60)
     ) {
         let mut index = Watching::default();
         let mut model = Model::default();
@@ -76,6 +77,12 @@ proptest! {
                         topics.insert(Topic::Children { parent: thing(a), code: code(b) }, false);
                     }
                 }
+                9 => {
+                    index.watch_tree(id, thing(a).id, &code(b));
+                    if let Some((_, topics)) = model.0.get_mut(&id) {
+                        topics.insert(Topic::Tree { root: thing(a).id, code: code(b) }, false);
+                    }
+                }
                 6 => {
                     index.refuse(id, &code(a), [thing(a).id], b % 2 == 0);
                     if let Some(refused) = model.0.get_mut(&id).and_then(|(_, topics)| topics.get_mut(&Topic::Entity(thing(a)))) {
@@ -87,6 +94,7 @@ proptest! {
                         Topic::Entity(e) => e.code == code(a),
                         Topic::Type(c) => *c == code(b),
                         Topic::Children { parent, .. } => parent.id == thing(a).id,
+                        Topic::Tree { root, code: c } => *root == thing(b).id && *c == code(a),
                     };
                     index.unwatch(id, gone);
                     if let Some((_, topics)) = model.0.get_mut(&id) { topics.retain(|t, _| !gone(t)); }
@@ -103,12 +111,13 @@ proptest! {
                 _ => {
                     let row = row(&thing(a), vec![thing(b)], Some(thing(b + 1).id));
                     let mut found = Vec::new();
-                    index.receivers(&row, &mut found);
+                    let above = [(thing(b).id, true), (thing(a + 3).id, b % 2 == 0)];
+                    index.receivers(&row, &above, &mut found);
                     let found: BTreeSet<ConnectionId> = found.iter().filter_map(|(slot, _)| index.at(*slot)).collect();
-                    prop_assert_eq!(&found, &model.receivers(&row));
+                    prop_assert_eq!(&found, &model.receivers(&row, &above));
                     prop_assert!(index.heard(&row) || found.is_empty());
                     for id in (0..4).map(ConnectionId) {
-                        prop_assert_eq!(index.hears(id, &row), found.contains(&id));
+                        prop_assert_eq!(index.hears(id, &row, &above), found.contains(&id));
                     }
                 }
             }
