@@ -16,6 +16,7 @@ pub mod seed; // demo data
 pub mod settings; // from the environment
 mod sharing; // grants
 mod shell; // the page that carries the app
+mod snapshot; // a whole tree, for a device that keeps it
 pub mod state; // what handlers share
 
 use axum::extract::{Request, State};
@@ -49,6 +50,7 @@ pub fn interface() -> (Router<App>, serde_json::Value) {
         .merge(history::router())
         .merge(changes::router())
         .merge(search::router())
+        .merge(snapshot::router())
         .merge(entity::router())
         .split_for_parts();
     (router, openapi::complete(document))

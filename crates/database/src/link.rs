@@ -90,3 +90,20 @@ pub async fn undo(c: &mut Connection, id: Uuid) -> Result<()> {
     sqlx::query("delete from app.entity_instance_link where id = $1").bind(id).execute(c).await?;
     Ok(())
 }
+
+/// All that hangs below a thing by owned links, however deep, each once; at most so many.
+pub async fn tree(c: &mut Connection, code: &EntityCode, id: Uuid, most: usize) -> Result<Vec<(EntityCode, Uuid)>> {
+    let lines: Vec<(String, Uuid)> = sqlx::query_as(
+        "with recursive tree (code, id) as (
+           select child_code, child_id from app.entity_instance_link where parent_code = $1 and parent_id = $2 and owned
+           union
+           select l.child_code, l.child_id from tree t join app.entity_instance_link l on l.parent_code = t.code and l.parent_id = t.id and l.owned)
+         select code, id from tree limit $3",
+    )
+    .bind(code.as_str())
+    .bind(id)
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(c)
+    .await?;
+    Ok(lines.into_iter().filter_map(|(code, id)| Some((EntityCode::new(code).ok()?, id))).collect())
+}

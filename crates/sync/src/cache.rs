@@ -161,6 +161,14 @@ struct Column {
 /// A list's filters and order, by the places of their columns.
 type Compiled = (Vec<(usize, Test)>, Vec<(usize, bool)>);
 
+/// A type of thing that a row may belong to, the column that names it (none: a link alone ties them), and the column that says of which type it is, where
+/// that varies.
+struct Owner {
+    code: EntityCode,
+    column: Option<String>,
+    code_column: Option<String>,
+}
+
 /// A list in memory.
 pub struct CachedList {
     /// What it is a list of.
@@ -194,6 +202,7 @@ pub struct CachedList {
     pub chunks: Vec<u32>,
     tests: Vec<(usize, Test)>,
     order: Vec<(usize, bool)>,
+    owners: Vec<Owner>,
     ids: RefCell<Option<Arc<Vec<Uuid>>>>,
 }
 

@@ -156,6 +156,8 @@ pub enum Event {
         /// Ids for the write.
         ids: [Uuid; 2],
     },
+    /// Keep a thing with all that hangs below it on the device, or no longer.
+    Keep(EntityRef, bool),
     /// A batch is on disk, or will never be.
     Persisted(BatchId, Result<(), StoreError>),
     /// What was asked for of the device: the names, and what was found under them.

@@ -29,6 +29,9 @@ pub struct ListKey {
     /// Words that the server looks for.
     #[serde(default)]
     pub search: Option<String>,
+    /// Not only what hangs below the thing itself, but all that hangs below that, by owned links: a part of a tree that is kept whole.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deep: bool,
     /// Fetched a page at a time, when somebody asks for more; else all pages at once.
     #[serde(default)]
     pub paged: bool,
@@ -37,7 +40,7 @@ pub struct ListKey {
 impl ListKey {
     /// Every row of a type.
     pub fn all(code: EntityCode) -> Self {
-        Self { code, below: None, filters: Vec::new(), sort: Vec::new(), search: None, paged: false }
+        Self { code, below: None, filters: Vec::new(), sort: Vec::new(), search: None, deep: false, paged: false }
     }
 
     /// The rows below `parent`, tied by `column`.
@@ -60,7 +63,7 @@ impl ListKey {
     /// only the server knows what belongs to it.
     pub fn whole(&self) -> Option<Self> {
         let whole = Self { below: self.below.clone(), ..Self::all(self.code.clone()) };
-        (self.search.is_none() && whole != *self).then_some(whole)
+        (self.search.is_none() && !self.deep && whole != *self).then_some(whole)
     }
 
     /// The address of a page of at most `rows` rows.
@@ -147,6 +150,8 @@ pub enum Topic {
     Row(EntityRef),
     /// The rows of a type, everywhere or below a thing.
     Rows(EntityCode, Option<EntityRef>),
+    /// The rows of a type anywhere below a thing.
+    Tree(EntityCode, EntityRef),
 }
 
 impl Query {
@@ -154,6 +159,9 @@ impl Query {
     pub fn topic(&self) -> Option<Topic> {
         match self {
             Self::Row(entity) => Some(Topic::Row(entity.clone())),
+            Self::List(ListKey { code, below: Some(below), deep: true, .. }) => {
+                Some(Topic::Tree(code.clone(), below.parent.clone()))
+            }
             Self::List(key) => Some(Topic::Rows(key.code.clone(), key.below.as_ref().map(|b| b.parent.clone()))),
             Self::Meta(_) => None,
         }

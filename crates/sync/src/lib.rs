@@ -18,7 +18,7 @@ pub mod tab; // what tabs tell each other
 mod text; // texts merged by line
 
 pub use draft::Draft;
-pub use engine::{Engine, HeldRow, ListView, RowView, Status, Table};
+pub use engine::{Engine, HeldRow, KeptTree, ListView, RowView, Status, Table};
 pub use event::{Answer, BatchId, Effect, Event, Failure, Method, ObserverId, Request, RequestId};
 pub use key::{Below, ListKey, MetaKey, Query, Topic};
 pub use outbox::{Choice, Entry, EntryState, Operation};

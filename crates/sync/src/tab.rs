@@ -77,6 +77,8 @@ pub struct News {
     pub names: BTreeMap<String, BTreeMap<Uuid, String>>,
     /// Queries that were answered, and whether that went well.
     pub settled: Vec<(Query, bool)>,
+    /// Things that are kept on the device with all that hangs below them.
+    pub kept: Option<Vec<EntityRef>>,
     /// Where the feed stands: epoch and cursor.
     pub feed: Option<(String, String)>,
     /// Whether the server can be reached, and whether changes are heard of.
@@ -94,6 +96,7 @@ impl News {
             && self.metas.is_empty()
             && self.names.is_empty()
             && self.settled.is_empty()
+            && self.kept.is_none()
     }
 }
 
@@ -143,6 +146,13 @@ pub enum TabMessage {
     Reopen {
         /// The entry.
         entry: Uuid,
+    },
+    /// A person wants a thing kept on the device with all that hangs below it, or no longer.
+    Keep {
+        /// The thing.
+        entity: EntityRef,
+        /// To be kept, or not.
+        on: bool,
     },
     /// A tab closes.
     Bye {

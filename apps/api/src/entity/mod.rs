@@ -4,7 +4,7 @@ mod batch; // many writes in one request
 mod linking; // links that no column stands for
 mod mutation; // one write inside a transaction
 mod outline; // moving by hand
-mod read; // GET: one, lists, children
+pub(crate) mod read; // GET: one, lists, children
 mod rule; // what a write must obey before it reaches the database
 mod write; // POST, PATCH, PUT, DELETE, restore, purge
 

@@ -254,8 +254,7 @@ async fn answer_list(
         let levels = permission::levels(&mut connection, &[who.person], &entity.code, ids).await?;
         for (row, text) in page.rows.iter().zip(&mut texts) {
             if let Some(level) = levels.get(&(who.person, row.id)) {
-                let rest = text.get().trim_start_matches('{');
-                let with_level = format!("{{\"permission\":{},{rest}", u8::from(*level));
+                let with_level = with_level(text.get(), *level);
                 *text = RawValue::from_string(with_level).map_err(|_| ApiError::Internal)?.into();
             }
         }
@@ -280,6 +279,11 @@ async fn answer_list(
     };
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     Ok(with_cursor(response, reader.cursor))
+}
+
+/// A row's JSON with the reader's level in it.
+pub(crate) fn with_level(row: &str, level: Permission) -> String {
+    format!("{{\"permission\":{},{}", u8::from(level), row.trim_start_matches('{'))
 }
 
 /// [`pmo_domain::rest::ListAnswer`] as it is written here: rows go through as the database made them.

@@ -45,7 +45,13 @@ pub async fn ask(router: &Router, request: Request<Body>) -> Answer {
     let response: Response<Body> = router.clone().oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
-    Answer { status: parts.status, headers: parts.headers, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) }
+    let in_lines = parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/x-ndjson");
+    let body = if in_lines {
+        bytes.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice::<Value>(line).ok()).collect()
+    } else {
+        serde_json::from_slice(&bytes).unwrap_or(Value::Null)
+    };
+    Answer { status: parts.status, headers: parts.headers, body }
 }
 
 pub async fn login(router: &Router, email: &str, password: &str) -> Answer {

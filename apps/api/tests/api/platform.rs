@@ -459,3 +459,40 @@ async fn the_feed_is_rung_once_for_a_write_by_whoever_is_to_ring(pool: PgPool) {
     sqlx::query("update app.project set name = 'by psql'").execute(&pool).await.unwrap();
     assert_eq!(listener.recv().await.unwrap().payload(), "");
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn a_snapshot_tells_a_whole_tree_and_no_more_than_its_reader_sees(pool: PgPool) {
+    let router = router(&pool).await;
+    let (editor, viewer) = (Api::of(&router, "editor").await, Api::of(&router, "viewer").await);
+    let (project, tasks) = plan(&editor).await;
+    let (other, _) = plan(&editor).await;
+    let said = editor.post(&format!("/task/{}/message", tasks[1]), json!({"body": "deep"})).await;
+    assert_eq!(said.status, StatusCode::CREATED, "{}", said.body);
+    let path = format!("/sync/snapshot?entity=project&id={project}");
+    let answer = editor.get(&path).await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(answer.headers.contains_key("feed-cursor"));
+    let lines = answer.body.as_array().unwrap();
+    assert_eq!((&lines[0]["entity_code"], &lines[0]["data"][0]["id"]), (&json!("project"), &json!(project)));
+    assert_eq!(lines.last().unwrap(), &json!({"complete": true}));
+    let told = |lines: &[Value], code: &str| -> Vec<Value> {
+        let of_it = lines.iter().filter(|line| line["entity_code"] == code);
+        of_it.flat_map(|line| line["data"].as_array().unwrap().clone()).collect()
+    };
+    assert_eq!(told(lines, "task").len(), 3);
+    assert_eq!(told(lines, "message")[0]["id"], said.body["id"], "what hangs below what hangs below");
+    assert_eq!(told(lines, "task")[0]["permission"], 7);
+    assert!(!answer.body.to_string().contains(&other));
+    // The rows are those that `?ids=` tells.
+    let fresh = editor.get(&format!("/task?ids={}", tasks[0])).await.body["data"][0].clone();
+    assert!(told(lines, "task").contains(&fresh));
+    assert_eq!(viewer.get(&path).await.status, 404);
+    let grant = json!({"person_id": viewer.get("/auth/me").await.body["personId"], "entity_code": "project",
+        "entity_instance_id": project, "permission": 0, "inheritance_mode": "none"});
+    assert_eq!(editor.post("/entity_rbac", grant).await.status, StatusCode::CREATED);
+    let lines = viewer.get(&path).await.body;
+    assert_eq!(told(lines.as_array().unwrap(), "project").len(), 1);
+    assert_eq!(told(lines.as_array().unwrap(), "task"), [] as [Value; 0], "a grant that does not come down");
+    assert_eq!(editor.get("/sync/snapshot?entity=project&id=x").await.status, 400);
+    assert_eq!(editor.get("/sync/snapshot?entity=nothing&id=0190163d-8694-739b-aea5-966c26f8ad91").await.status, 404);
+}

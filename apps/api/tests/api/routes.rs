@@ -53,6 +53,7 @@ fn table() -> Vec<(&'static str, &'static str, Expect, Ask)> {
         ("get", "/{entity}", Expect::Listed, |g| (format!("/task?ids={}", g.task), None)),
         ("get", "/search", Expect::Listed, |_| ("/search?q=findable".into(), None)),
         ("get", "/sync/changes", Expect::Listed, |g| (format!("/sync/changes?cursor={}", g.since), None)),
+        ("get", "/sync/snapshot", from(0, 200), |g| (format!("/sync/snapshot?entity=task&id={}", g.task), None)),
         ("get", "/activity", Expect::Listed, |_| ("/activity?limit=200".into(), None)),
         ("post", "/{entity}/bulk", Expect::Listed, |g| {
             ("/task/bulk".into(), Some(json!({"filter": {"ids": g.task}, "values": {}, "preview": true})))

@@ -1,6 +1,6 @@
 //! Lists that follow their rows: by their filters, in their order. What a change costs depends on the row and its lists alone.
 
-use super::{Cache, CachedList, CachedRow, Column, Compiled, ListIndex, Placed, Slot};
+use super::{Cache, CachedList, CachedRow, Column, Compiled, ListIndex, Owner, Placed, Slot};
 use crate::key::{Below, ListKey};
 use crate::maps::Set;
 use crate::raw::Raw;
@@ -10,6 +10,18 @@ use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use uuid::Uuid;
+
+/// The ways in which a row of this list's type may belong to something: for a part of a tree.
+fn owners(key: &ListKey, catalogue: &Catalogue) -> Vec<Owner> {
+    let mut owners = Vec::new();
+    if key.deep {
+        for (parent, tie) in catalogue.parents_of(key.code.as_str()).filter(|(_, tie)| tie.owned) {
+            let (column, code_column) = (tie.column.clone(), tie.code_column.clone());
+            owners.push(Owner { code: parent.code.clone(), column, code_column });
+        }
+    }
+    owners
+}
 
 /// Rows that may have moved in the order of a column before it is sorted anew.
 const MOST_MOVED: usize = 500;
@@ -81,6 +93,7 @@ impl Cache {
             chunks: Vec::new(),
             tests,
             order,
+            owners: owners(key, catalogue),
             ids: RefCell::default(),
         };
         let index = match self.lists.iter().position(Option::is_none) {
@@ -132,6 +145,9 @@ impl Cache {
             let Some(list) = self.list(index) else { continue };
             let (kind, key) = (list.kind, list.key.clone());
             let (tests, order) = self.compiled(kind, &key, catalogue);
+            if let Some(list) = self.list_mut(index) {
+                list.owners = owners(&key, catalogue);
+            }
             if tests.is_empty() && order.is_empty() {
                 continue;
             }
@@ -266,6 +282,9 @@ impl Cache {
     /// Whether a row belongs to a list; none where its values can't tell.
     fn holds(&self, list: &CachedList, slot: Slot) -> Option<bool> {
         let row = self.row(slot)?;
+        if list.key.deep {
+            return self.is_in_tree(list, row);
+        }
         let below = match &list.key.below {
             None => true,
             Some(Below { parent, column: Some(column) }) => {
@@ -282,6 +301,30 @@ impl Cache {
             return Some(false);
         }
         if list.key.search.is_some() { None } else { Some(true) }
+    }
+
+    /// Whether a row hangs below the root of a tree, or below what is in the tree; none where its columns can't tell.
+    fn is_in_tree(&self, list: &CachedList, row: &CachedRow) -> Option<bool> {
+        let root = &list.key.below.as_ref()?.parent;
+        let hangs = |owner: &Owner| {
+            let named = |column: &String| row.value(column).as_str().map(str::to_owned);
+            let id: Uuid = named(owner.column.as_ref()?)?.parse().ok()?;
+            if owner.code_column.as_ref().is_some_and(|column| named(column).as_deref() != Some(owner.code.as_str())) {
+                return None;
+            }
+            let above = EntityRef::new(owner.code.clone(), id);
+            let in_tree = |row: &CachedRow| {
+                let mut lists = row.lists.iter().filter_map(|index| self.list(*index));
+                lists.any(|of| of.key.deep && of.key.below == list.key.below)
+            };
+            Some(above == *root || self.get(&above).is_some_and(in_tree))
+        };
+        if list.owners.iter().any(|owner| hangs(owner) == Some(true)) {
+            return Some(true);
+        }
+        // What a link alone may tie is the server's to tell.
+        let by_columns = !list.owners.is_empty() && list.owners.iter().all(|owner| owner.column.is_some());
+        by_columns.then_some(false)
     }
 
     /// Whether a row passes a list's filters.
@@ -341,8 +384,10 @@ impl Cache {
         let slots = list.slots.clone();
         slots.iter().for_each(|slot| self.read_keys(index, *slot));
         let Some(list) = self.list(index) else { return };
-        let belongs =
-            |slot: &Slot| self.row(*slot).is_some_and(CachedRow::is_shown) && self.holds(list, *slot) != Some(false);
+        let belongs = |slot: &Slot| {
+            self.row(*slot).is_some_and(CachedRow::is_shown)
+                && (list.key.deep || self.holds(list, *slot) != Some(false))
+        };
         let slots = slots.into_iter().filter(belongs).collect();
         self.set_rows(index, slots);
     }

@@ -17,6 +17,10 @@ pub(super) fn get(path: String) -> Request {
 impl Engine {
     /// Asks for a query unless what is held can be believed.
     pub(super) fn ensure(&mut self, query: Query, now: f64) {
+        if let Query::List(ListKey { below: Some(below), deep: true, .. }) = &query {
+            let root = below.parent.clone();
+            return self.ensure_tree(&root, now);
+        }
         if self.in_flight.contains_key(&query)
             || self.retries.get(&query).is_some_and(|r| r.at > now)
             || !self.token_good

@@ -85,6 +85,7 @@ impl Engine {
             Purpose::Page { key, .. } => list_words(key),
             Purpose::Meta(key) => format!("{key:?}"),
             Purpose::Write(_) => "a write".to_owned(),
+            Purpose::Tree(root) => format!("all of {}", short(root)),
             Purpose::Changes => "changes".to_owned(),
         };
         let under_way: Vec<String> = self.requests.values().map(words_of).collect();

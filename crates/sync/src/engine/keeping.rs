@@ -2,6 +2,7 @@
 //! counts. The tab that leads alone writes here, or two would pack over each other.
 
 use super::Engine;
+use super::trees::KEPT;
 use crate::cache::{ListIndex, Slot};
 use crate::event::{BatchId, Effect};
 use crate::key::{ListKey, MetaKey};
@@ -284,6 +285,10 @@ impl Engine {
             self.keep_meta(key, &data, synced_at);
         }
         self.keep.names.extend(self.names.keys().cloned());
+        for root in self.kept.keys() {
+            let bytes = serde_json::to_vec(root).unwrap_or_default();
+            self.keep.writes.push(Write::Put(Area::Metadata, format!("{KEPT}{root}"), bytes));
+        }
         self.keep.cursor_moved = true;
         let in_sight =
             |index: &ListIndex| self.cache.list(*index).is_some_and(|list| list.observed > 0 || !list.derived);

@@ -1,6 +1,7 @@
 //! The socket: what to watch, and what to do when something has changed. Where no socket opens, changes are asked for instead.
 
 use super::{Engine, FeedPlace, Purpose};
+use crate::cache::ListIndex;
 use crate::event::{Answer, Effect, Failure};
 use crate::key::{Query, Topic};
 use crate::maps::Set;
@@ -69,7 +70,7 @@ impl Engine {
         for topic in topics {
             match &topic {
                 Topic::Row(entity) => rows.entry(entity.code.clone()).or_default().push(entity.id),
-                Topic::Rows(..) => self.subscribe(vec![topic.clone()], None),
+                Topic::Rows(..) | Topic::Tree(..) => self.subscribe(vec![topic.clone()], None),
             }
             self.subscribed.insert(topic);
         }
@@ -226,11 +227,19 @@ impl Engine {
             .filter(|(_, l)| l.derived || l.key.whole().is_none())
             .map(|(_, l)| l.key.code.clone())
             .collect();
+        let trees: Set<ListIndex> = self
+            .cache
+            .lists()
+            .filter(|(_, l)| l.key.deep && l.loaded && l.observed > 0)
+            .map(|(index, _)| index)
+            .collect();
         for entity in held {
             let Some(row) = self.cache.get_mut(&entity) else { continue };
             row.stale = true;
-            // A list of everything of its type is asked for anyway, and tells of it; what is looked at by itself is watched anew by an answer of its own.
-            if row.observed > 0 || !whole.contains(&entity.code) {
+            // A list of everything of its type, or a tree, is asked for anyway, and tells of it; what is looked at by itself is watched anew by an answer of
+            // its own.
+            let told_of = whole.contains(&entity.code) || row.lists.iter().any(|index| trees.contains(index));
+            if row.observed > 0 || !told_of {
                 self.want(&entity);
             }
         }
@@ -358,7 +367,7 @@ impl Engine {
             .keys()
             .map(|topic| match topic {
                 Topic::Row(entity) => entity.code.as_str(),
-                Topic::Rows(code, _) => code.as_str(),
+                Topic::Rows(code, _) | Topic::Tree(code, _) => code.as_str(),
             })
             .collect();
         codes = order::sorted(codes, |a, b| a.cmp(b));
@@ -421,13 +430,17 @@ fn parts(topics: &[Topic]) -> Option<(EntityCode, Option<Vec<Uuid>>, Option<Pare
         Topic::Row(first) => {
             let ids = topics.iter().filter_map(|topic| match topic {
                 Topic::Row(entity) => Some(entity.id),
-                Topic::Rows(..) => None,
+                Topic::Rows(..) | Topic::Tree(..) => None,
             });
             Some((first.code.clone(), Some(ids.collect()), None))
         }
         Topic::Rows(code, parent) => {
-            let parent = parent.as_ref().map(|p| Parent { entity_code: p.code.clone(), entity_id: p.id });
+            let parent = parent.as_ref().map(|p| Parent { entity_code: p.code.clone(), entity_id: p.id, deep: false });
             Some((code.clone(), None, parent))
+        }
+        Topic::Tree(code, root) => {
+            let root = Parent { entity_code: root.code.clone(), entity_id: root.id, deep: true };
+            Some((code.clone(), None, Some(root)))
         }
     }
 }

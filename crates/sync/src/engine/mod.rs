@@ -7,10 +7,12 @@ mod live; // the socket: what has changed, what to watch
 mod reading; // reads: what an answer means
 mod recalling; // the device: what it kept, and how that comes back
 mod tabs; // leading and following
+mod trees; // things that are kept whole on the device
 mod views; // what the page reads
 mod writing; // outbox and drafts
 
 pub use inspect::Table;
+pub use trees::KeptTree;
 pub use views::{HeldRow, ListView, RowView, Status};
 
 use crate::cache::{Cache, Slot};
@@ -43,6 +45,7 @@ enum Purpose {
         more: bool,
     },
     Meta(MetaKey),
+    Tree(EntityRef),
     Write(Uuid),
     Changes,
 }
@@ -124,6 +127,11 @@ pub struct Engine {
     /// The request whose answer is being taken in; past all of them otherwise.
     answering: u64,
     keep: Keep,
+    /// Things that are kept whole, with what is looked at for it.
+    kept: BTreeMap<EntityRef, BTreeMap<Query, ObserverId>>,
+    next_keeper: u64,
+    /// Rows that have come into trees or left them in this event.
+    moved_in_trees: Vec<Slot>,
     /// This tab.
     tab: TabId,
     tabs: tabs::Tabs,
@@ -181,6 +189,9 @@ impl Engine {
             gone: Map::default(),
             answering: u64::MAX,
             keep: Keep::default(),
+            kept: BTreeMap::new(),
+            next_keeper: 0,
+            moved_in_trees: Vec::new(),
             tab: TabId(Uuid::from_u128(u128::from(seed))),
             tabs: tabs::Tabs::default(),
             shown: true,
@@ -200,7 +211,7 @@ impl Engine {
                 self.start(person, *stored, term, now);
             }
             Event::Lead { stored, term } => self.lead(*stored, term, now),
-            Event::Deposed => self.depose(),
+            Event::Deposed => self.depose(now),
             Event::Confirmed(term) => return self.confirmed(term, now),
             Event::Tab(message) => self.tab_said(message, now),
             Event::Observe(id, query) => self.observe(id, query, now),
@@ -216,6 +227,7 @@ impl Engine {
             Event::Create { entity, values, ids } => self.create(entity, values, ids),
             Event::Delete { entity, ids } => self.delete(entity, ids),
             Event::Link { parent, child, below, ids } => self.link(parent, child, below, ids),
+            Event::Keep(root, on) => self.keep_offline(root, on, now),
             Event::Persisted(batch, outcome) => self.persisted(batch, outcome),
             Event::Read(area, names, found) => self.read_back(area, &names, found, now),
             Event::Outbox(entries) => self.outbox_is(entries),
@@ -253,10 +265,11 @@ impl Engine {
                 }
             }
             Event::Tight => self.make_room(now),
-            Event::SignedOut => self.sign_out(),
+            Event::SignedOut => self.sign_out(now),
             Event::Tick => self.tick(now),
         }
         if self.person.is_some() {
+            self.settle_trees(now);
             if !self.tabs.in_doubt {
                 self.pump(now);
             }
@@ -299,7 +312,8 @@ impl Engine {
         id
     }
 
-    fn sign_out(&mut self) {
+    fn sign_out(&mut self, now: f64) {
+        self.leave_trees(now);
         let observers = std::mem::take(&mut self.observers);
         let (observed, topics) = (std::mem::take(&mut self.observed), std::mem::take(&mut self.topics));
         let fresh = Self::with_settings(self.seed, self.settings);
@@ -346,6 +360,7 @@ impl Engine {
                     list.observed += 1;
                 }
                 self.read_list(index);
+                self.fill_from_tree(&key.whole().unwrap_or_else(|| key.clone()));
                 self.derive_from_whole(index);
             }
             Query::Meta(_) => {}
@@ -500,6 +515,7 @@ impl Engine {
     /// A row is shown otherwise: tells those who look at it and at its lists.
     fn spread(&mut self, slot: Slot, entity: EntityRef) {
         let placed = self.cache.follow(slot);
+        self.note_moved(slot, &placed.changed);
         let holding = self.cache.row(slot).map(|row| row.lists.clone()).unwrap_or_default();
         for index in holding.into_iter().chain(placed.changed) {
             if let Some(list) = self.cache.list(index) {

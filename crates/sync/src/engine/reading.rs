@@ -1,7 +1,7 @@
 //! Reads: what an answer means. A failed refetch never replaces good data; a 404 is no failure, it removes the row.
 
 use super::asking::get;
-use super::{Engine, Meta, Purpose, Retry};
+use super::{Engine, Meta, Purpose, Retry, trees};
 use crate::cache::{CachedList, ListIndex, Slot};
 use crate::event::{Answer, Effect, Failure, RequestId};
 use crate::key::{ListKey, MetaKey, Query};
@@ -15,19 +15,22 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// A list's answer, its rows as they came.
-struct Page {
-    rows: Vec<(Marks, Raw)>,
-    references: References,
+pub(super) struct Page {
+    /// The type, where the answer says it.
+    pub(super) code: Option<EntityCode>,
+    pub(super) rows: Vec<(Marks, Raw)>,
+    pub(super) references: References,
     next_cursor: Option<String>,
 }
 
 impl Page {
     /// Reads an answer; none where it is no list, or was cut off.
-    fn read(body: &str) -> Option<Self> {
-        let mut page = Self { rows: Vec::new(), references: References::new(), next_cursor: None };
+    pub(super) fn read(body: &str) -> Option<Self> {
+        let mut page = Self { code: None, rows: Vec::new(), references: References::new(), next_cursor: None };
         let (mut read, mut data) = (fields(body), None);
         for (key, value) in &mut read {
             match key {
+                "entity_code" => page.code = serde_json::from_str(value).ok()?,
                 "data" => data = Some(elements(value)?),
                 "ref_data_entityInstance" => page.references = serde_json::from_str(value).ok()?,
                 "next_cursor" => page.next_cursor = serde_json::from_str(value).ok()?,
@@ -81,6 +84,10 @@ impl Engine {
                 }
             }
             Purpose::Meta(key) => self.meta_answered(key, answer, now),
+            Purpose::Tree(root) => {
+                self.tree_answered(root.clone(), answer, now);
+                self.settled(&trees::whole(&root), now);
+            }
             Purpose::Changes => self.changes_answered(answer, now),
         }
         self.answering = u64::MAX;
@@ -89,7 +96,7 @@ impl Engine {
     }
 
     /// Plans another try after a failure.
-    fn failed(&mut self, query: Query, now: f64) {
+    pub(super) fn failed(&mut self, query: Query, now: f64) {
         self.in_flight.remove(&query);
         let attempts = self.retries.get(&query).map_or(0, |r| r.attempts) + 1;
         // After the last try it waits long; a look, the network's return or the page being shown try at once.
@@ -103,7 +110,7 @@ impl Engine {
         self.changed(query);
     }
 
-    fn succeeded(&mut self, query: &Query) {
+    pub(super) fn succeeded(&mut self, query: &Query) {
         self.in_flight.remove(query);
         self.retries.remove(query);
         self.failed.remove(query);
@@ -251,7 +258,7 @@ impl Engine {
     }
 
     /// A list has been told whole, or as far as it was asked for.
-    fn list_answered(&mut self, key: &ListKey, slots: Vec<Slot>, next: Option<String>, now: f64) {
+    pub(super) fn list_answered(&mut self, key: &ListKey, slots: Vec<Slot>, next: Option<String>, now: f64) {
         let index = self.cache.list_place(key, &self.catalogue);
         let told: Set<Slot> = slots.iter().copied().collect();
         let untold = if next.is_none() { self.untold(index, &slots) } else { Vec::new() };
@@ -323,6 +330,7 @@ impl Engine {
 
     pub(super) fn follow(&mut self, slot: Slot) {
         let placed = self.cache.follow(slot);
+        self.note_moved(slot, &placed.changed);
         for index in placed.changed {
             if let Some(list) = self.cache.list(index) {
                 self.changed.insert(Query::List(list.key.clone()));
@@ -374,6 +382,7 @@ impl Engine {
                 } else {
                     self.keep_meta(key, &data, now);
                     self.take_meta(key, Meta { data: Arc::new(data), synced_at: now, stale: false });
+                    self.watch_trees(now);
                 }
                 self.changed(query);
             }
@@ -441,7 +450,13 @@ impl Engine {
     }
 
     /// Takes a row without looking at lists. Answers where it is, and whether it counts.
-    fn take_marked_row(&mut self, code: &EntityCode, raw: Raw, marks: Marks, now: f64) -> (Option<Slot>, bool) {
+    pub(super) fn take_marked_row(
+        &mut self,
+        code: &EntityCode,
+        raw: Raw,
+        marks: Marks,
+        now: f64,
+    ) -> (Option<Slot>, bool) {
         let Some(id) = marks.id else { return (None, true) };
         let entity = EntityRef::new(code.clone(), id);
         if marks.names {
@@ -487,7 +502,7 @@ impl Engine {
     }
 
     /// A thing is absent from an answer: it is gone, unless a later question was answered with it already. Then a new one tells. True where it is gone.
-    fn absent(&mut self, entity: &EntityRef, now: f64) -> bool {
+    pub(super) fn absent(&mut self, entity: &EntityRef, now: f64) -> bool {
         let late = self.cache.get(entity).is_some_and(|row| row.base.is_some() && row.told_by > self.answering);
         if late {
             self.want(entity)

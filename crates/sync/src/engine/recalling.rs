@@ -2,10 +2,11 @@
 //! It must never take what the device holds for newer than what the server said.
 
 use super::keeping::{Chunk, FORMAT, Keep, KeptMeta, ListHead, chunk_name, list_name, row_name};
+use super::trees::KEPT;
 use super::{Engine, FeedPlace, Meta};
 use crate::cache::{CachedRow, ListIndex, Slot};
 use crate::event::Effect;
-use crate::key::Query;
+use crate::key::{ListKey, Query};
 use crate::maps::{Map, Set};
 use crate::pack::{Packed, unpack, unpack_ids};
 use crate::store::{Area, CHUNK, Named, ROW, Stored, Write, json};
@@ -38,7 +39,7 @@ impl Engine {
         self.keep.locked = self.keep.reached > 0.0 && now - self.keep.reached > self.settings.lease;
         self.take_places(&stored);
         for (_, bytes) in &stored.lists {
-            self.take_kept_list(bytes);
+            self.take_kept_list(bytes, false);
         }
         self.take_log(&stored.log);
         self.take_drafts(stored.drafts, now);
@@ -52,6 +53,7 @@ impl Engine {
             self.ensure(query, now);
         }
         self.tabs_began(term.unwrap_or_default(), now);
+        self.take_up_trees(now);
         if self.leader {
             self.session.connecting(now);
             self.effects.push(Effect::Connect);
@@ -81,6 +83,13 @@ impl Engine {
         self.keep = Keep { last_batch, reached, locked, dropping, drafting, writes, ..Keep::default() };
         self.take_places(&stored);
         self.take_log(&stored.log);
+        for (name, bytes) in stored.metadata.iter().filter(|(name, _)| name.starts_with(KEPT)) {
+            self.take_kept_metadata(name, bytes);
+        }
+        for (_, bytes) in &stored.lists {
+            self.take_kept_list(bytes, true);
+        }
+        self.take_up_trees(now);
         // What was typed here may have been sent by the tab that led.
         self.outbox.iter_mut().for_each(|entry| entry.attempts = entry.attempts.max(1));
         self.outbox_is(stored.outbox);
@@ -107,6 +116,10 @@ impl Engine {
     fn take_kept_metadata(&mut self, name: &str, bytes: &[u8]) {
         if let Some(code) = name.strip_prefix("names:") {
             self.names.insert(code.to_owned(), json(bytes).unwrap_or_default());
+        } else if name.starts_with(KEPT) {
+            if let Some(root) = json::<EntityRef>(bytes) {
+                self.kept.entry(root).or_default();
+            }
         } else if name == "cursor" {
             self.cursor = json::<FeedPlace>(bytes);
         } else if name == "reached" {
@@ -127,9 +140,12 @@ impl Engine {
         }
     }
 
-    fn take_kept_list(&mut self, bytes: &[u8]) {
+    fn take_kept_list(&mut self, bytes: &[u8], only_of_trees: bool) {
         let Some((head, ids)) = unpack_ids(bytes) else { return };
         let Ok(head) = serde_json::from_str::<ListHead>(head) else { return };
+        if only_of_trees && !head.key.deep {
+            return;
+        }
         let index = self.cache.list_place(&head.key, &self.catalogue);
         if self.cache.list(index).is_some_and(|list| list.loaded) {
             return; // the server was faster
@@ -224,7 +240,7 @@ impl Engine {
                 self.keep.reading.remove(name);
             }
             for (_, bytes) in found {
-                self.take_kept_list(&bytes);
+                self.take_kept_list(&bytes, false);
             }
             let filling: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.filling).map(|(i, _)| i).collect();
             for index in filling {
@@ -347,6 +363,17 @@ impl Engine {
         }
         if let Some(below) = &key.below {
             self.follow_ties(&below.parent);
+        }
+        if key.deep {
+            // What was looked at inside the tree before it was there.
+            let waiting =
+                self.cache.lists_of(&key.code).filter(|list| list.observed > 0 && !list.loaded && !list.key.deep);
+            let waiting: Vec<ListKey> =
+                waiting.map(|list| list.key.whole().unwrap_or_else(|| list.key.clone())).collect();
+            for key in waiting {
+                self.fill_from_tree(&key);
+                self.changed(Query::List(key));
+            }
         }
         self.changed(Query::List(key));
         self.rederive_parts(index);

@@ -35,6 +35,8 @@ pub(super) struct Tabs {
     leader_heard_at: f64,
     /// What the leader said of the server.
     pub(super) status: (bool, bool),
+    /// What the leader keeps whole.
+    pub(super) kept: Vec<EntityRef>,
     followers: Map<TabId, Follower>,
     next_observer: u64,
     /// What this tab looks at has changed, or is to be said again.
@@ -62,7 +64,7 @@ impl Engine {
             TabMessage::Leading { term, new } => {
                 if self.leader {
                     if term > self.tabs.term {
-                        self.depose();
+                        self.depose(now);
                     }
                     return;
                 }
@@ -80,6 +82,7 @@ impl Engine {
             TabMessage::Refetch { query } if self.leader => self.refetch(query, now),
             TabMessage::More { key } if self.leader => self.fetch_more(key),
             TabMessage::Settle { entry, seen, choice } if self.leader => self.settle(entry, seen, choice, now),
+            TabMessage::Keep { entity, on } if self.leader => self.keep_offline(entity, on, now),
             TabMessage::Discard { entry } if self.leader => self.discard_entry(entry, now),
             TabMessage::Reopen { entry } if self.leader => self.reopen(entry, now),
             TabMessage::Bye { tab } => self.follower_gone(tab, now),
@@ -132,7 +135,7 @@ impl Engine {
     }
 
     /// This tab leads no more: another has taken over.
-    pub(super) fn depose(&mut self) {
+    pub(super) fn depose(&mut self, now: f64) {
         if !self.leader {
             return;
         }
@@ -155,6 +158,7 @@ impl Engine {
         for entry in &mut self.outbox {
             entry.sending = false;
         }
+        self.leave_trees(now);
         self.session.idle();
         self.subscribed.clear();
         self.unanswered.clear();
@@ -168,6 +172,9 @@ impl Engine {
         let known = self.tabs.followers.remove(&tab).map(|f| f.observers);
         // What a tab holds that is heard of for the first time may be of before a sweep that it was not told of.
         self.tabs.news.swept |= known.is_none();
+        if known.is_none() {
+            self.tabs.news.kept = Some(self.kept.keys().cloned().collect());
+        }
         let known = known.unwrap_or_default();
         let mut observers = BTreeMap::new();
         for Watched { query, digest } in watched {
@@ -297,6 +304,12 @@ impl Engine {
             self.changed(Query::Meta(key));
         }
         self.names.extend(news.names);
+        if let Some(kept) = news.kept {
+            for root in self.tabs.kept.iter().chain(&kept) {
+                self.changed.insert(Query::Row(root.clone()));
+            }
+            self.tabs.kept = kept;
+        }
         for RowNews { code, permission, row } in news.rows {
             if let Some(slot) = self.take_told_row(&code, row.get(), permission, now) {
                 self.follow(slot);

@@ -3,6 +3,7 @@
 mod keeping; // the device
 mod reading; // fetching, what has changed, the session
 mod tabs; // several tabs on one device
+mod trees; // what is kept whole
 mod writing; // outbox, conflicts, drafts
 
 use crate::store::Which;

@@ -1,0 +1,132 @@
+//! A whole tree for a device that keeps it offline: a thing and all that hangs below it by owned links, as far as the reader may see it, in one state of
+//! the database. It is told line by line while it is read, so that neither side holds it whole; a client that reads too slowly is cut off.
+
+use crate::auth::AuthUser;
+use crate::entity::read::{FEED_CURSOR, with_level};
+use crate::error::{ApiError, Result};
+use crate::state::App;
+use axum::body::{Body, Bytes};
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use pmo_database::{DatabaseError, link, list, permission, row};
+use pmo_domain::query::ListQuery;
+use pmo_domain::rest::IDS_LIMIT;
+use pmo_domain::{EntityCode, FeedCursor};
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+/// Things that a device may keep of one tree.
+const MOST: usize = 100_000;
+/// How long a line may wait for its reader: the database keeps the state of the reading for as long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The routes of this room.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(snapshot))
+}
+
+/// Whose tree.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Root {
+    /// The type of the thing.
+    #[param(example = "project")]
+    entity: String,
+    /// The thing.
+    id: Uuid,
+}
+
+type Lines = mpsc::Sender<std::result::Result<Bytes, std::io::Error>>;
+
+/// A thing with all that belongs to it.
+#[utoipa::path(get, path = "/sync/snapshot", tag = "sync", params(Root), responses(
+    (status = 200, description = "NDJSON; Feed-Cursor in the headers. Each line has up to 200 rows of a type: `entity_code`, `data` (rows as `?ids=` tells them) and \
+      `ref_data_entityInstance`; the first is the thing itself. The last line is `{\"complete\":true}`: without it the rest is missing", body = String, content_type = "application/x-ndjson"),
+    (status = 400, description = "A parameter is missing or can't be read"), (status = 401, description = "Not signed in"),
+    (status = 404, description = "No such thing for this reader"), (status = 422, description = "More than 100,000 things hang below it")))]
+async fn snapshot(State(app): State<App>, who: AuthUser, Query(root): Query<Root>) -> Result<Response> {
+    let (lines, told) = mpsc::channel(2);
+    let (begun, ready) = oneshot::channel();
+    tokio::spawn(async move {
+        // What goes wrong before the first line is the answer; later it cuts the answer short, which its reader notices.
+        let mut begun = Some(begun);
+        if let Err(error) = tell(&app, &who, &root, &mut begun, &lines).await {
+            match begun.take() {
+                Some(begun) => drop(begun.send(Err(error))),
+                None => drop(lines.send(Err(std::io::Error::other("the snapshot can't go on"))).await),
+            }
+        }
+    });
+    let cursor = ready.await.map_err(|_| ApiError::Internal)??;
+    let stream = futures_util::stream::unfold(told, async |mut told| told.recv().await.map(|line| (line, told)));
+    let mut response = Body::from_stream(stream).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    if let Ok(cursor) = HeaderValue::from_str(&cursor.to_string()) {
+        response.headers_mut().insert(FEED_CURSOR.clone(), cursor);
+    }
+    Ok(response)
+}
+
+async fn tell(
+    app: &App,
+    who: &AuthUser,
+    root: &Root,
+    begun: &mut Option<oneshot::Sender<Result<FeedCursor>>>,
+    lines: &Lines,
+) -> Result<()> {
+    let model = app.model_with(&root.entity).await?;
+    let entity = model.entity(&root.entity)?;
+    let mut connection = pmo_database::reading(&app.pool).await?;
+    let mut reader = app.memory.reader(&mut connection, who.person).await?;
+    permission::level(&mut connection, who.person, &entity.code, root.id).await?.ok_or(ApiError::NotFound)?;
+    if !row::existing(&mut connection, entity, &[root.id]).await?.contains(&root.id) {
+        return Err(ApiError::NotFound);
+    }
+    let below = link::tree(&mut connection, &entity.code, root.id, MOST + 1).await?;
+    if below.len() > MOST {
+        return Err(ApiError::invalid("id", format!("more than {MOST} things hang below it: keep parts of it")));
+    }
+    if let Some(begun) = begun.take() {
+        let _ = begun.send(Ok(reader.cursor.clone()));
+    }
+    let mut of_type: BTreeMap<EntityCode, Vec<Uuid>> = BTreeMap::new();
+    for (code, id) in below {
+        of_type.entry(code).or_default().push(id);
+    }
+    let itself = (entity.code.clone(), vec![root.id]);
+    for (code, ids) in std::iter::once(itself).chain(of_type) {
+        let Some(entity) = model.catalogue.get(code.as_str()) else { continue };
+        for ids in ids.chunks(IDS_LIMIT) {
+            let query = ListQuery { ids: Some(ids.to_vec()), limit: IDS_LIMIT, ..ListQuery::default() };
+            let page = list::page(&mut connection, &mut reader, &app.texts, entity, &query, None).await?;
+            let names = row::names(&mut connection, &mut reader, entity, &page.mentioned).await?;
+            let levels = permission::levels(&mut connection, &[who.person], &entity.code, ids).await?;
+            let mut line = format!("{{\"entity_code\":{},\"data\":[", json!(code));
+            for (n, listed) in page.rows.iter().enumerate() {
+                line.extend((n > 0).then_some(','));
+                match levels.get(&(who.person, listed.id)) {
+                    Some(level) => line += &with_level(listed.row.json.get(), *level),
+                    None => line += listed.row.json.get(),
+                }
+            }
+            line += &format!("],\"ref_data_entityInstance\":{}}}\n", json!(names));
+            if !say(lines, line).await {
+                return Ok(());
+            }
+        }
+    }
+    connection.commit().await.map_err(DatabaseError::from)?;
+    say(lines, "{\"complete\":true}\n".to_owned()).await;
+    Ok(())
+}
+
+/// Tells a line; false where nobody reads any more.
+async fn say(lines: &Lines, line: String) -> bool {
+    matches!(tokio::time::timeout(PATIENCE, lines.send(Ok(line.into()))).await, Ok(Ok(())))
+}

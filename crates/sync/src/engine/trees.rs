@@ -1,0 +1,308 @@
+//! Trees: a thing that is kept on the device with all that hangs below it, and kept current. It is told whole by one stream, watched by one topic for each
+//! type, and held as a deep list of each; what is looked at inside it is answered from there where the server can't be asked. What is kept is written
+//! on the device, so that whichever tab leads goes on keeping it.
+
+use super::asking::get;
+use super::reading::Page;
+use super::{Engine, Purpose};
+use crate::cache::{CachedList, CachedRow, ListIndex, Slot};
+use crate::event::{Answer, Failure, ObserverId};
+use crate::key::{Below, ListKey, Query};
+use crate::store::{Area, Write};
+use crate::tab::TabMessage;
+use pmo_domain::{EntityCode, EntityRef};
+use std::collections::BTreeMap;
+
+/// Observers of what is kept have numbers from here on.
+const KEEPER: u64 = 3 << 61;
+/// The names of what is kept, among the device's metadata.
+pub(super) const KEPT: &str = "kept:";
+
+/// How far the keeping of a tree has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct KeptTree {
+    /// Things that are held of it, itself aside.
+    pub rows: usize,
+    /// All of it is on the device.
+    pub whole: bool,
+    /// It is being asked for.
+    pub fetching: bool,
+    /// The last try failed.
+    pub failed: bool,
+}
+
+/// The things of a type in a tree.
+fn deep(root: &EntityRef, code: EntityCode) -> ListKey {
+    ListKey { below: Some(Below { parent: root.clone(), column: None }), deep: true, ..ListKey::all(code) }
+}
+
+/// Stands for the tree as a whole: what is under way and what is to be tried again is noted of this query.
+pub(super) fn whole(root: &EntityRef) -> Query {
+    Query::List(deep(root, root.code.clone()))
+}
+
+impl Engine {
+    /// Keeps a thing with all that hangs below it on the device, or no longer.
+    pub(super) fn keep_offline(&mut self, root: EntityRef, on: bool, now: f64) {
+        if !self.leader {
+            return self.tell(TabMessage::Keep { entity: root, on });
+        }
+        let name = format!("{KEPT}{root}");
+        if on {
+            let bytes = serde_json::to_vec(&root).unwrap_or_default();
+            self.keep.writes.push(Write::Put(Area::Metadata, name, bytes));
+            self.kept.entry(root).or_default();
+            self.watch_trees(now);
+        } else if let Some(observers) = self.kept.remove(&root) {
+            self.keep.writes.push(Write::Remove(Area::Metadata, name));
+            for id in observers.into_values() {
+                self.unobserve(id, now);
+            }
+            let of_it = |key: &ListKey| key.deep && key.below.as_ref().is_some_and(|b| b.parent == root);
+            let lists: Vec<ListIndex> =
+                self.cache.lists().filter(|(_, list)| of_it(&list.key)).map(|(index, _)| index).collect();
+            for index in lists {
+                let Some(list) = self.cache.drop_list(index) else { continue };
+                self.keep.lists.remove(&index);
+                self.unkeep_list(&list.key);
+            }
+        }
+        self.tell_of_trees();
+    }
+
+    /// Says to everybody what is kept.
+    pub(super) fn tell_of_trees(&mut self) {
+        let kept: Vec<EntityRef> = self.kept.keys().cloned().collect();
+        for root in self.tabs.kept.iter().chain(&kept) {
+            self.changed.insert(Query::Row(root.clone()));
+        }
+        self.tabs.news.kept = Some(kept);
+    }
+
+    /// Looks at all that is kept and not looked at yet: which types a tree has follows from the catalogue, which may have come since.
+    pub(super) fn watch_trees(&mut self, now: f64) {
+        if !self.leader || self.catalogue.types.is_empty() {
+            return;
+        }
+        let roots: Vec<EntityRef> = self.kept.keys().cloned().collect();
+        for root in roots {
+            let mut codes = vec![root.code.clone()];
+            let mut at = 0;
+            while let Some(code) = codes.get(at).cloned() {
+                let children = self.catalogue.get(code.as_str()).map(|t| &t.children[..]).unwrap_or_default();
+                for tie in children.iter().filter(|tie| tie.owned) {
+                    if !codes.contains(&tie.code) {
+                        codes.push(tie.code.clone());
+                    }
+                }
+                at += 1;
+            }
+            let lists = codes.into_iter().map(|code| Query::List(deep(&root, code)));
+            for query in std::iter::once(Query::Row(root.clone())).chain(lists) {
+                let Some(observers) = self.kept.get_mut(&root) else { continue };
+                if !observers.contains_key(&query) {
+                    self.next_keeper += 1;
+                    let id = ObserverId(KEEPER + self.next_keeper);
+                    observers.insert(query.clone(), id);
+                    self.observe(id, query, now);
+                }
+            }
+        }
+    }
+
+    /// Goes on with what the device says is kept.
+    pub(super) fn take_up_trees(&mut self, now: f64) {
+        if self.leader {
+            self.watch_trees(now);
+            self.tell_of_trees();
+        } else {
+            self.tabs.kept = std::mem::take(&mut self.kept).into_keys().collect();
+        }
+    }
+
+    /// This tab leads no more: whoever does keeps what is kept.
+    pub(super) fn leave_trees(&mut self, now: f64) {
+        self.tabs.kept = self.kept.keys().cloned().collect();
+        let observers: Vec<ObserverId> =
+            std::mem::take(&mut self.kept).into_values().flat_map(BTreeMap::into_values).collect();
+        for id in observers {
+            self.unobserve(id, now);
+        }
+    }
+
+    /// How a tree is kept; none where it is not.
+    pub fn kept_tree(&self, root: &EntityRef) -> Option<KeptTree> {
+        if !self.leader {
+            return self.tabs.kept.contains(root).then(|| KeptTree { whole: true, ..KeptTree::default() });
+        }
+        let observers = self.kept.get(root)?;
+        let lists = || {
+            observers.keys().filter_map(|query| match query {
+                Query::List(key) => self.cache.get_list(key),
+                _ => None,
+            })
+        };
+        let query = whole(root);
+        Some(KeptTree {
+            rows: lists().map(|list| list.len()).sum(),
+            whole: lists().next().is_some() && lists().all(|list| list.loaded && list.complete),
+            fetching: self.in_flight.contains_key(&query),
+            failed: self.failed.contains(&query),
+        })
+    }
+
+    /// Asks for a whole tree unless all that is held of it can be believed.
+    pub(super) fn ensure_tree(&mut self, root: &EntityRef, now: f64) {
+        let query = whole(root);
+        let waits = self.in_flight.contains_key(&query) || self.retries.get(&query).is_some_and(|retry| retry.at > now);
+        let Some(observers) = self.kept.get(root).filter(|_| self.leader && self.token_good && !waits) else { return };
+        let believed = |query: &Query| match query {
+            Query::List(key) => {
+                let watched = query.topic().is_some_and(|topic| self.subscribed.contains(&topic)) || self.polls();
+                watched && self.cache.get_list(key).is_some_and(|list| list.loaded && !list.stale && !list.filling)
+            }
+            _ => true,
+        };
+        if observers.keys().all(believed) {
+            self.failed.remove(&query);
+            return;
+        }
+        let path = format!("/sync/snapshot?entity={}&id={}", root.code, root.id);
+        let id = self.request(Purpose::Tree(root.clone()), get(path));
+        self.begun.insert(query.clone(), id.0);
+        self.in_flight.insert(query, id);
+        self.changed(Query::Row(root.clone()));
+    }
+
+    pub(super) fn tree_answered(&mut self, root: EntityRef, answer: Result<Answer, Failure>, now: f64) {
+        let query = whole(&root);
+        self.changed(Query::Row(root.clone()));
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(Failure::Refused(problem)) if matches!(problem.status, 404 | 422) => {
+                // It is gone for this person, or too large to be kept.
+                self.succeeded(&query);
+                let of_it = self.kept.get(&root).into_iter().flat_map(BTreeMap::keys).filter_map(|query| match query {
+                    Query::List(key) => self.cache.get_list(key),
+                    _ => None,
+                });
+                let held: Vec<EntityRef> =
+                    of_it.flat_map(CachedList::slots).filter_map(|slot| self.cache.entity(*slot)).collect();
+                self.keep_offline(root.clone(), false, now);
+                if problem.status == 404 {
+                    for entity in held.iter().chain([&root]) {
+                        self.absent(entity, now);
+                    }
+                }
+                return;
+            }
+            Err(_) => return self.failed(query, now),
+        };
+        // The last line says that nothing is missing.
+        let (mut told, mut complete): (BTreeMap<EntityCode, Vec<Slot>>, bool) = (BTreeMap::new(), false);
+        let mut pages = Vec::new();
+        for line in answer.body.lines() {
+            match Page::read(line) {
+                Some(page) => pages.push(page),
+                None => complete = line.contains("\"complete\":true"),
+            }
+        }
+        if !complete {
+            return self.failed(query, now);
+        }
+        for page in pages {
+            let Some(code) = page.code else { continue };
+            self.learn_names(page.references);
+            for (marks, raw) in page.rows {
+                if let (Some(slot), _) = self.take_marked_row(&code, raw, marks, now) {
+                    let itself = self.cache.entity(slot).is_some_and(|entity| entity == root);
+                    if !itself {
+                        told.entry(code.clone()).or_default().push(slot);
+                    }
+                }
+            }
+        }
+        self.succeeded(&query);
+        let lists: Vec<Query> = self.kept.get(&root).into_iter().flat_map(BTreeMap::keys).cloned().collect();
+        for list in lists {
+            let Query::List(key) = &list else { continue };
+            self.list_answered(key, told.remove(&key.code).unwrap_or_default(), None, now);
+            self.watch(&list, answer.feed_cursor.clone());
+            self.changed(list);
+        }
+    }
+
+    /// A list inside a kept tree that nobody has told: what is held of the tree tells what is in it.
+    pub(super) fn fill_from_tree(&mut self, key: &ListKey) {
+        let Some(Below { parent, column: Some(_) }) = &key.below else { return };
+        let index = self.cache.list_place(key, &self.catalogue);
+        if self.cache.list(index).is_none_or(|list| list.loaded || list.derived) {
+            return;
+        }
+        let Some((slots, synced_at)) = self.tree_around(parent, &key.code) else { return };
+        if let Some(list) = self.cache.list_mut(index) {
+            (list.loaded, list.complete, list.stale, list.synced_at) = (true, true, true, synced_at);
+        }
+        self.cache.set_rows(index, Vec::new());
+        for slot in slots {
+            self.follow(slot);
+        }
+        self.derive_parts(index, key);
+    }
+
+    /// The rows of a type in a kept tree that a thing is in, and when they were told.
+    fn tree_around(&self, thing: &EntityRef, code: &EntityCode) -> Option<(Vec<Slot>, f64)> {
+        let holds_it = |tree: &&CachedList| {
+            let of_tree = |list: &CachedList| list.key.deep && list.key.below == tree.key.below;
+            let inside = |row: &CachedRow| row.lists.iter().filter_map(|index| self.cache.list(*index)).any(of_tree);
+            tree.key.below.as_ref().is_some_and(|below| below.parent == *thing)
+                || self.cache.get(thing).is_some_and(inside)
+        };
+        let mut trees = self.cache.lists_of(code).filter(|list| list.key.deep && list.loaded && !list.filling);
+        trees.find(holds_it).map(|tree| (tree.slots().to_vec(), tree.synced_at))
+    }
+
+    /// A row has come into lists or left them. Where they are of a tree, what hangs below it goes the same way at the end of the event.
+    pub(super) fn note_moved(&mut self, slot: Slot, lists: &[ListIndex]) {
+        if lists.iter().any(|index| self.cache.list(*index).is_some_and(|list| list.key.deep)) {
+            self.moved_in_trees.push(slot);
+        }
+    }
+
+    /// What is held and hangs below what came into a tree or left it follows. What hangs below a thing that was moved there has never been told, so the tree
+    /// is asked for again.
+    pub(super) fn settle_trees(&mut self, now: f64) {
+        while let Some(slot) = self.moved_in_trees.pop() {
+            let Some(entity) = self.cache.entity(slot) else { continue };
+            let children: Vec<(EntityCode, String)> = {
+                let entity_type = self.catalogue.get(entity.code.as_str());
+                let ties = entity_type.into_iter().flat_map(|t| &t.children).filter(|tie| tie.owned);
+                ties.filter_map(|tie| Some((tie.code.clone(), tie.column.clone()?))).collect()
+            };
+            let id = entity.id.to_string();
+            for (code, column) in children {
+                let hangs_there = |row: &&CachedRow| row.value(&column).as_str() == Some(&id);
+                let below: Vec<EntityRef> = self
+                    .cache
+                    .rows_of(&code)
+                    .filter(hangs_there)
+                    .map(|row| EntityRef::new(code.clone(), row.id))
+                    .collect();
+                for child in below {
+                    if let Some(slot) = self.cache.find(&child) {
+                        self.follow(slot);
+                    }
+                }
+            }
+            let moved_here = self.cache.row(slot).filter(|row| row.version > 1);
+            let lists = moved_here.map(|row| row.lists.clone()).unwrap_or_default();
+            let trees = lists.into_iter().filter_map(|index| self.cache.list(index)).filter(|list| list.key.deep);
+            let roots: Vec<EntityRef> =
+                trees.filter_map(|list| Some(list.key.below.as_ref()?.parent.clone())).collect();
+            for root in roots {
+                self.mark_stale(&whole(&root));
+                self.ensure_tree(&root, now);
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Things that are kept on the device with all that hangs below them.
+
+use super::*;
+use pmo_domain::{Child, EntityType};
+
+fn message(n: u128) -> EntityRef {
+    EntityRef::new(code("message"), Uuid::from_u128(3000 + n))
+}
+
+fn messages_of(task: EntityRef) -> ListKey {
+    ListKey::below(code("message"), task, "about_uuid")
+}
+
+/// Projects own tasks, tasks own tasks and messages, projects own messages.
+fn types() -> Value {
+    let tie = |child: &str, column: &str, code_column: Option<&str>| Child {
+        code: code(child),
+        owned: true,
+        column: Some(column.into()),
+        code_column: code_column.map(Into::into),
+        create_level: pmo_domain::Permission::Create,
+    };
+    let columns = [("id", "uuid"), ("name", "text"), ("project_id", "uuid"), ("parent__task_id", "uuid")];
+    let mut project = EntityType::inferred(code("project"), &columns[..2], &["project", "task"]);
+    project.children = vec![tie("task", "project_id", None), tie("message", "about_uuid", Some("about_code"))];
+    let mut task = EntityType::inferred(code("task"), &columns, &["project", "task"]);
+    task.children = vec![tie("task", "parent__task_id", None), tie("message", "about_uuid", Some("about_code"))];
+    let message = EntityType::inferred(code("message"), &[("about_uuid", "uuid"), ("about_code", "text")], &[]);
+    serde_json::to_value([project, task, message]).unwrap()
+}
+
+fn said(n: u128, version: i64, about: &EntityRef) -> Row {
+    patch(
+        json!({"id": message(n).id, "version": version, "name": format!("said {n}"), "about_uuid": about.id, "about_code": about.code}),
+    )
+}
+
+fn snapshot(lines: &[(&str, Vec<Row>)]) -> Answer {
+    let mut body: String =
+        lines.iter().map(|(of, rows)| format!("{}\n", json!({"entity_code": of, "data": rows}))).collect();
+    body += "{\"complete\":true}\n";
+    Answer { body, feed_cursor: Some("1.5".into()), ..Answer::default() }
+}
+
+fn whole_plan() -> Answer {
+    let plan = patch(json!({"id": project(1).id, "version": 1, "name": "Plan"}));
+    let tasks = vec![row(1, 1, "one"), row(2, 1, "two")];
+    snapshot(&[("project", vec![plan]), ("task", tasks), ("message", vec![said(1, 1, &task(1))])])
+}
+
+impl Tab {
+    fn answer_to(&mut self, path: &str, answer: Answer) {
+        let at = self
+            .requests
+            .iter()
+            .position(|(_, r)| r.path.starts_with(path))
+            .unwrap_or_else(|| panic!("{path}: {:?}", self.paths()));
+        let (id, _) = self.requests.remove(at);
+        self.event(Event::Answered(id, Ok(answer)));
+    }
+
+    /// A tab with an open socket that keeps a plan whole, and nobody who looks at it.
+    fn keeping() -> Self {
+        let mut tab = Self::new();
+        tab.event(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
+        tab.answer_to("/entity/codes", answer(types()));
+        tab.hello();
+        tab.event(Event::Keep(project(1), true));
+        tab.answer_to("/project/", answer(json!({"id": project(1).id, "version": 1, "name": "Plan", "permission": 7})));
+        tab.answer_to("/sync/snapshot?entity=project&id=", whole_plan());
+        tab
+    }
+
+    fn said_of(&mut self, about: EntityRef) -> Vec<String> {
+        self.event(Event::Observe(ObserverId(9), Query::List(messages_of(about.clone()))));
+        let rows = self.engine.rows(&messages_of(about));
+        rows.iter().map(|r| r.data["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    fn told(&mut self, of: &str, id: Uuid, action: Action, version: i64) {
+        let changes = vec![Change { entity_id: id, action, version: Version(version) }];
+        let (timestamp, cursor) = (String::new(), "1.9".into());
+        self.event(Event::Frame(ServerMessage::Invalidate { entity_code: code(of), changes, timestamp, cursor }));
+    }
+}
+
+#[test]
+fn a_kept_plan_is_told_by_one_request_and_watched_with_all_that_hangs_below_it() {
+    let tab = Tab::keeping();
+    assert_eq!(tab.paths(), [] as [&str; 0]);
+    let kept = tab.engine.kept_tree(&project(1)).unwrap();
+    assert_eq!((kept.rows, kept.whole, kept.fetching), (3, true, false));
+    let deep =
+        |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.parent.as_ref().is_some_and(|p| p.deep));
+    assert_eq!(tab.sent.iter().filter(deep).count(), 3, "one topic for each type");
+}
+
+#[test]
+fn what_is_inside_a_kept_plan_is_there_offline_after_a_crash() {
+    let tab = Tab::keeping();
+    let mut tab = tab.reloaded();
+    tab.event(Event::Online(false));
+    tab.event(Event::Observe(ObserverId(2), Query::List(tasks())));
+    assert_eq!(tab.names(), ["one", "two"], "nobody has ever looked at this list");
+    assert_eq!(tab.said_of(task(1)), ["said 1"]);
+    assert_eq!(tab.said_of(task(2)), [] as [&str; 0]);
+    assert!(tab.engine.list(&messages_of(task(2))).loaded, "and of what has none it is known that it has none");
+    assert!(!tab.engine.list(&messages_of(task(3))).loaded, "of what is not kept nothing is known");
+    tab.event(Event::Online(true));
+    tab.hello();
+    assert!(tab.paths().iter().any(|path| path.starts_with("/sync/snapshot")), "{:?}", tab.paths());
+}
+
+#[test]
+fn what_is_made_and_changed_deep_inside_comes_to_the_device() {
+    let mut tab = Tab::keeping();
+    tab.told("message", message(1).id, Action::Update, 2);
+    tab.told("message", message(2).id, Action::Create, 1);
+    assert_eq!(tab.paths().len(), 1, "{:?}", tab.paths());
+    tab.answer_to("/message?ids=", answer(list(vec![said(1, 2, &task(1))])));
+    tab.answer_to("/message?ids=", answer(list(vec![said(2, 1, &task(2))])));
+    assert_eq!(tab.engine.kept_tree(&project(1)).unwrap().rows, 4);
+    assert_eq!(tab.paths(), [] as [&str; 0], "the tree is not asked for again");
+    let mut tab = tab.reloaded();
+    tab.event(Event::Online(false));
+    assert_eq!((tab.said_of(task(1)), tab.said_of(task(2))), (vec!["said 1".to_owned()], vec!["said 2".to_owned()]));
+}
+
+#[test]
+fn what_moves_away_takes_along_what_hangs_below_it_and_what_moves_in_is_asked_for_whole() {
+    let mut tab = Tab::keeping();
+    let mut away = row(1, 2, "one");
+    away.insert("project_id".into(), json!(project(2).id));
+    tab.told("task", task(1).id, Action::Update, 2);
+    tab.answer_to("/task?ids=", answer(list(vec![away])));
+    assert_eq!(tab.engine.kept_tree(&project(1)).unwrap().rows, 1, "its comment has gone with it");
+    tab.told("task", task(5).id, Action::Update, 7);
+    tab.answer_to("/task?ids=", answer(list(vec![row(5, 7, "moved in")])));
+    assert!(
+        tab.paths().iter().any(|path| path.starts_with("/sync/snapshot")),
+        "what hangs below it has never been told"
+    );
+}
+
+#[test]
+fn a_snapshot_that_was_cut_off_counts_for_nothing_and_is_asked_for_again() {
+    let mut tab = Tab::new();
+    tab.event(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
+    tab.answer_to("/entity/codes", answer(types()));
+    tab.hello();
+    tab.event(Event::Keep(project(1), true));
+    let mut cut = whole_plan();
+    cut.body.truncate(cut.body.len() - 20);
+    tab.answer_to("/sync/snapshot", cut);
+    let kept = tab.engine.kept_tree(&project(1)).unwrap();
+    assert_eq!((kept.whole, kept.failed), (false, true));
+    tab.now += 60_000.0;
+    tab.event(Event::Tick);
+    tab.answer_to("/sync/snapshot", whole_plan());
+    assert!(tab.engine.kept_tree(&project(1)).unwrap().whole);
+}
+
+#[test]
+fn what_is_not_kept_any_more_leaves_the_device() {
+    let mut tab = Tab::keeping();
+    assert!(tab.kept().contains("kept:project"));
+    tab.event(Event::Keep(project(1), false));
+    assert!(tab.engine.kept_tree(&project(1)).is_none());
+    assert!(!tab.kept().contains("kept:project") && !tab.kept().contains("\"deep\":true"), "{}", tab.kept());
+    assert!(tab.reloaded().engine.kept_tree(&project(1)).is_none());
+}
+
+#[test]
+fn a_kept_plan_that_may_not_be_seen_any_more_is_wiped() {
+    let mut tab = Tab::keeping();
+    tab.event(Event::Frame(ServerMessage::Access { access_epoch: "2".into() }));
+    let at = tab.requests.iter().position(|(_, r)| r.path.starts_with("/sync/snapshot")).unwrap();
+    let (id, _) = tab.requests.remove(at);
+    let problem =
+        Problem { kind: "x".into(), title: "x".into(), status: 404, detail: None, errors: vec![], current: None };
+    tab.event(Event::Answered(id, Err(Failure::Refused(Box::new(problem)))));
+    while let Some(at) = tab.requests.iter().position(|(_, r)| r.path.contains("ids=")) {
+        let (id, _) = tab.requests.remove(at);
+        tab.event(Event::Answered(id, Ok(answer(list(vec![])))));
+    }
+    assert!(tab.engine.kept_tree(&project(1)).is_none());
+    for text in ["said 1", "two", "kept:project"] {
+        assert!(!tab.kept().contains(text), "{text}: {}", tab.kept());
+    }
+}
