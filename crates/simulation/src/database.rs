@@ -6,7 +6,7 @@ use pmo_domain::change::{AccessChange, LogRow, action};
 use pmo_domain::holding::{Holding, Holdings};
 use pmo_domain::permission::Inheritance;
 use pmo_domain::rest::Problem;
-use pmo_domain::{EntityCode, EntityRef, FeedCursor, Permission, PersonId, Row, Snapshot, Version};
+use pmo_domain::{Child, EntityCode, EntityRef, EntityType, FeedCursor, Permission, PersonId, Row, Snapshot, Version};
 use pmo_feed::{Answer as FeedAnswer, Ask, Facts, Look, Missed, Question};
 use pmo_sync::{Answer, Failure, Method, Request};
 use serde_json::{Value, json};
@@ -30,6 +30,20 @@ pub fn person(n: usize) -> PersonId {
 /// Types by marker.
 pub fn markers() -> HashMap<String, Uuid> {
     [("project".to_owned(), Uuid::from_u128(1)), ("task".to_owned(), Uuid::from_u128(2))].into()
+}
+
+/// Its types: projects own tasks.
+fn types() -> Vec<EntityType> {
+    let task = [("id", "uuid"), ("name", "text"), ("note", "text"), ("project_id", "uuid")];
+    let mut above = EntityType::inferred(code("project"), &task[..2], &["project"]);
+    above.children = vec![Child {
+        code: code("task"),
+        owned: true,
+        column: Some("project_id".into()),
+        code_column: None,
+        create_level: Permission::Create,
+    }];
+    vec![above, EntityType::inferred(code("task"), &task, &["project"])]
 }
 
 /// An entity code of this model.
@@ -152,6 +166,9 @@ impl Database {
     /// What a list holds now.
     pub fn fresh_list(&self, who: PersonId, of: &str, below: Option<Uuid>) -> Vec<Row> {
         if of == "project" {
+            if below.is_some() {
+                return Vec::new();
+            }
             let all = (0..self.projects).map(|n| EntityRef::new(code("project"), project(n)));
             return all.filter_map(|entity| self.fresh(who, &entity)).collect();
         }
@@ -189,7 +206,20 @@ impl Database {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let id = |text: &str| text.parse::<Uuid>().unwrap_or_default();
         match parts[..] {
-            ["entity", "codes"] | ["datalabel", "all"] => ok(json!([])),
+            ["entity", "codes"] => ok(json!(types())),
+            ["datalabel", "all"] => ok(json!([])),
+            ["sync", "snapshot"] => {
+                let root = EntityRef::new(code("project"), id(query.rsplit('=').next().unwrap_or_default()));
+                let Some(row) = self.fresh(who, &root) else { return Err(problem(404, None)) };
+                let tasks = self.fresh_list(who, "task", Some(root.id));
+                let lines = [
+                    json!({"entity_code": "project", "data": [row]}),
+                    json!({"entity_code": "task", "data": tasks}),
+                    json!({"complete": true}),
+                ];
+                let body = lines.iter().map(|line| format!("{line}\n")).collect();
+                Ok(Answer { body, feed_cursor: feed_cursor.clone(), ..Answer::default() })
+            }
             ["settings", "global"] => ok(json!({})),
             ["sync", "changes"] => {
                 ok(json!({"recovered": false, "epoch": "1", "cursor": self.cursor(), "access": false, "data": []}))

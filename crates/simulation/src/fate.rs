@@ -94,6 +94,11 @@ impl World {
                 }
             }
             66 if !frozen => self.deliver(place, Event::Tight)?,
+            70..=71 if !frozen => {
+                let root = EntityRef::new(code("project"), project(self.chance.below(3)));
+                let on = !self.chance.once_in(3);
+                self.deliver(place, Event::Keep(root, on))?;
+            }
             67..=69 if !frozen => self.settle_conflict(place)?,
             _ => self.elsewhere(),
         }

@@ -10,8 +10,8 @@ use pmo_domain::{EntityRef, PersonId};
 use pmo_feed::{ConnectionId, Event as FeedEvent, Feed, Lane, Limits, Question};
 use pmo_sync::store::{self, Stored, Which};
 use pmo_sync::{
-    Area, BatchId, Effect, Engine, Event, Failure, ListKey, MemoryStore, Method, ObserverId, Query, Request, RequestId,
-    Settings, TabId, TabMessage, Write,
+    Area, BatchId, Effect, Engine, Event, Failure, ListKey, MemoryStore, MetaKey, Method, ObserverId, Query, Request,
+    RequestId, Settings, TabId, TabMessage, Write,
 };
 use serde_json::{Value, json};
 use std::cmp::Ordering;
@@ -334,7 +334,7 @@ impl World {
         self.watcher.opened(place);
         self.later(1.0, Happening::Tab(place, Event::Start { person, tab: id, stored, term }));
         self.later(5.0, Happening::Tab(place, Event::Online(self.devices[n].online)));
-        for query in [Query::List(ListKey::all(code("project"))), self.any_query()] {
+        for query in [Query::Meta(MetaKey::Codes), Query::List(ListKey::all(code("project"))), self.any_query()] {
             self.look(place, query, 6.0);
         }
         let first = 100.0 + self.chance.below(400) as f64;

@@ -216,11 +216,15 @@ impl Engine {
                 list.slots().to_vec()
             }) {
                 // Its rows are what they were, but for those of which more has been heard.
-                for slot in slots {
-                    if let Some(row) = self.cache.row_mut(slot).filter(|row| row.version >= row.floor) {
+                for slot in &slots {
+                    if let Some(row) = self.cache.row_mut(*slot).filter(|row| row.version >= row.floor) {
                         (row.stale, row.told_by) = (false, row.told_by.max(self.answering));
                     }
                 }
+                let index = self.cache.list_place(&key, &self.catalogue);
+                // What was deleted here, and not there yet, is in no list; whether it may still be seen is asked.
+                let untold = self.untold(index, &slots);
+                self.ask_for(untold);
                 return self.watch(&query, answer.feed_cursor);
             }
             self.etags.remove(&query);
@@ -279,16 +283,7 @@ impl Engine {
                 self.follow(*slot);
             }
         }
-        for slot in untold {
-            let Some(entity) = self.cache.entity(slot) else { continue };
-            if self.is_made_here(&entity) {
-                // Made here, and not known there yet.
-                self.follow(slot);
-            } else {
-                // It left this list: gone, moved elsewhere, or made after the answer was read; asking for it tells.
-                self.want(&entity);
-            }
-        }
+        self.ask_for(untold);
         if let Some(below) = &key.below {
             self.follow_ties(&below.parent);
         }
@@ -300,6 +295,19 @@ impl Engine {
     pub(super) fn untold(&mut self, index: ListIndex, told: &[Slot]) -> Vec<Slot> {
         let told: Set<Slot> = told.iter().copied().collect();
         self.cache.belonging(index, |slot| !told.contains(&slot))
+    }
+
+    fn ask_for(&mut self, untold: Vec<Slot>) {
+        for slot in untold {
+            let Some(entity) = self.cache.entity(slot) else { continue };
+            if self.is_made_here(&entity) {
+                // Made here, and not known there yet.
+                self.follow(slot);
+            } else {
+                // It left this list: gone, moved elsewhere, or made after the answer was read; asking for it tells.
+                self.want(&entity);
+            }
+        }
     }
 
     /// Whether a thing was made here and is not sent yet.

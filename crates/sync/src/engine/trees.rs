@@ -65,6 +65,11 @@ impl Engine {
                 let Some(list) = self.cache.drop_list(index) else { continue };
                 self.keep.lists.remove(&index);
                 self.unkeep_list(&list.key);
+                // The tree would have told whether they may still be seen; now each is asked for.
+                let stale = |slot: &&Slot| self.cache.row(**slot).is_some_and(|row| row.base.is_some() && row.stale);
+                let doubtful: Vec<EntityRef> =
+                    list.slots().iter().filter(stale).filter_map(|slot| self.cache.entity(*slot)).collect();
+                doubtful.iter().for_each(|entity| self.want(entity));
             }
         }
         self.tell_of_trees();

@@ -252,3 +252,26 @@ fn signing_out_leaves_nothing_behind() {
 fn the_memory_store_passes_the_suite() {
     assert_eq!(now_or_never(store::conformance::run(&MemoryStore::default())), Ok(()));
 }
+
+#[test]
+fn what_was_deleted_here_and_not_there_yet_is_asked_for_though_its_list_is_the_same() {
+    let mut tab = Tab::new();
+    tab.hello();
+    tab.event(Event::Observe(ObserverId(1), Query::List(ListKey::all(code("task")))));
+    let empty = Answer { etag: Some("\"e\"".into()), ..answer(list(vec![])) };
+    let (id, _) = tab.requests.remove(0);
+    tab.event(Event::Answered(id, Ok(empty)));
+    tab.invalidate(&[(1, Action::Create, 1)]);
+    tab.answer(list(vec![row(1, 1, "one")]));
+    // A refused change stands before the deletion, which waits.
+    tab.update(1, json!({"name": "mine"}), 1);
+    tab.refuse(403, None);
+    tab.event(Event::Delete { entity: task(1), ids: ids(2) });
+    tab.event(Event::Frame(ServerMessage::Access { access_epoch: "2".into() }));
+    assert_eq!(tab.requests[0].1.if_none_match.as_deref(), Some("\"e\""), "the list holds what it held then");
+    let (id, _) = tab.requests.remove(0);
+    tab.event(Event::Answered(id, Ok(Answer { not_modified: true, ..Answer::default() })));
+    assert!(tab.paths()[0].starts_with("/task?ids="), "whether it may still be seen nobody has said: {:?}", tab.paths());
+    tab.answer(list(vec![]));
+    assert!(tab.engine.held_row(&task(1)).is_none());
+}
