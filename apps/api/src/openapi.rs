@@ -60,9 +60,13 @@ fn describe(operation: &mut Value, shapes: &Value, name: &str) {
         if status.starts_with(['4', '5']) {
             response["content"]["application/problem+json"] = refer("Problem");
         } else if let (Some(content), Some(schema)) =
-            (response.pointer_mut("/content/application~1json"), shapes["answers"][name].as_str())
+            (response["content"].as_object_mut(), shapes["answers"][name].as_str())
         {
-            *content = refer(schema);
+            // JSON, or lines of it.
+            content
+                .iter_mut()
+                .filter(|(kind, _)| kind.contains("json"))
+                .for_each(|(_, content)| *content = refer(schema));
         }
     }
 }

@@ -6,10 +6,9 @@ use leptos::prelude::*;
 use pmo_domain::catalogue::Datalabel;
 use pmo_domain::rest::read_value;
 use pmo_domain::{Catalogue, EntityCode, EntityRef, Row};
-use pmo_sync::{Draft, Event, ListKey, ListView, MetaKey, ObserverId, Query, RowView, Status};
+use pmo_sync::{Draft, Event, KeptTree, ListKey, ListView, MetaKey, ObserverId, Query, RowView, Status};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -19,7 +18,7 @@ type Parsed<T> = RefCell<(Option<Arc<Value>>, Arc<T>)>;
 thread_local! {
     static NEXT_OBSERVER: Cell<u64> = const { Cell::new(1) };
     /// Parsed reference data, by the count of changes that it was parsed at.
-    static DATALABELS: Parsed<BTreeMap<String, Datalabel>> = RefCell::default();
+    static DATALABELS: Parsed<Vec<Datalabel>> = RefCell::default();
 }
 
 /// Gives the app its engine: reference data is looked at for as long as anybody is signed in.
@@ -64,6 +63,16 @@ pub fn use_entity(entity: EntityRef) -> Memo<Option<RowView>> {
 /// One thing as the device knows it, without asking for it.
 pub fn use_offline_entity(entity: EntityRef) -> Memo<Option<RowView>> {
     watched(&Query::Row(entity.clone()), move || client().read(|e| e.row(&entity)))
+}
+
+/// How a thing is kept on the device with all that hangs below it; none where it is not.
+pub fn use_kept(entity: EntityRef) -> Memo<Option<KeptTree>> {
+    watched(&Query::Row(entity.clone()), move || client().read(|e| e.kept_tree(&entity)))
+}
+
+/// Keeps a thing on the device with all that hangs below it, or no longer.
+pub fn keep_offline(entity: EntityRef, on: bool) {
+    client().dispatch(Event::Keep(entity, on));
 }
 
 /// Whether a thing is certainly not there for this person.
@@ -219,14 +228,12 @@ fn meta(key: MetaKey) -> Option<Arc<Value>> {
 }
 
 /// All option sets, for code that is not a component.
-pub fn datalabels() -> Arc<BTreeMap<String, Datalabel>> {
+pub fn datalabels() -> Arc<Vec<Datalabel>> {
     let present = meta(MetaKey::Datalabels);
     DATALABELS.with_borrow_mut(|(known, parsed)| {
         if known.as_ref().map(Arc::as_ptr) != present.as_ref().map(Arc::as_ptr) {
             let sets: Vec<Datalabel> = present.as_ref().and_then(|v| read_value(v)).unwrap_or_default();
-            let mut by_name = BTreeMap::new();
-            by_name.extend(sets.into_iter().map(|s| (s.name.clone(), s)));
-            *parsed = Arc::new(by_name);
+            *parsed = Arc::new(sets);
             *known = present;
         }
         parsed.clone()
@@ -235,7 +242,7 @@ pub fn datalabels() -> Arc<BTreeMap<String, Datalabel>> {
 
 /// An option set, for code that is not a component.
 pub fn datalabel_sync(name: &str) -> Option<Datalabel> {
-    datalabels().get(name).cloned()
+    datalabels().iter().find(|set| set.name == name).cloned()
 }
 
 /// An option set.

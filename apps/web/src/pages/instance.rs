@@ -10,6 +10,7 @@ use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
 use crate::ui::field::{Field, Widget, shown};
 use crate::ui::format;
+use crate::ui::keep::KeepButton;
 use crate::ui::live::{follow, live};
 use crate::ui::merge::conflict_of;
 use crate::ui::shell::{Overlays, Strips, SyncMark};
@@ -150,6 +151,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
     });
     on_cleanup(move || keys.remove());
     let tabs = (!kind.children.is_empty() && kind.code != "task").then(|| view! { <ThingTabs parent=entity.clone()/> });
+    let keepable = kind.children.iter().any(|tie| tie.owned);
     let is_task = kind.code == "task";
     let children = is_task.then(|| view! { <TaskChildren task=entity.clone() page=page/> });
     let links = is_task.then(|| view! { <TaskLinks task=entity.clone() page=page/> });
@@ -175,6 +177,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         <header class="topbar">
             {let back = back.clone(); view! { <A href=move || back() attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A> }}
             <Crumbs kind=kind.clone() row=row/>
+            {keepable.then(|| view! { <KeepButton entity=entity.clone()/> })}
             {live(move || may_delete.get().then(|| view! { <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| deleting.set(true)>{icon("trash-2")}</button> }))}
             <SyncMark compact=true/>
         </header>

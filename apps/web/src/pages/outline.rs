@@ -8,6 +8,7 @@ use crate::hooks::{
 };
 use crate::ui::cell::{self, icon};
 use crate::ui::format;
+use crate::ui::keep::KeepButton;
 use crate::ui::live::{follow, live};
 use crate::ui::shell::{Strips, SyncMark};
 use crate::ui::table::use_viewport;
@@ -180,6 +181,7 @@ pub fn OutlinePage(
                     <li>{icon("chevron-right")}<h1 aria-current="page">{live(label)}</h1></li>
                 </ol></nav>
                 {live(move || row.get().map(|r| cell::option_pill("project_health", &format::text(&r.data, "dl__project_health"))))}
+                <KeepButton entity=project.get_value()/>
                 {live(move || may_create.get().then(|| view! { <button class="btn sm" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> }))}
                 <SyncMark compact=true/>
             </header>

@@ -5,6 +5,7 @@ pub mod devtools; // what the engine does, for those who work on it
 pub mod dialog; // dialogs
 pub mod field; // a value to edit, by its column's kind
 pub mod format; // values as people read them
+pub mod keep; // keeping a thing offline
 pub mod live; // what follows its signals
 pub mod merge; // conflicts, field by field
 pub mod popover; // menus in the top layer

@@ -5,6 +5,7 @@ use super::{Engine, Purpose};
 use crate::cache::ListIndex;
 use crate::event::{Effect, Method, Request};
 use crate::key::{ListKey, Query};
+use crate::maps::Set;
 use crate::tab::TabMessage;
 use pmo_domain::rest::IDS_LIMIT;
 use pmo_domain::{EntityCode, EntityRef};
@@ -145,7 +146,7 @@ impl Engine {
     }
 
     pub(super) fn want(&mut self, entity: &EntityRef) {
-        self.wanted.entry(entity.code.clone()).or_default().insert(entity.id);
+        self.wanted.at(entity.code.clone(), Set::default).insert(entity.id);
     }
 
     /// Whether a change of this thing can be on the screen: somebody looks at it, or at a list that it is in or may enter.

@@ -133,7 +133,7 @@ impl Engine {
             let observers = self.observed.get(query).copied().unwrap_or_default();
             rows.push(vec![words(query), state.to_owned(), age(synced_at, now), observers.to_string(), size]);
         };
-        for (key, meta) in &self.metas {
+        for (key, meta) in self.metas.iter() {
             add(&Query::Meta(*key), (true, meta.stale, meta.synced_at), String::new());
         }
         for (_, list) in self.cache.lists() {

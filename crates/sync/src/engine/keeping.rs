@@ -6,7 +6,7 @@ use super::trees::KEPT;
 use crate::cache::{ListIndex, Slot};
 use crate::event::{BatchId, Effect};
 use crate::key::{ListKey, MetaKey};
-use crate::maps::{Map, Set};
+use crate::maps::{Few, Map, Set};
 use crate::pack::{CHUNK_ROWS, pack, pack_ids};
 use crate::session::Link;
 use crate::store::{Area, CHUNK, ROW, StoreError, Write};
@@ -55,7 +55,7 @@ pub(super) struct Keep {
     /// Lists to be written.
     pub(super) lists: BTreeSet<ListIndex>,
     /// Names to be written, by type.
-    pub(super) names: BTreeSet<String>,
+    pub(super) names: Few<String, ()>,
     /// Lists that are on the device and no longer in memory.
     pub(super) parked: Set<ListKey>,
     pub(super) collected_at: f64,
@@ -63,7 +63,7 @@ pub(super) struct Keep {
     /// What is read from the device is to be asked for as well: what this person may see has changed since it was written.
     pub(super) sweeping: bool,
     /// Entries of the outbox that are on their way off the disk, with the batch that takes them.
-    pub(super) dropping: BTreeMap<Uuid, u64>,
+    pub(super) dropping: Few<Uuid, u64>,
     /// Drafts that are on their way to the disk, with the batch that takes them.
     pub(super) drafting: Map<EntityRef, u64>,
     pub(super) writes: Vec<Write>,
@@ -162,7 +162,7 @@ impl Engine {
     }
 
     pub(super) fn keep_names(&mut self, code: &str) {
-        self.keep.names.insert(code.to_owned());
+        self.keep.names.insert(code.to_owned(), ());
     }
 
     pub(super) fn keep_meta(&mut self, key: MetaKey, data: &Value, now: f64) {
@@ -284,7 +284,9 @@ impl Engine {
         for (key, data, synced_at) in metas {
             self.keep_meta(key, &data, synced_at);
         }
-        self.keep.names.extend(self.names.keys().cloned());
+        for code in self.names.keys() {
+            self.keep.names.insert(code.clone(), ());
+        }
         for root in self.kept.keys() {
             let bytes = serde_json::to_vec(root).unwrap_or_default();
             self.keep.writes.push(Write::Put(Area::Metadata, format!("{KEPT}{root}"), bytes));
@@ -326,7 +328,7 @@ impl Engine {
             self.pack_rows();
             self.write_torn();
             self.write_lists(now);
-            for code in std::mem::take(&mut self.keep.names) {
+            for (code, ()) in std::mem::take(&mut self.keep.names) {
                 let names = self.names.get(&code).cloned().unwrap_or_default();
                 let bytes = serde_json::to_vec(&names).unwrap_or_default();
                 self.tabs.news.names.insert(code.clone(), names);
@@ -380,7 +382,7 @@ impl Engine {
     }
 
     fn pack_into_chunks(&mut self, slots: Vec<Slot>) {
-        let mut fresh: BTreeMap<EntityCode, Vec<Slot>> = BTreeMap::new();
+        let mut fresh: Few<EntityCode, Vec<Slot>> = Few::default();
         for slot in slots {
             let code = self.cache.code(slot);
             let Some(row) = self.cache.row_mut(slot) else { continue };
@@ -390,7 +392,7 @@ impl Engine {
                 self.keep.writes.push(Write::Remove(Area::Entities, row_name(row.id)));
             }
             if row.chunk == 0 {
-                fresh.entry(code).or_default().push(slot);
+                fresh.at(code, Vec::new).push(slot);
             } else {
                 self.keep.torn.insert(row.chunk);
             }

@@ -4,14 +4,13 @@ use super::{Engine, FeedPlace, Purpose};
 use crate::cache::ListIndex;
 use crate::event::{Answer, Effect, Failure};
 use crate::key::{Query, Topic};
-use crate::maps::Set;
+use crate::maps::{Few, Set};
 use crate::session::{Due, Link};
 use pmo_domain::socket::{
     Action, CLOSE_BAD_TOKEN, CLOSE_EXPIRED, Change, ClientMessage, Parent, ServerMessage, Subscribe,
 };
 use pmo_domain::{EntityCode, EntityRef, order};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 impl Engine {
@@ -66,10 +65,10 @@ impl Engine {
         self.unanswered.clear();
         let in_flight: Vec<Topic> = self.in_flight.keys().filter_map(Query::topic).collect();
         let topics: Vec<Topic> = self.topics.keys().filter(|t| !in_flight.contains(t)).cloned().collect();
-        let mut rows: BTreeMap<EntityCode, Vec<Uuid>> = BTreeMap::new();
+        let mut rows: Few<EntityCode, Vec<Uuid>> = Few::default();
         for topic in topics {
             match &topic {
-                Topic::Row(entity) => rows.entry(entity.code.clone()).or_default().push(entity.id),
+                Topic::Row(entity) => rows.at(entity.code.clone(), Vec::new).push(entity.id),
                 Topic::Rows(..) | Topic::Tree(..) => self.subscribe(vec![topic.clone()], None),
             }
             self.subscribed.insert(topic);

@@ -19,7 +19,7 @@ use crate::cache::{Cache, Slot};
 use crate::draft::Draft;
 use crate::event::{Effect, Event, ObserverId, Request, RequestId};
 use crate::key::{ListKey, MetaKey, Query, Topic};
-use crate::maps::{Map, Set};
+use crate::maps::{Few, Map, Set};
 use crate::outbox::{Entry, Operation};
 use crate::session::Session;
 use crate::settings::Settings;
@@ -28,7 +28,7 @@ use keeping::Keep;
 use pmo_domain::{Catalogue, EntityCode, EntityRef, PersonId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -80,7 +80,7 @@ pub struct Engine {
     person: Option<PersonId>,
     cache: Cache,
     catalogue: Arc<Catalogue>,
-    metas: BTreeMap<MetaKey, Meta>,
+    metas: Few<MetaKey, Meta>,
     names: BTreeMap<String, BTreeMap<Uuid, String>>,
     observers: Map<ObserverId, Query>,
     /// How many look at each query.
@@ -88,7 +88,7 @@ pub struct Engine {
     /// How many look at each topic, and since when nobody does.
     topics: Map<Topic, u32>,
     topics_left: Map<Topic, f64>,
-    requests: BTreeMap<RequestId, Purpose>,
+    requests: Few<RequestId, Purpose>,
     in_flight: Map<Query, RequestId>,
     /// The first request of each query that is under way.
     begun: Map<Query, u64>,
@@ -96,13 +96,13 @@ pub struct Engine {
     swept: u64,
     rows_in_flight: Set<EntityCode>,
     rows_retry: Map<EntityCode, Retry>,
-    wanted: BTreeMap<EntityCode, BTreeSet<Uuid>>,
+    wanted: Few<EntityCode, Set<Uuid>>,
     retries: Map<Query, Retry>,
     failed: Set<Query>,
     /// The ETag of what was last told of a query, and a number for what was held then: a list goes on by itself, and is no longer what the ETag says.
     etags: Map<Query, (String, u64)>,
     outbox: Vec<Entry>,
-    drafts: BTreeMap<EntityRef, Draft>,
+    drafts: Few<EntityRef, Draft>,
     session: Session,
     cursor: Option<FeedPlace>,
     /// Where the feed was left before this person's access changed, until all that was held has been asked for again. Whoever goes on after a crash goes on
@@ -128,7 +128,7 @@ pub struct Engine {
     answering: u64,
     keep: Keep,
     /// Things that are kept whole, with what is looked at for it.
-    kept: BTreeMap<EntityRef, BTreeMap<Query, ObserverId>>,
+    kept: Few<EntityRef, Few<Query, ObserverId>>,
     next_keeper: u64,
     /// Rows that have come into trees or left them in this event.
     moved_in_trees: Vec<Slot>,
@@ -155,24 +155,24 @@ impl Engine {
             person: None,
             cache: Cache::default(),
             catalogue: Arc::default(),
-            metas: BTreeMap::new(),
+            metas: Few::default(),
             names: BTreeMap::new(),
             observers: Map::default(),
             observed: Map::default(),
             topics: Map::default(),
             topics_left: Map::default(),
-            requests: BTreeMap::new(),
+            requests: Few::default(),
             in_flight: Map::default(),
             begun: Map::default(),
             swept: 0,
             rows_in_flight: Set::default(),
             rows_retry: Map::default(),
-            wanted: BTreeMap::new(),
+            wanted: Few::default(),
             retries: Map::default(),
             failed: Set::default(),
             etags: Map::default(),
             outbox: Vec::new(),
-            drafts: BTreeMap::new(),
+            drafts: Few::default(),
             session: Session::new(seed, settings),
             cursor: None,
             swept_from: None,
@@ -189,7 +189,7 @@ impl Engine {
             gone: Map::default(),
             answering: u64::MAX,
             keep: Keep::default(),
-            kept: BTreeMap::new(),
+            kept: Few::default(),
             next_keeper: 0,
             moved_in_trees: Vec::new(),
             tab: TabId(Uuid::from_u128(u128::from(seed))),

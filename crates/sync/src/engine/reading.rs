@@ -186,7 +186,7 @@ impl Engine {
                 let wait = (self.settings.retry_first / 2.0 * 2f64.powi(attempts.min(7) as i32))
                     .min(self.settings.retry_longest);
                 self.rows_retry.insert(code.clone(), Retry { attempts, at: now + wait });
-                self.wanted.entry(code).or_default().extend(ids);
+                self.wanted.at(code, Set::default).extend(ids);
             }
         }
     }

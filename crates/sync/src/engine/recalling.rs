@@ -7,7 +7,7 @@ use super::{Engine, FeedPlace, Meta};
 use crate::cache::{CachedRow, ListIndex, Slot};
 use crate::event::Effect;
 use crate::key::{ListKey, Query};
-use crate::maps::{Map, Set};
+use crate::maps::{Few, Map, Set};
 use crate::pack::{Packed, unpack, unpack_ids};
 use crate::store::{Area, CHUNK, Named, ROW, Stored, Write, json};
 use pmo_domain::{EntityCode, EntityRef, PersonId};
@@ -118,7 +118,7 @@ impl Engine {
             self.names.insert(code.to_owned(), json(bytes).unwrap_or_default());
         } else if name.starts_with(KEPT) {
             if let Some(root) = json::<EntityRef>(bytes) {
-                self.kept.entry(root).or_default();
+                self.kept.at(root, Few::default);
             }
         } else if name == "cursor" {
             self.cursor = json::<FeedPlace>(bytes);

@@ -6,11 +6,10 @@ use super::{Engine, FeedPlace, Meta};
 use crate::cache::Slot;
 use crate::event::{Effect, Event, ObserverId};
 use crate::key::{ListKey, Query};
-use crate::maps::Map;
+use crate::maps::{Few, Map};
 use crate::tab::{ListNews, News, RowNews, TabId, TabMessage, Watched};
 use pmo_domain::EntityRef;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How often a follower says again what it looks at, in milliseconds.
@@ -23,7 +22,7 @@ const REMOTE: u64 = 1 << 62;
 /// Another tab, as the leader knows it.
 struct Follower {
     heard_at: f64,
-    observers: BTreeMap<Query, ObserverId>,
+    observers: Few<Query, ObserverId>,
 }
 
 /// What is known of the other tabs.
@@ -149,7 +148,7 @@ impl Engine {
             self.unobserve(id, 0.0);
         }
         self.tabs.followers.clear();
-        for id in std::mem::take(&mut self.requests).into_keys() {
+        for (id, _) in std::mem::take(&mut self.requests) {
             self.effects.push(Effect::Cancel(id));
         }
         self.in_flight.clear();
@@ -176,7 +175,7 @@ impl Engine {
             self.tabs.news.kept = Some(self.kept.keys().cloned().collect());
         }
         let known = known.unwrap_or_default();
-        let mut observers = BTreeMap::new();
+        let mut observers = Few::default();
         for Watched { query, digest } in watched {
             let id = match known.get(&query) {
                 Some(id) => *id,
@@ -246,7 +245,7 @@ impl Engine {
 
     fn follower_gone(&mut self, tab: TabId, now: f64) {
         if let Some(follower) = self.tabs.followers.remove(&tab) {
-            for id in follower.observers.into_values() {
+            for (_, id) in follower.observers {
                 self.unobserve(id, now);
             }
         }

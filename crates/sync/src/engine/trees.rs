@@ -8,10 +8,10 @@ use super::{Engine, Purpose};
 use crate::cache::{CachedList, CachedRow, ListIndex, Slot};
 use crate::event::{Answer, Failure, ObserverId};
 use crate::key::{Below, ListKey, Query};
+use crate::maps::Few;
 use crate::store::{Area, Write};
 use crate::tab::TabMessage;
 use pmo_domain::{EntityCode, EntityRef};
-use std::collections::BTreeMap;
 
 /// Observers of what is kept have numbers from here on.
 const KEEPER: u64 = 3 << 61;
@@ -51,11 +51,11 @@ impl Engine {
         if on {
             let bytes = serde_json::to_vec(&root).unwrap_or_default();
             self.keep.writes.push(Write::Put(Area::Metadata, name, bytes));
-            self.kept.entry(root).or_default();
+            self.kept.at(root, Few::default);
             self.watch_trees(now);
         } else if let Some(observers) = self.kept.remove(&root) {
             self.keep.writes.push(Write::Remove(Area::Metadata, name));
-            for id in observers.into_values() {
+            for (_, id) in observers {
                 self.unobserve(id, now);
             }
             let of_it = |key: &ListKey| key.deep && key.below.as_ref().is_some_and(|b| b.parent == root);
@@ -121,7 +121,7 @@ impl Engine {
             self.watch_trees(now);
             self.tell_of_trees();
         } else {
-            self.tabs.kept = std::mem::take(&mut self.kept).into_keys().collect();
+            self.tabs.kept = std::mem::take(&mut self.kept).into_iter().map(|(root, _)| root).collect();
         }
     }
 
@@ -129,7 +129,7 @@ impl Engine {
     pub(super) fn leave_trees(&mut self, now: f64) {
         self.tabs.kept = self.kept.keys().cloned().collect();
         let observers: Vec<ObserverId> =
-            std::mem::take(&mut self.kept).into_values().flat_map(BTreeMap::into_values).collect();
+            std::mem::take(&mut self.kept).into_iter().flat_map(|(_, observers)| observers).map(|(_, id)| id).collect();
         for id in observers {
             self.unobserve(id, now);
         }
@@ -187,7 +187,7 @@ impl Engine {
             Err(Failure::Refused(problem)) if matches!(problem.status, 404 | 422) => {
                 // It is gone for this person, or too large to be kept.
                 self.succeeded(&query);
-                let of_it = self.kept.get(&root).into_iter().flat_map(BTreeMap::keys).filter_map(|query| match query {
+                let of_it = self.kept.get(&root).into_iter().flat_map(Few::keys).filter_map(|query| match query {
                     Query::List(key) => self.cache.get_list(key),
                     _ => None,
                 });
@@ -204,7 +204,7 @@ impl Engine {
             Err(_) => return self.failed(query, now),
         };
         // The last line says that nothing is missing.
-        let (mut told, mut complete): (BTreeMap<EntityCode, Vec<Slot>>, bool) = (BTreeMap::new(), false);
+        let (mut told, mut complete): (Few<EntityCode, Vec<Slot>>, bool) = (Few::default(), false);
         let mut pages = Vec::new();
         for line in answer.body.lines() {
             match Page::read(line) {
@@ -222,13 +222,13 @@ impl Engine {
                 if let (Some(slot), _) = self.take_marked_row(&code, raw, marks, now) {
                     let itself = self.cache.entity(slot).is_some_and(|entity| entity == root);
                     if !itself {
-                        told.entry(code.clone()).or_default().push(slot);
+                        told.at(code.clone(), Vec::new).push(slot);
                     }
                 }
             }
         }
         self.succeeded(&query);
-        let lists: Vec<Query> = self.kept.get(&root).into_iter().flat_map(BTreeMap::keys).cloned().collect();
+        let lists: Vec<Query> = self.kept.get(&root).into_iter().flat_map(Few::keys).cloned().collect();
         for list in lists {
             let Query::List(key) = &list else { continue };
             self.list_answered(key, told.remove(&key.code).unwrap_or_default(), None, now);

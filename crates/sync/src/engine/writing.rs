@@ -491,7 +491,7 @@ impl Engine {
     /// before this one is written, and joined with it.
     fn begin_draft(&mut self, entity: &EntityRef, base_version: i64, now: f64) -> &mut Draft {
         self.keep.reread |= !self.drafts.contains_key(entity);
-        self.drafts.entry(entity.clone()).or_insert_with(|| Draft::new(entity.clone(), base_version, now))
+        self.drafts.at(entity.clone(), || Draft::new(entity.clone(), base_version, now))
     }
 
     pub(super) fn draft_field(&mut self, entity: EntityRef, field: &str, value: Value, now: f64) {

@@ -271,7 +271,11 @@ fn what_was_deleted_here_and_not_there_yet_is_asked_for_though_its_list_is_the_s
     assert_eq!(tab.requests[0].1.if_none_match.as_deref(), Some("\"e\""), "the list holds what it held then");
     let (id, _) = tab.requests.remove(0);
     tab.event(Event::Answered(id, Ok(Answer { not_modified: true, ..Answer::default() })));
-    assert!(tab.paths()[0].starts_with("/task?ids="), "whether it may still be seen nobody has said: {:?}", tab.paths());
+    assert!(
+        tab.paths()[0].starts_with("/task?ids="),
+        "whether it may still be seen nobody has said: {:?}",
+        tab.paths()
+    );
     tab.answer(list(vec![]));
     assert!(tab.engine.held_row(&task(1)).is_none());
 }
