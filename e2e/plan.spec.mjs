@@ -267,6 +267,40 @@ test("a link made offline shows at once, outlives a reload, and is sent", async 
   await expect.poll(() => service.sql(`select count(*) from app.entity_instance_link where parent_id = '${program}' and child_code = 'project'`)).toBe("0");
 });
 
+test("a plan that is kept offline is there with all that hangs below it, though nobody has ever opened it", async ({ as, service }) => {
+  const { id } = await plan(service, "Kept");
+  const editor = await as("editor");
+  await open(editor, id);
+  const task = (name) => service.sql(`select id from app.task where project_id = '${id}' and name = '${name}'`);
+  const say = (body, name) => service.sql(`insert into app.message (about_code, about_uuid, body) values ('task', '${task(name)}', '${body}')`);
+  say("Said before", "Sitemap");
+  const keep = editor.getByTestId("keep");
+  await expect(keep).toHaveAttribute("aria-label", /Keep offline/);
+  await keep.click();
+  await expect(keep).toHaveAttribute("aria-label", /Kept on this device with \d+ things/);
+  const before = Number((await keep.getAttribute("aria-label")).match(/\d+/)[0]);
+  expect(before).toBeGreaterThan(100);
+  await editor.screenshot({ path: join(pictures, "kept.png") });
+  // What is made deep inside comes to the device, with nobody looking.
+  say("Said meanwhile", "Content inventory");
+  await expect(keep).toHaveAttribute("aria-label", new RegExp(`with ${before + 1} things`));
+  await expect.poll(() => editor.evaluate(kept)).toContain("Said meanwhile");
+  await service.stop();
+  await editor.goto(`/task/${task("Sitemap")}`);
+  await expect(editor.getByText("Said before")).toBeVisible();
+  await editor.goto(`/task/${task("Content inventory")}`);
+  await expect(editor.getByText("Said meanwhile")).toBeVisible();
+  await editor.goto(`/project/${id}`);
+  await editor.getByRole("link", { name: "Dependencies" }).click();
+  await expect(editor.locator("table tbody tr[data-id]").first()).toBeVisible();
+  await service.start();
+  await editor.goto(`/project/${id}`);
+  await expect(editor.getByTestId("sync")).toHaveText("Synced", { timeout: 45_000 });
+  await expect(keep).toHaveAttribute("aria-pressed", "true");
+  await keep.click();
+  await expect(keep).toHaveAttribute("aria-pressed", "false");
+});
+
 test("whoever asks for the devtools sees what the engine does, and can take the network away", async ({ as, service }) => {
   const { id } = await plan(service, "Devtools");
   const editor = await as("editor");

@@ -51,7 +51,7 @@ type Lines = mpsc::Sender<std::result::Result<Bytes, std::io::Error>>;
     (status = 400, description = "A parameter is missing or can't be read"), (status = 401, description = "Not signed in"),
     (status = 404, description = "No such thing for this reader"), (status = 422, description = "More than 100,000 things hang below it")))]
 async fn snapshot(State(app): State<App>, who: AuthUser, Query(root): Query<Root>) -> Result<Response> {
-    let (lines, told) = mpsc::channel(2);
+    let (lines, mut told) = mpsc::channel(2);
     let (begun, ready) = oneshot::channel();
     tokio::spawn(async move {
         // What goes wrong before the first line is the answer; later it cuts the answer short, which its reader notices.
@@ -64,7 +64,7 @@ async fn snapshot(State(app): State<App>, who: AuthUser, Query(root): Query<Root
         }
     });
     let cursor = ready.await.map_err(|_| ApiError::Internal)??;
-    let stream = futures_util::stream::unfold(told, async |mut told| told.recv().await.map(|line| (line, told)));
+    let stream = futures_util::stream::poll_fn(move |context| told.poll_recv(context));
     let mut response = Body::from_stream(stream).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     if let Ok(cursor) = HeaderValue::from_str(&cursor.to_string()) {

@@ -441,7 +441,7 @@ impl Test {
             client.asked += 1;
         }
         let watch = self.clients.iter().find(|c| c.id == Some(id)).map_or(Watch::Some, |c| c.watch);
-        let parent = Parent { entity_code: code("project"), entity_id: project(0), deep: id.0 % 2 == 0 };
+        let parent = Parent { entity_code: code("project"), entity_id: project(0), deep: id.0.is_multiple_of(2) };
         let wanted = Subscribe {
             entity_code: code("task"),
             entity_ids: Some(ids).filter(|_| watch == Watch::Some),

@@ -47,6 +47,7 @@ impl Engine {
         if !self.leader {
             return self.tell(TabMessage::Keep { entity: root, on });
         }
+        self.changed.insert(Query::Row(root.clone()));
         let name = format!("{KEPT}{root}");
         if on {
             let bytes = serde_json::to_vec(&root).unwrap_or_default();
@@ -269,8 +270,12 @@ impl Engine {
 
     /// A row has come into lists or left them. Where they are of a tree, what hangs below it goes the same way at the end of the event.
     pub(super) fn note_moved(&mut self, slot: Slot, lists: &[ListIndex]) {
-        if lists.iter().any(|index| self.cache.list(*index).is_some_and(|list| list.key.deep)) {
+        let trees = lists.iter().filter_map(|index| self.cache.list(*index)).filter(|list| list.key.deep);
+        let roots: Vec<EntityRef> = trees.filter_map(|list| Some(list.key.below.as_ref()?.parent.clone())).collect();
+        if !roots.is_empty() {
             self.moved_in_trees.push(slot);
+            // How much is kept has changed.
+            self.changed.extend(roots.into_iter().map(Query::Row));
         }
     }
 

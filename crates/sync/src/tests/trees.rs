@@ -114,12 +114,14 @@ fn what_is_inside_a_kept_plan_is_there_offline_after_a_crash() {
 #[test]
 fn what_is_made_and_changed_deep_inside_comes_to_the_device() {
     let mut tab = Tab::keeping();
+    tab.changed.clear();
     tab.told("message", message(1).id, Action::Update, 2);
     tab.told("message", message(2).id, Action::Create, 1);
     assert_eq!(tab.paths().len(), 1, "{:?}", tab.paths());
     tab.answer_to("/message?ids=", answer(list(vec![said(1, 2, &task(1))])));
     tab.answer_to("/message?ids=", answer(list(vec![said(2, 1, &task(2))])));
     assert_eq!(tab.engine.kept_tree(&project(1)).unwrap().rows, 4);
+    assert!(tab.changed.contains(&Query::Row(project(1))), "whoever looks at how much is kept looks again");
     assert_eq!(tab.paths(), [] as [&str; 0], "the tree is not asked for again");
     let mut tab = tab.reloaded();
     tab.event(Event::Online(false));
@@ -164,7 +166,9 @@ fn a_snapshot_that_was_cut_off_counts_for_nothing_and_is_asked_for_again() {
 fn what_is_not_kept_any_more_leaves_the_device() {
     let mut tab = Tab::keeping();
     assert!(tab.kept().contains("kept:project"));
+    tab.changed.clear();
     tab.event(Event::Keep(project(1), false));
+    assert!(tab.changed.contains(&Query::Row(project(1))));
     assert!(tab.engine.kept_tree(&project(1)).is_none());
     assert!(!tab.kept().contains("kept:project") && !tab.kept().contains("\"deep\":true"), "{}", tab.kept());
     assert!(tab.reloaded().engine.kept_tree(&project(1)).is_none());
