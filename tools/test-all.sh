@@ -55,6 +55,9 @@ step "tests: the app's parts in Chromium"
 export CHROMEDRIVER="${CHROMEDRIVER:-/usr/bin/chromedriver}"
 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CARGO_TARGET_DIR="$ROOT/target/web" \
   cargo test -p pmo-web --lib --target wasm32-unknown-unknown 2>&1 | tee "$log/wasm"
+step "the hooks' examples, in Chromium"
+WASM_BINDGEN_USE_BROWSER=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CARGO_TARGET_DIR="$ROOT/target/web" \
+  cargo test -p pmo-web --doc --target wasm32-unknown-unknown 2>&1 | tee "$log/examples"
 step "app, release"
 "$tools/build-web.sh" --release 2>&1 | tee "$log/web" | grep -vE '^ *Compiling' || { tail -n 40 "$log/web"; exit 1; }
 
@@ -63,5 +66,5 @@ step "end to end"
 
 step "done"
 count() { sed -E 's/\x1b\[[0-9;]*m//g' "$1" | { grep -oE "$2" || true; } | { grep -oE '[0-9]+' || echo 0; } | tail -n 1; }
-passed=$(( $(count "$log/nextest" '[0-9]+ passed') + $(count "$log/wasm" '[0-9]+ passed') + $(count "$log/e2e" '[0-9]+ passed') ))
+passed=$(( $(count "$log/nextest" '[0-9]+ passed') + $(count "$log/wasm" '[0-9]+ passed') + $(count "$log/examples" '[0-9]+ passed') + $(count "$log/e2e" '[0-9]+ passed') ))
 echo "$passed passed, 0 failed"

@@ -1,5 +1,6 @@
 //! What components call. Each hook looks at a query for as long as its component lives, and answers a signal that changes only when its
-//! answer does.
+//! answer does. Rows come as what the caller asks for ([`Record`]): with their marks, as plain columns, or as a type of the caller's own. The examples
+//! run in a browser with the other tests.
 
 use crate::client::{client, new_id, write_ids};
 use leptos::prelude::*;
@@ -19,6 +20,68 @@ thread_local! {
     static NEXT_OBSERVER: Cell<u64> = const { Cell::new(1) };
     /// Parsed reference data, by the count of changes that it was parsed at.
     static DATALABELS: Parsed<Vec<Datalabel>> = RefCell::default();
+}
+
+/// What a row is read as.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// #[derive(Clone, PartialEq, serde::Deserialize)]
+/// struct Task {
+///     name: String,
+///     points: Option<u32>,
+/// }
+/// let id = use_entity_mutation(code()).create(json!({"name": "Sitemap", "points": 3}).as_object().cloned().unwrap());
+/// let entity = || EntityRef::new(code(), id);
+/// let typed = use_offline_entity::<Typed<Task>>(entity()).get().unwrap();
+/// assert_eq!((typed.name.as_str(), typed.points), ("Sitemap", Some(3)));
+/// assert_eq!(use_offline_entity::<Row>(entity()).get().unwrap()["points"], 3);
+/// assert!(use_offline_entity::<RowView>(entity()).get().unwrap().pending, "it is on its way");
+/// # }) }
+/// ```
+pub trait Record: Clone + PartialEq + Send + Sync + 'static {
+    /// The row as this; none where it is of another shape.
+    fn of(row: RowView) -> Option<Self>;
+}
+
+/// With what is known of it: whether it is on its way, stale, or needs a person.
+impl Record for RowView {
+    fn of(row: RowView) -> Option<Self> {
+        Some(row)
+    }
+}
+
+/// Its columns.
+impl Record for Row {
+    fn of(row: RowView) -> Option<Self> {
+        Some(Arc::unwrap_or_clone(row.data))
+    }
+}
+
+/// A row as a type of the caller's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Typed<T>(pub T);
+
+impl<T> std::ops::Deref for Typed<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: serde::de::DeserializeOwned + Clone + PartialEq + Send + Sync + 'static> Record for Typed<T> {
+    fn of(row: RowView) -> Option<Self> {
+        T::deserialize(Value::Object(Arc::unwrap_or_clone(row.data))).ok().map(Self)
+    }
+}
+
+/// Runs something as a component of the app: with an engine, though nobody is signed in. For the examples.
+#[doc(hidden)]
+pub fn as_in_the_app(run: impl FnOnce() + 'static) {
+    crate::client::install();
+    leptos::mount::mount_to_body(run);
 }
 
 /// Gives the app its engine: reference data is looked at for as long as anybody is signed in.
@@ -51,21 +114,46 @@ fn watched<T: Clone + PartialEq + Send + Sync + 'static>(
 
 /// One thing; none where it is unknown or gone. Looks at it, so that it is fetched and kept current.
 ///
-/// ```ignore
-/// let task = use_entity(EntityRef::new(code, id));
-/// view! { <h1>{move || task.get().map(|t| text(&t.data, "name"))}</h1> }
 /// ```
-pub fn use_entity(entity: EntityRef) -> Memo<Option<RowView>> {
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let project = use_entity::<Row>(plan);
+/// view! { <h1>{move || project.get().map(|p| p["name"].to_string())}</h1> };
+/// assert_eq!(project.get(), None, "nobody has told it yet");
+/// # }) }
+/// ```
+pub fn use_entity<R: Record>(entity: EntityRef) -> Memo<Option<R>> {
     observe(Query::Row(entity.clone()));
     use_offline_entity(entity)
 }
 
 /// One thing as the device knows it, without asking for it.
-pub fn use_offline_entity(entity: EntityRef) -> Memo<Option<RowView>> {
-    watched(&Query::Row(entity.clone()), move || client().read(|e| e.row(&entity)))
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let id = use_entity_mutation(code()).create(one("name", json!("Sitemap")));
+/// let task = use_offline_entity::<RowView>(EntityRef::new(code(), id));
+/// assert_eq!(task.get().unwrap().data["name"], "Sitemap");
+/// # }) }
+/// ```
+pub fn use_offline_entity<R: Record>(entity: EntityRef) -> Memo<Option<R>> {
+    watched(&Query::Row(entity.clone()), move || client().read(|e| e.row(&entity)).and_then(R::of))
 }
 
 /// How a thing is kept on the device with all that hangs below it; none where it is not.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let kept = use_kept(plan.clone());
+/// view! { <button on:click=move |_| keep_offline(plan.clone(), kept.get_untracked().is_none())>"Keep offline"</button> };
+/// assert_eq!(kept.get(), None);
+/// # }) }
+/// ```
 pub fn use_kept(entity: EntityRef) -> Memo<Option<KeptTree>> {
     watched(&Query::Row(entity.clone()), move || client().read(|e| e.kept_tree(&entity)))
 }
@@ -82,9 +170,14 @@ pub fn use_missing(entity: EntityRef) -> Memo<bool> {
 
 /// A list: the ids of its rows, in order. It changes when they do, and not when a row among them does. Where the key changes, so does what is looked at.
 ///
-/// ```ignore
-/// let tasks = use_entity_list(ListKey::below(task, project, "project_id").sorted("due_date", false));
-/// view! { <p>{move || tasks.get().ids.len()}</p> }
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let tasks = use_entity_list(ListKey::below(code(), plan, "project_id").sorted("due_date", false));
+/// view! { <p>{move || tasks.get().ids.len()}</p> };
+/// assert!(!tasks.get().loaded, "neither the server nor the device has told it");
+/// # }) }
 /// ```
 pub fn use_entity_list(key: impl Into<Signal<ListKey>>) -> Memo<ListView> {
     let key = key.into();
@@ -106,10 +199,10 @@ pub fn use_entity_list(key: impl Into<Signal<ListKey>>) -> Memo<ListView> {
 }
 
 /// A short list with all its rows.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct ListRows {
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListRows<R> {
     /// The rows, in order.
-    pub rows: Vec<RowView>,
+    pub rows: Vec<R>,
     /// Known, from the server or from the device.
     pub loaded: bool,
     /// The last try failed.
@@ -117,13 +210,24 @@ pub struct ListRows {
 }
 
 /// All rows of a short list, decoded: it changes with each of them.
-pub fn use_rows(key: ListKey) -> Memo<ListRows> {
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let tasks = use_rows::<Row>(ListKey::below(code(), plan, "project_id"));
+/// let names = move || tasks.get().rows.iter().map(|task| task["name"].to_string()).collect::<Vec<_>>();
+/// assert_eq!(names(), [] as [String; 0]);
+/// # }) }
+/// ```
+pub fn use_rows<R: Record>(key: ListKey) -> Memo<ListRows<R>> {
     let query = Query::List(key.clone());
     observe(query.clone());
     watched(&query, move || {
         client().read(|e| {
             let list = e.list(&key);
-            ListRows { rows: e.rows(&key), loaded: list.loaded, failed: list.failed }
+            let rows = e.rows(&key).into_iter().filter_map(R::of).collect();
+            ListRows { rows, loaded: list.loaded, failed: list.failed }
         })
     })
 }
@@ -134,10 +238,20 @@ pub struct EntityMutation {
     code: EntityCode,
 }
 
-/// Writes to things of a type.
+/// Writes to things of a type: shown at once, whatever the network does.
 ///
-/// ```ignore
-/// use_entity_mutation(task).update(id, one("dl__task_stage", json!("Blocked")));
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let tasks = use_entity_mutation(code());
+/// let id = tasks.create(one("name", json!("Sitemap")));
+/// tasks.update(id, one("dl__task_stage", json!("Blocked")));
+/// let task = use_offline_entity::<Row>(EntityRef::new(code(), id));
+/// assert_eq!(task.get().unwrap()["dl__task_stage"], "Blocked");
+/// tasks.delete(id);
+/// assert_eq!(task.get(), None);
+/// # }) }
 /// ```
 pub fn use_entity_mutation(code: EntityCode) -> EntityMutation {
     EntityMutation { code }
@@ -186,6 +300,21 @@ pub struct DraftHandle {
 }
 
 /// The draft of a thing.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let draft = use_draft(plan);
+/// draft.set("name", json!("Relaunch"));
+/// draft.set("descr", json!("of the website"));
+/// draft.undo();
+/// assert_eq!(draft.draft.get().unwrap().current_data, one("name", json!("Relaunch")));
+/// draft.redo();
+/// draft.discard();
+/// assert!(draft.draft.get().is_none());
+/// # }) }
+/// ```
 pub fn use_draft(entity: EntityRef) -> DraftHandle {
     let changes = client().changes_of_draft(&entity);
     let stored = StoredValue::new(entity);
@@ -240,12 +369,30 @@ pub fn datalabels() -> Arc<Vec<Datalabel>> {
     })
 }
 
-/// An option set, for code that is not a component.
+/// An option set, for code that is not a component: none before the sets are known, or where there is none of that name.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// assert!(datalabel_sync("task_stage").is_none(), "nobody is signed in");
+/// # }) }
+/// ```
 pub fn datalabel_sync(name: &str) -> Option<Datalabel> {
     datalabels().iter().find(|set| set.name == name).cloned()
 }
 
 /// An option set.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let stages = use_datalabel("task_stage");
+/// view! { <select>{move || stages.get().map(|set| set.options.into_iter().map(|o| view! { <option>{o.name}</option> }).collect_view())}</select> };
+/// assert!(stages.get().is_none());
+/// # }) }
+/// ```
 pub fn use_datalabel(name: &'static str) -> Memo<Option<Datalabel>> {
     watched(&Query::Meta(MetaKey::Datalabels), move || datalabel_sync(name))
 }
@@ -256,16 +403,44 @@ pub fn catalogue() -> Arc<Catalogue> {
 }
 
 /// All entity types.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let types = use_entity_codes();
+/// assert!(types.get().get("task").is_none(), "none is known before somebody has signed in");
+/// # }) }
+/// ```
 pub fn use_entity_codes() -> Memo<Arc<Catalogue>> {
     watched(&Query::Meta(MetaKey::Codes), catalogue)
 }
 
 /// Settings that hold for everybody.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let settings = use_global_settings();
+/// assert!(settings.get().is_none());
+/// # }) }
+/// ```
 pub fn use_global_settings() -> Memo<Option<Arc<Value>>> {
     watched(&Query::Meta(MetaKey::Settings), || meta(MetaKey::Settings))
 }
 
 /// The sync mark.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let status = use_status();
+/// use_entity_mutation(code()).create(one("name", json!("Sitemap")));
+/// assert_eq!(status.get().waiting, 1);
+/// # }) }
+/// ```
 pub fn use_status() -> Memo<Status> {
     let changes = client().status.clone();
     Memo::new(move |_| {

@@ -61,7 +61,7 @@ pub fn InstancePage(
     entity: EntityRef,
 ) -> impl IntoView {
     let codes = use_entity_codes();
-    let row = use_entity(entity.clone());
+    let row = use_entity::<RowView>(entity.clone());
     let missing = use_missing(entity.clone());
     let gone = Memo::new(move |_| missing.get() && row.get().is_none());
     let known = {
@@ -374,7 +374,7 @@ fn property_view(page: Page, column: Column) -> impl IntoView {
 
 #[component]
 fn TaskChildren(task: EntityRef, page: Page) -> impl IntoView {
-    let list = use_rows(ListKey::below(task.code.clone(), task.clone(), "parent__task_id"));
+    let list = use_rows::<RowView>(ListKey::below(task.code.clone(), task.clone(), "parent__task_id"));
     let adding = RwSignal::new(false);
     let done =
         move || list.with(|l| l.rows.iter().filter(|r| format::text(&r.data, "dl__task_stage") == "Completed").count());
@@ -422,8 +422,11 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
         else {
             return ().into_any();
         };
-        let list =
-            use_rows(ListKey::below(kind.code.clone(), EntityRef::new(above.code.clone(), project), "project_id"));
+        let list = use_rows::<RowView>(ListKey::below(
+            kind.code.clone(),
+            EntityRef::new(above.code.clone(), project),
+            "project_id",
+        ));
         let id = task.id.to_string();
         let task_code = task.code.clone();
         let side = move |title: &'static str, mine: &'static str, other: &'static str| {
@@ -459,7 +462,7 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
 #[component]
 fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
     let Some(message) = catalogue().get("message").map(|t| t.code.clone()) else { return ().into_any() };
-    let list = use_rows(ListKey::below(message.clone(), entity.clone(), "about_uuid"));
+    let list = use_rows::<RowView>(ListKey::below(message.clone(), entity.clone(), "about_uuid"));
     let text = RwSignal::new(String::new());
     let may_comment = Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(Permission::Comment))));
     let send = Callback::new(move |()| {

@@ -75,7 +75,7 @@ pub fn ChildrenPage(
     child: EntityCode,
 ) -> impl IntoView {
     let codes = use_entity_codes();
-    let row = crate::hooks::use_entity(parent.clone());
+    let row = crate::hooks::use_entity::<RowView>(parent.clone());
     let making = RwSignal::new(false);
     live(move || {
         let catalogue = codes.get();
@@ -180,25 +180,22 @@ pub fn ThingTabs(
     #[prop(optional)]
     children: Option<Children>,
 ) -> impl IntoView {
-    let catalogue = catalogue();
-    let mut tabs = vec![("overview".to_owned(), "Overview".to_owned())];
-    if let Some(entity) = catalogue.get(parent.code.as_str()) {
-        for tie in &entity.children {
-            if let Some(child) = catalogue.get(tie.code.as_str()) {
-                tabs.push((tie.code.to_string(), child.ui_label.clone()));
-            }
-        }
-    }
+    let codes = use_entity_codes();
     let address = format!("/{}/{}", parent.code, parent.id);
     // The tab that a thing opens on has the thing's own address.
     let first = if parent.code == "project" { "task" } else { "overview" };
-    let views: Vec<_> = tabs
-        .into_iter()
-        .map(|(tab, label)| {
+    // The types may come after the page.
+    let views = live(move || {
+        let catalogue = codes.get();
+        let children = catalogue.get(parent.code.as_str()).map(|entity| &entity.children[..]).unwrap_or_default();
+        let below = children.iter().filter_map(|tie| catalogue.get(tie.code.as_str()));
+        let tabs = below.map(|child| (child.code.as_str(), child.ui_label.clone()));
+        let tab = |(tab, label): (&str, String)| {
             let href = if tab == first { address.clone() } else { format!("{address}/{tab}") };
             view! { <A href=href exact=true>{label}</A> }
-        })
-        .collect();
+        };
+        std::iter::once(("overview", "Overview".to_owned())).chain(tabs).map(tab).collect::<Vec<_>>()
+    });
     view! { <div class="subbar"><nav class="tabs" aria-label="Parts">{views}</nav>{children.map(|c| c())}</div> }
 }
 
@@ -250,7 +247,7 @@ pub fn EntityTable(
     };
     // A row is drawn again when it changes, and no other with it.
     let draw = move |id: Uuid| {
-        let row = use_offline_entity(EntityRef::new(code.get_value(), id));
+        let row = use_offline_entity::<RowView>(EntityRef::new(code.get_value(), id));
         live(move || match row.get() {
             Some(row) => columns
                 .with_value(|columns| code.with_value(|code| row_view(columns, code, &row, linked.get_value())))
@@ -480,6 +477,6 @@ fn ImportDialog(
 
 /// The name of a thing for a crumb.
 pub fn name_of(entity: EntityRef) -> Signal<String> {
-    let row = use_offline_entity(entity);
+    let row = use_offline_entity::<RowView>(entity);
     Signal::derive(move || row.get().map(|r| format::text(&r.data, "name")).unwrap_or_default())
 }

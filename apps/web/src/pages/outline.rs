@@ -88,9 +88,9 @@ pub fn OutlinePage(
         Ok(code) => code,
         Err(_) => return view! { <NothingHere/> }.into_any(),
     };
-    let row = use_entity(project.clone());
+    let row = use_entity::<RowView>(project.clone());
     let missing = use_missing(project.clone());
-    let list = use_rows(ListKey::below(task.clone(), project.clone(), "project_id"));
+    let list = use_rows::<RowView>(ListKey::below(task.clone(), project.clone(), "project_id"));
     use_datalabel("task_stage");
     let level = Memo::new(move |_| {
         row.get().and_then(|r| r.data.get("permission").and_then(Value::as_u64)).unwrap_or_default()
@@ -229,7 +229,7 @@ pub fn OutlinePage(
 fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
     let id = line.id;
     // Rows that are drawn are watched through their list; the single row is only read.
-    let row = use_offline_entity(task.clone());
+    let row = use_offline_entity::<RowView>(task.clone());
     let mutation = StoredValue::new(use_entity_mutation(task.code.clone()));
     let kids = line.below;
     let (open, summary) = (line.open, kids > 0);
