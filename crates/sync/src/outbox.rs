@@ -289,6 +289,20 @@ impl Entry {
         given_up
     }
 
+    /// Names a version that no row has, under another key: the answer is the present row, with which it is merged. False where it names none. Should an earlier
+    /// try have gone through, the merge finds it there.
+    pub fn name_no_version(&mut self) -> bool {
+        match &mut self.operation {
+            Operation::Update { base_version, .. } | Operation::Delete { base_version } if *base_version > 0 => {
+                *base_version = i64::MAX;
+                self.key = Uuid::from_u128(self.key.as_u128().wrapping_add(1));
+                self.attempts = 0;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// What this write would have the columns be.
     pub fn mine(&self) -> Row {
         match &self.operation {

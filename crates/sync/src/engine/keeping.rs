@@ -251,7 +251,7 @@ impl Engine {
 
     /// The device did not take a batch: what lies there now is not what is thought to lie there, and may be what must not. The cache is emptied, which makes
     /// room as well, and what somebody looks at is written anew. After some failures in a row nothing is written but that it is empty.
-    fn rebuild_cache(&mut self) {
+    pub(super) fn rebuild_cache(&mut self) {
         let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
         for slot in &slots {
             if let Some(row) = self.cache.row_mut(*slot) {

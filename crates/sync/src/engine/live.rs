@@ -1,7 +1,7 @@
 //! The socket: what to watch, and what to do when something has changed. Where no socket opens, changes are asked for instead.
 
 use super::{Engine, FeedPlace, Purpose};
-use crate::cache::ListIndex;
+use crate::cache::{ListIndex, Slot};
 use crate::event::{Answer, Effect, Failure};
 use crate::key::{Query, Topic};
 use crate::maps::{Few, Set};
@@ -58,7 +58,35 @@ impl Engine {
         }
     }
 
+    /// The database is another incarnation: a restore or a failover may have lost what had been told already. What is held is shown until it has been asked
+    /// for again, and whatever comes counts, however low its version. No waiting write names a version any more that the server may have given to
+    /// something else since: each is answered by what is there now, and merged.
+    pub(super) fn begin_epoch(&mut self, epoch: &str) {
+        if self.cursor.as_ref().is_none_or(|place| place.epoch == epoch) {
+            return;
+        }
+        let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            if let Some(row) = self.cache.row_mut(slot) {
+                (row.version, row.floor, row.stale) = (0, 0, true);
+            }
+        }
+        self.etags.clear();
+        if !self.leader {
+            return;
+        }
+        let mut unnamed = Vec::new();
+        for entry in self.outbox.iter_mut().filter(|entry| !entry.sending) {
+            if entry.name_no_version() {
+                unnamed.push(entry.id);
+            }
+        }
+        unnamed.into_iter().for_each(|id| self.keep_entry(id));
+        self.rebuild_cache();
+    }
+
     fn hello(&mut self, epoch: String, cursor: String, now: f64) {
+        self.begin_epoch(&epoch);
         self.session.opened(now);
         self.reached(now);
         self.subscribed.clear();
@@ -381,6 +409,7 @@ impl Engine {
         if self.session.link == Link::Open {
             return; // the socket tells
         }
+        self.begin_epoch(&changes.epoch);
         let known = self.cursor.clone();
         if known.is_none() && self.holds_unconfirmed() {
             self.swept_from = Some(None);

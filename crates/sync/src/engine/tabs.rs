@@ -298,6 +298,9 @@ impl Engine {
 
     fn take_news(&mut self, news: News, now: f64) {
         self.tabs.status = news.status;
+        if let Some((epoch, _)) = &news.feed {
+            self.begin_epoch(epoch);
+        }
         for (key, data) in news.metas {
             self.take_meta(key, Meta { data: Arc::new(data), synced_at: now, stale: false });
             self.changed(Query::Meta(key));

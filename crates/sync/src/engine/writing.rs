@@ -151,7 +151,7 @@ impl Engine {
     }
 
     /// Brings to disk what has come of an entry; until that is done it is not sent.
-    fn keep_entry(&mut self, id: Uuid) {
+    pub(super) fn keep_entry(&mut self, id: Uuid) {
         self.write_entry(id, false);
     }
 

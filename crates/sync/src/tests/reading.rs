@@ -279,3 +279,44 @@ fn what_was_deleted_here_and_not_there_yet_is_asked_for_though_its_list_is_the_s
     tab.answer(list(vec![]));
     assert!(tab.engine.held_row(&task(1)).is_none());
 }
+
+#[test]
+fn after_a_failover_what_the_server_says_counts_though_its_versions_are_lower() {
+    let mut tab = Tab::looking();
+    tab.invalidate(&[(1, Action::Update, 14)]);
+    tab.answer(list(vec![row(1, 14, "lost")]));
+    tab.event(Event::Online(false));
+    tab.update(1, json!({"points": 5}), 1);
+    tab.event(Event::Closed(1006));
+    tab.event(Event::Online(true));
+    while !tab.requests.is_empty() {
+        tab.fail(Failure::Network);
+    }
+    tab.now += 60_000.0;
+    tab.event(Event::Frame(ServerMessage::Hello {
+        protocol: 1,
+        epoch: "2".into(),
+        cursor: "2.3".into(),
+        heartbeat_seconds: 30,
+    }));
+    tab.event(Event::Frame(ServerMessage::Resumed { recovered: false, cursor: "2.3".into() }));
+    tab.event(Event::Tick);
+    // The write names no version that somebody else may have been given since.
+    let at = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
+    assert_eq!(tab.requests[at].1.if_match, Some(i64::MAX));
+    let (id, _) = tab.requests.remove(at);
+    let problem = Problem {
+        kind: "x".into(),
+        title: "x".into(),
+        status: 412,
+        detail: None,
+        errors: vec![],
+        current: Some(row(1, 3, "kept")),
+    };
+    tab.event(Event::Answered(id, Err(Failure::Refused(Box::new(problem)))));
+    assert_eq!(tab.names()[0], "kept", "version 14 is lost, and 3 is what there is");
+    let at = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
+    assert_eq!((tab.requests[at].1.if_match, tab.requests[at].1.body.clone()), (Some(3), Some(json!({"points": 5}))));
+    // What lies on the device of the time before does not come back.
+    assert!(!tab.reloaded().kept().contains("lost"));
+}
