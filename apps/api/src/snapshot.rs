@@ -1,5 +1,6 @@
 //! A whole tree for a device that keeps it offline: a thing and all that hangs below it by owned links, as far as the reader may see it, in one state of
-//! the database. It is told line by line while it is read, so that neither side holds it whole; a client that reads too slowly is cut off.
+//! the database. It is told line by line while it is read, so that the server never holds it whole. A reading keeps a connection and a state of the
+//! database: few go on at once, and one that takes too long is cut off.
 
 use crate::auth::AuthUser;
 use crate::entity::read::{FEED_CURSOR, with_level};
@@ -17,14 +18,21 @@ use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 /// Things that a device may keep of one tree.
 const MOST: usize = 100_000;
-/// How long a line may wait for its reader: the database keeps the state of the reading for as long.
+/// How long a line may wait for its reader,
 const PATIENCE: Duration = Duration::from_secs(30);
+/// and how long all of them may take.
+const LONGEST: Duration = Duration::from_secs(300);
+/// How long one waits for a turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// Snapshots that are read at once.
+const AT_ONCE: usize = 3;
+static TURNS: Semaphore = Semaphore::const_new(AT_ONCE);
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
@@ -56,7 +64,14 @@ async fn snapshot(State(app): State<App>, who: AuthUser, Query(root): Query<Root
     tokio::spawn(async move {
         // What goes wrong before the first line is the answer; later it cuts the answer short, which its reader notices.
         let mut begun = Some(begun);
-        if let Err(error) = tell(&app, &who, &root, &mut begun, &lines).await {
+        let told = async {
+            let waited = tokio::time::timeout(LONGEST_WAIT, TURNS.acquire()).await;
+            let _turn = waited.ok().and_then(std::result::Result::ok).ok_or(ApiError::Unavailable)?;
+            let all = tokio::time::timeout(LONGEST, tell(&app, &who, &root, &mut begun, &lines)).await;
+            all.unwrap_or(Err(ApiError::Unavailable))
+        };
+        let told = told.await;
+        if let Err(error) = told {
             match begun.take() {
                 Some(begun) => drop(begun.send(Err(error))),
                 None => drop(lines.send(Err(std::io::Error::other("the snapshot can't go on"))).await),

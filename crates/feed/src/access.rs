@@ -105,7 +105,7 @@ impl Access {
     }
 
     /// What came above something, or went: whoever holds anything there may see otherwise now. None: where something went is not known.
-    fn ways(&self, changes: &BTreeSet<AccessChange>) -> Option<BTreeSet<Uuid>> {
+    pub fn ways(&self, changes: &BTreeSet<AccessChange>) -> Option<BTreeSet<Uuid>> {
         let mut keys: BTreeSet<Uuid> = BTreeSet::new();
         for change in changes {
             let AccessChange::Moved(was, is) = change else { continue };

@@ -221,6 +221,7 @@ impl Feed {
         missed.ran_out
             || self.access.concerned(&missed.access).told.contains(&person)
             || self.watching.tied(&missed.rows).contains(&person)
+            || self.watching.trees_at(self.access.ways(&missed.access)).contains(&person)
     }
 
     /// Does what can be done.

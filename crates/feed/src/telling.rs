@@ -59,6 +59,8 @@ impl Feed {
         let concerned = self.access.concerned(changes);
         let mut found = Affected { read_again: concerned.read_again, sweeping: concerned.told, ..Affected::default() };
         found.sweeping.extend(self.watching.tied(rows));
+        // What came below the root of a tree, or went from there, with all that hangs below it.
+        found.sweeping.extend(self.watching.trees_at(self.access.ways(changes)));
         found.sweeping.extend(self.bereft(rows));
         needs.people.extend(found.read_again.difference(&self.asked.people));
         // Grants that have ended meanwhile are not among those that are read now.

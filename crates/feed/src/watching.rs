@@ -514,6 +514,19 @@ impl Watching {
         watching.filter_map(|slot| Some(self.connections.get(*slot)?.person)).collect()
     }
 
+    /// The persons who watch trees with one of these roots; all who watch any where it is not known which.
+    pub fn trees_at(&self, roots: Option<BTreeSet<Uuid>>) -> BTreeSet<PersonId> {
+        let of_root = |root: Uuid| self.children.range((root, ANY_DEPTH, 0)..=(root, ANY_DEPTH, Slot::MAX));
+        let mut watching: Vec<&Numbers> = Vec::new();
+        match &roots {
+            Some(roots) => watching.extend(roots.iter().flat_map(|root| of_root(*root)).map(|(_, watchers)| watchers)),
+            None => watching
+                .extend(self.children.iter().filter(|(key, _)| key.1 == ANY_DEPTH).map(|(_, watchers)| watchers)),
+        }
+        let slots = watching.into_iter().flat_map(Numbers::as_slice);
+        slots.filter_map(|slot| Some(self.connections.get(*slot)?.person)).collect()
+    }
+
     /// Single things that a connection watches, and those that it asked for in vain.
     pub fn things(&self, id: ConnectionId) -> impl Iterator<Item = (EntityRef, bool)> {
         let things = self.connection(id).map_or(&[][..], |c| &c.things);

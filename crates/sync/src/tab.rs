@@ -78,7 +78,8 @@ pub struct News {
     /// Queries that were answered, and whether that went well.
     pub settled: Vec<(Query, bool)>,
     /// Things that are kept on the device with all that hangs below them.
-    pub kept: Option<Vec<EntityRef>>,
+    /// How much of each there is, and whether all of it.
+    pub kept: Option<Vec<(EntityRef, usize, bool)>>,
     /// Where the feed stands: epoch and cursor.
     pub feed: Option<(String, String)>,
     /// Whether the server can be reached, and whether changes are heard of.
@@ -128,8 +129,9 @@ pub enum TabMessage {
         /// Which.
         key: ListKey,
     },
-    /// A person has settled a write in another tab than the leader: it alone changes what it may be sending.
-    Settle {
+    /// A person has settled a write in another tab than the leader: it alone changes what it may be sending. (Not `settle`: a tab of an earlier build reads
+    /// that as a choice for theirs.)
+    Decide {
         /// The entry.
         entry: Uuid,
         /// The key that it had when the person looked.

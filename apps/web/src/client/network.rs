@@ -96,7 +96,8 @@ pub async fn send(request: Request, cancel: &Cancel) -> Result<Answer, Failure> 
         Method::Patch => HttpMethod::PATCH,
         Method::Delete => HttpMethod::DELETE,
     };
-    let mut builder = builder(method, &request.path).abort_signal(cancel.signal().as_ref());
+    let path = request.path.clone();
+    let mut builder = builder(method, &path).abort_signal(cancel.signal().as_ref());
     if let Some(version) = request.if_match {
         builder = builder.header("if-match", &format!("\"{version}\""));
     }
@@ -112,7 +113,9 @@ pub async fn send(request: Request, cancel: &Cancel) -> Result<Answer, Failure> 
         None => builder.build(),
     };
     let too_late = cancel.clone();
-    let _timeout = gloo_timers::callback::Timeout::new(30_000, move || too_late.now());
+    // A whole tree takes as long as the server lets it.
+    let patience = if path.starts_with("/sync/snapshot") { 330_000 } else { 30_000 };
+    let _timeout = gloo_timers::callback::Timeout::new(patience, move || too_late.now());
     let response = request.map_err(|_| Failure::Network)?.send().await.map_err(|_| Failure::Network)?;
     read(response).await
 }

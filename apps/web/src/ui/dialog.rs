@@ -2,6 +2,7 @@
 
 use super::cell::icon;
 use leptos::prelude::*;
+use wasm_bindgen::JsCast;
 
 /// A dialog with a title, a body and a row of buttons at its foot.
 #[component]
@@ -15,6 +16,9 @@ pub fn Dialog(
     /// Runs when it is to go.
     #[prop(into)]
     close: Callback<()>,
+    /// What is typed or chosen in it would be lost: neither Esc nor a click beside it closes it.
+    #[prop(optional)]
+    firm: bool,
     /// More of its look.
     #[prop(optional, into)]
     class: String,
@@ -22,19 +26,31 @@ pub fn Dialog(
     children: Children,
 ) -> impl IntoView {
     let key = window_event_listener(leptos::ev::keydown, move |event| {
-        if event.key() == "Escape" {
+        if event.key() == "Escape" && !firm {
             close.run(());
         }
     });
     on_cleanup(move || key.remove());
     let beside = move |event: leptos::ev::MouseEvent| {
-        if event.target() == event.current_target() {
+        if event.target() == event.current_target() && !firm {
             close.run(());
         }
     };
+    // The keyboard goes on inside, unless something in it has asked for it.
+    let node = NodeRef::<leptos::html::Div>::new();
+    Effect::new(move || {
+        if let Some(dialog) = node.get()
+            && !document().active_element().is_some_and(|active| dialog.contains(Some(&active)))
+        {
+            let first = dialog.query_selector("[autofocus]").ok().flatten();
+            let _ = first
+                .map_or_else(|| dialog.clone().into(), |first| first.unchecked_into::<web_sys::HtmlElement>())
+                .focus();
+        }
+    });
     view! {
         <div class="scrim" on:mousedown=beside>
-            <div class=format!("dialog {class}") role="dialog" aria-modal="true" aria-label=title.clone()>
+            <div class=format!("dialog {class}") role="dialog" aria-modal="true" tabindex="-1" node_ref=node aria-label=title.clone()>
                 <header>
                     <div><h2>{title.clone()}</h2>{lead.map(|lead| view! { <p>{lead}</p> })}</div>
                     <button class="btn quiet icon" aria-label="Close" on:click=move |_| close.run(())>{icon("x")}</button>

@@ -1,4 +1,4 @@
-//! Keeping a thing offline, with all that hangs below it: a button that says how it stands, and asks before it lets go.
+//! Keeping a thing offline, with all that hangs below it: a button that says how it stands.
 
 use super::cell::icon;
 use super::live::{follow, live};
@@ -15,10 +15,14 @@ pub fn KeepButton(
     let kept = use_kept(entity.clone());
     let words = Memo::new(move |_| match kept.get() {
         None => "Keep offline: everything of it, on this device".to_owned(),
-        Some(tree) if tree.fetching && !tree.whole => "Being brought to this device".to_owned(),
-        Some(tree) if tree.failed && !tree.whole => "Waits for the network to be brought to this device".to_owned(),
-        Some(tree) if tree.rows > 0 => format!("Kept on this device with {} things, and kept current", tree.rows),
-        Some(_) => "Kept on this device, and kept current".to_owned(),
+        Some(tree) if !tree.whole && tree.failed => {
+            "Could not be brought to this device yet; it is tried again".to_owned()
+        }
+        Some(tree) if !tree.whole => "Being brought to this device".to_owned(),
+        Some(tree) if tree.failed => {
+            format!("Kept on this device with {} things; it could not be brought up to date", tree.rows)
+        }
+        Some(tree) => format!("Kept on this device with {} things", tree.rows),
     });
     let sign = live(move || match kept.get() {
         None => icon("download"),

@@ -31,7 +31,11 @@ pub fn MergeDialog(
         status.track();
         let which = which.get()?;
         let is_it = |e: &&Entry| e.id == which && matches!(e.state, EntryState::Conflict { .. });
-        client().read(|e| e.outbox().iter().find(is_it).cloned())
+        let mut entry = client().read(|e| e.outbox().iter().find(is_it).cloned())?;
+        // How far it has come on this device is no part of the question.
+        (entry.saved, entry.sending, entry.typed, entry.batch) = (true, false, false, 0);
+        (entry.attempts, entry.not_before) = (0, 0.0);
+        Some(entry)
     });
     live(move || entry.get().map(|entry| dialog(entry, which)))
 }
@@ -158,15 +162,16 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
         <div class="banner success">{icon("git-merge")}<span class="grow">"Merged by itself, from you: "<strong>{merged.join(", ")}</strong></span></div>
     });
     let save = Callback::new(move |()| settle(Choice::Each(result.get_untracked(), write_ids()[1])));
-    let keys = move |event: leptos::ev::KeyboardEvent| {
+    let keys = window_event_listener(leptos::ev::keydown, move |event| {
         if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) {
             event.prevent_default();
             save.run(());
         }
-    };
+    });
+    on_cleanup(move || keys.remove());
     view! {
-        <Dialog title=format!("Two people changed this {what}") lead=format!("{name} was saved as version {version} while you edited it. Choose what to keep, field by field.") close=close class="merge-dialog">
-            <div class="body" on:keydown=keys>
+        <Dialog title=format!("Two people changed this {what}") lead=format!("{name} was saved as version {version} while you edited it. Choose what to keep, field by field.") close=close class="merge-dialog" firm=true>
+            <div class="body">
                 {merged}
                 <table class="merge">
                     <thead><tr><th class="field-name"><span class="vh">"Field"</span></th>

@@ -116,6 +116,11 @@ proptest! {
                     let found: BTreeSet<ConnectionId> = found.iter().filter_map(|(slot, _)| index.at(*slot)).collect();
                     prop_assert_eq!(&found, &model.receivers(&row, &above));
                     prop_assert!(index.heard(&row) || found.is_empty());
+                    let tree = |t: &Topic, at: Option<Uuid>| matches!(t, Topic::Tree { root, .. } if at.is_none_or(|at| at == *root));
+                    for at in [Some(thing(b).id), None] {
+                        let people = model.0.values().filter(|(_, topics)| topics.keys().any(|t| tree(t, at))).map(|(p, _)| *p);
+                        prop_assert_eq!(index.trees_at(at.map(|at| [at].into())), people.collect::<BTreeSet<_>>());
+                    }
                     for id in (0..4).map(ConnectionId) {
                         prop_assert_eq!(index.hears(id, &row, &above), found.contains(&id));
                     }

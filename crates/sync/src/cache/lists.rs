@@ -468,6 +468,7 @@ impl Cache {
             if list.filling && shown {
                 continue;
             }
+            let deep = list.key.deep;
             let present = self.row(slot).is_some_and(|row| row.lists.contains(&index));
             let belongs = if shown { self.holds(list, slot) } else { Some(false) };
             match (present, belongs) {
@@ -483,7 +484,8 @@ impl Cache {
                     self.take_out(index, slot);
                     placed.changed.push(index);
                 }
-                (false, None) => placed.unsure.push(index),
+                // Of a tree the engine asks when there is reason to.
+                (false, None) if !deep => placed.unsure.push(index),
                 _ => {}
             }
         }
@@ -503,7 +505,7 @@ impl Cache {
             let there = self.row(slot).is_some_and(|row| row.lists.contains(index));
             if below && there {
                 self.take_out(*index, slot);
-            } else if !below && !there && self.list(*index).is_some_and(|list| list.loaded) {
+            } else if !below && !there && self.list(*index).is_some_and(|list| list.loaded && self.passes(list, slot)) {
                 self.put_in(*index, slot);
             }
         }

@@ -145,7 +145,7 @@ impl Engine {
     pub(super) fn keep_list(&mut self, index: ListIndex) {
         self.keep.lists.insert(index);
         if self.has_followers()
-            && let Some(key) = self.cache.list(index).map(|list| list.key.clone())
+            && let Some(key) = self.cache.list(index).map(|list| list.key.clone()).filter(|key| !key.deep)
         {
             self.tabs.news.lists.extend(self.list_news(&key));
         }
@@ -158,7 +158,10 @@ impl Engine {
             self.keep.lists.remove(&index);
         }
         self.keep.writes.push(Write::Remove(Area::Lists, list_name(key)));
-        self.tabs.news.lists_gone.push(key.clone());
+        // Trees are the leader's alone.
+        if !key.deep {
+            self.tabs.news.lists_gone.push(key.clone());
+        }
     }
 
     pub(super) fn keep_names(&mut self, code: &str) {

@@ -91,7 +91,7 @@ impl Engine {
         self.reached(now);
         self.subscribed.clear();
         self.unanswered.clear();
-        let in_flight: Vec<Topic> = self.in_flight.keys().filter_map(Query::topic).collect();
+        let in_flight: Vec<Topic> = self.being_asked().iter().filter_map(Query::topic).collect();
         let topics: Vec<Topic> = self.topics.keys().filter(|t| !in_flight.contains(t)).cloned().collect();
         let mut rows: Few<EntityCode, Vec<Uuid>> = Few::default();
         for topic in topics {
@@ -120,13 +120,21 @@ impl Engine {
                     return self.sweep(now);
                 }
                 let watched: Vec<Query> = self.observed.keys().filter(|q| q.topic().is_some()).cloned().collect();
-                for query in watched.iter().filter(|q| !self.in_flight.contains_key(*q)).cloned().collect::<Vec<_>>() {
+                let asked = self.being_asked();
+                for query in watched.into_iter().filter(|query| !asked.contains(query)) {
                     self.mark_stale(&query);
                     self.ensure(query, now);
                 }
             }
         }
         self.ensure_all(now);
+    }
+
+    /// Queries whose answers are on their way: they are watched from where the answer stood.
+    fn being_asked(&self) -> Set<Query> {
+        let mut asked: Set<Query> = self.in_flight.keys().cloned().collect();
+        asked.extend(self.trees_being_asked());
+        asked
     }
 
     /// Whether anything of an earlier life is held, of which nobody has said since whether it may still be seen.

@@ -131,7 +131,9 @@ pub struct Engine {
     kept: Few<EntityRef, Few<Query, ObserverId>>,
     next_keeper: u64,
     /// Rows that have come into trees or left them in this event.
-    moved_in_trees: Vec<Slot>,
+    moved_in_trees: Set<Slot>,
+    /// Trees of which only the server can say what is in them.
+    doubted: Set<EntityRef>,
     /// This tab.
     tab: TabId,
     tabs: tabs::Tabs,
@@ -191,7 +193,8 @@ impl Engine {
             keep: Keep::default(),
             kept: Few::default(),
             next_keeper: 0,
-            moved_in_trees: Vec::new(),
+            moved_in_trees: Set::default(),
+            doubted: Set::default(),
             tab: TabId(Uuid::from_u128(u128::from(seed))),
             tabs: tabs::Tabs::default(),
             shown: true,
@@ -232,7 +235,7 @@ impl Engine {
             Event::Read(area, names, found) => self.read_back(area, &names, found, now),
             Event::Outbox(entries) => self.outbox_is(entries),
             Event::Settle { entry, seen, choice } if self.leader => self.settle(entry, seen, choice, now),
-            Event::Settle { entry, seen, choice } => self.tell(TabMessage::Settle { entry, seen, choice }),
+            Event::Settle { entry, seen, choice } => self.tell(TabMessage::Decide { entry, seen, choice }),
             Event::Reopen(id) if self.leader => self.reopen(id, now),
             Event::Reopen(entry) => self.tell(TabMessage::Reopen { entry }),
             Event::Drafts { drafts, as_of } => self.drafts_are(drafts, as_of),

@@ -59,7 +59,8 @@ impl Engine {
                 self.renewals = 0;
                 self.reached(now);
             }
-            Err(Failure::Network) => self.reachable = false,
+            // A tree that does not come through may be too large for the line.
+            Err(Failure::Network) => self.reachable &= matches!(purpose, Purpose::Tree(_)),
             Err(Failure::Refused(problem)) => {
                 self.reachable = true;
                 if problem.status == 401 && self.token_good {
@@ -167,8 +168,13 @@ impl Engine {
                 let mut present = Set::default();
                 for (marks, raw) in page.rows {
                     present.extend(marks.id);
+                    let entity = marks.id.map(|id| EntityRef::new(code.clone(), id));
+                    let new = entity.and_then(|entity| self.cache.get(&entity)).is_none_or(|row| row.base.is_none());
                     if let (Some(slot), true) = self.take_marked_row(&code, raw, marks, now) {
                         self.follow_told(slot);
+                        if new {
+                            self.doubt_trees(slot, None);
+                        }
                     }
                 }
                 self.watch_rows(&code, &present, since);
@@ -499,12 +505,16 @@ impl Engine {
             row.told_by = row.told_by.max(self.answering);
         }
         if !same {
+            let before = row.base.clone();
             row.permission = level;
             row.version = marks.version;
             // A slice would keep its whole page in memory for this one row.
             row.set_base(Some(if row.base.is_some() { Raw::new(raw.as_str()) } else { raw }));
             self.keep_row(slot);
             self.refresh(slot, true);
+            if before.is_some() {
+                self.doubt_trees(slot, before.as_ref());
+            }
         }
         (Some(slot), true)
     }

@@ -35,7 +35,7 @@ pub(super) struct Tabs {
     /// What the leader said of the server.
     pub(super) status: (bool, bool),
     /// What the leader keeps whole.
-    pub(super) kept: Vec<EntityRef>,
+    pub(super) kept: Vec<(EntityRef, usize, bool)>,
     followers: Map<TabId, Follower>,
     next_observer: u64,
     /// What this tab looks at has changed, or is to be said again.
@@ -80,7 +80,7 @@ impl Engine {
             TabMessage::Watching { tab, watched } if self.leader => self.follower_watches(tab, watched, now),
             TabMessage::Refetch { query } if self.leader => self.refetch(query, now),
             TabMessage::More { key } if self.leader => self.fetch_more(key),
-            TabMessage::Settle { entry, seen, choice } if self.leader => self.settle(entry, seen, choice, now),
+            TabMessage::Decide { entry, seen, choice } if self.leader => self.settle(entry, seen, choice, now),
             TabMessage::Keep { entity, on } if self.leader => self.keep_offline(entity, on, now),
             TabMessage::Discard { entry } if self.leader => self.discard_entry(entry, now),
             TabMessage::Reopen { entry } if self.leader => self.reopen(entry, now),
@@ -108,7 +108,7 @@ impl Engine {
         let waits = self.tabs.in_doubt
             && match &event {
                 Event::Settle { .. } | Event::Discard(_) | Event::Reopen(_) => true,
-                Event::Tab(TabMessage::Settle { .. } | TabMessage::Discard { .. } | TabMessage::Reopen { .. }) => true,
+                Event::Tab(TabMessage::Decide { .. } | TabMessage::Discard { .. } | TabMessage::Reopen { .. }) => true,
                 Event::Answered(id, _) => matches!(self.requests.get(id), Some(Purpose::Write(_))),
                 _ => false,
             };
@@ -172,7 +172,7 @@ impl Engine {
         // What a tab holds that is heard of for the first time may be of before a sweep that it was not told of.
         self.tabs.news.swept |= known.is_none();
         if known.is_none() {
-            self.tabs.news.kept = Some(self.kept.keys().cloned().collect());
+            self.tabs.news.kept = Some(self.kept_trees());
         }
         let known = known.unwrap_or_default();
         let mut observers = Few::default();
@@ -307,7 +307,7 @@ impl Engine {
         }
         self.names.extend(news.names);
         if let Some(kept) = news.kept {
-            for root in self.tabs.kept.iter().chain(&kept) {
+            for (root, _, _) in self.tabs.kept.iter().chain(&kept) {
                 self.changed.insert(Query::Row(root.clone()));
             }
             self.tabs.kept = kept;

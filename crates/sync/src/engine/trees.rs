@@ -8,7 +8,8 @@ use super::{Engine, Purpose};
 use crate::cache::{CachedList, CachedRow, ListIndex, Slot};
 use crate::event::{Answer, Failure, ObserverId};
 use crate::key::{Below, ListKey, Query};
-use crate::maps::Few;
+use crate::maps::{Few, Set};
+use crate::raw::Raw;
 use crate::store::{Area, Write};
 use crate::tab::TabMessage;
 use pmo_domain::{EntityCode, EntityRef};
@@ -78,11 +79,15 @@ impl Engine {
 
     /// Says to everybody what is kept.
     pub(super) fn tell_of_trees(&mut self) {
-        let kept: Vec<EntityRef> = self.kept.keys().cloned().collect();
-        for root in self.tabs.kept.iter().chain(&kept) {
-            self.changed.insert(Query::Row(root.clone()));
+        if self.leader {
+            self.tabs.news.kept = Some(self.kept_trees());
         }
-        self.tabs.news.kept = Some(kept);
+    }
+
+    /// All that is kept: how much of it there is, and whether all of it.
+    pub(super) fn kept_trees(&self) -> Vec<(EntityRef, usize, bool)> {
+        let roots = self.kept.keys().filter_map(|root| Some((root.clone(), self.kept_tree(root)?)));
+        roots.map(|(root, tree)| (root, tree.rows, tree.whole)).collect()
     }
 
     /// Looks at all that is kept and not looked at yet: which types a tree has follows from the catalogue, which may have come since.
@@ -122,13 +127,14 @@ impl Engine {
             self.watch_trees(now);
             self.tell_of_trees();
         } else {
-            self.tabs.kept = std::mem::take(&mut self.kept).into_iter().map(|(root, _)| root).collect();
+            // How much of it is there the leader says.
+            self.tabs.kept = std::mem::take(&mut self.kept).into_iter().map(|(root, _)| (root, 0, false)).collect();
         }
     }
 
     /// This tab leads no more: whoever does keeps what is kept.
     pub(super) fn leave_trees(&mut self, now: f64) {
-        self.tabs.kept = self.kept.keys().cloned().collect();
+        self.tabs.kept = self.kept_trees();
         let observers: Vec<ObserverId> =
             std::mem::take(&mut self.kept).into_iter().flat_map(|(_, observers)| observers).map(|(_, id)| id).collect();
         for id in observers {
@@ -139,7 +145,8 @@ impl Engine {
     /// How a tree is kept; none where it is not.
     pub fn kept_tree(&self, root: &EntityRef) -> Option<KeptTree> {
         if !self.leader {
-            return self.tabs.kept.contains(root).then(|| KeptTree { whole: true, ..KeptTree::default() });
+            let told = self.tabs.kept.iter().find(|(kept, _, _)| kept == root);
+            return told.map(|(_, rows, whole)| KeptTree { rows: *rows, whole: *whole, ..KeptTree::default() });
         }
         let observers = self.kept.get(root)?;
         let lists = || {
@@ -160,6 +167,9 @@ impl Engine {
     /// Asks for a whole tree unless all that is held of it can be believed.
     pub(super) fn ensure_tree(&mut self, root: &EntityRef, now: f64) {
         let query = whole(root);
+        if self.is_made_here(root) {
+            return; // the server does not know it yet
+        }
         let waits = self.in_flight.contains_key(&query) || self.retries.get(&query).is_some_and(|retry| retry.at > now);
         let Some(observers) = self.kept.get(root).filter(|_| self.leader && self.token_good && !waits) else { return };
         let believed = |query: &Query| match query {
@@ -185,8 +195,8 @@ impl Engine {
         self.changed(Query::Row(root.clone()));
         let answer = match answer {
             Ok(answer) => answer,
-            Err(Failure::Refused(problem)) if matches!(problem.status, 404 | 422) => {
-                // It is gone for this person, or too large to be kept.
+            Err(Failure::Refused(problem)) if problem.status == 404 => {
+                // It is gone for this person.
                 self.succeeded(&query);
                 let of_it = self.kept.get(&root).into_iter().flat_map(Few::keys).filter_map(|query| match query {
                     Query::List(key) => self.cache.get_list(key),
@@ -195,10 +205,8 @@ impl Engine {
                 let held: Vec<EntityRef> =
                     of_it.flat_map(CachedList::slots).filter_map(|slot| self.cache.entity(*slot)).collect();
                 self.keep_offline(root.clone(), false, now);
-                if problem.status == 404 {
-                    for entity in held.iter().chain([&root]) {
-                        self.absent(entity, now);
-                    }
+                for entity in held.iter().chain([&root]) {
+                    self.absent(entity, now);
                 }
                 return;
             }
@@ -236,6 +244,7 @@ impl Engine {
             self.watch(&list, answer.feed_cursor.clone());
             self.changed(list);
         }
+        self.tell_of_trees();
     }
 
     /// A list inside a kept tree that nobody has told: what is held of the tree tells what is in it.
@@ -268,51 +277,95 @@ impl Engine {
         trees.find(holds_it).map(|tree| (tree.slots().to_vec(), tree.synced_at))
     }
 
+    /// What is looked at for trees whose answers are on their way.
+    pub(super) fn trees_being_asked(&self) -> impl Iterator<Item = Query> {
+        let asked = self.kept.iter().filter(|(root, _)| self.in_flight.contains_key(&whole(root)));
+        asked.flat_map(|(_, observers)| observers.keys().cloned())
+    }
+
     /// A row has come into lists or left them. Where they are of a tree, what hangs below it goes the same way at the end of the event.
     pub(super) fn note_moved(&mut self, slot: Slot, lists: &[ListIndex]) {
-        let trees = lists.iter().filter_map(|index| self.cache.list(*index)).filter(|list| list.key.deep);
-        let roots: Vec<EntityRef> = trees.filter_map(|list| Some(list.key.below.as_ref()?.parent.clone())).collect();
+        let roots = self.roots_of(lists);
         if !roots.is_empty() {
-            self.moved_in_trees.push(slot);
+            self.moved_in_trees.insert(slot);
             // How much is kept has changed.
             self.changed.extend(roots.into_iter().map(Query::Row));
         }
     }
 
-    /// What is held and hangs below what came into a tree or left it follows. What hangs below a thing that was moved there has never been told, so the tree
-    /// is asked for again.
+    /// The roots of those lists that are of trees.
+    fn roots_of(&self, lists: &[ListIndex]) -> Vec<EntityRef> {
+        let trees = lists.iter().filter_map(|index| self.cache.list(*index)).filter(|list| list.key.deep);
+        trees.filter_map(|list| Some(list.key.below.as_ref()?.parent.clone())).collect()
+    }
+
+    /// The server has told a row, which may have been another before. Where its columns name something else above it than before, or a link alone says where
+    /// it hangs, only the server knows which trees it is in.
+    pub(super) fn doubt_trees(&mut self, slot: Slot, before: Option<&Raw>) {
+        let Some(row) = self.cache.row(slot) else { return };
+        let code = self.cache.code(slot);
+        let ties = || self.catalogue.parents_of(code.as_str()).filter(|(_, tie)| tie.owned).map(|(_, tie)| &tie.column);
+        if before.is_some()
+            && ties()
+                .flatten()
+                .all(|column| before.map(|raw| raw.value(column)) == row.base.as_ref().map(|raw| raw.value(column)))
+        {
+            return;
+        }
+        // It has moved: where a link may hold it in its trees all the same, and of what it brought, only the server knows.
+        if before.is_some() {
+            let lists = row.lists.clone();
+            self.doubted.extend(self.roots_of(&lists));
+            return;
+        }
+        // It has come: it may hang somewhere by a link.
+        if ties().any(Option::is_none) && ties().flatten().all(|column| row.value(column).is_null()) {
+            let trees = self.cache.lists_of(&code).filter(|list| list.key.deep && list.loaded);
+            let roots: Vec<EntityRef> =
+                trees.filter_map(|list| Some(list.key.below.as_ref()?.parent.clone())).collect();
+            self.doubted.extend(roots);
+        }
+    }
+
+    /// What is held and hangs below what came into a tree or left it follows, and trees in question are asked for again.
     pub(super) fn settle_trees(&mut self, now: f64) {
-        while let Some(slot) = self.moved_in_trees.pop() {
-            let Some(entity) = self.cache.entity(slot) else { continue };
-            let children: Vec<(EntityCode, String)> = {
-                let entity_type = self.catalogue.get(entity.code.as_str());
-                let ties = entity_type.into_iter().flat_map(|t| &t.children).filter(|tie| tie.owned);
-                ties.filter_map(|tie| Some((tie.code.clone(), tie.column.clone()?))).collect()
-            };
-            let id = entity.id.to_string();
-            for (code, column) in children {
-                let hangs_there = |row: &&CachedRow| row.value(&column).as_str() == Some(&id);
-                let below: Vec<EntityRef> = self
-                    .cache
-                    .rows_of(&code)
-                    .filter(hangs_there)
-                    .map(|row| EntityRef::new(code.clone(), row.id))
-                    .collect();
-                for child in below {
-                    if let Some(slot) = self.cache.find(&child) {
+        while !self.moved_in_trees.is_empty() {
+            let mut of_type: Few<EntityCode, Set<String>> = Few::default();
+            for slot in std::mem::take(&mut self.moved_in_trees) {
+                let Some(entity) = self.cache.entity(slot) else { continue };
+                of_type.at(entity.code, Set::default).insert(entity.id.to_string());
+                // What the server says is here, and was not made just now, may have brought things that were never told. What was only written here is
+                // settled by its answer.
+                let brought = |row: &&CachedRow| row.version > 1 && row.local.is_none();
+                let lists = self.cache.row(slot).filter(brought).map(|row| row.lists.clone()).unwrap_or_default();
+                self.doubted.extend(self.roots_of(&lists));
+            }
+            // Each type once, however many have moved.
+            for (code, ids) in of_type {
+                let ties: Vec<(EntityCode, String)> = {
+                    let children = self.catalogue.get(code.as_str()).into_iter().flat_map(|t| &t.children);
+                    children
+                        .filter(|tie| tie.owned)
+                        .filter_map(|tie| Some((tie.code.clone(), tie.column.clone()?)))
+                        .collect()
+                };
+                for (child, column) in ties {
+                    let hangs_there = |row: &&CachedRow| row.value(&column).as_str().is_some_and(|id| ids.contains(id));
+                    let below: Vec<EntityRef> = self
+                        .cache
+                        .rows_of(&child)
+                        .filter(hangs_there)
+                        .map(|row| EntityRef::new(child.clone(), row.id))
+                        .collect();
+                    for slot in below.iter().filter_map(|entity| self.cache.find(entity)).collect::<Vec<_>>() {
                         self.follow(slot);
                     }
                 }
             }
-            let moved_here = self.cache.row(slot).filter(|row| row.version > 1);
-            let lists = moved_here.map(|row| row.lists.clone()).unwrap_or_default();
-            let trees = lists.into_iter().filter_map(|index| self.cache.list(index)).filter(|list| list.key.deep);
-            let roots: Vec<EntityRef> =
-                trees.filter_map(|list| Some(list.key.below.as_ref()?.parent.clone())).collect();
-            for root in roots {
-                self.mark_stale(&whole(&root));
-                self.ensure_tree(&root, now);
-            }
+        }
+        for root in std::mem::take(&mut self.doubted) {
+            self.mark_stale(&whole(&root));
+            self.ensure_tree(&root, now);
         }
     }
 }

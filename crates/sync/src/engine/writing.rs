@@ -119,7 +119,13 @@ impl Engine {
     /// A tie is not what it was here: done by the server, or come to nothing. The lists that it is about are asked for again.
     fn ask_about_tie(&mut self, entry: &Entry, done: bool, now: f64) {
         let Operation::Link { parent, below } = &entry.operation else { return };
-        if !done && let Some(slot) = self.cache.find(&entry.entity) {
+        // Another that waits says how it is shown.
+        let same = |e: &Entry| matches!(&e.operation, Operation::Link { parent: p, .. } if p == parent);
+        let another = self.outbox.iter().any(|e| e.entity == entry.entity && e.state == EntryState::Waiting && same(e));
+        if !done
+            && !another
+            && let Some(slot) = self.cache.find(&entry.entity)
+        {
             for index in self.cache.untie(slot, parent, *below) {
                 if let Some(key) = self.cache.list(index).map(|list| list.key.clone()) {
                     self.changed(Query::List(key));
@@ -300,7 +306,13 @@ impl Engine {
                 if matches!(entry.operation, Operation::Link { .. }) {
                     self.drop_entry(id);
                     self.refresh_entity(&entity, true);
-                    return self.ask_about_tie(&entry, true, now);
+                    self.ask_about_tie(&entry, true, now);
+                    if self.cache.get(&entity).is_some_and(|row| row.base.is_some() && row.stale)
+                        && self.is_looked_at(&entity)
+                    {
+                        self.want(&entity);
+                    }
+                    return;
                 }
                 let made = super::is_create(&entry);
                 // An answer to a first try, or of before this person's access changed, may be of long ago.

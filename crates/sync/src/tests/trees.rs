@@ -11,7 +11,7 @@ fn messages_of(task: EntityRef) -> ListKey {
     ListKey::below(code("message"), task, "about_uuid")
 }
 
-/// Projects own tasks, tasks own tasks and messages, projects own messages.
+/// Projects own tasks, tasks own tasks and messages, projects own messages; by links alone projects own pages of a wiki, and risks own tasks.
 fn types() -> Value {
     let tie = |child: &str, column: &str, code_column: Option<&str>| Child {
         code: code(child),
@@ -26,7 +26,12 @@ fn types() -> Value {
     let mut task = EntityType::inferred(code("task"), &columns, &["project", "task"]);
     task.children = vec![tie("task", "parent__task_id", None), tie("message", "about_uuid", Some("about_code"))];
     let message = EntityType::inferred(code("message"), &[("about_uuid", "uuid"), ("about_code", "text")], &[]);
-    serde_json::to_value([project, task, message]).unwrap()
+    let by_link = |child: &str| Child { column: None, ..tie(child, "", None) };
+    project.children.push(by_link("wiki"));
+    let wiki = EntityType::inferred(code("wiki"), &columns[..2], &[]);
+    let mut risk = EntityType::inferred(code("risk"), &columns[..2], &[]);
+    risk.children = vec![by_link("task")];
+    serde_json::to_value([project, task, message, wiki, risk]).unwrap()
 }
 
 fn said(n: u128, version: i64, about: &EntityRef) -> Row {
@@ -92,7 +97,7 @@ fn a_kept_plan_is_told_by_one_request_and_watched_with_all_that_hangs_below_it()
     assert_eq!((kept.rows, kept.whole, kept.fetching), (3, true, false));
     let deep =
         |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.parent.as_ref().is_some_and(|p| p.deep));
-    assert_eq!(tab.sent.iter().filter(deep).count(), 3, "one topic for each type");
+    assert_eq!(tab.sent.iter().filter(deep).count(), 4, "one topic for each type");
 }
 
 #[test]
@@ -134,8 +139,14 @@ fn what_moves_away_takes_along_what_hangs_below_it_and_what_moves_in_is_asked_fo
     let mut away = row(1, 2, "one");
     away.insert("project_id".into(), json!(project(2).id));
     tab.told("task", task(1).id, Action::Update, 2);
-    tab.answer_to("/task?ids=", answer(list(vec![away])));
+    tab.answer_to("/task?ids=", answer(list(vec![away.clone()])));
+    // A risk may hold it there by a link, for all that its columns say: only the server knows.
+    let plan = patch(json!({"id": project(1).id, "version": 1, "name": "Plan"}));
+    tab.answer_to("/sync/snapshot", snapshot(&[("project", vec![plan]), ("task", vec![row(2, 1, "two")])]));
     assert_eq!(tab.engine.kept_tree(&project(1)).unwrap().rows, 1, "its comment has gone with it");
+    // What was not among it is asked for by itself.
+    tab.answer_to("/task?ids=", answer(list(vec![away])));
+    tab.answer_to("/message?ids=", answer(list(vec![said(1, 1, &task(1))])));
     tab.told("task", task(5).id, Action::Update, 7);
     tab.answer_to("/task?ids=", answer(list(vec![row(5, 7, "moved in")])));
     assert!(
@@ -191,4 +202,63 @@ fn a_kept_plan_that_may_not_be_seen_any_more_is_wiped() {
     for text in ["said 1", "two", "kept:project"] {
         assert!(!tab.kept().contains(text), "{text}: {}", tab.kept());
     }
+}
+
+#[test]
+fn what_is_tied_by_a_link_alone_is_asked_for_when_it_comes() {
+    let mut tab = Tab::keeping();
+    let page = EntityRef::new(code("wiki"), Uuid::from_u128(5000));
+    tab.told("wiki", page.id, Action::Create, 1);
+    let told = patch(json!({"id": page.id, "version": 1, "name": "Notes"}));
+    tab.answer_to("/wiki?ids=", answer(list(vec![told.clone()])));
+    let mut again = whole_plan();
+    again.body = again.body.replace(
+        "{\"complete\":true}",
+        &format!("{}\n{{\"complete\":true}}", json!({"entity_code": "wiki", "data": [told]})),
+    );
+    tab.answer_to("/sync/snapshot", again);
+    assert_eq!((tab.engine.kept_tree(&project(1)).unwrap().rows, tab.paths()), (4, vec![]));
+    // A page of another plan that is looked at, or a task somewhere else, asks for nothing.
+    tab.event(Event::Observe(ObserverId(7), Query::List(ListKey::all(code("task")))));
+    let mut elsewhere = row(8, 3, "elsewhere");
+    elsewhere.insert("project_id".into(), json!(project(2).id));
+    tab.answer_to("/task?", answer(list(vec![row(1, 1, "one"), row(2, 1, "two"), elsewhere])));
+    assert_eq!(tab.paths(), [] as [&str; 0]);
+}
+
+#[test]
+fn what_was_only_written_here_asks_for_no_tree_again_and_again() {
+    let mut tab = Tab::keeping();
+    tab.event(Event::Observe(ObserverId(7), Query::List(ListKey::all(code("task")))));
+    let mut elsewhere = row(8, 3, "elsewhere");
+    elsewhere.insert("project_id".into(), json!(project(2).id));
+    tab.answer_to("/task?", answer(list(vec![row(1, 1, "one"), row(2, 1, "two"), elsewhere.clone()])));
+    // A refused write stands before the move into the kept plan.
+    tab.update(8, json!({"name": ""}), 1);
+    tab.refuse(422, None);
+    tab.update(8, json!({"project_id": project(1).id}), 2);
+    for _ in 0..20 {
+        let Some((id, request)) = tab.requests.pop() else { break };
+        assert!(!request.path.starts_with("/sync/snapshot"), "nothing has come that the server does not know");
+        tab.event(Event::Answered(id, Ok(answer(list(vec![elsewhere.clone()])))));
+    }
+    assert_eq!(tab.paths(), [] as [&str; 0]);
+}
+
+#[test]
+fn a_tree_that_is_under_way_when_the_socket_comes_back_is_watched_from_where_its_answer_stood() {
+    let mut tab = Tab::new();
+    tab.event(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
+    tab.answer_to("/entity/codes", answer(types()));
+    tab.hello();
+    tab.event(Event::Keep(project(1), true));
+    tab.event(Event::Closed(1006));
+    tab.sent.clear();
+    tab.hello();
+    let deep =
+        |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.parent.as_ref().is_some_and(|p| p.deep));
+    assert_eq!(tab.sent.iter().filter(deep).count(), 0, "what changes before the answer is in it, or is told since");
+    tab.answer_to("/sync/snapshot", whole_plan());
+    let since = |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.since.is_some() && s.parent.as_ref().is_some_and(|p| p.deep));
+    assert_eq!(tab.sent.iter().filter(since).count(), 4);
 }
