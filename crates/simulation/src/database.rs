@@ -32,18 +32,21 @@ pub fn markers() -> HashMap<String, Uuid> {
     [("project".to_owned(), Uuid::from_u128(1)), ("task".to_owned(), Uuid::from_u128(2))].into()
 }
 
-/// Its types: projects own tasks.
+/// Its types: projects own tasks by a column. Risks could own them by links, so that columns alone never say where a task is not.
 fn types() -> Vec<EntityType> {
     let task = [("id", "uuid"), ("name", "text"), ("note", "text"), ("project_id", "uuid")];
     let mut above = EntityType::inferred(code("project"), &task[..2], &["project"]);
-    above.children = vec![Child {
+    let tie = |column: Option<&str>| Child {
         code: code("task"),
         owned: true,
-        column: Some("project_id".into()),
+        column: column.map(str::to_owned),
         code_column: None,
         create_level: Permission::Create,
-    }];
-    vec![above, EntityType::inferred(code("task"), &task, &["project"])]
+    };
+    above.children = vec![tie(Some("project_id"))];
+    let mut risk = EntityType::inferred(code("risk"), &task[..2], &["project"]);
+    risk.children = vec![tie(None)];
+    vec![above, EntityType::inferred(code("task"), &task, &["project"]), risk]
 }
 
 /// An entity code of this model.
