@@ -198,6 +198,65 @@ pub fn use_entity_list(key: impl Into<Signal<ListKey>>) -> Memo<ListView> {
     })
 }
 
+/// Fetches something for somebody who will look at it soon: it is there when they do.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// view! { <a href="/project" on:pointerenter=move |_| prefetch(Query::Row(plan.clone()))>"The plan"</a> };
+/// # }) }
+/// ```
+pub fn prefetch(query: Query) {
+    client().dispatch(Event::Prefetch(query));
+}
+
+/// The next page of a list that is fetched page by page.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// let key = ListKey { paged: true, ..ListKey::all(code()) };
+/// let tasks = use_entity_list(key.clone());
+/// view! { <button disabled=move || !tasks.get().more on:click=move |_| fetch_more(key.clone())>"More"</button> };
+/// # }) }
+/// ```
+pub fn fetch_more(key: ListKey) {
+    client().dispatch(Event::FetchMore(key));
+}
+
+/// Believes nothing any more that is held of what `which` picks; of that, what somebody looks at is asked for again.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// invalidate(|query| matches!(query, Query::List(key) if key.search.is_some()));
+/// # }) }
+/// ```
+pub fn invalidate(which: impl Fn(&Query) -> bool) {
+    let queries = client().read(|e| e.queries().filter(which).collect());
+    client().dispatch(Event::Invalidate(queries));
+}
+
+/// The same for one thing and the lists of its type, or without an id for everything of a type.
+///
+/// ```
+/// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
+/// # #[wasm_bindgen_test::wasm_bindgen_test] fn example() { as_in_the_app(|| {
+/// # let code = || EntityCode::new("task").unwrap(); let plan = EntityRef::new(EntityCode::new("project").unwrap(), uuid::Uuid::now_v7());
+/// invalidate_entity_queries(&plan.code, Some(plan.id));
+/// invalidate_entity_queries(&code(), None);
+/// # }) }
+/// ```
+pub fn invalidate_entity_queries(code: &EntityCode, id: Option<Uuid>) {
+    invalidate(|query| match query {
+        Query::Row(entity) => entity.code == *code && id.is_none_or(|id| entity.id == id),
+        _ => query.is_of(code),
+    });
+}
+
 /// A short list with all its rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ListRows<R> {

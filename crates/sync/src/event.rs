@@ -112,6 +112,8 @@ pub enum Event {
     Refetch(Query),
     /// The next page of a list.
     FetchMore(ListKey),
+    /// Do not believe what is held of these: of them, what is looked at is asked for again. Which there are says [`crate::Engine::queries`].
+    Invalidate(Vec<Query>),
     /// Believe nothing that is held: ask again for what is looked at.
     InvalidateAll,
     /// A request was answered.

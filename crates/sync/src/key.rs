@@ -155,6 +155,15 @@ pub enum Topic {
 }
 
 impl Query {
+    /// Whether it is about things of a type: one of them, or a list of them.
+    pub fn is_of(&self, of: &EntityCode) -> bool {
+        match self {
+            Self::Row(entity) => entity.code == *of,
+            Self::List(key) => key.code == *of,
+            Self::Meta(_) => false,
+        }
+    }
+
     /// What to watch for it; reference data is not watched.
     pub fn topic(&self) -> Option<Topic> {
         match self {

@@ -222,6 +222,7 @@ impl Engine {
             Event::Prefetch(query) => self.prefetch(query, now),
             Event::Refetch(query) => self.refetch(query, now),
             Event::FetchMore(key) => self.fetch_more(key),
+            Event::Invalidate(queries) => self.invalidate_these(queries, now),
             Event::InvalidateAll => self.sweep(now),
             Event::Answered(id, answer) => self.answered(id, answer, now),
             Event::Frame(message) => self.frame(message, now),
@@ -457,6 +458,27 @@ impl Engine {
         self.mark_stale(&query);
         self.retries.remove(&query);
         self.ensure(query, now);
+    }
+
+    fn invalidate_these(&mut self, queries: Vec<Query>, now: f64) {
+        for query in queries {
+            if !self.leader {
+                self.tell(TabMessage::Refetch { query });
+                continue;
+            }
+            self.mark_stale(&query);
+            self.retries.remove(&query);
+            match &query {
+                // Single rows go together, in as few requests as there are types.
+                Query::Row(entity)
+                    if self.cache.get(entity).is_some_and(|row| row.base.is_some()) && self.is_looked_at(entity) =>
+                {
+                    self.want(entity);
+                }
+                _ if self.is_needed(&query) => self.ensure(query, now),
+                _ => {}
+            }
+        }
     }
 
     fn tick(&mut self, now: f64) {

@@ -147,6 +147,14 @@ impl Engine {
         self.cache.lists().filter(move |(_, list)| believed(list)).map(|(_, list)| (&list.key, self.cache.ids(list)))
     }
 
+    /// Every query of which anything is held: rows, lists, reference data.
+    pub fn queries(&self) -> impl Iterator<Item = Query> {
+        let told = self.cache.rows().filter(|(_, row)| row.base.is_some());
+        let rows = told.filter_map(|(slot, _)| self.cache.entity(slot)).map(Query::Row);
+        let lists = self.cache.lists().filter(|(_, list)| list.loaded).map(|(_, list)| Query::List(list.key.clone()));
+        rows.chain(lists).chain(self.metas.keys().map(|key| Query::Meta(*key)))
+    }
+
     /// The person.
     pub fn person(&self) -> Option<PersonId> {
         self.person

@@ -320,3 +320,17 @@ fn after_a_failover_what_the_server_says_counts_though_its_versions_are_lower() 
     // What lies on the device of the time before does not come back.
     assert!(!tab.reloaded().kept().contains("lost"));
 }
+
+#[test]
+fn what_is_invalidated_by_type_is_asked_for_in_two_requests_and_nothing_else_is() {
+    let mut tab = Tab::looking();
+    tab.event(Event::Observe(ObserverId(2), Query::Row(project(1))));
+    tab.answer(json!({"id": project(1).id, "version": 1, "name": "Plan", "permission": 7}));
+    let of_tasks: Vec<Query> = tab.engine.queries().filter(|query| query.is_of(&code("task"))).collect();
+    assert_eq!(of_tasks.len(), 4, "three tasks, one list");
+    tab.event(Event::Invalidate(of_tasks));
+    let paths = tab.paths();
+    assert_eq!(paths.len(), 2, "{paths:?}");
+    assert!(paths.iter().any(|p| p.starts_with("/task?ids=")) && paths.iter().any(|p| p.starts_with("/project/")));
+    assert!(tab.engine.held().all(|row| row.entity == project(1) || row.stale));
+}
