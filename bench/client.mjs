@@ -2,7 +2,7 @@
 // Arguments pick parts: keep, write, invalidate, list. Keeping is measured after a thousand rows to warm up on, starting on a new page as it is.
 import { chromium } from "../e2e/node_modules/@playwright/test/index.mjs";
 import { execFileSync } from "node:child_process";
-import { createReadStream, existsSync, mkdirSync, statSync } from "node:fs";
+import { createReadStream, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -20,8 +20,9 @@ run("cargo", ["build", "--quiet", "--profile", "web", "-p", "pmo-web", "--exampl
 const built = join(root, "target/bench-client");
 mkdirSync(built, { recursive: true });
 run("wasm-bindgen", ["--target", "web", "--no-typescript", "--out-dir", built, join(root, "target/web/wasm32-unknown-unknown/web/examples/engine.wasm")]);
-run("wasm-opt", ["-Oz", ..."--enable-bulk-memory --enable-nontrapping-float-to-int --enable-sign-ext --enable-mutable-globals --enable-reference-types --enable-multivalue".split(" "),
-  "-o", join(built, "engine_bg.wasm"), join(built, "engine_bg.wasm")]);
+const page = readFileSync(join(root, "apps/web/index.html"), "utf8");
+const said = (name) => page.match(new RegExp(`${name}="([^"]+)"`))[1];
+run("wasm-opt", [`-O${said("data-wasm-opt")}`, ...said("data-wasm-opt-params").split(" "), "-o", join(built, "engine_bg.wasm"), join(built, "engine_bg.wasm")]);
 
 const types = { ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm" };
 const server = createServer((request, response) => {
