@@ -86,6 +86,12 @@ impl Engine {
         for (name, bytes) in stored.metadata.iter().filter(|(name, _)| name.starts_with(KEPT)) {
             self.take_kept_metadata(name, bytes);
         }
+        // Trees were the other leader's: what this tab read of them at its start may be packed elsewhere by now.
+        let trees: Vec<ListIndex> =
+            self.cache.lists().filter(|(_, list)| list.key.deep).map(|(index, _)| index).collect();
+        for index in trees {
+            self.cache.drop_list(index);
+        }
         for (_, bytes) in &stored.lists {
             self.take_kept_list(bytes, true);
         }

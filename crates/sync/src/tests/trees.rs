@@ -262,3 +262,25 @@ fn a_tree_that_is_under_way_when_the_socket_comes_back_is_watched_from_where_its
     let since = |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.since.is_some() && s.parent.as_ref().is_some_and(|p| p.deep));
     assert_eq!(tab.sent.iter().filter(since).count(), 4);
 }
+
+#[test]
+fn a_tab_that_leads_later_goes_on_keeping_what_another_kept_though_no_server_answers() {
+    let mut tab = Tab::keeping();
+    let load = |store: &MemoryStore| Box::new(now_or_never(store::load(store)).unwrap());
+    let mut second =
+        Tab { engine: Engine::new(5), store: tab.store.clone(), requests: vec![], sent: vec![], ..Tab::new() };
+    let stored = load(&second.store);
+    second.event(Event::Start { person: ME, tab: TabId(Uuid::from_u128(2)), stored, term: None });
+    assert!(second.engine.kept_tree(&project(1)).is_some(), "it knows what is kept");
+    tab.told("message", message(2).id, Action::Create, 1);
+    tab.answer_to("/message?ids=", answer(list(vec![said(2, 1, &task(2))])));
+    second.store = tab.store.clone();
+    second.event(Event::Online(false));
+    let stored = load(&second.store);
+    second.event(Event::Lead { stored, term: 2 });
+    assert_eq!(
+        (second.said_of(task(1)), second.said_of(task(2))),
+        (vec!["said 1".to_owned()], vec!["said 2".to_owned()])
+    );
+    assert_eq!(second.engine.kept_tree(&project(1)).unwrap().rows, 4);
+}
