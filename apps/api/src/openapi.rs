@@ -60,7 +60,7 @@ fn describe(operation: &mut Value, shapes: &Value, name: &str) {
         if status.starts_with(['4', '5']) {
             response["content"]["application/problem+json"] = refer("Problem");
         } else if let (Some(content), Some(schema)) =
-            (response["content"].as_object_mut(), shapes["answers"][name].as_str())
+            (response.get_mut("content").and_then(Value::as_object_mut), shapes["answers"][name].as_str())
         {
             // JSON, or lines of it.
             content
