@@ -61,14 +61,16 @@ fn Drawer(open: RwSignal<bool>) -> impl IntoView {
     let tables = Memo::new(move |_| {
         tick.track();
         let mut tables = client().read(|e| e.inspect(now()));
-        tables[0].rows.push(vec!["Room on the device".to_owned(), room.get()]);
+        if let Some(session) = tables.first_mut() {
+            session.rows.push(vec!["Room on the device".to_owned(), room.get()]);
+        }
         tables.push(Table { title: "Frames", head: &["Time", "", "Frame"], rows: client().frames.told() });
         tables
     });
     let tab = move |n: usize| {
         let (here, title) = (
             follow(move || (shown.get() == n).then_some("page")),
-            live(move || tables.with(|all| format!("{} {}", all[n].title, all[n].rows.len()))),
+            live(move || tables.with(|all| all.get(n).map(|table| format!("{} {}", table.title, table.rows.len())))),
         );
         view! { <button aria-current=here on:click=move |_| shown.set(n)>{title}</button> }
     };
@@ -88,7 +90,7 @@ fn Drawer(open: RwSignal<bool>) -> impl IntoView {
     let switches: [(&'static str, Pick); 3] =
         [("Offline", |c| &mut c.offline), ("Slow", |c| &mut c.slow), ("No socket", |c| &mut c.no_socket)];
     let switches: Vec<_> = switches.into_iter().map(switch).collect();
-    let text = live(move || tables.with(|all| all[shown.get()].text()));
+    let text = live(move || tables.with(|all| all.get(shown.get()).map(Table::text)));
     view! {
         <section class="devtools" aria-label="Devtools" data-testid="devtools">
             <header><nav class="tabs" aria-label="Devtools">{tabs}</nav><span class="grow"></span>{switches}

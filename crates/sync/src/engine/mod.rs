@@ -1,6 +1,7 @@
 //! The engine: events in, effects out. What it decides is spread over rooms by subject; this one holds the state and the doors.
 
 mod asking; // reads: what to ask, and when
+mod drafting; // drafts, in this tab and in others
 mod inspect; // what is held and done, for people who look into it
 mod keeping; // the device: what is written, what is let go
 mod live; // the socket: what has changed, what to watch
@@ -9,7 +10,7 @@ mod recalling; // the device: what it kept, and how that comes back
 mod tabs; // leading and following
 mod trees; // things that are kept whole on the device
 mod views; // what the page reads
-mod writing; // outbox and drafts
+mod writing; // the outbox
 
 pub use inspect::Table;
 pub use trees::KeptTree;

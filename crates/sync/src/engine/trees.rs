@@ -305,17 +305,14 @@ impl Engine {
         let Some(row) = self.cache.row(slot) else { return };
         let code = self.cache.code(slot);
         let ties = || self.catalogue.parents_of(code.as_str()).filter(|(_, tie)| tie.owned).map(|(_, tie)| &tie.column);
-        if before.is_some()
-            && ties()
-                .flatten()
-                .all(|column| before.map(|raw| raw.value(column)) == row.base.as_ref().map(|raw| raw.value(column)))
-        {
-            return;
-        }
-        // It has moved: where a link may hold it in its trees all the same, and of what it brought, only the server knows.
-        if before.is_some() {
-            let lists = row.lists.clone();
-            self.doubted.extend(self.roots_of(&lists));
+        if let Some(before) = before {
+            let moved =
+                |column: &String| row.base.as_ref().is_some_and(|now| now.value(column) != before.value(column));
+            if ties().flatten().any(moved) {
+                // Where a link may hold it in its trees all the same, and of what it brought, only the server knows.
+                let lists = row.lists.clone();
+                self.doubted.extend(self.roots_of(&lists));
+            }
             return;
         }
         // It has come: it may hang somewhere by a link.
