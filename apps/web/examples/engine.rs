@@ -132,18 +132,15 @@ impl Bench {
             }
         }
         let any = !batches.is_empty();
-        self.write(&mut batches, &mut writes).await;
+        self.write(&batches, &writes).await;
         any
     }
 
-    async fn write(&self, batches: &mut Vec<BatchId>, writes: &mut Vec<Write>) {
-        if batches.is_empty() {
-            return;
-        }
-        let term = self.engine.borrow().term();
-        let outcome = self.device.write(&std::mem::take(writes), term).await;
-        for batch in std::mem::take(batches) {
-            self.handle(Event::Persisted(batch, outcome.clone()));
+    async fn write(&self, batches: &[BatchId], writes: &[Write]) {
+        if let (Some(first), Some(last)) = (batches.first(), batches.last()) {
+            let term = self.engine.borrow().term();
+            let outcome = self.device.write(writes, term).await;
+            self.handle(Event::Persisted(*first, *last, outcome));
         }
     }
 

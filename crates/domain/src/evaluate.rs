@@ -69,42 +69,77 @@ impl Key {
         }
     }
 
-    /// Two keys of this order have the same order as these numbers, unless the numbers are equal: for sorting many.
-    pub fn rank(&self) -> u64 {
+    /// Reads a value as it is written in JSON, without decoding what need not be decoded.
+    pub fn of_json(kind: &ColumnKind, json: &str) -> Self {
+        match json.as_bytes() {
+            [b'"', .., b'"'] if json.len() > 1 && !json.contains('\\') => Self::of_text(kind, &json[1..json.len() - 1]),
+            digits if (1..16).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => {
+                Self::Number(digits.iter().fold(0.0, |number, digit| number * 10.0 + f64::from(digit - b'0')))
+            }
+            _ => serde_json::from_str(json).map_or(Self::Absent, |value| Self::of(kind, &value)),
+        }
+    }
+
+    /// Numbers for sorting many, of the steps 0, 1 and so on: two keys have the order of the first of them that differ. Those that have none which differ
+    /// are told apart by comparing them. See [`crate::order::places_by_rank`].
+    pub fn rank(&self, step: usize) -> u64 {
         match self {
             // A float's bits, turned so that they have its order; the upper half is for texts.
-            Self::Number(n) => {
+            Self::Number(n) if step == 0 => {
                 let bits = n.to_bits();
                 (if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }) >> 1
             }
             Self::Text(text) => {
-                // The order of letters is that of their bytes in UTF-8.
-                let mut first = [0; 8];
-                if text.is_ascii() {
-                    for (to, from) in first.iter_mut().zip(text.bytes()) {
+                // The order of letters is that of their bytes in UTF-8. The first step has a byte that tells texts from the rest.
+                let from = (step * 8).saturating_sub(1);
+                let head = &text.as_bytes()[..text.len().min(step * 8 + 7)];
+                let mut eight = [0; 8];
+                let eight_from = |eight: &mut [u8; 8], bytes: &[u8]| {
+                    let to = if step == 0 { &mut eight[1..] } else { &mut eight[..] };
+                    for (to, from) in to.iter_mut().zip(bytes.get(from..).unwrap_or_default()) {
                         *to = from.to_ascii_lowercase();
                     }
+                };
+                if head.is_ascii() {
+                    eight_from(&mut eight, head);
                 } else {
-                    let folded: String = text.chars().take(8).flat_map(char::to_lowercase).collect();
-                    for (to, from) in first.iter_mut().zip(folded.bytes()) {
-                        *to = from;
-                    }
+                    eight_from(&mut eight, text.chars().flat_map(char::to_lowercase).collect::<String>().as_bytes());
                 }
-                u64::from_be_bytes(first) >> 1 | 1 << 63
+                if step == 0 {
+                    eight[0] = 0x80;
+                }
+                u64::from_be_bytes(eight)
             }
-            Self::Several(_) => u64::MAX - 1,
-            Self::Absent => u64::MAX,
+            Self::Several(_) if step == 0 => u64::MAX - 1,
+            Self::Absent if step == 0 => u64::MAX,
+            _ => 0,
         }
     }
 }
 
+/// Texts whatever their case, and then by it. Most are told apart by the first letters that differ, and those are looked for by the word.
 fn compare_texts(a: &str, b: &str) -> Ordering {
-    let folded = if a.is_ascii() && b.is_ascii() {
-        a.bytes().map(|b| b.to_ascii_lowercase()).cmp(b.bytes().map(|b| b.to_ascii_lowercase()))
-    } else {
-        a.chars().flat_map(char::to_lowercase).cmp(b.chars().flat_map(char::to_lowercase))
-    };
-    folded.then_with(|| a.cmp(b))
+    let (left, right) = (a.as_bytes(), b.as_bytes());
+    let shorter = left.len().min(right.len());
+    let word = |bytes: &[u8], at: usize| bytes.get(at..at + 8).and_then(|w| w.try_into().ok()).map(u64::from_le_bytes);
+    let mut at = 0;
+    while at + 8 <= shorter && word(left, at) == word(right, at) {
+        at += 8;
+    }
+    while at < shorter && left[at] == right[at] {
+        at += 1;
+    }
+    if let (Some(x), Some(y)) = (left.get(at), right.get(at)) {
+        let (x, y) = (x.to_ascii_lowercase(), y.to_ascii_lowercase());
+        if x < 128 && y < 128 && x != y {
+            return x.cmp(&y);
+        }
+    }
+    while !a.is_char_boundary(at) || !b.is_char_boundary(at) {
+        at -= 1;
+    }
+    let folded = |text: &str| text[at..].chars().flat_map(char::to_lowercase).collect::<String>();
+    folded(a).cmp(&folded(b)).then_with(|| a.cmp(b))
 }
 
 /// A filter that has been read against its column's kind.
@@ -201,14 +236,32 @@ mod tests {
             Just(Key::Absent),
             (-1e9..1e9f64).prop_map(Key::Number),
             "[a-cA-C ß]{0,5}".prop_map(|t| Key::Text(t.into())),
+            "[ab]{5,8}[a-bA-B ßé]{0,20}".prop_map(|t| Key::Text(t.into())),
         ]
     }
 
     proptest! {
         #[test]
         fn ranks_never_disagree_with_the_order(a in keys(), b in keys()) {
-            let (ranks, order) = (a.rank().cmp(&b.rank()), a.compare(&b));
+            let ranks = |key: &Key| [0, 1, 2, 3].map(|step| key.rank(step));
+            let (ranks, order) = (ranks(&a).cmp(&ranks(&b)), a.compare(&b));
             prop_assert!(ranks.is_eq() || ranks == order, "{a:?} {b:?}");
+        }
+
+        #[test]
+        fn texts_are_compared_as_if_they_were_folded_whole(a in "[abAB ßİé\u{0}]{0,12}", b in "[abAB ßİé\u{0}]{0,12}", same in "[a-zÄ]{0,20}") {
+            let (a, b) = (same.clone() + &a, same + &b);
+            let folded = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<String>();
+            prop_assert_eq!(compare_texts(&a, &b), folded(&a).cmp(&folded(&b)).then_with(|| a.cmp(&b)));
+        }
+
+        #[test]
+        fn a_key_read_from_json_is_that_of_its_value(text in "\\PC{0,12}", cents in any::<i32>()) {
+            for value in [json!(text), json!(f64::from(cents) / 4.0), json!(cents), json!(format!("{cents}.5")), json!([text]), json!({"a": text}), json!(true), Value::Null] {
+                for kind in [ColumnKind::Line, ColumnKind::Money, ColumnKind::Timestamp] {
+                    prop_assert_eq!(Key::of_json(&kind, &value.to_string()), Key::of(&kind, &value));
+                }
+            }
         }
 
         #[test]

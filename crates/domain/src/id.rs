@@ -69,7 +69,7 @@ impl PartialEq<&str> for EntityCode {
 }
 
 /// One thing: its type and its id.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EntityRef {
     /// The type.
     pub code: EntityCode,
@@ -81,6 +81,19 @@ impl EntityRef {
     /// Pairs a type with an id.
     pub fn new(code: EntityCode, id: Uuid) -> Self {
         Self { code, id }
+    }
+}
+
+// Ids tell almost all things apart, and sooner than the letters of a type do.
+impl PartialEq for EntityRef {
+    fn eq(&self, other: &Self) -> bool {
+        self.id.as_u128() == other.id.as_u128() && self.code == other.code
+    }
+}
+
+impl std::hash::Hash for EntityRef {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.id.hash(state);
     }
 }
 

@@ -20,7 +20,18 @@ impl World {
         let (n, at) = (place.device, place.tab);
         let Some(work) = self.tab(place).map(|tab| tab.work.pop_front()) else { return };
         let event = match work {
-            Some(DeviceWork::Write(batch, term, mut writes)) => {
+            Some(DeviceWork::Write(first, term, mut writes)) => {
+                // What has gathered is one transaction, as in the app.
+                let mut last = first;
+                while self.chance.once_in(2)
+                    && let Some(tab) = self.tab(place)
+                    && let Some(work) =
+                        tab.work.pop_front_if(|work| matches!(work, DeviceWork::Write(_, of, _) if *of == term))
+                    && let DeviceWork::Write(batch, _, more) = work
+                {
+                    last = batch;
+                    writes.extend(more);
+                }
                 let full = !self.healing && self.chance.once_in(60);
                 if term != Some(self.devices[n].term) && !self.mutant(Mutant::NoFencing) {
                     writes.retain(|write| !write.is_leaders());
@@ -39,11 +50,11 @@ impl World {
                         writes.iter().filter(|write| room && write.area().is_work()).cloned().collect();
                     self.devices[n].store.write_now(&work);
                     self.watcher.saved(n, &work);
-                    Some(Event::Persisted(batch, Err(StoreError::Full)))
+                    Some(Event::Persisted(first, last, Err(StoreError::Full)))
                 } else {
                     self.devices[n].store.write_now(&writes);
                     self.watcher.saved(n, &writes);
-                    Some(Event::Persisted(batch, Ok(())))
+                    Some(Event::Persisted(first, last, Ok(())))
                 }
             }
             Some(DeviceWork::Read(area, names)) => {

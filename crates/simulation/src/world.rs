@@ -474,7 +474,7 @@ impl World {
             Effect::Cancel(id) => self.tab(place)?.in_flight.retain(|other| *other != id),
             Effect::Persist(batch, writes) => {
                 if self.mutant(Mutant::SavedTooSoon) {
-                    self.later(0.0, Happening::Tab(place, Event::Persisted(batch, Ok(()))));
+                    self.later(0.0, Happening::Tab(place, Event::Persisted(batch, batch, Ok(()))));
                     self.watcher.saved(place.device, &writes);
                 }
                 let term = self.tab(place)?.engine.term();

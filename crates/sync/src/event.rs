@@ -160,8 +160,8 @@ pub enum Event {
     },
     /// Keep a thing with all that hangs below it on the device, or no longer.
     Keep(EntityRef, bool),
-    /// A batch is on disk, or will never be.
-    Persisted(BatchId, Result<(), StoreError>),
+    /// The batches from the one to the other are on disk, or will never be: they went as one transaction.
+    Persisted(BatchId, BatchId, Result<(), StoreError>),
     /// What was asked for of the device: the names, and what was found under them.
     Read(Area, Vec<String>, Vec<Named>),
     /// The device's outbox is now this: another tab wrote to it.

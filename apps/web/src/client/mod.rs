@@ -260,16 +260,16 @@ impl Client {
                 },
             };
             match task {
-                DeviceTask::Write(batch, term, mut writes) => {
+                DeviceTask::Write(first, term, mut writes) => {
                     // What has come meanwhile goes to disk with it: one transaction for a burst.
-                    let mut batches = vec![batch];
+                    let mut last = first;
                     let mut next = None;
                     while next.is_none()
                         && let Ok(more) = tasks.try_recv()
                     {
                         match more {
                             DeviceTask::Write(batch, of, more) if of == term => {
-                                batches.push(batch);
+                                last = batch;
                                 writes.extend(more);
                             }
                             other => next = Some(other),
@@ -283,9 +283,7 @@ impl Client {
                         writes.retain(|write| !write.is_leaders());
                     }
                     let outcome = device.write(&writes, term).await;
-                    for batch in batches {
-                        self.dispatch(Event::Persisted(batch, outcome.clone()));
-                    }
+                    self.dispatch(Event::Persisted(first, last, outcome));
                     waiting = next;
                 }
                 DeviceTask::Read(area, names) => {

@@ -3,7 +3,7 @@
 use super::{Cache, CachedList, CachedRow, Column, Compiled, ListIndex, Owner, Placed, Slot};
 use crate::key::{Below, ListKey};
 use crate::maps::Set;
-use crate::raw::Raw;
+use crate::raw::{Raw, fields};
 use pmo_domain::evaluate::{Key, Test};
 use pmo_domain::{Catalogue, ColumnKind, EntityCode, EntityRef, order};
 use std::cell::RefCell;
@@ -168,18 +168,19 @@ impl Cache {
         self.columns.len() - 1
     }
 
+    /// The columns that a list compares.
+    fn compared(&self, index: ListIndex) -> Vec<usize> {
+        let of = |list: &CachedList| {
+            let tested = list.tests.iter().map(|test| test.0);
+            tested.chain(list.order.iter().map(|order| order.0)).collect()
+        };
+        self.list(index).map(of).unwrap_or_default()
+    }
+
     /// Reads what a list compares of a row.
     fn read_keys(&mut self, index: ListIndex, slot: Slot) {
-        let column = |cache: &Self, nth: usize| {
-            let list = cache.list(index)?;
-            let tested = list.tests.get(nth).map(|test| test.0);
-            tested.or_else(|| list.order.get(nth - list.tests.len()).map(|order| order.0))
-        };
-        let mut nth = 0;
-        while let Some(at) = column(self, nth) {
-            self.read_key(at, slot);
-            nth += 1;
-        }
+        let columns = self.compared(index);
+        self.read_columns(&columns, &[slot]);
     }
 
     pub(super) fn forget_keys(&mut self, slot: Slot) {
@@ -221,19 +222,54 @@ impl Cache {
             }
             None => self.rows().filter(|(_, row)| row.kind == kind).map(|(slot, _)| slot).collect::<Vec<_>>(),
         };
-        order.iter().for_each(|slot| self.read_key(at, *slot));
+        self.read_columns(&[at], &order);
         self.sort(&[(at, false)], &mut order);
         order
     }
 
     fn read_key(&mut self, column: usize, slot: Slot) {
-        let Some(row) = self.rows.get(slot as usize).and_then(Option::as_ref) else { return };
-        let (Some(column), at) = (self.columns.get_mut(column), slot as usize) else { return };
-        if column.keys.len() <= at {
-            column.keys.resize(at + 1, None);
+        self.read_columns(&[column], &[slot]);
+    }
+
+    /// Reads these columns of these rows, each text once.
+    fn read_columns(&mut self, columns: &[usize], slots: &[Slot]) {
+        for at in columns {
+            if let Some(column) = self.columns.get_mut(*at)
+                && column.keys.len() < self.rows.len()
+            {
+                column.keys.resize(self.rows.len(), None);
+            }
         }
-        if column.keys[at].is_none() {
-            column.keys[at] = Some(Key::of(&column.holds, &row.value(&column.name)));
+        for slot in slots {
+            let Some(row) = self.rows.get(*slot as usize).and_then(Option::as_ref) else { continue };
+            let lacks = |column: &Column| matches!(column.keys.get(*slot as usize), Some(None));
+            let mut lacking = columns.iter().filter(|at| self.columns.get(**at).is_some_and(lacks)).count();
+            if lacking == 0 {
+                continue;
+            }
+            let text = row.base.as_ref().filter(|_| row.local.is_none()).map_or("", Raw::as_str);
+            for (name, value) in fields(text) {
+                for at in columns {
+                    if let Some(column) = self.columns.get_mut(*at)
+                        && *column.name == *name
+                        && lacks(column)
+                    {
+                        column.keys[*slot as usize] = Some(Key::of_json(&column.holds, value));
+                        lacking -= 1;
+                    }
+                }
+                if lacking == 0 {
+                    break;
+                }
+            }
+            for at in columns.iter().filter(|_| lacking > 0) {
+                if let Some(column) = self.columns.get_mut(*at)
+                    && lacks(column)
+                {
+                    let shown = row.local.is_some().then(|| row.value(&column.name));
+                    column.keys[*slot as usize] = Some(Key::of(&column.holds, &shown.unwrap_or_default()));
+                }
+            }
         }
     }
 
@@ -260,7 +296,7 @@ impl Cache {
         let Some(kind) = self.list(index).map(|list| list.kind) else { return Vec::new() };
         let of_kind = self.rows().filter(|(slot, row)| row.kind == kind && asked(*slot)).map(|(slot, _)| slot);
         let of_kind: Vec<Slot> = of_kind.collect();
-        of_kind.iter().for_each(|slot| self.read_keys(index, *slot));
+        self.read_columns(&self.compared(index), &of_kind);
         let Some(list) = self.list(index) else { return Vec::new() };
         let told_there = |raw: &Raw| match &list.key.below {
             None => true,
@@ -333,28 +369,28 @@ impl Cache {
     }
 
     /// Gives a list these rows, in its order. Of a list that the server puts in order, the order given stands.
-    pub fn set_rows(&mut self, index: ListIndex, slots: Vec<Slot>) {
-        let Some(list) = self.list_mut(index) else { return };
-        let old = std::mem::take(&mut list.slots);
-        for slot in old {
-            if let Some(row) = self.row_mut(slot) {
-                row.lists.retain(|i| *i != index);
-            }
-        }
-        let compares = self.list(index).is_some_and(|l| !l.order.is_empty() || !l.tests.is_empty());
-        for slot in &slots {
-            if compares {
-                self.read_keys(index, *slot);
-            }
-            if let Some(row) = self.row_mut(*slot) {
-                row.lists.push(index);
-            }
-        }
-        let mut slots = slots;
+    pub fn set_rows(&mut self, index: ListIndex, mut slots: Vec<Slot>) {
+        self.read_columns(&self.compared(index), &slots);
         if let Some(list) = self.list(index)
             && list.key.search.is_none()
         {
             self.sort(&list.order, &mut slots);
+        }
+        self.put_rows(index, slots);
+    }
+
+    /// Gives a list these rows, in this order.
+    fn put_rows(&mut self, index: ListIndex, slots: Vec<Slot>) {
+        let Some(list) = self.list_mut(index) else { return };
+        for slot in std::mem::take(&mut list.slots) {
+            if let Some(row) = self.row_mut(slot) {
+                row.lists.retain(|i| *i != index);
+            }
+        }
+        for slot in &slots {
+            if let Some(row) = self.row_mut(*slot) {
+                row.lists.push(index);
+            }
         }
         if let Some(list) = self.list_mut(index) {
             list.slots = slots;
@@ -382,7 +418,7 @@ impl Cache {
         let Some(list) = self.list_mut(index) else { return };
         list.filling = false;
         let slots = list.slots.clone();
-        slots.iter().for_each(|slot| self.read_keys(index, *slot));
+        self.read_columns(&self.compared(index), &slots);
         let Some(list) = self.list(index) else { return };
         let belongs = |slot: &Slot| {
             self.row(*slot).is_some_and(CachedRow::is_shown)
@@ -396,32 +432,29 @@ impl Cache {
         if slots.is_sorted_by(|a, b| self.compare(by, *a, *b).is_le()) {
             return;
         }
-        let ranks: Vec<u64> = match by.first() {
+        let rank = |place: usize, step: usize| match by.first() {
             Some((first, down)) => {
-                let rank = |slot: &Slot| self.key_at(*first, *slot).rank();
-                slots.iter().map(|slot| if *down { !rank(slot) } else { rank(slot) }).collect()
+                let rank = self.key_at(*first, slots[place]).rank(step);
+                if *down { !rank } else { rank }
             }
-            None => vec![0; slots.len()],
+            None => 0,
         };
-        let places = order::places(slots.len(), &|a, b| {
-            ranks[a].cmp(&ranks[b]).then_with(|| self.compare(by, slots[a], slots[b]))
-        });
+        let compare = |a: usize, b: usize| self.compare(by, slots[a], slots[b]);
+        let places = order::places_by_rank(slots.len(), &rank, &compare);
         let sorted: Vec<Slot> = places.into_iter().map(|place| slots[place as usize]).collect();
         slots.copy_from_slice(&sorted);
     }
 
     /// Fills a list from the whole of which it is a part.
     pub fn derive(&mut self, index: ListIndex, whole: ListIndex) {
-        let (Some(all), Some(part)) = (self.list(whole), self.list(index)) else { return };
-        let (synced_at, slots, tested) = (all.synced_at, all.slots.clone(), part.tests.clone());
-        for (column, _) in &tested {
-            slots.iter().for_each(|slot| self.read_key(*column, *slot));
-        }
+        let Some(all) = self.list(whole) else { return };
+        let (synced_at, slots) = (all.synced_at, all.slots.clone());
+        self.read_columns(&self.compared(index), &slots);
         // Another part in the same order is not sorted again.
         let by = self.list(index).and_then(|part| if let [by] = part.order[..] { Some(by) } else { None });
         let by = by.filter(|_| slots.len() * 4 > self.rows.len());
         let ordered = by.map(|(column, _)| self.in_order_of(column));
-        let Some(part) = self.list(index) else { return };
+        let (Some(part), sorted) = (self.list(index), ordered.is_some()) else { return };
         // The whole is below the same thing.
         let belongs = |slot: &Slot| {
             let row = self.row(*slot).filter(|row| row.is_shown());
@@ -438,7 +471,11 @@ impl Cache {
             }
             self.columns[column].order = Some(ordered);
         }
-        self.set_rows(index, slots);
+        if sorted {
+            self.put_rows(index, slots);
+        } else {
+            self.set_rows(index, slots);
+        }
         if let Some(list) = self.list_mut(index) {
             (list.derived, list.loaded, list.complete, list.synced_at) = (true, true, true, synced_at);
         }

@@ -14,6 +14,7 @@ use pmo_domain::{EntityCode, EntityRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -223,7 +224,7 @@ impl Engine {
         self.read_chunks(unread.into_iter());
     }
 
-    pub(super) fn persisted(&mut self, batch: BatchId, outcome: Result<(), StoreError>) {
+    pub(super) fn persisted(&mut self, batches: RangeInclusive<u64>, outcome: Result<(), StoreError>) {
         match outcome {
             Ok(()) => self.keep.failures = 0,
             Err(error) => {
@@ -231,8 +232,8 @@ impl Engine {
                 if self.person.is_none() {
                     return;
                 }
-                // Batches that went as one transaction fail as one.
-                if batch.0 > self.keep.failed_until {
+                // What was out when the device refused lies in the rebuilding already.
+                if *batches.end() > self.keep.failed_until {
                     self.keep.failures += 1;
                     self.keep.failed_until = self.keep.last_batch;
                     if self.leader {
@@ -240,11 +241,11 @@ impl Engine {
                     }
                 }
                 if !self.is_given_up() {
-                    self.write_work_again(batch.0);
+                    self.write_work_again(&batches);
                 }
             }
         }
-        self.entries_saved(batch.0);
+        self.entries_saved(&batches);
     }
 
     /// The device has refused so often that it is left alone: what is in memory is all there is.

@@ -233,7 +233,7 @@ impl Engine {
             Event::Delete { entity, ids } => self.delete(entity, ids),
             Event::Link { parent, child, below, ids } => self.link(parent, child, below, ids),
             Event::Keep(root, on) => self.keep_offline(root, on, now),
-            Event::Persisted(batch, outcome) => self.persisted(batch, outcome),
+            Event::Persisted(first, last, outcome) => self.persisted(first.0..=last.0, outcome),
             Event::Read(area, names, found) => self.read_back(area, &names, found, now),
             Event::Outbox(entries) => self.outbox_is(entries),
             Event::Settle { entry, seen, choice } if self.leader => self.settle(entry, seen, choice, now),

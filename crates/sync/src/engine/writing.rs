@@ -12,6 +12,7 @@ use crate::store::{Area, Write};
 use pmo_domain::rest::version_of;
 use pmo_domain::{EntityRef, Row};
 use serde_json::Value;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -167,31 +168,36 @@ impl Engine {
         }
     }
 
-    /// The device did not take a batch: what a person typed in it is written again.
-    pub(super) fn write_work_again(&mut self, batch: u64) {
-        let entries = self.outbox.iter().filter(|e| !e.saved && e.batch == batch).map(|e| (e.id, e.typed));
+    /// The device did not take these batches: what a person typed in them is written again.
+    pub(super) fn write_work_again(&mut self, batches: &RangeInclusive<u64>) {
+        let entries = self.outbox.iter().filter(|e| !e.saved && batches.contains(&e.batch)).map(|e| (e.id, e.typed));
         let entries: Vec<(Uuid, bool)> = entries.collect();
         entries.into_iter().for_each(|(id, typed)| self.write_entry(id, typed));
         let dropped: Vec<Uuid> =
-            self.keep.dropping.iter().filter(|(_, dropped)| **dropped == batch).map(|(id, _)| *id).collect();
+            self.keep.dropping.iter().filter(|(_, dropped)| batches.contains(*dropped)).map(|(id, _)| *id).collect();
         for id in dropped {
             self.keep.writes.push(Write::Remove(Area::Outbox, id.to_string()));
             self.keep.dropping.insert(id, self.keep.next_batch());
         }
-        let drafts: Vec<EntityRef> =
-            self.keep.drafting.iter().filter(|(_, drafted)| **drafted == batch).map(|(e, _)| e.clone()).collect();
+        let drafts: Vec<EntityRef> = self
+            .keep
+            .drafting
+            .iter()
+            .filter(|(_, drafted)| batches.contains(*drafted))
+            .map(|(e, _)| e.clone())
+            .collect();
         for entity in drafts {
             let ended = self.drafts.get(&entity).map_or(0.0, |draft| draft.updated_at);
             self.keep_draft(&entity, ended);
         }
     }
 
-    /// A batch is over: its entries may be sent. Where the device keeps nothing they are sent all the same; the page says what that means.
-    pub(super) fn entries_saved(&mut self, batch: u64) {
+    /// These batches are over: their entries may be sent. Where the device keeps nothing they are sent all the same; the page says what that means.
+    pub(super) fn entries_saved(&mut self, batches: &RangeInclusive<u64>) {
         let mut any = false;
-        self.keep.dropping.retain(|_, dropped| *dropped > batch);
-        self.keep.drafting.retain(|_, drafted| *drafted > batch);
-        for entry in self.outbox.iter_mut().filter(|e| !e.saved && e.batch == batch) {
+        self.keep.dropping.retain(|_, dropped| *dropped > *batches.end());
+        self.keep.drafting.retain(|_, drafted| *drafted > *batches.end());
+        for entry in self.outbox.iter_mut().filter(|e| !e.saved && batches.contains(&e.batch)) {
             entry.saved = true;
             any = true;
         }

@@ -124,7 +124,7 @@ impl Tab {
                     Effect::Persist(batch, writes) => {
                         self.store.write_now(&writes);
                         self.writes.extend(writes);
-                        queue.insert(0, Event::Persisted(batch, Ok(())));
+                        queue.insert(0, Event::Persisted(batch, batch, Ok(())));
                     }
                     Effect::Read(area, names) => {
                         let found = self.store.read_now(area, Which::Names(&names));

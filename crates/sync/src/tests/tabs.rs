@@ -31,7 +31,7 @@ impl Pair {
                 Effect::Persist(batch, writes) => {
                     assert!(writes.iter().all(|w| w.area().is_work()), "a follower leaves the cache to its leader");
                     self.leader.store.write_now(&writes);
-                    self.follow(Event::Persisted(batch, Ok(())));
+                    self.follow(Event::Persisted(batch, batch, Ok(())));
                 }
                 _ => {}
             }
@@ -147,6 +147,6 @@ fn a_leader_to_whom_nothing_happened_for_long_asks_before_it_sends() {
     };
     let sends =
         |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Fetch(_, r) if r.method == Method::Patch));
-    assert!(!sends(&tab.engine.handle(Event::Persisted(batch, Ok(())), tab.now)));
+    assert!(!sends(&tab.engine.handle(Event::Persisted(batch, batch, Ok(())), tab.now)));
     assert!(sends(&tab.engine.handle(Event::Confirmed(0), tab.now)));
 }

@@ -12,7 +12,7 @@ fn an_edit_shows_at_once_and_is_sent_only_when_it_is_on_disk() {
     assert!(!effects.iter().any(|e| matches!(e, Effect::Fetch(..))), "not before it is saved");
     assert_eq!(tab.engine.status().unsaved, 1);
     let Effect::Persist(batch, _) = effects[0] else { panic!("it goes to disk first") };
-    tab.event(Event::Persisted(batch, Ok(())));
+    tab.event(Event::Persisted(batch, batch, Ok(())));
     let request = &tab.requests[0].1;
     assert_eq!((request.method, request.if_match), (Method::Patch, Some(1)));
     assert_eq!(request.idempotency_key.as_deref(), Some(Uuid::from_u128(501).to_string().as_str()));
@@ -304,7 +304,7 @@ fn what_the_device_refused_is_written_again_and_no_reading_of_it_takes_it_away()
     let refuse = |effects: Vec<Effect>, tab: &mut Tab| {
         let batch = effects.iter().find_map(|e| if let Effect::Persist(batch, _) = e { Some(*batch) } else { None });
         let full = Err(crate::StoreError::Full);
-        batch.map(|batch| tab.engine.handle(Event::Persisted(batch, full), tab.now)).unwrap_or_default()
+        batch.map(|batch| tab.engine.handle(Event::Persisted(batch, batch, full), tab.now)).unwrap_or_default()
     };
     let mut effects = tab.engine.handle(Event::Update { entity: task(1), patch, ids: ids(1) }, tab.now);
     for _ in 0..2 {
