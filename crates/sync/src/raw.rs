@@ -86,18 +86,20 @@ pub struct Marks {
 }
 
 impl Marks {
+    fn take(&mut self, key: &str, value: &str) {
+        match key {
+            "id" => self.id = value.trim_matches('"').parse().ok(),
+            "version" => self.version = value.parse().unwrap_or_default(),
+            "permission" => self.permission = value.parse().ok(),
+            "ref_data_entityInstance" => self.names = true,
+            _ => {}
+        }
+    }
+
     /// Reads a row's marks.
     pub fn of(text: &str) -> Self {
         let mut marks = Self::default();
-        for (key, value) in fields(text) {
-            match key {
-                "id" => marks.id = value.trim_matches('"').parse().ok(),
-                "version" => marks.version = value.parse().unwrap_or_default(),
-                "permission" => marks.permission = value.parse().ok(),
-                "ref_data_entityInstance" => marks.names = true,
-                _ => {}
-            }
-        }
+        fields(text).for_each(|(key, value)| marks.take(key, value));
         marks
     }
 }
@@ -124,30 +126,28 @@ pub fn fields(text: &str) -> Fields<'_> {
     Fields { text, at, closed: false }
 }
 
-/// The elements of a JSON array, as they are written; none where the text is no array.
-pub fn elements(text: &str) -> Option<Vec<&str>> {
-    let mut reader = Fields { text, at: 0, closed: false };
-    let mut found = Vec::new();
-    reader.space();
-    if text.as_bytes().get(reader.at) != Some(&b'[') {
-        return None;
-    }
-    loop {
-        reader.at += 1;
-        reader.space();
-        if found.is_empty() && text.as_bytes().get(reader.at) == Some(&b']') {
-            return Some(found);
-        }
-        let from = reader.at;
-        reader.pass()?;
-        found.push(text.get(from..reader.at)?);
-        reader.space();
-        match text.as_bytes().get(reader.at)? {
-            b',' => {}
-            b']' => return Some(found),
-            _ => return None,
+/// What is told of an answer while it is read, see [`scan`].
+pub enum Scanned<'a> {
+    /// A field and its value.
+    Field(&'a str, &'a str),
+    /// A row: where it begins and ends, and its marks.
+    Row(usize, usize, Marks),
+}
+
+/// Reads an answer whose rows are the array under the name `rows`, in one pass. None where it is no such answer, or was cut off; what was told until then
+/// counts for nothing.
+pub fn scan<'a>(text: &'a str, rows: &str, mut each: impl FnMut(Scanned<'a>)) -> Option<()> {
+    let mut reader = fields(text);
+    let mut found = false;
+    while let Some(key) = reader.key() {
+        if key == rows {
+            reader.rows(&mut each)?;
+            found = true;
+        } else {
+            each(Scanned::Field(key, reader.value()?));
         }
     }
+    (found && reader.closed).then_some(())
 }
 
 /// A bit for each byte of a word that is this one; those above the lowest may be wrong.
@@ -166,11 +166,6 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Whether the object has been read to its end, which is not so of one that was cut off.
-    pub fn is_closed(&self) -> bool {
-        self.closed
-    }
-
     fn space(&mut self) {
         let bytes = self.text.as_bytes();
         while bytes.get(self.at).is_some_and(u8::is_ascii_whitespace) {
@@ -236,7 +231,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn step(&mut self) -> Option<(&'a str, &'a str)> {
+    /// Passes over the next name, and comes to its value.
+    fn key(&mut self) -> Option<&'a str> {
         let bytes = self.text.as_bytes();
         self.space();
         if bytes.get(self.at) == Some(&b',') {
@@ -256,9 +252,57 @@ impl<'a> Fields<'a> {
         }
         self.at += 1;
         self.space();
-        let value = self.at;
+        Some(key)
+    }
+
+    /// Passes over a value, and answers it.
+    fn value(&mut self) -> Option<&'a str> {
+        let from = self.at;
         self.pass()?;
-        Some((key, self.text.get(value..self.at)?))
+        self.text.get(from..self.at)
+    }
+
+    fn step(&mut self) -> Option<(&'a str, &'a str)> {
+        let key = self.key()?;
+        Some((key, self.value()?))
+    }
+
+    /// Passes over an array of rows; none where it is not whole.
+    fn rows(&mut self, each: &mut impl FnMut(Scanned<'a>)) -> Option<()> {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) != Some(&b'[') {
+            return None;
+        }
+        self.at += 1;
+        self.space();
+        if bytes.get(self.at) == Some(&b']') {
+            self.at += 1;
+            return Some(());
+        }
+        loop {
+            self.space();
+            let (from, mut marks) = (self.at, Marks::default());
+            if bytes.get(from) == Some(&b'{') {
+                self.at += 1;
+                while let Some((key, value)) = self.step() {
+                    marks.take(key, value);
+                }
+                if !std::mem::take(&mut self.closed) {
+                    return None;
+                }
+                self.at += 1;
+            } else {
+                self.pass()?;
+            }
+            each(Scanned::Row(from, self.at, marks));
+            self.space();
+            self.at += 1;
+            match bytes.get(self.at - 1)? {
+                b',' => {}
+                b']' => return Some(()),
+                _ => return None,
+            }
+        }
     }
 }
 
@@ -320,21 +364,32 @@ mod tests {
         }
 
         #[test]
-        fn an_array_is_read_piecewise_and_nothing_that_was_cut_off_passes_for_whole(values in proptest::collection::vec(values(), 0..6), cut in any::<prop::sample::Index>()) {
-            let text = serde_json::to_string(&values).unwrap();
-            let read: Vec<Value> = elements(&text).unwrap().into_iter().map(|v| serde_json::from_str(v).unwrap()).collect();
-            prop_assert_eq!(read, values.clone());
-            let text = serde_json::to_string(&json!({"a": values, "b": {}})).unwrap();
-            let read = |text: &str| { let mut read = fields(text); while read.next().is_some() {} read.is_closed() };
-            prop_assert!(read(&text));
+        fn an_answer_is_read_in_one_pass_and_one_that_was_cut_off_is_none(rows in proptest::collection::vec((any::<u128>(), any::<i64>(), values()), 0..6), more in values(), pretty in any::<bool>(), cut in any::<prop::sample::Index>()) {
+            let rows: Vec<Value> = rows.into_iter().map(|(id, version, value)| json!({"id": Uuid::from_u128(id), "version": version, "value": value})).collect();
+            let answer = json!({"data": rows, "more": more, "zero": {"data": [1]}});
+            let text = if pretty { serde_json::to_string_pretty(&answer) } else { serde_json::to_string(&answer) }.unwrap();
+            let read = |text: &str| {
+                let mut read = serde_json::Map::from_iter([("data".to_owned(), json!([]))]);
+                scan(text, "data", |scanned| match scanned {
+                    Scanned::Field(key, value) => drop(read.insert(key.into(), serde_json::from_str(value).unwrap())),
+                    Scanned::Row(from, to, marks) => {
+                        assert_eq!(marks, Marks::of(&text[from..to]));
+                        read["data"].as_array_mut().unwrap().push(serde_json::from_str(&text[from..to]).unwrap());
+                    }
+                })?;
+                Some(Value::Object(read))
+            };
+            prop_assert_eq!(read(&text), Some(answer));
             let mut at = cut.index(text.len());
             while !text.is_char_boundary(at) { at -= 1; }
-            prop_assert!(!read(&text[..at]));
+            prop_assert_eq!(read(&text[..at]), None);
+            prop_assert_eq!(read(r#"{"more":[]}"#), None);
+            prop_assert_eq!(read(r#"{"data":{}}"#), None);
         }
 
         #[test]
         fn no_text_makes_it_stumble(text in "\\PC{0,40}", cut in 0..60usize) {
-            let _ = fields(&text).count();
+            let _ = (fields(&text).count(), scan(&text, "data", |_| {}));
             let json = r#"{"a":"\u00e9\\","b":[{"c":[]}],"d":1}"#;
             let _ = fields(json.get(..cut.min(json.len())).unwrap_or_default()).count();
         }

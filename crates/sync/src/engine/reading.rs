@@ -7,10 +7,11 @@ use crate::event::{Answer, Effect, Failure, RequestId};
 use crate::key::{ListKey, MetaKey, Query};
 use crate::maps::Set;
 use crate::outbox::{Entry, EntryState};
-use crate::raw::{Marks, Raw, elements, fields, same_values};
+use crate::raw::{Marks, Raw, Scanned, same_values, scan};
 use crate::settings::Settings;
 use pmo_domain::rest::{References, read_value};
 use pmo_domain::{Catalogue, EntityCode, EntityRef, EntityType};
+use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -23,27 +24,29 @@ pub(super) struct Page {
     next_cursor: Option<String>,
 }
 
+fn take<T: DeserializeOwned>(json: &str, into: &mut T, sound: &mut bool) {
+    match serde_json::from_str(json) {
+        Ok(read) => *into = read,
+        Err(_) => *sound = false,
+    }
+}
+
 impl Page {
     /// Reads an answer; none where it is no list, or was cut off.
     pub(super) fn read(body: &str) -> Option<Self> {
-        let mut page = Self { code: None, rows: Vec::new(), references: References::new(), next_cursor: None };
-        let (mut read, mut data) = (fields(body), None);
-        for (key, value) in &mut read {
-            match key {
-                "entity_code" => page.code = serde_json::from_str(value).ok()?,
-                "data" => data = Some(elements(value)?),
-                "ref_data_entityInstance" => page.references = serde_json::from_str(value).ok()?,
-                "next_cursor" => page.next_cursor = serde_json::from_str(value).ok()?,
-                _ => {}
-            }
-        }
-        let data = data.filter(|_| read.is_closed())?;
         // The rows share one text.
-        let text: Arc<str> = data.concat().into();
-        let mut from = 0;
-        for row in data {
-            page.rows.push((Marks::of(row), Raw::part(&text, from, from + row.len())?));
-            from += row.len();
+        let text: Arc<str> = body.into();
+        let mut page = Self { code: None, rows: Vec::new(), references: References::new(), next_cursor: None };
+        let mut sound = true;
+        scan(&text, "data", |scanned| match scanned {
+            Scanned::Field("entity_code", value) => take(value, &mut page.code, &mut sound),
+            Scanned::Field("ref_data_entityInstance", value) => take(value, &mut page.references, &mut sound),
+            Scanned::Field("next_cursor", value) => take(value, &mut page.next_cursor, &mut sound),
+            Scanned::Field(..) => {}
+            Scanned::Row(from, to, marks) => page.rows.extend(Raw::part(&text, from, to).map(|raw| (marks, raw))),
+        })?;
+        if !sound {
+            return None;
         }
         Some(page)
     }
