@@ -11,6 +11,12 @@ cargo fetch --quiet --locked
 # A folder of its own: the browser's build and the servers' never throw each other's work away.
 # erase_components: one shape for all components; a quarter less to download.
 export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--cfg erase_components"
+# What is shipped says nothing of the machine that built it: a dependency's path begins with its own name.
+if [[ " $* " == *" --release "* ]]; then
+  for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
+    [[ "$registry" == *" "* ]] || CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" --remap-path-prefix=$registry/="
+  done
+fi
 # trunk looks for the folders that it is not to watch before the hook that makes them runs.
 mkdir -p "$ROOT/apps/web/generated"
 exec env -u NO_COLOR CARGO_TARGET_DIR="$ROOT/target/web" trunk "$verb" "$@"

@@ -5,6 +5,7 @@ import { readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
+import { orderFunctions } from "./order-functions.mjs";
 
 const BUDGET = 500_000; // bytes of wasm and JavaScript as brotli
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -15,6 +16,10 @@ const html = readFileSync(join(dist, "index.html"), "utf8");
 // In development the socket may be elsewhere than its usual port; in production the api's shell says where it is.
 if (process.env.PMO_DEV_SOCKET) {
   writeFileSync(join(dist, "index.html"), html.replace('name="pmo-socket" content=""', `name="pmo-socket" content="${process.env.PMO_DEV_SOCKET}"`));
+}
+if (release) {
+  const features = readFileSync(join(root, "apps/web/index.html"), "utf8").match(/--enable-[a-z-]+/g);
+  for (const file of readdirSync(dist).filter((name) => name.endsWith(".wasm"))) writeFileSync(join(dist, file), orderFunctions(readFileSync(join(dist, file)), features));
 }
 const one = (pattern, what) => html.match(pattern)?.[1] ?? (() => { throw new Error(`index.html has no ${what}`); })();
 const start = one(/<script type="module"[^>]*>([\s\S]*?)<\/script>/, "start script");
