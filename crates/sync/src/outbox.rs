@@ -154,28 +154,33 @@ impl Entry {
         Request { method, path, body, if_match, idempotency_key: Some(self.key.to_string()), if_none_match: None }
     }
 
-    /// Whether it refers to `other`, or is about the same thing.
-    pub fn depends_on(&self, other: &Self) -> bool {
-        if self.entity == other.entity {
+    /// Whether it is about a thing, or refers to it.
+    pub fn is_about(&self, entity: &EntityRef) -> bool {
+        if self.entity == *entity {
             return true;
         }
-        if !matches!(other.operation, Operation::Create { .. }) {
-            return false;
-        }
-        if let Operation::Link { parent, .. } = &self.operation {
-            return *parent == other.entity;
-        }
-        let id = other.entity.id.to_string();
         let values = match &self.operation {
             Operation::Create { values } => values,
             Operation::Update { patch, .. } => patch,
-            Operation::Delete { .. } | Operation::Link { .. } => return false,
+            Operation::Link { parent, .. } => return parent == entity,
+            Operation::Delete { .. } => return false,
         };
+        let id = entity.id.to_string();
         values.values().any(|v| match v {
             Value::String(s) => *s == id,
             Value::Array(items) => items.iter().any(|i| i.as_str() == Some(&id)),
             _ => false,
         })
+    }
+
+    /// Whether it is to be sent after `other`, which was made before it: what it refers to is made first, and what hangs on a thing is sent before that goes.
+    pub fn depends_on(&self, other: &Self) -> bool {
+        self.entity == other.entity
+            || match (&self.operation, &other.operation) {
+                (_, Operation::Create { .. }) if self.is_about(&other.entity) => true,
+                (Operation::Delete { .. }, _) => other.state == EntryState::Waiting && other.is_about(&self.entity),
+                _ => false,
+            }
     }
 
     /// What the row looks like with this write done; none: deleted.

@@ -433,6 +433,10 @@ impl Engine {
     pub(super) fn settle(&mut self, id: Uuid, seen: Uuid, choice: Choice, now: f64) {
         let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id && e.key == seen) else { return };
         let entity = entry.entity.clone();
+        let refused_create = super::is_create(entry) && matches!(entry.state, EntryState::Refused { .. });
+        if refused_create && choice == Choice::Theirs {
+            return self.discard_entry(id, now);
+        }
         let given_up = match (choice, &entry.state) {
             (_, EntryState::Waiting) => return,
             // A refused write is tried again as it is, under its own key: should an earlier try have gone through after all, it is not done twice.
@@ -443,7 +447,7 @@ impl Engine {
                 Row::new()
             }
             (_, EntryState::Refused { .. }) => {
-                let typed = if super::is_create(entry) { Row::new() } else { entry.mine() };
+                let typed = entry.mine();
                 self.drop_entry(id);
                 typed
             }
@@ -474,12 +478,10 @@ impl Engine {
         self.keep_draft(entity, now);
     }
 
-    /// A refused write goes back into its draft, to be mended and sent again.
+    /// A refused write goes back into its draft, to be mended and sent again. Not where there is no such thing any more: nobody would find the draft.
     pub(super) fn reopen(&mut self, id: Uuid, now: f64) {
-        let Some(entry) = self.outbox.iter().find(|e| e.id == id && matches!(e.state, EntryState::Refused { .. }))
-        else {
-            return;
-        };
+        let refused = |e: &&Entry| e.id == id && matches!(e.state, EntryState::Refused { .. });
+        let Some(entry) = self.outbox.iter().find(refused).filter(|e| self.shown(&e.entity).is_some()) else { return };
         let (entity, operation) = (entry.entity.clone(), entry.operation.clone());
         let Operation::Update { patch, base, base_version } = operation else { return };
         self.drop_entry(id);
@@ -492,10 +494,30 @@ impl Engine {
         self.refresh_entity(&entity, true);
     }
 
+    /// A write and those that come to nothing without it: whatever is about a thing that would not be made.
+    pub fn with_dependents(&self, id: Uuid) -> Vec<&Entry> {
+        let mut found: Vec<&Entry> = Vec::new();
+        for entry in &self.outbox {
+            let made = |first: &&Entry| super::is_create(first) && entry.is_about(&first.entity);
+            if entry.id == id || found.iter().any(made) {
+                found.push(entry);
+            }
+        }
+        found
+    }
+
     pub(super) fn discard_entry(&mut self, id: Uuid, now: f64) {
-        let Some(entry) = self.outbox.iter().find(|e| e.id == id && !e.sending).cloned() else { return };
-        self.drop_entry(id);
-        self.refresh_entity(&entry.entity, true);
-        self.ask_about_tie(&entry, false, now);
+        let gone: Vec<Entry> = self.with_dependents(id).into_iter().cloned().collect();
+        if gone.iter().any(|e| e.sending) {
+            return;
+        }
+        for entry in gone {
+            self.drop_entry(entry.id);
+            if super::is_create(&entry) && self.drafts.contains_key(&entry.entity) {
+                self.draft_discard(&entry.entity, now);
+            }
+            self.refresh_entity(&entry.entity, true);
+            self.ask_about_tie(&entry, false, now);
+        }
     }
 }

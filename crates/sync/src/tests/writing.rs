@@ -426,3 +426,95 @@ fn a_link_to_what_was_made_here_waits_until_that_is_there() {
     tab.answer(Value::Object(row(7, 1, "new")));
     assert!(tab.requests.iter().any(|(_, r)| r.path == "/entity_instance_link"));
 }
+
+/// Made offline: a task with a sub-task, and a name for that.
+fn with_a_sub_task() -> Tab {
+    let mut tab = Tab::looking();
+    tab.event(Event::Online(false));
+    let values = |value: Value| patch(value);
+    tab.event(Event::Create { entity: task(8), values: values(json!({"name": "above"})), ids: ids(1) });
+    let below = json!({"name": "below", "parent__task_id": task(8).id});
+    tab.event(Event::Create { entity: task(9), values: values(below), ids: ids(2) });
+    tab.event(Event::Update { entity: task(9), patch: values(json!({"name": "renamed"})), ids: ids(3) });
+    tab.event(Event::Update { entity: task(1), patch: values(json!({"name": "another"})), ids: ids(4) });
+    tab
+}
+
+#[test]
+fn who_gives_up_a_thing_that_was_never_made_gives_up_what_hangs_on_it() {
+    let mut tab = with_a_sub_task();
+    tab.event(Event::DraftField { entity: task(8), field: "name".into(), value: json!("typed") });
+    let create = tab.engine.outbox()[0].id;
+    assert_eq!(tab.engine.with_dependents(create).len(), tab.engine.outbox().len() - 1, "all but the other task's");
+    tab.event(Event::Discard(create));
+    let left: Vec<_> = tab.engine.outbox().iter().map(|e| e.entity.clone()).collect();
+    assert_eq!((left, tab.engine.draft_count()), (vec![task(1)], 0));
+    assert_eq!((tab.engine.row(&task(8)), tab.engine.row(&task(9))), (None, None));
+    assert_eq!(tab.reloaded().engine.outbox().len(), 1, "nor does it come back from the device");
+}
+
+#[test]
+fn a_refused_thing_goes_with_what_hangs_on_it_and_what_hangs_on_it_waits_until_then() {
+    let mut tab = with_a_sub_task();
+    tab.event(Event::Online(true));
+    let at = tab.requests.iter().position(|(_, r)| r.method == Method::Post).unwrap();
+    tab.requests.swap(0, at);
+    tab.refuse(403, None);
+    assert!(!tab.requests.iter().any(|(_, r)| r.method == Method::Post), "it would be refused as well");
+    let entry = tab.engine.outbox()[0].clone();
+    tab.event(Event::Settle { entry: entry.id, seen: entry.key, choice: Choice::Theirs });
+    assert!(!tab.engine.outbox().iter().any(|e| e.entity != task(1)));
+}
+
+#[test]
+fn what_hangs_on_a_thing_is_sent_before_the_thing_goes() {
+    let mut tab = with_a_sub_task();
+    tab.event(Event::Delete { entity: task(8), ids: ids(5) });
+    tab.event(Event::Online(true));
+    let mut sent = Vec::new();
+    while let Some(at) = tab.requests.iter().position(|(_, r)| r.method != Method::Get) {
+        let (id, request) = tab.requests.remove(at);
+        sent.push(request.method);
+        let body = if request.method == Method::Delete {
+            Value::Null
+        } else {
+            json!({"id": request.path.rsplit('/').next(), "version": 2})
+        };
+        let body = match request.body {
+            Some(Value::Object(row)) if request.method == Method::Post => {
+                let mut row = row.clone();
+                row.insert("version".into(), json!(1));
+                Value::Object(row)
+            }
+            _ => body,
+        };
+        let answer = Answer { body: body.to_string(), ..Answer::default() };
+        tab.event(Event::Answered(id, Ok(answer)));
+    }
+    sent.retain(|method| matches!(method, Method::Post | Method::Delete));
+    assert_eq!(sent, [Method::Post, Method::Post, Method::Delete]);
+}
+
+#[test]
+fn what_was_refused_because_the_thing_is_gone_stays_where_it_can_be_seen() {
+    let mut tab = Tab::looking();
+    tab.update(1, json!({"name": "typed"}), 1);
+    let at = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
+    tab.requests.swap(0, at);
+    tab.refuse(404, None);
+    // The server says so of the thing itself as well.
+    while let Some(at) = tab.requests.iter().position(|(_, r)| r.method == Method::Get) {
+        tab.requests.swap(0, at);
+        tab.refuse(404, None);
+    }
+    let entry = tab.engine.outbox()[0].clone();
+    assert!(matches!(entry.state, EntryState::Refused { .. }));
+    if tab.engine.row(&task(1)).is_none() {
+        tab.event(Event::Reopen(entry.id));
+        assert_eq!(
+            (tab.engine.outbox().len(), tab.engine.draft_count()),
+            (1, 0),
+            "a draft of nothing would never be found"
+        );
+    }
+}
