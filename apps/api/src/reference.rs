@@ -22,24 +22,27 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(global_settings, change_settings))
 }
 
-fn code_entry(entity: &EntityType) -> Value {
+fn code_entry(entity: &EntityType, creatable: &[String]) -> Value {
     json!({
         "code": entity.code, "name": entity.name, "ui_label": entity.ui_label, "ui_icon": entity.ui_icon,
         "child_entity_codes": entity.children.iter().map(|c| &c.code).collect::<Vec<_>>(),
         "children": entity.children, "columns": entity.columns,
         "root_flag": entity.root_flag, "display_order": entity.display_order, "config_datatable": entity.config_datatable,
+        "may_create": creatable.iter().any(|code| entity.code == **code),
     })
 }
 
 /// All entity types.
 #[utoipa::path(get, path = "/entity/codes", tag = "reference", responses(
-    (status = 200, description = "[{code, name, ui_label, ui_icon, child_entity_codes, root_flag, display_order, config_datatable, columns, children}]", body = Object),
+    (status = 200, description = "[{code, name, ui_label, ui_icon, child_entity_codes, root_flag, display_order, config_datatable, columns, children, may_create}]; may_create: whether you may make one that hangs below nothing", body = Object),
     (status = 401, description = "Not signed in")))]
-async fn entity_codes(State(app): State<App>, _who: AuthUser) -> Result<Json<Value>> {
+async fn entity_codes(State(app): State<App>, who: AuthUser) -> Result<Json<Value>> {
+    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    let creatable = permission::creatable(&mut connection, who.person).await?;
     let model = app.model().await?;
     let mut types: Vec<&EntityType> = model.catalogue.types.values().collect();
     types.sort_by_key(|t| (t.display_order, t.code.clone()));
-    Ok(Json(types.into_iter().map(code_entry).collect()))
+    Ok(Json(types.into_iter().map(|entity| code_entry(entity, &creatable)).collect()))
 }
 
 #[derive(serde::Deserialize)]

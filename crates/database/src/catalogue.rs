@@ -71,6 +71,7 @@ pub async fn load(connection: &mut Connection) -> Result<Catalogue> {
                 children,
                 columns,
                 config_datatable,
+                may_create: true,
             },
         );
     }

@@ -52,6 +52,14 @@ pub async fn may_create(connection: &mut Connection, person: PersonId, code: &En
         .await?)
 }
 
+/// The types of which a person may make instances that have no parent.
+pub async fn creatable(connection: &mut Connection, person: PersonId) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar("select code from app.entity where app.may_create($1, code)")
+        .bind(person.0)
+        .fetch_all(connection)
+        .await?)
+}
+
 /// A thing that a person may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {

@@ -50,6 +50,14 @@ pub struct EntityType {
     /// Which columns a table shows, in order.
     #[serde(default)]
     pub config_datatable: Value,
+    /// Whether the reader may make one that hangs below nothing. What the database knows of types says nothing of readers; the api adds it.
+    #[serde(default = "unknown")]
+    pub may_create: bool,
+}
+
+/// A reader who was not told may try.
+fn unknown() -> bool {
+    true
 }
 
 impl EntityType {
@@ -67,8 +75,16 @@ impl EntityType {
             display_order: 0,
             children: Vec::new(),
             config_datatable: Value::Null,
+            may_create: unknown(),
             code,
         }
+    }
+
+    /// One of them in a sentence: 'a task', 'an event'.
+    pub fn one(&self) -> String {
+        let name = self.name.to_lowercase();
+        let article = if name.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
+        format!("{article} {name}")
     }
 
     /// The column of that name.

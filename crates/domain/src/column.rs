@@ -165,7 +165,8 @@ impl Column {
                 Value::String(s) => s.trim().parse().ok(),
                 _ => None,
             };
-            number.filter(|n| n.is_finite() && n.abs() < 1e12).ok_or_else(|| "must be a number".to_owned())
+            let number = number.filter(|n: &f64| n.is_finite()).ok_or("must be a number")?;
+            if number.abs() < 1e12 { Ok(number) } else { Err("must have at most twelve digits".to_owned()) }
         };
         match &self.kind {
             ColumnKind::Line => {

@@ -152,8 +152,8 @@ pub async fn may_create(
             }
             Some(level) if level < tie.create_level => {
                 return Err(ApiError::Forbidden(format!(
-                    "Making a {} here asks for the right to {} on the {code}; you may {}.",
-                    entity.name.to_lowercase(),
+                    "Making {} here asks for the right to {} on the {code}; you may {}.",
+                    entity.one(),
                     tie.create_level.label(),
                     level.label()
                 )));
@@ -162,7 +162,7 @@ pub async fn may_create(
         }
     }
     if owners.is_empty() && !permission::may_create(connection, person, &entity.code).await? {
-        return Err(ApiError::Forbidden(format!("You may not make a {} of its own.", entity.name.to_lowercase())));
+        return Err(ApiError::Forbidden(format!("You may not make {} of its own.", entity.one())));
     }
     Ok(())
 }

@@ -337,6 +337,35 @@ async fn who_may_log_work_logs_it_on_what_is_theirs_and_nothing_else(pool: PgPoo
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn who_may_make_a_thing_of_its_own_is_told_beforehand(pool: PgPool) {
+    let router = router(&pool).await;
+    let (mut made, mut refused) = (0, 0);
+    for who in ["admin", "viewer"] {
+        let api = Api::of(&router, who).await;
+        for entity in api.get("/entity/codes").await.body.as_array().unwrap() {
+            let code = text(&entity["code"]);
+            let answer = api.post(&format!("/{code}"), json!({"name": "A thing"})).await;
+            match (answer.status.as_u16(), &entity["may_create"]) {
+                (201, told) => made += usize::from(told.as_bool().unwrap()),
+                (403, told) => {
+                    refused += 1;
+                    assert_eq!(*told, json!(false), "{code}: {}", answer.body);
+                    let article = if text(&entity["name"]).to_lowercase().starts_with(['a', 'e', 'i', 'o']) {
+                        " an "
+                    } else {
+                        " a "
+                    };
+                    assert!(text(&answer.body["detail"]).contains(article), "{}", answer.body);
+                }
+                // It needs more than a name.
+                (status, _) => assert_eq!(status, 422, "{code}: {}", answer.body),
+            }
+        }
+    }
+    assert!(made > 10 && refused > 5, "{made} {refused}");
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn every_type_of_the_model_is_made_read_changed_and_deleted(pool: PgPool) {
     let router = router(&pool).await;
     let admin = Api::of(&router, "admin").await;

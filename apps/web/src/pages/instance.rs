@@ -8,12 +8,13 @@ use crate::hooks::{
 };
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
-use crate::ui::field::{Field, Widget, shown};
+use crate::ui::field::{Field, Form, Widget, checked, hint, shown};
 use crate::ui::format;
 use crate::ui::keep::KeepButton;
 use crate::ui::live::{follow, live};
 use crate::ui::merge::conflict_of;
 use crate::ui::shell::{Overlays, Strips, SyncMark};
+use crate::ui::typed::RefusedStrip;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_navigate;
@@ -71,7 +72,7 @@ pub fn InstancePage(
     let here = Memo::new(move |_| row.get().is_some());
     live(move || {
         if gone.get() {
-            return view! { <NothingHere/> }.into_any();
+            return view! { <NothingHere of=entity.clone()/> }.into_any();
         }
         match (known.get(), here.get()) {
             (Some(kind), true) => view! { <Instance kind=kind entity=entity.clone() row=row/> }.into_any(),
@@ -116,6 +117,13 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
     };
     let page = Page { row, draft, may_edit: at_least(Permission::Edit) };
     let may_delete = at_least(Permission::Delete);
+    let form = Form::of(move || {
+        let mut all = row.get().map(|r| (*r.data).clone()).unwrap_or_default();
+        all.extend(draft.draft.get().into_iter().flat_map(|d| d.current_data));
+        all
+    });
+    let trouble = client().device_trouble.clone();
+    let sendable = move || form.wrong.with_untracked(|wrong| wrong.is_empty());
     let title = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "name")).unwrap_or_default());
     let code_text = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "code")).unwrap_or_default());
     let deleting = RwSignal::new(false);
@@ -141,7 +149,11 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         let command = event.ctrl_key() || event.meta_key();
         let drafting = draft.draft.with_untracked(Option::is_some);
         match event.key().to_lowercase().as_str() {
-            "s" if command && drafting => draft.commit(),
+            "s" if command && drafting => {
+                if sendable() {
+                    draft.commit();
+                }
+            }
             "z" if command && drafting && event.shift_key() => draft.redo(),
             "z" if command && drafting => draft.undo(),
             "y" if command && drafting => draft.redo(),
@@ -184,14 +196,15 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         {tabs}
         <Strips/>
         <ConflictStrip entity=entity.clone() row=row/>
+        <RefusedStrip entity=entity.clone()/>
         <div class="content">
             <div class="instance">
                 <form class="doc" aria-label=label on:submit=|e| e.prevent_default()>
-                    <Title page=page/>
+                    <Title page=page column=kind.column("name").cloned()/>
                     <div class="doc-meta first">
                         <span class="num">{live(move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "wbs")).filter(|w| !w.is_empty()).unwrap_or_else(code_text)))}</span>
                         {live(move || row.with(|r| r.as_ref().filter(|r| r.pending).map(|_| view! { <span>{icon("pending")}"Saved here, not sent yet"</span> })))}
-                        {live(move || draft.draft.with(|d| d.as_ref().filter(|d| d.has_changes()).map(|_| view! { <span>{icon("hard-drive")}"Draft kept on this device"</span> })))}
+                        {live(move || draft.draft.with(|d| d.as_ref().filter(|d| d.has_changes()).map(|_| view! { <span>{icon("hard-drive")}{if trouble.get().is_some() { "Draft, in this tab only" } else { "Draft kept on this device" }}</span> })))}
                     </div>
                     <Description page=page/>
                     <fieldset class="section"><legend class="vh">"Details"</legend><div class="form">
@@ -212,9 +225,9 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
                 </div></aside>
             </div>
         </div>
-        <DraftBar draft=draft kind=kind/>
+        <DraftBar draft=draft kind=kind form=form/>
         {live(move || deleting.get().then(|| view! {
-            <Dialog title=format!("Delete this {doomed}?") lead=format!("{} and what belongs to it leave every list. It can be restored.", title()) close=Callback::new(move |()| deleting.set(false))>
+            <Dialog title=format!("Delete this {doomed}?") lead=format!("{} and what belongs to it leave every list.", title()) close=Callback::new(move |()| deleting.set(false))>
                 <footer class="buttons"><button class="btn quiet" on:click=move |_| deleting.set(false)>"Cancel"</button>
                     <button class="btn danger" on:click=move |_| confirm.run(())>"Delete"</button></footer>
             </Dialog>
@@ -287,6 +300,7 @@ fn Crumbs(kind: EntityType, row: Memo<Option<RowView>>) -> impl IntoView {
             row.with(|r| {
                 r.as_ref()
                     .map(|r| if root { format::text(&r.data, "name") } else { format::text(&r.data, "code") })
+                    .map(|text| if text.is_empty() { "New".to_owned() } else { text })
                     .unwrap_or_default()
             })
         })
@@ -307,12 +321,17 @@ fn Crumbs(kind: EntityType, row: Memo<Option<RowView>>) -> impl IntoView {
 }
 
 #[component]
-fn Title(page: Page) -> impl IntoView {
+fn Title(page: Page, column: Option<Column>) -> impl IntoView {
     let node = NodeRef::<leptos::html::Textarea>::new();
     let value = move || page.value("name").as_str().unwrap_or_default().to_owned();
+    let change = Callback::new(move |value| page.draft.set("name", value));
+    let (error, change) = column.map_or((RwSignal::new(None), change), |column| {
+        checked(column, Signal::derive(move || page.value("name")), change)
+    });
     view! {
         <textarea class="doc-title first" class:changed=follow(move || page.changed("name")) rows="1" aria-label="Name" maxlength="500" node_ref=node disabled=follow(move || !page.may_edit.get())
-            prop:value=follow(value) on:input=move |e| page.draft.set("name", json!(event_target_value(&e).replace('\n', " ")))></textarea>
+            prop:value=follow(value) on:input=move |e| change.run(json!(event_target_value(&e).replace('\n', " ")))></textarea>
+        {hint(error)}
     }
 }
 
@@ -342,11 +361,8 @@ fn property_view(page: Page, column: Column) -> impl IntoView {
     let column = StoredValue::new(column);
     let editing = RwSignal::new(false);
     let value = Signal::derive(move || page.value(&name.get_value()));
-    let change = Callback::new(move |value: Value| {
-        if column.with_value(|c| c.check(&value)).is_ok() {
-            page.draft.set(&name.get_value(), value);
-        }
-    });
+    let change = Callback::new(move |value: Value| page.draft.set(&name.get_value(), value));
+    let (error, change) = checked(column.get_value(), value, change);
     let read = move || {
         let shown_row = one(&name.get_value(), value.get());
         let empty = matches!(value.get(), Value::Null) || value.get() == json!([]);
@@ -362,7 +378,7 @@ fn property_view(page: Page, column: Column) -> impl IntoView {
         <dd class:changed=follow(move || page.changed(&name.get_value()))>
             {live(move || if editing.get() {
                 view! { <div class="property-edit"><Widget column=column.get_value() id=format!("p-{}", name.get_value()) value=value enabled=page.may_edit change=change/>
-                    <button type="button" class="btn quiet icon sm" aria-label="Done" on:click=move |_| editing.set(false)>{icon("check")}</button></div> }.into_any()
+                    <button type="button" class="btn quiet icon sm" aria-label="Done" on:click=move |_| editing.set(false)>{icon("check")}</button>{hint(error)}</div> }.into_any()
             } else if page.may_edit.get() && !locked {
                 view! { <button type="button" aria-label=format!("Edit {label}") on:click=move |_| editing.set(true)>{live(read)}</button> }.into_any()
             } else {
@@ -387,7 +403,7 @@ fn TaskChildren(task: EntityRef, page: Page) -> impl IntoView {
                 let due = format::text(&r.data, "due_date");
                 let name = format::text(&r.data, "name");
                 view! {
-                    <li>{cell::option_mark("task_stage", &stage).map(|m| icon(&m))}<A href=format!("/task/{}", format::text(&r.data, "id"))>{name}</A>
+                    <li>{cell::option_mark("task_stage", &stage).filter(|_| !stage.is_empty()).map(|m| icon(&m))}<A href=format!("/task/{}", format::text(&r.data, "id"))>{name}</A>
                         {cell::people("employee", &cell::ids(r.data.get("assignee__employee_ids")))}<time datetime=due.clone()>{format::date(&due, false)}</time></li>
                 }
             })
@@ -440,11 +456,15 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
                     .into_iter()
                     .filter_map(|r| {
                         let other = EntityRef::new(task_code.clone(), format::text(&r.data, other).parse().ok()?);
-                        let stage = client().read(|e| e.row(&other).map(|r| format::text(&r.data, "dl__task_stage"))).unwrap_or_default();
+                        let row = use_entity::<RowView>(other.clone());
+                        let stage = live(move || {
+                            let stage = row.get().map(|r| format::text(&r.data, "dl__task_stage")).unwrap_or_default();
+                            cell::option_mark("task_stage", &stage).filter(|_| !stage.is_empty()).map(|m| icon(&m))
+                        });
                         let name = client().read(|e| e.name("task", other.id)).unwrap_or_else(|| "A task you may not see".into());
                         let lag = format::number(&r.data, "lag_days").filter(|l| *l != 0.0).map(|l| format!(" {}{}d", if l > 0.0 { "+" } else { "" }, format::plain(l)));
                         let kind = format!("{}{}", format::text(&r.data, "dl__dependency_type"), lag.unwrap_or_default());
-                        Some(view! { <li>{cell::option_mark("task_stage", &stage).filter(|_| !stage.is_empty()).map(|m| icon(&m))}<A href=format!("/task/{}", other.id)>{name}</A><small>{kind}</small></li> })
+                        Some(view! { <li>{stage}<A href=format!("/task/{}", other.id)>{name}</A><small>{kind}</small></li> })
                     })
                     .collect_view();
                 view! { <h3>{title}</h3><ul class="links">{links}</ul> }.into_any()
@@ -517,7 +537,8 @@ fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
 
 /// The bar at the foot: how many changes, which fields, undo, redo, discard, save.
 #[component]
-fn DraftBar(draft: DraftHandle, kind: EntityType) -> impl IntoView {
+fn DraftBar(draft: DraftHandle, kind: EntityType, form: Form) -> impl IntoView {
+    let trouble = client().device_trouble.clone();
     let labels = move |columns: Vec<String>| {
         columns
             .iter()
@@ -534,7 +555,11 @@ fn DraftBar(draft: DraftHandle, kind: EntityType) -> impl IntoView {
                 n => format!("{n} unsaved changes"),
             };
             let none = fields.is_empty();
-            let meta = if none { "Redo brings them back".to_owned() } else { format!("{} · kept on this device", labels(fields)) };
+            let wrong = form.wrong.get();
+            let place = if trouble.get().is_some() { "in this tab only" } else { "kept on this device" };
+            let meta = if !wrong.is_empty() { format!("To be corrected first: {}", wrong.join(", ")) }
+                else if none { "Redo brings them back".to_owned() } else { format!("{} · {place}", labels(fields)) };
+            let none = none || !wrong.is_empty();
             view! {
                 <div class="float"><div class="draft" role="region" aria-label="Draft">
                     <i class="i i-pencil softer desk" aria-hidden="true"></i>

@@ -2,9 +2,12 @@
 
 use super::NothingHere;
 use crate::client::{client, network, new_id};
-use crate::hooks::{catalogue, one, use_entity_codes, use_entity_list, use_entity_mutation, use_offline_entity};
+use crate::hooks::{
+    catalogue, one, use_entity, use_entity_codes, use_entity_list, use_entity_mutation, use_offline_entity, use_status,
+};
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
+use crate::ui::field::Form;
 use crate::ui::format;
 use crate::ui::live::{follow, live};
 use crate::ui::shell::{Strips, SyncMark};
@@ -43,18 +46,22 @@ pub fn ListPage(
         Memo::new(move |_| codes.get().get(code.as_str()).cloned())
     };
     let (making, importing) = (RwSignal::new(false), RwSignal::new(false));
-    let importable = code == "project";
     let nothing_known = move || !codes.get().types.is_empty() && known.get().is_none();
     view! {
         {live(move || if nothing_known() { view! { <NothingHere/> }.into_any() } else { ().into_any() })}
         {live(move || known.get().map(|entity| {
             let key = ListKey::all(entity.code.clone());
             let code = entity.code.clone();
+            // One that hangs below something may be made wherever one may make it there: its dialog asks where.
+            let below = |tie: &pmo_domain::Child| tie.owned && entity.columns.iter().any(|c| c.required && tie.column.as_ref() == Some(&c.name));
+            let makeable = entity.may_create || codes.get().parents_of(code.as_str()).any(|(_, tie)| below(tie));
+            let importable = entity.may_create && code == "project";
+            let words = format!("New {}", entity.name.to_lowercase());
             view! {
                 <header class="topbar">
                     <nav class="crumbs" aria-label="Breadcrumb"><ol><li><h1 aria-current="page">{entity.ui_label.clone()}</h1></li></ol></nav>
                     {importable.then(|| view! { <button class="btn sm" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> })}
-                    <button class="btn sm primary" on:click=move |_| making.set(true)>{icon("plus")}<span class="desk">{format!("New {}", entity.name.to_lowercase())}</span><span class="phone">"New"</span></button>
+                    {makeable.then(|| view! { <button class="btn sm primary" on:click=move |_| making.set(true)>{icon("plus")}<span class="desk">{words}</span><span class="phone">"New"</span></button> })}
                     <SyncMark compact=true/>
                 </header>
                 <Strips/>
@@ -75,7 +82,7 @@ pub fn ChildrenPage(
     child: EntityCode,
 ) -> impl IntoView {
     let codes = use_entity_codes();
-    let row = crate::hooks::use_entity::<RowView>(parent.clone());
+    let row = use_entity::<RowView>(parent.clone());
     let making = RwSignal::new(false);
     live(move || {
         let catalogue = codes.get();
@@ -91,7 +98,11 @@ pub fn ChildrenPage(
             ..ListKey::all(child.clone())
         };
         let (parent, child) = (parent.clone(), child.clone());
-        let makeable = tie.column.is_some() && tie.code_column.is_none();
+        let (below, asks) = (tie.column.is_some() && tie.code_column.is_none(), u64::from(u8::from(tie.create_level)));
+        let makeable = move || {
+            let level = row.get().and_then(|r| r.data.get("permission").and_then(Value::as_u64));
+            below && level.is_some_and(|level| level >= asks)
+        };
         // Where only links tie them, what is there already is added and taken out.
         let linked = tie.column.is_none().then(|| parent.clone());
         let add = linked.clone().map(|parent| (parent, child.clone(), key.clone()));
@@ -102,7 +113,7 @@ pub fn ChildrenPage(
                     <li><A href=format!("/{}", parent.code)>{above.ui_label.clone()}</A></li>
                     <li>{icon("chevron-right")}<h1 aria-current="page">{live(move || row.get().map(|r| format::text(&r.data, "name")))}</h1></li>
                 </ol></nav>
-                {makeable.then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{entity.name.clone()}</button> })}
+                {let name = entity.name.clone(); live(move || makeable().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{name.clone()}</button> }))}
                 {linked.is_some().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{format!("Add {}", entity.name.to_lowercase())}</button> })}
                 <SyncMark compact=true/>
             </header>
@@ -134,7 +145,7 @@ fn LinkDialog(
     open: RwSignal<bool>,
 ) -> impl IntoView {
     let entity = catalogue().get(child.as_str()).cloned();
-    let name = entity.map_or_else(|| child.to_string(), |e| e.name.to_lowercase());
+    let name = entity.map_or_else(|| child.to_string(), |e| e.one());
     let words = RwSignal::new(String::new());
     let present = use_entity_list(list);
     // Everything of the type is looked at meanwhile, so that there is something to choose from.
@@ -162,7 +173,7 @@ fn LinkDialog(
         view! { <ul class="rows tray">{lines}</ul> }.into_any()
     });
     view! {
-        <Dialog title=format!("Add a {name}") lead="It stays where it is as well." close=Callback::new(move |()| open.set(false))>
+        <Dialog title=format!("Add {name}") lead="It stays where it is as well." close=Callback::new(move |()| open.set(false))>
             <div class="body new-form">
                 <label class="field"><span class="vh">"Name"</span><span class="input">{icon("search")}<input type="search" placeholder="Type a name" autofocus on:input=move |e| words.set(event_target_value(&e))/></span></label>
                 {offered}
@@ -218,6 +229,7 @@ pub fn EntityTable(
         list.clone().sorted(by, down)
     });
     let rows = use_entity_list(key);
+    let status = use_status();
     let count = Memo::new(move |_| rows.with(|rows| rows.ids.len()));
     let viewport = use_viewport(96.0);
     let code = StoredValue::new(entity.code.clone());
@@ -261,9 +273,10 @@ pub fn EntityTable(
         if !list.ids.is_empty() {
             return ().into_any();
         }
+        let unreached = list.failed || !status.get().online;
         if list.loaded {
             view! { <div class="blank"><span class="glyph">{icon("inbox")}</span><h2>"Nothing here yet"</h2><p>"What is made or shared with you appears here at once."</p></div> }.into_any()
-        } else if list.failed {
+        } else if unreached {
             view! { <div class="blank"><span class="glyph">{icon("cloud-off")}</span><h2>"This could not be loaded"</h2><p>"It has not been opened on this device before, and the server can't be reached. It loads as soon as the network returns."</p></div> }.into_any()
         } else {
             view! { <div class="skeletons" aria-busy="true">{(0..8).map(|_| view! { <span class="skeleton"></span> }).collect_view()}</div> }.into_any()
@@ -360,6 +373,12 @@ pub fn NewDialog(
     let required: Vec<Column> =
         entity.iter().flat_map(|e| e.columns.clone()).filter(|c| c.required && c.name != "name").collect();
     let values = RwSignal::new(more.unwrap_or_default());
+    let within = parent.clone();
+    Form::of(move || {
+        let mut row = values.get();
+        row.extend(within.iter().flat_map(|(parent, column)| one(column, json!(parent.id))));
+        row
+    });
     let navigate = use_navigate();
     let close = Callback::new(move |()| open.set(false));
     let needed: Vec<String> = required.iter().map(|c| c.name.clone()).chain(["name".to_owned()]).collect();
@@ -477,6 +496,8 @@ fn ImportDialog(
 
 /// The name of a thing for a crumb.
 pub fn name_of(entity: EntityRef) -> Signal<String> {
-    let row = use_offline_entity::<RowView>(entity);
-    Signal::derive(move || row.get().map(|r| format::text(&r.data, "name")).unwrap_or_default())
+    let row = use_entity::<RowView>(entity.clone());
+    // A row that names it may have come sooner than itself.
+    let named = move || client().read(|e| e.name(entity.code.as_str(), entity.id)).unwrap_or_default();
+    Signal::derive(move || row.get().map_or_else(&named, |r| format::text(&r.data, "name")))
 }

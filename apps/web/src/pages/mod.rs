@@ -7,9 +7,11 @@ mod outline; // a project's tasks as a tree-table
 mod sign_in; // the door
 
 use crate::client::{Presence, client};
-use crate::hooks::CacheProvider;
+use crate::hooks::{CacheProvider, use_status};
+use crate::ui::cell::icon;
 use crate::ui::live::live;
-use crate::ui::shell::Shell;
+use crate::ui::shell::{Shell, Strips, SyncMark};
+use crate::ui::typed::LeftBehind;
 use instance::InstancePage;
 use leptos::prelude::*;
 use leptos_router::components::{Redirect, Route, Router, Routes};
@@ -106,14 +108,37 @@ fn TabPage() -> impl IntoView {
     })
 }
 
-/// Said of what is not there, or not for this person: the two are not told apart.
+/// Said of what is not there, or not for this person: the two are not told apart. Where the server can't be asked, that is what is said.
 #[component]
-pub(crate) fn NothingHere() -> impl IntoView {
+pub(crate) fn NothingHere(
+    /// The thing, where it is one.
+    #[prop(optional)]
+    of: Option<EntityRef>,
+) -> impl IntoView {
+    let status = use_status();
+    let (unknown, looked_for) = (Memo::new(move |_| !status.get().online), of.is_some());
+    let words = live(move || {
+        let (sign, title, text) = if unknown.get() && looked_for {
+            (
+                "cloud-off",
+                "This is not on this device",
+                "It has not been opened here before, and the server can't be reached. It opens as soon as the network returns.",
+            )
+        } else {
+            (
+                "search",
+                "There is nothing here",
+                "It does not exist, or it is not shared with you. Ask whoever sent you the link to share it.",
+            )
+        };
+        view! { <span class="glyph">{icon(sign)}</span><h2>{title}</h2><p>{text}</p> }
+    });
     view! {
+        <header class="topbar"><nav class="crumbs" aria-label="Breadcrumb"></nav><SyncMark compact=true/></header>
+        <Strips/>
         <div class="content"><div class="blank" data-testid="nothing-here">
-            <span class="glyph"><i class="i i-search" aria-hidden="true"></i></span>
-            <h2>"There is nothing here"</h2>
-            <p>"It does not exist, or it is not shared with you. Ask whoever sent you the link to share it."</p>
+            {words}
+            {of.map(|entity| view! { <LeftBehind entity=entity/> })}
             <a class="btn" href="/project">"All projects"</a>
         </div></div>
     }

@@ -5,6 +5,7 @@ use super::NothingHere;
 use super::list::{NewDialog, ThingTabs, sync_sign};
 use crate::hooks::{
     datalabel_sync, one, use_datalabel, use_entity, use_entity_mutation, use_missing, use_offline_entity, use_rows,
+    use_status,
 };
 use crate::ui::cell::{self, icon};
 use crate::ui::format;
@@ -12,6 +13,7 @@ use crate::ui::keep::KeepButton;
 use crate::ui::live::{follow, live};
 use crate::ui::shell::{Strips, SyncMark};
 use crate::ui::table::use_viewport;
+use leptos::attr::custom::custom_attribute;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_navigate;
@@ -88,6 +90,8 @@ pub fn OutlinePage(
         Ok(code) => code,
         Err(_) => return view! { <NothingHere/> }.into_any(),
     };
+    let status = use_status();
+    let gone = project.clone();
     let row = use_entity::<RowView>(project.clone());
     let missing = use_missing(project.clone());
     let list = use_rows::<RowView>(ListKey::below(task.clone(), project.clone(), "project_id"));
@@ -155,7 +159,7 @@ pub fn OutlinePage(
     };
     let state = move || {
         let list = list.get();
-        match (list.rows.is_empty(), list.loaded, list.failed) {
+        match (list.rows.is_empty(), list.loaded, list.failed || !status.get().online) {
             (false, ..) => ().into_any(),
             (_, true, _) => view! {
                 <div class="blank"><span class="glyph">{icon("list-tree")}</span><h2>"A plan begins with its first task"</h2>
@@ -216,11 +220,13 @@ pub fn OutlinePage(
             }
         }
     };
-    live(
-        move || {
-            if missing.get() && row.get().is_none() { view! { <NothingHere/> }.into_any() } else { page().into_any() }
-        },
-    )
+    live(move || {
+        if missing.get() && row.get().is_none() {
+            view! { <NothingHere of=gone.clone()/> }.into_any()
+        } else {
+            page().into_any()
+        }
+    })
     .into_any()
 }
 
@@ -281,7 +287,7 @@ fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
     };
     view! {
         <tr class:summary=summary class:is-hover=follow(move || table.at.get() == Some(id)) class:conflict=follow(move || row.with(|r| r.as_ref().is_some_and(|r| r.attention)))
-            attr:aria-level=line.level.to_string() aria-expanded=summary.then_some(if open { "true" } else { "false" }) style=format!("--level:{}", line.level)
+            {..custom_attribute("aria-level", line.level.to_string())} aria-expanded=summary.then_some(if open { "true" } else { "false" }) style=format!("--level:{}", line.level)
             data-id=id.to_string() on:click=move |_| table.at.set(Some(id))>
             <td class="softer num">{live(move || text("wbs"))}</td>
             <th scope="row" class="p-title"><div class="tree">
@@ -295,9 +301,9 @@ fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
                 {(kids > 0 && !open).then(|| view! { <span class="badge kids">{kids}</span> })}
             </div></th>
             <td class="gutter p-end">{live(move || row.with(|r| r.as_ref().map(sync_sign)))}</td>
-            <OptionCell id=id column="dl__task_stage" set_name="task_stage" words="Change stage to" class="p-a" value=Signal::derive(move || text("dl__task_stage"))
+            <OptionCell id=id column="dl__task_stage" set_name="task_stage" words="Change stage" class="p-a" value=Signal::derive(move || text("dl__task_stage"))
                 unsent=Signal::derive(move || unsent("dl__task_stage")) table=table edit=Callback::new(move |()| edit("dl__task_stage")) set=Callback::new(move |v| set("dl__task_stage", v)) mark_only=false/>
-            <OptionCell id=id column="dl__task_priority" set_name="task_priority" words="Change priority to" class="" value=Signal::derive(move || text("dl__task_priority"))
+            <OptionCell id=id column="dl__task_priority" set_name="task_priority" words="Change priority" class="" value=Signal::derive(move || text("dl__task_priority"))
                 unsent=Signal::derive(move || unsent("dl__task_priority")) table=table edit=Callback::new(move |()| edit("dl__task_priority")) set=Callback::new(move |v| set("dl__task_priority", v)) mark_only=true/>
             <td class="p-d">{live(people)}</td>
             <td class="soft opt">{live(move || date("start_date"))}</td>
@@ -381,7 +387,7 @@ fn OptionCell(
     };
     view! {
         <td class=class class:editing=open>
-            <button class="cell-button" aria-haspopup="listbox" aria-label=follow(move || format!("{words}: now {}", value.get())) on:click=clicked><span class:unsent=unsent>{live(shown)}</span></button>
+            <button class="cell-button" aria-haspopup="listbox" aria-label=follow(move || format!("{}. {words}", value.get())) on:click=clicked><span class:unsent=unsent>{live(shown)}</span></button>
             {live(move || open.get().then(menu))}
         </td>
     }

@@ -85,7 +85,7 @@ fn Drawer(open: RwSignal<bool>) -> impl IntoView {
             *which(&mut wanted) ^= true;
             client().try_out(wanted);
         };
-        view! { <label class="check"><input type="checkbox" prop:checked=on on:change=turn/>{label}</label> }
+        view! { <label class="check"><input type="checkbox" class="i-check" prop:checked=on on:change=turn/>{label}</label> }
     };
     let switches: [(&'static str, Pick); 3] =
         [("Offline", |c| &mut c.offline), ("Slow", |c| &mut c.slow), ("No socket", |c| &mut c.no_socket)];

@@ -16,7 +16,7 @@ pub fn Dialog(
     /// Runs when it is to go.
     #[prop(into)]
     close: Callback<()>,
-    /// What is typed or chosen in it would be lost: neither Esc nor a click beside it closes it.
+    /// What is typed in it would be lost: a click beside it does not close it, nor Esc in the midst of a text.
     #[prop(optional)]
     firm: bool,
     /// More of its look.
@@ -26,7 +26,8 @@ pub fn Dialog(
     children: Children,
 ) -> impl IntoView {
     let key = window_event_listener(leptos::ev::keydown, move |event| {
-        if event.key() == "Escape" && !firm {
+        let typing = event.target().is_some_and(|target| target.has_type::<web_sys::HtmlTextAreaElement>());
+        if event.key() == "Escape" && !(firm && typing) {
             close.run(());
         }
     });

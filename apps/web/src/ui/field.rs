@@ -4,10 +4,98 @@ use super::cell::{self, icon};
 use super::format;
 use super::live::{follow, live};
 use crate::client::client;
-use crate::hooks::datalabel_sync;
+use crate::hooks::{catalogue, datalabel_sync, use_entity_list};
 use leptos::prelude::*;
-use pmo_domain::{Column, ColumnKind};
+use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, Row, order};
+use pmo_sync::ListKey;
 use serde_json::{Value, json};
+use std::sync::Arc;
+
+/// What fields of one form share: the row that they are about, and which of them hold what can't be stored.
+#[derive(Clone, Copy)]
+pub struct Form {
+    row: StoredValue<Arc<dyn Fn() -> Row + Send + Sync>>,
+    /// Labels of fields with something wrong in them: nothing is sent until they are right.
+    pub wrong: RwSignal<Vec<String>>,
+}
+
+impl Form {
+    /// The form of a row as it is shown, for the fields below the present component.
+    pub fn of(row: impl Fn() -> Row + Send + Sync + 'static) -> Self {
+        let form = Self { row: StoredValue::new(Arc::new(row)), wrong: RwSignal::default() };
+        provide_context(form);
+        form
+    }
+}
+
+/// Checks what is typed before it is taken: what is wrong, in words, and who takes the rest.
+pub fn checked(
+    column: Column,
+    value: Signal<Value>,
+    change: Callback<Value>,
+) -> (RwSignal<Option<String>>, Callback<Value>) {
+    let error = RwSignal::new(None::<String>);
+    let form = use_context::<Form>();
+    let label = StoredValue::new(column.label.clone());
+    let tell = move |wrong: Option<String>| {
+        if let Some(form) = form {
+            form.wrong.update(|all| {
+                all.retain(|known| label.with_value(|label| known != label));
+                all.extend(wrong.is_some().then(|| label.get_value()));
+            });
+        }
+        error.set(wrong);
+    };
+    // Another value has come in its place: undone, discarded, or from somebody else.
+    Effect::new(move || {
+        value.track();
+        if error.with_untracked(Option::is_some) {
+            tell(None);
+        }
+    });
+    on_cleanup(move || tell(None));
+    let take = Callback::new(move |value: Value| match column.check(&value) {
+        Ok(_) => {
+            tell(None);
+            change.run(value);
+        }
+        Err(message) => tell(Some(message)),
+    });
+    (error, take)
+}
+
+/// What is wrong with a field, below it.
+pub fn hint(error: RwSignal<Option<String>>) -> AnyView {
+    live(move || {
+        error
+            .get()
+            .map(|message| view! { <span class="hint error" role="alert">{icon("circle-alert")}{message}</span> })
+    })
+    .into_any()
+}
+
+/// What a column of a form's row may refer to, by name: those that hang below the same thing as the row does, where such a thing is told by a column of the
+/// same name, else all of the type. Looks at them. What the server can't tell is made up for with the names that this device knows.
+fn candidates(entity: &str) -> Vec<(String, String)> {
+    let Ok(code) = EntityCode::new(entity) else { return Vec::new() };
+    let row = use_context::<Form>().map(|form| form.row.get_value()()).unwrap_or_default();
+    let catalogue = catalogue();
+    let id = |column: &String| row.get(column)?.as_str()?.parse().ok();
+    let shared = catalogue.parents_of(entity).filter(|(parent, tie)| tie.owned && parent.code != code).find_map(
+        |(parent, tie)| {
+            let column = tie.column.as_ref().filter(|_| tie.code_column.is_none())?;
+            Some(ListKey::below(code.clone(), EntityRef::new(parent.code.clone(), id(column)?), column))
+        },
+    );
+    let list = use_entity_list(shared.unwrap_or_else(|| ListKey::all(code.clone()))).get();
+    let known = client().read(|e| match list.loaded {
+        true => list.ids.iter().filter_map(|id| Some((*id, e.name(entity, *id)?))).collect(),
+        false => e.known_names(entity),
+    });
+    let itself = row.get("id").and_then(Value::as_str).unwrap_or_default();
+    let named = known.into_iter().map(|(id, name)| (id.to_string(), name)).filter(|(id, _)| id != itself).collect();
+    order::sorted_by_key(named, |(_, name): &(String, String)| name.to_lowercase())
+}
 
 /// A labelled field. `value` is what it shows, `changed` whether a draft touches it.
 #[component]
@@ -29,23 +117,13 @@ pub fn Field(
 ) -> impl IntoView {
     let id = format!("f-{}", column.name);
     let wide = matches!(column.kind, ColumnKind::Reference { .. } | ColumnKind::References { .. } | ColumnKind::Text);
-    let error = RwSignal::new(None::<String>);
-    let checked = {
-        let column = column.clone();
-        Callback::new(move |value: Value| match column.check(&value) {
-            Ok(_) => {
-                error.set(None);
-                change.run(value);
-            }
-            Err(message) => error.set(Some(message)),
-        })
-    };
+    let (error, checked) = checked(column.clone(), value, change);
     let label = column.label.clone();
     view! {
         <div class="field" class:w2=wide class:changed=changed>
             <label for=id.clone()>{label}</label>
             <Widget column=column id=id value=value enabled=enabled change=checked/>
-            {live(move || error.get().map(|message| view! { <span class="hint error" role="alert">{icon("circle-alert")}{message}</span> }))}
+            {hint(error)}
         </div>
     }
 }
@@ -81,11 +159,12 @@ pub fn Widget(
             let options = move || {
                 datalabel_sync(&set).map(|s| s.options.into_iter().filter(|o| o.active_flag).map(|o| (o.name.clone(), o.name)).collect()).unwrap_or_default()
             };
-            choice(id, Box::new(options), text, off, change, !column.not_null)
+            choice(id, Box::new(options), None, text, off, change, !column.not_null)
         }
         ColumnKind::Reference { entity } => {
-            let options = move || client().read(|e| e.known_names(&entity)).into_iter().map(|(id, name)| (id.to_string(), name)).collect();
-            choice(id, Box::new(options), text, off, change, !column.not_null)
+            let named = entity.clone();
+            let options = move || candidates(&entity);
+            choice(id, Box::new(options), Some(named), text, off, change, !column.not_null)
         }
         ColumnKind::References { entity } => references(id, entity, value, off, change),
         ColumnKind::Flag => view! {
@@ -118,7 +197,8 @@ pub fn Widget(
                 change.run(if trimmed.is_empty() && column.name != "name" {
                     Value::Null
                 } else if numeric {
-                    trimmed.replace(',', ".").parse::<f64>().map_or_else(|_| json!(text), |n| json!(n))
+                    let number = trimmed.replace(',', ".").parse::<f64>().ok().filter(|n| n.is_finite());
+                    number.map_or_else(|| json!(text), |n| json!(n))
                 } else {
                     json!(text)
                 });
@@ -134,9 +214,11 @@ pub fn Widget(
     }
 }
 
+/// A choice of one. What refers to a thing of the type `named` is offered its choices once somebody comes near, because they are fetched then.
 fn choice(
     id: String,
-    options: Box<dyn Fn() -> Vec<(String, String)> + Send>,
+    options: Box<dyn Fn() -> Vec<(String, String)> + Send + Sync>,
+    named: Option<String>,
     present: Signal<String>,
     off: Signal<bool>,
     change: Callback<Value>,
@@ -146,26 +228,34 @@ fn choice(
         let picked = event_target_value(&event);
         change.run(if picked.is_empty() { Value::Null } else { json!(picked) });
     };
-    let items = live(move || {
+    let near = RwSignal::new(named.is_none());
+    let offered = Memo::new(move |_| {
         let now = present.get();
-        let mut options = options();
+        let mut options = if near.get() { options() } else { Vec::new() };
         if !now.is_empty() && !options.iter().any(|(value, _)| *value == now) {
-            options.insert(0, (now.clone(), "Not visible to you".to_owned()));
+            let name = named.as_ref().and_then(|code| client().read(|e| e.name(code, now.parse().ok()?)));
+            options.insert(0, (now.clone(), name.unwrap_or_else(|| "Not visible to you".to_owned())));
         }
-        let empty =
-            (may_be_empty || now.is_empty()).then(|| view! { <option value="" selected=now.is_empty()>"–"</option> });
-        let rest: Vec<_> = options
-            .into_iter()
-            .map(|(value, name)| {
-                let selected = value == now;
-                view! { <option value=value selected=selected>{name}</option> }
-            })
-            .collect();
-        view! { {empty}{rest} }
+        if may_be_empty || now.is_empty() {
+            options.insert(0, (String::new(), "–".to_owned()));
+        }
+        options
+    });
+    let items = live(move || {
+        let option = |(value, name): (String, String)| view! { <option value=value>{name}</option> };
+        offered.get().into_iter().map(option).collect::<Vec<_>>()
+    });
+    // What is chosen is said once its option is there.
+    let node = NodeRef::<leptos::html::Select>::new();
+    Effect::new(move || {
+        offered.track();
+        if let Some(select) = node.get() {
+            select.set_value(&present.get());
+        }
     });
     view! {
         <span class="input">
-            <select id=id disabled=off prop:value=present on:change=picked>{items}</select>
+            <select id=id node_ref=node disabled=off on:change=picked on:pointerenter=move |_| near.set(true) on:focus=move |_| near.set(true)>{items}</select>
             <i class="i i-chevron-down sm" aria-hidden="true"></i>
         </span>
     }
@@ -200,20 +290,18 @@ fn references(id: String, entity: String, value: Signal<Value>, off: Signal<bool
             change.run(json!(all));
         }
     };
+    let near = RwSignal::new(false);
     let options = move || {
         let here = present();
-        client()
-            .read(|e| entity.with_value(|code| e.known_names(code)))
-            .into_iter()
-            .filter(|(id, _)| !here.contains(&id.to_string()))
-            .map(|(id, name)| view! { <option value=id.to_string()>{name}</option> })
-            .collect_view()
+        let all = if near.get() { entity.with_value(|code| candidates(code)) } else { Vec::new() };
+        let offered = all.into_iter().filter(|(id, _)| !here.contains(id));
+        offered.map(|(id, name)| view! { <option value=id>{name}</option> }).collect::<Vec<_>>()
     };
     view! {
         <div class="references">
             {chips}
             <span class="input sm">
-                <select id=id disabled=off prop:value="" on:change=add><option value="">"Add…"</option>{live(options)}</select>
+                <select id=id disabled=off prop:value="" on:change=add on:pointerenter=move |_| near.set(true) on:focus=move |_| near.set(true)><option value="">"Add…"</option>{live(options)}</select>
                 <i class="i i-chevron-down sm" aria-hidden="true"></i>
             </span>
         </div>

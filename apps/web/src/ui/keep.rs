@@ -2,6 +2,7 @@
 
 use super::cell::icon;
 use super::live::{follow, live};
+use crate::client::client;
 use crate::hooks::{keep_offline, use_kept};
 use leptos::prelude::*;
 use pmo_domain::EntityRef;
@@ -12,6 +13,8 @@ pub fn KeepButton(
     /// The thing.
     entity: EntityRef,
 ) -> impl IntoView {
+    // Where the device keeps nothing there is nothing to offer.
+    let trouble = client().device_trouble.clone();
     let kept = use_kept(entity.clone());
     let words = Memo::new(move |_| match kept.get() {
         None => "Keep offline: everything of it, on this device".to_owned(),
@@ -29,9 +32,10 @@ pub fn KeepButton(
         Some(tree) if !tree.whole => icon("refresh-cw"),
         Some(_) => icon("hard-drive"),
     });
-    let turn = move |_| keep_offline(entity.clone(), kept.get_untracked().is_none());
+    let turn = move |()| keep_offline(entity.clone(), kept.get_untracked().is_none());
+    let turn = Callback::new(turn);
     view! {
-        <button class="btn quiet icon" data-testid="keep" aria-pressed=follow(move || kept.get().is_some().to_string()) aria-label=follow(move || words.get())
-            title=follow(move || words.get()) on:click=turn>{sign}</button>
+        <button class="btn quiet icon" class:hidden=follow(move || trouble.get().is_some()) data-testid="keep" aria-pressed=follow(move || kept.get().is_some().to_string()) aria-label=follow(move || words.get())
+            title=follow(move || words.get()) on:click=move |_| turn.run(())>{sign}</button>
     }
 }

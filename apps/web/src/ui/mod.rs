@@ -10,4 +10,5 @@ pub mod live; // what follows its signals
 pub mod merge; // conflicts, field by field
 pub mod popover; // menus in the top layer
 pub mod shell; // sidebar, bars, sync mark
-pub mod table; // lists of things; only what is seen is in the document
+pub mod table;
+pub mod typed; // lists of things; only what is seen is in the document

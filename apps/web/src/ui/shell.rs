@@ -5,6 +5,7 @@ use super::devtools::Devtools;
 use super::dialog::Dialog;
 use super::live::{follow, live};
 use super::merge::MergeDialog;
+use super::typed::typed;
 use crate::client::{Presence, client, write_ids};
 use crate::hooks::{catalogue, use_entity_codes, use_status};
 use leptos::prelude::*;
@@ -188,10 +189,11 @@ pub fn Strips() -> impl IntoView {
     view! {
         {live(move || offline.get().map(|waiting| view! {
             <div class="banner warning strip" role="status">{icon("cloud-off")}
-                <span class="grow"><strong>"You are offline. "</strong>
-                    {if waiting > 0 { format!("Keep working: {waiting} change{} will be sent when the network returns.", if waiting == 1 { "" } else { "s" }) }
+                <span class="grow"><strong>{if window().navigator().on_line() { "The server can't be reached. " } else { "You are offline. " }}</strong>
+                    {if waiting > 0 { format!("Keep working: {waiting} change{} will be sent as soon as it can be.", if waiting == 1 { "" } else { "s" }) }
                      else { "What was opened before is still here, and can be edited.".to_owned() }}
                 </span>
+                <button class="btn quiet sm" on:click=move |_| client().dispatch(Event::Shown(true))>"Try now"</button>
                 {(waiting > 0).then(|| view! { <button class="btn quiet sm" on:click=move |_| overlays.tray.set(true)>"Review"</button> })}
             </div>
         }))}
@@ -257,7 +259,7 @@ fn Leaving() -> impl IntoView {
     view! {
         <Dialog title="Sign out with unsent work?" lead=format!("{waiting} change{} or draft{0} on this device not yet sent.", if waiting == 1 { "" } else { "s" }) close=close>
             <footer class="buttons">
-                <button class="btn quiet" on:click=move |_| close.run(())>"Stay and send"</button>
+                <button class="btn quiet" on:click=move |_| close.run(())>"Stay"</button>
                 <button class="btn danger" on:click=move |_| spawn_local(client().sign_out(false))>"Discard and sign out"</button>
                 <button class="btn primary" on:click=move |_| spawn_local(client().sign_out(true))>"Keep for my next sign-in"</button>
             </footer>
@@ -280,20 +282,26 @@ fn Tray() -> impl IntoView {
             view! { <ul class="rows tray">{entries.into_iter().map(|entry| entry_view(entry, overlays)).collect_view()}</ul> }.into_any()
         }
     });
-    view! { <Dialog title="Changes on their way" close=close><div class="body">{entries}</div></Dialog> }
+    view! { <Dialog title="Changes not sent yet" close=close><div class="body">{entries}</div></Dialog> }
 }
 
 fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
     let name = client()
         .read(|e| e.name(entry.entity.code.as_str(), entry.entity.id))
-        .unwrap_or_else(|| entry.entity.code.to_string());
+        .or_else(|| Some(entry.mine().get("name")?.as_str()?.to_owned()));
     let catalogue = catalogue();
+    let kind = catalogue.get(entry.entity.code.as_str());
+    let there = client().read(|e| e.row(&entry.entity).is_some());
+    let name = name.unwrap_or_else(|| {
+        let one = kind.map_or_else(|| entry.entity.code.to_string(), |kind| kind.one());
+        if there { one } else { format!("{one} that is gone") }
+    });
     let label = |column: &String| {
         let known = catalogue.get(entry.entity.code.as_str()).and_then(|t| t.column(column));
         known.map_or_else(|| column.clone(), |c| c.label.clone())
     };
     let what = match &entry.operation {
-        Operation::Create { .. } => "New".to_owned(),
+        Operation::Create { .. } => format!("New {}", kind.map(|kind| kind.name.to_lowercase()).unwrap_or_default()),
         Operation::Delete { .. } => "Delete".to_owned(),
         Operation::Link { parent, below } => {
             let above =
@@ -303,7 +311,10 @@ fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
         Operation::Update { patch, .. } => patch.keys().map(label).collect::<Vec<_>>().join(", "),
     };
     let id = entry.id;
-    let editable = matches!(entry.operation, Operation::Update { .. });
+    // Of what is gone nobody could open the draft.
+    let editable = there && matches!(entry.operation, Operation::Update { .. });
+    let others = client().read(|e| e.with_dependents(id).len()) - 1;
+    let others = (others > 0).then(|| format!(" · discarding it takes {others} more with it"));
     let address = format!("/{}/{}", entry.entity.code, entry.entity.id);
     let seen = entry.key;
     let settle = move |choice: Choice| client().dispatch(Event::Settle { entry: id, seen, choice });
@@ -323,21 +334,23 @@ fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
             ("conflict", words, view! { <button class="btn sm" on:click=review>"Review"</button> }.into_any())
         }
         EntryState::Refused { problem } => {
-            let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", label(&e.field), e.message)).collect();
+            let fields: Vec<String> = problem.errors.iter().map(|e| if e.message.starts_with(char::is_uppercase) { e.message.clone() } else { format!("{} {}", label(&e.field), e.message) }).collect();
             let words = if fields.is_empty() { problem.detail.clone().unwrap_or_else(|| problem.title.clone()) } else { fields.join("; ") };
             (
                 "conflict",
                 words,
                 view! {
                     <button class="btn quiet sm" on:click=move |_| settle(Choice::Theirs)>"Discard"</button>
-                    {editable.then(|| view! { <A href=address.clone() attr:class="btn quiet sm" on:click=move |_| client().dispatch(Event::Reopen(id))>"Edit"</A> })}
+                    {editable.then(|| view! { <A href=address.clone() attr:class="btn quiet sm" on:click=move |_| { overlays.tray.set(false); client().dispatch(Event::Reopen(id)); }>"Edit"</A> })}
                     <button class="btn sm" on:click=move |_| settle(Choice::Mine(write_ids()[1]))>"Try again"</button>
                 }
                 .into_any(),
             )
         }
     };
+    let values =
+        matches!(entry.state, EntryState::Refused { .. }).then(|| typed(entry.entity.code.as_str(), &entry.mine()));
     view! {
-        <li>{icon(sign)}<span class="grow"><strong>{name}</strong><span class="meta">{what}" · "{detail}</span></span>{actions}</li>
+        <li>{icon(sign)}<div class="grow"><strong>{name}</strong><span class="meta">{what}" · "{detail}{others}</span>{values}<div class="buttons">{actions}</div></div></li>
     }
 }

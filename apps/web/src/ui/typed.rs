@@ -1,0 +1,77 @@
+//! What somebody typed that is not where they typed it: refused by the server, or about a thing that is gone.
+
+use super::cell::icon;
+use super::field::shown;
+use super::live::live;
+use super::shell::Overlays;
+use crate::client::client;
+use crate::hooks::{catalogue, one, use_draft, use_status};
+use leptos::prelude::*;
+use pmo_domain::{ColumnKind, EntityRef, Row};
+use pmo_sync::{Entry, EntryState};
+use serde_json::Value;
+
+/// Values of a row of a type, each with its label.
+pub fn typed(code: &str, values: &Row) -> AnyView {
+    let catalogue = catalogue();
+    let kind = catalogue.get(code);
+    let line = |(name, value): (&String, &Value)| {
+        let column = kind?.column(name).filter(|c| !c.hidden && name != "id")?;
+        let read = match (&column.kind, value) {
+            (ColumnKind::Line | ColumnKind::Text, Value::String(text)) => text.clone().into_any(),
+            _ => shown(column, &one(name, value.clone())),
+        };
+        Some(view! { <dt>{column.label.clone()}</dt><dd>{read}</dd> })
+    };
+    let lines: Vec<_> = values.iter().filter_map(line).collect();
+    if lines.is_empty() { ().into_any() } else { view! { <dl class="typed">{lines}</dl> }.into_any() }
+}
+
+/// The refused write that waits for a person on a thing, if there is one.
+fn refused_of(entity: &EntityRef) -> Option<Entry> {
+    let waits = |e: &&Entry| e.entity == *entity && matches!(e.state, EntryState::Refused { .. });
+    client().read(|e| e.outbox().iter().find(waits).cloned())
+}
+
+/// Says on the page of a thing that the server would not have what was typed there.
+#[component]
+pub fn RefusedStrip(
+    /// The thing.
+    entity: EntityRef,
+) -> impl IntoView {
+    let (status, overlays) = (use_status(), expect_context::<Overlays>());
+    let refused = Memo::new(move |_| {
+        status.track();
+        let EntryState::Refused { problem } = refused_of(&entity)?.state else { return None };
+        Some(problem.errors.first().map_or(problem.title, |e| e.message.clone()))
+    });
+    live(move || {
+        refused.get().map(|why| {
+            view! {
+                <div class="banner danger strip" role="status">{icon("conflict")}
+                    <span class="grow"><strong>"A change was not taken. "</strong>{why}</span>
+                    <button class="btn sm" on:click=move |_| overlays.tray.set(true)>"Review"</button>
+                </div>
+            }
+        })
+    })
+}
+
+/// On the page of a thing that is not there: what was typed about it is.
+#[component]
+pub fn LeftBehind(
+    /// The thing.
+    entity: EntityRef,
+) -> impl IntoView {
+    let (status, overlays) = (use_status(), expect_context::<Overlays>());
+    let draft = use_draft(entity.clone());
+    live(move || {
+        status.track();
+        let refused = refused_of(&entity).map(|entry| entry.mine()).filter(|typed| !typed.is_empty());
+        let drafted = draft.draft.get().map(|draft| draft.current_data).filter(|typed| !typed.is_empty());
+        let code = entity.code.as_str();
+        let refused = refused.map(|values| view! { {typed(code, &values)}<button class="btn sm" on:click=move |_| overlays.tray.set(true)>"Review"</button> });
+        let drafted = drafted.map(|values| view! { {typed(code, &values)}<button class="btn sm" on:click=move |_| draft.discard()>"Discard the draft"</button> });
+        (refused.is_some() || drafted.is_some()).then(|| view! { <section class="left-behind" data-testid="left-behind"><h3>"What you typed is still here"</h3>{refused}{drafted}</section> })
+    })
+}
