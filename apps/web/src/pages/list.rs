@@ -367,6 +367,9 @@ pub fn NewDialog(
     /// More values of the new thing.
     #[prop(optional)]
     more: Option<Row>,
+    /// Hears which it is.
+    #[prop(optional)]
+    made: Option<RwSignal<Option<Uuid>>>,
 ) -> impl IntoView {
     let entity = catalogue().get(code.as_str()).cloned();
     let title = entity.as_ref().map_or_else(|| "New".to_owned(), |e| format!("New {}", e.name.to_lowercase()));
@@ -403,6 +406,9 @@ pub fn NewDialog(
             }
             let id = use_entity_mutation(code.clone()).create(row);
             open.set(false);
+            if let Some(made) = made {
+                made.set(Some(id));
+            }
             if opens {
                 navigate(&format!("/{code}/{id}"), leptos_router::NavigateOptions::default());
             }

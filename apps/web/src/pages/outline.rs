@@ -104,8 +104,19 @@ pub fn OutlinePage(
     let table = Table { folded: RwSignal::default(), editing: RwSignal::new(None), at: RwSignal::new(None), may_edit };
     let lines = Memo::new(move |_| table.folded.with(|folded| list.with(|list| outline(&list.rows, folded))));
     let (adding, above) = (RwSignal::new(false), RwSignal::new(None::<Uuid>));
+    let made = RwSignal::new(None::<Uuid>);
     let viewport = use_viewport(72.0);
     let window = Memo::new(move |_| viewport.window(lines.with(Vec::len)));
+    // What was just made is brought into view, wherever it came to stand.
+    Effect::new(move || {
+        let Some(place) = made.get().and_then(|id| lines.with(|lines| lines.iter().position(|line| line.id == id)))
+        else {
+            return;
+        };
+        table.at.set(made.get_untracked());
+        viewport.reveal(place);
+        made.set(None);
+    });
     let seen = move || {
         let window = window.get();
         lines.with(|lines| lines.get(window.first..window.end).map(<[Line]>::to_vec).unwrap_or_default())
@@ -215,7 +226,7 @@ pub fn OutlinePage(
                 let task = task.clone();
                 live(move || adding.get().then(|| {
                     let more = parent_of_new().map(|id| one("parent__task_id", json!(id))).unwrap_or_default();
-                    view! { <NewDialog code=task.clone() parent=Some((project.get_value(), "project_id".to_owned())) open=adding more=more/> }
+                    view! { <NewDialog code=task.clone() parent=Some((project.get_value(), "project_id".to_owned())) open=adding more=more made=made/> }
                 }))
             }
         }

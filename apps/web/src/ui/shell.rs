@@ -293,7 +293,7 @@ fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
     let kind = catalogue.get(entry.entity.code.as_str());
     let there = client().read(|e| e.row(&entry.entity).is_some());
     let name = name.unwrap_or_else(|| {
-        let one = kind.map_or_else(|| entry.entity.code.to_string(), |kind| kind.one());
+        let one = kind.map_or_else(|| entry.entity.code.to_string(), |kind| kind.name.clone());
         if there { one } else { format!("{one} that is gone") }
     });
     let label = |column: &String| {

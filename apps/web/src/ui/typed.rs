@@ -5,7 +5,7 @@ use super::field::shown;
 use super::live::live;
 use super::shell::Overlays;
 use crate::client::client;
-use crate::hooks::{catalogue, one, use_draft, use_status};
+use crate::hooks::{catalogue, one, use_draft};
 use leptos::prelude::*;
 use pmo_domain::{ColumnKind, EntityRef, Row};
 use pmo_sync::{Entry, EntryState};
@@ -39,7 +39,7 @@ pub fn RefusedStrip(
     /// The thing.
     entity: EntityRef,
 ) -> impl IntoView {
-    let (status, overlays) = (use_status(), expect_context::<Overlays>());
+    let (status, overlays) = (client().status.clone(), expect_context::<Overlays>());
     let refused = Memo::new(move |_| {
         status.track();
         let EntryState::Refused { problem } = refused_of(&entity)?.state else { return None };
@@ -63,7 +63,7 @@ pub fn LeftBehind(
     /// The thing.
     entity: EntityRef,
 ) -> impl IntoView {
-    let (status, overlays) = (use_status(), expect_context::<Overlays>());
+    let (status, overlays) = (client().status.clone(), expect_context::<Overlays>());
     let draft = use_draft(entity.clone());
     live(move || {
         status.track();
