@@ -161,3 +161,21 @@ test("a browser that keeps nothing says so, and nothing on the page says otherwi
   await save(editor).click();
   await expect.poll(() => service.sql(`select descr from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("For now");
 });
+
+test("a draft says when somebody else changes the same, and the list of what is not sent leads back to it", async ({ as, service }) => {
+  const { id } = await importPlan("editor", samplePlan, "Overtaken");
+  const editor = await as("editor");
+  await editor.goto(`/task/${task(service, id, "Sitemap")}`);
+  await editor.getByLabel("Estimate").fill("7");
+  const draft = editor.getByRole("region", { name: "Draft" });
+  await expect(draft).toContainText("Estimate · kept on this device");
+  service.sql(`update app.task set estimated_hours = 9 where project_id = '${id}' and name = 'Sitemap'`);
+  await expect(draft).toContainText("Somebody else has changed Estimate meanwhile");
+  await open(editor, id);
+  await editor.getByTestId("sync").click();
+  await editor.screenshot({ path: join(pictures, "drafts.png") });
+  await editor.getByRole("dialog").getByRole("link", { name: "Sitemap" }).click();
+  await expect(draft).toContainText("1 unsaved change");
+  await editor.getByRole("button", { name: "Discard" }).click();
+  await expect(editor.getByLabel("Estimate")).toHaveValue("9");
+});

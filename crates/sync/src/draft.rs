@@ -37,6 +37,15 @@ pub struct Draft {
 }
 
 impl Draft {
+    /// Columns that are not what they were when they were touched: somebody else has changed them meanwhile, to something else than what is typed here.
+    pub fn overtaken<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a String> {
+        let null = &Value::Null;
+        self.current_data.iter().filter_map(move |(column, typed)| {
+            let now = row.get(column).unwrap_or(null);
+            (now != self.original_data.get(column).unwrap_or(null) && now != typed).then_some(column)
+        })
+    }
+
     /// Begins a draft on a row.
     pub fn new(entity: EntityRef, base_version: i64, now: f64) -> Self {
         Self {
@@ -176,6 +185,21 @@ mod tests {
         assert!(!draft.has_changes());
         assert!(draft.redo(800.0) && draft.redo(900.0) && !draft.redo(950.0));
         assert_eq!(draft.current_data.len(), 2);
+    }
+
+    #[test]
+    fn what_somebody_else_changed_meanwhile_is_known_by_its_columns() {
+        let mut mine = draft();
+        mine.set("name", json!("mine"), &json!("before"), 0.0);
+        mine.set("points", json!(3), &json!(null), 0.0);
+        let row = |value: Value| value.as_object().cloned().unwrap().into_iter().collect::<Row>();
+        let overtaken = |now: Value| mine.overtaken(&row(now)).cloned().collect::<Vec<_>>();
+        assert_eq!(overtaken(json!({"name": "before", "descr": "another"})), [] as [String; 0]);
+        assert_eq!(
+            overtaken(json!({"name": "theirs", "points": 3})),
+            ["name"],
+            "what both made the same is no question"
+        );
     }
 
     #[test]

@@ -225,7 +225,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
                 </div></aside>
             </div>
         </div>
-        <DraftBar draft=draft kind=kind form=form/>
+        <DraftBar page=page kind=kind form=form/>
         {live(move || deleting.get().then(|| view! {
             <Dialog title=format!("Delete this {doomed}?") lead=format!("{} and what belongs to it leave every list.", title()) close=Callback::new(move |()| deleting.set(false))>
                 <footer class="buttons"><button class="btn quiet" on:click=move |_| deleting.set(false)>"Cancel"</button>
@@ -537,8 +537,8 @@ fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
 
 /// The bar at the foot: how many changes, which fields, undo, redo, discard, save.
 #[component]
-fn DraftBar(draft: DraftHandle, kind: EntityType, form: Form) -> impl IntoView {
-    let trouble = client().device_trouble.clone();
+fn DraftBar(page: Page, kind: EntityType, form: Form) -> impl IntoView {
+    let (draft, trouble) = (page.draft, client().device_trouble.clone());
     let labels = move |columns: Vec<String>| {
         columns
             .iter()
@@ -557,7 +557,9 @@ fn DraftBar(draft: DraftHandle, kind: EntityType, form: Form) -> impl IntoView {
             let none = fields.is_empty();
             let wrong = form.wrong.get();
             let place = if trouble.get().is_some() { "in this tab only" } else { "kept on this device" };
-            let meta = if !wrong.is_empty() { format!("To be corrected first: {}", wrong.join(", ")) }
+            let theirs: Vec<String> = page.row.with(|row| row.as_ref().map(|row| d.overtaken(&row.data).cloned().collect()).unwrap_or_default());
+            let meta = if !theirs.is_empty() && wrong.is_empty() { format!("Somebody else has changed {} meanwhile", labels(theirs)) }
+                else if !wrong.is_empty() { format!("To be corrected first: {}", wrong.join(", ")) }
                 else if none { "Redo brings them back".to_owned() } else { format!("{} · {place}", labels(fields)) };
             let none = none || !wrong.is_empty();
             view! {

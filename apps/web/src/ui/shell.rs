@@ -11,7 +11,7 @@ use crate::hooks::{catalogue, use_entity_codes, use_status};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_location;
-use pmo_domain::{EntityType, order};
+use pmo_domain::{EntityRef, EntityType, order};
 use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
 use uuid::Uuid;
 use wasm_bindgen_futures::spawn_local;
@@ -275,14 +275,25 @@ fn Tray() -> impl IntoView {
     let close = Callback::new(move |()| overlays.tray.set(false));
     let entries = live(move || {
         status.track();
-        let entries = client().read(|e| e.outbox().to_vec());
-        if entries.is_empty() {
+        let (entries, drafts) =
+            client().read(|e| (e.outbox().to_vec(), e.drafts().map(|d| d.entity.clone()).collect::<Vec<_>>()));
+        let drafts: Vec<_> = drafts.into_iter().map(|entity| draft_view(&entity, overlays)).collect();
+        let drafts = (!drafts.is_empty())
+            .then(|| view! { <h3 class="left-out">"Drafts, not saved yet"</h3><ul class="rows tray">{drafts}</ul> });
+        let entries = if entries.is_empty() {
             view! { <p class="softer">"Everything has been sent. Changes appear here while they wait for the network, or when they need you."</p> }.into_any()
         } else {
             view! { <ul class="rows tray">{entries.into_iter().map(|entry| entry_view(entry, overlays)).collect_view()}</ul> }.into_any()
-        }
+        };
+        view! { {entries}{drafts} }
     });
     view! { <Dialog title="Changes not sent yet" close=close><div class="body">{entries}</div></Dialog> }
+}
+
+/// A draft, by the name of its thing: a link to where it goes on.
+fn draft_view(entity: &EntityRef, overlays: Overlays) -> AnyView {
+    let name = client().read(|e| e.name(entity.code.as_str(), entity.id)).unwrap_or_else(|| entity.code.to_string());
+    view! { <li>{icon("pencil")}<A href=format!("/{}/{}", entity.code, entity.id) attr:class="grow" on:click=move |_| overlays.tray.set(false)>{name}</A></li> }.into_any()
 }
 
 fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {

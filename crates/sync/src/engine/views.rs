@@ -242,8 +242,13 @@ impl Engine {
     }
 
     /// Drafts with changes.
+    pub fn drafts(&self) -> impl Iterator<Item = &Draft> {
+        self.drafts.values().filter(|d| d.has_changes())
+    }
+
+    /// How many drafts have changes.
     pub fn draft_count(&self) -> usize {
-        self.drafts.values().filter(|d| d.has_changes()).count()
+        self.drafts().count()
     }
 
     /// Writes that are not done.
