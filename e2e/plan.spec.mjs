@@ -59,6 +59,9 @@ test("a new task appears in the other's open list, and a deleted one leaves it",
   await expect(viewer.getByTestId("task-count")).toHaveText("61 tasks");
   await viewer.locator(".content").evaluate((e) => e.scrollTo(0, e.scrollHeight));
   await expect(row(viewer, "A task made just now")).toBeVisible();
+  // What one makes comes into one's own view.
+  await expect(row(editor, "A task made just now")).toBeInViewport();
+  await editor.locator(".content").evaluate((e) => e.scrollTo(0, 0));
   await row(editor, "Tone of voice").getByRole("link").click();
   await editor.getByRole("button", { name: "Delete" }).click();
   await editor.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
@@ -274,6 +277,8 @@ test("a plan that is kept offline is there with all that hangs below it, though 
   const task = (name) => service.sql(`select id from app.task where project_id = '${id}' and name = '${name}'`);
   const say = (body, name) => service.sql(`insert into app.message (about_code, about_uuid, body) values ('task', '${task(name)}', '${body}')`);
   say("Said before", "Sitemap");
+  const page = service.sql("insert into app.wiki (code, name) values ('NOTES', 'Notes of the kept plan') returning id");
+  service.sql(`insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id, owned) values ('project', '${id}', 'wiki', '${page}', true)`);
   const keep = editor.getByTestId("keep");
   await expect(keep).toHaveAttribute("aria-label", /Keep offline/);
   await keep.click();
@@ -293,6 +298,11 @@ test("a plan that is kept offline is there with all that hangs below it, though 
   await editor.goto(`/project/${id}`);
   await editor.getByRole("link", { name: "Dependencies" }).click();
   await expect(editor.locator("table tbody tr[data-id]").first()).toBeVisible();
+  // What hangs there by a link alone is known as well, and that there is nothing of another type.
+  await editor.getByRole("link", { name: "Wiki" }).last().click();
+  await expect(editor.getByRole("row", { name: /Notes of the kept plan/ })).toBeVisible();
+  await editor.getByRole("link", { name: "Artifacts" }).click();
+  await expect(editor.getByText("Nothing here yet")).toBeVisible();
   await service.start();
   await editor.goto(`/project/${id}`);
   await expect(editor.getByTestId("sync")).toHaveText("Synced", { timeout: 45_000 });

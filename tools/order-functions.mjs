@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 
 const TYPES = 1, IMPORTS = 2, FUNCTIONS = 3, CODE = 10;
-// Fingerprints of a function: of five bytes at any place, the least of each of so many hashes. Two functions share about as many of them as they share text.
-const SHINGLE = 5, HASHES = 24, ALIKE = 4;
+// Fingerprints of a function: of four bytes at any place, the least of each of so many hashes. Two functions share about as many of them as they share text.
+const SHINGLE = 4, HASHES = 64, ALIKE = 6;
 
 function reader(bytes) {
   let at = 0;

@@ -16,7 +16,7 @@ use pmo_domain::rest::IDS_LIMIT;
 use pmo_domain::{EntityCode, FeedCursor};
 use serde::Deserialize;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -55,7 +55,8 @@ type Lines = mpsc::Sender<std::result::Result<Bytes, std::io::Error>>;
 /// A thing with all that belongs to it.
 #[utoipa::path(get, path = "/sync/snapshot", tag = "sync", params(Root), responses(
     (status = 200, description = "NDJSON; Feed-Cursor in the headers. Each line has up to 200 rows of a type: `entity_code`, `data` (rows as `?ids=` tells them) and \
-      `ref_data_entityInstance`; the first is the thing itself. The last line is `{\"complete\":true}`: without it the rest is missing", body = String, content_type = "application/x-ndjson"),
+      `ref_data_entityInstance`; the first is the thing itself. Then come lines with up to 200 `ties`: of a `parent` and a type `child`, whose place no column of the \
+      child tells, the `ids` that hang there. The last line is `{\"complete\":true}`: without it the rest is missing", body = String, content_type = "application/x-ndjson"),
     (status = 400, description = "A parameter is missing or can't be read"), (status = 401, description = "Not signed in"),
     (status = 404, description = "No such thing for this reader"), (status = 422, description = "More than 100,000 things hang below it")))]
 async fn snapshot(State(app): State<App>, who: AuthUser, Query(root): Query<Root>) -> Result<Response> {
@@ -115,6 +116,7 @@ async fn tell(
         of_type.entry(code).or_default().push(id);
     }
     let itself = (entity.code.clone(), vec![root.id]);
+    let mut told: HashSet<Uuid> = HashSet::new();
     for (code, ids) in std::iter::once(itself).chain(of_type) {
         let Some(entity) = model.catalogue.get(code.as_str()) else { continue };
         for ids in ids.chunks(IDS_LIMIT) {
@@ -125,6 +127,7 @@ async fn tell(
             let mut line = format!("{{\"entity_code\":{},\"data\":[", json!(code));
             for (n, listed) in page.rows.iter().enumerate() {
                 line.extend((n > 0).then_some(','));
+                told.insert(listed.id);
                 match levels.get(&(who.person, listed.id)) {
                     Some(level) => line += &with_level(listed.row.json.get(), *level),
                     None => line += listed.row.json.get(),
@@ -134,6 +137,19 @@ async fn tell(
             if !say(lines, line).await {
                 return Ok(());
             }
+        }
+    }
+    // Of what its reader does not see nothing is told, not even that it hangs there.
+    let mut ties = Vec::new();
+    for (code, id, child, mut ids) in link::ties(&mut connection, &entity.code, root.id).await? {
+        ids.retain(|id| told.contains(id));
+        if told.contains(&id) && !ids.is_empty() {
+            ties.push(json!({"parent": {"code": code, "id": id}, "child": child, "ids": ids}));
+        }
+    }
+    for ties in ties.chunks(IDS_LIMIT) {
+        if !say(lines, format!("{}\n", json!({ "ties": ties }))).await {
+            return Ok(());
         }
     }
     connection.commit().await.map_err(DatabaseError::from)?;

@@ -107,3 +107,26 @@ pub async fn tree(c: &mut Connection, code: &EntityCode, id: Uuid, most: usize) 
     .await?;
     Ok(lines.into_iter().filter_map(|(code, id)| Some((EntityCode::new(code).ok()?, id))).collect())
 }
+
+/// What hangs somewhere below a thing by owned links that no column stands for: a thing there or the root, a type, and the ids of that type that hang on it.
+pub async fn ties(
+    c: &mut Connection,
+    code: &EntityCode,
+    id: Uuid,
+) -> Result<Vec<(EntityCode, Uuid, EntityCode, Vec<Uuid>)>> {
+    let lines: Vec<(String, Uuid, String, Vec<Uuid>)> = sqlx::query_as(
+        "with recursive tree (code, id) as (
+           select $1, $2
+           union
+           select l.child_code, l.child_id from tree t join app.entity_instance_link l on l.parent_code = t.code and l.parent_id = t.id and l.owned)
+         select l.parent_code, l.parent_id, l.child_code, array_agg(l.child_id order by l.child_id)
+         from tree t join app.entity_instance_link l on l.parent_code = t.code and l.parent_id = t.id and l.owned and l.column_name = ''
+         group by 1, 2, 3 order by 1, 2, 3",
+    )
+    .bind(code.as_str())
+    .bind(id)
+    .fetch_all(c)
+    .await?;
+    let read = |(parent, id, child, ids)| Some((EntityCode::new(parent).ok()?, id, EntityCode::new(child).ok()?, ids));
+    Ok(lines.into_iter().filter_map(read).collect())
+}

@@ -190,6 +190,8 @@ pub struct CachedList {
     pub next: Option<String>,
     /// It follows from the whole list, and is never fetched.
     pub derived: bool,
+    /// What links alone tie, as a kept tree told it: on the device it is with the tree.
+    pub from_tree: bool,
     /// Those who look at it.
     pub observed: u32,
     /// When the last of them left.

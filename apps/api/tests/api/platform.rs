@@ -509,6 +509,7 @@ async fn a_snapshot_tells_a_whole_tree_and_no_more_than_its_reader_sees(pool: Pg
     let lines = answer.body.as_array().unwrap();
     assert_eq!((&lines[0]["entity_code"], &lines[0]["data"][0]["id"]), (&json!("project"), &json!(project)));
     assert_eq!(lines.last().unwrap(), &json!({"complete": true}));
+    assert!(!lines.iter().any(|line| line.get("ties").is_some()), "columns tell of all of it");
     let told = |lines: &[Value], code: &str| -> Vec<Value> {
         let of_it = lines.iter().filter(|line| line["entity_code"] == code);
         of_it.flat_map(|line| line["data"].as_array().unwrap().clone()).collect()
@@ -520,6 +521,10 @@ async fn a_snapshot_tells_a_whole_tree_and_no_more_than_its_reader_sees(pool: Pg
     // The rows are those that `?ids=` tells.
     let fresh = editor.get(&format!("/task?ids={}", tasks[0])).await.body["data"][0].clone();
     assert!(told(lines, "task").contains(&fresh));
+    // What no column tells is told as ties.
+    let page = editor.post(&format!("/project/{project}/wiki"), json!({"name": "Notes"})).await.body;
+    let ties = json!([{"parent": {"code": "project", "id": project}, "child": "wiki", "ids": [page["id"]]}]);
+    assert!(editor.get(&path).await.body.as_array().unwrap().iter().any(|line| line["ties"] == ties));
     assert_eq!(viewer.get(&path).await.status, 404);
     let grant = json!({"person_id": viewer.get("/auth/me").await.body["personId"], "entity_code": "project",
         "entity_instance_id": project, "permission": 0, "inheritance_mode": "none"});
@@ -527,6 +532,7 @@ async fn a_snapshot_tells_a_whole_tree_and_no_more_than_its_reader_sees(pool: Pg
     let lines = viewer.get(&path).await.body;
     assert_eq!(told(lines.as_array().unwrap(), "project").len(), 1);
     assert_eq!(told(lines.as_array().unwrap(), "task"), [] as [Value; 0], "a grant that does not come down");
+    assert!(!lines.to_string().contains(&text(&page["id"])), "nor what hangs there");
     assert_eq!(editor.get("/sync/snapshot?entity=project&id=x").await.status, 400);
     assert_eq!(editor.get("/sync/snapshot?entity=nothing&id=0190163d-8694-739b-aea5-966c26f8ad91").await.status, 404);
 }

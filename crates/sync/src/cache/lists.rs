@@ -86,6 +86,7 @@ impl Cache {
             complete: false,
             next: None,
             derived: false,
+            from_tree: false,
             observed: 0,
             left_at: 0.0,
             dirty: false,

@@ -2,7 +2,6 @@
 //! counts. The tab that leads alone writes here, or two would pack over each other.
 
 use super::Engine;
-use super::trees::KEPT;
 use crate::cache::{ListIndex, Slot};
 use crate::event::{BatchId, Effect};
 use crate::key::{ListKey, MetaKey};
@@ -291,9 +290,8 @@ impl Engine {
         for code in self.names.keys() {
             self.keep.names.insert(code.clone(), ());
         }
-        for root in self.kept.keys() {
-            let bytes = serde_json::to_vec(root).unwrap_or_default();
-            self.keep.writes.push(Write::Put(Area::Metadata, format!("{KEPT}{root}"), bytes));
+        for root in self.kept.keys().cloned().collect::<Vec<_>>() {
+            self.write_kept(&root);
         }
         self.keep.cursor_moved = true;
         let in_sight =

@@ -13,6 +13,8 @@ mod views; // what the page reads
 mod writing; // the outbox
 
 pub use inspect::Table;
+#[cfg(test)]
+pub(crate) use trees::KeptRoot;
 pub use trees::KeptTree;
 pub use views::{HeldRow, ListView, RowView, Status};
 
@@ -130,6 +132,8 @@ pub struct Engine {
     keep: Keep,
     /// Things that are kept whole, with what is looked at for it.
     kept: Few<EntityRef, Few<Query, ObserverId>>,
+    /// What hangs in them by links alone, by their roots.
+    ties: Few<EntityRef, Vec<trees::Tie>>,
     next_keeper: u64,
     /// Rows that have come into trees or left them in this event.
     moved_in_trees: Set<Slot>,
@@ -193,6 +197,7 @@ impl Engine {
             answering: u64::MAX,
             keep: Keep::default(),
             kept: Few::default(),
+            ties: Few::default(),
             next_keeper: 0,
             moved_in_trees: Set::default(),
             doubted: Set::default(),

@@ -7,7 +7,7 @@ use super::{Engine, FeedPlace, Meta};
 use crate::cache::{CachedRow, ListIndex, Slot};
 use crate::event::Effect;
 use crate::key::{ListKey, Query};
-use crate::maps::{Few, Map, Set};
+use crate::maps::{Map, Set};
 use crate::pack::{Packed, unpack, unpack_ids};
 use crate::store::{Area, CHUNK, Named, ROW, Stored, Write, json};
 use pmo_domain::{EntityCode, EntityRef, PersonId};
@@ -123,8 +123,8 @@ impl Engine {
         if let Some(code) = name.strip_prefix("names:") {
             self.names.insert(code.to_owned(), json(bytes).unwrap_or_default());
         } else if name.starts_with(KEPT) {
-            if let Some(root) = json::<EntityRef>(bytes) {
-                self.kept.at(root, Few::default);
+            if let Some(kept) = json(bytes) {
+                self.take_kept_root(kept);
             }
         } else if name == "cursor" {
             self.cursor = json::<FeedPlace>(bytes);

@@ -13,11 +13,37 @@ use crate::raw::Raw;
 use crate::store::{Area, Write};
 use crate::tab::TabMessage;
 use pmo_domain::{EntityCode, EntityRef};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 /// Observers of what is kept have numbers from here on.
 const KEEPER: u64 = 3 << 61;
 /// The names of what is kept, among the device's metadata.
 pub(super) const KEPT: &str = "kept:";
+
+/// What hangs on a thing by links alone, as the server told it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Tie {
+    parent: EntityRef,
+    child: EntityCode,
+    ids: Vec<Uuid>,
+}
+
+/// A line of a snapshot that tells ties.
+#[derive(Deserialize)]
+struct Ties {
+    ties: Vec<Tie>,
+}
+
+/// What is kept, as it is written on the device.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct KeptRoot {
+    code: EntityCode,
+    id: Uuid,
+    /// None until they have been told.
+    #[serde(default)]
+    pub(crate) ties: Option<Vec<Tie>>,
+}
 
 /// How far the keeping of a tree has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -51,12 +77,12 @@ impl Engine {
         self.changed.insert(Query::Row(root.clone()));
         let name = format!("{KEPT}{root}");
         if on {
-            let bytes = serde_json::to_vec(&root).unwrap_or_default();
-            self.keep.writes.push(Write::Put(Area::Metadata, name, bytes));
-            self.kept.at(root, Few::default);
+            self.kept.at(root.clone(), Few::default);
+            self.write_kept(&root);
             self.watch_trees(now);
         } else if let Some(observers) = self.kept.remove(&root) {
             self.keep.writes.push(Write::Remove(Area::Metadata, name));
+            self.ties.remove(&root);
             for (_, id) in observers {
                 self.unobserve(id, now);
             }
@@ -75,6 +101,22 @@ impl Engine {
             }
         }
         self.tell_of_trees();
+    }
+
+    /// Writes on the device that a thing is kept, and what hangs in it by links alone.
+    pub(super) fn write_kept(&mut self, root: &EntityRef) {
+        let kept = KeptRoot { code: root.code.clone(), id: root.id, ties: self.ties.get(root).cloned() };
+        let bytes = serde_json::to_vec(&kept).unwrap_or_default();
+        self.keep.writes.push(Write::Put(Area::Metadata, format!("{KEPT}{root}"), bytes));
+    }
+
+    /// Takes what [`Self::write_kept`] wrote.
+    pub(super) fn take_kept_root(&mut self, kept: KeptRoot) {
+        let root = EntityRef::new(kept.code, kept.id);
+        self.kept.at(root.clone(), Few::default);
+        if let Some(ties) = kept.ties {
+            self.ties.insert(root, ties);
+        }
     }
 
     /// Says to everybody what is kept.
@@ -214,11 +256,14 @@ impl Engine {
         };
         // The last line says that nothing is missing.
         let (mut told, mut complete): (Few<EntityCode, Vec<Slot>>, bool) = (Few::default(), false);
-        let mut pages = Vec::new();
+        let (mut pages, mut ties) = (Vec::new(), Vec::new());
         for line in answer.body.lines() {
-            match Page::read(line) {
-                Some(page) => pages.push(page),
-                None => complete = line.contains("\"complete\":true"),
+            if let Some(page) = Page::read(line) {
+                pages.push(page);
+            } else if let Ok(more) = serde_json::from_str::<Ties>(line) {
+                ties.extend(more.ties);
+            } else {
+                complete = line.contains("\"complete\":true");
             }
         }
         if !complete {
@@ -237,6 +282,15 @@ impl Engine {
             }
         }
         self.succeeded(&query);
+        self.ties.insert(root.clone(), ties);
+        self.write_kept(&root);
+        // What was filled from the ties before these is filled anew when somebody looks.
+        let filled = |list: &CachedList| list.from_tree && list.told_by == 0 && list.observed == 0;
+        let filled: Vec<ListIndex> =
+            self.cache.lists().filter(|(_, list)| filled(list)).map(|(index, _)| index).collect();
+        for index in filled {
+            self.cache.drop_list(index);
+        }
         let lists: Vec<Query> = self.kept.get(&root).into_iter().flat_map(Few::keys).cloned().collect();
         for list in lists {
             let Query::List(key) = &list else { continue };
@@ -249,24 +303,48 @@ impl Engine {
 
     /// A list inside a kept tree that nobody has told: what is held of the tree tells what is in it.
     pub(super) fn fill_from_tree(&mut self, key: &ListKey) {
-        let Some(Below { parent, column: Some(_) }) = &key.below else { return };
+        let Some(Below { parent, column }) = key.below.as_ref().filter(|_| !key.deep) else { return };
         let index = self.cache.list_place(key, &self.catalogue);
         if self.cache.list(index).is_none_or(|list| list.loaded || list.derived) {
             return;
         }
-        let Some((slots, synced_at)) = self.tree_around(parent, &key.code) else { return };
+        let Some((root, slots, synced_at)) = self.tree_around(parent, &key.code) else { return };
+        // What links alone tie to it was told with the tree.
+        let by_link = column.is_none().then(|| {
+            let owned = self.catalogue.child(parent.code.as_str(), key.code.as_str()).is_some_and(|tie| tie.owned);
+            let told = self.ties.get(&root).filter(|_| owned)?;
+            let here =
+                told.iter().filter(|tie| tie.parent == *parent && tie.child == key.code).flat_map(|tie| &tie.ids);
+            let tied = here.filter_map(|id| self.cache.find(&EntityRef::new(key.code.clone(), *id)));
+            let in_tree: Set<Slot> = slots.iter().copied().collect();
+            Some(tied.filter(|slot| in_tree.contains(slot)).collect::<Vec<Slot>>())
+        });
+        if let Some(None) = by_link {
+            return;
+        }
         if let Some(list) = self.cache.list_mut(index) {
             (list.loaded, list.complete, list.stale, list.synced_at) = (true, true, true, synced_at);
         }
-        self.cache.set_rows(index, Vec::new());
-        for slot in slots {
-            self.follow(slot);
+        match by_link.flatten() {
+            Some(tied) => {
+                if let Some(list) = self.cache.list_mut(index) {
+                    list.from_tree = true;
+                }
+                self.cache.set_rows(index, tied);
+                self.follow_ties(parent);
+            }
+            None => {
+                self.cache.set_rows(index, Vec::new());
+                for slot in slots {
+                    self.follow(slot);
+                }
+            }
         }
         self.derive_parts(index, key);
     }
 
-    /// The rows of a type in a kept tree that a thing is in, and when they were told.
-    fn tree_around(&self, thing: &EntityRef, code: &EntityCode) -> Option<(Vec<Slot>, f64)> {
+    /// A kept tree that a thing is in: its root, its rows of a type, and when they were told.
+    fn tree_around(&self, thing: &EntityRef, code: &EntityCode) -> Option<(EntityRef, Vec<Slot>, f64)> {
         let holds_it = |tree: &&CachedList| {
             let of_tree = |list: &CachedList| list.key.deep && list.key.below == tree.key.below;
             let inside = |row: &CachedRow| row.lists.iter().filter_map(|index| self.cache.list(*index)).any(of_tree);
@@ -274,7 +352,8 @@ impl Engine {
                 || self.cache.get(thing).is_some_and(inside)
         };
         let mut trees = self.cache.lists_of(code).filter(|list| list.key.deep && list.loaded && !list.filling);
-        trees.find(holds_it).map(|tree| (tree.slots().to_vec(), tree.synced_at))
+        let tree = trees.find(holds_it)?;
+        Some((tree.key.below.as_ref()?.parent.clone(), tree.slots().to_vec(), tree.synced_at))
     }
 
     /// What is looked at for trees whose answers are on their way.

@@ -284,3 +284,82 @@ fn a_tab_that_leads_later_goes_on_keeping_what_another_kept_though_no_server_ans
     );
     assert_eq!(second.engine.kept_tree(&project(1)).unwrap().rows, 4);
 }
+
+fn page(n: u128) -> EntityRef {
+    EntityRef::new(code("wiki"), Uuid::from_u128(4000 + n))
+}
+
+fn pages() -> ListKey {
+    ListKey { below: Some(Below { parent: project(1), column: None }), ..ListKey::all(code("wiki")) }
+}
+
+/// The plan with three pages, of which these hang on it; none: it is not told which.
+fn plan_with_pages(tied: Option<&[u128]>) -> Answer {
+    let rows = (1..=3).map(|n| patch(json!({"id": page(n).id, "version": 1, "name": format!("page {n}")}))).collect();
+    let plan = patch(json!({"id": project(1).id, "version": 1, "name": "Plan"}));
+    let mut answer = snapshot(&[("project", vec![plan]), ("wiki", rows)]);
+    if let Some(tied) = tied {
+        let ids: Vec<Uuid> = tied.iter().map(|n| page(*n).id).collect();
+        answer.body =
+            format!("{}\n{}", json!({"ties": [{"parent": project(1), "child": "wiki", "ids": ids}]}), answer.body);
+    }
+    answer
+}
+
+fn keeping_pages(tied: Option<&[u128]>) -> Tab {
+    let mut tab = Tab::new();
+    tab.event(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
+    tab.answer_to("/entity/codes", answer(types()));
+    tab.hello();
+    tab.event(Event::Keep(project(1), true));
+    tab.answer_to("/project/", answer(json!({"id": project(1).id, "version": 1, "name": "Plan", "permission": 7})));
+    tab.answer_to("/sync/snapshot?entity=project&id=", plan_with_pages(tied));
+    tab
+}
+
+fn pages_of(tab: &mut Tab) -> Vec<String> {
+    tab.event(Event::Observe(ObserverId(9), Query::List(pages())));
+    tab.engine.rows(&pages()).iter().map(|row| row.data["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn what_links_alone_tie_inside_a_kept_plan_is_there_offline_and_can_be_tied_and_parted() {
+    let mut tab = keeping_pages(Some(&[1, 2])).reloaded();
+    tab.event(Event::Online(false));
+    assert_eq!(pages_of(&mut tab), ["page 1", "page 2"], "nobody has ever looked at this list");
+    tab.event(Event::Link { parent: project(1), child: page(3), below: true, ids: ids(1) });
+    tab.event(Event::Link { parent: project(1), child: page(1), below: false, ids: ids(2) });
+    let mut tab = tab.reloaded();
+    tab.event(Event::Online(false));
+    assert_eq!(pages_of(&mut tab), ["page 2", "page 3"]);
+}
+
+#[test]
+fn a_tree_that_was_told_anew_fills_anew_what_nobody_looks_at() {
+    let mut tab = keeping_pages(Some(&[1, 2]));
+    tab.event(Event::Online(false));
+    assert_eq!(pages_of(&mut tab).len(), 2);
+    tab.event(Event::Unobserve(ObserverId(9)));
+    tab.event(Event::Online(true));
+    tab.event(Event::InvalidateAll);
+    tab.answer_to("/sync/snapshot?entity=project&id=", plan_with_pages(Some(&[3])));
+    tab.event(Event::Online(false));
+    assert_eq!(pages_of(&mut tab), ["page 3"]);
+}
+
+#[test]
+fn of_a_tree_whose_ties_were_never_told_no_list_is_made_up() {
+    // As an earlier build wrote it.
+    let mut tab = Tab::new();
+    let kept = serde_json::to_vec(&project(1)).unwrap();
+    let read: Result<crate::engine::KeptRoot, _> = serde_json::from_slice(&kept);
+    assert!(read.is_ok_and(|kept| kept.ties.is_none()));
+    tab.event(Event::Online(false));
+    assert_eq!(pages_of(&mut tab), [] as [&str; 0]);
+    assert!(!tab.engine.list(&pages()).loaded);
+    // Told with none it has none.
+    let mut tab = keeping_pages(Some(&[])).reloaded();
+    tab.event(Event::Online(false));
+    assert_eq!(pages_of(&mut tab), [] as [&str; 0]);
+    assert!(tab.engine.list(&pages()).loaded);
+}
