@@ -145,6 +145,8 @@ pub struct Engine {
     /// Somebody can see this tab.
     shown: bool,
     changed: Set<Query>,
+    /// How things stood at the end of the last event.
+    told: Status,
     effects: Vec<Effect>,
 }
 
@@ -205,13 +207,13 @@ impl Engine {
             tabs: tabs::Tabs::default(),
             shown: true,
             changed: Set::default(),
+            told: Status::default(),
             effects: Vec::new(),
         }
     }
 
     /// Takes an event at the time `now`, in milliseconds since 1970, and answers what to do.
     pub fn handle(&mut self, event: Event, now: f64) -> Vec<Effect> {
-        let before = self.status();
         self.doubt_after_silence(now);
         let Some(event) = self.unless_in_doubt(event) else { return std::mem::take(&mut self.effects) };
         match event {
@@ -295,9 +297,11 @@ impl Engine {
         for query in self.changed.drain() {
             self.effects.push(Effect::Changed(query));
         }
-        if self.status() != before && !self.effects.iter().any(|effect| matches!(effect, Effect::StatusChanged)) {
+        let status = self.status();
+        if status != self.told && !self.effects.iter().any(|effect| matches!(effect, Effect::StatusChanged)) {
             self.effects.push(Effect::StatusChanged);
         }
+        self.told = status;
         std::mem::take(&mut self.effects)
     }
 

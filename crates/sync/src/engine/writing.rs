@@ -27,10 +27,11 @@ impl Engine {
         if patch.is_empty() {
             return;
         }
+        let of_it: Vec<usize> =
+            self.outbox.iter().enumerate().filter(|(_, e)| e.entity == entity).map(|(at, _)| at).collect();
         // Another tab may be sending what this one made: only the tab that sends knows, and writes into what waits.
         let may_fold = based_on.is_none() && self.leader && !self.tabs.in_doubt;
-        let last =
-            self.outbox.iter().rposition(|e| e.entity == entity).filter(|at| may_fold && self.outbox[*at].foldable());
+        let last = of_it.last().copied().filter(|at| may_fold && self.outbox[*at].foldable());
         if let Some(at) = last
             && !self.outbox[at].saved
         {
@@ -49,7 +50,7 @@ impl Engine {
         } else {
             // What is shown stands on the writes that are still on their way: the version is that which the first of them was made on, or one of them that
             // comes to nothing would leave this one on values that were never the server's.
-            let begun = self.outbox.iter().filter(|e| e.entity == entity).filter_map(|e| match &e.operation {
+            let begun = of_it.iter().filter_map(|at| match &self.outbox[*at].operation {
                 Operation::Update { base_version, .. } => Some(*base_version),
                 _ => None,
             });
