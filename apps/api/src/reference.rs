@@ -37,9 +37,10 @@ fn code_entry(entity: &EntityType, creatable: &[String]) -> Value {
     (status = 200, description = "[{code, name, ui_label, ui_icon, child_entity_codes, root_flag, display_order, config_datatable, columns, children, may_create}]; may_create: whether you may make one that hangs below nothing", body = Object),
     (status = 401, description = "Not signed in")))]
 async fn entity_codes(State(app): State<App>, who: AuthUser) -> Result<Json<Value>> {
+    // First, because it may need a connection of its own.
+    let model = app.model().await?;
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let creatable = permission::creatable(&mut connection, who.person).await?;
-    let model = app.model().await?;
     let mut types: Vec<&EntityType> = model.catalogue.types.values().collect();
     types.sort_by_key(|t| (t.display_order, t.code.clone()));
     Ok(Json(types.into_iter().map(|entity| code_entry(entity, &creatable)).collect()))

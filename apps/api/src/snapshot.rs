@@ -147,7 +147,9 @@ async fn tell(
             ties.push(json!({"parent": {"code": code, "id": id}, "child": child, "ids": ids}));
         }
     }
-    for ties in ties.chunks(IDS_LIMIT) {
+    // That there are none is told as well.
+    let none = ties.is_empty().then_some(&[][..]);
+    for ties in none.into_iter().chain(ties.chunks(IDS_LIMIT)) {
         if !say(lines, format!("{}\n", json!({ "ties": ties }))).await {
             return Ok(());
         }

@@ -195,6 +195,13 @@ impl World {
                 if !matches!(operation, Operation::Update { .. }) {
                     self.watcher.deleted(place.device, &entry.entity);
                 }
+                // What is never made takes with it what was drafted of it.
+                let engine = &self.devices[place.device].tabs[place.tab].engine;
+                let gone = engine.with_dependents(entry.id).into_iter();
+                let gone = gone.filter(|e| matches!(e.operation, Operation::Create { .. })).map(|e| e.entity.clone());
+                for entity in gone.collect::<Vec<_>>() {
+                    self.watcher.draft_ended(place.device, &entity);
+                }
                 Choice::Theirs
             }
         };

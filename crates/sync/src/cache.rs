@@ -209,6 +209,11 @@ pub struct CachedList {
 }
 
 impl CachedList {
+    /// Whether a kept tree alone has told it.
+    pub fn is_from_tree(&self) -> bool {
+        self.from_tree && self.told_by == 0
+    }
+
     /// How many rows it has.
     pub fn len(&self) -> usize {
         self.slots.len()

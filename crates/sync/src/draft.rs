@@ -38,11 +38,17 @@ pub struct Draft {
 
 impl Draft {
     /// Columns that are not what they were when they were touched: somebody else has changed them meanwhile, to something else than what is typed here.
-    pub fn overtaken<'a>(&'a self, row: &'a Row) -> impl Iterator<Item = &'a String> {
+    /// `same`: whether two values of a column say the same.
+    pub fn overtaken<'a>(
+        &'a self,
+        row: &'a Row,
+        same: impl Fn(&str, &Value, &Value) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a String> {
         let null = &Value::Null;
         self.current_data.iter().filter_map(move |(column, typed)| {
             let now = row.get(column).unwrap_or(null);
-            (now != self.original_data.get(column).unwrap_or(null) && now != typed).then_some(column)
+            let before = self.original_data.get(column).unwrap_or(null);
+            (!same(column, now, before) && !same(column, now, typed)).then_some(column)
         })
     }
 
@@ -193,7 +199,7 @@ mod tests {
         mine.set("name", json!("mine"), &json!("before"), 0.0);
         mine.set("points", json!(3), &json!(null), 0.0);
         let row = |value: Value| value.as_object().cloned().unwrap().into_iter().collect::<Row>();
-        let overtaken = |now: Value| mine.overtaken(&row(now)).cloned().collect::<Vec<_>>();
+        let overtaken = |now: Value| mine.overtaken(&row(now), |_, a, b| a == b).cloned().collect::<Vec<_>>();
         assert_eq!(overtaken(json!({"name": "before", "descr": "another"})), [] as [String; 0]);
         assert_eq!(
             overtaken(json!({"name": "theirs", "points": 3})),

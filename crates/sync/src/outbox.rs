@@ -105,6 +105,15 @@ pub struct Entry {
     pub typed: bool,
 }
 
+/// Whether a column's value names a thing.
+fn refers_to(value: &Value, id: &str) -> bool {
+    match value {
+        Value::String(text) => text == id,
+        Value::Array(items) => items.iter().any(|item| item.as_str() == Some(id)),
+        _ => false,
+    }
+}
+
 impl Entry {
     /// A write to be sent.
     pub fn new(ids: [Uuid; 2], entity: EntityRef, operation: Operation) -> Self {
@@ -154,6 +163,20 @@ impl Entry {
         Request { method, path, body, if_match, idempotency_key: Some(self.key.to_string()), if_none_match: None }
     }
 
+    /// Whether it ties two things, or parts them.
+    pub fn is_link(&self) -> bool {
+        matches!(self.operation, Operation::Link { .. })
+    }
+
+    /// Takes the columns out that refer to these things, which will never be. Whether anything is left that was typed.
+    pub fn forget(&mut self, things: &[EntityRef]) -> bool {
+        let Operation::Update { patch, base, .. } = &mut self.operation else { return false };
+        let refers = |value: &Value| things.iter().any(|thing| refers_to(value, &thing.id.to_string()));
+        patch.retain(|_, value| !refers(value));
+        base.retain(|column, _| patch.contains_key(column));
+        !patch.is_empty()
+    }
+
     /// Whether it is about a thing, or refers to it.
     pub fn is_about(&self, entity: &EntityRef) -> bool {
         if self.entity == *entity {
@@ -166,11 +189,7 @@ impl Entry {
             Operation::Delete { .. } => return false,
         };
         let id = entity.id.to_string();
-        values.values().any(|v| match v {
-            Value::String(s) => *s == id,
-            Value::Array(items) => items.iter().any(|i| i.as_str() == Some(&id)),
-            _ => false,
-        })
+        values.values().any(|value| refers_to(value, &id))
     }
 
     /// Whether it is to be sent after `other`, which was made before it: what it refers to is made first, and what hangs on a thing is sent before that goes.

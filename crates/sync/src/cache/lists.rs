@@ -173,7 +173,13 @@ impl Cache {
     fn compared(&self, index: ListIndex) -> Vec<usize> {
         let of = |list: &CachedList| {
             let tested = list.tests.iter().map(|test| test.0);
-            tested.chain(list.order.iter().map(|order| order.0)).collect()
+            let mut columns = Vec::new();
+            for column in tested.chain(list.order.iter().map(|order| order.0)) {
+                if !columns.contains(&column) {
+                    columns.push(column);
+                }
+            }
+            columns
         };
         self.list(index).map(of).unwrap_or_default()
     }

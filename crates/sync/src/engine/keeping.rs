@@ -435,7 +435,11 @@ impl Engine {
         }
         self.keep.lists_written_at = now;
         for index in std::mem::take(&mut self.keep.lists) {
-            let Some(list) = self.cache.list(index).filter(|l| l.loaded && !l.derived && !l.filling) else { continue };
+            let Some(list) =
+                self.cache.list(index).filter(|l| l.loaded && !l.derived && !l.filling && !l.is_from_tree())
+            else {
+                continue;
+            };
             let rows = list.slots().iter().filter_map(|slot| self.cache.row(*slot));
             let mut chunks = BTreeSet::new();
             for row in rows.filter(|row| row.chunk != 0) {

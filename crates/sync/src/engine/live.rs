@@ -281,6 +281,10 @@ impl Engine {
         for list in self.cache.lists_mut() {
             list.stale = true;
         }
+        // What one may make is told with the types.
+        if let Some(types) = self.metas.get_mut(&crate::key::MetaKey::Codes) {
+            types.stale = true;
+        }
         let queries: Vec<Query> = self.observed.keys().cloned().collect();
         for query in queries {
             let by_ids = match &query {

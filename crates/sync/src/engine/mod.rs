@@ -237,7 +237,7 @@ impl Engine {
             Event::Closed(code) => self.closed(code, now),
             Event::Update { entity, patch, ids } => self.update(entity, patch, None, ids),
             Event::Create { entity, values, ids } => self.create(entity, values, ids),
-            Event::Delete { entity, ids } => self.delete(entity, ids),
+            Event::Delete { entity, ids } => self.delete(entity, ids, now),
             Event::Link { parent, child, below, ids } => self.link(parent, child, below, ids),
             Event::Keep(root, on) => self.keep_offline(root, on, now),
             Event::Persisted(first, last, outcome) => self.persisted(first.0..=last.0, outcome),

@@ -336,7 +336,13 @@ impl Engine {
             })
             .map(|(i, _)| i)
             .collect();
+        // Parts follow their rows, but where links alone say what hangs there: those follow the whole.
+        let by_link = key.below.as_ref().is_some_and(|below| below.column.is_none());
+        let whole = self.cache.list(index).is_some_and(|list| list.complete);
         for part in parts {
+            if by_link && whole {
+                self.cache.derive(part, index);
+            }
             self.derive_from_whole(part);
             if let Some(list) = self.cache.list(part) {
                 let query = Query::List(list.key.clone());

@@ -256,12 +256,12 @@ impl Engine {
         };
         // The last line says that nothing is missing.
         let (mut told, mut complete): (Few<EntityCode, Vec<Slot>>, bool) = (Few::default(), false);
-        let (mut pages, mut ties) = (Vec::new(), Vec::new());
+        let (mut pages, mut ties) = (Vec::new(), None);
         for line in answer.body.lines() {
             if let Some(page) = Page::read(line) {
                 pages.push(page);
             } else if let Ok(more) = serde_json::from_str::<Ties>(line) {
-                ties.extend(more.ties);
+                ties.get_or_insert_with(Vec::new).extend(more.ties);
             } else {
                 complete = line.contains("\"complete\":true");
             }
@@ -282,21 +282,29 @@ impl Engine {
             }
         }
         self.succeeded(&query);
-        self.ties.insert(root.clone(), ties);
-        self.write_kept(&root);
-        // What was filled from the ties before these is filled anew when somebody looks.
-        let filled = |list: &CachedList| list.from_tree && list.told_by == 0 && list.observed == 0;
-        let filled: Vec<ListIndex> =
-            self.cache.lists().filter(|(_, list)| filled(list)).map(|(index, _)| index).collect();
-        for index in filled {
-            self.cache.drop_list(index);
+        if !self.kept.contains_key(&root) {
+            return; // let go meanwhile
         }
+        if let Some(ties) = ties {
+            self.ties.insert(root.clone(), ties);
+        }
+        self.write_kept(&root);
         let lists: Vec<Query> = self.kept.get(&root).into_iter().flat_map(Few::keys).cloned().collect();
         for list in lists {
             let Query::List(key) = &list else { continue };
             self.list_answered(key, told.remove(&key.code).unwrap_or_default(), None, now);
             self.watch(&list, answer.feed_cursor.clone());
             self.changed(list);
+        }
+        // What was filled from the ties before these is filled anew.
+        let filled: Vec<ListKey> =
+            self.cache.lists().filter(|(_, list)| list.is_from_tree()).map(|(_, list)| list.key.clone()).collect();
+        for key in filled {
+            if let Some(list) = self.cache.get_list_mut(&key) {
+                list.loaded = false;
+            }
+            self.fill_from_tree(&key);
+            self.changed(Query::List(key));
         }
         self.tell_of_trees();
     }

@@ -182,6 +182,11 @@ impl Engine {
             && self.person.is_some()
     }
 
+    /// Whether a thing is there as far as this device knows; it may lie there unread.
+    pub fn is_known(&self, entity: &EntityRef) -> bool {
+        self.cache.get(entity).is_some_and(|row| row.is_shown() || row.unread)
+    }
+
     /// A list.
     pub fn list(&self, key: &ListKey) -> ListView {
         // A part of a whole list is fetched, and fails, with it.

@@ -71,20 +71,14 @@ impl Engine {
         self.refresh_entity(&entity, true);
     }
 
-    pub(super) fn delete(&mut self, entity: EntityRef, ids: [Uuid; 2]) {
+    pub(super) fn delete(&mut self, entity: EntityRef, ids: [Uuid; 2], now: f64) {
         let version = self.cache.get(&entity).map_or(0, |r| r.version);
         // What was never sent need not be made and deleted.
         // On disk another tab may take it over while this one is frozen: then only a write of its own takes it back.
-        let mut of_it = self.outbox.iter().filter(|e| e.entity == entity).peekable();
-        let only_here = self.leader
-            && !self.tabs.in_doubt
-            && of_it.peek().is_some_and(|e| super::is_create(e))
-            && of_it.all(|e| !e.saved && e.foldable());
-        if only_here {
-            let gone: Vec<Uuid> = self.outbox.iter().filter(|e| e.entity == entity).map(|e| e.id).collect();
-            for id in gone {
-                self.drop_entry(id);
-            }
+        let first = self.outbox.iter().find(|e| e.entity == entity).filter(|e| super::is_create(e)).map(|e| e.id);
+        let only_here = |id: &Uuid| self.with_dependents(*id).iter().all(|e| !e.saved && (e.foldable() || e.is_link()));
+        if let Some(first) = first.filter(|id| self.leader && !self.tabs.in_doubt && only_here(id)) {
+            self.give_up(first, now);
         } else {
             self.enter(Entry::new(ids, entity.clone(), Operation::Delete { base_version: version }));
         }
@@ -482,7 +476,7 @@ impl Engine {
     /// A refused write goes back into its draft, to be mended and sent again. Not where there is no such thing any more: nobody would find the draft.
     pub(super) fn reopen(&mut self, id: Uuid, now: f64) {
         let refused = |e: &&Entry| e.id == id && matches!(e.state, EntryState::Refused { .. });
-        let Some(entry) = self.outbox.iter().find(refused).filter(|e| self.shown(&e.entity).is_some()) else { return };
+        let Some(entry) = self.outbox.iter().find(refused).filter(|e| self.is_known(&e.entity)) else { return };
         let (entity, operation) = (entry.entity.clone(), entry.operation.clone());
         let Operation::Update { patch, base, base_version } = operation else { return };
         self.drop_entry(id);
@@ -508,17 +502,37 @@ impl Engine {
     }
 
     pub(super) fn discard_entry(&mut self, id: Uuid, now: f64) {
+        let made: Vec<EntityRef> =
+            self.with_dependents(id).into_iter().filter(|e| super::is_create(e)).map(|e| e.entity.clone()).collect();
+        if self.give_up(id, now) {
+            // Nobody would find what was drafted of a thing that is never made.
+            for entity in &made {
+                let never_made = self.cache.get(entity).is_none_or(|row| row.base.is_none());
+                if never_made && self.drafts.contains_key(entity) {
+                    self.draft_discard(entity, now);
+                }
+            }
+        }
+    }
+
+    /// Takes back a write and those that come to nothing without it; false where one of them is on its way.
+    fn give_up(&mut self, id: Uuid, now: f64) -> bool {
         let gone: Vec<Entry> = self.with_dependents(id).into_iter().cloned().collect();
         if gone.iter().any(|e| e.sending) {
-            return;
+            return false;
         }
+        let made: Vec<EntityRef> = gone.iter().filter(|e| super::is_create(e)).map(|e| e.entity.clone()).collect();
         for entry in gone {
-            self.drop_entry(entry.id);
-            if super::is_create(&entry) && self.drafts.contains_key(&entry.entity) {
-                self.draft_discard(&entry.entity, now);
+            // What else was typed in an edit of another thing stays.
+            let kept = self.outbox.iter_mut().find(|e| e.id == entry.id && e.id != id && !made.contains(&e.entity));
+            if kept.is_some_and(|kept| kept.forget(&made)) {
+                self.keep_entry(entry.id);
+            } else {
+                self.drop_entry(entry.id);
             }
             self.refresh_entity(&entry.entity, true);
             self.ask_about_tie(&entry, false, now);
         }
+        true
     }
 }

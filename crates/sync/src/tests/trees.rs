@@ -335,6 +335,31 @@ fn what_links_alone_tie_inside_a_kept_plan_is_there_offline_and_can_be_tied_and_
 }
 
 #[test]
+fn a_list_that_a_tree_filled_takes_what_the_server_says_in_whatever_order_it_is_looked_at() {
+    let mut tab = keeping_pages(Some(&[1, 2]));
+    let sorted = pages().sorted("name", true);
+    tab.event(Event::Observe(ObserverId(9), Query::List(sorted.clone())));
+    let shown = |tab: &Tab| -> Vec<String> {
+        tab.engine.rows(&sorted).iter().map(|row| row.data["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(shown(&tab), ["page 2", "page 1"], "what is known is shown meanwhile");
+    let told = vec![patch(json!({"id": page(3).id, "version": 1, "name": "page 3"}))];
+    tab.answer_to(&format!("/project/{}/wiki", project(1).id), answer(list(told)));
+    assert_eq!(shown(&tab), ["page 3"]);
+}
+
+#[test]
+fn what_was_let_go_is_not_kept_again_by_an_answer_that_comes_late() {
+    let mut tab = keeping_pages(Some(&[1, 2]));
+    tab.event(Event::InvalidateAll);
+    let at = tab.requests.iter().position(|(_, r)| r.path.starts_with("/sync/snapshot")).unwrap();
+    let (id, _) = tab.requests.remove(at);
+    tab.event(Event::Keep(project(1), false));
+    tab.event(Event::Answered(id, Ok(plan_with_pages(Some(&[1])))));
+    assert_eq!(tab.reloaded().engine.kept_tree(&project(1)), None);
+}
+
+#[test]
 fn a_tree_that_was_told_anew_fills_anew_what_nobody_looks_at() {
     let mut tab = keeping_pages(Some(&[1, 2]));
     tab.event(Event::Online(false));

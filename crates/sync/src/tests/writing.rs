@@ -518,3 +518,15 @@ fn what_was_refused_because_the_thing_is_gone_stays_where_it_can_be_seen() {
         );
     }
 }
+
+#[test]
+fn what_else_was_typed_in_an_edit_that_names_a_thing_stays_when_the_thing_is_given_up() {
+    let mut tab = with_a_sub_task();
+    let both = json!({"name": "kept", "parent__task_id": task(8).id});
+    tab.event(Event::Update { entity: task(2), patch: patch(both), ids: ids(6) });
+    tab.event(Event::Discard(tab.engine.outbox()[0].id));
+    let of_it = tab.engine.outbox().iter().find(|e| e.entity == task(2)).unwrap();
+    assert_eq!(of_it.mine(), patch(json!({"name": "kept"})));
+    assert_eq!(tab.engine.row(&task(2)).unwrap().data.get("parent__task_id"), None);
+    assert_eq!(tab.reloaded().engine.row(&task(2)).unwrap().data["name"], "kept");
+}
