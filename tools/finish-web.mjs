@@ -1,7 +1,7 @@
 // After the app is built: makes it smaller, writes down what the build made (build.json, for the api's shell), makes the service worker with the list of
 // files that it keeps, compresses, and holds the first load to its budget.
 import { createHash } from "node:crypto";
-import { readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
+import { readFileSync, readdirSync, renameSync, statSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
@@ -14,21 +14,24 @@ const dist = process.env.TRUNK_STAGING_DIR ?? join(root, "dist");
 const release = process.env.TRUNK_PROFILE === "release";
 
 // Files are made smaller below, and no browser has ever used what trunk says of them for a preload.
-const html = readFileSync(join(dist, "index.html"), "utf8").replaceAll(/ integrity="[^"]*"/g, "");
-// In development the socket may be elsewhere than its usual port; in production the api's shell says where it is.
-writeFileSync(join(dist, "index.html"), html.replace('name="pmo-socket" content=""', `name="pmo-socket" content="${process.env.PMO_DEV_SOCKET ?? ""}"`));
+let html = readFileSync(join(dist, "index.html"), "utf8").replaceAll(/ integrity="[^"]*"/g, "");
 if (release) {
   const features = readFileSync(join(root, "apps/web/index.html"), "utf8").match(/--enable-[a-z-]+/g);
-  const shrink = {
-    wasm: (bytes) => orderFunctions(bytes, features),
-    js: (bytes) => esbuild.transformSync(bytes.toString(), { minify: true, format: "esm", target: "esnext" }).code,
-    css: (bytes) => esbuild.transformSync(bytes.toString(), { minify: true, loader: "css", target: "esnext" }).code,
-  };
+  const minified = (loader) => (bytes) => Buffer.from(esbuild.transformSync(bytes.toString(), { minify: true, loader, format: loader === "js" ? "esm" : undefined, target: "esnext" }).code);
+  const shrink = { wasm: (bytes) => orderFunctions(bytes, features), js: minified("js"), css: minified("css") };
   for (const file of readdirSync(dist)) {
-    const smaller = shrink[file.split(".").at(-1)];
-    if (smaller && file !== "sw.js") writeFileSync(join(dist, file), smaller(readFileSync(join(dist, file))));
+    const [, name, , rest, kind] = file.match(/^(.+)-([0-9a-f]+)(_bg)?\.(wasm|js|css)$/) ?? [];
+    if (!name) continue;
+    const smaller = shrink[kind](readFileSync(join(dist, file)));
+    // Browsers keep a file for a year by its name: the name follows from what is in it now.
+    const renamed = `${name}-${createHash("sha256").update(smaller).digest("hex").slice(0, 16)}${rest ?? ""}.${kind}`;
+    writeFileSync(join(dist, file), smaller);
+    renameSync(join(dist, file), join(dist, renamed));
+    html = html.replaceAll(file, renamed);
   }
 }
+// In development the socket may be elsewhere than its usual port; in production the api's shell says where it is.
+writeFileSync(join(dist, "index.html"), html.replace('name="pmo-socket" content=""', `name="pmo-socket" content="${process.env.PMO_DEV_SOCKET ?? ""}"`));
 const one = (pattern, what) => html.match(pattern)?.[1] ?? (() => { throw new Error(`index.html has no ${what}`); })();
 const start = one(/<script type="module"[^>]*>([\s\S]*?)<\/script>/, "start script");
 const theme = one(/<script id="theme"[^>]*>([\s\S]*?)<\/script>/, "theme script");

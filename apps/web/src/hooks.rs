@@ -181,8 +181,16 @@ pub fn use_missing(entity: EntityRef) -> Memo<bool> {
 /// ```
 pub fn use_entity_list(key: impl Into<Signal<ListKey>>) -> Memo<ListView> {
     let key = key.into();
+    use_entity_list_when(Memo::new(move |_| Some(key.get())))
+}
+
+/// The same for a list that is looked at only when there is a key; without one it is empty.
+pub fn use_entity_list_when(key: Memo<Option<ListKey>>) -> Memo<ListView> {
     let id = NEXT_OBSERVER.with(|next| ObserverId(next.replace(next.get() + 1)));
-    let look = move |key: ListKey| client().dispatch(Event::Observe(id, Query::List(key)));
+    let look = move |key: Option<ListKey>| match key {
+        Some(key) => client().dispatch(Event::Observe(id, Query::List(key))),
+        None => client().dispatch(Event::Unobserve(id)),
+    };
     look(key.get_untracked());
     Effect::new(move |first: Option<()>| {
         let key = key.get();
@@ -190,9 +198,9 @@ pub fn use_entity_list(key: impl Into<Signal<ListKey>>) -> Memo<ListView> {
             look(key);
         }
     });
-    on_cleanup(move || client().dispatch(Event::Unobserve(id)));
+    on_cleanup(move || look(None));
     Memo::new(move |_| {
-        let key = key.get();
+        let Some(key) = key.get() else { return ListView::default() };
         client().changes_of(&Query::List(key.clone())).track();
         client().read(|e| e.list(&key))
     })

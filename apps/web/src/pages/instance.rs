@@ -18,6 +18,7 @@ use crate::ui::typed::RefusedStrip;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_navigate;
+use pmo_domain::evaluate::Key;
 use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Permission, order};
 use pmo_sync::{ListKey, RowView};
 use serde_json::{Value, json};
@@ -95,22 +96,26 @@ fn above(code: &pmo_domain::EntityCode, row: &RowView) -> Vec<EntityRef> {
     catalogue.parents_of(code.as_str()).filter_map(owner).collect()
 }
 
+/// What one may do with a thing, as far as this device knows. A row that came with a list does not say; what one may do above it holds below as well, and
+/// the server has the last word. What was made here is one's own.
+pub(super) fn level_of(code: &pmo_domain::EntityCode, row: &RowView) -> Option<u64> {
+    let told = |row: &RowView| {
+        let here = row.pending && row.data.get("version").and_then(Value::as_u64) == Some(0);
+        let own = here.then(|| u64::from(u8::from(Permission::Owner)));
+        own.or_else(|| row.data.get("permission").and_then(Value::as_u64))
+    };
+    let parents = || above(code, row);
+    told(row).or_else(|| {
+        parents().iter().filter_map(|parent| client().read(|e| e.row(parent)).as_ref().and_then(told)).max()
+    })
+}
+
 #[component]
 fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView {
     let draft = use_draft(entity.clone());
     let level = {
         let code = entity.code.clone();
-        Memo::new(move |_| {
-            let told = |row: &RowView| row.data.get("permission").and_then(Value::as_u64);
-            let row = row.get()?;
-            // A row that came with a list does not say; what one may do above it holds below as well, and the server has the last word.
-            told(&row).or_else(|| {
-                above(&code, &row)
-                    .iter()
-                    .filter_map(|parent| client().read(|e| e.row(parent)).as_ref().and_then(told))
-                    .max()
-            })
-        })
+        Memo::new(move |_| level_of(&code, &row.get()?))
     };
     let at_least = move |permission: Permission| {
         Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(permission))))
@@ -378,7 +383,7 @@ fn property_view(page: Page, column: Column) -> impl IntoView {
         <dd class:changed=follow(move || page.changed(&name.get_value()))>
             {live(move || if editing.get() {
                 view! { <div class="property-edit"><Widget column=column.get_value() id=format!("p-{}", name.get_value()) value=value enabled=page.may_edit change=change/>
-                    <button type="button" class="btn quiet icon sm" aria-label="Done" on:click=move |_| editing.set(false)>{icon("check")}</button>{hint(error)}</div> }.into_any()
+                    <button type="button" class="btn quiet icon sm" aria-label="Done" disabled=follow(move || error.with(Option::is_some)) on:click=move |_| editing.set(false)>{icon("check")}</button>{hint(error)}</div> }.into_any()
             } else if page.may_edit.get() && !locked {
                 view! { <button type="button" aria-label=format!("Edit {label}") on:click=move |_| editing.set(true)>{live(read)}</button> }.into_any()
             } else {
@@ -539,6 +544,12 @@ fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
 #[component]
 fn DraftBar(page: Page, kind: EntityType, form: Form) -> impl IntoView {
     let (draft, trouble) = (page.draft, client().device_trouble.clone());
+    let columns = StoredValue::new(kind.columns.clone());
+    // A number may come back written otherwise.
+    let same = move |column: &str, a: &Value, b: &Value| {
+        let kind = columns.with_value(|all| all.iter().find(|c| c.name == column).map(|c| c.kind.clone()));
+        a == b || kind.is_some_and(|kind| Key::of(&kind, a) == Key::of(&kind, b))
+    };
     let labels = move |columns: Vec<String>| {
         columns
             .iter()
@@ -557,7 +568,7 @@ fn DraftBar(page: Page, kind: EntityType, form: Form) -> impl IntoView {
             let none = fields.is_empty();
             let wrong = form.wrong.get();
             let place = if trouble.get().is_some() { "in this tab only" } else { "kept on this device" };
-            let theirs: Vec<String> = page.row.with(|row| row.as_ref().map(|row| d.overtaken(&row.data).cloned().collect()).unwrap_or_default());
+            let theirs: Vec<String> = page.row.with(|row| row.as_ref().map(|row| d.overtaken(&row.data, same).cloned().collect()).unwrap_or_default());
             let meta = if !theirs.is_empty() && wrong.is_empty() { format!("Somebody else has changed {} meanwhile", labels(theirs)) }
                 else if !wrong.is_empty() { format!("To be corrected first: {}", wrong.join(", ")) }
                 else if none { "Redo brings them back".to_owned() } else { format!("{} · {place}", labels(fields)) };

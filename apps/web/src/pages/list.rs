@@ -99,8 +99,9 @@ pub fn ChildrenPage(
         };
         let (parent, child) = (parent.clone(), child.clone());
         let (below, asks) = (tie.column.is_some() && tie.code_column.is_none(), u64::from(u8::from(tie.create_level)));
+        let parent_code = parent.code.clone();
         let makeable = move || {
-            let level = row.get().and_then(|r| r.data.get("permission").and_then(Value::as_u64));
+            let level = row.get().and_then(|r| super::instance::level_of(&parent_code, &r));
             below && level.is_some_and(|level| level >= asks)
         };
         // Where only links tie them, what is there already is added and taken out.
@@ -377,7 +378,7 @@ pub fn NewDialog(
         entity.iter().flat_map(|e| e.columns.clone()).filter(|c| c.required && c.name != "name").collect();
     let values = RwSignal::new(more.unwrap_or_default());
     let within = parent.clone();
-    Form::of(move || {
+    let form = Form::of(move || {
         let mut row = values.get();
         row.extend(within.iter().flat_map(|(parent, column)| one(column, json!(parent.id))));
         row
@@ -386,11 +387,12 @@ pub fn NewDialog(
     let close = Callback::new(move |()| open.set(false));
     let needed: Vec<String> = required.iter().map(|c| c.name.clone()).chain(["name".to_owned()]).collect();
     let complete = Memo::new(move |_| {
-        values.with(|v| {
-            needed
-                .iter()
-                .all(|n| v.get(n).is_some_and(|x| !x.is_null() && x.as_str().is_none_or(|s| !s.trim().is_empty())))
-        })
+        form.wrong.with(Vec::is_empty)
+            && values.with(|v| {
+                needed
+                    .iter()
+                    .all(|n| v.get(n).is_some_and(|x| !x.is_null() && x.as_str().is_none_or(|s| !s.trim().is_empty())))
+            })
     });
     let opens = parent.is_none();
     let submit = {

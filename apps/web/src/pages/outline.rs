@@ -109,8 +109,17 @@ pub fn OutlinePage(
     let window = Memo::new(move |_| viewport.window(lines.with(Vec::len)));
     // What was just made is brought into view, wherever it came to stand.
     Effect::new(move || {
-        let Some(place) = made.get().and_then(|id| lines.with(|lines| lines.iter().position(|line| line.id == id)))
-        else {
+        let Some(id) = made.get() else { return };
+        let Some(place) = lines.with(|lines| lines.iter().position(|line| line.id == id)) else {
+            // It stands below something that is folded.
+            let row = list.with(|list| list.rows.iter().find(|r| id_of(&r.data, "id") == Some(id)).cloned());
+            if let Some(above) = row.and_then(|r| id_of(&r.data, "parent__task_id"))
+                && table.folded.with_untracked(|f| f.contains(&above))
+            {
+                table.folded.update(|folded| {
+                    folded.remove(&above);
+                });
+            }
             return;
         };
         table.at.set(made.get_untracked());

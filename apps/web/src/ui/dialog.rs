@@ -16,9 +16,9 @@ pub fn Dialog(
     /// Runs when it is to go.
     #[prop(into)]
     close: Callback<()>,
-    /// What is typed in it would be lost: a click beside it does not close it, nor Esc in the midst of a text.
-    #[prop(optional)]
-    firm: bool,
+    /// What is typed or chosen in it would be lost: neither Esc nor a click beside it closes it then.
+    #[prop(optional, into)]
+    firm: Signal<bool>,
     /// More of its look.
     #[prop(optional, into)]
     class: String,
@@ -26,14 +26,13 @@ pub fn Dialog(
     children: Children,
 ) -> impl IntoView {
     let key = window_event_listener(leptos::ev::keydown, move |event| {
-        let typing = event.target().is_some_and(|target| target.has_type::<web_sys::HtmlTextAreaElement>());
-        if event.key() == "Escape" && !(firm && typing) {
+        if event.key() == "Escape" && !firm.get_untracked() {
             close.run(());
         }
     });
     on_cleanup(move || key.remove());
     let beside = move |event: leptos::ev::MouseEvent| {
-        if event.target() == event.current_target() && !firm {
+        if event.target() == event.current_target() && !firm.get_untracked() {
             close.run(());
         }
     };

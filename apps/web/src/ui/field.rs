@@ -4,7 +4,7 @@ use super::cell::{self, icon};
 use super::format;
 use super::live::{follow, live};
 use crate::client::client;
-use crate::hooks::{catalogue, datalabel_sync, use_entity_list};
+use crate::hooks::{catalogue, datalabel_sync, use_entity_list_when};
 use leptos::prelude::*;
 use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, Row, order};
 use pmo_sync::ListKey;
@@ -36,6 +36,8 @@ pub fn checked(
 ) -> (RwSignal<Option<String>>, Callback<Value>) {
     let error = RwSignal::new(None::<String>);
     let form = use_context::<Form>();
+    // Its own value alone: what else changes in the form leaves what is typed here.
+    let value = Memo::new(move |_| value.get());
     let label = StoredValue::new(column.label.clone());
     let tell = move |wrong: Option<String>| {
         if let Some(form) = form {
@@ -74,27 +76,40 @@ pub fn hint(error: RwSignal<Option<String>>) -> AnyView {
     .into_any()
 }
 
-/// What a column of a form's row may refer to, by name: those that hang below the same thing as the row does, where such a thing is told by a column of the
-/// same name, else all of the type. Looks at them. What the server can't tell is made up for with the names that this device knows.
-fn candidates(entity: &str) -> Vec<(String, String)> {
-    let Ok(code) = EntityCode::new(entity) else { return Vec::new() };
-    let row = use_context::<Form>().map(|form| form.row.get_value()()).unwrap_or_default();
-    let catalogue = catalogue();
-    let id = |column: &String| row.get(column)?.as_str()?.parse().ok();
-    let shared = catalogue.parents_of(entity).filter(|(parent, tie)| tie.owned && parent.code != code).find_map(
-        |(parent, tie)| {
+/// What a column of a form's row may refer to, by name, once somebody comes near: those that hang below the same thing as the row does, where such a thing
+/// is told by a column of the same name, else all of the type. What the server can't tell is made up for with the names that this device knows.
+fn candidates(entity: String, near: RwSignal<bool>) -> Memo<Vec<(String, String)>> {
+    let form = use_context::<Form>();
+    let row = move || form.map(|form| form.row.get_value()()).unwrap_or_default();
+    let text = |row: &Row, column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
+    let of = entity.clone();
+    let key = Memo::new(move |_| {
+        let code = EntityCode::new(&of).ok().filter(|_| near.get())?;
+        let (catalogue, row) = (catalogue(), row());
+        let mut owners = catalogue.parents_of(&of).filter(|(parent, tie)| tie.owned && parent.code != code);
+        let shared = owners.find_map(|(parent, tie)| {
             let column = tie.column.as_ref().filter(|_| tie.code_column.is_none())?;
-            Some(ListKey::below(code.clone(), EntityRef::new(parent.code.clone(), id(column)?), column))
-        },
-    );
-    let list = use_entity_list(shared.unwrap_or_else(|| ListKey::all(code.clone()))).get();
-    let known = client().read(|e| match list.loaded {
-        true => list.ids.iter().filter_map(|id| Some((*id, e.name(entity, *id)?))).collect(),
-        false => e.known_names(entity),
+            let above = EntityRef::new(parent.code.clone(), text(&row, column)?.parse().ok()?);
+            Some(ListKey::below(code.clone(), above, column))
+        });
+        Some(shared.unwrap_or_else(|| ListKey::all(code)))
     });
-    let itself = row.get("id").and_then(Value::as_str).unwrap_or_default();
-    let named = known.into_iter().map(|(id, name)| (id.to_string(), name)).filter(|(id, _)| id != itself).collect();
-    order::sorted_by_key(named, |(_, name): &(String, String)| name.to_lowercase())
+    // Looked at for as long as the field is there: what is asked for is not given up by a keystroke, nor asked for again by each.
+    let list = use_entity_list_when(key);
+    Memo::new(move |_| {
+        if key.get().is_none() {
+            return Vec::new();
+        }
+        let (ids, loaded) = list.with(|list| (list.ids.clone(), list.loaded));
+        let known = client().read(|e| match loaded {
+            true => ids.iter().filter_map(|id| Some((*id, e.name(&entity, *id)?))).collect(),
+            false => e.known_names(&entity),
+        });
+        let itself = text(&row(), "id").unwrap_or_default();
+        let named =
+            known.into_iter().map(|(id, name)| (id.to_string(), name)).filter(|(id, _)| *id != itself).collect();
+        order::sorted_by_key(named, |(_, name): &(String, String)| name.to_lowercase())
+    })
 }
 
 /// A labelled field. `value` is what it shows, `changed` whether a draft touches it.
@@ -147,7 +162,7 @@ pub fn Widget(
     change: Callback<Value>,
 ) -> impl IntoView {
     let money = column.kind == ColumnKind::Money;
-    let text = Signal::derive(move || match value.get() {
+    let text = Memo::new(move |_| match value.get() {
         Value::String(s) if money => format::amount(&s).to_owned(),
         Value::String(s) => s,
         Value::Number(n) => n.as_f64().map(format::plain).unwrap_or_default(),
@@ -159,12 +174,12 @@ pub fn Widget(
             let options = move || {
                 datalabel_sync(&set).map(|s| s.options.into_iter().filter(|o| o.active_flag).map(|o| (o.name.clone(), o.name)).collect()).unwrap_or_default()
             };
-            choice(id, Box::new(options), None, text, off, change, !column.not_null)
+            choice(id, Box::new(options), RwSignal::new(true), None, text, off, change, !column.not_null)
         }
         ColumnKind::Reference { entity } => {
-            let named = entity.clone();
-            let options = move || candidates(&entity);
-            choice(id, Box::new(options), Some(named), text, off, change, !column.not_null)
+            let near = RwSignal::new(false);
+            let offered = candidates(entity.clone(), near);
+            choice(id, Box::new(move || offered.get()), near, Some(entity), text, off, change, !column.not_null)
         }
         ColumnKind::References { entity } => references(id, entity, value, off, change),
         ColumnKind::Flag => view! {
@@ -215,11 +230,13 @@ pub fn Widget(
 }
 
 /// A choice of one. What refers to a thing of the type `named` is offered its choices once somebody comes near, because they are fetched then.
+#[allow(clippy::too_many_arguments)] // one caller for each kind of choice
 fn choice(
     id: String,
     options: Box<dyn Fn() -> Vec<(String, String)> + Send + Sync>,
+    near: RwSignal<bool>,
     named: Option<String>,
-    present: Signal<String>,
+    present: Memo<String>,
     off: Signal<bool>,
     change: Callback<Value>,
     may_be_empty: bool,
@@ -228,10 +245,9 @@ fn choice(
         let picked = event_target_value(&event);
         change.run(if picked.is_empty() { Value::Null } else { json!(picked) });
     };
-    let near = RwSignal::new(named.is_none());
     let offered = Memo::new(move |_| {
         let now = present.get();
-        let mut options = if near.get() { options() } else { Vec::new() };
+        let mut options = options();
         if !now.is_empty() && !options.iter().any(|(value, _)| *value == now) {
             let name = named.as_ref().and_then(|code| client().read(|e| e.name(code, now.parse().ok()?)));
             options.insert(0, (now.clone(), name.unwrap_or_else(|| "Not visible to you".to_owned())));
@@ -291,10 +307,10 @@ fn references(id: String, entity: String, value: Signal<Value>, off: Signal<bool
         }
     };
     let near = RwSignal::new(false);
+    let all = candidates(entity.get_value(), near);
     let options = move || {
         let here = present();
-        let all = if near.get() { entity.with_value(|code| candidates(code)) } else { Vec::new() };
-        let offered = all.into_iter().filter(|(id, _)| !here.contains(id));
+        let offered = all.get().into_iter().filter(|(id, _)| !here.contains(id));
         offered.map(|(id, name)| view! { <option value=id>{name}</option> }).collect::<Vec<_>>()
     };
     view! {

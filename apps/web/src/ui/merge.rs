@@ -146,7 +146,9 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
     for name in fields {
         mine.insert(name.clone(), patch.get(name).cloned().unwrap_or(Value::Null));
     }
+    let unchanged = mine.clone();
     let result = RwSignal::new(mine);
+    let chosen = Signal::derive(move || result.with(|result| *result != unchanged));
     // In the order of the form.
     let place = |name: &String| kind.as_ref().and_then(|k| k.columns.iter().position(|c| c.name == *name));
     let rows: Vec<_> = order::sorted_by_key(fields.clone(), place)
@@ -170,7 +172,7 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
     });
     on_cleanup(move || keys.remove());
     view! {
-        <Dialog title=format!("Two people changed this {what}") lead=format!("{name} was saved as version {version} while you edited it. Choose what to keep, field by field.") close=close class="merge-dialog" firm=true>
+        <Dialog title=format!("Two people changed this {what}") lead=format!("{name} was saved as version {version} while you edited it. Choose what to keep, field by field.") close=close class="merge-dialog" firm=chosen>
             <div class="body">
                 {merged}
                 <table class="merge">

@@ -5,7 +5,7 @@ use super::devtools::Devtools;
 use super::dialog::Dialog;
 use super::live::{follow, live};
 use super::merge::MergeDialog;
-use super::typed::typed;
+use super::typed::{typed, why};
 use crate::client::{Presence, client, write_ids};
 use crate::hooks::{catalogue, use_entity_codes, use_status};
 use leptos::prelude::*;
@@ -302,7 +302,7 @@ fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
         .or_else(|| Some(entry.mine().get("name")?.as_str()?.to_owned()));
     let catalogue = catalogue();
     let kind = catalogue.get(entry.entity.code.as_str());
-    let there = client().read(|e| e.row(&entry.entity).is_some());
+    let there = client().read(|e| e.is_known(&entry.entity));
     let name = name.unwrap_or_else(|| {
         let one = kind.map_or_else(|| entry.entity.code.to_string(), |kind| kind.name.clone());
         if there { one } else { format!("{one} that is gone") }
@@ -345,8 +345,7 @@ fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
             ("conflict", words, view! { <button class="btn sm" on:click=review>"Review"</button> }.into_any())
         }
         EntryState::Refused { problem } => {
-            let fields: Vec<String> = problem.errors.iter().map(|e| if e.message.starts_with(char::is_uppercase) { e.message.clone() } else { format!("{} {}", label(&e.field), e.message) }).collect();
-            let words = if fields.is_empty() { problem.detail.clone().unwrap_or_else(|| problem.title.clone()) } else { fields.join("; ") };
+            let words = why(entry.entity.code.as_str(), problem);
             (
                 "conflict",
                 words,

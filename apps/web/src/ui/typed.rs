@@ -7,6 +7,7 @@ use super::shell::Overlays;
 use crate::client::client;
 use crate::hooks::{catalogue, one, use_draft};
 use leptos::prelude::*;
+use pmo_domain::rest::{FieldError, Problem};
 use pmo_domain::{ColumnKind, EntityRef, Row};
 use pmo_sync::{Entry, EntryState};
 use serde_json::Value;
@@ -27,6 +28,21 @@ pub fn typed(code: &str, values: &Row) -> AnyView {
     if lines.is_empty() { ().into_any() } else { view! { <dl class="typed">{lines}</dl> }.into_any() }
 }
 
+/// Why the server would not have a write of a type, in its words, with the labels of the columns that they are about.
+pub fn why(code: &str, problem: &Problem) -> String {
+    let catalogue = catalogue();
+    let words = |e: &FieldError| {
+        let column = catalogue.get(code).and_then(|kind| kind.column(&e.field));
+        if e.message.starts_with(char::is_uppercase) {
+            e.message.clone()
+        } else {
+            format!("{} {}", column.map_or(&e.field, |c| &c.label), e.message)
+        }
+    };
+    let words: Vec<String> = problem.errors.iter().map(words).collect();
+    if words.is_empty() { problem.detail.clone().unwrap_or_else(|| problem.title.clone()) } else { words.join("; ") }
+}
+
 /// The refused write that waits for a person on a thing, if there is one.
 fn refused_of(entity: &EntityRef) -> Option<Entry> {
     let waits = |e: &&Entry| e.entity == *entity && matches!(e.state, EntryState::Refused { .. });
@@ -43,7 +59,7 @@ pub fn RefusedStrip(
     let refused = Memo::new(move |_| {
         status.track();
         let EntryState::Refused { problem } = refused_of(&entity)?.state else { return None };
-        Some(problem.errors.first().map_or(problem.title, |e| e.message.clone()))
+        Some(why(entity.code.as_str(), &problem))
     });
     live(move || {
         refused.get().map(|why| {
