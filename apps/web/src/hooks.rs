@@ -168,7 +168,7 @@ pub fn use_missing(entity: EntityRef) -> Memo<bool> {
     watched(&Query::Row(entity.clone()), move || client().read(|e| e.row_missing(&entity)))
 }
 
-/// A list: the ids of its rows, in order. It changes when they do, and not when a row among them does. Where the key changes, so does what is looked at.
+/// A list: the ids of its rows, in order. It changes when they do, and not when a row among them does.
 ///
 /// ```
 /// # use leptos::prelude::*; use pmo_domain::{EntityCode, EntityRef, Row}; use pmo_sync::*; use pmo_web::hooks::*; use serde_json::json;
@@ -179,12 +179,11 @@ pub fn use_missing(entity: EntityRef) -> Memo<bool> {
 /// assert!(!tasks.get().loaded, "neither the server nor the device has told it");
 /// # }) }
 /// ```
-pub fn use_entity_list(key: impl Into<Signal<ListKey>>) -> Memo<ListView> {
-    let key = key.into();
-    use_entity_list_when(Memo::new(move |_| Some(key.get())))
+pub fn use_entity_list(key: ListKey) -> Memo<ListView> {
+    use_entity_list_when(Memo::new(move |_| Some(key.clone())))
 }
 
-/// The same for a list that is looked at only when there is a key; without one it is empty.
+/// The same where the list may become another. Without a key none is looked at, and it is empty.
 pub fn use_entity_list_when(key: Memo<Option<ListKey>>) -> Memo<ListView> {
     let id = NEXT_OBSERVER.with(|next| ObserverId(next.replace(next.get() + 1)));
     let look = move |key: Option<ListKey>| match key {

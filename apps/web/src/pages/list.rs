@@ -3,7 +3,8 @@
 use super::NothingHere;
 use crate::client::{client, network, new_id};
 use crate::hooks::{
-    catalogue, one, use_entity, use_entity_codes, use_entity_list, use_entity_mutation, use_offline_entity, use_status,
+    catalogue, one, use_entity, use_entity_codes, use_entity_list, use_entity_list_when, use_entity_mutation,
+    use_offline_entity, use_status,
 };
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
@@ -227,9 +228,9 @@ pub fn EntityTable(
     let sort = RwSignal::new(("name".to_owned(), false));
     let key = Memo::new(move |_| {
         let (by, down) = sort.get();
-        list.clone().sorted(by, down)
+        Some(list.clone().sorted(by, down))
     });
-    let rows = use_entity_list(key);
+    let rows = use_entity_list_when(key);
     let status = use_status();
     let count = Memo::new(move |_| rows.with(|rows| rows.ids.len()));
     let viewport = use_viewport(96.0);
