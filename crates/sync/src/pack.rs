@@ -100,7 +100,7 @@ pub fn unpack(bytes: &[u8]) -> Result<(EntityCode, Vec<Packed>), Damage> {
         let code = std::str::from_utf8(bytes.get(HEAD..HEAD + code_length)?).ok()?;
         let index = HEAD + code_length;
         let texts = index + count.checked_mul(ENTRY)?;
-        let text: Arc<str> = std::str::from_utf8(bytes.get(texts..)?).ok()?.into();
+        let text = Arc::new(std::str::from_utf8(bytes.get(texts..)?).ok()?.to_owned());
         let mut rows = Vec::with_capacity(count);
         let mut from = 0;
         for entry in bytes.get(index..texts)?.chunks_exact(ENTRY) {

@@ -9,7 +9,8 @@ use uuid::Uuid;
 /// A row's JSON: a part of a text that it shares with its neighbours.
 #[derive(Clone)]
 pub struct Raw {
-    text: Arc<str>,
+    // Not `Arc<str>`: an answer becomes one without being copied.
+    text: Arc<String>,
     from: u32,
     to: u32,
 }
@@ -29,11 +30,11 @@ impl PartialEq for Raw {
 impl Raw {
     /// A text of its own.
     pub fn new(text: &str) -> Self {
-        Self { from: 0, to: text.len() as u32, text: text.into() }
+        Self { from: 0, to: text.len() as u32, text: Arc::new(text.to_owned()) }
     }
 
     /// A part of a shared text; none where there is no such part.
-    pub fn part(text: &Arc<str>, from: usize, to: usize) -> Option<Self> {
+    pub fn part(text: &Arc<String>, from: usize, to: usize) -> Option<Self> {
         text.get(from..to)?;
         Some(Self { text: text.clone(), from: from as u32, to: to as u32 })
     }

@@ -33,9 +33,9 @@ fn take<T: DeserializeOwned>(json: &str, into: &mut T, sound: &mut bool) {
 
 impl Page {
     /// Reads an answer; none where it is no list, or was cut off.
-    pub(super) fn read(body: &str) -> Option<Self> {
+    pub(super) fn read(body: String) -> Option<Self> {
         // The rows share one text.
-        let text: Arc<str> = body.into();
+        let text = Arc::new(body);
         let mut page = Self { code: None, rows: Vec::new(), references: References::new(), next_cursor: None };
         let mut sound = true;
         scan(&text, "data", |scanned| match scanned {
@@ -164,7 +164,7 @@ impl Engine {
     fn rows_answered(&mut self, code: EntityCode, ids: Vec<Uuid>, answer: Result<Answer, Failure>, now: f64) {
         self.rows_in_flight.remove(&code);
         let (body, since) = answer.map_or_else(|_| Default::default(), |answer| (answer.body, answer.feed_cursor));
-        match Page::read(&body) {
+        match Page::read(body) {
             Some(page) => {
                 self.rows_retry.remove(&code);
                 self.learn_names(page.references);
@@ -240,7 +240,7 @@ impl Engine {
             return self.ensure(query, now);
         }
         let feed_cursor = feed_cursor.or(answer.feed_cursor);
-        let Some(page) = Page::read(&answer.body) else { return self.failed(query, now) };
+        let Some(page) = Page::read(answer.body) else { return self.failed(query, now) };
         self.learn_names(page.references);
         for (marks, raw) in page.rows {
             collected.extend(marks.id);

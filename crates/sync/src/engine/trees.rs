@@ -258,7 +258,7 @@ impl Engine {
         let (mut told, mut complete): (Few<EntityCode, Vec<Slot>>, bool) = (Few::default(), false);
         let (mut pages, mut ties) = (Vec::new(), None);
         for line in answer.body.lines() {
-            if let Some(page) = Page::read(line) {
+            if let Some(page) = Page::read(line.to_owned()) {
                 pages.push(page);
             } else if let Ok(more) = serde_json::from_str::<Ties>(line) {
                 ties.get_or_insert_with(Vec::new).extend(more.ties);
