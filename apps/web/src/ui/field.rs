@@ -174,12 +174,13 @@ pub fn Widget(
             let options = move || {
                 datalabel_sync(&set).map(|s| s.options.into_iter().filter(|o| o.active_flag).map(|o| (o.name.clone(), o.name)).collect()).unwrap_or_default()
             };
-            choice(id, Box::new(options), RwSignal::new(true), None, text, off, change, !column.not_null)
+            choice(id, Offer { options: Box::new(options), refers: None }, text, off, change, !column.not_null)
         }
         ColumnKind::Reference { entity } => {
             let near = RwSignal::new(false);
             let offered = candidates(entity.clone(), near);
-            choice(id, Box::new(move || offered.get()), near, Some(entity), text, off, change, !column.not_null)
+            let offer = Offer { options: Box::new(move || offered.get()), refers: Some((entity, near)) };
+            choice(id, offer, text, off, change, !column.not_null)
         }
         ColumnKind::References { entity } => references(id, entity, value, off, change),
         ColumnKind::Flag => view! {
@@ -229,13 +230,18 @@ pub fn Widget(
     }
 }
 
-/// A choice of one. What refers to a thing of the type `named` is offered its choices once somebody comes near, because they are fetched then.
-#[allow(clippy::too_many_arguments)] // one caller for each kind of choice
+/// What can be chosen.
+struct Offer {
+    /// Values, each with its name.
+    options: Box<dyn Fn() -> Vec<(String, String)> + Send + Sync>,
+    /// For references: the type that they are to, and whether somebody has come near, because choices are fetched then.
+    refers: Option<(String, RwSignal<bool>)>,
+}
+
+/// A choice of one.
 fn choice(
     id: String,
-    options: Box<dyn Fn() -> Vec<(String, String)> + Send + Sync>,
-    near: RwSignal<bool>,
-    named: Option<String>,
+    offer: Offer,
     present: Memo<String>,
     off: Signal<bool>,
     change: Callback<Value>,
@@ -245,11 +251,13 @@ fn choice(
         let picked = event_target_value(&event);
         change.run(if picked.is_empty() { Value::Null } else { json!(picked) });
     };
+    let Offer { options, refers } = offer;
+    let near = refers.as_ref().map(|(_, near)| *near);
     let offered = Memo::new(move |_| {
         let now = present.get();
         let mut options = options();
         if !now.is_empty() && !options.iter().any(|(value, _)| *value == now) {
-            let name = named.as_ref().and_then(|code| client().read(|e| e.name(code, now.parse().ok()?)));
+            let name = refers.as_ref().and_then(|(code, _)| client().read(|e| e.name(code, now.parse().ok()?)));
             options.insert(0, (now.clone(), name.unwrap_or_else(|| "Not visible to you".to_owned())));
         }
         if may_be_empty || now.is_empty() {
@@ -269,9 +277,10 @@ fn choice(
             select.set_value(&present.get());
         }
     });
+    let come_near = move || near.into_iter().for_each(|near| near.set(true));
     view! {
         <span class="input">
-            <select id=id node_ref=node disabled=off on:change=picked on:pointerenter=move |_| near.set(true) on:focus=move |_| near.set(true)>{items}</select>
+            <select id=id node_ref=node disabled=off on:change=picked on:pointerenter=move |_| come_near() on:focus=move |_| come_near()>{items}</select>
             <i class="i i-chevron-down sm" aria-hidden="true"></i>
         </span>
     }

@@ -66,13 +66,18 @@ impl Tab {
 
     /// A tab with an open socket that keeps a plan whole, and nobody who looks at it.
     fn keeping() -> Self {
+        Self::keeping_what(whole_plan())
+    }
+
+    /// The same, where the snapshot says this.
+    fn keeping_what(plan: Answer) -> Self {
         let mut tab = Self::new();
         tab.event(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
         tab.answer_to("/entity/codes", answer(types()));
         tab.hello();
         tab.event(Event::Keep(project(1), true));
         tab.answer_to("/project/", answer(json!({"id": project(1).id, "version": 1, "name": "Plan", "permission": 7})));
-        tab.answer_to("/sync/snapshot?entity=project&id=", whole_plan());
+        tab.answer_to("/sync/snapshot?entity=project&id=", plan);
         tab
     }
 
@@ -306,17 +311,6 @@ fn plan_with_pages(tied: Option<&[u128]>) -> Answer {
     answer
 }
 
-fn keeping_pages(tied: Option<&[u128]>) -> Tab {
-    let mut tab = Tab::new();
-    tab.event(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
-    tab.answer_to("/entity/codes", answer(types()));
-    tab.hello();
-    tab.event(Event::Keep(project(1), true));
-    tab.answer_to("/project/", answer(json!({"id": project(1).id, "version": 1, "name": "Plan", "permission": 7})));
-    tab.answer_to("/sync/snapshot?entity=project&id=", plan_with_pages(tied));
-    tab
-}
-
 fn pages_of(tab: &mut Tab) -> Vec<String> {
     tab.event(Event::Observe(ObserverId(9), Query::List(pages())));
     tab.engine.rows(&pages()).iter().map(|row| row.data["name"].as_str().unwrap().to_owned()).collect()
@@ -324,7 +318,7 @@ fn pages_of(tab: &mut Tab) -> Vec<String> {
 
 #[test]
 fn what_links_alone_tie_inside_a_kept_plan_is_there_offline_and_can_be_tied_and_parted() {
-    let mut tab = keeping_pages(Some(&[1, 2])).reloaded();
+    let mut tab = Tab::keeping_what(plan_with_pages(Some(&[1, 2]))).reloaded();
     tab.event(Event::Online(false));
     assert_eq!(pages_of(&mut tab), ["page 1", "page 2"], "nobody has ever looked at this list");
     tab.event(Event::Link { parent: project(1), child: page(3), below: true, ids: ids(1) });
@@ -336,7 +330,7 @@ fn what_links_alone_tie_inside_a_kept_plan_is_there_offline_and_can_be_tied_and_
 
 #[test]
 fn a_list_that_a_tree_filled_takes_what_the_server_says_in_whatever_order_it_is_looked_at() {
-    let mut tab = keeping_pages(Some(&[1, 2]));
+    let mut tab = Tab::keeping_what(plan_with_pages(Some(&[1, 2])));
     let sorted = pages().sorted("name", true);
     tab.event(Event::Observe(ObserverId(9), Query::List(sorted.clone())));
     let shown = |tab: &Tab| -> Vec<String> {
@@ -350,7 +344,7 @@ fn a_list_that_a_tree_filled_takes_what_the_server_says_in_whatever_order_it_is_
 
 #[test]
 fn what_was_let_go_is_not_kept_again_by_an_answer_that_comes_late() {
-    let mut tab = keeping_pages(Some(&[1, 2]));
+    let mut tab = Tab::keeping_what(plan_with_pages(Some(&[1, 2])));
     tab.event(Event::InvalidateAll);
     let at = tab.requests.iter().position(|(_, r)| r.path.starts_with("/sync/snapshot")).unwrap();
     let (id, _) = tab.requests.remove(at);
@@ -361,7 +355,7 @@ fn what_was_let_go_is_not_kept_again_by_an_answer_that_comes_late() {
 
 #[test]
 fn a_tree_that_was_told_anew_fills_anew_what_nobody_looks_at() {
-    let mut tab = keeping_pages(Some(&[1, 2]));
+    let mut tab = Tab::keeping_what(plan_with_pages(Some(&[1, 2])));
     tab.event(Event::Online(false));
     assert_eq!(pages_of(&mut tab).len(), 2);
     tab.event(Event::Unobserve(ObserverId(9)));
@@ -383,7 +377,7 @@ fn of_a_tree_whose_ties_were_never_told_no_list_is_made_up() {
     assert_eq!(pages_of(&mut tab), [] as [&str; 0]);
     assert!(!tab.engine.list(&pages()).loaded);
     // Told with none it has none.
-    let mut tab = keeping_pages(Some(&[])).reloaded();
+    let mut tab = Tab::keeping_what(plan_with_pages(Some(&[]))).reloaded();
     tab.event(Event::Online(false));
     assert_eq!(pages_of(&mut tab), [] as [&str; 0]);
     assert!(tab.engine.list(&pages()).loaded);
