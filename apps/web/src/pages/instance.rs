@@ -560,17 +560,18 @@ fn DraftBar(page: Page, kind: EntityType, form: Form) -> impl IntoView {
     live(move || {
         draft.draft.get().map(|d| {
             let fields: Vec<String> = d.current_data.keys().cloned().collect();
+            let wrong = form.wrong.get();
             let title = match fields.len() {
+                // In the line that a phone shows as well.
+                _ if !wrong.is_empty() => format!("To be corrected first: {}", wrong.join(", ")),
                 0 => "No unsaved changes".to_owned(),
                 1 => "1 unsaved change".to_owned(),
                 n => format!("{n} unsaved changes"),
             };
             let none = fields.is_empty();
-            let wrong = form.wrong.get();
             let place = if trouble.get().is_some() { "in this tab only" } else { "kept on this device" };
             let theirs: Vec<String> = page.row.with(|row| row.as_ref().map(|row| d.overtaken(&row.data, same).cloned().collect()).unwrap_or_default());
-            let meta = if !theirs.is_empty() && wrong.is_empty() { format!("Somebody else has changed {} meanwhile", labels(theirs)) }
-                else if !wrong.is_empty() { format!("To be corrected first: {}", wrong.join(", ")) }
+            let meta = if !theirs.is_empty() { format!("Somebody else has changed {} meanwhile", labels(theirs)) }
                 else if none { "Redo brings them back".to_owned() } else { format!("{} · {place}", labels(fields)) };
             let none = none || !wrong.is_empty();
             view! {
