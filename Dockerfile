@@ -4,6 +4,7 @@ RUN rustup target add wasm32-unknown-unknown \
  && apt-get update && apt-get install -y --no-install-recommends nodejs npm && rm -rf /var/lib/apt/lists/*
 ENV CARGO_PROFILE_RELEASE_DEBUG=0
 RUN cargo install wasm-bindgen-cli --version 0.2.130 \
+ && cargo install wasm_split_cli_support --version 0.2.4 --locked --features build-binary \
  && cargo install trunk --version 0.21.14 --locked --no-default-features --features rustls
 WORKDIR /src
 COPY tools/package.json tools/package-lock.json tools/

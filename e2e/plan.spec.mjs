@@ -343,6 +343,17 @@ test("whoever asks for the devtools sees what the engine does, and can take the 
   await expect(tools.locator("pre")).toContainText(/fresh/);
 });
 
+test("a part of the app that can't be fetched says so, and comes when it can be", async ({ as, service }) => {
+  const admin = await as("admin", { serviceWorkers: "block" });
+  const { id } = await importPlan("admin", samplePlan, "Fetched late");
+  await admin.route("**/part-*.wasm", (route) => route.abort());
+  await admin.goto(`/project/${id}`);
+  await expect(admin.getByRole("heading", { name: "This part of the app is not on this device yet" })).toBeVisible();
+  await admin.unroute("**/part-*.wasm");
+  await expect(row(admin, "Sitemap")).toBeVisible();
+  expect(admin.problems).toEqual([]);
+});
+
 test("signing out empties the database of that person", async ({ as, service }) => {
   const { id } = await plan(service, "Leave");
   const editor = await as("editor");

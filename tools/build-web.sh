@@ -16,6 +16,12 @@ if [[ " $* " == *" --release "* ]]; then
   for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
     [[ "$registry" == *" "* ]] || CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" --remap-path-prefix=$registry/="
   done
+  if [ "$verb" = build ]; then
+    # In parts: what comes later is a file of its own.
+    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" -Clink-args=--emit-relocs"
+    export PMO_PARTS="$ROOT/target/web/parts" PATH="$ROOT/tools/split:$PATH"
+    set -- "$@" --features split
+  fi
 fi
 # trunk looks for the folders that it is not to watch before the hook that makes them runs.
 mkdir -p "$ROOT/apps/web/generated"

@@ -8,6 +8,8 @@ mkdir -p "$TOOLS/bin"
 # Versions of the build tools. wasm-bindgen's must equal the one in Cargo.lock: its output format has no other contract.
 TRUNK_VERSION=0.21.14
 WASM_BINDGEN_VERSION=0.2.130
+# Cuts the app into what shows first and what comes later; understands what the macro of the same family in Cargo.lock left for it.
+WASM_SPLIT_VERSION=0.2.4
 SCHEMATHESIS_VERSION=4.32.5
 
 # A .env beside the README overrides the defaults, the environment overrides .env.

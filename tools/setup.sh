@@ -97,6 +97,8 @@ cargo_install() {
 }
 [ "$(wasm-bindgen --version 2>/dev/null)" = "wasm-bindgen $WASM_BINDGEN_VERSION" ] || cargo_install wasm-bindgen-cli "$WASM_BINDGEN_VERSION"
 [ "$(trunk --version 2>/dev/null)" = "trunk $TRUNK_VERSION" ] || cargo_install trunk "$TRUNK_VERSION" --locked --no-default-features --features rustls
+# It says no version of itself; the file that cargo writes for what it installed does.
+grep -q "wasm_split_cli_support $WASM_SPLIT_VERSION" "$TOOLS/.crates.toml" 2>/dev/null || cargo_install wasm_split_cli_support "$WASM_SPLIT_VERSION" --locked --features build-binary
 if ! command -v just >/dev/null; then
   # A binary from PyPI takes seconds, the build from source minutes.
   if python3 -m pip install --quiet --target "$TOOLS/just" rust-just==1.57.0 >/dev/null 2>&1; then ln -sf "$TOOLS/just/bin/just" "$TOOLS/bin/just"

@@ -4,6 +4,7 @@
 pub mod client; // the engine's shell: network, device, tabs
 pub mod hooks; // what components call
 mod pages; // one for each kind of address
-mod ui; // parts that pages share
+mod parts; // what is downloaded after what shows first
+mod ui; // what pages share
 
 pub use pages::App;

@@ -1,7 +1,8 @@
 //! One thing: title, text, fields and properties from the catalogue, with a draft that is kept at every keystroke.
 
 use super::NothingHere;
-use super::list::{NewDialog, ThingTabs, name_of};
+use super::dialogs::NewDialog;
+use super::list::{ThingTabs, name_of};
 use crate::client::client;
 use crate::hooks::{
     DraftHandle, catalogue, one, use_draft, use_entity, use_entity_codes, use_entity_mutation, use_missing, use_rows,

@@ -1,6 +1,8 @@
 //! Pages, one for each kind of address. They know kinds of columns, not types of things; the outline is the one page with a type of its
 //! own.
 
+mod children; // what hangs below one thing
+mod dialogs; // making things
 mod instance; // one thing: form, properties, draft
 mod list; // things of a type
 mod outline; // a project's tasks as a tree-table
@@ -8,22 +10,26 @@ mod sign_in; // the door
 
 use crate::client::{Presence, client};
 use crate::hooks::{CacheProvider, use_status};
+use crate::parts::{fetch_soon, with_pages};
 use crate::ui::cell::icon;
 use crate::ui::live::live;
 use crate::ui::shell::{Shell, Strips, SyncMark};
 use crate::ui::typed::LeftBehind;
-use instance::InstancePage;
 use leptos::prelude::*;
 use leptos_router::components::{Redirect, Route, Router, Routes};
 use leptos_router::hooks::use_params_map;
 use leptos_router::path;
-use list::{ChildrenPage, ListPage};
-use outline::OutlinePage;
+use list::ListPage;
 use pmo_domain::{EntityCode, EntityRef};
 use sign_in::SignIn;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
+
+pub(crate) use children::{ChildrenPage, ChildrenPageProps};
+pub(crate) use dialogs::{ImportDialog, NewDialog, NewDialogProps};
+pub(crate) use instance::{InstancePage, InstancePageProps};
+pub(crate) use outline::{OutlinePage, OutlinePageProps};
 
 /// The app.
 #[component]
@@ -52,6 +58,7 @@ pub fn App() -> impl IntoView {
 
 #[component]
 fn Inside() -> impl IntoView {
+    fetch_soon();
     view! {
         <Router>
             <Shell>
@@ -83,12 +90,18 @@ fn thing(params: Memo<leptos_router::params::ParamsMap>) -> Memo<Option<EntityRe
     })
 }
 
+fn instance(entity: EntityRef) -> AnyView {
+    with_pages(move |pages| (pages.instance)(InstancePageProps { entity: entity.clone() })).into_any()
+}
+
 #[component]
 fn ThingPage() -> impl IntoView {
     let entity = thing(use_params_map());
     live(move || match entity.get() {
-        Some(entity) if entity.code == "project" => view! { <OutlinePage project=entity/> }.into_any(),
-        Some(entity) => view! { <InstancePage entity=entity/> }.into_any(),
+        Some(project) if project.code == "project" => {
+            with_pages(move |pages| (pages.outline)(OutlinePageProps { project: project.clone() })).into_any()
+        }
+        Some(entity) => instance(entity),
         None => view! { <NothingHere/> }.into_any(),
     })
 }
@@ -99,9 +112,12 @@ fn TabPage() -> impl IntoView {
     let entity = thing(params);
     let tab = Memo::new(move |_| params.read().get("tab").unwrap_or_default());
     live(move || match (entity.get(), tab.get().as_str()) {
-        (Some(entity), "overview") => view! { <InstancePage entity=entity/> }.into_any(),
+        (Some(entity), "overview") => instance(entity),
         (Some(entity), child) => match EntityCode::new(child) {
-            Ok(child) => view! { <ChildrenPage parent=entity child=child/> }.into_any(),
+            Ok(child) => with_pages(move |pages| {
+                (pages.children)(ChildrenPageProps { parent: entity.clone(), child: child.clone() })
+            })
+            .into_any(),
             Err(_) => view! { <NothingHere/> }.into_any(),
         },
         (None, _) => view! { <NothingHere/> }.into_any(),
@@ -156,7 +172,7 @@ fn register_service_worker() {
     }
     spawn_local(async move {
         let Ok(found) = JsFuture::from(workers.register("/sw.js")).await else { return };
-        let registration: web_sys::ServiceWorkerRegistration = found.unchecked_into();
+        let Ok(registration) = found.dyn_into::<web_sys::ServiceWorkerRegistration>() else { return };
         let noticed = registration.clone();
         let look = Closure::<dyn Fn()>::new(move || {
             let Some(worker) = noticed.installing() else { return };

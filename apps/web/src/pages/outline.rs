@@ -2,7 +2,8 @@
 //! seen are drawn, and a change draws its own row alone.
 
 use super::NothingHere;
-use super::list::{NewDialog, ThingTabs, sync_sign};
+use super::dialogs::NewDialog;
+use super::list::{ThingTabs, sync_sign};
 use crate::hooks::{
     datalabel_sync, one, use_datalabel, use_entity, use_entity_mutation, use_missing, use_offline_entity, use_rows,
     use_status,

@@ -1,18 +1,16 @@
 //! The frame around every page: sidebar, top bar, sync mark, bottom bar on a phone.
 
 use super::cell::{avatar, icon};
-use super::devtools::Devtools;
 use super::dialog::Dialog;
 use super::live::{follow, live};
-use super::merge::MergeDialog;
-use super::typed::{typed, why};
-use crate::client::{Presence, client, write_ids};
+use crate::client::{Presence, client};
 use crate::hooks::{catalogue, use_entity_codes, use_status};
+use crate::parts::over_the_page;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_location;
-use pmo_domain::{EntityRef, EntityType, order};
-use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
+use pmo_domain::{EntityType, order};
+use pmo_sync::Event;
 use uuid::Uuid;
 use wasm_bindgen_futures::spawn_local;
 
@@ -41,11 +39,8 @@ pub fn Shell(children: Children) -> impl IntoView {
             <Sidebar/>
             <main class="main" id="main">{children()}</main>
             <TabBar/>
-            {live(move || overlays.tray.get().then(|| view! { <Tray/> }))}
-            {live(move || overlays.leaving.get().then(|| view! { <Leaving/> }))}
             {live(move || overlays.menu.get().then(|| view! { <PhoneMenu/> }))}
-            <MergeDialog which=overlays.merging/>
-            <Devtools/>
+            {over_the_page(|pages| (pages.overlays)())}
         </div>
     }
 }
@@ -248,119 +243,5 @@ fn PhoneMenu() -> impl IntoView {
                 <div class="who"><Who/><ThemeButton/><button class="btn" on:click=move |_| sign_out(overlays)>{icon("log-out")}"Sign out"</button></div>
             </div>
         </Dialog>
-    }
-}
-
-#[component]
-fn Leaving() -> impl IntoView {
-    let overlays = expect_context::<Overlays>();
-    let close = Callback::new(move |()| overlays.leaving.set(false));
-    let waiting = client().read(|e| e.outbox().len() + e.draft_count());
-    view! {
-        <Dialog title="Sign out with unsent work?" lead=format!("{waiting} change{} or draft{0} on this device not yet sent.", if waiting == 1 { "" } else { "s" }) close=close>
-            <footer class="buttons">
-                <button class="btn quiet" on:click=move |_| close.run(())>"Stay"</button>
-                <button class="btn danger" on:click=move |_| spawn_local(client().sign_out(false))>"Discard and sign out"</button>
-                <button class="btn primary" on:click=move |_| spawn_local(client().sign_out(true))>"Keep for my next sign-in"</button>
-            </footer>
-        </Dialog>
-    }
-}
-
-/// What waits, what is refused, what needs a choice.
-#[component]
-fn Tray() -> impl IntoView {
-    let overlays = expect_context::<Overlays>();
-    let status = client().status.clone();
-    let close = Callback::new(move |()| overlays.tray.set(false));
-    let entries = live(move || {
-        status.track();
-        let (entries, drafts) =
-            client().read(|e| (e.outbox().to_vec(), e.drafts().map(|d| d.entity.clone()).collect::<Vec<_>>()));
-        let drafts: Vec<_> = drafts.into_iter().map(|entity| draft_view(&entity, overlays)).collect();
-        let drafts = (!drafts.is_empty())
-            .then(|| view! { <h3 class="left-out">"Drafts, not saved yet"</h3><ul class="rows tray">{drafts}</ul> });
-        let entries = if entries.is_empty() {
-            view! { <p class="softer">"Everything has been sent. Changes appear here while they wait for the network, or when they need you."</p> }.into_any()
-        } else {
-            view! { <ul class="rows tray">{entries.into_iter().map(|entry| entry_view(entry, overlays)).collect_view()}</ul> }.into_any()
-        };
-        view! { {entries}{drafts} }
-    });
-    view! { <Dialog title="Changes not sent yet" close=close><div class="body">{entries}</div></Dialog> }
-}
-
-/// A draft, by the name of its thing: a link to where it goes on.
-fn draft_view(entity: &EntityRef, overlays: Overlays) -> AnyView {
-    let name = client().read(|e| e.name(entity.code.as_str(), entity.id)).unwrap_or_else(|| entity.code.to_string());
-    view! { <li>{icon("pencil")}<A href=format!("/{}/{}", entity.code, entity.id) attr:class="grow" on:click=move |_| overlays.tray.set(false)>{name}</A></li> }.into_any()
-}
-
-fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
-    let name = client()
-        .read(|e| e.name(entry.entity.code.as_str(), entry.entity.id))
-        .or_else(|| Some(entry.mine().get("name")?.as_str()?.to_owned()));
-    let catalogue = catalogue();
-    let kind = catalogue.get(entry.entity.code.as_str());
-    let there = client().read(|e| e.is_known(&entry.entity));
-    let name = name.unwrap_or_else(|| {
-        let one = kind.map_or_else(|| entry.entity.code.to_string(), |kind| kind.name.clone());
-        if there { one } else { format!("{one} that is gone") }
-    });
-    let label = |column: &String| {
-        let known = catalogue.get(entry.entity.code.as_str()).and_then(|t| t.column(column));
-        known.map_or_else(|| column.clone(), |c| c.label.clone())
-    };
-    let what = match &entry.operation {
-        Operation::Create { .. } => format!("New {}", kind.map(|kind| kind.name.to_lowercase()).unwrap_or_default()),
-        Operation::Delete { .. } => "Delete".to_owned(),
-        Operation::Link { parent, below } => {
-            let above =
-                client().read(|e| e.name(parent.code.as_str(), parent.id)).unwrap_or_else(|| parent.code.to_string());
-            format!("{} {above}", if *below { "Add to" } else { "Take out of" })
-        }
-        Operation::Update { patch, .. } => patch.keys().map(label).collect::<Vec<_>>().join(", "),
-    };
-    let id = entry.id;
-    // Of what is gone nobody could open the draft.
-    let editable = there && matches!(entry.operation, Operation::Update { .. });
-    let others = client().read(|e| e.with_dependents(id).len()) - 1;
-    let others = (others > 0).then(|| format!(" · discarding it takes {others} more with it"));
-    let address = format!("/{}/{}", entry.entity.code, entry.entity.id);
-    let seen = entry.key;
-    let settle = move |choice: Choice| client().dispatch(Event::Settle { entry: id, seen, choice });
-    let review = move |_| {
-        overlays.tray.set(false);
-        overlays.merging.set(Some(id));
-    };
-    let (sign, detail, actions) = match &entry.state {
-        EntryState::Waiting => (
-            "pending",
-            if entry.saved { "Saved on this device, waits to be sent".to_owned() } else { "Being saved".to_owned() },
-            view! { <button class="btn quiet sm" on:click=move |_| client().dispatch(Event::Discard(id))>"Discard"</button> }.into_any(),
-        ),
-        EntryState::Conflict { fields, .. } => {
-            let both: Vec<String> = fields.iter().map(label).collect();
-            let words = if both.is_empty() { "Somebody changed it after you looked.".to_owned() } else { format!("Somebody else changed {} as well.", both.join(", ")) };
-            ("conflict", words, view! { <button class="btn sm" on:click=review>"Review"</button> }.into_any())
-        }
-        EntryState::Refused { problem } => {
-            let words = why(entry.entity.code.as_str(), problem);
-            (
-                "conflict",
-                words,
-                view! {
-                    <button class="btn quiet sm" on:click=move |_| settle(Choice::Theirs)>"Discard"</button>
-                    {editable.then(|| view! { <A href=address.clone() attr:class="btn quiet sm" on:click=move |_| { overlays.tray.set(false); client().dispatch(Event::Reopen(id)); }>"Edit"</A> })}
-                    <button class="btn sm" on:click=move |_| settle(Choice::Mine(write_ids()[1]))>"Try again"</button>
-                }
-                .into_any(),
-            )
-        }
-    };
-    let values =
-        matches!(entry.state, EntryState::Refused { .. }).then(|| typed(entry.entity.code.as_str(), &entry.mine()));
-    view! {
-        <li>{icon(sign)}<div class="grow"><strong>{name}</strong><span class="meta">{what}" · "{detail}{others}</span>{values}<div class="buttons">{actions}</div></div></li>
     }
 }

@@ -1,0 +1,71 @@
+//! What hangs below one thing, type by type.
+
+use super::NothingHere;
+use super::dialogs::{LinkDialog, NewDialog};
+use super::list::{EntityTable, ThingTabs};
+use crate::hooks::{use_entity, use_entity_codes};
+use crate::ui::cell::icon;
+use crate::ui::format;
+use crate::ui::live::live;
+use crate::ui::shell::{Strips, SyncMark};
+use leptos::prelude::*;
+use leptos_router::components::A;
+use pmo_domain::{EntityCode, EntityRef};
+use pmo_sync::{ListKey, RowView};
+
+/// Children of one type of a thing.
+#[component]
+pub fn ChildrenPage(
+    /// The thing above.
+    parent: EntityRef,
+    /// The type below.
+    child: EntityCode,
+) -> impl IntoView {
+    let codes = use_entity_codes();
+    let row = use_entity::<RowView>(parent.clone());
+    let making = RwSignal::new(false);
+    live(move || {
+        let catalogue = codes.get();
+        let (Some(above), Some(entity), Some(tie)) = (
+            catalogue.get(parent.code.as_str()).cloned(),
+            catalogue.get(child.as_str()).cloned(),
+            catalogue.child(parent.code.as_str(), child.as_str()).cloned(),
+        ) else {
+            return if catalogue.types.is_empty() { ().into_any() } else { view! { <NothingHere/> }.into_any() };
+        };
+        let key = ListKey {
+            below: Some(pmo_sync::Below { parent: parent.clone(), column: tie.column.clone() }),
+            ..ListKey::all(child.clone())
+        };
+        let (parent, child) = (parent.clone(), child.clone());
+        let (below, asks) = (tie.column.is_some() && tie.code_column.is_none(), u64::from(u8::from(tie.create_level)));
+        let parent_code = parent.code.clone();
+        let makeable = move || {
+            let level = row.get().and_then(|r| super::instance::level_of(&parent_code, &r));
+            below && level.is_some_and(|level| level >= asks)
+        };
+        // Where only links tie them, what is there already is added and taken out.
+        let linked = tie.column.is_none().then(|| parent.clone());
+        let add = linked.clone().map(|parent| (parent, child.clone(), key.clone()));
+        view! {
+            <header class="topbar">
+                <A href=format!("/{}", parent.code) attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A>
+                <nav class="crumbs" aria-label="Breadcrumb"><ol>
+                    <li><A href=format!("/{}", parent.code)>{above.ui_label.clone()}</A></li>
+                    <li>{icon("chevron-right")}<h1 aria-current="page">{live(move || row.get().map(|r| format::text(&r.data, "name")))}</h1></li>
+                </ol></nav>
+                {let name = entity.name.clone(); live(move || makeable().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{name.clone()}</button> }))}
+                {linked.is_some().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{format!("Add {}", entity.name.to_lowercase())}</button> })}
+                <SyncMark compact=true/>
+            </header>
+            <ThingTabs parent=parent.clone()/>
+            <Strips/>
+            <EntityTable entity=entity.clone() list=key linked=linked/>
+            {live(move || making.get().then(|| match add.clone() {
+                Some((parent, child, key)) => view! { <LinkDialog parent=parent child=child list=key open=making/> }.into_any(),
+                None => view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.column.clone().unwrap_or_default())) open=making/> }.into_any(),
+            }))}
+        }
+        .into_any()
+    })
+}

@@ -1,0 +1,113 @@
+//! The parts of the app that are downloaded after what shows first: pages of one thing, dialogs, the tools of whoever works on the app. A build that is
+//! shipped has them in files of their own (`--features split`, `tools/build-web.sh`); elsewhere they are there from the start. A part that could not be
+//! fetched is asked for again when the network is back; nothing that shows first may need one.
+
+use crate::pages::{ChildrenPageProps, InstancePageProps, NewDialogProps, OutlinePageProps};
+use crate::ui::live::live;
+use leptos::prelude::*;
+use std::cell::Cell;
+use std::time::Duration;
+
+#[cfg(feature = "split")]
+use leptos::wasm_split::{SplitLoaderError as Unfetched, wasm_split};
+#[cfg(not(feature = "split"))]
+type Unfetched = std::convert::Infallible;
+
+/// How long after the first page the rest is fetched, so that it does not stand in its way.
+const REST_AFTER: Duration = Duration::from_millis(300);
+#[cfg(feature = "split")]
+/// Until a part that could not be fetched is asked for again.
+const AGAIN_AFTER: Duration = Duration::from_secs(3);
+
+/// What draws each of the pages that come later.
+#[derive(Clone, Copy)]
+pub struct Pages {
+    pub outline: fn(OutlinePageProps) -> AnyView,
+    pub instance: fn(InstancePageProps) -> AnyView,
+    pub children: fn(ChildrenPageProps) -> AnyView,
+    pub new_dialog: fn(NewDialogProps) -> AnyView,
+    pub import_dialog: fn(RwSignal<bool>) -> AnyView,
+    pub overlays: fn() -> AnyView,
+}
+
+#[cfg_attr(feature = "split", wasm_split(pages, wasm_split_path = ::leptos::wasm_split, fallible))]
+fn pages() -> Result<Pages, Unfetched> {
+    use crate::pages::{ChildrenPage, ImportDialog, InstancePage, NewDialog, OutlinePage};
+    Ok(Pages {
+        outline: |props| OutlinePage(props).into_any(),
+        instance: |props| InstancePage(props).into_any(),
+        children: |props| ChildrenPage(props).into_any(),
+        new_dialog: |props| NewDialog(props).into_any(),
+        import_dialog: |open| view! { <ImportDialog open=open/> }.into_any(),
+        overlays: || view! { <crate::ui::overlays::OverThePage/> }.into_any(),
+    })
+}
+
+/// How far a part has come.
+#[derive(Clone, Copy)]
+enum Part<T> {
+    Coming,
+    #[cfg(feature = "split")]
+    Unfetched,
+    Here(T),
+}
+
+thread_local! {
+    static ASKED: Cell<bool> = const { Cell::new(false) };
+    static PAGES: ArcRwSignal<Part<Pages>> = ArcRwSignal::new(Part::Coming);
+}
+
+/// Fetches what comes later, unless that has begun, and until it is here.
+pub fn fetch() {
+    if ASKED.replace(true) {
+        return;
+    }
+    let part = PAGES.with(Clone::clone);
+    #[cfg(not(feature = "split"))]
+    {
+        let Ok(pages) = pages();
+        part.set(Part::Here(pages));
+    }
+    #[cfg(feature = "split")]
+    wasm_bindgen_futures::spawn_local(async move {
+        loop {
+            match pages().await {
+                Ok(pages) => break part.set(Part::Here(pages)),
+                Err(_) => part.set(Part::Unfetched),
+            }
+            gloo_timers::future::sleep(AGAIN_AFTER).await;
+        }
+    });
+}
+
+/// Fetches it when what shows first has been drawn.
+pub fn fetch_soon() {
+    set_timeout(fetch, REST_AFTER);
+}
+
+/// Draws with a part as soon as it is here.
+pub fn with_pages(draw: impl Fn(Pages) -> AnyView + Send + 'static) -> impl IntoView {
+    fetch();
+    let part = PAGES.with(Clone::clone);
+    live(move || {
+        match part.get() {
+        Part::Here(pages) => draw(pages),
+        Part::Coming => view! { <div class="content"><div class="skeletons" aria-busy="true"><span class="skeleton"></span></div></div> }.into_any(),
+        #[cfg(feature = "split")]
+        Part::Unfetched => view! {
+            <div class="content"><div class="blank"><h2>"This part of the app is not on this device yet"</h2>
+                <p>"The server can't be reached. It opens as soon as the network returns."</p></div></div>
+        }
+        .into_any(),
+    }
+    })
+}
+
+/// Draws with it over a page, or nothing until it is here.
+pub fn over_the_page(draw: impl Fn(Pages) -> AnyView + Send + 'static) -> impl IntoView {
+    let part = PAGES.with(Clone::clone);
+    live(move || match part.get() {
+        Part::Here(pages) => draw(pages),
+        _ => ().into_any(),
+    })
+}
