@@ -5,6 +5,7 @@ pub mod client; // the engine's shell: network, device, tabs
 pub mod hooks; // what components call
 mod pages; // one for each kind of address
 mod parts; // what is downloaded after what shows first
+mod table; // things of a type as a table
 mod ui; // what pages share
 
 pub use pages::App;

@@ -3,10 +3,12 @@
 //! fetched is asked for again when the network is back; nothing that shows first may need one.
 
 use crate::pages::{ChildrenPageProps, InstancePageProps, NewDialogProps, OutlinePageProps};
+use crate::table::Grid;
 use crate::ui::live::live;
 use leptos::prelude::*;
 use std::cell::Cell;
 use std::time::Duration;
+use uuid::Uuid;
 
 #[cfg(feature = "split")]
 use leptos::wasm_split::{SplitLoaderError as Unfetched, wasm_split};
@@ -27,7 +29,11 @@ pub struct Pages {
     pub children: fn(ChildrenPageProps) -> AnyView,
     pub new_dialog: fn(NewDialogProps) -> AnyView,
     pub import_dialog: fn(RwSignal<bool>) -> AnyView,
+    pub sign_in: fn(bool) -> AnyView,
     pub overlays: fn() -> AnyView,
+    pub table_tools: fn(Grid) -> AnyView,
+    pub selection_bar: fn(Grid) -> AnyView,
+    pub cell_editor: fn(Grid, Uuid, usize) -> AnyView,
 }
 
 #[cfg_attr(feature = "split", wasm_split(pages, wasm_split_path = ::leptos::wasm_split, fallible))]
@@ -39,6 +45,12 @@ fn pages() -> Result<Pages, Unfetched> {
         children: |props| ChildrenPage(props).into_any(),
         new_dialog: |props| NewDialog(props).into_any(),
         import_dialog: |open| view! { <ImportDialog open=open/> }.into_any(),
+        table_tools: |grid| view! { <crate::table::tools::TableTools grid=grid/> }.into_any(),
+        selection_bar: |grid| view! { <crate::table::selection::SelectionBar grid=grid/> }.into_any(),
+        cell_editor: |grid, id, column| {
+            view! { <crate::table::editor::CellEditor grid=grid id=id column=column/> }.into_any()
+        },
+        sign_in: |over_page| view! { <crate::pages::SignIn over_page=over_page/> }.into_any(),
         overlays: || view! { <crate::ui::overlays::OverThePage/> }.into_any(),
     })
 }

@@ -44,6 +44,23 @@ pub struct Filter {
     pub values: Vec<String>,
 }
 
+impl Operator {
+    /// The operator that a parameter's name has in brackets; none where it is not one.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "ne" => Self::Ne,
+            "lt" => Self::Lt,
+            "lte" => Self::Lte,
+            "gt" => Self::Gt,
+            "gte" => Self::Gte,
+            "in" => Self::In,
+            "contains" => Self::Contains,
+            "is_null" => Self::IsNull,
+            _ => return None,
+        })
+    }
+}
+
 impl Filter {
     /// The name and the value of the parameter that says it.
     pub fn parameter(&self) -> (String, String) {
@@ -179,18 +196,8 @@ fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, S
     let (column_name, operator) = match name.split_once('[') {
         None => (name, Operator::Eq),
         Some((column, rest)) => {
-            let operator = match rest {
-                "ne]" => Operator::Ne,
-                "lt]" => Operator::Lt,
-                "lte]" => Operator::Lte,
-                "gt]" => Operator::Gt,
-                "gte]" => Operator::Gte,
-                "in]" => Operator::In,
-                "contains]" => Operator::Contains,
-                "is_null]" => Operator::IsNull,
-                _ => return Err("the operator must be ne, lt, lte, gt, gte, in, contains or is_null".into()),
-            };
-            (column, operator)
+            let operator = rest.strip_suffix(']').and_then(Operator::named);
+            (column, operator.ok_or("the operator must be ne, lt, lte, gt, gte, in, contains or is_null")?)
         }
     };
     let column =

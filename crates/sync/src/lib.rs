@@ -20,7 +20,7 @@ mod text; // texts merged by line
 pub use draft::Draft;
 pub use engine::{Engine, HeldRow, KeptTree, ListView, RowView, Status, Table};
 pub use event::{Answer, BatchId, Effect, Event, Failure, Method, ObserverId, Request, RequestId};
-pub use key::{Below, ListKey, MetaKey, Query, Topic};
+pub use key::{Below, ListKey, MetaKey, Query, Topic, encoded};
 pub use outbox::{Choice, Entry, EntryState, Operation};
 pub use settings::Settings;
 pub use store::{Area, MemoryStore, Store, StoreError, Stored, Write};

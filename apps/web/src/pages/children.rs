@@ -2,8 +2,9 @@
 
 use super::NothingHere;
 use super::dialogs::{LinkDialog, NewDialog};
-use super::list::{EntityTable, ThingTabs};
+use super::list::ThingTabs;
 use crate::hooks::{use_entity, use_entity_codes};
+use crate::table::EntityTable;
 use crate::ui::cell::icon;
 use crate::ui::format;
 use crate::ui::live::live;

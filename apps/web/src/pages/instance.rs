@@ -7,13 +7,16 @@ use crate::client::client;
 use crate::hooks::{
     DraftHandle, catalogue, one, use_draft, use_entity, use_entity_codes, use_entity_mutation, use_missing, use_rows,
 };
+use crate::table::editor::Choose;
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
 use crate::ui::field::{Field, Form, Widget, checked, hint, shown};
 use crate::ui::format;
 use crate::ui::keep::KeepButton;
 use crate::ui::live::{follow, live};
+use crate::ui::markdown::MarkdownField;
 use crate::ui::merge::conflict_of;
+use crate::ui::picker::Left;
 use crate::ui::shell::{Overlays, Strips, SyncMark};
 use crate::ui::typed::RefusedStrip;
 use leptos::prelude::*;
@@ -99,7 +102,7 @@ fn above(code: &pmo_domain::EntityCode, row: &RowView) -> Vec<EntityRef> {
 
 /// What one may do with a thing, as far as this device knows. A row that came with a list does not say; what one may do above it holds below as well, and
 /// the server has the last word. What was made here is one's own.
-pub(super) fn level_of(code: &pmo_domain::EntityCode, row: &RowView) -> Option<u64> {
+pub(crate) fn level_of(code: &pmo_domain::EntityCode, row: &RowView) -> Option<u64> {
     let told = |row: &RowView| {
         let here = row.pending && row.data.get("version").and_then(Value::as_u64) == Some(0);
         let own = here.then(|| u64::from(u8::from(Permission::Owner)));
@@ -343,11 +346,13 @@ fn Title(page: Page, column: Option<Column>) -> impl IntoView {
 
 #[component]
 fn Description(page: Page) -> impl IntoView {
-    let value = move || page.value("descr").as_str().unwrap_or_default().to_owned();
+    let placeholder =
+        Signal::derive(move || if page.may_edit.get() { "Describe it" } else { "No description" }.to_owned());
+    let change = Callback::new(move |value: Value| page.draft.set("descr", value));
     view! {
         <section class="section first description" aria-label="Description">
-            <textarea class="input prose-edit" class:changed=follow(move || page.changed("descr")) aria-label="Description" rows="3" placeholder=follow(move || if page.may_edit.get() { "Describe it" } else { "No description" })
-                disabled=follow(move || !page.may_edit.get()) prop:value=follow(value) on:input=move |e| page.draft.set("descr", json!(event_target_value(&e)))></textarea>
+            <MarkdownField id="description" label="Description" value=Signal::derive(move || page.value("descr")) off=Signal::derive(move || !page.may_edit.get())
+                change=change placeholder=placeholder class=Signal::derive(move || if page.changed("descr") { "changed" } else { "" }.to_owned())/>
         </section>
     }
 }
@@ -360,10 +365,12 @@ fn field_view(page: Page, column: Column) -> impl IntoView {
     view! { <Field column=column value=value changed=changed enabled=page.may_edit change=change/> }
 }
 
-/// A property: read until it is clicked, then a small control in its place.
+/// A property: read until it is clicked, then chosen from a list beside it, or typed in its place.
 fn property_view(page: Page, column: Column) -> impl IntoView {
     let name = StoredValue::new(column.name.clone());
     let label = column.label.clone();
+    let listed =
+        matches!(column.kind, ColumnKind::Label { .. } | ColumnKind::Reference { .. } | ColumnKind::References { .. });
     let column = StoredValue::new(column);
     let editing = RwSignal::new(false);
     let value = Signal::derive(move || page.value(&name.get_value()));
@@ -379,16 +386,24 @@ fn property_view(page: Page, column: Column) -> impl IntoView {
         }
     };
     let locked = column.with_value(|c| c.read_only);
+    let id = format!("p-{}", name.get_value());
+    let button = {
+        let id = id.clone();
+        move || view! { <button type="button" id=id.clone() aria-label=format!("Edit {label}") on:click=move |_| editing.set(true)>{live(read)}</button> }
+    };
+    let label = column.with_value(|c| c.label.clone());
     view! {
-        <dt>{label.clone()}</dt>
+        <dt>{label}</dt>
         <dd class:changed=follow(move || page.changed(&name.get_value()))>
-            {live(move || if editing.get() {
-                view! { <div class="property-edit"><Widget column=column.get_value() id=format!("p-{}", name.get_value()) value=value enabled=page.may_edit change=change/>
-                    <button type="button" class="btn quiet icon sm" aria-label="Done" disabled=follow(move || error.with(Option::is_some)) on:click=move |_| editing.set(false)>{icon("check")}</button>{hint(error)}</div> }.into_any()
-            } else if page.may_edit.get() && !locked {
-                view! { <button type="button" aria-label=format!("Edit {label}") on:click=move |_| editing.set(true)>{live(read)}</button> }.into_any()
-            } else {
-                view! { <span class="ro">{live(read)}</span> }.into_any()
+            {live(move || match (editing.get(), page.may_edit.get() && !locked) {
+                (true, true) if listed => {
+                    let leave = Callback::new(move |_: Left| editing.set(false));
+                    view! { {button()}<Choose column=column.get_value() beside=id.clone() value=value take=change leave=leave/> }.into_any()
+                }
+                (true, true) => view! { <div class="property-edit"><Widget column=column.get_value() id=id.clone() value=value enabled=page.may_edit change=change/>
+                    <button type="button" class="btn quiet icon sm" aria-label="Done" disabled=follow(move || error.with(Option::is_some)) on:click=move |_| editing.set(false)>{icon("check")}</button>{hint(error)}</div> }.into_any(),
+                (false, true) => button().into_any(),
+                _ => view! { <span class="ro">{live(read)}</span> }.into_any(),
             })}
         </dd>
     }
@@ -521,7 +536,7 @@ fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
                 let when = format::text(&r.data, "created_ts");
                 view! {
                     <li class="comment">{cell::avatar(&author, &name)}<div class="box">
-                        <header><b>{name.clone()}</b><time datetime=when.clone()>{format::date(&when, true)}</time>{super::list::sync_sign(&r)}</header>
+                        <header><b>{name.clone()}</b><time datetime=when.clone()>{format::date(&when, true)}</time>{crate::table::sync_sign(&r)}</header>
                         <div class="prose"><p class="said">{format::text(&r.data, "body")}</p></div></div></li>
                 }
             })

@@ -10,7 +10,7 @@ mod sign_in; // the door
 
 use crate::client::{Presence, client};
 use crate::hooks::{CacheProvider, use_status};
-use crate::parts::{fetch_soon, with_pages};
+use crate::parts::{fetch, fetch_soon, over_the_page, with_pages};
 use crate::ui::cell::icon;
 use crate::ui::live::live;
 use crate::ui::shell::{Shell, Strips, SyncMark};
@@ -21,15 +21,15 @@ use leptos_router::hooks::use_params_map;
 use leptos_router::path;
 use list::ListPage;
 use pmo_domain::{EntityCode, EntityRef};
-use sign_in::SignIn;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 pub(crate) use children::{ChildrenPage, ChildrenPageProps};
 pub(crate) use dialogs::{ImportDialog, NewDialog, NewDialogProps};
-pub(crate) use instance::{InstancePage, InstancePageProps};
+pub(crate) use instance::{InstancePage, InstancePageProps, level_of};
 pub(crate) use outline::{OutlinePage, OutlinePageProps};
+pub(crate) use sign_in::SignIn;
 
 /// The app.
 #[component]
@@ -49,10 +49,13 @@ pub fn App() -> impl IntoView {
     view! {
         {live(move || match inside.get() {
             None => view! { <div class="starting" role="status"><span class="vh">"Opening"</span></div> }.into_any(),
-            Some(None) => view! { <SignIn over_page=false/> }.into_any(),
+            Some(None) => {
+                fetch();
+                over_the_page(move |pages| (pages.sign_in)(false)).into_any()
+            }
             Some(Some(_)) => view! { <CacheProvider><Inside/></CacheProvider> }.into_any(),
         })}
-        {live(move || ended.get().then(|| view! { <SignIn over_page=true/> }))}
+        {live(move || ended.get().then(|| over_the_page(move |pages| (pages.sign_in)(true))))}
     }
 }
 

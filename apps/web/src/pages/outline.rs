@@ -3,17 +3,18 @@
 
 use super::NothingHere;
 use super::dialogs::NewDialog;
-use super::list::{ThingTabs, sync_sign};
+use super::list::ThingTabs;
 use crate::hooks::{
     datalabel_sync, one, use_datalabel, use_entity, use_entity_mutation, use_missing, use_offline_entity, use_rows,
     use_status,
 };
+use crate::table::sync_sign;
+use crate::table::viewport::use_viewport;
 use crate::ui::cell::{self, icon};
 use crate::ui::format;
 use crate::ui::keep::KeepButton;
 use crate::ui::live::{follow, live};
 use crate::ui::shell::{Strips, SyncMark};
-use crate::ui::table::use_viewport;
 use leptos::attr::custom::custom_attribute;
 use leptos::prelude::*;
 use leptos_router::components::A;
@@ -395,7 +396,7 @@ fn OptionCell(
         let place = NodeRef::<leptos::html::Div>::new();
         Effect::new(move || {
             if let Some(menu) = place.get() {
-                crate::ui::popover::open_beside(&menu);
+                crate::ui::popover::open_in_cell(&menu);
             }
         });
         // In a box of its own: the look hides a menu that is a cell's child where the table is cards.

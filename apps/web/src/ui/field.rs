@@ -3,9 +3,12 @@
 use super::cell::{self, icon};
 use super::format;
 use super::live::{follow, live};
+use super::markdown::MarkdownField;
+use super::picker::{Choice, Left, Picker, Sign};
 use crate::client::client;
-use crate::hooks::{catalogue, datalabel_sync, use_entity_list_when};
+use crate::hooks::{catalogue, datalabel_sync, one, use_entity_list_when};
 use leptos::prelude::*;
+use pmo_domain::catalogue::Datalabel;
 use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, Row, order};
 use pmo_sync::ListKey;
 use serde_json::{Value, json};
@@ -161,28 +164,10 @@ pub fn Widget(
     #[prop(into)]
     change: Callback<Value>,
 ) -> impl IntoView {
-    let money = column.kind == ColumnKind::Money;
-    let text = Memo::new(move |_| match value.get() {
-        Value::String(s) if money => format::amount(&s).to_owned(),
-        Value::String(s) => s,
-        Value::Number(n) => n.as_f64().map(format::plain).unwrap_or_default(),
-        _ => String::new(),
-    });
     let off = Signal::derive(move || !enabled.get());
     match column.kind.clone() {
-        ColumnKind::Label { set } => {
-            let options = move || {
-                datalabel_sync(&set).map(|s| s.options.into_iter().filter(|o| o.active_flag).map(|o| (o.name.clone(), o.name)).collect()).unwrap_or_default()
-            };
-            choice(id, Offer { options: Box::new(options), refers: None }, text, off, change, !column.not_null)
-        }
-        ColumnKind::Reference { entity } => {
-            let near = RwSignal::new(false);
-            let offered = candidates(entity.clone(), near);
-            let offer = Offer { options: Box::new(move || offered.get()), refers: Some((entity, near)) };
-            choice(id, offer, text, off, change, !column.not_null)
-        }
-        ColumnKind::References { entity } => references(id, entity, value, off, change),
+        ColumnKind::Label { .. } | ColumnKind::Reference { .. } => picked(column, id, value, off, change),
+        ColumnKind::References { entity } => references(column, id, entity, value, off, change),
         ColumnKind::Flag => view! {
             <label class="check">
                 <input type="checkbox" class="i-check" id=id disabled=off prop:checked=follow(move || value.get() == Value::Bool(true))
@@ -190,34 +175,23 @@ pub fn Widget(
             </label>
         }
         .into_any(),
-        ColumnKind::Text => view! {
-            <textarea class="input" id=id rows="3" disabled=off prop:value=text on:input=move |e| change.run(json!(event_target_value(&e)))></textarea>
-        }
-        .into_any(),
+        ColumnKind::Text => view! { <MarkdownField id=id value=value off=off change=change/> }.into_any(),
         kind => {
+            let of = kind.clone();
+            let text = Memo::new(move |_| written(&of, &value.get()));
             let (input_type, unit) = match kind {
                 ColumnKind::Date => ("date", None),
+                ColumnKind::Timestamp => ("datetime-local", None),
                 ColumnKind::Hours => ("text", Some("h")),
                 ColumnKind::Days => ("text", Some("d")),
                 ColumnKind::Percent => ("text", Some("%")),
                 ColumnKind::Money => ("text", Some("€")),
                 _ => ("text", None),
             };
-            let numeric = matches!(
-                kind,
-                ColumnKind::Hours | ColumnKind::Days | ColumnKind::Percent | ColumnKind::Number | ColumnKind::Integer
-            );
-            let mode = if numeric || kind == ColumnKind::Money { "decimal" } else { "text" };
+            let mode = if numeric(&kind) || kind == ColumnKind::Money { "decimal" } else { "text" };
             let typed = move |text: String| {
-                let trimmed = text.trim();
-                change.run(if trimmed.is_empty() && column.name != "name" {
-                    Value::Null
-                } else if numeric {
-                    let number = trimmed.replace(',', ".").parse::<f64>().ok().filter(|n| n.is_finite());
-                    number.map_or_else(|| json!(text), |n| json!(n))
-                } else {
-                    json!(text)
-                });
+                // What is no number is told as it was typed, and refused in words.
+                change.run(read_typed(&column, &text).unwrap_or_else(|_| json!(text)));
             };
             view! {
                 <span class="input">
@@ -230,105 +204,190 @@ pub fn Widget(
     }
 }
 
-/// What can be chosen.
-struct Offer {
-    /// Values, each with its name.
-    options: Box<dyn Fn() -> Vec<(String, String)> + Send + Sync>,
-    /// For references: the type that they are to, and whether somebody has come near, because choices are fetched then.
-    refers: Option<(String, RwSignal<bool>)>,
+fn numeric(kind: &ColumnKind) -> bool {
+    use ColumnKind as K;
+    matches!(kind, K::Hours | K::Days | K::Percent | K::Number | K::Integer)
 }
 
-/// A choice of one.
-fn choice(
-    id: String,
-    offer: Offer,
-    present: Memo<String>,
-    off: Signal<bool>,
-    change: Callback<Value>,
-    may_be_empty: bool,
-) -> AnyView {
-    let picked = move |event| {
-        let picked = event_target_value(&event);
-        change.run(if picked.is_empty() { Value::Null } else { json!(picked) });
+/// A value as it stands in a field.
+pub fn written(kind: &ColumnKind, value: &Value) -> String {
+    match value {
+        Value::String(s) if *kind == ColumnKind::Money => format::amount(s).to_owned(),
+        Value::String(s) if *kind == ColumnKind::Timestamp => local_moment(s),
+        Value::String(s) => s.clone(),
+        Value::Number(n) => n.as_f64().map(format::plain).unwrap_or_default(),
+        _ => String::new(),
+    }
+}
+
+/// A moment as the browser's field for one has it: this place's clock, to the minute.
+fn local_moment(iso: &str) -> String {
+    let date = js_sys::Date::new(&iso.into());
+    if date.get_time().is_nan() {
+        return String::new();
+    }
+    let two = |n: u32| format!("{n:02}");
+    let day = format!("{:04}-{}-{}", date.get_full_year(), two(date.get_month() + 1), two(date.get_date()));
+    format!("{day}T{}:{}", two(date.get_hours()), two(date.get_minutes()))
+}
+
+/// What was typed into a field as a value of its column: a comma is a point, a unit behind a number may stay. None of it is checked yet.
+pub fn read_typed(column: &Column, text: &str) -> Result<Value, String> {
+    let trimmed = text.trim();
+    if trimmed.is_empty() && column.name != "name" {
+        return Ok(Value::Null);
+    }
+    match &column.kind {
+        kind if numeric(kind) => {
+            let bare = trimmed.trim_end_matches(|c: char| c.is_alphabetic() || c == '%' || c.is_whitespace());
+            let number = bare.replace(',', ".").parse::<f64>().ok().filter(|n| n.is_finite());
+            number.map(|n| json!(n)).ok_or_else(|| "must be a number".to_owned())
+        }
+        ColumnKind::Money => {
+            let bare: String = trimmed.chars().filter(|c| !c.is_whitespace() && *c != '€').collect();
+            Ok(json!(bare.replace(',', ".")))
+        }
+        ColumnKind::Timestamp => {
+            let moment = js_sys::Date::new(&trimmed.into());
+            if moment.get_time().is_nan() {
+                return Err("must be a day and a time".to_owned());
+            }
+            Ok(json!(String::from(moment.to_iso_string())))
+        }
+        _ => Ok(json!(text)),
+    }
+}
+
+/// What a column can be chosen from: options that may come next, or things that it may refer to. Those that hang near are fetched once somebody is `near`.
+pub fn choices_of(column: &Column, value: Signal<Value>, near: RwSignal<bool>) -> Signal<Vec<Choice>> {
+    let optional = !column.not_null;
+    let none = move || optional.then(|| Choice { value: String::new(), label: "None".to_owned(), sign: Sign::Bare });
+    match column.kind.clone() {
+        ColumnKind::Label { set } => Signal::derive(move || {
+            let (now, options) = (value.get(), datalabel_sync(&set));
+            let now = now.as_str().filter(|n| !n.is_empty());
+            let allowed = |set: &Datalabel, name: &str| set.allows(now, name).is_ok();
+            let fits: Vec<_> = options
+                .iter()
+                .flat_map(|set| set.options.iter().filter(move |o| o.active_flag && allowed(set, &o.name)))
+                .map(|o| {
+                    let sign = cell::option_mark(&set, &o.name).map_or(Sign::Bare, Sign::Icon);
+                    Choice { value: o.name.clone(), label: o.name.clone(), sign }
+                })
+                .collect();
+            fits.into_iter().chain(none()).collect()
+        }),
+        ColumnKind::Reference { entity } | ColumnKind::References { entity } => {
+            let several = matches!(column.kind, ColumnKind::References { .. });
+            let person = matches!(entity.as_str(), "employee" | "person");
+            let all = candidates(entity.clone(), near);
+            Signal::derive(move || {
+                let sign = || if person { Sign::Person } else { Sign::Bare };
+                let one = |(value, label): (String, String)| Choice { value, label, sign: sign() };
+                let mut choices: Vec<_> = all.get().into_iter().map(one).collect();
+                // What is chosen is offered though it hangs elsewhere.
+                let now = if several {
+                    cell::ids(Some(&value.get()))
+                } else {
+                    value.get().as_str().map(str::to_owned).into_iter().collect()
+                };
+                for id in now.into_iter().filter(|id| !id.is_empty()) {
+                    if !choices.iter().any(|c| c.value == id) {
+                        let name = client().read(|e| e.name(&entity, id.parse().ok()?));
+                        choices.insert(
+                            0,
+                            Choice {
+                                value: id,
+                                label: name.unwrap_or_else(|| "Not visible to you".to_owned()),
+                                sign: sign(),
+                            },
+                        );
+                    }
+                }
+                choices.extend(none().filter(|_| !several));
+                choices
+            })
+        }
+        _ => Signal::derive(Vec::new),
+    }
+}
+
+/// A choice of one: what is chosen, and a list to choose from where it is clicked.
+fn picked(column: Column, id: String, value: Signal<Value>, off: Signal<bool>, change: Callback<Value>) -> AnyView {
+    let (open, near) = (RwSignal::new(false), RwSignal::new(false));
+    let choices = choices_of(&column, value, near);
+    let text = move || value.get().as_str().unwrap_or_default().to_owned();
+    let chosen = Signal::derive(move || vec![text()]);
+    let (name, label) = (column.name.clone(), column.label.clone());
+    let read = {
+        let column = column.clone();
+        live(move || match text() {
+            empty if empty.is_empty() => view! { <span class="softer">"None"</span> }.into_any(),
+            text => cell::value(&column, &one(&name, json!(text))),
+        })
     };
-    let Offer { options, refers } = offer;
-    let near = refers.as_ref().map(|(_, near)| *near);
-    let offered = Memo::new(move |_| {
-        let now = present.get();
-        let mut options = options();
-        if !now.is_empty() && !options.iter().any(|(value, _)| *value == now) {
-            let name = refers.as_ref().and_then(|(code, _)| client().read(|e| e.name(code, now.parse().ok()?)));
-            options.insert(0, (now.clone(), name.unwrap_or_else(|| "Not visible to you".to_owned())));
-        }
-        if may_be_empty || now.is_empty() {
-            options.insert(0, (String::new(), "–".to_owned()));
-        }
-        options
-    });
-    let items = live(move || {
-        let option = |(value, name): (String, String)| view! { <option value=value>{name}</option> };
-        offered.get().into_iter().map(option).collect::<Vec<_>>()
-    });
-    // What is chosen is said once its option is there.
-    let node = NodeRef::<leptos::html::Select>::new();
-    Effect::new(move || {
-        offered.track();
-        if let Some(select) = node.get() {
-            select.set_value(&present.get());
+    let pick =
+        Callback::new(move |picked: String| change.run(if picked.is_empty() { Value::Null } else { json!(picked) }));
+    let node = NodeRef::<leptos::html::Button>::new();
+    let close = Callback::new(move |_: Left| {
+        open.set(false);
+        if let Some(button) = node.get_untracked() {
+            let _ = button.focus();
         }
     });
-    let come_near = move || near.into_iter().for_each(|near| near.set(true));
+    let beside = id.clone();
     view! {
-        <span class="input">
-            <select id=id node_ref=node disabled=off on:change=picked on:pointerenter=move |_| come_near() on:focus=move |_| come_near()>{items}</select>
-            <i class="i i-chevron-down sm" aria-hidden="true"></i>
-        </span>
+        <button type="button" class="input picked" id=id node_ref=node disabled=off aria-haspopup="listbox" aria-expanded=follow(move || open.get().to_string())
+            on:pointerenter=move |_| near.set(true) on:focus=move |_| near.set(true) on:click=move |_| open.set(true)>
+            <span class="grow">{read}</span><i class="i i-chevron-down sm" aria-hidden="true"></i>
+        </button>
+        {live(move || open.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=chosen beside=beside.clone() pick=pick close=close/> }))}
     }
     .into_any()
 }
 
-fn references(id: String, entity: String, value: Signal<Value>, off: Signal<bool>, change: Callback<Value>) -> AnyView {
-    let entity = StoredValue::new(entity);
+fn references(
+    column: Column,
+    id: String,
+    entity: String,
+    value: Signal<Value>,
+    off: Signal<bool>,
+    change: Callback<Value>,
+) -> AnyView {
     let present = move || cell::ids(Some(&value.get()));
+    let (open, near) = (RwSignal::new(false), RwSignal::new(false));
+    let choices = choices_of(&column, value, near);
+    let turn = Callback::new(move |picked: String| {
+        let mut all = present();
+        match all.iter().position(|id| *id == picked) {
+            Some(at) => drop(all.remove(at)),
+            None => all.push(picked),
+        }
+        change.run(json!(all));
+    });
+    let person = matches!(entity.as_str(), "employee" | "person");
     let chips = live(move || {
         present()
             .into_iter()
             .map(|id| {
-                let name = id.parse().ok().and_then(|u| client().read(|e| entity.with_value(|code| e.name(code, u)))).unwrap_or_else(|| "Somebody".into());
+                let name = id.parse().ok().and_then(|u| client().read(|e| e.name(&entity, u))).unwrap_or_else(|| "Not visible to you".into());
                 let gone = id.clone();
-                let remove = move |_| {
-                    let rest: Vec<_> = present().into_iter().filter(|i| *i != gone).collect();
-                    change.run(json!(rest));
-                };
                 view! {
-                    <span class="chip"><span class="person">{cell::avatar(&id, &name)}<span>{name.clone()}</span></span>
-                        <button type="button" disabled=off aria-label=format!("Remove {name}") on:click=remove>{icon("x")}</button></span>
+                    <span class="chip"><span class="person">{person.then(|| cell::avatar(&id, &name))}<span>{name.clone()}</span></span>
+                        <button type="button" disabled=off aria-label=format!("Remove {name}") on:click=move |_| turn.run(gone.clone())>{icon("x")}</button></span>
                 }
             })
             .collect_view()
     });
-    let add = move |event| {
-        let picked = event_target_value(&event);
-        let mut all = present();
-        if !picked.is_empty() && !all.contains(&picked) {
-            all.push(picked);
-            change.run(json!(all));
-        }
-    };
-    let near = RwSignal::new(false);
-    let all = candidates(entity.get_value(), near);
-    let options = move || {
-        let here = present();
-        let offered = all.get().into_iter().filter(|(id, _)| !here.contains(id));
-        offered.map(|(id, name)| view! { <option value=id>{name}</option> }).collect::<Vec<_>>()
-    };
+    let beside = id.clone();
+    let (words, label) = (format!("Add to {}", column.label.to_lowercase()), column.label.clone());
     view! {
         <div class="references">
             {chips}
-            <span class="input sm">
-                <select id=id disabled=off prop:value="" on:change=add on:pointerenter=move |_| near.set(true) on:focus=move |_| near.set(true)><option value="">"Add…"</option>{live(options)}</select>
-                <i class="i i-chevron-down sm" aria-hidden="true"></i>
-            </span>
+            <button type="button" class="btn quiet sm" id=id disabled=off aria-haspopup="listbox" aria-label=words on:pointerenter=move |_| near.set(true)
+                on:focus=move |_| near.set(true) on:click=move |_| open.set(true)>{icon("plus")}"Add"</button>
+            {live(move || open.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=Signal::derive(present) beside=beside.clone() several=true pick=turn
+                close=Callback::new(move |_: Left| open.set(false))/> }))}
         </div>
     }
     .into_any()

@@ -7,9 +7,10 @@ pub mod field; // a value to edit, by its column's kind
 pub mod format; // values as people read them
 pub mod keep; // keeping a thing offline
 pub mod live; // what follows its signals
+pub mod markdown; // Markdown, read and written
 pub mod merge; // conflicts, field by field
 pub mod overlays; // what opens over a page from anywhere
+pub mod picker; // choosing from a list by typing
 pub mod popover; // menus in the top layer
 pub mod shell; // sidebar, bars, sync mark
-pub mod table; // lists of things; only what is seen is in the document
 pub mod typed; // what was typed and refused

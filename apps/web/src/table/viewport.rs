@@ -73,6 +73,13 @@ impl Viewport {
         Window { first: first.min(count), end: (first + seen + 2 * BEYOND + 4).min(count) }
     }
 
+    /// How many rows are seen at once.
+    pub fn page(&self) -> usize {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // pixels of a page
+        let rows = (self.height.get_untracked() / self.row.get_untracked()) as usize;
+        rows.saturating_sub(2)
+    }
+
     /// The height of `rows` rows, for a spacer.
     pub fn spacer(&self, rows: usize) -> impl IntoView + use<> {
         #[allow(clippy::cast_precision_loss)] // rows of a table

@@ -1,0 +1,226 @@
+//! Changing one cell in its place: a list to choose from, or what is typed. `Enter` takes it and goes down, `Tab` takes it and goes on, `Esc` gives it up.
+
+use super::keys::after_edit;
+use super::{Grid, cell_id};
+use crate::hooks::{one, use_entity, use_entity_mutation};
+use crate::ui::cell::{self, icon};
+use crate::ui::field::{Form, choices_of, read_typed, written};
+use crate::ui::live::live;
+use crate::ui::picker::{Left, Picker};
+use crate::ui::popover::{close_when_outside, open_over};
+use leptos::prelude::*;
+use pmo_domain::{Column, ColumnKind, Permission};
+use pmo_sync::RowView;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+/// What changes the cell in `column` of a row.
+#[component]
+pub fn CellEditor(
+    /// The table.
+    grid: Grid,
+    /// The row.
+    id: Uuid,
+    /// The number of the column.
+    column: usize,
+) -> impl IntoView {
+    let Some(of) = grid.columns.with_untracked(|all| all.get(column).cloned()) else { return ().into_any() };
+    let thing = grid.thing(id);
+    // Asked for, so that what one may do with it is known soon.
+    let row = use_entity::<RowView>(thing.clone());
+    let name = StoredValue::new(of.name.clone());
+    Form::of(move || row.get().map(|r| (*r.data).clone()).unwrap_or_default());
+    let value =
+        Signal::derive(move || row.get().and_then(|r| r.data.get(&name.get_value()).cloned()).unwrap_or(Value::Null));
+    let leave = Callback::new(move |left: Left| {
+        grid.editing.set(None);
+        if let Left::Tab(back) = left
+            && let Some(row) = grid.index_of(id)
+        {
+            let size = (grid.rows.with_untracked(|r| r.ids.len()), grid.columns.with_untracked(Vec::len));
+            let (row, to) = after_edit((row, column), size, true, back);
+            if let Some(id) = grid.rows.with_untracked(|r| r.ids.get(row).copied()) {
+                grid.at.set(Some((id, to)));
+            }
+        }
+        grid.focus();
+    });
+    let take = {
+        let mutation = use_entity_mutation(thing.code.clone());
+        Callback::new(move |new: Value| {
+            if value.get_untracked() != new {
+                mutation.update(id, one(&name.get_value(), new));
+            }
+        })
+    };
+    let looks_only = {
+        let code = thing.code.clone();
+        Memo::new(move |_| {
+            let level = row.get().and_then(|row| crate::pages::level_of(&code, &row));
+            level.is_some_and(|level| level < u64::from(u8::from(Permission::Edit)))
+        })
+    };
+    let beside = cell_id(id, column);
+    live(move || {
+        if looks_only.get() {
+            let close = Callback::new(move |()| leave.run(Left::Done));
+            return view! { <Note beside=beside.clone() text="You may look at this, and not change it" close=close/> }.into_any();
+        }
+        match &of.kind {
+            ColumnKind::Label { .. } | ColumnKind::Reference { .. } | ColumnKind::References { .. } => {
+                view! { <Choose column=of.clone() beside=beside.clone() value=value take=take leave=leave/> }.into_any()
+            }
+            _ => {
+                let done = Callback::new(move |(new, left): (Value, Left)| {
+                    take.run(new);
+                    leave.run(left);
+                    if left == Left::Done
+                        && let Some(row) = grid.index_of(id)
+                        && let Some(next) = grid.rows.with_untracked(|r| r.ids.get(row + 1).copied())
+                    {
+                        grid.at.set(Some((next, column)));
+                    }
+                });
+                view! { <Type column=of.clone() beside=beside.clone() value=value.get_untracked() done=done leave=leave/> }.into_any()
+            }
+        }
+    })
+    .into_any()
+}
+
+/// Chooses a value for a column.
+#[component]
+pub fn Choose(
+    /// The column.
+    column: Column,
+    /// The id of what it stands beside.
+    #[prop(into)]
+    beside: String,
+    /// The present value.
+    #[prop(into)]
+    value: Signal<Value>,
+    /// Takes the new one.
+    take: Callback<Value>,
+    /// Hears that it is to go.
+    leave: Callback<Left>,
+) -> impl IntoView {
+    let several = matches!(column.kind, ColumnKind::References { .. });
+    let chosen = Signal::derive(move || match value.get() {
+        Value::String(one) => vec![one],
+        other => cell::ids(Some(&other)),
+    });
+    let choices = choices_of(&column, value, RwSignal::new(true));
+    let pick = Callback::new(move |picked: String| {
+        if several {
+            let mut all = chosen.get_untracked();
+            match all.iter().position(|id| *id == picked) {
+                Some(at) => drop(all.remove(at)),
+                None => all.push(picked),
+            }
+            take.run(json!(all));
+        } else {
+            take.run(if picked.is_empty() { Value::Null } else { json!(picked) });
+        }
+    });
+    view! { <Picker label=column.label.clone() choices=choices chosen=chosen beside=beside several=several pick=pick close=leave/> }
+}
+
+/// Types a value for a column.
+#[component]
+fn Type(
+    column: Column,
+    #[prop(into)] beside: String,
+    value: Value,
+    done: Callback<(Value, Left)>,
+    leave: Callback<Left>,
+) -> impl IntoView {
+    let error = RwSignal::new(None::<String>);
+    let text = RwSignal::new(written(&column.kind, &value));
+    let (kind, label) = (column.kind.clone(), column.label.clone());
+    let unchanged = text.get_untracked();
+    let column = StoredValue::new(column);
+    let commit = move |left: Left| {
+        let typed = text.get_untracked();
+        if typed == unchanged {
+            // What only looked different is left as it is.
+            return if left == Left::Done { done.run((value.clone(), left)) } else { leave.run(left) };
+        }
+        let read = column.with_value(|column| read_typed(column, &typed).and_then(|value| column.check(&value)));
+        match read {
+            Ok(value) => done.run((value, left)),
+            Err(message) => error.set(Some(message)),
+        }
+    };
+    let commit = StoredValue::new(commit);
+    let long = kind == ColumnKind::Text;
+    let keys = move |event: leptos::ev::KeyboardEvent| {
+        event.stop_propagation();
+        let command = event.ctrl_key() || event.meta_key();
+        match event.key().as_str() {
+            "Enter" if !long || command => commit.with_value(|commit| commit(Left::Done)),
+            "Tab" => commit.with_value(|commit| commit(Left::Tab(event.shift_key()))),
+            "Escape" => leave.run(Left::Done),
+            _ => return,
+        }
+        event.prevent_default();
+    };
+    let place = NodeRef::<leptos::html::Div>::new();
+    Effect::new(move || {
+        let Some(menu) = place.get() else { return };
+        open_over(&menu, &beside);
+        if let Ok(Some(field)) = menu.query_selector("input, textarea") {
+            use wasm_bindgen::JsCast;
+            if let Some(input) = field.dyn_ref::<web_sys::HtmlInputElement>() {
+                let _ = input.focus();
+                input.select();
+            } else if let Some(area) = field.dyn_ref::<web_sys::HtmlTextAreaElement>() {
+                let _ = area.focus();
+            }
+        }
+    });
+    // Pressed beside it: what is right is taken, what is wrong is given up.
+    close_when_outside(place, move || {
+        commit.with_value(|commit| commit(Left::Done));
+        if error.with_untracked(Option::is_some) {
+            leave.run(Left::Done);
+        }
+    });
+    let input_type = match kind {
+        ColumnKind::Date => "date",
+        ColumnKind::Timestamp => "datetime-local",
+        _ => "text",
+    };
+    let typed = move |event| {
+        error.set(None);
+        text.set(event_target_value(&event));
+    };
+    let field = if long {
+        view! { <textarea class="input" rows="6" aria-label=label on:keydown=keys on:input=typed prop:value=text.get_untracked()></textarea> }.into_any()
+    } else {
+        view! { <input class="input" type=input_type aria-label=label autocomplete="off" on:keydown=keys on:input=typed prop:value=text.get_untracked()/> }.into_any()
+    };
+    view! {
+        <div class="menu cell-editor" popover="manual" node_ref=place>{field}
+            {live(move || error.get().map(|message| view! { <span class="hint error" role="alert">{icon("circle-alert")}{message}</span> }))}
+            {long.then(|| view! { <span class="hint">"Ctrl Enter takes it"</span> })}</div>
+    }
+}
+
+/// A word beside a cell, until somebody goes on.
+#[component]
+fn Note(#[prop(into)] beside: String, text: &'static str, close: Callback<()>) -> impl IntoView {
+    let place = NodeRef::<leptos::html::Div>::new();
+    Effect::new(move || {
+        if let Some(menu) = place.get() {
+            crate::ui::popover::open_beside(&menu, &beside);
+            let _ = menu.focus();
+        }
+    });
+    close_when_outside(place, move || close.run(()));
+    let keys = move |event: leptos::ev::KeyboardEvent| {
+        event.stop_propagation();
+        event.prevent_default();
+        close.run(());
+    };
+    view! { <div class="menu note" popover="manual" tabindex="-1" role="status" node_ref=place on:keydown=keys>{icon("lock")}{text}</div> }
+}

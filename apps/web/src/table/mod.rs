@@ -1,0 +1,389 @@
+//! Things of a type as a table: ordered, filtered, with columns of one's choice, changed in place, many at once. Only rows that are seen are in the document, and
+//! a change draws its own row alone. What opens over it (editors, the tool bar's menus) comes with the later part of the app.
+
+pub mod arrangement; // what the address says of it
+pub mod editor; // changing a cell
+pub mod keys; // what a key does
+mod row; // drawing one row
+pub mod selection; // changing many rows
+pub mod tools; // filters, order, columns
+pub mod viewport; // which rows are seen
+
+use crate::client::client;
+use crate::hooks::{use_entity_list_when, use_entity_mutation, use_offline_entity, use_status};
+use crate::parts::over_the_page;
+use crate::ui::cell::{self, icon};
+use crate::ui::live::{follow, live};
+use arrangement::Arrangement;
+use keys::{Key, Step};
+use leptos::prelude::*;
+use leptos_router::NavigateOptions;
+use leptos_router::hooks::{use_location, use_navigate, use_query_map};
+use pmo_domain::{Column, ColumnKind, EntityRef, EntityType};
+use pmo_sync::{ListKey, ListView, RowView};
+use row::row_view;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+use viewport::use_viewport;
+use wasm_bindgen::JsCast;
+
+pub use row::sync_sign;
+
+/// The columns that a type's table shows where nobody has chosen.
+pub fn usual_columns(entity: &EntityType) -> Vec<Column> {
+    let chosen = entity.config_datatable.get("columns").and_then(Value::as_array);
+    let chosen: Vec<Column> =
+        chosen.into_iter().flatten().filter_map(|name| entity.column(name.as_str()?).cloned()).collect();
+    if chosen.is_empty() { entity.columns.iter().filter(|c| !c.hidden).take(8).cloned().collect() } else { chosen }
+}
+
+/// What the parts of a table share.
+#[derive(Clone, Copy)]
+pub struct Grid {
+    /// The type of the rows.
+    pub entity: StoredValue<EntityType>,
+    /// The thing above, where links alone tie the rows to it: they can be taken out.
+    pub linked: StoredValue<Option<EntityRef>>,
+    /// How it is arranged.
+    pub arrangement: Memo<Arrangement>,
+    /// Arranges it anew.
+    pub arrange: Callback<Arrangement>,
+    /// Columns, as they are shown.
+    pub columns: Memo<Vec<Column>>,
+    /// The list.
+    pub rows: Memo<ListView>,
+    /// Selected rows.
+    pub selected: RwSignal<BTreeSet<Uuid>>,
+    /// Where the keyboard is.
+    pub at: RwSignal<Option<(Uuid, usize)>>,
+    /// The cell that is being changed.
+    pub editing: RwSignal<Option<(Uuid, usize)>>,
+    /// Asked whether to delete what is selected.
+    pub deleting: RwSignal<bool>,
+    /// Where extending a selection began.
+    anchor: RwSignal<Option<Uuid>>,
+    /// The element that takes the keys.
+    node: NodeRef<leptos::html::Div>,
+}
+
+impl Grid {
+    /// A thing of the table.
+    pub fn thing(&self, id: Uuid) -> EntityRef {
+        EntityRef::new(self.entity.with_value(|e| e.code.clone()), id)
+    }
+
+    /// Gives the keyboard back to the table.
+    pub fn focus(&self) {
+        if let Some(node) = self.node.get_untracked() {
+            let options = web_sys::FocusOptions::new();
+            options.set_prevent_scroll(true);
+            let _ = node.focus_with_options(&options);
+        }
+    }
+
+    /// The number of a row among all.
+    pub fn index_of(&self, id: Uuid) -> Option<usize> {
+        self.rows.with_untracked(|rows| rows.ids.iter().position(|row| *row == id))
+    }
+
+    /// Selects a row or leaves it; with `extend` all between it and the last one that was selected.
+    pub fn select(&self, id: Uuid, extend: bool) {
+        let (here, from) = (self.index_of(id), self.anchor.get_untracked().and_then(|from| self.index_of(from)));
+        if let (true, Some(here), Some(from)) = (extend, here, from) {
+            let between = self.rows.with_untracked(|rows| rows.ids[here.min(from)..=here.max(from)].to_vec());
+            self.selected.update(|selected| selected.extend(between));
+            return;
+        }
+        self.anchor.set(Some(id));
+        self.selected.update(|selected| {
+            if !selected.remove(&id) {
+                selected.insert(id);
+            }
+        });
+    }
+
+    /// Opens a cell to be changed: yes-or-no turns at once, what nobody may write stays.
+    pub fn edit(&self, id: Uuid, column: usize) {
+        self.at.set(Some((id, column)));
+        let Some(column_kind) = self.columns.with_untracked(|all| all.get(column).cloned()) else { return };
+        if !editable(&column_kind) {
+            return;
+        }
+        let thing = self.thing(id);
+        if column_kind.kind == ColumnKind::Flag {
+            let on = client()
+                .read(|e| e.row(&thing))
+                .is_some_and(|row| row.data.get(&column_kind.name) == Some(&json!(true)));
+            use_entity_mutation(thing.code).update(id, crate::hooks::one(&column_kind.name, json!(!on)));
+        } else {
+            self.editing.set(Some((id, column)));
+        }
+    }
+}
+
+/// Whether a person can write a column in a table.
+pub fn editable(column: &Column) -> bool {
+    use ColumnKind as K;
+    !column.read_only && !matches!(column.kind, K::Id | K::Uuid | K::Json | K::Texts)
+}
+
+/// A cell's id in the document.
+pub fn cell_id(id: Uuid, column: usize) -> String {
+    format!("c{column}-{id}")
+}
+
+/// A table of things.
+#[component]
+pub fn EntityTable(
+    /// Their type.
+    entity: EntityType,
+    /// The list.
+    list: ListKey,
+    /// The thing above, where links alone tie them: rows can be taken out.
+    #[prop(optional_no_strip)]
+    linked: Option<EntityRef>,
+    /// What is said where there are none: a title, a sentence.
+    #[prop(optional)]
+    empty: Option<(String, String)>,
+) -> impl IntoView {
+    let label = entity.ui_label.clone();
+    let stored = StoredValue::new(entity);
+    let query = use_query_map();
+    let arrangement = Memo::new(move |_| {
+        let pairs = query.get().into_iter().map(|(name, value)| (name.into_owned(), value));
+        stored.with_value(|entity| Arrangement::read(pairs, entity))
+    });
+    let (navigate, location) = (use_navigate(), use_location());
+    let arrange = Callback::new(move |to: Arrangement| {
+        let address = format!("{}{}", location.pathname.get_untracked(), to.written());
+        navigate(&address, NavigateOptions { replace: true, scroll: false, ..NavigateOptions::default() });
+    });
+    let columns = Memo::new(move |_| {
+        let chosen = arrangement.with(|a| a.columns.clone());
+        stored.with_value(|entity| match chosen.is_empty() {
+            true => usual_columns(entity),
+            false => chosen.iter().filter_map(|name| entity.column(name).cloned()).collect(),
+        })
+    });
+    let key = Memo::new(move |_| {
+        let (sort, filters) = arrangement.with(|a| (a.sort.clone(), a.filters.clone()));
+        let (by, down) = sort.unwrap_or_else(|| ("name".to_owned(), false));
+        Some(ListKey { filters, ..list.clone().sorted(by, down) })
+    });
+    let rows = use_entity_list_when(key);
+    let viewport = use_viewport(96.0);
+    let grid = Grid {
+        entity: stored,
+        linked: StoredValue::new(linked),
+        arrangement,
+        arrange,
+        columns,
+        rows,
+        selected: RwSignal::default(),
+        at: RwSignal::new(None),
+        editing: RwSignal::new(None),
+        deleting: RwSignal::new(false),
+        anchor: RwSignal::new(None),
+        node: viewport.node,
+    };
+    let count = Memo::new(move |_| rows.with(|rows| rows.ids.len()));
+    // What left the list is not selected any more.
+    Effect::new(move || {
+        let gone = rows.with(|rows| {
+            let here: BTreeSet<_> = rows.ids.iter().collect();
+            grid.selected
+                .with_untracked(|selected| selected.iter().filter(|id| !here.contains(id)).copied().collect::<Vec<_>>())
+        });
+        if !gone.is_empty() {
+            grid.selected.update(|selected| selected.retain(|id| !gone.contains(id)));
+        }
+    });
+    // The cell where the keyboard is: told to the screen reader by its id, marked without drawing its row.
+    let mark = |at: Option<(Uuid, usize)>, on: bool| {
+        if let Some(cell) = at.and_then(|(id, column)| document().get_element_by_id(&cell_id(id, column))) {
+            let _ = cell.class_list().toggle_with_force("at", on);
+        }
+    };
+    Effect::new(move |before: Option<Option<(Uuid, usize)>>| {
+        let at = grid.at.get();
+        mark(before.flatten(), false);
+        mark(at, true);
+        at
+    });
+    let navigate = use_navigate();
+    let keys = move |event: leptos::ev::KeyboardEvent| {
+        // Fields and buttons inside the table have keys of their own.
+        let inside = event.target() != event.current_target();
+        if inside || grid.editing.get_untracked().is_some() || event.alt_key() {
+            return;
+        }
+        let at = grid.at.get_untracked().and_then(|(id, column)| Some((grid.index_of(id)?, column)));
+        let size = (count.get_untracked(), columns.with_untracked(Vec::len));
+        let name = event.key();
+        let key = Key { name: &name, shift: event.shift_key(), command: event.ctrl_key() || event.meta_key() };
+        let Some(step) = keys::step(key, at, size, viewport.page()) else { return };
+        let here = grid.at.get_untracked();
+        match (step, here) {
+            (Step::Go((row, column), extend), _) => {
+                let Some(id) = rows.with_untracked(|rows| rows.ids.get(row).copied()) else { return };
+                if extend && matches!(name.as_str(), "ArrowDown" | "ArrowUp" | "PageDown" | "PageUp") {
+                    if let (None, Some((from, _))) = (grid.anchor.get_untracked(), here) {
+                        grid.select(from, false);
+                    }
+                    grid.select(id, true);
+                }
+                viewport.reveal(row);
+                grid.at.set(Some((id, column)));
+            }
+            (Step::Edit, Some((id, column))) => grid.edit(id, column),
+            (Step::Open, Some((id, _))) => {
+                let thing = grid.thing(id);
+                navigate(&format!("/{}/{id}", thing.code), NavigateOptions::default());
+            }
+            (Step::Select, Some((id, _))) => grid.select(id, key.shift),
+            (Step::All, _) => grid.selected.set(rows.with_untracked(|rows| rows.ids.iter().copied().collect())),
+            (Step::Leave, _) if grid.selected.with_untracked(|s| !s.is_empty()) => grid.selected.set(BTreeSet::new()),
+            (Step::Delete, _) if grid.selected.with_untracked(|s| !s.is_empty()) => grid.deleting.set(true),
+            _ => return,
+        }
+        event.prevent_default();
+    };
+    let window = Memo::new(move |_| viewport.window(count.get()));
+    let seen = move || {
+        let window = window.get();
+        rows.with(|rows| rows.ids.get(window.first..window.end).map(<[Uuid]>::to_vec).unwrap_or_default())
+    };
+    // A row is drawn again when it changes, and no other with it.
+    let draw = move |id: Uuid| {
+        let row = use_offline_entity::<RowView>(grid.thing(id));
+        let chosen = Memo::new(move |_| grid.selected.with(|selected| selected.contains(&id)));
+        live(move || match row.get() {
+            Some(row) => row_view(grid, id, &row, chosen).into_any(),
+            None => view! { <tr data-id=id.to_string()><td colspan="99"><span class="skeleton"></span></td></tr> }
+                .into_any(),
+        })
+    };
+    let all_selected = move |event| {
+        let on = event_target_checked(&event);
+        grid.selected.set(if on {
+            rows.with_untracked(|rows| rows.ids.iter().copied().collect())
+        } else {
+            BTreeSet::new()
+        });
+    };
+    let some = Memo::new(move |_| grid.selected.with(|s| !s.is_empty()));
+    // Columns are few and seldom another: the head and all rows are drawn anew with them.
+    let body = move || {
+        let head = columns.get().into_iter().enumerate().map(|(n, column)| head_view(grid, n, column)).collect_view();
+        let widths = columns
+            .get()
+            .iter()
+            .map(|c| {
+                let name = c.name.clone();
+                view! { <col class=cell::column_class(c) style=follow(move || grid.arrangement.with(|a| a.width(&name)).map(|w| format!("inline-size:{w}px")))/> }
+            })
+            .collect_view();
+        view! {
+            <colgroup><col class="c-check"/>{widths}<col class=if grid.linked.with_value(Option::is_some) { "c-acts" } else { "c-mark" }/></colgroup>
+            <thead><tr><th><label class="check"><input type="checkbox" class="i-check" aria-label="Select all" prop:checked=follow(move || some.get()) on:change=all_selected/></label></th>
+                {head}<th><span class="vh">"Sync"</span></th></tr></thead>
+            <tbody>
+                {live(move || viewport.spacer(window.get().first))}
+                <For each=seen key=|id| *id children=draw/>
+                {live(move || viewport.spacer(count.get().saturating_sub(window.get().end)))}
+            </tbody>
+        }
+    };
+    let state = live(move || state_view(grid, empty.clone()));
+    let active = move || grid.at.get().map(|(id, column)| cell_id(id, column));
+    view! {
+        <div class="toolbar" role="toolbar" aria-label="Filters and columns">{over_the_page(move |pages| (pages.table_tools)(grid))}</div>
+        <div class="content" node_ref=viewport.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=follow(active)
+            aria-rowcount=follow(move || count.get().to_string()) on:scroll=move |_| { grid.editing.set(None); viewport.scrolled(); } on:keydown=keys>
+            <table class="table cards virtual" role="presentation">{live(body)}</table>
+            {state}
+        </div>
+        {live(move || some.get().then(|| over_the_page(move |pages| (pages.selection_bar)(grid))))}
+        {live(move || grid.editing.get().map(|(id, column)| over_the_page(move |pages| (pages.cell_editor)(grid, id, column))))}
+    }
+}
+
+/// What is said where no rows are.
+fn state_view(grid: Grid, empty: Option<(String, String)>) -> AnyView {
+    let status = use_status();
+    let list = grid.rows.get();
+    if !list.ids.is_empty() {
+        return ().into_any();
+    }
+    if list.loaded && grid.arrangement.with(|a| !a.filters.is_empty()) {
+        let clear = move |_| grid.arrange.run(Arrangement { filters: Vec::new(), ..grid.arrangement.get_untracked() });
+        return view! { <div class="blank"><span class="glyph">{icon("list-filter")}</span><h2>"Nothing passes these filters"</h2><p>"Change one of them, or take them away to see everything."</p>
+            <button class="btn" on:click=clear>"Clear filters"</button></div> }
+        .into_any();
+    }
+    if list.loaded {
+        let (title, text) = empty.unwrap_or_else(|| {
+            ("Nothing here yet".to_owned(), "What is made or shared with you appears here at once.".to_owned())
+        });
+        view! { <div class="blank"><span class="glyph">{icon("inbox")}</span><h2>{title}</h2><p>{text}</p></div> }
+            .into_any()
+    } else if list.failed || !status.get().online {
+        view! { <div class="blank"><span class="glyph">{icon("cloud-off")}</span><h2>"This could not be loaded"</h2><p>"It has not been opened on this device before, and the server can't be reached. It loads as soon as the network returns."</p></div> }.into_any()
+    } else {
+        view! { <div class="skeletons" aria-busy="true">{(0..8).map(|_| view! { <span class="skeleton"></span> }).collect_view()}</div> }.into_any()
+    }
+}
+
+/// The head of a column: sorts by it, and is drawn to another width.
+fn head_view(grid: Grid, number: usize, column: Column) -> impl IntoView {
+    let name = StoredValue::new(column.name.clone());
+    let sorted = move || {
+        let sort = grid.arrangement.with(|a| a.sort.clone()).unwrap_or_else(|| ("name".to_owned(), false));
+        (sort.0 == name.get_value()).then_some(if sort.1 { "descending" } else { "ascending" })
+    };
+    let sortable = !matches!(column.kind, ColumnKind::Json | ColumnKind::References { .. } | ColumnKind::Texts);
+    let turn = move |_| grid.arrange.run(grid.arrangement.get_untracked().turned(&name.get_value()));
+    let head = NodeRef::<leptos::html::Th>::new();
+    let width = move || head.get_untracked().map(|th| th.offset_width()).unwrap_or_default();
+    let resize = move |to: i32| {
+        grid.arrange
+            .run(grid.arrangement.get_untracked().widened(&name.get_value(), u32::try_from(to).unwrap_or_default()))
+    };
+    // Where the drag began, and how wide the column was.
+    let from = StoredValue::new(None::<(i32, i32)>);
+    let grab = move |event: leptos::ev::PointerEvent| {
+        event.prevent_default();
+        from.set_value(Some((event.client_x(), width())));
+        if let Some(edge) = event.target().and_then(|t| t.dyn_into::<web_sys::Element>().ok()) {
+            let _ = edge.set_pointer_capture(event.pointer_id());
+        }
+    };
+    let drag = move |event: leptos::ev::PointerEvent| {
+        if let Some((x, wide)) = from.get_value() {
+            resize(wide + event.client_x() - x);
+        }
+    };
+    let by_key = move |event: leptos::ev::KeyboardEvent| {
+        let by = match event.key().as_str() {
+            "ArrowRight" => 16,
+            "ArrowLeft" => -16,
+            _ => return,
+        };
+        event.prevent_default();
+        resize(width() + by);
+    };
+    let label = column.label.clone();
+    let edge_label = format!("Width of {label}");
+    let inner = if sortable {
+        view! { <button tabindex="-1" on:click=turn>{label}{live(move || sorted().map(|d| icon(if d == "ascending" { "chevron-up" } else { "chevron-down" })))}</button> }.into_any()
+    } else {
+        label.into_any()
+    };
+    let _ = number;
+    view! {
+        <th class:end=cell::at_the_end(&column.kind) node_ref=head aria-sort=follow(sorted)>{inner}
+            <span class="edge" role="separator" tabindex="0" aria-orientation="vertical" aria-label=edge_label
+                on:pointerdown=grab on:pointermove=drag on:pointerup=move |_| from.set_value(None) on:keydown=by_key></span></th>
+    }
+}

@@ -1,0 +1,149 @@
+//! Markdown, read and written. What a person wrote never becomes markup of its own: HTML in it is shown as the text that it is, links lead to the web, to a mail or
+//! into the app, and nothing is loaded from elsewhere.
+
+use super::live::{follow, live};
+use leptos::prelude::*;
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
+use serde_json::{Value, json};
+
+/// How a mention of a person is written: `@[Ada](person:<id>)`.
+pub const MENTION: &str = "person:";
+
+/// Whether a link leads to where links may lead.
+fn harmless(address: &str) -> bool {
+    let address = address.trim();
+    let inside = address.starts_with('/') && !address.starts_with("//") || address.starts_with('#');
+    inside || ["https://", "http://", "mailto:"].iter().any(|scheme| address.to_ascii_lowercase().starts_with(scheme))
+}
+
+/// Markdown as HTML that is safe to show.
+pub fn html_of(markdown: &str) -> String {
+    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    // What the closing of each open link closes with.
+    let mut links: Vec<&'static str> = Vec::new();
+    let events = Parser::new_ext(markdown, options).filter_map(|event| {
+        Some(match event {
+            Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
+            Event::Start(Tag::HtmlBlock) | Event::End(TagEnd::HtmlBlock) => return None,
+            // A picture would be loaded from elsewhere: its words stand for it.
+            Event::Start(Tag::Image { .. }) | Event::End(TagEnd::Image) => return None,
+            Event::Start(Tag::Link { dest_url, .. }) if dest_url.starts_with(MENTION) => {
+                links.push("</span>");
+                Event::InlineHtml(CowStr::Borrowed("<span class=\"mention\">"))
+            }
+            Event::Start(Tag::Link { dest_url, .. }) if !harmless(&dest_url) => {
+                links.push("");
+                return None;
+            }
+            Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
+                links.push("</a>");
+                Event::Start(Tag::Link { link_type, dest_url, title, id })
+            }
+            Event::End(TagEnd::Link) => match links.pop() {
+                Some("</span>") => Event::InlineHtml(CowStr::Borrowed("</span>")),
+                Some("") => return None,
+                _ => Event::End(TagEnd::Link),
+            },
+            Event::SoftBreak => Event::HardBreak,
+            other => other,
+        })
+    });
+    let mut out = String::with_capacity(markdown.len() * 2);
+    html::push_html(&mut out, events);
+    out
+}
+
+/// Markdown as it is read.
+#[component]
+pub fn Markdown(
+    /// The text.
+    #[prop(into)]
+    text: Signal<String>,
+) -> impl IntoView {
+    view! { <div class="prose" inner_html=follow(move || html_of(&text.get()))></div> }
+}
+
+/// A field for Markdown: written, or looked at as it will be read.
+#[component]
+pub fn MarkdownField(
+    /// The control's id.
+    #[prop(into)]
+    id: String,
+    /// The present text.
+    #[prop(into)]
+    value: Signal<Value>,
+    /// May not be written.
+    #[prop(into)]
+    off: Signal<bool>,
+    /// Takes what was typed.
+    change: Callback<Value>,
+    /// Said where there is none.
+    #[prop(optional, into)]
+    placeholder: Signal<String>,
+    /// Said to a screen reader, where no label does.
+    #[prop(optional)]
+    label: Option<&'static str>,
+    /// More of its look.
+    #[prop(optional, into)]
+    class: Signal<String>,
+) -> impl IntoView {
+    let reading = RwSignal::new(false);
+    let text = Memo::new(move |_| value.get().as_str().unwrap_or_default().to_owned());
+    let some = Memo::new(move |_| text.with(|t| !t.trim().is_empty()));
+    view! {
+        <div class="markdown-field">
+            {live(move || if off.get() || reading.get() {
+                view! { <div class="read"><Markdown text=text/>{live(move || (!some.get()).then(|| view! { <p class="softer">{live(move || placeholder.get())}</p> }))}</div> }.into_any()
+            } else {
+                view! { <textarea class=follow(move || format!("input prose-edit {}", class.get())) id=id.clone() rows="3" aria-label=label placeholder=follow(move || placeholder.get())
+                    prop:value=text on:input=move |e| change.run(json!(event_target_value(&e)))></textarea> }.into_any()
+            })}
+            {live(move || (!off.get() && some.get()).then(|| view! {
+                <button type="button" class="btn quiet sm" aria-pressed=follow(move || reading.get().to_string()) on:click=move |_| reading.update(|r| *r = !*r)>
+                    {live(move || if reading.get() { "Write" } else { "Preview" })}</button>
+            }))}
+        </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    #[wasm_bindgen_test]
+    fn what_is_written_reads_as_it_was_meant() {
+        assert_eq!(html_of("**Go** at *nine*\nor ten"), "<p><strong>Go</strong> at <em>nine</em><br />\nor ten</p>\n");
+        assert!(html_of("- [x] done\n- [ ] open").contains("checked"));
+        assert!(html_of("|a|b|\n|-|-|\n|1|2|").contains("<table>"));
+        assert_eq!(html_of("ask @[Ada King](person:018f)"), "<p>ask @<span class=\"mention\">Ada King</span></p>\n");
+    }
+
+    #[wasm_bindgen_test]
+    fn nothing_that_is_written_becomes_markup_of_its_own() {
+        for hostile in [
+            "<script>alert(1)</script>",
+            "<img src=x onerror=alert(1)>",
+            "a <b onclick='x'>b</b>",
+            "[click](javascript:alert(1))",
+            "[click](JaVaScRiPt:alert(1))",
+            "[click](//evil.example)",
+            "[click](data:text/html,x)",
+            "![p](https://evil.example/p.png)",
+            "<https://ok.example> <javascript:x>",
+            "[a](person:<script>) [b](x\"onmouseover=\"y)",
+        ] {
+            let shown = html_of(hostile);
+            let tags: Vec<&str> =
+                shown.split('<').skip(1).map(|tag| tag.split(['>', ' ', '/']).next().unwrap_or_default()).collect();
+            let harmless = ["p", "", "a", "br", "span"];
+            assert!(tags.iter().all(|tag| harmless.contains(tag)), "{hostile}: {shown}");
+            for word in
+                ["href=\"javascript", "href=\"JaVa", "href=\"data", "href=\"//", "src=", "onclick=\"", " onmouseover="]
+            {
+                assert!(!shown.contains(word), "{hostile}: {shown}");
+            }
+        }
+        assert!(html_of("[x](https://a.example/?q=1&b=\"2)").contains("href=\"https://a.example/?q=1&amp;b=%222\""));
+    }
+}

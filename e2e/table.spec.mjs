@@ -1,0 +1,113 @@
+// Tables: filters, order, columns and widths in the address, cells changed by the keyboard, many rows at once, and how little of it is drawn.
+import { expect, importPlan, samplePlan, test } from "./people.mjs";
+
+const cell = (page, name, n) => page.locator("tr[data-id]", { has: page.getByRole("link", { name, exact: true }) }).locator(`> :nth-child(${n})`);
+const rows = (page) => page.locator("table.virtual tbody tr[data-id]");
+
+test("what a table shows is in the address, and comes back with it", async ({ as }) => {
+  const admin = await as("admin");
+  await admin.goto("/task");
+  await expect(admin.getByTestId("row-count")).toBeVisible();
+  const before = await admin.getByTestId("row-count").textContent();
+  await admin.getByRole("button", { name: "Filter", exact: true }).click();
+  await admin.getByRole("combobox", { name: "Filter by" }).fill("stage");
+  await admin.keyboard.press("Enter");
+  await admin.getByRole("button", { name: "Choose…" }).click();
+  await admin.getByRole("combobox", { name: "Stage" }).fill("In Pro");
+  await admin.keyboard.press("Enter");
+  await admin.keyboard.press("Escape");
+  await admin.getByRole("button", { name: "Apply" }).click();
+  await expect(admin.locator(".chip")).toContainText("In Progress");
+  expect(new URL(admin.url()).searchParams.get("dl__task_stage[in]")).toBe("In Progress");
+  await expect(admin.getByTestId("row-count")).not.toHaveText(before);
+  await admin.getByRole("button", { name: "Due" }).click();
+  await admin.getByRole("button", { name: "Due" }).click();
+  await admin.getByRole("button", { name: "Columns" }).click();
+  await admin.getByRole("dialog").getByLabel("Estimate", { exact: true }).check();
+  await admin.getByRole("button", { name: "Done" }).click();
+  await admin.getByRole("separator", { name: "Width of Estimate" }).focus();
+  await admin.keyboard.press("ArrowRight");
+  await expect.poll(() => new URL(admin.url()).searchParams.get("sort")).toBe("-due_date");
+  const address = admin.url();
+  expect(new URL(address).searchParams.get("widths")).toMatch(/^estimated_hours:\d+$/);
+  const shown = await rows(admin).evaluateAll((all) => all.map((row) => row.dataset.id));
+  await admin.reload();
+  await expect(admin.locator(".chip")).toContainText("In Progress");
+  await expect(admin.getByRole("columnheader", { name: "Estimate" })).toBeVisible();
+  await expect.poll(() => rows(admin).evaluateAll((all) => all.map((row) => row.dataset.id))).toEqual(shown);
+  await admin.getByRole("button", { name: "Remove filter Stage" }).click();
+  await expect(admin.getByTestId("row-count")).toHaveText(before);
+  // By hand, and wrong: what the server would refuse is taken out.
+  await admin.goto("/task?due_date[gte]=soon&name[contains]=a");
+  await expect(admin.locator(".chip")).toHaveCount(1);
+  await expect(rows(admin).first()).toBeVisible();
+});
+
+test("a table is worked by the keyboard alone, and each change draws one row", async ({ as, service }) => {
+  const editor = await as("editor");
+  const { id } = await importPlan("editor", samplePlan, "By keyboard");
+  await editor.goto(`/task?project_id=${id}&columns=name,dl__task_stage,estimated_hours,assignee__employee_ids`);
+  await expect(rows(editor).first()).toBeVisible();
+  const names = await rows(editor).locator("th").allTextContents();
+  // Every row in which anything is drawn from here on.
+  await editor.evaluate(() => {
+    window.drawn = [];
+    const row = (node) => (node instanceof Element ? node : node.parentElement)?.closest("tr[data-id]")?.dataset.id;
+    new MutationObserver((all) => all.forEach((m) => [m.target, ...m.addedNodes].map(row).filter(Boolean).forEach((id) => window.drawn.push(id))))
+      .observe(document.querySelector("table.virtual tbody"), { childList: true, characterData: true, subtree: true });
+  });
+  await editor.getByRole("grid").focus();
+  await editor.keyboard.press("ArrowDown");
+  await editor.keyboard.press("ArrowRight");
+  await editor.keyboard.press("Enter");
+  await editor.getByRole("combobox", { name: "Stage" }).fill("in review");
+  await editor.keyboard.press("Enter");
+  await expect(cell(editor, names[0], 3)).toHaveText("In Review");
+  await editor.keyboard.press("ArrowRight");
+  await editor.keyboard.press("Enter");
+  await editor.getByRole("textbox", { name: "Estimate" }).fill("many");
+  await editor.keyboard.press("Enter");
+  await expect(editor.getByRole("alert")).toContainText("must be a number");
+  await editor.getByRole("textbox", { name: "Estimate" }).fill("7,5 h");
+  await editor.keyboard.press("Tab");
+  await expect(cell(editor, names[0], 4)).toHaveText("7.5h");
+  await expect(editor.getByTestId("sync")).toHaveText("Synced");
+  const row = () => service.sql(`select dl__task_stage || ' ' || estimated_hours::float from app.task where project_id = '${id}' and name = '${names[0]}'`);
+  expect(row()).toBe("In Review 7.5");
+  const drawn = await editor.evaluate(() => window.drawn);
+  expect(new Set(drawn).size, "one row alone was drawn").toBe(1);
+  // Given up: nothing is sent.
+  await editor.keyboard.press("ArrowLeft");
+  await editor.keyboard.press("Enter");
+  await editor.getByRole("textbox", { name: "Estimate" }).fill("9");
+  await editor.keyboard.press("Escape");
+  await expect(cell(editor, names[0], 4)).toHaveText("7.5h");
+  // Three rows at once.
+  await editor.keyboard.press("Space");
+  await editor.keyboard.press("Shift+ArrowDown");
+  await editor.keyboard.press("Shift+ArrowDown");
+  await expect(editor.getByRole("toolbar", { name: "3 selected" })).toBeVisible();
+  await editor.getByRole("toolbar", { name: "3 selected" }).getByRole("button", { name: "Priority" }).click();
+  await editor.getByRole("dialog").getByRole("button", { name: "Priority" }).click();
+  await editor.getByRole("combobox", { name: "Priority" }).fill("crit");
+  await editor.keyboard.press("Enter");
+  await editor.getByRole("button", { name: "Set 3 rows" }).click();
+  await expect(editor.getByTestId("sync")).toHaveText("Synced");
+  expect(service.sql(`select count(*) from app.task where project_id = '${id}' and dl__task_priority = 'Critical'`)).toBe("3");
+  await editor.keyboard.press("Delete");
+  await editor.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  await expect(rows(editor).locator("th", { hasText: names[0] })).toHaveCount(0);
+  await expect(editor.getByTestId("sync")).toHaveText("Synced");
+  expect(service.sql(`select count(*) from app.task where project_id = '${id}' and not active_flag and dl__task_priority = 'Critical'`)).toBe("3");
+  expect(editor.problems).toEqual([]);
+});
+
+test("who may only look is told so in the cell", async ({ as, service }) => {
+  const { id, token } = await importPlan("admin", samplePlan, "Only looked at");
+  const { share } = await import("./people.mjs");
+  await share(service, token, "viewer", id, 0);
+  const viewer = await as("viewer");
+  await viewer.goto(`/task?project_id=${id}`);
+  await rows(viewer).first().locator("td.opens").first().click();
+  await expect(viewer.getByText("You may look at this, and not change it")).toBeVisible();
+});
