@@ -19,7 +19,12 @@ use uuid::Uuid;
 
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(give)).routes(routes!(take)).routes(routes!(access)).routes(routes!(why))
+    OpenApiRouter::new()
+        .routes(routes!(give))
+        .routes(routes!(take))
+        .routes(routes!(access))
+        .routes(routes!(why))
+        .routes(routes!(audience))
 }
 
 /// A grant to give.
@@ -262,4 +267,49 @@ async fn why(
         })
         .collect();
     Ok(Json(json!({"permission": theirs, "reasons": reasons})))
+}
+
+#[derive(Deserialize)]
+struct Asked {
+    q: Option<String>,
+}
+
+/// Who sees a thing: for naming somebody in a comment, and for those who may share it with what each may do.
+#[utoipa::path(get, path = "/{entity}/{id}/audience", tag = "sharing", params(
+    ("entity" = String, Path, description = "The type's code", example = "project"), ("id" = Uuid, Path, description = "The thing"),
+    ("q" = Option<String>, Query, description = "A part of the name")), responses(
+    (status = 200, description = "{data: [{id, name, permission}], more}: the first 200 by name; `permission` for those who may share alone", body = Object),
+    (status = 400, description = "q is too long"), (status = 401, description = "Not signed in"), (status = 403, description = "May look only"),
+    (status = 404, description = "Not there, or not for this reader")))]
+async fn audience(
+    State(app): State<App>,
+    who: AuthUser,
+    Path((code, id)): Path<(String, String)>,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Value>> {
+    /// Most people who are told at once.
+    const MOST: usize = 200;
+    let model = app.model_with(&code).await?;
+    let entity = model.entity(&code)?;
+    let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
+    let words = asked.q.unwrap_or_default();
+    if words.chars().count() > 200 || words.contains('\0') {
+        return Err(ApiError::bad("q", "must have at most 200 characters"));
+    }
+    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    if level < Permission::Comment {
+        return Err(ApiError::Forbidden(crate::entity::asks_for(Permission::Comment, level)));
+    }
+    let mut people = grant::audience(&mut connection, &entity.code, id, who.person, words.trim(), MOST + 1).await?;
+    let more = people.len() > MOST;
+    people.truncate(MOST);
+    let data: Vec<Value> = people
+        .into_iter()
+        .map(|(id, name, theirs)| match level >= Permission::Share {
+            true => json!({"id": id, "name": name, "permission": theirs}),
+            false => json!({"id": id, "name": name}),
+        })
+        .collect();
+    Ok(Json(json!({"data": data, "more": more})))
 }

@@ -111,6 +111,33 @@ pub async fn on(connection: &mut Connection, code: &EntityCode, id: Uuid) -> Res
     .await?)
 }
 
+/// Who sees a thing and is seen by `asker`, by name: the first `most` whose name has `words` in it, with the level of each.
+pub async fn audience(
+    connection: &mut Connection,
+    code: &EntityCode,
+    id: Uuid,
+    asker: PersonId,
+    words: &str,
+    most: usize,
+) -> Result<Vec<(Uuid, String, i16)>> {
+    Ok(sqlx::query_as(
+        "with seers as materialized (
+           select s.person_id, s.level
+           from app.permissions((select array_agg(p.id) from app.person p where p.active_flag and ($4 = '' or strpos(lower(p.name), lower($4)) > 0)), $1, array[$2]) s
+         )
+         select s.person_id, t.title, s.level
+         from seers s join app.things_of(array[$3], (select array_agg(person_id) from seers)) t on t.id = s.person_id
+         order by t.title, s.person_id limit $5",
+    )
+    .bind(code.as_str())
+    .bind(id)
+    .bind(asker.0)
+    .bind(words)
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(connection)
+    .await?)
+}
+
 /// The highest level on a thing that a person may pass on until `until` (RFC 3339; none: for ever), to things below it too where
 /// `cascading`.
 pub async fn shareable(

@@ -86,10 +86,17 @@ pub struct Column {
     /// Leave it out of tables and forms.
     #[serde(default)]
     pub hidden: bool,
-    /// The column that names the people who may write this one with the right to contribute alone.
+    /// The column that names the people who may write this one with the right to contribute alone; [`SELF`]: a JSON object of lists of people, in which
+    /// everybody who may comment writes themselves in and out, and nobody anybody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contribute: Option<String>,
+    /// Whoever it refers to must see the thing above: who is named in a comment, say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sees_owner: bool,
 }
+
+/// In [`Column::contribute`]: everybody writes themselves.
+pub const SELF: &str = "self";
 
 /// Columns that every entity table has and that the server alone writes.
 const SERVER_COLUMNS: [&str; 5] = ["id", "active_flag", "created_ts", "updated_ts", "version"];
@@ -110,6 +117,7 @@ impl Column {
             read_only,
             hidden,
             contribute: None,
+            sees_owner: false,
         }
     }
 
@@ -126,6 +134,7 @@ impl Column {
         if let Some(by) = entry.get("contribute").and_then(Value::as_str) {
             self.contribute = Some(by.to_owned());
         }
+        flag("sees_owner", &mut self.sees_owner);
         flag("required", &mut self.required);
         flag("read_only", &mut self.read_only);
         flag("hidden", &mut self.hidden);

@@ -17,7 +17,7 @@ pub mod rest; // shapes of the REST interface
 pub mod socket; // messages of the WebSocket
 
 pub use catalogue::{Catalogue, Child, EntityType};
-pub use column::{Column, ColumnKind};
+pub use column::{Column, ColumnKind, SELF};
 pub use cursor::{FeedCursor, Snapshot};
 pub use id::{EntityCode, EntityRef, PersonId, Version};
 pub use permission::Permission;

@@ -24,7 +24,7 @@ pub struct Merged {
 }
 
 /// Merges my `patch`, made on the values in `base`, with their row. Columns that they did not touch take mine; equal changes are one;
-/// lists of references merge by element, `metadata` by key, texts of several lines by line; what else both changed is a conflict.
+/// lists of references merge by element, objects by key (and lists in them by element), texts of several lines by line; what else both changed is a conflict.
 pub fn merge(base: &Row, patch: &Row, theirs: &Row) -> Merged {
     let mut merged = Merged::default();
     for (column, mine) in patch {
@@ -85,8 +85,11 @@ fn merge_maps(
         if m == b || m == n {
             continue;
         }
+        let list = |value: Option<&Value>| value.map_or(Some(Vec::new()), |v| v.as_array().cloned());
         if n != b {
-            return None;
+            let (b, m, n) = (list(b)?, list(m)?, list(n)?);
+            both.insert(key.clone(), Value::Array(merge_sets(&b, &m, &n)));
+            continue;
         }
         match m {
             Some(value) => both.insert(key.clone(), value.clone()),
@@ -104,6 +107,18 @@ mod tests {
 
     fn row(value: Value) -> Row {
         value.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn lists_in_objects_merge_by_element() {
+        let base = row(json!({"reactions": {"+1": ["a"], "!": ["a"]}}));
+        let mine = row(json!({"reactions": {"+1": ["a", "me"], "!": []}}));
+        let theirs = row(json!({"reactions": {"+1": ["a", "b"], "!": ["a", "b"], "?": ["b"]}}));
+        let merged = merge(&base, &mine, &theirs);
+        assert_eq!(merged.conflicts, [] as [String; 0]);
+        assert_eq!(merged.patch["reactions"], json!({"+1": ["a", "b", "me"], "!": ["b"], "?": ["b"]}));
+        let other = row(json!({"reactions": {"+1": 3}}));
+        assert_eq!(merge(&base, &mine, &other).conflicts, ["reactions"], "what is no list on both sides is a question");
     }
 
     #[test]

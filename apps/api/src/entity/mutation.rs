@@ -59,8 +59,8 @@ impl Action {
     /// The level on the thing that it asks for.
     fn least(&self) -> Permission {
         match self {
-            // Those who may log work change the columns that are for that.
-            Self::Create { .. } | Self::Update => Permission::Contribute,
+            // Those who may comment write themselves into what is for that, those who may log work what is for that.
+            Self::Create { .. } | Self::Update => Permission::Comment,
             Self::Replace | Self::Place(_) => Permission::Edit,
             Self::Delete | Self::Restore => Permission::Delete,
             Self::Purge => Permission::Owner,
@@ -161,7 +161,9 @@ impl Mutation<'_> {
             Seen::Before(answer) => return Ok(answer),
             Seen::Never(key) => key,
         };
+        rule::each_writes_themselves(entity, who.person, &values, None)?;
         rule::check_references(c, model, who.person, entity, &values, None).await?;
+        rule::named_see_it(c, model, who.person, entity, &values, None).await?;
         let id = row::insert(c, entity, &values).await?;
         if let Some((code, parent, tie)) = linked {
             link::make(c, (code, parent), (&entity.code, id), tie.owned, true).await?;
@@ -249,7 +251,9 @@ impl Mutation<'_> {
         if level < Permission::Edit {
             rule::may_contribute(c, model, who.person, entity, level, present, &values).await?;
         }
+        rule::each_writes_themselves(entity, who.person, &values, Some(present))?;
         rule::check_references(c, model, who.person, entity, &values, Some(present)).await?;
+        rule::named_see_it(c, model, who.person, entity, &values, Some(present)).await?;
         rule::may_move(c, model, who.person, entity, level, present, &values).await?;
         row::update(c, entity, self.id, &values).await?;
         Ok(())

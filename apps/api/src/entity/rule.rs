@@ -5,9 +5,9 @@ use crate::error::{ApiError, Result};
 use crate::state::Model;
 use pmo_database::{Connection, permission, row};
 use pmo_domain::rest::FieldError;
-use pmo_domain::{Child, ColumnKind, EntityCode, EntityType, Permission, PersonId, Row};
+use pmo_domain::{Child, ColumnKind, EntityCode, EntityType, Permission, PersonId, Row, SELF};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// Checks a body against the type's columns and gives the values in their normal form; every wrong field is told.
@@ -217,6 +217,12 @@ pub async fn may_contribute(
     let refusal = || ApiError::Forbidden(super::mutation::asks_for(Permission::Edit, level));
     for name in values.keys() {
         let by = entity.column(name).and_then(|c| c.contribute.as_deref()).ok_or_else(refusal)?;
+        if by == SELF {
+            continue; // what each may write there is the same for every level: `each_writes_themselves`
+        }
+        if level < Permission::Contribute {
+            return Err(refusal());
+        }
         let Some(ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target }) =
             entity.column(by).map(|c| &c.kind)
         else {
@@ -229,6 +235,85 @@ pub async fn may_contribute(
         };
         if !row::stands_for(connection, model.entity(target)?, &named, person).await? {
             return Err(refusal());
+        }
+    }
+    Ok(())
+}
+
+/// Most keys of a column in which everybody writes themselves, and the longest of them, in characters.
+const KEYS: (usize, usize) = (24, 16);
+
+/// Checks the columns in which everybody writes themselves (`"contribute": "self"`): lists of people by a short key, of which a writer adds and takes away
+/// their own id alone, whatever else they may do.
+pub fn each_writes_themselves(
+    entity: &EntityType,
+    person: PersonId,
+    values: &Row,
+    present: Option<&Row>,
+) -> Result<()> {
+    for column in entity.columns.iter().filter(|c| c.contribute.as_deref() == Some(SELF)) {
+        let Some(after) = values.get(&column.name) else { continue };
+        let before = present.and_then(|row| row.get(&column.name)).cloned().unwrap_or_default();
+        let people = |all: &Value, key: &str| -> Option<BTreeSet<Uuid>> {
+            let list = all.get(key).map_or(Some(&[][..]), |list| list.as_array().map(Vec::as_slice))?;
+            list.iter().map(|id| id.as_str()?.parse().ok()).collect()
+        };
+        let wrong = |message: &str| ApiError::invalid(&column.name, message);
+        let keys = after.as_object().ok_or_else(|| wrong("must be lists of people by key"))?;
+        if keys.len() > KEYS.0 || keys.keys().any(|key| key.is_empty() || key.chars().count() > KEYS.1) {
+            return Err(wrong("has too many keys, or one that is too long"));
+        }
+        for key in keys.keys().chain(before.as_object().into_iter().flat_map(|before| before.keys())) {
+            let now = people(after, key).ok_or_else(|| wrong("must be lists of people by key"))?;
+            let then = people(&before, key).unwrap_or_default();
+            if now.symmetric_difference(&then).any(|id| *id != person.0) {
+                return Err(wrong("everybody adds and takes away themselves alone"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Checks that whoever `values` name anew in a column for those who see the thing above (`"sees_owner": true`) does.
+pub async fn named_see_it(
+    connection: &mut Connection,
+    model: &Model,
+    person: PersonId,
+    entity: &EntityType,
+    values: &Row,
+    present: Option<&Row>,
+) -> Result<()> {
+    let mut whole = present.cloned().unwrap_or_default();
+    whole.extend(values.clone());
+    let ids = |row: &Row, name: &str| -> BTreeSet<Uuid> {
+        row.get(name)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| id.as_str()?.parse().ok())
+            .collect()
+    };
+    for column in entity.columns.iter().filter(|c| c.sees_owner && values.contains_key(&c.name)) {
+        let known = present.map(|row| ids(row, &column.name)).unwrap_or_default();
+        let named: Vec<PersonId> = ids(&whole, &column.name).difference(&known).copied().map(PersonId).collect();
+        for (code, id, _) in owners(model, entity, &whole) {
+            let levels = permission::levels(connection, &named, code, &[id]).await?;
+            let blind: Vec<Uuid> = named.iter().filter(|p| !levels.contains_key(&(**p, id))).map(|p| p.0).collect();
+            if !blind.is_empty() {
+                let names: Vec<String> =
+                    permission::seen(connection, person, &blind).await?.into_iter().map(|seen| seen.title).collect();
+                let (who, verb) = if names.is_empty() {
+                    ("Somebody".to_owned(), "does")
+                } else {
+                    (names.join(", "), if names.len() == 1 { "does" } else { "do" })
+                };
+                return Err(ApiError::invalid(
+                    &column.name,
+                    format!(
+                        "{who} {verb} not see this {code}, and would not read it: share it first, or take the name out"
+                    ),
+                ));
+            }
         }
     }
     Ok(())

@@ -9,5 +9,6 @@ mod platform;
 mod routes;
 mod sharing;
 mod sign_in;
+mod talk;
 mod types;
 mod writes;
