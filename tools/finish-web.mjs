@@ -55,6 +55,12 @@ if (release) {
   }
   rmSync(work, { recursive: true });
 }
+// What is shipped in parts fetches the later part's styles with it (apps/web/src/parts.rs).
+let later;
+if (release) {
+  html = html.replace(/<link rel="stylesheet" href="(\/later-[^"]+)"[^>]*>/, (_, href) => { later = href; return `<meta name="pmo-later-styles" content="${href}">`; });
+  if (!later) throw new Error("index.html has no later styles");
+}
 // In development the socket may be elsewhere than its usual port; in production the api's shell says where it is.
 writeFileSync(join(dist, "index.html"), html.replace('name="pmo-socket" content=""', `name="pmo-socket" content="${process.env.PMO_DEV_SOCKET ?? ""}"`));
 const one = (pattern, what) => html.match(pattern)?.[1] ?? (() => { throw new Error(`index.html has no ${what}`); })();
@@ -73,7 +79,7 @@ const script = kept.find((f) => f.startsWith("pmo-web-") && f.endsWith(".js"));
 const wasm = kept.find((f) => f.endsWith("_bg.wasm"));
 const styles = [...html.matchAll(/<link rel="stylesheet" href="([^"]+)"/g)].map((m) => m[1]);
 writeFileSync(join(dist, "build.json"), JSON.stringify({
-  id, script: `/${script}`, wasm: `/${wasm}`, styles, start, start_hash: hash(start), theme, theme_hash: hash(theme), font: "/fonts/inter-latin.woff2",
+  id, later_styles: later ?? "", script: `/${script}`, wasm: `/${wasm}`, styles, start, start_hash: hash(start), theme, theme_hash: hash(theme), font: "/fonts/inter-latin.woff2",
 }, null, 1));
 const worker = readFileSync(join(root, "apps/web/service-worker.js"), "utf8")
   .replace("__BUILD__", id).replace("[/*FILES*/]", JSON.stringify(kept.map((f) => `/${f}`)));
@@ -88,11 +94,11 @@ if (release) {
   }
   const row = (name, bytes, packed) => console.log(`${name.padEnd(40)} ${String(bytes).padStart(9)} ${String(packed).padStart(9)}`);
   row("first load", "bytes", "brotli");
-  const css = kept.filter((f) => f.endsWith(".css")), sum = (of, files) => files.reduce((n, f) => n + of(f), 0), size = (f) => statSync(join(dist, f)).size;
+  const css = kept.filter((f) => f.endsWith(".css") && `/${f}` !== later), sum = (of, files) => files.reduce((n, f) => n + of(f), 0), size = (f) => statSync(join(dist, f)).size;
   for (const file of [wasm, script]) row(file, size(file), sizes[file]);
   row("styles", sum(size, css), sum((f) => sizes[f], css));
   const total = sum((f) => sizes[f], [wasm, script, ...css]);
   row("in all", `of ${BUDGET}`, total);
-  for (const file of kept.filter((f) => f.startsWith("part-"))) row(`later: ${file}`, size(file), sizes[file]);
+  for (const file of kept.filter((f) => f.startsWith("part-") || `/${f}` === later)) row(`later: ${file}`, size(file), sizes[file]);
   if (total > BUDGET) { console.error(`error: the first load is ${total} bytes as brotli, over its budget of ${BUDGET}`); process.exit(1); }
 }

@@ -20,6 +20,9 @@ pub struct Build {
     pub wasm: String,
     /// Style sheets in order.
     pub styles: Vec<String>,
+    /// The style sheet that the app fetches with its later part; empty where that is among the others.
+    #[serde(default)]
+    pub later_styles: String,
     /// The inline script that starts the app.
     pub start: String,
     /// Its hash for the content policy, `sha256-…`.
@@ -97,6 +100,7 @@ fn page(build: &Build, socket: &str) -> impl IntoView + use<> {
                 <meta name="description" content="Plans that stay at hand, on every screen and without a network."/>
                 <meta name="pmo-socket" content=socket.to_owned()/>
                 <meta name="pmo-build" content=build.id.clone()/>
+                <meta name="pmo-later-styles" content=build.later_styles.clone()/>
                 <title>"PMO"</title>
                 <link rel="manifest" href="/manifest.webmanifest"/>
                 <link rel="icon" href="/icon.svg" type="image/svg+xml"/>

@@ -2,10 +2,11 @@
 //! shipped has them in files of their own (`--features split`, `tools/build-web.sh`); elsewhere they are there from the start. A part that could not be
 //! fetched is asked for again when the network is back; nothing that shows first may need one.
 
-use crate::pages::{ChildrenPageProps, InstancePageProps, NewDialogProps, OutlinePageProps};
+use crate::pages::{ChildrenPageProps, InstancePageProps, NewDialogProps, NewPageProps, OutlinePageProps};
 use crate::table::Grid;
 use crate::ui::live::live;
 use leptos::prelude::*;
+use pmo_domain::EntityRef;
 use std::cell::Cell;
 use std::time::Duration;
 use uuid::Uuid;
@@ -28,7 +29,9 @@ pub struct Pages {
     pub instance: fn(InstancePageProps) -> AnyView,
     pub children: fn(ChildrenPageProps) -> AnyView,
     pub new_dialog: fn(NewDialogProps) -> AnyView,
+    pub new_page: fn(NewPageProps) -> AnyView,
     pub import_dialog: fn(RwSignal<bool>) -> AnyView,
+    pub deleted: fn(EntityRef) -> AnyView,
     pub sign_in: fn(bool) -> AnyView,
     pub overlays: fn() -> AnyView,
     pub table_tools: fn(Grid) -> AnyView,
@@ -38,11 +41,12 @@ pub struct Pages {
 
 #[cfg_attr(feature = "split", wasm_split(pages, wasm_split_path = ::leptos::wasm_split, fallible))]
 fn pages() -> Result<Pages, Unfetched> {
-    use crate::pages::{ChildrenPage, ImportDialog, InstancePage, NewDialog, OutlinePage};
+    use crate::pages::{ChildrenPage, ImportDialog, InstancePage, NewDialog, NewPage, OutlinePage};
     Ok(Pages {
         outline: |props| OutlinePage(props).into_any(),
         instance: |props| InstancePage(props).into_any(),
         children: |props| ChildrenPage(props).into_any(),
+        new_page: |props| NewPage(props).into_any(),
         new_dialog: |props| NewDialog(props).into_any(),
         import_dialog: |open| view! { <ImportDialog open=open/> }.into_any(),
         table_tools: |grid| view! { <crate::table::tools::TableTools grid=grid/> }.into_any(),
@@ -50,6 +54,7 @@ fn pages() -> Result<Pages, Unfetched> {
         cell_editor: |grid, id, column| {
             view! { <crate::table::editor::CellEditor grid=grid id=id column=column/> }.into_any()
         },
+        deleted: |entity| view! { <crate::pages::Deleted entity=entity/> }.into_any(),
         sign_in: |over_page| view! { <crate::pages::SignIn over_page=over_page/> }.into_any(),
         overlays: || view! { <crate::ui::overlays::OverThePage/> }.into_any(),
     })
@@ -83,9 +88,12 @@ pub fn fetch() {
     #[cfg(feature = "split")]
     wasm_bindgen_futures::spawn_local(async move {
         loop {
-            match pages().await {
-                Ok(pages) => break part.set(Part::Here(pages)),
-                Err(_) => part.set(Part::Unfetched),
+            // Both at once; a page without its styles is not drawn.
+            let styles = styles::fetch();
+            let pages = pages().await;
+            match (pages, styles.await) {
+                (Ok(pages), true) => break part.set(Part::Here(pages)),
+                _ => part.set(Part::Unfetched),
             }
             gloo_timers::future::sleep(AGAIN_AFTER).await;
         }
@@ -122,4 +130,49 @@ pub fn over_the_page(draw: impl Fn(Pages) -> AnyView + Send + 'static) -> impl I
         Part::Here(pages) => draw(pages),
         _ => ().into_any(),
     })
+}
+
+/// The later part's style sheet: named by the page, and put into it when it is wanted.
+#[cfg(feature = "split")]
+mod styles {
+    use futures_channel::oneshot;
+    use leptos::prelude::document;
+    use wasm_bindgen::JsCast;
+    use wasm_bindgen::prelude::Closure;
+
+    /// Begins to fetch it; answers whether it is in the page.
+    pub fn fetch() -> impl Future<Output = bool> {
+        let (done, arrived) = oneshot::channel();
+        if !put(done) {
+            return futures_util::future::Either::Left(std::future::ready(true));
+        }
+        futures_util::future::Either::Right(async { arrived.await.unwrap_or(false) })
+    }
+
+    /// Puts it into the page; false where the page names none, or has it already.
+    fn put(done: oneshot::Sender<bool>) -> bool {
+        let meta = document().query_selector("meta[name=pmo-later-styles]").ok().flatten();
+        let Some(address) = meta.and_then(|meta| meta.get_attribute("content")).filter(|a| !a.is_empty()) else {
+            return false;
+        };
+        let (Some(head), Ok(link)) = (document().head(), document().create_element("link")) else { return false };
+        if document().query_selector("link[data-later]").ok().flatten().is_some() {
+            return false;
+        }
+        for (name, value) in [("rel", "stylesheet"), ("href", address.as_str()), ("data-later", "")] {
+            let _ = link.set_attribute(name, value);
+        }
+        let gone = link.clone();
+        let heard = Closure::once_into_js(move |event: web_sys::Event| {
+            let here = event.type_() == "load";
+            if !here {
+                gone.remove();
+            }
+            let _ = done.send(here);
+        });
+        for event in ["load", "error"] {
+            let _ = link.add_event_listener_with_callback(event, heard.unchecked_ref());
+        }
+        head.append_child(&link).is_ok()
+    }
 }

@@ -108,6 +108,8 @@ pub enum Event {
     Unobserve(ObserverId),
     /// Fetch it, for somebody who will look soon.
     Prefetch(Query),
+    /// Read all that the device holds, so that all of it can be found.
+    Gather,
     /// Fetch it again, however fresh it is.
     Refetch(Query),
     /// The next page of a list.

@@ -15,10 +15,10 @@ pub mod session; // the socket: connect, resume, back off
 pub mod settings; // times and sizes
 pub mod store; // what is kept on the device
 pub mod tab; // what tabs tell each other
-mod text; // texts merged by line
+pub mod text; // texts compared and merged by line
 
 pub use draft::Draft;
-pub use engine::{Engine, HeldRow, KeptTree, ListView, RowView, Status, Table};
+pub use engine::{Engine, Found, HeldRow, KeptTree, ListView, RowView, Status, Table};
 pub use event::{Answer, BatchId, Effect, Event, Failure, Method, ObserverId, Request, RequestId};
 pub use key::{Below, ListKey, MetaKey, Query, Topic, encoded};
 pub use outbox::{Choice, Entry, EntryState, Operation};

@@ -39,6 +39,34 @@ fn matching(a: &[&str], b: &[&str]) -> Option<Vec<(usize, usize)>> {
     Some(pairs)
 }
 
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// It is in both texts.
+    Kept,
+    /// It was in the first text alone.
+    Gone,
+    /// It is in the second text alone.
+    New,
+}
+
+/// How one text became another, line by line: what went comes before what came in its place. Texts that are too large to compare went whole.
+pub fn difference<'a>(before: &'a str, after: &'a str) -> Vec<(Line, &'a str)> {
+    let (a, b): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
+    let mut lines = Vec::with_capacity(a.len().max(b.len()));
+    let (mut i, mut j) = (0, 0);
+    let pairs = matching(&a, &b).unwrap_or_default();
+    for (to_i, to_j) in pairs.into_iter().chain([(a.len(), b.len())]) {
+        lines.extend(a[i..to_i].iter().map(|line| (Line::Gone, *line)));
+        lines.extend(b[j..to_j].iter().map(|line| (Line::New, *line)));
+        if to_i < a.len() {
+            lines.push((Line::Kept, a[to_i]));
+        }
+        (i, j) = (to_i + 1, to_j + 1);
+    }
+    lines
+}
+
 /// Merges two texts that began as `base`, line by line; none where both changed the same lines, or neighbouring ones, differently.
 pub fn merge_lines(base: &str, mine: &str, theirs: &str) -> Option<String> {
     let [base, mine, theirs] = [base, mine, theirs].map(|text| text.split_inclusive('\n').collect::<Vec<_>>());
@@ -75,6 +103,18 @@ pub fn merge_lines(base: &str, mine: &str, theirs: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_difference_holds_both_texts() {
+        use Line::{Gone, Kept, New};
+        assert_eq!(
+            difference("a\nb\nc", "a\nx\nc\nd"),
+            [(Kept, "a"), (Gone, "b"), (New, "x"), (Kept, "c"), (New, "d")]
+        );
+        assert_eq!(difference("", "a"), [(New, "a")]);
+        assert_eq!(difference("a", ""), [(Gone, "a")]);
+        assert_eq!(difference("a\n", "a"), [(Kept, "a")]);
+    }
     use proptest::prelude::*;
 
     #[test]

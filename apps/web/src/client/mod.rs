@@ -4,6 +4,7 @@
 pub mod conditions; // a network to try the app out with
 pub mod device; // IndexedDB through rexie
 mod frames; // the last frames of the socket
+pub mod keepsake; // what is left here between visits
 pub mod network; // requests and tokens
 mod socket; // the WebSocket
 mod tabs; // leader and neighbours
@@ -441,6 +442,9 @@ impl Client {
 
     /// Signs out: wipes this person's data on the device; unsent work stays for their next sign-in if `keep_work`.
     pub async fn sign_out(self: Rc<Self>, keep_work: bool) {
+        if !keep_work {
+            keepsake::wipe();
+        }
         remember(None);
         set_flag(SIGNED_OUT_KEY, true);
         self.socket.disconnect();

@@ -186,6 +186,40 @@ pub async fn logout() -> bool {
     }
 }
 
+/// For [`ask`].
+pub use gloo_net::http::Method as Verb;
+
+/// Asks the server for what no device keeps; the error is for people. `key`: a write that a repeat must not do again.
+pub async fn ask(method: Verb, path: &str, body: Option<&Value>, key: Option<&str>) -> Result<Value, String> {
+    if !lets_through().await {
+        return Err(UNREACHED.to_owned());
+    }
+    let mut builder = builder(method, path).abort_signal(Some(&soon()));
+    if let Some(key) = key {
+        builder = builder.header("idempotency-key", key);
+    }
+    let request = match body {
+        Some(body) => builder.json(body),
+        None => builder.build(),
+    };
+    let response = request.map_err(|e| e.to_string())?.send().await.map_err(|_| UNREACHED.to_owned())?;
+    match read(response).await {
+        Ok(answer) if answer.body.is_empty() => Ok(Value::Null),
+        Ok(answer) => serde_json::from_str(&answer.body).map_err(|e| e.to_string()),
+        Err(Failure::Refused(problem)) => Err(in_words(&problem)),
+        Err(Failure::Network) => Err(UNREACHED.to_owned()),
+    }
+}
+
+/// Said where the network is needed, and nobody answers.
+const UNREACHED: &str = "The server can't be reached. This needs the network; try again when it is back.";
+
+/// A refusal in the words that it came with.
+fn in_words(problem: &Problem) -> String {
+    let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+    if fields.is_empty() { problem.detail.clone().unwrap_or_else(|| problem.title.clone()) } else { fields.join(" ") }
+}
+
 /// Sends a plan to be imported; answers the project and the report.
 pub async fn import_plan(file: web_sys::File, key: &str) -> Result<Value, String> {
     let request = builder(HttpMethod::POST, "/project/import")
@@ -197,10 +231,7 @@ pub async fn import_plan(file: web_sys::File, key: &str) -> Result<Value, String
         request.send().await.map_err(|_| "The server can't be reached. Importing needs the network.".to_owned())?;
     match read(response).await {
         Ok(answer) => serde_json::from_str(&answer.body).map_err(|e| e.to_string()),
-        Err(Failure::Refused(problem)) => {
-            let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
-            Err(if fields.is_empty() { problem.detail.unwrap_or(problem.title) } else { fields.join(" ") })
-        }
+        Err(Failure::Refused(problem)) => Err(in_words(&problem)),
         Err(Failure::Network) => Err("The server gave no answer that can be read. Try again.".into()),
     }
 }

@@ -2,11 +2,12 @@
 
 use super::NothingHere;
 use super::dialogs::NewDialog;
+use super::history::History;
 use super::list::{ThingTabs, name_of};
+use super::sharing::SharingDialog;
+use super::talk::Talk;
 use crate::client::client;
-use crate::hooks::{
-    DraftHandle, catalogue, one, use_draft, use_entity, use_entity_codes, use_entity_mutation, use_missing, use_rows,
-};
+use crate::hooks::{DraftHandle, catalogue, one, use_draft, use_entity, use_entity_codes, use_missing, use_rows};
 use crate::table::editor::Choose;
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
@@ -16,6 +17,7 @@ use crate::ui::keep::KeepButton;
 use crate::ui::live::{follow, live};
 use crate::ui::markdown::MarkdownField;
 use crate::ui::merge::conflict_of;
+use crate::ui::overlays::delete_with_undo;
 use crate::ui::picker::Left;
 use crate::ui::shell::{Overlays, Strips, SyncMark};
 use crate::ui::typed::RefusedStrip;
@@ -176,20 +178,36 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
     let is_task = kind.code == "task";
     let children = is_task.then(|| view! { <TaskChildren task=entity.clone() page=page/> });
     let links = is_task.then(|| view! { <TaskLinks task=entity.clone() page=page/> });
-    let talk =
-        kind.children.iter().any(|c| c.code == "message").then(|| view! { <Talk entity=entity.clone() level=level/> });
+    let talks = kind.children.iter().any(|c| c.code == "message");
+    // What is said and what happened stand in one place; history where nothing can be said.
+    let looking_back = RwSignal::new(!talks);
+    let (about, of) = (StoredValue::new(entity.clone()), StoredValue::new(kind.clone()));
+    let talk = live(move || match looking_back.get() {
+        true => {
+            view! { <History entity=about.get_value() kind=of.get_value() row=row may_edit=page.may_edit/> }.into_any()
+        }
+        false => view! { <Talk entity=about.get_value() level=level/> }.into_any(),
+    });
+    let which = talks.then(|| view! {
+        <div class="segments" role="group" aria-label="Comments or history">
+            <button type="button" aria-pressed=follow(move || (!looking_back.get()).to_string()) on:click=move |_| looking_back.set(false)>{icon("message-square")}"Comments"</button>
+            <button type="button" aria-pressed=follow(move || looking_back.get().to_string()) on:click=move |_| looking_back.set(true)>{icon("history")}"History"</button>
+        </div>
+    });
+    let sharing = RwSignal::new(false);
     let label = kind.name.clone();
     let kind_name = kind.name.to_lowercase();
     let delete_entity = entity.clone();
     let navigate = use_navigate();
     let back = parent_address(kind.clone(), row);
+    let overlays = expect_context::<Overlays>();
     let confirm = {
         let (back, entity) = (back.clone(), delete_entity.clone());
         Callback::new(move |()| {
             deleting.set(false);
             draft.discard();
             let to = back.clone()();
-            use_entity_mutation(entity.code.clone()).delete(entity.id);
+            delete_with_undo(overlays, vec![entity.clone()], format!("{} is deleted", title()));
             navigate(&to, leptos_router::NavigateOptions::default());
         })
     };
@@ -199,6 +217,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
             {let back = back.clone(); view! { <A href=move || back() attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A> }}
             <Crumbs kind=kind.clone() row=row/>
             {keepable.then(|| view! { <KeepButton entity=entity.clone()/> })}
+            <button class="btn quiet icon" aria-label="Share" title="Who may see it" on:click=move |_| sharing.set(true)>{icon("users")}</button>
             {live(move || may_delete.get().then(|| view! { <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| deleting.set(true)>{icon("trash-2")}</button> }))}
             <SyncMark compact=true/>
         </header>
@@ -220,6 +239,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
                         {fields.into_iter().filter(|c| !c.read_only).map(|column| field_view(page, column)).collect_view()}
                     </div></fieldset>
                     {children}
+                    {which}
                     {talk}
                 </form>
                 <aside aria-label="Properties"><div class="props">
@@ -235,6 +255,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
             </div>
         </div>
         <DraftBar page=page kind=kind form=form/>
+        {live(move || sharing.get().then(|| view! { <SharingDialog entity=about.get_value() title=title() open=sharing/> }))}
         {live(move || deleting.get().then(|| view! {
             <Dialog title=format!("Delete this {doomed}?") lead=format!("{} and what belongs to it leave every list.", title()) close=Callback::new(move |()| deleting.set(false))>
                 <footer class="buttons"><button class="btn quiet" on:click=move |_| deleting.set(false)>"Cancel"</button>
@@ -350,7 +371,7 @@ fn Description(page: Page) -> impl IntoView {
         Signal::derive(move || if page.may_edit.get() { "Describe it" } else { "No description" }.to_owned());
     let change = Callback::new(move |value: Value| page.draft.set("descr", value));
     view! {
-        <section class="section first description" aria-label="Description">
+        <section class="section first description">
             <MarkdownField id="description" label="Description" value=Signal::derive(move || page.value("descr")) off=Signal::derive(move || !page.may_edit.get())
                 change=change placeholder=placeholder class=Signal::derive(move || if page.changed("descr") { "changed" } else { "" }.to_owned())/>
         </section>
@@ -497,63 +518,6 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
         }
         .into_any()
     })
-}
-
-/// Comments on a thing, and a place to write one.
-#[component]
-fn Talk(entity: EntityRef, level: Memo<Option<u64>>) -> impl IntoView {
-    let Some(message) = catalogue().get("message").map(|t| t.code.clone()) else { return ().into_any() };
-    let list = use_rows::<RowView>(ListKey::below(message.clone(), entity.clone(), "about_uuid"));
-    let text = RwSignal::new(String::new());
-    let may_comment = Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(Permission::Comment))));
-    let send = Callback::new(move |()| {
-        let body = text.get_untracked().trim().to_owned();
-        if body.is_empty() {
-            return;
-        }
-        let name: String = body.lines().next().unwrap_or_default().chars().take(80).collect();
-        let mut values = one("body", json!(body));
-        values.extend(one("name", json!(name)));
-        values.extend(one("about_code", json!(entity.code)));
-        values.extend(one("about_uuid", json!(entity.id)));
-        use_entity_mutation(message.clone()).create(values);
-        text.set(String::new());
-    });
-    let comments = live(move || {
-        let rows = order::sorted_by_key(list.get().rows, |r| {
-            (
-                format::text(&r.data, "created_ts").is_empty(),
-                format::text(&r.data, "created_ts"),
-                format::text(&r.data, "id"),
-            )
-        });
-        rows.into_iter()
-            .map(|r| {
-                let author = format::text(&r.data, "author__person_id");
-                let name = author.parse().ok().and_then(|id| client().read(|e| e.name("person", id)));
-                let me = client().read(pmo_sync::Engine::person).map(|p| p.0.to_string());
-                let name = if author.is_empty() || Some(&author) == me.as_ref() { "You".to_owned() } else { name.unwrap_or_else(|| "A colleague".to_owned()) };
-                let when = format::text(&r.data, "created_ts");
-                view! {
-                    <li class="comment">{cell::avatar(&author, &name)}<div class="box">
-                        <header><b>{name.clone()}</b><time datetime=when.clone()>{format::date(&when, true)}</time>{crate::table::sync_sign(&r)}</header>
-                        <div class="prose"><p class="said">{format::text(&r.data, "body")}</p></div></div></li>
-                }
-            })
-            .collect_view()
-    });
-    view! {
-        <section class="section">
-            <header><h2>"Comments"</h2><span class="n">{live(move || list.with(|l| (!l.rows.is_empty()).then_some(l.rows.len())))}</span></header>
-            <ol class="timeline">{comments}</ol>
-            {live(move || may_comment.get().then(|| view! {
-                <div class="composer"><label><span class="vh">"Comment"</span><textarea rows="2" placeholder="Write a comment" prop:value=follow(move || text.get()) on:input=move |e| text.set(event_target_value(&e))
-                    on:keydown=move |e| if e.key() == "Enter" && (e.ctrl_key() || e.meta_key()) { e.prevent_default(); send.run(()); }></textarea></label>
-                    <footer><span class="grow"></span><button type="button" class="btn sm" disabled=follow(move || text.with(|t| t.trim().is_empty())) on:click=move |_| send.run(())>"Comment"</button></footer></div>
-            }))}
-        </section>
-    }
-    .into_any()
 }
 
 /// The bar at the foot: how many changes, which fields, undo, redo, discard, save.

@@ -3,10 +3,13 @@
 
 mod children; // what hangs below one thing
 mod dialogs; // making things
+mod history; // what happened to a thing
 mod instance; // one thing: form, properties, draft
 mod list; // things of a type
 mod outline; // a project's tasks as a tree-table
+mod sharing; // who may do what with a thing
 mod sign_in; // the door
+mod talk; // what is said about a thing
 
 use crate::client::{Presence, client};
 use crate::hooks::{CacheProvider, use_status};
@@ -26,7 +29,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 pub(crate) use children::{ChildrenPage, ChildrenPageProps};
-pub(crate) use dialogs::{ImportDialog, NewDialog, NewDialogProps};
+pub(crate) use dialogs::{ImportDialog, NewDialog, NewDialogProps, NewPage, NewPageProps};
+pub(crate) use history::Deleted;
 pub(crate) use instance::{InstancePage, InstancePageProps, level_of};
 pub(crate) use outline::{OutlinePage, OutlinePageProps};
 pub(crate) use sign_in::SignIn;
@@ -99,8 +103,17 @@ fn instance(entity: EntityRef) -> AnyView {
 
 #[component]
 fn ThingPage() -> impl IntoView {
-    let entity = thing(use_params_map());
+    let params = use_params_map();
+    let entity = thing(params);
+    let making = Memo::new(move |_| {
+        let params = params.read();
+        params.get("id").filter(|id| id == "new").and_then(|_| EntityCode::new(params.get("code")?).ok())
+    });
     live(move || match entity.get() {
+        _ if making.with(Option::is_some) => with_pages(move |pages| {
+            making.get().map_or_else(|| ().into_any(), |code| (pages.new_page)(NewPageProps { code }))
+        })
+        .into_any(),
         Some(project) if project.code == "project" => {
             with_pages(move |pages| (pages.outline)(OutlinePageProps { project: project.clone() })).into_any()
         }
@@ -157,7 +170,7 @@ pub(crate) fn NothingHere(
         <Strips/>
         <div class="content"><div class="blank" data-testid="nothing-here">
             {words}
-            {of.map(|entity| view! { <LeftBehind entity=entity/> })}
+            {of.map(|entity| { let thing = entity.clone(); view! { {over_the_page(move |pages| (pages.deleted)(thing.clone()))}<LeftBehind entity=entity/> } })}
             <a class="btn" href="/project">"All projects"</a>
         </div></div>
     }

@@ -275,7 +275,7 @@ pub fn EntityTable(
     let some = Memo::new(move |_| grid.selected.with(|s| !s.is_empty()));
     // Columns are few and seldom another: the head and all rows are drawn anew with them.
     let body = move || {
-        let head = columns.get().into_iter().enumerate().map(|(n, column)| head_view(grid, n, column)).collect_view();
+        let head = columns.get().into_iter().map(|column| head_view(grid, column)).collect_view();
         let widths = columns
             .get()
             .iter()
@@ -286,8 +286,8 @@ pub fn EntityTable(
             .collect_view();
         view! {
             <colgroup><col class="c-check"/>{widths}<col class=if grid.linked.with_value(Option::is_some) { "c-acts" } else { "c-mark" }/></colgroup>
-            <thead><tr><th><label class="check"><input type="checkbox" class="i-check" aria-label="Select all" prop:checked=follow(move || some.get()) on:change=all_selected/></label></th>
-                {head}<th><span class="vh">"Sync"</span></th></tr></thead>
+            <thead><tr role="row"><th role="columnheader"><label class="check"><input type="checkbox" class="i-check" aria-label="Select all" prop:checked=follow(move || some.get()) on:change=all_selected/></label></th>
+                {head}<th role="columnheader"><span class="vh">"Sync"</span></th></tr></thead>
             <tbody>
                 {live(move || viewport.spacer(window.get().first))}
                 <For each=seen key=|id| *id children=draw/>
@@ -336,7 +336,7 @@ fn state_view(grid: Grid, empty: Option<(String, String)>) -> AnyView {
 }
 
 /// The head of a column: sorts by it, and is drawn to another width.
-fn head_view(grid: Grid, number: usize, column: Column) -> impl IntoView {
+fn head_view(grid: Grid, column: Column) -> impl IntoView {
     let name = StoredValue::new(column.name.clone());
     let sorted = move || {
         let sort = grid.arrangement.with(|a| a.sort.clone()).unwrap_or_else(|| ("name".to_owned(), false));
@@ -380,9 +380,8 @@ fn head_view(grid: Grid, number: usize, column: Column) -> impl IntoView {
     } else {
         label.into_any()
     };
-    let _ = number;
     view! {
-        <th class:end=cell::at_the_end(&column.kind) node_ref=head aria-sort=follow(sorted)>{inner}
+        <th role="columnheader" class:end=cell::at_the_end(&column.kind) node_ref=head aria-sort=follow(sorted)>{inner}
             <span class="edge" role="separator" tabindex="0" aria-orientation="vertical" aria-label=edge_label
                 on:pointerdown=grab on:pointermove=drag on:pointerup=move |_| from.set_value(None) on:keydown=by_key></span></th>
     }

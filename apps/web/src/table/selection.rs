@@ -6,7 +6,9 @@ use crate::ui::cell::icon;
 use crate::ui::dialog::Dialog;
 use crate::ui::field::{Field, Form};
 use crate::ui::live::{follow, live};
+use crate::ui::overlays::delete_with_undo;
 use crate::ui::picker::{Choice, Left, Picker, Sign};
+use crate::ui::shell::Overlays;
 use leptos::prelude::*;
 use pmo_domain::{Column, ColumnKind};
 use serde_json::Value;
@@ -129,16 +131,15 @@ fn DeleteDialog(grid: Grid) -> impl IntoView {
         grid.deleting.set(false);
         grid.focus();
     });
+    let (overlays, words) = (expect_context::<Overlays>(), what.clone());
     let confirm = move |_| {
-        let mutation = use_entity_mutation(grid.entity.with_value(|e| e.code.clone()));
-        for id in grid.selected.get_untracked() {
-            mutation.delete(id);
-        }
+        let things: Vec<_> = grid.selected.get_untracked().into_iter().map(|id| grid.thing(id)).collect();
+        delete_with_undo(overlays, things, format!("{count} {words} deleted"));
         grid.selected.set(BTreeSet::new());
         close.run(());
     };
     view! {
-        <Dialog title=format!("Delete {count} {what}?") lead="They and what belongs to them leave every list. They can be restored from their history." close=close>
+        <Dialog title=format!("Delete {count} {what}?") lead="They and what belongs to them leave every list. Whoever may delete them can bring them back." close=close>
             <footer class="buttons"><button class="btn quiet" on:click=move |_| close.run(())>"Cancel"</button>
                 <button class="btn danger" autofocus on:click=confirm>"Delete"</button></footer>
         </Dialog>

@@ -31,6 +31,17 @@ pub fn date(iso: &str, with_year: bool) -> String {
     }
 }
 
+/// A moment of this place's clock as `12 Sep, 09:41`, with the year where it is another than this; empty where it is none.
+pub fn moment(iso: &str) -> String {
+    let then = js_sys::Date::new(&iso.into());
+    if iso.is_empty() || then.get_time().is_nan() {
+        return String::new();
+    }
+    let (year, now) = (then.get_full_year(), js_sys::Date::new_0().get_full_year());
+    let day = format!("{year:04}-{:02}-{:02}", then.get_month() + 1, then.get_date());
+    format!("{}, {:02}:{:02}", date(&day, year != now), then.get_hours(), then.get_minutes())
+}
+
 /// A number without needless zeros.
 pub fn plain(n: f64) -> String {
     let rounded = (n * 100.0).round() / 100.0;

@@ -10,6 +10,7 @@ pub mod live; // what follows its signals
 pub mod markdown; // Markdown, read and written
 pub mod merge; // conflicts, field by field
 pub mod overlays; // what opens over a page from anywhere
+pub mod palette; // finding and doing by typing
 pub mod picker; // choosing from a list by typing
 pub mod popover; // menus in the top layer
 pub mod shell; // sidebar, bars, sync mark

@@ -5,14 +5,17 @@ use super::devtools::Devtools;
 use super::dialog::Dialog;
 use super::live::live;
 use super::merge::MergeDialog;
-use super::shell::Overlays;
+use super::palette::Palette;
+use super::shell::{Done, Overlays};
 use super::typed::{typed, why};
-use crate::client::{client, write_ids};
-use crate::hooks::catalogue;
+use crate::client::{client, network, new_id, write_ids};
+use crate::hooks::{catalogue, invalidate_entity_queries, use_entity_mutation};
+use crate::pages::NewDialog;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::EntityRef;
 use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
+use serde_json::json;
 use wasm_bindgen_futures::spawn_local;
 
 /// All of them, each drawn when it is open.
@@ -23,7 +26,60 @@ pub fn OverThePage() -> impl IntoView {
         {live(move || overlays.tray.get().then(|| view! { <Tray/> }))}
         {live(move || overlays.leaving.get().then(|| view! { <Leaving/> }))}
         <MergeDialog which=overlays.merging/>
+        <Palette/>
+        {live(move || overlays.making.get().map(|code| {
+            let open = RwSignal::new(true);
+            Effect::new(move || if !open.get() { overlays.making.set(None) });
+            view! { <NewDialog code=code parent=None open=open/> }
+        }))}
+        <div class="toasts" aria-live="polite">{live(move || overlays.done.get().map(|done| view! { <Toast done=done/> }))}</div>
         <Devtools/>
+    }
+}
+
+/// How long what was done can be taken back from where it was said.
+const TOAST: std::time::Duration = std::time::Duration::from_secs(8);
+
+/// Says what was done, for as long as it can be taken back here.
+#[component]
+fn Toast(done: Done) -> impl IntoView {
+    let overlays = expect_context::<Overlays>();
+    let Done { words, undo } = done;
+    let gone = set_timeout_with_handle(move || overlays.done.set(None), TOAST);
+    on_cleanup(move || {
+        if let Ok(gone) = gone {
+            gone.clear();
+        }
+    });
+    let back = move |_| {
+        undo.run(());
+        overlays.done.set(None);
+    };
+    view! { <div class="toast" role="status">{icon("check")}<span class="grow">{words}</span><button class="btn quiet sm" on:click=back>"Undo"</button></div> }
+}
+
+/// Deletes things, and says so where it can be taken back: what has not been sent is not sent, what has been is brought back by the server.
+pub fn delete_with_undo(overlays: Overlays, things: Vec<EntityRef>, words: String) {
+    for thing in &things {
+        use_entity_mutation(thing.code.clone()).delete(thing.id);
+    }
+    let undo = Callback::new(move |()| {
+        for thing in things.clone() {
+            let waits = |e: &&Entry| e.entity == thing && matches!(e.operation, Operation::Delete { .. }) && !e.sending;
+            match client().read(|e| e.outbox().iter().find(waits).map(|e| e.id)) {
+                Some(entry) => client().dispatch(Event::Discard(entry)),
+                None => spawn_local(bring_back(thing)),
+            }
+        }
+    });
+    overlays.done.set(Some(Done { words, undo }));
+}
+
+/// Asks the server to bring a deleted thing back.
+pub async fn bring_back(thing: EntityRef) {
+    let path = format!("/{}/{}/restore", thing.code, thing.id);
+    if network::ask(network::Verb::POST, &path, Some(&json!({})), Some(&new_id().to_string())).await.is_ok() {
+        invalidate_entity_queries(&thing.code, None);
     }
 }
 

@@ -3,13 +3,14 @@
 use super::cell::{avatar, icon};
 use super::dialog::Dialog;
 use super::live::{follow, live};
+use super::palette::Asked;
 use crate::client::{Presence, client};
 use crate::hooks::{catalogue, use_entity_codes, use_status};
 use crate::parts::over_the_page;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_location;
-use pmo_domain::{EntityType, order};
+use pmo_domain::{EntityCode, EntityType, order};
 use pmo_sync::Event;
 use uuid::Uuid;
 use wasm_bindgen_futures::spawn_local;
@@ -25,13 +26,36 @@ pub struct Overlays {
     pub menu: RwSignal<bool>,
     /// The write whose conflict is settled.
     pub merging: RwSignal<Option<Uuid>>,
+    /// What is asked of the palette.
+    pub asking: RwSignal<Option<Asked>>,
+    /// The type of a thing that is being made from anywhere.
+    pub making: RwSignal<Option<EntityCode>>,
+    /// What was just done, where it can be taken back.
+    pub done: RwSignal<Option<Done>>,
+}
+
+/// Something that was done, and what takes it back.
+#[derive(Clone)]
+pub struct Done {
+    /// What it was, in words.
+    pub words: String,
+    /// Takes it back.
+    pub undo: Callback<()>,
 }
 
 /// The frame.
 #[component]
 pub fn Shell(children: Children) -> impl IntoView {
     let [tray, leaving, menu] = [false; 3].map(RwSignal::new);
-    let overlays = Overlays { tray, leaving, menu, merging: RwSignal::new(None) };
+    let overlays = Overlays {
+        tray,
+        leaving,
+        menu,
+        merging: RwSignal::new(None),
+        asking: RwSignal::new(None),
+        making: RwSignal::new(None),
+        done: RwSignal::new(None),
+    };
     provide_context(overlays);
     view! {
         <div class="app">
@@ -71,9 +95,12 @@ fn Navigation() -> impl IntoView {
 
 #[component]
 fn Sidebar() -> impl IntoView {
+    let overlays = expect_context::<Overlays>();
     view! {
         <nav class="sidebar" aria-label="Main">
-            <div class="org"><span class="mark"><i class="i i-logo" aria-hidden="true"></i></span><strong>"Program Office"</strong></div>
+            <div class="org"><span class="mark"><i class="i i-logo" aria-hidden="true"></i></span><strong>"Program Office"</strong><span class="grow"></span>
+                <button class="btn quiet icon" aria-label="Make something (C)" title="Make something (C)" on:click=move |_| overlays.asking.set(Some(Asked::Make))>{icon("plus")}</button></div>
+            <button class="find" on:click=move |_| overlays.asking.set(Some(Asked::Anything))>{icon("search")}<span>"Search or jump to"</span><kbd>"Ctrl K"</kbd></button>
             <div class="scroll"><h2>"Everything"</h2><Navigation/></div>
             <div class="foot">
                 <SyncMark/>
@@ -227,6 +254,7 @@ fn TabBar() -> impl IntoView {
     view! {
         <nav class="tabbar" aria-label="Main, phone">
             {items}
+            <button on:click=move |_| overlays.asking.set(Some(Asked::Anything))>{icon("search")}"Search"</button>
             <button on:click=move |_| overlays.menu.set(true)>{icon("menu")}"More"</button>
         </nav>
     }

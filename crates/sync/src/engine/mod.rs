@@ -2,6 +2,7 @@
 
 mod asking; // reads: what to ask, and when
 mod drafting; // drafts, in this tab and in others
+mod finding; // by name, among all that the device holds
 mod inspect; // what is held and done, for people who look into it
 mod keeping; // the device: what is written, what is let go
 mod live; // the socket: what has changed, what to watch
@@ -12,6 +13,7 @@ mod trees; // things that are kept whole on the device
 mod views; // what the page reads
 mod writing; // the outbox
 
+pub use finding::Found;
 pub use inspect::Table;
 #[cfg(test)]
 pub(crate) use trees::KeptRoot;
@@ -228,6 +230,7 @@ impl Engine {
             Event::Observe(id, query) => self.observe(id, query, now),
             Event::Unobserve(id) => self.unobserve(id, now),
             Event::Prefetch(query) => self.prefetch(query, now),
+            Event::Gather => self.gather(),
             Event::Refetch(query) => self.refetch(query, now),
             Event::FetchMore(key) => self.fetch_more(key),
             Event::Invalidate(queries) => self.invalidate_these(queries, now),

@@ -266,3 +266,15 @@ fn what_was_made_here_is_sent_before_what_refers_to_it_and_nothing_waits_for_wha
     assert_eq!(body(&tab)["name"], "below", "now the one below it");
     assert!(!sent(&tab).iter().any(|s| s.contains("message")), "the comment waits for what it is about");
 }
+
+#[test]
+fn what_the_device_holds_is_found_though_nobody_has_looked_at_it() {
+    let mut tab = kept(1201).reloaded();
+    assert_eq!(tab.engine.find("row 0", 10), [], "nothing has been read yet");
+    tab.event(Event::Gather);
+    let names = |tab: &Tab, words: &str| tab.engine.find(words, 2).into_iter().map(|f| f.name).collect::<Vec<_>>();
+    assert_eq!(names(&tab, "ROW 011"), ["row 01100", "row 01101"]);
+    assert_eq!(names(&tab, "0777"), ["row 00777"]);
+    assert_eq!(names(&tab, " "), [] as [String; 0]);
+    assert!(tab.requests.is_empty() && !tab.engine.is_reading(), "the network is not asked");
+}
