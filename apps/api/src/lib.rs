@@ -3,10 +3,12 @@
 
 pub mod auth; // who is asking
 mod body; // bodies with limits
+mod calendar; // calendars for other programs
 mod changes; // what has changed, for clients without a socket
 mod doorbell; // the feed is told of writes
 mod entity; // things of every type
 pub mod error; // failures as problems
+pub mod export; // data goes out
 mod history; // what happened
 pub mod import; // plans from other tools
 pub mod openapi; // the interface's own description
@@ -46,6 +48,8 @@ pub fn interface() -> (Router<App>, serde_json::Value) {
         .merge(auth::router())
         .merge(reference::router())
         .merge(import::router())
+        .merge(export::router())
+        .merge(calendar::router())
         .merge(sharing::router())
         .merge(history::router())
         .merge(changes::router())

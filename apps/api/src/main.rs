@@ -1,10 +1,13 @@
 //! Starts the api: settings, database, then serving, importing or seeding. Every failure to start is one plain line.
 
 use clap::Parser;
+use pmo_api::auth::AuthUser;
 use pmo_api::settings::{Command, Settings};
 use pmo_api::state::App;
-use pmo_api::{error::ApiError, import, seed, state};
+use pmo_api::{error::ApiError, export, import, seed, state};
 use pmo_database::feed::Ring;
+use pmo_database::row_text::RowTexts;
+use pmo_database::sight::Memory;
 use pmo_domain::PersonId;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -44,12 +47,30 @@ async fn run(settings: Settings) -> Result<(), String> {
             println!("{made}");
             Ok(())
         }
-        Some(Command::Import { file, as_email, name }) => {
+        Some(Command::Import { file, as_email, name, entity, dry_run }) => {
             let bytes = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
-            let plan = import::mspdi::parse(&bytes)
-                .map_err(|bad| format!("{}: {}: {}", file.display(), bad.place, bad.message))?;
-            println!("{}", import_as(&pool, as_email, name.as_deref(), &plan).await?);
+            let who = person(&pool, as_email).await?;
+            let model = model(&pool).await?;
+            let answer = match entity {
+                Some(code) => {
+                    import::rows::import_file(&pool, &model, &who, code, &bytes, *dry_run).await.map_err(told)?
+                }
+                None => {
+                    let plan = import::mspdi::parse(&bytes)
+                        .map_err(|bad| format!("{}: {}: {}", file.display(), bad.place, bad.message))?;
+                    import_plan(&pool, &model, &who, name.as_deref(), &plan).await?
+                }
+            };
+            println!("{}", serde_json::to_string_pretty(&answer).map_err(|e| e.to_string())?);
             Ok(())
+        }
+        Some(Command::Export { file, as_email, entity, format, project }) => {
+            let bytes = export_as(&pool, as_email, entity.as_deref(), format, *project).await?;
+            if file.as_os_str() == "-" {
+                std::io::Write::write_all(&mut std::io::stdout(), &bytes).map_err(|e| e.to_string())
+            } else {
+                std::fs::write(file, bytes).map_err(|e| format!("{}: {e}", file.display()))
+            }
         }
         Some(Command::AddAdministrator { email }) => {
             println!("{}", add_administrator(&pool, email).await?);
@@ -59,28 +80,62 @@ async fn run(settings: Settings) -> Result<(), String> {
     }
 }
 
-async fn import_as(
-    pool: &pmo_database::Pool,
-    email: &str,
-    name: Option<&str>,
-    plan: &import::mspdi::Plan,
-) -> Result<String, String> {
-    let told = |error: ApiError| {
-        let problem = error.problem();
-        let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
-        if fields.is_empty() { problem.detail.unwrap_or(problem.title) } else { fields.join("; ") }
-    };
-    let model = state::read(&mut *pool.acquire().await.map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())?;
+/// A refusal in one line.
+fn told(error: ApiError) -> String {
+    let problem = error.problem();
+    let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+    if fields.is_empty() { problem.detail.unwrap_or(problem.title) } else { fields.join("; ") }
+}
+
+async fn model(pool: &pmo_database::Pool) -> Result<state::Model, String> {
+    state::read(&mut *pool.acquire().await.map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())
+}
+
+/// Somebody in whose name a command works.
+async fn person(pool: &pmo_database::Pool, email: &str) -> Result<AuthUser, String> {
     let mut connection = pool.acquire().await.map_err(|e| e.to_string())?;
     let account = pmo_database::credential::by_email(&mut connection, email).await.map_err(|e| e.to_string())?;
     let account = account.ok_or_else(|| {
         format!("nobody has the address {email}: name a person with --as-email, or run 'pmo-api seed' first")
     })?;
-    let mut transaction = pmo_database::begin(pool, &account.actor).await.map_err(|e| e.to_string())?;
-    let answer =
-        import::write(&mut transaction, &model, PersonId(account.user.person_id), plan, name).await.map_err(told)?;
+    Ok(AuthUser { person: PersonId(account.user.person_id), actor: account.actor })
+}
+
+async fn import_plan(
+    pool: &pmo_database::Pool,
+    model: &state::Model,
+    who: &AuthUser,
+    name: Option<&str>,
+    plan: &import::mspdi::Plan,
+) -> Result<serde_json::Value, String> {
+    let mut transaction = pmo_database::begin(pool, &who.actor).await.map_err(|e| e.to_string())?;
+    let answer = import::write(&mut transaction, model, who.person, plan, name).await.map_err(told)?;
     transaction.commit().await.map_err(|e| e.to_string())?;
-    serde_json::to_string_pretty(&answer).map_err(|e| e.to_string())
+    Ok(answer)
+}
+
+async fn export_as(
+    pool: &pmo_database::Pool,
+    email: &str,
+    entity: Option<&str>,
+    format: &str,
+    project: Option<uuid::Uuid>,
+) -> Result<Vec<u8>, String> {
+    let (who, model) = (person(pool, email).await?, model(pool).await?);
+    let (memory, texts) = (Memory::new(1 << 24), RowTexts::new(1 << 24));
+    let kept = export::Kept { pool, memory: &memory, texts: &texts, model: &model };
+    match (project, entity) {
+        (Some(id), _) => {
+            let plan = export::plan::of_project(&kept, who.person, id).await.map_err(told)?;
+            Ok(export::mspdi::write(&plan).into_bytes())
+        }
+        (None, Some(code)) => {
+            let form = if format == "json" { export::Form::Json } else { export::Form::Csv };
+            let query = export::all_rows(&model, code).map_err(told)?;
+            export::whole(&kept, &who, &export::What::Rows(code.to_owned(), Box::new(query), form)).await.map_err(told)
+        }
+        (None, None) => export::whole(&kept, &who, &export::What::Everything).await.map_err(told),
+    }
 }
 
 async fn add_administrator(pool: &pmo_database::Pool, email: &str) -> Result<String, String> {

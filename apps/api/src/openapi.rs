@@ -62,11 +62,7 @@ fn describe(operation: &mut Value, shapes: &Value, name: &str) {
         } else if let (Some(content), Some(schema)) =
             (response.get_mut("content").and_then(Value::as_object_mut), shapes["answers"][name].as_str())
         {
-            // JSON, or lines of it.
-            content
-                .iter_mut()
-                .filter(|(kind, _)| kind.contains("json"))
-                .for_each(|(_, content)| *content = refer(schema));
+            content.iter_mut().for_each(|(_, content)| *content = refer(schema));
         }
     }
 }

@@ -73,7 +73,7 @@ pub enum Command {
         #[arg(long, default_value = "demo")]
         scale: crate::seed::Scale,
     },
-    /// Import a Microsoft Project XML file as a new project.
+    /// Import a Microsoft Project XML file as a new project, or with --entity rows of a type from a CSV file, upserted by code.
     Import {
         /// The file.
         file: PathBuf,
@@ -81,8 +81,32 @@ pub enum Command {
         #[arg(long, default_value = "admin@pmo.example")]
         as_email: String,
         /// The project's name; default: what the file says.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "entity")]
         name: Option<String>,
+        /// The type of the rows of a CSV file, such as task.
+        #[arg(long)]
+        entity: Option<String>,
+        /// Only say what would happen.
+        #[arg(long, requires = "entity")]
+        dry_run: bool,
+    },
+    /// Export what a person may see: everything as lines of JSON, with --entity rows of a type, with --project a plan for Microsoft Project.
+    Export {
+        /// The file to write; '-' for the standard output.
+        #[arg(default_value = "-")]
+        file: PathBuf,
+        /// In whose name.
+        #[arg(long, default_value = "admin@pmo.example")]
+        as_email: String,
+        /// Rows of this type alone.
+        #[arg(long)]
+        entity: Option<String>,
+        /// With --entity: csv or json.
+        #[arg(long, default_value = "csv", value_parser = ["csv", "json"])]
+        format: String,
+        /// A project, by its id, as Microsoft Project XML.
+        #[arg(long, conflicts_with = "entity")]
+        project: Option<uuid::Uuid>,
     },
     /// Make a person who owns everything, or give one a new password, which is printed once.
     AddAdministrator {

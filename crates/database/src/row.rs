@@ -51,6 +51,20 @@ pub async fn existing(connection: &mut Connection, entity: &EntityType, ids: &[U
     Ok(found.into_iter().collect())
 }
 
+/// Things of a type that have one of `words` for their code or their name, whatever the case: id, code, name.
+pub async fn called(
+    connection: &mut Connection,
+    entity: &EntityType,
+    words: &[String],
+) -> Result<Vec<(Uuid, String, String)>> {
+    let text = format!(
+        "select id, coalesce(code, ''), coalesce(name, '') from {} where active_flag and (lower(code) = any ($1) or lower(name) = any ($1))",
+        sql::table(entity)
+    );
+    let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
+    Ok(sqlx::query_as(sql::statement(text)).bind(words).fetch_all(connection).await?)
+}
+
 /// Inserts a row of checked values and answers its id.
 pub async fn insert(connection: &mut Connection, entity: &EntityType, values: &Row) -> Result<Uuid> {
     let columns = known(entity, values);

@@ -1,6 +1,8 @@
-//! Import of a plan: read and checked as a whole first, then written in one transaction. Nothing is ever half-written.
+//! Import, of a plan or of rows of any type: read and checked as a whole first, then written in one transaction. Nothing is ever half-written.
 
+pub mod csv; // rows from a CSV file, pure
 pub mod mspdi; // Microsoft Project XML, pure
+pub mod rows; // rows of a type, upserted by code
 
 use crate::auth::AuthUser;
 use crate::entity::{Answer, Seen, finish, once};
@@ -20,7 +22,10 @@ use uuid::Uuid;
 /// The routes of this room.
 pub fn router() -> OpenApiRouter<App> {
     // The limit of this route is a setting, kept while reading.
-    OpenApiRouter::new().routes(routes!(import_project)).layer(DefaultBodyLimit::disable())
+    OpenApiRouter::new()
+        .routes(routes!(import_project))
+        .routes(routes!(rows::import_rows))
+        .layer(DefaultBodyLimit::disable())
 }
 
 #[derive(serde::Deserialize)]
@@ -33,16 +38,21 @@ struct Options {
     request_body(content = String, content_type = "application/xml", description = "A Microsoft Project XML file, as the body or as the multipart field 'file'"),
     params(("name" = Option<String>, Query, description = "The project's name; default: what the file says"),
         ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
-    (status = 201, description = "{project, report: {taken, left_out}}", body = Object), (status = 400, description = "The body did not arrive whole"), (status = 401, description = "Not signed in"),
+    (status = 200, description = "With text/csv and dry_run: see /{entity}/import"),
+    (status = 201, description = "{project, report: {taken, left_out}}; with text/csv what /{entity}/import answers", body = Object), (status = 400, description = "The body did not arrive whole"), (status = 401, description = "Not signed in"),
     (status = 403, description = "May not make projects"), (status = 413, description = "The file is too large"),
     (status = 415, description = "Another kind of file"), (status = 422, description = "The file is no usable plan; the problem says where and why")))]
 async fn import_project(
     State(app): State<App>,
     who: AuthUser,
     Query(options): Query<Options>,
+    Query(of_rows): Query<rows::Options>,
     request: Request,
 ) -> Result<Answer> {
     let headers = request.headers().clone();
+    if rows::is_csv(&headers) {
+        return rows::import(&app, &who, "project", of_rows, request).await;
+    }
     let model = app.model_with("project").await?;
     {
         // Whoever may not import is told before the file is read.
@@ -105,9 +115,9 @@ async fn file(app: &App, request: Request) -> Result<Vec<u8>> {
         }
         return Err(ApiError::invalid("file", "is needed: the plan as a multipart field of that name"));
     }
-    if !["application/xml", "text/xml", "application/octet-stream"].iter().any(|k| kind.starts_with(k)) {
+    if !["application/xml", "text/xml", "text/csv", "application/octet-stream"].iter().any(|k| kind.starts_with(k)) {
         return Err(ApiError::UnsupportedMedia(
-            "Send Microsoft Project XML, with Content-Type: application/xml.".into(),
+            "Send Microsoft Project XML, with Content-Type: application/xml, or CSV, with text/csv.".into(),
         ));
     }
     crate::body::read(request.into_body(), limit).await.map(|b| b.to_vec()).map_err(|error| match error {

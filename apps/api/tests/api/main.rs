@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
+mod exchange;
 mod harness;
 mod import;
 mod lists;

@@ -21,6 +21,8 @@ enum Expect {
     Public,
     /// Whoever is signed in.
     SignedIn,
+    /// The same answer for whoever is signed in: what it says depends on no thing.
+    Same(u16),
     /// Those who administer; nobody of this test does.
     Administrators,
     /// The answer is 200 for all, and names the task only for those who see it.
@@ -50,6 +52,18 @@ fn table() -> Vec<(&'static str, &'static str, Expect, Ask)> {
             ("/settings/global".into(), Some(json!({"date": {}})))
         }),
         ("post", "/project/import", Expect::Administrators, |_| ("/project/import".into(), None)),
+        ("post", "/{entity}/import", Expect::Same(415), |_| ("/task/import".into(), None)),
+        ("get", "/{entity}/export", Expect::Listed, |g| (format!("/task/export?format=json&ids={}", g.task), None)),
+        ("get", "/export", Expect::Listed, |_| ("/export".into(), None)),
+        ("get", "/project/{id}/export", Expect::Level { least: 0, done: 200, hidden: 0, unseen: 404 }, |g| {
+            (format!("/project/{}/export", g.project), None)
+        }),
+        ("get", "/calendar_feed", Expect::SignedIn, |_| ("/calendar_feed".into(), None)),
+        ("post", "/calendar_feed", from(0, 201), |g| {
+            ("/calendar_feed".into(), Some(json!({"entity": "task", "id": g.task})))
+        }),
+        ("delete", "/calendar_feed/{id}", Expect::Same(404), |g| (format!("/calendar_feed/{}", g.task), None)),
+        ("get", "/calendar/{address}", Expect::Public, none),
         ("get", "/{entity}", Expect::Listed, |g| (format!("/task?ids={}", g.task), None)),
         ("get", "/search", Expect::Listed, |_| ("/search?q=findable".into(), None)),
         ("get", "/sync/changes", Expect::Listed, |g| (format!("/sync/changes?cursor={}", g.since), None)),
@@ -215,10 +229,13 @@ async fn every_route_does_for_each_level_what_it_says_and_no_more(pool: PgPool) 
             match &expect {
                 Expect::Public => {}
                 Expect::SignedIn => assert_eq!(answer.status, 200, "{said}"),
+                Expect::Same(status) => assert_eq!(answer.status, *status, "{said}"),
                 Expect::Administrators => assert_eq!(answer.status, 403, "{said}"),
                 Expect::Listed => {
                     assert_eq!(answer.status, 200, "{said}");
+                    let lines = answer.body.as_array().map(|_| answer.body.to_string()).unwrap_or_default();
                     let named = answer.body["matching"] == 1
+                        || lines.contains(&ground.task.to_string())
                         || answer.body["data"].to_string().contains(&ground.task.to_string())
                         || answer.body["results"][0]["status"].as_u64().is_some_and(|s| s != 404);
                     assert_eq!(named, standing.level().is_some(), "{said}");

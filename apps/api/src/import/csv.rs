@@ -1,0 +1,394 @@
+//! Rows from a CSV file, read against a type's columns. Pure: bytes in, values and what is wrong with them out. It must never know a database; what a cell
+//! refers to by name is looked up by its caller.
+
+use pmo_domain::rest::FieldError;
+use pmo_domain::{Column, ColumnKind, EntityType};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Most rows of a file.
+pub const ROW_LIMIT: usize = 10_000;
+/// Most columns.
+const COLUMN_LIMIT: usize = 200;
+/// Longest cell in bytes: four for each character of the longest text.
+const CELL_LIMIT: usize = 4 * pmo_domain::column::TEXT_LIMIT;
+
+/// A file as it was read: every line has as many cells as the head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Table {
+    /// The names in the first line.
+    pub head: Vec<String>,
+    /// The lines below, each with its number in the file.
+    pub rows: Vec<(u64, Vec<String>)>,
+}
+
+/// What is wrong with a file: where, and in words.
+pub type Wrong = FieldError;
+
+fn wrong(place: impl Into<String>, message: impl Into<String>) -> Wrong {
+    FieldError { field: place.into(), message: message.into() }
+}
+
+/// The text of a file: UTF-8, with or without its mark, or UTF-16 with its mark.
+fn decoded(bytes: &[u8]) -> Result<String, Wrong> {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+        String::from_utf16(&units).map_err(|_| wrong("file", "The file begins as UTF-16 and is damaged further on."))
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        _ => {
+            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+            match std::str::from_utf8(bytes) {
+                Ok(text) => Ok(text.to_owned()),
+                Err(error) => {
+                    let line = bytes[..error.valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+                    Err(wrong(
+                        "file",
+                        format!(
+                            "The file is not UTF-8: line {line} has a letter of another encoding. Save it as CSV UTF-8 and try again."
+                        ),
+                    ))
+                }
+            }
+        }
+    }
+}
+
+/// The sign between cells: whichever stands most often in the first line, outside quotes.
+fn delimiter(text: &str) -> u8 {
+    let mut counts = [(b',', 0usize), (b';', 0), (b'\t', 0)];
+    let mut quoted = false;
+    for byte in text.bytes().take(CELL_LIMIT) {
+        match byte {
+            b'"' => quoted = !quoted,
+            b'\n' | b'\r' if !quoted => break,
+            _ if !quoted => counts.iter_mut().filter(|(sign, _)| *sign == byte).for_each(|(_, n)| *n += 1),
+            _ => {}
+        }
+    }
+    counts.into_iter().rev().max_by_key(|(_, n)| *n).map_or(b',', |(sign, n)| if n == 0 { b',' } else { sign })
+}
+
+/// Reads a file. Lines may end in any of the usual ways, mixed; empty ones are passed over.
+pub fn read(bytes: &[u8]) -> Result<Table, Wrong> {
+    let text = decoded(bytes)?;
+    if text.trim().is_empty() {
+        return Err(wrong("file", "The file is empty."));
+    }
+    if text.contains('\0') {
+        return Err(wrong("file", "The file has NUL characters in it: it is no text."));
+    }
+    let mut reader = csv::ReaderBuilder::new()
+        .delimiter(delimiter(&text))
+        .flexible(true)
+        .has_headers(false)
+        .from_reader(text.as_bytes());
+    let mut lines = Vec::new();
+    let mut record = csv::StringRecord::new();
+    loop {
+        match reader.read_record(&mut record) {
+            Ok(false) => break,
+            Ok(true) => {}
+            Err(error) => return Err(wrong("file", format!("The file can't be read as CSV: {error}."))),
+        }
+        let line = record.position().map_or(0, csv::Position::line);
+        if record.iter().any(|cell| cell.len() > CELL_LIMIT) {
+            return Err(wrong(
+                format!("line {line}"),
+                "A cell is longer than any text may be. A quotation mark may be missing where it ends.",
+            ));
+        }
+        if record.iter().all(|cell| cell.trim().is_empty()) {
+            continue;
+        }
+        if lines.len() > ROW_LIMIT {
+            return Err(wrong(
+                "file",
+                format!("The file has more than {ROW_LIMIT} rows. Split it and import the parts."),
+            ));
+        }
+        lines.push((line, record.iter().map(str::to_owned).collect::<Vec<_>>()));
+    }
+    let mut lines = lines.into_iter();
+    let (_, head) = lines.next().ok_or_else(|| wrong("file", "The file is empty."))?;
+    if head.len() > COLUMN_LIMIT {
+        return Err(wrong("line 1", format!("The file has more than {COLUMN_LIMIT} columns.")));
+    }
+    let head: Vec<String> = head.iter().map(|name| name.trim().to_owned()).collect();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for (n, name) in head.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        if let Some(before) = seen.insert(name.to_lowercase(), n) {
+            return Err(wrong(
+                format!("column {}", n + 1),
+                format!(
+                    "Two columns are called '{}', the {}. and the {}. Rename one of them.",
+                    short(name),
+                    before + 1,
+                    n + 1
+                ),
+            ));
+        }
+    }
+    let mut rows = Vec::with_capacity(lines.len());
+    for (line, mut cells) in lines {
+        // Cells beyond the head are nobody's; empty ones are what spreadsheets leave behind.
+        if cells.iter().skip(head.len()).any(|cell| !cell.trim().is_empty()) {
+            return Err(wrong(
+                format!("line {line}"),
+                format!(
+                    "The line has {} cells, and the first line names {}. A quotation mark may be missing.",
+                    cells.len(),
+                    head.len()
+                ),
+            ));
+        }
+        cells.resize(head.len(), String::new());
+        rows.push((line, cells));
+    }
+    Ok(Table { head, rows })
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+/// Which column each name of the head stands for; none: left out. `asked` says it for some by name, empty for 'leave out'; the rest is found by a column's name or
+/// label. What the server alone writes is left out.
+pub fn columns<'a>(
+    head: &[String],
+    entity: &'a EntityType,
+    asked: &BTreeMap<String, String>,
+) -> Result<Vec<Option<&'a Column>>, Vec<Wrong>> {
+    let writable = |column: &&Column| !column.read_only && !matches!(column.kind, ColumnKind::Json | ColumnKind::Id);
+    let mut errors = Vec::new();
+    for name in asked.keys().filter(|name| !head.contains(name)) {
+        errors.push(wrong(short(name), "is no column of the file"));
+    }
+    let mut taken: BTreeSet<&str> = BTreeSet::new();
+    let mut found = Vec::with_capacity(head.len());
+    for name in head {
+        let column = match asked.get(name) {
+            Some(wanted) if wanted.is_empty() => None,
+            Some(wanted) => match entity.column(wanted).filter(writable) {
+                None => {
+                    errors.push(wrong(
+                        short(name),
+                        format!("'{}' is no column of {} that can be written", short(wanted), entity.one()),
+                    ));
+                    None
+                }
+                column => column,
+            },
+            None => {
+                let lower = name.to_lowercase();
+                let by_name = entity.columns.iter().find(|c| c.name.to_lowercase() == lower);
+                by_name.or_else(|| entity.columns.iter().find(|c| c.label.to_lowercase() == lower)).filter(writable)
+            }
+        };
+        match column {
+            Some(column) if !taken.insert(&column.name) => {
+                errors.push(wrong(
+                    short(name),
+                    format!("another column of the file stands for {} already", column.label),
+                ));
+                found.push(None);
+            }
+            column => found.push(column),
+        }
+    }
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// The words of a cell that refers to things, each alone.
+pub fn named(column: &Column, cell: &str) -> Vec<String> {
+    match column.kind {
+        ColumnKind::References { .. } => {
+            cell.split([';', '\n']).map(|part| plain(part.trim())).filter(|part| !part.is_empty()).collect()
+        }
+        ColumnKind::Reference { .. } => vec![plain(cell.trim())].into_iter().filter(|part| !part.is_empty()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Signs with which a spreadsheet begins to calculate.
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// A text as it goes into a cell: one that a spreadsheet would calculate gets an apostrophe before it, which spreadsheets take for 'this is a text'.
+pub fn harmless(text: &str) -> String {
+    // What begins with an apostrophe gets another, so that taking one away gives back what was there.
+    if text.starts_with(FORMULA) || text.starts_with('\'') { format!("'{text}") } else { text.to_owned() }
+}
+
+/// A cell without the apostrophe that [`harmless`] put there. A formula in it is the text that it is.
+fn plain(cell: &str) -> String {
+    match cell.strip_prefix('\'') {
+        Some(rest) if rest.starts_with(FORMULA) || rest.starts_with('\'') => rest.to_owned(),
+        _ => cell.to_owned(),
+    }
+}
+
+/// A cell as a value of its column, or what is wrong with it. `ids` are what its words refer to; empty cells say that there is nothing.
+pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> Result<Value, String> {
+    let trimmed = cell.trim();
+    let number = |text: &str| {
+        let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+        let bare = bare.trim_end_matches(|c: char| c.is_alphabetic() || c == '%' || c == '€');
+        // 1,5 is one and a half; 1,500.25 has its thousands told apart.
+        let text = if bare.contains('.') { bare.replace(',', "") } else { bare.replace(',', ".") };
+        text
+    };
+    let read = match &column.kind {
+        ColumnKind::References { .. } => json!(ids),
+        _ if trimmed.is_empty() => Value::Null,
+        ColumnKind::Reference { .. } => ids.first().cloned().unwrap_or(Value::Null),
+        ColumnKind::Flag => match trimmed.to_lowercase().as_str() {
+            "true" | "yes" | "1" | "x" => json!(true),
+            "false" | "no" | "0" => json!(false),
+            _ => return Err("must be yes or no".to_owned()),
+        },
+        ColumnKind::Money => json!(number(trimmed)),
+        ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Integer | ColumnKind::Number => {
+            json!(number(trimmed))
+        }
+        ColumnKind::Label { .. } => {
+            let lower = trimmed.to_lowercase();
+            match options.iter().find(|option| option.to_lowercase() == lower) {
+                Some(option) => json!(option),
+                None => return Err(format!("must be one of {}", options.join(", "))),
+            }
+        }
+        ColumnKind::Texts => {
+            json!(cell.split(['\n', ';']).map(str::trim).filter(|t| !t.is_empty()).collect::<Vec<_>>())
+        }
+        ColumnKind::Text => json!(plain(cell)),
+        _ => json!(plain(trimmed)),
+    };
+    if read.is_null() && column.not_null && !column.required {
+        return Err("must not be empty".to_owned());
+    }
+    column.check(&read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmo_domain::EntityCode;
+    use proptest::prelude::*;
+
+    fn task() -> EntityType {
+        let columns = [
+            ("id", "uuid"),
+            ("code", "text"),
+            ("name", "text"),
+            ("descr", "text"),
+            ("due_date", "date"),
+            ("estimated_hours", "numeric"),
+            ("budget_amt", "numeric"),
+            ("milestone_flag", "boolean"),
+            ("assignee__employee_ids", "uuid[]"),
+            ("dl__task_stage", "text"),
+            ("version", "bigint"),
+        ];
+        EntityType::inferred(EntityCode::new("task").unwrap(), &columns, &["task", "employee"])
+    }
+
+    #[test]
+    fn any_usual_file_is_read() {
+        let expected = Table {
+            head: vec!["a".into(), "b".into()],
+            rows: vec![(2, vec!["1".into(), "x, y".into()]), (3, vec!["2".into(), String::new()])],
+        };
+        for text in [
+            "a,b\n1,\"x, y\"\n2,\n",
+            "\u{feff}a;b\r\n1;x, y\r\n2;\r\n",
+            "a\tb\r1\tx, y\r2\t",
+            "a,b\r\n1,\"x, y\"\n2\n\n , \n",
+        ] {
+            let table = read(text.as_bytes()).unwrap();
+            let cells = |t: &Table| t.rows.iter().map(|(_, cells)| cells.clone()).collect::<Vec<_>>();
+            assert_eq!((&table.head, cells(&table)), (&expected.head, cells(&expected)), "{text:?}");
+        }
+        let mut utf16 = vec![0xff, 0xfe];
+        utf16.extend("ä,b\n1,2".encode_utf16().flat_map(u16::to_le_bytes));
+        assert_eq!(read(&utf16).unwrap().head, ["ä", "b"]);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_file_is_said() {
+        let many = format!("a\n{}", "1\n".repeat(ROW_LIMIT + 1));
+        let long = format!("a,b\n\"{},2", "x".repeat(CELL_LIMIT + 1));
+        for (bytes, word) in [
+            (b"".to_vec(), "empty"),
+            (b" \n\n".to_vec(), "empty"),
+            (b"a,b\n\xe4,1".to_vec(), "line 2"),
+            (b"a,b,A\n1,2,3".to_vec(), "Two columns"),
+            (b"a,b\n1,2,3".to_vec(), "3 cells"),
+            (b"a\0b".to_vec(), "NUL"),
+            (many.into_bytes(), "more than 10000 rows"),
+            (long.into_bytes(), "longer than any text"),
+            (vec![b'x'; 1 << 20], "longer than any text"),
+        ] {
+            let wrong = read(&bytes).unwrap_err();
+            assert!(format!("{} {}", wrong.field, wrong.message).contains(word), "{word}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn columns_are_found_by_name_or_label_or_as_asked() {
+        let entity = task();
+        let head = ["Name", "estimated_hours", "Wann", "Version", "rest"].map(str::to_owned);
+        let names = |asked: &[(&str, &str)]| {
+            let asked = asked.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+            columns(&head, &entity, &asked).map(|found| {
+                found.into_iter().map(|c| c.map(|c| c.name.clone()).unwrap_or_default()).collect::<Vec<_>>()
+            })
+        };
+        assert_eq!(names(&[]).unwrap(), ["name", "estimated_hours", "", "", ""]);
+        assert_eq!(names(&[("Wann", "due_date"), ("Name", "")]).unwrap(), ["", "estimated_hours", "due_date", "", ""]);
+        for (asked, word) in [
+            (("nope", "name"), "no column of the file"),
+            (("rest", "version"), "can be written"),
+            (("rest", "name"), "already"),
+        ] {
+            assert!(names(&[asked]).unwrap_err()[0].message.contains(word), "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn cells_are_read_as_people_write_them() {
+        let entity = task();
+        let stages = ["To Do".to_owned(), "Done".to_owned()];
+        let read = |column: &str, cell: &str| value(entity.column(column).unwrap(), cell, &stages, &[]);
+        assert_eq!(read("estimated_hours", " 7,5 h").unwrap(), json!(7.5));
+        assert_eq!(read("budget_amt", "1,250.50 €").unwrap(), json!("1250.50"));
+        assert_eq!(read("dl__task_stage", "done").unwrap(), json!("Done"));
+        assert_eq!(read("milestone_flag", "Yes").unwrap(), json!(true));
+        assert_eq!(read("due_date", "").unwrap(), Value::Null);
+        assert_eq!(read("name", "=1+1").unwrap(), json!("=1+1"), "a formula is the text that it is");
+        for (column, cell, word) in [
+            ("dl__task_stage", "Later", "To Do, Done"),
+            ("due_date", "31.1.2026", "day"),
+            ("estimated_hours", "many", "number"),
+            ("milestone_flag", "maybe", "yes or no"),
+        ] {
+            assert!(read(column, cell).unwrap_err().contains(word), "{column}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_text_survives_the_way_through_a_cell(text in "['=+@\\-\t]{0,3}[a-z=']{0,5}") {
+            let cell = harmless(&text);
+            prop_assert!(!cell.starts_with(FORMULA));
+            prop_assert_eq!(plain(&cell), text);
+        }
+
+        #[test]
+        fn nothing_makes_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[a-c,;\"\n\r\t]{0,80}") {
+            let _ = read(&bytes);
+            let _ = read(text.as_bytes());
+        }
+    }
+}

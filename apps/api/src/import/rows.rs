@@ -1,0 +1,369 @@
+//! Rows of any type from a CSV file: each made, or changed where its code is there already, as a request of its own would do it, all in one transaction. A dry run does
+//! the same and takes it back, so that what it says is what will happen.
+
+use super::csv;
+use super::file;
+use crate::auth::AuthUser;
+use crate::entity::{Action, Answer, Mutation, Seen, finish, once};
+use crate::error::{ApiError, Result};
+use crate::state::{App, Model};
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use pmo_database::{Connection, permission, row};
+use pmo_domain::rest::{FieldError, version_of};
+use pmo_domain::{Column, ColumnKind, EntityType, PersonId, Row};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use uuid::Uuid;
+
+/// Lines of the report that are told one by one.
+const TOLD: usize = 1000;
+/// Wrong fields that a refusal names.
+const NAMED: usize = 100;
+
+/// How a file is to be read.
+#[derive(Clone, Debug, Default, serde::Deserialize)]
+pub struct Options {
+    /// Only say what would happen.
+    #[serde(default)]
+    dry_run: bool,
+    /// `{"name in the file": "column"}`, empty for 'leave out'.
+    mapping: Option<String>,
+    /// `project:<id>`: rows that name none hang below this.
+    parent: Option<String>,
+}
+
+/// What became of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    Created,
+    Changed,
+    Unchanged,
+    Refused,
+}
+
+/// A line of the report.
+#[derive(Clone, Debug, serde::Serialize)]
+struct Line {
+    line: u64,
+    outcome: Outcome,
+    code: String,
+    name: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+/// Whether a request brings CSV.
+pub fn is_csv(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|kind| kind.to_lowercase().starts_with("text/csv"))
+}
+
+/// Import rows from CSV: made, or changed where the code is there already.
+#[utoipa::path(post, path = "/{entity}/import", tag = "import",
+    request_body(content = String, content_type = "text/csv", description = "CSV with a first line of names, as the body or as the multipart field 'file'. Columns are found by name or label; \
+      references by code, name or id; several are separated by semicolons. A formula is the text that it is"),
+    params(("entity" = String, Path, description = "The type's code", example = "task"),
+        ("dry_run" = Option<bool>, Query, description = "Only say what would happen"),
+        ("mapping" = Option<String>, Query, description = "JSON: {\"name in the file\": \"column\"}, empty for 'leave out'"),
+        ("parent" = Option<String>, Query, description = "`project:<id>`: rows that name none hang below this"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
+    (status = 200, description = "The report of a dry run", body = Object),
+    (status = 201, description = "{columns, rows, created, changed, unchanged, refused, lines: [{line, outcome, code, name, errors}]}", body = Object),
+    (status = 400, description = "The body did not arrive whole, or a parameter is wrong"), (status = 401, description = "Not signed in"), (status = 404, description = "No such type"),
+    (status = 413, description = "The file is too large"), (status = 415, description = "Another kind of file"),
+    (status = 422, description = "The file can't be used, or a line of it is refused: nothing is written then; the problem names lines and fields")))]
+pub(super) async fn import_rows(
+    State(app): State<App>,
+    who: AuthUser,
+    Path(code): Path<String>,
+    Query(options): Query<Options>,
+    request: Request,
+) -> Result<Answer> {
+    import(&app, &who, &code, options, request).await
+}
+
+/// The same for whoever has found out that it is CSV.
+pub(super) async fn import(
+    app: &App,
+    who: &AuthUser,
+    code: &str,
+    options: Options,
+    request: Request,
+) -> Result<Answer> {
+    let headers = request.headers().clone();
+    let model = app.model_with(code).await?;
+    let entity = model.entity(code)?;
+    let asked: BTreeMap<String, String> = match &options.mapping {
+        Some(text) => serde_json::from_str(text)
+            .map_err(|_| ApiError::bad("mapping", "must be JSON: {\"name in the file\": \"column\"}"))?,
+        None => BTreeMap::new(),
+    };
+    let bytes = file(app, request).await?;
+    let (table, bytes) =
+        tokio::task::spawn_blocking(move || (csv::read(&bytes), bytes)).await.map_err(|_| ApiError::Internal)?;
+    let table = table.map_err(|wrong| ApiError::Invalid(vec![wrong]))?;
+    let columns = csv::columns(&table.head, entity, &asked).map_err(ApiError::Invalid)?;
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    let parameters = format!("{} {:?} {:?}", options.dry_run, options.mapping, options.parent);
+    let key = match once(&mut transaction, who, &headers, &[b"IMPORT", code.as_bytes(), parameters.as_bytes(), &bytes])
+        .await?
+    {
+        Seen::Before(answer) => return Ok(answer),
+        Seen::Never(key) => key,
+    };
+    let parent = parent(&model, entity, options.parent.as_deref())?;
+    let lines = write(&mut transaction, &model, who, entity, &table, &columns, &parent).await?;
+    let report = report(&table.head, &columns, &lines);
+    if options.dry_run {
+        transaction.rollback().await.map_err(pmo_database::DatabaseError::from)?;
+        return Ok(Answer { status: StatusCode::OK, body: Some(report) });
+    }
+    if let Some(refused) = refusal(&lines) {
+        return Err(refused);
+    }
+    finish(transaction, who, key, Answer { status: StatusCode::CREATED, body: Some(report) }).await
+}
+
+/// Imports a file in somebody's name, for the command line; the answer is the report. Nothing is written where a line is refused.
+pub async fn import_file(
+    pool: &pmo_database::Pool,
+    model: &Model,
+    who: &AuthUser,
+    code: &str,
+    bytes: &[u8],
+    dry_run: bool,
+) -> Result<Value> {
+    let entity = model.entity(code)?;
+    let table = csv::read(bytes).map_err(|wrong| ApiError::Invalid(vec![wrong]))?;
+    let columns = csv::columns(&table.head, entity, &BTreeMap::new()).map_err(ApiError::Invalid)?;
+    let mut transaction = pmo_database::begin(pool, &who.actor).await?;
+    let lines = write(&mut transaction, model, who, entity, &table, &columns, &Row::new()).await?;
+    if let Some(refused) = refusal(&lines).filter(|_| !dry_run) {
+        return Err(refused);
+    }
+    if dry_run {
+        transaction.rollback().await.map_err(pmo_database::DatabaseError::from)?;
+    } else {
+        transaction.commit().await.map_err(pmo_database::DatabaseError::from)?;
+    }
+    Ok(report(&table.head, &columns, &lines))
+}
+
+/// The columns that say what all rows hang below.
+fn parent(model: &Model, entity: &EntityType, asked: Option<&str>) -> Result<Row> {
+    let mut values = Row::new();
+    let Some(asked) = asked else { return Ok(values) };
+    let wrong = || {
+        ApiError::bad(
+            "parent",
+            "must be a type and an id, such as project:018f…, of something that can have this type below it",
+        )
+    };
+    let (code, id) = asked.split_once(':').ok_or_else(wrong)?;
+    let id: Uuid = id.parse().map_err(|_| wrong())?;
+    let tie = model.catalogue.child(code, entity.code.as_str()).ok_or_else(wrong)?;
+    values.insert(tie.column.clone().ok_or_else(wrong)?, json!(id));
+    values.extend(tie.code_column.clone().map(|column| (column, json!(code))));
+    Ok(values)
+}
+
+fn report(head: &[String], columns: &[Option<&Column>], lines: &[Line]) -> Value {
+    let count = |outcome: Outcome| lines.iter().filter(|line| line.outcome == outcome).count();
+    // What was refused comes first where not all can be told.
+    let mut told: Vec<&Line> = lines.iter().filter(|line| line.outcome == Outcome::Refused).take(TOLD).collect();
+    let left = TOLD - told.len();
+    told.extend(lines.iter().filter(|line| line.outcome != Outcome::Refused).take(left));
+    told.sort_by_key(|line| line.line);
+    let mapped: Vec<Value> = head.iter().zip(columns).map(|(name, column)| json!({"name": name, "column": column.map(|c| &c.name), "label": column.map(|c| &c.label)})).collect();
+    json!({
+        "columns": mapped, "rows": lines.len(), "created": count(Outcome::Created), "changed": count(Outcome::Changed),
+        "unchanged": count(Outcome::Unchanged), "refused": count(Outcome::Refused), "lines": told,
+    })
+}
+
+fn refusal(lines: &[Line]) -> Option<ApiError> {
+    let errors: Vec<FieldError> = lines
+        .iter()
+        .flat_map(|line| {
+            line.errors.iter().map(|error| FieldError {
+                field: format!("line {}: {}", line.line, error.field),
+                message: error.message.clone(),
+            })
+        })
+        .take(NAMED)
+        .collect();
+    (!errors.is_empty()).then_some(ApiError::Invalid(errors))
+}
+
+/// What words refer to, by type: of what the importer may see.
+struct Known(HashMap<(String, String), Vec<Uuid>>);
+
+impl Known {
+    async fn look_up(
+        c: &mut Connection,
+        model: &Model,
+        person: PersonId,
+        table: &csv::Table,
+        columns: &[Option<&Column>],
+    ) -> Result<Self> {
+        let mut words: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (n, column) in columns.iter().enumerate().filter_map(|(n, column)| Some((n, (*column)?))) {
+            let (ColumnKind::Reference { entity } | ColumnKind::References { entity }) = &column.kind else { continue };
+            let cells = table.rows.iter().flat_map(|(_, cells)| csv::named(column, &cells[n]));
+            words.entry(entity).or_default().extend(cells.map(|word| word.to_lowercase()));
+        }
+        let mut known: HashMap<(String, String), Vec<Uuid>> = HashMap::new();
+        for (code, words) in words {
+            let entity = model.entity(code)?;
+            let ids: Vec<Uuid> = words.iter().filter_map(|word| word.parse().ok()).collect();
+            let mut found = row::called(c, entity, &words.into_iter().collect::<Vec<_>>()).await?;
+            found.extend(ids.into_iter().map(|id| (id, id.to_string(), String::new())));
+            let all: Vec<Uuid> = found.iter().map(|(id, ..)| *id).collect();
+            let seen = permission::levels(c, &[person], &entity.code, &all).await?;
+            for (id, own_code, name) in found.into_iter().filter(|(id, ..)| seen.contains_key(&(person, *id))) {
+                for word in [own_code, name].into_iter().filter(|word| !word.is_empty()) {
+                    let ids = known.entry((code.to_owned(), word.to_lowercase())).or_default();
+                    if !ids.contains(&id) {
+                        ids.push(id);
+                    }
+                }
+            }
+        }
+        Ok(Self(known))
+    }
+
+    fn ids(&self, column: &Column, cell: &str) -> std::result::Result<Vec<Value>, String> {
+        let (ColumnKind::Reference { entity } | ColumnKind::References { entity }) = &column.kind else {
+            return Ok(Vec::new());
+        };
+        let one = |word: String| match self.0.get(&(entity.clone(), word.to_lowercase())).map(Vec::as_slice) {
+            Some([id]) => Ok(json!(id)),
+            None | Some([]) => Err(format!(
+                "there is no {entity} called '{}' that you may see",
+                word.chars().take(60).collect::<String>()
+            )),
+            Some(several) => Err(format!(
+                "{} are called '{}': say which by its code or id",
+                several.len(),
+                word.chars().take(60).collect::<String>()
+            )),
+        };
+        csv::named(column, cell).into_iter().map(one).collect()
+    }
+}
+
+async fn write(
+    c: &mut Connection,
+    model: &Model,
+    who: &AuthUser,
+    entity: &EntityType,
+    table: &csv::Table,
+    columns: &[Option<&Column>],
+    parent: &Row,
+) -> Result<Vec<Line>> {
+    let known = Known::look_up(c, model, who.person, table, columns).await?;
+    let place = |name: &str| columns.iter().position(|column| column.is_some_and(|c| c.name == name));
+    let (code_at, name_at) = (place("code"), place("name"));
+    let cell = |cells: &[String], at: Option<usize>| at.map(|at| cells[at].trim().to_owned()).unwrap_or_default();
+    // Codes that are there already, and who may see what has them: what one may not see keeps its code, and the line is refused by the database.
+    let codes: Vec<String> =
+        table.rows.iter().map(|(_, cells)| cell(cells, code_at)).filter(|code| !code.is_empty()).collect();
+    let there = row::called(c, entity, &codes).await?;
+    let ids: Vec<Uuid> = there.iter().map(|(id, ..)| *id).collect();
+    let seen = permission::levels(c, &[who.person], &entity.code, &ids).await?;
+    let mut by_code: HashMap<String, Uuid> = HashMap::new();
+    for (id, code, _) in
+        there.into_iter().filter(|(id, code, _)| !code.is_empty() && seen.contains_key(&(who.person, *id)))
+    {
+        by_code.insert(code.to_lowercase(), id);
+    }
+    let options = |column: &Column| match &column.kind {
+        ColumnKind::Label { set } => model
+            .datalabels
+            .get(set)
+            .map(|set| set.options.iter().filter(|o| o.active_flag).map(|o| o.name.clone()).collect())
+            .unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let offered: Vec<Vec<String>> = columns.iter().map(|column| column.map(options).unwrap_or_default()).collect();
+    let mut lines = Vec::with_capacity(table.rows.len());
+    let mut used: HashMap<String, u64> = HashMap::new();
+    for (number, cells) in &table.rows {
+        let (code, name) = (cell(cells, code_at), cell(cells, name_at));
+        let mut errors = Vec::new();
+        let present = by_code.get(&code.to_lowercase()).copied().filter(|_| !code.is_empty());
+        let mut values = if present.is_none() { parent.clone() } else { Row::new() };
+        for (n, column) in columns.iter().enumerate().filter_map(|(n, column)| Some((n, (*column)?))) {
+            let empty = cells[n].trim().is_empty();
+            // A new row takes what its type has for what the file leaves empty; a code that is left empty is minted.
+            if empty && (present.is_none() || column.name == "code") {
+                if column.required && present.is_none() {
+                    errors.push(FieldError { field: column.name.clone(), message: "is needed".into() });
+                }
+                continue;
+            }
+            match known.ids(column, &cells[n]).and_then(|ids| csv::value(column, &cells[n], &offered[n], &ids)) {
+                Ok(value) => drop(values.insert(column.name.clone(), value)),
+                Err(message) => errors.push(FieldError { field: column.name.clone(), message }),
+            }
+        }
+        if let Some(before) = used.insert(code.to_lowercase(), *number).filter(|_| !code.is_empty()) {
+            errors.push(FieldError { field: "code".into(), message: format!("stands in line {before} as well") });
+        }
+        let mut outcome = Outcome::Refused;
+        if errors.is_empty() {
+            match one(c, model, who, entity, present, values).await {
+                Ok(done) => outcome = done,
+                // The database itself: nothing more can be done in this transaction.
+                Err(error @ (ApiError::Unavailable | ApiError::Internal)) => return Err(error),
+                Err(error) => {
+                    let problem = error.problem();
+                    errors = problem.errors;
+                    if errors.is_empty() {
+                        errors
+                            .push(FieldError { field: "row".into(), message: problem.detail.unwrap_or(problem.title) });
+                    }
+                }
+            }
+        }
+        lines.push(Line { line: *number, outcome, code, name: name.chars().take(200).collect(), errors });
+    }
+    Ok(lines)
+}
+
+/// One row between savepoints: what fails leaves nothing behind.
+async fn one(
+    c: &mut Connection,
+    model: &Model,
+    who: &AuthUser,
+    entity: &EntityType,
+    present: Option<Uuid>,
+    values: Row,
+) -> Result<Outcome> {
+    let mut savepoint = pmo_database::Savepoint::begin(c).await?;
+    let before = match present {
+        Some(id) => row::by_id(&mut savepoint, entity, id, false).await?.map(|row| version_of(&row)),
+        None => None,
+    };
+    let action = if present.is_some() { Action::Update } else { Action::Create { below: None } };
+    let mutation = Mutation {
+        action,
+        entity,
+        id: present.unwrap_or_default(),
+        body: Value::Object(values),
+        version: None,
+        key: None,
+    };
+    let answer = mutation.perform(&mut savepoint, model, who).await?;
+    savepoint.keep().await?;
+    let after = answer.body.as_ref().and_then(Value::as_object).map(version_of);
+    Ok(match present {
+        None => Outcome::Created,
+        Some(_) if before == after => Outcome::Unchanged,
+        Some(_) => Outcome::Changed,
+    })
+}
