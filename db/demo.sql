@@ -144,7 +144,7 @@ select 'role', pg_temp.made('role', 2), 'person', pg_temp.made('person', n) from
 insert into app.entity_rbac (role_id, entity_code, permission, inheritance_mode)
 select pg_temp.made('role', 1), code, 7, 'cascade' from app.entity
 union all
-select pg_temp.made('role', 2), code, 0, 'none' from unnest(array['employee', 'office', 'customer', 'role']) code
+select pg_temp.made('role', 2), code, 0, 'none' from unnest(array['employee', 'office', 'customer', 'role', 'person']) code
 union all
 select pg_temp.made('role', 3), 'project', 6, 'none';
 

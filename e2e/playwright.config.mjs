@@ -10,6 +10,7 @@ export default defineConfig({
   outputDir: "results",
   reporter: [["list"]],
   use: {
+    actionTimeout: 15_000,
     viewport: { width: 1440, height: 900 },
     launchOptions: {
       executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",

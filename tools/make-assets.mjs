@@ -9,7 +9,7 @@ const packages = join(tools, "node_modules");
 
 // Every icon that a page names, and every one that a migration gives to a type of thing.
 const ofPages = `arrow-right arrow-up-down book-open briefcase building-2 calendar chart-gantt check chevron-down chevron-left chevron-right chevron-up circle
-  circle-alert circle-check cloud-off cloud-upload columns-3 contrast diamond download ellipsis eye eye-off file-up folder-kanban git-merge handshake
+  circle-alert circle-check cloud-off cloud-upload columns-3 contrast diamond download ellipsis eye eye-off file-down file-up folder-kanban git-merge handshake
   hard-drive heart history info inbox link list-checks list-filter list-tree lock log-out map-pin menu message-square party-popper moon pencil plus redo-2 refresh-cw search settings
   shield smile-plus star sun table-2 thumbs-up timer trash-2 triangle-alert undo-2 upload user user-plus users x`.split(/\s+/);
 const migrations = join(tools, "..", "migrations");

@@ -5,6 +5,7 @@ pub mod auth; // who is asking
 mod body; // bodies with limits
 mod calendar; // calendars for other programs
 mod changes; // what has changed, for clients without a socket
+mod demo; // demo data by the interface
 mod doorbell; // the feed is told of writes
 mod entity; // things of every type
 pub mod error; // failures as problems
@@ -50,6 +51,7 @@ pub fn interface() -> (Router<App>, serde_json::Value) {
         .merge(import::router())
         .merge(export::router())
         .merge(calendar::router())
+        .merge(demo::router())
         .merge(sharing::router())
         .merge(history::router())
         .merge(changes::router())

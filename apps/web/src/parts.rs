@@ -2,11 +2,13 @@
 //! shipped has them in files of their own (`--features split`, `tools/build-web.sh`); elsewhere they are there from the start. A part that could not be
 //! fetched is asked for again when the network is back; nothing that shows first may need one.
 
-use crate::pages::{ChildrenPageProps, InstancePageProps, NewDialogProps, NewPageProps, OutlinePageProps};
+use crate::pages::{
+    ChildrenPageProps, ImportDialogProps, InstancePageProps, NewDialogProps, NewPageProps, OutlinePageProps,
+};
 use crate::table::Grid;
 use crate::ui::live::live;
 use leptos::prelude::*;
-use pmo_domain::EntityRef;
+use pmo_domain::{EntityCode, EntityRef};
 use std::cell::Cell;
 use std::time::Duration;
 use uuid::Uuid;
@@ -30,8 +32,9 @@ pub struct Pages {
     pub children: fn(ChildrenPageProps) -> AnyView,
     pub new_dialog: fn(NewDialogProps) -> AnyView,
     pub new_page: fn(NewPageProps) -> AnyView,
-    pub import_dialog: fn(RwSignal<bool>) -> AnyView,
+    pub import_dialog: fn(ImportDialogProps) -> AnyView,
     pub deleted: fn(EntityRef) -> AnyView,
+    pub first_run: fn(EntityCode) -> AnyView,
     pub sign_in: fn(bool) -> AnyView,
     pub overlays: fn() -> AnyView,
     pub table_tools: fn(Grid) -> AnyView,
@@ -48,13 +51,14 @@ fn pages() -> Result<Pages, Unfetched> {
         children: |props| ChildrenPage(props).into_any(),
         new_page: |props| NewPage(props).into_any(),
         new_dialog: |props| NewDialog(props).into_any(),
-        import_dialog: |open| view! { <ImportDialog open=open/> }.into_any(),
+        import_dialog: |props| ImportDialog(props).into_any(),
         table_tools: |grid| view! { <crate::table::tools::TableTools grid=grid/> }.into_any(),
         selection_bar: |grid| view! { <crate::table::selection::SelectionBar grid=grid/> }.into_any(),
         cell_editor: |grid, id, column| {
             view! { <crate::table::editor::CellEditor grid=grid id=id column=column/> }.into_any()
         },
         deleted: |entity| view! { <crate::pages::Deleted entity=entity/> }.into_any(),
+        first_run: |code| view! { <crate::pages::FirstRun code=code/> }.into_any(),
         sign_in: |over_page| view! { <crate::pages::SignIn over_page=over_page/> }.into_any(),
         overlays: || view! { <crate::ui::overlays::OverThePage/> }.into_any(),
     })

@@ -7,6 +7,12 @@ pub async fn projects(connection: &mut Connection) -> Result<i64> {
     Ok(sqlx::query_scalar("select count(*) from app.project").fetch_one(connection).await?)
 }
 
+/// Waits until nobody else loads demo data, until the end of the transaction.
+pub async fn alone(connection: &mut Connection) -> Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtext('pmo demo data'))").execute(connection).await?;
+    Ok(())
+}
+
 /// Runs the script at the scale of `numbers`.
 pub async fn load(connection: &mut Connection, numbers: &[(&str, i64)]) -> Result<()> {
     sqlx::query("select set_config('statement_timeout', '0', true)").execute(&mut *connection).await?;

@@ -269,6 +269,8 @@ fn cell(column: &Column, row: &Row, names: &References) -> String {
         // Amounts, days and moments are what they are; a text might begin as a calculation does.
         (ColumnKind::Line | ColumnKind::Text | ColumnKind::Label { .. }, Value::String(text)) => harmless(text),
         (_, Value::String(text)) => text.clone(),
+        // 30, not 30.0.
+        (_, Value::Number(n)) => n.as_f64().filter(|_| n.is_f64()).map_or_else(|| n.to_string(), |n| n.to_string()),
         (_, other) => other.to_string(),
     }
 }

@@ -536,3 +536,23 @@ async fn a_snapshot_tells_a_whole_tree_and_no_more_than_its_reader_sees(pool: Pg
     assert_eq!(editor.get("/sync/snapshot?entity=project&id=x").await.status, 400);
     assert_eq!(editor.get("/sync/snapshot?entity=nothing&id=0190163d-8694-739b-aea5-966c26f8ad91").await.status, 404);
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn an_administrator_loads_demo_data_once_and_nobody_signs_in_as_its_people(pool: PgPool) {
+    let secret = secret();
+    let settings = Settings::parse_from(["pmo-api", "--jwt-secret", &secret, "--web-dist", "/nonexistent"]);
+    let router = pmo_api::router(App::new(pool.clone(), settings).await.unwrap());
+    let mut transaction = pmo_database::begin(&pool, &pmo_database::Actor::default()).await.unwrap();
+    let person = pmo_database::account::add_administrator(&mut transaction, "first@office.example").await.unwrap();
+    transaction.commit().await.unwrap();
+    let first = Api::person(&router, person);
+    assert_eq!(first.get("/project").await.body["total"], 0);
+    let loaded = first.send("POST", "/demo", None, &[]).await;
+    assert_eq!(loaded.status, StatusCode::CREATED, "{}", loaded.body);
+    let projects = first.get("/project?limit=1000").await.body["data"].as_array().unwrap().len();
+    assert_eq!(loaded.body["loaded"]["projects"].as_u64().unwrap() as usize, projects);
+    assert_eq!(first.send("POST", "/demo", None, &[]).await.status, StatusCode::UNPROCESSABLE_ENTITY, "not twice");
+    for email in seed::DEMO_ACCOUNTS {
+        assert_eq!(login(&router, email, DEMO_PASSWORD).await.status, StatusCode::UNAUTHORIZED, "{email}");
+    }
+}

@@ -51,6 +51,7 @@ fn table() -> Vec<(&'static str, &'static str, Expect, Ask)> {
         ("patch", "/settings/global", Expect::Administrators, |_| {
             ("/settings/global".into(), Some(json!({"date": {}})))
         }),
+        ("post", "/demo", Expect::Administrators, |_| ("/demo".into(), None)),
         ("post", "/project/import", Expect::Administrators, |_| ("/project/import".into(), None)),
         ("post", "/{entity}/import", Expect::Same(415), |_| ("/task/import".into(), None)),
         ("get", "/{entity}/export", Expect::Listed, |g| (format!("/task/export?format=json&ids={}", g.task), None)),

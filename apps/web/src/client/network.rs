@@ -7,6 +7,7 @@ use pmo_sync::{Answer, Failure, Method, Request};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
+use wasm_bindgen::JsCast;
 
 thread_local! {
     static TOKEN: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -220,18 +221,51 @@ fn in_words(problem: &Problem) -> String {
     if fields.is_empty() { problem.detail.clone().unwrap_or_else(|| problem.title.clone()) } else { fields.join(" ") }
 }
 
-/// Sends a plan to be imported; answers the project and the report.
-pub async fn import_plan(file: web_sys::File, key: &str) -> Result<Value, String> {
-    let request = builder(HttpMethod::POST, "/project/import")
-        .header("content-type", "application/xml")
+/// Sends a file; the error is for people.
+pub async fn send_file(path: &str, kind: &str, file: &web_sys::File, key: &str) -> Result<Value, String> {
+    if !lets_through().await {
+        return Err(UNREACHED.to_owned());
+    }
+    let request = builder(HttpMethod::POST, path)
+        .header("content-type", kind)
         .header("idempotency-key", key)
-        .body(file)
+        .body(file.clone())
         .map_err(|e| e.to_string())?;
-    let response =
-        request.send().await.map_err(|_| "The server can't be reached. Importing needs the network.".to_owned())?;
+    let response = request.send().await.map_err(|_| UNREACHED.to_owned())?;
     match read(response).await {
         Ok(answer) => serde_json::from_str(&answer.body).map_err(|e| e.to_string()),
         Err(Failure::Refused(problem)) => Err(in_words(&problem)),
         Err(Failure::Network) => Err("The server gave no answer that can be read. Try again.".into()),
     }
+}
+
+/// Fetches a file and gives it to the browser to keep; the error is for people.
+pub async fn download(path: &str, name: &str) -> Result<(), String> {
+    if !lets_through().await {
+        return Err(UNREACHED.to_owned());
+    }
+    let request = builder(HttpMethod::GET, path).build().map_err(|e| e.to_string())?;
+    let response = request.send().await.map_err(|_| UNREACHED.to_owned())?;
+    if !response.ok() {
+        return match read(response).await {
+            Err(Failure::Refused(problem)) => Err(in_words(&problem)),
+            _ => Err(UNREACHED.to_owned()),
+        };
+    }
+    let cut = || "The file did not arrive whole. Try again.".to_owned();
+    let bytes = js_sys::Uint8Array::from(response.binary().await.map_err(|_| cut())?.as_slice());
+    let blob = web_sys::Blob::new_with_u8_array_sequence(&js_sys::Array::of1(&bytes)).map_err(|_| cut())?;
+    keep(&blob, name).ok_or_else(cut)
+}
+
+/// Lets the browser keep a blob as a file.
+fn keep(blob: &web_sys::Blob, name: &str) -> Option<()> {
+    let address = web_sys::Url::create_object_url_with_blob(blob).ok()?;
+    let link: web_sys::HtmlAnchorElement = web_sys::window()?.document()?.create_element("a").ok()?.unchecked_into();
+    link.set_href(&address);
+    link.set_download(name);
+    link.click();
+    // The browser has begun by then.
+    gloo_timers::callback::Timeout::new(60_000, move || drop(web_sys::Url::revoke_object_url(&address))).forget();
+    Some(())
 }

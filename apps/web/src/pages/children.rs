@@ -2,6 +2,7 @@
 
 use super::NothingHere;
 use super::dialogs::{LinkDialog, NewDialog};
+use super::exchange::ImportDialog;
 use super::list::ThingTabs;
 use crate::hooks::{use_entity, use_entity_codes};
 use crate::table::EntityTable;
@@ -45,6 +46,8 @@ pub fn ChildrenPage(
             let level = row.get().and_then(|r| super::instance::level_of(&parent_code, &r));
             below && level.is_some_and(|level| level >= asks)
         };
+        let makeable_too = makeable.clone();
+        let (importing, import) = (RwSignal::new(false), (child.clone(), parent.clone()));
         // Where only links tie them, what is there already is added and taken out.
         let linked = tie.column.is_none().then(|| parent.clone());
         let add = linked.clone().map(|parent| (parent, child.clone(), key.clone()));
@@ -57,10 +60,12 @@ pub fn ChildrenPage(
                 </ol></nav>
                 {let name = entity.name.clone(); live(move || makeable().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{name.clone()}</button> }))}
                 {linked.is_some().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{format!("Add {}", entity.name.to_lowercase())}</button> })}
+                {live(move || makeable_too().then(|| view! { <button class="btn sm desk" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> }))}
                 <SyncMark compact=true/>
             </header>
             <ThingTabs parent=parent.clone()/>
             <Strips/>
+            {live(move || importing.get().then(|| view! { <ImportDialog code=import.0.clone() parent=Some(import.1.clone()) open=importing/> }))}
             <EntityTable entity=entity.clone() list=key linked=linked/>
             {live(move || making.get().then(|| match add.clone() {
                 Some((parent, child, key)) => view! { <LinkDialog parent=parent child=child list=key open=making/> }.into_any(),

@@ -1,6 +1,6 @@
 //! Dialogs that make things: a new one, one that is there already put into a list, a plan from a file.
 
-use crate::client::{client, network, new_id};
+use crate::client::client;
 use crate::hooks::{catalogue, one, use_entity_codes, use_entity_list, use_entity_mutation};
 use crate::ui::cell::icon;
 use crate::ui::dialog::Dialog;
@@ -15,7 +15,6 @@ use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, Row};
 use pmo_sync::ListKey;
 use serde_json::{Value, json};
 use uuid::Uuid;
-use wasm_bindgen_futures::spawn_local;
 
 /// Names that are offered at once.
 const MOST_OFFERED: usize = 8;
@@ -158,24 +157,28 @@ fn NewForm(
     let catalogue = catalogue();
     let entity = catalogue.get(code.as_str()).cloned();
     let mut first = more;
-    // What it hangs below, where nobody has said: asked for, and taken from where one stands.
-    let owner = catalogue.parents_of(code.as_str()).find(|(above, tie)| {
-        let asked = tie.owned && tie.column.is_some() && tie.code_column.is_none() && above.code != code;
-        asked
-            && parent.is_none()
-            && entity.as_ref().is_some_and(|e| {
-                !e.root_flag || e.column(tie.column.as_deref().unwrap_or_default()).is_some_and(|c| c.required)
-            })
-    });
-    let owner_column = owner.and_then(|(above, tie)| {
-        let column = tie.column.clone()?;
-        let path = use_location().pathname.get_untracked();
-        if let (None, Some(id)) = (first.get(&column), where_one_stands(&path, above.code.as_str())) {
+    // What it may hang below, where nobody has said: the thing where one stands, else it is asked for.
+    let root = entity.as_ref().is_none_or(|e| e.root_flag);
+    let ways: Vec<(String, String)> = catalogue
+        .parents_of(code.as_str())
+        .filter(|(above, tie)| parent.is_none() && tie.owned && tie.code_column.is_none() && above.code != code)
+        .filter_map(|(above, tie)| Some((above.code.to_string(), tie.column.clone()?)))
+        .filter(|(_, column)| !root || entity.as_ref().and_then(|e| e.column(column)).is_some_and(|c| c.required))
+        .collect();
+    let path = use_location().pathname.get_untracked();
+    let known = ways.iter().any(|(_, column)| first.contains_key(column));
+    let here = ways
+        .iter()
+        .filter(|_| !known)
+        .find_map(|(above, column)| Some((column.clone(), where_one_stands(&path, above)?)));
+    let owner_columns: Vec<String> = match &here {
+        Some((column, id)) => {
             first.insert(column.clone(), json!(id));
+            vec![column.clone()]
         }
-        Some(column)
-    });
-    let needs = |c: &Column| c.required || (Some(&c.name) == owner_column.as_ref());
+        None => ways.into_iter().map(|(_, column)| column).filter(|_| !known).collect(),
+    };
+    let needs = |c: &Column| c.required || owner_columns.contains(&c.name);
     let named = entity.as_ref().and_then(|e| e.column("name")).is_none_or(|c| !c.hidden);
     let fixed = parent.as_ref().map(|(_, column)| column.clone());
     let fields: Vec<Column> = entity
@@ -238,62 +241,5 @@ fn NewForm(
                 <button type="button" class="btn quiet" on:click=move |_| give_up.run(())>"Cancel"</button>
                 <button class="btn primary" disabled=follow(move || !complete.get())>"Create"</button></footer>
         </form>
-    }
-}
-
-/// Imports a plan from a file, and says what was taken and what was not.
-#[component]
-pub fn ImportDialog(
-    /// Whether it is open.
-    open: RwSignal<bool>,
-) -> impl IntoView {
-    let (busy, error, done) = (RwSignal::new(false), RwSignal::new(None::<String>), RwSignal::new(None::<Value>));
-    let close = Callback::new(move |()| open.set(false));
-    let chosen = move |event: leptos::ev::Event| {
-        let input = event_target::<web_sys::HtmlInputElement>(&event);
-        let Some(file) = input.files().and_then(|files| files.get(0)) else { return };
-        busy.set(true);
-        error.set(None);
-        spawn_local(async move {
-            match network::import_plan(file, &new_id().to_string()).await {
-                Ok(answer) => done.set(Some(answer)),
-                Err(message) => error.set(Some(message)),
-            }
-            busy.set(false);
-        });
-    };
-    let report = move |answer: Value| {
-        let project = answer.get("project").cloned().unwrap_or_default();
-        let text = |v: &Value, key: &str| v.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let address = format!("/project/{}", text(&project, "id"));
-        let taken = answer["report"]["taken"].clone();
-        let count = |key: &str| taken.get(key).and_then(Value::as_u64).unwrap_or_default();
-        let left: Vec<_> = answer["report"]["left_out"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|l| view! { <li class="stacked"><strong>{format!("{} × {}", l["count"], text(l, "what"))}</strong><span class="meta">{text(l, "why")}</span></li> })
-            .collect();
-        view! {
-            <div class="banner success">{icon("circle-check")}<span class="grow"><strong>{text(&project, "name")}</strong>
-                {format!(" has {} tasks, {} milestones and {} links.", count("tasks"), count("milestones"), count("links"))}</span></div>
-            {(!left.is_empty()).then(|| view! { <h3 class="left-out">"Left out"</h3><ul class="rows tray">{left}</ul> })}
-            <footer class="buttons"><button class="btn quiet" on:click=move |_| close.run(())>"Close"</button>
-                <A href=address attr:class="btn primary" on:click=move |_| open.set(false)>"Open the plan"</A></footer>
-        }
-    };
-    view! {
-        <Dialog title="Import a plan" lead="Microsoft Project XML, with outline, dates and links. Nothing is written unless all of it can be." close=close>
-            <div class="body">
-                {live(move || match done.get() {
-                    Some(answer) => report(answer).into_any(),
-                    None => view! {
-                        <label class="drop">{icon("upload")}{live(move || if busy.get() { "Importing…" } else { "Choose a file" })}
-                            <input type="file" class="vh" accept=".xml,application/xml,text/xml" disabled=follow(move || busy.get()) on:change=chosen/></label>
-                        {live(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
-                    }.into_any(),
-                })}
-            </div>
-        </Dialog>
     }
 }

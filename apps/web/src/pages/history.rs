@@ -10,8 +10,8 @@ use crate::ui::overlays::bring_back;
 use leptos::prelude::*;
 use pmo_domain::rest::References;
 use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Row};
-use pmo_sync::RowView;
 use pmo_sync::text::{Line, difference};
+use pmo_sync::{Event, Query, RowView};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use wasm_bindgen_futures::spawn_local;
@@ -171,7 +171,8 @@ pub fn Deleted(
         let entity = entity.clone();
         spawn_local(async move {
             bring_back(entity.clone()).await;
-            invalidate_entity_queries(&entity.code, Some(entity.id));
+            // It was not there: nothing of it is held that could be called old.
+            client().dispatch(Event::Refetch(Query::Row(entity)));
         });
     };
     let back = StoredValue::new(back);

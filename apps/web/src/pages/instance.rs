@@ -2,6 +2,7 @@
 
 use super::NothingHere;
 use super::dialogs::NewDialog;
+use super::exchange::ThingActions;
 use super::history::History;
 use super::list::{ThingTabs, name_of};
 use super::sharing::SharingDialog;
@@ -189,10 +190,10 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         false => view! { <Talk entity=about.get_value() level=level/> }.into_any(),
     });
     let which = talks.then(|| view! {
-        <div class="segments" role="group" aria-label="Comments or history">
+        <div class="section switch"><div class="segments" role="group" aria-label="Comments or history">
             <button type="button" aria-pressed=follow(move || (!looking_back.get()).to_string()) on:click=move |_| looking_back.set(false)>{icon("message-square")}"Comments"</button>
             <button type="button" aria-pressed=follow(move || looking_back.get().to_string()) on:click=move |_| looking_back.set(true)>{icon("history")}"History"</button>
-        </div>
+        </div></div>
     });
     let sharing = RwSignal::new(false);
     let label = kind.name.clone();
@@ -219,6 +220,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
             {keepable.then(|| view! { <KeepButton entity=entity.clone()/> })}
             <button class="btn quiet icon" aria-label="Share" title="Who may see it" on:click=move |_| sharing.set(true)>{icon("users")}</button>
             {live(move || may_delete.get().then(|| view! { <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| deleting.set(true)>{icon("trash-2")}</button> }))}
+            <ThingActions entity=about.get_value() title=Signal::derive(title)/>
             <SyncMark compact=true/>
         </header>
         {tabs}
@@ -410,7 +412,7 @@ fn property_view(page: Page, column: Column) -> impl IntoView {
     let id = format!("p-{}", name.get_value());
     let button = {
         let id = id.clone();
-        move || view! { <button type="button" id=id.clone() aria-label=format!("Edit {label}") on:click=move |_| editing.set(true)>{live(read)}</button> }
+        move || view! { <button type="button" id=id.clone() on:click=move |_| editing.set(true)><span class="vh">{format!("Edit {label}: ")}</span>{live(read)}</button> }
     };
     let label = column.with_value(|c| c.label.clone());
     view! {

@@ -1,8 +1,8 @@
 //! Things of a type, as a table whose columns come from the catalogue; and the ways to make one.
 
-use super::{NewDialogProps, NothingHere};
-use crate::client::client;
-use crate::hooks::{use_entity, use_entity_codes};
+use super::{ImportDialogProps, NewDialogProps, NothingHere};
+use crate::client::{client, network};
+use crate::hooks::{use_entity, use_entity_codes, use_status};
 use crate::parts::over_the_page;
 use crate::table::EntityTable;
 use crate::ui::cell::icon;
@@ -13,6 +13,9 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::{EntityCode, EntityRef};
 use pmo_sync::{ListKey, RowView};
+use serde_json::Value;
+use std::collections::HashMap;
+use wasm_bindgen_futures::spawn_local;
 
 /// Everything of a type that one may see.
 #[component]
@@ -32,10 +35,11 @@ pub fn ListPage(
         {live(move || known.get().map(|entity| {
             let key = ListKey::all(entity.code.clone());
             let code = entity.code.clone();
+            let code_of = code.clone();
             // One that hangs below something may be made wherever one may make it there: its dialog asks where.
             let below = |tie: &pmo_domain::Child| tie.owned && entity.columns.iter().any(|c| c.required && tie.column.as_ref() == Some(&c.name));
             let makeable = entity.may_create || codes.get().parents_of(code.as_str()).any(|(_, tie)| below(tie));
-            let importable = entity.may_create && code == "project";
+            let importable = makeable;
             let words = format!("New {}", entity.name.to_lowercase());
             view! {
                 <header class="topbar">
@@ -50,7 +54,10 @@ pub fn ListPage(
                     let code = code.clone();
                     over_the_page(move |pages| (pages.new_dialog)(NewDialogProps::builder().code(code.clone()).parent(None).open(making).build()))
                 }))}
-                {live(move || importing.get().then(|| over_the_page(move |pages| (pages.import_dialog)(importing))))}
+                {live(move || importing.get().then(|| {
+                    let code = code_of.clone();
+                    over_the_page(move |pages| (pages.import_dialog)(ImportDialogProps::builder().code(code.clone()).parent(None).open(importing).build()))
+                }))}
             }
         }))}
     }
@@ -69,15 +76,34 @@ pub fn ThingTabs(
     let address = format!("/{}/{}", parent.code, parent.id);
     // The tab that a thing opens on has the thing's own address.
     let first = if parent.code == "project" { "task" } else { "overview" };
+    // How many hang below, as the server counts them; what this device holds whole it counts itself.
+    let told = RwSignal::new(HashMap::<String, u64>::new());
+    let path = format!("/{}/{}/dynamic-child-entity-tabs", parent.code, parent.id);
+    let status = use_status();
+    let online = Memo::new(move |_| status.get().online);
+    Effect::new(move || {
+        if !online.get() {
+            return;
+        }
+        let path = path.clone();
+        spawn_local(async move {
+            if let Ok(answer) = network::ask(network::Verb::GET, &path, None, None).await {
+                let count = |tab: &Value| Some((tab["code"].as_str()?.to_owned(), tab["count"].as_u64()?));
+                told.try_set(answer.as_array().into_iter().flatten().filter_map(count).collect());
+            }
+        });
+    });
     // The types may come after the page.
     let views = live(move || {
         let catalogue = codes.get();
         let children = catalogue.get(parent.code.as_str()).map(|entity| &entity.children[..]).unwrap_or_default();
         let below = children.iter().filter_map(|tie| catalogue.get(tie.code.as_str()));
         let tabs = below.map(|child| (child.code.as_str(), child.ui_label.clone()));
+        let counts = told.get();
         let tab = |(tab, label): (&str, String)| {
             let href = if tab == first { address.clone() } else { format!("{address}/{tab}") };
-            view! { <A href=href exact=true>{label}</A> }
+            let count = counts.get(tab).copied().filter(|n| *n > 0);
+            view! { <A href=href exact=true>{label}{count.map(|n| view! { <span class="count">{n}</span> })}</A> }
         };
         std::iter::once(("overview", "Overview".to_owned())).chain(tabs).map(tab).collect::<Vec<_>>()
     });

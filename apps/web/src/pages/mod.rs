@@ -3,6 +3,8 @@
 
 mod children; // what hangs below one thing
 mod dialogs; // making things
+mod exchange; // data that comes and goes
+mod first_run; // the ways to begin
 mod history; // what happened to a thing
 mod instance; // one thing: form, properties, draft
 mod list; // things of a type
@@ -29,7 +31,9 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 pub(crate) use children::{ChildrenPage, ChildrenPageProps};
-pub(crate) use dialogs::{ImportDialog, NewDialog, NewDialogProps, NewPage, NewPageProps};
+pub(crate) use dialogs::{NewDialog, NewDialogProps, NewPage, NewPageProps};
+pub(crate) use exchange::{ImportDialog, ImportDialogProps, export};
+pub(crate) use first_run::FirstRun;
 pub(crate) use history::Deleted;
 pub(crate) use instance::{InstancePage, InstancePageProps, level_of};
 pub(crate) use outline::{OutlinePage, OutlinePageProps};

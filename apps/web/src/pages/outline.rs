@@ -3,7 +3,9 @@
 
 use super::NothingHere;
 use super::dialogs::NewDialog;
+use super::exchange::ThingActions;
 use super::list::ThingTabs;
+use super::sharing::SharingDialog;
 use crate::hooks::{
     datalabel_sync, one, use_datalabel, use_entity, use_entity_mutation, use_missing, use_offline_entity, use_rows,
     use_status,
@@ -197,6 +199,7 @@ pub fn OutlinePage(
     };
     let label = move || row.get().map(|r| format::text(&r.data, "name")).unwrap_or_default();
     let project = StoredValue::new(project);
+    let sharing = RwSignal::new(false);
     let page = move || {
         let task = task.clone();
         view! {
@@ -209,8 +212,11 @@ pub fn OutlinePage(
                 {live(move || row.get().map(|r| cell::option_pill("project_health", &format::text(&r.data, "dl__project_health"))))}
                 <KeepButton entity=project.get_value()/>
                 {live(move || may_create.get().then(|| view! { <button class="btn sm" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> }))}
+                <button class="btn quiet icon desk" aria-label="Share" title="Who may see it" on:click=move |_| sharing.set(true)>{icon("users")}</button>
+                <ThingActions entity=project.get_value() title=Signal::derive(label) sharing=sharing/>
                 <SyncMark compact=true/>
             </header>
+            {live(move || sharing.get().then(|| view! { <SharingDialog entity=project.get_value() title=label() open=sharing/> }))}
             <ThingTabs parent=project.get_value()>
                 <span class="meta desk tab-note" data-testid="task-count">{live(move || list.with(|l| if l.loaded { format!("{} tasks", l.rows.len()) } else { String::new() }))}</span>
             </ThingTabs>

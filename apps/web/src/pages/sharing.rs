@@ -139,7 +139,7 @@ pub fn SharingDialog(
         };
         let none = may_share.get() && grants.is_empty() && access.with(Option::is_some);
         let none = none.then(
-            || view! { <p class="softer">"Nobody. Whoever sees it does so by what is above it, or by a role."</p> },
+            || view! { <li class="softer">"Nobody. Whoever sees it does so by what is above it, or by a role."</li> },
         );
         view! { {grants.into_iter().map(line).collect::<Vec<_>>()}{none} }
     });

@@ -19,6 +19,7 @@ use keys::{Key, Step};
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::{use_location, use_navigate, use_query_map};
+use pmo_domain::query::{Filter, Operator};
 use pmo_domain::{Column, ColumnKind, EntityRef, EntityType};
 use pmo_sync::{ListKey, ListView, RowView};
 use row::row_view;
@@ -45,6 +46,8 @@ pub struct Grid {
     pub entity: StoredValue<EntityType>,
     /// The thing above, where links alone tie the rows to it: they can be taken out.
     pub linked: StoredValue<Option<EntityRef>>,
+    /// The condition that says what is above the rows, where a column of theirs does.
+    pub below: StoredValue<Option<Filter>>,
     /// How it is arranged.
     pub arrangement: Memo<Arrangement>,
     /// Arranges it anew.
@@ -143,9 +146,6 @@ pub fn EntityTable(
     /// The thing above, where links alone tie them: rows can be taken out.
     #[prop(optional_no_strip)]
     linked: Option<EntityRef>,
-    /// What is said where there are none: a title, a sentence.
-    #[prop(optional)]
-    empty: Option<(String, String)>,
 ) -> impl IntoView {
     let label = entity.ui_label.clone();
     let stored = StoredValue::new(entity);
@@ -166,6 +166,10 @@ pub fn EntityTable(
             false => chosen.iter().filter_map(|name| entity.column(name).cloned()).collect(),
         })
     });
+    let below = list.below.as_ref().and_then(|below| {
+        let column = below.column.clone()?;
+        Some(Filter { column, operator: Operator::Eq, values: vec![below.parent.id.to_string()] })
+    });
     let key = Memo::new(move |_| {
         let (sort, filters) = arrangement.with(|a| (a.sort.clone(), a.filters.clone()));
         let (by, down) = sort.unwrap_or_else(|| ("name".to_owned(), false));
@@ -176,6 +180,7 @@ pub fn EntityTable(
     let grid = Grid {
         entity: stored,
         linked: StoredValue::new(linked),
+        below: StoredValue::new(below),
         arrangement,
         arrange,
         columns,
@@ -295,11 +300,11 @@ pub fn EntityTable(
             </tbody>
         }
     };
-    let state = live(move || state_view(grid, empty.clone()));
+    let state = live(move || state_view(grid));
     let active = move || grid.at.get().map(|(id, column)| cell_id(id, column));
     view! {
         <div class="toolbar" role="toolbar" aria-label="Filters and columns">{over_the_page(move |pages| (pages.table_tools)(grid))}</div>
-        <div class="content" node_ref=viewport.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=follow(active)
+        <div class="content" node_ref=viewport.node tabindex="0" role=follow(move || if count.get() > 0 { "grid" } else { "region" }) aria-label=label aria-multiselectable="true" aria-activedescendant=follow(active)
             aria-rowcount=follow(move || count.get().to_string()) on:scroll=move |_| { grid.editing.set(None); viewport.scrolled(); } on:keydown=keys>
             <table class="table cards virtual" role="presentation">{live(body)}</table>
             {state}
@@ -310,7 +315,7 @@ pub fn EntityTable(
 }
 
 /// What is said where no rows are.
-fn state_view(grid: Grid, empty: Option<(String, String)>) -> AnyView {
+fn state_view(grid: Grid) -> AnyView {
     let status = use_status();
     let list = grid.rows.get();
     if !list.ids.is_empty() {
@@ -323,9 +328,14 @@ fn state_view(grid: Grid, empty: Option<(String, String)>) -> AnyView {
         .into_any();
     }
     if list.loaded {
-        let (title, text) = empty.unwrap_or_else(|| {
-            ("Nothing here yet".to_owned(), "What is made or shared with you appears here at once.".to_owned())
-        });
+        let entity = grid.entity.get_value();
+        // The type with which an installation begins, and somebody who may begin.
+        if entity.may_create && entity.config_datatable.get("first") == Some(&Value::Bool(true)) {
+            return over_the_page(move |pages| (pages.first_run)(entity.code.clone())).into_any();
+        }
+        let title = format!("No {} yet", entity.ui_label.to_lowercase());
+        let words = entity.config_datatable.get("empty").and_then(Value::as_str).unwrap_or_default();
+        let text = format!("{words} What is made or shared with you appears here at once.");
         view! { <div class="blank"><span class="glyph">{icon("inbox")}</span><h2>{title}</h2><p>{text}</p></div> }
             .into_any()
     } else if list.failed || !status.get().online {
@@ -334,6 +344,9 @@ fn state_view(grid: Grid, empty: Option<(String, String)>) -> AnyView {
         view! { <div class="skeletons" aria-busy="true">{(0..8).map(|_| view! { <span class="skeleton"></span> }).collect_view()}</div> }.into_any()
     }
 }
+
+/// What is said of a column's width while nobody has chosen one.
+const USUAL_WIDTH: u32 = 100;
 
 /// The head of a column: sorts by it, and is drawn to another width.
 fn head_view(grid: Grid, column: Column) -> impl IntoView {
@@ -382,7 +395,7 @@ fn head_view(grid: Grid, column: Column) -> impl IntoView {
     };
     view! {
         <th role="columnheader" class:end=cell::at_the_end(&column.kind) node_ref=head aria-sort=follow(sorted)>{inner}
-            <span class="edge" role="separator" tabindex="0" aria-orientation="vertical" aria-label=edge_label
+            <span class="edge" role="separator" tabindex="0" aria-orientation="vertical" aria-label=edge_label aria-valuenow=follow(move || grid.arrangement.with(|a| a.width(&name.get_value())).unwrap_or(USUAL_WIDTH).to_string())
                 on:pointerdown=grab on:pointermove=drag on:pointerup=move |_| from.set_value(None) on:keydown=by_key></span></th>
     }
 }

@@ -3,6 +3,7 @@
 use super::arrangement::Arrangement;
 use super::{Grid, usual_columns};
 use crate::client::client;
+use crate::pages::export;
 use crate::ui::cell::icon;
 use crate::ui::dialog::Dialog;
 use crate::ui::field::{Widget, choices_of, read_typed, written};
@@ -110,10 +111,29 @@ pub fn TableTools(
         };
         filters.into_iter().enumerate().filter_map(chip).collect_view()
     });
+    let failed = RwSignal::new(None::<String>);
+    let out = move |_| {
+        let code = grid.entity.with_value(|e| e.code.clone());
+        let columns: Vec<String> = grid.columns.with_untracked(|all| all.iter().map(|c| c.name.clone()).collect());
+        // The code comes first: by it the rows are known when they come back.
+        let fields: Vec<String> =
+            ["code".to_owned()].into_iter().chain(columns.into_iter().filter(|c| c != "code")).collect();
+        let mut arrangement = grid.arrangement.get_untracked();
+        (arrangement.columns, arrangement.widths) = (Vec::new(), Vec::new());
+        arrangement.sort.get_or_insert_with(|| ("name".to_owned(), false));
+        if let Some(below) = grid.below.get_value() {
+            arrangement.filters.push(below);
+        }
+        let asked = arrangement.written();
+        let sign = if asked.is_empty() { "?" } else { "&" };
+        export(format!("/{code}/export{asked}{sign}fields={}", fields.join(",")), format!("{code}.csv"), failed);
+    };
     let shown = move || grid.rows.with(|rows| rows.loaded.then(|| rows.ids.len()));
     view! {
         <div class="chips">{chips}<button class="btn quiet sm" id="add-filter" aria-haspopup="listbox" on:click=move |_| choosing.set(true)>{icon("list-filter")}"Filter"</button></div>
         <span class="meta softer num desk" data-testid="row-count">{live(move || shown().map(|n| if n == 1 { "1 row".to_owned() } else { format!("{n} rows") }))}</span>
+        {live(move || failed.get().map(|message| view! { <span class="hint error" role="alert">{icon("circle-alert")}{message}</span> }))}
+        <button class="btn quiet sm" title="What this table shows, as CSV" on:click=out>{icon("file-down")}"Export"</button>
         <button class="btn quiet sm" on:click=move |_| arranging.set(true)>{icon("columns-3")}"Columns"</button>
         {live(move || choosing.get().then(|| view! { <Picker label="Filter by" choices=choices chosen=Signal::derive(Vec::new) beside="add-filter" pick=pick close=Callback::new(move |_: Left| choosing.set(false))/> }))}
         {live(move || open.get().map(|(column, which)| view! { <FilterForm grid=grid column=column which=which open=open/> }))}

@@ -115,6 +115,11 @@ fn candidates(entity: String, near: RwSignal<bool>) -> Memo<Vec<(String, String)
     })
 }
 
+thread_local! {
+    /// Counts fields, for ids of their own.
+    static FIELDS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// A labelled field. `value` is what it shows, `changed` whether a draft touches it.
 #[component]
 pub fn Field(
@@ -133,7 +138,8 @@ pub fn Field(
     #[prop(into)]
     change: Callback<Value>,
 ) -> impl IntoView {
-    let id = format!("f-{}", column.name);
+    // A dialog over a page may have a field of the same name.
+    let id = format!("f{}-{}", FIELDS.with(|count| count.replace(count.get() + 1)), column.name);
     let wide = matches!(column.kind, ColumnKind::Reference { .. } | ColumnKind::References { .. } | ColumnKind::Text);
     let (error, checked) = checked(column.clone(), value, change);
     let label = column.label.clone();

@@ -1,5 +1,6 @@
 //! Parts that pages share. One way to show a thing: a stage, a person, a date looks the same in a row, a form and a menu.
 
+pub mod actions; // a menu of what can be done
 pub mod cell; // a value by its column's kind
 pub mod devtools; // what the engine does, for those who work on it
 pub mod dialog; // dialogs

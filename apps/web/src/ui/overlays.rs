@@ -16,6 +16,7 @@ use leptos_router::components::A;
 use pmo_domain::EntityRef;
 use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
 use serde_json::json;
+use std::sync::Arc;
 use wasm_bindgen_futures::spawn_local;
 
 /// All of them, each drawn when it is open.
@@ -52,7 +53,7 @@ fn Toast(done: Done) -> impl IntoView {
         }
     });
     let back = move |_| {
-        undo.run(());
+        undo();
         overlays.done.set(None);
     };
     view! { <div class="toast" role="status">{icon("check")}<span class="grow">{words}</span><button class="btn quiet sm" on:click=back>"Undo"</button></div> }
@@ -63,7 +64,7 @@ pub fn delete_with_undo(overlays: Overlays, things: Vec<EntityRef>, words: Strin
     for thing in &things {
         use_entity_mutation(thing.code.clone()).delete(thing.id);
     }
-    let undo = Callback::new(move |()| {
+    let undo = Arc::new(move || {
         for thing in things.clone() {
             let waits = |e: &&Entry| e.entity == thing && matches!(e.operation, Operation::Delete { .. }) && !e.sending;
             match client().read(|e| e.outbox().iter().find(waits).map(|e| e.id)) {

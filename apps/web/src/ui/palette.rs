@@ -7,11 +7,12 @@ use super::picker::{Choice, Sign, fitting};
 use super::shell::Overlays;
 use crate::client::{client, network};
 use crate::hooks::{catalogue, one, use_entity_mutation, use_offline_entity};
+use crate::pages::level_of;
 use crate::ui::field::Form;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
 use leptos_router::hooks::{use_location, use_navigate};
-use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef};
+use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, Permission};
 use pmo_sync::{Event, RowView};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -79,23 +80,6 @@ fn settable(code: &str) -> Vec<Column> {
 #[component]
 pub fn Palette() -> impl IntoView {
     let overlays = expect_context::<Overlays>();
-    let keys = window_event_listener(leptos::ev::keydown, move |event| {
-        let command = (event.ctrl_key() || event.meta_key()) && !event.alt_key() && !event.shift_key();
-        let typing = document().active_element().is_some_and(|e| {
-            matches!(e.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT") || e.has_attribute("contenteditable")
-        });
-        let bare = !typing && !event.ctrl_key() && !event.meta_key() && !event.alt_key();
-        let dialog = document().query_selector("[role=dialog]").ok().flatten().is_some();
-        let asked = match event.key().as_str() {
-            "k" | "K" if command => Asked::Anything,
-            "/" if bare && !dialog => Asked::Anything,
-            "c" if bare && !dialog => Asked::Make,
-            _ => return,
-        };
-        event.prevent_default();
-        overlays.asking.update(|now| *now = if now.is_some() && command { None } else { Some(asked) });
-    });
-    on_cleanup(move || keys.remove());
     live(move || overlays.asking.get().map(|asked| view! { <Open asked=asked/> }))
 }
 
@@ -148,8 +132,14 @@ fn Open(asked: Asked) -> impl IntoView {
         };
         asking.set_value(set_timeout_with_handle(ask, REST).ok());
     });
+    // Nothing is offered that one may not do, as far as this device knows.
+    let may = |t: &EntityRef| {
+        let row = client().read(|e| e.row(t));
+        row.and_then(|row| level_of(&t.code, &row)).is_none_or(|level| level >= u64::from(u8::from(Permission::Edit)))
+    };
     let columns =
-        StoredValue::new(thing.with_value(|t| t.as_ref().map(|t| settable(t.code.as_str())).unwrap_or_default()));
+        thing.with_value(|t| t.as_ref().filter(|t| may(t)).map(|t| settable(t.code.as_str())).unwrap_or_default());
+    let columns = StoredValue::new(columns);
     let row = thing.get_value().map(use_offline_entity::<RowView>);
     Form::of(move || row.and_then(|row| row.get()).map(|r| (*r.data).clone()).unwrap_or_default());
     let column = match asked {

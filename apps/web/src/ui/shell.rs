@@ -12,6 +12,7 @@ use leptos_router::components::A;
 use leptos_router::hooks::use_location;
 use pmo_domain::{EntityCode, EntityType, order};
 use pmo_sync::Event;
+use std::sync::Arc;
 use uuid::Uuid;
 use wasm_bindgen_futures::spawn_local;
 
@@ -39,8 +40,8 @@ pub struct Overlays {
 pub struct Done {
     /// What it was, in words.
     pub words: String,
-    /// Takes it back.
-    pub undo: Callback<()>,
+    /// Takes it back. It outlives the page that it was done on.
+    pub undo: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// The frame.
@@ -57,6 +58,7 @@ pub fn Shell(children: Children) -> impl IntoView {
         done: RwSignal::new(None),
     };
     provide_context(overlays);
+    listen(overlays);
     view! {
         <div class="app">
             <a class="skip btn primary" href="#main">"Skip to content"</a>
@@ -67,6 +69,27 @@ pub fn Shell(children: Children) -> impl IntoView {
             {over_the_page(|pages| (pages.overlays)())}
         </div>
     }
+}
+
+/// The keys that work everywhere: Ctrl K or ⌘ K asks the palette, and closes it; outside fields `/` as well, and `C` makes something.
+fn listen(overlays: Overlays) {
+    let keys = window_event_listener(leptos::ev::keydown, move |event| {
+        let command = (event.ctrl_key() || event.meta_key()) && !event.alt_key() && !event.shift_key();
+        let typing = document()
+            .active_element()
+            .is_some_and(|e| matches!(e.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT"));
+        let bare = !typing && !event.ctrl_key() && !event.meta_key() && !event.alt_key();
+        let dialog = || document().query_selector("[role=dialog]").ok().flatten().is_some();
+        let asked = match event.key().as_str() {
+            "k" | "K" if command => Asked::Anything,
+            "/" if bare && !dialog() => Asked::Anything,
+            "c" if bare && !dialog() => Asked::Make,
+            _ => return,
+        };
+        event.prevent_default();
+        overlays.asking.update(|now| *now = if now.is_some() && command { None } else { Some(asked) });
+    });
+    on_cleanup(move || keys.remove());
 }
 
 fn roots() -> Vec<EntityType> {

@@ -1,0 +1,45 @@
+//! Demo data by the interface, for an administrator of an installation that has no project yet. Its people can't sign in: their passwords would be known to everybody.
+
+use crate::auth::AuthUser;
+use crate::error::{ApiError, Result};
+use crate::seed::Scale;
+use crate::state::App;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use pmo_database::{DatabaseError, demo, permission};
+use pmo_domain::EntityCode;
+use serde_json::{Value, json};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+/// The routes of this room.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(load))
+}
+
+/// Load demo data into an installation without projects.
+#[utoipa::path(post, path = "/demo", tag = "reference", responses(
+    (status = 201, description = "{loaded: {businesses, projects, tasks, people}}", body = Object), (status = 401, description = "Not signed in"),
+    (status = 403, description = "Not an administrator"), (status = 409, description = "An address of its people is taken"), (status = 422, description = "There are projects already: nothing was loaded")))]
+async fn load(State(app): State<App>, who: AuthUser) -> Result<(StatusCode, Json<Value>)> {
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    let role = EntityCode::new("role").map_err(|_| ApiError::Internal)?;
+    if !permission::may_create(&mut transaction, who.person, &role).await? {
+        return Err(ApiError::Forbidden("Only an administrator loads demo data.".into()));
+    }
+    // Two who press it at once: one waits, and then finds projects.
+    demo::alone(&mut transaction).await?;
+    if demo::projects(&mut transaction).await? > 0 {
+        return Err(ApiError::invalid("project", "there are some already: demo data is for an empty installation"));
+    }
+    let numbers = Scale::Demo.numbers();
+    demo::load(&mut transaction, &numbers).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    demo::analyze(&app.pool).await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(
+            json!({"loaded": numbers.iter().map(|(what, n)| ((*what).to_owned(), json!(n))).collect::<serde_json::Map<_, _>>()}),
+        ),
+    ))
+}

@@ -1,0 +1,89 @@
+// Every page: nothing serious that axe finds, reachable by the keyboard, and its picture at two widths in two themes.
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { expect, importPlan, samplePlan, share, test } from "./people.mjs";
+import { root } from "./service.mjs";
+
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const task = (service, project, name) => service.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);
+
+/** What axe finds serious or critical on the page as it stands, one line each. */
+async function serious(page) {
+  // Through the debugger: the page's own policy lets no script in.
+  await page.evaluate(axe);
+  return page.evaluate(async () => {
+    const found = await window.axe.run(document, { resultTypes: ["violations"] });
+    return found.violations.filter((v) => ["serious", "critical"].includes(v.impact)).flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.join(" ")}: ${n.failureSummary.split("\n")[1]}`));
+  });
+}
+
+test("axe finds nothing serious on any page, in either theme, on a desktop or a phone", async ({ as, service }) => {
+  test.setTimeout(300_000);
+  const { id, token } = await importPlan("editor", samplePlan, "Looked over");
+  await share(service, token, "viewer", id, 1);
+  const sitemap = task(service, id, "Sitemap");
+  service.sql(`insert into app.message (name, body, about_code, about_uuid, author__person_id) select 'x', 'A **word** on it', 'task', '${sitemap}', id from app.person where email = 'viewer@pmo.example'`);
+  const editor = await as("editor");
+  // Colours that are on their way from one to the other are neither.
+  await editor.emulateMedia({ reducedMotion: "reduce" });
+  const press = (name) => () => editor.getByRole("button", { name, exact: true }).first().click();
+  const pages = [
+    ["projects", "/project", async () => {}],
+    ["tasks-filtered", `/task?project_id=${id}&dl__task_stage[in]=To%20Do&sort=-due_date`, async () => {}],
+    ["tasks-selected", `/task?project_id=${id}`, async () => { await editor.getByRole("grid").focus(); await editor.keyboard.press("ArrowDown"); await editor.keyboard.press("Space"); await editor.keyboard.press("Shift+ArrowDown"); }],
+    ["tasks-editing", `/task?project_id=${id}`, async () => { await editor.locator("td.opens .pill").first().click(); await expect(editor.getByRole("combobox", { name: "Stage" })).toBeVisible(); }],
+    ["plan", `/project/${id}`, async () => {}],
+    ["plan-risks", `/project/${id}/risk`, async () => {}],
+    ["project", `/project/${id}/overview`, async () => {}],
+    ["task", `/task/${sitemap}`, async () => { await expect(editor.locator(".thread")).toBeVisible(); }],
+    ["task-history", `/task/${sitemap}`, async () => { await press("History")(); await expect(editor.locator(".happened").first()).toBeVisible(); }],
+    ["task-sharing", `/task/${sitemap}`, async () => { await press("Share")(); await expect(editor.getByText("Everybody who sees it")).toBeVisible(); }],
+    ["palette", "/project", async () => { await editor.keyboard.press("Control+k"); await editor.keyboard.type("site"); await expect(editor.getByRole("option").first()).toBeVisible(); }],
+    ["new-risk", "/risk/new", async () => { await expect(editor.getByLabel("Name")).toBeVisible(); }],
+    ["import", `/project/${id}/risk`, async () => { await press("Import")(); }],
+    ["nothing-here", "/task/01a2056d-3563-7049-ab62-bfe1ca58ce3f", async () => { await expect(editor.getByTestId("nothing-here")).toBeVisible(); }],
+    ["tray", "/project", async () => { await editor.locator("[data-testid=sync], [data-testid=sync-compact]").filter({ visible: true }).first().click(); }],
+  ];
+  const found = {};
+  for (const [width, height, where] of [[1440, 900, "desktop"], [390, 844, "phone"]]) {
+    await editor.setViewportSize({ width, height });
+    for (const [name, address, prepare] of pages) {
+      // What needs keys or a table's cells is a desktop's.
+      if (where === "phone" && ["tasks-selected", "tasks-editing", "palette", "plan-risks", "import"].includes(name)) continue;
+      await editor.goto(address);
+      await expect(editor.locator("main .topbar").first()).toBeVisible();
+      await expect(editor.locator("[aria-busy=true]")).toHaveCount(0);
+      await prepare();
+      for (const theme of ["light", "dark"]) {
+        await editor.evaluate((theme) => { document.documentElement.dataset.theme = theme; }, theme);
+        const problems = await serious(editor);
+        if (problems.length) found[`${name} ${where} ${theme}`] = problems.slice(0, 6);
+        if (process.env.UPDATE_PICTURES) await editor.screenshot({ path: join(root, "docs", "pictures", `${name}-${where}-${theme}.png`), animations: "disabled" });
+      }
+    }
+  }
+  expect(found).toEqual({});
+  expect(editor.problems).toEqual([]);
+});
+
+test("a fresh installation greets with ways to begin", async ({ as, service }) => {
+  // Somebody who may begin, and sees nothing: what is there belongs to others.
+  const outsider = await as("outsider");
+  await outsider.goto("/project");
+  await expect(outsider.getByRole("heading", { name: "No projects yet" })).toBeVisible();
+  const role = service.sql("insert into app.role (name) values ('Beginners') returning id").split("\n")[0];
+  service.sql(`insert into app.entity_rbac (role_id, entity_code, permission, inheritance_mode) values ('${role}', 'project', 6, 'none')`);
+  service.sql(`insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id) select 'role', '${role}', 'person', id from app.person where email = 'outsider@pmo.example'`);
+  await outsider.reload();
+  await expect(outsider.getByRole("heading", { name: "Start with a plan" })).toBeVisible();
+  await outsider.getByRole("button", { name: /Load demo data/ }).click();
+  await expect(outsider.getByRole("alert")).toContainText("Only an administrator loads demo data");
+  if (process.env.UPDATE_PICTURES) await outsider.screenshot({ path: join(root, "docs", "pictures", "first-run-desktop-light.png") });
+  await outsider.getByRole("button", { name: /Create your first project/ }).click();
+  await outsider.getByRole("dialog").getByLabel("Name").fill("The first one");
+  await outsider.getByRole("dialog").getByRole("button", { name: "Create" }).click();
+  await expect(outsider.locator("h1")).toHaveText("The first one");
+  service.sql(`delete from app.entity_instance_link where parent_id = '${role}'`);
+  service.sql(`delete from app.entity_rbac where role_id = '${role}'`);
+});

@@ -1,0 +1,210 @@
+// What hangs on every thing: talk, history with a way back, who may see it; and finding, making, deleting from anywhere.
+import { expect, importPlan, row, samplePlan, share, test } from "./people.mjs";
+import { origin } from "./service.mjs";
+
+const task = (service, project, name) => service.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);
+const synced = (page) => expect(page.getByTestId("sync")).toHaveText("Synced");
+
+test("what is said about a thing arrives with others at once: mentions, replies, reactions, settled", async ({ as, service }) => {
+  const { id, token } = await importPlan("editor", samplePlan, "Talked about");
+  await share(service, token, "viewer", id, 1);
+  const [editor, viewer] = [await as("editor"), await as("viewer")];
+  const address = `/task/${task(service, id, "Sitemap")}`;
+  for (const page of [editor, viewer]) await page.goto(address);
+  const composer = editor.getByRole("textbox", { name: "Comment" });
+  await composer.fill("Half of it");
+  await editor.reload();
+  await expect(composer, "what is half written is kept").toHaveValue("Half of it");
+  await composer.fill("**Please** look, ");
+  await composer.pressSequentially("@vik");
+  await expect(editor.getByRole("option", { name: "Viktor Viewer" })).toBeVisible();
+  await editor.keyboard.press("Enter");
+  await editor.keyboard.type("<img src=x onerror=alert(1)>");
+  await editor.keyboard.press("Control+Enter");
+  const said = viewer.locator(".thread").first();
+  await expect(said.locator(".mention")).toHaveText("Viktor Viewer");
+  await expect(said.locator("strong")).toHaveText("Please");
+  await expect(said.locator("img"), "what is written is no markup").toHaveCount(0);
+  expect(service.sql(`select array_length(mentions, 1) from app.message where about_uuid = '${address.slice(6)}'`)).toBe("1");
+  await said.getByRole("button", { name: "React" }).click();
+  await said.getByRole("button", { name: "Agree", exact: true }).click();
+  await expect(editor.getByRole("button", { name: "Agree: Viktor Viewer" })).toBeVisible();
+  await editor.getByRole("button", { name: "Agree: Viktor Viewer" }).click();
+  await expect(viewer.getByRole("button", { name: /^Agree: / })).toHaveText("2");
+  await said.getByRole("button", { name: "Reply" }).click();
+  await viewer.getByRole("textbox", { name: "Reply" }).fill("Looks right");
+  await viewer.keyboard.press("Control+Enter");
+  await expect(editor.locator(".thread").first()).toContainText("Looks right");
+  await expect(said.getByRole("button", { name: "Settle" }), "whoever only comments settles their own alone").toHaveCount(0);
+  await editor.getByRole("button", { name: "Settle" }).click();
+  await expect(said.getByText("Settled")).toBeVisible();
+  for (const page of [editor, viewer]) expect(page.problems).toEqual([]);
+});
+
+test("history says field by field what happened, and leads back", async ({ as, service }) => {
+  const { id } = await importPlan("editor", samplePlan, "Looked back at");
+  const editor = await as("editor");
+  const sitemap = task(service, id, "Sitemap");
+  await editor.goto(`/task/${sitemap}`);
+  const description = editor.getByRole("textbox", { name: "Description" });
+  await description.fill("one\ntwo\nthree");
+  await editor.keyboard.press("Control+s");
+  await synced(editor);
+  await description.fill("one\nzwei\nthree");
+  await editor.getByLabel("Estimate").fill("99");
+  await editor.keyboard.press("Control+s");
+  await synced(editor);
+  await editor.getByRole("button", { name: "History" }).click();
+  const last = editor.locator(".happened").first();
+  await expect(last.locator(".lines del")).toHaveText("two");
+  await expect(last.locator(".lines ins")).toHaveText("zwei");
+  await expect(last).toContainText("99");
+  await editor.locator(".happened").nth(1).getByRole("button", { name: "Back to this" }).click();
+  await expect(editor.getByRole("dialog")).toContainText("Estimate");
+  await editor.getByRole("button", { name: "Go back" }).click();
+  await expect(description).toHaveValue("one\ntwo\nthree");
+  await expect(editor.locator(".happened").first()).toContainText("v4");
+  expect(service.sql(`select descr from app.task where id = '${sitemap}'`)).toBe("one\ntwo\nthree");
+});
+
+test("who may see a thing, and why; access is given and taken back where one looks", async ({ as, service }) => {
+  const { id } = await importPlan("editor", samplePlan, "Shared in a dialog");
+  const [editor, outsider] = [await as("editor"), await as("outsider")];
+  await editor.goto(`/project/${id}`);
+  await editor.getByRole("button", { name: "Share", exact: true }).click();
+  const dialog = editor.getByRole("dialog", { name: /Who may see/ });
+  await dialog.getByRole("button", { name: "Choose a person or a role" }).click();
+  await editor.getByRole("combobox", { name: "Person or role" }).fill("Viktor");
+  await editor.keyboard.press("Enter");
+  await dialog.getByRole("combobox", { name: "What they may do" }).selectOption({ label: "May edit" });
+  await dialog.getByRole("button", { name: "Share", exact: true }).click();
+  const given = dialog.locator("li", { hasText: "Viktor Viewer" }).filter({ has: editor.getByRole("button", { name: "Take back from Viktor Viewer" }) });
+  await expect(given).toContainText("May edit");
+  await dialog.locator("li", { hasText: "Viktor Viewer" }).getByRole("button", { name: "Why?" }).click();
+  await expect(editor.getByRole("dialog", { name: /Why Viktor Viewer sees it/ })).toContainText("Given in person, on Project “Shared in a dialog”");
+  await editor.getByRole("dialog", { name: /Why/ }).getByRole("button", { name: "Close" }).click();
+  await given.getByRole("button", { name: /Take back/ }).click();
+  await expect(given).toHaveCount(0);
+  await outsider.goto(`/project/${id}`);
+  await expect(outsider.getByTestId("nothing-here")).toBeVisible();
+});
+
+test("a deleted thing comes back: at once by its toast, later from where it stood", async ({ as, service }) => {
+  const { id } = await importPlan("editor", samplePlan, "Deleted and back");
+  const editor = await as("editor");
+  const sitemap = task(service, id, "Sitemap");
+  const active = () => service.sql(`select active_flag from app.task where id = '${sitemap}'`);
+  const gone = async () => {
+    await editor.goto(`/task/${sitemap}`);
+    await editor.getByRole("button", { name: "Delete", exact: true }).click();
+    await editor.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  };
+  await gone();
+  await expect.poll(active).toBe("f");
+  await editor.getByRole("button", { name: "Undo" }).click();
+  await expect.poll(active).toBe("t");
+  await expect(row(editor, "Sitemap")).toBeVisible();
+  await gone();
+  await expect.poll(active).toBe("f");
+  await editor.goto(`/task/${sitemap}`);
+  await expect(editor.getByText("“Sitemap” was deleted")).toBeVisible();
+  await editor.getByRole("button", { name: "Bring it back" }).click();
+  await expect(editor.getByLabel("Name", { exact: true })).toHaveValue("Sitemap");
+});
+
+test("the palette finds what is on the device in a blink, and does what is asked", async ({ as, service }) => {
+  const { id } = await importPlan("editor", samplePlan, "Found by typing");
+  service.sql(`insert into app.task (name, project_id, wbs, rank) select 'Filler ' || n || ' of many', '${id}', n::text, lpad(n::text, 8, '0') from generate_series(1, 10000) n`);
+  const editor = await as("editor");
+  await editor.goto(`/task?project_id=${id}`);
+  await expect(editor.getByTestId("row-count")).toHaveText(/^10\d\d\d rows$/);
+  await editor.keyboard.press("Control+k");
+  const input = editor.getByRole("combobox", { name: "Search or run a command" });
+  await input.fill("filler 777");
+  await expect(editor.getByRole("option", { name: /Filler 777 of many/ }).first()).toBeVisible();
+  // From the key to the page being drawn anew, of many words.
+  const times = await editor.evaluate(async () => {
+    const field = document.querySelector(".palette input"), times = [];
+    for (let n = 0; n < 20; n += 1) {
+      const begun = performance.now();
+      field.value = `filler ${n * 37}`;
+      field.dispatchEvent(new InputEvent("input", { bubbles: true }));
+      await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+      times.push(performance.now() - begun);
+    }
+    return times.sort((a, b) => a - b);
+  });
+  console.log(`palette over 10,000 rows: median ${times[10].toFixed(1)} ms, slowest ${times[19].toFixed(1)} ms (one frame included)`);
+  await input.fill("sitemap");
+  await editor.keyboard.press("Enter");
+  await expect(editor.getByLabel("Name", { exact: true })).toHaveValue("Sitemap");
+  await editor.keyboard.press("Control+k");
+  await input.fill("change stage");
+  await editor.keyboard.press("Enter");
+  await editor.getByRole("combobox", { name: "Search or run a command" }).fill("blocked");
+  await editor.keyboard.press("Enter");
+  await synced(editor);
+  expect(service.sql(`select dl__task_stage from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("Blocked");
+  await editor.locator("h1").click();
+  await editor.keyboard.press("c");
+  await editor.keyboard.type("risk");
+  await editor.keyboard.press("Enter");
+  await expect(editor.getByRole("dialog").getByRole("button", { name: "Project" }), "it belongs where one stands").toHaveText("Found by typing");
+  await editor.getByRole("textbox", { name: "Name" }).last().fill("A risk from anywhere");
+  await editor.keyboard.press("Enter");
+  await expect(editor).toHaveURL(/\/risk\//);
+  await synced(editor);
+  expect(service.sql(`select count(*) from app.risk where project_id = '${id}'`)).toBe("1");
+});
+
+test("rows come from a CSV file with a look first, and go out as they are shown", async ({ as, service }, info) => {
+  const { id } = await importPlan("editor", samplePlan, "Rows in and out");
+  const editor = await as("editor");
+  await editor.goto(`/project/${id}/risk`);
+  await editor.getByRole("button", { name: "Import" }).click();
+  const file = (text) => ({ name: "risks.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
+  const choose = editor.locator("input[type=file]");
+  await choose.setInputFiles(file("Name,Chance,Status\r\nSupplier fails,30%,Assessed\r\nWrong,150,Assessed\r\n"));
+  const dialog = editor.getByRole("dialog", { name: "Import risks" });
+  await dialog.getByRole("combobox", { name: "What Chance stands for" }).selectOption({ label: "Probability" });
+  await expect(dialog.getByRole("status")).toContainText("1 made, 0 changed, 0 as they are, 1 refused");
+  await expect(dialog).toContainText("must be between 0 and 100");
+  await expect(dialog.getByRole("button", { name: /^Import 2 rows/ })).toBeDisabled();
+  await choose.setInputFiles(file("Name,Probability,Status,Remark\r\nSupplier fails,30%,Assessed,x\r\n=HYPERLINK(1),15,Identified,\r\n"));
+  await expect(dialog.getByRole("status")).toContainText("2 made");
+  await dialog.getByRole("button", { name: "Import 2 rows" }).click();
+  await expect(dialog).toContainText("2 made");
+  await dialog.getByRole("button", { name: "Done" }).click();
+  await expect(editor.getByRole("link", { name: "=HYPERLINK(1)" })).toBeVisible();
+  const download = editor.waitForEvent("download");
+  await editor.getByRole("button", { name: "Export" }).click();
+  const path = info.outputPath("risks.csv");
+  await (await download).saveAs(path);
+  const { readFileSync } = await import("node:fs");
+  const lines = readFileSync(path, "utf8").trim().split("\r\n");
+  expect(lines).toHaveLength(3);
+  expect(lines[1]).toContain("'=HYPERLINK(1)");
+  await editor.goto(`/project/${id}`);
+  await editor.getByRole("button", { name: "More actions" }).click();
+  const plan = editor.waitForEvent("download");
+  await editor.getByRole("menuitem", { name: "Export for Microsoft Project" }).click();
+  const xml = info.outputPath("plan.xml");
+  await (await plan).saveAs(xml);
+  const again = await importPlan("editor", xml, "In again");
+  expect(service.sql(`select count(*) from app.task where project_id = '${again.id}'`)).toBe(service.sql(`select count(*) from app.task where project_id = '${id}'`));
+});
+
+test("a calendar's address is told once, works without signing in, and is revoked", async ({ as }) => {
+  const { id } = await importPlan("editor", samplePlan, "In a calendar");
+  const editor = await as("editor");
+  await editor.goto(`/project/${id}`);
+  await editor.getByRole("button", { name: "More actions" }).click();
+  await editor.getByRole("menuitem", { name: "Calendar of what is due…" }).click();
+  await editor.getByRole("button", { name: "Make an address" }).click();
+  const address = await editor.getByLabel("The address, told this once").inputValue();
+  expect(address).toMatch(/^http:\/\/localhost:\d+\/api\/v1\/calendar\/[\w-]{40,}\.ics$/);
+  const answer = await fetch(address.replace(/^http:\/\/[^/]+/, origin));
+  expect([answer.status, (await answer.text()).slice(0, 15)]).toEqual([200, "BEGIN:VCALENDAR"]);
+  await editor.getByRole("dialog").locator("li", { hasText: "In a calendar" }).getByRole("button", { name: "Revoke" }).click();
+  await expect.poll(async () => (await fetch(address)).status).toBe(404);
+});
