@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { expect, importPlan, samplePlan, share, test } from "./people.mjs";
-import { root } from "./service.mjs";
+import { origin, root } from "./service.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const task = (service, project, name) => service.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);
@@ -86,4 +86,63 @@ test("a fresh installation greets with ways to begin", async ({ as, service }) =
   await expect(outsider.locator("h1")).toHaveText("The first one");
   service.sql(`delete from app.entity_instance_link where parent_id = '${role}'`);
   service.sql(`delete from app.entity_rbac where role_id = '${role}'`);
+});
+
+// All that a new type of thing is: a table, its registration, what it hangs below. No line of Rust.
+const VEHICLE = `
+create table app.vehicle (like app.entity_columns including defaults, primary key (id),
+  project_id uuid references app.project, driver__employee_id uuid references app.employee, passenger__employee_ids uuid[] not null default '{}', price_amt numeric, load_pct numeric,
+  bought_date date, range_hours numeric, electric_flag boolean not null default false, note text, dl__vehicle_status text not null default 'Ordered');
+insert into app.datalabel (name, id, option_name, display_order) values ('vehicle_status', 1, 'Ordered', 10), ('vehicle_status', 2, 'Running', 20), ('vehicle_status', 3, 'Sold', 30);
+insert into app.entity (code, name, ui_label, ui_icon, code_prefix, root_flag, display_order, column_metadata, config_datatable)
+  values ('vehicle', 'Vehicle', 'Vehicles', 'briefcase', 'VEH', true, 95, '{}', '{"columns": ["code", "name", "dl__vehicle_status", "driver__employee_id", "price_amt", "load_pct", "bought_date", "electric_flag"], "empty": "Vehicles are what people drive."}');
+insert into app.entity_child (parent_code, child_code, owned, column_name, code_column, create_level, display_order) values ('project', 'vehicle', true, 'project_id', '', 6, 200), ('vehicle', 'message', true, 'about_uuid', 'about_code', 1, 90);
+select app.register_entity('vehicle');
+insert into app.entity_rbac (role_id, entity_code, permission) select id, 'vehicle', 7 from app.role where name = 'Administrators';`;
+
+test("a type that one migration adds has its pages at once, and they look finished", async ({ as, service }) => {
+  service.sql(VEHICLE);
+  try {
+    const { id, token } = await importPlan("admin", samplePlan, "With vehicles");
+    // A service that runs on reads the types again when it is asked for one that it does not know.
+    await expect.poll(async () => (await fetch(`${origin}/api/v1/vehicle`, { headers: { authorization: `Bearer ${token}` } })).status).toBe(200);
+    const admin = await as("admin");
+    await admin.goto("/vehicle");
+    await expect(admin.getByText("Vehicles are what people drive.")).toBeVisible();
+    await expect(admin.getByRole("navigation", { name: "Main", exact: true }).getByRole("link", { name: "Vehicles" })).toBeVisible();
+    await admin.goto(`/project/${id}/vehicle`);
+    await admin.getByRole("button", { name: "Vehicle", exact: true }).click();
+    await admin.getByRole("dialog").getByLabel("Name").fill("A red van");
+    await admin.getByRole("button", { name: "More fields" }).click();
+    await admin.getByRole("dialog").getByLabel("Price").fill("12500,50");
+    await admin.getByRole("dialog").getByLabel("Load").fill("40");
+    await admin.getByRole("dialog").getByLabel("Bought").fill("2026-03-01");
+    await admin.getByRole("dialog").getByLabel("Electric").check();
+    await admin.getByRole("dialog").getByRole("button", { name: "Driver" }).click();
+    await admin.getByRole("combobox", { name: "Driver" }).fill("Ada");
+    await admin.keyboard.press("Enter");
+    await admin.getByRole("dialog").getByRole("button", { name: "Create" }).click();
+    const van = admin.locator("tr[data-id]", { hasText: "A red van" });
+    await expect(van).toContainText("Ada Admin");
+    await expect(van).toContainText("40%");
+    await expect(van).toContainText("1 Mar");
+    await van.locator("td.opens .pill").click();
+    await admin.getByRole("combobox", { name: "Status" }).fill("running");
+    await admin.keyboard.press("Enter");
+    await expect(admin.getByTestId("sync")).toHaveText("Synced");
+    expect(service.sql("select dl__vehicle_status, price_amt, electric_flag from app.vehicle")).toBe("Running|12500.50|t");
+    if (process.env.UPDATE_PICTURES) await admin.screenshot({ path: join(root, "docs", "pictures", "new-type-list.png") });
+    await van.getByRole("link").click();
+    await expect(admin.getByRole("textbox", { name: "Comment" })).toBeVisible();
+    await expect(admin.getByRole("button", { name: "Edit Status: Running" })).toBeVisible();
+    expect(await serious(admin)).toEqual([]);
+    if (process.env.UPDATE_PICTURES) await admin.screenshot({ path: join(root, "docs", "pictures", "new-type-page.png") });
+    await admin.keyboard.press("Control+k");
+    await admin.keyboard.type("red van");
+    await expect(admin.getByRole("option", { name: /A red van/ }).first()).toBeVisible();
+    expect(admin.problems).toEqual([]);
+  } finally {
+    // The tests that follow know of no such type.
+    service.sql("delete from app.entity_child where child_code = 'vehicle' or parent_code = 'vehicle'; delete from app.entity_rbac where entity_code = 'vehicle'; delete from app.entity_instance_link where child_code = 'vehicle' or parent_code = 'vehicle'; delete from app.entity where code = 'vehicle'; delete from app.datalabel where name = 'vehicle_status'; drop table app.vehicle");
+  }
 });

@@ -111,3 +111,41 @@ test("who may only look is told so in the cell", async ({ as, service }) => {
   await rows(viewer).first().locator("td.opens").first().click();
   await expect(viewer.getByText("You may look at this, and not change it")).toBeVisible();
 });
+
+test("ten thousand rows: what is seen alone is in the document, and each interaction is on screen soon", async ({ as, service }) => {
+  const { id } = await importPlan("editor", samplePlan, "Ten thousand");
+  service.sql(`insert into app.task (name, project_id, wbs, rank, dl__task_stage) select 'Row ' || lpad(n::text, 5, '0'), '${id}', n::text, lpad(n::text, 8, '0'), case n % 3 when 0 then 'To Do' when 1 then 'Blocked' else 'In Progress' end from generate_series(1, 10000) n`);
+  const editor = await as("editor");
+  await editor.goto(`/task?project_id=${id}`);
+  await expect(editor.getByTestId("row-count")).toHaveText("10060 rows");
+  await editor.reload();
+  await expect(editor.getByTestId("row-count"), "from the device").toHaveText("10060 rows");
+  await editor.evaluate(() => {
+    window.interactions = new Map();
+    new PerformanceObserver((list) => list.getEntries().forEach((e) => e.interactionId && window.interactions.set(e.interactionId, Math.max(e.duration, window.interactions.get(e.interactionId) ?? 0))))
+      .observe({ type: "event", durationThreshold: 16, buffered: false });
+  });
+  await editor.getByRole("grid").focus();
+  for (let n = 0; n < 30; n += 1) await editor.keyboard.press("ArrowDown");
+  for (let n = 0; n < 10; n += 1) await editor.keyboard.press("PageDown");
+  await editor.keyboard.press("Control+End");
+  await expect(editor.locator("tr[data-id]").last()).toBeInViewport();
+  await editor.keyboard.press("Control+Home");
+  for (const stage of ["Blocked", "Completed", "To Do"]) {
+    await editor.keyboard.press("ArrowRight");
+    await editor.locator("td.opens .pill").first().click();
+    await editor.getByRole("combobox", { name: "Stage" }).fill(stage);
+    await editor.keyboard.press("Enter");
+  }
+  for (const head of ["Due", "Stage", "Name"]) await editor.getByRole("button", { name: head, exact: true }).click();
+  await editor.getByRole("checkbox", { name: "Select all" }).check();
+  await expect(editor.getByRole("toolbar", { name: "10060 selected" })).toBeVisible();
+  await editor.getByRole("button", { name: "Clear the selection" }).click();
+  await editor.locator(".content").evaluate((e) => { e.scrollTop = 160_000; });
+  await expect.poll(() => editor.evaluate(() => document.elementFromPoint(600, 450)?.closest("tr")?.textContent ?? ""), "no gap").toMatch(/Row 0[45]/);
+  expect(await editor.locator("tr[data-id]").count(), "rows in the document").toBeLessThan(80);
+  const times = await editor.evaluate(() => [...window.interactions.values()].sort((a, b) => a - b));
+  const at = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))];
+  console.log(`interaction to next paint on 10,060 rows, ${times.length} interactions of 16 ms or more: median ${at(0.5)} ms, p95 ${at(0.95)} ms, slowest ${times.at(-1)} ms`);
+  expect(editor.problems).toEqual([]);
+});

@@ -190,7 +190,7 @@ pub fn EntityTable(
         editing: RwSignal::new(None),
         deleting: RwSignal::new(false),
         anchor: RwSignal::new(None),
-        node: viewport.node,
+        node: NodeRef::new(),
     };
     let count = Memo::new(move |_| rows.with(|rows| rows.ids.len()));
     // What left the list is not selected any more.
@@ -304,9 +304,11 @@ pub fn EntityTable(
     let active = move || grid.at.get().map(|(id, column)| cell_id(id, column));
     view! {
         <div class="toolbar" role="toolbar" aria-label="Filters and columns">{over_the_page(move |pages| (pages.table_tools)(grid))}</div>
-        <div class="content" node_ref=viewport.node tabindex="0" role=follow(move || if count.get() > 0 { "grid" } else { "region" }) aria-label=label aria-multiselectable="true" aria-activedescendant=follow(active)
-            aria-rowcount=follow(move || count.get().to_string()) on:scroll=move |_| { grid.editing.set(None); viewport.scrolled(); } on:keydown=keys>
-            <table class="table cards virtual" role="presentation">{live(body)}</table>
+        <div class="content" node_ref=viewport.node on:scroll=move |_| { grid.editing.set(None); viewport.scrolled(); }>
+            <div class="grid" node_ref=grid.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=follow(active)
+                aria-rowcount=follow(move || count.get().to_string()) on:keydown=keys>
+                <table class="table cards virtual" role="presentation">{live(body)}</table>
+            </div>
             {state}
         </div>
         {live(move || some.get().then(|| over_the_page(move |pages| (pages.selection_bar)(grid))))}
