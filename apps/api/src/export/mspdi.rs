@@ -294,8 +294,8 @@ mod tests {
                         .parent
                         .map_or_else(|| place.to_string(), |p| format!("{}.{place}", plan.tasks[p].wbs));
                 }
-                for n in 0..count {
-                    plan.tasks[n].summary = below[n] > 0;
+                for (task, below) in plan.tasks.iter_mut().zip(&below) {
+                    task.summary = *below > 0;
                 }
                 plan
             })

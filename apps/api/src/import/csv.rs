@@ -236,8 +236,7 @@ pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> 
         let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
         let bare = bare.trim_end_matches(|c: char| c.is_alphabetic() || c == '%' || c == '€');
         // 1,5 is one and a half; 1,500.25 has its thousands told apart.
-        let text = if bare.contains('.') { bare.replace(',', "") } else { bare.replace(',', ".") };
-        text
+        if bare.contains('.') { bare.replace(',', "") } else { bare.replace(',', ".") }
     };
     let read = match &column.kind {
         ColumnKind::References { .. } => json!(ids),

@@ -112,7 +112,7 @@ async fn what_is_wrong_with_a_line_is_said_and_nothing_is_written(pool: PgPool) 
     for (body, status, word) in [
         (b"name,Name\nx,y".to_vec(), 422, "Two columns"),
         (b"name\n\xff\xfe\xfa".to_vec(), 422, "UTF-8"),
-        (b"name\nx".repeat(1).into_iter().chain(b"\ny".repeat(20_000)).collect(), 422, "more than 10000 rows"),
+        ([&b"name"[..], &b"\ny".repeat(20_000)].concat(), 422, "more than 10000 rows"),
         (vec![b'x'; 3 << 20], 422, "longer than any text"),
         (vec![b'x'; 5 << 20], 413, "larger than 4 MB"),
     ] {
