@@ -127,7 +127,7 @@ mod tests {
 
     #[wasm_bindgen_test]
     fn an_address_says_the_whole_arrangement() {
-        let all = "?sort=-due_date&dl__task_stage%5Bin%5D=Blocked,To%20Do&name%5Bcontains%5D=a%26b&columns=name,due_date&widths=name:300";
+        let all = "?sort=-due_date&dl__task_stage%5Bin%5D=Blocked,To%20Do&name%5Bcontains%5D=a%26b&columns=name,due_date&widths=name%3A300";
         let arrangement = read(all);
         assert_eq!(arrangement.written(), all);
         assert_eq!(arrangement.sort, Some(("due_date".into(), true)));
@@ -140,7 +140,8 @@ mod tests {
     fn what_the_type_does_not_know_is_passed_over() {
         let strange = read(
             "?sort=-nothing&nope=1&columns=name,gone&widths=name:1,due_date:90,x:100&due_date%5Blt%5D=soon&limit=0",
-        );
+        )
+        .checked(&task());
         let expected = Arrangement {
             columns: vec!["name".into()],
             widths: vec![("due_date".into(), 90)],
