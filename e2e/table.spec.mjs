@@ -28,8 +28,8 @@ test("what a table shows is in the address, and comes back with it", async ({ as
   await admin.getByRole("separator", { name: "Width of Estimate" }).focus();
   await admin.keyboard.press("ArrowRight");
   await expect.poll(() => new URL(admin.url()).searchParams.get("sort")).toBe("-due_date");
+  await expect.poll(() => new URL(admin.url()).searchParams.get("widths")).toMatch(/^estimated_hours:\d+$/);
   const address = admin.url();
-  expect(new URL(address).searchParams.get("widths")).toMatch(/^estimated_hours:\d+$/);
   const shown = await rows(admin).evaluateAll((all) => all.map((row) => row.dataset.id));
   await admin.reload();
   await expect(admin.locator(".chip")).toContainText("In Progress");

@@ -79,7 +79,7 @@ thread_local! {
 }
 
 /// Fetches what comes later, unless that has begun, and until it is here.
-pub fn fetch() {
+fn fetch() {
     if ASKED.replace(true) {
         return;
     }

@@ -21,6 +21,13 @@ pub fn set(of: &str, text: &str) {
     let _ = if text.is_empty() { storage.remove_item(&name) } else { storage.set_item(&name, text) };
 }
 
+/// Whether this person has left anything here.
+pub fn any() -> bool {
+    let (Some(storage), Some(prefix)) = (storage(), name("")) else { return false };
+    (0..storage.length().unwrap_or(0))
+        .any(|n| storage.key(n).ok().flatten().is_some_and(|key| key.starts_with(&prefix)))
+}
+
 /// Takes all of this person's away.
 pub fn wipe() {
     let (Some(storage), Some(prefix)) = (storage(), name("")) else { return };

@@ -94,17 +94,21 @@ pub fn ImportDialog(
         path
     };
     let path = StoredValue::new(path);
+    // One key for one file, read in one way: who tries again after a lost answer does not import twice.
+    let key = StoredValue::new(new_id().to_string());
     let send = move |dry: bool| {
         let Some(file) = file.get_value() else { return };
+        // The dialog may be gone when the answer comes.
+        let (path, key, of) = (path.with_value(|path| path(dry)), key.get_value(), of.get_value());
+        let key = if dry { new_id().to_string() } else { key };
         busy.set(true);
         error.set(None);
         spawn_local(async move {
-            let answer =
-                network::send_file(&path.with_value(|path| path(dry)), "text/csv", &file, &new_id().to_string()).await;
+            let answer = network::send_file(&path, "text/csv", &file, &key).await;
             match answer.and_then(|answer| serde_json::from_value::<Report>(answer).map_err(|e| e.to_string())) {
                 Ok(told) if dry => report.set(Some(told)),
                 Ok(told) => {
-                    invalidate_entity_queries(&of.get_value(), None);
+                    invalidate_entity_queries(&of, None);
                     done.set(Some(told));
                 }
                 Err(message) => error.set(Some(message)),
@@ -116,15 +120,17 @@ pub fn ImportDialog(
         let xml = chosen.name().to_lowercase().ends_with(".xml");
         if !(plans && xml) {
             file.set_value(Some(chosen));
+            key.set_value(new_id().to_string());
             mapping.set(BTreeMap::new());
             return send(true);
         }
         busy.set(true);
         error.set(None);
+        let of = of.get_value();
         spawn_local(async move {
             match network::send_file("/project/import", "application/xml", &chosen, &new_id().to_string()).await {
                 Ok(answer) => {
-                    invalidate_entity_queries(&of.get_value(), None);
+                    invalidate_entity_queries(&of, None);
                     plan.set(Some(answer));
                 }
                 Err(message) => error.set(Some(message)),
@@ -156,6 +162,7 @@ pub fn ImportDialog(
             let to = name.clone();
             let change = move |event| {
                 mapping.update(|all| drop(all.insert(to.clone(), event_target_value(&event))));
+                key.set_value(new_id().to_string());
                 send(true);
             };
             view! { <tr><th scope="row">{name.clone()}</th><td>{icon("arrow-right")}</td><td><select class="input" aria-label=format!("What {name} stands for") on:change=change><option value="" selected=now.is_empty()>"Left out"</option>{options}</select></td></tr> }

@@ -15,7 +15,7 @@ mod talk; // what is said about a thing
 
 use crate::client::{Presence, client};
 use crate::hooks::{CacheProvider, use_status};
-use crate::parts::{fetch, fetch_soon, over_the_page, with_pages};
+use crate::parts::{fetch_soon, over_the_page, with_pages};
 use crate::ui::cell::icon;
 use crate::ui::live::live;
 use crate::ui::shell::{Shell, Strips, SyncMark};
@@ -57,10 +57,7 @@ pub fn App() -> impl IntoView {
     view! {
         {live(move || match inside.get() {
             None => view! { <div class="starting" role="status"><span class="vh">"Opening"</span></div> }.into_any(),
-            Some(None) => {
-                fetch();
-                over_the_page(move |pages| (pages.sign_in)(false)).into_any()
-            }
+            Some(None) => with_pages(move |pages| (pages.sign_in)(false)).into_any(),
             Some(Some(_)) => view! { <CacheProvider><Inside/></CacheProvider> }.into_any(),
         })}
         {live(move || ended.get().then(|| over_the_page(move |pages| (pages.sign_in)(true))))}

@@ -84,8 +84,9 @@ pub fn SharingDialog(
     let asking = RwSignal::new(None::<(Uuid, String)>);
     let path = StoredValue::new(format!("/{}/{}", entity.code, entity.id));
     let load = move || {
+        // Called after an answer as well, when the dialog may be gone.
+        let Some(path) = path.try_get_value() else { return };
         spawn_local(async move {
-            let path = path.get_value();
             match network::ask(network::Verb::GET, &format!("{path}/access"), None, None).await.and_then(told::<Access>)
             {
                 Ok(told) => access.set(Some(told)),
@@ -239,7 +240,7 @@ fn GiveForm(entity: EntityRef, most: u64, given: Callback<()>, error: RwSignal<O
                 Ok(_) => {
                     error.set(None);
                     holder.set(None);
-                    given.run(());
+                    given.try_run(());
                 }
                 Err(message) => error.set(Some(message)),
             }

@@ -35,9 +35,21 @@ fn with_mentions(text: &str, people: &[(String, String)]) -> (String, Vec<String
     // Longer names first: 'Ada King' is not 'Ada'.
     for (id, name) in order::sorted_by_key(people.to_vec(), |(_, name)| std::cmp::Reverse(name.len())) {
         let written = format!("@{name}");
-        if out.contains(&written) && !name.is_empty() {
-            out = out.replace(&written, &format!("@\u{200b}[{}]({MENTION}{id})", name.replace(['[', ']'], "")));
-            named.push(id);
+        let mention = format!("@\u{200b}[{}]({MENTION}{id})", name.replace(['[', ']'], ""));
+        let mut from = 0;
+        while let Some(at) = out[from..].find(&written).map(|at| at + from).filter(|_| !name.is_empty()) {
+            let end = at + written.len();
+            // Neither within a word nor the beginning of a longer one.
+            let apart = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+            if apart(out[..at].chars().next_back()) && apart(out[end..].chars().next()) {
+                out.replace_range(at..end, &mention);
+                from = at + mention.len();
+                if !named.contains(&id) {
+                    named.push(id.clone());
+                }
+            } else {
+                from = end;
+            }
         }
     }
     (out.replace('\u{200b}', ""), named)
@@ -246,6 +258,10 @@ fn Composer(about: EntityRef, reply_to: Option<Uuid>, done: Callback<()>) -> imp
             }
         });
     };
+    // Names in what was kept are names again.
+    if text.with_untracked(|text| text.contains('@')) {
+        ask();
+    }
     let naming = RwSignal::new(None::<String>);
     let at = RwSignal::new(0usize);
     let offered = Memo::new(move |_| {
@@ -362,6 +378,7 @@ mod tests {
         let (text, named) = with_mentions("@Ada King and @Ada, not Eve", &people);
         assert_eq!(text, "@[Ada King](person:2) and @[Ada](person:1), not Eve");
         assert_eq!(named, ["2", "1"]);
+        assert_eq!(with_mentions("x@Ada @Adam", &people), ("x@Ada @Adam".to_owned(), Vec::new()));
     }
 
     #[wasm_bindgen_test]

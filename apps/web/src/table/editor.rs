@@ -71,8 +71,10 @@ pub fn CellEditor(
                 view! { <Choose column=of.clone() beside=beside.clone() value=value take=take leave=leave/> }.into_any()
             }
             _ => {
-                let done = Callback::new(move |(new, left): (Value, Left)| {
-                    take.run(new);
+                let done = Callback::new(move |(new, left): (Option<Value>, Left)| {
+                    if let Some(new) = new {
+                        take.run(new);
+                    }
                     leave.run(left);
                     if left == Left::Done
                         && let Some(row) = grid.index_of(id)
@@ -131,7 +133,7 @@ fn Type(
     column: Column,
     #[prop(into)] beside: String,
     value: Value,
-    done: Callback<(Value, Left)>,
+    done: Callback<(Option<Value>, Left)>,
     leave: Callback<Left>,
 ) -> impl IntoView {
     let error = RwSignal::new(None::<String>);
@@ -142,12 +144,12 @@ fn Type(
     let commit = move |left: Left| {
         let typed = text.get_untracked();
         if typed == unchanged {
-            // What only looked different is left as it is.
-            return if left == Left::Done { done.run((value.clone(), left)) } else { leave.run(left) };
+            // Looked at alone: what somebody else has made of it meanwhile stays.
+            return done.run((None, left));
         }
         let read = column.with_value(|column| read_typed(column, &typed).and_then(|value| column.check(&value)));
         match read {
-            Ok(value) => done.run((value, left)),
+            Ok(value) => done.run((Some(value), left)),
             Err(message) => error.set(Some(message)),
         }
     };

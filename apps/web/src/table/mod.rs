@@ -14,7 +14,7 @@ use crate::hooks::{use_entity_list_when, use_entity_mutation, use_offline_entity
 use crate::parts::over_the_page;
 use crate::ui::cell::{self, icon};
 use crate::ui::live::{follow, live};
-use arrangement::Arrangement;
+use arrangement::{Arrangement, WIDTHS};
 use keys::{Key, Step};
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
@@ -62,6 +62,8 @@ pub struct Grid {
     pub at: RwSignal<Option<(Uuid, usize)>>,
     /// The cell that is being changed.
     pub editing: RwSignal<Option<(Uuid, usize)>>,
+    /// The column that is being drawn to another width, and how wide it is by now.
+    drawn: RwSignal<Option<(String, u32)>>,
     /// Asked whether to delete what is selected.
     pub deleting: RwSignal<bool>,
     /// Where extending a selection began.
@@ -74,6 +76,12 @@ impl Grid {
     /// A thing of the table.
     pub fn thing(&self, id: Uuid) -> EntityRef {
         EntityRef::new(self.entity.with_value(|e| e.code.clone()), id)
+    }
+
+    /// The width of a column, where it is another than usual.
+    fn width(&self, column: &str) -> Option<u32> {
+        let drawn = self.drawn.with(|drawn| drawn.as_ref().filter(|(name, _)| name == column).map(|(_, width)| *width));
+        drawn.or_else(|| self.arrangement.with(|a| a.width(column)))
     }
 
     /// Gives the keyboard back to the table.
@@ -188,6 +196,7 @@ pub fn EntityTable(
         selected: RwSignal::default(),
         at: RwSignal::new(None),
         editing: RwSignal::new(None),
+        drawn: RwSignal::new(None),
         deleting: RwSignal::new(false),
         anchor: RwSignal::new(None),
         node: NodeRef::new(),
@@ -286,7 +295,7 @@ pub fn EntityTable(
             .iter()
             .map(|c| {
                 let name = c.name.clone();
-                view! { <col class=cell::column_class(c) style=follow(move || grid.arrangement.with(|a| a.width(&name)).map(|w| format!("inline-size:{w}px")))/> }
+                view! { <col class=cell::column_class(c) style=follow(move || grid.width(&name).map(|w| format!("inline-size:{w}px")))/> }
             })
             .collect_view();
         view! {
@@ -304,7 +313,7 @@ pub fn EntityTable(
     let active = move || grid.at.get().map(|(id, column)| cell_id(id, column));
     view! {
         <div class="toolbar" role="toolbar" aria-label="Filters and columns">{over_the_page(move |pages| (pages.table_tools)(grid))}</div>
-        <div class="content" node_ref=viewport.node on:scroll=move |_| { grid.editing.set(None); viewport.scrolled(); }>
+        <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.scrolled()>
             <div class="grid" node_ref=grid.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=follow(active)
                 aria-rowcount=follow(move || count.get().to_string()) on:keydown=keys>
                 <table class="table cards virtual" role="presentation">{live(body)}</table>
@@ -362,8 +371,15 @@ fn head_view(grid: Grid, column: Column) -> impl IntoView {
     let head = NodeRef::<leptos::html::Th>::new();
     let width = move || head.get_untracked().map(|th| th.offset_width()).unwrap_or_default();
     let resize = move |to: i32| {
-        grid.arrange
-            .run(grid.arrangement.get_untracked().widened(&name.get_value(), u32::try_from(to).unwrap_or_default()))
+        let to = u32::try_from(to).unwrap_or_default().clamp(*WIDTHS.start(), *WIDTHS.end());
+        grid.drawn.set(Some((name.get_value(), to)));
+    };
+    // Into the address once, when it is let go: browsers let a page change its address so often and no more.
+    let settle = move || {
+        if let Some((column, width)) = grid.drawn.get_untracked() {
+            grid.arrange.run(grid.arrangement.get_untracked().widened(&column, width));
+            grid.drawn.set(None);
+        }
     };
     // Where the drag began, and how wide the column was.
     let from = StoredValue::new(None::<(i32, i32)>);
@@ -397,7 +413,7 @@ fn head_view(grid: Grid, column: Column) -> impl IntoView {
     };
     view! {
         <th role="columnheader" class:end=cell::at_the_end(&column.kind) node_ref=head aria-sort=follow(sorted)>{inner}
-            <span class="edge" role="separator" tabindex="0" aria-orientation="vertical" aria-label=edge_label aria-valuenow=follow(move || grid.arrangement.with(|a| a.width(&name.get_value())).unwrap_or(USUAL_WIDTH).to_string())
-                on:pointerdown=grab on:pointermove=drag on:pointerup=move |_| from.set_value(None) on:keydown=by_key></span></th>
+            <span class="edge" role="separator" tabindex="0" aria-orientation="vertical" aria-label=edge_label aria-valuenow=follow(move || grid.width(&name.get_value()).unwrap_or(USUAL_WIDTH).to_string())
+                on:pointerdown=grab on:pointermove=drag on:pointerup=move |_| { from.set_value(None); settle(); } on:keyup=move |_| settle() on:keydown=by_key></span></th>
     }
 }

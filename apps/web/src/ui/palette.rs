@@ -419,7 +419,6 @@ fn everything(words: &str, told: &(String, Vec<Line>), thing: Option<&EntityRef>
     commands.extend(go.map(|kind| {
         command("Go to".to_owned(), &kind.ui_icon, kind.ui_label.clone(), Act::Go(format!("/{}", kind.code)))
     }));
-    commands.push(command("Go to".to_owned(), "settings", "Administration".to_owned(), Act::Go("/admin".to_owned())));
     let lower = text.to_lowercase();
     let fits =
         |line: &Line| lower.is_empty() || lower.split_whitespace().all(|word| line.label.to_lowercase().contains(word));

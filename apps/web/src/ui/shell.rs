@@ -4,7 +4,7 @@ use super::cell::{avatar, icon};
 use super::dialog::Dialog;
 use super::live::{follow, live};
 use super::palette::Asked;
-use crate::client::{Presence, client};
+use crate::client::{Presence, client, keepsake};
 use crate::hooks::{catalogue, use_entity_codes, use_status};
 use crate::parts::over_the_page;
 use leptos::prelude::*;
@@ -162,7 +162,7 @@ fn ThemeButton() -> impl IntoView {
 }
 
 fn sign_out(overlays: Overlays) {
-    let unsent = client().read(|e| !e.outbox().is_empty() || e.draft_count() > 0);
+    let unsent = client().read(|e| !e.outbox().is_empty() || e.draft_count() > 0) || keepsake::any();
     if unsent {
         overlays.leaving.set(true);
     } else {
