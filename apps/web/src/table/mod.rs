@@ -341,7 +341,8 @@ fn state_view(grid: Grid) -> AnyView {
     if list.loaded {
         let entity = grid.entity.get_value();
         // The type with which an installation begins, and somebody who may begin.
-        if entity.may_create && entity.config_datatable.get("first") == Some(&Value::Bool(true)) {
+        let whole = grid.below.with_value(Option::is_none) && grid.linked.with_value(Option::is_none);
+        if whole && entity.may_create && entity.config_datatable.get("first") == Some(&Value::Bool(true)) {
             return over_the_page(move |pages| (pages.first_run)(entity.code.clone())).into_any();
         }
         let title = format!("No {} yet", entity.ui_label.to_lowercase());
