@@ -16,9 +16,10 @@ if [[ " $* " == *" --release "* ]]; then
   for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
     [[ "$registry" == *" "* ]] || CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" --remap-path-prefix=$registry/="
   done
+  # What splitting needs to know. Whatever is optimised is built with it, so that what is served and what is shipped share their dependencies.
+  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" -Clink-args=--emit-relocs"
   if [ "$verb" = build ]; then
     # In parts: what comes later is a file of its own.
-    CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" -Clink-args=--emit-relocs"
     export PMO_PARTS="$ROOT/target/web/parts" PATH="$ROOT/tools/split:$PATH"
     set -- "$@" --features split
   fi
