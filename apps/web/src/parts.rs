@@ -1,6 +1,6 @@
 //! The parts of the app that are downloaded after what shows first: pages of one thing, dialogs, the tools of whoever works on the app. A build that is
 //! shipped has them in files of their own (`--features split`, `tools/build-web.sh`); elsewhere they are there from the start. A part that could not be
-//! fetched is asked for again when the network is back; nothing that shows first may need one.
+//! fetched is asked for again until it is here, and the page says so meanwhile; the lists, the frame and the engine may not need one.
 
 use crate::pages::{
     ChildrenPageProps, ImportDialogProps, InstancePageProps, NewDialogProps, NewPageProps, OutlinePageProps,
