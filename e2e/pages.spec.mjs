@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { expect, importPlan, samplePlan, share, test } from "./people.mjs";
+import { expect, importPlan, newcomer, samplePlan, share, test } from "./people.mjs";
 import { origin, root } from "./service.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -69,23 +69,22 @@ test("axe finds nothing serious on any page, in either theme, on a desktop or a 
 
 test("a fresh installation greets with ways to begin", async ({ as, service }) => {
   // Somebody who may begin, and sees nothing: what is there belongs to others.
-  const outsider = await as("outsider");
-  await outsider.goto("/project");
-  await expect(outsider.getByRole("heading", { name: "No projects yet" })).toBeVisible();
+  newcomer(service, "Beginner");
+  const beginner = await as("beginner");
+  await beginner.goto("/project");
+  await expect(beginner.getByRole("heading", { name: "No projects yet" })).toBeVisible();
   const role = service.sql("insert into app.role (name) values ('Beginners') returning id").split("\n")[0];
   service.sql(`insert into app.entity_rbac (role_id, entity_code, permission, inheritance_mode) values ('${role}', 'project', 6, 'none')`);
-  service.sql(`insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id) select 'role', '${role}', 'person', id from app.person where email = 'outsider@pmo.example'`);
-  await outsider.reload();
-  await expect(outsider.getByRole("heading", { name: "Start with a plan" })).toBeVisible();
-  await outsider.getByRole("button", { name: /Load demo data/ }).click();
-  await expect(outsider.getByRole("alert")).toContainText("Only an administrator loads demo data");
-  if (process.env.UPDATE_PICTURES) await outsider.screenshot({ path: join(root, "docs", "pictures", "first-run-desktop-light.png") });
-  await outsider.getByRole("button", { name: /Create your first project/ }).click();
-  await outsider.getByRole("dialog").getByLabel("Name").fill("The first one");
-  await outsider.getByRole("dialog").getByRole("button", { name: "Create" }).click();
-  await expect(outsider.locator("h1")).toHaveText("The first one");
-  service.sql(`delete from app.entity_instance_link where parent_id = '${role}'`);
-  service.sql(`delete from app.entity_rbac where role_id = '${role}'`);
+  service.sql(`insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id) select 'role', '${role}', 'person', id from app.person where email = 'beginner@pmo.example'`);
+  await beginner.reload();
+  await expect(beginner.getByRole("heading", { name: "Start with a plan" })).toBeVisible();
+  await beginner.getByRole("button", { name: /Load demo data/ }).click();
+  await expect(beginner.getByRole("alert")).toContainText("Only an administrator loads demo data");
+  if (process.env.UPDATE_PICTURES) await beginner.screenshot({ path: join(root, "docs", "pictures", "first-run-desktop-light.png") });
+  await beginner.getByRole("button", { name: /Create your first project/ }).click();
+  await beginner.getByRole("dialog").getByLabel("Name").fill("The first one");
+  await beginner.getByRole("dialog").getByRole("button", { name: "Create" }).click();
+  await expect(beginner.locator("h1")).toHaveText("The first one");
 });
 
 // All that a new type of thing is: a table, its registration, what it hangs below. No line of Rust.

@@ -47,6 +47,13 @@ export async function importPlan(who, file, name) {
   return { id: body.project.id, token, report: body.report };
 }
 
+/** Somebody new, with the password of the demo accounts: what they make and are given concerns no other test. */
+export function newcomer(service, name) {
+  const email = `${name.toLowerCase()}@pmo.example`;
+  service.sql(`with made as (insert into app.person (name, email, first_name) values ('${name}', '${email}', '${name}') returning id)
+    insert into app.person_credential (person_id, password_hash) select made.id, c.password_hash from made, app.person p join app.person_credential c on c.person_id = p.id where p.email = 'outsider@pmo.example'`);
+}
+
 /** Shares a thing with a demo account. */
 export async function share(service, token, who, project, permission) {
   const person = service.sql(`select id from app.person where email = '${who}@pmo.example'`);
