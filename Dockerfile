@@ -15,10 +15,11 @@ RUN PMO_TOOLCHAIN=ordinary tools/build-web.sh --release
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates curl && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --no-create-home pmo
+ && useradd --system --uid 10001 --no-create-home pmo \
+ && install -d -o pmo -g pmo /var/lib/pmo/files
 COPY --from=build /src/target/release/pmo-api /src/target/release/pmo-pubsub /usr/local/bin/
 COPY --from=build /src/dist /srv/pmo
-ENV API_HOST=0.0.0.0 PUBSUB_HOST=0.0.0.0 WEB_DIST=/srv/pmo
+ENV API_HOST=0.0.0.0 PUBSUB_HOST=0.0.0.0 WEB_DIST=/srv/pmo FILES_DIR=/var/lib/pmo/files
 USER pmo
 EXPOSE 4000 4001
 CMD ["pmo-api"]

@@ -16,7 +16,7 @@ export class Service {
     this.running = {};
     this.environment = {
       ...process.env, DATABASE_URL: this.database, JWT_SECRET: "for-the-end-to-end-tests-and-nothing-else", API_PORT: `${PORTS.api}`,
-      PUBSUB_PORT: `${PORTS.pubsub}`, PUBSUB_URL: `ws://localhost:${PORTS.pubsub}/ws`, WEB_DIST: join(root, "dist"), SIGN_IN_PER_MINUTE: "1000", RUST_LOG: "warn,sqlx=error",
+      PUBSUB_PORT: `${PORTS.pubsub}`, PUBSUB_URL: `ws://localhost:${PORTS.pubsub}/ws`, WEB_DIST: join(root, "dist"), FILES_DIR: join(root, "target", "e2e-files"), SIGN_IN_PER_MINUTE: "1000", RUST_LOG: "warn,sqlx=error",
     };
   }
 

@@ -23,6 +23,7 @@ fi
 export API_PORT="${API_PORT:-4000}"
 export PUBSUB_PORT="${PUBSUB_PORT:-4001}"
 export WEB_PORT="${WEB_PORT:-5173}"
+export FILES_DIR="${FILES_DIR:-$ROOT/.files}"
 export DATABASE_PORT="${DATABASE_PORT:-5434}"
 export DATABASE_URL="${DATABASE_URL:-postgresql://app:app@localhost:$DATABASE_PORT/app}"
 export CARGO_PROFILE_DEV_DEBUG="${CARGO_PROFILE_DEV_DEBUG:-line-tables-only}"

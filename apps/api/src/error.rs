@@ -28,6 +28,15 @@ pub enum ApiError {
     /// 412: somebody else changed it first; carries the present row.
     #[error("changed meanwhile")]
     Changed(Box<Row>),
+    /// 409: an upload stands at so many bytes, and the request goes on from elsewhere.
+    #[error("the upload stands at {0} bytes")]
+    Stands(u64),
+    /// 423: another request is at it.
+    #[error("locked")]
+    Locked,
+    /// 507: no room is left.
+    #[error("no room")]
+    NoRoom,
     /// 413: too large.
     #[error("{0}")]
     TooLarge(String),
@@ -92,6 +101,9 @@ impl ApiError {
             Self::NotFound => (404, "not-found", "There is no such thing", Some("It does not exist, or you may not see it.".into())),
             Self::Conflict(_) => (409, "conflict", "That is taken", Some("Another thing has this value; choose a different one.".into())),
             Self::Changed(_) => (412, "changed", "It was changed meanwhile", Some("Somebody else changed it first. 'current' is how it is now: merge, and send again with its version.".into())),
+            Self::Stands(at) => (409, "offset", "The upload stands elsewhere", Some(format!("{at} bytes are here: go on from there."))),
+            Self::Locked => (423, "locked", "Another request is at it", Some("The same upload is being sent already, or its last part has only just been cut. Try again in a moment.".into())),
+            Self::NoRoom => (507, "no-room", "There is no room left", Some("The server's disk is full. What has come is kept; tell whoever runs it.".into())),
             Self::TooLarge(what) => (413, "too-large", "That is too large", Some(what.clone())),
             Self::UnsupportedMedia(what) => (415, "unsupported-media-type", "That kind of content is not taken here", Some(what.clone())),
             Self::Invalid(_) => (422, "invalid", "Some fields are wrong", None),
@@ -119,9 +131,12 @@ impl IntoResponse for ApiError {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let wait = match self {
             Self::TooMany { retry_after } => Some(retry_after),
-            Self::Unavailable => Some(2),
+            Self::Unavailable | Self::Locked => Some(2),
             _ => None,
         };
+        if let Self::Stands(at) = self {
+            headers.insert("upload-offset", HeaderValue::from(at));
+        }
         if let Some(wait) = wait {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
         }

@@ -118,6 +118,7 @@ async fn back(
         entity,
         id,
         body: Value::Object(values),
+        given: Row::new(),
         version: if_match(&headers)?,
         key: key_of(&headers)?,
     };

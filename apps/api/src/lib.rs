@@ -10,6 +10,7 @@ mod doorbell; // the feed is told of writes
 mod entity; // things of every type
 pub mod error; // failures as problems
 pub mod export; // data goes out
+pub mod files; // contents of artifacts
 mod history; // what happened
 pub mod import; // plans from other tools
 pub mod openapi; // the interface's own description
@@ -37,6 +38,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
@@ -52,6 +54,7 @@ pub fn interface() -> (Router<App>, serde_json::Value) {
         .merge(export::router())
         .merge(calendar::router())
         .merge(demo::router())
+        .merge(files::router())
         .merge(sharing::router())
         .merge(history::router())
         .merge(changes::router())
@@ -73,7 +76,7 @@ pub fn router(app: App) -> Router {
         .fallback(|| async { ApiError::NotFound })
         .method_not_allowed_fallback(method_not_allowed)
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(60)))
-        .layer(CompressionLayer::new())
+        .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(files::compressible)))
         .layer(middleware::from_fn(plain_problems))
         // What is answered to one person is nobody else's, nor theirs tomorrow.
         .layer(SetResponseHeaderLayer::if_not_present(

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use pmo_api::auth::AuthUser;
+use pmo_api::files::store::Disk;
 use pmo_api::settings::{Command, Settings};
 use pmo_api::state::App;
 use pmo_api::{error::ApiError, export, import, seed, state};
@@ -154,12 +155,19 @@ async fn add_administrator(pool: &pmo_database::Pool, email: &str) -> Result<Str
 
 async fn serve(pool: pmo_database::Pool, settings: Settings) -> Result<(), String> {
     let address = format!("{}:{}", settings.host, settings.port);
+    let folder = settings.files_dir.clone();
+    Disk::new(&folder).check().map_err(|e| {
+        format!(
+            "files can't be kept in {} ({e}): make it writable, or set FILES_DIR to another folder",
+            folder.display()
+        )
+    })?;
     let app = App::new(pool.clone(), settings).await.map_err(|e| e.to_string())?;
     let listener = TcpListener::bind(&address)
         .await
         .map_err(|e| format!("can't listen on {address} ({e}): stop what uses the port, or set API_PORT to another"))?;
     tracing::info!(%address, "api is up");
-    tokio::spawn(housekeeping(pool));
+    tokio::spawn(housekeeping(pool, app.clone()));
     axum::serve(listener, pmo_api::router(app).into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(pmo_startup::stop_signal())
         .await
@@ -167,7 +175,7 @@ async fn serve(pool: pmo_database::Pool, settings: Settings) -> Result<(), Strin
 }
 
 /// What has to be done now and then: partitions of the log, old changes of access, old answers, old tokens.
-async fn housekeeping(pool: pmo_database::Pool) {
+async fn housekeeping(pool: pmo_database::Pool, app: App) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         hourly.tick().await;
@@ -180,7 +188,8 @@ async fn housekeeping(pool: pmo_database::Pool) {
             }
             let mut connection = pool.acquire().await?;
             pmo_database::idempotency::sweep(&mut connection).await?;
-            pmo_database::credential::sweep(&mut connection).await
+            pmo_database::credential::sweep(&mut connection).await?;
+            pmo_api::files::sweep(&mut connection, app.files.as_ref()).await
         };
         if let Err(error) = done.await {
             tracing::warn!(%error, "housekeeping did not go through; trying again in an hour");

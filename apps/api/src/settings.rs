@@ -49,6 +49,12 @@ pub struct Settings {
     /// Largest plan to import, in megabytes.
     #[arg(long, env = "IMPORT_LIMIT_MB", default_value_t = 32)]
     pub import_limit_mb: usize,
+    /// The folder that keeps the contents of files.
+    #[arg(long, env = "FILES_DIR", default_value = "files")]
+    pub files_dir: PathBuf,
+    /// Largest file, in megabytes.
+    #[arg(long, env = "FILE_LIMIT_MB", default_value_t = 500)]
+    pub file_limit_mb: u64,
     /// Who tells the feed of a write: 'in-transaction', the write itself at its commit, or 'afterwards', the api once it is committed.
     #[arg(long, env = "FEED_DOORBELL", default_value = "in-transaction")]
     pub doorbell: Ring,

@@ -83,7 +83,7 @@ fn policy(build: &Build, socket: &str) -> String {
     let socket = if socket.is_empty() { "ws://localhost:* ws://127.0.0.1:*" } else { socket };
     format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' '{}' '{}'; style-src 'self'; style-src-attr 'unsafe-inline'; \
-         img-src 'self' data:; font-src 'self'; connect-src 'self' {socket}; manifest-src 'self'; worker-src 'self'; \
+         img-src 'self' data:; font-src 'self'; connect-src 'self' {socket}; manifest-src 'self'; worker-src 'self'; frame-src 'self'; \
          base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         build.start_hash, build.theme_hash
     )

@@ -2,6 +2,7 @@
 //! never be used before the database has said that it holds.
 
 use crate::error::{ApiError, Result};
+use crate::files::store::{Disk, Store};
 use crate::settings::Settings;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use pmo_database::row_text::RowTexts;
@@ -68,6 +69,8 @@ pub struct Shared {
     pub memory: Memory,
     /// Rows that were read lately.
     pub texts: RowTexts,
+    /// Contents of files.
+    pub files: Box<dyn Store>,
     model: RwLock<Arc<Model>>,
 }
 
@@ -105,6 +108,7 @@ impl App {
             sign_in_limit: RateLimiter::keyed(Quota::per_minute(attempts)),
             address_limit: RateLimiter::keyed(Quota::per_minute(attempts.saturating_mul(FIVE))),
             hashing: Semaphore::new(2),
+            files: Box::new(Disk::new(&settings.files_dir)),
             settings,
             listing: Semaphore::new(LISTS_PER_CORE * std::thread::available_parallelism().map_or(2, NonZeroUsize::get)),
             memory: Memory::new(SIGHT_BYTES),

@@ -22,6 +22,7 @@ pub mod setting; // global settings
 pub mod sight; // what a person sees of a type, and names, kept while they hold
 mod sql; // the only place where SQL is put together
 pub mod subscription; // the durable mirror of who watches what
+pub mod upload; // files on their way
 
 pub use error::DatabaseError;
 

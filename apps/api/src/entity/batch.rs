@@ -113,7 +113,15 @@ fn mutation<'a>(model: &'a Model, step: &Step) -> Result<Mutation<'a>> {
         return Err(ApiError::invalid("idempotency_key", "must be 1 to 200 characters"));
     }
     let body = if matches!(step.action, StepAction::Create | StepAction::Update) { json!(values) } else { Value::Null };
-    Ok(Mutation { action, entity, id, body, version: step.version, key: step.idempotency_key.clone() })
+    Ok(Mutation {
+        action,
+        entity,
+        id,
+        body,
+        given: pmo_domain::Row::new(),
+        version: step.version,
+        key: step.idempotency_key.clone(),
+    })
 }
 
 /// Many writes at once.
@@ -244,7 +252,15 @@ pub(super) async fn bulk(
     if !bulk.preview {
         for id in &editable {
             let body = Value::Object(bulk.values.clone());
-            let mutation = Mutation { action: Action::Update, entity, id: *id, body, version: None, key: None };
+            let mutation = Mutation {
+                action: Action::Update,
+                entity,
+                id: *id,
+                body,
+                given: pmo_domain::Row::new(),
+                version: None,
+                key: None,
+            };
             mutation.perform(&mut transaction, &model, &who).await?;
             changed += 1;
         }

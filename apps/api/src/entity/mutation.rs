@@ -79,6 +79,8 @@ pub(crate) struct Mutation<'a> {
     pub id: Uuid,
     /// Its values.
     pub body: Value,
+    /// Values that the service itself sets, whatever may be written.
+    pub given: Row,
     /// The version that it was made on.
     pub version: Option<i64>,
     /// A repeat with the same key gets the first answer.
@@ -164,6 +166,7 @@ impl Mutation<'_> {
         rule::each_writes_themselves(entity, who.person, &values, None)?;
         rule::check_references(c, model, who.person, entity, &values, None).await?;
         rule::named_see_it(c, model, who.person, entity, &values, None).await?;
+        let values = with(values, &self.given);
         let id = row::insert(c, entity, &values).await?;
         if let Some((code, parent, tie)) = linked {
             link::make(c, (code, parent), (&entity.code, id), tie.owned, true).await?;
@@ -255,9 +258,14 @@ impl Mutation<'_> {
         rule::check_references(c, model, who.person, entity, &values, Some(present)).await?;
         rule::named_see_it(c, model, who.person, entity, &values, Some(present)).await?;
         rule::may_move(c, model, who.person, entity, level, present, &values).await?;
-        row::update(c, entity, self.id, &values).await?;
+        row::update(c, entity, self.id, &with(values, &self.given)).await?;
         Ok(())
     }
+}
+
+fn with(mut values: Row, given: &Row) -> Row {
+    values.extend(given.clone());
+    values
 }
 
 /// The words for a level that is too low.

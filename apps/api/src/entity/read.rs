@@ -39,7 +39,7 @@ fn introduce(row: &mut Row, level: Permission, names: &References) {
 }
 
 /// One thing as its writer sees it, within the transaction that wrote it.
-pub(super) async fn represent(
+pub(crate) async fn represent(
     connection: &mut Connection,
     entity: &EntityType,
     person: PersonId,

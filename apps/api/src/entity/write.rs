@@ -77,7 +77,15 @@ pub(super) async fn alone(
     body: Value,
 ) -> Result<Answer> {
     let entity = model.entity(code)?;
-    let mutation = Mutation { action, entity, id, body, version: if_match(headers)?, key: key_of(headers)? };
+    let mutation = Mutation {
+        action,
+        entity,
+        id,
+        body,
+        given: pmo_domain::Row::new(),
+        version: if_match(headers)?,
+        key: key_of(headers)?,
+    };
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     let answer = mutation.perform(&mut transaction, model, who).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;

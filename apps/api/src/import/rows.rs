@@ -355,6 +355,7 @@ async fn one(
         entity,
         id: present.unwrap_or_default(),
         body: Value::Object(values),
+        given: Row::new(),
         version: None,
         key: None,
     };

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
 mod exchange;
+mod files;
 mod harness;
 mod import;
 mod lists;

@@ -14,6 +14,7 @@ struct Ground {
     risk: Uuid,
     grant: Uuid,
     link: Uuid,
+    artifact: Uuid,
 }
 
 enum Expect {
@@ -65,6 +66,16 @@ fn table() -> Vec<(&'static str, &'static str, Expect, Ask)> {
         }),
         ("delete", "/calendar_feed/{id}", Expect::Same(404), |g| (format!("/calendar_feed/{}", g.task), None)),
         ("get", "/calendar/{address}", Expect::Public, none),
+        ("get", "/upload", Expect::SignedIn, |_| ("/upload".into(), None)),
+        ("post", "/upload", from(2, 201), |g| {
+            ("/upload".into(), Some(json!({"name": "f", "size_bytes": 1, "entity": "task", "id": g.task})))
+        }),
+        ("get", "/upload/{id}", Expect::Same(404), |g| (format!("/upload/{}", g.task), None)),
+        ("patch", "/upload/{id}", Expect::Same(404), |g| (format!("/upload/{}", g.task), None)),
+        ("delete", "/upload/{id}", Expect::Same(404), |g| (format!("/upload/{}", g.task), None)),
+        ("post", "/upload/{id}/finish", Expect::Same(404), |g| (format!("/upload/{}/finish", g.task), None)),
+        ("get", "/artifact/{id}/address", from(0, 200), |g| (format!("/artifact/{}/address", g.artifact), None)),
+        ("get", "/file/{address}", Expect::Public, none),
         ("get", "/{entity}", Expect::Listed, |g| (format!("/task?ids={}", g.task), None)),
         ("get", "/search", Expect::Listed, |_| ("/search?q=findable".into(), None)),
         ("get", "/sync/changes", Expect::Listed, |g| (format!("/sync/changes?cursor={}", g.since), None)),
@@ -165,7 +176,8 @@ impl Standing {
 async fn ground(pool: &PgPool, person: Uuid, standing: Standing) -> Ground {
     let id = Uuid::new_v4;
     let since = pmo_database::feed::cursor(&mut pool.acquire().await.unwrap()).await.unwrap().to_string();
-    let g = Ground { since, project: id(), task: id(), deleted: id(), risk: id(), grant: id(), link: id() };
+    let g =
+        Ground { since, project: id(), task: id(), deleted: id(), risk: id(), grant: id(), link: id(), artifact: id() };
     let mut lines = format!(
         "insert into app.project (id, name) values ('{0}', 'p');
          insert into app.task (id, name, project_id) values ('{1}', 'findable', '{0}'), ('{2}', 'deleted', '{0}');
@@ -175,8 +187,10 @@ async fn ground(pool: &PgPool, person: Uuid, standing: Standing) -> Ground {
          insert into app.milestone (id, name, project_id) values (gen_random_uuid(), 'm', '{0}');
          insert into app.issue (id, name, project_id) values ('{5}', 'i', '{0}');
          insert into app.entity_instance_link (id, parent_code, parent_id, child_code, child_id, owned) values ('{5}', 'issue', '{5}', 'task', '{1}', true);
+         insert into app.artifact (id, name, storage_key, size_bytes) values ('{6}', 'a', 'k', 1);
+         insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id, owned) values ('project', '{0}', 'artifact', '{6}', true);
          insert into app.entity_rbac (id, role_id, entity_code, entity_instance_id, permission, inheritance_mode) values ('{4}', '{ROLE}', 'task', '{1}', 0, 'none');",
-        g.project, g.task, g.deleted, g.risk, g.grant, g.link
+        g.project, g.task, g.deleted, g.risk, g.grant, g.link, g.artifact
     );
     let mut give = |code: &str, thing: Uuid, level: u8, mode: &str, deny: bool, expires: &str| {
         lines += &format!(
@@ -187,9 +201,14 @@ async fn ground(pool: &PgPool, person: Uuid, standing: Standing) -> Ground {
     match standing {
         Standing::Granted(level) => give("project", g.project, level, "cascade", false, "null"),
         Standing::Own => {
-            for (code, thing) in
-                [("project", g.project), ("task", g.task), ("task", g.deleted), ("risk", g.risk), ("issue", g.link)]
-            {
+            for (code, thing) in [
+                ("project", g.project),
+                ("task", g.task),
+                ("task", g.deleted),
+                ("risk", g.risk),
+                ("issue", g.link),
+                ("artifact", g.artifact),
+            ] {
                 give(code, thing, 7, "none", false, "null");
             }
         }
