@@ -8,6 +8,7 @@ pub mod keepsake; // what is left here between visits
 pub mod network; // requests and tokens
 mod socket; // the WebSocket
 mod tabs; // leader and neighbours
+pub mod uploads; // files on their way
 
 use device::Device;
 use futures_channel::mpsc;

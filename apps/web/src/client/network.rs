@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
 use wasm_bindgen::JsCast;
+use web_sys::window;
 
 thread_local! {
     static TOKEN: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -192,8 +193,13 @@ pub use gloo_net::http::Method as Verb;
 
 /// Asks the server for what no device keeps; the error is for people. `key`: a write that a repeat must not do again.
 pub async fn ask(method: Verb, path: &str, body: Option<&Value>, key: Option<&str>) -> Result<Value, String> {
+    try_ask(method, path, body, key).await.map_err(|failure| said(&failure))
+}
+
+/// The same, for who does something about a failure.
+pub async fn try_ask(method: Verb, path: &str, body: Option<&Value>, key: Option<&str>) -> Result<Value, Failure> {
     if !lets_through().await {
-        return Err(UNREACHED.to_owned());
+        return Err(Failure::Network);
     }
     let mut builder = builder(method, path).abort_signal(Some(&soon()));
     if let Some(key) = key {
@@ -203,13 +209,46 @@ pub async fn ask(method: Verb, path: &str, body: Option<&Value>, key: Option<&st
         Some(body) => builder.json(body),
         None => builder.build(),
     };
-    let response = request.map_err(|e| e.to_string())?.send().await.map_err(|_| UNREACHED.to_owned())?;
-    match read(response).await {
-        Ok(answer) if answer.body.is_empty() => Ok(Value::Null),
-        Ok(answer) => serde_json::from_str(&answer.body).map_err(|e| e.to_string()),
-        Err(Failure::Refused(problem)) => Err(in_words(&problem)),
-        Err(Failure::Network) => Err(UNREACHED.to_owned()),
+    let response = request.map_err(|_| Failure::Network)?.send().await.map_err(|_| Failure::Network)?;
+    let answer = read(response).await?;
+    if answer.body.is_empty() {
+        return Ok(Value::Null);
     }
+    serde_json::from_str(&answer.body).map_err(|_| Failure::Network)
+}
+
+/// Sends a part of a file that is being uploaded.
+pub async fn send_part(path: &str, offset: f64, part: &web_sys::Blob, cancel: &Cancel) -> Result<(), Failure> {
+    if !lets_through().await {
+        return Err(Failure::Network);
+    }
+    let request = builder(HttpMethod::PATCH, path)
+        .header("content-type", "application/offset+octet-stream")
+        .header("upload-offset", &offset.to_string())
+        .abort_signal(cancel.signal().as_ref())
+        .body(part.clone())
+        .map_err(|_| Failure::Network)?;
+    let too_late = cancel.clone();
+    // The server waits for a minute.
+    let _timeout = gloo_timers::callback::Timeout::new(65_000, move || too_late.now());
+    read(request.send().await.map_err(|_| Failure::Network)?).await.map(drop)
+}
+
+/// A failure in words for people.
+pub fn said(failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(problem) => in_words(problem),
+        Failure::Network => UNREACHED.to_owned(),
+    }
+}
+
+/// Lets the browser fetch an address and keep it as a file, in its own time.
+pub fn follow_to_keep(address: &str) -> Option<()> {
+    let link: web_sys::HtmlAnchorElement = window()?.document()?.create_element("a").ok()?.unchecked_into();
+    link.set_href(address);
+    link.set_download("");
+    link.click();
+    Some(())
 }
 
 /// Said where the network is needed, and nobody answers.
@@ -261,7 +300,7 @@ pub async fn download(path: &str, name: &str) -> Result<(), String> {
 /// Lets the browser keep a blob as a file.
 fn keep(blob: &web_sys::Blob, name: &str) -> Option<()> {
     let address = web_sys::Url::create_object_url_with_blob(blob).ok()?;
-    let link: web_sys::HtmlAnchorElement = web_sys::window()?.document()?.create_element("a").ok()?.unchecked_into();
+    let link: web_sys::HtmlAnchorElement = window()?.document()?.create_element("a").ok()?.unchecked_into();
     link.set_href(&address);
     link.set_download(name);
     link.click();

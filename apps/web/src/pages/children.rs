@@ -3,6 +3,7 @@
 use super::NothingHere;
 use super::dialogs::{LinkDialog, NewDialog};
 use super::exchange::ImportDialog;
+use super::files::AttachHere;
 use super::list::ThingTabs;
 use crate::hooks::{use_entity, use_entity_codes};
 use crate::table::EntityTable;
@@ -46,6 +47,14 @@ pub fn ChildrenPage(
             let level = row.get().and_then(|r| super::instance::level_of(&parent_code, &r));
             below && level.is_some_and(|level| level >= asks)
         };
+        let attaches = {
+            let (above, files) = (parent.clone(), child == "artifact");
+            let code = above.code.clone();
+            live(move || {
+                let level = row.get().and_then(|r| super::instance::level_of(&code, &r));
+                (files && level.is_some_and(|level| level >= asks)).then(|| view! { <AttachHere about=above.clone()/> })
+            })
+        };
         let makeable_too = makeable.clone();
         let (importing, import) = (RwSignal::new(false), (child.clone(), parent.clone()));
         // Where only links tie them, what is there already is added and taken out.
@@ -66,6 +75,7 @@ pub fn ChildrenPage(
             <ThingTabs parent=parent.clone()/>
             <Strips/>
             {live(move || importing.get().then(|| view! { <ImportDialog code=import.0.clone() parent=Some(import.1.clone()) open=importing/> }))}
+            {attaches}
             <EntityTable entity=entity.clone() list=key linked=linked/>
             {live(move || making.get().then(|| match add.clone() {
                 Some((parent, child, key)) => view! { <LinkDialog parent=parent child=child list=key open=making/> }.into_any(),

@@ -3,6 +3,7 @@
 use super::NothingHere;
 use super::dialogs::NewDialog;
 use super::exchange::ThingActions;
+use super::files::TheFile;
 use super::history::History;
 use super::list::{ThingTabs, name_of};
 use super::sharing::SharingDialog;
@@ -179,6 +180,8 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
     let is_task = kind.code == "task";
     let children = is_task.then(|| view! { <TaskChildren task=entity.clone() page=page/> });
     let links = is_task.then(|| view! { <TaskLinks task=entity.clone() page=page/> });
+    let file =
+        (kind.code == "artifact").then(|| view! { <TheFile artifact=entity.clone() row=row may_edit=page.may_edit/> });
     let talks = kind.children.iter().any(|c| c.code == "message");
     // What is said and what happened stand in one place; history where nothing can be said.
     let looking_back = RwSignal::new(!talks);
@@ -237,6 +240,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
                         {live(move || draft.draft.with(|d| d.as_ref().filter(|d| d.has_changes()).map(|_| view! { <span>{icon("hard-drive")}{if trouble.get().is_some() { "Draft, in this tab only" } else { "Draft kept on this device" }}</span> })))}
                     </div>
                     <Description page=page/>
+                    {file}
                     <fieldset class="section"><legend class="vh">"Details"</legend><div class="form">
                         {fields.into_iter().filter(|c| !c.read_only).map(|column| field_view(page, column)).collect_view()}
                     </div></fieldset>

@@ -4,6 +4,7 @@
 mod children; // what hangs below one thing
 mod dialogs; // making things
 mod exchange; // data that comes and goes
+mod files; // what artifacts hold
 mod first_run; // the ways to begin
 mod history; // what happened to a thing
 mod instance; // one thing: form, properties, draft
@@ -33,6 +34,7 @@ use wasm_bindgen_futures::{JsFuture, spawn_local};
 pub(crate) use children::{ChildrenPage, ChildrenPageProps};
 pub(crate) use dialogs::{NewDialog, NewDialogProps, NewPage, NewPageProps};
 pub(crate) use exchange::{ImportDialog, ImportDialogProps, export};
+pub(crate) use files::{OnTheirWay, hold_stray_drops};
 pub(crate) use first_run::FirstRun;
 pub(crate) use history::Deleted;
 pub(crate) use instance::{InstancePage, InstancePageProps, level_of};

@@ -104,6 +104,7 @@ pub fn value(column: &Column, row: &Row) -> AnyView {
         ColumnKind::Days => {
             format::number(row, name).filter(|n| *n > 0.0).map(|n| format!("{}d", format::plain(n))).into_any()
         }
+        ColumnKind::Integer if name.ends_with("_bytes") => format::number(row, name).map(format::bytes).into_any(),
         ColumnKind::Integer | ColumnKind::Number => format::number(row, name).map(format::plain).into_any(),
         ColumnKind::Flag => (row.get(name) == Some(&Value::Bool(true))).then(|| icon("check")).into_any(),
         _ => plain.into_any(),

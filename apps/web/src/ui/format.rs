@@ -42,6 +42,19 @@ pub fn moment(iso: &str) -> String {
     format!("{}, {:02}:{:02}", date(&day, year != now), then.get_hours(), then.get_minutes())
 }
 
+/// A number of bytes as `48 kB`.
+pub fn bytes(n: f64) -> String {
+    let (mut n, mut unit) = (n, "B");
+    for larger in ["kB", "MB", "GB"] {
+        if n < 1000.0 {
+            break;
+        }
+        (n, unit) = (n / 1000.0, larger);
+    }
+    let n = if n < 10.0 && unit != "B" { (n * 10.0).round() / 10.0 } else { n.round() };
+    format!("{n} {unit}")
+}
+
 /// A number without needless zeros.
 pub fn plain(n: f64) -> String {
     let rounded = (n * 100.0).round() / 100.0;

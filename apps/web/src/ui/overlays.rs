@@ -10,7 +10,7 @@ use super::shell::{Done, Overlays};
 use super::typed::{typed, why};
 use crate::client::{client, network, new_id, write_ids};
 use crate::hooks::{catalogue, invalidate_entity_queries, use_entity_mutation};
-use crate::pages::NewDialog;
+use crate::pages::{NewDialog, OnTheirWay, hold_stray_drops};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::EntityRef;
@@ -23,6 +23,7 @@ use wasm_bindgen_futures::spawn_local;
 #[component]
 pub fn OverThePage() -> impl IntoView {
     let overlays = expect_context::<Overlays>();
+    hold_stray_drops();
     view! {
         {live(move || overlays.tray.get().then(|| view! { <Tray/> }))}
         {live(move || overlays.leaving.get().then(|| view! { <Leaving/> }))}
@@ -34,6 +35,7 @@ pub fn OverThePage() -> impl IntoView {
             view! { <NewDialog code=code parent=None open=open/> }
         }))}
         <div class="toasts" aria-live="polite">{live(move || overlays.done.get().map(|done| view! { <Toast done=done/> }))}</div>
+        <OnTheirWay/>
         <Devtools/>
     }
 }

@@ -1,9 +1,9 @@
 //! The socket: what to watch, and what to do when something has changed. Where no socket opens, changes are asked for instead.
 
 use super::{Engine, FeedPlace, Purpose};
-use crate::cache::{ListIndex, Slot};
+use crate::cache::{CachedRow, ListIndex, Slot};
 use crate::event::{Answer, Effect, Failure};
-use crate::key::{Query, Topic};
+use crate::key::{ListKey, Query, Topic};
 use crate::maps::{Few, Set};
 use crate::session::{Due, Link};
 use pmo_domain::socket::{
@@ -23,8 +23,17 @@ impl Engine {
         match message {
             ServerMessage::Hello { epoch, cursor, .. } => self.hello(epoch, cursor, now),
             ServerMessage::Invalidate { entity_code, changes, cursor, .. } => {
+                let made = |change: &Change| {
+                    let entity = EntityRef::new(entity_code.clone(), change.entity_id);
+                    let known = |row: &CachedRow| row.base.is_some() && row.version >= change.version.0;
+                    change.action == Action::Create && !self.cache.get(&entity).is_some_and(known)
+                };
+                let made = changes.iter().any(made);
                 for change in changes {
                     self.invalidate(&entity_code, &change, now);
+                }
+                if made {
+                    self.ask_what_links_tie(&entity_code, now);
                 }
                 self.advance(cursor);
             }
@@ -238,6 +247,25 @@ impl Engine {
                 } else if !on_its_way {
                     self.want(&entity);
                 }
+            }
+        }
+    }
+
+    /// Something new may hang by a link below what a list is about, which only the server can tell.
+    fn ask_what_links_tie(&mut self, code: &EntityCode, now: f64) {
+        let tied =
+            |key: &ListKey| key.code == *code && !key.deep && key.below.as_ref().is_some_and(|b| b.column.is_none());
+        let lists = self.cache.lists().filter(|(_, list)| tied(&list.key));
+        let queries: Vec<Query> = lists.map(|(_, list)| Query::List(list.key.clone())).collect();
+        for query in queries {
+            if let Some(begun) = self.begun.get_mut(&query) {
+                // What is on its way may be of before: it is asked again once it is here.
+                *begun = 0;
+                continue;
+            }
+            self.mark_stale(&query);
+            if self.observed.contains_key(&query) {
+                self.ensure(query, now);
             }
         }
     }

@@ -401,6 +401,32 @@ fn a_link_made_offline_shows_at_once_outlives_a_crash_and_is_sent() {
 }
 
 #[test]
+fn what_is_made_elsewhere_below_by_a_link_alone_comes_into_the_list() {
+    let mut tab = looking_at_members();
+    tab.hello();
+    tab.requests.clear();
+    let members_asked = |tab: &Tab| tab.paths().iter().filter(|path| path.starts_with("/program/")).count();
+    tab.invalidate(&[(2, Action::Update, 2)]);
+    assert_eq!(members_asked(&tab), 0, "a change ties nothing");
+    tab.invalidate(&[(8, Action::Create, 1)]);
+    assert_eq!(members_asked(&tab), 1);
+    // Another is made while the answer is on its way: it may not be in it.
+    tab.invalidate(&[(9, Action::Create, 1)]);
+    assert_eq!(members_asked(&tab), 1);
+    let answer_members = |tab: &mut Tab, rows: Vec<Row>| {
+        let at = tab.requests.iter().position(|(_, r)| r.path.starts_with("/program/")).unwrap();
+        let (id, _) = tab.requests.remove(at);
+        tab.event(Event::Answered(id, Ok(answer(list(rows)))));
+    };
+    answer_members(&mut tab, vec![row(1, 1, "one"), row(8, 1, "eight")]);
+    assert_eq!((member_ids(&tab), members_asked(&tab)), (vec![1, 8], 1));
+    answer_members(&mut tab, vec![row(1, 1, "one"), row(8, 1, "eight"), row(9, 1, "nine")]);
+    assert_eq!((member_ids(&tab), members_asked(&tab)), (vec![1, 8, 9], 0));
+    tab.invalidate(&[(9, Action::Create, 1)]);
+    assert_eq!(members_asked(&tab), 0, "what is here is not asked for");
+}
+
+#[test]
 fn a_link_that_is_refused_or_given_up_is_rolled_back() {
     let mut tab = looking_at_members();
     tab.event(tie(2, true, 1));

@@ -1,0 +1,220 @@
+//! Files on their way to the server: in parts, so that a lost connection costs one part and no more. An upload waits where the network is away, goes on when it is
+//! back, and can be given up. Its bytes are in the browser's hands alone: after a reload the same file is chosen again, and goes on where it was.
+
+use super::network::{self, Cancel, Verb};
+use crate::hooks::invalidate_entity_queries;
+use gloo_timers::future::sleep;
+use leptos::prelude::*;
+use pmo_domain::{EntityCode, EntityRef};
+use pmo_sync::Failure;
+use serde_json::{Value, json};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::time::Duration;
+use uuid::Uuid;
+use wasm_bindgen_futures::spawn_local;
+
+/// Bytes of the first part; one that takes less than [`QUICK`] is followed by one twice as large.
+const FIRST_PART: f64 = 262_144.0;
+const LARGEST_PART: f64 = 8_388_608.0;
+/// Milliseconds of a part that was quick.
+const QUICK: f64 = 1_000.0;
+/// Between two tries, at first and at last.
+const SOON: Duration = Duration::from_secs(1);
+const LATE: Duration = Duration::from_secs(15);
+/// Refusals that may pass by themselves, such as a token that is being renewed, before one is believed.
+const MOST_REFUSALS: u32 = 5;
+
+/// How far an upload has come.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Its bytes are on their way.
+    Sending,
+    /// The network is away.
+    Waiting,
+    /// It has arrived, and becomes an artifact.
+    Finishing,
+    /// The artifact that came of it.
+    Done(Uuid),
+    /// It was refused, in words for people.
+    Refused(String),
+}
+
+/// An upload, as a page shows it.
+#[derive(Clone)]
+pub struct Upload {
+    /// Which.
+    pub number: u32,
+    /// What the file is called.
+    pub name: String,
+    /// Bytes.
+    pub size: f64,
+    /// Bytes that have arrived.
+    pub sent: ArcRwSignal<f64>,
+    /// How far it has come.
+    pub state: ArcRwSignal<State>,
+}
+
+thread_local! {
+    static ALL: ArcRwSignal<Vec<Upload>> = ArcRwSignal::new(Vec::new());
+    /// What ends the requests of those that are on their way.
+    static ENDS: RefCell<HashMap<u32, Cancel>> = RefCell::default();
+}
+
+/// All uploads since the page was loaded, those that were put away left out.
+pub fn all() -> ArcRwSignal<Vec<Upload>> {
+    ALL.with(Clone::clone)
+}
+
+fn artifact() -> Option<EntityCode> {
+    EntityCode::new("artifact").ok()
+}
+
+/// Begins to upload files to a thing, or to an artifact whose file they become.
+pub fn upload(about: &EntityRef, files: Vec<web_sys::File>) {
+    for file in files {
+        let number = ALL.with(|all| all.with_untracked(|all| all.last().map_or(0, |last| last.number + 1)));
+        let upload = Upload {
+            number,
+            name: file.name(),
+            size: file.size(),
+            sent: ArcRwSignal::new(0.0),
+            state: ArcRwSignal::new(State::Sending),
+        };
+        all().update(|all| all.push(upload.clone()));
+        let (about, cancel) = (about.clone(), Cancel::default());
+        ENDS.with_borrow_mut(|ends| ends.insert(number, cancel.clone()));
+        spawn_local(async move {
+            let end = carry(&upload, &about, &file, &cancel).await;
+            ENDS.with_borrow_mut(|ends| ends.remove(&number));
+            match end {
+                Ok(made) => {
+                    upload.state.set(State::Done(made));
+                    if let Some(code) = artifact() {
+                        invalidate_entity_queries(&code, None);
+                    }
+                }
+                Err(Some(why)) => upload.state.set(State::Refused(why)),
+                // Given up.
+                Err(None) => {}
+            }
+        });
+    }
+}
+
+/// Whether an upload has not been given up.
+fn goes_on(number: u32) -> bool {
+    ENDS.with_borrow(|ends| ends.contains_key(&number))
+}
+
+/// Gives an upload up, or puts one that has ended away.
+pub fn put_away(number: u32) {
+    if let Some(cancel) = ENDS.with_borrow_mut(|ends| ends.remove(&number)) {
+        cancel.now();
+    }
+    all().update(|all| all.retain(|upload| upload.number != number));
+}
+
+/// What a request came to, once it is worth an answer: tried again while the network is away, and where a refusal may pass. None: given up.
+async fn until_answered<T>(upload: &Upload, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Option<String>> {
+    let (mut pause, mut refusals) = (SOON, 0);
+    loop {
+        let failure = match ask().await {
+            _ if !goes_on(upload.number) => return Err(None),
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        match &failure {
+            Failure::Network => upload.state.set(State::Waiting),
+            Failure::Refused(problem)
+                if matches!(problem.status, 401 | 423 | 429 | 503) && refusals < MOST_REFUSALS =>
+            {
+                refusals += 1;
+            }
+            Failure::Refused(_) => return Err(Some(network::said(&failure))),
+        }
+        sleep(pause).await;
+        if !goes_on(upload.number) {
+            return Err(None);
+        }
+        pause = (pause * 2).min(LATE);
+    }
+}
+
+/// Carries a file over; answers the artifact that came of it. The error: why not, or none where it was given up.
+async fn carry(
+    upload: &Upload,
+    about: &EntityRef,
+    file: &web_sys::File,
+    cancel: &Cancel,
+) -> Result<Uuid, Option<String>> {
+    let size = file.size();
+    let mark = format!("{} {size} {}", file.name(), file.last_modified());
+    let asked = json!({"name": file.name(), "size_bytes": size as u64, "entity": about.code, "id": about.id, "fingerprint": mark});
+    let begun =
+        until_answered(upload, async || network::try_ask(Verb::POST, "/upload", Some(&asked), None).await).await?;
+    let unread = || Some("The server gave no answer that can be read. Try again.".to_owned());
+    let id: Uuid = begun["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(unread)?;
+    let path = format!("/upload/{id}");
+    let outcome = send(upload, &path, offset(&begun), file, cancel).await;
+    if !goes_on(upload.number) {
+        // What has come need not lie there until it is swept away.
+        let _ = network::try_ask(Verb::DELETE, &path, None, None).await;
+        return Err(None);
+    }
+    outcome?;
+    upload.state.set(State::Finishing);
+    let finish = format!("{path}/finish");
+    let made =
+        until_answered(upload, async || network::try_ask(Verb::POST, &finish, Some(&json!({})), None).await).await?;
+    made["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(unread)
+}
+
+fn offset(told: &Value) -> f64 {
+    told["offset"].as_f64().unwrap_or_default()
+}
+
+/// Sends what is not there yet, part by part.
+async fn send(
+    upload: &Upload,
+    path: &str,
+    from: f64,
+    file: &web_sys::File,
+    cancel: &Cancel,
+) -> Result<(), Option<String>> {
+    let (mut at, mut part) = (from, FIRST_PART);
+    while at < file.size() {
+        upload.sent.set(at);
+        let to = (at + part).min(file.size());
+        let blob = file
+            .slice_with_f64_and_f64(at, to)
+            .map_err(|_| Some("The file can't be read any more: choose it again.".to_owned()))?;
+        let begun = js_sys::Date::now();
+        match network::send_part(path, at, &blob, cancel).await {
+            _ if !goes_on(upload.number) => return Err(None),
+            Ok(()) => {
+                upload.state.set(State::Sending);
+                at = to;
+                if js_sys::Date::now() - begun < QUICK {
+                    part = (part * 2.0).min(LARGEST_PART);
+                }
+            }
+            Err(Failure::Refused(problem)) if !matches!(problem.status, 400 | 401 | 409 | 423 | 429 | 503) => {
+                return Err(Some(network::said(&Failure::Refused(problem))));
+            }
+            Err(failure) => {
+                // It may have come in part: the server says how far, once it can be asked.
+                part = FIRST_PART;
+                if matches!(failure, Failure::Network) {
+                    upload.state.set(State::Waiting);
+                }
+                sleep(SOON).await;
+                at = offset(
+                    &until_answered(upload, async || network::try_ask(Verb::GET, path, None, None).await).await?,
+                );
+            }
+        }
+    }
+    upload.sent.set(file.size());
+    Ok(())
+}
