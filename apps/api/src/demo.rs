@@ -1,5 +1,6 @@
 //! Demo data by the interface, for an administrator of an installation that has no project yet. Its people can't sign in: their passwords would be known to everybody.
 
+use crate::administration::administers;
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::seed::Scale;
@@ -7,8 +8,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use pmo_database::{DatabaseError, demo, permission};
-use pmo_domain::EntityCode;
+use pmo_database::{DatabaseError, demo};
 use serde_json::{Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -23,10 +23,7 @@ pub fn router() -> OpenApiRouter<App> {
     (status = 403, description = "Not an administrator"), (status = 409, description = "An address of its people is taken"), (status = 422, description = "There are projects already: nothing was loaded")))]
 async fn load(State(app): State<App>, who: AuthUser) -> Result<(StatusCode, Json<Value>)> {
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let role = EntityCode::new("role").map_err(|_| ApiError::Internal)?;
-    if !permission::may_create(&mut transaction, who.person, &role).await? {
-        return Err(ApiError::Forbidden("Only an administrator loads demo data.".into()));
-    }
+    administers(&mut transaction, &who, "loads demo data").await?;
     // Two who press it at once: one waits, and then finds projects.
     demo::alone(&mut transaction).await?;
     if demo::projects(&mut transaction).await? > 0 {

@@ -1,6 +1,7 @@
 //! The api of PMO: REST under `/api/v1`, sign-in, permissions, imports; in production it serves the built app as well. Its rooms
 //! own their routes; this file only puts them together.
 
+mod administration; // what administrators change for everybody
 pub mod auth; // who is asking
 mod body; // bodies with limits
 mod calendar; // calendars for other programs
@@ -55,6 +56,7 @@ pub fn interface() -> (Router<App>, serde_json::Value) {
         .merge(calendar::router())
         .merge(demo::router())
         .merge(files::router())
+        .merge(administration::router())
         .merge(sharing::router())
         .merge(history::router())
         .merge(changes::router())

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
     info(title = "PMO", description = "Projects, plans and everything around them. Errors are RFC 9457 problems (application/problem+json). Sign in at /auth/login and send the token as a Bearer token."),
     servers((url = "/api/v1")),
     security(("bearer" = [])),
-    tags((name = "sign-in"), (name = "things", description = "Every entity type by the same routes"), (name = "reference"), (name = "sharing"), (name = "history"), (name = "sync"), (name = "import"))
+    tags((name = "sign-in"), (name = "things", description = "Every entity type by the same routes"), (name = "reference"), (name = "sharing"), (name = "history"), (name = "sync"), (name = "import"), (name = "files"), (name = "administration"))
 )]
 pub struct Document;
 

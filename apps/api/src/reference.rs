@@ -1,5 +1,6 @@
 //! What every page needs to know before it shows a thing: types, option sets, settings.
 
+use crate::administration::administers;
 use crate::auth::AuthUser;
 use crate::body::JsonBody;
 use crate::entity::{Answer, Seen, finish, once};
@@ -9,7 +10,7 @@ use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use pmo_database::{DatabaseError, permission, setting};
-use pmo_domain::{EntityCode, EntityType};
+use pmo_domain::EntityType;
 use serde_json::{Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -22,7 +23,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(global_settings, change_settings))
 }
 
-fn code_entry(entity: &EntityType, creatable: &[String]) -> Value {
+pub(crate) fn code_entry(entity: &EntityType, creatable: &[String]) -> Value {
     json!({
         "code": entity.code, "name": entity.name, "ui_label": entity.ui_label, "ui_icon": entity.ui_icon,
         "child_entity_codes": entity.children.iter().map(|c| &c.code).collect::<Vec<_>>(),
@@ -90,10 +91,7 @@ async fn change_settings(
 ) -> Result<Answer> {
     let object = body.as_object().ok_or_else(|| ApiError::bad("body", "must be a JSON object"))?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let role = EntityCode::new("role").map_err(|_| ApiError::Internal)?;
-    if !permission::may_create(&mut transaction, who.person, &role).await? {
-        return Err(ApiError::Forbidden("Only an administrator changes the settings.".into()));
-    }
+    administers(&mut transaction, &who, "changes the settings").await?;
     let key = match once(&mut transaction, &who, &headers, &[b"SETTINGS", body.to_string().as_bytes()]).await? {
         Seen::Before(answer) => return Ok(answer),
         Seen::Never(key) => key,

@@ -132,6 +132,11 @@ impl App {
         self.model.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
+    /// The catalogue as it is now: for whoever has just changed it.
+    pub async fn reread(&self) -> Result<Arc<Model>> {
+        self.read_again().await
+    }
+
     async fn read_again(&self) -> Result<Arc<Model>> {
         let fresh = Arc::new(read(&mut *self.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?).await?);
         *self.model.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh.clone();

@@ -70,6 +70,15 @@ pub async fn set_password(connection: &mut Connection, person: Uuid, hash: &str)
     Ok(())
 }
 
+/// Ends all sessions of a person: each goes on until its access token is over, and no longer.
+pub async fn end_sessions(connection: &mut Connection, person: Uuid) -> Result<()> {
+    sqlx::query("update app.refresh_token set revoked_ts = now() where person_id = $1 and revoked_ts is null")
+        .bind(person)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// What using a refresh token came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotation {

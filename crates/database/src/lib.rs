@@ -2,6 +2,7 @@
 //! what a request means, only what the database says.
 
 pub mod account; // the first person of an installation
+pub mod administration; // what administrators change
 pub mod calendar; // addresses of calendars
 pub mod catalogue; // entity types and datalabels, read from the database
 pub mod credential; // passwords, refresh tokens

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
+mod administration;
 mod exchange;
 mod files;
 mod harness;

@@ -52,6 +52,12 @@ fn table() -> Vec<(&'static str, &'static str, Expect, Ask)> {
         ("patch", "/settings/global", Expect::Administrators, |_| {
             ("/settings/global".into(), Some(json!({"date": {}})))
         }),
+        ("put", "/datalabel/{name}", Expect::Administrators, |_| {
+            ("/datalabel/task_stage".into(), Some(json!({"options": [{"name": "x"}]})))
+        }),
+        ("patch", "/entity/{code}", Expect::Administrators, |_| ("/entity/task".into(), Some(json!({})))),
+        ("get", "/entity_rbac", Expect::Administrators, |_| ("/entity_rbac".into(), None)),
+        ("post", "/person/{id}/password", Expect::Administrators, |g| (format!("/person/{}/password", g.task), None)),
         ("post", "/demo", Expect::Administrators, |_| ("/demo".into(), None)),
         ("post", "/project/import", Expect::Administrators, |_| ("/project/import".into(), None)),
         ("post", "/{entity}/import", Expect::Same(415), |_| ("/task/import".into(), None)),

@@ -1,0 +1,285 @@
+//! What administrators change for everybody: option sets, how types and columns are called, passwords, and a look at all grants. Administrators are those who may
+//! make roles; nobody else gets further than 403. Nothing here changes what a type is: that is a migration's business.
+
+mod options; // option sets, pure
+
+use crate::auth::{AuthUser, hash, new_password};
+use crate::body::JsonBody;
+use crate::entity::id_of;
+use crate::error::{ApiError, Result};
+use crate::state::App;
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use options::{Wanted, change};
+use pmo_database::administration::{self, GrantsOf};
+use pmo_database::{Connection, DatabaseError, credential, permission, row};
+use pmo_domain::{ColumnKind, EntityCode, EntityType};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+/// Most grants of one answer.
+const PAGE: i64 = 200;
+/// Rows that one change of names may touch.
+const MOST_ROWS: i64 = 20_000;
+
+/// The routes of this room.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(change_options))
+        .routes(routes!(change_type))
+        .routes(routes!(grants))
+        .routes(routes!(give_password))
+}
+
+/// Whether somebody administers; the refusal says what for.
+pub(crate) async fn administers(c: &mut Connection, who: &AuthUser, what: &str) -> Result<()> {
+    let role = EntityCode::new("role").map_err(|_| ApiError::Internal)?;
+    if permission::may_create(c, who.person, &role).await? {
+        return Ok(());
+    }
+    Err(ApiError::Forbidden(format!("Only an administrator {what}.")))
+}
+
+/// The options of a set, in order.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Options {
+    /// All of them: what is left out goes, if nothing holds it.
+    options: Vec<Wanted>,
+}
+
+fn labelled<'a>(types: &'a BTreeMap<EntityCode, EntityType>, set: &str) -> Vec<(&'a EntityType, &'a str)> {
+    let of = |entity: &'a EntityType| {
+        let labelled = entity.columns.iter().filter(|c| matches!(&c.kind, ColumnKind::Label { set: of } if of == set));
+        labelled.map(move |column| (entity, column.name.as_str()))
+    };
+    types.values().flat_map(of).collect()
+}
+
+/// Change an option set: order, names, colours, which option may follow which. Rows follow a new name.
+#[utoipa::path(put, path = "/datalabel/{name}", tag = "administration", request_body = Options, params(("name" = String, Path, description = "The set's name", example = "task_stage")), responses(
+    (status = 200, description = "{name, options}", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"), (status = 403, description = "Not an administrator"),
+    (status = 404, description = "No such set"), (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"), (status = 422, description = "Options are wrong, or one that goes is still held")))]
+async fn change_options(
+    State(app): State<App>,
+    who: AuthUser,
+    Path(name): Path<String>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Value>> {
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    administers(&mut transaction, &who, "changes option sets").await?;
+    let asked: Options = serde_json::from_value(body).map_err(|e| ApiError::invalid("options", e.to_string()))?;
+    administration::alone(&mut transaction).await?;
+    // Read behind the lock: somebody else may just have changed it.
+    let model = crate::state::read(&mut transaction).await?;
+    let present = model.datalabels.get(&name).ok_or(ApiError::NotFound)?;
+    let change = change(present, &asked.options).map_err(ApiError::Invalid)?;
+    let columns = labelled(&model.catalogue.types, &name);
+    let moved: Vec<&str> = change.renamed.keys().map(String::as_str).collect();
+    let mut rows = 0;
+    for (entity, column) in &columns {
+        for gone in &change.gone {
+            let place = |what: &str| {
+                ApiError::invalid(
+                    "options",
+                    format!("“{gone}” {what}: give those another first, or set it aside without taking it away"),
+                )
+            };
+            if administration::default_of(&mut transaction, entity, column).await?.as_deref() == Some(gone) {
+                return Err(place(&format!("is what a new {} begins with", entity.name.to_lowercase())));
+            }
+            let held = administration::holding(&mut transaction, entity, column, &[gone]).await?;
+            if held > 0 {
+                return Err(place(&format!("is held by {held} {}", entity.ui_label.to_lowercase())));
+            }
+        }
+        rows += administration::holding(&mut transaction, entity, column, &moved).await?;
+    }
+    if rows > MOST_ROWS {
+        return Err(ApiError::invalid(
+            "options",
+            format!("{rows} rows would be called otherwise; at most {MOST_ROWS} can be at once"),
+        ));
+    }
+    administration::set_options(&mut transaction, &name, &change.options).await?;
+    for (entity, column) in &columns {
+        administration::rename(&mut transaction, entity, column, &change.renamed).await?;
+    }
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    let model = app.reread().await?;
+    model.datalabels.get(&name).map(|set| Json(json!(set))).ok_or(ApiError::NotFound)
+}
+
+/// How a type and its columns are called and shown; what is left out stays.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TypeWords {
+    /// One of them.
+    name: Option<String>,
+    /// Several of them.
+    ui_label: Option<String>,
+    /// An icon by name.
+    ui_icon: Option<String>,
+    /// Its place among the types.
+    display_order: Option<i32>,
+    /// Columns by name.
+    #[serde(default)]
+    columns: BTreeMap<String, ColumnWords>,
+}
+
+/// How a column is called and shown.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnWords {
+    /// What it is called.
+    label: Option<String>,
+    /// Left out of forms and tables.
+    hidden: Option<bool>,
+    /// Whether a thing needs it.
+    required: Option<bool>,
+}
+
+/// Change how a type and its columns are called and shown.
+#[utoipa::path(patch, path = "/entity/{code}", tag = "administration", request_body = TypeWords, params(("code" = String, Path, description = "The type", example = "task")), responses(
+    (status = 200, description = "The type, as in /entity/codes", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"), (status = 403, description = "Not an administrator"),
+    (status = 404, description = "No such type"), (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"), (status = 422, description = "Fields are wrong")))]
+async fn change_type(
+    State(app): State<App>,
+    who: AuthUser,
+    Path(code): Path<String>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<Value>> {
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    administers(&mut transaction, &who, "changes types").await?;
+    let asked: TypeWords = serde_json::from_value(body).map_err(|e| ApiError::invalid("body", e.to_string()))?;
+    administration::alone(&mut transaction).await?;
+    let model = crate::state::read(&mut transaction).await?;
+    let entity = model.entity(&code)?;
+    let words = |field: &str, text: &Option<String>| match text {
+        Some(text)
+            if text.trim() != text
+                || !(1..=100).contains(&text.chars().count())
+                || text.chars().any(char::is_control) =>
+        {
+            Err(ApiError::invalid(field, "must be 1 to 100 characters, without blanks at its ends"))
+        }
+        _ => Ok(()),
+    };
+    words("name", &asked.name)?;
+    words("ui_label", &asked.ui_label)?;
+    let is_icon = |icon: &String| {
+        (1..=40).contains(&icon.len())
+            && icon.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    if asked.ui_icon.as_ref().is_some_and(|icon| !is_icon(icon)) {
+        return Err(ApiError::invalid("ui_icon", "must be the name of an icon, such as briefcase"));
+    }
+    let mut patch = serde_json::Map::new();
+    for (name, column) in &asked.columns {
+        let field = |part: &str| format!("columns.{name}.{part}");
+        let known = entity.column(name).ok_or_else(|| {
+            ApiError::invalid(
+                &format!("columns.{}", name.chars().take(60).collect::<String>()),
+                "is no column of this type",
+            )
+        })?;
+        words(&field("label"), &column.label)?;
+        if column.hidden == Some(true) && (known.required || name == "name") {
+            return Err(ApiError::invalid(&field("hidden"), "is needed, and so it can't be hidden"));
+        }
+        if column.required == Some(false) && known.not_null {
+            return Err(ApiError::invalid(&field("required"), "can't be empty: the table says so"));
+        }
+        if column.required == Some(true) && (known.read_only || known.hidden) {
+            return Err(ApiError::invalid(&field("required"), "can't be filled in by people"));
+        }
+        let parts = [
+            ("label", column.label.as_ref().map(|l| json!(l))),
+            ("hidden", column.hidden.map(|h| json!(h))),
+            ("required", column.required.map(|r| json!(r))),
+        ];
+        patch.insert(
+            name.clone(),
+            parts.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect(),
+        );
+    }
+    let words = (asked.name.as_deref(), asked.ui_label.as_deref(), asked.ui_icon.as_deref(), asked.display_order);
+    administration::set_type(&mut transaction, entity, words, &Value::Object(patch)).await?;
+    let creatable = permission::creatable(&mut transaction, who.person).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    let model = app.reread().await?;
+    Ok(Json(crate::reference::code_entry(model.entity(&code)?, &creatable)))
+}
+
+/// Which grants are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    person_id: Option<Uuid>,
+    role_id: Option<Uuid>,
+    entity_code: Option<String>,
+    after: Option<Uuid>,
+}
+
+/// Grants, all that there are; without a holder those on whole types. For administrators.
+#[utoipa::path(get, path = "/entity_rbac", tag = "administration", params(
+    ("person_id" = Option<Uuid>, Query, description = "Those of a person"), ("role_id" = Option<Uuid>, Query, description = "Those of a role"),
+    ("entity_code" = Option<String>, Query, description = "Those on things of a type"), ("after" = Option<Uuid>, Query, description = "`next` of the page before")), responses(
+    (status = 200, description = "{data: [grants, with holder_name and title], next}", body = Object), (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in"), (status = 403, description = "Not an administrator")))]
+async fn grants(State(app): State<App>, who: AuthUser, Query(asked): Query<Asked>) -> Result<Json<Value>> {
+    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    administers(&mut connection, &who, "sees all grants").await?;
+    let of = match (asked.person_id, asked.role_id) {
+        (Some(id), None) => GrantsOf::Person(id),
+        (None, Some(id)) => GrantsOf::Role(id),
+        (None, None) => GrantsOf::Types,
+        _ => return Err(ApiError::bad("person_id", "person_id and role_id don't go together")),
+    };
+    let mut data =
+        administration::grants(&mut connection, &of, asked.entity_code.as_deref(), asked.after, PAGE + 1).await?;
+    let more = data.len() > usize::try_from(PAGE).unwrap_or(usize::MAX);
+    data.truncate(usize::try_from(PAGE).unwrap_or(usize::MAX));
+    let next = data.last().filter(|_| more).map(|last| last["id"].clone());
+    // Things are named as far as the asker sees them.
+    let ids: Vec<Uuid> = data.iter().filter_map(|g| g["entity_instance_id"].as_str()?.parse().ok()).collect();
+    let titles: BTreeMap<String, String> = permission::seen(&mut connection, who.person, &ids)
+        .await?
+        .into_iter()
+        .map(|seen| (seen.id.to_string(), seen.title))
+        .collect();
+    for grant in &mut data {
+        grant["title"] = json!(grant["entity_instance_id"].as_str().and_then(|id| titles.get(id)));
+    }
+    Ok(Json(json!({"data": data, "next": next})))
+}
+
+/// Give a person a new password, which is told once, and end their sessions. For administrators.
+#[utoipa::path(post, path = "/person/{id}/password", tag = "administration", params(("id" = Uuid, Path, description = "The person")), responses(
+    (status = 201, description = "{password}", body = Object), (status = 401, description = "Not signed in"), (status = 403, description = "Not an administrator"), (status = 404, description = "No such person"), (status = 422, description = "A person without an address can't sign in")))]
+async fn give_password(
+    State(app): State<App>,
+    who: AuthUser,
+    Path(id): Path<String>,
+) -> Result<(axum::http::StatusCode, Json<Value>)> {
+    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    administers(&mut transaction, &who, "gives passwords").await?;
+    let id = id_of(&id)?;
+    let model = app.model_with("person").await?;
+    let person = row::by_id(&mut transaction, model.entity("person")?, id, false).await?.ok_or(ApiError::NotFound)?;
+    if person.get("email").and_then(Value::as_str).is_none_or(str::is_empty) {
+        return Err(ApiError::invalid("email", "is needed to sign in: give this person an address first"));
+    }
+    let password = new_password();
+    let hashed = {
+        let _turn = app.hashing.acquire().await.map_err(|_| ApiError::Internal)?;
+        let password = password.clone();
+        tokio::task::spawn_blocking(move || hash(&password)).await.ok().flatten().ok_or(ApiError::Internal)?
+    };
+    credential::set_password(&mut transaction, id, &hashed).await?;
+    credential::end_sessions(&mut transaction, id).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    Ok((axum::http::StatusCode::CREATED, Json(json!({"password": password}))))
+}
