@@ -7,7 +7,7 @@ import { root } from "./service.mjs";
 
 const picture = readFileSync(join(root, "docs", "pictures", "sign-in.png"));
 const uploads = (page) => page.getByRole("region", { name: "Files on their way" });
-const choose = (page, files) => page.getByLabel("Choose files").setInputFiles(files);
+const choose = (page, files) => page.locator(".attach input[type=file]").setInputFiles(files);
 
 test("a file is attached, arrives with others, is shown and kept, and gets another version", async ({ as, service }) => {
   const { id, token } = await importPlan("editor", samplePlan, "With files");
@@ -15,7 +15,7 @@ test("a file is attached, arrives with others, is shown and kept, and gets anoth
   const [editor, viewer] = [await as("editor"), await as("viewer")];
   await viewer.goto(`/project/${id}/artifact`);
   await expect(viewer.locator("main .topbar")).toBeVisible();
-  await expect(viewer.getByLabel("Choose files")).toHaveCount(0);
+  await expect(viewer.getByRole("button", { name: "Choose files" })).toHaveCount(0);
   await editor.goto(`/project/${id}/artifact`);
   await choose(editor, { name: "sketch.png", mimeType: "text/html", buffer: picture });
   await uploads(editor).getByRole("link", { name: "sketch.png" }).click();
@@ -32,7 +32,7 @@ test("a file is attached, arrives with others, is shown and kept, and gets anoth
   expect(download.suggestedFilename()).toBe("sketch.png");
   expect(readFileSync(await download.path()).equals(picture)).toBe(true);
   // Another version is another artifact; the first says so.
-  await editor.getByLabel("New version").setInputFiles({ name: "sketch-2.png", mimeType: "image/png", buffer: picture });
+  await editor.locator(".section.file input[type=file]").setInputFiles({ name: "sketch-2.png", mimeType: "image/png", buffer: picture });
   await expect(uploads(editor).getByRole("link", { name: "sketch-2.png" })).toBeVisible();
   await viewer.reload();
   await viewer.getByRole("link", { name: "sketch-2.png" }).click();

@@ -41,6 +41,29 @@ test("what is said about a thing arrives with others at once: mentions, replies,
   for (const page of [editor, viewer]) expect(page.problems).toEqual([]);
 });
 
+test("who else has the same thing open is said, while they have it", async ({ as, service }) => {
+  const { id, token } = await importPlan("editor", samplePlan, "Here now");
+  await share(service, token, "viewer", id, 0);
+  const [editor, viewer, outsider] = [await as("editor"), await as("viewer"), await as("outsider")];
+  const sitemap = service.sql(`select id from app.task where project_id = '${id}' and name = 'Sitemap'`);
+  await editor.goto(`/task/${sitemap}`);
+  await outsider.goto(`/task/${sitemap}`);
+  await expect(editor.locator("h1")).toBeVisible();
+  await expect(editor.getByTestId("sync")).toHaveText("Synced");
+  await expect(editor.getByTestId("here-now")).toHaveCount(0);
+  await viewer.goto(`/task/${sitemap}`);
+  await expect(editor.getByRole("group", { name: "Here now: Viktor Viewer" })).toBeVisible();
+  await expect(viewer.getByRole("group", { name: "Here now: Edda Editor" })).toBeVisible();
+  // Another page of theirs: not here any more.
+  await viewer.goto(`/project/${id}`);
+  await expect(editor.getByTestId("here-now")).toHaveCount(0);
+  await editor.goto(`/project/${id}`);
+  await expect(viewer.getByRole("group", { name: "Here now: Edda Editor" })).toBeVisible();
+  await editor.close();
+  await expect(viewer.getByTestId("here-now")).toHaveCount(0);
+  expect([...viewer.problems, ...outsider.problems]).toEqual([]);
+});
+
 test("history says field by field what happened, and leads back", async ({ as, service }) => {
   const { id } = await importPlan("editor", samplePlan, "Looked back at");
   const editor = await as("editor");

@@ -7,7 +7,7 @@ use crate::vitals::Vitals;
 use pmo_database::{DatabaseError, Pool, PoolConnection};
 use pmo_domain::PersonId;
 use pmo_domain::socket::ClientMessage;
-use pmo_feed::{Answer, ConnectionId, Effect, Event, Feed, Lane, Limits, Question};
+use pmo_feed::{Answer, ConnectionId, Effect, Event, Feed, Lane, Limits, Looking, Question};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,14 +15,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 /// Commands that are taken at once.
 const AT_ONCE: usize = 256;
 
 /// What reaches the hub from sockets.
 pub enum Command {
-    /// A person has signed in on a socket.
-    Connect(ConnectionId, PersonId, Arc<Mailbox>),
+    /// A person has signed in on a socket, and is called that.
+    Connect(ConnectionId, PersonId, Arc<str>, Arc<Mailbox>),
+    /// Another pod says who looks at a thing there.
+    Elsewhere(Looking),
     /// A message of that socket.
     Heard(ConnectionId, ClientMessage),
     /// The socket is gone.
@@ -39,6 +42,8 @@ pub struct Hub {
     feed: Feed,
     mailboxes: HashMap<ConnectionId, Arc<Mailbox>>,
     vitals: Arc<Vitals>,
+    /// This pod, for the others.
+    pod: Uuid,
     notes: mpsc::UnboundedSender<Note>,
     /// The question that is asked in order, and the connection that is kept for it.
     asking: Option<Answering>,
@@ -60,11 +65,12 @@ async fn answer_of(asking: &mut Option<Answering>) -> (Option<PoolConnection>, R
 }
 
 impl Hub {
-    /// Starts at the feed's present end. `notes` go to the mirror.
+    /// Starts at the feed's present end. `notes` go to the mirror; `pod` is what the others know this one by.
     pub async fn new(
         pool: Pool,
         limits: Limits,
         vitals: Arc<Vitals>,
+        pod: Uuid,
         notes: mpsc::UnboundedSender<Note>,
     ) -> Result<Self, DatabaseError> {
         let (present, types, clock) = questions::beginning(&pool).await?;
@@ -74,6 +80,7 @@ impl Hub {
             feed: Feed::new(limits, present, types, clock, now()),
             mailboxes: HashMap::new(),
             vitals,
+            pod,
             notes,
             asking: None,
             kept: None,
@@ -134,10 +141,12 @@ impl Hub {
     /// Does what a socket asks. Some: it was the last.
     fn command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
         match command {
-            Command::Connect(id, person, mailbox) => {
+            Command::Connect(id, person, name, mailbox) => {
                 self.mailboxes.insert(id, mailbox);
+                self.handle(Event::Called(person, name));
                 self.handle(Event::Connected(id, person));
             }
+            Command::Elsewhere(said) => self.handle(Event::Elsewhere(said)),
             Command::Heard(id, message) => self.handle(Event::Heard(id, message)),
             Command::Gone(id) => {
                 self.mailboxes.remove(&id);
@@ -194,6 +203,9 @@ impl Hub {
                 for mailbox in which.iter().filter_map(|id| self.mailboxes.remove(id)) {
                     mailbox.close(code, reason);
                 }
+            }
+            Effect::Announce(entity, people) => {
+                let _ = self.notes.send(Note::Looking(Looking { pod: self.pod, entity, people }));
             }
             Effect::Mirror(change) => drop(self.notes.send(Note::Mirror(change))),
             Effect::Told(rows) => {

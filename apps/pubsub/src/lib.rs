@@ -3,6 +3,7 @@
 pub mod hub; // the task that owns the feed
 mod mailbox; // what waits for one socket
 mod mirror; // who watches what, written down
+mod presence; // who looks at what, between pods
 mod questions; // what the feed asks the database
 pub mod settings; // from the environment
 mod socket; // one WebSocket
@@ -128,10 +129,11 @@ pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Runnin
         ..Limits::default()
     };
     let rung = Arc::new(Notify::new());
-    let task = Hub::new(pool.clone(), limits, vitals.clone(), notes).await?;
+    let pod = uuid::Uuid::new_v4();
+    let task = Hub::new(pool.clone(), limits, vitals.clone(), pod, notes).await?;
     tokio::spawn(task.run(commands, rung.clone()));
     tokio::spawn(mirror::keep(pool.clone(), written));
-    tokio::spawn(doorbell(pool.clone(), rung));
+    tokio::spawn(doorbell(pool.clone(), rung, hub.clone(), pod));
     let (stopping, is_stopping) = watch::channel(false);
     let shared = Shared {
         keys,
@@ -165,19 +167,30 @@ pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Runnin
     Ok(Running { router, stopper: Stopper { hub, vitals, stopping: Arc::new(stopping) } })
 }
 
-/// Rings the hub when the database does. A lost ring costs one poll; a lost connection is made again.
-async fn doorbell(pool: Pool, rung: Arc<Notify>) {
+/// Rings the hub when the database does, and hands on what other pods say of who looks at what. A lost ring costs one poll; a lost connection is made again.
+async fn doorbell(pool: Pool, rung: Arc<Notify>, hub: mpsc::Sender<Command>, pod: uuid::Uuid) {
     while !pool.is_closed() {
         let listening = async {
             let mut listener = pmo_database::Listener::connect_with(&pool).await?;
-            listener.listen(pmo_database::feed::DOORBELL).await?;
+            listener.listen_all([pmo_database::feed::DOORBELL, pmo_database::feed::PRESENCE]).await?;
             // What came before it listened.
             rung.notify_one();
             loop {
-                listener.recv().await?;
+                let mut next = Some(listener.recv().await?);
+                let mut rings = false;
                 // Rings that came meanwhile are answered by the same look.
-                while listener.next_buffered().is_some() {}
-                rung.notify_one();
+                while let Some(heard) = next.take() {
+                    if heard.channel() == pmo_database::feed::DOORBELL {
+                        rings = true;
+                    } else if let Some(said) = presence::read(heard.payload(), pod) {
+                        // Who looks at what may be lost: it is said again.
+                        let _ = hub.try_send(Command::Elsewhere(said));
+                    }
+                    next = listener.next_buffered();
+                }
+                if rings {
+                    rung.notify_one();
+                }
             }
         };
         let outcome: Result<(), pmo_database::DriverError> = listening.await;

@@ -1,8 +1,10 @@
 //! The durable mirror: who watches what, and which rows of the log were handed on, for people who operate this and for other pods. It is written
 //! in batches beside everything else, and must never stand between a client and its changes.
 
+use crate::presence;
 use pmo_database::{DatabaseError, Pool, feed as log, subscription};
-use pmo_feed::{ConnectionId, Mirror};
+use pmo_domain::EntityRef;
+use pmo_feed::{ConnectionId, Looking, Mirror};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -23,6 +25,8 @@ pub enum Note {
     Mirror(Mirror),
     /// Rows that were handed on: transaction and number.
     Sent(Vec<(i64, i64)>),
+    /// Who looks at a thing here, for the other pods.
+    Looking(Looking),
     /// The pod stops.
     Stop(oneshot::Sender<()>),
 }
@@ -33,6 +37,8 @@ struct Pages {
     pod: String,
     waiting: Vec<Mirror>,
     sent: Vec<(i64, i64)>,
+    /// The last word of each thing.
+    looking: BTreeMap<EntityRef, Looking>,
     people: BTreeMap<ConnectionId, Uuid>,
     /// Ids and rows that wait.
     weight: usize,
@@ -42,8 +48,8 @@ struct Pages {
 /// Writes down what comes until the pod stops.
 pub async fn keep(pool: Pool, mut notes: mpsc::UnboundedReceiver<Note>) {
     let pod = Uuid::new_v4().simple().to_string();
-    let (waiting, sent, people) = Default::default();
-    let mut pages = Pages { pool, pod, waiting, sent, people, weight: 0, complained: false };
+    let (waiting, sent, looking, people) = Default::default();
+    let mut pages = Pages { pool, pod, waiting, sent, looking, people, weight: 0, complained: false };
     let mut renewal = tokio::time::interval(RENEWAL);
     let mut batch = tokio::time::interval(PAUSE);
     batch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -69,7 +75,7 @@ pub async fn keep(pool: Pool, mut notes: mpsc::UnboundedReceiver<Note>) {
                 let outcome = in_time(pages.renew()).await;
                 pages.complain(outcome);
             }
-            _ = batch.tick(), if !(pages.waiting.is_empty() && pages.sent.is_empty()) => {
+            _ = batch.tick(), if !(pages.waiting.is_empty() && pages.sent.is_empty() && pages.looking.is_empty()) => {
                 let outcome = in_time(pages.write()).await;
                 pages.complain(outcome);
             }
@@ -102,6 +108,10 @@ impl Pages {
                 self.weight += rows.len();
                 self.sent.extend(rows);
             }
+            Note::Looking(looking) => {
+                self.weight += 1;
+                self.looking.insert(looking.entity.clone(), looking);
+            }
             Note::Stop(_) => {}
         }
         if self.weight > MOST_WAITING {
@@ -112,7 +122,7 @@ impl Pages {
 
     fn clear(&mut self) {
         // What a burst has taken is given back.
-        (self.waiting, self.sent, self.weight) = Default::default();
+        (self.waiting, self.sent, self.looking, self.weight) = Default::default();
     }
 
     fn complain(&mut self, outcome: Result<(), DatabaseError>) {
@@ -168,6 +178,9 @@ impl Pages {
         }
         if !self.sent.is_empty() {
             log::mark_sent(&mut transaction, &self.sent).await?;
+        }
+        for looking in self.looking.values() {
+            log::tell_present(&mut transaction, &presence::written(looking)).await?;
         }
         transaction.commit().await.map_err(DatabaseError::from)?;
         self.clear();

@@ -37,9 +37,14 @@ pub struct Shared {
 }
 
 impl Shared {
-    fn read(&self, token: &str) -> Result<(PersonId, i64), Refusal> {
+    /// Whose token it is, and until when; what they are called goes into `name`.
+    fn read(&self, token: &str, name: &mut Arc<str>) -> Result<(PersonId, i64), Refusal> {
         match self.keys.read(token, now() / 1000) {
-            Ok(claims) => Ok((PersonId(claims.sub), claims.exp.saturating_mul(1000))),
+            Ok(claims) => {
+                let called = format!("{} {}", claims.first_name, claims.last_name);
+                *name = if called.trim().is_empty() { claims.username.as_str() } else { called.trim() }.into();
+                Ok((PersonId(claims.sub), claims.exp.saturating_mul(1000)))
+            }
             Err(TokenError::Expired) => Err(Refusal::Expired),
             Err(_) => Err(Refusal::Bad),
         }
@@ -98,8 +103,10 @@ async fn converse(
     mailbox: &Arc<Mailbox>,
 ) -> Ending {
     let mut session = Session::new(shared.token_grace, now());
+    let mut name: Arc<str> = Arc::from("");
     if let Some(token) = token
-        && let Some(ending) = follow(session.signed(shared.read(&token)), &mut session, id, shared, mailbox).await
+        && let Some(ending) =
+            follow(session.signed(shared.read(&token, &mut name)), &mut session, id, shared, mailbox, &mut name).await
     {
         return ending;
     }
@@ -133,7 +140,7 @@ async fn converse(
         if wake(&session) < sleep.deadline() {
             sleep.as_mut().reset(wake(&session));
         }
-        if let Some(ending) = follow(said, &mut session, id, shared, mailbox).await {
+        if let Some(ending) = follow(said, &mut session, id, shared, mailbox, &mut name).await {
             return ending;
         }
     }
@@ -153,9 +160,10 @@ async fn follow(
     id: ConnectionId,
     shared: &Shared,
     mailbox: &Arc<Mailbox>,
+    name: &mut Arc<str>,
 ) -> Option<Ending> {
     let said = match said {
-        Said::Verify(token) => session.signed(shared.read(&token)),
+        Said::Verify(token) => session.signed(shared.read(&token, name)),
         said => said,
     };
     let command = match said {
@@ -166,7 +174,7 @@ async fn follow(
         }
         Said::Close(code, reason) => return Some(Ending::Close(code, reason)),
         Said::Gone => return Some(Ending::Gone),
-        Said::Open(person) => Command::Connect(id, person, mailbox.clone()),
+        Said::Open(person) => Command::Connect(id, person, name.clone(), mailbox.clone()),
         Said::Pass(message) => Command::Heard(id, message),
     };
     match shared.hub.send(command).await {

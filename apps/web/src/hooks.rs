@@ -6,6 +6,7 @@ use crate::client::{client, new_id, write_ids};
 use leptos::prelude::*;
 use pmo_domain::catalogue::Datalabel;
 use pmo_domain::rest::read_value;
+use pmo_domain::socket::Here;
 use pmo_domain::{Catalogue, EntityCode, EntityRef, Row};
 use pmo_sync::{Draft, Event, KeptTree, ListKey, ListView, MetaKey, ObserverId, Query, RowView, Status};
 use serde_json::Value;
@@ -161,6 +162,14 @@ pub fn use_kept(entity: EntityRef) -> Memo<Option<KeptTree>> {
 /// Keeps a thing on the device with all that hangs below it, or no longer.
 pub fn keep_offline(entity: EntityRef, on: bool) {
     client().dispatch(Event::Keep(entity, on));
+}
+
+/// Who else looks at a thing; looks at it for as long as the page is there.
+pub fn use_presence(entity: EntityRef) -> Memo<Vec<Here>> {
+    client().dispatch(Event::Look(entity.clone(), true));
+    let left = entity.clone();
+    on_cleanup(move || client().dispatch(Event::Look(left, false)));
+    watched(&Query::Row(entity.clone()), move || client().read(|e| e.present(&entity)))
 }
 
 /// Whether a thing is certainly not there for this person.
@@ -433,6 +442,14 @@ pub fn datalabels() -> Arc<Vec<Datalabel>> {
         }
         parsed.clone()
     })
+}
+
+/// The colour of an option, by name. (Read from the answer as it came: the first page draws options, and needs nothing else of them.)
+pub fn option_colour(set: &str, option: &str) -> Option<String> {
+    let all = meta(MetaKey::Datalabels)?;
+    let set = all.as_array()?.iter().find(|one| one["name"] == *set)?;
+    let option = set["options"].as_array()?.iter().find(|one| one["name"] == *option)?;
+    Some(option["color_code"].as_str()?.to_owned())
 }
 
 /// An option set, for code that is not a component: none before the sets are known, or where there is none of that name.

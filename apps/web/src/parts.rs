@@ -3,7 +3,8 @@
 //! fetched is asked for again until it is here, and the page says so meanwhile; the lists, the frame and the engine may not need one.
 
 use crate::pages::{
-    ChildrenPageProps, ImportDialogProps, InstancePageProps, NewDialogProps, NewPageProps, OutlinePageProps,
+    AdministrationProps, ChildrenPageProps, ImportDialogProps, InstancePageProps, NewDialogProps, NewPageProps,
+    OutlinePageProps,
 };
 use crate::table::Grid;
 use crate::ui::live::live;
@@ -33,6 +34,7 @@ pub struct Pages {
     pub new_dialog: fn(NewDialogProps) -> AnyView,
     pub new_page: fn(NewPageProps) -> AnyView,
     pub import_dialog: fn(ImportDialogProps) -> AnyView,
+    pub administration: fn(AdministrationProps) -> AnyView,
     pub deleted: fn(EntityRef) -> AnyView,
     pub first_run: fn(EntityCode) -> AnyView,
     pub sign_in: fn(bool) -> AnyView,
@@ -44,7 +46,7 @@ pub struct Pages {
 
 #[cfg_attr(feature = "split", wasm_split(pages, wasm_split_path = ::leptos::wasm_split, fallible))]
 fn pages() -> Result<Pages, Unfetched> {
-    use crate::pages::{ChildrenPage, ImportDialog, InstancePage, NewDialog, NewPage, OutlinePage};
+    use crate::pages::{Administration, ChildrenPage, ImportDialog, InstancePage, NewDialog, NewPage, OutlinePage};
     Ok(Pages {
         outline: |props| OutlinePage(props).into_any(),
         instance: |props| InstancePage(props).into_any(),
@@ -52,6 +54,7 @@ fn pages() -> Result<Pages, Unfetched> {
         new_page: |props| NewPage(props).into_any(),
         new_dialog: |props| NewDialog(props).into_any(),
         import_dialog: |props| ImportDialog(props).into_any(),
+        administration: |props| Administration(props).into_any(),
         table_tools: |grid| view! { <crate::table::tools::TableTools grid=grid/> }.into_any(),
         selection_bar: |grid| view! { <crate::table::selection::SelectionBar grid=grid/> }.into_any(),
         cell_editor: |grid, id, column| {

@@ -10,6 +10,15 @@ use uuid::Uuid;
 /// The channel on which the database rings when the log has grown.
 pub const DOORBELL: &str = "app_feed";
 
+/// The channel on which pods say who looks at what.
+pub const PRESENCE: &str = "app_presence";
+
+/// Says on [`PRESENCE`], once the transaction is committed.
+pub async fn tell_present(connection: &mut Connection, text: &str) -> Result<()> {
+    sqlx::query("select pg_notify($1, $2)").bind(PRESENCE).bind(text).execute(connection).await?;
+    Ok(())
+}
+
 /// Who rings when a connection's transactions have written to the log.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Ring {

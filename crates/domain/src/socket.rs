@@ -84,6 +84,11 @@ pub enum ClientMessage {
         /// The access token.
         token: String,
     },
+    /// What is looked at now, and nothing else: those who look at the same are told.
+    Looking {
+        /// The things, one for each tab that is in sight.
+        things: Vec<Looked>,
+    },
     /// After SUBSCRIBE, on reconnect: tell what was missed.
     Resume {
         /// The epoch of the last HELLO.
@@ -91,6 +96,34 @@ pub enum ClientMessage {
         /// The last cursor seen.
         cursor: String,
     },
+}
+
+/// A thing that is looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Looked {
+    /// Its type.
+    pub entity_code: EntityCode,
+    /// Its id.
+    pub entity_id: Uuid,
+}
+
+/// Somebody who looks at a thing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Here {
+    /// Who.
+    pub person_id: Uuid,
+    /// What they are called.
+    pub name: String,
+}
+
+impl Here {
+    /// Read by hand, as the frames are.
+    fn read(value: &Value) -> Option<Self> {
+        let text = |name: &str| value.get(name)?.as_str();
+        Some(Self { person_id: text("personId")?.parse().ok()?, name: text("name")?.to_owned() })
+    }
 }
 
 /// A frame that is no message of this protocol; the text is for the client's developer.
@@ -252,6 +285,16 @@ pub enum ServerMessage {
         /// A number that changes each time.
         access_epoch: String,
     },
+    /// Who else looks at a thing that the receiver looks at.
+    #[serde(rename_all = "camelCase")]
+    Presence {
+        /// The type of the thing.
+        entity_code: EntityCode,
+        /// The thing.
+        entity_id: Uuid,
+        /// The others, each once.
+        people: Vec<Here>,
+    },
     /// Answer to PING.
     Pong {
         /// Where the feed stands.
@@ -295,6 +338,11 @@ impl ServerMessage {
                 changes: crate::rest::read_value(&changes?)?,
                 timestamp: text("timestamp"),
                 cursor: text("cursor"),
+            },
+            "PRESENCE" => Self::Presence {
+                entity_code: code()?,
+                entity_id: text("entityId").parse().ok()?,
+                people: payload.get("people")?.as_array()?.iter().filter_map(Here::read).collect(),
             },
             "SUBSCRIBED" => Self::Subscribed {
                 count: number("count") as usize,

@@ -4,6 +4,7 @@
 use crate::access::Access;
 use crate::facts::{Missed, Needs, Past};
 use crate::feed::{Effect, Feed, Mirror};
+use crate::presence::MOST_LOOKED_AT;
 use crate::telling::Shift;
 use crate::watching::{ConnectionId, Topic};
 use pmo_domain::change::LogRow;
@@ -18,6 +19,8 @@ pub(crate) enum Job {
     Open(ConnectionId),
     /// A client wants to watch.
     Subscribe(ConnectionId, Subscribe),
+    /// A client looks at these things.
+    Look(ConnectionId, Vec<EntityRef>),
     /// What a client missed is there.
     Missed(ConnectionId, Missed, Then),
     /// Grants of these people have run out.
@@ -28,7 +31,7 @@ impl Job {
     /// Whose it is.
     pub(crate) fn connection(&self) -> Option<ConnectionId> {
         match self {
-            Self::Open(id) | Self::Subscribe(id, _) | Self::Missed(id, ..) => Some(*id),
+            Self::Open(id) | Self::Subscribe(id, _) | Self::Look(id, _) | Self::Missed(id, ..) => Some(*id),
             Self::Ended(_) => None,
         }
     }
@@ -80,6 +83,16 @@ impl Feed {
                 if parent.is_none() && self.watching.watched(id) < before {
                     out.push(Effect::Mirror(Mirror::Unwatched(id, Some(entity_code), None)));
                 }
+            }
+            ClientMessage::Looking { things } if things.len() > MOST_LOOKED_AT => {
+                let message = format!("at most {MOST_LOOKED_AT} things are looked at at once");
+                self.send(id, &ServerMessage::Error { message, code: "too_many_subscriptions".into() }, out);
+            }
+            ClientMessage::Looking { things } => {
+                let things =
+                    things.into_iter().map(|thing| EntityRef::new(thing.entity_code, thing.entity_id)).collect();
+                self.busy.insert(id, Default::default());
+                self.jobs.push_back(Job::Look(id, things));
             }
             ClientMessage::UnsubscribeAll => {
                 self.watching.unwatch(id, |_| true);
@@ -202,6 +215,7 @@ impl Feed {
                 needs
             }
             Job::Subscribe(..) => Needs::default(),
+            Job::Look(_, things) => self.needs_of_things(things.iter().map(|thing| thing.id).collect()),
             Job::Missed(id, missed, _) => {
                 let mut needs = self.needs_of_rows(&missed.rows);
                 needs.reaches.extend(self.unplaced(Access::moved(&missed.access)));
@@ -229,6 +243,10 @@ impl Feed {
         match job {
             Job::Open(id) => self.open(id, out),
             Job::Subscribe(id, wanted) => self.subscribed(id, wanted, now, out),
+            Job::Look(id, things) => {
+                self.looks(id, things, now, out);
+                self.done(id, out);
+            }
             Job::Missed(id, missed, then) => {
                 self.missed_waiting = self.missed_waiting.saturating_sub(1);
                 self.tell_missed(id, missed, then, now, out);

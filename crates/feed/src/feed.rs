@@ -5,11 +5,12 @@
 use crate::access::Access;
 use crate::asking::{Job, Then};
 use crate::facts::{Answer, Facts, Look, Missed, Needs, Past, Question};
+use crate::presence::{Looking, Presence};
 use crate::queue::Frame;
 use crate::reader::Reader;
 use crate::watching::{ConnectionId, Watching};
-use pmo_domain::socket::{CLOSE_ABUSE, CLOSE_RESTART, CLOSE_RESUME, ClientMessage, ServerMessage, Subscribe};
-use pmo_domain::{EntityCode, FeedCursor, PersonId, Snapshot};
+use pmo_domain::socket::{CLOSE_ABUSE, CLOSE_RESTART, CLOSE_RESUME, ClientMessage, Here, ServerMessage, Subscribe};
+use pmo_domain::{EntityCode, EntityRef, FeedCursor, PersonId, Snapshot};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -62,6 +63,10 @@ pub enum Event {
     Connected(ConnectionId, PersonId),
     /// A message of it.
     Heard(ConnectionId, ClientMessage),
+    /// What a person is called, before they connect.
+    Called(PersonId, Arc<str>),
+    /// Another pod says who looks at a thing there.
+    Elsewhere(Looking),
     /// It is gone.
     Gone(ConnectionId),
     /// The doorbell: the log has grown.
@@ -96,6 +101,8 @@ pub enum Effect {
     Close(Arc<[ConnectionId]>, u16, &'static str),
     /// Write down who watches what.
     Mirror(Mirror),
+    /// Tell the other pods who looks at a thing here.
+    Announce(EntityRef, Vec<Here>),
     /// These rows have been told.
     Told(Vec<ToldRow>),
 }
@@ -148,6 +155,7 @@ pub struct Feed {
     pub(crate) reader: Reader,
     pub(crate) watching: Watching,
     pub(crate) access: Access,
+    pub(crate) presence: Presence,
     /// What was asked since the last look; older facts are worth nothing.
     pub(crate) facts: Facts,
     /// That were asked for and do not exist, too.
@@ -198,6 +206,7 @@ impl Feed {
             reader: Reader::new(epoch, present),
             watching: Watching::default(),
             access,
+            presence: Presence::default(),
             facts: Facts::default(),
             asked: Needs::default(),
             ordered: Ordered::Free,
@@ -251,7 +260,7 @@ impl Feed {
         let look =
             if self.ordered == Ordered::Free { self.look_due } else { self.look_due.max(now + self.limits.poll) };
         let pasts = if self.pasts.is_empty() { i64::MAX } else { self.pasts_retry_at.max(now + 1) };
-        look.min(end).min(pasts).max(self.retry_at)
+        look.min(end).min(pasts).max(self.retry_at).min(self.presence.deadline())
     }
 
     /// Takes an event. `now`: this machine's clock, in milliseconds since 1970.
@@ -263,6 +272,8 @@ impl Feed {
         match event {
             Event::Connected(id, person) => self.connected(id, person, out),
             Event::Heard(id, message) => self.heard(id, message, out),
+            Event::Called(person, name) => self.presence.call(person, name),
+            Event::Elsewhere(said) => self.elsewhere(said, now, out),
             Event::Gone(id) => self.gone(id, out),
             Event::Rung => self.rung = true,
             Event::Answered(answer) => {
@@ -276,6 +287,7 @@ impl Feed {
                 self.close_all(CLOSE_RESTART, "the service restarts: reconnect in a few seconds", out);
             }
         }
+        self.keep_present(now, out);
         self.go_on(now, out);
         self.start_catching_up(now, out);
     }
@@ -355,8 +367,10 @@ impl Feed {
 
     fn gone(&mut self, id: ConnectionId, out: &mut Vec<Effect>) {
         let Some(person) = self.watching.person(id) else { return };
+        self.looks_no_more(id, |_| false, out);
         if self.watching.disconnect(id) {
             self.access.forget(person);
+            self.presence.forget(person);
         }
         self.busy.remove(&id);
         self.pasts.retain(|past| past.connection != id);
@@ -455,6 +469,7 @@ impl Feed {
         out.extend(all.iter().map(|id| Effect::Mirror(Mirror::Closed(*id))));
         out.push(Effect::Close(all.into(), code, reason));
         self.watching = Watching::default();
+        self.presence = Presence::default();
         self.busy.clear();
         self.jobs.clear();
         self.clients_turn = 0;

@@ -133,6 +133,7 @@ impl Feed {
         let mut things: BTreeSet<_> = rows.iter().filter_map(named).map(|entity| entity.id).collect();
         for (id, _) in self.connections_of(persons, only) {
             things.extend(self.watching.things(id).map(|(entity, _)| entity.id));
+            things.extend(self.presence.looked_at(id).map(|entity| entity.id));
         }
         self.needs_of_things(things)
     }
@@ -219,6 +220,9 @@ impl Feed {
             gained.into_iter().for_each(|(code, ids)| self.watching.refuse(id, &code, ids, false));
             let to: Arc<[ConnectionId]> = [id].into();
             stamp.frames(told, &to, out);
+            let seen: Vec<EntityRef> =
+                self.presence.looked_at(id).filter(|entity| self.sees(person, entity, clock)).cloned().collect();
+            self.looks_no_more(id, |entity| seen.contains(entity), out);
             if shift.sweeping.contains(&person) {
                 self.send(id, &ServerMessage::Access { access_epoch: self.access_epoch.to_string() }, out);
             }

@@ -340,7 +340,7 @@ impl Test {
                         }
                     }
                 }
-                Effect::Mirror(_) | Effect::Told(_) => {}
+                Effect::Mirror(_) | Effect::Told(_) | Effect::Announce(..) => {}
             }
         }
         for n in 0..self.clients.len() {
@@ -415,7 +415,7 @@ impl Test {
                     client.wanted.iter().for_each(|n| fetch(world, &mut client.held, task(*n)));
                 }
             }
-            ServerMessage::TokenExpiringSoon { .. } | ServerMessage::Error { .. } => {}
+            ServerMessage::TokenExpiringSoon { .. } | ServerMessage::Presence { .. } | ServerMessage::Error { .. } => {}
         }
     }
 
@@ -748,4 +748,5 @@ fn a_clock_that_is_set_back_puts_nothing_off() {
     assert!(matches!(told(&mut test, Event::Tick)[..], [Effect::Ask(Question::Look { .. })]));
 }
 
+mod presence;
 mod reading;

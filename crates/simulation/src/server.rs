@@ -87,7 +87,7 @@ impl World {
                         }
                     }
                 }
-                FeedEffect::Mirror(_) | FeedEffect::Told(_) => {}
+                FeedEffect::Mirror(_) | FeedEffect::Told(_) | FeedEffect::Announce(..) => {}
             }
         }
     }

@@ -214,6 +214,8 @@ pub enum Event {
     Online(bool),
     /// The page is shown again, or hidden.
     Shown(bool),
+    /// A page about this thing is opened, or left.
+    Look(EntityRef, bool),
     /// A token could not be renewed because nobody answers.
     Unreachable,
     /// A token was renewed.

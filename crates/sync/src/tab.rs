@@ -80,6 +80,8 @@ pub struct News {
     /// Things that are kept on the device with all that hangs below them.
     /// How much of each there is, and whether all of it.
     pub kept: Option<Vec<(EntityRef, usize, bool)>>,
+    /// Who else looks at what a tab looks at, by its address.
+    pub present: BTreeMap<String, BTreeMap<Uuid, String>>,
     /// Where the feed stands: epoch and cursor.
     pub feed: Option<(String, String)>,
     /// Whether the server can be reached, and whether changes are heard of.
@@ -98,6 +100,7 @@ impl News {
             && self.names.is_empty()
             && self.settled.is_empty()
             && self.kept.is_none()
+            && self.present.is_empty()
     }
 }
 
@@ -118,6 +121,9 @@ pub enum TabMessage {
         tab: TabId,
         /// What.
         watched: Vec<Watched>,
+        /// The address of what its page is about, while it is in sight; empty: nothing.
+        #[serde(default)]
+        looking: String,
     },
     /// A tab asks for a query anew, however fresh it is.
     Refetch {

@@ -6,5 +6,6 @@ mod access; // what people may see, and cease to
 mod catching_up; // who was away
 mod manners; // tokens, bad frames, limits
 mod operations; // pods, outages, slow readers, the log's age
+mod presence; // who looks at what
 mod service; // a running service and its clients
 mod watching; // who hears what

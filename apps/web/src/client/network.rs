@@ -1,6 +1,7 @@
 //! Requests and tokens. The access token lives in memory alone; the refresh cookie is the browser's business.
 
 use super::conditions::lets_through;
+use futures_channel::oneshot;
 use gloo_net::http::{Method as HttpMethod, RequestBuilder, Response};
 use pmo_domain::rest::{Problem, SignedIn};
 use pmo_sync::{Answer, Failure, Method, Request};
@@ -12,6 +13,8 @@ use web_sys::window;
 
 thread_local! {
     static TOKEN: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Those who wait for one.
+    static WAITING: RefCell<Vec<oneshot::Sender<()>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The access token, if there is one.
@@ -133,6 +136,9 @@ pub enum RefreshError {
 
 /// Takes a token into use; the caller has made sure that it is this tab's person's. None: no token any more.
 pub fn install(token: Option<String>) {
+    if token.is_some() {
+        wait_no_more();
+    }
     TOKEN.with_borrow_mut(|slot| *slot = token);
 }
 
@@ -147,6 +153,14 @@ fn take(answer: Answer) -> Option<SignedIn> {
 
 /// Renews the access token with the refresh cookie.
 pub async fn refresh() -> Result<SignedIn, RefreshError> {
+    let outcome = renewed().await;
+    if outcome.is_err() {
+        wait_no_more();
+    }
+    outcome
+}
+
+async fn renewed() -> Result<SignedIn, RefreshError> {
     if !lets_through().await {
         return Err(RefreshError::Network);
     }
@@ -196,8 +210,25 @@ pub async fn ask(method: Verb, path: &str, body: Option<&Value>, key: Option<&st
     try_ask(method, path, body, key).await.map_err(|failure| said(&failure))
 }
 
+/// A token is here, or can't be had now: whoever waits goes on.
+fn wait_no_more() {
+    for waits in WAITING.take() {
+        let _ = waits.send(());
+    }
+}
+
+/// A page that has just been loaded is there before its token: whoever asks waits until it is known whether there is one.
+async fn signed_in() {
+    if token().is_none() {
+        let (waits, comes) = oneshot::channel();
+        WAITING.with_borrow_mut(|all| all.push(waits));
+        let _ = comes.await;
+    }
+}
+
 /// The same, for who does something about a failure.
 pub async fn try_ask(method: Verb, path: &str, body: Option<&Value>, key: Option<&str>) -> Result<Value, Failure> {
+    signed_in().await;
     if !lets_through().await {
         return Err(Failure::Network);
     }

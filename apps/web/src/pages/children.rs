@@ -5,6 +5,7 @@ use super::dialogs::{LinkDialog, NewDialog};
 use super::exchange::ImportDialog;
 use super::files::AttachHere;
 use super::list::ThingTabs;
+use super::sharing::HereNow;
 use crate::hooks::{use_entity, use_entity_codes};
 use crate::table::EntityTable;
 use crate::ui::cell::icon;
@@ -70,6 +71,7 @@ pub fn ChildrenPage(
                 {let name = entity.name.clone(); live(move || makeable().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{name.clone()}</button> }))}
                 {linked.is_some().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{format!("Add {}", entity.name.to_lowercase())}</button> })}
                 {live(move || makeable_too().then(|| view! { <button class="btn sm desk" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> }))}
+                <HereNow entity=parent.clone()/>
                 <SyncMark compact=true/>
             </header>
             <ThingTabs parent=parent.clone()/>

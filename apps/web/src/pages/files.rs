@@ -37,7 +37,7 @@ pub fn ChooseFiles(
     };
     view! {
         <button type="button" class="btn sm" on:click=move |_| { if let Some(input) = input.get_untracked() { input.click(); } }>{icon("paperclip")}{words}</button>
-        <input type="file" class="vh" tabindex="-1" aria-label=words multiple=many node_ref=input on:change=take/>
+        <input type="file" class="vh" tabindex="-1" aria-hidden="true" multiple=many node_ref=input on:change=take/>
     }
 }
 

@@ -1,12 +1,13 @@
 //! One thing: title, text, fields and properties from the catalogue, with a draft that is kept at every keystroke.
 
 use super::NothingHere;
+use super::administration::{SignInOf, administers};
 use super::dialogs::NewDialog;
 use super::exchange::ThingActions;
 use super::files::TheFile;
 use super::history::History;
 use super::list::{ThingTabs, name_of};
-use super::sharing::SharingDialog;
+use super::sharing::{HereNow, SharingDialog};
 use super::talk::Talk;
 use crate::client::client;
 use crate::hooks::{DraftHandle, catalogue, one, use_draft, use_entity, use_entity_codes, use_missing, use_rows};
@@ -182,6 +183,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
     let links = is_task.then(|| view! { <TaskLinks task=entity.clone() page=page/> });
     let file =
         (kind.code == "artifact").then(|| view! { <TheFile artifact=entity.clone() row=row may_edit=page.may_edit/> });
+    let sign_in = (kind.code == "person" && administers()).then(|| view! { <SignInOf person=entity.clone()/> });
     let talks = kind.children.iter().any(|c| c.code == "message");
     // What is said and what happened stand in one place; history where nothing can be said.
     let looking_back = RwSignal::new(!talks);
@@ -220,6 +222,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         <header class="topbar">
             {let back = back.clone(); view! { <A href=move || back() attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A> }}
             <Crumbs kind=kind.clone() row=row/>
+            <HereNow entity=entity.clone()/>
             {keepable.then(|| view! { <KeepButton entity=entity.clone()/> })}
             <button class="btn quiet icon" aria-label="Share" title="Who may see it" on:click=move |_| sharing.set(true)>{icon("users")}</button>
             {live(move || may_delete.get().then(|| view! { <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| deleting.set(true)>{icon("trash-2")}</button> }))}
@@ -241,6 +244,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
                     </div>
                     <Description page=page/>
                     {file}
+                    {sign_in}
                     <fieldset class="section"><legend class="vh">"Details"</legend><div class="form">
                         {fields.into_iter().filter(|c| !c.read_only).map(|column| field_view(page, column)).collect_view()}
                     </div></fieldset>

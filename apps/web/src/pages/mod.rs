@@ -1,6 +1,7 @@
 //! Pages, one for each kind of address. They know kinds of columns, not types of things; the outline is the one page with a type of its
 //! own.
 
+mod administration; // what administrators change for everybody
 mod children; // what hangs below one thing
 mod dialogs; // making things
 mod exchange; // data that comes and goes
@@ -31,6 +32,7 @@ use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
+pub(crate) use administration::{Administration, AdministrationProps};
 pub(crate) use children::{ChildrenPage, ChildrenPageProps};
 pub(crate) use dialogs::{NewDialog, NewDialogProps, NewPage, NewPageProps};
 pub(crate) use exchange::{ImportDialog, ImportDialogProps, export};
@@ -88,6 +90,7 @@ fn TypePage() -> impl IntoView {
     let params = use_params_map();
     let code = Memo::new(move |_| params.read().get("code").and_then(|c| EntityCode::new(c).ok()));
     live(move || match code.get() {
+        Some(code) if code == "admin" => view! { <Redirect path="/admin/people"/> }.into_any(),
         Some(code) => view! { <ListPage code=code/> }.into_any(),
         None => view! { <NothingHere/> }.into_any(),
     })
@@ -112,7 +115,13 @@ fn ThingPage() -> impl IntoView {
         let params = params.read();
         params.get("id").filter(|id| id == "new").and_then(|_| EntityCode::new(params.get("code")?).ok())
     });
+    let administers = Memo::new(move |_| params.read().get("code").is_some_and(|code| code == "admin"));
+    let part = Memo::new(move |_| params.read().get("id").unwrap_or_default());
     live(move || match entity.get() {
+        _ if administers.get() => {
+            let part = part.get();
+            with_pages(move |pages| (pages.administration)(AdministrationProps { part: part.clone() })).into_any()
+        }
         _ if making.with(Option::is_some) => with_pages(move |pages| {
             making.get().map_or_else(|| ().into_any(), |code| (pages.new_page)(NewPageProps { code }))
         })

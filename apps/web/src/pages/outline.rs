@@ -5,7 +5,7 @@ use super::NothingHere;
 use super::dialogs::NewDialog;
 use super::exchange::ThingActions;
 use super::list::ThingTabs;
-use super::sharing::SharingDialog;
+use super::sharing::{HereNow, SharingDialog};
 use crate::hooks::{
     datalabel_sync, one, use_datalabel, use_entity, use_entity_mutation, use_missing, use_offline_entity, use_rows,
     use_status,
@@ -210,6 +210,7 @@ pub fn OutlinePage(
                     <li>{icon("chevron-right")}<h1 aria-current="page">{live(label)}</h1></li>
                 </ol></nav>
                 {live(move || row.get().map(|r| cell::option_pill("project_health", &format::text(&r.data, "dl__project_health"))))}
+                <HereNow entity=project.get_value()/>
                 <KeepButton entity=project.get_value()/>
                 {live(move || may_create.get().then(|| view! { <button class="btn sm" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> }))}
                 <button class="btn quiet icon desk" aria-label="Share" title="Who may see it" on:click=move |_| sharing.set(true)>{icon("users")}</button>

@@ -1,7 +1,7 @@
 //! Who may do what with a thing, and why: the grants on it, everybody who sees it by whatever way, and giving and taking access. All of it is the server's word.
 
 use crate::client::{client, network, new_id};
-use crate::hooks::{catalogue, use_entity_list_when};
+use crate::hooks::{catalogue, use_entity_list_when, use_presence};
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
 use crate::ui::format;
@@ -67,6 +67,26 @@ struct Seer {
 
 fn told<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, String> {
     serde_json::from_value(answer).map_err(|e| e.to_string())
+}
+
+/// Who else has this thing open now.
+#[component]
+pub(crate) fn HereNow(
+    /// The thing.
+    entity: EntityRef,
+) -> impl IntoView {
+    let others = use_presence(entity);
+    live(move || {
+        let others = others.get();
+        let names = others.iter().map(|here| here.name.as_str()).collect::<Vec<_>>().join(", ");
+        let signs: Vec<_> =
+            others.iter().take(4).map(|here| cell::avatar(&here.person_id.to_string(), &here.name)).collect();
+        let more = others.len().saturating_sub(4);
+        (!others.is_empty()).then(|| {
+            let label = format!("Here now: {names}");
+            view! { <span class="avatars" role="group" aria-label=label.clone() title=label data-testid="here-now">{signs}{(more > 0).then(|| view! { <span class="avatar" aria-hidden="true">{format!("+{more}")}</span> })}</span> }
+        })
+    })
 }
 
 /// The dialog about who may do what.
@@ -177,7 +197,16 @@ pub fn SharingDialog(
 
 /// Gives access to a person or a role.
 #[component]
-fn GiveForm(entity: EntityRef, most: u64, given: Callback<()>, error: RwSignal<Option<String>>) -> impl IntoView {
+pub(crate) fn GiveForm(
+    /// On what.
+    entity: EntityRef,
+    /// The highest level that can be given.
+    most: u64,
+    /// Told when it is given.
+    given: Callback<()>,
+    /// Why it was not.
+    error: RwSignal<Option<String>>,
+) -> impl IntoView {
     let (picking, busy) = (RwSignal::new(false), RwSignal::new(false));
     let holder = RwSignal::new(None::<(String, String)>);
     let (level, below, until) =

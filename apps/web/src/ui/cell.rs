@@ -2,6 +2,7 @@
 
 use super::format;
 use crate::client::client;
+use crate::hooks::option_colour;
 use leptos::prelude::*;
 use pmo_domain::{Column, ColumnKind, Row};
 use serde_json::Value;
@@ -11,9 +12,17 @@ pub fn icon(name: &str) -> impl IntoView + use<> {
     view! { <i class=format!("i i-{name}") aria-hidden="true"></i> }
 }
 
-/// The mark of an option: stages, priorities and health have a shape each; none for the rest.
+/// Options that have a shape of their own.
+const SHAPES: &str = " backlog planning to-do in-progress in-review blocked completed cancelled low medium high critical green amber red initiation execution monitoring closure on-hold ";
+
+/// The mark of an option: stages, priorities and health have a shape each; none for the rest, and for what an administrator called otherwise.
 pub fn option_mark(set: &str, option: &str) -> Option<String> {
     let slug = format::slug(option);
+    if matches!(set, "task_stage" | "task_priority" | "project_health" | "project_stage")
+        && !SHAPES.contains(&format!(" {slug} "))
+    {
+        return None;
+    }
     Some(match set {
         "task_stage" => format!("stage-{slug}"),
         "task_priority" => format!("priority-{slug}"),
@@ -42,7 +51,11 @@ pub fn option_pill(set: &str, option: &str) -> AnyView {
     match (set, option_mark(set, &option)) {
         ("project_health", Some(mark)) => view! { <span class="health">{icon(&mark)}{option}</span> }.into_any(),
         (_, Some(mark)) => view! { <span class="pill">{icon(&mark)}<span>{option}</span></span> }.into_any(),
-        (_, None) => view! { <span class="pill"><span>{option}</span></span> }.into_any(),
+        (_, None) => {
+            let dot =
+                option_colour(set, &option).map(|c| view! { <i class=format!("dot dot-{c}") aria-hidden="true"></i> });
+            view! { <span class="pill">{dot}<span>{option}</span></span> }.into_any()
+        }
     }
 }
 

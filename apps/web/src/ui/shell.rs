@@ -113,7 +113,12 @@ fn Navigation() -> impl IntoView {
             })
             .collect_view()
     });
-    view! { <ul>{items}</ul> }
+    let administers = Memo::new(move |_| codes.get().get("role").is_some_and(|role| role.may_create));
+    let administration = live(move || {
+        let here = location.pathname.get().starts_with("/admin/");
+        administers.get().then(|| view! { <li><A href="/admin/people" attr:aria-current=here.then_some("page")>{icon("settings")}<span>"Administration"</span></A></li> })
+    });
+    view! { <ul>{items}{administration}</ul> }
 }
 
 #[component]

@@ -54,6 +54,9 @@ impl Engine {
                 self.sweep(now);
             }
             ServerMessage::Pong { cursor } => self.advance(cursor),
+            ServerMessage::Presence { entity_code, entity_id, people } => {
+                self.present_is(&EntityRef::new(entity_code, entity_id), people);
+            }
             ServerMessage::TokenExpiringSoon { .. } => self.effects.push(Effect::RenewToken),
             ServerMessage::Subscribed { entity_code, refused, .. } => {
                 if let Some(at) = self.unanswered.iter().position(|(code, _)| *code == entity_code) {

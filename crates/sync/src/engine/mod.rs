@@ -6,6 +6,7 @@ mod finding; // by name, among all that the device holds
 mod inspect; // what is held and done, for people who look into it
 mod keeping; // the device: what is written, what is let go
 mod live; // the socket: what has changed, what to watch
+mod presence; // who else looks at what is looked at
 mod reading; // reads: what an answer means
 mod recalling; // the device: what it kept, and how that comes back
 mod tabs; // leading and following
@@ -146,6 +147,7 @@ pub struct Engine {
     tabs: tabs::Tabs,
     /// Somebody can see this tab.
     shown: bool,
+    presence: presence::Presence,
     changed: Set<Query>,
     /// How things stood at the end of the last event.
     told: Status,
@@ -207,6 +209,7 @@ impl Engine {
             doubted: Set::default(),
             tab: TabId(Uuid::from_u128(u128::from(seed))),
             tabs: tabs::Tabs::default(),
+            presence: presence::Presence::default(),
             shown: true,
             changed: Set::default(),
             told: Status::default(),
@@ -264,7 +267,9 @@ impl Engine {
                     self.hurry(now);
                 }
             }
+            Event::Look(entity, on) => self.look(&entity, on),
             Event::Shown(shown) => {
+                self.tabs.to_say |= self.shown != shown;
                 self.shown = shown;
                 if shown {
                     self.hurry(now);
@@ -294,6 +299,7 @@ impl Engine {
                 self.wanted.clear();
             }
         }
+        self.say_looked_at();
         self.end_sweep();
         self.flush_device(now);
         self.speak(now);

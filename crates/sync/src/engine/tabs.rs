@@ -22,6 +22,7 @@ const REMOTE: u64 = 1 << 62;
 /// Another tab, as the leader knows it.
 struct Follower {
     heard_at: f64,
+    looks_at: String,
     observers: Few<Query, ObserverId>,
 }
 
@@ -77,7 +78,9 @@ impl Engine {
                     self.effects.push(Effect::RereadWork);
                 }
             }
-            TabMessage::Watching { tab, watched } if self.leader => self.follower_watches(tab, watched, now),
+            TabMessage::Watching { tab, watched, looking } if self.leader => {
+                self.follower_watches(tab, watched, looking, now)
+            }
             TabMessage::Refetch { query } if self.leader => self.refetch(query, now),
             TabMessage::More { key } if self.leader => self.fetch_more(key),
             TabMessage::Decide { entry, seen, choice } if self.leader => self.settle(entry, seen, choice, now),
@@ -167,7 +170,8 @@ impl Engine {
         self.let_go_unwatched();
     }
 
-    fn follower_watches(&mut self, tab: TabId, watched: Vec<Watched>, now: f64) {
+    fn follower_watches(&mut self, tab: TabId, watched: Vec<Watched>, looks_at: String, now: f64) {
+        self.tell_others(&looks_at);
         let known = self.tabs.followers.remove(&tab).map(|f| f.observers);
         // What a tab holds that is heard of for the first time may be of before a sweep that it was not told of.
         self.tabs.news.swept |= known.is_none();
@@ -194,7 +198,7 @@ impl Engine {
                 self.unobserve(id, now);
             }
         }
-        self.tabs.followers.insert(tab, Follower { heard_at: now, observers });
+        self.tabs.followers.insert(tab, Follower { heard_at: now, looks_at, observers });
     }
 
     /// Tells what this tab holds of a query, where a follower holds something else.
@@ -249,6 +253,11 @@ impl Engine {
                 self.unobserve(id, now);
             }
         }
+    }
+
+    /// What other tabs look at.
+    pub(super) fn followers_look_at(&self) -> Vec<String> {
+        self.tabs.followers.values().map(|follower| follower.looks_at.clone()).collect()
     }
 
     /// How many other tabs say what they look at.
@@ -306,6 +315,7 @@ impl Engine {
             self.changed(Query::Meta(key));
         }
         self.names.extend(news.names);
+        self.others_are(news.present);
         if let Some(kept) = news.kept {
             for (root, _, _) in self.tabs.kept.iter().chain(&kept) {
                 self.changed.insert(Query::Row(root.clone()));
@@ -468,7 +478,7 @@ impl Engine {
                     Watched { digest: self.digest(&query), query }
                 })
                 .collect();
-            self.effects.push(Effect::Tell(TabMessage::Watching { tab: self.tab, watched }));
+            self.effects.push(Effect::Tell(TabMessage::Watching { tab: self.tab, watched, looking: self.looks_at() }));
         }
     }
 

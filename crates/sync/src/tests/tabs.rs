@@ -1,6 +1,7 @@
 //! Several tabs on one device: one leads, the others follow.
 
 use super::*;
+use pmo_domain::socket::Here;
 
 /// A leader and a follower with one device; what either says the other hears.
 struct Pair {
@@ -149,4 +150,51 @@ fn a_leader_to_whom_nothing_happened_for_long_asks_before_it_sends() {
         |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Fetch(_, r) if r.method == Method::Patch));
     assert!(!sends(&tab.engine.handle(Event::Persisted(batch, batch, Ok(())), tab.now)));
     assert!(sends(&tab.engine.handle(Event::Confirmed(0), tab.now)));
+}
+
+#[test]
+fn what_the_tabs_in_sight_look_at_is_said_and_who_else_does_is_told_to_each() {
+    let mut pair = Pair::new();
+    let said = |pair: &mut Pair| -> Vec<Vec<EntityRef>> {
+        let things = |message: ClientMessage| match message {
+            ClientMessage::Looking { things } => {
+                Some(things.into_iter().map(|thing| EntityRef::new(thing.entity_code, thing.entity_id)).collect())
+            }
+            _ => None,
+        };
+        std::mem::take(&mut pair.leader.sent).into_iter().filter_map(things).collect()
+    };
+    let told = |pair: &mut Pair, n: u128, names: &[&str]| {
+        let people =
+            names.iter().map(|name| Here { person_id: Uuid::from_u128(9), name: (*name).to_owned() }).collect();
+        let entity = task(n);
+        let message = ServerMessage::Presence { entity_code: entity.code, entity_id: entity.id, people };
+        pair.leader.event(Event::Frame(message));
+        pair.talk();
+    };
+    pair.leader.event(Event::Look(task(1), true));
+    assert_eq!(said(&mut pair), [vec![task(1)]]);
+    pair.follow(Event::Look(task(2), true));
+    pair.talk();
+    assert_eq!(said(&mut pair), [vec![task(1), task(2)]], "all that the tabs look at, in one message");
+    told(&mut pair, 2, &["Ann"]);
+    assert_eq!(pair.follower.present(&task(2))[0].name, "Ann");
+    // A tab out of sight looks at nothing; the next page is told before the last is left.
+    pair.leader.event(Event::Shown(false));
+    assert_eq!(said(&mut pair), [vec![task(2)]]);
+    pair.leader.event(Event::Shown(true));
+    said(&mut pair);
+    pair.follow(Event::Look(task(3), true));
+    pair.follow(Event::Look(task(2), false));
+    pair.talk();
+    assert_eq!(said(&mut pair), [vec![task(1), task(3)]]);
+    assert!(pair.follower.present(&task(2)).is_empty());
+    // A socket that is gone knows nobody; the next is told anew.
+    told(&mut pair, 1, &["Ann"]);
+    assert_eq!(pair.leader.engine.present(&task(1)).len(), 1);
+    pair.leader.event(Event::Closed(1006));
+    pair.talk();
+    assert!(pair.leader.engine.present(&task(1)).is_empty());
+    pair.leader.hello();
+    assert_eq!(said(&mut pair), [vec![task(1), task(3)]]);
 }

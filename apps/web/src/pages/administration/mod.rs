@@ -1,0 +1,176 @@
+//! What administrators change for everybody: people, roles, grants, option sets, words of types, settings; and what happened lately. All of it is the server's word: nothing
+//! here works offline, and each part says so.
+
+mod activity; // what happened lately
+mod grants; // who may do what, all of it
+mod options; // option sets
+mod settings; // what holds for everybody
+mod types; // how types and columns are called
+
+use super::NothingHere;
+use super::dialogs::NewDialog;
+use crate::client::network::{self, Verb};
+use crate::client::new_id;
+use crate::hooks::{catalogue, invalidate, use_entity_codes};
+use crate::table::EntityTable;
+use crate::ui::cell::icon;
+use crate::ui::live::live;
+use crate::ui::shell::{Strips, SyncMark};
+use leptos::prelude::*;
+use leptos_router::components::A;
+use pmo_domain::{EntityCode, EntityRef};
+use pmo_sync::{ListKey, Query};
+use serde_json::{Value, json};
+use wasm_bindgen_futures::spawn_local;
+
+pub use activity::Activity;
+use grants::Grants;
+use options::OptionSets;
+use settings::Settings;
+use types::Types;
+
+/// The parts, by their address.
+const PARTS: [(&str, &str); 7] = [
+    ("people", "People"),
+    ("roles", "Roles"),
+    ("grants", "Grants"),
+    ("options", "Options"),
+    ("types", "Types"),
+    ("settings", "Settings"),
+    ("activity", "Activity"),
+];
+
+/// Whether the person who is here administers.
+pub fn administers() -> bool {
+    catalogue().get("role").is_some_and(|role| role.may_create)
+}
+
+/// The pages of administrators.
+#[component]
+pub fn Administration(
+    /// Which part.
+    part: String,
+) -> impl IntoView {
+    let codes = use_entity_codes();
+    let title = PARTS.iter().find(|(address, _)| *address == part).map(|(_, title)| *title);
+    let tabs = || {
+        PARTS
+            .iter()
+            .map(|(address, title)| view! { <A href=format!("/admin/{address}")>{*title}</A> })
+            .collect::<Vec<_>>()
+    };
+    live(move || {
+        let Some(title) =
+            title.filter(|_| codes.with(|c| c.types.is_empty() || c.get("role").is_some_and(|r| r.may_create)))
+        else {
+            return view! { <NothingHere/> }.into_any();
+        };
+        let body = match part.as_str() {
+            "people" => view! { <OfType code="person"/> }.into_any(),
+            "roles" => view! { <OfType code="role"/> }.into_any(),
+            "grants" => view! { <div class="content"><Grants/></div> }.into_any(),
+            "options" => view! { <div class="content"><OptionSets/></div> }.into_any(),
+            "types" => view! { <div class="content"><Types/></div> }.into_any(),
+            "settings" => view! { <div class="content"><Settings/></div> }.into_any(),
+            _ => view! { <div class="content"><Activity/></div> }.into_any(),
+        };
+        view! {
+            <header class="topbar">
+                <nav class="crumbs" aria-label="Breadcrumb"><ol><li>"Administration"</li><li>{icon("chevron-right")}<h1 aria-current="page">{title}</h1></li></ol></nav>
+                <SyncMark compact=true/>
+            </header>
+            <div class="subbar"><nav class="tabs" aria-label="Parts of administration">{tabs()}</nav></div>
+            <Strips/>
+            {body}
+        }
+        .into_any()
+    })
+}
+
+/// Everything of a type, with a way to make one.
+#[component]
+fn OfType(code: &'static str) -> impl IntoView {
+    let codes = use_entity_codes();
+    let making = RwSignal::new(false);
+    live(move || {
+        codes.get().get(code).cloned().map(|kind| {
+            let (list, of, words) = (ListKey::all(kind.code.clone()), kind.code.clone(), format!("New {}", kind.name.to_lowercase()));
+            view! {
+                <div class="admin-bar"><span class="grow"></span><button type="button" class="btn sm primary" on:click=move |_| making.set(true)>{icon("plus")}{words}</button></div>
+                <EntityTable entity=kind list=list/>
+                {live(move || making.get().then(|| view! { <NewDialog code=of.clone() parent=None open=making/> }))}
+            }
+        })
+    })
+}
+
+/// Sends a change; what comes of it is told to `done`.
+fn send(
+    method: Verb,
+    path: String,
+    body: Option<Value>,
+    busy: RwSignal<bool>,
+    error: RwSignal<Option<String>>,
+    done: impl FnOnce(Value) + 'static,
+) {
+    busy.set(true);
+    error.set(None);
+    spawn_local(async move {
+        match network::ask(method, &path, body.as_ref(), Some(&new_id().to_string())).await {
+            Ok(told) => done(told),
+            Err(message) => drop(error.try_set(Some(message))),
+        }
+        busy.try_set(false);
+    });
+}
+
+/// What everybody works with has changed: types, option sets and settings are asked for again.
+fn reread() {
+    invalidate(|query| matches!(query, Query::Meta(_)));
+}
+
+/// `task_stage` as `Task stage`.
+fn in_words(name: &str) -> String {
+    let text = name.replace('_', " ");
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+fn refused(error: RwSignal<Option<String>>) -> impl IntoView {
+    live(move || {
+        error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> })
+    })
+}
+
+/// How a person signs in, on their page, for administrators.
+#[component]
+pub fn SignInOf(
+    /// The person.
+    person: EntityRef,
+) -> impl IntoView {
+    let (busy, error, told) = (RwSignal::new(false), RwSignal::new(None), RwSignal::new(None::<String>));
+    let asking = RwSignal::new(false);
+    let path = StoredValue::new(format!("/person/{}/password", person.id));
+    let give = move |_| {
+        asking.set(false);
+        send(Verb::POST, path.get_value(), Some(json!({})), busy, error, move |answer| {
+            told.try_set(answer["password"].as_str().map(ToOwned::to_owned));
+        });
+    };
+    view! {
+        <section class="section"><header><h2>"Sign-in"</h2>
+            {live(move || (!asking.get()).then(|| view! { <button type="button" class="btn sm" disabled=busy.get() on:click=move |_| asking.set(true)>{icon("lock")}"New password"</button> }))}</header>
+            {live(move || asking.get().then(|| view! { <p class="banner warning">{icon("triangle-alert")}<span class="grow">"The present password counts no more, and this person is signed out everywhere."</span>
+                <button type="button" class="btn quiet sm" on:click=move |_| asking.set(false)>"Cancel"</button><button type="button" class="btn sm" on:click=give>"Give a new one"</button></p> }))}
+            {live(move || told.get().map(|password| view! { <p class="banner" role="status">{icon("info")}<span class="grow">"Told this once, hand it on: "<code class="said">{password}</code></span></p> }))}
+            {refused(error)}
+        </section>
+    }
+}
+
+/// The choices of types, by name.
+fn types() -> Vec<(EntityCode, String)> {
+    let mut all: Vec<_> = catalogue().types.values().map(|t| (t.code.clone(), t.ui_label.clone())).collect();
+    all.sort_by(|a, b| a.1.cmp(&b.1));
+    all
+}

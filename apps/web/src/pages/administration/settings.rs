@@ -1,0 +1,66 @@
+//! What holds for everybody: currency, how days are written, how long the log is kept.
+
+use super::{in_words, refused, reread, send};
+use crate::client::network::Verb;
+use crate::hooks::use_global_settings;
+use crate::ui::cell::icon;
+use crate::ui::live::{follow, live};
+use leptos::prelude::*;
+use serde_json::{Map, Value, json};
+
+#[component]
+pub fn Settings() -> impl IntoView {
+    let settings = use_global_settings();
+    let here = Memo::new(move |_| settings.with(Option::is_some));
+    live(move || {
+        // What is typed stays when they are read again.
+        let all = here.get().then(|| settings.get_untracked()).flatten();
+        let all = all.as_ref().and_then(|all| all.as_object().cloned());
+        let Some(all) = all else {
+            return view! { <div class="skeletons" aria-busy="true"><span class="skeleton"></span></div> }.into_any();
+        };
+        let boxes: Vec<_> = all
+            .into_iter()
+            .filter_map(|(name, value)| Some(view! { <OneSetting name=name value=value.as_object()?.clone()/> }))
+            .collect();
+        view! { <div class="admin">{boxes}</div> }.into_any()
+    })
+}
+
+#[component]
+fn OneSetting(name: String, value: Map<String, Value>) -> impl IntoView {
+    let (busy, error, saved) = (RwSignal::new(false), RwSignal::new(None), RwSignal::new(false));
+    let now = RwSignal::new(value.clone());
+    let key = StoredValue::new(name.clone());
+    let save = move |event: leptos::ev::SubmitEvent| {
+        event.prevent_default();
+        saved.set(false);
+        let body = json!({key.get_value(): now.get_untracked()});
+        send(Verb::PATCH, "/settings/global".to_owned(), Some(body), busy, error, move |_| {
+            saved.try_set(true);
+            reread();
+        });
+    };
+    let field = |(part, value): (String, Value)| {
+        let label = in_words(&part);
+        let put = move |value: Value| {
+            now.update(|all| drop(all.insert(part.clone(), value)));
+            saved.set(false);
+        };
+        match value {
+            Value::Bool(yes) => view! { <label class="field"><span>{label}</span><span class="check"><input type="checkbox" class="i-check" checked=yes on:change=move |e| put(json!(event_target_checked(&e)))/></span></label> }.into_any(),
+            Value::Number(n) => view! { <label class="field"><span>{label}</span><input class="input num" type="number" required value=n.to_string() on:input=move |e| { if let Ok(n) = event_target_value(&e).parse::<i64>() { put(json!(n)); } }/></label> }.into_any(),
+            Value::String(text) => view! { <label class="field"><span>{label}</span><input class="input" required maxlength="200" value=text on:input=move |e| put(json!(event_target_value(&e)))/></label> }.into_any(),
+            _ => ().into_any(),
+        }
+    };
+    let fields: Vec<_> = value.into_iter().map(field).collect();
+    view! {
+        <form class="admin-box" on:submit=save aria-label=in_words(&name)>
+            <h2>{in_words(&name)}</h2>
+            <div class="form">{fields}</div>
+            {refused(error)}
+            <footer class="buttons start"><button class="btn" disabled=follow(move || busy.get())>"Save"</button>{live(move || saved.get().then(|| view! { <span class="hint" role="status">{icon("check")}"Saved"</span> }))}</footer>
+        </form>
+    }
+}

@@ -1,0 +1,133 @@
+//! Who else looks at what this person's tabs look at. The leader says over the socket what all tabs in sight look at, and tells them who else does; without a
+//! socket nobody is known to be here. Things are known by their address, and people by maps of names as they are kept elsewhere: other shapes of the same would be
+//! downloaded by everybody.
+
+use super::Engine;
+use crate::event::Effect;
+use crate::key::Query;
+use crate::session::Link;
+use pmo_domain::socket::{ClientMessage, Here, Looked};
+use pmo_domain::{EntityCode, EntityRef};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+/// Things of which the socket is told; one for each tab in sight.
+const MOST: usize = 32;
+
+/// Who else looks at things: people with their names, by the thing's address.
+pub(super) type Others = BTreeMap<String, BTreeMap<Uuid, String>>;
+
+/// `task/01a2…`, and back.
+fn address(entity: &EntityRef) -> String {
+    format!("{}/{}", entity.code, entity.id)
+}
+
+fn thing(address: &str) -> Option<EntityRef> {
+    let (code, id) = address.split_once('/')?;
+    Some(EntityRef::new(EntityCode::new(code).ok()?, id.parse().ok()?))
+}
+
+/// Presence, as this tab knows it.
+#[derive(Default)]
+pub(super) struct Presence {
+    /// What this tab's page is about; empty: nothing.
+    page: String,
+    /// What the socket was told; none: a new one was told nothing.
+    told: Option<Vec<String>>,
+    others: Others,
+}
+
+impl Engine {
+    /// A page about a thing is opened, or left.
+    pub(super) fn look(&mut self, entity: &EntityRef, on: bool) {
+        let address = address(entity);
+        if on {
+            self.presence.page = address;
+        } else if self.presence.page == address {
+            self.presence.page.clear();
+        }
+        self.tabs.to_say = true;
+    }
+
+    /// What this tab looks at: nothing while it is out of sight.
+    pub(super) fn looks_at(&self) -> String {
+        if self.shown { self.presence.page.clone() } else { String::new() }
+    }
+
+    /// Who else looks at a thing.
+    pub fn present(&self, entity: &EntityRef) -> Vec<Here> {
+        let others = self.presence.others.get(&address(entity)).into_iter().flatten();
+        others.map(|(id, name)| Here { person_id: *id, name: name.clone() }).collect()
+    }
+
+    /// What is known of others at a thing, for a tab that has just come to it.
+    pub(super) fn tell_others(&mut self, address: &str) {
+        if let Some(people) = self.presence.others.get(address) {
+            self.tabs.news.present.insert(address.to_owned(), people.clone());
+        }
+    }
+
+    /// The leader says who else looks at things.
+    pub(super) fn others_are(&mut self, said: Others) {
+        for (address, people) in said {
+            self.is_at(address, people);
+        }
+    }
+
+    fn is_at(&mut self, address: String, people: BTreeMap<Uuid, String>) {
+        self.changed.extend(thing(&address).map(Query::Row));
+        if self.leader {
+            self.tabs.news.present.insert(address.clone(), people.clone());
+        }
+        if people.is_empty() {
+            self.presence.others.remove(&address);
+        } else {
+            self.presence.others.insert(address, people);
+        }
+    }
+
+    /// The server says who else looks at a thing.
+    pub(super) fn present_is(&mut self, entity: &EntityRef, people: Vec<Here>) {
+        let mut named = BTreeMap::new();
+        for here in people {
+            named.insert(here.person_id, here.name);
+        }
+        self.is_at(address(entity), named);
+    }
+
+    /// At the end of every event: the socket is told what is looked at, once for each change.
+    pub(super) fn say_looked_at(&mut self) {
+        if !self.leader {
+            self.presence.told = None;
+            return;
+        }
+        // (Not sorted: sorting is a kilobyte for each type that is sorted.)
+        let mut things: Vec<String> = Vec::new();
+        let open = self.session.link == Link::Open;
+        if open {
+            let mut all = self.followers_look_at();
+            all.insert(0, self.looks_at());
+            all.truncate(MOST);
+            for address in all {
+                if !address.is_empty() && !things.contains(&address) {
+                    things.push(address);
+                }
+            }
+        }
+        let told = self.presence.told.take().unwrap_or_default();
+        let same = told.len() == things.len() && told.iter().all(|address| things.contains(address));
+        if open && !same {
+            let looked = |entity: EntityRef| Looked { entity_code: entity.code, entity_id: entity.id };
+            let things = things.iter().filter_map(|address| thing(address)).map(looked).collect();
+            self.effects.push(Effect::Send(ClientMessage::Looking { things }));
+        }
+        if !(open && same) {
+            let mut gone: Vec<String> = self.presence.others.keys().cloned().collect();
+            gone.retain(|address| !things.contains(address));
+            for address in gone {
+                self.is_at(address, BTreeMap::new());
+            }
+        }
+        self.presence.told = open.then_some(things);
+    }
+}
