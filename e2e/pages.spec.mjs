@@ -27,6 +27,10 @@ test("axe finds nothing serious on any page, in either theme, on a desktop or a 
   const editor = await as("editor");
   // Colours that are on their way from one to the other are neither.
   await editor.emulateMedia({ reducedMotion: "reduce" });
+  await editor.goto(`/project/${id}/artifact`);
+  await editor.locator(".attach input[type=file]").setInputFiles(join(root, "docs", "pictures", "sign-in.png"));
+  await editor.getByRole("region", { name: "Files on their way" }).getByRole("link").waitFor();
+  const artifact = service.sql("select id from app.artifact where name = 'sign-in.png' order by created_ts desc limit 1");
   const press = (name) => () => editor.getByRole("button", { name, exact: true }).first().click();
   const pages = [
     ["projects", "/project", async () => {}],
@@ -43,28 +47,47 @@ test("axe finds nothing serious on any page, in either theme, on a desktop or a 
     ["new-risk", "/risk/new", async () => { await expect(editor.getByLabel("Name")).toBeVisible(); }],
     ["import", `/project/${id}/risk`, async () => { await press("Import")(); }],
     ["nothing-here", "/task/01a2056d-3563-7049-ab62-bfe1ca58ce3f", async () => { await expect(editor.getByTestId("nothing-here")).toBeVisible(); }],
+    ["files", `/project/${id}/artifact`, async () => { await expect(editor.getByRole("button", { name: "Choose files" })).toBeVisible(); }],
+    ["file", `/artifact/${artifact}`, async () => { await expect(editor.locator("img.preview")).toBeVisible(); }],
     ["tray", "/project", async () => { await editor.locator("[data-testid=sync], [data-testid=sync-compact]").filter({ visible: true }).first().click(); }],
+  ];
+  // What only administrators see.
+  const admin = await as("admin");
+  await admin.emulateMedia({ reducedMotion: "reduce" });
+  const choose = (name) => async () => { await admin.getByRole("button", { name }).first().click(); await expect(admin.getByRole("form").first()).toBeVisible(); };
+  const settled = (what) => async () => { await expect(admin.locator(what).first()).toBeVisible(); };
+  const administration = [
+    ["admin-people", "/admin/people", async () => {}],
+    ["admin-person", `/person/${service.sql("select id from app.person where email = 'viewer@pmo.example'")}`, async () => { await expect(admin.getByRole("button", { name: "New password" })).toBeVisible(); }],
+    ["admin-roles", "/admin/roles", async () => {}],
+    ["admin-grants", "/admin/grants", settled(".plain-table .person")],
+    ["admin-options", "/admin/options", choose(/^Issue severity/)],
+    ["admin-types", "/admin/types", choose("Risks")],
+    ["admin-settings", "/admin/settings", settled("form.admin-box")],
+    ["admin-activity", "/admin/activity", settled(".activity li")],
   ];
   const found = {};
   for (const [width, height, where] of [[1440, 900, "desktop"], [390, 844, "phone"]]) {
-    await editor.setViewportSize({ width, height });
-    for (const [name, address, prepare] of pages) {
-      // What needs keys or a table's cells is a desktop's.
-      if (where === "phone" && ["tasks-selected", "tasks-editing", "palette", "plan-risks", "import"].includes(name)) continue;
-      await editor.goto(address);
-      await expect(editor.locator("main .topbar").first()).toBeVisible();
-      await expect(editor.locator("[aria-busy=true]")).toHaveCount(0);
-      await prepare();
-      for (const theme of ["light", "dark"]) {
-        await editor.evaluate((theme) => { document.documentElement.dataset.theme = theme; }, theme);
-        const problems = await serious(editor);
-        if (problems.length) found[`${name} ${where} ${theme}`] = problems.slice(0, 6);
-        if (process.env.UPDATE_PICTURES) await editor.screenshot({ path: join(root, "docs", "pictures", `${name}-${where}-${theme}.png`), animations: "disabled" });
+    for (const [page, list] of [[editor, pages], [admin, administration]]) {
+      await page.setViewportSize({ width, height });
+      for (const [name, address, prepare] of list) {
+        // What needs keys or a table's cells is a desktop's.
+        if (where === "phone" && ["tasks-selected", "tasks-editing", "palette", "plan-risks", "import"].includes(name)) continue;
+        await page.goto(address);
+        await expect(page.locator("main .topbar").first()).toBeVisible();
+        await expect(page.locator("[aria-busy=true]")).toHaveCount(0);
+        await prepare();
+        for (const theme of ["light", "dark"]) {
+          await page.evaluate((theme) => { document.documentElement.dataset.theme = theme; }, theme);
+          const problems = await serious(page);
+          if (problems.length) found[`${name} ${where} ${theme}`] = problems.slice(0, 6);
+          if (process.env.UPDATE_PICTURES) await page.screenshot({ path: join(root, "docs", "pictures", `${name}-${where}-${theme}.png`), animations: "disabled" });
+        }
       }
     }
   }
   expect(found).toEqual({});
-  expect(editor.problems).toEqual([]);
+  expect([...editor.problems, ...admin.problems]).toEqual([]);
 });
 
 test("a fresh installation greets with ways to begin", async ({ as, service }) => {
