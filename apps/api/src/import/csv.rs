@@ -232,12 +232,6 @@ fn plain(cell: &str) -> String {
 /// A cell as a value of its column, or what is wrong with it. `ids` are what its words refer to; empty cells say that there is nothing.
 pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> Result<Value, String> {
     let trimmed = cell.trim();
-    let number = |text: &str| {
-        let bare: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-        let bare = bare.trim_end_matches(|c: char| c.is_alphabetic() || c == '%' || c == '€');
-        // 1,5 is one and a half; 1,500.25 has its thousands told apart.
-        if bare.contains('.') { bare.replace(',', "") } else { bare.replace(',', ".") }
-    };
     let read = match &column.kind {
         ColumnKind::References { .. } => json!(ids),
         _ if trimmed.is_empty() => Value::Null,
@@ -247,9 +241,9 @@ pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> 
             "false" | "no" | "0" => json!(false),
             _ => return Err("must be yes or no".to_owned()),
         },
-        ColumnKind::Money => json!(number(trimmed)),
+        ColumnKind::Money => json!(number(trimmed)?),
         ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Integer | ColumnKind::Number => {
-            json!(number(trimmed))
+            json!(number(trimmed)?)
         }
         ColumnKind::Label { .. } => {
             let lower = trimmed.to_lowercase();
@@ -270,11 +264,62 @@ pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> 
     column.check(&read)
 }
 
+/// A number as it is written in one country or another: 1,5 and 1.5, 1.250,50 and 1,250.50, 1 250 €. What could be either is refused.
+fn number(text: &str) -> Result<String, String> {
+    let bare: String = text.chars().filter(|c| !c.is_whitespace() && *c != '\'').collect();
+    let bare = bare.trim_end_matches(|c: char| c.is_alphabetic() || c == '%' || c == '€');
+    let (commas, dots) = (bare.matches(',').count(), bare.matches('.').count());
+    let ends_in_comma = bare.rfind(',') > bare.rfind('.');
+    Ok(match (commas, dots) {
+        (0, 0 | 1) => bare.to_owned(),
+        // Thousands told apart, and nothing else.
+        (0, _) => bare.replace('.', ""),
+        (2.., 0) => bare.replace(',', ""),
+        (1, 0) => {
+            let (whole, rest) = bare.split_once(',').unwrap_or((bare, ""));
+            let digits = whole.trim_start_matches(['-', '+']);
+            if rest.len() == 3 && (1..=3).contains(&digits.len()) && !digits.starts_with('0') {
+                return Err(format!("'{bare}' could be {whole}{rest} or {whole}.{rest}: write one of them"));
+            }
+            bare.replace(',', ".")
+        }
+        (1, _) if ends_in_comma => bare.replace('.', "").replace(',', "."),
+        (_, 1) if !ends_in_comma => bare.replace(',', ""),
+        _ => return Err(format!("'{bare}' can't be read as a number")),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use pmo_domain::EntityCode;
     use proptest::prelude::*;
+
+    #[test]
+    fn numbers_are_read_as_they_are_written_anywhere_and_what_could_be_either_is_refused() {
+        let read = |text: &str| number(text).ok();
+        for (text, value) in [
+            ("1.5", "1.5"),
+            ("1,5", "1.5"),
+            ("7,5 h", "7.5"),
+            ("30%", "30"),
+            ("1.250,50 €", "1250.50"),
+            ("1,250.50", "1250.50"),
+            ("1.250.000", "1250000"),
+            ("1,250,000", "1250000"),
+            ("1 250,5", "1250.5"),
+            ("1'250.5", "1250.5"),
+            ("0,125", "0.125"),
+            ("1250,500", "1250.500"),
+            ("-3,25", "-3.25"),
+            ("0.125", "0.125"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(value), "{text}");
+        }
+        for text in ["1,500", "-12,000", "1.2,3.4", "1,2.3,4"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+    }
 
     fn task() -> EntityType {
         let columns = [

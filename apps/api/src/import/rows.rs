@@ -10,7 +10,7 @@ use crate::state::{App, Model};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use pmo_database::{Connection, permission, row};
-use pmo_domain::rest::{FieldError, version_of};
+use pmo_domain::rest::{FieldError, References, version_of};
 use pmo_domain::{Column, ColumnKind, EntityType, PersonId, Row};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -236,23 +236,71 @@ impl Known {
         Ok(Self(known))
     }
 
-    fn ids(&self, column: &Column, cell: &str) -> std::result::Result<Vec<Value>, String> {
+    /// What a cell refers to. What the row refers to already comes first, by the name that it has: it may share it with others, or be gone since. What the importer
+    /// can't see stays.
+    fn ids(&self, column: &Column, cell: &str, held: &Held) -> std::result::Result<Vec<Value>, String> {
         let (ColumnKind::Reference { entity } | ColumnKind::References { entity }) = &column.kind else {
             return Ok(Vec::new());
         };
-        let one = |word: String| match self.0.get(&(entity.clone(), word.to_lowercase())).map(Vec::as_slice) {
-            Some([id]) => Ok(json!(id)),
-            None | Some([]) => Err(format!(
-                "there is no {entity} called '{}' that you may see",
-                word.chars().take(60).collect::<String>()
-            )),
-            Some(several) => Err(format!(
-                "{} are called '{}': say which by its code or id",
-                several.len(),
-                word.chars().take(60).collect::<String>()
-            )),
+        let already = |word: &str| held.0.iter().find(|(_, name)| name.as_deref() == Some(word)).map(|(id, _)| *id);
+        let short = |word: &str| word.chars().take(60).collect::<String>();
+        let one = |word: String| {
+            let lower = word.to_lowercase();
+            if let Some(id) = already(&lower) {
+                return Ok(json!(id));
+            }
+            match self.0.get(&(entity.clone(), lower)).map(Vec::as_slice) {
+                Some([id]) => Ok(json!(id)),
+                None | Some([]) => Err(format!("there is no {entity} called '{}' that you may see", short(&word))),
+                Some(several) => {
+                    Err(format!("{} are called '{}': say which by its code or id", several.len(), short(&word)))
+                }
+            }
         };
-        csv::named(column, cell).into_iter().map(one).collect()
+        let mut ids: Vec<Value> =
+            csv::named(column, cell).into_iter().map(one).collect::<std::result::Result<_, _>>()?;
+        if matches!(column.kind, ColumnKind::References { .. }) || ids.is_empty() {
+            ids.extend(held.unseen().map(|id| json!(id)));
+        }
+        Ok(ids)
+    }
+}
+
+/// What a row refers to by a column before the import, each with its name in small letters as far as the importer sees it.
+struct Held(Vec<(Uuid, Option<String>)>);
+
+impl Held {
+    fn of(row: Option<&Row>, column: &Column, names: &References) -> Self {
+        let (ColumnKind::Reference { entity } | ColumnKind::References { entity }) = &column.kind else {
+            return Self(Vec::new());
+        };
+        let ids: Vec<Uuid> = match row.and_then(|row| row.get(&column.name)) {
+            Some(Value::String(id)) => id.parse().into_iter().collect(),
+            Some(Value::Array(ids)) => ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect(),
+            _ => Vec::new(),
+        };
+        let name = |id: &Uuid| names.get(entity).and_then(|names| names.get(id)).map(|name| name.to_lowercase());
+        Self(ids.into_iter().map(|id| (id, name(&id))).collect())
+    }
+
+    fn unseen(&self) -> impl Iterator<Item = Uuid> {
+        self.0.iter().filter(|(_, name)| name.is_none()).map(|(id, _)| *id)
+    }
+}
+
+/// Rows that are there already, by their codes: exactly, or whatever the case where only one has it.
+struct ByCode {
+    exactly: HashMap<String, Uuid>,
+    anyhow: HashMap<String, Vec<Uuid>>,
+}
+
+impl ByCode {
+    fn find(&self, code: &str) -> Option<Uuid> {
+        if code.is_empty() {
+            return None;
+        }
+        let alone = |ids: &Vec<Uuid>| if let [id] = ids[..] { Some(id) } else { None };
+        self.exactly.get(code).copied().or_else(|| self.anyhow.get(&code.to_lowercase()).and_then(alone))
     }
 }
 
@@ -275,12 +323,19 @@ async fn write(
     let there = row::called(c, entity, &codes).await?;
     let ids: Vec<Uuid> = there.iter().map(|(id, ..)| *id).collect();
     let seen = permission::levels(c, &[who.person], &entity.code, &ids).await?;
-    let mut by_code: HashMap<String, Uuid> = HashMap::new();
+    let mut by_code = ByCode { exactly: HashMap::new(), anyhow: HashMap::new() };
     for (id, code, _) in
         there.into_iter().filter(|(id, code, _)| !code.is_empty() && seen.contains_key(&(who.person, *id)))
     {
-        by_code.insert(code.to_lowercase(), id);
+        by_code.anyhow.entry(code.to_lowercase()).or_default().push(id);
+        by_code.exactly.insert(code, id);
     }
+    // What they hold now, and what that is called: the same words mean the same again.
+    let held: Vec<Uuid> = by_code.exactly.values().copied().collect();
+    let rows = row::by_ids(c, entity, &held, false).await?;
+    let names = row::names_now(c, who.person, entity, &row::mentioned(entity, &rows)).await?;
+    let id_of = |row: &Row| row.get("id").and_then(Value::as_str).and_then(|id| id.parse::<Uuid>().ok());
+    let rows: HashMap<Uuid, Row> = rows.into_iter().filter_map(|row| Some((id_of(&row)?, row))).collect();
     let options = |column: &Column| match &column.kind {
         ColumnKind::Label { set } => model
             .datalabels
@@ -295,7 +350,8 @@ async fn write(
     for (number, cells) in &table.rows {
         let (code, name) = (cell(cells, code_at), cell(cells, name_at));
         let mut errors = Vec::new();
-        let present = by_code.get(&code.to_lowercase()).copied().filter(|_| !code.is_empty());
+        let present = by_code.find(&code);
+        let before = present.and_then(|id| rows.get(&id));
         let mut values = if present.is_none() { parent.clone() } else { Row::new() };
         for (n, column) in columns.iter().enumerate().filter_map(|(n, column)| Some((n, (*column)?))) {
             let empty = cells[n].trim().is_empty();
@@ -306,13 +362,22 @@ async fn write(
                 }
                 continue;
             }
-            match known.ids(column, &cells[n]).and_then(|ids| csv::value(column, &cells[n], &offered[n], &ids)) {
+            if present.is_some() && column.name == "code" {
+                continue;
+            }
+            let held = Held::of(before, column, &names);
+            // What the importer can't see, and so the file doesn't say, stays.
+            if empty && matches!(column.kind, ColumnKind::Reference { .. }) && held.unseen().next().is_some() {
+                continue;
+            }
+            let ids = known.ids(column, &cells[n], &held);
+            match ids.and_then(|ids| csv::value(column, &cells[n], &offered[n], &ids)) {
                 Ok(value) => drop(values.insert(column.name.clone(), value)),
                 Err(message) => errors.push(FieldError { field: column.name.clone(), message }),
             }
         }
-        if let Some(before) = used.insert(code.to_lowercase(), *number).filter(|_| !code.is_empty()) {
-            errors.push(FieldError { field: "code".into(), message: format!("stands in line {before} as well") });
+        if let Some(line) = used.insert(code.to_lowercase(), *number).filter(|_| !code.is_empty()) {
+            errors.push(FieldError { field: "code".into(), message: format!("stands in line {line} as well") });
         }
         let mut outcome = Outcome::Refused;
         if errors.is_empty() {

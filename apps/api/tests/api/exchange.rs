@@ -242,3 +242,69 @@ async fn a_calendar_shows_what_its_person_sees_until_it_is_revoked(pool: PgPool)
         StatusCode::UNPROCESSABLE_ENTITY
     );
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn out_and_in_again_takes_away_nothing_that_the_file_could_not_say(pool: PgPool) {
+    let router = router(&pool).await;
+    let (admin, editor) = (Api::of(&router, "admin").await, Api::of(&router, "editor").await);
+    let plan = project(&admin, "Round").await;
+    let person: Uuid = sqlx::query_scalar("select id from app.person where email = 'editor@pmo.example'")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    admin
+        .post(
+            "/entity_rbac",
+            json!({"person_id": person, "entity_code": "project", "entity_instance_id": plan, "permission": 3}),
+        )
+        .await;
+    // Two of one name, one that has left, and one whom the editor can't see.
+    let employee = |name: &str| {
+        let (pool, name) = (pool.clone(), name.to_owned());
+        async move {
+            sqlx::query_scalar::<_, Uuid>("insert into app.employee (name) values ($1) returning id")
+                .bind(name)
+                .fetch_one(&pool)
+                .await
+                .unwrap()
+        }
+    };
+    let (twin, _other, gone) =
+        (employee("Twin Same").await, employee("Twin Same").await, employee("Left Already").await);
+    let hidden = employee("Hidden Person").await;
+    let task = admin
+        .post(
+            "/task",
+            json!({"name": "t", "code": "RT-1", "project_id": plan, "assignee__employee_ids": [twin, gone, hidden]}),
+        )
+        .await;
+    assert_eq!(task.status, 201, "{}", task.body);
+    let path = format!("/task/{}", task.body["id"].as_str().unwrap());
+    sqlx::query("select app.soft_delete('employee', $1)").bind(gone).execute(&pool).await.unwrap();
+    sqlx::query("insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission, is_deny) values ($1, 'employee', $2, 0, true)").bind(person).bind(hidden).execute(&pool).await.unwrap();
+    let held = || async { admin.get(&path).await.body["assignee__employee_ids"].clone() };
+    for who in [&admin, &editor] {
+        let csv =
+            export(who, &format!("/task/export?project_id={plan}&fields=code,name,assignee__employee_ids,project_id"))
+                .await;
+        let (status, report) = import(who, "/task/import", csv.clone()).await;
+        assert_eq!((status, &report["unchanged"]), (StatusCode::CREATED, &json!(1)), "{csv}\n{report}");
+        assert_eq!(held().await, json!([twin, gone, hidden]));
+    }
+    // What the file does say counts: the one who is left out goes, the hidden one stays.
+    let (status, report) = import(&editor, "/task/import", "code,assignee__employee_ids\nrt-1,Twin Same\n").await;
+    assert_eq!((status, &report["changed"]), (StatusCode::CREATED, &json!(1)), "{report}");
+    let now = held().await;
+    assert!(
+        now.as_array().unwrap().contains(&json!(hidden)) && !now.as_array().unwrap().contains(&json!(gone)),
+        "{now}"
+    );
+    assert_eq!(admin.get(&path).await.body["code"], "RT-1", "the code stays as it is written");
+    // A word that could be two is refused where it is new.
+    admin.post("/task", json!({"name": "u", "code": "RT-2", "project_id": plan})).await;
+    let (status, refused) = import(&admin, "/task/import", "code,assignee__employee_ids\nRT-2,Twin Same\n").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+    let (status, refused) = import(&admin, "/task/import", "code,estimated_hours\nRT-2,\"1,500\"\n").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+    assert!(refused["errors"][0]["message"].as_str().unwrap().contains("1500 or 1.500"), "{refused}");
+}
