@@ -133,7 +133,9 @@ async fn export_as(
         (None, Some(code)) => {
             let form = if format == "json" { export::Form::Json } else { export::Form::Csv };
             let query = export::all_rows(&model, code).map_err(told)?;
-            export::whole(&kept, &who, &export::What::Rows(code.to_owned(), Box::new(query), form)).await.map_err(told)
+            export::whole(&kept, &who, &export::What::Rows(code.to_owned(), Box::new(query), form, None))
+                .await
+                .map_err(told)
         }
         (None, None) => export::whole(&kept, &who, &export::What::Everything).await.map_err(told),
     }

@@ -12,9 +12,10 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
+use pmo_database::list::Below;
 use pmo_database::row_text::RowTexts;
 use pmo_database::sight::Memory;
-use pmo_database::{DatabaseError, Pool, list, row};
+use pmo_database::{DatabaseError, Pool, list, permission, row};
 use pmo_domain::query::ListQuery;
 use pmo_domain::rest::{LIST_LIMIT, References};
 use pmo_domain::{Column, ColumnKind, EntityType, Row};
@@ -85,8 +86,8 @@ pub enum Form {
 /// What is exported.
 #[derive(Clone, Debug)]
 pub enum What {
-    /// Rows of a type that pass a query.
-    Rows(String, Box<ListQuery>, Form),
+    /// Rows of a type that pass a query, below one thing or anywhere.
+    Rows(String, Box<ListQuery>, Form, Option<(String, Uuid)>),
     /// Everything that one may see.
     Everything,
 }
@@ -123,9 +124,10 @@ fn told(app: App, who: AuthUser, what: What, kind: &'static str, name: &str) -> 
 #[utoipa::path(get, path = "/{entity}/export", tag = "export", params(
     ("entity" = String, Path, description = "The type's code", example = "task"),
     ("format" = Option<String>, Query, description = "csv (the default) or json: one row a line"),
+    ("parent" = Option<String>, Query, description = "`project:<id>`: only what hangs below this"),
     ("fields" = Option<String>, Query, description = "Columns, separated by commas; filters, sort and search are as of a list")), responses(
     (status = 200, description = "CSV that POST /{entity}/import reads: UTF-8, references by name; what a spreadsheet would calculate has an apostrophe before it. Or NDJSON", body = String, content_type = "text/csv"),
-    (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in"), (status = 404, description = "No such type")))]
+    (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in"), (status = 404, description = "No such type, or no such parent for this reader")))]
 async fn rows(
     State(app): State<App>,
     who: AuthUser,
@@ -135,7 +137,12 @@ async fn rows(
     let model = app.model_with(&code).await?;
     let entity = model.entity(&code)?;
     let format = parameters.iter().find(|(name, _)| name == "format").map(|(_, value)| value.clone());
-    parameters.retain(|(name, _)| !matches!(name.as_str(), "format" | "limit" | "offset" | "cursor"));
+    let below = match parameters.iter().find(|(name, _)| name == "parent") {
+        None => None,
+        Some((_, value)) => Some(parent(&app, &who, &code, value).await?),
+    };
+    let left_out = ["format", "parent", "limit", "offset", "cursor"];
+    parameters.retain(|(name, _)| !left_out.contains(&name.as_str()));
     let (form, kind, ending) = match format.as_deref() {
         None | Some("csv") => (Form::Csv, "text/csv; charset=utf-8", "csv"),
         Some("json") => (Form::Json, "application/x-ndjson", "ndjson"),
@@ -143,7 +150,20 @@ async fn rows(
     };
     let query = ListQuery::parse(&parameters, entity).map_err(ApiError::BadRequest)?;
     let name = format!("{}.{ending}", entity.code);
-    Ok(told(app, who, What::Rows(code, Box::new(query), form), kind, &name))
+    Ok(told(app, who, What::Rows(code, Box::new(query), form, below), kind, &name))
+}
+
+/// What rows are to hang below: something that the reader sees, and that can have this type below it.
+async fn parent(app: &App, who: &AuthUser, code: &str, asked: &str) -> Result<(String, Uuid)> {
+    let wrong = || ApiError::bad("parent", "must be a type and an id, such as project:018f…");
+    let (parent, id) = asked.split_once(':').ok_or_else(wrong)?;
+    let id: Uuid = id.parse().map_err(|_| wrong())?;
+    let model = app.model().await?;
+    model.catalogue.child(parent, code).ok_or_else(wrong)?;
+    let parent = model.entity(parent)?;
+    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
+    Ok((parent.code.to_string(), id))
 }
 
 /// Everything that one may see, of every type.
@@ -185,20 +205,27 @@ pub async fn write(kept: &Kept<'_>, who: &AuthUser, what: &What, sink: &mut Sink
     let mut connection = pmo_database::reading(kept.pool).await?;
     let mut reader = kept.memory.reader(&mut connection, who.person).await?;
     let kinds: Vec<(&EntityType, ListQuery)> = match what {
-        What::Rows(code, query, _) => vec![(model.entity(code)?, ListQuery::clone(query))],
+        What::Rows(code, query, ..) => vec![(model.entity(code)?, ListQuery::clone(query))],
         What::Everything => model.catalogue.types.values().map(|kind| (kind, ListQuery::default())).collect(),
     };
     for (entity, mut query) in kinds {
         let columns = columns(entity, &query);
         query.fields.clear();
         (query.limit, query.cursor) = (LIST_LIMIT, None);
-        if let What::Rows(_, _, Form::Csv) = what {
+        if let What::Rows(_, _, Form::Csv, _) = what {
             sink.take(csv_line(columns.iter().map(|column| column.name.clone()))?).await?;
         }
+        let below = match what {
+            What::Rows(code, _, _, Some((parent, id))) => {
+                let tie = model.catalogue.child(parent, code).ok_or(ApiError::NotFound)?;
+                Some(Below { parent_code: &model.entity(parent)?.code, parent_id: *id, tie })
+            }
+            _ => None,
+        };
         loop {
-            let page = list::page(&mut connection, &mut reader, kept.texts, entity, &query, None).await?;
+            let page = list::page(&mut connection, &mut reader, kept.texts, entity, &query, below.as_ref()).await?;
             let part = match what {
-                What::Rows(_, _, Form::Csv) => {
+                What::Rows(_, _, Form::Csv, _) => {
                     let names = row::names(&mut connection, &mut reader, entity, &page.mentioned).await?;
                     let mut part = String::new();
                     for listed in &page.rows {

@@ -170,7 +170,7 @@ fn write_task(xml: &mut Xml, task: &PlanTask, place: usize, number: &str, level:
     some(xml, "Work", task.work_hours.map(|hours| duration(hours * 60.0)));
     field(xml, "Milestone", flag(task.milestone));
     field(xml, "Summary", flag(task.summary));
-    field(xml, "PercentComplete", &task.percent.to_string());
+    field(xml, "PercentComplete", &task.percent.round().to_string());
     some(xml, "ActualStart", task.actual_start.map(begins));
     some(xml, "ActualFinish", task.actual_finish.map(|day| ends(day, task.milestone)));
     some(xml, "ActualWork", task.actual_hours.map(|hours| duration(hours * 60.0)));

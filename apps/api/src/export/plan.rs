@@ -130,6 +130,19 @@ pub fn plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap<Uuid,
     plan
 }
 
+/// Working days of a task that says none: those between its dates; where it has none of both, one, as Microsoft Project begins with.
+fn length(row: &Row) -> f64 {
+    if row.get("milestone_flag") == Some(&Value::Bool(true)) {
+        return 0.0;
+    }
+    let (Some(start), Some(finish)) = (day(row, "start_date"), day(row, "due_date")) else { return 1.0 };
+    let works = |day: &jiff::civil::Date| {
+        !matches!(day.weekday(), jiff::civil::Weekday::Saturday | jiff::civil::Weekday::Sunday)
+    };
+    let days = start.series(jiff::Span::new().days(1)).take_while(|day| *day <= finish).take(20_000);
+    f64::from(u32::try_from(days.filter(works).count()).unwrap_or(u32::MAX))
+}
+
 fn task(row: &Row, index: usize, parent: Option<usize>, summary: bool) -> PlanTask {
     let percent = number(row, "completion_pct").unwrap_or_default();
     PlanTask {
@@ -140,7 +153,7 @@ fn task(row: &Row, index: usize, parent: Option<usize>, summary: bool) -> PlanTa
         wbs: text(row, "wbs").to_owned(),
         start: day(row, "start_date"),
         finish: day(row, "due_date"),
-        days: number(row, "duration_days").unwrap_or_default(),
+        days: number(row, "duration_days").unwrap_or_else(|| length(row)),
         actual_start: day(row, "actual_start_date"),
         actual_finish: day(row, "actual_end_date"),
         percent,

@@ -308,3 +308,34 @@ async fn out_and_in_again_takes_away_nothing_that_the_file_could_not_say(pool: P
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
     assert!(refused["errors"][0]["message"].as_str().unwrap().contains("1500 or 1.500"), "{refused}");
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn what_links_alone_tie_goes_out_with_what_it_hangs_below(pool: PgPool) {
+    let router = router(&pool).await;
+    let (admin, outsider) = (Api::of(&router, "admin").await, Api::of(&router, "outsider").await);
+    let plan = project(&admin, "Linked").await;
+    let risk =
+        admin.post("/risk", json!({"name": "r", "project_id": plan})).await.body["id"].as_str().unwrap().to_owned();
+    let mut tasks = Vec::new();
+    for name in ["tied", "free"] {
+        tasks.push(
+            admin.post("/task", json!({"name": name, "project_id": plan})).await.body["id"]
+                .as_str()
+                .unwrap()
+                .to_owned(),
+        );
+    }
+    let link = json!({"parent_code": "risk", "parent_id": risk, "child_code": "task", "child_id": tasks[0]});
+    assert_eq!(admin.post("/entity_instance_link", link).await.status, 201);
+    let csv = export(&admin, &format!("/task/export?fields=name&parent=risk:{risk}")).await;
+    assert_eq!(csv.trim(), "name\r\ntied");
+    for (path, status) in
+        [("parent=risk", 400), ("parent=nothing:x", 400), ("parent=office:01a2056d-3563-7049-ab62-bfe1ca58ce3f", 400)]
+    {
+        let (told, text, _) = send(&admin, "GET", &format!("/task/export?{path}"), "text/plain", Body::empty()).await;
+        assert_eq!(told.as_u16(), status, "{text}");
+    }
+    let (told, ..) =
+        send(&outsider, "GET", &format!("/task/export?parent=risk:{risk}"), "text/plain", Body::empty()).await;
+    assert_eq!(told, StatusCode::NOT_FOUND);
+}

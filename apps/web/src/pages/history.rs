@@ -156,7 +156,7 @@ pub fn Deleted(
     /// The thing.
     entity: EntityRef,
 ) -> impl IntoView {
-    let name = RwSignal::new(None::<String>);
+    let (name, refused) = (RwSignal::new(None::<String>), RwSignal::new(None::<String>));
     let asked = entity.clone();
     spawn_local(async move {
         let path = format!("/{}?ids={}&include_deleted=true", asked.code, asked.id);
@@ -170,16 +170,19 @@ pub fn Deleted(
     let back = move |_| {
         let entity = entity.clone();
         spawn_local(async move {
-            bring_back(entity.clone()).await;
-            // It was not there: nothing of it is held that could be called old.
-            client().dispatch(Event::Refetch(Query::Row(entity)));
+            match bring_back(entity.clone()).await {
+                // It was not there: nothing of it is held that could be called old.
+                Ok(()) => client().dispatch(Event::Refetch(Query::Row(entity))),
+                Err(words) => drop(refused.try_set(Some(words))),
+            }
         });
     };
     let back = StoredValue::new(back);
     live(move || {
         name.get().map(|name| view! {
         <div class="left-behind" role="status"><h3>{format!("“{name}” was deleted")}</h3><p>"It comes back as it was, with what belonged to it."</p>
-            <button class="btn" on:click=move |e| back.with_value(|back| back(e))>{icon("undo-2")}"Bring it back"</button></div>
+            <button class="btn" on:click=move |e| back.with_value(|back| back(e))>{icon("undo-2")}"Bring it back"</button>
+            {live(move || refused.get().map(|words| view! { <p class="hint error" role="alert">{icon("circle-alert")}{words}</p> }))}</div>
     })
     })
 }

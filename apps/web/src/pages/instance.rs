@@ -267,7 +267,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         <DraftBar page=page kind=kind form=form/>
         {live(move || sharing.get().then(|| view! { <SharingDialog entity=about.get_value() title=title() open=sharing/> }))}
         {live(move || deleting.get().then(|| view! {
-            <Dialog title=format!("Delete this {doomed}?") lead=format!("{} and what belongs to it leave every list.", title()) close=Callback::new(move |()| deleting.set(false))>
+            <Dialog title=format!("Delete this {doomed}?") lead=format!("{} and what belongs to it leave every list.{}", title(), if draft.draft.with_untracked(|d| d.as_ref().is_some_and(|d| d.has_changes())) { " What you have not saved of it goes for good." } else { "" }) close=Callback::new(move |()| deleting.set(false))>
                 <footer class="buttons"><button class="btn quiet" on:click=move |_| deleting.set(false)>"Cancel"</button>
                     <button class="btn danger" on:click=move |_| confirm.run(())>"Delete"</button></footer>
             </Dialog>

@@ -126,7 +126,14 @@ pub fn TableTools(
         }
         let asked = arrangement.written();
         let sign = if asked.is_empty() { "?" } else { "&" };
-        export(format!("/{code}/export{asked}{sign}fields={}", fields.join(",")), format!("{code}.csv"), failed);
+        // What links alone tie no filter can say.
+        let parent = grid.linked.get_value().map(|parent| format!("&parent={}:{}", parent.code, parent.id));
+        let parent = parent.unwrap_or_default();
+        export(
+            format!("/{code}/export{asked}{sign}fields={}{parent}", fields.join(",")),
+            format!("{code}.csv"),
+            failed,
+        );
     };
     let shown = move || grid.rows.with(|rows| rows.loaded.then(|| rows.ids.len()));
     view! {

@@ -43,6 +43,9 @@ pub fn OverThePage() -> impl IntoView {
 /// How long what was done can be taken back from where it was said.
 const TOAST: std::time::Duration = std::time::Duration::from_secs(8);
 
+/// Between two looks whether a deletion is still on its way.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// Says what was done, for as long as it can be taken back here.
 #[component]
 fn Toast(done: Done) -> impl IntoView {
@@ -54,11 +57,15 @@ fn Toast(done: Done) -> impl IntoView {
             gone.clear();
         }
     });
-    let back = move |_| {
-        undo();
-        overlays.done.set(None);
-    };
-    view! { <div class="toast" role="status">{icon("check")}<span class="grow">{words}</span><button class="btn quiet sm" on:click=back>"Undo"</button></div> }
+    let sign = if undo.is_some() { "check" } else { "circle-alert" };
+    let undo = undo.map(|undo| {
+        let back = move |_| {
+            overlays.done.set(None);
+            undo();
+        };
+        view! { <button class="btn quiet sm" on:click=back>"Undo"</button> }
+    });
+    view! { <div class="toast" role="status">{icon(sign)}<span class="grow">{words}</span>{undo}</div> }
 }
 
 /// Deletes things, and says so where it can be taken back: what has not been sent is not sent, what has been is brought back by the server.
@@ -71,19 +78,31 @@ pub fn delete_with_undo(overlays: Overlays, things: Vec<EntityRef>, words: Strin
             let waits = |e: &&Entry| e.entity == thing && matches!(e.operation, Operation::Delete { .. }) && !e.sending;
             match client().read(|e| e.outbox().iter().find(waits).map(|e| e.id)) {
                 Some(entry) => client().dispatch(Event::Discard(entry)),
-                None => spawn_local(bring_back(thing)),
+                None => spawn_local(async move {
+                    if let Err(words) = bring_back(thing).await {
+                        overlays.done.set(Some(Done { words, undo: None }));
+                    }
+                }),
             }
         }
     });
-    overlays.done.set(Some(Done { words, undo }));
+    overlays.done.set(Some(Done { words, undo: Some(undo) }));
 }
 
-/// Asks the server to bring a deleted thing back.
-pub async fn bring_back(thing: EntityRef) {
-    let path = format!("/{}/{}/restore", thing.code, thing.id);
-    if network::ask(network::Verb::POST, &path, Some(&json!({})), Some(&new_id().to_string())).await.is_ok() {
-        invalidate_entity_queries(&thing.code, None);
+/// Asks the server to bring a deleted thing back, once its deletion is not on its way any more; the error is for people.
+pub async fn bring_back(thing: EntityRef) -> Result<(), String> {
+    let on_its_way = |e: &Entry| e.entity == thing && matches!(e.operation, Operation::Delete { .. });
+    let looks = 30_000 / LOOK.as_millis();
+    for _ in 0..looks {
+        if !client().read(|e| e.outbox().iter().any(on_its_way)) {
+            break;
+        }
+        gloo_timers::future::sleep(LOOK).await;
     }
+    let path = format!("/{}/{}/restore", thing.code, thing.id);
+    network::ask(network::Verb::POST, &path, Some(&json!({})), Some(&new_id().to_string())).await?;
+    invalidate_entity_queries(&thing.code, None);
+    Ok(())
 }
 
 #[component]

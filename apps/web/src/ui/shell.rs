@@ -40,8 +40,8 @@ pub struct Overlays {
 pub struct Done {
     /// What it was, in words.
     pub words: String,
-    /// Takes it back. It outlives the page that it was done on.
-    pub undo: Arc<dyn Fn() + Send + Sync>,
+    /// Takes it back, where that can be. It outlives the page that it was done on.
+    pub undo: Option<Arc<dyn Fn() + Send + Sync>>,
 }
 
 /// The frame.
