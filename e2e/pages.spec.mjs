@@ -49,7 +49,7 @@ test("axe finds nothing serious on any page, in either theme, on a desktop or a 
     ["nothing-here", "/task/01a2056d-3563-7049-ab62-bfe1ca58ce3f", async () => { await expect(editor.getByTestId("nothing-here")).toBeVisible(); }],
     ["files", `/project/${id}/artifact`, async () => { await expect(editor.getByRole("button", { name: "Choose files" })).toBeVisible(); }],
     ["file", `/artifact/${artifact}`, async () => { await expect(editor.locator("img.preview")).toBeVisible(); }],
-    ["tray", "/project", async () => { await editor.locator("[data-testid=sync], [data-testid=sync-compact]").filter({ visible: true }).first().click(); }],
+    ["tray", "/project", async () => { await editor.locator("[data-testid=sync], [data-testid=sync-compact]").filter({ visible: true }).first().click(); await expect(editor.getByRole("dialog")).toBeVisible(); }],
   ];
   // What only administrators see.
   const admin = await as("admin");
@@ -75,6 +75,8 @@ test("axe finds nothing serious on any page, in either theme, on a desktop or a 
         if (where === "phone" && ["tasks-selected", "tasks-editing", "palette", "plan-risks", "import"].includes(name)) continue;
         await page.goto(address);
         await expect(page.locator("main .topbar").first()).toBeVisible();
+        // With what comes later.
+        await page.waitForFunction(() => document.querySelector("link[data-later]"));
         await expect(page.locator("[aria-busy=true]")).toHaveCount(0);
         await prepare();
         for (const theme of ["light", "dark"]) {

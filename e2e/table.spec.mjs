@@ -125,9 +125,12 @@ test("ten thousand rows: what is seen alone is in the document, and each interac
     new PerformanceObserver((list) => list.getEntries().forEach((e) => e.interactionId && window.interactions.set(e.interactionId, Math.max(e.duration, window.interactions.get(e.interactionId) ?? 0))))
       .observe({ type: "event", durationThreshold: 16, buffered: false });
   });
+  // As fast as a key repeats, and no faster: a frame between one and the next. (Keys that come all at once wait for each other's frame.)
+  const frame = () => editor.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  const press = async (key) => { await editor.keyboard.press(key); await frame(); };
   await editor.getByRole("grid").focus();
-  for (let n = 0; n < 30; n += 1) await editor.keyboard.press("ArrowDown");
-  for (let n = 0; n < 10; n += 1) await editor.keyboard.press("PageDown");
+  for (let n = 0; n < 40; n += 1) await press("ArrowDown");
+  for (let n = 0; n < 15; n += 1) await press("PageDown");
   await editor.keyboard.press("Control+End");
   await expect(editor.locator("tr[data-id]").last()).toBeInViewport();
   await editor.keyboard.press("Control+Home");
@@ -144,8 +147,9 @@ test("ten thousand rows: what is seen alone is in the document, and each interac
   await editor.locator(".content").evaluate((e) => { e.scrollTop = 160_000; });
   await expect.poll(() => editor.evaluate(() => document.elementFromPoint(600, 450)?.closest("tr")?.textContent ?? ""), "no gap").toMatch(/Row 0[45]/);
   expect(await editor.locator("tr[data-id]").count(), "rows in the document").toBeLessThan(80);
-  const times = await editor.evaluate(() => [...window.interactions.values()].sort((a, b) => a - b));
-  const at = (share) => times[Math.min(times.length - 1, Math.floor(times.length * share))];
-  console.log(`interaction to next paint on 10,060 rows, ${times.length} interactions of 16 ms or more: median ${at(0.5)} ms, p95 ${at(0.95)} ms, slowest ${times.at(-1)} ms`);
+  // Those that are not told took less than 16 ms.
+  const [times, all] = await editor.evaluate(() => [[...window.interactions.values()].sort((a, b) => a - b), performance.interactionCount]);
+  const at = (share) => times[Math.floor(all * share) - (all - times.length)] ?? "under 16";
+  console.log(`interaction to next paint on 10,060 rows, ${all} interactions: median ${at(0.5)} ms, p95 ${at(0.95)} ms, slowest ${times.at(-1)} ms`);
   expect(editor.problems).toEqual([]);
 });
