@@ -185,11 +185,11 @@ async fn state(State(app): State<App>, who: AuthUser, Path(id): Path<String>) ->
 }
 
 /// Send a part of an upload. What has come is kept when it is cut.
-#[utoipa::path(patch, path = "/upload/{id}", tag = "files", request_body(content = Vec<u8>, content_type = "application/offset+octet-stream"), params(
+#[utoipa::path(patch, path = "/upload/{id}", tag = "files", request_body(content = Vec<u8>, content_type = "application/octet-stream"), params(
     ("id" = Uuid, Path, description = "The upload"), ("Upload-Offset" = u64, Header, description = "Where the part begins: what `offset` said")), responses(
     (status = 204, description = "It is here; Upload-Offset says how far the upload has come"), (status = 400, description = "Cut, or no Upload-Offset"), (status = 401, description = "Not signed in"),
     (status = 404, description = "Not one of this person's"), (status = 409, description = "It stands elsewhere; Upload-Offset says where"),
-    (status = 413, description = "More than was announced, or a part too large"), (status = 415, description = "Not application/offset+octet-stream"),
+    (status = 413, description = "More than was announced, or a part too large"), (status = 415, description = "Not application/octet-stream"),
     (status = 423, description = "Another request sends the same upload"), (status = 507, description = "No room is left")))]
 async fn part(
     State(app): State<App>,
@@ -199,10 +199,8 @@ async fn part(
     body: Body,
 ) -> Result<Response> {
     let upload = found(&app, &who, &id).await?;
-    if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/offset+octet-stream") {
-        return Err(ApiError::UnsupportedMedia(
-            "Send bytes, with Content-Type: application/offset+octet-stream.".into(),
-        ));
+    if headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind != "application/octet-stream") {
+        return Err(ApiError::UnsupportedMedia("Send bytes, with Content-Type: application/octet-stream.".into()));
     }
     let offset = headers.get("upload-offset").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     let offset = offset.ok_or_else(|| ApiError::bad("Upload-Offset", "is needed: where the part begins"))?;

@@ -61,7 +61,7 @@ async fn send(who: &Api, method: &str, path: &str, headers: &[(&str, &str)], bod
 }
 
 async fn part(who: &Api, id: &str, offset: u64, body: impl Into<Body>) -> Told {
-    let headers = [("content-type", "application/offset+octet-stream"), ("upload-offset", &*offset.to_string())];
+    let headers = [("content-type", "application/octet-stream"), ("upload-offset", &*offset.to_string())];
     send(who, "PATCH", &format!("/api/v1/upload/{id}"), &headers, body.into()).await
 }
 

@@ -254,7 +254,7 @@ pub async fn send_part(path: &str, offset: f64, part: &web_sys::Blob, cancel: &C
         return Err(Failure::Network);
     }
     let request = builder(HttpMethod::PATCH, path)
-        .header("content-type", "application/offset+octet-stream")
+        .header("content-type", "application/octet-stream")
         .header("upload-offset", &offset.to_string())
         .abort_signal(cancel.signal().as_ref())
         .body(part.clone())
