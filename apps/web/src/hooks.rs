@@ -444,6 +444,13 @@ pub fn datalabels() -> Arc<Vec<Datalabel>> {
     })
 }
 
+/// Whether nothing comes after an option.
+pub fn ends(set: &str, option: &str) -> bool {
+    let all = datalabels();
+    let found = all.iter().find(|s| s.name == set).and_then(|s| s.options.iter().find(|o| o.name == option));
+    found.is_some_and(|option| option.terminal_flag)
+}
+
 /// The colour of an option, by name. (Read from the answer as it came: the first page draws options, and needs nothing else of them.)
 pub fn option_colour(set: &str, option: &str) -> Option<String> {
     let all = meta(MetaKey::Datalabels)?;

@@ -13,6 +13,12 @@ pub async fn alone(c: &mut Connection) -> Result<()> {
     Ok(())
 }
 
+/// A change of a table waits for everybody who reads it, and everybody who comes waits behind it: it is given up soon, and tried again later.
+pub async fn no_long_waits(c: &mut Connection) -> Result<()> {
+    sqlx::query("set local lock_timeout = '2s'").execute(c).await?;
+    Ok(())
+}
+
 /// What a new row begins with in a column of labels.
 pub async fn default_of(c: &mut Connection, entity: &EntityType, column: &str) -> Result<Option<String>> {
     let text = "select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
@@ -67,12 +73,17 @@ pub async fn rename(
         return Ok(());
     }
     let (table, quoted) = (sql::table(entity), sql::name(column));
+    let begins = default_of(c, entity, column).await?.and_then(|now| renamed.get(&now));
+    if begins.is_some() {
+        // Before the rows are locked one by one: asked for afterwards it could wait for whoever waits for those.
+        sqlx::query(sql::statement(format!("lock table {table} in access exclusive mode"))).execute(&mut *c).await?;
+    }
     let text = format!(
         "update {table} t set {quoted} = m.becomes from unnest($1::text[], $2::text[]) as m (was, becomes) where t.{quoted} = m.was"
     );
     let (was, becomes): (Vec<&String>, Vec<&String>) = renamed.iter().unzip();
     sqlx::query(sql::statement(text)).bind(was).bind(becomes).execute(&mut *c).await?;
-    if let Some(begins) = default_of(c, entity, column).await?.and_then(|now| renamed.get(&now)) {
+    if let Some(begins) = begins {
         let literal: String = sqlx::query_scalar("select quote_literal($1)").bind(begins).fetch_one(&mut *c).await?;
         let text = format!("alter table {table} alter column {quoted} set default {literal}");
         sqlx::query(sql::statement(text)).execute(&mut *c).await?;

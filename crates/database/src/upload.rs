@@ -76,9 +76,21 @@ pub async fn cancel(c: &mut Connection, person: PersonId, id: Uuid) -> Result<bo
     Ok(gone.rows_affected() > 0)
 }
 
-/// Takes away those that began more than two days ago, and answers them.
+/// Notes that a part came: it is not given up.
+pub async fn touch(c: &mut Connection, id: Uuid) -> Result<()> {
+    sqlx::query("update app.upload set touched_ts = now() where id = $1").bind(id).execute(c).await?;
+    Ok(())
+}
+
+/// Bytes that a person has begun to upload lately, finished or not: as far back as [`sweep`] leaves them.
+pub async fn lately(c: &mut Connection, person: PersonId) -> Result<i64> {
+    let text = "select coalesce(sum(size_bytes), 0)::bigint from app.upload where person_id = $1";
+    Ok(sqlx::query_scalar(text).bind(person.0).fetch_one(c).await?)
+}
+
+/// Takes away those of which no part has come for two days, and answers them.
 pub async fn sweep(c: &mut Connection) -> Result<Vec<Uuid>> {
-    let text = "delete from app.upload where created_ts < now() - interval '2 days' returning id";
+    let text = "delete from app.upload where touched_ts < now() - interval '2 days' returning id";
     Ok(sqlx::query_scalar(text).fetch_all(c).await?)
 }
 

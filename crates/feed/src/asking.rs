@@ -4,7 +4,6 @@
 use crate::access::Access;
 use crate::facts::{Missed, Needs, Past};
 use crate::feed::{Effect, Feed, Mirror};
-use crate::presence::MOST_LOOKED_AT;
 use crate::telling::Shift;
 use crate::watching::{ConnectionId, Topic};
 use pmo_domain::change::LogRow;
@@ -83,10 +82,6 @@ impl Feed {
                 if parent.is_none() && self.watching.watched(id) < before {
                     out.push(Effect::Mirror(Mirror::Unwatched(id, Some(entity_code), None)));
                 }
-            }
-            ClientMessage::Looking { things } if things.len() > MOST_LOOKED_AT => {
-                let message = format!("at most {MOST_LOOKED_AT} things are looked at at once");
-                self.send(id, &ServerMessage::Error { message, code: "too_many_subscriptions".into() }, out);
             }
             ClientMessage::Looking { things } => {
                 let things =

@@ -5,7 +5,7 @@
 use crate::access::Access;
 use crate::asking::{Job, Then};
 use crate::facts::{Answer, Facts, Look, Missed, Needs, Past, Question};
-use crate::presence::{Looking, Presence};
+use crate::presence::{Looking, MOST_LOOKED_AT, Presence};
 use crate::queue::Frame;
 use crate::reader::Reader;
 use crate::watching::{ConnectionId, Watching};
@@ -135,6 +135,7 @@ fn ids_of(message: &ClientMessage) -> usize {
     match message {
         ClientMessage::Subscribe(Subscribe { entity_ids: Some(ids), .. }) => ids.len(),
         ClientMessage::Unsubscribe { entity_ids: Some(ids), .. } => ids.len(),
+        ClientMessage::Looking { things } => things.len(),
         _ => 0,
     }
 }
@@ -337,8 +338,9 @@ impl Feed {
             return;
         }
         let more = ids_of(&message);
-        if more > self.limits.ids {
-            let text = format!("at most {} ids in a message", self.limits.ids);
+        let most = if matches!(message, ClientMessage::Looking { .. }) { MOST_LOOKED_AT } else { self.limits.ids };
+        if more > most {
+            let text = format!("at most {most} ids in a message");
             return self.send(id, &ServerMessage::Error { message: text, code: "too_many_subscriptions".into() }, out);
         }
         match self.busy.get_mut(&id) {

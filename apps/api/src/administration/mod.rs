@@ -73,6 +73,7 @@ async fn change_options(
     administers(&mut transaction, &who, "changes option sets").await?;
     let asked: Options = serde_json::from_value(body).map_err(|e| ApiError::invalid("options", e.to_string()))?;
     administration::alone(&mut transaction).await?;
+    administration::no_long_waits(&mut transaction).await?;
     // Read behind the lock: somebody else may just have changed it.
     let model = crate::state::read(&mut transaction).await?;
     let present = model.datalabels.get(&name).ok_or(ApiError::NotFound)?;
@@ -193,7 +194,12 @@ async fn change_type(
         if column.required == Some(false) && known.not_null {
             return Err(ApiError::invalid(&field("required"), "can't be empty: the table says so"));
         }
-        if column.required == Some(true) && (known.read_only || known.hidden) {
+        let hidden = column.hidden.unwrap_or(known.hidden);
+        if column.required.unwrap_or(known.required) && hidden && !known.read_only && !(known.required && known.hidden)
+        {
+            return Err(ApiError::invalid(&field("required"), "can't be needed and hidden at once"));
+        }
+        if column.required == Some(true) && (known.read_only || hidden) {
             return Err(ApiError::invalid(&field("required"), "can't be filled in by people"));
         }
         let parts = [
@@ -280,6 +286,7 @@ async fn give_password(
     };
     credential::set_password(&mut transaction, id, &hashed).await?;
     credential::end_sessions(&mut transaction, id).await?;
+    tracing::info!(by = %who.person.0, of = %id, "a person was given a new password");
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok((axum::http::StatusCode::CREATED, Json(json!({"password": password}))))
 }

@@ -28,11 +28,16 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use std::time::Duration;
 use store::{Chunks, Store, StoreError};
+use tokio::sync::Semaphore;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 /// Uploads of a person that have begun and not ended.
 const MOST_UNFINISHED: usize = 50;
+/// What a person may begin to upload in two days, in files of the largest size.
+const LATELY: u64 = 20;
+/// Files that are made into contents at once: each is read whole.
+static TURNS: Semaphore = Semaphore::const_new(2);
 /// Largest part of an upload, in bytes; each must come within a minute.
 const PART: u64 = 16 << 20;
 /// Seconds for which an address leads to its file.
@@ -94,6 +99,8 @@ pub struct NewUpload {
 }
 
 fn told(upload: &Upload, arrived: u64) -> Value {
+    // Of what has ended all has come: its bytes are a content by now.
+    let arrived = if upload.made.is_some() { upload.size.unsigned_abs() } else { arrived };
     json!({"id": upload.id, "name": upload.name, "size_bytes": upload.size, "offset": arrived, "part_bytes": PART, "entity": upload.about.0, "entity_id": upload.about.1,
         "fingerprint": upload.fingerprint, "artifact_id": upload.made})
 }
@@ -120,6 +127,16 @@ async fn may_attach(app: &App, c: &mut Connection, person: PersonId, about: &(En
         return Err(ApiError::Forbidden(crate::entity::asks_for(least, level)));
     }
     Ok(())
+}
+
+/// What another version of an artifact is to hang below: the first of what it hangs below itself to which its writer may attach files.
+async fn beside(app: &App, c: &mut Connection, person: PersonId, artifact: Uuid) -> Result<(EntityCode, Uuid)> {
+    for about in upload::above(c, artifact).await? {
+        if may_attach(app, c, person, &about).await.is_ok() {
+            return Ok(about);
+        }
+    }
+    Err(ApiError::Forbidden("You may not attach files to what this artifact belongs to.".into()))
 }
 
 /// One's uploads that have not ended.
@@ -152,6 +169,15 @@ async fn begin(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) 
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     let about = (code, asked.id);
     may_attach(&app, &mut transaction, who.person, &about).await?;
+    if about.0 == "artifact" {
+        let model = app.model_with("artifact").await?;
+        let old =
+            row::by_id(&mut transaction, model.entity("artifact")?, about.1, false).await?.ok_or(ApiError::NotFound)?;
+        // Said before the bytes are sent.
+        if !old.get("storage_key").is_none_or(Value::is_null) {
+            beside(&app, &mut transaction, who.person, about.1).await?;
+        }
+    }
     let name = kind::name(&asked.name);
     let unfinished = upload::unfinished(&mut transaction, who.person).await?;
     let same = |u: &&Upload| {
@@ -165,6 +191,15 @@ async fn begin(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) 
             "name",
             format!("{MOST_UNFINISHED} uploads have begun and not ended: finish or cancel some"),
         ));
+    }
+    // One person must not fill the disk that everybody works on.
+    let begun = upload::lately(&mut transaction, who.person).await?;
+    if begun.saturating_add(size).unsigned_abs() > (most << 20).saturating_mul(LATELY) {
+        let bound = most * LATELY;
+        return Err(ApiError::TooLarge(format!(
+            "You have uploaded {} MB lately; {bound} MB in two days are the most.",
+            begun >> 20
+        )));
     }
     let upload = Upload { id: Uuid::now_v7(), name, size, fingerprint: asked.fingerprint, about, made: None };
     upload::begin(&mut transaction, who.person, &upload).await?;
@@ -209,6 +244,7 @@ async fn part(
     }
     let size = upload.size.unsigned_abs();
     let most = size.min(offset.saturating_add(PART));
+    upload::touch(&mut *connection(&app).await?, upload.id).await?;
     let bytes: Chunks = Box::pin(body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other)));
     let at = match app.files.append(upload.id, offset, most, bytes).await {
         Err(StoreError::TooMuch) if most < size => {
@@ -252,6 +288,7 @@ async fn finish(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -
         if unlocked.size == 0 {
             app.files.append(id, 0, 0, Box::pin(futures_util::stream::empty())).await?;
         }
+        let _turn = TURNS.acquire().await.map_err(|_| ApiError::Internal)?;
         kept = Some(app.files.keep(id).await?);
     }
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
@@ -278,21 +315,14 @@ async fn finish(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -
     }
     let (mut action, mut target) = (Action::Create { below: Some(upload.about.clone()) }, Uuid::nil());
     if upload.about.0 == "artifact" {
+        // Two that fill the same at once: the second finds it filled.
+        row::lock(&mut transaction, entity, upload.about.1).await?;
         let old = row::by_id(&mut transaction, entity, upload.about.1, false).await?.ok_or(ApiError::NotFound)?;
         if old.get("storage_key").is_none_or(Value::is_null) {
             (action, target) = (Action::Update, upload.about.1);
             body.clear();
         } else {
-            let mut below = None;
-            for (code, above) in upload::above(&mut transaction, upload.about.1).await? {
-                let about = (code, above);
-                if below.is_none() && may_attach(&app, &mut transaction, who.person, &about).await.is_ok() {
-                    below = Some(about);
-                }
-            }
-            let below = below.ok_or_else(|| {
-                ApiError::Forbidden("You may not attach files to what this artifact belongs to.".into())
-            })?;
+            let below = beside(&app, &mut transaction, who.person, upload.about.1).await?;
             action = Action::Create { below: Some(below) };
             body.insert("supersedes__artifact_id".into(), json!(upload.about.1));
             for column in ["dl__artifact_type", "dl__security_classification", "descr"] {

@@ -176,6 +176,8 @@ impl Disk {
         // On the disk before the database says that it is there.
         file.sync_all().await?;
         let sha256: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
+        // Young, so that nobody sweeps it away before a row holds it.
+        touch(&path).await?;
         let place = self.place(&sha256)?;
         if let Some(folder) = place.parent() {
             fs::create_dir_all(folder).await?;

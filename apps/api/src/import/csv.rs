@@ -109,13 +109,14 @@ pub fn read(bytes: &[u8]) -> Result<Table, Wrong> {
                 format!("The file has more than {ROW_LIMIT} rows. Split it and import the parts."),
             ));
         }
-        lines.push((line, record.iter().map(str::to_owned).collect::<Vec<_>>()));
+        // Before anything is copied: a line may be all commas.
+        if record.iter().skip(COLUMN_LIMIT).any(|cell| !cell.trim().is_empty()) {
+            return Err(wrong(format!("line {line}"), format!("The file has more than {COLUMN_LIMIT} columns.")));
+        }
+        lines.push((line, record.iter().take(COLUMN_LIMIT).map(str::to_owned).collect::<Vec<_>>()));
     }
     let mut lines = lines.into_iter();
     let (_, head) = lines.next().ok_or_else(|| wrong("file", "The file is empty."))?;
-    if head.len() > COLUMN_LIMIT {
-        return Err(wrong("line 1", format!("The file has more than {COLUMN_LIMIT} columns.")));
-    }
     let head: Vec<String> = head.iter().map(|name| name.trim().to_owned()).collect();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for (n, name) in head.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
@@ -241,6 +242,8 @@ pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> 
             "false" | "no" | "0" => json!(false),
             _ => return Err("must be yes or no".to_owned()),
         },
+        // Our own amounts have four places: three are thousands, or nobody knows.
+        ColumnKind::Money if is_ambiguous(trimmed, '.') => return Err(either(trimmed, '.')),
         ColumnKind::Money => json!(number(trimmed)?),
         ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Integer | ColumnKind::Number => {
             json!(number(trimmed)?)
@@ -264,29 +267,57 @@ pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> 
     column.check(&read)
 }
 
-/// A number as it is written in one country or another: 1,5 and 1.5, 1.250,50 and 1,250.50, 1 250 €. What could be either is refused.
-fn number(text: &str) -> Result<String, String> {
-    let bare: String = text.chars().filter(|c| !c.is_whitespace() && *c != '\'').collect();
-    let bare = bare.trim_end_matches(|c: char| c.is_alphabetic() || c == '%' || c == '€');
-    let (commas, dots) = (bare.matches(',').count(), bare.matches('.').count());
-    let ends_in_comma = bare.rfind(',') > bare.rfind('.');
-    Ok(match (commas, dots) {
-        (0, 0 | 1) => bare.to_owned(),
-        // Thousands told apart, and nothing else.
-        (0, _) => bare.replace('.', ""),
-        (2.., 0) => bare.replace(',', ""),
-        (1, 0) => {
-            let (whole, rest) = bare.split_once(',').unwrap_or((bare, ""));
-            let digits = whole.trim_start_matches(['-', '+']);
-            if rest.len() == 3 && (1..=3).contains(&digits.len()) && !digits.starts_with('0') {
-                return Err(format!("'{bare}' could be {whole}{rest} or {whole}.{rest}: write one of them"));
-            }
-            bare.replace(',', ".")
-        }
-        (1, _) if ends_in_comma => bare.replace('.', "").replace(',', "."),
-        (_, 1) if !ends_in_comma => bare.replace(',', ""),
-        _ => return Err(format!("'{bare}' can't be read as a number")),
+/// The signs of a number alone, without blanks and unit.
+fn bare(text: &str) -> String {
+    let text: String = text.chars().filter(|c| !c.is_whitespace() && *c != '\'').collect();
+    text.trim_end_matches(|c: char| c.is_alphabetic() || c == '%' || c == '€').to_owned()
+}
+
+/// Whether a number may have thousands told apart by `sign`, or a part of one behind it: 1,500.
+fn is_ambiguous(text: &str, sign: char) -> bool {
+    let bare = bare(text);
+    let other = if sign == ',' { '.' } else { ',' };
+    bare.split_once(sign).is_some_and(|(whole, rest)| {
+        let digits = whole.trim_start_matches(['-', '+']);
+        let alone = !rest.contains([sign, other]) && !whole.contains(other);
+        alone && rest.len() == 3 && (1..=3).contains(&digits.len()) && !digits.starts_with('0')
     })
+}
+
+fn either(text: &str, sign: char) -> String {
+    let bare = bare(text);
+    let (whole, rest) = bare.split_once(sign).unwrap_or((&bare, ""));
+    format!("'{bare}' could be {whole}{rest} or {whole}.{rest}0: write one of them")
+}
+
+/// A number as it is written in one country or another: 1,5 and 1.5, 1.250,50 and 1,250.50, 1 250 €. What could be either is refused, and so is what is none, such as a day.
+fn number(text: &str) -> Result<String, String> {
+    let bare = bare(text);
+    let no_number = || format!("'{}' can't be read as a number", bare.chars().take(40).collect::<String>());
+    let (commas, dots) = (bare.matches(',').count(), bare.matches('.').count());
+    // Thousands are told apart in threes.
+    let joined = |text: &str, sign: char| {
+        let mut groups = text.trim_start_matches(['-', '+']).split(sign);
+        let first = groups.next().unwrap_or_default();
+        let sound = (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3);
+        if sound { Ok(text.replace(sign, "")) } else { Err(no_number()) }
+    };
+    match (commas, dots) {
+        (0, 0 | 1) => Ok(bare),
+        (1, 0) if is_ambiguous(text, ',') => Err(either(text, ',')),
+        (1, 0) => Ok(bare.replace(',', ".")),
+        (0, _) => joined(&bare, '.'),
+        (_, 0) => joined(&bare, ','),
+        _ => {
+            let ends_in_comma = bare.rfind(',') > bare.rfind('.');
+            let (last, thousands) = if ends_in_comma { (',', '.') } else { ('.', ',') };
+            let (whole, part) = bare.rsplit_once(last).unwrap_or((&bare, ""));
+            if whole.contains(last) {
+                return Err(no_number());
+            }
+            Ok(format!("{}.{part}", joined(whole, thousands)?))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -316,9 +347,12 @@ mod tests {
         ] {
             assert_eq!(read(text).as_deref(), Some(value), "{text}");
         }
-        for text in ["1,500", "-12,000", "1.2,3.4", "1,2.3,4"] {
+        for text in ["1,500", "-12,000", "1.2,3.4", "1,2.3,4", "12.03.2024", "1,2,3", "1.25,50", "1.250.00"] {
             assert_eq!(read(text), None, "{text}");
         }
+        let amount = Column::infer("task", "budget_amt", "numeric", false, &Default::default());
+        assert!(value(&amount, "1.500", &[], &[]).is_err(), "of an amount it could be either");
+        assert_eq!(value(&amount, "1250.5000", &[], &[]).unwrap(), "1250.5000");
     }
 
     fn task() -> EntityType {

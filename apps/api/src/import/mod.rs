@@ -151,13 +151,13 @@ pub async fn write(
     values.insert("planned_end_date".into(), json!(latest.map(|d| d.to_string())));
     values.insert("completion_pct".into(), json!(overall_percent(plan)));
     let stage = if plan.tasks.iter().any(|t| t.percent > 0.0) { "Execution" } else { "Planning" };
-    values.insert("dl__project_stage".into(), json!(stage));
+    values.insert("dl__project_stage".into(), json!(offered(model, "project_stage", stage, false)));
     let id = row::insert(transaction, project, &values).await?;
     permission::own(transaction, person, &project.code, id).await?;
 
     let (assignees, unknown) = match_people(transaction, model, person, plan).await?;
     let ids: Vec<Uuid> = plan.tasks.iter().map(|_| Uuid::now_v7()).collect();
-    let rows = task_rows(plan, id, &ids, &assignees);
+    let rows = task_rows(model, plan, id, &ids, &assignees);
     for chunk in rows.chunks(1000) {
         row::insert_many(transaction, task, chunk).await?;
     }
@@ -228,7 +228,15 @@ async fn match_people(
     Ok((assignees, unknown))
 }
 
-fn task_rows(plan: &Plan, project: Uuid, ids: &[Uuid], assignees: &[Vec<Uuid>]) -> Vec<Row> {
+/// An option by its name; where an administrator calls it otherwise, the first that ends, or the first that doesn't.
+fn offered(model: &Model, set: &str, name: &str, ends: bool) -> Option<String> {
+    let options = &model.datalabels.get(set)?.options;
+    let mut active = options.iter().filter(|o| o.active_flag);
+    let exact = active.clone().find(|o| o.name == name);
+    exact.or_else(|| active.clone().find(|o| o.terminal_flag == ends)).or_else(|| active.next()).map(|o| o.name.clone())
+}
+
+fn task_rows(model: &Model, plan: &Plan, project: Uuid, ids: &[Uuid], assignees: &[Vec<Uuid>]) -> Vec<Row> {
     let mut children: BTreeMap<Option<usize>, u64> = BTreeMap::new();
     let mut numbers: Vec<String> = Vec::with_capacity(plan.tasks.len());
     plan.tasks
@@ -264,7 +272,7 @@ fn task_rows(plan: &Plan, project: Uuid, ids: &[Uuid], assignees: &[Vec<Uuid>]) 
                 "actual_start_date": date(task.actual_start.filter(|_| task.percent > 0.0)),
                 "actual_end_date": date(task.actual_finish.filter(|_| task.percent >= 100.0)),
                 "completion_pct": task.percent, "estimated_hours": task.work_hours, "actual_hours": task.actual_hours,
-                "milestone_flag": task.milestone, "dl__task_stage": stage, "dl__task_priority": priority,
+                "milestone_flag": task.milestone, "dl__task_stage": offered(model, "task_stage", stage, stage == "Completed"), "dl__task_priority": offered(model, "task_priority", priority, false),
                 "assignee__employee_ids": assignees[index], "metadata": {"mspdi_uid": task.uid},
                 "active_flag": true, "from_ts": jiff::Timestamp::now().to_string(),
             });

@@ -14,10 +14,16 @@ use pmo_domain::rest::{FieldError, References, version_of};
 use pmo_domain::{Column, ColumnKind, EntityType, PersonId, Row};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// Lines of the report that are told one by one.
 const TOLD: usize = 1000;
+/// Imports that are worked on at once: each keeps a connection and locks, and writes thousands of rows.
+static TURNS: Semaphore = Semaphore::const_new(2);
+/// How long one waits for a turn.
+const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// Wrong fields that a refusal names.
 const NAMED: usize = 100;
 
@@ -107,6 +113,8 @@ pub(super) async fn import(
         tokio::task::spawn_blocking(move || (csv::read(&bytes), bytes)).await.map_err(|_| ApiError::Internal)?;
     let table = table.map_err(|wrong| ApiError::Invalid(vec![wrong]))?;
     let columns = csv::columns(&table.head, entity, &asked).map_err(ApiError::Invalid)?;
+    let waited = tokio::time::timeout(LONGEST_WAIT, TURNS.acquire()).await;
+    let _turn = waited.ok().and_then(std::result::Result::ok).ok_or(ApiError::Unavailable)?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     let parameters = format!("{} {:?} {:?}", options.dry_run, options.mapping, options.parent);
     let key = match once(&mut transaction, who, &headers, &[b"IMPORT", code.as_bytes(), parameters.as_bytes(), &bytes])
@@ -376,7 +384,9 @@ async fn write(
                 Err(message) => errors.push(FieldError { field: column.name.clone(), message }),
             }
         }
-        if let Some(line) = used.insert(code.to_lowercase(), *number).filter(|_| !code.is_empty()) {
+        // The same row twice, or the same new code.
+        let which = present.map_or_else(|| code.clone(), |id| id.to_string());
+        if let Some(line) = used.insert(which, *number).filter(|_| !code.is_empty()) {
             errors.push(FieldError { field: "code".into(), message: format!("stands in line {line} as well") });
         }
         let mut outcome = Outcome::Refused;

@@ -384,7 +384,7 @@ async fn what_no_artifact_holds_is_swept_away(pool: PgPool) {
         let place = folder.0.join(&name[..2]).join(&name);
         std::fs::File::options().append(true).open(place).unwrap().set_modified(old).unwrap();
     }
-    sqlx::query("update app.upload set created_ts = now() - interval '3 days'").execute(&pool).await.unwrap();
+    sqlx::query("update app.upload set touched_ts = now() - interval '3 days'").execute(&pool).await.unwrap();
     sweep().await;
     assert_eq!(
         (folder.contents().len(), folder.incoming()),

@@ -8,7 +8,7 @@ use pmo_sync::{Answer, Failure, Method, Request};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
-use wasm_bindgen::JsCast;
+use wasm_bindgen::{JsCast, JsValue};
 use web_sys::window;
 
 thread_local! {
@@ -232,7 +232,9 @@ pub async fn try_ask(method: Verb, path: &str, body: Option<&Value>, key: Option
     if !lets_through().await {
         return Err(Failure::Network);
     }
-    let mut builder = builder(method, path).abort_signal(Some(&soon()));
+    // What is read whole before it is answered takes as long as the server lets it.
+    let patience = if path.ends_with("/finish") { web_sys::AbortSignal::timeout_with_u32(65_000) } else { soon() };
+    let mut builder = builder(method, path).abort_signal(Some(&patience));
     if let Some(key) = key {
         builder = builder.header("idempotency-key", key);
     }
@@ -249,7 +251,7 @@ pub async fn try_ask(method: Verb, path: &str, body: Option<&Value>, key: Option
 }
 
 /// Sends a part of a file that is being uploaded.
-pub async fn send_part(path: &str, offset: f64, part: &web_sys::Blob, cancel: &Cancel) -> Result<(), Failure> {
+pub async fn send_part(path: &str, offset: f64, part: &JsValue, cancel: &Cancel) -> Result<(), Failure> {
     if !lets_through().await {
         return Err(Failure::Network);
     }

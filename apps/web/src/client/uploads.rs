@@ -8,11 +8,11 @@ use leptos::prelude::*;
 use pmo_domain::{EntityCode, EntityRef};
 use pmo_sync::Failure;
 use serde_json::{Value, json};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 use uuid::Uuid;
-use wasm_bindgen_futures::spawn_local;
+use wasm_bindgen_futures::{JsFuture, spawn_local};
 
 /// Bytes of the first part; one that takes less than [`QUICK`] is followed by one twice as large.
 const FIRST_PART: f64 = 262_144.0;
@@ -56,6 +56,7 @@ pub struct Upload {
 }
 
 thread_local! {
+    static NEXT: Cell<u32> = const { Cell::new(0) };
     static ALL: ArcRwSignal<Vec<Upload>> = ArcRwSignal::new(Vec::new());
     /// What ends the requests of those that are on their way.
     static ENDS: RefCell<HashMap<u32, Cancel>> = RefCell::default();
@@ -73,7 +74,8 @@ fn artifact() -> Option<EntityCode> {
 /// Begins to upload files to a thing, or to an artifact whose file they become.
 pub fn upload(about: &EntityRef, files: Vec<web_sys::File>) {
     for file in files {
-        let number = ALL.with(|all| all.with_untracked(|all| all.last().map_or(0, |last| last.number + 1)));
+        // Never given again: the loop of one that was given up must not take the next for itself.
+        let number = NEXT.with(|next| next.replace(next.get() + 1));
         let upload = Upload {
             number,
             name: file.name(),
@@ -170,6 +172,10 @@ async fn carry(
     made["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(unread)
 }
 
+fn unreadable() -> Option<String> {
+    Some("The file can't be read any more: choose it again.".to_owned())
+}
+
 fn offset(told: &Value) -> f64 {
     told["offset"].as_f64().unwrap_or_default()
 }
@@ -186,11 +192,11 @@ async fn send(
     while at < file.size() {
         upload.sent.set(at);
         let to = (at + part).min(file.size());
-        let blob = file
-            .slice_with_f64_and_f64(at, to)
-            .map_err(|_| Some("The file can't be read any more: choose it again.".to_owned()))?;
+        let blob = file.slice_with_f64_and_f64(at, to).map_err(|_| unreadable())?;
+        // Read here: a file that is gone from the device is no network that is away.
+        let bytes = JsFuture::from(blob.array_buffer()).await.map_err(|_| unreadable())?;
         let begun = js_sys::Date::now();
-        match network::send_part(path, at, &blob, cancel).await {
+        match network::send_part(path, at, &bytes, cancel).await {
             _ if !goes_on(upload.number) => return Err(None),
             Ok(()) => {
                 upload.state.set(State::Sending);

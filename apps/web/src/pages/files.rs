@@ -90,7 +90,7 @@ fn OneOnItsWay(upload: Upload) -> impl IntoView {
         State::Sending => view! { <progress max="100" value=share.clone()() aria-label=format!("{title} is being sent")></progress><span class="meta num">{format!("{}% of {}", share(), format::bytes(size))}</span> }.into_any(),
         State::Waiting => view! { <span class="meta">{icon("cloud-off")}"Waits for the network, then goes on"</span> }.into_any(),
         State::Finishing => view! { <span class="meta">"Nearly there"</span> }.into_any(),
-        State::Done(_) => view! { <span class="meta">{icon("check")}{format::bytes(size)}</span> }.into_any(),
+        State::Done(_) => view! { <span class="meta" role="status">{icon("check")}{format::bytes(size)}</span> }.into_any(),
         State::Refused(why) => view! { <span class="meta error" role="alert">{why}</span> }.into_any(),
     }
     });

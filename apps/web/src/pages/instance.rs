@@ -10,7 +10,7 @@ use super::list::{ThingTabs, name_of};
 use super::sharing::{HereNow, SharingDialog};
 use super::talk::Talk;
 use crate::client::client;
-use crate::hooks::{DraftHandle, catalogue, one, use_draft, use_entity, use_entity_codes, use_missing, use_rows};
+use crate::hooks::{DraftHandle, catalogue, ends, one, use_draft, use_entity, use_entity_codes, use_missing, use_rows};
 use crate::table::editor::Choose;
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
@@ -444,8 +444,9 @@ fn property_view(page: Page, column: Column) -> impl IntoView {
 fn TaskChildren(task: EntityRef, page: Page) -> impl IntoView {
     let list = use_rows::<RowView>(ListKey::below(task.code.clone(), task.clone(), "parent__task_id"));
     let adding = RwSignal::new(false);
-    let done =
-        move || list.with(|l| l.rows.iter().filter(|r| format::text(&r.data, "dl__task_stage") == "Completed").count());
+    let done = move || {
+        list.with(|l| l.rows.iter().filter(|r| ends("task_stage", &format::text(&r.data, "dl__task_stage"))).count())
+    };
     let rows = move || {
         let rows =
             order::sorted_by_key(list.get().rows, |r| (format::text(&r.data, "rank"), format::text(&r.data, "id")));

@@ -7,8 +7,8 @@ use super::exchange::ThingActions;
 use super::list::ThingTabs;
 use super::sharing::{HereNow, SharingDialog};
 use crate::hooks::{
-    datalabel_sync, one, use_datalabel, use_entity, use_entity_mutation, use_missing, use_offline_entity, use_rows,
-    use_status,
+    datalabel_sync, ends, one, use_datalabel, use_entity, use_entity_mutation, use_missing, use_offline_entity,
+    use_rows, use_status,
 };
 use crate::table::sync_sign;
 use crate::table::viewport::use_viewport;
@@ -284,7 +284,7 @@ fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
         });
     };
     let late = move || {
-        let done = matches!(text("dl__task_stage").as_str(), "Completed" | "Cancelled");
+        let done = ends("task_stage", &text("dl__task_stage"));
         let due = text("due_date");
         !done && !due.is_empty() && due < today()
     };

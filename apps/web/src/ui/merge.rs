@@ -4,14 +4,17 @@
 use super::cell::icon;
 use super::dialog::Dialog;
 use super::field::shown;
+use super::format;
 use super::live::{follow, live};
-use crate::client::{client, write_ids};
+use crate::client::{client, network, write_ids};
 use crate::hooks::{catalogue, one};
 use leptos::prelude::*;
 use pmo_domain::{Column, ColumnKind, EntityRef, Row, order};
+use pmo_sync::text::{Line, difference};
 use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
 use serde_json::{Value, json};
 use uuid::Uuid;
+use wasm_bindgen_futures::spawn_local;
 
 /// The conflict that waits for a person on a thing, if there is one.
 pub fn conflict_of(entity: &EntityRef) -> Option<Uuid> {
@@ -72,8 +75,32 @@ impl Field {
         }
         self.column.with_value(|column| shown(column, &one(&column.name, value.clone())))
     }
+    fn is_long(&self) -> bool {
+        self.column.with_value(|c| c.kind == ColumnKind::Text)
+    }
     fn is_text(&self) -> bool {
         self.column.with_value(|c| matches!(c.kind, ColumnKind::Text | ColumnKind::Line))
+    }
+
+    /// What one side made of it: a text of several lines by what went and what came.
+    fn made(&self, value: &Value) -> AnyView {
+        let long = self.column.with_value(|c| c.kind == ColumnKind::Text);
+        let before = self.before.with_value(|before| before.as_str().unwrap_or_default().to_owned());
+        match value {
+            Value::String(text) if long && !before.is_empty() && !text.is_empty() => {
+                let line = |(what, line): (Line, &str)| {
+                    let line = line.to_owned();
+                    match what {
+                        Line::Kept => view! { <p>{line}</p> }.into_any(),
+                        Line::Gone => view! { <p><del>{line}</del></p> }.into_any(),
+                        Line::New => view! { <p><ins>{line}</ins></p> }.into_any(),
+                    }
+                };
+                let lines: Vec<_> = difference(&before, text).into_iter().map(line).collect();
+                view! { <div class="text lines">{lines}</div> }.into_any()
+            }
+            _ => self.read(value),
+        }
     }
 
     fn side(&self, label: &'static str, value: StoredValue<Value>) -> AnyView {
@@ -81,11 +108,11 @@ impl Field {
         let name = format!("merge-{}", field.name());
         let here = follow(move || value.with_value(|v| *v == field.chosen()));
         let before =
-            field.before.with_value(|before| (!before.is_null() && !field.is_text()).then(|| field.read(before)));
+            field.before.with_value(|before| (!before.is_null() && !field.is_long()).then(|| field.read(before)));
         view! {
             <td data-label=label><label>
                 <span class="check"><input type="radio" name=name prop:checked=here on:change=move |_| field.choose(value.get_value())/></span>
-                <span>{value.with_value(|v| field.read(v))}{before.map(|before| view! { <div class="was">"was "{before}</div> })}</span>
+                <span>{value.with_value(|v| field.made(v))}{before.map(|before| view! { <div class="was">"was "{before}</div> })}</span>
             </label></td>
         }
         .into_any()
@@ -163,6 +190,16 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
     let merged = (!merged.is_empty()).then(|| view! {
         <div class="banner success">{icon("git-merge")}<span class="grow">"Merged by itself, from you: "<strong>{merged.join(", ")}</strong></span></div>
     });
+    // Who it was, where the server can be asked.
+    let who = RwSignal::new(None::<String>);
+    let path = format!("/{}/{}/history?limit=1", entity.code, entity.id);
+    spawn_local(async move {
+        if let Ok(told) = network::ask(network::Verb::GET, &path, None, None).await
+            && let (Some(name), Some(at)) = (told["data"][0]["person_name"].as_str(), told["data"][0]["at"].as_str())
+        {
+            who.try_set(Some(format!("{name}, {}", format::moment(at))));
+        }
+    });
     let save = Callback::new(move |()| settle(Choice::Each(result.get_untracked(), write_ids()[1])));
     let keys = window_event_listener(leptos::ev::keydown, move |event| {
         if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) {
@@ -178,7 +215,7 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
                 <table class="merge">
                     <thead><tr><th class="field-name"><span class="vh">"Field"</span></th>
                         <th><b>"Mine"</b><small>"On this device"</small></th>
-                        <th><b>"Theirs"</b><small>"On the server"</small></th>
+                        <th><b>"Theirs"</b><small>{live(move || who.get().unwrap_or_else(|| "On the server".to_owned()))}</small></th>
                         <th class="result"><b>{icon("git-merge")}"Result"</b><small>"What will be saved"</small></th></tr></thead>
                     <tbody>{rows}</tbody>
                 </table>
@@ -187,7 +224,7 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
                 <span class="grow meta desk">"What you do not keep stays one redo away."</span>
                 <button class="btn" on:click=move |_| settle(Choice::Mine(write_ids()[1]))>"Keep all mine"</button>
                 <button class="btn" on:click=move |_| settle(Choice::Theirs)>"Take all theirs"</button>
-                <button class="btn primary" on:click=move |_| save.run(())>"Save result"</button>
+                <button class="btn primary" on:click=move |_| save.run(())>"Save result"<kbd class="desk">"Ctrl ↵"</kbd></button>
             </footer>
         </Dialog>
     }

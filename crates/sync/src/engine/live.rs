@@ -51,6 +51,7 @@ impl Engine {
             ServerMessage::Access { .. } => {
                 // What was watched may have been let go; each answer of the sweep watches anew.
                 self.subscribed.clear();
+                self.say_looked_at_again();
                 self.sweep(now);
             }
             ServerMessage::Pong { cursor } => self.advance(cursor),

@@ -95,6 +95,11 @@ impl Engine {
         self.is_at(address(entity), named);
     }
 
+    /// The server may have passed over what was not there, or not to be seen, and is now.
+    pub(super) fn say_looked_at_again(&mut self) {
+        self.presence.told = None;
+    }
+
     /// At the end of every event: the socket is told what is looked at, once for each change.
     pub(super) fn say_looked_at(&mut self) {
         if !self.leader {

@@ -327,6 +327,7 @@ impl Engine {
                         }
                         if made {
                             // Until now it was here alone, and could be watched by nobody.
+                            self.say_looked_at_again();
                             self.look_again(now, |query| match query {
                                 Query::Row(looked_at) => *looked_at == entity,
                                 Query::List(key) => key.below.as_ref().is_some_and(|b| b.parent == entity),

@@ -160,8 +160,8 @@ pub fn SignInOf(
     view! {
         <section class="section"><header><h2>"Sign-in"</h2>
             {live(move || (!asking.get()).then(|| view! { <button type="button" class="btn sm" disabled=busy.get() on:click=move |_| asking.set(true)>{icon("lock")}"New password"</button> }))}</header>
-            {live(move || asking.get().then(|| view! { <p class="banner warning">{icon("triangle-alert")}<span class="grow">"The present password counts no more, and this person is signed out everywhere."</span>
-                <button type="button" class="btn quiet sm" on:click=move |_| asking.set(false)>"Cancel"</button><button type="button" class="btn sm" on:click=give>"Give a new one"</button></p> }))}
+            {live(move || asking.get().then(|| view! { <p class="banner warning" role="alert">{icon("triangle-alert")}<span class="grow">"The present password counts no more, and this person is signed out everywhere."</span>
+                <button type="button" class="btn quiet sm" autofocus on:click=move |_| asking.set(false)>"Cancel"</button><button type="button" class="btn sm" on:click=give>"Give a new one"</button></p> }))}
             {live(move || told.get().map(|password| view! { <p class="banner" role="status">{icon("info")}<span class="grow">"Told this once, hand it on: "<code class="said">{password}</code></span></p> }))}
             {refused(error)}
         </section>

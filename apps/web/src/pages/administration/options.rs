@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 const COLOURS: [&str; 6] = ["grey", "blue", "green", "amber", "red", "purple"];
 
+/// Keys of one reading of a set; a set has at most 200 options, whose ids are never given again.
+const READING: u32 = 1_000_000;
+
 /// An option that is being changed; others name it by `key`, whatever it is called.
 #[derive(Clone, Copy)]
 struct Draft {
@@ -40,8 +43,9 @@ impl Draft {
     }
 }
 
-fn drafts(set: &Datalabel) -> Vec<Draft> {
-    let key = |id: i32| u32::try_from(id).unwrap_or_default();
+/// Drafts of a set as it is; each reading of it has keys of its own, so that what is drawn follows the new ones.
+fn drafts(set: &Datalabel, reading: u32) -> Vec<Draft> {
+    let key = |id: i32| reading * READING + u32::try_from(id).unwrap_or_default();
     let one = |option: &pmo_domain::catalogue::LabelOption| {
         let draft = Draft::new(key(option.id), Some(option.id), &option.name);
         draft.descr.set(option.descr.clone().unwrap_or_default());
@@ -93,9 +97,11 @@ pub fn OptionSets() -> impl IntoView {
 
 #[component]
 fn OneSet(set: Datalabel) -> impl IntoView {
-    let all = RwSignal::new(drafts(&set));
+    let reading = RwSignal::new(0_u32);
+    let all = RwSignal::new(drafts(&set, 0));
     let (busy, error, saved) = (RwSignal::new(false), RwSignal::new(None), RwSignal::new(false));
-    let next = RwSignal::new(set.options.iter().map(|o| o.id).max().unwrap_or_default().unsigned_abs() + 1);
+    // New ones from the other end of what a reading may have.
+    let next = RwSignal::new(READING - 1);
     let name = StoredValue::new(set.name.clone());
     let shift = move |key: u32, by: isize| {
         all.update(|all| {
@@ -108,7 +114,7 @@ fn OneSet(set: Datalabel) -> impl IntoView {
     };
     let add = move |_| {
         let key = next.get_untracked();
-        next.set(key + 1);
+        next.set(key - 1);
         all.update(|all| all.push(Draft::new(key, None, "")));
     };
     let save = move |event: leptos::ev::SubmitEvent| {
@@ -124,7 +130,10 @@ fn OneSet(set: Datalabel) -> impl IntoView {
         let path = format!("/datalabel/{}", name.get_value());
         send(Verb::PUT, path, Some(json!({"options": options})), busy, error, move |told| {
             if let Ok(set) = serde_json::from_value::<Datalabel>(told) {
-                all.try_set(drafts(&set));
+                let now = reading.try_get_untracked().unwrap_or_default() + 1;
+                reading.try_set(now);
+                next.try_set((now + 1) * READING - 1);
+                all.try_set(drafts(&set, now));
             }
             saved.try_set(true);
             reread();
