@@ -71,6 +71,31 @@ fn delimiter(text: &str) -> u8 {
     counts.into_iter().rev().max_by_key(|(_, n)| *n).map_or(b',', |(sign, n)| if n == 0 { b',' } else { sign })
 }
 
+/// Which line a place is in, for places in order. (The reader's own count is one short where lines end in two signs.)
+struct LineCount<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl LineCount<'_> {
+    fn at(&mut self, place: u64) -> u64 {
+        let place = usize::try_from(place).unwrap_or(usize::MAX).min(self.text.len());
+        // A record begins behind the line ends before it.
+        let blank = self.text[place..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
+        while self.at < place + blank {
+            let ends = match self.text[self.at] {
+                b'\n' => true,
+                b'\r' => self.text.get(self.at + 1) != Some(&b'\n'),
+                _ => false,
+            };
+            self.line += u64::from(ends);
+            self.at += 1;
+        }
+        self.line
+    }
+}
+
 /// Reads a file. Lines may end in any of the usual ways, mixed; empty ones are passed over.
 pub fn read(bytes: &[u8]) -> Result<Table, Wrong> {
     let text = decoded(bytes)?;
@@ -85,6 +110,7 @@ pub fn read(bytes: &[u8]) -> Result<Table, Wrong> {
         .flexible(true)
         .has_headers(false)
         .from_reader(text.as_bytes());
+    let mut lines_of = LineCount { text: text.as_bytes(), at: 0, line: 1 };
     let mut lines = Vec::new();
     let mut record = csv::StringRecord::new();
     loop {
@@ -93,7 +119,7 @@ pub fn read(bytes: &[u8]) -> Result<Table, Wrong> {
             Ok(true) => {}
             Err(error) => return Err(wrong("file", format!("The file can't be read as CSV: {error}."))),
         }
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines_of.at(record.position().map_or(0, csv::Position::byte));
         if record.iter().any(|cell| cell.len() > CELL_LIMIT) {
             return Err(wrong(
                 format!("line {line}"),
@@ -325,6 +351,15 @@ mod tests {
     use super::*;
     use pmo_domain::EntityCode;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_line_is_counted_alike_however_lines_end() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text = ["name,descr", "a,", "", "b,\"two", "lines\"", "c,"].join(end);
+            let table = read(text.as_bytes()).unwrap();
+            assert_eq!(table.rows.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 4, 6], "{end:?}");
+        }
+    }
 
     #[test]
     fn numbers_are_read_as_they_are_written_anywhere_and_what_could_be_either_is_refused() {

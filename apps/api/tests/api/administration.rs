@@ -103,6 +103,7 @@ async fn types_and_columns_are_called_as_an_administrator_says(pool: PgPool) {
         (json!({"columns": {"name": {"hidden": true}}}), "needed"),
         (json!({"columns": {"version": {"required": false}}}), "the table says so"),
         (json!({"columns": {"impact_amt": {"read_only": false}}}), "not theirs to say"),
+        (json!({"columns": {"impact_amt": {"hidden": true, "required": true}}}), "nobody could make one"),
         (json!({"code": "x"}), "not theirs to say"),
     ] {
         let refused = admin.patch("/entity/risk", body).await;

@@ -142,6 +142,9 @@ async fn an_upload_that_is_cut_goes_on_and_becomes_an_artifact_once(pool: PgPool
     // The answer was lost: a repeat makes no second one.
     let repeat = admin.post(&finish, json!({})).await;
     assert_eq!((repeat.status, &repeat.body["id"]), (StatusCode::OK, &row["id"]));
+    // Whoever sends the same as well learns that all of it is here.
+    assert_eq!(admin.get(&format!("/upload/{id}")).await.body["offset"], 11);
+    assert_eq!(part(&admin, id, 0, "hello ").await.header("upload-offset"), "11");
     assert_eq!(admin.get(&format!("/project/{plan}/artifact")).await.body["total"], 1);
     assert_eq!((folder.contents().len(), folder.incoming()), (1, 0));
     let path = address(&admin, row).await;

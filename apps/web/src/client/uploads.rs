@@ -56,6 +56,7 @@ pub struct Upload {
 }
 
 thread_local! {
+    static FINISHED: ArcRwSignal<u32> = ArcRwSignal::new(0);
     static NEXT: Cell<u32> = const { Cell::new(0) };
     static ALL: ArcRwSignal<Vec<Upload>> = ArcRwSignal::new(Vec::new());
     /// What ends the requests of those that are on their way.
@@ -69,6 +70,11 @@ pub fn all() -> ArcRwSignal<Vec<Upload>> {
 
 fn artifact() -> Option<EntityCode> {
     EntityCode::new("artifact").ok()
+}
+
+/// How many uploads have become artifacts since the page was loaded.
+pub fn finished() -> ArcRwSignal<u32> {
+    FINISHED.with(Clone::clone)
 }
 
 /// Begins to upload files to a thing, or to an artifact whose file they become.
@@ -92,6 +98,7 @@ pub fn upload(about: &EntityRef, files: Vec<web_sys::File>) {
             match end {
                 Ok(made) => {
                     upload.state.set(State::Done(made));
+                    finished().update(|n| *n += 1);
                     if let Some(code) = artifact() {
                         invalidate_entity_queries(&code, None);
                     }

@@ -10,11 +10,11 @@ use crate::hooks::{use_entity, use_entity_codes};
 use crate::table::EntityTable;
 use crate::ui::cell::icon;
 use crate::ui::format;
-use crate::ui::live::live;
+use crate::ui::live::{follow, live};
 use crate::ui::shell::{Strips, SyncMark};
 use leptos::prelude::*;
 use leptos_router::components::A;
-use pmo_domain::{EntityCode, EntityRef};
+use pmo_domain::{EntityCode, EntityRef, Permission};
 use pmo_sync::{ListKey, RowView};
 
 /// Children of one type of a thing.
@@ -56,6 +56,13 @@ pub fn ChildrenPage(
                 (files && level.is_some_and(|level| level >= asks)).then(|| view! { <AttachHere about=above.clone()/> })
             })
         };
+        let at_least = {
+            let code = parent.code.clone();
+            move |permission: Permission| {
+                let level = row.get().and_then(|r| super::instance::level_of(&code, &r));
+                level.is_some_and(|level| level >= u64::from(u8::from(permission)))
+            }
+        };
         let makeable_too = makeable.clone();
         let (importing, import) = (RwSignal::new(false), (child.clone(), parent.clone()));
         // Where only links tie them, what is there already is added and taken out.
@@ -69,7 +76,8 @@ pub fn ChildrenPage(
                     <li>{icon("chevron-right")}<h1 aria-current="page">{live(move || row.get().map(|r| format::text(&r.data, "name")))}</h1></li>
                 </ol></nav>
                 {let name = entity.name.clone(); live(move || makeable().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{name.clone()}</button> }))}
-                {linked.is_some().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{format!("Add {}", entity.name.to_lowercase())}</button> })}
+                {let words = format!("Add {}", entity.name.to_lowercase()); let tied = linked.is_some(); let may = at_least.clone();
+                    live(move || (tied && may(Permission::Create)).then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{words.clone()}</button> }))}
                 {live(move || makeable_too().then(|| view! { <button class="btn sm desk" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> }))}
                 <HereNow entity=parent.clone()/>
                 <SyncMark compact=true/>
@@ -78,7 +86,8 @@ pub fn ChildrenPage(
             <Strips/>
             {live(move || importing.get().then(|| view! { <ImportDialog code=import.0.clone() parent=Some(import.1.clone()) open=importing/> }))}
             {attaches}
-            <EntityTable entity=entity.clone() list=key linked=linked/>
+            // Who may not take out is not offered to.
+            <div class="as-is" class:looks=follow(move || !at_least(Permission::Share))><EntityTable entity=entity.clone() list=key linked=linked/></div>
             {live(move || making.get().then(|| match add.clone() {
                 Some((parent, child, key)) => view! { <LinkDialog parent=parent child=child list=key open=making/> }.into_any(),
                 None => view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.column.clone().unwrap_or_default())) open=making/> }.into_any(),

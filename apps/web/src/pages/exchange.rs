@@ -170,11 +170,11 @@ pub fn ImportDialog(
         let line = |line: Line| {
             let wrong: Vec<_> = line.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
             let refused = line.outcome == "refused";
-            view! { <li class="stacked" class:refused=refused><span><span class="softer num">{format!("Line {} ", line.line)}</span><strong>{line.name}</strong>" "<span class="softer">{line.code}</span>
+            view! { <li class="stacked" class:refused=refused><span><span class="softer num">{format!("Line {} ", line.line)}</span><strong>{line.name}</strong>" "<span class="softer">{line.code}</span>" "
             <span class="badge" class:danger=refused>{line.outcome}</span></span>{(!wrong.is_empty()).then(|| view! { <span class="meta">{wrong.join(" · ")}</span> })}</li> }
         };
         let more = told.lines.len().saturating_sub(DRAWN);
-        let (refused, rows) = (told.refused, told.rows);
+        let (refused, rows, idle) = (told.refused, told.rows, told.created + told.changed == 0);
         let lines: Vec<_> = told.lines.into_iter().take(DRAWN).map(line).collect();
         view! {
             <h3 class="left-out">"Columns"</h3>
@@ -186,7 +186,7 @@ pub fn ImportDialog(
             <footer class="buttons">
                 <label class="btn quiet first">"Another file"<input type="file" class="vh" accept=".csv,.txt,.xml,text/csv" on:change=chosen/></label>
                 <button class="btn quiet" on:click=move |_| close.run(())>"Cancel"</button>
-                <button class="btn primary" disabled=follow(move || busy.get() || refused > 0) title=(refused > 0).then_some("Nothing is written while a line is refused") on:click=move |_| send(false)>
+                <button class="btn primary" disabled=follow(move || busy.get() || refused > 0 || idle) title=(refused > 0).then_some("Nothing is written while a line is refused") on:click=move |_| send(false)>
                     {format!("Import {rows} row{}", if rows == 1 { "" } else { "s" })}</button></footer>
         }
     };

@@ -145,7 +145,10 @@ pub fn TheFile(
     let (found, later, trouble) =
         (RwSignal::new(None::<Address>), RwSignal::new(None::<(String, String)>), RwSignal::new(None::<String>));
     let of = StoredValue::new(artifact.clone());
+    let finished = uploads::finished();
     Effect::new(move || {
+        // Another version may be one of them.
+        finished.track();
         if key.get().is_none() || !online.get() {
             return;
         }

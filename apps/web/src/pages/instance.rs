@@ -195,7 +195,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         false => view! { <Talk entity=about.get_value() level=level/> }.into_any(),
     });
     let which = talks.then(|| view! {
-        <div class="section switch"><div class="segments" role="group" aria-label="Comments or history">
+        <div class="section sides"><div class="segments" role="group" aria-label="Comments or history">
             <button type="button" aria-pressed=follow(move || (!looking_back.get()).to_string()) on:click=move |_| looking_back.set(false)>{icon("message-square")}"Comments"</button>
             <button type="button" aria-pressed=follow(move || looking_back.get().to_string()) on:click=move |_| looking_back.set(true)>{icon("history")}"History"</button>
         </div></div>

@@ -8,7 +8,7 @@ use crate::ui::format;
 use crate::ui::live::{follow, live};
 use crate::ui::picker::{Choice, Left, Picker, Sign};
 use leptos::prelude::*;
-use pmo_domain::{EntityRef, Permission};
+use pmo_domain::{EVERY_INSTANCE, EntityRef, Permission};
 use pmo_sync::ListKey;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -209,8 +209,10 @@ pub(crate) fn GiveForm(
 ) -> impl IntoView {
     let (picking, busy) = (RwSignal::new(false), RwSignal::new(false));
     let holder = RwSignal::new(None::<(String, String)>);
+    // On every thing of a type what is below is most of what there is: that is asked for, not assumed.
+    let downward = entity.id != EVERY_INSTANCE;
     let (level, below, until) =
-        (RwSignal::new(u64::from(u8::from(Permission::View))), RwSignal::new(true), RwSignal::new(String::new()));
+        (RwSignal::new(u64::from(u8::from(Permission::View))), RwSignal::new(downward), RwSignal::new(String::new()));
     // People and roles whom this person may see.
     let list = |code: &'static str| {
         let key = catalogue().get(code).map(|t| ListKey::all(t.code.clone()));
@@ -281,7 +283,7 @@ pub(crate) fn GiveForm(
         <form class="give" on:submit=give aria-label="Give access">
             <button type="button" class="input picked" id="give-to" aria-haspopup="listbox" on:click=move |_| picking.set(true)><span class="grow">{live(shown)}</span><i class="i i-chevron-down sm" aria-hidden="true"></i></button>
             <select class="input" aria-label="What they may do" on:change=move |e| level.set(event_target_value(&e).parse().unwrap_or_default())>{options}</select>
-            <label class="check"><input type="checkbox" class="i-check" checked on:change=move |e| below.set(event_target_checked(&e))/>"And what is below it"</label>
+            <label class="check"><input type="checkbox" class="i-check" checked=downward on:change=move |e| below.set(event_target_checked(&e))/>"And what is below it"</label>
             <label class="until">"Until"<input class="input" type="date" aria-label="Until, if not for good" on:input=move |e| until.set(event_target_value(&e))/></label>
             <button class="btn primary" disabled=follow(move || busy.get() || holder.with(Option::is_none))>"Share"</button>
             {live(move || picking.get().then(|| view! { <Picker label="Person or role" choices=choices chosen=Signal::derive(Vec::new) beside="give-to" pick=pick close=Callback::new(move |_: Left| picking.set(false))/> }))}

@@ -287,6 +287,7 @@ pub fn EntityTable(
         });
     };
     let some = Memo::new(move |_| grid.selected.with(|s| !s.is_empty()));
+    let every = Memo::new(move |_| grid.selected.with(|s| s.len()) >= count.get());
     // Columns are few and seldom another: the head and all rows are drawn anew with them.
     let body = move || {
         let head = columns.get().into_iter().map(|column| head_view(grid, column)).collect_view();
@@ -300,7 +301,7 @@ pub fn EntityTable(
             .collect_view();
         view! {
             <colgroup><col class="c-check"/>{widths}<col class=if grid.linked.with_value(Option::is_some) { "c-acts" } else { "c-mark" }/></colgroup>
-            <thead><tr role="row"><th role="columnheader"><label class="check"><input type="checkbox" class="i-check" aria-label="Select all" prop:checked=follow(move || some.get()) on:change=all_selected/></label></th>
+            <thead><tr role="row"><th role="columnheader"><label class="check"><input type="checkbox" class="i-check" aria-label="Select all" prop:checked=follow(move || some.get()) prop:indeterminate=follow(move || some.get() && !every.get()) on:change=all_selected/></label></th>
                 {head}<th role="columnheader"><span class="vh">"Sync"</span></th></tr></thead>
             <tbody>
                 {live(move || viewport.spacer(window.get().first))}

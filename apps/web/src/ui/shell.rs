@@ -81,7 +81,8 @@ fn listen(overlays: Overlays) {
         let bare = !typing && !event.ctrl_key() && !event.meta_key() && !event.alt_key();
         let dialog = || document().query_selector("[role=dialog]").ok().flatten().is_some();
         let asked = match event.key().as_str() {
-            "k" | "K" if command => Asked::Anything,
+            // Not over a question that waits for its answer.
+            "k" | "K" if command && (overlays.asking.with_untracked(Option::is_some) || !dialog()) => Asked::Anything,
             "/" if bare && !dialog() => Asked::Anything,
             "c" if bare && !dialog() => Asked::Make,
             _ => return,

@@ -9,7 +9,7 @@ use crate::ui::format;
 use crate::ui::live::live;
 use leptos::prelude::*;
 use leptos_router::components::A;
-use pmo_domain::{EVERY_INSTANCE, EntityRef};
+use pmo_domain::{EVERY_INSTANCE, EntityRef, order};
 use pmo_sync::ListKey;
 use serde_json::Value;
 use wasm_bindgen_futures::spawn_local;
@@ -124,7 +124,11 @@ pub fn Grants() -> impl IntoView {
         <td class="end"><button type="button" class="btn quiet icon sm" aria-label=format!("Take back from {name}") title="Take back" on:click=move |_| take(id.clone())>{icon("x")}</button></td></tr> }
     };
     let rows = live(move || {
-        let lines: Vec<_> = found.get().into_iter().map(line).collect();
+        let holder = |grant: &Value| {
+            let text = |name: &str| grant[name].as_str().unwrap_or_default().to_owned();
+            (text("holder_name").to_lowercase(), text("entity_code"))
+        };
+        let lines: Vec<_> = order::sorted_by_key(found.get(), holder).into_iter().map(line).collect();
         if lines.is_empty() {
             view! { <tr><td colspan="6" class="softer">"None."</td></tr> }.into_any()
         } else {

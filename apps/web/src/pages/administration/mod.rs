@@ -162,7 +162,7 @@ pub fn SignInOf(
             {live(move || (!asking.get()).then(|| view! { <button type="button" class="btn sm" disabled=busy.get() on:click=move |_| asking.set(true)>{icon("lock")}"New password"</button> }))}</header>
             {live(move || asking.get().then(|| view! { <p class="banner warning" role="alert">{icon("triangle-alert")}<span class="grow">"The present password counts no more, and this person is signed out everywhere."</span>
                 <button type="button" class="btn quiet sm" autofocus on:click=move |_| asking.set(false)>"Cancel"</button><button type="button" class="btn sm" on:click=give>"Give a new one"</button></p> }))}
-            {live(move || told.get().map(|password| view! { <p class="banner" role="status">{icon("info")}<span class="grow">"Told this once, hand it on: "<code class="said">{password}</code></span></p> }))}
+            {live(move || told.get().map(|password| view! { <p class="banner" role="status">{icon("info")}<span class="grow">"The new password, shown this once: "<code class="said">{password}</code></span></p> }))}
             {refused(error)}
         </section>
     }
