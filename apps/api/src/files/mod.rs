@@ -132,8 +132,11 @@ async fn may_attach(app: &App, c: &mut Connection, person: PersonId, about: &(En
 /// What another version of an artifact is to hang below: the first of what it hangs below itself to which its writer may attach files.
 async fn beside(app: &App, c: &mut Connection, person: PersonId, artifact: Uuid) -> Result<(EntityCode, Uuid)> {
     for about in upload::above(c, artifact).await? {
-        if may_attach(app, c, person, &about).await.is_ok() {
-            return Ok(about);
+        match may_attach(app, c, person, &about).await {
+            Ok(()) => return Ok(about),
+            // A database that does not answer refuses nobody.
+            Err(error @ (ApiError::Unavailable | ApiError::Internal)) => return Err(error),
+            Err(_) => {}
         }
     }
     Err(ApiError::Forbidden("You may not attach files to what this artifact belongs to.".into()))

@@ -42,28 +42,17 @@ pub fn ChildrenPage(
             ..ListKey::all(child.clone())
         };
         let (parent, child) = (parent.clone(), child.clone());
-        let (below, asks) = (tie.column.is_some() && tie.code_column.is_none(), u64::from(u8::from(tie.create_level)));
-        let parent_code = parent.code.clone();
-        let makeable = move || {
-            let level = row.get().and_then(|r| super::instance::level_of(&parent_code, &r));
-            below && level.is_some_and(|level| level >= asks)
+        let (below, asks) = (tie.column.is_some() && tie.code_column.is_none(), tie.create_level);
+        let level = {
+            let code = parent.code.clone();
+            Memo::new(move |_| super::instance::level_of(&code, &row.get()?))
         };
+        let at_least = move |least: Permission| level.get().is_some_and(|level| level >= u64::from(u8::from(least)));
+        let makeable = move || below && at_least(asks);
         let attaches = {
             let (above, files) = (parent.clone(), child == "artifact");
-            let code = above.code.clone();
-            live(move || {
-                let level = row.get().and_then(|r| super::instance::level_of(&code, &r));
-                (files && level.is_some_and(|level| level >= asks)).then(|| view! { <AttachHere about=above.clone()/> })
-            })
+            live(move || (files && at_least(asks)).then(|| view! { <AttachHere about=above.clone()/> }))
         };
-        let at_least = {
-            let code = parent.code.clone();
-            move |permission: Permission| {
-                let level = row.get().and_then(|r| super::instance::level_of(&code, &r));
-                level.is_some_and(|level| level >= u64::from(u8::from(permission)))
-            }
-        };
-        let makeable_too = makeable.clone();
         let (importing, import) = (RwSignal::new(false), (child.clone(), parent.clone()));
         // Where only links tie them, what is there already is added and taken out.
         let linked = tie.column.is_none().then(|| parent.clone());
@@ -76,9 +65,9 @@ pub fn ChildrenPage(
                     <li>{icon("chevron-right")}<h1 aria-current="page">{live(move || row.get().map(|r| format::text(&r.data, "name")))}</h1></li>
                 </ol></nav>
                 {let name = entity.name.clone(); live(move || makeable().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{name.clone()}</button> }))}
-                {let words = format!("Add {}", entity.name.to_lowercase()); let tied = linked.is_some(); let may = at_least.clone();
-                    live(move || (tied && may(Permission::Create)).then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{words.clone()}</button> }))}
-                {live(move || makeable_too().then(|| view! { <button class="btn sm desk" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> }))}
+                {let words = format!("Add {}", entity.name.to_lowercase()); let tied = linked.is_some();
+                    live(move || (tied && at_least(Permission::Create)).then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{words.clone()}</button> }))}
+                {live(move || makeable().then(|| view! { <button class="btn sm desk" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> }))}
                 <HereNow entity=parent.clone()/>
                 <SyncMark compact=true/>
             </header>
