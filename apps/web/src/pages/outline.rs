@@ -10,6 +10,7 @@ use crate::hooks::{
     datalabel_sync, ends, one, use_datalabel, use_entity, use_entity_mutation, use_missing, use_offline_entity,
     use_rows, use_status,
 };
+use crate::table::rows::draw_rows;
 use crate::table::sync_sign;
 use crate::table::viewport::use_viewport;
 use crate::ui::cell::{self, icon};
@@ -202,6 +203,12 @@ pub fn OutlinePage(
     let sharing = RwSignal::new(false);
     let page = move || {
         let task = task.clone();
+        let end = NodeRef::new();
+        let of = task.clone();
+        let line = move |line: Line| {
+            view! { <TaskRow task=EntityRef::new(of.clone(), line.id) line=line table=table/> }.into_any()
+        };
+        draw_rows(seen, line, end);
         view! {
             <header class="topbar">
                 <A href="/project" attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A>
@@ -230,12 +237,8 @@ pub fn OutlinePage(
                         <th class="opt">"Start"</th><th>"Due"</th><th class="end opt">"Length"</th><th>"Progress"</th>
                     </tr></thead>
                     <tbody>
-                        {live(move || viewport.spacer(window.get().first))}
-                        <For each=seen key=|line| (line.id, line.level, line.below, line.open) children={
-                            let task = task.clone();
-                            move |line| view! { <TaskRow task=EntityRef::new(task.clone(), line.id) line=line table=table/> }
-                        }/>
-                        {live(move || viewport.spacer(lines.with(Vec::len) - window.get().end))}
+                        {viewport.spacer(move || window.get().first, NodeRef::new())}
+                        {viewport.spacer(move || lines.with(Vec::len).saturating_sub(window.get().end), end)}
                     </tbody>
                 </table>
                 {live(state)}

@@ -5,6 +5,7 @@ pub mod arrangement; // what the address says of it
 pub mod editor; // changing a cell
 pub mod keys; // what a key does
 mod row; // drawing one row
+pub mod rows; // those that are in the document
 pub mod selection; // changing many rows
 pub mod tools; // filters, order, columns
 pub mod viewport; // which rows are seen
@@ -13,7 +14,7 @@ use crate::client::client;
 use crate::hooks::{use_entity_list_when, use_entity_mutation, use_offline_entity, use_status};
 use crate::parts::over_the_page;
 use crate::ui::cell::{self, icon};
-use crate::ui::live::{follow, live};
+use crate::ui::live::{after_paint, follow, live};
 use arrangement::{Arrangement, WIDTHS};
 use keys::{Key, Step};
 use leptos::prelude::*;
@@ -23,6 +24,7 @@ use pmo_domain::query::{Filter, Operator};
 use pmo_domain::{Column, ColumnKind, EntityRef, EntityType};
 use pmo_sync::{ListKey, ListView, RowView};
 use row::row_view;
+use rows::draw_rows;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -178,8 +180,16 @@ pub fn EntityTable(
         let column = below.column.clone()?;
         Some(Filter { column, operator: Operator::Eq, values: vec![below.parent.id.to_string()] })
     });
+    // An order that is chosen is on its heading before ten thousand rows are put in it.
+    let asked = RwSignal::new(arrangement.get_untracked());
+    Effect::new(move |first: Option<()>| {
+        let now = arrangement.get();
+        if first.is_some() {
+            after_paint(move || drop(asked.try_set(now)));
+        }
+    });
     let key = Memo::new(move |_| {
-        let (sort, filters) = arrangement.with(|a| (a.sort.clone(), a.filters.clone()));
+        let (sort, filters) = asked.with(|a| (a.sort.clone(), a.filters.clone()));
         let (by, down) = sort.unwrap_or_else(|| ("name".to_owned(), false));
         Some(ListKey { filters, ..list.clone().sorted(by, down) })
     });
@@ -277,6 +287,7 @@ pub fn EntityTable(
             None => view! { <tr data-id=id.to_string()><td colspan="99"><span class="skeleton"></span></td></tr> }
                 .into_any(),
         })
+        .into_any()
     };
     let all_selected = move |event| {
         let on = event_target_checked(&event);
@@ -290,6 +301,8 @@ pub fn EntityTable(
     let every = Memo::new(move |_| grid.selected.with(|s| s.len()) >= count.get());
     // Columns are few and seldom another: the head and all rows are drawn anew with them.
     let body = move || {
+        let end = NodeRef::new();
+        draw_rows(seen, draw, end);
         let head = columns.get().into_iter().map(|column| head_view(grid, column)).collect_view();
         let widths = columns
             .get()
@@ -304,9 +317,8 @@ pub fn EntityTable(
             <thead><tr role="row"><th role="columnheader"><label class="check"><input type="checkbox" class="i-check" aria-label="Select all" prop:checked=follow(move || some.get()) prop:indeterminate=follow(move || some.get() && !every.get()) on:change=all_selected/></label></th>
                 {head}<th role="columnheader"><span class="vh">"Sync"</span></th></tr></thead>
             <tbody>
-                {live(move || viewport.spacer(window.get().first))}
-                <For each=seen key=|id| *id children=draw/>
-                {live(move || viewport.spacer(count.get().saturating_sub(window.get().end)))}
+                {viewport.spacer(move || window.get().first, NodeRef::new())}
+                {viewport.spacer(move || count.get().saturating_sub(window.get().end), end)}
             </tbody>
         }
     };

@@ -1,5 +1,7 @@
-//! Lists of things. Only what is seen is in the document: rows have one height, those above and below are two spacers.
+//! Lists of things. Only what is seen is in the document: rows have one height, those above and below are two spacers. After a jump what is seen is drawn
+//! first, and what is around it when that is on the screen.
 
+use crate::ui::live::{after_paint, follow};
 use leptos::html;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
@@ -24,6 +26,8 @@ pub struct Viewport {
     top: RwSignal<f64>,
     height: RwSignal<f64>,
     row: RwSignal<f64>,
+    /// Rows beyond the edge are drawn.
+    around: RwSignal<bool>,
 }
 
 /// Height of a row: a line on a desktop, a card on a phone.
@@ -39,6 +43,7 @@ pub fn use_viewport(card: f64) -> Viewport {
         top: RwSignal::new(0.0),
         height: RwSignal::new(900.0),
         row: RwSignal::new(row_height(card)),
+        around: RwSignal::new(true),
     };
     let measure = move || {
         if let Some(element) = viewport.node.get_untracked() {
@@ -55,22 +60,37 @@ pub fn use_viewport(card: f64) -> Viewport {
     viewport
 }
 
+/// The rows of `count` that a view of this height draws, `top` pixels below the first, with those beyond its edges.
+fn part(top: f64, height: f64, row: f64, beyond: usize, count: usize) -> Window {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // pixels of a page
+    let (first, seen) = ((top / row) as usize, (height / row) as usize + 2);
+    let end = first + seen + beyond;
+    // In steps of four rows where some are beyond the edge, so that not every pixel draws anew.
+    let (first, end) = match beyond {
+        0 => (first, end),
+        _ => (first.saturating_sub(beyond) / 4 * 4, end.next_multiple_of(4)),
+    };
+    Window { first: first.min(count), end: end.min(count) }
+}
+
 impl Viewport {
     /// Takes a scroll event.
-    pub fn scrolled(&self) {
-        if let Some(element) = self.node.get_untracked() {
-            self.top.set(f64::from(element.scroll_top()));
+    pub fn scrolled(self) {
+        let Some(element) = self.node.get_untracked() else { return };
+        let (top, before) = (f64::from(element.scroll_top()), self.top.get_untracked());
+        if (top - before).abs() > BEYOND as f64 * self.row.get_untracked() {
+            self.around.set(false);
+            after_paint(move || {
+                let _ = self.around.try_set(true);
+            });
         }
+        self.top.set(top);
     }
 
     /// The part of `count` rows to draw.
     pub fn window(&self, count: usize) -> Window {
-        let (top, height, row) = (self.top.get(), self.height.get(), self.row.get());
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // pixels of a page
-        let (first, seen) = ((top / row) as usize, (height / row) as usize + 1);
-        // In steps of four rows, so that not every pixel draws anew.
-        let first = first.saturating_sub(BEYOND) / 4 * 4;
-        Window { first: first.min(count), end: (first + seen + 2 * BEYOND + 4).min(count) }
+        let beyond = if self.around.get() { BEYOND } else { 0 };
+        part(self.top.get(), self.height.get(), self.row.get(), beyond, count)
     }
 
     /// How many rows are seen at once.
@@ -80,13 +100,11 @@ impl Viewport {
         rows.saturating_sub(2)
     }
 
-    /// The height of `rows` rows, for a spacer.
-    pub fn spacer(&self, rows: usize) -> impl IntoView + use<> {
+    /// A row as high as `rows` rows that are not in the document.
+    pub fn spacer(self, rows: impl Fn() -> usize + Send + 'static, node: NodeRef<html::Tr>) -> AnyView {
         #[allow(clippy::cast_precision_loss)] // rows of a table
-        let height = rows as f64 * self.row.get();
-        (rows > 0).then(
-            || view! { <tr class="spacer" aria-hidden="true" style=format!("block-size:{height}px")><td></td></tr> },
-        )
+        let height = move || format!("block-size:{}px", rows() as f64 * self.row.get());
+        view! { <tr class="spacer" aria-hidden="true" style=follow(height) node_ref=node><td></td></tr> }.into_any()
     }
 
     /// Brings a row into view.
@@ -102,5 +120,24 @@ impl Viewport {
         } else if at + 2.0 * self.row.get_untracked() + 30.0 > top + height {
             element.set_scroll_top((at + 2.0 * self.row.get_untracked() + 30.0 - height) as i32);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    #[wasm_bindgen_test]
+    fn what_is_seen_is_always_drawn() {
+        for beyond in [0, BEYOND] {
+            for top in (0..4_000).step_by(7).map(f64::from) {
+                let part = part(top, 700.0, 32.0, beyond, 100);
+                assert!(part.first as f64 * 32.0 <= top, "nothing lacks above {top}");
+                assert!(part.end == 100 || part.end as f64 * 32.0 >= top + 700.0, "nothing lacks below {top}");
+                assert!(part.end - part.first.min(part.end) <= 24 + 3 * beyond, "and little more is");
+            }
+        }
+        assert_eq!(part(0.0, 700.0, 32.0, BEYOND, 3), Window { first: 0, end: 3 });
     }
 }

@@ -12,3 +12,9 @@ pub fn live<V: IntoAny>(mut draw: impl FnMut() -> V + Send + 'static) -> Box<dyn
 pub fn follow<T>(read: impl FnMut() -> T + Send + 'static) -> Box<dyn FnMut() -> T + Send> {
     Box::new(read)
 }
+
+/// Runs something when the frame that is being made has been drawn: what a person did is on the screen before work that may take longer begins. Not before
+/// the page is looked at, where it is in the background.
+pub fn after_paint(run: impl FnOnce() + 'static) {
+    request_animation_frame(move || set_timeout(run, std::time::Duration::ZERO));
+}
