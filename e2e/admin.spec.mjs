@@ -28,6 +28,18 @@ test("an option set is put in another order, coloured, called otherwise; rows fo
   await form.getByRole("button", { name: "Save" }).click();
   await expect(form.getByRole("status")).toContainText("Saved");
   expect(service.sql("select string_agg(option_name || ' ' || coalesce(color_code, ''), ', ' order by display_order) from app.datalabel where name = 'issue_severity'")).toContain("Critical purple, High");
+  // Who opened it before is told, and changes nothing.
+  const other = await as("admin");
+  await other.goto("/admin/options");
+  await other.getByRole("button", { name: /^Issue severity/ }).click();
+  const theirs = other.getByRole("form", { name: "Options of Issue severity" });
+  await theirs.getByLabel("Name", { exact: true }).first().fill("Slight");
+  await form.getByRole("button", { name: "Up, place of High" }).click();
+  await form.getByRole("button", { name: "Save" }).click();
+  await expect(form.getByRole("status")).toContainText("Saved");
+  await theirs.getByRole("button", { name: "Save" }).click();
+  await expect(theirs.getByRole("alert")).toContainText("Somebody else has changed this set");
+  expect(service.sql("select count(*) from app.datalabel where option_name = 'Slight'")).toBe("0");
   // What a row holds can't go: the refusal is said where one looks, and nothing is lost.
   await admin.getByRole("button", { name: /^Issue status/ }).click();
   const status = admin.getByRole("form", { name: "Options of Issue status" });

@@ -18,7 +18,9 @@ test("a file is attached, arrives with others, is shown and kept, and gets anoth
   await expect(viewer.getByRole("button", { name: "Choose files" })).toHaveCount(0);
   await editor.goto(`/project/${id}/artifact`);
   await choose(editor, { name: "sketch.png", mimeType: "text/html", buffer: picture });
+  await expect(editor.getByRole("navigation", { name: "Parts" }).getByRole("link", { name: "Artifacts" })).toContainText("1");
   await uploads(editor).getByRole("link", { name: "sketch.png" }).click();
+  await expect(editor.getByRole("complementary", { name: "Properties" }).getByRole("link", { name: "With files" })).toHaveAttribute("href", `/project/${id}`);
   await expect(editor.locator("h1")).toBeVisible();
   const shown = editor.locator("img.preview");
   await expect(shown).toBeVisible();
@@ -74,6 +76,13 @@ test("an upload that is cut goes on where it was, and one that is given up leave
   await expect(uploads(editor)).not.toContainText("unwanted.bin");
   await expect.poll(() => service.sql("select count(*) from app.upload where made_id is null")).toBe("0");
   expect(service.sql("select count(*) from app.artifact where name = 'unwanted.bin'")).toBe("0");
+  // Given up by the server, because no part of it came for long: it begins anew.
+  await choose(editor, { name: "late.bin", mimeType: "application/octet-stream", buffer: bytes });
+  await expect(uploads(editor)).toContainText("Waits for the network");
+  expect(service.sql("with gone as (delete from app.upload where name = 'late.bin' returning 1) select count(*) from gone")).toBe("1");
+  cut = false;
+  await expect(uploads(editor).getByRole("link", { name: "late.bin" })).toBeVisible({ timeout: 40_000 });
+  expect(service.sql(`select count(*) from app.artifact where name = 'late.bin' and size_bytes = ${bytes.length}`)).toBe("1");
   expect(editor.problems).toEqual([]);
 });
 

@@ -102,6 +102,23 @@ test("a table is worked by the keyboard alone, and each change draws one row", a
   expect(editor.problems).toEqual([]);
 });
 
+test("on a phone rows are picked by touching them, and the tab that is open is in sight", async ({ as, service }) => {
+  const { id } = await importPlan("editor", samplePlan, "Picked by hand");
+  for (const n of [1, 2, 3]) service.sql(`insert into app.risk (name, project_id) values ('Picked ${n}', '${id}')`);
+  const phone = await as("editor", { viewport: { width: 390, height: 844 }, hasTouch: true });
+  await phone.goto(`/project/${id}/risk`);
+  await expect(phone.getByRole("navigation", { name: "Parts" }).getByRole("link", { name: "Risks" })).toBeInViewport({ ratio: 1 });
+  await phone.getByRole("button", { name: "Select", exact: true }).tap();
+  for (const n of [1, 3]) await rows(phone).filter({ hasText: `Picked ${n}` }).tap();
+  await expect(phone.getByRole("toolbar", { name: "2 selected" })).toBeVisible();
+  await expect(phone).toHaveURL(new RegExp(`/project/${id}/risk$`));
+  await phone.getByRole("toolbar", { name: "2 selected" }).getByRole("button", { name: "Delete" }).tap();
+  await phone.getByRole("dialog").getByRole("button", { name: "Delete" }).tap();
+  await expect(rows(phone)).toHaveCount(1);
+  await expect(phone.getByRole("navigation", { name: "Parts" }).getByRole("link", { name: "Risks" })).toContainText("1");
+  expect(phone.problems).toEqual([]);
+});
+
 test("who may only look is told so in the cell", async ({ as, service }) => {
   const { id, token } = await importPlan("admin", samplePlan, "Only looked at");
   const { share } = await import("./people.mjs");

@@ -190,13 +190,13 @@ test("rows come from a CSV file with a look first, and go out as they are shown"
   await choose.setInputFiles(file("Name,Chance,Status\r\nSupplier fails,30%,Assessed\r\nWrong,150,Assessed\r\n"));
   const dialog = editor.getByRole("dialog", { name: "Import risks" });
   await dialog.getByRole("combobox", { name: "What Chance stands for" }).selectOption({ label: "Probability" });
-  await expect(dialog.getByRole("status")).toContainText("1 made, 0 changed, 0 as they are, 1 refused");
+  await expect(dialog.getByRole("status")).toContainText("1 new, 0 changed, 0 as they are, 1 refused");
   await expect(dialog).toContainText("must be between 0 and 100");
   await expect(dialog.getByRole("button", { name: /^Import 2 rows/ })).toBeDisabled();
   await choose.setInputFiles(file("Name,Probability,Status,Remark\r\nSupplier fails,30%,Assessed,x\r\n=HYPERLINK(1),15,Identified,\r\n"));
-  await expect(dialog.getByRole("status")).toContainText("2 made");
+  await expect(dialog.getByRole("status")).toContainText("2 new");
   await dialog.getByRole("button", { name: "Import 2 rows" }).click();
-  await expect(dialog).toContainText("2 made");
+  await expect(dialog).toContainText("2 new");
   await dialog.getByRole("button", { name: "Done" }).click();
   await expect(editor.getByRole("link", { name: "=HYPERLINK(1)" })).toBeVisible();
   const download = editor.waitForEvent("download");

@@ -10,7 +10,7 @@ const packages = join(tools, "node_modules");
 // Every icon that a page names: those of what shows first, those of the parts that come later, and every one that a migration gives to a type of thing.
 const first = `check chevron-down chevron-right chevron-up circle-alert circle-check cloud-off file-up hard-drive inbox info list-filter log-out menu moon plus refresh-cw search
   settings x`.split(/\s+/);
-const later = `arrow-right calendar chevron-left circle columns-3 download ellipsis eye eye-off file-down folder-kanban git-merge heart history link list-tree lock message-square
+const later = `arrow-right calendar chevron-left circle columns-3 copy download ellipsis eye eye-off file-down folder-kanban git-merge heart history link list-tree lock message-square
   paperclip party-popper pencil redo-2 smile-plus thumbs-up trash-2 triangle-alert undo-2 upload user users`.split(/\s+/);
 const migrations = join(tools, "..", "migrations");
 // A registration: code, name, label, icon, prefix.

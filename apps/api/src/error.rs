@@ -28,6 +28,9 @@ pub enum ApiError {
     /// 412: somebody else changed it first; carries the present row.
     #[error("changed meanwhile")]
     Changed(Box<Row>),
+    /// 409: what it was to be changed from is not how it is any more.
+    #[error("{0}")]
+    Meanwhile(String),
     /// 409: an upload stands at so many bytes, and the request goes on from elsewhere.
     #[error("the upload stands at {0} bytes")]
     Stands(u64),
@@ -101,6 +104,7 @@ impl ApiError {
             Self::NotFound => (404, "not-found", "There is no such thing", Some("It does not exist, or you may not see it.".into())),
             Self::Conflict(_) => (409, "conflict", "That is taken", Some("Another thing has this value; choose a different one.".into())),
             Self::Changed(_) => (412, "changed", "It was changed meanwhile", Some("Somebody else changed it first. 'current' is how it is now: merge, and send again with its version.".into())),
+            Self::Meanwhile(what) => (409, "meanwhile", "It was changed meanwhile", Some(what.clone())),
             Self::Stands(at) => (409, "offset", "The upload stands elsewhere", Some(format!("{at} bytes are here: go on from there."))),
             Self::Locked => (423, "locked", "Another request is at it", Some("The same upload is being sent already, or its last part has only just been cut. Try again in a moment.".into())),
             Self::NoRoom => (507, "no-room", "There is no room left", Some("The server's disk is full. What has come is kept; tell whoever runs it.".into())),

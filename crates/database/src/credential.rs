@@ -70,6 +70,15 @@ pub async fn set_password(connection: &mut Connection, person: Uuid, hash: &str)
     Ok(())
 }
 
+/// Notes on a person that they were given a new password.
+pub async fn note_given(connection: &mut Connection, person: Uuid) -> Result<()> {
+    sqlx::query("update app.person set password_given_ts = now() where id = $1")
+        .bind(person)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Ends all sessions of a person: each goes on until its access token is over, and no longer.
 pub async fn end_sessions(connection: &mut Connection, person: Uuid) -> Result<()> {
     sqlx::query("update app.refresh_token set revoked_ts = now() where person_id = $1 and revoked_ts is null")

@@ -91,6 +91,19 @@ pub async fn undo(c: &mut Connection, id: Uuid) -> Result<()> {
     Ok(())
 }
 
+/// What a thing hangs below, and whether it is owned there; at most so many.
+pub async fn above(c: &mut Connection, code: &EntityCode, id: Uuid, most: usize) -> Result<Vec<(Uuid, bool)>> {
+    Ok(sqlx::query_as(
+        "select parent_id, bool_or(owned) from app.entity_instance_link where child_code = $1 and child_id = $2
+         group by parent_id order by bool_or(owned) desc, parent_id limit $3",
+    )
+    .bind(code.as_str())
+    .bind(id)
+    .bind(i64::try_from(most).unwrap_or(i64::MAX))
+    .fetch_all(c)
+    .await?)
+}
+
 /// All that hangs below a thing by owned links, however deep, each once; at most so many.
 pub async fn tree(c: &mut Connection, code: &EntityCode, id: Uuid, most: usize) -> Result<Vec<(EntityCode, Uuid)>> {
     let lines: Vec<(String, Uuid)> = sqlx::query_as(

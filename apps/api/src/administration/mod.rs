@@ -13,6 +13,7 @@ use axum::extract::{Path, Query, State};
 use options::{Wanted, change};
 use pmo_database::administration::{self, GrantsOf};
 use pmo_database::{Connection, DatabaseError, credential, permission, row};
+use pmo_domain::catalogue::LabelOption;
 use pmo_domain::{ColumnKind, EntityCode, EntityType};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -49,6 +50,10 @@ pub(crate) async fn administers(c: &mut Connection, who: &AuthUser, what: &str) 
 pub struct Options {
     /// All of them: what is left out goes, if nothing holds it.
     options: Vec<Wanted>,
+    /// The options as they were read: where they are others by now, nothing is changed.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<Object>>)]
+    before: Option<Vec<LabelOption>>,
 }
 
 fn labelled<'a>(types: &'a BTreeMap<EntityCode, EntityType>, set: &str) -> Vec<(&'a EntityType, &'a str)> {
@@ -62,7 +67,7 @@ fn labelled<'a>(types: &'a BTreeMap<EntityCode, EntityType>, set: &str) -> Vec<(
 /// Change an option set: order, names, colours, which option may follow which. Rows follow a new name.
 #[utoipa::path(put, path = "/datalabel/{name}", tag = "administration", request_body = Options, params(("name" = String, Path, description = "The set's name", example = "task_stage")), responses(
     (status = 200, description = "{name, options}", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"), (status = 403, description = "Not an administrator"),
-    (status = 404, description = "No such set"), (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"), (status = 422, description = "Options are wrong, or one that goes is still held")))]
+    (status = 404, description = "No such set"), (status = 409, description = "Changed since `before` was read"), (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"), (status = 422, description = "Options are wrong, or one that goes is still held")))]
 async fn change_options(
     State(app): State<App>,
     who: AuthUser,
@@ -77,6 +82,12 @@ async fn change_options(
     // Read behind the lock: somebody else may just have changed it.
     let model = crate::state::read(&mut transaction).await?;
     let present = model.datalabels.get(&name).ok_or(ApiError::NotFound)?;
+    if asked.before.is_some_and(|before| before != present.options) {
+        return Err(ApiError::Meanwhile(
+            "Somebody else has changed this set since you opened it. Open it again, and change it as it is now."
+                .to_owned(),
+        ));
+    }
     let change = change(present, &asked.options).map_err(ApiError::Invalid)?;
     let columns = labelled(&model.catalogue.types, &name);
     let moved: Vec<&str> = change.renamed.keys().map(String::as_str).collect();
@@ -286,6 +297,7 @@ async fn give_password(
     };
     credential::set_password(&mut transaction, id, &hashed).await?;
     credential::end_sessions(&mut transaction, id).await?;
+    credential::note_given(&mut transaction, id).await?;
     tracing::info!(by = %who.person.0, of = %id, "a person was given a new password");
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok((axum::http::StatusCode::CREATED, Json(json!({"password": password}))))

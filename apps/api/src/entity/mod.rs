@@ -24,6 +24,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(linking::link_things, linking::unlink_things))
         .routes(routes!(linking::unlink))
         .routes(routes!(read::child_tabs))
+        .routes(routes!(read::parents))
         .routes(routes!(read::children, write::create_child))
 }
 

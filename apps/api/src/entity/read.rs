@@ -329,3 +329,30 @@ pub(super) async fn child_tabs(
     }
     Ok(Json(Value::Array(tabs)))
 }
+
+/// What a thing hangs below, as far as its reader sees that: by columns and by links alone.
+#[utoipa::path(get, path = "/{entity}/{id}/parents", tag = "things", params(
+    ("entity" = String, Path, description = "The type's code", example = "artifact"), ("id" = Uuid, Path, description = "The thing")), responses(
+    (status = 200, description = "{data: [{code, id, title, owned}]}: at most 100, those that own it first", body = Object), (status = 401, description = "Not signed in"),
+    (status = 404, description = "No such thing for this reader")))]
+pub(super) async fn parents(
+    State(app): State<App>,
+    who: AuthUser,
+    Path((code, id)): Path<(String, String)>,
+) -> Result<Json<Value>> {
+    /// Most that are told.
+    const MOST: usize = 100;
+    let model = app.model_with(&code).await?;
+    let (entity, id) = (model.entity(&code)?, id_of(&id)?);
+    let mut connection = pmo_database::reading(&app.pool).await?;
+    let mut reader = app.memory.reader(&mut connection, who.person).await?;
+    present(&mut connection, &mut reader, entity, id).await?;
+    let above = pmo_database::link::above(&mut connection, &entity.code, id, MOST).await?;
+    let ids: Vec<Uuid> = above.iter().map(|(id, _)| *id).collect();
+    let seen = permission::seen(&mut connection, who.person, &ids).await?;
+    let told = above.iter().filter_map(|(id, owned)| {
+        let parent = seen.iter().find(|parent| parent.id == *id)?;
+        Some(json!({"code": parent.code, "id": id, "title": parent.title, "owned": owned}))
+    });
+    Ok(Json(json!({"data": told.collect::<Vec<_>>()})))
+}

@@ -210,8 +210,14 @@ pub fn columns<'a>(
             },
             None => {
                 let lower = name.to_lowercase();
-                let by_name = entity.columns.iter().find(|c| c.name.to_lowercase() == lower);
-                by_name.or_else(|| entity.columns.iter().find(|c| c.label.to_lowercase() == lower)).filter(writable)
+                let called = |words: &str| {
+                    let by_name = entity.columns.iter().find(|c| c.name.to_lowercase() == words);
+                    by_name.or_else(|| entity.columns.iter().find(|c| c.label.to_lowercase() == words))
+                };
+                // A unit may stand behind it: 'Impact (EUR)'.
+                let bare =
+                    lower.strip_suffix(')').and_then(|words| words.rsplit_once('(')).map(|(words, _)| words.trim());
+                called(&lower).or_else(|| called(bare?)).filter(writable)
             }
         };
         match column {
@@ -451,7 +457,7 @@ mod tests {
     #[test]
     fn columns_are_found_by_name_or_label_or_as_asked() {
         let entity = task();
-        let head = ["Name", "estimated_hours", "Wann", "Version", "rest"].map(str::to_owned);
+        let head = ["Name", "Estimated (h)", "Wann", "Version", "rest"].map(str::to_owned);
         let names = |asked: &[(&str, &str)]| {
             let asked = asked.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
             columns(&head, &entity, &asked).map(|found| {

@@ -83,6 +83,21 @@ async fn an_option_set_changes_and_rows_follow(pool: PgPool) {
     );
     sqlx::query("delete from app.risk where dl__risk_status = 'Watched'").execute(&pool).await.unwrap();
     assert_eq!(put(&admin, "risk_status", without("Watched", &now)).await.status, 200);
+    // Who has read it before somebody else changed it is told, and changes nothing.
+    let present = async || admin.get("/datalabel?name=risk_status").await.body["options"].clone();
+    let kept = present().await;
+    let mut earlier = kept.clone();
+    earlier[0]["descr"] = json!("as somebody else left it");
+    let body = |before: &Value| json!({"options": without("Watched", &now), "before": before});
+    let late = admin.send("PUT", "/datalabel/risk_status", Some(body(&earlier)), &[]).await;
+    assert_eq!(
+        (late.status, &late.body["type"]),
+        (StatusCode::CONFLICT, &json!("/problems/meanwhile")),
+        "{}",
+        late.body
+    );
+    assert_eq!(present().await, kept);
+    assert_eq!(admin.send("PUT", "/datalabel/risk_status", Some(body(&kept)), &[]).await.status, 200);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
@@ -169,4 +184,13 @@ async fn grants_are_seen_whole_and_passwords_are_given_once(pool: PgPool) {
             .unwrap();
     assert_eq!(live, 1, "only the session that has just begun");
     assert_eq!(admin.post(&format!("/person/{}/password", Uuid::new_v4()), json!({})).await.status, 404);
+    // That it was given is in the person's history: by whom and when.
+    let history = admin.get(&format!("/person/{id}/history")).await.body;
+    let last = &history["data"][0];
+    assert_eq!(last["person_name"], "Ada Admin", "{history}");
+    assert!(
+        last["changed"]["password_given_ts"].is_array() || last["changed"]["password_given_ts"].is_object(),
+        "{last}"
+    );
+    assert!(!history.to_string().contains(password));
 }

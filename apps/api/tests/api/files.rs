@@ -139,6 +139,8 @@ async fn an_upload_that_is_cut_goes_on_and_becomes_an_artifact_once(pool: PgPool
         (&json!("notes.txt"), &json!("text/plain"), &json!(11), &json!(1))
     );
     assert_eq!(row["dl__artifact_type"], "Document");
+    let above = admin.get(&format!("/artifact/{}/parents", row["id"].as_str().unwrap())).await;
+    assert_eq!(above.body["data"], json!([{"code": "project", "id": plan, "title": "Files", "owned": true}]));
     // The answer was lost: a repeat makes no second one.
     let repeat = admin.post(&finish, json!({})).await;
     assert_eq!((repeat.status, &repeat.body["id"]), (StatusCode::OK, &row["id"]));

@@ -127,6 +127,7 @@ fn table() -> Vec<(&'static str, &'static str, Expect, Ask)> {
         }),
         ("get", "/{entity}/{id}/access", from(0, 200), |g| (format!("/task/{}/access", g.task), None)),
         ("get", "/{entity}/{id}/access/why", from(0, 200), |g| (format!("/task/{}/access/why", g.task), None)),
+        ("get", "/{entity}/{id}/parents", from(0, 200), |g| (format!("/task/{}/parents", g.task), None)),
         ("get", "/{entity}/{id}/audience", from(1, 200), |g| (format!("/task/{}/audience", g.task), None)),
         ("post", "/entity_rbac", from(4, 201), |g| {
             (

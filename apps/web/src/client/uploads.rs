@@ -24,6 +24,8 @@ const SOON: Duration = Duration::from_secs(1);
 const LATE: Duration = Duration::from_secs(15);
 /// Refusals that may pass by themselves, such as a token that is being renewed, before one is believed.
 const MOST_REFUSALS: u32 = 5;
+/// How often an upload begins that the server has given up.
+const MOST_BEGINNINGS: u32 = 3;
 
 /// How far an upload has come.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,9 +105,8 @@ pub fn upload(about: &EntityRef, files: Vec<web_sys::File>) {
                         invalidate_entity_queries(&code, None);
                     }
                 }
-                Err(Some(why)) => upload.state.set(State::Refused(why)),
-                // Given up.
-                Err(None) => {}
+                Err(Stop::Refused(why) | Stop::Gone(why)) => upload.state.set(State::Refused(why)),
+                Err(Stop::GivenUp) => {}
             }
         });
     }
@@ -124,12 +125,22 @@ pub fn put_away(number: u32) {
     all().update(|all| all.retain(|upload| upload.number != number));
 }
 
-/// What a request came to, once it is worth an answer: tried again while the network is away, and where a refusal may pass. None: given up.
-async fn until_answered<T>(upload: &Upload, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Option<String>> {
+/// Why an upload did not become an artifact.
+enum Stop {
+    /// It was given up here.
+    GivenUp,
+    /// The server has given it up, or knows nothing of it.
+    Gone(String),
+    /// It was refused, in words for people.
+    Refused(String),
+}
+
+/// What a request came to, once it is worth an answer: tried again while the network is away, and where a refusal may pass.
+async fn until_answered<T>(upload: &Upload, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Stop> {
     let (mut pause, mut refusals) = (SOON, 0);
     loop {
         let failure = match ask().await {
-            _ if !goes_on(upload.number) => return Err(None),
+            _ if !goes_on(upload.number) => return Err(Stop::GivenUp),
             Ok(answer) => return Ok(answer),
             Err(failure) => failure,
         };
@@ -140,47 +151,66 @@ async fn until_answered<T>(upload: &Upload, ask: impl AsyncFn() -> Result<T, Fai
             {
                 refusals += 1;
             }
-            Failure::Refused(_) => return Err(Some(network::said(&failure))),
+            Failure::Refused(_) => return Err(stopped(failure)),
         }
         sleep(pause).await;
         if !goes_on(upload.number) {
-            return Err(None);
+            return Err(Stop::GivenUp);
         }
         pause = (pause * 2).min(LATE);
     }
 }
 
-/// Carries a file over; answers the artifact that came of it. The error: why not, or none where it was given up.
-async fn carry(
+fn stopped(failure: Failure) -> Stop {
+    let gone = matches!(&failure, Failure::Refused(problem) if problem.status == 404);
+    let why = network::said(&failure);
+    if gone { Stop::Gone(why) } else { Stop::Refused(why) }
+}
+
+/// Carries a file over; answers the artifact that came of it. One that the server has given up meanwhile, because no part of it came for long, is begun anew.
+async fn carry(upload: &Upload, about: &EntityRef, file: &web_sys::File, cancel: &Cancel) -> Result<Uuid, Stop> {
+    for _ in 0..MOST_BEGINNINGS {
+        match carry_once(upload, about, file, cancel).await {
+            Err((true, Stop::Gone(_))) => {}
+            end => return end.map_err(|(_, stop)| stop),
+        }
+    }
+    Err(Stop::Refused("The server did not keep what had come of it. Try again.".to_owned()))
+}
+
+/// The same, once; the error with it: whether the upload had begun.
+async fn carry_once(
     upload: &Upload,
     about: &EntityRef,
     file: &web_sys::File,
     cancel: &Cancel,
-) -> Result<Uuid, Option<String>> {
+) -> Result<Uuid, (bool, Stop)> {
     let size = file.size();
     let mark = format!("{} {size} {}", file.name(), file.last_modified());
     let asked = json!({"name": file.name(), "size_bytes": size as u64, "entity": about.code, "id": about.id, "fingerprint": mark});
-    let begun =
-        until_answered(upload, async || network::try_ask(Verb::POST, "/upload", Some(&asked), None).await).await?;
-    let unread = || Some("The server gave no answer that can be read. Try again.".to_owned());
+    let begun = until_answered(upload, async || network::try_ask(Verb::POST, "/upload", Some(&asked), None).await)
+        .await
+        .map_err(|stop| (false, stop))?;
+    let unread = || (true, Stop::Refused("The server gave no answer that can be read. Try again.".to_owned()));
     let id: Uuid = begun["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(unread)?;
     let path = format!("/upload/{id}");
     let outcome = send(upload, &path, offset(&begun), file, cancel).await;
     if !goes_on(upload.number) {
         // What has come need not lie there until it is swept away.
         let _ = network::try_ask(Verb::DELETE, &path, None, None).await;
-        return Err(None);
+        return Err((true, Stop::GivenUp));
     }
-    outcome?;
+    outcome.map_err(|stop| (true, stop))?;
     upload.state.set(State::Finishing);
     let finish = format!("{path}/finish");
-    let made =
-        until_answered(upload, async || network::try_ask(Verb::POST, &finish, Some(&json!({})), None).await).await?;
+    let made = until_answered(upload, async || network::try_ask(Verb::POST, &finish, Some(&json!({})), None).await)
+        .await
+        .map_err(|stop| (true, stop))?;
     made["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(unread)
 }
 
-fn unreadable() -> Option<String> {
-    Some("The file can't be read any more: choose it again.".to_owned())
+fn unreadable() -> Stop {
+    Stop::Refused("The file can't be read any more: choose it again.".to_owned())
 }
 
 fn offset(told: &Value) -> f64 {
@@ -188,13 +218,7 @@ fn offset(told: &Value) -> f64 {
 }
 
 /// Sends what is not there yet, part by part.
-async fn send(
-    upload: &Upload,
-    path: &str,
-    from: f64,
-    file: &web_sys::File,
-    cancel: &Cancel,
-) -> Result<(), Option<String>> {
+async fn send(upload: &Upload, path: &str, from: f64, file: &web_sys::File, cancel: &Cancel) -> Result<(), Stop> {
     let (mut at, mut part) = (from, FIRST_PART);
     while at < file.size() {
         upload.sent.set(at);
@@ -204,7 +228,7 @@ async fn send(
         let bytes = JsFuture::from(blob.array_buffer()).await.map_err(|_| unreadable())?;
         let begun = js_sys::Date::now();
         match network::send_part(path, at, &bytes, cancel).await {
-            _ if !goes_on(upload.number) => return Err(None),
+            _ if !goes_on(upload.number) => return Err(Stop::GivenUp),
             Ok(()) => {
                 upload.state.set(State::Sending);
                 at = to;
@@ -213,7 +237,7 @@ async fn send(
                 }
             }
             Err(Failure::Refused(problem)) if !matches!(problem.status, 400 | 401 | 409 | 423 | 429 | 503) => {
-                return Err(Some(network::said(&Failure::Refused(problem))));
+                return Err(stopped(Failure::Refused(problem)));
             }
             Err(failure) => {
                 // It may have come in part: the server says how far, once it can be asked.

@@ -34,6 +34,7 @@ pub fn LinkDialog(
     let entity = catalogue().get(child.as_str()).cloned();
     let name = entity.map_or_else(|| child.to_string(), |e| e.one());
     let words = RwSignal::new(String::new());
+    let into_role = parent.code == "role";
     let present = use_entity_list(list);
     // Everything of the type is looked at meanwhile, so that there is something to choose from.
     let all = use_entity_list(ListKey::all(child.clone()));
@@ -59,8 +60,13 @@ pub fn LinkDialog(
             .collect();
         view! { <ul class="rows tray">{lines}</ul> }.into_any()
     });
+    let lead = if into_role {
+        "Who is in it may do what it is granted."
+    } else {
+        "It stays where it is, and stands here too."
+    };
     view! {
-        <Dialog title=format!("Add {name}") lead="It stays where it is as well." close=Callback::new(move |()| open.set(false))>
+        <Dialog title=format!("Add {name}") lead=lead close=Callback::new(move |()| open.set(false))>
             <div class="body new-form">
                 <label class="field"><span class="vh">"Name"</span><span class="input">{icon("search")}<input type="search" placeholder="Type a name" autofocus on:input=move |e| words.set(event_target_value(&e))/></span></label>
                 {offered}

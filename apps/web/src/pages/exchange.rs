@@ -4,6 +4,7 @@ use crate::client::{network, new_id};
 use crate::hooks::{catalogue, invalidate_entity_queries, use_entity_codes};
 use crate::ui::actions::{Action, Actions};
 use crate::ui::cell::icon;
+use crate::ui::copy::CopyButton;
 use crate::ui::dialog::Dialog;
 use crate::ui::format;
 use crate::ui::live::{follow, live};
@@ -168,10 +169,20 @@ pub fn ImportDialog(
             view! { <tr><th scope="row">{name.clone()}</th><td>{icon("arrow-right")}</td><td><select class="input" aria-label=format!("What {name} stands for") on:change=change><option value="" selected=now.is_empty()>"Left out"</option>{options}</select></td></tr> }
         };
         let line = |line: Line| {
-            let wrong: Vec<_> = line.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
+            // Columns as people call them.
+            let called =
+                |name: &str| columns.with_value(|all| all.iter().find(|c| c.name == name).map(|c| c.label.clone()));
+            let said = |e: &Wrong| format!("{}: {}", called(&e.field).unwrap_or_else(|| e.field.clone()), e.message);
+            let wrong: Vec<_> = line.errors.iter().map(said).collect();
             let refused = line.outcome == "refused";
+            let outcome = match line.outcome.as_str() {
+                "created" => "new",
+                "unchanged" => "as it is",
+                "changed" => "changed",
+                _ => "refused",
+            };
             view! { <li class="stacked" class:refused=refused><span><span class="softer num">{format!("Line {} ", line.line)}</span><strong>{line.name}</strong>" "<span class="softer">{line.code}</span>" "
-            <span class="badge" class:danger=refused>{line.outcome}</span></span>{(!wrong.is_empty()).then(|| view! { <span class="meta">{wrong.join(" · ")}</span> })}</li> }
+            <span class="badge" class:danger=refused>{outcome}</span></span>{(!wrong.is_empty()).then(|| view! { <span class="meta">{wrong.join(" · ")}</span> })}</li> }
         };
         let more = told.lines.len().saturating_sub(DRAWN);
         let (refused, rows, idle) = (told.refused, told.rows, told.created + told.changed == 0);
@@ -180,7 +191,7 @@ pub fn ImportDialog(
             <h3 class="left-out">"Columns"</h3>
             <table class="mapping"><tbody>{told.columns.into_iter().map(map).collect_view()}</tbody></table>
             <h3 class="left-out">"What would happen"</h3>
-            <p role="status">{format!("{} made, {} changed, {} as they are, {refused} refused.", told.created, told.changed, told.unchanged)}</p>
+            <p role="status">{format!("{} new, {} changed, {} as they are, {refused} refused.", told.created, told.changed, told.unchanged)}</p>
             <ul class="rows tray report">{lines}</ul>
             {(more > 0).then(|| view! { <p class="softer">{format!("And {more} more.")}</p> })}
             <footer class="buttons">
@@ -207,7 +218,7 @@ pub fn ImportDialog(
         }
         if let Some(told) = done.get() {
             return view! {
-                <div class="banner success">{icon("circle-check")}<span class="grow"><strong>"Imported. "</strong>{format!("{} made, {} changed, {} as they were.", told.created, told.changed, told.unchanged)}</span></div>
+                <div class="banner success">{icon("circle-check")}<span class="grow"><strong>"Imported. "</strong>{format!("{} new, {} changed, {} as they were.", told.created, told.changed, told.unchanged)}</span></div>
                 <footer class="buttons"><button class="btn primary" on:click=move |_| close.run(())>"Done"</button></footer>
             }
             .into_any();
@@ -326,7 +337,7 @@ pub fn CalendarDialog(
         <Dialog title=format!("Calendar: {title}") lead="An address for a calendar program to subscribe to. Whoever has it sees these days; it shows what you may see, until you revoke it." close=Callback::new(move |()| open.set(false))>
             <div class="body new-form">
                 {live(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
-                {live(move || made.get().map(|address| view! { <div class="field"><label for="calendar-address">"The address, told this once"</label><span class="input"><input id="calendar-address" readonly=true prop:value=address on:focus=select/></span></div> }))}
+                {live(move || made.get().map(|address| view! { <div class="field"><label for="calendar-address">"The address, told this once"</label><span class="told"><span class="input"><input id="calendar-address" readonly=true prop:value=address.clone() on:focus=select/></span><CopyButton text=address/></span></div> }))}
                 <button class="btn" on:click=make>{icon("plus")}"Make an address"</button>
                 <ul class="rows tray">{live(move || list.get().into_iter().map(line).collect_view())}</ul>
             </div>

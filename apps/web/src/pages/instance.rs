@@ -9,8 +9,10 @@ use super::history::History;
 use super::list::{ThingTabs, name_of};
 use super::sharing::{HereNow, SharingDialog};
 use super::talk::Talk;
-use crate::client::client;
-use crate::hooks::{DraftHandle, catalogue, ends, one, use_draft, use_entity, use_entity_codes, use_missing, use_rows};
+use crate::client::{client, network};
+use crate::hooks::{
+    DraftHandle, catalogue, ends, one, use_draft, use_entity, use_entity_codes, use_missing, use_rows, use_status,
+};
 use crate::table::editor::Choose;
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
@@ -31,6 +33,7 @@ use pmo_domain::evaluate::Key;
 use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Permission, order};
 use pmo_sync::{ListKey, RowView};
 use serde_json::{Value, json};
+use wasm_bindgen_futures::spawn_local;
 
 /// What the page's parts share.
 #[derive(Clone, Copy)]
@@ -181,6 +184,9 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
     let is_task = kind.code == "task";
     let children = is_task.then(|| view! { <TaskChildren task=entity.clone() page=page/> });
     let links = is_task.then(|| view! { <TaskLinks task=entity.clone() page=page/> });
+    let by_link = |(_, tie): (&EntityType, &pmo_domain::Child)| tie.column.is_none();
+    let stands_in =
+        catalogue().parents_of(kind.code.as_str()).any(by_link).then(|| view! { <StandsIn entity=entity.clone()/> });
     let file =
         (kind.code == "artifact").then(|| view! { <TheFile artifact=entity.clone() row=row may_edit=page.may_edit/> });
     let sign_in = (kind.code == "person" && administers()).then(|| view! { <SignInOf person=entity.clone()/> });
@@ -256,6 +262,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
                     <h3>"Properties"</h3>
                     <dl>{properties.into_iter().map(|column| property_view(page, column)).collect_view()}</dl>
                     {links}
+                    {stands_in}
                     <h3>"Access"</h3>
                     <dl>
                         <dt>"You can"</dt><dd><span class="ro">{live(move || level.get().and_then(|l| Permission::try_from(u8::try_from(l).ok()?).ok()).map(access_words))}</span></dd>
@@ -528,6 +535,40 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
             {side("Holds up", "predecessor__task_id", "successor__task_id")}
         }
         .into_any()
+    })
+}
+
+/// What a thing stands in by links alone, as the server tells: its row does not say.
+#[component]
+fn StandsIn(entity: EntityRef) -> impl IntoView {
+    let told = RwSignal::new(Vec::<Value>::new());
+    let status = use_status();
+    let online = Memo::new(move |_| status.with(|s| s.online));
+    let of = StoredValue::new(entity);
+    let linked = move |parent: &str| {
+        let code = of.with_value(|of| of.code.clone());
+        catalogue().child(parent, code.as_str()).is_some_and(|tie| tie.column.is_none())
+    };
+    Effect::new(move || {
+        if !online.get() {
+            return;
+        }
+        let path = of.with_value(|of| format!("/{}/{}/parents", of.code, of.id));
+        spawn_local(async move {
+            if let Ok(answer) = network::ask(network::Verb::GET, &path, None, None).await {
+                told.try_set(answer["data"].as_array().cloned().unwrap_or_default());
+            }
+        });
+    });
+    live(move || {
+        let line = |parent: &Value| {
+            let (code, id) = (parent["code"].as_str().filter(|code| linked(code))?.to_owned(), parent["id"].as_str()?);
+            let kind = catalogue().get(&code).map(|k| (k.name.clone(), k.ui_icon.clone())).unwrap_or_default();
+            let title = parent["title"].as_str().unwrap_or_default().to_owned();
+            Some(view! { <li>{icon(&kind.1)}<A href=format!("/{code}/{id}")>{title}</A><small>{kind.0}</small></li> })
+        };
+        let lines: Vec<_> = told.get().iter().filter_map(line).collect();
+        (!lines.is_empty()).then(|| view! { <h3>"Stands in"</h3><ul class="links">{lines}</ul> })
     })
 }
 

@@ -12,7 +12,7 @@ use crate::ui::shell::{Strips, SyncMark};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::{EntityCode, EntityRef};
-use pmo_sync::{ListKey, RowView};
+use pmo_sync::{ListKey, Query, RowView};
 use serde_json::Value;
 use std::collections::HashMap;
 use wasm_bindgen_futures::spawn_local;
@@ -78,11 +78,24 @@ pub fn ThingTabs(
     let first = if parent.code == "project" { "task" } else { "overview" };
     // How many hang below, as the server counts them; what this device holds whole it counts itself.
     let told = RwSignal::new(HashMap::<String, u64>::new());
+    let above = parent.clone();
+    let counted = move |tie: &pmo_domain::Child| {
+        let whole = ListKey {
+            below: Some(pmo_sync::Below { parent: above.clone(), column: tie.column.clone() }),
+            ..ListKey::all(tie.code.clone())
+        };
+        client().changes_of(&Query::List(whole.clone())).track();
+        let held = client().read(|e| e.list(&whole));
+        (held.loaded && !held.more).then(|| held.ids.len() as u64)
+    };
     let path = format!("/{}/{}/dynamic-child-entity-tabs", parent.code, parent.id);
     let status = use_status();
-    let online = Memo::new(move |_| status.get().online);
+    // Asked again when what was written here has arrived.
+    let settled = Memo::new(move |_| status.with(|s| s.online && s.waiting == 0));
+    let uploaded = crate::client::uploads::finished();
     Effect::new(move || {
-        if !online.get() {
+        uploaded.track();
+        if !settled.get() {
             return;
         }
         let path = path.clone();
@@ -97,17 +110,37 @@ pub fn ThingTabs(
     let views = live(move || {
         let catalogue = codes.get();
         let children = catalogue.get(parent.code.as_str()).map(|entity| &entity.children[..]).unwrap_or_default();
-        let below = children.iter().filter_map(|tie| catalogue.get(tie.code.as_str()));
-        let tabs = below.map(|child| (child.code.as_str(), child.ui_label.clone()));
+        let below = children.iter().filter_map(|tie| Some((tie, catalogue.get(tie.code.as_str())?)));
         let counts = told.get();
-        let tab = |(tab, label): (&str, String)| {
+        let tabs = below.map(|(tie, child)| {
+            let code = child.code.as_str();
+            (code, child.ui_label.clone(), counted(tie).or_else(|| counts.get(code).copied()))
+        });
+        let tab = |(tab, label, count): (&str, String, Option<u64>)| {
             let href = if tab == first { address.clone() } else { format!("{address}/{tab}") };
-            let count = counts.get(tab).copied().filter(|n| *n > 0);
+            let count = count.filter(|n| *n > 0);
             view! { <A href=href exact=true>{label}{count.map(|n| view! { <span class="count">{n}</span> })}</A> }
         };
-        std::iter::once(("overview", "Overview".to_owned())).chain(tabs).map(tab).collect::<Vec<_>>()
+        std::iter::once(("overview", "Overview".to_owned(), None)).chain(tabs).map(tab).collect::<Vec<_>>()
     });
-    view! { <div class="subbar"><nav class="tabs" aria-label="Parts">{views}</nav>{children.map(|c| c())}</div> }
+    // The one that is open is in sight, on a phone too.
+    let bar = NodeRef::<leptos::html::Nav>::new();
+    // Counts make tabs wider when they come.
+    let counted = Memo::new(move |_| told.with(|told| !told.is_empty()));
+    Effect::new(move || {
+        codes.track();
+        counted.track();
+        let Some(bar) = bar.get() else { return };
+        request_animation_frame(move || {
+            if let Ok(Some(here)) = bar.query_selector("[aria-current=page]") {
+                let how = web_sys::ScrollIntoViewOptions::new();
+                how.set_inline(web_sys::ScrollLogicalPosition::Center);
+                how.set_block(web_sys::ScrollLogicalPosition::Nearest);
+                here.scroll_into_view_with_scroll_into_view_options(&how);
+            }
+        });
+    });
+    view! { <div class="subbar"><nav class="tabs" aria-label="Parts" node_ref=bar>{views}</nav>{children.map(|c| c())}</div> }
 }
 
 /// The name of a thing for a crumb.

@@ -41,6 +41,14 @@ pub fn usual_columns(entity: &EntityType) -> Vec<Column> {
     if chosen.is_empty() { entity.columns.iter().filter(|c| !c.hidden).take(8).cloned().collect() } else { chosen }
 }
 
+/// The column that names what owns a thing of this type, where one type alone may.
+fn owner_column(code: &pmo_domain::EntityCode) -> Option<String> {
+    let catalogue = crate::hooks::catalogue();
+    let mut owners = catalogue.parents_of(code.as_str()).filter(|(parent, tie)| tie.owned && parent.code != *code);
+    let (first, others) = (owners.next()?.1.column.clone(), owners.next());
+    first.filter(|_| others.is_none())
+}
+
 /// What the parts of a table share.
 #[derive(Clone, Copy)]
 pub struct Grid {
@@ -66,6 +74,8 @@ pub struct Grid {
     pub editing: RwSignal<Option<(Uuid, usize)>>,
     /// The column that is being drawn to another width, and how wide it is by now.
     drawn: RwSignal<Option<(String, u32)>>,
+    /// Rows are picked by touching them, on a phone.
+    pub picking: RwSignal<bool>,
     /// Asked whether to delete what is selected.
     pub deleting: RwSignal<bool>,
     /// Where extending a selection began.
@@ -169,10 +179,22 @@ pub fn EntityTable(
         let address = format!("{}{}", location.pathname.get_untracked(), to.written());
         navigate(&address, NavigateOptions { replace: true, scroll: false, ..NavigateOptions::default() });
     });
+    let all = list.below.is_none();
     let columns = Memo::new(move |_| {
         let chosen = arrangement.with(|a| a.columns.clone());
+        let owner = stored.with_value(|entity| owner_column(&entity.code));
         stored.with_value(|entity| match chosen.is_empty() {
-            true => usual_columns(entity),
+            true => {
+                let mut usual = usual_columns(entity);
+                // Where things of many stand in one list, each says whose it is.
+                if let Some(owner) = owner.filter(|_| all).and_then(|name| entity.column(&name).cloned())
+                    && !usual.contains(&owner)
+                    && !arrangement.with(|a| a.filters.iter().any(|f| f.column == owner.name))
+                {
+                    usual.insert(usual.iter().position(|c| c.name == "name").map_or(0, |at| at + 1), owner);
+                }
+                usual
+            }
             false => chosen.iter().filter_map(|name| entity.column(name).cloned()).collect(),
         })
     });
@@ -207,6 +229,7 @@ pub fn EntityTable(
         at: RwSignal::new(None),
         editing: RwSignal::new(None),
         drawn: RwSignal::new(None),
+        picking: RwSignal::new(false),
         deleting: RwSignal::new(false),
         anchor: RwSignal::new(None),
         node: NodeRef::new(),
@@ -215,7 +238,10 @@ pub fn EntityTable(
     // What left the list is not selected any more.
     Effect::new(move || {
         let gone = rows.with(|rows| {
-            let here: BTreeSet<_> = rows.ids.iter().collect();
+            if grid.selected.with_untracked(BTreeSet::is_empty) {
+                return Vec::new();
+            }
+            let here: BTreeSet<Uuid> = rows.ids.iter().copied().collect();
             grid.selected
                 .with_untracked(|selected| selected.iter().filter(|id| !here.contains(id)).copied().collect::<Vec<_>>())
         });
@@ -327,7 +353,7 @@ pub fn EntityTable(
     view! {
         <div class="toolbar" role="toolbar" aria-label="Filters and columns">{over_the_page(move |pages| (pages.table_tools)(grid))}</div>
         <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.scrolled()>
-            <div class="grid" node_ref=grid.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=follow(active)
+            <div class="grid" class:picking=follow(move || grid.picking.get()) node_ref=grid.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=follow(active)
                 aria-rowcount=follow(move || count.get().to_string()) on:keydown=keys>
                 <table class="table cards virtual" role="presentation">{live(body)}</table>
             </div>

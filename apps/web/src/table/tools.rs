@@ -140,6 +140,7 @@ pub fn TableTools(
         <div class="chips">{chips}<button class="btn quiet sm" id="add-filter" aria-haspopup="listbox" on:click=move |_| choosing.set(true)>{icon("list-filter")}"Filter"</button></div>
         <span class="meta softer num desk" data-testid="row-count">{live(move || shown().map(|n| if n == 1 { "1 row".to_owned() } else { format!("{n} rows") }))}</span>
         {live(move || failed.get().map(|message| view! { <span class="hint error" role="alert">{icon("circle-alert")}{message}</span> }))}
+        <button class="btn quiet sm phone" aria-pressed=follow(move || grid.picking.get().to_string()) on:click=move |_| grid.picking.update(|on| *on = !*on)>{icon("check")}"Select"</button>
         <button class="btn quiet sm" title="What this table shows, as CSV" on:click=out>{icon("file-down")}"Export"</button>
         <button class="btn quiet sm" on:click=move |_| arranging.set(true)>{icon("columns-3")}"Columns"</button>
         {live(move || choosing.get().then(|| view! { <Picker label="Filter by" choices=choices chosen=Signal::derive(Vec::new) beside="add-filter" pick=pick close=Callback::new(move |_: Left| choosing.set(false))/> }))}

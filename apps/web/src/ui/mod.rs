@@ -2,6 +2,7 @@
 
 pub mod actions; // a menu of what can be done
 pub mod cell; // a value by its column's kind
+pub mod copy; // what is told once
 pub mod devtools; // what the engine does, for those who work on it
 pub mod dialog; // dialogs
 pub mod field; // a value to edit, by its column's kind

@@ -14,6 +14,7 @@ use crate::client::new_id;
 use crate::hooks::{catalogue, invalidate, use_entity_codes};
 use crate::table::EntityTable;
 use crate::ui::cell::icon;
+use crate::ui::copy::CopyButton;
 use crate::ui::live::live;
 use crate::ui::shell::{Strips, SyncMark};
 use leptos::prelude::*;
@@ -76,7 +77,7 @@ pub fn Administration(
         };
         view! {
             <header class="topbar">
-                <nav class="crumbs" aria-label="Breadcrumb"><ol><li>"Administration"</li><li>{icon("chevron-right")}<h1 aria-current="page">{title}</h1></li></ol></nav>
+                <nav class="crumbs" aria-label="Breadcrumb"><ol><li><A href="/admin/people">"Administration"</A></li><li>{icon("chevron-right")}<h1 aria-current="page">{title}</h1></li></ol></nav>
                 <SyncMark compact=true/>
             </header>
             <div class="subbar"><nav class="tabs" aria-label="Parts of administration">{tabs()}</nav></div>
@@ -162,7 +163,7 @@ pub fn SignInOf(
             {live(move || (!asking.get()).then(|| view! { <button type="button" class="btn sm" disabled=busy.get() on:click=move |_| asking.set(true)>{icon("lock")}"New password"</button> }))}</header>
             {live(move || asking.get().then(|| view! { <p class="banner warning" role="alert">{icon("triangle-alert")}<span class="grow">"The present password counts no more, and this person is signed out everywhere."</span>
                 <button type="button" class="btn quiet sm" autofocus on:click=move |_| asking.set(false)>"Cancel"</button><button type="button" class="btn sm" on:click=give>"Give a new one"</button></p> }))}
-            {live(move || told.get().map(|password| view! { <p class="banner" role="status">{icon("info")}<span class="grow">"The new password, shown this once: "<code class="said">{password}</code></span></p> }))}
+            {live(move || told.get().map(|password| view! { <p class="banner" role="status">{icon("info")}<span class="grow">"The new password, shown this once: "<code class="said">{password.clone()}</code></span><CopyButton text=password/></p> }))}
             {refused(error)}
         </section>
     }

@@ -103,6 +103,8 @@ fn OneSet(set: Datalabel) -> impl IntoView {
     // New ones from the other end of what a reading may have.
     let next = RwSignal::new(READING - 1);
     let name = StoredValue::new(set.name.clone());
+    // As it was read: who saves what somebody else has changed meanwhile is told so.
+    let before = StoredValue::new(set.options.clone());
     let shift = move |key: u32, by: isize| {
         all.update(|all| {
             if let Some(at) = all.iter().position(|d| d.key == key)
@@ -128,17 +130,31 @@ fn OneSet(set: Datalabel) -> impl IntoView {
         };
         let options: Vec<Value> = now.iter().map(option).collect();
         let path = format!("/datalabel/{}", name.get_value());
-        send(Verb::PUT, path, Some(json!({"options": options})), busy, error, move |told| {
-            if let Ok(set) = serde_json::from_value::<Datalabel>(told) {
-                let now = reading.try_get_untracked().unwrap_or_default() + 1;
-                reading.try_set(now);
-                next.try_set((now + 1) * READING - 1);
-                all.try_set(drafts(&set, now));
-            }
-            saved.try_set(true);
-            reread();
-        });
+        send(
+            Verb::PUT,
+            path,
+            Some(json!({"options": options, "before": before.get_value()})),
+            busy,
+            error,
+            move |told| {
+                if let Ok(set) = serde_json::from_value::<Datalabel>(told) {
+                    let now = reading.try_get_untracked().unwrap_or_default() + 1;
+                    reading.try_set(now);
+                    next.try_set((now + 1) * READING - 1);
+                    all.try_set(drafts(&set, now));
+                    before.try_set_value(set.options);
+                }
+                saved.try_set(true);
+                reread();
+            },
+        );
     };
+    // Refused, perhaps because it is another by now: what is opened next is as it is.
+    Effect::new(move || {
+        if error.with(Option::is_some) {
+            reread();
+        }
+    });
     let line = move |draft: Draft| {
         let Draft { key, name, descr, colour, ends, offered, after, .. } = draft;
         let colours: Vec<_> = COLOURS
@@ -174,7 +190,7 @@ fn OneSet(set: Datalabel) -> impl IntoView {
     };
     let used = holders(&set.name);
     view! {
-        <form class="admin-edit" on:submit=save aria-label=format!("Options of {}", in_words(&set.name))>
+        <form class="admin-edit" on:submit=save on:input=move |_| saved.set(false) aria-label=format!("Options of {}", in_words(&set.name))>
             <header><h2>{in_words(&set.name)}</h2><p class="softer">{if used.is_empty() { "Held by nothing".to_owned() } else { format!("Held by {used}. A new name goes into every row.") }}</p></header>
             <ul class="option-rows"><For each=move || all.get() key=|d| d.key children=line/></ul>
             {refused(error)}
