@@ -121,6 +121,7 @@ async fn back(
         given: Row::new(),
         version: if_match(&headers)?,
         key: key_of(&headers)?,
+        quiet: false,
     };
     let answer = mutation.perform(&mut transaction, &model, &who).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;

@@ -42,7 +42,6 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{DefaultPredicate, Predicate};
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::TimeoutLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -67,6 +66,19 @@ pub fn interface() -> (Router<App>, serde_json::Value) {
     (router, openapi::complete(document))
 }
 
+/// How long a request may take; a file with thousands of rows takes longer than others.
+const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST_IMPORT: Duration = Duration::from_secs(300);
+
+/// Gives up what takes too long: its transaction is rolled back, and the answer says so.
+async fn in_time(request: Request, next: Next) -> Response {
+    let longest = if request.uri().path().ends_with("/import") { LONGEST_IMPORT } else { LONGEST };
+    match tokio::time::timeout(longest, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => ApiError::Unavailable.into_response(),
+    }
+}
+
 /// Everything that the api serves.
 pub fn router(app: App) -> Router {
     let (interface, document) = interface();
@@ -77,7 +89,7 @@ pub fn router(app: App) -> Router {
         .layer(Extension(document))
         .fallback(|| async { ApiError::NotFound })
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, Duration::from_secs(60)))
+        .layer(middleware::from_fn(in_time))
         .layer(CompressionLayer::new().compress_when(DefaultPredicate::new().and(files::compressible)))
         .layer(middleware::from_fn(plain_problems))
         // What is answered to one person is nobody else's, nor theirs tomorrow.

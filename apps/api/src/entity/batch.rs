@@ -121,6 +121,7 @@ fn mutation<'a>(model: &'a Model, step: &Step) -> Result<Mutation<'a>> {
         given: pmo_domain::Row::new(),
         version: step.version,
         key: step.idempotency_key.clone(),
+        quiet: false,
     })
 }
 
@@ -260,6 +261,7 @@ pub(super) async fn bulk(
                 given: pmo_domain::Row::new(),
                 version: None,
                 key: None,
+                quiet: false,
             };
             mutation.perform(&mut transaction, &model, &who).await?;
             changed += 1;

@@ -85,6 +85,8 @@ pub(crate) struct Mutation<'a> {
     pub version: Option<i64>,
     /// A repeat with the same key gets the first answer.
     pub key: Option<String>,
+    /// Nobody reads the answer: it tells the version of what was changed, and of what was made nothing.
+    pub quiet: bool,
 }
 
 /// Looks for the answer kept under a key. The caller has checked the permission: a repeat tells nobody more.
@@ -172,6 +174,9 @@ impl Mutation<'_> {
             link::make(c, (code, parent), (&entity.code, id), tie.owned, true).await?;
         }
         permission::own(c, who.person, &entity.code, id).await?;
+        if self.quiet {
+            return Ok(Answer { status: StatusCode::CREATED, body: None });
+        }
         let row = row::by_id(c, entity, id, false).await?.ok_or(ApiError::Internal)?;
         let row = represent(c, entity, who.person, Permission::Owner, row).await?;
         let answer = Answer { status: StatusCode::CREATED, body: Some(Value::Object(row)) };
@@ -224,7 +229,7 @@ impl Mutation<'_> {
             Answer { status: StatusCode::NO_CONTENT, body: None }
         } else {
             let row = row::by_id(c, entity, id, false).await?.ok_or(ApiError::NotFound)?;
-            let row = represent(c, entity, who.person, level, row).await?;
+            let row = if self.quiet { row } else { represent(c, entity, who.person, level, row).await? };
             Answer { status: StatusCode::OK, body: Some(Value::Object(row)) }
         };
         keep(c, who, key, &answer).await?;

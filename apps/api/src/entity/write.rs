@@ -85,6 +85,7 @@ pub(super) async fn alone(
         given: pmo_domain::Row::new(),
         version: if_match(headers)?,
         key: key_of(headers)?,
+        quiet: false,
     };
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     let answer = mutation.perform(&mut transaction, model, who).await?;

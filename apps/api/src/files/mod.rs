@@ -338,7 +338,16 @@ async fn finish(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -
     if target.is_nil() {
         body.insert("name".into(), json!(upload.name));
     }
-    let mutation = Mutation { action, entity, id: target, body: Value::Object(body), given, version: None, key: None };
+    let mutation = Mutation {
+        action,
+        entity,
+        id: target,
+        body: Value::Object(body),
+        given,
+        version: None,
+        key: None,
+        quiet: false,
+    };
     let answer = mutation.perform(&mut transaction, &model, &who).await?;
     let made = answer.body.as_ref().and_then(|row| row["id"].as_str()?.parse().ok()).ok_or(ApiError::Internal)?;
     upload::made(&mut transaction, id, made).await?;

@@ -321,6 +321,8 @@ async fn write(
     columns: &[Option<&Column>],
     parent: &Row,
 ) -> Result<Vec<Line>> {
+    // Thousands of rows, and statements whose plans are from when there were few.
+    pmo_database::by_indexes(c).await?;
     let known = Known::look_up(c, model, who.person, table, columns).await?;
     let place = |name: &str| columns.iter().position(|column| column.is_some_and(|c| c.name == name));
     let (code_at, name_at) = (place("code"), place("name"));
@@ -391,7 +393,7 @@ async fn write(
         }
         let mut outcome = Outcome::Refused;
         if errors.is_empty() {
-            match one(c, model, who, entity, present, values).await {
+            match one(c, model, who, entity, present, before.map(|row| version_of(row).0), values).await {
                 Ok(done) => outcome = done,
                 // The database itself: nothing more can be done in this transaction.
                 Err(error @ (ApiError::Unavailable | ApiError::Internal)) => return Err(error),
@@ -417,13 +419,10 @@ async fn one(
     who: &AuthUser,
     entity: &EntityType,
     present: Option<Uuid>,
+    before: Option<i64>,
     values: Row,
 ) -> Result<Outcome> {
     let mut savepoint = pmo_database::Savepoint::begin(c).await?;
-    let before = match present {
-        Some(id) => row::by_id(&mut savepoint, entity, id, false).await?.map(|row| version_of(&row)),
-        None => None,
-    };
     let action = if present.is_some() { Action::Update } else { Action::Create { below: None } };
     let mutation = Mutation {
         action,
@@ -433,10 +432,11 @@ async fn one(
         given: Row::new(),
         version: None,
         key: None,
+        quiet: true,
     };
     let answer = mutation.perform(&mut savepoint, model, who).await?;
     savepoint.keep().await?;
-    let after = answer.body.as_ref().and_then(Value::as_object).map(version_of);
+    let after = answer.body.as_ref().and_then(Value::as_object).map(|row| version_of(row).0);
     Ok(match present {
         None => Outcome::Created,
         Some(_) if before == after => Outcome::Unchanged,

@@ -198,7 +198,7 @@ pub fn ImportDialog(
                 <label class="btn quiet first">"Another file"<input type="file" class="vh" accept=".csv,.txt,.xml,text/csv" on:change=chosen/></label>
                 <button class="btn quiet" on:click=move |_| close.run(())>"Cancel"</button>
                 <button class="btn primary" disabled=follow(move || busy.get() || refused > 0 || idle) title=(refused > 0).then_some("Nothing is written while a line is refused") on:click=move |_| send(false)>
-                    {format!("Import {rows} row{}", if rows == 1 { "" } else { "s" })}</button></footer>
+                    {live(move || if busy.get() { "Working…".to_owned() } else { format!("Import {rows} row{}", if rows == 1 { "" } else { "s" }) })}</button></footer>
         }
     };
     let (accept, words) = if plans {

@@ -259,7 +259,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
                     {talk}
                 </form>
                 <aside aria-label="Properties"><div class="props">
-                    <h3>"Properties"</h3>
+                    {(!properties.is_empty()).then(|| view! { <h3>"Properties"</h3> })}
                     <dl>{properties.into_iter().map(|column| property_view(page, column)).collect_view()}</dl>
                     {links}
                     {stands_in}

@@ -41,12 +41,15 @@ pub fn usual_columns(entity: &EntityType) -> Vec<Column> {
     if chosen.is_empty() { entity.columns.iter().filter(|c| !c.hidden).take(8).cloned().collect() } else { chosen }
 }
 
-/// The column that names what owns a thing of this type, where one type alone may.
-fn owner_column(code: &pmo_domain::EntityCode) -> Option<String> {
+/// The column that names what owns a thing of this type, where such things stand below others.
+fn owner_column(entity: &EntityType) -> Option<String> {
     let catalogue = crate::hooks::catalogue();
-    let mut owners = catalogue.parents_of(code.as_str()).filter(|(parent, tie)| tie.owned && parent.code != *code);
-    let (first, others) = (owners.next()?.1.column.clone(), owners.next());
-    first.filter(|_| others.is_none())
+    catalogue
+        .parents_of(entity.code.as_str())
+        .filter(|(parent, tie)| {
+            !entity.root_flag && tie.owned && tie.code_column.is_none() && parent.code != entity.code
+        })
+        .find_map(|(_, tie)| tie.column.clone())
 }
 
 /// What the parts of a table share.
@@ -182,7 +185,7 @@ pub fn EntityTable(
     let all = list.below.is_none();
     let columns = Memo::new(move |_| {
         let chosen = arrangement.with(|a| a.columns.clone());
-        let owner = stored.with_value(|entity| owner_column(&entity.code));
+        let owner = stored.with_value(owner_column);
         stored.with_value(|entity| match chosen.is_empty() {
             true => {
                 let mut usual = usual_columns(entity);
@@ -355,7 +358,7 @@ pub fn EntityTable(
         <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.scrolled()>
             <div class="grid" class:picking=follow(move || grid.picking.get()) node_ref=grid.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=follow(active)
                 aria-rowcount=follow(move || count.get().to_string()) on:keydown=keys>
-                <table class="table cards virtual" role="presentation">{live(body)}</table>
+                <table class="table cards virtual" class:few=follow(move || columns.with(|c| c.len() < 6)) role="presentation">{live(body)}</table>
             </div>
             {state}
         </div>

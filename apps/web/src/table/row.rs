@@ -23,8 +23,12 @@ pub fn row_view(grid: Grid, id: Uuid, row: &RowView, chosen: Memo<bool>) -> impl
     let columns = grid.columns.get_untracked();
     // Where a phone's card puts what: the title, then stage, date and person, then progress.
     let mut places = vec!["p-d", "p-b", "p-a"];
+    // Who does it comes before what it belongs to.
+    let is_person = |kind: &ColumnKind| matches!(kind, ColumnKind::Reference { entity } | ColumnKind::References { entity } if entity == "employee");
+    let person = columns.iter().any(|c| is_person(&c.kind));
     let mut place_of = |kind: &ColumnKind| -> &'static str {
         let wanted = match kind {
+            ColumnKind::Reference { .. } if person && !is_person(kind) => return "",
             ColumnKind::Label { .. } => "p-a",
             ColumnKind::Date => "p-b",
             ColumnKind::Reference { .. } | ColumnKind::References { .. } => "p-d",
