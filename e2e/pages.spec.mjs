@@ -18,7 +18,42 @@ async function serious(page) {
   });
 }
 
-test("axe finds nothing serious on any page, in either theme, on a desktop or a phone", async ({ as, service }) => {
+/** What the Tab key does not come to of the page as it stands, or comes to without a sign of where it is; one line each. */
+async function unreachable(page) {
+  const offered = await page.evaluate(() => {
+    const open = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+    const controls = [...open.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")];
+    const shown = controls.filter((e) => e.tabIndex >= 0 && !e.disabled && e.checkVisibility({ visibilityProperty: true }) && !e.closest("[inert], details:not([open]) > :not(summary)"));
+    document.activeElement?.blur();
+    window.offered = shown.filter((e) => !e.closest("[popover]:not(:popover-open)") && !(e.type === "radio" && !e.checked));
+    window.seen = new Set();
+    window.bare = [];
+    return window.offered.length;
+  });
+  const step = () => page.evaluate(() => {
+    const here = document.activeElement;
+    // A date has a stop for each of its parts.
+    const round = window.seen.has(here) && here !== window.last && here !== document.body;
+    window.last = here;
+    window.seen.add(here);
+    const ring = (e) => { const s = e && getComputedStyle(e); return s && ((s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== "none"); };
+    // In a text the caret says it, in a grid its cell.
+    const caret = here.matches("textarea, input:not([type]), input[type=text], input[type=search]");
+    const signs = [here, here.parentElement, here.parentElement?.parentElement, document.getElementById(here.getAttribute("aria-activedescendant") ?? "")];
+    if (here !== document.body && !caret && !signs.some(ring)) window.bare.push(here);
+    return round;
+  });
+  for (let n = 0; n < offered * 2 + 20; n += 1) {
+    await page.keyboard.press("Tab");
+    if (await step()) break;
+  }
+  return page.evaluate(() => {
+    const told = (what) => (e) => `${what}: ${e.outerHTML.slice(0, 140)}`;
+    return [...window.offered.filter((e) => !window.seen.has(e)).map(told("not reached")), ...window.bare.map(told("no ring"))];
+  });
+}
+
+test("axe finds nothing serious on any page, in either theme, on a desktop or a phone; the Tab key comes to everything", async ({ as, service }) => {
   test.setTimeout(300_000);
   const { id, token } = await importPlan("editor", samplePlan, "Looked over");
   await share(service, token, "viewer", id, 1);
@@ -79,6 +114,11 @@ test("axe finds nothing serious on any page, in either theme, on a desktop or a 
         await page.waitForFunction(() => document.querySelector("link[data-later]"));
         await expect(page.locator("[aria-busy=true]")).toHaveCount(0);
         await prepare();
+        // What opens in its place and closes when it is left has tests of its own.
+        if (where === "desktop" && !["tasks-editing", "tasks-selected", "palette"].includes(name)) {
+          const beyond = await unreachable(page);
+          if (beyond.length) found[`${name} by keyboard`] = beyond.slice(0, 6);
+        }
         for (const theme of ["light", "dark"]) {
           await page.evaluate((theme) => { document.documentElement.dataset.theme = theme; }, theme);
           const problems = await serious(page);

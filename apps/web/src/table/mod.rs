@@ -352,7 +352,13 @@ pub fn EntityTable(
         }
     };
     let state = live(move || state_view(grid));
-    let active = move || grid.at.get().map(|(id, column)| cell_id(id, column));
+    // Told only while it is in the document.
+    let active = move || {
+        let (id, column) = grid.at.get()?;
+        let seen = window.get();
+        let row = rows.with(|rows| rows.ids.get(seen.first..seen.end).is_some_and(|seen| seen.contains(&id)));
+        row.then(|| cell_id(id, column))
+    };
     view! {
         <div class="toolbar" role="toolbar" aria-label="Filters and columns">{over_the_page(move |pages| (pages.table_tools)(grid))}</div>
         <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.scrolled()>

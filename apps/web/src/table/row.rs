@@ -54,7 +54,7 @@ pub fn row_view(grid: Grid, id: Uuid, row: &RowView, chosen: Memo<bool>) -> impl
             match column.name.as_str() {
                 "name" => {
                     let go = move |_| grid.at.set(Some((id, n)));
-                    view! { <th scope="row" role="rowheader" id=cell class=format!("p-title{here}") on:click=go><span class="project-name"><A href=address.clone()>{shown}</A></span></th> }.into_any()
+                    view! { <th scope="row" role="rowheader" id=cell class=format!("p-title{here}") on:click=go><span class="project-name"><A href=address.clone() attr:tabindex="-1">{shown}</A></span></th> }.into_any()
                 }
                 name => {
                     let earlier = column.kind == ColumnKind::Date && Some(name) != due;
