@@ -193,6 +193,14 @@ pub async fn by_indexes(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
+/// Ends what [`by_indexes`] began: the connection goes back to the pool, and plans anew.
+pub async fn as_usual(connection: &mut Connection) -> Result<()> {
+    sqlx::raw_sql("set local enable_seqscan to default; set local jit to default; discard plans")
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 /// Begins a transaction in the name of `actor`.
 pub async fn begin(pool: &Pool, actor: &Actor) -> Result<Transaction> {
     let mut transaction = pool.begin().await?;

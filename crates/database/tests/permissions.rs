@@ -178,6 +178,11 @@ async fn check(c: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n: u
     let ids: Vec<Uuid> = things().map(|t| placed(n, &t)).collect();
     let levels: BTreeMap<Uuid, Permission> =
         permission::seen(c, person, &ids).await.unwrap().into_iter().map(|s| (s.id, s.level)).collect();
+    // Of many things at once another way is gone.
+    let many: Vec<Uuid> = ids.iter().copied().chain((0..60).map(|_| Uuid::new_v4())).collect();
+    let also: BTreeMap<Uuid, Permission> =
+        permission::seen(c, person, &many).await.unwrap().into_iter().map(|s| (s.id, s.level)).collect();
+    assert_eq!(levels, also, "few and many at once");
     // As lists narrow what they read.
     let sights = Memory::new(1 << 20);
     let mut reader = sights.reader(c, person).await.unwrap();

@@ -5,15 +5,16 @@ mod options; // option sets, pure
 
 use crate::auth::{AuthUser, hash, new_password};
 use crate::body::JsonBody;
-use crate::entity::id_of;
+use crate::entity::{Answer, Seen, finish, id_of, once};
 use crate::error::{ApiError, Result};
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
 use options::{Wanted, change};
 use pmo_database::administration::{self, GrantsOf};
 use pmo_database::{Connection, DatabaseError, credential, permission, row};
-use pmo_domain::catalogue::LabelOption;
+use pmo_domain::catalogue::{Datalabel, LabelOption};
 use pmo_domain::{ColumnKind, EntityCode, EntityType};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -65,20 +66,27 @@ fn labelled<'a>(types: &'a BTreeMap<EntityCode, EntityType>, set: &str) -> Vec<(
 }
 
 /// Change an option set: order, names, colours, which option may follow which. Rows follow a new name.
-#[utoipa::path(put, path = "/datalabel/{name}", tag = "administration", request_body = Options, params(("name" = String, Path, description = "The set's name", example = "task_stage")), responses(
+#[utoipa::path(put, path = "/datalabel/{name}", tag = "administration", request_body = Options, params(("name" = String, Path, description = "The set's name", example = "task_stage"),
+    ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
     (status = 200, description = "{name, options}", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"), (status = 403, description = "Not an administrator"),
     (status = 404, description = "No such set"), (status = 409, description = "Changed since `before` was read"), (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"), (status = 422, description = "Options are wrong, or one that goes is still held")))]
 async fn change_options(
     State(app): State<App>,
     who: AuthUser,
     Path(name): Path<String>,
+    headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Result<Json<Value>> {
+) -> Result<Answer> {
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     administers(&mut transaction, &who, "changes option sets").await?;
+    let written = body.to_string();
     let asked: Options = serde_json::from_value(body).map_err(|e| ApiError::invalid("options", e.to_string()))?;
     administration::alone(&mut transaction).await?;
     administration::no_long_waits(&mut transaction).await?;
+    let key = match once(&mut transaction, &who, &headers, &[b"OPTIONS", name.as_bytes(), written.as_bytes()]).await? {
+        Seen::Before(answer) => return Ok(answer),
+        Seen::Never(key) => key,
+    };
     // Read behind the lock: somebody else may just have changed it.
     let model = crate::state::read(&mut transaction).await?;
     let present = model.datalabels.get(&name).ok_or(ApiError::NotFound)?;
@@ -120,9 +128,10 @@ async fn change_options(
     for (entity, column) in &columns {
         administration::rename(&mut transaction, entity, column, &change.renamed).await?;
     }
-    transaction.commit().await.map_err(DatabaseError::from)?;
-    let model = app.reread().await?;
-    model.datalabels.get(&name).map(|set| Json(json!(set))).ok_or(ApiError::NotFound)
+    let body = Some(json!(Datalabel { name, options: change.options }));
+    let answer = finish(transaction, &who, key, Answer { status: StatusCode::OK, body }).await?;
+    app.reread().await?;
+    Ok(answer)
 }
 
 /// How a type and its columns are called and shown; what is left out stays.
@@ -280,7 +289,7 @@ async fn give_password(
     State(app): State<App>,
     who: AuthUser,
     Path(id): Path<String>,
-) -> Result<(axum::http::StatusCode, Json<Value>)> {
+) -> Result<(StatusCode, Json<Value>)> {
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     administers(&mut transaction, &who, "gives passwords").await?;
     let id = id_of(&id)?;
@@ -300,5 +309,5 @@ async fn give_password(
     credential::note_given(&mut transaction, id).await?;
     tracing::info!(by = %who.person.0, of = %id, "a person was given a new password");
     transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok((axum::http::StatusCode::CREATED, Json(json!({"password": password}))))
+    Ok((StatusCode::CREATED, Json(json!({"password": password}))))
 }

@@ -85,7 +85,7 @@ pub(crate) struct Mutation<'a> {
     pub version: Option<i64>,
     /// A repeat with the same key gets the first answer.
     pub key: Option<String>,
-    /// Nobody reads the answer: it tells the version of what was changed, and of what was made nothing.
+    /// Nobody reads the answer but for its status: 304 where nothing is another than before.
     pub quiet: bool,
 }
 
@@ -229,7 +229,11 @@ impl Mutation<'_> {
             Answer { status: StatusCode::NO_CONTENT, body: None }
         } else {
             let row = row::by_id(c, entity, id, false).await?.ok_or(ApiError::NotFound)?;
-            let row = if self.quiet { row } else { represent(c, entity, who.person, level, row).await? };
+            if self.quiet {
+                let same = version_of(&row) == version_of(&present);
+                return Ok(Answer { status: if same { StatusCode::NOT_MODIFIED } else { StatusCode::OK }, body: None });
+            }
+            let row = represent(c, entity, who.person, level, row).await?;
             Answer { status: StatusCode::OK, body: Some(Value::Object(row)) }
         };
         keep(c, who, key, &answer).await?;

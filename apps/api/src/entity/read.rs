@@ -16,6 +16,7 @@ use pmo_domain::{EntityType, Permission, PersonId, Row};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -347,12 +348,19 @@ pub(super) async fn parents(
     let mut connection = pmo_database::reading(&app.pool).await?;
     let mut reader = app.memory.reader(&mut connection, who.person).await?;
     present(&mut connection, &mut reader, entity, id).await?;
-    let above = pmo_database::link::above(&mut connection, &entity.code, id, MOST).await?;
+    let above = pmo_database::link::above(&mut connection, &entity.code, id, 10 * MOST).await?;
     let ids: Vec<Uuid> = above.iter().map(|(id, _)| *id).collect();
-    let seen = permission::seen(&mut connection, who.person, &ids).await?;
+    let mut seen = permission::seen(&mut connection, who.person, &ids).await?;
+    // What is deleted is there for nobody.
+    let mut alive = BTreeSet::new();
+    for code in seen.iter().map(|parent| parent.code.clone()).collect::<BTreeSet<_>>() {
+        let of_type: Vec<Uuid> = seen.iter().filter(|parent| parent.code == code).map(|parent| parent.id).collect();
+        alive.extend(row::existing(&mut connection, model.entity(&code)?, &of_type).await?);
+    }
+    seen.retain(|parent| alive.contains(&parent.id));
     let told = above.iter().filter_map(|(id, owned)| {
         let parent = seen.iter().find(|parent| parent.id == *id)?;
         Some(json!({"code": parent.code, "id": id, "title": parent.title, "owned": owned}))
     });
-    Ok(Json(json!({"data": told.collect::<Vec<_>>()})))
+    Ok(Json(json!({"data": told.take(MOST).collect::<Vec<_>>()})))
 }

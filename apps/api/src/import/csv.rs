@@ -193,6 +193,24 @@ pub fn columns<'a>(
     for name in asked.keys().filter(|name| !head.contains(name)) {
         errors.push(wrong(short(name), "is no column of the file"));
     }
+    let called = |words: &str| {
+        let by_name = entity.columns.iter().find(|c| c.name.to_lowercase() == words);
+        by_name.or_else(|| entity.columns.iter().find(|c| c.label.to_lowercase() == words)).filter(writable)
+    };
+    let exactly = |name: &String| called(&name.to_lowercase());
+    // A unit may stand behind the name of an amount, 'Impact (EUR)', where nothing else of the file has that name.
+    let with_unit = |name: &String| {
+        let lower = name.to_lowercase();
+        let column = called(lower.strip_suffix(')')?.rsplit_once('(')?.0.trim())?;
+        let amount = matches!(
+            column.kind,
+            ColumnKind::Money | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Percent | ColumnKind::Number
+        );
+        let free = |other: &String| {
+            other == name || (asked.get(other).is_none_or(|to| *to != column.name) && exactly(other) != Some(column))
+        };
+        (amount && head.iter().all(free)).then_some(column)
+    };
     let mut taken: BTreeSet<&str> = BTreeSet::new();
     let mut found = Vec::with_capacity(head.len());
     for name in head {
@@ -208,17 +226,7 @@ pub fn columns<'a>(
                 }
                 column => column,
             },
-            None => {
-                let lower = name.to_lowercase();
-                let called = |words: &str| {
-                    let by_name = entity.columns.iter().find(|c| c.name.to_lowercase() == words);
-                    by_name.or_else(|| entity.columns.iter().find(|c| c.label.to_lowercase() == words))
-                };
-                // A unit may stand behind it: 'Impact (EUR)'.
-                let bare =
-                    lower.strip_suffix(')').and_then(|words| words.rsplit_once('(')).map(|(words, _)| words.trim());
-                called(&lower).or_else(|| called(bare?)).filter(writable)
-            }
+            None => exactly(name).or_else(|| with_unit(name).filter(|column| !taken.contains(column.name.as_str()))),
         };
         match column {
             Some(column) if !taken.insert(&column.name) => {
@@ -465,6 +473,10 @@ mod tests {
             })
         };
         assert_eq!(names(&[]).unwrap(), ["name", "estimated_hours", "", "", ""]);
+        let twice = ["Estimated (was)", "Name (old)", "Estimated"].map(str::to_owned);
+        let found = columns(&twice, &entity, &BTreeMap::new()).unwrap();
+        let found: Vec<_> = found.into_iter().map(|c| c.map(|c| c.name.as_str())).collect();
+        assert_eq!(found, [None, None, Some("estimated_hours")], "what has the name itself has it");
         assert_eq!(names(&[("Wann", "due_date"), ("Name", "")]).unwrap(), ["", "estimated_hours", "due_date", "", ""]);
         for (asked, word) in [
             (("nope", "name"), "no column of the file"),

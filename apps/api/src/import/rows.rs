@@ -10,7 +10,7 @@ use crate::state::{App, Model};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use pmo_database::{Connection, permission, row};
-use pmo_domain::rest::{FieldError, References, version_of};
+use pmo_domain::rest::{FieldError, References};
 use pmo_domain::{Column, ColumnKind, EntityType, PersonId, Row};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -393,7 +393,7 @@ async fn write(
         }
         let mut outcome = Outcome::Refused;
         if errors.is_empty() {
-            match one(c, model, who, entity, present, before.map(|row| version_of(row).0), values).await {
+            match one(c, model, who, entity, present, values).await {
                 Ok(done) => outcome = done,
                 // The database itself: nothing more can be done in this transaction.
                 Err(error @ (ApiError::Unavailable | ApiError::Internal)) => return Err(error),
@@ -409,6 +409,7 @@ async fn write(
         }
         lines.push(Line { line: *number, outcome, code, name: name.chars().take(200).collect(), errors });
     }
+    pmo_database::as_usual(c).await?;
     Ok(lines)
 }
 
@@ -419,7 +420,6 @@ async fn one(
     who: &AuthUser,
     entity: &EntityType,
     present: Option<Uuid>,
-    before: Option<i64>,
     values: Row,
 ) -> Result<Outcome> {
     let mut savepoint = pmo_database::Savepoint::begin(c).await?;
@@ -436,10 +436,9 @@ async fn one(
     };
     let answer = mutation.perform(&mut savepoint, model, who).await?;
     savepoint.keep().await?;
-    let after = answer.body.as_ref().and_then(Value::as_object).map(|row| version_of(row).0);
     Ok(match present {
         None => Outcome::Created,
-        Some(_) if before == after => Outcome::Unchanged,
+        Some(_) if answer.status == StatusCode::NOT_MODIFIED => Outcome::Unchanged,
         Some(_) => Outcome::Changed,
     })
 }

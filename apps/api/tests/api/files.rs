@@ -141,6 +141,29 @@ async fn an_upload_that_is_cut_goes_on_and_becomes_an_artifact_once(pool: PgPool
     assert_eq!(row["dl__artifact_type"], "Document");
     let above = admin.get(&format!("/artifact/{}/parents", row["id"].as_str().unwrap())).await;
     assert_eq!(above.body["data"], json!([{"code": "project", "id": plan, "title": "Files", "owned": true}]));
+    let other = project(&admin, "Put away").await;
+    let link = json!({"parent_code": "project", "parent_id": other, "child_code": "artifact", "child_id": row["id"]});
+    assert!(admin.post("/entity_instance_link", link).await.status.is_success());
+    assert_eq!(
+        admin.get(&format!("/artifact/{}/parents", row["id"].as_str().unwrap())).await.body["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        2
+    );
+    sqlx::query("update app.project set active_flag = false where id::text = $1")
+        .bind(&other)
+        .execute(&pool)
+        .await
+        .unwrap();
+    assert_eq!(
+        admin.get(&format!("/artifact/{}/parents", row["id"].as_str().unwrap())).await.body["data"]
+            .as_array()
+            .unwrap()
+            .len(),
+        1,
+        "what is deleted is not told"
+    );
     // The answer was lost: a repeat makes no second one.
     let repeat = admin.post(&finish, json!({})).await;
     assert_eq!((repeat.status, &repeat.body["id"]), (StatusCode::OK, &row["id"]));

@@ -178,7 +178,7 @@ async fn carry(upload: &Upload, about: &EntityRef, file: &web_sys::File, cancel:
     Err(Stop::Refused("The server did not keep what had come of it. Try again.".to_owned()))
 }
 
-/// The same, once; the error with it: whether the upload had begun.
+/// The same, once; the error with it: whether the upload may begin anew.
 async fn carry_once(
     upload: &Upload,
     about: &EntityRef,
@@ -203,9 +203,10 @@ async fn carry_once(
     outcome.map_err(|stop| (true, stop))?;
     upload.state.set(State::Finishing);
     let finish = format!("{path}/finish");
+    // Not begun anew from here: it may have become an artifact that is gone since.
     let made = until_answered(upload, async || network::try_ask(Verb::POST, &finish, Some(&json!({})), None).await)
         .await
-        .map_err(|stop| (true, stop))?;
+        .map_err(|stop| (false, stop))?;
     made["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(unread)
 }
 

@@ -12,7 +12,7 @@ use crate::ui::shell::{Strips, SyncMark};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::{EntityCode, EntityRef};
-use pmo_sync::{ListKey, Query, RowView};
+use pmo_sync::{ListKey, Operation, Query, RowView};
 use serde_json::Value;
 use std::collections::HashMap;
 use wasm_bindgen_futures::spawn_local;
@@ -85,13 +85,15 @@ pub fn ThingTabs(
             ..ListKey::all(tie.code.clone())
         };
         client().changes_of(&Query::List(whole.clone())).track();
-        let held = client().read(|e| e.list(&whole));
-        (held.loaded && !held.more).then(|| held.ids.len() as u64)
+        client().read(|e| e.believed_count(&whole)).map(|n| n as u64)
     };
     let path = format!("/{}/{}/dynamic-child-entity-tabs", parent.code, parent.id);
     let status = use_status();
-    // Asked again when what was written here has arrived.
-    let settled = Memo::new(move |_| status.with(|s| s.online && s.waiting == 0));
+    // Asked again when what was made or taken away here has arrived.
+    let settled = Memo::new(move |_| {
+        let online = status.with(|s| s.online);
+        online && client().read(|e| e.outbox().iter().all(|entry| matches!(entry.operation, Operation::Update { .. })))
+    });
     let uploaded = crate::client::uploads::finished();
     Effect::new(move || {
         uploaded.track();

@@ -41,6 +41,18 @@ pub fn usual_columns(entity: &EntityType) -> Vec<Column> {
     if chosen.is_empty() { entity.columns.iter().filter(|c| !c.hidden).take(8).cloned().collect() } else { chosen }
 }
 
+/// The columns that a table shows where nobody has chosen: where things of many stand in one list, each says whose it is.
+fn usual_in(entity: &EntityType, all: bool, arrangement: &Arrangement) -> Vec<Column> {
+    let mut usual = usual_columns(entity);
+    if let Some(owner) = Some(()).filter(|()| all).and_then(|()| entity.column(&owner_column(entity)?).cloned())
+        && !usual.contains(&owner)
+        && !arrangement.filters.iter().any(|f| f.column == owner.name)
+    {
+        usual.insert(usual.iter().position(|c| c.name == "name").map_or(0, |at| at + 1), owner);
+    }
+    usual
+}
+
 /// The column that names what owns a thing of this type, where such things stand below others.
 fn owner_column(entity: &EntityType) -> Option<String> {
     let catalogue = crate::hooks::catalogue();
@@ -63,6 +75,8 @@ pub struct Grid {
     pub below: StoredValue<Option<Filter>>,
     /// How it is arranged.
     pub arrangement: Memo<Arrangement>,
+    /// As its rows are arranged by now.
+    asked: RwSignal<Arrangement>,
     /// Arranges it anew.
     pub arrange: Callback<Arrangement>,
     /// Columns, as they are shown.
@@ -91,6 +105,12 @@ impl Grid {
     /// A thing of the table.
     pub fn thing(&self, id: Uuid) -> EntityRef {
         EntityRef::new(self.entity.with_value(|e| e.code.clone()), id)
+    }
+
+    /// The columns that it shows where nobody has chosen.
+    pub fn usual(&self) -> Vec<Column> {
+        let all = self.below.with_value(Option::is_none) && self.linked.with_value(Option::is_none);
+        self.entity.with_value(|entity| self.arrangement.with_untracked(|a| usual_in(entity, all, a)))
     }
 
     /// The width of a column, where it is another than usual.
@@ -185,19 +205,8 @@ pub fn EntityTable(
     let all = list.below.is_none();
     let columns = Memo::new(move |_| {
         let chosen = arrangement.with(|a| a.columns.clone());
-        let owner = stored.with_value(owner_column);
         stored.with_value(|entity| match chosen.is_empty() {
-            true => {
-                let mut usual = usual_columns(entity);
-                // Where things of many stand in one list, each says whose it is.
-                if let Some(owner) = owner.filter(|_| all).and_then(|name| entity.column(&name).cloned())
-                    && !usual.contains(&owner)
-                    && !arrangement.with(|a| a.filters.iter().any(|f| f.column == owner.name))
-                {
-                    usual.insert(usual.iter().position(|c| c.name == "name").map_or(0, |at| at + 1), owner);
-                }
-                usual
-            }
+            true => arrangement.with(|a| usual_in(entity, all, a)),
             false => chosen.iter().filter_map(|name| entity.column(name).cloned()).collect(),
         })
     });
@@ -225,6 +234,7 @@ pub fn EntityTable(
         linked: StoredValue::new(linked),
         below: StoredValue::new(below),
         arrangement,
+        asked,
         arrange,
         columns,
         rows,
@@ -380,7 +390,7 @@ fn state_view(grid: Grid) -> AnyView {
     if !list.ids.is_empty() {
         return ().into_any();
     }
-    if list.loaded && grid.arrangement.with(|a| !a.filters.is_empty()) {
+    if list.loaded && grid.asked.with(|a| !a.filters.is_empty()) {
         let clear = move |_| grid.arrange.run(Arrangement { filters: Vec::new(), ..grid.arrangement.get_untracked() });
         return view! { <div class="blank"><span class="glyph">{icon("list-filter")}</span><h2>"Nothing passes these filters"</h2><p>"Change one of them, or take them away to see everything."</p>
             <button class="btn" on:click=clear>"Clear filters"</button></div> }

@@ -1,7 +1,7 @@
 //! The bar above a table: conditions as chips, the order, which columns are shown and in which order. All of it goes into the page's address.
 
+use super::Grid;
 use super::arrangement::Arrangement;
-use super::{Grid, usual_columns};
 use crate::client::client;
 use crate::pages::export;
 use crate::ui::cell::icon;
@@ -314,7 +314,7 @@ fn ColumnsDialog(grid: Grid, open: RwSignal<bool>) -> impl IntoView {
             .collect()
     });
     let all = StoredValue::new(all);
-    let usual: Vec<String> = grid.entity.with_value(usual_columns).into_iter().map(|c| c.name).collect();
+    let usual: Vec<String> = grid.usual().into_iter().map(|c| c.name).collect();
     let usual = StoredValue::new(usual);
     let shown =
         Memo::new(move |_| grid.columns.with(|columns| columns.iter().map(|c| c.name.clone()).collect::<Vec<_>>()));

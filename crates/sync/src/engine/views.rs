@@ -147,6 +147,20 @@ impl Engine {
         self.cache.lists().filter(move |(_, list)| believed(list)).map(|(_, list)| (&list.key, self.cache.ids(list)))
     }
 
+    /// How many rows a whole list has, where that can be believed: what changes in it is heard of.
+    pub fn believed_count(&self, key: &ListKey) -> Option<usize> {
+        let list = self.cache.get_list(key).filter(|list| list.loaded && list.complete && !list.stale)?;
+        let heard = if self.leader {
+            self.polls() || Query::List(key.clone()).topic().is_some_and(|topic| self.subscribed.contains(&topic))
+        } else {
+            self.tabs.status.1
+        };
+        // Looked at by itself, or through a part of it.
+        let part = |of: &crate::cache::CachedList| of.observed > 0 && of.key.whole().as_ref() == Some(key);
+        let seen = list.observed > 0 || self.cache.lists_of(&key.code).any(part);
+        (heard && seen && !self.keep.locked).then_some(list.slots().len())
+    }
+
     /// Every query of which anything is held: rows, lists, reference data.
     pub fn queries(&self) -> impl Iterator<Item = Query> {
         let told = self.cache.rows().filter(|(_, row)| row.base.is_some());

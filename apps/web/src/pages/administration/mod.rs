@@ -22,6 +22,7 @@ use leptos_router::components::A;
 use pmo_domain::{EntityCode, EntityRef};
 use pmo_sync::{ListKey, Query};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use wasm_bindgen_futures::spawn_local;
 
 pub use activity::Activity;
@@ -105,6 +106,11 @@ fn OfType(code: &'static str) -> impl IntoView {
     })
 }
 
+thread_local! {
+    /// The last change that was not answered, and its key: sent again, it is done once.
+    static UNANSWERED: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
+}
+
 /// Sends a change; what comes of it is told to `done`.
 fn send(
     method: Verb,
@@ -116,9 +122,16 @@ fn send(
 ) {
     busy.set(true);
     error.set(None);
+    let asked = format!("{path} {}", body.as_ref().map(ToString::to_string).unwrap_or_default());
+    let before = UNANSWERED.with_borrow_mut(Option::take).filter(|(of, _)| *of == asked);
+    let key = before.map_or_else(|| new_id().to_string(), |(_, key)| key);
+    UNANSWERED.set(Some((asked, key.clone())));
     spawn_local(async move {
-        match network::ask(method, &path, body.as_ref(), Some(&new_id().to_string())).await {
-            Ok(told) => done(told),
+        match network::ask(method, &path, body.as_ref(), Some(&key)).await {
+            Ok(told) => {
+                UNANSWERED.set(None);
+                done(told);
+            }
             Err(message) => drop(error.try_set(Some(message))),
         }
         busy.try_set(false);
