@@ -24,6 +24,7 @@ test("what a table shows is in the address, and comes back with it", async ({ as
   await admin.getByRole("button", { name: "Due" }).click();
   await admin.getByRole("button", { name: "Columns" }).click();
   await admin.getByRole("dialog").getByLabel("Estimate", { exact: true }).check();
+  await admin.getByRole("dialog").getByLabel("Project", { exact: true }).uncheck();
   await admin.getByRole("button", { name: "Done" }).click();
   await admin.getByRole("separator", { name: "Width of Estimate" }).focus();
   await admin.keyboard.press("ArrowRight");
@@ -34,6 +35,7 @@ test("what a table shows is in the address, and comes back with it", async ({ as
   await admin.reload();
   await expect(admin.locator(".chip")).toContainText("In Progress");
   await expect(admin.getByRole("columnheader", { name: "Estimate" })).toBeVisible();
+  await expect(admin.getByRole("columnheader", { name: "Project" }), "added where tasks of many plans are, and taken away").toHaveCount(0);
   await expect.poll(() => rows(admin).evaluateAll((all) => all.map((row) => row.dataset.id))).toEqual(shown);
   await admin.getByRole("button", { name: "Remove filter Stage" }).click();
   await expect(admin.getByTestId("row-count")).toHaveText(before);
