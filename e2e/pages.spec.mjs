@@ -48,6 +48,9 @@ async function unreachable(page) {
     if (await step()) break;
   }
   return page.evaluate(() => {
+    // As it was, for its picture.
+    document.activeElement?.blur();
+    document.querySelectorAll(".content, .subbar, .sidebar").forEach((e) => e.scrollTo(0, 0));
     const told = (what) => (e) => `${what}: ${e.outerHTML.slice(0, 140)}`;
     return [...window.offered.filter((e) => !window.seen.has(e)).map(told("not reached")), ...window.bare.map(told("no ring"))];
   });
