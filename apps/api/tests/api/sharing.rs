@@ -37,6 +37,26 @@ async fn what_one_may_see_but_not_do_is_403(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn who_moves_a_thing_waits_shortly_while_many_are_made(pool: PgPool) {
+    let router = router(&pool).await;
+    let admin = Api::of(&router, "admin").await;
+    let project =
+        async |name: &str| admin.post("/project", json!({"name": name})).await.body["id"].as_str().unwrap().to_owned();
+    let (from, to) = (project("from").await, project("to").await);
+    let made = admin.post(&format!("/project/{from}/task"), json!({"name": "t"})).await;
+    let task = format!("/task/{}", made.body["id"].as_str().unwrap());
+    // As a long import holds it.
+    let mut import = pool.begin().await.unwrap();
+    sqlx::query("select app.lock_topology(false)").execute(&mut *import).await.unwrap();
+    let moved = admin.patch(&task, json!({"project_id": to})).await;
+    assert_eq!(moved.status, StatusCode::SERVICE_UNAVAILABLE, "{}", moved.body);
+    let new = admin.post("/project", json!({"name": "made meanwhile"})).await;
+    assert_eq!(new.status, StatusCode::CREATED, "{}", new.body);
+    import.rollback().await.unwrap();
+    assert_eq!(admin.patch(&task, json!({"project_id": to})).await.status, StatusCode::OK);
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn moving_a_thing_asks_for_more_than_editing_it(pool: PgPool) {
     let router = router(&pool).await;
     let (admin, editor) = (Api::of(&router, "admin").await, Api::of(&router, "editor").await);
