@@ -52,35 +52,14 @@ begin
   select l.holder, w.id, w.code, w.title, l.level from levels l join wanted w on w.id = l.thing;
 end $$;
 
--- As before; of a few things by the grants that reach them, of many by all that the people hold.
-create or replace function app.things_of(p_persons uuid[], p_ids uuid[])
-returns table (person_id uuid, id uuid, code text, title text, level smallint) language plpgsql stable set plan_cache_mode = force_generic_plan as $$
-#variable_conflict use_column
+-- Of a few things by the grants that reach them, of many, as before, by all that the people hold.
+alter function app.things_of(uuid[], uuid[]) rename to many_things_of;
+create function app.things_of(p_persons uuid[], p_ids uuid[])
+returns table (person_id uuid, id uuid, code text, title text, level smallint) language plpgsql stable as $$
 begin
   if cardinality(p_persons) * cardinality(p_ids) <= 50 then
     return query select * from app.few_things_of(p_persons, p_ids);
-    return;
+  else
+    return query select * from app.many_things_of(p_persons, p_ids);
   end if;
-  return query
-  with held as materialized (select * from app.grants_of(p_persons) where key is not null),
-  wanted as materialized (select th.id, th.code, th.title, th.reach from app.thing th where th.id = any (p_ids)),
-  -- By what is above: once for all things that have the same above.
-  inherited as materialized (
-    select h.person_id, w.reach, w.code, h.is_deny,
-           least(app.inherited_worth(h.permission, h.inheritance_mode, h.child_permissions, w.code), case when rk.owned then 7 else 1 end) as worth
-    from (select distinct reach, code from wanted) w join app.reach_key rk on rk.reach = w.reach join held h on h.key = rk.key
-    where app.inherited_worth(h.permission, h.inheritance_mode, h.child_permissions, w.code) is not null
-  ),
-  weighed as (
-    select i.person_id, w.id, i.is_deny, i.worth from wanted w join inherited i on i.reach = w.reach and i.code = w.code
-    union all
-    select h.person_id, w.id, h.is_deny, h.permission::integer from wanted w join held h on h.key = w.id
-    union all
-    select h.person_id, w.id, h.is_deny, h.permission::integer
-    from wanted w join app.entity e on e.code = w.code join held h on h.key = e.marker
-  ),
-  levels as (
-    select person_id, id, max(worth)::smallint as level from weighed group by person_id, id having not bool_or(is_deny)
-  )
-  select l.person_id, w.id, w.code, w.title, l.level from levels l join wanted w using (id);
 end $$;

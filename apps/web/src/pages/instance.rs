@@ -6,13 +6,12 @@ use super::dialogs::NewDialog;
 use super::exchange::ThingActions;
 use super::files::TheFile;
 use super::history::History;
+use super::links::StandsIn;
 use super::list::{ThingTabs, name_of};
 use super::sharing::{HereNow, SharingDialog};
 use super::talk::Talk;
-use crate::client::{client, network};
-use crate::hooks::{
-    DraftHandle, catalogue, ends, one, use_draft, use_entity, use_entity_codes, use_missing, use_rows, use_status,
-};
+use crate::client::client;
+use crate::hooks::{DraftHandle, catalogue, ends, one, use_draft, use_entity, use_entity_codes, use_missing, use_rows};
 use crate::table::editor::Choose;
 use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
@@ -33,7 +32,6 @@ use pmo_domain::evaluate::Key;
 use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Permission, order};
 use pmo_sync::{ListKey, RowView};
 use serde_json::{Value, json};
-use wasm_bindgen_futures::spawn_local;
 
 /// What the page's parts share.
 #[derive(Clone, Copy)]
@@ -535,40 +533,6 @@ fn TaskLinks(task: EntityRef, page: Page) -> impl IntoView {
             {side("Holds up", "predecessor__task_id", "successor__task_id")}
         }
         .into_any()
-    })
-}
-
-/// What a thing stands in by links alone, as the server tells: its row does not say.
-#[component]
-fn StandsIn(entity: EntityRef) -> impl IntoView {
-    let told = RwSignal::new(Vec::<Value>::new());
-    let status = use_status();
-    let online = Memo::new(move |_| status.with(|s| s.online));
-    let of = StoredValue::new(entity);
-    let linked = move |parent: &str| {
-        let code = of.with_value(|of| of.code.clone());
-        catalogue().child(parent, code.as_str()).is_some_and(|tie| tie.column.is_none())
-    };
-    Effect::new(move || {
-        if !online.get() {
-            return;
-        }
-        let path = of.with_value(|of| format!("/{}/{}/parents", of.code, of.id));
-        spawn_local(async move {
-            if let Ok(answer) = network::ask(network::Verb::GET, &path, None, None).await {
-                told.try_set(answer["data"].as_array().cloned().unwrap_or_default());
-            }
-        });
-    });
-    live(move || {
-        let line = |parent: &Value| {
-            let (code, id) = (parent["code"].as_str().filter(|code| linked(code))?.to_owned(), parent["id"].as_str()?);
-            let kind = catalogue().get(&code).map(|k| (k.name.clone(), k.ui_icon.clone())).unwrap_or_default();
-            let title = parent["title"].as_str().unwrap_or_default().to_owned();
-            Some(view! { <li>{icon(&kind.1)}<A href=format!("/{code}/{id}")>{title}</A><small>{kind.0}</small></li> })
-        };
-        let lines: Vec<_> = told.get().iter().filter_map(line).collect();
-        (!lines.is_empty()).then(|| view! { <h3>"Stands in"</h3><ul class="links">{lines}</ul> })
     })
 }
 

@@ -79,7 +79,7 @@ pub fn ThingTabs(
     // How many hang below, as the server counts them; what this device holds whole it counts itself.
     let told = RwSignal::new(HashMap::<String, u64>::new());
     let above = parent.clone();
-    let counted = move |tie: &pmo_domain::Child| {
+    let held = move |tie: &pmo_domain::Child| {
         let whole = ListKey {
             below: Some(pmo_sync::Below { parent: above.clone(), column: tie.column.clone() }),
             ..ListKey::all(tie.code.clone())
@@ -108,15 +108,23 @@ pub fn ThingTabs(
             }
         });
     });
+    // The tabs are drawn anew when a count changes, and not with each row that does.
+    let above = parent.code.clone();
+    let counts = Memo::new(move |_| {
+        let (catalogue, mut counts) = (codes.get(), told.get());
+        let children = catalogue.get(above.as_str()).map(|entity| &entity.children[..]).unwrap_or_default();
+        counts.extend(children.iter().filter_map(|tie| Some((tie.code.to_string(), held(tie)?))));
+        counts
+    });
     // The types may come after the page.
     let views = live(move || {
         let catalogue = codes.get();
         let children = catalogue.get(parent.code.as_str()).map(|entity| &entity.children[..]).unwrap_or_default();
-        let below = children.iter().filter_map(|tie| Some((tie, catalogue.get(tie.code.as_str())?)));
-        let counts = told.get();
-        let tabs = below.map(|(tie, child)| {
+        let below = children.iter().filter_map(|tie| catalogue.get(tie.code.as_str()));
+        let counts = counts.get();
+        let tabs = below.map(|child| {
             let code = child.code.as_str();
-            (code, child.ui_label.clone(), counted(tie).or_else(|| counts.get(code).copied()))
+            (code, child.ui_label.clone(), counts.get(code).copied())
         });
         let tab = |(tab, label, count): (&str, String, Option<u64>)| {
             let href = if tab == first { address.clone() } else { format!("{address}/{tab}") };

@@ -9,6 +9,7 @@ mod files; // what artifacts hold
 mod first_run; // the ways to begin
 mod history; // what happened to a thing
 mod instance; // one thing: form, properties, draft
+mod links; // what links alone tie
 mod list; // things of a type
 mod outline; // a project's tasks as a tree-table
 mod sharing; // who may do what with a thing
