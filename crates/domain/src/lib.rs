@@ -15,6 +15,8 @@ pub mod query; // what a list is asked for
 pub mod rank;
 pub mod rest; // shapes of the REST interface
 pub mod socket; // messages of the WebSocket
+#[cfg(test)]
+mod wire_tests;
 
 pub use catalogue::{Catalogue, Child, EntityType};
 pub use column::{Column, ColumnKind, SELF};

@@ -9,6 +9,8 @@ mod live; // the socket: what has changed, what to watch
 mod presence; // who else looks at what is looked at
 mod reading; // reads: what an answer means
 mod recalling; // the device: what it kept, and how that comes back
+#[cfg(test)]
+mod stored_format_tests;
 mod tabs; // leading and following
 mod trees; // things that are kept whole on the device
 mod views; // what the page reads

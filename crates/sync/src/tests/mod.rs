@@ -2,6 +2,7 @@
 
 mod keeping; // the device
 mod reading; // fetching, what has changed, the session
+mod stored_formats; // what devices hold and tabs send
 mod tabs; // several tabs on one device
 mod trees; // what is kept whole
 mod writing; // outbox, conflicts, drafts
