@@ -13,8 +13,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pmo_database::calendar::{self, Feed};
 use pmo_database::{DatabaseError, list, permission};
+use pmo_domain::api_types::MAX_PAGE_SIZE;
 use pmo_domain::query::{Filter, ListQuery, Operator};
-use pmo_domain::rest::LIST_LIMIT;
 use pmo_domain::{ColumnKind, EntityType, Row};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -133,9 +133,11 @@ async fn read(State(app): State<App>, Path(address): Path<String>) -> Result<Res
         };
         let queries: Vec<Vec<Filter>> = match (&below, employee) {
             (Some((code, id)), _) => {
-                let tie =
-                    model.catalogue.child(code.as_str(), entity.code.as_str()).filter(|tie| tie.code_column.is_none());
-                tie.and_then(|tie| tie.column.as_ref())
+                let tie = model
+                    .catalogue
+                    .child_relation(code.as_str(), entity.code.as_str())
+                    .filter(|tie| tie.parent_type_column.is_none());
+                tie.and_then(|tie| tie.parent_column.as_ref())
                     .map(|column| vec![filter(column, Operator::Eq, &id.to_string())])
                     .into_iter()
                     .collect()
@@ -150,7 +152,7 @@ async fn read(State(app): State<App>, Path(address): Path<String>) -> Result<Res
             let mut query = ListQuery {
                 filters,
                 sort: vec![("due_date".into(), false)],
-                limit: LIST_LIMIT,
+                limit: MAX_PAGE_SIZE,
                 ..ListQuery::default()
             };
             loop {

@@ -7,8 +7,8 @@ use axum::Json;
 use axum::extract::{Query, State};
 use pmo_database::{DatabaseError, feed, permission};
 use pmo_domain::FeedCursor;
-use pmo_domain::cursor::TOLD_TRANSACTIONS;
-use pmo_domain::socket::{Action, Change, Changes};
+use pmo_domain::cursor::ACCESS_CHANGE_WINDOW_XIDS;
+use pmo_domain::protocol::{Action, Change, CoalescedChanges};
 use pmo_feed::Access;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,17 +51,17 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
     };
     let known = from.filter(|from| {
         from.epoch == cursor.epoch
-            && from.read.xmin <= cursor.read.xmin
-            && from.read.xmin.saturating_add(TOLD_TRANSACTIONS) >= cursor.read.xmin
+            && from.snapshot.xmin <= cursor.snapshot.xmin
+            && from.snapshot.xmin.saturating_add(ACCESS_CHANGE_WINDOW_XIDS) >= cursor.snapshot.xmin
     });
     let Some(from) = known else { return Ok(answer(false, false, Vec::new())) };
     if !feed::holds_since(&mut connection, &from).await? {
         return Ok(answer(false, false, Vec::new()));
     }
     let (mut after, mut changes, mut tied) = (None, BTreeSet::new(), false);
-    let mut told: BTreeMap<String, Changes> = BTreeMap::new();
+    let mut told: BTreeMap<String, CoalescedChanges> = BTreeMap::new();
     for looks in 0.. {
-        let (begun, finished) = (from.read.xmax, &from.read.running);
+        let (begun, finished) = (from.snapshot.xmax, &from.snapshot.in_progress);
         let range = feed::Range { epoch: from.epoch, from: begun, finished, until: None, after, by_parent: &[] };
         let look = feed::look(&mut connection, &range).await?;
         changes.extend(look.access);
@@ -69,19 +69,19 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
         for row in &look.rows {
             // What was tied to another thing, or untied, is in other lists now.
             tied |= row.code == "entity_instance_link";
-            if !row.is_access() && wanted.as_ref().is_some_and(|codes| !codes.contains(row.code.as_str())) {
+            if !row.is_access_change() && wanted.as_ref().is_some_and(|codes| !codes.contains(row.code.as_str())) {
                 continue;
             }
-            let Some(reach) = row.reach.filter(|_| !row.is_access()) else {
+            let Some(reach) = row.ancestor_set.filter(|_| !row.is_access_change()) else {
                 // Of what was purged before it was noted where it had been it is not known any more who saw it.
-                if row.told_as() == Action::Delete {
+                if row.client_action() == Action::Delete {
                     return Ok(answer(false, false, Vec::new()));
                 }
                 continue;
             };
             if reader.sight(&mut connection, &row.code).await?.sees(row.id, reach) {
-                let change = Change { entity_id: row.id, action: row.told_as(), version: row.version };
-                told.entry(row.code.to_string()).or_default().add(change);
+                let change = Change { entity_id: row.id, action: row.client_action(), version: row.version };
+                told.entry(row.code.to_string()).or_default().coalesce(change);
             }
         }
         if !look.cut_short {
@@ -105,6 +105,6 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
     Ok(answer(
         true,
         access,
-        told.into_iter().map(|(code, changes)| json!({"entityCode": code, "changes": changes.into_list()})).collect(),
+        told.into_iter().map(|(code, changes)| json!({"entityCode": code, "changes": changes.into_vec()})).collect(),
     ))
 }

@@ -5,7 +5,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pmo_database::DatabaseError;
 use pmo_domain::Row;
-use pmo_domain::rest::{FieldError, Problem};
+use pmo_domain::api_types::{FieldError, Problem};
 
 /// What can go wrong with a request.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
 use pmo_database::{DatabaseError, history, permission, row};
-use pmo_domain::rest::version_of;
+use pmo_domain::api_types::row_version;
 use pmo_domain::{ColumnKind, Permission, Row};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -100,7 +100,7 @@ async fn back(
         return Err(ApiError::Forbidden(asks_for(Permission::Edit, level)));
     }
     let present = row::by_id(&mut transaction, entity, id, false).await?.ok_or(ApiError::NotFound)?;
-    let now = version_of(&present).0;
+    let now = row_version(&present).0;
     if version < 1 || version > now {
         return Err(ApiError::NotFound);
     }

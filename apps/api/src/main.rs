@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings = Settings::parse();
-    settings.log_format.begin();
+    settings.log_format.init_tracing();
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -171,7 +171,7 @@ async fn serve(pool: pmo_database::Pool, settings: Settings) -> Result<(), Strin
     tracing::info!(%address, "api is up");
     tokio::spawn(housekeeping(pool, app.clone()));
     axum::serve(listener, pmo_api::router(app).into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(pmo_startup::stop_signal())
+        .with_graceful_shutdown(pmo_startup::shutdown_signal())
         .await
         .map_err(|e| e.to_string())
 }

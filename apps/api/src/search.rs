@@ -69,13 +69,13 @@ async fn find(State(app): State<App>, who: AuthUser, Query(asked): Query<Asked>)
     let mut rows: BTreeMap<Uuid, Row> = BTreeMap::new();
     for (code, ids) in by_code {
         for found in row::by_ids(&mut connection, model.entity(code)?, &ids, false).await? {
-            rows.extend(pmo_domain::rest::id_of(&found).map(|id| (id, found)));
+            rows.extend(pmo_domain::api_types::row_id(&found).map(|id| (id, found)));
         }
     }
     let mut texts: Vec<(Uuid, String, String)> = Vec::new();
     for hit in &hits {
         let (Some(row), Some(entity)) = (rows.get(&hit.id), model.catalogue.get(&hit.code)) else { continue };
-        for column in entity.columns.iter().filter(|c| matches!(c.kind, ColumnKind::Line | ColumnKind::Text)) {
+        for column in entity.columns.iter().filter(|c| matches!(c.kind, ColumnKind::ShortText | ColumnKind::LongText)) {
             if let Some(text) = row.get(&column.name).and_then(Value::as_str).filter(|t| !t.is_empty()) {
                 texts.push((hit.id, column.name.clone(), text.to_owned()));
             }

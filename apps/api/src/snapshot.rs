@@ -11,8 +11,8 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use pmo_database::{DatabaseError, link, list, permission, row};
+use pmo_domain::api_types::MAX_IDS_PER_REQUEST;
 use pmo_domain::query::ListQuery;
-use pmo_domain::rest::IDS_LIMIT;
 use pmo_domain::{EntityCode, FeedCursor};
 use serde::Deserialize;
 use serde_json::json;
@@ -119,8 +119,8 @@ async fn tell(
     let mut told: HashSet<Uuid> = HashSet::new();
     for (code, ids) in std::iter::once(itself).chain(of_type) {
         let Some(entity) = model.catalogue.get(code.as_str()) else { continue };
-        for ids in ids.chunks(IDS_LIMIT) {
-            let query = ListQuery { ids: Some(ids.to_vec()), limit: IDS_LIMIT, ..ListQuery::default() };
+        for ids in ids.chunks(MAX_IDS_PER_REQUEST) {
+            let query = ListQuery { ids: Some(ids.to_vec()), limit: MAX_IDS_PER_REQUEST, ..ListQuery::default() };
             let page = list::page(&mut connection, &mut reader, &app.texts, entity, &query, None).await?;
             let names = row::names(&mut connection, &mut reader, entity, &page.mentioned).await?;
             let levels = permission::levels(&mut connection, &[who.person], &entity.code, ids).await?;
@@ -149,7 +149,7 @@ async fn tell(
     }
     // That there are none is told as well.
     let none = ties.is_empty().then_some(&[][..]);
-    for ties in none.into_iter().chain(ties.chunks(IDS_LIMIT)) {
+    for ties in none.into_iter().chain(ties.chunks(MAX_IDS_PER_REQUEST)) {
         if !say(lines, format!("{}\n", json!({ "ties": ties }))).await {
             return Ok(());
         }

@@ -8,9 +8,9 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use pmo_database::row_text::RowTexts;
 use pmo_database::sight::Memory;
 use pmo_database::{Connection, Pool};
-use pmo_domain::catalogue::Datalabel;
-use pmo_domain::{Catalogue, EntityType};
-use pmo_token::Keys;
+use pmo_domain::catalog::Datalabel;
+use pmo_domain::{Catalog, EntityType};
+use pmo_token::TokenKeys;
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::{Arc, RwLock};
@@ -37,7 +37,7 @@ const ROW_BYTES: u64 = 8 << 20;
 /// Entity types and option sets, read together.
 pub struct Model {
     /// Entity types.
-    pub catalogue: Catalogue,
+    pub catalogue: Catalog,
     /// Option sets by name.
     pub datalabels: BTreeMap<String, Datalabel>,
     read_at: Instant,
@@ -52,7 +52,7 @@ pub struct Shared {
     /// Connections.
     pub pool: Pool,
     /// Signs and reads access tokens.
-    pub keys: Keys,
+    pub keys: TokenKeys,
     /// The secret as bytes, for refresh tokens.
     pub secret: String,
     /// As started.
@@ -94,7 +94,7 @@ impl App {
     /// Reads the catalogue and makes the state.
     pub async fn new(pool: Pool, settings: Settings) -> Result<Self, pmo_database::DatabaseError> {
         let secret = settings.jwt_secret.clone().unwrap_or_default();
-        let keys = Keys::new(&secret).map_err(|_| {
+        let keys = TokenKeys::new(&secret).map_err(|_| {
             pmo_database::DatabaseError::Setup(
                 "JWT_SECRET is missing or shorter than 32 bytes: set it to a long random text, the same for api and pubsub (openssl rand -base64 48)".into(),
             )

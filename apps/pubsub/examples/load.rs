@@ -5,7 +5,7 @@
 
 use clap::{Parser, Subcommand};
 use futures_util::{SinkExt, StreamExt};
-use pmo_token::{Claims, Keys};
+use pmo_token::{Claims, TokenKeys};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool};
@@ -123,7 +123,7 @@ fn token(n: usize) -> String {
         last_name: empty(),
         person_type: empty(),
     };
-    Keys::new(&std::env::var("JWT_SECRET").unwrap()).unwrap().sign(&claims).unwrap()
+    TokenKeys::new(&std::env::var("JWT_SECRET").unwrap()).unwrap().sign(&claims).unwrap()
 }
 
 type Client = WebSocketStream<TcpStream>;

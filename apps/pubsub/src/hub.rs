@@ -6,7 +6,7 @@ use crate::questions::{self, Unanswered};
 use crate::vitals::Vitals;
 use pmo_database::{DatabaseError, Pool, PoolConnection};
 use pmo_domain::PersonId;
-use pmo_domain::socket::ClientMessage;
+use pmo_domain::protocol::ClientMessage;
 use pmo_feed::{Answer, ConnectionId, Effect, Event, Feed, Lane, Limits, Looking, Question};
 use std::collections::HashMap;
 use std::pin::Pin;

@@ -18,7 +18,7 @@ use axum::{Json, Router};
 use hub::{Command, Hub};
 use pmo_database::{DatabaseError, Pool};
 use pmo_feed::{ConnectionId, FRAME_LIMIT, Limits};
-use pmo_token::Keys;
+use pmo_token::TokenKeys;
 use serde_json::json;
 use settings::Settings;
 use socket::Shared;
@@ -117,7 +117,7 @@ impl Running {
 }
 
 /// Starts the hub, the mirror and the doorbell, and makes the routes.
-pub async fn start(pool: Pool, keys: Keys, settings: &Settings) -> Result<Running, DatabaseError> {
+pub async fn start(pool: Pool, keys: TokenKeys, settings: &Settings) -> Result<Running, DatabaseError> {
     let vitals = Arc::new(Vitals::default());
     let (hub, commands) = mpsc::channel(4096);
     let (notes, written) = mpsc::unbounded_channel();

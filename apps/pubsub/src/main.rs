@@ -9,7 +9,7 @@ use tokio::net::TcpListener;
 #[tokio::main]
 async fn main() -> ExitCode {
     let settings = Settings::parse();
-    settings.log_format.begin();
+    settings.log_format.init_tracing();
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> Result<(), String> {
-    let keys = pmo_token::Keys::new(settings.jwt_secret.as_deref().unwrap_or_default()).map_err(|_| {
+    let keys = pmo_token::TokenKeys::new(settings.jwt_secret.as_deref().unwrap_or_default()).map_err(|_| {
         "JWT_SECRET is missing or shorter than 32 bytes: set it to the api's (openssl rand -base64 48 makes one)"
             .to_owned()
     })?;
@@ -36,7 +36,7 @@ async fn run(settings: Settings) -> Result<(), String> {
     tracing::info!(%address, "pubsub is up");
     let stopper = running.stopper();
     let stop = async move {
-        pmo_startup::stop_signal().await;
+        pmo_startup::shutdown_signal().await;
         stopper.stop().await;
     };
     running.serve(listener, stop).await.map_err(|e| e.to_string())

@@ -1,6 +1,6 @@
 //! What pods tell each other of who looks at what, as they say it through the database. Pure.
 
-use pmo_domain::socket::Here;
+use pmo_domain::protocol::PresentUser;
 use pmo_domain::{EntityCode, EntityRef};
 use pmo_feed::Looking;
 use serde::{Deserialize, Serialize};
@@ -16,12 +16,13 @@ struct Said {
     pod: Uuid,
     code: EntityCode,
     id: Uuid,
-    people: Vec<Here>,
+    people: Vec<PresentUser>,
 }
 
 /// As a notification; people are left out where they are too many for one.
 pub fn written(looking: &Looking) -> String {
-    let short = |here: &Here| Here { name: here.name.chars().take(MOST_LETTERS).collect(), ..here.clone() };
+    let short =
+        |here: &PresentUser| PresentUser { name: here.name.chars().take(MOST_LETTERS).collect(), ..here.clone() };
     let (code, id) = (looking.entity.code.clone(), looking.entity.id);
     let mut said = Said { pod: looking.pod, code, id, people: looking.people.iter().map(short).collect() };
     loop {
@@ -46,7 +47,7 @@ mod tests {
 
     #[test]
     fn what_one_pod_writes_another_reads_and_itself_does_not() {
-        let here = |n: u128| Here { person_id: Uuid::from_u128(n), name: "\u{1F984}".repeat(300) };
+        let here = |n: u128| PresentUser { person_id: Uuid::from_u128(n), name: "\u{1F984}".repeat(300) };
         let entity = EntityRef::new(EntityCode::new("task").unwrap(), Uuid::from_u128(7));
         let one = Looking { pod: Uuid::from_u128(1), entity, people: vec![here(3)] };
         let text = written(&one);

@@ -116,7 +116,7 @@ async fn missed(c: &mut Connection, past: &Past) -> Result<Missed, DatabaseError
     }
     let mut after = None;
     for _ in 0..MOST_LOOKS {
-        let (epoch, from, finished) = (past.from.epoch, past.from.read.xmax, &past.from.read.running);
+        let (epoch, from, finished) = (past.from.epoch, past.from.snapshot.xmax, &past.from.snapshot.in_progress);
         let range = log::Range { epoch, from, finished, until: Some(&past.until), after, by_parent: &past.by_parent };
         let look = log::look(c, &range).await?;
         missed.access.extend(look.access);

@@ -6,9 +6,9 @@ use crate::vitals::Vitals;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
 use pmo_domain::PersonId;
-use pmo_domain::socket::CLOSE_RESTART;
+use pmo_domain::protocol::CLOSE_SERVICE_RESTART;
 use pmo_feed::{ConnectionId, Frame, Heard, Out, Refusal, Said, Session};
-use pmo_token::{Keys, TokenError};
+use pmo_token::{TokenError, TokenKeys};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,7 +23,7 @@ const TOGETHER: usize = 16;
 /// What sockets share.
 pub struct Shared {
     /// Reads tokens.
-    pub keys: Keys,
+    pub keys: TokenKeys,
     /// The task that owns the feed.
     pub hub: mpsc::Sender<Command>,
     /// Counts.
@@ -39,7 +39,7 @@ pub struct Shared {
 impl Shared {
     /// Whose token it is, and until when; what they are called goes into `name`.
     fn read(&self, token: &str, name: &mut Arc<str>) -> Result<(PersonId, i64), Refusal> {
-        match self.keys.read(token, now() / 1000) {
+        match self.keys.verify(token, now() / 1000) {
             Ok(claims) => {
                 let called = format!("{} {}", claims.first_name, claims.last_name);
                 *name = if called.trim().is_empty() { claims.username.as_str() } else { called.trim() }.into();
@@ -129,7 +129,7 @@ async fn converse(
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Ending::Gone,
             },
             () = async { drop(stopping.wait_for(|stopping| *stopping).await) }, if !session.is_signed() => {
-                return Ending::Close(CLOSE_RESTART, "the service is stopping");
+                return Ending::Close(CLOSE_SERVICE_RESTART, "the service is stopping");
             }
             () = &mut sleep => {
                 let said = session.time(now());
@@ -179,7 +179,7 @@ async fn follow(
     };
     match shared.hub.send(command).await {
         Ok(()) => None,
-        Err(_) => Some(Ending::Close(CLOSE_RESTART, "the service is stopping")),
+        Err(_) => Some(Ending::Close(CLOSE_SERVICE_RESTART, "the service is stopping")),
     }
 }
 

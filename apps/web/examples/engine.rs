@@ -1,8 +1,8 @@
 //! The engine and its store in a page of their own, for `just bench client`: the page plays the server and the person, and measures. It must never
 //! do for the engine what the app's shell does not do.
 
+use pmo_domain::protocol::{Action, Change, ServerMessage};
 use pmo_domain::query::{Filter, Operator};
-use pmo_domain::socket::{Action, Change, ServerMessage};
 use pmo_domain::{EntityCode, EntityRef, EntityType, PersonId, Version};
 use pmo_sync::store::{self, Which};
 use pmo_sync::{
@@ -63,7 +63,7 @@ fn part(budget: u32) -> ListKey {
 fn types() -> Value {
     let columns =
         [("id", "uuid"), ("name", "text"), ("budget_amt", "numeric"), ("priority", "int4"), ("project_id", "uuid")];
-    json!([EntityType::inferred(code(), &columns, &["task", "project"])])
+    json!([EntityType::from_columns(code(), &columns, &["task", "project"])])
 }
 
 #[wasm_bindgen]

@@ -4,10 +4,10 @@
 
 use crate::client::{client, new_id, write_ids};
 use leptos::prelude::*;
-use pmo_domain::catalogue::Datalabel;
-use pmo_domain::rest::read_value;
-use pmo_domain::socket::Here;
-use pmo_domain::{Catalogue, EntityCode, EntityRef, Row};
+use pmo_domain::api_types::from_value;
+use pmo_domain::catalog::Datalabel;
+use pmo_domain::protocol::PresentUser;
+use pmo_domain::{Catalog, EntityCode, EntityRef, Row};
 use pmo_sync::{Draft, Event, KeptTree, ListKey, ListView, MetaKey, ObserverId, Query, RowView, Status};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
@@ -165,7 +165,7 @@ pub fn keep_offline(entity: EntityRef, on: bool) {
 }
 
 /// Who else looks at a thing; looks at it for as long as the page is there.
-pub fn use_presence(entity: EntityRef) -> Memo<Vec<Here>> {
+pub fn use_presence(entity: EntityRef) -> Memo<Vec<PresentUser>> {
     client().dispatch(Event::Look(entity.clone(), true));
     let left = entity.clone();
     on_cleanup(move || client().dispatch(Event::Look(left, false)));
@@ -436,7 +436,7 @@ pub fn datalabels() -> Arc<Vec<Datalabel>> {
     let present = meta(MetaKey::Datalabels);
     DATALABELS.with_borrow_mut(|(known, parsed)| {
         if known.as_ref().map(Arc::as_ptr) != present.as_ref().map(Arc::as_ptr) {
-            let sets: Vec<Datalabel> = present.as_ref().and_then(|v| read_value(v)).unwrap_or_default();
+            let sets: Vec<Datalabel> = present.as_ref().and_then(|v| from_value(v)).unwrap_or_default();
             *parsed = Arc::new(sets);
             *known = present;
         }
@@ -488,7 +488,7 @@ pub fn use_datalabel(name: &'static str) -> Memo<Option<Datalabel>> {
 }
 
 /// The catalogue, for code that is not a component.
-pub fn catalogue() -> Arc<Catalogue> {
+pub fn catalogue() -> Arc<Catalog> {
     client().read(pmo_sync::Engine::catalogue)
 }
 
@@ -502,7 +502,7 @@ pub fn catalogue() -> Arc<Catalogue> {
 /// assert!(types.get().get("task").is_none(), "none is known before somebody has signed in");
 /// # }) }
 /// ```
-pub fn use_entity_codes() -> Memo<Arc<Catalogue>> {
+pub fn use_entity_codes() -> Memo<Arc<Catalog>> {
     watched(&Query::Meta(MetaKey::Codes), catalogue)
 }
 

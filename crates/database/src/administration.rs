@@ -2,7 +2,7 @@
 
 use crate::{Connection, Result, sql};
 use pmo_domain::EntityType;
-use pmo_domain::catalogue::LabelOption;
+use pmo_domain::catalog::LabelOption;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use uuid::Uuid;

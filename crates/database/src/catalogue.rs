@@ -2,13 +2,13 @@
 //! not say.
 
 use crate::{Connection, Result};
-use pmo_domain::catalogue::{Datalabel, LabelOption};
-use pmo_domain::{Catalogue, Child, Column, EntityCode, EntityType};
+use pmo_domain::catalog::{Datalabel, LabelOption};
+use pmo_domain::{Catalog, ChildRelation, Column, EntityCode, EntityType};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All entity types. Three queries, whatever their number.
-pub async fn load(connection: &mut Connection) -> Result<Catalogue> {
+pub async fn load(connection: &mut Connection) -> Result<Catalog> {
     type Registration = (String, String, String, String, bool, i32, Value, Value);
     let types: Vec<Registration> = sqlx::query_as(
         "select code, name, ui_label, ui_icon, root_flag, display_order, column_metadata, config_datatable from app.entity order by code",
@@ -31,7 +31,7 @@ pub async fn load(connection: &mut Connection) -> Result<Catalogue> {
     .await?;
 
     let codes: BTreeSet<String> = types.iter().map(|t| t.0.clone()).collect();
-    let mut catalogue = Catalogue::default();
+    let mut catalogue = Catalog::default();
     for (code, name, ui_label, ui_icon, root_flag, display_order, overrides, config_datatable) in types {
         let Ok(key) = EntityCode::new(code.as_str()) else { continue };
         let columns = columns
@@ -50,12 +50,12 @@ pub async fn load(connection: &mut Connection) -> Result<Catalogue> {
             .filter(|c| c.0 == code)
             .filter_map(|(_, child, owned, column, code_column, create_level)| {
                 let optional = |s: &String| (!s.is_empty()).then(|| s.clone());
-                Some(Child {
+                Some(ChildRelation {
                     code: EntityCode::new(child.as_str()).ok()?,
                     owned: *owned,
-                    column: optional(column),
-                    code_column: optional(code_column),
-                    create_level: u8::try_from(*create_level).ok()?.try_into().ok()?,
+                    parent_column: optional(column),
+                    parent_type_column: optional(code_column),
+                    create_permission: u8::try_from(*create_level).ok()?.try_into().ok()?,
                 })
             })
             .collect();
@@ -71,7 +71,7 @@ pub async fn load(connection: &mut Connection) -> Result<Catalogue> {
                 children,
                 columns,
                 config_datatable,
-                may_create: true,
+                can_create: true,
             },
         );
     }

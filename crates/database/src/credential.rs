@@ -1,7 +1,7 @@
 //! Passwords and refresh tokens. Only hashes pass through here; making and checking them is the api's business.
 
 use crate::{Actor, Connection, Result};
-use pmo_domain::rest::User;
+use pmo_domain::api_types::User;
 use uuid::Uuid;
 
 /// A person who can sign in.

@@ -1,7 +1,7 @@
 //! The change log as a feed. Reading is by snapshot: a row is seen as soon as it is committed, whatever its number, and nothing is passed over.
 
 use crate::{Connection, Result};
-use pmo_domain::change::{AccessChange, LogRow};
+use pmo_domain::change_log::{AccessChange, ChangeLogEntry};
 use pmo_domain::{EntityCode, EntityRef, FeedCursor, Snapshot, Version};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -61,7 +61,7 @@ pub async fn ring(connection: &mut Connection) -> Result<()> {
 /// What one look at the log gives.
 pub struct Look {
     /// Rows in order of transaction and number.
-    pub rows: Vec<LogRow>,
+    pub rows: Vec<ChangeLogEntry>,
     /// What was settled when they were read.
     pub now: Snapshot,
     /// The database's incarnation by now.
@@ -93,7 +93,7 @@ pub struct Range<'a> {
 /// Where the feed stands now. Taken before reading rows, so that a change in between is told again rather than missed.
 pub async fn cursor(connection: &mut Connection) -> Result<FeedCursor> {
     let (epoch, read) = present(connection).await?;
-    Ok(FeedCursor { epoch, read })
+    Ok(FeedCursor { epoch, snapshot: read })
 }
 
 /// What is settled now, and in which incarnation of the database.
@@ -113,7 +113,7 @@ pub async fn clock(connection: &mut Connection) -> Result<i64> {
 }
 
 pub(crate) fn snapshot_of(text: &str) -> Result<Snapshot> {
-    Ok(text.parse().map_err(|error: pmo_domain::cursor::BadCursor| sqlx::Error::Decode(error.into()))?)
+    Ok(text.parse().map_err(|error: pmo_domain::cursor::InvalidCursor| sqlx::Error::Decode(error.into()))?)
 }
 
 /// Most rows of one look.
@@ -189,14 +189,14 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
         (&first.persons, &first.reaches, &first.origins, &first.made)
     {
         if first.many == Some(true) {
-            access.insert(AccessChange::Anybody);
+            access.insert(AccessChange::Unscoped);
         }
         for (((person, reach), was), made) in persons.iter().zip(reaches).zip(origins).zip(made) {
             access.insert(match (person, was, reach) {
-                (_, Some(was), Some(reach)) => AccessChange::Moved(*was, *reach),
-                (Some(person), ..) if *made => AccessChange::Made(*person),
-                (Some(person), ..) => AccessChange::Person(*person),
-                _ => AccessChange::Anybody,
+                (_, Some(was), Some(reach)) => AccessChange::AncestorSetChanged(*was, *reach),
+                (Some(person), ..) if *made => AccessChange::EntityCreated(*person),
+                (Some(person), ..) => AccessChange::GrantsChanged(*person),
+                _ => AccessChange::Unscoped,
             });
         }
     }
@@ -218,7 +218,18 @@ pub async fn look(connection: &mut Connection, range: &Range<'_>) -> Result<Look
             Some(EntityRef::new(EntityCode::new(code).ok()?, id.parse().ok()?))
         };
         let parents = line.parents.into_iter().flatten().filter_map(parent).collect();
-        rows.push(LogRow { seq, xid, code, id, action, version, changed, reach: line.reach, at, parents });
+        rows.push(ChangeLogEntry {
+            seq,
+            xid,
+            code,
+            id,
+            action,
+            version,
+            diff: changed,
+            ancestor_set: line.reach,
+            tx_started_at_ms: at,
+            parents,
+        });
     }
     Ok(Look { rows, now, epoch, cut_short, access, clock })
 }
@@ -260,7 +271,7 @@ pub async fn holds_since(connection: &mut Connection, cursor: &FeedCursor) -> Re
             and coalesce((select l.created_ts from app.system_logging l where l.epoch = $2 and l.xid >= $1::text::xid8 order by l.xid, l.seq limit 1), now())
                 >= now() - make_interval(days => coalesce((select (value ->> 'retention_days')::integer from app.setting where key = 'feed'), 90))",
     )
-    .bind(cursor.read.xmin.to_string())
+    .bind(cursor.snapshot.xmin.to_string())
     .bind(cursor.epoch)
     .fetch_one(connection)
     .await?)
@@ -281,7 +292,7 @@ pub async fn lost_since(connection: &mut Connection, person: Uuid, cursor: &Feed
                                                                  where l.parent_code = 'role' and l.child_code = 'person' and l.child_id = $1)))",
     )
     .bind(person)
-    .bind(cursor.read.xmin.to_string())
+    .bind(cursor.snapshot.xmin.to_string())
     .bind(cursor.epoch)
     .fetch_one(connection)
     .await?)

@@ -6,7 +6,7 @@ use crate::sight::Reader;
 use crate::sql::{self, Bound, Conditions};
 use crate::{Connection, DatabaseError, Result};
 use pmo_domain::query::{ListQuery, Operator};
-use pmo_domain::{Child, EntityCode, EntityType};
+use pmo_domain::{ChildRelation, EntityCode, EntityType};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -48,7 +48,7 @@ pub struct Below<'a> {
     /// The parent.
     pub parent_id: Uuid,
     /// The tie.
-    pub tie: &'a Child,
+    pub tie: &'a ChildRelation,
 }
 
 /// The page that `query` asks for, of what the reader may see. To be asked in the transaction that the reader began in.
@@ -70,7 +70,7 @@ pub async fn page(
     }
     if let Some(below) = below {
         let parent = conditions.bind(Bound::Id(below.parent_id));
-        match (&below.tie.column, &below.tie.code_column) {
+        match (&below.tie.parent_column, &below.tie.parent_type_column) {
             (Some(column), None) => conditions.push(format!("t.{} = {parent}", sql::name(column))),
             _ => conditions.push(format!(
                 "t.id in (select l.child_id from app.entity_instance_link l

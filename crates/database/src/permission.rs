@@ -1,7 +1,7 @@
 //! Effective permissions, asked in bulk. The rule itself is `pmo_domain::permission`; here it is only put to the database.
 
 use crate::{Connection, Result};
-use pmo_domain::holding::{Holding, Holdings};
+use pmo_domain::grant_set::{GrantSet, HeldGrant};
 use pmo_domain::permission::Inheritance;
 use pmo_domain::{EntityCode, Permission, PersonId};
 use std::collections::{BTreeMap, HashMap};
@@ -91,7 +91,7 @@ pub async fn seen(connection: &mut Connection, person: PersonId, ids: &[Uuid]) -
 }
 
 /// What each of these people holds; who is not alive holds nothing.
-pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMap<PersonId, Holdings>> {
+pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMap<PersonId, GrantSet>> {
     #[derive(sqlx::FromRow)]
     struct Line {
         person_id: Uuid,
@@ -111,7 +111,7 @@ pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMa
     .bind(ids)
     .fetch_all(c)
     .await?;
-    let mut held: HashMap<PersonId, Vec<Holding>> = persons.iter().map(|person| (*person, Vec::new())).collect();
+    let mut held: HashMap<PersonId, Vec<HeldGrant>> = persons.iter().map(|person| (*person, Vec::new())).collect();
     for line in lines {
         let Some(permission) = level_of(line.permission) else { continue };
         let inheritance = match line.inheritance_mode.as_str() {
@@ -124,10 +124,11 @@ pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMa
             },
             _ => Inheritance::None,
         };
-        let holding = Holding { key: line.key, permission, inheritance, deny: line.is_deny, expires: line.expires };
+        let holding =
+            HeldGrant { target: line.key, permission, inheritance, deny: line.is_deny, expires: line.expires };
         held.entry(PersonId(line.person_id)).or_default().push(holding);
     }
-    Ok(held.into_iter().map(|(person, all)| (person, Holdings::new(all))).collect())
+    Ok(held.into_iter().map(|(person, all)| (person, GrantSet::new(all))).collect())
 }
 
 /// What things are, and where: their types and reaches.

@@ -4,7 +4,7 @@ use crate::permission;
 use crate::sight::Reader;
 use crate::sql;
 use crate::{Connection, Result};
-use pmo_domain::rest::References;
+use pmo_domain::api_types::ReferenceNames;
 use pmo_domain::{ColumnKind, EntityType, PersonId, Row, Version};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -169,7 +169,7 @@ pub async fn names(
     reader: &mut Reader<'_>,
     entity: &EntityType,
     ids: &[Uuid],
-) -> Result<References> {
+) -> Result<ReferenceNames> {
     let mut answer = nameless(entity);
     for (id, code, title) in reader.names(c, ids).await? {
         answer.entry(code.to_string()).or_default().insert(id, title.to_string());
@@ -178,7 +178,12 @@ pub async fn names(
 }
 
 /// The same within a transaction that may itself have changed what `person` sees.
-pub async fn names_now(c: &mut Connection, person: PersonId, entity: &EntityType, ids: &[Uuid]) -> Result<References> {
+pub async fn names_now(
+    c: &mut Connection,
+    person: PersonId,
+    entity: &EntityType,
+    ids: &[Uuid],
+) -> Result<ReferenceNames> {
     let mut answer = nameless(entity);
     for thing in permission::seen(c, person, ids).await? {
         answer.entry(thing.code).or_default().insert(thing.id, thing.title);
@@ -187,7 +192,7 @@ pub async fn names_now(c: &mut Connection, person: PersonId, entity: &EntityType
 }
 
 /// The types that a type refers to, each with no names yet.
-fn nameless(entity: &EntityType) -> References {
+fn nameless(entity: &EntityType) -> ReferenceNames {
     let targets = entity.columns.iter().filter_map(|column| match &column.kind {
         ColumnKind::Reference { entity } | ColumnKind::References { entity } => Some(entity.clone()),
         _ => None,

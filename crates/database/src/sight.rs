@@ -248,9 +248,10 @@ impl Memory {
         .fetch_one(&mut *c)
         .await?;
         let horizon = xmin(&now.snapshot);
-        let cursor = FeedCursor { epoch: now.epoch, read: crate::feed::snapshot_of(&now.snapshot)? };
+        let cursor = FeedCursor { epoch: now.epoch, snapshot: crate::feed::snapshot_of(&now.snapshot)? };
         let incarnation = format!("{} {}", now.epoch, now.started);
-        let young = |snapshot: &str| xmin(snapshot).saturating_add(pmo_domain::cursor::TOLD_TRANSACTIONS) > horizon;
+        let young =
+            |snapshot: &str| xmin(snapshot).saturating_add(pmo_domain::cursor::ACCESS_CHANGE_WINDOW_XIDS) > horizon;
         let holds = known.filter(|held| {
             held.incarnation == incarnation && young(&held.snapshot) && !now.over && !now.other && now.looked < MOST_NEW
         });

@@ -6,8 +6,8 @@
 use pmo_database::row_text::RowTexts;
 use pmo_database::sight::{Memory, Reader};
 use pmo_database::{list, permission};
-use pmo_domain::holding::Place;
-use pmo_domain::permission::{Grant, Inheritance, Link, effective, may_create};
+use pmo_domain::grant_set::EntityLocation;
+use pmo_domain::permission::{EntityLink, Grant, Inheritance, can_create, effective_permission};
 use pmo_domain::query::ListQuery;
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, Permission, PersonId};
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ fn things() -> impl Iterator<Item = EntityRef> {
 
 #[derive(Clone, Debug)]
 struct Graph {
-    links: Vec<Link>,
+    links: Vec<EntityLink>,
     /// With whether it is held through the role.
     grants: Vec<(Grant, bool)>,
 }
@@ -69,7 +69,14 @@ fn graphs() -> impl Strategy<Value = Graph> {
             // Time is a day ago or a day ahead, so that no clock has to be watched.
             let expires = over.map(|over| if over { -86_400_000 } else { 86_400_000 });
             (
-                Grant { code: on.code, instance: (!typed).then_some(on.id), permission, inheritance, deny, expires },
+                Grant {
+                    code: on.code,
+                    instance: (!typed).then_some(on.id),
+                    permission,
+                    inheritance,
+                    deny,
+                    expires_at_ms: expires,
+                },
                 by_role,
             )
         });
@@ -85,7 +92,7 @@ fn graphs() -> impl Strategy<Value = Graph> {
     let link = (0..ties.len(), 0..4u128, 0..4u128).prop_map(move |(tie, a, b)| {
         let (parent, child, owned) = ties[tie];
         let place = |code: &str| CODES.iter().position(|c| *c == code).unwrap();
-        Link { parent: thing(place(parent), a), child: thing(place(child), b), owned }
+        EntityLink { parent: thing(place(parent), a), child: thing(place(child), b), owned }
     });
     (proptest::collection::vec(link, 0..14), proptest::collection::vec(grant, 0..6))
         .prop_map(|(links, grants)| Graph { links, grants })
@@ -132,7 +139,7 @@ async fn load(c: &mut sqlx::PgConnection, graphs: &[(u128, Graph)]) {
                 grant.instance.map_or(EVERY_INSTANCE, |id| placed(*n, &EntityRef::new(grant.code.clone(), id)));
             let (column, holder) = if *by_role { ("role_id", role) } else { ("person_id", person) };
             let expires = grant
-                .expires
+                .expires_at_ms
                 .map_or("null".to_owned(), |ms| format!("now() + make_interval(secs => {})", ms as f64 / 1000.0));
             lines += &format!(
                 "insert into app.entity_rbac ({column}, entity_code, entity_instance_id, permission, inheritance_mode, child_permissions, is_deny, expires_ts)
@@ -199,11 +206,11 @@ async fn check(c: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n: u
     let above = permission::above(c, &numbers).await.unwrap();
     for thing in things() {
         let id = placed(n, &thing);
-        let expected = effective(&grants, &graph.links, &thing, 0);
+        let expected = effective_permission(&grants, &graph.links, &thing, 0);
         let (code, marker) = (thing.code.as_str(), markers[thing.code.as_str()]);
-        let place = Place { id, marker, code, above: &above[&reach[&id]] };
+        let place = EntityLocation { id, type_marker: marker, code, ancestors: &above[&reach[&id]] };
         let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-        assert_eq!(held.level(&place, now), expected, "holdings: {thing} in {graph:#?}");
+        assert_eq!(held.effective_permission(&place, now), expected, "holdings: {thing} in {graph:#?}");
         let sight = reader.sight(c, &thing.code).await.unwrap();
         assert_eq!(sight.sees(id, reach[&id]), expected.is_some(), "sight: {thing} in {graph:#?}");
         assert_eq!(levels.get(&id).copied(), expected, "{thing} in {graph:#?}");
@@ -215,14 +222,14 @@ async fn check(c: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n: u
     for (kind, code) in CODES.iter().enumerate() {
         let code = EntityCode::new(*code).unwrap();
         let may = permission::may_create(c, person, &code).await.unwrap();
-        assert_eq!(may, may_create(&grants, &code, 0), "create {code} in {graph:#?}");
+        assert_eq!(may, can_create(&grants, &code, 0), "create {code} in {graph:#?}");
         let thing = thing(kind, 0);
         if explained && thing.code == code {
             // Why: the grants that reach it, each with what it is worth there.
             let why = permission::explain(c, person, &code, placed(n, &thing)).await.unwrap();
             let denied = why.iter().any(|w| w.is_deny);
             let most = why.iter().map(|w| w.worth).max().filter(|_| !denied);
-            let expected = effective(&grants, &graph.links, &thing, 0);
+            let expected = effective_permission(&grants, &graph.links, &thing, 0);
             assert_eq!(most, expected.map(|level| i16::from(u8::from(level))), "why {thing} in {graph:#?}");
         }
     }

@@ -154,7 +154,7 @@ async fn the_feed_misses_nothing_while_a_slow_writer_holds_on(pool: sqlx::PgPool
 }
 
 fn from(epoch: i64, read: &Snapshot) -> feed::Range<'_> {
-    feed::Range { epoch, from: read.xmax, finished: &read.running, until: None, after: None, by_parent: &[] }
+    feed::Range { epoch, from: read.xmax, finished: &read.in_progress, until: None, after: None, by_parent: &[] }
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
@@ -207,7 +207,7 @@ async fn what_is_rolled_back_is_never_told_and_what_is_kept_of_it_is(pool: sqlx:
     partly.commit().await.unwrap();
     let codes = [EntityCode::new("project").unwrap()];
     let look = feed::look(&mut reader, &feed::Range { by_parent: &codes, ..from(epoch, &start) }).await.unwrap();
-    let names: Vec<&str> = look.rows.iter().filter_map(|r| r.new_text("name")).collect();
+    let names: Vec<&str> = look.rows.iter().filter_map(|r| r.new_value_str("name")).collect();
     assert_eq!(names, ["before", "kept"]);
 }
 

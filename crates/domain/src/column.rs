@@ -1,17 +1,17 @@
 //! What a column's name says about it, and which values it takes. Names are the contract (`*_amt` is money, `dl__x` an option
 //! of set x): this module must never know a particular entity type.
 
-use crate::calendar;
+use crate::datetime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Longest name, in characters.
-pub const NAME_LIMIT: usize = 500;
+pub const MAX_NAME_LEN: usize = 500;
 /// Longest other text, in characters.
-pub const TEXT_LIMIT: usize = 100_000;
+pub const MAX_TEXT_LEN: usize = 100_000;
 /// Most elements of a list of references.
-pub const REFERENCES_LIMIT: usize = 500;
+pub const MAX_REFERENCES: usize = 500;
 
 /// What a column holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,13 +20,16 @@ pub enum ColumnKind {
     /// The row's own id.
     Id,
     /// One line.
-    Line,
+    #[serde(rename = "line")]
+    ShortText,
     /// Several lines, Markdown.
-    Text,
+    #[serde(rename = "text")]
+    LongText,
     /// Any JSON.
     Json,
     /// Yes or no.
-    Flag,
+    #[serde(rename = "flag")]
+    Boolean,
     /// A moment, RFC 3339.
     Timestamp,
     /// A day, `YYYY-MM-DD`.
@@ -44,7 +47,8 @@ pub enum ColumnKind {
     /// A number.
     Number,
     /// The name of an option of a datalabel set.
-    Label {
+    #[serde(rename = "label")]
+    Datalabel {
         /// The set.
         set: String,
     },
@@ -61,7 +65,8 @@ pub enum ColumnKind {
     /// An id of any type.
     Uuid,
     /// Several lines of text as a list.
-    Texts,
+    #[serde(rename = "texts")]
+    TextList,
 }
 
 /// A column of an entity type.
@@ -89,23 +94,25 @@ pub struct Column {
     /// The column that names the people who may write this one with the right to contribute alone; [`SELF`]: a JSON object of lists of people, in which
     /// everybody who may comment writes themselves in and out, and nobody anybody else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub contribute: Option<String>,
+    #[serde(rename = "contribute")]
+    pub contributor_column: Option<String>,
     /// Whoever it refers to must see the thing above: who is named in a comment, say.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub sees_owner: bool,
+    #[serde(rename = "sees_owner")]
+    pub must_see_parent: bool,
 }
 
 /// In [`Column::contribute`]: everybody writes themselves.
-pub const SELF: &str = "self";
+pub const SELF_CONTRIBUTION: &str = "self";
 
 /// Columns that every entity table has and that the server alone writes.
-const SERVER_COLUMNS: [&str; 5] = ["id", "active_flag", "created_ts", "updated_ts", "version"];
+const SERVER_MANAGED_COLUMNS: [&str; 5] = ["id", "active_flag", "created_ts", "updated_ts", "version"];
 
 impl Column {
     /// Reads a column's meaning from its name and the type that PostgreSQL gives it; `entities` are the known type codes.
     pub fn infer(entity: &str, name: &str, sql_type: &str, not_null: bool, entities: &BTreeSet<String>) -> Self {
         let kind = infer_kind(name, sql_type, entities);
-        let read_only = SERVER_COLUMNS.contains(&name);
+        let read_only = SERVER_MANAGED_COLUMNS.contains(&name);
         let hidden = read_only || matches!(name, "metadata" | "from_ts" | "to_ts" | "rank");
         Self {
             label: infer_label(entity, name, &kind),
@@ -116,8 +123,8 @@ impl Column {
             sql_type: sql_type.to_owned(),
             read_only,
             hidden,
-            contribute: None,
-            sees_owner: false,
+            contributor_column: None,
+            must_see_parent: false,
         }
     }
 
@@ -132,9 +139,9 @@ impl Column {
             }
         };
         if let Some(by) = entry.get("contribute").and_then(Value::as_str) {
-            self.contribute = Some(by.to_owned());
+            self.contributor_column = Some(by.to_owned());
         }
-        flag("sees_owner", &mut self.sees_owner);
+        flag("sees_owner", &mut self.must_see_parent);
         flag("required", &mut self.required);
         flag("read_only", &mut self.read_only);
         flag("hidden", &mut self.hidden);
@@ -144,8 +151,8 @@ impl Column {
                 "references" if self.sql_type == "uuid[]" => {
                     self.kind = entity().map_or(self.kind.clone(), |entity| ColumnKind::References { entity });
                 }
-                "line" => self.kind = ColumnKind::Line,
-                "text" => self.kind = ColumnKind::Text,
+                "line" => self.kind = ColumnKind::ShortText,
+                "text" => self.kind = ColumnKind::LongText,
                 "percent" => self.kind = ColumnKind::Percent,
                 _ => {}
             }
@@ -154,7 +161,7 @@ impl Column {
 
     /// Checks a value that somebody wants to store and gives it in its normal form, or says in plain words what is wrong.
     /// Whether a reference exists is not decided here.
-    pub fn check(&self, value: &Value) -> Result<Value, String> {
+    pub fn validate(&self, value: &Value) -> Result<Value, String> {
         if value.is_null() {
             return if self.required { Err(format!("{} is needed", self.label)) } else { Ok(Value::Null) };
         }
@@ -178,8 +185,8 @@ impl Column {
             if number.abs() < 1e12 { Ok(number) } else { Err("must have at most twelve digits".to_owned()) }
         };
         match &self.kind {
-            ColumnKind::Line => {
-                let limit = if self.name == "name" { NAME_LIMIT } else { TEXT_LIMIT };
+            ColumnKind::ShortText => {
+                let limit = if self.name == "name" { MAX_NAME_LEN } else { MAX_TEXT_LEN };
                 let text = text(limit)?;
                 let text = text.trim();
                 if self.required && text.is_empty() {
@@ -188,8 +195,8 @@ impl Column {
                     Ok(json!(text))
                 }
             }
-            ColumnKind::Text => Ok(json!(text(TEXT_LIMIT)?)),
-            ColumnKind::Label { .. } => Ok(json!(text(200)?)),
+            ColumnKind::LongText => Ok(json!(text(MAX_TEXT_LEN)?)),
+            ColumnKind::Datalabel { .. } => Ok(json!(text(200)?)),
             ColumnKind::Json => {
                 if contains_nul(value) {
                     Err("must not contain the NUL character".into())
@@ -197,15 +204,15 @@ impl Column {
                     Ok(value.clone())
                 }
             }
-            ColumnKind::Flag => value.as_bool().map(Value::Bool).ok_or_else(|| "must be true or false".into()),
+            ColumnKind::Boolean => value.as_bool().map(Value::Bool).ok_or_else(|| "must be true or false".into()),
             ColumnKind::Timestamp => {
                 let wrong = || "must be a moment such as 2026-01-31T09:00:00Z".to_owned();
-                Ok(json!(calendar::moment(&text(64)?).ok_or_else(wrong)?))
+                Ok(json!(datetime::normalize_timestamp(&text(64)?).ok_or_else(wrong)?))
             }
             ColumnKind::Date => {
                 let text = text(10)?;
                 let wrong = || "must be a day such as 2026-01-31".to_owned();
-                if !calendar::is_day(&text) {
+                if !datetime::is_valid_date(&text) {
                     return Err(wrong());
                 }
                 Ok(json!(text))
@@ -242,29 +249,29 @@ impl Column {
                 }
             }
             // That id stands for every instance of a type: whoever owned a thing of that id would own them all.
-            ColumnKind::Id => match uuid_of(value)? {
+            ColumnKind::Id => match parse_uuid(value)? {
                 id if id == crate::EVERY_INSTANCE || id.is_nil() => Err("is reserved: take another id".into()),
                 id => Ok(json!(id)),
             },
-            ColumnKind::Uuid | ColumnKind::Reference { .. } => uuid_of(value).map(|id| json!(id)),
+            ColumnKind::Uuid | ColumnKind::Reference { .. } => parse_uuid(value).map(|id| json!(id)),
             ColumnKind::References { .. } => {
                 let items = value.as_array().ok_or("must be a list of ids")?;
-                if items.len() > REFERENCES_LIMIT {
-                    return Err(format!("must have at most {REFERENCES_LIMIT} elements"));
+                if items.len() > MAX_REFERENCES {
+                    return Err(format!("must have at most {MAX_REFERENCES} elements"));
                 }
                 let mut ids = Vec::new();
                 for item in items {
-                    let id = uuid_of(item)?;
+                    let id = parse_uuid(item)?;
                     if !ids.contains(&id) {
                         ids.push(id);
                     }
                 }
                 Ok(json!(ids))
             }
-            ColumnKind::Texts => {
+            ColumnKind::TextList => {
                 let items = value.as_array().ok_or("must be a list of texts")?;
                 let legal = |i: &Value| i.as_str().is_some_and(|s| !s.contains('\0') && s.len() <= 1000);
-                if items.len() <= REFERENCES_LIMIT && items.iter().all(legal) {
+                if items.len() <= MAX_REFERENCES && items.iter().all(legal) {
                     Ok(value.clone())
                 } else {
                     Err("must be a list of short texts".into())
@@ -291,7 +298,7 @@ impl Column {
 
     fn add_lookup(&self, entry: &mut Value) {
         match &self.kind {
-            ColumnKind::Label { set } => entry["lookupDatalabel"] = json!(set),
+            ColumnKind::Datalabel { set } => entry["lookupDatalabel"] = json!(set),
             ColumnKind::Reference { entity } | ColumnKind::References { entity } => {
                 entry["lookupEntity"] = json!(entity);
             }
@@ -302,17 +309,17 @@ impl Column {
     /// The JSON type of a value.
     pub fn dtype(&self) -> &'static str {
         match self.kind {
-            ColumnKind::Flag => "boolean",
+            ColumnKind::Boolean => "boolean",
             ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Number => "number",
             ColumnKind::Integer => "integer",
             ColumnKind::References { .. } => "uuid[]",
-            ColumnKind::Texts => "text[]",
+            ColumnKind::TextList => "text[]",
             ColumnKind::Json => "json",
             ColumnKind::Id | ColumnKind::Uuid | ColumnKind::Reference { .. } => "uuid",
             ColumnKind::Date => "date",
             ColumnKind::Timestamp => "timestamp",
             ColumnKind::Money => "decimal",
-            ColumnKind::Line | ColumnKind::Text | ColumnKind::Label { .. } => "text",
+            ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. } => "text",
         }
     }
 
@@ -320,10 +327,10 @@ impl Column {
     pub fn render_type(&self) -> &'static str {
         match self.kind {
             ColumnKind::Id | ColumnKind::Uuid => "id",
-            ColumnKind::Line => "line",
-            ColumnKind::Text => "markdown",
+            ColumnKind::ShortText => "line",
+            ColumnKind::LongText => "markdown",
             ColumnKind::Json => "json",
-            ColumnKind::Flag => "flag",
+            ColumnKind::Boolean => "flag",
             ColumnKind::Timestamp => "timestamp",
             ColumnKind::Date => "date",
             ColumnKind::Money => "money",
@@ -332,10 +339,10 @@ impl Column {
             ColumnKind::Days => "days",
             ColumnKind::Integer => "integer",
             ColumnKind::Number => "number",
-            ColumnKind::Label { .. } => "badge",
+            ColumnKind::Datalabel { .. } => "badge",
             ColumnKind::Reference { .. } => "reference",
             ColumnKind::References { .. } => "references",
-            ColumnKind::Texts => "texts",
+            ColumnKind::TextList => "texts",
         }
     }
 }
@@ -345,7 +352,7 @@ fn infer_kind(name: &str, sql_type: &str, entities: &BTreeSet<String>) -> Column
         return ColumnKind::Id;
     }
     if let Some(set) = name.strip_prefix("dl__") {
-        return ColumnKind::Label { set: set.to_owned() };
+        return ColumnKind::Datalabel { set: set.to_owned() };
     }
     let target = |suffix: &str| -> Option<String> {
         let stem = name.strip_suffix(suffix)?;
@@ -366,11 +373,11 @@ fn infer_kind(name: &str, sql_type: &str, entities: &BTreeSet<String>) -> Column
     match sql_type {
         "uuid" => ColumnKind::Uuid,
         "jsonb" | "json" => ColumnKind::Json,
-        "boolean" => ColumnKind::Flag,
+        "boolean" => ColumnKind::Boolean,
         "date" => ColumnKind::Date,
         "timestamp with time zone" => ColumnKind::Timestamp,
         "integer" | "bigint" | "smallint" => ColumnKind::Integer,
-        "text[]" => ColumnKind::Texts,
+        "text[]" => ColumnKind::TextList,
         "numeric" | "double precision" | "real" => {
             if ends("_amt") {
                 ColumnKind::Money
@@ -389,9 +396,9 @@ fn infer_kind(name: &str, sql_type: &str, entities: &BTreeSet<String>) -> Column
             "descr" | "content" | "body" | "note" | "rationale" | "goal" | "resolution" | "response"
         ) =>
         {
-            ColumnKind::Text
+            ColumnKind::LongText
         }
-        _ => ColumnKind::Line,
+        _ => ColumnKind::ShortText,
     }
 }
 
@@ -401,7 +408,9 @@ fn infer_label(entity: &str, name: &str, kind: &ColumnKind) -> String {
         return "Description".to_owned();
     }
     let stem = match kind {
-        ColumnKind::Label { set } => set.strip_prefix(entity).map_or(set.as_str(), |rest| rest.trim_start_matches('_')),
+        ColumnKind::Datalabel { set } => {
+            set.strip_prefix(entity).map_or(set.as_str(), |rest| rest.trim_start_matches('_'))
+        }
         ColumnKind::Reference { .. } | ColumnKind::References { .. } => {
             let stem = name.trim_end_matches("_ids").trim_end_matches("_id");
             stem.rsplit_once("__").map_or(stem, |(role, _)| role)
@@ -418,7 +427,7 @@ fn infer_label(entity: &str, name: &str, kind: &ColumnKind) -> String {
     words
 }
 
-fn uuid_of(value: &Value) -> Result<uuid::Uuid, String> {
+fn parse_uuid(value: &Value) -> Result<uuid::Uuid, String> {
     value.as_str().and_then(|s| s.parse().ok()).ok_or_else(|| "must be an id (a UUID)".to_owned())
 }
 
@@ -486,7 +495,7 @@ mod tests {
             (column("metadata", "jsonb"), json!({"a": ["\0"]}), "NUL"),
         ];
         for (column, value, word) in cases {
-            let message = column.check(&value).expect_err(&column.name);
+            let message = column.validate(&value).expect_err(&column.name);
             assert!(message.contains(word), "{}: {message}", column.name);
         }
     }
@@ -497,8 +506,8 @@ mod tests {
             for (name, sql) in [("name", "text"), ("budget_amt", "numeric"), ("due_date", "date"), ("x_hours", "numeric")] {
                 let column = column(name, sql);
                 for value in [json!(text), json!(number)] {
-                    if let Ok(first) = column.check(&value) {
-                        prop_assert_eq!(column.check(&first), Ok(first));
+                    if let Ok(first) = column.validate(&value) {
+                        prop_assert_eq!(column.validate(&first), Ok(first));
                     }
                 }
             }

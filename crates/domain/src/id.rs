@@ -13,17 +13,17 @@ pub struct EntityCode(Arc<str>);
 /// A text that is no legal entity code.
 #[derive(Debug, thiserror::Error)]
 #[error("'{0}' is not an entity code")]
-pub struct BadEntityCode(pub String);
+pub struct InvalidEntityCode(pub String);
 
 impl EntityCode {
     /// Checks `text` against the rule above.
-    pub fn new(text: impl Into<String>) -> Result<Self, BadEntityCode> {
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidEntityCode> {
         let text = text.into();
         let mut bytes = text.bytes();
         let legal = text.len() <= 63
             && bytes.next().is_some_and(|b| b.is_ascii_lowercase())
             && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if legal { Ok(Self(text.into())) } else { Err(BadEntityCode(text.chars().take(80).collect())) }
+        if legal { Ok(Self(text.into())) } else { Err(InvalidEntityCode(text.chars().take(80).collect())) }
     }
 
     /// The code as text.

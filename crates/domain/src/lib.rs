@@ -1,25 +1,25 @@
 //! The words that the servers and the browser share. Pure: it must never do I/O, read a clock or be async, so that every
 //! rule in it can be tested by the thousand.
 
-pub mod calendar; // days and moments
-pub mod catalogue; // what an entity type is, read from names and registrations
-pub mod change; // a row of the change log
+pub mod api_types; // shapes of the REST interface
+pub mod catalog; // what an entity type is, read from names and registrations
+pub mod change_log; // a row of the change log
 pub mod column; // what a column's name says, and which values it takes
 pub mod cursor; // where a reader stands in the change feed
-pub mod evaluate; // filters and orders, worked out on values at hand
-pub mod holding; // what one person holds, for asking about many things at once
+pub mod datetime; // days and moments
+pub mod fractional_index;
+pub mod grant_set; // what one person holds, for asking about many things at once
 pub mod id; // identifiers that can't be confused
-pub mod order; // sorting that is compiled once
 pub mod permission; // who may do what: the one definition
+pub mod predicate; // filters and orders, worked out on values at hand
+pub mod protocol; // messages of the WebSocket
 pub mod query; // what a list is asked for
-pub mod rank;
-pub mod rest; // shapes of the REST interface
-pub mod socket; // messages of the WebSocket
+pub mod sort; // sorting that is compiled once
 #[cfg(test)]
 mod wire_tests;
 
-pub use catalogue::{Catalogue, Child, EntityType};
-pub use column::{Column, ColumnKind, SELF};
+pub use catalog::{Catalog, ChildRelation, EntityType};
+pub use column::{Column, ColumnKind, SELF_CONTRIBUTION};
 pub use cursor::{FeedCursor, Snapshot};
 pub use id::{EntityCode, EntityRef, PersonId, Version};
 pub use permission::Permission;

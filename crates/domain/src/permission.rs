@@ -88,12 +88,12 @@ pub struct Grant {
     /// A deny takes away instead of giving, and wins.
     pub deny: bool,
     /// Milliseconds since 1970 from which it counts for nothing.
-    pub expires: Option<i64>,
+    pub expires_at_ms: Option<i64>,
 }
 
 /// A tie from a parent to a child.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Link {
+pub struct EntityLink {
     /// The thing above.
     pub parent: EntityRef,
     /// The thing below.
@@ -106,16 +106,21 @@ pub struct Link {
 /// it, unless a deny reaches it. `now` is in milliseconds since 1970.
 ///
 /// A grant of [`Permission::Create`] on a whole type allows making instances and reaches none.
-pub fn effective(grants: &[Grant], links: &[Link], target: &EntityRef, now: i64) -> Option<Permission> {
+pub fn effective_permission(
+    grants: &[Grant],
+    links: &[EntityLink],
+    target: &EntityRef,
+    now: i64,
+) -> Option<Permission> {
     let mut best = None;
-    for (node, cap) in ancestry(links, target) {
+    for (node, cap) in ancestors_with_cap(links, target) {
         for grant in grants {
             let reaches_node = grant.code == node.code
                 && match grant.instance {
                     Some(id) => id == node.id,
                     None => grant.permission != Permission::Create,
                 };
-            if !reaches_node || grant.expires.is_some_and(|at| at <= now) {
+            if !reaches_node || grant.expires_at_ms.is_some_and(|at| at <= now) {
                 continue;
             }
             let worth = if node == *target {
@@ -140,14 +145,14 @@ pub fn effective(grants: &[Grant], links: &[Link], target: &EntityRef, now: i64)
 }
 
 /// Whether `grants` allow making instances of `code` that have no parent.
-pub fn may_create(grants: &[Grant], code: &EntityCode, now: i64) -> bool {
-    let live = |g: &&Grant| g.code == *code && g.instance.is_none() && g.expires.is_none_or(|at| at > now);
+pub fn can_create(grants: &[Grant], code: &EntityCode, now: i64) -> bool {
+    let live = |g: &&Grant| g.code == *code && g.instance.is_none() && g.expires_at_ms.is_none_or(|at| at > now);
     !grants.iter().filter(live).any(|g| g.deny)
         && grants.iter().filter(live).any(|g| g.permission >= Permission::Create)
 }
 
 /// The things from which a grant can reach `target`, itself first, each with the most that a grant there is worth.
-fn ancestry(links: &[Link], target: &EntityRef) -> Vec<(EntityRef, Permission)> {
+fn ancestors_with_cap(links: &[EntityLink], target: &EntityRef) -> Vec<(EntityRef, Permission)> {
     let mut seen: HashSet<(EntityRef, Permission)> = HashSet::new();
     let mut queue = VecDeque::from([(target.clone(), Permission::Owner)]);
     let mut found = Vec::new();
@@ -181,12 +186,12 @@ mod tests {
             permission,
             inheritance: Inheritance::Cascade,
             deny: false,
-            expires: None,
+            expires_at_ms: None,
         }
     }
 
-    fn owned(parent: &EntityRef, child: &EntityRef) -> Link {
-        Link { parent: parent.clone(), child: child.clone(), owned: true }
+    fn owned(parent: &EntityRef, child: &EntityRef) -> EntityLink {
+        EntityLink { parent: parent.clone(), child: child.clone(), owned: true }
     }
 
     #[test]
@@ -196,11 +201,17 @@ mod tests {
         let links = [
             owned(&business, &project),
             owned(&project, &task),
-            Link { parent: sprint.clone(), child: task.clone(), owned: false },
+            EntityLink { parent: sprint.clone(), child: task.clone(), owned: false },
         ];
-        assert_eq!(effective(&[grant(&business, Permission::Edit)], &links, &task, 0), Some(Permission::Edit));
-        assert_eq!(effective(&[grant(&sprint, Permission::Owner)], &links, &task, 0), Some(Permission::Comment));
-        assert_eq!(effective(&[grant(&task, Permission::Owner)], &links, &project, 0), None);
+        assert_eq!(
+            effective_permission(&[grant(&business, Permission::Edit)], &links, &task, 0),
+            Some(Permission::Edit)
+        );
+        assert_eq!(
+            effective_permission(&[grant(&sprint, Permission::Owner)], &links, &task, 0),
+            Some(Permission::Comment)
+        );
+        assert_eq!(effective_permission(&[grant(&task, Permission::Owner)], &links, &project, 0), None);
     }
 
     #[test]
@@ -209,20 +220,20 @@ mod tests {
         let links = [owned(&project, &task), owned(&project, &risk)];
         let mut mapped = grant(&project, Permission::Owner);
         mapped.inheritance = Inheritance::Mapped(BTreeMap::from([("task".into(), Permission::Edit)]));
-        assert_eq!(effective(std::slice::from_ref(&mapped), &links, &task, 0), Some(Permission::Edit));
-        assert_eq!(effective(std::slice::from_ref(&mapped), &links, &risk, 0), None);
-        assert_eq!(effective(&[mapped], &links, &project, 0), Some(Permission::Owner));
+        assert_eq!(effective_permission(std::slice::from_ref(&mapped), &links, &task, 0), Some(Permission::Edit));
+        assert_eq!(effective_permission(std::slice::from_ref(&mapped), &links, &risk, 0), None);
+        assert_eq!(effective_permission(&[mapped], &links, &project, 0), Some(Permission::Owner));
     }
 
     #[test]
     fn create_on_a_type_lets_make_and_lets_read_nothing() {
         let task = thing("task", 1);
         let on_type = Grant { instance: None, ..grant(&task, Permission::Create) };
-        assert_eq!(effective(std::slice::from_ref(&on_type), &[], &task, 0), None);
-        assert!(may_create(&[on_type], &task.code, 0));
+        assert_eq!(effective_permission(std::slice::from_ref(&on_type), &[], &task, 0), None);
+        assert!(can_create(&[on_type], &task.code, 0));
     }
 
-    fn graphs() -> impl Strategy<Value = (Vec<Grant>, Vec<Link>, EntityRef)> {
+    fn graphs() -> impl Strategy<Value = (Vec<Grant>, Vec<EntityLink>, EntityRef)> {
         let codes = ["office", "project", "task"];
         let node = (0..3usize, 0..4u128).prop_map(move |(c, i)| thing(codes[c], (c as u128) * 10 + i));
         let level = (0..8u8).prop_map(|l| Permission::try_from(l).unwrap());
@@ -244,9 +255,9 @@ mod tests {
                     permission,
                     inheritance,
                     deny,
-                    expires,
+                    expires_at_ms: expires,
                 });
-        let links = (node.clone(), node.clone(), any::<bool>()).prop_map(|(parent, child, owned)| Link {
+        let links = (node.clone(), node.clone(), any::<bool>()).prop_map(|(parent, child, owned)| EntityLink {
             parent,
             child,
             owned,
@@ -257,25 +268,25 @@ mod tests {
     proptest! {
         #[test]
         fn another_grant_never_takes_away((grants, links, target) in graphs()) {
-            let all = effective(&grants, &links, &target, 5);
+            let all = effective_permission(&grants, &links, &target, 5);
             for skip in 0..grants.len() {
                 if grants[skip].deny { continue; }
                 let mut fewer = grants.clone();
                 fewer.remove(skip);
-                prop_assert!(effective(&fewer, &links, &target, 5) <= all);
+                prop_assert!(effective_permission(&fewer, &links, &target, 5) <= all);
             }
         }
 
         #[test]
         fn time_only_takes_grants_away((mut grants, links, target) in graphs()) {
             grants.retain(|g| !g.deny);
-            prop_assert!(effective(&grants, &links, &target, 9) <= effective(&grants, &links, &target, 0));
+            prop_assert!(effective_permission(&grants, &links, &target, 9) <= effective_permission(&grants, &links, &target, 0));
         }
 
         #[test]
         fn a_deny_on_the_thing_itself_wins((mut grants, links, target) in graphs()) {
             grants.push(Grant { deny: true, ..grant(&target, Permission::View) });
-            prop_assert_eq!(effective(&grants, &links, &target, 5), None);
+            prop_assert_eq!(effective_permission(&grants, &links, &target, 5), None);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What a list's address asks for, read against the type's columns. Pure text in, a checked query out; it must never know SQL.
 
-use crate::rest::{FieldError, IDS_LIMIT, LIST_DEFAULT, LIST_LIMIT};
+use crate::api_types::{DEFAULT_PAGE_SIZE, FieldError, MAX_IDS_PER_REQUEST, MAX_PAGE_SIZE};
 use crate::{ColumnKind, EntityType};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Largest `[in]` list.
-pub const IN_LIMIT: usize = 1000;
+pub const MAX_IN_VALUES: usize = 1000;
 
 /// How a filter compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -46,7 +46,7 @@ pub struct Filter {
 
 impl Operator {
     /// The operator that a parameter's name has in brackets; none where it is not one.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_param(name: &str) -> Option<Self> {
         Some(match name {
             "ne" => Self::Ne,
             "lt" => Self::Lt,
@@ -63,7 +63,7 @@ impl Operator {
 
 impl Filter {
     /// The name and the value of the parameter that says it.
-    pub fn parameter(&self) -> (String, String) {
+    pub fn to_query_pair(&self) -> (String, String) {
         let operator = match self.operator {
             Operator::Eq => return (self.column.clone(), self.values.join(",")),
             Operator::Ne => "ne",
@@ -107,10 +107,10 @@ pub struct ListQuery {
 impl ListQuery {
     /// Reads the parameters of an address. Unknown names and wrong values are all told, not only the first.
     pub fn parse(parameters: &[(String, String)], entity: &EntityType) -> Result<Self, Vec<FieldError>> {
-        let mut query = Self { limit: LIST_DEFAULT, ..Self::default() };
+        let mut query = Self { limit: DEFAULT_PAGE_SIZE, ..Self::default() };
         let mut errors = Vec::new();
         for (name, text) in parameters {
-            if let Err(message) = query.take(name, text, entity) {
+            if let Err(message) = query.apply_param(name, text, entity) {
                 errors.push(FieldError { field: name.chars().take(100).collect(), message });
             }
         }
@@ -120,7 +120,7 @@ impl ListQuery {
         if errors.is_empty() { Ok(query) } else { Err(errors) }
     }
 
-    fn take(&mut self, name: &str, text: &str, entity: &EntityType) -> Result<(), String> {
+    fn apply_param(&mut self, name: &str, text: &str, entity: &EntityType) -> Result<(), String> {
         if text.contains('\0') {
             return Err("must not contain the NUL character".into());
         }
@@ -129,8 +129,8 @@ impl ListQuery {
                 self.limit = text
                     .parse()
                     .ok()
-                    .filter(|n| (1..=LIST_LIMIT).contains(n))
-                    .ok_or_else(|| format!("must be a whole number from 1 to {LIST_LIMIT}"))?;
+                    .filter(|n| (1..=MAX_PAGE_SIZE).contains(n))
+                    .ok_or_else(|| format!("must be a whole number from 1 to {MAX_PAGE_SIZE}"))?;
             }
             "offset" => {
                 self.offset =
@@ -147,7 +147,7 @@ impl ListQuery {
                 for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
                     let (column, descending) = part.strip_prefix('-').map_or((part, false), |c| (c, true));
                     if entity.column(column).is_none_or(|c| matches!(c.kind, ColumnKind::Json)) {
-                        return Err(format!("there is no column '{}' to sort by", shorten(column)));
+                        return Err(format!("there is no column '{}' to sort by", truncate(column)));
                     }
                     if self.sort.len() == 5 {
                         return Err("at most 5 columns".into());
@@ -158,7 +158,7 @@ impl ListQuery {
             "fields" => {
                 for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
                     if entity.column(part).is_none() {
-                        return Err(format!("there is no column '{}'", shorten(part)));
+                        return Err(format!("there is no column '{}'", truncate(part)));
                     }
                     self.fields.push(part.to_owned());
                 }
@@ -167,13 +167,13 @@ impl ListQuery {
                 let ids: Result<Vec<Uuid>, _> =
                     text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::parse).collect();
                 let ids = ids.map_err(|_| "must be ids (UUIDs) separated by commas")?;
-                if ids.len() > IDS_LIMIT {
-                    return Err(format!("at most {IDS_LIMIT} ids at once"));
+                if ids.len() > MAX_IDS_PER_REQUEST {
+                    return Err(format!("at most {MAX_IDS_PER_REQUEST} ids at once"));
                 }
-                self.limit = IDS_LIMIT;
+                self.limit = MAX_IDS_PER_REQUEST;
                 self.ids = Some(ids);
             }
-            "include_deleted" => self.include_deleted = flag(text)?,
+            "include_deleted" => self.include_deleted = parse_bool(text)?,
             "content" => {
                 self.metadata_only = text == "metadata";
                 if !self.metadata_only && text != "data" {
@@ -196,25 +196,25 @@ fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, S
     let (column_name, operator) = match name.split_once('[') {
         None => (name, Operator::Eq),
         Some((column, rest)) => {
-            let operator = rest.strip_suffix(']').and_then(Operator::named);
+            let operator = rest.strip_suffix(']').and_then(Operator::from_param);
             (column, operator.ok_or("the operator must be ne, lt, lte, gt, gte, in, contains or is_null")?)
         }
     };
     let column =
         entity.column(column_name).ok_or_else(|| format!("is neither a parameter nor a column of {}", entity.code))?;
-    let listed = matches!(column.kind, ColumnKind::References { .. } | ColumnKind::Texts);
-    let ordered = !listed && !matches!(column.kind, ColumnKind::Flag | ColumnKind::Json);
-    let textual = matches!(column.kind, ColumnKind::Line | ColumnKind::Text | ColumnKind::Label { .. });
+    let listed = matches!(column.kind, ColumnKind::References { .. } | ColumnKind::TextList);
+    let ordered = !listed && !matches!(column.kind, ColumnKind::Boolean | ColumnKind::Json);
+    let textual = matches!(column.kind, ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. });
     let normal = |text: &str| -> Result<String, String> {
         let value = match &column.kind {
-            ColumnKind::Flag => json!(flag(text)?),
-            ColumnKind::Line | ColumnKind::Text | ColumnKind::Label { .. } => return Ok(text.to_owned()),
+            ColumnKind::Boolean => json!(parse_bool(text)?),
+            ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. } => return Ok(text.to_owned()),
             ColumnKind::References { .. } => {
                 return text.parse::<Uuid>().map(|u| u.to_string()).map_err(|_| "must be an id (a UUID)".to_owned());
             }
-            ColumnKind::Texts => return Ok(text.to_owned()),
+            ColumnKind::TextList => return Ok(text.to_owned()),
             ColumnKind::Json => return Err("can't be filtered by".into()),
-            _ => column.check(&json!(text))?,
+            _ => column.validate(&json!(text))?,
         };
         Ok(match value {
             Value::String(s) => s,
@@ -222,7 +222,7 @@ fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, S
         })
     };
     let values = match operator {
-        Operator::IsNull => vec![flag(text)?.to_string()],
+        Operator::IsNull => vec![parse_bool(text)?.to_string()],
         Operator::Contains if textual => vec![text.to_owned()],
         Operator::Contains if listed => vec![normal(text)?],
         Operator::Contains => return Err("only texts and lists can contain something".into()),
@@ -232,8 +232,8 @@ fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, S
         Operator::In => {
             let values: Vec<_> =
                 text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(normal).collect::<Result<_, _>>()?;
-            if values.len() > IN_LIMIT {
-                return Err(format!("at most {IN_LIMIT} values"));
+            if values.len() > MAX_IN_VALUES {
+                return Err(format!("at most {MAX_IN_VALUES} values"));
             }
             values
         }
@@ -242,7 +242,7 @@ fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, S
     Ok(Filter { column: column_name.to_owned(), operator, values })
 }
 
-fn flag(text: &str) -> Result<bool, String> {
+fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
@@ -250,7 +250,7 @@ fn flag(text: &str) -> Result<bool, String> {
     }
 }
 
-fn shorten(text: &str) -> String {
+fn truncate(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
@@ -268,7 +268,7 @@ mod tests {
             ("metadata", "jsonb"),
             ("assignee__employee_ids", "uuid[]"),
         ];
-        EntityType::inferred(EntityCode::new("task").unwrap(), &columns, &["task", "employee"])
+        EntityType::from_columns(EntityCode::new("task").unwrap(), &columns, &["task", "employee"])
     }
 
     fn parse(pairs: &[(&str, &str)]) -> Result<ListQuery, Vec<FieldError>> {

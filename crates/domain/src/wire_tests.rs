@@ -1,9 +1,9 @@
 //! Names that other programs and stored data read: the REST API, the WebSocket and IndexedDB.
 
-use crate::catalogue::{Catalogue, Child, Datalabel, EntityType};
+use crate::api_types::{AuthResponse, ListResponse, Problem};
+use crate::catalog::{Catalog, ChildRelation, Datalabel, EntityType};
 use crate::column::{Column, ColumnKind};
-use crate::rest::{ListAnswer, Problem, SignedIn};
-use crate::socket::{self, ClientMessage, ServerMessage};
+use crate::protocol::{self, ClientMessage, ServerMessage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -46,7 +46,7 @@ fn column_kinds_keep_their_wire_names() {
 fn the_catalog_keeps_its_wire_names() {
     let child =
         json!({"code": "task", "owned": true, "column": "project_id", "code_column": "parent_code", "create_level": 4});
-    assert_stable::<Child>(child.clone());
+    assert_stable::<ChildRelation>(child.clone());
     let column = json!({
         "name": "stage", "kind": "label", "set": "task_stage", "sql_type": "text", "label": "Stage", "required": true,
         "not_null": true, "read_only": false, "hidden": true, "contribute": "self", "sees_owner": true,
@@ -57,7 +57,7 @@ fn the_catalog_keeps_its_wire_names() {
         "children": [child], "columns": [column], "config_datatable": {"columns": []}, "may_create": false,
     });
     assert_stable::<EntityType>(entity.clone());
-    assert_stable::<Catalogue>(json!({"types": {"task": entity}}));
+    assert_stable::<Catalog>(json!({"types": {"task": entity}}));
     assert_stable::<Datalabel>(json!({"name": "task_stage", "options": [{
         "id": 1, "name": "Open", "descr": null, "color_code": "blue", "display_order": 1, "parent_ids": [2],
         "terminal_flag": false, "active_flag": true,
@@ -66,11 +66,11 @@ fn the_catalog_keeps_its_wire_names() {
 
 #[test]
 fn responses_keep_their_wire_names() {
-    assert_stable::<ListAnswer>(json!({
+    assert_stable::<ListResponse>(json!({
         "data": [{"id": ID}], "fields": ["id"], "metadata": {}, "ref_data_entityInstance": {"task": {ID: "A"}}, "total": 3,
         "total_is_exact": true, "limit": 20, "offset": 0, "next_cursor": "c",
     }));
-    assert_stable::<SignedIn>(json!({
+    assert_stable::<AuthResponse>(json!({
         "token": "t", "expires_in": 900,
         "user": {"id": ID, "personId": ID, "name": "Ann", "email": "a@b.c", "entityCode": "employee"},
     }));
@@ -116,5 +116,5 @@ fn server_messages_keep_their_wire_names() {
         assert_eq!(read.map(|m| serde_json::to_value(m).unwrap()), Some(message.clone()));
         assert_stable::<ServerMessage>(message);
     }
-    assert_eq!(socket::PROTOCOL, 1);
+    assert_eq!(protocol::PROTOCOL_VERSION, 1);
 }

@@ -1,8 +1,8 @@
 //! What the people who are here hold, and where things are. A change is checked for each receiver against this, so that telling it asks the
 //! database nothing. It must hear of every change of access before the rows that come with it are told.
 
-use pmo_domain::change::AccessChange;
-use pmo_domain::holding::{Holdings, Place};
+use pmo_domain::change_log::AccessChange;
+use pmo_domain::grant_set::{EntityLocation, GrantSet};
 use pmo_domain::{EntityCode, EntityRef, Permission, PersonId};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub struct Concerned {
 /// Grants and places.
 #[derive(Default)]
 pub struct Access {
-    people: HashMap<PersonId, Holdings>,
+    people: HashMap<PersonId, GrantSet>,
     above: HashMap<i32, Arc<[(Uuid, bool)]>>,
     markers: HashMap<String, Uuid>,
     /// When the next grant of anybody ends.
@@ -32,8 +32,8 @@ pub struct Access {
 
 impl Access {
     /// What a person holds now; grants that ended before `since` are dealt with.
-    pub fn hold(&mut self, person: PersonId, holdings: Holdings, since: i64) {
-        self.next_end = [self.next_end, holdings.next_end(since)].into_iter().flatten().min();
+    pub fn hold(&mut self, person: PersonId, holdings: GrantSet, since: i64) {
+        self.next_end = [self.next_end, holdings.next_expiry(since)].into_iter().flatten().min();
         self.people.insert(person, holdings);
     }
 
@@ -80,14 +80,14 @@ impl Access {
     }
 
     /// Where a thing is; none of a type unknown or in a place unknown.
-    pub fn at<'a>(&'a self, code: &'a EntityCode, id: Uuid, reach: i32) -> Option<Place<'a>> {
+    pub fn at<'a>(&'a self, code: &'a EntityCode, id: Uuid, reach: i32) -> Option<EntityLocation<'a>> {
         let marker = *self.markers.get(code.as_str())?;
-        Some(Place { id, marker, code: code.as_str(), above: self.above.get(&reach)? })
+        Some(EntityLocation { id, type_marker: marker, code: code.as_str(), ancestors: self.above.get(&reach)? })
     }
 
     /// A person's level in a place. Nothing is seen by somebody unknown.
-    pub fn level_at(&self, person: PersonId, place: &Place<'_>, now: i64) -> Option<Permission> {
-        self.people.get(&person)?.level(place, now)
+    pub fn level_at(&self, person: PersonId, place: &EntityLocation<'_>, now: i64) -> Option<Permission> {
+        self.people.get(&person)?.effective_permission(place, now)
     }
 
     /// A person's level on a thing. Nothing is seen by somebody unknown, of a type unknown or in a place unknown.
@@ -98,7 +98,7 @@ impl Access {
     /// Reaches that must be placed before [`Access::concerned`] can tell.
     pub fn moved(changes: &BTreeSet<AccessChange>) -> BTreeSet<i32> {
         let pairs = changes.iter().filter_map(|change| match change {
-            AccessChange::Moved(was, is) => Some([*was, *is]),
+            AccessChange::AncestorSetChanged(was, is) => Some([*was, *is]),
             _ => None,
         });
         pairs.flatten().collect()
@@ -108,7 +108,7 @@ impl Access {
     pub fn ways(&self, changes: &BTreeSet<AccessChange>) -> Option<BTreeSet<Uuid>> {
         let mut keys: BTreeSet<Uuid> = BTreeSet::new();
         for change in changes {
-            let AccessChange::Moved(was, is) = change else { continue };
+            let AccessChange::AncestorSetChanged(was, is) = change else { continue };
             let (was, is) = (self.above.get(was)?, self.above.get(is)?);
             keys.extend(was.iter().filter(|key| !is.contains(key)).map(|key| key.0));
             keys.extend(is.iter().filter(|key| !was.contains(key)).map(|key| key.0));
@@ -122,19 +122,19 @@ impl Access {
         let mut found = Concerned::default();
         for change in changes {
             match change {
-                AccessChange::Anybody => return Concerned { read_again: everybody(), told: everybody() },
-                AccessChange::Person(person) => {
+                AccessChange::Unscoped => return Concerned { read_again: everybody(), told: everybody() },
+                AccessChange::GrantsChanged(person) => {
                     found.read_again.insert(PersonId(*person));
                     found.told.insert(PersonId(*person));
                 }
-                AccessChange::Made(person) => drop(found.read_again.insert(PersonId(*person))),
-                AccessChange::Moved(..) => {}
+                AccessChange::EntityCreated(person) => drop(found.read_again.insert(PersonId(*person))),
+                AccessChange::AncestorSetChanged(..) => {}
             }
         }
         match self.ways(changes) {
             Some(keys) if keys.is_empty() => {}
             Some(keys) => {
-                let concerned = self.people.iter().filter(|(_, holdings)| holdings.concerned(&keys));
+                let concerned = self.people.iter().filter(|(_, holdings)| holdings.is_affected_by(&keys));
                 found.told.extend(concerned.map(|(person, _)| *person));
             }
             None => found.told = everybody(),
@@ -148,19 +148,19 @@ impl Access {
     pub fn concerned_as(
         &self,
         changes: &BTreeSet<AccessChange>,
-        held: &HashMap<PersonId, Holdings>,
+        held: &HashMap<PersonId, GrantSet>,
     ) -> BTreeSet<PersonId> {
         let keys = if held.is_empty() { None } else { self.ways(changes).filter(|keys| !keys.is_empty()) };
         let Some(keys) = keys else { return BTreeSet::new() };
         held.iter()
-            .filter(|(person, now)| self.knows(**person) && now.concerned(&keys))
+            .filter(|(person, now)| self.knows(**person) && now.is_affected_by(&keys))
             .map(|(person, _)| *person)
             .collect()
     }
 
     /// Those of whose grants one has ended after `since`, by `now`.
     pub fn ended(&self, since: i64, now: i64) -> BTreeSet<PersonId> {
-        let over = |holdings: &Holdings| holdings.next_end(since).is_some_and(|end| end <= now);
+        let over = |holdings: &GrantSet| holdings.next_expiry(since).is_some_and(|end| end <= now);
         self.people.iter().filter(|(_, holdings)| over(holdings)).map(|(person, _)| *person).collect()
     }
 
@@ -171,23 +171,23 @@ impl Access {
 
     /// What ended by `now` is dealt with.
     pub fn count_ends(&mut self, now: i64) {
-        self.next_end = self.people.values().filter_map(|holdings| holdings.next_end(now)).min();
+        self.next_end = self.people.values().filter_map(|holdings| holdings.next_expiry(now)).min();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pmo_domain::holding::Holding;
+    use pmo_domain::grant_set::HeldGrant;
     use pmo_domain::permission::Inheritance;
 
     const ANN: PersonId = PersonId(Uuid::from_u128(1));
     const BOB: PersonId = PersonId(Uuid::from_u128(2));
 
-    fn on(key: u128, expires: Option<i64>) -> Holdings {
+    fn on(key: u128, expires: Option<i64>) -> GrantSet {
         let inheritance = Inheritance::Cascade;
-        Holdings::new(vec![Holding {
-            key: Uuid::from_u128(key),
+        GrantSet::new(vec![HeldGrant {
+            target: Uuid::from_u128(key),
             permission: Permission::View,
             inheritance,
             deny: false,
@@ -224,13 +224,20 @@ mod tests {
         let access = two();
         let told = |change: AccessChange| access.concerned(&[change].into());
         let only = |person| Concerned { read_again: [person].into(), told: [person].into() };
-        assert_eq!(told(AccessChange::Person(ANN.0)), only(ANN));
-        assert_eq!(told(AccessChange::Made(ANN.0)), Concerned { read_again: [ANN].into(), told: [].into() });
-        assert_eq!(told(AccessChange::Anybody), Concerned { read_again: [ANN, BOB].into(), told: [ANN, BOB].into() });
-        assert_eq!(told(AccessChange::Moved(1, 7)), Concerned { read_again: [].into(), told: [ANN].into() });
-        assert_eq!(told(AccessChange::Moved(7, 8)).told, [ANN, BOB].into());
-        assert_eq!(told(AccessChange::Moved(7, 70)).told, [ANN, BOB].into(), "what is not known may concern anybody");
-        assert_eq!(told(AccessChange::Person(Uuid::from_u128(3))), Concerned::default(), "not here");
+        assert_eq!(told(AccessChange::GrantsChanged(ANN.0)), only(ANN));
+        assert_eq!(told(AccessChange::EntityCreated(ANN.0)), Concerned { read_again: [ANN].into(), told: [].into() });
+        assert_eq!(told(AccessChange::Unscoped), Concerned { read_again: [ANN, BOB].into(), told: [ANN, BOB].into() });
+        assert_eq!(
+            told(AccessChange::AncestorSetChanged(1, 7)),
+            Concerned { read_again: [].into(), told: [ANN].into() }
+        );
+        assert_eq!(told(AccessChange::AncestorSetChanged(7, 8)).told, [ANN, BOB].into());
+        assert_eq!(
+            told(AccessChange::AncestorSetChanged(7, 70)).told,
+            [ANN, BOB].into(),
+            "what is not known may concern anybody"
+        );
+        assert_eq!(told(AccessChange::GrantsChanged(Uuid::from_u128(3))), Concerned::default(), "not here");
     }
 
     #[test]

@@ -6,9 +6,11 @@ use crate::facts::{Missed, Needs, Past};
 use crate::feed::{Effect, Feed, Mirror};
 use crate::telling::Shift;
 use crate::watching::{ConnectionId, Topic};
-use pmo_domain::change::LogRow;
-use pmo_domain::cursor::TOLD_TRANSACTIONS;
-use pmo_domain::socket::{Action, ClientMessage, HEARTBEAT_SECONDS, PROTOCOL, Parent, ServerMessage, Subscribe};
+use pmo_domain::change_log::ChangeLogEntry;
+use pmo_domain::cursor::ACCESS_CHANGE_WINDOW_XIDS;
+use pmo_domain::protocol::{
+    Action, ClientMessage, HEARTBEAT_INTERVAL_SECONDS, PROTOCOL_VERSION, ParentScope, ServerMessage, SubscribeRequest,
+};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId};
 use std::collections::BTreeSet;
 
@@ -17,7 +19,7 @@ pub(crate) enum Job {
     /// A new socket waits for its greeting.
     Open(ConnectionId),
     /// A client wants to watch.
-    Subscribe(ConnectionId, Subscribe),
+    Subscribe(ConnectionId, SubscribeRequest),
     /// A client looks at these things.
     Look(ConnectionId, Vec<EntityRef>),
     /// What a client missed is there.
@@ -43,15 +45,15 @@ pub(crate) enum Then {
     Subscribed(ServerMessage, EntityCode),
 }
 
-fn parent_of(parent: &Parent) -> EntityRef {
+fn parent_of(parent: &ParentScope) -> EntityRef {
     EntityRef::new(parent.entity_code.clone(), parent.entity_id)
 }
 
 /// Whether a topic is what SUBSCRIBE with this parent and type watches.
-fn is_below(topic: &Topic, parent: &Parent, of: &EntityCode) -> bool {
+fn is_below(topic: &Topic, parent: &ParentScope, of: &EntityCode) -> bool {
     match topic {
-        Topic::Tree { root, code } => parent.deep && *root == parent.entity_id && code == of,
-        Topic::Children { parent: above, code } => !parent.deep && *above == parent_of(parent) && code == of,
+        Topic::Tree { root, code } => parent.recursive && *root == parent.entity_id && code == of,
+        Topic::Children { parent: above, code } => !parent.recursive && *above == parent_of(parent) && code == of,
         _ => false,
     }
 }
@@ -83,7 +85,7 @@ impl Feed {
                     out.push(Effect::Mirror(Mirror::Unwatched(id, Some(entity_code), None)));
                 }
             }
-            ClientMessage::Looking { things } => {
+            ClientMessage::Viewing { things } => {
                 let things =
                     things.into_iter().map(|thing| EntityRef::new(thing.entity_code, thing.entity_id)).collect();
                 self.busy.insert(id, Default::default());
@@ -103,7 +105,7 @@ impl Feed {
         }
     }
 
-    fn subscribe(&mut self, id: ConnectionId, wanted: Subscribe, out: &mut Vec<Effect>) {
+    fn subscribe(&mut self, id: ConnectionId, wanted: SubscribeRequest, out: &mut Vec<Effect>) {
         let more = wanted.entity_ids.as_ref().map_or(1, Vec::len);
         let most = self.limits.topics;
         if self.watching.watched(id) + more > most {
@@ -115,7 +117,7 @@ impl Feed {
         self.jobs.push_back(Job::Subscribe(id, wanted));
     }
 
-    fn watch(&mut self, id: ConnectionId, wanted: &Subscribe) {
+    fn watch(&mut self, id: ConnectionId, wanted: &SubscribeRequest) {
         // Made-up types are not entered anywhere.
         let known = |code: &EntityCode| self.access.knows_type(code.as_str());
         if !known(&wanted.entity_code) {
@@ -123,7 +125,7 @@ impl Feed {
         }
         match (&wanted.entity_ids, &wanted.parent) {
             (Some(ids), _) => self.watching.watch_things(id, &wanted.entity_code, ids.iter().copied()),
-            (None, Some(parent)) if parent.deep => {
+            (None, Some(parent)) if parent.recursive => {
                 self.watching.watch_tree(id, parent.entity_id, &wanted.entity_code);
             }
             (None, Some(parent)) if known(&parent.entity_code) => {
@@ -137,8 +139,8 @@ impl Feed {
     fn catch_up(&mut self, id: ConnectionId, from: Option<FeedCursor>, then: Then, out: &mut Vec<Effect>) {
         let present = self.cursor();
         let known = from.filter(|from| {
-            let old = from.read.xmin.saturating_add(TOLD_TRANSACTIONS) < present.read.xmin;
-            let ahead = from.read.xmin > present.read.xmax.saturating_add(TOLD_TRANSACTIONS);
+            let old = from.snapshot.xmin.saturating_add(ACCESS_CHANGE_WINDOW_XIDS) < present.snapshot.xmin;
+            let ahead = from.snapshot.xmin > present.snapshot.xmax.saturating_add(ACCESS_CHANGE_WINDOW_XIDS);
             from.epoch == present.epoch && !old && !ahead
         });
         let Some(from) = known else {
@@ -148,12 +150,12 @@ impl Feed {
         let person = self.watching.person(id).filter(|_| matches!(then, Then::Resumed));
         self.busy.entry(id).or_default();
         // Fetched after all that has been told: nothing lies between. What ran out meanwhile wrote nothing.
-        if person.is_none() && from.read.covers(&present.read) {
+        if person.is_none() && from.snapshot.covers(&present.snapshot) {
             return self.caught_up(id, true, then, out);
         }
         let by_parent = self.watching.by_parent();
         self.returning.insert(id, then);
-        self.pasts.push_back(Past { connection: id, person, from, until: present.read, by_parent, tries: 0 });
+        self.pasts.push_back(Past { connection: id, person, from, until: present.snapshot, by_parent, tries: 0 });
     }
 
     fn caught_up(&mut self, id: ConnectionId, recovered: bool, then: Then, out: &mut Vec<Effect>) {
@@ -260,17 +262,17 @@ impl Feed {
         }
         let cursor = self.cursor();
         let hello = ServerMessage::Hello {
-            protocol: PROTOCOL,
+            protocol: PROTOCOL_VERSION,
             epoch: cursor.epoch.to_string(),
             cursor: cursor.to_string(),
-            heartbeat_seconds: HEARTBEAT_SECONDS,
+            heartbeat_seconds: HEARTBEAT_INTERVAL_SECONDS,
         };
         self.send(id, &hello, out);
         out.push(Effect::Mirror(Mirror::Opened(id, person)));
         self.done(id, out);
     }
 
-    fn subscribed(&mut self, id: ConnectionId, wanted: Subscribe, now: i64, out: &mut Vec<Effect>) {
+    fn subscribed(&mut self, id: ConnectionId, wanted: SubscribeRequest, now: i64, out: &mut Vec<Effect>) {
         let Some(person) = self.watching.person(id) else { return };
         let clock = now + self.ahead;
         let code = &wanted.entity_code;
@@ -311,11 +313,13 @@ impl Feed {
     fn tell_missed(&mut self, id: ConnectionId, missed: Missed, then: Then, now: i64, out: &mut Vec<Effect>) {
         let Some(person) = self.watching.person(id) else { return };
         // Of what was purged before it was noted where it had been it is not known any more who saw it.
-        let lost = |row: &LogRow| row.reach.is_none() && !row.is_access() && row.told_as() == Action::Delete;
+        let lost = |row: &ChangeLogEntry| {
+            row.ancestor_set.is_none() && !row.is_access_change() && row.client_action() == Action::Delete
+        };
         if !missed.complete || missed.rows.len() > self.limits.missed_rows || missed.rows.iter().any(lost) {
             return self.caught_up(id, false, then, out);
         }
-        let rows: Vec<LogRow> = match &then {
+        let rows: Vec<ChangeLogEntry> = match &then {
             Then::Resumed => missed.rows.clone(),
             // The others of its topics have been told as they came.
             Then::Subscribed(_, code) => missed.rows.iter().filter(|row| row.code == *code).cloned().collect(),

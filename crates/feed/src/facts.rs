@@ -2,8 +2,8 @@
 
 use crate::reader::Ask;
 use crate::watching::ConnectionId;
-use pmo_domain::change::{AccessChange, LogRow};
-use pmo_domain::holding::Holdings;
+use pmo_domain::change_log::{AccessChange, ChangeLogEntry};
+use pmo_domain::grant_set::GrantSet;
 use pmo_domain::{EntityCode, FeedCursor, PersonId, Snapshot};
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
@@ -53,7 +53,7 @@ impl Needs {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
     /// What people hold.
-    pub people: HashMap<PersonId, Holdings>,
+    pub people: HashMap<PersonId, GrantSet>,
     /// Type and reach of things.
     pub things: HashMap<Uuid, (EntityCode, i32)>,
     /// What is above reaches, each with whether by owned links alone.
@@ -66,7 +66,7 @@ pub struct Facts {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Look {
     /// Rows in order of transaction and number.
-    pub rows: Vec<LogRow>,
+    pub rows: Vec<ChangeLogEntry>,
     /// What changed access in the range; told with its first part.
     pub access: BTreeSet<AccessChange>,
     /// What was settled when they were read.
@@ -100,7 +100,7 @@ pub struct Past {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Missed {
     /// Rows of the log.
-    pub rows: Vec<LogRow>,
+    pub rows: Vec<ChangeLogEntry>,
     /// Changes of access.
     pub access: BTreeSet<AccessChange>,
     /// Whether a grant of the person has run out since.

@@ -9,7 +9,10 @@ use crate::presence::{Looking, MOST_LOOKED_AT, Presence};
 use crate::queue::Frame;
 use crate::reader::Reader;
 use crate::watching::{ConnectionId, Watching};
-use pmo_domain::socket::{CLOSE_ABUSE, CLOSE_RESTART, CLOSE_RESUME, ClientMessage, Here, ServerMessage, Subscribe};
+use pmo_domain::protocol::{
+    CLOSE_POLICY_VIOLATION, CLOSE_SERVICE_RESTART, CLOSE_SLOW_CONSUMER, ClientMessage, PresentUser, ServerMessage,
+    SubscribeRequest,
+};
 use pmo_domain::{EntityCode, EntityRef, FeedCursor, PersonId, Snapshot};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -102,7 +105,7 @@ pub enum Effect {
     /// Write down who watches what.
     Mirror(Mirror),
     /// Tell the other pods who looks at a thing here.
-    Announce(EntityRef, Vec<Here>),
+    Announce(EntityRef, Vec<PresentUser>),
     /// These rows have been told.
     Told(Vec<ToldRow>),
 }
@@ -133,9 +136,9 @@ pub enum Mirror {
 
 fn ids_of(message: &ClientMessage) -> usize {
     match message {
-        ClientMessage::Subscribe(Subscribe { entity_ids: Some(ids), .. }) => ids.len(),
+        ClientMessage::Subscribe(SubscribeRequest { entity_ids: Some(ids), .. }) => ids.len(),
         ClientMessage::Unsubscribe { entity_ids: Some(ids), .. } => ids.len(),
-        ClientMessage::Looking { things } => things.len(),
+        ClientMessage::Viewing { things } => things.len(),
         _ => 0,
     }
 }
@@ -285,7 +288,7 @@ impl Feed {
             Event::Tick => {}
             Event::Stopping => {
                 self.stopping = true;
-                self.close_all(CLOSE_RESTART, "the service restarts: reconnect in a few seconds", out);
+                self.close_all(CLOSE_SERVICE_RESTART, "the service restarts: reconnect in a few seconds", out);
             }
         }
         self.keep_present(now, out);
@@ -308,12 +311,16 @@ impl Feed {
         if self.stopping {
             return out.push(Effect::Close(
                 [id].into(),
-                CLOSE_RESTART,
+                CLOSE_SERVICE_RESTART,
                 "the service restarts: reconnect in a few seconds",
             ));
         }
         if self.watching.of(person).len() >= self.limits.connections_per_person {
-            return out.push(Effect::Close([id].into(), CLOSE_ABUSE, "too many connections of one person: close some"));
+            return out.push(Effect::Close(
+                [id].into(),
+                CLOSE_POLICY_VIOLATION,
+                "too many connections of one person: close some",
+            ));
         }
         self.watching.connect(id, person);
         self.busy.insert(id, VecDeque::new());
@@ -325,7 +332,7 @@ impl Feed {
             ClientMessage::Resume { epoch, cursor } if epoch.len() + cursor.len() > MOST_CURSOR => {
                 (*epoch, *cursor) = Default::default();
             }
-            ClientMessage::Subscribe(Subscribe { since: Some(since), .. }) if since.len() > MOST_CURSOR => {
+            ClientMessage::Subscribe(SubscribeRequest { since: Some(since), .. }) if since.len() > MOST_CURSOR => {
                 *since = String::new()
             }
             _ => {}
@@ -338,14 +345,14 @@ impl Feed {
             return;
         }
         let more = ids_of(&message);
-        let most = if matches!(message, ClientMessage::Looking { .. }) { MOST_LOOKED_AT } else { self.limits.ids };
+        let most = if matches!(message, ClientMessage::Viewing { .. }) { MOST_LOOKED_AT } else { self.limits.ids };
         if more > most {
             let text = format!("at most {most} ids in a message");
             return self.send(id, &ServerMessage::Error { message: text, code: "too_many_subscriptions".into() }, out);
         }
         match self.busy.get_mut(&id) {
             Some(waiting) if waiting.iter().map(|m| 1 + ids_of(m)).sum::<usize>() + more >= MOST_WAITING => {
-                out.push(Effect::Close([id].into(), CLOSE_RESUME, "too much waits: reconnect and resume"));
+                out.push(Effect::Close([id].into(), CLOSE_SLOW_CONSUMER, "too much waits: reconnect and resume"));
             }
             Some(waiting) => waiting.push_back(message),
             None => self.take(id, message, out),
@@ -460,7 +467,7 @@ impl Feed {
 
     /// Numbers of another database mean nothing here.
     fn begin_anew(&mut self, epoch: i64, present: Snapshot, out: &mut Vec<Effect>) {
-        self.close_all(CLOSE_RESTART, "the feed began anew: reconnect", out);
+        self.close_all(CLOSE_SERVICE_RESTART, "the feed began anew: reconnect", out);
         self.reader = Reader::new(epoch, present);
         self.access = Access::default();
         self.look = None;
@@ -557,7 +564,10 @@ impl Feed {
         let told = now + self.ahead;
         if !look.rows.is_empty() {
             out.push(Effect::Told(
-                look.rows.iter().map(|row| ToldRow { xid: row.xid, seq: row.seq, after: told - row.at }).collect(),
+                look.rows
+                    .iter()
+                    .map(|row| ToldRow { xid: row.xid, seq: row.seq, after: told - row.tx_started_at_ms })
+                    .collect(),
             ));
         }
         self.rows_read += look.rows.len() as u64;

@@ -4,7 +4,7 @@
 use crate::feed::{Effect, Feed};
 use crate::queue::Frame;
 use crate::watching::ConnectionId;
-use pmo_domain::socket::{Here, ServerMessage};
+use pmo_domain::protocol::{PresentUser, ServerMessage};
 use pmo_domain::{EntityRef, PersonId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub struct Looking {
     /// The thing.
     pub entity: EntityRef,
     /// Who.
-    pub people: Vec<Here>,
+    pub people: Vec<PresentUser>,
 }
 
 /// Who looks at what.
@@ -35,7 +35,7 @@ pub struct Looking {
 pub(crate) struct Presence {
     looking: HashMap<ConnectionId, BTreeSet<EntityRef>>,
     here: HashMap<EntityRef, BTreeSet<ConnectionId>>,
-    elsewhere: HashMap<EntityRef, BTreeMap<Uuid, (Vec<Here>, i64)>>,
+    elsewhere: HashMap<EntityRef, BTreeMap<Uuid, (Vec<PresentUser>, i64)>>,
     names: HashMap<PersonId, Arc<str>>,
     say_again: i64,
 }
@@ -156,10 +156,10 @@ impl Feed {
     }
 
     /// Those who look at a thing here, each person once.
-    fn people_here(&self, entity: &EntityRef) -> Vec<Here> {
+    fn people_here(&self, entity: &EntityRef) -> Vec<PresentUser> {
         let those = self.presence.here.get(entity).into_iter().flatten();
         let people: BTreeSet<PersonId> = those.filter_map(|id| self.watching.person(*id)).collect();
-        let named = |person: PersonId| Here {
+        let named = |person: PersonId| PresentUser {
             person_id: person.0,
             name: self.presence.names.get(&person).map(ToString::to_string).unwrap_or_default(),
         };
@@ -172,7 +172,7 @@ impl Feed {
 
     /// Tells those who look at a thing here who else does.
     fn tell_of(&self, entity: &EntityRef, out: &mut Vec<Effect>) {
-        let mut everybody: BTreeMap<Uuid, Here> = BTreeMap::new();
+        let mut everybody: BTreeMap<Uuid, PresentUser> = BTreeMap::new();
         let elsewhere = self.presence.elsewhere.get(entity).into_iter().flat_map(BTreeMap::values);
         for here in self.people_here(entity).into_iter().chain(elsewhere.flat_map(|(people, _)| people.iter().cloned()))
         {

@@ -3,7 +3,7 @@
 //! resume. It must never wait, and never grow beyond its bound.
 
 use pmo_domain::EntityCode;
-use pmo_domain::socket::{CLOSE_RESUME, Change, Changes, ServerMessage};
+use pmo_domain::protocol::{CLOSE_SLOW_CONSUMER, Change, CoalescedChanges, ServerMessage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
@@ -95,7 +95,7 @@ pub enum Out {
 
 /// Changes of one type that were folded.
 struct Folded {
-    changes: Changes,
+    changes: CoalescedChanges,
     timestamp: Arc<str>,
 }
 
@@ -153,7 +153,7 @@ impl Queue {
         let fits = self.bytes <= self.limit;
         if !fits {
             self.drop_all();
-            self.close = Some((CLOSE_RESUME, "too slow: reconnect and resume"));
+            self.close = Some((CLOSE_SLOW_CONSUMER, "too slow: reconnect and resume"));
         }
         fits
     }
@@ -163,10 +163,10 @@ impl Queue {
         let folded = self
             .folded
             .entry(told.code.clone())
-            .or_insert_with(|| Folded { changes: Changes::default(), timestamp: told.timestamp.clone() });
+            .or_insert_with(|| Folded { changes: CoalescedChanges::default(), timestamp: told.timestamp.clone() });
         folded.timestamp = told.timestamp.clone();
         let before = folded.changes.len();
-        told.changes.iter().for_each(|change| folded.changes.add(change.clone()));
+        told.changes.iter().for_each(|change| folded.changes.coalesce(change.clone()));
         self.bytes += (folded.changes.len() - before) * CHANGE_BYTES;
     }
 
@@ -207,7 +207,7 @@ impl Queue {
         }
         if let Some(mut entry) = self.folded.first_entry() {
             let folded = entry.get_mut();
-            let changes = folded.changes.take(FRAME_CHANGES);
+            let changes = folded.changes.drain_up_to(FRAME_CHANGES);
             self.bytes -= changes.len() * CHANGE_BYTES;
             let cursor = self.promised.clone().unwrap_or_else(|| "".into());
             let told = Told::new(entry.key().clone(), changes, entry.get().timestamp.clone(), cursor);
@@ -230,7 +230,7 @@ impl Queue {
 mod tests {
     use super::*;
     use pmo_domain::Version;
-    use pmo_domain::socket::Action;
+    use pmo_domain::protocol::Action;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
     use uuid::Uuid;
@@ -271,7 +271,7 @@ mod tests {
         let fitted = (0..10_000).take_while(|n| queue.push(told("task", [*n], 1, Action::Update))).count();
         assert!((100..250).contains(&fitted), "{fitted}");
         assert_eq!(queue.bytes(), 0, "nothing is kept for who comes back");
-        assert!(matches!(queue.pop(), Some(Out::Close(CLOSE_RESUME, _))));
+        assert!(matches!(queue.pop(), Some(Out::Close(CLOSE_SLOW_CONSUMER, _))));
         assert!(queue.push(told("task", [1], 1, Action::Update)) && drain(&mut queue).is_empty());
     }
 

@@ -1,7 +1,7 @@
 //! What has been read of the log. Transactions commit in another order than they number their rows, so the position is a snapshot: what was
 //! not settled in it and is visible now is new. A slow writer holds nothing up, and nothing comes twice.
 
-use pmo_domain::change::LogRow;
+use pmo_domain::change_log::ChangeLogEntry;
 use pmo_domain::{FeedCursor, Snapshot};
 
 /// The reading position of one pod.
@@ -44,7 +44,7 @@ impl Reader {
 
     /// Where the feed stands for clients: everything older has been told.
     pub fn cursor(&self) -> FeedCursor {
-        FeedCursor { epoch: self.epoch, read: self.read.clone() }
+        FeedCursor { epoch: self.epoch, snapshot: self.read.clone() }
     }
 
     /// Whether some rows beyond the cursor have been read, and others not yet.
@@ -57,14 +57,14 @@ impl Reader {
         Ask {
             epoch: self.epoch,
             from: self.read.xmax,
-            finished: self.read.running.clone(),
+            finished: self.read.in_progress.clone(),
             until: self.part.as_ref().map(|part| part.until.clone()),
             after: self.part.as_ref().map(|part| part.after),
         }
     }
 
     /// Takes the answer, read in `now`; `cut_short` where there was more than was asked for. True: ask again at once.
-    pub fn take(&mut self, rows: &[LogRow], now: Snapshot, cut_short: bool) -> bool {
+    pub fn take(&mut self, rows: &[ChangeLogEntry], now: Snapshot, cut_short: bool) -> bool {
         let until = self.part.take().map(|part| part.until);
         let goes_on = until.is_some();
         let until = until.unwrap_or(now);

@@ -2,7 +2,9 @@
 //! comes out. Tokens are read by the caller; one must never get into a message or a log.
 
 use pmo_domain::PersonId;
-use pmo_domain::socket::{CLOSE_ABUSE, CLOSE_BAD_TOKEN, CLOSE_EXPIRED, ClientMessage, ServerMessage};
+use pmo_domain::protocol::{
+    CLOSE_POLICY_VIOLATION, CLOSE_TOKEN_EXPIRED, CLOSE_UNAUTHORIZED, ClientMessage, ServerMessage,
+};
 
 /// Largest frame that is read as a message, in bytes.
 pub const FRAME_LIMIT: usize = 256 * 1024;
@@ -104,15 +106,15 @@ impl Session {
             }
             // A socket stays its person's: another one's token has no business here.
             (Ok((person, _)), Some(other)) if person != other => {
-                Said::Close(CLOSE_BAD_TOKEN, "the token is another person's")
+                Said::Close(CLOSE_UNAUTHORIZED, "the token is another person's")
             }
             (Ok((_, until)), Some(_)) => {
                 (self.until, self.warned) = (until, false);
                 Said::Nothing
             }
-            (Err(Refusal::Expired), None) => Said::Close(CLOSE_EXPIRED, "the token has expired"),
+            (Err(Refusal::Expired), None) => Said::Close(CLOSE_TOKEN_EXPIRED, "the token has expired"),
             (Err(Refusal::Expired), Some(_)) => Said::Reply(error("bad_message", "the new token has expired already")),
-            (Err(Refusal::Bad), _) => Said::Close(CLOSE_BAD_TOKEN, "the token is not valid"),
+            (Err(Refusal::Bad), _) => Said::Close(CLOSE_UNAUTHORIZED, "the token is not valid"),
         }
     }
 
@@ -137,7 +139,7 @@ impl Session {
         };
         match (message, self.person) {
             (Ok(ClientMessage::Auth { token }), None) => Said::Verify(token),
-            (_, None) => Said::Close(CLOSE_BAD_TOKEN, "the first message must be AUTH with a token"),
+            (_, None) => Said::Close(CLOSE_UNAUTHORIZED, "the first message must be AUTH with a token"),
             (Ok(message), Some(_)) => {
                 self.strikes = 0;
                 self.take(message)
@@ -145,7 +147,7 @@ impl Session {
             (Err((code, message)), Some(_)) => {
                 self.strikes = self.strikes.saturating_add(1);
                 match self.strikes > STRIKES {
-                    true => Said::Close(CLOSE_ABUSE, "too many bad messages"),
+                    true => Said::Close(CLOSE_POLICY_VIOLATION, "too many bad messages"),
                     false => Said::Reply(error(code, &message)),
                 }
             }
@@ -166,12 +168,12 @@ impl Session {
     pub fn time(&mut self, now: i64) -> Said {
         if self.person.is_none() {
             return match now >= self.until {
-                true => Said::Close(CLOSE_BAD_TOKEN, "no token in time"),
+                true => Said::Close(CLOSE_UNAUTHORIZED, "no token in time"),
                 false => Said::Nothing,
             };
         }
         if now >= self.until.saturating_add(self.grace) {
-            return Said::Close(CLOSE_EXPIRED, "the token has expired");
+            return Said::Close(CLOSE_TOKEN_EXPIRED, "the token has expired");
         }
         if now >= self.heard + SILENCE {
             return Said::Gone;

@@ -6,8 +6,8 @@ use crate::facts::{Look, Needs};
 use crate::feed::{Effect, Feed};
 use crate::queue::{FRAME_CHANGES, Frame, Told};
 use crate::watching::ConnectionId;
-use pmo_domain::change::{AccessChange, LogRow};
-use pmo_domain::socket::{Action, Change, Changes, ServerMessage};
+use pmo_domain::change_log::{AccessChange, ChangeLogEntry};
+use pmo_domain::protocol::{Action, Change, CoalescedChanges, ServerMessage};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId, Version};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
@@ -54,7 +54,13 @@ impl Feed {
     }
 
     /// As far as it is known; `needs` says what must be known before all are found.
-    fn affected(&self, rows: &[LogRow], changes: &BTreeSet<AccessChange>, now: i64, needs: &mut Needs) -> Affected {
+    fn affected(
+        &self,
+        rows: &[ChangeLogEntry],
+        changes: &BTreeSet<AccessChange>,
+        now: i64,
+        needs: &mut Needs,
+    ) -> Affected {
         needs.reaches.extend(self.unplaced(Access::moved(changes)));
         let concerned = self.access.concerned(changes);
         let mut found = Affected { read_again: concerned.read_again, sweeping: concerned.told, ..Affected::default() };
@@ -80,9 +86,9 @@ impl Feed {
     }
 
     /// The persons who watch a thing that `rows` say is gone, and of which it is not known any more where it was.
-    fn bereft(&self, rows: &[LogRow]) -> BTreeSet<PersonId> {
+    fn bereft(&self, rows: &[ChangeLogEntry]) -> BTreeSet<PersonId> {
         let (mut found, mut persons) = (Vec::new(), BTreeSet::new());
-        for row in rows.iter().filter(|row| row.reach.is_none() && !row.is_access()) {
+        for row in rows.iter().filter(|row| row.ancestor_set.is_none() && !row.is_access_change()) {
             self.watching.receivers(row, &[], &mut found);
             persons.extend(found.iter().map(|(_, person)| *person));
         }
@@ -99,10 +105,10 @@ impl Feed {
     }
 
     /// What must be known before `rows` can be told.
-    pub(crate) fn needs_of_rows(&self, rows: &[LogRow]) -> Needs {
-        let heard: Vec<&LogRow> = rows.iter().filter(|row| self.watching.heard(row)).collect();
+    pub(crate) fn needs_of_rows(&self, rows: &[ChangeLogEntry]) -> Needs {
+        let heard: Vec<&ChangeLogEntry> = rows.iter().filter(|row| self.watching.heard(row)).collect();
         Needs {
-            reaches: self.unplaced(heard.iter().filter_map(|row| row.reach)),
+            reaches: self.unplaced(heard.iter().filter_map(|row| row.ancestor_set)),
             types: heard.iter().any(|row| !self.access.knows_type(row.code.as_str())) && !self.asked.types,
             ..Needs::default()
         }
@@ -125,7 +131,7 @@ impl Feed {
         &self,
         persons: &BTreeSet<PersonId>,
         only: Option<ConnectionId>,
-        rows: &[LogRow],
+        rows: &[ChangeLogEntry],
     ) -> Needs {
         if persons.is_empty() {
             return Needs::default();
@@ -160,7 +166,13 @@ impl Feed {
     }
 
     /// Tells what a look brought, once all is known. Access first: what a person lost must not be told them, what they gained must.
-    pub(crate) fn tell(&mut self, rows: &[LogRow], changes: &BTreeSet<AccessChange>, now: i64, out: &mut Vec<Effect>) {
+    pub(crate) fn tell(
+        &mut self,
+        rows: &[ChangeLogEntry],
+        changes: &BTreeSet<AccessChange>,
+        now: i64,
+        out: &mut Vec<Effect>,
+    ) {
         let affected = self.affected(rows, changes, now, &mut Needs::default());
         let clock = self.clock(now);
         let named: BTreeSet<EntityRef> = rows.iter().filter_map(named).collect();
@@ -190,10 +202,10 @@ impl Feed {
         self.access_epoch += 1;
         let (clock, stamp) = (self.clock(now), Stamp::new(&self.cursor(), now));
         for (id, person) in self.connections_of(&shift.persons, shift.only) {
-            let mut told: BTreeMap<EntityCode, Changes> = BTreeMap::new();
+            let mut told: BTreeMap<EntityCode, CoalescedChanges> = BTreeMap::new();
             let mut note = |entity: &EntityRef, action| {
                 let change = Change { entity_id: entity.id, action, version: Version::default() };
-                told.entry(entity.code.clone()).or_default().add(change);
+                told.entry(entity.code.clone()).or_default().coalesce(change);
             };
             let (mut lost, mut gained) = (BTreeMap::<EntityCode, Vec<_>>::new(), BTreeMap::<EntityCode, Vec<_>>::new());
             for (entity, refused) in self.watching.things(id) {
@@ -230,7 +242,7 @@ impl Feed {
     }
 
     /// Tells of rows those who watch and may see, or one of them alone. Several changes of one thing become one; who gets the same gets one frame.
-    pub(crate) fn deliver(&self, rows: &[LogRow], only: Option<ConnectionId>, now: i64, out: &mut Vec<Effect>) {
+    pub(crate) fn deliver(&self, rows: &[ChangeLogEntry], only: Option<ConnectionId>, now: i64, out: &mut Vec<Effect>) {
         let only = match only {
             Some(id) => match (self.watching.slot(id), self.watching.person(id)) {
                 (Some(slot), Some(person)) => Some((id, slot, person)),
@@ -242,14 +254,16 @@ impl Feed {
         let mut receivers = Vec::new();
         // Receiver and row.
         let mut due: Vec<(u32, u32)> = Vec::new();
-        for (at, row) in rows.iter().enumerate().filter(|(_, row)| !row.is_access()) {
-            let Some(place) = row.reach.and_then(|reach| self.access.at(&row.code, row.id, reach)) else { continue };
+        for (at, row) in rows.iter().enumerate().filter(|(_, row)| !row.is_access_change()) {
+            let Some(place) = row.ancestor_set.and_then(|reach| self.access.at(&row.code, row.id, reach)) else {
+                continue;
+            };
             match only {
                 Some((id, slot, person)) => {
                     receivers.clear();
-                    receivers.extend(self.watching.hears(id, row, place.above).then_some((slot, person)));
+                    receivers.extend(self.watching.hears(id, row, place.ancestors).then_some((slot, person)));
                 }
-                None => self.watching.receivers(row, place.above, &mut receivers),
+                None => self.watching.receivers(row, place.ancestors, &mut receivers),
             }
             let see = receivers.iter().filter(|(_, person)| self.access.level_at(*person, &place, clock).is_some());
             due.extend(see.map(|(slot, _)| (*slot, at as u32)));
@@ -260,7 +274,7 @@ impl Feed {
         self.send_out(rows, &mut due, &stamp, out);
     }
 
-    fn send_out(&self, rows: &[LogRow], due: &mut Vec<(u32, u32)>, stamp: &Stamp, out: &mut Vec<Effect>) {
+    fn send_out(&self, rows: &[ChangeLogEntry], due: &mut Vec<(u32, u32)>, stamp: &Stamp, out: &mut Vec<Effect>) {
         due.sort_unstable();
         let mut alike: BTreeMap<Vec<u32>, Vec<ConnectionId>> = BTreeMap::new();
         for of_one in due.chunk_by(|a, b| a.0 == b.0) {
@@ -269,12 +283,12 @@ impl Feed {
         }
         due.clear();
         for (which, to) in alike {
-            let mut told: BTreeMap<EntityCode, Changes> = BTreeMap::new();
+            let mut told: BTreeMap<EntityCode, CoalescedChanges> = BTreeMap::new();
             for row in which.iter().filter_map(|at| rows.get(*at as usize)) {
-                let change = Change { entity_id: row.id, action: row.told_as(), version: row.version };
+                let change = Change { entity_id: row.id, action: row.client_action(), version: row.version };
                 match told.get_mut(&row.code) {
-                    Some(changes) => changes.add(change),
-                    None => told.entry(row.code.clone()).or_default().add(change),
+                    Some(changes) => changes.coalesce(change),
+                    None => told.entry(row.code.clone()).or_default().coalesce(change),
                 }
             }
             stamp.frames(told, &to.into(), out);
@@ -295,10 +309,10 @@ impl Stamp {
         Self { timestamp, cursor: cursor.to_string().into() }
     }
 
-    fn frames(&self, told: BTreeMap<EntityCode, Changes>, to: &Arc<[ConnectionId]>, out: &mut Vec<Effect>) {
+    fn frames(&self, told: BTreeMap<EntityCode, CoalescedChanges>, to: &Arc<[ConnectionId]>, out: &mut Vec<Effect>) {
         for (code, mut changes) in told {
             while !changes.is_empty() {
-                let part = changes.take(FRAME_CHANGES);
+                let part = changes.drain_up_to(FRAME_CHANGES);
                 let told = Told::new(code.clone(), part, self.timestamp.clone(), self.cursor.clone());
                 out.push(Effect::Send(to.clone(), Frame::Told(Arc::new(told))));
             }
@@ -307,10 +321,10 @@ impl Stamp {
 }
 
 /// The single thing that a grant's row names.
-fn named(row: &LogRow) -> Option<EntityRef> {
+fn named(row: &ChangeLogEntry) -> Option<EntityRef> {
     if row.code != "entity_rbac" {
         return None;
     }
-    let id = row.new_text("entity_instance_id")?.parse().ok().filter(|id| *id != EVERY_INSTANCE)?;
-    Some(EntityRef::new(EntityCode::new(row.new_text("entity_code")?).ok()?, id))
+    let id = row.new_value_str("entity_instance_id")?.parse().ok().filter(|id| *id != EVERY_INSTANCE)?;
+    Some(EntityRef::new(EntityCode::new(row.new_value_str("entity_code")?).ok()?, id))
 }

@@ -2,10 +2,10 @@
 //! questions that are answered late or not at all, clients that come and go. What a client holds is in the end what it may see, as it is.
 
 use super::*;
-use pmo_domain::change::{AccessChange, LogRow, action};
-use pmo_domain::holding::{Holding, Holdings};
+use pmo_domain::change_log::{AccessChange, ChangeLogEntry, action};
+use pmo_domain::grant_set::{GrantSet, HeldGrant};
 use pmo_domain::permission::Inheritance;
-use pmo_domain::socket::{Action, ClientMessage, Parent, ServerMessage, Subscribe};
+use pmo_domain::protocol::{Action, ClientMessage, ParentScope, ServerMessage, SubscribeRequest};
 use pmo_domain::{EntityCode, EntityRef, FeedCursor, Permission, PersonId, Snapshot, Version};
 use proptest::prelude::*;
 use serde_json::json;
@@ -54,7 +54,7 @@ struct World {
     next_xid: i64,
     next_seq: i64,
     running: BTreeMap<i64, Vec<(i64, Deed)>>,
-    log: Vec<LogRow>,
+    log: Vec<ChangeLogEntry>,
     access: Vec<(i64, AccessChange)>,
     tasks: BTreeMap<usize, Task>,
     grants: BTreeMap<(usize, usize), Option<i64>>,
@@ -95,19 +95,19 @@ impl World {
     fn may_have_seen(&self, person: PersonId, id: Uuid) -> bool {
         (0..PROJECTS).any(|at| self.rights.contains(&(person, at)) && self.places.contains(&(id, at)))
     }
-    fn row(&self, (xid, seq): (i64, i64), n: usize, action: i16, it: &Task, was: Option<usize>) -> LogRow {
+    fn row(&self, (xid, seq): (i64, i64), n: usize, action: i16, it: &Task, was: Option<usize>) -> ChangeLogEntry {
         let (version, reach) = (it.version, it.project);
         let changed = was.map_or(json!({}), |was| json!({"project_id": {"old": project(was), "new": project(reach)}}));
-        LogRow {
+        ChangeLogEntry {
             seq,
             xid,
             code: code("task"),
             id: task(n),
             action,
             version: Version(version),
-            changed,
-            reach: Some(reach as i32),
-            at: self.now,
+            diff: changed,
+            ancestor_set: Some(reach as i32),
+            tx_started_at_ms: self.now,
             parents: Vec::new(),
         }
     }
@@ -129,7 +129,7 @@ impl World {
                     it.version += 1;
                     let it = it.clone();
                     self.log.push(self.row((xid, seq), n, action::EDIT, &it, Some(was)));
-                    self.access.push((xid, AccessChange::Moved(was as i32, to as i32)));
+                    self.access.push((xid, AccessChange::AncestorSetChanged(was as i32, to as i32)));
                 }
                 Deed::Purge(n) => {
                     let Some(it) = self.tasks.remove(&n) else { continue };
@@ -152,37 +152,37 @@ impl World {
         let changed = json!({"person_id": {"new": person(p).0}, "entity_code": {"new": "project"}, "entity_instance_id": {"new": project(on)}});
         let (code, id) = (code("entity_rbac"), Uuid::from_u128(9));
         let (version, parents) = (Version(0), Vec::new());
-        self.log.push(LogRow {
+        self.log.push(ChangeLogEntry {
             seq,
             xid,
             code,
             id,
             action: action::SHARE,
             version,
-            changed,
-            reach: None,
-            at: 0,
+            diff: changed,
+            ancestor_set: None,
+            tx_started_at_ms: 0,
             parents,
         });
-        self.access.push((xid, AccessChange::Person(person(p).0)));
+        self.access.push((xid, AccessChange::GrantsChanged(person(p).0)));
     }
     fn snapshot(&self) -> Snapshot {
         let running: Vec<i64> = self.running.keys().copied().collect();
         let xmax = self.next_xid + 1;
-        Snapshot { xmin: running.first().copied().unwrap_or(xmax), xmax, running }
+        Snapshot { xmin: running.first().copied().unwrap_or(xmax), xmax, in_progress: running }
     }
-    fn parents(&self, row: &LogRow, by_parent: &[EntityCode]) -> Vec<EntityRef> {
+    fn parents(&self, row: &ChangeLogEntry, by_parent: &[EntityCode]) -> Vec<EntityRef> {
         let at = self.tasks.iter().find(|(n, _)| task(**n) == row.id);
         let above = at.filter(|_| by_parent.contains(&row.code));
         above.map(|(_, t)| EntityRef::new(code("project"), project(t.project))).into_iter().collect()
     }
     /// Rows as the database would answer them: where things are now, unless they are gone.
-    fn rows(&self, ask: &Ask, by_parent: &[EntityCode], limit: usize) -> (Vec<LogRow>, bool) {
-        let mut rows: Vec<LogRow> = self
+    fn rows(&self, ask: &Ask, by_parent: &[EntityCode], limit: usize) -> (Vec<ChangeLogEntry>, bool) {
+        let mut rows: Vec<ChangeLogEntry> = self
             .log
             .iter()
             .filter(|r| r.xid >= ask.from || ask.finished.contains(&r.xid))
-            .filter(|r| ask.until.as_ref().is_none_or(|until| until.sees(r.xid)))
+            .filter(|r| ask.until.as_ref().is_none_or(|until| until.is_visible(r.xid)))
             .filter(|r| ask.after.is_none_or(|after| (r.xid, r.seq) > after))
             .cloned()
             .collect();
@@ -191,14 +191,14 @@ impl World {
         rows.truncate(limit);
         for row in &mut rows {
             let now = self.tasks.iter().find(|(n, _)| task(**n) == row.id);
-            row.reach = now.map(|(_, t)| t.project as i32).or(row.reach);
+            row.ancestor_set = now.map(|(_, t)| t.project as i32).or(row.ancestor_set);
             row.parents = self.parents(row, by_parent);
         }
         (rows, cut_short)
     }
     fn changes(&self, ask: &Ask) -> BTreeSet<AccessChange> {
         let new = |xid: i64| xid >= ask.from || ask.finished.contains(&xid);
-        let settled = |xid: i64| ask.until.as_ref().is_none_or(|until| until.sees(xid));
+        let settled = |xid: i64| ask.until.as_ref().is_none_or(|until| until.is_visible(xid));
         self.access.iter().filter(|(xid, _)| new(*xid) && settled(*xid)).map(|(_, c)| *c).collect()
     }
     fn answer(&self, question: &Question, limit: usize) -> Answer {
@@ -210,7 +210,7 @@ impl World {
             }
             Question::Past(past) => {
                 let (from, finished, until) =
-                    (past.from.read.xmax, past.from.read.running.clone(), Some(past.until.clone()));
+                    (past.from.snapshot.xmax, past.from.snapshot.in_progress.clone(), Some(past.until.clone()));
                 let ask = Ask { epoch: 1, from, finished, until, after: None };
                 let (rows, cut_short) = self.rows(&ask, &past.by_parent, 12);
                 let ran_out = past.person.is_some() && self.grants.values().any(|e| e.is_some_and(|e| e <= self.now));
@@ -223,8 +223,8 @@ impl World {
                 let mut facts = Facts { types: needs.types.then(markers), ..Facts::default() };
                 for person_ in &needs.people {
                     let theirs = self.grants.iter().filter(|((p, _), _)| person(*p) == *person_);
-                    let holding = |((_, on), expires): (&(usize, usize), &Option<i64>)| Holding {
-                        key: project(*on),
+                    let holding = |((_, on), expires): (&(usize, usize), &Option<i64>)| HeldGrant {
+                        target: project(*on),
                         permission: Permission::View,
                         inheritance: Inheritance::Cascade,
                         deny: false,
@@ -232,7 +232,7 @@ impl World {
                     };
                     // Like the database, which does not answer what has ended.
                     let held = theirs.filter(|(_, e)| e.is_none_or(|e| e > self.now)).map(holding).collect();
-                    facts.people.insert(*person_, Holdings::new(held));
+                    facts.people.insert(*person_, GrantSet::new(held));
                 }
                 for (n, t) in self.tasks.iter().filter(|(n, _)| needs.things.contains(&task(**n))) {
                     facts.things.insert(task(*n), (code("task"), t.project as i32));
@@ -352,7 +352,7 @@ impl Test {
 
     /// Fetches all that a client wants, and watches it from where the answer stood.
     fn watch_anew(&mut self, n: usize) {
-        let since = FeedCursor { epoch: 1, read: self.world.snapshot() }.to_string();
+        let since = FeedCursor { epoch: 1, snapshot: self.world.snapshot() }.to_string();
         let client = &mut self.clients[n];
         let Some(id) = client.id else { return };
         for task_ in client.wanted.iter().map(|n| task(*n)) {
@@ -443,8 +443,9 @@ impl Test {
             client.asked += 1;
         }
         let watch = self.clients.iter().find(|c| c.id == Some(id)).map_or(Watch::Some, |c| c.watch);
-        let parent = Parent { entity_code: code("project"), entity_id: project(0), deep: id.0.is_multiple_of(2) };
-        let wanted = Subscribe {
+        let parent =
+            ParentScope { entity_code: code("project"), entity_id: project(0), recursive: id.0.is_multiple_of(2) };
+        let wanted = SubscribeRequest {
             entity_code: code("task"),
             entity_ids: Some(ids).filter(|_| watch == Watch::Some),
             parent: Some(parent).filter(|_| watch == Watch::OfProject),
@@ -456,7 +457,7 @@ impl Test {
     /// The client fetches a task and watches it from where the answer stood.
     fn fetch(&mut self, which: usize, n: usize) {
         let which = which % self.clients.len();
-        let since = FeedCursor { epoch: 1, read: self.world.snapshot() };
+        let since = FeedCursor { epoch: 1, snapshot: self.world.snapshot() };
         let client = &mut self.clients[which];
         let Some(id) = client.id.filter(|_| client.greeted && client.watch == Watch::Some) else { return };
         client.wanted.insert(n);
@@ -607,7 +608,8 @@ fn messages(effects: &[Effect]) -> Vec<ServerMessage> {
 #[test]
 fn a_heartbeat_is_answered_while_the_database_is_away() {
     let (mut test, id) = opened();
-    let subscribe = Subscribe { entity_code: code("task"), entity_ids: Some(vec![task(0)]), parent: None, since: None };
+    let subscribe =
+        SubscribeRequest { entity_code: code("task"), entity_ids: Some(vec![task(0)]), parent: None, since: None };
     let asked = told(&mut test, Event::Heard(id, ClientMessage::Subscribe(subscribe)));
     assert!(matches!(asked[..], [Effect::Ask(Question::Facts(_))]));
     assert!(told(&mut test, Event::Failed(Lane::Ordered)).is_empty(), "nobody is sent away");
@@ -639,7 +641,7 @@ fn a_thousand_sockets_that_open_at_once_cost_a_handful_of_questions() {
     let mut out = Vec::new();
     for n in 0..1000 {
         test.feed.handle(Event::Connected(ConnectionId(n), person(n as usize % 300)), test.world.now, &mut out);
-        let wanted = Subscribe {
+        let wanted = SubscribeRequest {
             entity_code: code("task"),
             entity_ids: Some(vec![task(n as usize % 6)]),
             parent: None,
@@ -685,7 +687,7 @@ fn who_gets_the_same_gets_one_frame_and_one_change_of_a_thing() {
     test.feed.limits.connections_per_person = 100;
     for n in 0..50 {
         test.happen(Event::Connected(ConnectionId(n), person(0)));
-        let wanted = Subscribe { entity_code: code("task"), entity_ids: None, parent: None, since: None };
+        let wanted = SubscribeRequest { entity_code: code("task"), entity_ids: None, parent: None, since: None };
         test.happen(Event::Heard(ConnectionId(n), ClientMessage::Subscribe(wanted)));
     }
     // The model's own client is of no interest here.

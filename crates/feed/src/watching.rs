@@ -3,7 +3,7 @@
 //! see a thing; what was asked for in vain is kept apart from what is watched.
 
 use hashbrown::HashTable;
-use pmo_domain::change::LogRow;
+use pmo_domain::change_log::ChangeLogEntry;
 use pmo_domain::{EntityCode, EntityRef, PersonId};
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -442,14 +442,14 @@ impl Watching {
     }
 
     /// Whether a change of this row could concern anybody, and so where the thing is must be known.
-    pub fn heard(&self, row: &LogRow) -> bool {
+    pub fn heard(&self, row: &ChangeLogEntry) -> bool {
         let Some(code) = self.codes.find(&row.code) else { return false };
         self.types.contains_key(&code) || self.below.contains_key(&code) || self.thing(row.id, code).is_some()
     }
 
     /// Whose sockets watch the thing, its type or what it hangs below; in order, each once. `above` is all that is above it, and whether by owned links
     /// alone.
-    pub fn receivers(&self, row: &LogRow, above: &[(Uuid, bool)], into: &mut Vec<(u32, PersonId)>) {
+    pub fn receivers(&self, row: &ChangeLogEntry, above: &[(Uuid, bool)], into: &mut Vec<(u32, PersonId)>) {
         into.clear();
         let Some(code) = self.codes.find(&row.code) else { return };
         let mut found: Vec<Slot> = Vec::new();
@@ -477,7 +477,7 @@ impl Watching {
     }
 
     /// Whether one connection watches the thing, its type or what it hangs below: [`Watching::receivers`] for one alone.
-    pub fn hears(&self, id: ConnectionId, row: &LogRow, above: &[(Uuid, bool)]) -> bool {
+    pub fn hears(&self, id: ConnectionId, row: &ChangeLogEntry, above: &[(Uuid, bool)]) -> bool {
         let (Some(code), Some(connection)) = (self.codes.find(&row.code), self.connection(id)) else { return false };
         let below = |key: &(Uuid, Slot, Slot)| {
             let is_above = |parent: &EntityRef| parent.id == key.0 && self.codes.find(&parent.code) == Some(key.1);
@@ -504,10 +504,10 @@ impl Watching {
     }
 
     /// The persons who watch the children of a thing to which `rows` tie others, or from which they untie them.
-    pub fn tied(&self, rows: &[LogRow]) -> BTreeSet<PersonId> {
+    pub fn tied(&self, rows: &[ChangeLogEntry]) -> BTreeSet<PersonId> {
         let topics = rows.iter().filter(|row| row.code == "entity_instance_link").filter_map(|row| {
-            let code = |column| self.codes.find(&EntityCode::new(row.new_text(column)?).ok()?);
-            let (parent, below) = (row.new_text("parent_id")?.parse().ok()?, code("child_code")?);
+            let code = |column| self.codes.find(&EntityCode::new(row.new_value_str(column)?).ok()?);
+            let (parent, below) = (row.new_value_str("parent_id")?.parse().ok()?, code("child_code")?);
             Some([(parent, code("parent_code")?, below), (parent, ANY_DEPTH, below)])
         });
         let watching = topics.flatten().filter_map(|key| self.children.get(&key)).flat_map(Numbers::as_slice);
@@ -545,8 +545,8 @@ impl Watching {
 }
 
 /// Ids that a changed row held before.
-fn olds(row: &LogRow) -> impl Iterator<Item = Uuid> {
-    let values = row.changed.as_object().into_iter().flatten().map(|(_, values)| values);
+fn olds(row: &ChangeLogEntry) -> impl Iterator<Item = Uuid> {
+    let values = row.diff.as_object().into_iter().flatten().map(|(_, values)| values);
     values.filter_map(|values| values.get("old")?.as_str()?.parse().ok())
 }
 

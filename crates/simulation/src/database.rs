@@ -2,11 +2,13 @@
 //! come, go and run out. It answers the feed's questions as the real one does.
 
 use crate::mutant::Mutant;
-use pmo_domain::change::{AccessChange, LogRow, action};
-use pmo_domain::holding::{Holding, Holdings};
+use pmo_domain::api_types::Problem;
+use pmo_domain::change_log::{AccessChange, ChangeLogEntry, action};
+use pmo_domain::grant_set::{GrantSet, HeldGrant};
 use pmo_domain::permission::Inheritance;
-use pmo_domain::rest::Problem;
-use pmo_domain::{Child, EntityCode, EntityRef, EntityType, FeedCursor, Permission, PersonId, Row, Snapshot, Version};
+use pmo_domain::{
+    ChildRelation, EntityCode, EntityRef, EntityType, FeedCursor, Permission, PersonId, Row, Snapshot, Version,
+};
 use pmo_feed::{Answer as FeedAnswer, Ask, Facts, Look, Missed, Question};
 use pmo_sync::{Answer, Failure, Method, Request};
 use serde_json::{Value, json};
@@ -35,18 +37,18 @@ pub fn markers() -> HashMap<String, Uuid> {
 /// Its types: projects own tasks by a column. Risks could own them by links, so that columns alone never say where a task is not.
 fn types() -> Vec<EntityType> {
     let task = [("id", "uuid"), ("name", "text"), ("note", "text"), ("project_id", "uuid")];
-    let mut above = EntityType::inferred(code("project"), &task[..2], &["project"]);
-    let tie = |column: Option<&str>| Child {
+    let mut above = EntityType::from_columns(code("project"), &task[..2], &["project"]);
+    let tie = |column: Option<&str>| ChildRelation {
         code: code("task"),
         owned: true,
-        column: column.map(str::to_owned),
-        code_column: None,
-        create_level: Permission::Create,
+        parent_column: column.map(str::to_owned),
+        parent_type_column: None,
+        create_permission: Permission::Create,
     };
     above.children = vec![tie(Some("project_id"))];
-    let mut risk = EntityType::inferred(code("risk"), &task[..2], &["project"]);
+    let mut risk = EntityType::from_columns(code("risk"), &task[..2], &["project"]);
     risk.children = vec![tie(None)];
-    vec![above, EntityType::inferred(code("task"), &task, &["project"]), risk]
+    vec![above, EntityType::from_columns(code("task"), &task, &["project"]), risk]
 }
 
 /// An entity code of this model.
@@ -104,7 +106,7 @@ pub struct Database {
     next_xid: i64,
     next_seq: i64,
     running: BTreeMap<i64, Deed>,
-    log: Vec<LogRow>,
+    log: Vec<ChangeLogEntry>,
     access: Vec<(i64, AccessChange)>,
     /// All tasks.
     pub tasks: BTreeMap<Uuid, Task>,
@@ -184,11 +186,11 @@ impl Database {
     pub fn snapshot(&self) -> Snapshot {
         let running: Vec<i64> = self.running.keys().copied().collect();
         let xmax = self.next_xid + 1;
-        Snapshot { xmin: running.first().copied().unwrap_or(xmax), xmax, running }
+        Snapshot { xmin: running.first().copied().unwrap_or(xmax), xmax, in_progress: running }
     }
 
     fn cursor(&self) -> String {
-        FeedCursor { epoch: 1, read: self.snapshot() }.to_string()
+        FeedCursor { epoch: 1, snapshot: self.snapshot() }.to_string()
     }
 
     /// Answers a read.
@@ -262,7 +264,7 @@ impl Database {
                 let was = std::mem::replace(&mut task.project, to);
                 task.version += 1;
                 self.note(xid, seq, id, action::EDIT, Some(was));
-                self.access.push((xid, AccessChange::Moved(was as i32, to as i32)));
+                self.access.push((xid, AccessChange::AncestorSetChanged(was as i32, to as i32)));
             }
             Deed::Purge(id) => {
                 let task = self.tasks.get_mut(&id)?;
@@ -372,16 +374,16 @@ impl Database {
         let Some(task) = self.tasks.get(&id) else { return };
         let changed =
             was.map_or(json!({}), |was| json!({"project_id": {"old": project(was), "new": project(task.project)}}));
-        self.log.push(LogRow {
+        self.log.push(ChangeLogEntry {
             seq,
             xid,
             code: code("task"),
             id,
             action,
             version: Version(task.version),
-            changed,
-            reach: Some(task.project as i32),
-            at: self.now,
+            diff: changed,
+            ancestor_set: Some(task.project as i32),
+            tx_started_at_ms: self.now,
             parents: Vec::new(),
         });
     }
@@ -389,24 +391,34 @@ impl Database {
     fn share(&mut self, xid: i64, seq: i64, who: usize, on: usize) {
         let changed = json!({"person_id": {"new": person(who).0}, "entity_code": {"new": "project"}, "entity_instance_id": {"new": project(on)}});
         let (code, id, version, parents) = (code("entity_rbac"), Uuid::from_u128(9), Version(0), Vec::new());
-        let row =
-            LogRow { seq, xid, code, id, action: action::SHARE, version, changed, reach: None, at: self.now, parents };
+        let row = ChangeLogEntry {
+            seq,
+            xid,
+            code,
+            id,
+            action: action::SHARE,
+            version,
+            diff: changed,
+            ancestor_set: None,
+            tx_started_at_ms: self.now,
+            parents,
+        };
         self.log.push(row);
-        self.access.push((xid, AccessChange::Person(person(who).0)));
+        self.access.push((xid, AccessChange::GrantsChanged(person(who).0)));
     }
 
     // What the feed asks ------------------------------------------------------------------------------------------------
 
-    fn rows(&self, ask: &Ask, by_parent: &[EntityCode], mutant: Option<Mutant>) -> (Vec<LogRow>, bool) {
+    fn rows(&self, ask: &Ask, by_parent: &[EntityCode], mutant: Option<Mutant>) -> (Vec<ChangeLogEntry>, bool) {
         let finished = |xid: i64| ask.finished.contains(&xid) && mutant != Some(Mutant::CursorWithoutSnapshot);
         // Of old transactions only those named are asked for: the log is long, and what is settled is not looked through again.
-        let mut rows: Vec<LogRow> = self
+        let mut rows: Vec<ChangeLogEntry> = self
             .log
             .iter()
             .rev()
             .take(if ask.finished.is_empty() { 4000 } else { usize::MAX })
             .filter(|r| r.xid >= ask.from || finished(r.xid))
-            .filter(|r| ask.until.as_ref().is_none_or(|until| until.sees(r.xid)))
+            .filter(|r| ask.until.as_ref().is_none_or(|until| until.is_visible(r.xid)))
             .filter(|r| ask.after.is_none_or(|after| (r.xid, r.seq) > after))
             .cloned()
             .collect();
@@ -415,7 +427,7 @@ impl Database {
         rows.truncate(LOOK_ROWS);
         for row in &mut rows {
             if let Some(task) = self.tasks.get(&row.id) {
-                row.reach = Some(task.project as i32);
+                row.ancestor_set = Some(task.project as i32);
                 if by_parent.contains(&row.code) {
                     row.parents = vec![EntityRef::new(code("project"), project(task.project))];
                 }
@@ -426,7 +438,7 @@ impl Database {
 
     fn changes(&self, ask: &Ask) -> BTreeSet<AccessChange> {
         let new = |xid: i64| xid >= ask.from || ask.finished.contains(&xid);
-        let settled = |xid: i64| ask.until.as_ref().is_none_or(|until| until.sees(xid));
+        let settled = |xid: i64| ask.until.as_ref().is_none_or(|until| until.is_visible(xid));
         self.access.iter().filter(|(xid, _)| new(*xid) && settled(*xid)).map(|(_, c)| *c).collect()
     }
 
@@ -439,7 +451,7 @@ impl Database {
                 FeedAnswer::Look(Look { rows, access, now: self.snapshot(), epoch: 1, cut_short, clock: self.now })
             }
             Question::Past(past) => {
-                let (from, finished) = (past.from.read.xmax, past.from.read.running.clone());
+                let (from, finished) = (past.from.snapshot.xmax, past.from.snapshot.in_progress.clone());
                 let ask = Ask { epoch: 1, from, finished, until: Some(past.until.clone()), after: None };
                 let (rows, cut_short) = self.rows(&ask, &past.by_parent, mutant);
                 let ran_out = past.person.is_some() && self.grants.values().any(|e| e.is_some_and(|e| e <= self.now));
@@ -451,14 +463,14 @@ impl Database {
                 for n in (0..self.people).filter(|n| needs.people.contains(&person(*n))) {
                     let theirs =
                         self.grants.iter().filter(|((p, _), until)| *p == n && until.is_none_or(|e| e > self.now));
-                    let held = theirs.map(|((_, on), until)| Holding {
-                        key: project(*on),
+                    let held = theirs.map(|((_, on), until)| HeldGrant {
+                        target: project(*on),
                         permission: Permission::Owner,
                         inheritance: Inheritance::Cascade,
                         deny: false,
                         expires: *until,
                     });
-                    facts.people.insert(person(n), Holdings::new(held.collect()));
+                    facts.people.insert(person(n), GrantSet::new(held.collect()));
                 }
                 for id in &needs.things {
                     if let Some(task) = self.tasks.get(id) {

@@ -3,7 +3,7 @@
 use crate::database::Deed;
 use crate::mutant::Mutant;
 use crate::world::{Happening, Place, World};
-use pmo_domain::socket::ServerMessage;
+use pmo_domain::protocol::ServerMessage;
 use pmo_feed::{Effect as FeedEffect, Event as FeedEvent};
 use pmo_sync::{Event, Failure, Method, Request, RequestId};
 
@@ -56,7 +56,7 @@ impl World {
                         }
                         ServerMessage::Access { .. } if self.mutant(Mutant::RevocationsUntold) => continue,
                         ServerMessage::Invalidate { changes, .. } if self.mutant(Mutant::RevocationsUntold) => {
-                            changes.retain(|change| change.action != pmo_domain::socket::Action::Revoke);
+                            changes.retain(|change| change.action != pmo_domain::protocol::Action::Revoke);
                         }
                         ServerMessage::Invalidate { .. }
                             if self.mutant(Mutant::FramesLost) && self.chance.once_in(10) =>

@@ -5,7 +5,7 @@ use crate::chance::Chance;
 use crate::database::{Database, Deed, code, markers, person, project};
 use crate::mutant::Mutant;
 use crate::oracle::{Broken, Watcher};
-use pmo_domain::socket::ClientMessage;
+use pmo_domain::protocol::ClientMessage;
 use pmo_domain::{EntityRef, PersonId};
 use pmo_feed::{ConnectionId, Event as FeedEvent, Feed, Lane, Limits, Question};
 use pmo_sync::store::{self, Stored, Which};

@@ -14,7 +14,7 @@ pub enum LogFormat {
 
 impl LogFormat {
     /// Begins to log what RUST_LOG lets through. Called once, first of all.
-    pub fn begin(self) {
+    pub fn init_tracing(self) {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=error".into());
         let ansi = std::io::stderr().is_terminal();
         let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
@@ -26,7 +26,7 @@ impl LogFormat {
 }
 
 /// Waits for the signal to stop: an interrupt, or what supervisors send.
-pub async fn stop_signal() {
+pub async fn shutdown_signal() {
     let interrupt = tokio::signal::ctrl_c();
     let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
     tokio::select! {

@@ -6,7 +6,7 @@ use crate::key::ListKey;
 use crate::maps::{Map, Set};
 use crate::outbox::{Entry, EntryState, Operation};
 use crate::raw::Raw;
-use pmo_domain::evaluate::{Key, Test};
+use pmo_domain::predicate::{ComparableValue, Predicate};
 use pmo_domain::{ColumnKind, EntityCode, EntityRef, Row};
 use serde_json::Value;
 use std::cell::RefCell;
@@ -151,7 +151,7 @@ struct Column {
     kind: u16,
     name: Box<str>,
     holds: ColumnKind,
-    keys: Vec<Option<Key>>,
+    keys: Vec<Option<ComparableValue>>,
     /// Every row of the type in the order of this column, once somebody has asked for it.
     order: Option<Vec<Slot>>,
     /// Rows whose place in it is to be found anew.
@@ -159,7 +159,7 @@ struct Column {
 }
 
 /// A list's filters and order, by the places of their columns.
-type Compiled = (Vec<(usize, Test)>, Vec<(usize, bool)>);
+type Compiled = (Vec<(usize, Predicate)>, Vec<(usize, bool)>);
 
 /// A type of thing that a row may belong to, the column that names it (none: a link alone ties them), and the column that says of which type it is, where
 /// that varies.
@@ -202,7 +202,7 @@ pub struct CachedList {
     pub filling: bool,
     /// The chunks that hold its rows on the device.
     pub chunks: Vec<u32>,
-    tests: Vec<(usize, Test)>,
+    tests: Vec<(usize, Predicate)>,
     order: Vec<(usize, bool)>,
     owners: Vec<Owner>,
     ids: RefCell<Option<Arc<Vec<Uuid>>>>,

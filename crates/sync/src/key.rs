@@ -76,7 +76,7 @@ impl ListKey {
             path.extend(["&", &encoded(name), "=", &encoded(value)]);
         };
         for filter in &self.filters {
-            let (name, value) = filter.parameter();
+            let (name, value) = filter.to_query_pair();
             add(&name, &value);
         }
         if !self.sort.is_empty() {

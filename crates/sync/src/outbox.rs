@@ -3,7 +3,7 @@
 
 use crate::event::{Method, Request};
 use crate::merge::{Merged, merge, values_of};
-use pmo_domain::rest::Problem;
+use pmo_domain::api_types::Problem;
 use pmo_domain::{EntityRef, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -247,7 +247,7 @@ impl Entry {
     /// Takes a 412 in: merges with the server's row, under a new key. True where it can be sent again as it is, false where a person
     /// must decide.
     pub fn rebase(&mut self, current: Row, new_key: Uuid) -> bool {
-        let version = pmo_domain::rest::version_of(&current).0;
+        let version = pmo_domain::api_types::row_version(&current).0;
         self.key = new_key;
         self.attempts = 0;
         self.saved = false;
@@ -288,7 +288,7 @@ impl Entry {
         let EntryState::Conflict { current, fields } = std::mem::replace(&mut self.state, EntryState::Waiting) else {
             return given_up;
         };
-        let version = pmo_domain::rest::version_of(&current).0;
+        let version = pmo_domain::api_types::row_version(&current).0;
         match &mut self.operation {
             Operation::Update { patch, base, base_version } => {
                 for column in &fields {

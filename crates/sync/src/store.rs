@@ -3,7 +3,7 @@
 
 use crate::draft::Draft;
 use crate::outbox::Entry;
-use pmo_domain::order;
+use pmo_domain::sort;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -245,7 +245,7 @@ impl MemoryStore {
             }
             Which::Names(names) => {
                 let found: Vec<Named> = names.iter().filter_map(|n| area.get_key_value(n)).map(pair).collect();
-                order::sorted(found, |a, b| a.0.cmp(&b.0))
+                sort::sorted(found, |a, b| a.0.cmp(&b.0))
             }
         }
     }

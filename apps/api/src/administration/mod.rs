@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, StatusCode};
 use options::{Wanted, change};
 use pmo_database::administration::{self, GrantsOf};
 use pmo_database::{Connection, DatabaseError, credential, permission, row};
-use pmo_domain::catalogue::{Datalabel, LabelOption};
+use pmo_domain::catalog::{Datalabel, LabelOption};
 use pmo_domain::{ColumnKind, EntityCode, EntityType};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -59,7 +59,8 @@ pub struct Options {
 
 fn labelled<'a>(types: &'a BTreeMap<EntityCode, EntityType>, set: &str) -> Vec<(&'a EntityType, &'a str)> {
     let of = |entity: &'a EntityType| {
-        let labelled = entity.columns.iter().filter(|c| matches!(&c.kind, ColumnKind::Label { set: of } if of == set));
+        let labelled =
+            entity.columns.iter().filter(|c| matches!(&c.kind, ColumnKind::Datalabel { set: of } if of == set));
         labelled.map(move |column| (entity, column.name.as_str()))
     };
     types.values().flat_map(of).collect()

@@ -1,7 +1,7 @@
 //! What a change of an option set comes to: which options there are then, which rows are called otherwise, which options go. Pure; what rows hold is asked by the caller.
 
-use pmo_domain::catalogue::{Datalabel, LabelOption};
-use pmo_domain::rest::FieldError;
+use pmo_domain::api_types::FieldError;
+use pmo_domain::catalog::{Datalabel, LabelOption};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -13,7 +13,7 @@ use axum_extra::extract::CookieJar;
 use pmo_database::Actor;
 use pmo_database::credential::{self, Account, Rotation};
 use pmo_domain::PersonId;
-use pmo_domain::rest::{SignedIn, User};
+use pmo_domain::api_types::{AuthResponse, User};
 use pmo_token::{Claims, TokenError};
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -55,7 +55,7 @@ impl FromRequestParts<App> for AuthUser {
             .and_then(|v| v.to_str().ok())
             .and_then(|v| v.strip_prefix("Bearer "))
             .ok_or(ApiError::Unauthorized("The request carries no access token (Authorization: Bearer …)."))?;
-        let claims = app.keys.read(token.trim(), now()).map_err(|error| match error {
+        let claims = app.keys.verify(token.trim(), now()).map_err(|error| match error {
             TokenError::Expired => ApiError::Unauthorized("The access token has expired; refresh it or sign in again."),
             _ => ApiError::Unauthorized("The access token is not valid; sign in again."),
         })?;
@@ -112,7 +112,7 @@ async fn login(
     headers: HeaderMap,
     jar: CookieJar,
     crate::body::JsonBody(body): crate::body::JsonBody,
-) -> Result<(CookieJar, Json<SignedIn>)> {
+) -> Result<(CookieJar, Json<AuthResponse>)> {
     let Credentials { email, password } = serde_json::from_value(body)
         .map_err(|_| ApiError::invalid("email", "a body with 'email' and 'password' as texts is needed"))?;
     if email.contains('\0') || email.len() > 320 || password.len() > 1000 {
@@ -163,7 +163,7 @@ async fn refresh_session(
     State(app): State<App>,
     headers: HeaderMap,
     jar: CookieJar,
-) -> Result<(CookieJar, Json<SignedIn>)> {
+) -> Result<(CookieJar, Json<AuthResponse>)> {
     same_site(&headers)?;
     let token = jar
         .get(refresh::COOKIE)
@@ -212,19 +212,19 @@ async fn me(State(app): State<App>, who: AuthUser) -> Result<Json<User>> {
     account.map(|a| Json(a.user)).ok_or(ApiError::Unauthorized("The account is not active any more."))
 }
 
-fn signed_in(app: &App, account: Account) -> Result<SignedIn> {
+fn signed_in(app: &App, account: Account) -> Result<AuthResponse> {
     let issued = now();
     let claims = Claims {
         sub: account.user.person_id,
         iat: issued,
-        exp: issued + pmo_token::LIFETIME,
+        exp: issued + pmo_token::TOKEN_TTL_SECONDS,
         username: account.actor.username,
         first_name: account.actor.first_name,
         last_name: account.actor.last_name,
         person_type: account.actor.person_type,
     };
     let token = app.keys.sign(&claims).map_err(|_| ApiError::Internal)?;
-    Ok(SignedIn { token, expires_in: pmo_token::LIFETIME, user: account.user })
+    Ok(AuthResponse { token, expires_in: pmo_token::TOKEN_TTL_SECONDS, user: account.user })
 }
 
 /// Refuses a request that another site's page made with this person's cookie.

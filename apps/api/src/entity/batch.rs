@@ -93,12 +93,12 @@ fn mutation<'a>(model: &'a Model, step: &Step) -> Result<Mutation<'a>> {
             }
             let mut below = None;
             if let Some(above) = &step.below {
-                let tie = (model.catalogue.child(&above.entity, &step.entity))
+                let tie = (model.catalogue.child_relation(&above.entity, &step.entity))
                     .ok_or_else(|| ApiError::invalid("below", "can't have this type below it"))?;
-                match &tie.column {
+                match &tie.parent_column {
                     Some(column) => {
                         values.insert(column.clone(), json!(above.id));
-                        values.extend(tie.code_column.clone().map(|c| (c, json!(above.entity))));
+                        values.extend(tie.parent_type_column.clone().map(|c| (c, json!(above.entity))));
                     }
                     None => below = EntityCode::new(above.entity.as_str()).ok().map(|code| (code, above.id)),
                 }

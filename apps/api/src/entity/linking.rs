@@ -109,9 +109,9 @@ pub(super) async fn link_things(
     let child = &model.entity(&new.child_code).map_err(|_| unknown("child_code"))?.code;
     let tie = model
         .catalogue
-        .child(parent.as_str(), child.as_str())
+        .child_relation(parent.as_str(), child.as_str())
         .ok_or_else(|| ApiError::invalid("child_code", format!("can't hang below a {parent}")))?;
-    if let Some(column) = &tie.column {
+    if let Some(column) = &tie.parent_column {
         return Err(ApiError::invalid(
             "child_code",
             format!("hangs below a {parent} by its column {column}: change that"),

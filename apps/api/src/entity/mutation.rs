@@ -10,7 +10,7 @@ use crate::state::Model;
 use axum::http::StatusCode;
 use pmo_database::idempotency::{self, Kept};
 use pmo_database::{Connection, link, permission, row};
-use pmo_domain::rest::version_of;
+use pmo_domain::api_types::row_version;
 use pmo_domain::{EntityCode, EntityType, Permission, Row};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -158,7 +158,7 @@ impl Mutation<'_> {
     ) -> Result<Answer> {
         let entity = self.entity;
         let values = rule::check(model, entity, &self.body, None)?;
-        let tie = below.and_then(|(code, _)| model.catalogue.child(code.as_str(), entity.code.as_str()));
+        let tie = below.and_then(|(code, _)| model.catalogue.child_relation(code.as_str(), entity.code.as_str()));
         let linked = below.zip(tie).map(|((code, id), tie)| (code, *id, tie));
         rule::may_create(c, model, who.person, entity, &values, linked).await?;
         let key = match self.seen(c, who).await? {
@@ -213,7 +213,7 @@ impl Mutation<'_> {
                 ApiError::invalid("id", "is not deleted: delete it first, then it can be taken away for good")
             });
         }
-        if self.version.is_some_and(|v| v != version_of(&present).0) {
+        if self.version.is_some_and(|v| v != row_version(&present).0) {
             let current = represent(c, entity, who.person, level, present).await?;
             return Err(ApiError::Changed(Box::new(current)));
         }
@@ -230,7 +230,7 @@ impl Mutation<'_> {
         } else {
             let row = row::by_id(c, entity, id, false).await?.ok_or(ApiError::NotFound)?;
             if self.quiet {
-                let same = version_of(&row) == version_of(&present);
+                let same = row_version(&row) == row_version(&present);
                 return Ok(Answer { status: if same { StatusCode::NOT_MODIFIED } else { StatusCode::OK }, body: None });
             }
             let row = represent(c, entity, who.person, level, row).await?;

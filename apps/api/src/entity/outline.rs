@@ -11,7 +11,7 @@ use crate::state::{App, Model};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use pmo_database::{Connection, outline, row};
-use pmo_domain::{EntityType, Permission, Row, rank};
+use pmo_domain::{EntityType, Permission, Row, fractional_index};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -65,7 +65,7 @@ pub(super) async fn put_there(
     (level, present): (Permission, &Row),
     to: &Place,
 ) -> Result<()> {
-    let id = pmo_domain::rest::id_of(present).ok_or(ApiError::Internal)?;
+    let id = pmo_domain::api_types::row_id(present).ok_or(ApiError::Internal)?;
     let mut values = Row::from_iter([(above(entity), to.parent.map_or(Value::Null, |p| json!(p)))]);
     values.retain(|name, value| present.get(name) != Some(value));
     rule::check_references(c, model, who.person, entity, &values, Some(present)).await?;
@@ -79,7 +79,7 @@ pub(super) async fn put_there(
             (siblings.get(at), siblings.get(at + 1))
         }
     };
-    let rank = rank::between(low.map(|s| s.1.as_str()), high.map(|s| s.1.as_str()));
+    let rank = fractional_index::key_between(low.map(|s| s.1.as_str()), high.map(|s| s.1.as_str()));
     values.insert("rank".into(), json!(rank));
     row::update(c, entity, id, &values).await?;
     if entity.column("wbs").is_some() {

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use pmo_database::list::{self, Below};
 use pmo_database::sight::Reader;
 use pmo_database::{Connection, DatabaseError, PoolConnection, permission, row};
+use pmo_domain::api_types::{ReferenceNames, row_version};
 use pmo_domain::query::ListQuery;
-use pmo_domain::rest::{References, version_of};
 use pmo_domain::{EntityType, Permission, PersonId, Row};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ pub(crate) fn id_of(text: &str) -> Result<Uuid> {
 }
 
 /// Adds the reader's level and the names of what the row refers to.
-fn introduce(row: &mut Row, level: Permission, names: &References) {
+fn introduce(row: &mut Row, level: Permission, names: &ReferenceNames) {
     row.insert("permission".into(), json!(level));
     row.insert("ref_data_entityInstance".into(), json!(names));
 }
@@ -57,7 +57,7 @@ pub(crate) async fn represent(
 pub(super) fn etag(row: &Row) -> String {
     let text = serde_json::to_vec(row).unwrap_or_default();
     let digest: String = Sha256::digest(&text).iter().take(6).map(|b| format!("{b:02x}")).collect();
-    format!("\"{}-{digest}\"", version_of(row).0)
+    format!("\"{}-{digest}\"", row_version(row).0)
 }
 
 /// The row as an answer with its ETag.
@@ -157,7 +157,7 @@ pub(super) async fn list(
     };
     let unknown = || ApiError::bad("parent_entity_code", format!("is no type that a {code} hangs below"));
     let parent = model.catalogue.get(parent).ok_or_else(unknown)?;
-    model.catalogue.child(parent.code.as_str(), &code).ok_or_else(unknown)?;
+    model.catalogue.child_relation(parent.code.as_str(), &code).ok_or_else(unknown)?;
     id.parse::<Uuid>().map_err(|_| ApiError::bad("parent_entity_instance_id", "must be an id (a UUID)"))?;
     list_below(&app, &who, &headers, &model, parent, id, entity, &parameters).await
 }
@@ -201,7 +201,7 @@ async fn list_below(
     parameters: &[(String, String)],
 ) -> Result<Response> {
     let id = id_of(id)?;
-    let tie = model.catalogue.child(parent.code.as_str(), entity.code.as_str()).ok_or(ApiError::NotFound)?;
+    let tie = model.catalogue.child_relation(parent.code.as_str(), entity.code.as_str()).ok_or(ApiError::NotFound)?;
     let below = Below { parent_code: &parent.code, parent_id: id, tie };
     answer_list(app, who, headers, entity, parameters, Some((parent, below))).await
 }
@@ -224,7 +224,7 @@ async fn answer_list(
         data: Vec::new(),
         fields,
         metadata: json!({}),
-        references: References::new(),
+        references: ReferenceNames::new(),
         total: 0,
         total_is_exact: true,
         limit: query.limit,
@@ -294,7 +294,7 @@ struct Listing<'a> {
     fields: Vec<&'a str>,
     metadata: Value,
     #[serde(rename = "ref_data_entityInstance")]
-    references: References,
+    references: ReferenceNames,
     total: i64,
     total_is_exact: bool,
     limit: usize,

@@ -4,8 +4,8 @@
 use crate::error::{ApiError, Result};
 use crate::state::Model;
 use pmo_database::{Connection, permission, row};
-use pmo_domain::rest::FieldError;
-use pmo_domain::{Child, ColumnKind, EntityCode, EntityType, Permission, PersonId, Row, SELF};
+use pmo_domain::api_types::FieldError;
+use pmo_domain::{ChildRelation, ColumnKind, EntityCode, EntityType, Permission, PersonId, Row, SELF_CONTRIBUTION};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -27,11 +27,11 @@ pub fn check(model: &Model, entity: &EntityType, body: &Value, present: Option<&
                 }
                 Err("can't be written".to_owned())
             }
-            Some(column) => column.check(value).and_then(|value| {
-                if let (ColumnKind::Label { set }, Some(option)) = (&column.kind, value.as_str()) {
+            Some(column) => column.validate(value).and_then(|value| {
+                if let (ColumnKind::Datalabel { set }, Some(option)) = (&column.kind, value.as_str()) {
                     let from = present.and_then(|row| row.get(name)).and_then(Value::as_str);
                     if let Some(set) = model.datalabels.get(set) {
-                        set.allows(from, option)?;
+                        set.check_transition(from, option)?;
                     }
                 }
                 Ok(value)
@@ -106,15 +106,19 @@ pub async fn check_references(
 }
 
 /// The owners that a row of these values hangs below.
-pub fn owners<'a>(model: &'a Model, entity: &'a EntityType, values: &Row) -> Vec<(&'a EntityCode, Uuid, &'a Child)> {
+pub fn owners<'a>(
+    model: &'a Model,
+    entity: &'a EntityType,
+    values: &Row,
+) -> Vec<(&'a EntityCode, Uuid, &'a ChildRelation)> {
     model
         .catalogue
-        .parents_of(entity.code.as_str())
+        .parent_relations(entity.code.as_str())
         .filter(|(_, tie)| tie.owned)
         .filter_map(|(parent, tie)| {
-            let id = values.get(tie.column.as_ref()?)?.as_str()?.parse().ok()?;
+            let id = values.get(tie.parent_column.as_ref()?)?.as_str()?.parse().ok()?;
             let fits = tie
-                .code_column
+                .parent_type_column
                 .as_ref()
                 .is_none_or(|c| values.get(c).and_then(Value::as_str) == Some(parent.code.as_str()));
             fits.then_some((&parent.code, id, tie))
@@ -129,7 +133,7 @@ pub async fn may_create(
     person: PersonId,
     entity: &EntityType,
     values: &Row,
-    linked: Option<(&EntityCode, Uuid, &Child)>,
+    linked: Option<(&EntityCode, Uuid, &ChildRelation)>,
 ) -> Result<()> {
     let mut owners = owners(model, entity, values);
     match linked {
@@ -147,14 +151,14 @@ pub async fn may_create(
         let level = permission::level(connection, person, code, *id).await?;
         match level {
             None => {
-                let column = tie.column.as_deref().unwrap_or("id");
+                let column = tie.parent_column.as_deref().unwrap_or("id");
                 return Err(ApiError::invalid(column, format!("there is no {code} {id} that you may see")));
             }
-            Some(level) if level < tie.create_level => {
+            Some(level) if level < tie.create_permission => {
                 return Err(ApiError::Forbidden(format!(
                     "Making {} here asks for the right to {} on the {code}; you may {}.",
-                    entity.one(),
-                    tie.create_level.label(),
+                    entity.with_article(),
+                    tie.create_permission.label(),
                     level.label()
                 )));
             }
@@ -162,7 +166,7 @@ pub async fn may_create(
         }
     }
     if owners.is_empty() && !permission::may_create(connection, person, &entity.code).await? {
-        return Err(ApiError::Forbidden(format!("You may not make {} of its own.", entity.one())));
+        return Err(ApiError::Forbidden(format!("You may not make {} of its own.", entity.with_article())));
     }
     Ok(())
 }
@@ -180,13 +184,15 @@ pub async fn may_move(
     let mut after = present.clone();
     after.extend(values.clone());
     let before = owners(model, entity, present);
-    let leaves = |(code, id, tie): &(&EntityCode, Uuid, &Child)| {
-        !owners(model, entity, &after).iter().any(|o| o.0 == *code && o.1 == *id && o.2.column == tie.column)
+    let leaves = |(code, id, tie): &(&EntityCode, Uuid, &ChildRelation)| {
+        !owners(model, entity, &after)
+            .iter()
+            .any(|o| o.0 == *code && o.1 == *id && o.2.parent_column == tie.parent_column)
     };
     let moved_away = before.iter().any(leaves);
     let gained: Vec<_> = owners(model, entity, &after)
         .into_iter()
-        .filter(|o| !before.iter().any(|b| b.0 == o.0 && b.1 == o.1 && b.2.column == o.2.column))
+        .filter(|o| !before.iter().any(|b| b.0 == o.0 && b.1 == o.1 && b.2.parent_column == o.2.parent_column))
         .map(|o| (o.0.clone(), o.1))
         .collect();
     if (moved_away || !gained.is_empty()) && level < Permission::Share {
@@ -216,8 +222,8 @@ pub async fn may_contribute(
 ) -> Result<()> {
     let refusal = || ApiError::Forbidden(super::mutation::asks_for(Permission::Edit, level));
     for name in values.keys() {
-        let by = entity.column(name).and_then(|c| c.contribute.as_deref()).ok_or_else(refusal)?;
-        if by == SELF {
+        let by = entity.column(name).and_then(|c| c.contributor_column.as_deref()).ok_or_else(refusal)?;
+        if by == SELF_CONTRIBUTION {
             continue; // what each may write there is the same for every level: `each_writes_themselves`
         }
         if level < Permission::Contribute {
@@ -251,7 +257,7 @@ pub fn each_writes_themselves(
     values: &Row,
     present: Option<&Row>,
 ) -> Result<()> {
-    for column in entity.columns.iter().filter(|c| c.contribute.as_deref() == Some(SELF)) {
+    for column in entity.columns.iter().filter(|c| c.contributor_column.as_deref() == Some(SELF_CONTRIBUTION)) {
         let Some(after) = values.get(&column.name) else { continue };
         let before = present.and_then(|row| row.get(&column.name)).cloned().unwrap_or_default();
         let people = |all: &Value, key: &str| -> Option<BTreeSet<Uuid>> {
@@ -293,7 +299,7 @@ pub async fn named_see_it(
             .filter_map(|id| id.as_str()?.parse().ok())
             .collect()
     };
-    for column in entity.columns.iter().filter(|c| c.sees_owner && values.contains_key(&c.name)) {
+    for column in entity.columns.iter().filter(|c| c.must_see_parent && values.contains_key(&c.name)) {
         let known = present.map(|row| ids(row, &column.name)).unwrap_or_default();
         let named: Vec<PersonId> = ids(&whole, &column.name).difference(&known).copied().map(PersonId).collect();
         for (code, id, _) in owners(model, entity, &whole) {

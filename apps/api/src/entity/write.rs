@@ -131,15 +131,15 @@ pub(super) async fn create_child(
     let model = app.model_with(&parent).await?;
     let (parent, id) = (model.entity(&parent)?, id_of(&id)?);
     model.entity(&child)?;
-    let tie = model.catalogue.child(parent.code.as_str(), &child).ok_or(ApiError::NotFound)?;
+    let tie = model.catalogue.child_relation(parent.code.as_str(), &child).ok_or(ApiError::NotFound)?;
     {
         let mut connection = super::read::connection(&app).await?;
         permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
     }
-    let below = tie.column.is_none().then(|| (parent.code.clone(), id));
-    if let (Some(object), Some(column)) = (body.as_object_mut(), &tie.column) {
+    let below = tie.parent_column.is_none().then(|| (parent.code.clone(), id));
+    if let (Some(object), Some(column)) = (body.as_object_mut(), &tie.parent_column) {
         object.insert(column.clone(), json!(id));
-        if let Some(code_column) = &tie.code_column {
+        if let Some(code_column) = &tie.parent_type_column {
             object.insert(code_column.clone(), json!(parent.code));
         }
     }

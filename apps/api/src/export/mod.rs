@@ -16,8 +16,8 @@ use pmo_database::list::Below;
 use pmo_database::row_text::RowTexts;
 use pmo_database::sight::Memory;
 use pmo_database::{DatabaseError, Pool, list, permission, row};
+use pmo_domain::api_types::{MAX_PAGE_SIZE, ReferenceNames};
 use pmo_domain::query::ListQuery;
-use pmo_domain::rest::{LIST_LIMIT, References};
 use pmo_domain::{Column, ColumnKind, EntityType, Row};
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -159,7 +159,7 @@ async fn parent(app: &App, who: &AuthUser, code: &str, asked: &str) -> Result<(S
     let (parent, id) = asked.split_once(':').ok_or_else(wrong)?;
     let id: Uuid = id.parse().map_err(|_| wrong())?;
     let model = app.model().await?;
-    model.catalogue.child(parent, code).ok_or_else(wrong)?;
+    model.catalogue.child_relation(parent, code).ok_or_else(wrong)?;
     let parent = model.entity(parent)?;
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
@@ -211,13 +211,13 @@ pub async fn write(kept: &Kept<'_>, who: &AuthUser, what: &What, sink: &mut Sink
     for (entity, mut query) in kinds {
         let columns = columns(entity, &query);
         query.fields.clear();
-        (query.limit, query.cursor) = (LIST_LIMIT, None);
+        (query.limit, query.cursor) = (MAX_PAGE_SIZE, None);
         if let What::Rows(_, _, Form::Csv, _) = what {
             sink.take(csv_line(columns.iter().map(|column| column.name.clone()))?).await?;
         }
         let below = match what {
             What::Rows(code, _, _, Some((parent, id))) => {
-                let tie = model.catalogue.child(parent, code).ok_or(ApiError::NotFound)?;
+                let tie = model.catalogue.child_relation(parent, code).ok_or(ApiError::NotFound)?;
                 Some(Below { parent_code: &model.entity(parent)?.code, parent_id: *id, tie })
             }
             _ => None,
@@ -279,7 +279,7 @@ fn csv_line(cells: impl Iterator<Item = String>) -> Result<String> {
 }
 
 /// A value as a cell: what refers to something says its name, as far as the reader may see it.
-fn cell(column: &Column, row: &Row, names: &References) -> String {
+fn cell(column: &Column, row: &Row, names: &ReferenceNames) -> String {
     let name = |entity: &str, id: &str| {
         let id: Option<Uuid> = id.parse().ok();
         id.and_then(|id| names.get(entity)?.get(&id)).map(|name| harmless(name))
@@ -290,11 +290,13 @@ fn cell(column: &Column, row: &Row, names: &References) -> String {
         (ColumnKind::References { entity }, Value::Array(ids)) => {
             ids.iter().filter_map(Value::as_str).filter_map(|id| name(entity, id)).collect::<Vec<_>>().join("; ")
         }
-        (ColumnKind::Texts, Value::Array(texts)) => {
+        (ColumnKind::TextList, Value::Array(texts)) => {
             texts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
         }
         // Amounts, days and moments are what they are; a text might begin as a calculation does.
-        (ColumnKind::Line | ColumnKind::Text | ColumnKind::Label { .. }, Value::String(text)) => harmless(text),
+        (ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. }, Value::String(text)) => {
+            harmless(text)
+        }
         (_, Value::String(text)) => text.clone(),
         // 30, not 30.0.
         (_, Value::Number(n)) => n.as_f64().filter(|_| n.is_f64()).map_or_else(|| n.to_string(), |n| n.to_string()),

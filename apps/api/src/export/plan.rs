@@ -8,8 +8,8 @@ use jiff::civil::Date;
 use pmo_database::row_text::RowTexts;
 use pmo_database::sight::Reader;
 use pmo_database::{Connection, DatabaseError, list, permission, row};
+use pmo_domain::api_types::MAX_PAGE_SIZE;
 use pmo_domain::query::ListQuery;
-use pmo_domain::rest::LIST_LIMIT;
 use pmo_domain::{EntityType, PersonId, Row};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
@@ -39,9 +39,9 @@ async fn below(
     project: Uuid,
 ) -> Result<(Vec<Row>, BTreeMap<Uuid, String>)> {
     let above = model.entity("project")?;
-    let tie = model.catalogue.child("project", entity.code.as_str()).ok_or(ApiError::Internal)?;
+    let tie = model.catalogue.child_relation("project", entity.code.as_str()).ok_or(ApiError::Internal)?;
     let place = list::Below { parent_code: &above.code, parent_id: project, tie };
-    let mut query = ListQuery { limit: LIST_LIMIT, ..ListQuery::default() };
+    let mut query = ListQuery { limit: MAX_PAGE_SIZE, ..ListQuery::default() };
     let (mut rows, mut people) = (Vec::new(), BTreeMap::new());
     loop {
         let page = list::page(c, reader, texts, entity, &query, Some(&place)).await?;

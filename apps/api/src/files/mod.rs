@@ -120,8 +120,8 @@ async fn may_attach(app: &App, c: &mut Connection, person: PersonId, about: &(En
     let least = if about.0 == "artifact" {
         Permission::Edit
     } else {
-        let tie = model.catalogue.child(about.0.as_str(), "artifact");
-        tie.map(|tie| tie.create_level).ok_or_else(|| ApiError::invalid("entity", "takes no artifacts"))?
+        let tie = model.catalogue.child_relation(about.0.as_str(), "artifact");
+        tie.map(|tie| tie.create_permission).ok_or_else(|| ApiError::invalid("entity", "takes no artifacts"))?
     };
     if level < least {
         return Err(ApiError::Forbidden(crate::entity::asks_for(least, level)));
@@ -312,7 +312,7 @@ async fn finish(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -
     given.insert("storage_key".into(), json!(kept.sha256));
     let mut body = Row::new();
     let sort = if media_type.starts_with("image/") { "Picture" } else { "Document" };
-    let has = |set: &pmo_domain::catalogue::Datalabel| set.options.iter().any(|o| o.name == sort && o.active_flag);
+    let has = |set: &pmo_domain::catalog::Datalabel| set.options.iter().any(|o| o.name == sort && o.active_flag);
     if model.datalabels.get("artifact_type").is_some_and(has) {
         body.insert("dl__artifact_type".into(), json!(sort));
     }

@@ -1,7 +1,7 @@
 //! Rows from a CSV file, read against a type's columns. Pure: bytes in, values and what is wrong with them out. It must never know a database; what a cell
 //! refers to by name is looked up by its caller.
 
-use pmo_domain::rest::FieldError;
+use pmo_domain::api_types::FieldError;
 use pmo_domain::{Column, ColumnKind, EntityType};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ pub const ROW_LIMIT: usize = 10_000;
 /// Most columns.
 const COLUMN_LIMIT: usize = 200;
 /// Longest cell in bytes: four for each character of the longest text.
-const CELL_LIMIT: usize = 4 * pmo_domain::column::TEXT_LIMIT;
+const CELL_LIMIT: usize = 4 * pmo_domain::column::MAX_TEXT_LEN;
 
 /// A file as it was read: every line has as many cells as the head.
 #[derive(Clone, Debug, PartialEq)]
@@ -220,7 +220,7 @@ pub fn columns<'a>(
                 None => {
                     errors.push(wrong(
                         short(name),
-                        format!("'{}' is no column of {} that can be written", short(wanted), entity.one()),
+                        format!("'{}' is no column of {} that can be written", short(wanted), entity.with_article()),
                     ));
                     None
                 }
@@ -277,7 +277,7 @@ pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> 
         ColumnKind::References { .. } => json!(ids),
         _ if trimmed.is_empty() => Value::Null,
         ColumnKind::Reference { .. } => ids.first().cloned().unwrap_or(Value::Null),
-        ColumnKind::Flag => match trimmed.to_lowercase().as_str() {
+        ColumnKind::Boolean => match trimmed.to_lowercase().as_str() {
             "true" | "yes" | "1" | "x" => json!(true),
             "false" | "no" | "0" => json!(false),
             _ => return Err("must be yes or no".to_owned()),
@@ -288,23 +288,23 @@ pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> 
         ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Integer | ColumnKind::Number => {
             json!(number(trimmed)?)
         }
-        ColumnKind::Label { .. } => {
+        ColumnKind::Datalabel { .. } => {
             let lower = trimmed.to_lowercase();
             match options.iter().find(|option| option.to_lowercase() == lower) {
                 Some(option) => json!(option),
                 None => return Err(format!("must be one of {}", options.join(", "))),
             }
         }
-        ColumnKind::Texts => {
+        ColumnKind::TextList => {
             json!(cell.split(['\n', ';']).map(str::trim).filter(|t| !t.is_empty()).collect::<Vec<_>>())
         }
-        ColumnKind::Text => json!(plain(cell)),
+        ColumnKind::LongText => json!(plain(cell)),
         _ => json!(plain(trimmed)),
     };
     if read.is_null() && column.not_null && !column.required {
         return Err("must not be empty".to_owned());
     }
-    column.check(&read)
+    column.validate(&read)
 }
 
 /// The signs of a number alone, without blanks and unit.
@@ -418,7 +418,7 @@ mod tests {
             ("dl__task_stage", "text"),
             ("version", "bigint"),
         ];
-        EntityType::inferred(EntityCode::new("task").unwrap(), &columns, &["task", "employee"])
+        EntityType::from_columns(EntityCode::new("task").unwrap(), &columns, &["task", "employee"])
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! nothing is written before everything is known to fit.
 
 use jiff::civil::{Date, DateTime, Weekday};
-use pmo_domain::rest::FieldError;
+use pmo_domain::api_types::FieldError;
 use quick_xml::events::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

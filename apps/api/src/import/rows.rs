@@ -10,7 +10,7 @@ use crate::state::{App, Model};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use pmo_database::{Connection, permission, row};
-use pmo_domain::rest::{FieldError, References};
+use pmo_domain::api_types::{FieldError, ReferenceNames};
 use pmo_domain::{Column, ColumnKind, EntityType, PersonId, Row};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -173,9 +173,9 @@ fn parent(model: &Model, entity: &EntityType, asked: Option<&str>) -> Result<Row
     };
     let (code, id) = asked.split_once(':').ok_or_else(wrong)?;
     let id: Uuid = id.parse().map_err(|_| wrong())?;
-    let tie = model.catalogue.child(code, entity.code.as_str()).ok_or_else(wrong)?;
-    values.insert(tie.column.clone().ok_or_else(wrong)?, json!(id));
-    values.extend(tie.code_column.clone().map(|column| (column, json!(code))));
+    let tie = model.catalogue.child_relation(code, entity.code.as_str()).ok_or_else(wrong)?;
+    values.insert(tie.parent_column.clone().ok_or_else(wrong)?, json!(id));
+    values.extend(tie.parent_type_column.clone().map(|column| (column, json!(code))));
     Ok(values)
 }
 
@@ -278,7 +278,7 @@ impl Known {
 struct Held(Vec<(Uuid, Option<String>)>);
 
 impl Held {
-    fn of(row: Option<&Row>, column: &Column, names: &References) -> Self {
+    fn of(row: Option<&Row>, column: &Column, names: &ReferenceNames) -> Self {
         let (ColumnKind::Reference { entity } | ColumnKind::References { entity }) = &column.kind else {
             return Self(Vec::new());
         };
@@ -347,7 +347,7 @@ async fn write(
     let id_of = |row: &Row| row.get("id").and_then(Value::as_str).and_then(|id| id.parse::<Uuid>().ok());
     let rows: HashMap<Uuid, Row> = rows.into_iter().filter_map(|row| Some((id_of(&row)?, row))).collect();
     let options = |column: &Column| match &column.kind {
-        ColumnKind::Label { set } => model
+        ColumnKind::Datalabel { set } => model
             .datalabels
             .get(set)
             .map(|set| set.options.iter().filter(|o| o.active_flag).map(|o| o.name.clone()).collect())

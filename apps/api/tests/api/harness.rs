@@ -81,7 +81,7 @@ impl Api {
             last_name: "X".into(),
             person_type: "employee".into(),
         };
-        let token = pmo_token::Keys::new(&secret()).unwrap().sign(&claims).unwrap();
+        let token = pmo_token::TokenKeys::new(&secret()).unwrap().sign(&claims).unwrap();
         Self { router: router.clone(), token }
     }
 

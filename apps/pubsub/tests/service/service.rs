@@ -4,7 +4,7 @@ use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
 use pmo_pubsub::Stopper;
 use pmo_pubsub::settings::Settings;
-use pmo_token::{Claims, Keys};
+use pmo_token::{Claims, TokenKeys};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -47,7 +47,7 @@ impl Server {
             end.await;
             owned.close().await;
         });
-        let running = pmo_pubsub::start(own, Keys::new(SECRET).unwrap(), &settings).await.unwrap();
+        let running = pmo_pubsub::start(own, TokenKeys::new(SECRET).unwrap(), &settings).await.unwrap();
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_send_buffer_size(KERNEL_BYTES).unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
@@ -187,7 +187,7 @@ pub fn token(person: Uuid, lives: i64) -> String {
         last_name: String::new(),
         person_type: String::new(),
     };
-    Keys::new(SECRET).unwrap().sign(&claims).unwrap()
+    TokenKeys::new(SECRET).unwrap().sign(&claims).unwrap()
 }
 
 pub struct Client {

@@ -3,7 +3,7 @@
 
 use futures_util::FutureExt;
 use js_sys::{ArrayBuffer, Function, Promise, Reflect, Uint8Array};
-use pmo_domain::order;
+use pmo_domain::sort;
 use pmo_sync::store::{self, Named, TERM, Which, last_of_each};
 use pmo_sync::{Area, MemoryStore, Store, StoreError, Write};
 use rexie::{KeyRange, ObjectStore, Rexie, Store as Objects, Transaction, TransactionMode};
@@ -160,7 +160,7 @@ impl Disk {
     async fn read(&self, area: Area, which: Which<'_>) -> Result<Vec<Named>, StoreError> {
         let (_transaction, objects) = self.reading(area)?;
         if let Which::Names(names) = which {
-            let mut names = order::sorted(names.to_vec(), |a, b| a.cmp(b));
+            let mut names = sort::sorted(names.to_vec(), |a, b| a.cmp(b));
             names.dedup();
             // All at once: the browser works on one while the next is on its way.
             let mut requests: Vec<Asked<'_, Option<JsValue>>> =

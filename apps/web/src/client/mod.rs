@@ -14,7 +14,7 @@ use device::Device;
 use futures_channel::mpsc;
 use futures_util::StreamExt;
 use leptos::prelude::*;
-use pmo_domain::rest::{SignedIn, User};
+use pmo_domain::api_types::{AuthResponse, User};
 use pmo_domain::{EntityRef, PersonId};
 use pmo_sync::store::{self, Which};
 use pmo_sync::{Area, BatchId, Effect, Engine, Event, Query, RequestId, Store, Stored, TabId, TabMessage, Write};
@@ -184,8 +184,8 @@ impl Client {
     }
 
     /// A person has signed in, or their token was renewed. It is taken into use only where it is the person who is here.
-    pub async fn signed_in(self: Rc<Self>, answer: SignedIn) {
-        let SignedIn { token, user, .. } = answer;
+    pub async fn signed_in(self: Rc<Self>, answer: AuthResponse) {
+        let AuthResponse { token, user, .. } = answer;
         set_flag(SIGNED_OUT_KEY, false);
         let present = self.engine.borrow().person();
         if present.is_none_or(|present| present == PersonId(user.person_id)) {

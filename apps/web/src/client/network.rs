@@ -3,7 +3,7 @@
 use super::conditions::lets_through;
 use futures_channel::oneshot;
 use gloo_net::http::{Method as HttpMethod, RequestBuilder, Response};
-use pmo_domain::rest::{Problem, SignedIn};
+use pmo_domain::api_types::{AuthResponse, Problem};
 use pmo_sync::{Answer, Failure, Method, Request};
 use serde_json::{Value, json};
 use std::cell::RefCell;
@@ -147,12 +147,12 @@ fn soon() -> web_sys::AbortSignal {
     web_sys::AbortSignal::timeout_with_u32(20_000)
 }
 
-fn take(answer: Answer) -> Option<SignedIn> {
+fn take(answer: Answer) -> Option<AuthResponse> {
     serde_json::from_str(&answer.body).ok()
 }
 
 /// Renews the access token with the refresh cookie.
-pub async fn refresh() -> Result<SignedIn, RefreshError> {
+pub async fn refresh() -> Result<AuthResponse, RefreshError> {
     let outcome = renewed().await;
     if outcome.is_err() {
         wait_no_more();
@@ -160,7 +160,7 @@ pub async fn refresh() -> Result<SignedIn, RefreshError> {
     outcome
 }
 
-async fn renewed() -> Result<SignedIn, RefreshError> {
+async fn renewed() -> Result<AuthResponse, RefreshError> {
     if !lets_through().await {
         return Err(RefreshError::Network);
     }
@@ -178,7 +178,7 @@ async fn renewed() -> Result<SignedIn, RefreshError> {
 }
 
 /// Signs in; the error is for people.
-pub async fn login(email: &str, password: &str) -> Result<SignedIn, String> {
+pub async fn login(email: &str, password: &str) -> Result<AuthResponse, String> {
     let body = json!({"email": email, "password": password});
     let request =
         RequestBuilder::new(&url("/auth/login")).method(HttpMethod::POST).json(&body).map_err(|e| e.to_string())?;

@@ -6,7 +6,7 @@ use super::{Client, network};
 use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt, select};
 use gloo_net::websocket::{Message, WebSocketError, futures::WebSocket};
-use pmo_domain::socket::{CLOSE_BAD_TOKEN, ClientMessage, ServerMessage};
+use pmo_domain::protocol::{CLOSE_UNAUTHORIZED, ClientMessage, ServerMessage};
 use pmo_sync::Event;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -42,7 +42,7 @@ impl Socket {
         let generation = self.generation.get();
         let (sender, mut outgoing) = mpsc::unbounded::<ClientMessage>();
         let Some(token) = network::token() else {
-            return spawn_local(async move { client.dispatch(Event::Closed(CLOSE_BAD_TOKEN)) });
+            return spawn_local(async move { client.dispatch(Event::Closed(CLOSE_UNAUTHORIZED)) });
         };
         let Some(Ok(socket)) = address().filter(|_| lets_sockets()).map(|a| WebSocket::open(&a)) else {
             return spawn_local(async move { client.dispatch(Event::Closed(1006)) });

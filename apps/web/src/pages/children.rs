@@ -33,16 +33,16 @@ pub fn ChildrenPage(
         let (Some(above), Some(entity), Some(tie)) = (
             catalogue.get(parent.code.as_str()).cloned(),
             catalogue.get(child.as_str()).cloned(),
-            catalogue.child(parent.code.as_str(), child.as_str()).cloned(),
+            catalogue.child_relation(parent.code.as_str(), child.as_str()).cloned(),
         ) else {
             return if catalogue.types.is_empty() { ().into_any() } else { view! { <NothingHere/> }.into_any() };
         };
         let key = ListKey {
-            below: Some(pmo_sync::Below { parent: parent.clone(), column: tie.column.clone() }),
+            below: Some(pmo_sync::Below { parent: parent.clone(), column: tie.parent_column.clone() }),
             ..ListKey::all(child.clone())
         };
         let (parent, child) = (parent.clone(), child.clone());
-        let (below, asks) = (tie.column.is_some() && tie.code_column.is_none(), tie.create_level);
+        let (below, asks) = (tie.parent_column.is_some() && tie.parent_type_column.is_none(), tie.create_permission);
         let level = {
             let code = parent.code.clone();
             Memo::new(move |_| super::instance::level_of(&code, &row.get()?))
@@ -55,7 +55,7 @@ pub fn ChildrenPage(
         };
         let (importing, import) = (RwSignal::new(false), (child.clone(), parent.clone()));
         // Where only links tie them, what is there already is added and taken out.
-        let linked = tie.column.is_none().then(|| parent.clone());
+        let linked = tie.parent_column.is_none().then(|| parent.clone());
         let add = linked.clone().map(|parent| (parent, child.clone(), key.clone()));
         view! {
             <header class="topbar">
@@ -79,7 +79,7 @@ pub fn ChildrenPage(
             <div class="as-is" class:looks=follow(move || !at_least(Permission::Share))><EntityTable entity=entity.clone() list=key linked=linked/></div>
             {live(move || making.get().then(|| match add.clone() {
                 Some((parent, child, key)) => view! { <LinkDialog parent=parent child=child list=key open=making/> }.into_any(),
-                None => view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.column.clone().unwrap_or_default())) open=making/> }.into_any(),
+                None => view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.parent_column.clone().unwrap_or_default())) open=making/> }.into_any(),
             }))}
         }
         .into_any()

@@ -32,7 +32,7 @@ pub fn LinkDialog(
     open: RwSignal<bool>,
 ) -> impl IntoView {
     let entity = catalogue().get(child.as_str()).cloned();
-    let name = entity.map_or_else(|| child.to_string(), |e| e.one());
+    let name = entity.map_or_else(|| child.to_string(), |e| e.with_article());
     let words = RwSignal::new(String::new());
     let into_role = parent.code == "role";
     let present = use_entity_list(list);
@@ -166,9 +166,9 @@ fn NewForm(
     // What it may hang below, where nobody has said: the thing where one stands, else it is asked for.
     let root = entity.as_ref().is_none_or(|e| e.root_flag);
     let ways: Vec<(String, String)> = catalogue
-        .parents_of(code.as_str())
-        .filter(|(above, tie)| parent.is_none() && tie.owned && tie.code_column.is_none() && above.code != code)
-        .filter_map(|(above, tie)| Some((above.code.to_string(), tie.column.clone()?)))
+        .parent_relations(code.as_str())
+        .filter(|(above, tie)| parent.is_none() && tie.owned && tie.parent_type_column.is_none() && above.code != code)
+        .filter_map(|(above, tie)| Some((above.code.to_string(), tie.parent_column.clone()?)))
         .filter(|(_, column)| !root || entity.as_ref().and_then(|e| e.column(column)).is_some_and(|c| c.required))
         .collect();
     let path = use_location().pathname.get_untracked();
@@ -191,7 +191,9 @@ fn NewForm(
         .iter()
         .flat_map(|e| e.columns.clone())
         .filter(|c| c.name != "name" && Some(&c.name) != fixed.as_ref() && !c.read_only)
-        .filter(|c| needs(c) || !c.hidden && !matches!(c.kind, ColumnKind::Json | ColumnKind::Uuid | ColumnKind::Texts))
+        .filter(|c| {
+            needs(c) || !c.hidden && !matches!(c.kind, ColumnKind::Json | ColumnKind::Uuid | ColumnKind::TextList)
+        })
         .collect();
     let (needed, others): (Vec<Column>, Vec<Column>) = fields.into_iter().partition(needs);
     let required: Vec<String> =

@@ -364,9 +364,9 @@ pub fn ThingActions(
     let dated = Memo::new(move |_| {
         let catalogue = codes.get();
         let has_days = |code: &str| catalogue.get(code).is_some_and(|child| child.column("due_date").is_some());
-        catalogue
-            .get(kind.as_str())
-            .is_some_and(|kind| kind.children.iter().any(|tie| tie.column.is_some() && has_days(tie.code.as_str())))
+        catalogue.get(kind.as_str()).is_some_and(|kind| {
+            kind.children.iter().any(|tie| tie.parent_column.is_some() && has_days(tie.code.as_str()))
+        })
     });
     let plan = entity.code == "project";
     let of = StoredValue::new(entity.clone());

@@ -8,7 +8,7 @@ use crate::ui::format;
 use crate::ui::live::{follow, live};
 use crate::ui::overlays::bring_back;
 use leptos::prelude::*;
-use pmo_domain::rest::References;
+use pmo_domain::api_types::ReferenceNames;
 use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Row};
 use pmo_sync::text::{Line, difference};
 use pmo_sync::{Event, Query, RowView};
@@ -33,7 +33,7 @@ struct Happened {
 struct Page {
     data: Vec<Happened>,
     #[serde(default, rename = "ref_data_entityInstance")]
-    references: References,
+    references: ReferenceNames,
     #[serde(default)]
     next_cursor: Option<String>,
 }
@@ -44,7 +44,7 @@ fn is_told(column: &Column) -> bool {
 }
 
 /// A value of a column in words; the names of what it refers to came with the log.
-fn in_words(column: &Column, value: &Value, references: &References) -> String {
+fn in_words(column: &Column, value: &Value, references: &ReferenceNames) -> String {
     let name = |entity: &str, id: &str| {
         let id = id.parse().ok();
         let told = id.and_then(|id| references.get(entity)?.get(&id).cloned());
@@ -190,7 +190,7 @@ pub fn Deleted(
 fn line_view(
     kind: &EntityType,
     line: Happened,
-    references: &References,
+    references: &ReferenceNames,
     may_edit: Memo<bool>,
     present: i64,
     restoring: RwSignal<Option<i64>>,
@@ -228,9 +228,9 @@ fn line_view(
 }
 
 /// One field from what to what: short values in a line, texts line by line.
-fn change_view(column: &Column, old: &Value, new: &Value, references: &References) -> AnyView {
+fn change_view(column: &Column, old: &Value, new: &Value, references: &ReferenceNames) -> AnyView {
     let (before, after) = (in_words(column, old, references), in_words(column, new, references));
-    let long = column.kind == ColumnKind::Text || before.contains('\n') || after.contains('\n');
+    let long = column.kind == ColumnKind::LongText || before.contains('\n') || after.contains('\n');
     let label = column.label.clone();
     if !long {
         return view! { <span class="change"><span class="softer">{label}</span><del>{before}</del>{icon("arrow-right")}<ins>{after}</ins></span> }.into_any();

@@ -28,8 +28,8 @@ use crate::ui::typed::RefusedStrip;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_navigate;
-use pmo_domain::evaluate::Key;
-use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Permission, order};
+use pmo_domain::predicate::ComparableValue;
+use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Permission, sort};
 use pmo_sync::{ListKey, RowView};
 use serde_json::{Value, json};
 
@@ -58,7 +58,7 @@ impl Page {
 /// Whether a column stands in the panel at the side: what a person decides by, at a glance.
 fn is_property(column: &Column) -> bool {
     match &column.kind {
-        ColumnKind::Label { set } => !set.ends_with("_type"),
+        ColumnKind::Datalabel { set } => !set.ends_with("_type"),
         ColumnKind::Date | ColumnKind::Percent => true,
         ColumnKind::Days => column.name == "duration_days",
         ColumnKind::Reference { entity } | ColumnKind::References { entity } => entity == "employee",
@@ -95,15 +95,15 @@ pub fn InstancePage(
 /// The things that own a row, by its columns.
 fn above(code: &pmo_domain::EntityCode, row: &RowView) -> Vec<EntityRef> {
     let catalogue = catalogue();
-    let owner = |(parent, tie): (&EntityType, &pmo_domain::Child)| {
-        let id = row.data.get(tie.column.as_ref()?)?.as_str()?.parse().ok()?;
+    let owner = |(parent, tie): (&EntityType, &pmo_domain::ChildRelation)| {
+        let id = row.data.get(tie.parent_column.as_ref()?)?.as_str()?.parse().ok()?;
         let fits = tie
-            .code_column
+            .parent_type_column
             .as_ref()
             .is_none_or(|c| row.data.get(c).and_then(Value::as_str) == Some(parent.code.as_str()));
         (tie.owned && fits).then(|| EntityRef::new(parent.code.clone(), id))
     };
-    catalogue.parents_of(code.as_str()).filter_map(owner).collect()
+    catalogue.parent_relations(code.as_str()).filter_map(owner).collect()
 }
 
 /// What one may do with a thing, as far as this device knows. A row that came with a list does not say; what one may do above it holds below as well, and
@@ -148,13 +148,13 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         .filter(|c| {
             !c.hidden
                 && !matches!(c.name.as_str(), "name" | "descr" | "code" | "wbs")
-                && !matches!(c.kind, ColumnKind::Json | ColumnKind::Uuid | ColumnKind::Texts)
+                && !matches!(c.kind, ColumnKind::Json | ColumnKind::Uuid | ColumnKind::TextList)
         })
         .cloned()
         .partition(is_property);
-    let properties = order::sorted_by_key(properties, |c: &Column| match &c.kind {
-        ColumnKind::Label { set } if set.ends_with("_stage") || set.ends_with("_status") => 0,
-        ColumnKind::Label { .. } => 1,
+    let properties = sort::sorted_by_key(properties, |c: &Column| match &c.kind {
+        ColumnKind::Datalabel { set } if set.ends_with("_stage") || set.ends_with("_status") => 0,
+        ColumnKind::Datalabel { .. } => 1,
         ColumnKind::References { .. } | ColumnKind::Reference { .. } => 2,
         ColumnKind::Percent => 3,
         _ if c.name.starts_with("actual") => 5,
@@ -182,9 +182,11 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
     let is_task = kind.code == "task";
     let children = is_task.then(|| view! { <TaskChildren task=entity.clone() page=page/> });
     let links = is_task.then(|| view! { <TaskLinks task=entity.clone() page=page/> });
-    let by_link = |(_, tie): (&EntityType, &pmo_domain::Child)| tie.column.is_none();
-    let stands_in =
-        catalogue().parents_of(kind.code.as_str()).any(by_link).then(|| view! { <StandsIn entity=entity.clone()/> });
+    let by_link = |(_, tie): (&EntityType, &pmo_domain::ChildRelation)| tie.parent_column.is_none();
+    let stands_in = catalogue()
+        .parent_relations(kind.code.as_str())
+        .any(by_link)
+        .then(|| view! { <StandsIn entity=entity.clone()/> });
     let file =
         (kind.code == "artifact").then(|| view! { <TheFile artifact=entity.clone() row=row may_edit=page.may_edit/> });
     let sign_in = (kind.code == "person" && administers()).then(|| view! { <SignInOf person=entity.clone()/> });
@@ -318,11 +320,15 @@ fn access_words(level: Permission) -> String {
 fn parent_of(kind: &EntityType, row: Memo<Option<RowView>>) -> Option<EntityRef> {
     let catalogue = catalogue();
     let row = row.get()?;
-    catalogue.parents_of(kind.code.as_str()).filter(|(parent, tie)| tie.owned && parent.code != kind.code).find_map(
-        |(parent, tie)| {
-            Some(EntityRef::new(parent.code.clone(), format::text(&row.data, tie.column.as_ref()?).parse().ok()?))
-        },
-    )
+    catalogue
+        .parent_relations(kind.code.as_str())
+        .filter(|(parent, tie)| tie.owned && parent.code != kind.code)
+        .find_map(|(parent, tie)| {
+            Some(EntityRef::new(
+                parent.code.clone(),
+                format::text(&row.data, tie.parent_column.as_ref()?).parse().ok()?,
+            ))
+        })
 }
 
 fn parent_address(kind: EntityType, row: Memo<Option<RowView>>) -> impl Fn() -> String + Clone + Send + Sync + 'static {
@@ -405,8 +411,10 @@ fn field_view(page: Page, column: Column) -> impl IntoView {
 fn property_view(page: Page, column: Column) -> impl IntoView {
     let name = StoredValue::new(column.name.clone());
     let label = column.label.clone();
-    let listed =
-        matches!(column.kind, ColumnKind::Label { .. } | ColumnKind::Reference { .. } | ColumnKind::References { .. });
+    let listed = matches!(
+        column.kind,
+        ColumnKind::Datalabel { .. } | ColumnKind::Reference { .. } | ColumnKind::References { .. }
+    );
     let column = StoredValue::new(column);
     let editing = RwSignal::new(false);
     let value = Signal::derive(move || page.value(&name.get_value()));
@@ -454,7 +462,7 @@ fn TaskChildren(task: EntityRef, page: Page) -> impl IntoView {
     };
     let rows = move || {
         let rows =
-            order::sorted_by_key(list.get().rows, |r| (format::text(&r.data, "rank"), format::text(&r.data, "id")));
+            sort::sorted_by_key(list.get().rows, |r| (format::text(&r.data, "rank"), format::text(&r.data, "id")));
         rows.into_iter()
             .map(|r| {
                 let stage = format::text(&r.data, "dl__task_stage");
@@ -544,7 +552,8 @@ fn DraftBar(page: Page, kind: EntityType, form: Form) -> impl IntoView {
     // A number may come back written otherwise.
     let same = move |column: &str, a: &Value, b: &Value| {
         let kind = columns.with_value(|all| all.iter().find(|c| c.name == column).map(|c| c.kind.clone()));
-        a == b || kind.is_some_and(|kind| Key::of(&kind, a) == Key::of(&kind, b))
+        a == b
+            || kind.is_some_and(|kind| ComparableValue::from_value(&kind, a) == ComparableValue::from_value(&kind, b))
     };
     let labels = move |columns: Vec<String>| {
         columns

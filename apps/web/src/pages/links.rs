@@ -22,7 +22,7 @@ pub fn StandsIn(
     let of = StoredValue::new(entity);
     let linked = move |parent: &str| {
         let code = of.with_value(|of| of.code.clone());
-        catalogue().child(parent, code.as_str()).is_some_and(|tie| tie.column.is_none())
+        catalogue().child_relation(parent, code.as_str()).is_some_and(|tie| tie.parent_column.is_none())
     };
     Effect::new(move || {
         if !online.get() {

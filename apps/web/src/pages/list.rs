@@ -37,8 +37,8 @@ pub fn ListPage(
             let code = entity.code.clone();
             let code_of = code.clone();
             // One that hangs below something may be made wherever one may make it there: its dialog asks where.
-            let below = |tie: &pmo_domain::Child| tie.owned && entity.columns.iter().any(|c| c.required && tie.column.as_ref() == Some(&c.name));
-            let makeable = entity.may_create || codes.get().parents_of(code.as_str()).any(|(_, tie)| below(tie));
+            let below = |tie: &pmo_domain::ChildRelation| tie.owned && entity.columns.iter().any(|c| c.required && tie.parent_column.as_ref() == Some(&c.name));
+            let makeable = entity.can_create || codes.get().parent_relations(code.as_str()).any(|(_, tie)| below(tie));
             let importable = makeable;
             let words = format!("New {}", entity.name.to_lowercase());
             view! {
@@ -79,9 +79,9 @@ pub fn ThingTabs(
     // How many hang below, as the server counts them; what this device holds whole it counts itself.
     let told = RwSignal::new(HashMap::<String, u64>::new());
     let above = parent.clone();
-    let held = move |tie: &pmo_domain::Child| {
+    let held = move |tie: &pmo_domain::ChildRelation| {
         let whole = ListKey {
-            below: Some(pmo_sync::Below { parent: above.clone(), column: tie.column.clone() }),
+            below: Some(pmo_sync::Below { parent: above.clone(), column: tie.parent_column.clone() }),
             ..ListKey::all(tie.code.clone())
         };
         client().changes_of(&Query::List(whole.clone())).track();

@@ -22,7 +22,7 @@ use leptos::attr::custom::custom_attribute;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_navigate;
-use pmo_domain::{EntityCode, EntityRef, Permission, Row, order};
+use pmo_domain::{EntityCode, EntityRef, Permission, Row, sort};
 use pmo_sync::{ListKey, RowView};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
@@ -52,7 +52,7 @@ fn outline(rows: &[RowView], folded: &HashSet<Uuid>) -> Vec<Line> {
         below.entry(parent).or_default().push((&row.data, id));
     }
     for siblings in below.values_mut() {
-        *siblings = order::sorted_by_key(std::mem::take(siblings), |(row, id)| {
+        *siblings = sort::sorted_by_key(std::mem::take(siblings), |(row, id)| {
             let rank = format::text(row, "rank");
             // What was made here has no rank yet and comes last.
             (rank.is_empty(), rank, format::outline_key(&format::text(row, "wbs")), *id)

@@ -10,7 +10,7 @@ use crate::ui::live::{follow, live};
 use crate::ui::markdown::{MENTION, Markdown};
 use crate::ui::picker::{Choice, Sign, fitting};
 use leptos::prelude::*;
-use pmo_domain::{EntityCode, EntityRef, Permission, Row, order};
+use pmo_domain::{EntityCode, EntityRef, Permission, Row, sort};
 use pmo_sync::{ListKey, RowView};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -33,7 +33,7 @@ fn with_mentions(text: &str, people: &[(String, String)]) -> (String, Vec<String
     let mut out = text.to_owned();
     let mut named = Vec::new();
     // Longer names first: 'Ada King' is not 'Ada'.
-    for (id, name) in order::sorted_by_key(people.to_vec(), |(_, name)| std::cmp::Reverse(name.len())) {
+    for (id, name) in sort::sorted_by_key(people.to_vec(), |(_, name)| std::cmp::Reverse(name.len())) {
         let written = format!("@{name}");
         let mention = format!("@\u{200b}[{}]({MENTION}{id})", name.replace(['[', ']'], ""));
         let mut from = 0;
@@ -78,7 +78,7 @@ pub fn Talk(
     let about = StoredValue::new(entity.clone());
     // Threads: what answers nothing, or something that is not here, each with its answers; in the order in which they were said.
     let threads = Memo::new(move |_| {
-        let rows = order::sorted_by_key(list.get().rows, |r| {
+        let rows = sort::sorted_by_key(list.get().rows, |r| {
             let when = format::text(&r.data, "created_ts");
             (when.is_empty(), when, format::text(&r.data, "id"))
         });

@@ -45,7 +45,7 @@ impl Arrangement {
                 _ => {
                     let (column, operator) = match name.split_once('[') {
                         None => (name.as_str(), Some(Operator::Eq)),
-                        Some((column, rest)) => (column, rest.strip_suffix(']').and_then(Operator::named)),
+                        Some((column, rest)) => (column, rest.strip_suffix(']').and_then(Operator::from_param)),
                     };
                     let (Some(column), Some(operator)) = (entity.column(column), operator) else { continue };
                     let values = match operator {
@@ -67,7 +67,7 @@ impl Arrangement {
         if let Some((column, down)) = &self.sort {
             parts.push(("sort".into(), format!("{}{column}", if *down { "-" } else { "" })));
         }
-        parts.extend(self.filters.iter().map(Filter::parameter));
+        parts.extend(self.filters.iter().map(Filter::to_query_pair));
         if !self.columns.is_empty() {
             parts.push(("columns".into(), self.columns.join(",")));
         }
@@ -81,7 +81,7 @@ impl Arrangement {
 
     /// Without the conditions that the server would refuse, such as a day that is none.
     pub fn checked(mut self, entity: &EntityType) -> Self {
-        self.filters.retain(|filter| ListQuery::parse(&[filter.parameter()], entity).is_ok());
+        self.filters.retain(|filter| ListQuery::parse(&[filter.to_query_pair()], entity).is_ok());
         self
     }
 
@@ -116,7 +116,7 @@ mod tests {
 
     fn task() -> EntityType {
         let columns = [("id", "uuid"), ("name", "text"), ("due_date", "date"), ("dl__task_stage", "text")];
-        EntityType::inferred(EntityCode::new("task").unwrap(), &columns, &["task"])
+        EntityType::from_columns(EntityCode::new("task").unwrap(), &columns, &["task"])
     }
 
     fn read(address: &str) -> Arrangement {

@@ -67,7 +67,7 @@ pub fn CellEditor(
             return view! { <Note beside=beside.clone() text="You may look at this, and not change it" close=close/> }.into_any();
         }
         match &of.kind {
-            ColumnKind::Label { .. } | ColumnKind::Reference { .. } | ColumnKind::References { .. } => {
+            ColumnKind::Datalabel { .. } | ColumnKind::Reference { .. } | ColumnKind::References { .. } => {
                 view! { <Choose column=of.clone() beside=beside.clone() value=value take=take leave=leave/> }.into_any()
             }
             _ => {
@@ -147,14 +147,14 @@ fn Type(
             // Looked at alone: what somebody else has made of it meanwhile stays.
             return done.run((None, left));
         }
-        let read = column.with_value(|column| read_typed(column, &typed).and_then(|value| column.check(&value)));
+        let read = column.with_value(|column| read_typed(column, &typed).and_then(|value| column.validate(&value)));
         match read {
             Ok(value) => done.run((Some(value), left)),
             Err(message) => error.set(Some(message)),
         }
     };
     let commit = StoredValue::new(commit);
-    let long = kind == ColumnKind::Text;
+    let long = kind == ColumnKind::LongText;
     let keys = move |event: leptos::ev::KeyboardEvent| {
         event.stop_propagation();
         let command = event.ctrl_key() || event.meta_key();

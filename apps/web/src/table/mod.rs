@@ -57,11 +57,11 @@ fn usual_in(entity: &EntityType, all: bool, arrangement: &Arrangement) -> Vec<Co
 fn owner_column(entity: &EntityType) -> Option<String> {
     let catalogue = crate::hooks::catalogue();
     catalogue
-        .parents_of(entity.code.as_str())
+        .parent_relations(entity.code.as_str())
         .filter(|(parent, tie)| {
-            !entity.root_flag && tie.owned && tie.code_column.is_none() && parent.code != entity.code
+            !entity.root_flag && tie.owned && tie.parent_type_column.is_none() && parent.code != entity.code
         })
-        .find_map(|(_, tie)| tie.column.clone())
+        .find_map(|(_, tie)| tie.parent_column.clone())
 }
 
 /// What the parts of a table share.
@@ -157,7 +157,7 @@ impl Grid {
             return;
         }
         let thing = self.thing(id);
-        if column_kind.kind == ColumnKind::Flag {
+        if column_kind.kind == ColumnKind::Boolean {
             let on = client()
                 .read(|e| e.row(&thing))
                 .is_some_and(|row| row.data.get(&column_kind.name) == Some(&json!(true)));
@@ -171,7 +171,7 @@ impl Grid {
 /// Whether a person can write a column in a table.
 pub fn editable(column: &Column) -> bool {
     use ColumnKind as K;
-    !column.read_only && !matches!(column.kind, K::Id | K::Uuid | K::Json | K::Texts)
+    !column.read_only && !matches!(column.kind, K::Id | K::Uuid | K::Json | K::TextList)
 }
 
 /// A cell's id in the document.
@@ -400,7 +400,7 @@ fn state_view(grid: Grid) -> AnyView {
         let entity = grid.entity.get_value();
         // The type with which an installation begins, and somebody who may begin.
         let whole = grid.below.with_value(Option::is_none) && grid.linked.with_value(Option::is_none);
-        if whole && entity.may_create && entity.config_datatable.get("first") == Some(&Value::Bool(true)) {
+        if whole && entity.can_create && entity.config_datatable.get("first") == Some(&Value::Bool(true)) {
             return over_the_page(move |pages| (pages.first_run)(entity.code.clone())).into_any();
         }
         let title = format!("No {} yet", entity.ui_label.to_lowercase());
@@ -425,7 +425,7 @@ fn head_view(grid: Grid, column: Column) -> impl IntoView {
         let sort = grid.arrangement.with(|a| a.sort.clone()).unwrap_or_else(|| ("name".to_owned(), false));
         (sort.0 == name.get_value()).then_some(if sort.1 { "descending" } else { "ascending" })
     };
-    let sortable = !matches!(column.kind, ColumnKind::Json | ColumnKind::References { .. } | ColumnKind::Texts);
+    let sortable = !matches!(column.kind, ColumnKind::Json | ColumnKind::References { .. } | ColumnKind::TextList);
     let turn = move |_| grid.arrange.run(grid.arrangement.get_untracked().turned(&name.get_value()));
     let head = NodeRef::<leptos::html::Th>::new();
     let width = move || head.get_untracked().map(|th| th.offset_width()).unwrap_or_default();

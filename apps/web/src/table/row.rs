@@ -29,7 +29,7 @@ pub fn row_view(grid: Grid, id: Uuid, row: &RowView, chosen: Memo<bool>) -> impl
     let mut place_of = |kind: &ColumnKind| -> &'static str {
         let wanted = match kind {
             ColumnKind::Reference { .. } if person && !is_person(kind) => return "",
-            ColumnKind::Label { .. } => "p-a",
+            ColumnKind::Datalabel { .. } => "p-a",
             ColumnKind::Date => "p-b",
             ColumnKind::Reference { .. } | ColumnKind::References { .. } => "p-d",
             _ => return "",

@@ -37,7 +37,7 @@ pub fn SelectionBar(
     });
     // What people change most is one click away; the rest is in a list.
     let at_hand: Vec<Column> =
-        columns.iter().filter(|c| matches!(c.kind, ColumnKind::Label { .. })).take(2).cloned().collect();
+        columns.iter().filter(|c| matches!(c.kind, ColumnKind::Datalabel { .. })).take(2).cloned().collect();
     let people = columns.iter().find(|c| matches!(&c.kind, ColumnKind::Reference { entity } | ColumnKind::References { entity } if entity == "employee")).cloned();
     let buttons = at_hand
         .into_iter()

@@ -21,17 +21,17 @@ fn comparisons(kind: &ColumnKind) -> &'static [(Operator, &'static str)] {
     use ColumnKind as K;
     use Operator as O;
     match kind {
-        K::Label { .. } | K::Reference { .. } | K::Id | K::Uuid => {
+        K::Datalabel { .. } | K::Reference { .. } | K::Id | K::Uuid => {
             &[(O::In, "is any of"), (O::Ne, "is not"), (O::IsNull, "is empty")]
         }
         K::References { .. } => &[(O::Eq, "includes"), (O::IsNull, "is empty")],
-        K::Flag => &[(O::Eq, "is")],
+        K::Boolean => &[(O::Eq, "is")],
         K::Date | K::Timestamp => &[(O::Gte, "from"), (O::Lte, "until"), (O::Eq, "on"), (O::IsNull, "is empty")],
         K::Money | K::Percent | K::Hours | K::Days | K::Integer | K::Number => {
             &[(O::Gte, "at least"), (O::Lte, "at most"), (O::Eq, "is"), (O::IsNull, "is empty")]
         }
-        K::Line | K::Text => &[(O::Contains, "contains"), (O::Eq, "is"), (O::IsNull, "is empty")],
-        K::Json | K::Texts => &[(O::IsNull, "is empty")],
+        K::ShortText | K::LongText => &[(O::Contains, "contains"), (O::Eq, "is"), (O::IsNull, "is empty")],
+        K::Json | K::TextList => &[(O::IsNull, "is empty")],
     }
 }
 
@@ -48,7 +48,7 @@ fn in_words(column: &Column, filter: &Filter) -> (String, String) {
             named.unwrap_or_else(|| "Not visible to you".to_owned())
         }
         ColumnKind::Date => format::date(value, true),
-        ColumnKind::Flag => if value == "true" { "yes" } else { "no" }.to_owned(),
+        ColumnKind::Boolean => if value == "true" { "yes" } else { "no" }.to_owned(),
         _ => value.clone(),
     };
     let how = if filter.operator == Operator::In && filter.values.len() == 1 { "is" } else { how };
@@ -188,14 +188,14 @@ fn FilterForm(
         if operator == Operator::IsNull {
             texts = vec![texts.first().filter(|t| *t == "false").cloned().unwrap_or_else(|| "true".to_owned())];
         }
-        if of.with_value(|c| c.kind == ColumnKind::Flag) && texts.is_empty() {
+        if of.with_value(|c| c.kind == ColumnKind::Boolean) && texts.is_empty() {
             texts = vec!["false".to_owned()];
         }
         if texts.iter().all(|t| t.trim().is_empty()) {
             return error.set(Some("Say what to compare with".to_owned()));
         }
         let filter = Filter { column: of.with_value(|c| c.name.clone()), operator, values: texts };
-        let (name, value) = filter.parameter();
+        let (name, value) = filter.to_query_pair();
         // The same reader as the server's: what it would refuse is said here.
         match grid.entity.with_value(|e| pmo_domain::query::ListQuery::parse(&[(name, value)], e)) {
             Err(wrong) => error.set(wrong.into_iter().next().map(|e| e.message)),
@@ -221,8 +221,10 @@ fn FilterForm(
             error.set(None);
         }
     };
-    let listed =
-        matches!(column.kind, ColumnKind::Label { .. } | ColumnKind::Reference { .. } | ColumnKind::References { .. });
+    let listed = matches!(
+        column.kind,
+        ColumnKind::Datalabel { .. } | ColumnKind::Reference { .. } | ColumnKind::References { .. }
+    );
     let value_view = live(move || {
         let column = of.get_value();
         match operator.get() {
@@ -253,13 +255,13 @@ fn FilterForm(
                 }
                 .into_any()
             }
-            _ if column.kind == ColumnKind::Flag => view! {
+            _ if column.kind == ColumnKind::Boolean => view! {
                 <select class="input" aria-label="Value" on:change=move |e| values.set(vec![event_target_value(&e)])>
                     <option value="false" selected=values.with_untracked(|v| v.first().is_some_and(|v| v == "false"))>"no"</option>
                     <option value="true" selected=values.with_untracked(|v| v.first().is_some_and(|v| v == "true"))>"yes"</option></select>
             }
             .into_any(),
-            _ if column.kind == ColumnKind::Text => view! {
+            _ if column.kind == ColumnKind::LongText => view! {
                 <input class="input" aria-label="Value" prop:value=values.with_untracked(|v| v.first().cloned().unwrap_or_default()) on:input=move |e| values.set(vec![event_target_value(&e)])/>
             }
             .into_any(),

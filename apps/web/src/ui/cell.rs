@@ -96,7 +96,7 @@ pub fn value(column: &Column, row: &Row) -> AnyView {
     let name = column.name.as_str();
     let plain = format::text(row, name);
     match &column.kind {
-        ColumnKind::Label { set } => option_pill(set, &plain),
+        ColumnKind::Datalabel { set } => option_pill(set, &plain),
         ColumnKind::Reference { entity } if entity == "employee" || entity == "person" => {
             if plain.is_empty() {
                 ().into_any()
@@ -119,7 +119,7 @@ pub fn value(column: &Column, row: &Row) -> AnyView {
         }
         ColumnKind::Integer if name.ends_with("_bytes") => format::number(row, name).map(format::bytes).into_any(),
         ColumnKind::Integer | ColumnKind::Number => format::number(row, name).map(format::plain).into_any(),
-        ColumnKind::Flag => (row.get(name) == Some(&Value::Bool(true))).then(|| icon("check")).into_any(),
+        ColumnKind::Boolean => (row.get(name) == Some(&Value::Bool(true))).then(|| icon("check")).into_any(),
         _ => plain.into_any(),
     }
 }
@@ -140,8 +140,8 @@ pub fn column_class(column: &Column) -> &'static str {
         (_, "wbs") => "c-wbs",
         (_, "code") => "c-code",
         (_, "name") => "",
-        (ColumnKind::Label { set }, _) if set == "task_priority" => "c-prio",
-        (ColumnKind::Label { .. }, _) => "c-stage",
+        (ColumnKind::Datalabel { set }, _) if set == "task_priority" => "c-prio",
+        (ColumnKind::Datalabel { .. }, _) => "c-stage",
         (ColumnKind::Reference { .. } | ColumnKind::References { .. }, _) => "c-person",
         (ColumnKind::Date, _) => "c-date",
         (ColumnKind::Timestamp, _) => "c-moment",

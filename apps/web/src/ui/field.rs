@@ -8,8 +8,8 @@ use super::picker::{Choice, Left, Picker, Sign};
 use crate::client::client;
 use crate::hooks::{catalogue, datalabel_sync, one, use_entity_list_when};
 use leptos::prelude::*;
-use pmo_domain::catalogue::Datalabel;
-use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, Row, order};
+use pmo_domain::catalog::Datalabel;
+use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, Row, sort};
 use pmo_sync::ListKey;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub fn checked(
         }
     });
     on_cleanup(move || tell(None));
-    let take = Callback::new(move |value: Value| match column.check(&value) {
+    let take = Callback::new(move |value: Value| match column.validate(&value) {
         Ok(_) => {
             tell(None);
             change.run(value);
@@ -89,9 +89,9 @@ fn candidates(entity: String, near: RwSignal<bool>) -> Memo<Vec<(String, String)
     let key = Memo::new(move |_| {
         let code = EntityCode::new(&of).ok().filter(|_| near.get())?;
         let (catalogue, row) = (catalogue(), row());
-        let mut owners = catalogue.parents_of(&of).filter(|(parent, tie)| tie.owned && parent.code != code);
+        let mut owners = catalogue.parent_relations(&of).filter(|(parent, tie)| tie.owned && parent.code != code);
         let shared = owners.find_map(|(parent, tie)| {
-            let column = tie.column.as_ref().filter(|_| tie.code_column.is_none())?;
+            let column = tie.parent_column.as_ref().filter(|_| tie.parent_type_column.is_none())?;
             let above = EntityRef::new(parent.code.clone(), text(&row, column)?.parse().ok()?);
             Some(ListKey::below(code.clone(), above, column))
         });
@@ -111,7 +111,7 @@ fn candidates(entity: String, near: RwSignal<bool>) -> Memo<Vec<(String, String)
         let itself = text(&row(), "id").unwrap_or_default();
         let named =
             known.into_iter().map(|(id, name)| (id.to_string(), name)).filter(|(id, _)| *id != itself).collect();
-        order::sorted_by_key(named, |(_, name): &(String, String)| name.to_lowercase())
+        sort::sorted_by_key(named, |(_, name): &(String, String)| name.to_lowercase())
     })
 }
 
@@ -140,7 +140,8 @@ pub fn Field(
 ) -> impl IntoView {
     // A dialog over a page may have a field of the same name.
     let id = format!("f{}-{}", FIELDS.with(|count| count.replace(count.get() + 1)), column.name);
-    let wide = matches!(column.kind, ColumnKind::Reference { .. } | ColumnKind::References { .. } | ColumnKind::Text);
+    let wide =
+        matches!(column.kind, ColumnKind::Reference { .. } | ColumnKind::References { .. } | ColumnKind::LongText);
     let (error, checked) = checked(column.clone(), value, change);
     let label = column.label.clone();
     view! {
@@ -172,16 +173,16 @@ pub fn Widget(
 ) -> impl IntoView {
     let off = Signal::derive(move || !enabled.get());
     match column.kind.clone() {
-        ColumnKind::Label { .. } | ColumnKind::Reference { .. } => picked(column, id, value, off, change),
+        ColumnKind::Datalabel { .. } | ColumnKind::Reference { .. } => picked(column, id, value, off, change),
         ColumnKind::References { entity } => references(column, id, entity, value, off, change),
-        ColumnKind::Flag => view! {
+        ColumnKind::Boolean => view! {
             <label class="check">
                 <input type="checkbox" class="i-check" id=id disabled=off prop:checked=follow(move || value.get() == Value::Bool(true))
                     on:change=move |e| change.run(json!(event_target_checked(&e)))/>
             </label>
         }
         .into_any(),
-        ColumnKind::Text => view! { <MarkdownField id=id value=value off=off change=change/> }.into_any(),
+        ColumnKind::LongText => view! { <MarkdownField id=id value=value off=off change=change/> }.into_any(),
         kind => {
             let of = kind.clone();
             let text = Memo::new(move |_| written(&of, &value.get()));
@@ -269,10 +270,10 @@ pub fn choices_of(column: &Column, value: Signal<Value>, near: RwSignal<bool>) -
     let optional = !column.not_null;
     let none = move || optional.then(|| Choice { value: String::new(), label: "None".to_owned(), sign: Sign::Bare });
     match column.kind.clone() {
-        ColumnKind::Label { set } => Signal::derive(move || {
+        ColumnKind::Datalabel { set } => Signal::derive(move || {
             let (now, options) = (value.get(), datalabel_sync(&set));
             let now = now.as_str().filter(|n| !n.is_empty());
-            let allowed = |set: &Datalabel, name: &str| set.allows(now, name).is_ok();
+            let allowed = |set: &Datalabel, name: &str| set.check_transition(now, name).is_ok();
             let fits: Vec<_> = options
                 .iter()
                 .flat_map(|set| set.options.iter().filter(move |o| o.active_flag && allowed(set, &o.name)))

@@ -9,7 +9,7 @@ use super::live::{follow, live};
 use crate::client::{client, network, write_ids};
 use crate::hooks::{catalogue, one};
 use leptos::prelude::*;
-use pmo_domain::{Column, ColumnKind, EntityRef, Row, order};
+use pmo_domain::{Column, ColumnKind, EntityRef, Row, sort};
 use pmo_sync::text::{Line, difference};
 use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
 use serde_json::{Value, json};
@@ -76,15 +76,15 @@ impl Field {
         self.column.with_value(|column| shown(column, &one(&column.name, value.clone())))
     }
     fn is_long(&self) -> bool {
-        self.column.with_value(|c| c.kind == ColumnKind::Text)
+        self.column.with_value(|c| c.kind == ColumnKind::LongText)
     }
     fn is_text(&self) -> bool {
-        self.column.with_value(|c| matches!(c.kind, ColumnKind::Text | ColumnKind::Line))
+        self.column.with_value(|c| matches!(c.kind, ColumnKind::LongText | ColumnKind::ShortText))
     }
 
     /// What one side made of it: a text of several lines by what went and what came.
     fn made(&self, value: &Value) -> AnyView {
-        let long = self.column.with_value(|c| c.kind == ColumnKind::Text);
+        let long = self.column.with_value(|c| c.kind == ColumnKind::LongText);
         let before = self.before.with_value(|before| before.as_str().unwrap_or_default().to_owned());
         match value {
             Value::String(text) if long && !before.is_empty() && !text.is_empty() => {
@@ -156,7 +156,7 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
     let kind = catalogue().get(entity.code.as_str()).cloned();
     let what = kind.as_ref().map_or_else(|| entity.code.to_string(), |k| k.name.to_lowercase());
     let name = client().read(|e| e.name(entity.code.as_str(), entity.id)).unwrap_or_else(|| what.clone());
-    let version = pmo_domain::rest::version_of(current).0;
+    let version = pmo_domain::api_types::row_version(current).0;
     let Operation::Update { patch, base, .. } = &entry.operation else {
         return view! {
             <Dialog title=format!("You deleted a {what} that somebody has changed") lead=format!("{name} is at version {version} now.") close=close>
@@ -178,7 +178,7 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
     let chosen = Signal::derive(move || result.with(|result| *result != unchanged));
     // In the order of the form.
     let place = |name: &String| kind.as_ref().and_then(|k| k.columns.iter().position(|c| c.name == *name));
-    let rows: Vec<_> = order::sorted_by_key(fields.clone(), place)
+    let rows: Vec<_> = sort::sorted_by_key(fields.clone(), place)
         .iter()
         .filter_map(|name| {
             let (mine, theirs, before) = (value(patch, name), value(current, name), value(base, name));

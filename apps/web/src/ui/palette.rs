@@ -70,7 +70,7 @@ fn settable(code: &str) -> Vec<Column> {
     let labels = kind
         .columns
         .iter()
-        .filter(|c| matches!(c.kind, ColumnKind::Label { .. }) && Some(&c.name) != stage.as_ref().map(|s| &s.name))
+        .filter(|c| matches!(c.kind, ColumnKind::Datalabel { .. }) && Some(&c.name) != stage.as_ref().map(|s| &s.name))
         .cloned();
     let people = kind.columns.iter().filter(|c| matches!(&c.kind, ColumnKind::Reference { entity } | ColumnKind::References { entity } if entity == "employee")).cloned();
     stage.clone().into_iter().chain(people).chain(labels).filter(|c| !c.read_only && !c.hidden).collect()
@@ -325,10 +325,10 @@ fn choice_line(choice: Choice, several: Option<&Vec<String>>) -> Line {
 fn makeable(words: &str) -> Vec<Line> {
     let catalogue = catalogue();
     let may = |code: &str| {
-        let below = |(_, tie): (&pmo_domain::EntityType, &pmo_domain::Child)| {
-            tie.owned && tie.column.is_some() && tie.code_column.is_none()
+        let below = |(_, tie): (&pmo_domain::EntityType, &pmo_domain::ChildRelation)| {
+            tie.owned && tie.parent_column.is_some() && tie.parent_type_column.is_none()
         };
-        catalogue.get(code).is_some_and(|kind| kind.may_create) || catalogue.parents_of(code).any(below)
+        catalogue.get(code).is_some_and(|kind| kind.can_create) || catalogue.parent_relations(code).any(below)
     };
     let kinds = catalogue.types.values().filter(|kind| kind.code != "message" && may(kind.code.as_str()));
     let choices = kinds.map(|kind| Choice {
@@ -404,7 +404,7 @@ fn everything(words: &str, told: &(String, Vec<Line>), thing: Option<&EntityRef>
         let name = client().read(|e| e.name(thing.code.as_str(), thing.id)).unwrap_or_default();
         for (n, column) in columns.iter().enumerate() {
             let (verb, sign) = match &column.kind {
-                ColumnKind::Label { .. } => (format!("Change {}…", column.label.to_lowercase()), "circle"),
+                ColumnKind::Datalabel { .. } => (format!("Change {}…", column.label.to_lowercase()), "circle"),
                 _ if column.name.starts_with("assignee") => ("Assign to…".to_owned(), "user"),
                 _ => (format!("Set {}…", column.label.to_lowercase()), "user"),
             };

@@ -4,7 +4,7 @@ use super::cell::{avatar, icon};
 use super::live::{follow, live};
 use super::popover::{close_when_outside, open_beside};
 use leptos::prelude::*;
-use pmo_domain::order;
+use pmo_domain::sort;
 
 /// Most choices that are drawn at once; typing finds the others.
 const DRAWN: usize = 60;
@@ -59,7 +59,7 @@ pub fn fitting(choices: Vec<Choice>, words: &str) -> Vec<Choice> {
         }
     };
     let ranked = choices.into_iter().filter_map(|choice| Some((rank(&choice)?, choice))).collect();
-    order::sorted_by_key(ranked, |(rank, _): &(i32, Choice)| *rank).into_iter().map(|(_, choice)| choice).collect()
+    sort::sorted_by_key(ranked, |(rank, _): &(i32, Choice)| *rank).into_iter().map(|(_, choice)| choice).collect()
 }
 
 /// A list to choose from.

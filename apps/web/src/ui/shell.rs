@@ -10,7 +10,7 @@ use crate::parts::over_the_page;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use leptos_router::hooks::use_location;
-use pmo_domain::{EntityCode, EntityType, order};
+use pmo_domain::{EntityCode, EntityType, sort};
 use pmo_sync::Event;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -95,7 +95,7 @@ fn listen(overlays: Overlays) {
 
 fn roots() -> Vec<EntityType> {
     let roots = catalogue().types.values().filter(|t| t.root_flag).cloned().collect();
-    order::sorted(roots, |a: &EntityType, b| a.display_order.cmp(&b.display_order))
+    sort::sorted(roots, |a: &EntityType, b| a.display_order.cmp(&b.display_order))
 }
 
 #[component]
@@ -114,7 +114,7 @@ fn Navigation() -> impl IntoView {
             })
             .collect_view()
     });
-    let administers = Memo::new(move |_| codes.get().get("role").is_some_and(|role| role.may_create));
+    let administers = Memo::new(move |_| codes.get().get("role").is_some_and(|role| role.can_create));
     let administration = live(move || {
         let here = location.pathname.get().starts_with("/admin/");
         administers.get().then(|| view! { <li><A href="/admin/people" attr:aria-current=here.then_some("page")>{icon("settings")}<span>"Administration"</span></A></li> })

@@ -7,7 +7,7 @@ use super::shell::Overlays;
 use crate::client::client;
 use crate::hooks::{catalogue, one, use_draft};
 use leptos::prelude::*;
-use pmo_domain::rest::{FieldError, Problem};
+use pmo_domain::api_types::{FieldError, Problem};
 use pmo_domain::{ColumnKind, EntityRef, Row};
 use pmo_sync::{Entry, EntryState};
 use serde_json::Value;
@@ -19,7 +19,7 @@ pub fn typed(code: &str, values: &Row) -> AnyView {
     let line = |(name, value): (&String, &Value)| {
         let column = kind?.column(name).filter(|c| !c.hidden && name != "id")?;
         let read = match (&column.kind, value) {
-            (ColumnKind::Line | ColumnKind::Text, Value::String(text)) => text.clone().into_any(),
+            (ColumnKind::ShortText | ColumnKind::LongText, Value::String(text)) => text.clone().into_any(),
             _ => shown(column, &one(name, value.clone())),
         };
         Some(view! { <dt>{column.label.clone()}</dt><dd>{read}</dd> })

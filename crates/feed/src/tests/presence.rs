@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::presence::Looking;
-use pmo_domain::socket::{Here, Looked};
+use pmo_domain::protocol::{PresentUser, ViewedEntity};
 
 /// Clients of persons 0, 1 and 2; persons 0 and 1 see project 0.
 fn three() -> Test {
@@ -18,8 +18,8 @@ fn three() -> Test {
 }
 
 fn looking(things: &[usize]) -> ClientMessage {
-    let one = |n: &usize| Looked { entity_code: code("task"), entity_id: task(*n) };
-    ClientMessage::Looking { things: things.iter().map(one).collect() }
+    let one = |n: &usize| ViewedEntity { entity_code: code("task"), entity_id: task(*n) };
+    ClientMessage::Viewing { things: things.iter().map(one).collect() }
 }
 
 /// What is said of presence after an event, until nothing more is asked: to whom, of which task, who.
@@ -95,7 +95,8 @@ fn other_pods_are_heard_and_forgotten_when_they_fall_silent() {
     let mut test = three();
     let a = id(&test, 0);
     let there = |names: &[&str]| {
-        let here = |name: &&str| Here { person_id: Uuid::from_u128(name.len() as u128 + 77), name: (*name).to_owned() };
+        let here =
+            |name: &&str| PresentUser { person_id: Uuid::from_u128(name.len() as u128 + 77), name: (*name).to_owned() };
         let entity = EntityRef::new(code("task"), task(0));
         Event::Elsewhere(Looking { pod: Uuid::from_u128(5), entity, people: names.iter().map(here).collect() })
     };

@@ -1,7 +1,7 @@
 //! The reading position beside a modelled log: every committed row is read once, as soon as it is visible.
 
 use crate::{Ask, Reader};
-use pmo_domain::change::LogRow;
+use pmo_domain::change_log::ChangeLogEntry;
 use pmo_domain::{EntityCode, Snapshot, Version};
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -12,7 +12,7 @@ struct Log {
     next_xid: i64,
     next_seq: i64,
     running: BTreeSet<i64>,
-    rows: Vec<LogRow>,
+    rows: Vec<ChangeLogEntry>,
     gone: BTreeSet<i64>,
 }
 
@@ -24,16 +24,16 @@ impl Log {
     }
     fn write(&mut self, xid: i64) {
         self.next_seq += 1;
-        self.rows.push(LogRow {
+        self.rows.push(ChangeLogEntry {
             seq: self.next_seq,
             xid,
             code: EntityCode::new("task").unwrap(),
             id: Uuid::from_u128(10),
             action: 3,
             version: Version(1),
-            changed: Default::default(),
-            reach: None,
-            at: 0,
+            diff: Default::default(),
+            ancestor_set: None,
+            tx_started_at_ms: 0,
             parents: Vec::new(),
         });
     }
@@ -46,16 +46,16 @@ impl Log {
     fn snapshot(&self) -> Snapshot {
         let xmax = self.next_xid + 1;
         let running: Vec<i64> = self.running.iter().copied().collect();
-        Snapshot { xmin: running.first().copied().unwrap_or(xmax), xmax, running }
+        Snapshot { xmin: running.first().copied().unwrap_or(xmax), xmax, in_progress: running }
     }
-    fn visible(&self) -> impl Iterator<Item = &LogRow> {
+    fn visible(&self) -> impl Iterator<Item = &ChangeLogEntry> {
         self.rows.iter().filter(|r| !self.running.contains(&r.xid) && !self.gone.contains(&r.xid))
     }
-    fn answer(&self, ask: &Ask, limit: usize) -> (Vec<LogRow>, bool) {
-        let mut rows: Vec<LogRow> = self
+    fn answer(&self, ask: &Ask, limit: usize) -> (Vec<ChangeLogEntry>, bool) {
+        let mut rows: Vec<ChangeLogEntry> = self
             .visible()
             .filter(|r| r.xid >= ask.from || ask.finished.contains(&r.xid))
-            .filter(|r| ask.until.as_ref().is_none_or(|until| until.sees(r.xid)))
+            .filter(|r| ask.until.as_ref().is_none_or(|until| until.is_visible(r.xid)))
             .filter(|r| ask.after.is_none_or(|after| (r.xid, r.seq) > after))
             .cloned()
             .collect();
@@ -75,7 +75,7 @@ proptest::proptest! {
         let mut log = Log::default();
         let mut reader = Reader::new(1, log.snapshot());
         let mut read: Vec<i64> = Vec::new();
-        let mut horizon = reader.cursor().read.xmin;
+        let mut horizon = reader.cursor().snapshot.xmin;
         for (step, which) in steps.into_iter().chain([(5, 0)]) {
             let chosen = log.running.iter().copied().nth(which % log.running.len().max(1));
             match (step, chosen) {
@@ -98,8 +98,8 @@ proptest::proptest! {
                             log.finish(xid, true);
                         }
                     }
-                    proptest::prop_assert!(reader.cursor().read.xmin >= horizon, "the cursor goes forward");
-                    horizon = reader.cursor().read.xmin;
+                    proptest::prop_assert!(reader.cursor().snapshot.xmin >= horizon, "the cursor goes forward");
+                    horizon = reader.cursor().snapshot.xmin;
                     if step == 5 {
                         let visible: BTreeSet<i64> = log.visible().map(|r| r.seq).collect();
                         proptest::prop_assert_eq!(read.iter().copied().collect::<BTreeSet<_>>(), visible, "all that is visible is read");
@@ -126,10 +126,10 @@ fn a_slow_writer_holds_the_cursor_and_nothing_else() {
     let (rows, _) = log.answer(&reader.ask(), 5000);
     assert_eq!(rows.len(), 1000, "the rest is not held up");
     assert!(!reader.take(&rows, log.snapshot(), false));
-    assert_eq!(reader.cursor().read.xmin, slow);
+    assert_eq!(reader.cursor().snapshot.xmin, slow);
     log.finish(slow, true);
     let (rows, _) = log.answer(&reader.ask(), 5000);
     assert_eq!(rows.iter().map(|r| r.xid).collect::<Vec<_>>(), [slow], "nothing comes twice");
     reader.take(&rows, log.snapshot(), false);
-    assert_eq!(reader.cursor().read.xmin, 1002);
+    assert_eq!(reader.cursor().snapshot.xmin, 1002);
 }

@@ -13,10 +13,21 @@ fn code(at: usize) -> EntityCode {
 fn thing(n: usize) -> EntityRef {
     EntityRef::new(code(n), Uuid::from_u128(n as u128 / 3 + 1))
 }
-fn row(entity: &EntityRef, parents: Vec<EntityRef>, old: Option<Uuid>) -> LogRow {
+fn row(entity: &EntityRef, parents: Vec<EntityRef>, old: Option<Uuid>) -> ChangeLogEntry {
     let changed = old.map_or(json!({}), |old| json!({"parent_id": {"old": old}}));
     let (code, id) = (entity.code.clone(), entity.id);
-    LogRow { seq: 1, xid: 1, code, id, action: 3, version: Version(1), changed, reach: None, at: 0, parents }
+    ChangeLogEntry {
+        seq: 1,
+        xid: 1,
+        code,
+        id,
+        action: 3,
+        version: Version(1),
+        diff: changed,
+        ancestor_set: None,
+        tx_started_at_ms: 0,
+        parents,
+    }
 }
 
 /// What the index does, written down plainly.
@@ -24,9 +35,9 @@ fn row(entity: &EntityRef, parents: Vec<EntityRef>, old: Option<Uuid>) -> LogRow
 struct Model(BTreeMap<ConnectionId, (PersonId, BTreeMap<Topic, bool>)>);
 
 impl Model {
-    fn receivers(&self, row: &LogRow, above: &[(Uuid, bool)]) -> BTreeSet<ConnectionId> {
+    fn receivers(&self, row: &ChangeLogEntry, above: &[(Uuid, bool)]) -> BTreeSet<ConnectionId> {
         let entity = EntityRef::new(row.code.clone(), row.id);
-        let old = row.changed.get("parent_id").and_then(|v| v["old"].as_str()?.parse::<Uuid>().ok());
+        let old = row.diff.get("parent_id").and_then(|v| v["old"].as_str()?.parse::<Uuid>().ok());
         let hears = |topic: &Topic| match topic {
             Topic::Entity(e) => *e == entity,
             Topic::Type(code) => *code == row.code,

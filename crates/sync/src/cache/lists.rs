@@ -4,19 +4,19 @@ use super::{Cache, CachedList, CachedRow, Column, Compiled, ListIndex, Owner, Pl
 use crate::key::{Below, ListKey};
 use crate::maps::Set;
 use crate::raw::{Raw, fields};
-use pmo_domain::evaluate::{Key, Test};
-use pmo_domain::{Catalogue, ColumnKind, EntityCode, EntityRef, order};
+use pmo_domain::predicate::{ComparableValue, Predicate};
+use pmo_domain::{Catalog, ColumnKind, EntityCode, EntityRef, sort};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// The ways in which a row of this list's type may belong to something: for a part of a tree.
-fn owners(key: &ListKey, catalogue: &Catalogue) -> Vec<Owner> {
+fn owners(key: &ListKey, catalogue: &Catalog) -> Vec<Owner> {
     let mut owners = Vec::new();
     if key.deep {
-        for (parent, tie) in catalogue.parents_of(key.code.as_str()).filter(|(_, tie)| tie.owned) {
-            let (column, code_column) = (tie.column.clone(), tie.code_column.clone());
+        for (parent, tie) in catalogue.parent_relations(key.code.as_str()).filter(|(_, tie)| tie.owned) {
+            let (column, code_column) = (tie.parent_column.clone(), tie.parent_type_column.clone());
             owners.push(Owner { code: parent.code.clone(), column, code_column });
         }
     }
@@ -69,7 +69,7 @@ impl Cache {
     }
 
     /// The place of a list, made where there is none.
-    pub fn list_place(&mut self, key: &ListKey, catalogue: &Catalogue) -> ListIndex {
+    pub fn list_place(&mut self, key: &ListKey, catalogue: &Catalog) -> ListIndex {
         if let Some(index) = self.find_list(key) {
             return index;
         }
@@ -127,20 +127,20 @@ impl Cache {
         Some(list)
     }
 
-    fn compiled(&mut self, kind: u16, key: &ListKey, catalogue: &Catalogue) -> Compiled {
+    fn compiled(&mut self, kind: u16, key: &ListKey, catalogue: &Catalog) -> Compiled {
         let entity = catalogue.get(key.code.as_str());
-        let holds = |name: &str| entity.and_then(|e| e.column(name)).map_or(ColumnKind::Line, |c| c.kind.clone());
+        let holds = |name: &str| entity.and_then(|e| e.column(name)).map_or(ColumnKind::ShortText, |c| c.kind.clone());
         let tests = key
             .filters
             .iter()
-            .map(|f| (self.column(kind, &f.column, holds(&f.column)), Test::new(f, &holds(&f.column))));
+            .map(|f| (self.column(kind, &f.column, holds(&f.column)), Predicate::new(f, &holds(&f.column))));
         let tests = tests.collect();
         let order = key.sort.iter().map(|(name, down)| (self.column(kind, name, holds(name)), *down)).collect();
         (tests, order)
     }
 
     /// Reads filters and orders anew: the types of columns are known now, or others.
-    pub fn recompile(&mut self, catalogue: &Catalogue) {
+    pub fn recompile(&mut self, catalogue: &Catalog) {
         self.columns.clear();
         for index in 0..self.lists.len() as ListIndex {
             let Some(list) = self.list(index) else { continue };
@@ -261,7 +261,7 @@ impl Cache {
                         && *column.name == *name
                         && lacks(column)
                     {
-                        column.keys[*slot as usize] = Some(Key::of_json(&column.holds, value));
+                        column.keys[*slot as usize] = Some(ComparableValue::from_json(&column.holds, value));
                         lacking -= 1;
                     }
                 }
@@ -274,14 +274,15 @@ impl Cache {
                     && lacks(column)
                 {
                     let shown = row.local.is_some().then(|| row.value(&column.name));
-                    column.keys[*slot as usize] = Some(Key::of(&column.holds, &shown.unwrap_or_default()));
+                    column.keys[*slot as usize] =
+                        Some(ComparableValue::from_value(&column.holds, &shown.unwrap_or_default()));
                 }
             }
         }
     }
 
-    fn key_at(&self, column: usize, slot: Slot) -> &Key {
-        const ABSENT: &Key = &Key::Absent;
+    fn key_at(&self, column: usize, slot: Slot) -> &ComparableValue {
+        const ABSENT: &ComparableValue = &ComparableValue::Null;
         self.columns.get(column).and_then(|c| c.keys.get(slot as usize)?.as_ref()).unwrap_or(ABSENT)
     }
 
@@ -372,7 +373,7 @@ impl Cache {
 
     /// Whether a row passes a list's filters.
     fn passes(&self, list: &CachedList, slot: Slot) -> bool {
-        list.tests.iter().all(|(column, test)| test.holds(self.key_at(*column, slot)))
+        list.tests.iter().all(|(column, test)| test.matches(self.key_at(*column, slot)))
     }
 
     /// Gives a list these rows, in its order. Of a list that the server puts in order, the order given stands.
@@ -441,13 +442,13 @@ impl Cache {
         }
         let rank = |place: usize, step: usize| match by.first() {
             Some((first, down)) => {
-                let rank = self.key_at(*first, slots[place]).rank(step);
+                let rank = self.key_at(*first, slots[place]).abbreviated_key(step);
                 if *down { !rank } else { rank }
             }
             None => 0,
         };
         let compare = |a: usize, b: usize| self.compare(by, slots[a], slots[b]);
-        let places = order::places_by_rank(slots.len(), &rank, &compare);
+        let places = sort::argsort_by_prefix(slots.len(), &rank, &compare);
         let sorted: Vec<Slot> = places.into_iter().map(|place| slots[place as usize]).collect();
         slots.copy_from_slice(&sorted);
     }

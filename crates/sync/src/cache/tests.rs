@@ -2,14 +2,14 @@
 
 use super::*;
 use pmo_domain::query::{Filter, Operator};
-use pmo_domain::{Catalogue, EntityType};
+use pmo_domain::{Catalog, EntityType};
 use proptest::prelude::*;
 use serde_json::json;
 use std::collections::HashMap;
 
-fn catalogue() -> Catalogue {
+fn catalogue() -> Catalog {
     let columns = [("id", "uuid"), ("name", "text"), ("budget_amt", "numeric"), ("project_id", "uuid")];
-    Catalogue { types: [(code(), EntityType::inferred(code(), &columns, &["task", "project"]))].into() }
+    Catalog { types: [(code(), EntityType::from_columns(code(), &columns, &["task", "project"]))].into() }
 }
 
 fn code() -> EntityCode {
@@ -58,11 +58,12 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 fn expected(key: &ListKey, rows: &HashMap<u8, Row>) -> Vec<Uuid> {
     let catalogue = catalogue();
     let kind = |name: &str| catalogue.get("task").unwrap().column(name).unwrap().kind.clone();
-    let key_of = |row: &Row, name: &str| Key::of(&kind(name), row.get(name).unwrap_or(&Value::Null));
+    let key_of =
+        |row: &Row, name: &str| ComparableValue::from_value(&kind(name), row.get(name).unwrap_or(&Value::Null));
     let mut found: Vec<&Row> = rows
         .values()
         .filter(|row| key.below.as_ref().is_none_or(|b| row["project_id"] == json!(b.parent.id)))
-        .filter(|row| key.filters.iter().all(|f| Test::new(f, &kind(&f.column)).holds(&key_of(row, &f.column))))
+        .filter(|row| key.filters.iter().all(|f| Predicate::new(f, &kind(&f.column)).matches(&key_of(row, &f.column))))
         .collect();
     found.sort_by(|a, b| {
         for (column, down) in &key.sort {

@@ -7,7 +7,7 @@ use crate::event::{Effect, Method, Request};
 use crate::key::{ListKey, Query};
 use crate::maps::Set;
 use crate::tab::TabMessage;
-use pmo_domain::rest::IDS_LIMIT;
+use pmo_domain::api_types::MAX_IDS_PER_REQUEST;
 use pmo_domain::{EntityCode, EntityRef};
 use uuid::Uuid;
 
@@ -171,7 +171,7 @@ impl Engine {
             };
             let (mut first, rest): (Vec<Uuid>, Vec<Uuid>) = ids.into_iter().partition(seen);
             first.extend(rest);
-            let later = first.split_off(first.len().min(IDS_LIMIT));
+            let later = first.split_off(first.len().min(MAX_IDS_PER_REQUEST));
             if !later.is_empty() {
                 self.wanted.insert(code.clone(), later.into_iter().collect());
             }

@@ -8,7 +8,7 @@ use crate::maps::{Map, Set};
 use crate::merge::values_of;
 use crate::store::{Area, Write};
 use pmo_domain::EntityRef;
-use pmo_domain::rest::version_of;
+use pmo_domain::api_types::row_version;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -26,7 +26,7 @@ impl Engine {
     pub(super) fn draft_field(&mut self, entity: EntityRef, field: &str, value: Value, now: f64) {
         let row = self.shown(&entity);
         let before = row.as_ref().and_then(|r| r.get(field)).cloned().unwrap_or(Value::Null);
-        let version = row.as_ref().map_or(0, |r| version_of(r).0);
+        let version = row.as_ref().map_or(0, |r| row_version(r).0);
         self.begin_draft(&entity, version, now).set(field, value, &before, now);
         self.keep_draft(&entity, now);
     }

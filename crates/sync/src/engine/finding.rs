@@ -82,7 +82,7 @@ impl Engine {
 }
 
 fn keep_best(found: &mut Vec<Found>, most: usize) {
-    *found = pmo_domain::order::sorted_by_key(std::mem::take(found), |f| {
+    *found = pmo_domain::sort::sorted_by_key(std::mem::take(found), |f| {
         (f.rank, f.name.chars().count(), f.name.clone(), f.entity.id)
     });
     found.truncate(most);

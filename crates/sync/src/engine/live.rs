@@ -6,10 +6,11 @@ use crate::event::{Answer, Effect, Failure};
 use crate::key::{ListKey, Query, Topic};
 use crate::maps::{Few, Set};
 use crate::session::{Due, Link};
-use pmo_domain::socket::{
-    Action, CLOSE_BAD_TOKEN, CLOSE_EXPIRED, Change, ClientMessage, Parent, ServerMessage, Subscribe,
+use pmo_domain::protocol::{
+    Action, CLOSE_TOKEN_EXPIRED, CLOSE_UNAUTHORIZED, Change, ClientMessage, ParentScope, ServerMessage,
+    SubscribeRequest,
 };
-use pmo_domain::{EntityCode, EntityRef, order};
+use pmo_domain::{EntityCode, EntityRef, sort};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -168,7 +169,7 @@ impl Engine {
     fn subscribe(&mut self, topics: Vec<Topic>, since: Option<String>) {
         let Some((entity_code, entity_ids, parent)) = parts(&topics) else { return };
         self.unanswered.push((entity_code.clone(), topics));
-        let subscribe = Subscribe { entity_code, entity_ids, parent, since };
+        let subscribe = SubscribeRequest { entity_code, entity_ids, parent, since };
         self.effects.push(Effect::Send(ClientMessage::Subscribe(subscribe)));
     }
 
@@ -385,7 +386,7 @@ impl Engine {
                 self.observed.keys().filter(|q| q.topic().as_ref() == Some(&topic)).cloned().collect();
             queries.iter().for_each(|query| self.mark_stale(query));
         }
-        if matches!(code, CLOSE_BAD_TOKEN | CLOSE_EXPIRED) {
+        if matches!(code, CLOSE_UNAUTHORIZED | CLOSE_TOKEN_EXPIRED) {
             self.token_good = false;
             self.effects.push(Effect::RenewToken);
         }
@@ -441,7 +442,7 @@ impl Engine {
                 Topic::Rows(code, _) | Topic::Tree(code, _) => code.as_str(),
             })
             .collect();
-        codes = order::sorted(codes, |a, b| a.cmp(b));
+        codes = sort::sorted(codes, |a, b| a.cmp(b));
         codes.dedup();
         let since = self.cursor.as_ref().map(|place| format!("&since={}", crate::key::encoded(&place.cursor)));
         let path = format!("/sync/changes?entities={}{}", codes.join(","), since.unwrap_or_default());
@@ -497,7 +498,7 @@ struct Group {
 }
 
 /// The ids, or the thing above, of topics of one type.
-fn parts(topics: &[Topic]) -> Option<(EntityCode, Option<Vec<Uuid>>, Option<Parent>)> {
+fn parts(topics: &[Topic]) -> Option<(EntityCode, Option<Vec<Uuid>>, Option<ParentScope>)> {
     match topics.first()? {
         Topic::Row(first) => {
             let ids = topics.iter().filter_map(|topic| match topic {
@@ -507,11 +508,12 @@ fn parts(topics: &[Topic]) -> Option<(EntityCode, Option<Vec<Uuid>>, Option<Pare
             Some((first.code.clone(), Some(ids.collect()), None))
         }
         Topic::Rows(code, parent) => {
-            let parent = parent.as_ref().map(|p| Parent { entity_code: p.code.clone(), entity_id: p.id, deep: false });
+            let parent =
+                parent.as_ref().map(|p| ParentScope { entity_code: p.code.clone(), entity_id: p.id, recursive: false });
             Some((code.clone(), None, parent))
         }
         Topic::Tree(code, root) => {
-            let root = Parent { entity_code: root.code.clone(), entity_id: root.id, deep: true };
+            let root = ParentScope { entity_code: root.code.clone(), entity_id: root.id, recursive: true };
             Some((code.clone(), None, Some(root)))
         }
     }

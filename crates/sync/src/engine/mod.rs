@@ -33,7 +33,7 @@ use crate::session::Session;
 use crate::settings::Settings;
 use crate::tab::{TabId, TabMessage};
 use keeping::Keep;
-use pmo_domain::{Catalogue, EntityCode, EntityRef, PersonId};
+use pmo_domain::{Catalog, EntityCode, EntityRef, PersonId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -87,7 +87,7 @@ pub struct Engine {
     seed: u64,
     person: Option<PersonId>,
     cache: Cache,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<Catalog>,
     metas: Few<MetaKey, Meta>,
     names: BTreeMap<String, BTreeMap<Uuid, String>>,
     observers: Map<ObserverId, Query>,

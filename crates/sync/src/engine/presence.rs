@@ -6,7 +6,7 @@ use super::Engine;
 use crate::event::Effect;
 use crate::key::Query;
 use crate::session::Link;
-use pmo_domain::socket::{ClientMessage, Here, Looked};
+use pmo_domain::protocol::{ClientMessage, PresentUser, ViewedEntity};
 use pmo_domain::{EntityCode, EntityRef};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -55,9 +55,9 @@ impl Engine {
     }
 
     /// Who else looks at a thing.
-    pub fn present(&self, entity: &EntityRef) -> Vec<Here> {
+    pub fn present(&self, entity: &EntityRef) -> Vec<PresentUser> {
         let others = self.presence.others.get(&address(entity)).into_iter().flatten();
-        others.map(|(id, name)| Here { person_id: *id, name: name.clone() }).collect()
+        others.map(|(id, name)| PresentUser { person_id: *id, name: name.clone() }).collect()
     }
 
     /// What is known of others at a thing, for a tab that has just come to it.
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// The server says who else looks at a thing.
-    pub(super) fn present_is(&mut self, entity: &EntityRef, people: Vec<Here>) {
+    pub(super) fn present_is(&mut self, entity: &EntityRef, people: Vec<PresentUser>) {
         let mut named = BTreeMap::new();
         for here in people {
             named.insert(here.person_id, here.name);
@@ -122,9 +122,9 @@ impl Engine {
         let told = self.presence.told.take().unwrap_or_default();
         let same = told.len() == things.len() && told.iter().all(|address| things.contains(address));
         if open && !same {
-            let looked = |entity: EntityRef| Looked { entity_code: entity.code, entity_id: entity.id };
+            let looked = |entity: EntityRef| ViewedEntity { entity_code: entity.code, entity_id: entity.id };
             let things = things.iter().filter_map(|address| thing(address)).map(looked).collect();
-            self.effects.push(Effect::Send(ClientMessage::Looking { things }));
+            self.effects.push(Effect::Send(ClientMessage::Viewing { things }));
         }
         if !(open && same) {
             let mut gone: Vec<String> = self.presence.others.keys().cloned().collect();

@@ -9,8 +9,8 @@ use crate::maps::Set;
 use crate::outbox::{Entry, EntryState};
 use crate::raw::{Marks, Raw, Scanned, same_values, scan};
 use crate::settings::Settings;
-use pmo_domain::rest::{References, read_value};
-use pmo_domain::{Catalogue, EntityCode, EntityRef, EntityType};
+use pmo_domain::api_types::{ReferenceNames, from_value};
+use pmo_domain::{Catalog, EntityCode, EntityRef, EntityType};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -20,7 +20,7 @@ pub(super) struct Page {
     /// The type, where the answer says it.
     pub(super) code: Option<EntityCode>,
     pub(super) rows: Vec<(Marks, Raw)>,
-    pub(super) references: References,
+    pub(super) references: ReferenceNames,
     next_cursor: Option<String>,
 }
 
@@ -36,7 +36,7 @@ impl Page {
     pub(super) fn read(body: String) -> Option<Self> {
         // The rows share one text.
         let text = Arc::new(body);
-        let mut page = Self { code: None, rows: Vec::new(), references: References::new(), next_cursor: None };
+        let mut page = Self { code: None, rows: Vec::new(), references: ReferenceNames::new(), next_cursor: None };
         let mut sound = true;
         scan(&text, "data", |scanned| match scanned {
             Scanned::Field("entity_code", value) => take(value, &mut page.code, &mut sound),
@@ -416,8 +416,8 @@ impl Engine {
     /// Takes reference data into memory. What lists compare depends on the types of columns.
     pub(super) fn take_meta(&mut self, key: MetaKey, meta: Meta) {
         if key == MetaKey::Codes {
-            let types: Vec<EntityType> = read_value(&meta.data).unwrap_or_default();
-            let mut catalogue = Catalogue::default();
+            let types: Vec<EntityType> = from_value(&meta.data).unwrap_or_default();
+            let mut catalogue = Catalog::default();
             catalogue.types.extend(types.into_iter().map(|t| (t.code.clone(), t)));
             self.catalogue = Arc::new(catalogue);
             self.cache.recompile(&self.catalogue);
@@ -425,7 +425,7 @@ impl Engine {
         self.metas.insert(key, meta);
     }
 
-    pub(super) fn learn_names(&mut self, names: References) {
+    pub(super) fn learn_names(&mut self, names: ReferenceNames) {
         for (code, names) in names {
             let known = self.names.entry(code.clone()).or_default();
             let before = known.len();

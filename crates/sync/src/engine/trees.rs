@@ -319,7 +319,8 @@ impl Engine {
         let Some((root, slots, synced_at)) = self.tree_around(parent, &key.code) else { return };
         // What links alone tie to it was told with the tree.
         let by_link = column.is_none().then(|| {
-            let owned = self.catalogue.child(parent.code.as_str(), key.code.as_str()).is_some_and(|tie| tie.owned);
+            let owned =
+                self.catalogue.child_relation(parent.code.as_str(), key.code.as_str()).is_some_and(|tie| tie.owned);
             let told = self.ties.get(&root).filter(|_| owned)?;
             let here =
                 told.iter().filter(|tie| tie.parent == *parent && tie.child == key.code).flat_map(|tie| &tie.ids);
@@ -391,7 +392,12 @@ impl Engine {
     pub(super) fn doubt_trees(&mut self, slot: Slot, before: Option<&Raw>) {
         let Some(row) = self.cache.row(slot) else { return };
         let code = self.cache.code(slot);
-        let ties = || self.catalogue.parents_of(code.as_str()).filter(|(_, tie)| tie.owned).map(|(_, tie)| &tie.column);
+        let ties = || {
+            self.catalogue
+                .parent_relations(code.as_str())
+                .filter(|(_, tie)| tie.owned)
+                .map(|(_, tie)| &tie.parent_column)
+        };
         if let Some(before) = before {
             let moved =
                 |column: &String| row.base.as_ref().is_some_and(|now| now.value(column) != before.value(column));
@@ -430,7 +436,7 @@ impl Engine {
                     let children = self.catalogue.get(code.as_str()).into_iter().flat_map(|t| &t.children);
                     children
                         .filter(|tie| tie.owned)
-                        .filter_map(|tie| Some((tie.code.clone(), tie.column.clone()?)))
+                        .filter_map(|tie| Some((tie.code.clone(), tie.parent_column.clone()?)))
                         .collect()
                 };
                 for (child, column) in ties {

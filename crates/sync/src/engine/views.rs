@@ -6,7 +6,7 @@ use crate::draft::Draft;
 use crate::key::{ListKey, MetaKey, Query, Topic};
 use crate::outbox::{Entry, EntryState};
 use crate::session::Link;
-use pmo_domain::{Catalogue, EntityCode, EntityRef, PersonId, Row, order};
+use pmo_domain::{Catalog, EntityCode, EntityRef, PersonId, Row, sort};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -231,7 +231,7 @@ impl Engine {
     }
 
     /// Entity types, as far as they are known.
-    pub fn catalogue(&self) -> Arc<Catalogue> {
+    pub fn catalogue(&self) -> Arc<Catalog> {
         self.catalogue.clone()
     }
 
@@ -252,7 +252,7 @@ impl Engine {
                 }
             }
         }
-        order::sorted_by_key(known.into_iter().collect(), |(_, name): &(Uuid, String)| name.to_lowercase())
+        sort::sorted_by_key(known.into_iter().collect(), |(_, name): &(Uuid, String)| name.to_lowercase())
     }
 
     /// The draft of a thing.

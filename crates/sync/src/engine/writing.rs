@@ -9,7 +9,7 @@ use crate::merge::values_of;
 use crate::outbox::{Choice, Entry, EntryState, Operation};
 use crate::raw::Raw;
 use crate::store::{Area, Write};
-use pmo_domain::rest::version_of;
+use pmo_domain::api_types::row_version;
 use pmo_domain::{EntityRef, Row};
 use serde_json::Value;
 use std::ops::RangeInclusive;
@@ -56,7 +56,7 @@ impl Engine {
             });
             let begun = begun.min();
             let (base, base_version) = based_on.unwrap_or_else(|| {
-                let version = version_of(&before).0;
+                let version = row_version(&before).0;
                 (values_of(patch.keys(), &before), begun.map_or(version, |begun| begun.min(version)))
             });
             self.enter(Entry::new(ids, entity.clone(), Operation::Update { patch, base, base_version }));
@@ -386,7 +386,7 @@ impl Engine {
     /// Later writes to the same thing were made on what this one made, or by another tab that knew nothing of it: a merge tells. One that
     /// was sent before keeps its body, for which its key stands; a 412 merges it.
     fn rebase_later(&mut self, entity: &EntityRef, row: &Row) {
-        let version = version_of(row).0;
+        let version = row_version(row).0;
         let mut current = row.clone();
         current.remove("ref_data_entityInstance");
         let mut kept = Vec::new();
@@ -417,7 +417,7 @@ impl Engine {
         entry.not_before = now + delay;
     }
 
-    fn refuse(&mut self, index: usize, problem: pmo_domain::rest::Problem, now: f64) {
+    fn refuse(&mut self, index: usize, problem: pmo_domain::api_types::Problem, now: f64) {
         let entry = &mut self.outbox[index];
         entry.state = EntryState::Refused { problem };
         let entry = entry.clone();
@@ -470,7 +470,7 @@ impl Engine {
             return;
         }
         let row = self.shown(entity).unwrap_or_default();
-        self.begin_draft(entity, version_of(&row).0, now).offer(typed, &row, now);
+        self.begin_draft(entity, row_version(&row).0, now).offer(typed, &row, now);
         self.keep_draft(entity, now);
     }
 

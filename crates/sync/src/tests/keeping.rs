@@ -160,7 +160,7 @@ fn a_list_is_fetched_page_by_page_where_it_is_so_asked_for() {
     let key = ListKey { paged: true, ..tasks().sorted("name", false) };
     tab.event(Event::Observe(ObserverId(1), Query::List(key.clone())));
     let page = |rows: Vec<Row>, next: Option<&str>| {
-        let answer = ListAnswer { data: rows, next_cursor: next.map(str::to_owned), ..ListAnswer::default() };
+        let answer = ListResponse { data: rows, next_cursor: next.map(str::to_owned), ..ListResponse::default() };
         serde_json::to_value(answer).unwrap()
     };
     tab.answer(page(vec![row(1, 1, "a"), row(2, 1, "b")], Some("next")));

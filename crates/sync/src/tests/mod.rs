@@ -9,8 +9,8 @@ mod writing; // outbox, conflicts, drafts
 
 use crate::store::Which;
 use crate::*;
-use pmo_domain::rest::{ListAnswer, Problem};
-use pmo_domain::socket::{Action, Change, ClientMessage, ServerMessage};
+use pmo_domain::api_types::{ListResponse, Problem};
+use pmo_domain::protocol::{Action, Change, ClientMessage, ServerMessage};
 use pmo_domain::{EntityCode, EntityRef, PersonId, Row, Version};
 use serde_json::{Value, json};
 use std::future::Future;
@@ -48,7 +48,7 @@ fn tasks() -> ListKey {
 }
 
 fn list(rows: Vec<Row>) -> Value {
-    serde_json::to_value(ListAnswer { data: rows, ..ListAnswer::default() }).unwrap()
+    serde_json::to_value(ListResponse { data: rows, ..ListResponse::default() }).unwrap()
 }
 
 fn answer(body: Value) -> Answer {

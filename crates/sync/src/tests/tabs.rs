@@ -1,7 +1,7 @@
 //! Several tabs on one device: one leads, the others follow.
 
 use super::*;
-use pmo_domain::socket::Here;
+use pmo_domain::protocol::PresentUser;
 
 /// A leader and a follower with one device; what either says the other hears.
 struct Pair {
@@ -157,7 +157,7 @@ fn what_the_tabs_in_sight_look_at_is_said_and_who_else_does_is_told_to_each() {
     let mut pair = Pair::new();
     let said = |pair: &mut Pair| -> Vec<Vec<EntityRef>> {
         let things = |message: ClientMessage| match message {
-            ClientMessage::Looking { things } => {
+            ClientMessage::Viewing { things } => {
                 Some(things.into_iter().map(|thing| EntityRef::new(thing.entity_code, thing.entity_id)).collect())
             }
             _ => None,
@@ -166,7 +166,7 @@ fn what_the_tabs_in_sight_look_at_is_said_and_who_else_does_is_told_to_each() {
     };
     let told = |pair: &mut Pair, n: u128, names: &[&str]| {
         let people =
-            names.iter().map(|name| Here { person_id: Uuid::from_u128(9), name: (*name).to_owned() }).collect();
+            names.iter().map(|name| PresentUser { person_id: Uuid::from_u128(9), name: (*name).to_owned() }).collect();
         let entity = task(n);
         let message = ServerMessage::Presence { entity_code: entity.code, entity_id: entity.id, people };
         pair.leader.event(Event::Frame(message));

@@ -1,7 +1,7 @@
 //! Things that are kept on the device with all that hangs below them.
 
 use super::*;
-use pmo_domain::{Child, EntityType};
+use pmo_domain::{ChildRelation, EntityType};
 
 fn message(n: u128) -> EntityRef {
     EntityRef::new(code("message"), Uuid::from_u128(3000 + n))
@@ -13,23 +13,23 @@ fn messages_of(task: EntityRef) -> ListKey {
 
 /// Projects own tasks, tasks own tasks and messages, projects own messages; by links alone projects own pages of a wiki, and risks own tasks.
 fn types() -> Value {
-    let tie = |child: &str, column: &str, code_column: Option<&str>| Child {
+    let tie = |child: &str, column: &str, code_column: Option<&str>| ChildRelation {
         code: code(child),
         owned: true,
-        column: Some(column.into()),
-        code_column: code_column.map(Into::into),
-        create_level: pmo_domain::Permission::Create,
+        parent_column: Some(column.into()),
+        parent_type_column: code_column.map(Into::into),
+        create_permission: pmo_domain::Permission::Create,
     };
     let columns = [("id", "uuid"), ("name", "text"), ("project_id", "uuid"), ("parent__task_id", "uuid")];
-    let mut project = EntityType::inferred(code("project"), &columns[..2], &["project", "task"]);
+    let mut project = EntityType::from_columns(code("project"), &columns[..2], &["project", "task"]);
     project.children = vec![tie("task", "project_id", None), tie("message", "about_uuid", Some("about_code"))];
-    let mut task = EntityType::inferred(code("task"), &columns, &["project", "task"]);
+    let mut task = EntityType::from_columns(code("task"), &columns, &["project", "task"]);
     task.children = vec![tie("task", "parent__task_id", None), tie("message", "about_uuid", Some("about_code"))];
-    let message = EntityType::inferred(code("message"), &[("about_uuid", "uuid"), ("about_code", "text")], &[]);
-    let by_link = |child: &str| Child { column: None, ..tie(child, "", None) };
+    let message = EntityType::from_columns(code("message"), &[("about_uuid", "uuid"), ("about_code", "text")], &[]);
+    let by_link = |child: &str| ChildRelation { parent_column: None, ..tie(child, "", None) };
     project.children.push(by_link("wiki"));
-    let wiki = EntityType::inferred(code("wiki"), &columns[..2], &[]);
-    let mut risk = EntityType::inferred(code("risk"), &columns[..2], &[]);
+    let wiki = EntityType::from_columns(code("wiki"), &columns[..2], &[]);
+    let mut risk = EntityType::from_columns(code("risk"), &columns[..2], &[]);
     risk.children = vec![by_link("task")];
     serde_json::to_value([project, task, message, wiki, risk]).unwrap()
 }
@@ -101,7 +101,7 @@ fn a_kept_plan_is_told_by_one_request_and_watched_with_all_that_hangs_below_it()
     let kept = tab.engine.kept_tree(&project(1)).unwrap();
     assert_eq!((kept.rows, kept.whole, kept.fetching), (3, true, false));
     let deep =
-        |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.parent.as_ref().is_some_and(|p| p.deep));
+        |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.parent.as_ref().is_some_and(|p| p.recursive));
     assert_eq!(tab.sent.iter().filter(deep).count(), 4, "one topic for each type");
 }
 
@@ -261,10 +261,10 @@ fn a_tree_that_is_under_way_when_the_socket_comes_back_is_watched_from_where_its
     tab.sent.clear();
     tab.hello();
     let deep =
-        |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.parent.as_ref().is_some_and(|p| p.deep));
+        |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.parent.as_ref().is_some_and(|p| p.recursive));
     assert_eq!(tab.sent.iter().filter(deep).count(), 0, "what changes before the answer is in it, or is told since");
     tab.answer_to("/sync/snapshot", whole_plan());
-    let since = |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.since.is_some() && s.parent.as_ref().is_some_and(|p| p.deep));
+    let since = |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.since.is_some() && s.parent.as_ref().is_some_and(|p| p.recursive));
     assert_eq!(tab.sent.iter().filter(since).count(), 4);
 }
 

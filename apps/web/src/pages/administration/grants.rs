@@ -9,7 +9,7 @@ use crate::ui::format;
 use crate::ui::live::live;
 use leptos::prelude::*;
 use leptos_router::components::A;
-use pmo_domain::{EVERY_INSTANCE, EntityRef, order};
+use pmo_domain::{EVERY_INSTANCE, EntityRef, sort};
 use pmo_sync::ListKey;
 use serde_json::Value;
 use wasm_bindgen_futures::spawn_local;
@@ -128,7 +128,7 @@ pub fn Grants() -> impl IntoView {
             let text = |name: &str| grant[name].as_str().unwrap_or_default().to_owned();
             (text("holder_name").to_lowercase(), text("entity_code"))
         };
-        let lines: Vec<_> = order::sorted_by_key(found.get(), holder).into_iter().map(line).collect();
+        let lines: Vec<_> = sort::sorted_by_key(found.get(), holder).into_iter().map(line).collect();
         if lines.is_empty() {
             view! { <tr><td colspan="6" class="softer">"None."</td></tr> }.into_any()
         } else {

@@ -44,7 +44,7 @@ const PARTS: [(&str, &str); 7] = [
 
 /// Whether the person who is here administers.
 pub fn administers() -> bool {
-    catalogue().get("role").is_some_and(|role| role.may_create)
+    catalogue().get("role").is_some_and(|role| role.can_create)
 }
 
 /// The pages of administrators.
@@ -63,7 +63,7 @@ pub fn Administration(
     };
     live(move || {
         let Some(title) =
-            title.filter(|_| codes.with(|c| c.types.is_empty() || c.get("role").is_some_and(|r| r.may_create)))
+            title.filter(|_| codes.with(|c| c.types.is_empty() || c.get("role").is_some_and(|r| r.can_create)))
         else {
             return view! { <NothingHere/> }.into_any();
         };

@@ -7,7 +7,7 @@ use crate::ui::cell::icon;
 use crate::ui::live::{follow, live};
 use leptos::prelude::*;
 use pmo_domain::ColumnKind;
-use pmo_domain::catalogue::Datalabel;
+use pmo_domain::catalog::Datalabel;
 use serde_json::{Value, json};
 
 const COLOURS: [&str; 6] = ["grey", "blue", "green", "amber", "red", "purple"];
@@ -46,7 +46,7 @@ impl Draft {
 /// Drafts of a set as it is; each reading of it has keys of its own, so that what is drawn follows the new ones.
 fn drafts(set: &Datalabel, reading: u32) -> Vec<Draft> {
     let key = |id: i32| reading * READING + u32::try_from(id).unwrap_or_default();
-    let one = |option: &pmo_domain::catalogue::LabelOption| {
+    let one = |option: &pmo_domain::catalog::LabelOption| {
         let draft = Draft::new(key(option.id), Some(option.id), &option.name);
         draft.descr.set(option.descr.clone().unwrap_or_default());
         draft.colour.set(option.color_code.clone().unwrap_or_else(|| "grey".to_owned()));
@@ -62,7 +62,7 @@ fn drafts(set: &Datalabel, reading: u32) -> Vec<Draft> {
 fn holders(set: &str) -> String {
     let catalogue = catalogue();
     let holds = |t: &&pmo_domain::EntityType| {
-        t.columns.iter().any(|c| matches!(&c.kind, ColumnKind::Label { set: of } if of == set))
+        t.columns.iter().any(|c| matches!(&c.kind, ColumnKind::Datalabel { set: of } if of == set))
     };
     catalogue.types.values().filter(holds).map(|t| t.ui_label.clone()).collect::<Vec<_>>().join(", ")
 }

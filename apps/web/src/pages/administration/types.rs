@@ -38,7 +38,7 @@ pub fn Types() -> impl IntoView {
 fn kind_words(kind: &ColumnKind) -> String {
     let named = |code: &str| catalogue().get(code).map_or_else(|| code.to_owned(), |t| t.name.to_lowercase());
     match kind {
-        ColumnKind::Label { set } => format!("option of {}", set.replace('_', " ")),
+        ColumnKind::Datalabel { set } => format!("option of {}", set.replace('_', " ")),
         ColumnKind::Reference { entity } => format!("a {}", named(entity)),
         ColumnKind::References { entity } => format!("several of {}", named(entity)),
         other => format!("{other:?}").to_lowercase(),

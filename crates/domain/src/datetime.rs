@@ -2,25 +2,25 @@
 //! the first download, checks by hand what it is given; the server has the last word. A test holds the one against the other.
 
 /// Whether a text is a day that there is, as `YYYY-MM-DD`.
-pub fn is_day(text: &str) -> bool {
+pub fn is_valid_date(text: &str) -> bool {
     let shaped = text.len() == 10 && !text.starts_with('-');
     #[cfg(not(target_family = "wasm"))]
     return shaped && text.parse::<jiff::civil::Date>().is_ok();
     #[cfg(target_family = "wasm")]
-    return shaped && by_hand(text).is_some();
+    return shaped && parse_date_fallback(text).is_some();
 }
 
 /// A moment in its normal form; none where the text is none.
-pub fn moment(text: &str) -> Option<String> {
+pub fn normalize_timestamp(text: &str) -> Option<String> {
     #[cfg(not(target_family = "wasm"))]
     return text.parse::<jiff::Timestamp>().ok().map(|moment| moment.to_string());
     #[cfg(target_family = "wasm")]
-    return by_hand(text.get(..10)?).and(microseconds(text)).map(|_| text.to_owned());
+    return parse_date_fallback(text.get(..10)?).and(timestamp_micros(text)).map(|_| text.to_owned());
 }
 
 /// Year, month and day of a day that there is.
 #[cfg(any(test, target_family = "wasm"))]
-fn by_hand(text: &str) -> Option<(i64, i64, i64)> {
+fn parse_date_fallback(text: &str) -> Option<(i64, i64, i64)> {
     let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<i64>().ok()).flatten();
     let mut parts = text.split('-');
     let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
@@ -39,7 +39,7 @@ fn by_hand(text: &str) -> Option<(i64, i64, i64)> {
 }
 
 /// Microseconds since 1970 of a moment in RFC 3339, for comparing.
-pub fn microseconds(text: &str) -> Option<f64> {
+pub fn timestamp_micros(text: &str) -> Option<f64> {
     let bytes = text.as_bytes();
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
@@ -74,23 +74,23 @@ mod tests {
     fn a_moment_is_the_same_however_it_is_written() {
         let same = ["2026-01-31T09:00:00Z", "2026-01-31T09:00:00+00:00", "2026-01-31T10:30:00+01:30"];
         for text in same {
-            assert_eq!(microseconds(text), Some(1_769_850_000e6), "{text}");
-            assert_eq!(moment(text).as_deref(), Some("2026-01-31T09:00:00Z"));
+            assert_eq!(timestamp_micros(text), Some(1_769_850_000e6), "{text}");
+            assert_eq!(normalize_timestamp(text).as_deref(), Some("2026-01-31T09:00:00Z"));
         }
-        assert_eq!(microseconds("1970-01-01T00:00:00.25Z"), Some(250_000.0));
-        assert_eq!(microseconds("soon"), None);
+        assert_eq!(timestamp_micros("1970-01-01T00:00:00.25Z"), Some(250_000.0));
+        assert_eq!(timestamp_micros("soon"), None);
     }
 
     proptest! {
         #[test]
         fn the_check_by_hand_agrees_with_the_library(year in 0..10_000i64, month in 0..14i64, day in 0..33i64, second in 0..86_400i64, odd in "[0-9-]{10}") {
             let text = format!("{year:04}-{month:02}-{day:02}");
-            prop_assert_eq!(by_hand(&text).is_some(), is_day(&text), "{}", text);
-            prop_assert!(by_hand(&odd).is_none() || is_day(&odd));
-            if is_day(&text) {
+            prop_assert_eq!(parse_date_fallback(&text).is_some(), is_valid_date(&text), "{}", text);
+            prop_assert!(parse_date_fallback(&odd).is_none() || is_valid_date(&odd));
+            if is_valid_date(&text) {
                 let moment = format!("{text}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60);
                 let known: jiff::Timestamp = moment.parse().unwrap();
-                prop_assert_eq!(microseconds(&moment), Some(known.as_microsecond() as f64));
+                prop_assert_eq!(timestamp_micros(&moment), Some(known.as_microsecond() as f64));
             }
         }
     }

@@ -8,37 +8,38 @@ use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
 /// The protocol's number, told in `HELLO`.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 1;
 /// A client sends `PING` this often, in seconds.
-pub const HEARTBEAT_SECONDS: u64 = 30;
+pub const HEARTBEAT_INTERVAL_SECONDS: u64 = 30;
 /// No token, a bad one, or none in time.
-pub const CLOSE_BAD_TOKEN: u16 = 4001;
+pub const CLOSE_UNAUTHORIZED: u16 = 4001;
 /// The token's time is over.
-pub const CLOSE_EXPIRED: u16 = 4002;
+pub const CLOSE_TOKEN_EXPIRED: u16 = 4002;
 /// The client read too slowly: come back and resume.
-pub const CLOSE_RESUME: u16 = 4008;
+pub const CLOSE_SLOW_CONSUMER: u16 = 4008;
 /// The server is going away: come back, spread over a few seconds.
-pub const CLOSE_RESTART: u16 = 1012;
+pub const CLOSE_SERVICE_RESTART: u16 = 1012;
 /// The client broke the rules too often.
-pub const CLOSE_ABUSE: u16 = 1008;
+pub const CLOSE_POLICY_VIOLATION: u16 = 1008;
 
 /// The thing whose children are watched.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Parent {
+pub struct ParentScope {
     /// Its type.
     pub entity_code: EntityCode,
     /// Its id.
     pub entity_id: Uuid,
     /// Not only its children, but all that hangs below it by owned links, however deep.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub deep: bool,
+    #[serde(rename = "deep")]
+    pub recursive: bool,
 }
 
 /// What to watch. With ids, those; without, the whole type or the children of `parent`; an empty list watches nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Subscribe {
+pub struct SubscribeRequest {
     /// The type of what is watched.
     pub entity_code: EntityCode,
     /// The things, by id.
@@ -46,7 +47,7 @@ pub struct Subscribe {
     pub entity_ids: Option<Vec<Uuid>>,
     /// Only children of this thing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Parent>,
+    pub parent: Option<ParentScope>,
     /// Tell what has changed since this cursor, so that nothing falls between a fetch and this message.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
@@ -62,7 +63,7 @@ pub enum ClientMessage {
         token: String,
     },
     /// Watch.
-    Subscribe(Subscribe),
+    Subscribe(SubscribeRequest),
     /// Stop watching; without ids, everything of the type (or of the parent).
     #[serde(rename_all = "camelCase")]
     Unsubscribe {
@@ -73,7 +74,7 @@ pub enum ClientMessage {
         entity_ids: Option<Vec<Uuid>>,
         /// The children of this thing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        parent: Option<Parent>,
+        parent: Option<ParentScope>,
     },
     /// Stop watching anything.
     UnsubscribeAll,
@@ -85,9 +86,10 @@ pub enum ClientMessage {
         token: String,
     },
     /// What is looked at now, and nothing else: those who look at the same are told.
-    Looking {
+    #[serde(rename = "LOOKING")]
+    Viewing {
         /// The things, one for each tab that is in sight.
-        things: Vec<Looked>,
+        things: Vec<ViewedEntity>,
     },
     /// After SUBSCRIBE, on reconnect: tell what was missed.
     Resume {
@@ -101,7 +103,7 @@ pub enum ClientMessage {
 /// A thing that is looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Looked {
+pub struct ViewedEntity {
     /// Its type.
     pub entity_code: EntityCode,
     /// Its id.
@@ -111,16 +113,16 @@ pub struct Looked {
 /// Somebody who looks at a thing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Here {
+pub struct PresentUser {
     /// Who.
     pub person_id: Uuid,
     /// What they are called.
     pub name: String,
 }
 
-impl Here {
+impl PresentUser {
     /// Read by hand, as the frames are.
-    fn read(value: &Value) -> Option<Self> {
+    fn from_json(value: &Value) -> Option<Self> {
         let text = |name: &str| value.get(name)?.as_str();
         Some(Self { person_id: text("personId")?.parse().ok()?, name: text("name")?.to_owned() })
     }
@@ -129,15 +131,15 @@ impl Here {
 /// A frame that is no message of this protocol; the text is for the client's developer.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
-pub struct BadMessage(pub String);
+pub struct InvalidMessage(pub String);
 
 impl ClientMessage {
     /// Reads a text frame. A missing, null or empty payload is the same for messages that have none.
-    pub fn parse(text: &str) -> Result<Self, BadMessage> {
+    pub fn parse(text: &str) -> Result<Self, InvalidMessage> {
         let mut value: Value =
-            serde_json::from_str(text).map_err(|_| BadMessage("the frame is not JSON".to_owned()))?;
+            serde_json::from_str(text).map_err(|_| InvalidMessage("the frame is not JSON".to_owned()))?;
         let kind = value.get("type").and_then(Value::as_str).map(str::to_owned);
-        let Some(kind) = kind else { return Err(BadMessage("the message has no 'type'".to_owned())) };
+        let Some(kind) = kind else { return Err(InvalidMessage("the message has no 'type'".to_owned())) };
         if matches!(kind.as_str(), "PING" | "UNSUBSCRIBE_ALL")
             && let Some(object) = value.as_object_mut()
         {
@@ -147,7 +149,7 @@ impl ClientMessage {
             let kind: String = kind.chars().take(40).collect();
             let error = error.to_string();
             // What the reader calls its own types is nobody else's business.
-            BadMessage(if error.contains("ClientMessage") {
+            InvalidMessage(if error.contains("ClientMessage") {
                 format!("{kind}: its payload is missing or no object")
             } else {
                 format!("{kind}: {error}")
@@ -184,16 +186,16 @@ pub struct Change {
 
 /// Changes of things of one type, each thing once.
 #[derive(Clone, Debug, Default)]
-pub struct Changes {
+pub struct CoalescedChanges {
     list: VecDeque<Change>,
     /// Where each is, counted from the first that ever was.
     at: HashMap<Uuid, usize>,
     taken: usize,
 }
 
-impl Changes {
+impl CoalescedChanges {
     /// Folds a change in: of one thing the last action stands, but something made and then changed is still new.
-    pub fn add(&mut self, change: Change) {
+    pub fn coalesce(&mut self, change: Change) {
         match self.at.get(&change.entity_id).and_then(|at| self.list.get_mut(at - self.taken)) {
             None => {
                 self.at.insert(change.entity_id, self.taken + self.list.len());
@@ -209,7 +211,7 @@ impl Changes {
     }
 
     /// The first `most`, which are not among them any more.
-    pub fn take(&mut self, most: usize) -> Vec<Change> {
+    pub fn drain_up_to(&mut self, most: usize) -> Vec<Change> {
         let first: Vec<Change> = self.list.drain(..most.min(self.list.len())).collect();
         self.taken += first.len();
         for change in &first {
@@ -229,7 +231,7 @@ impl Changes {
     }
 
     /// In the order in which things came first.
-    pub fn into_list(self) -> Vec<Change> {
+    pub fn into_vec(self) -> Vec<Change> {
         self.list.into()
     }
 }
@@ -293,7 +295,7 @@ pub enum ServerMessage {
         /// The thing.
         entity_id: Uuid,
         /// The others, each once.
-        people: Vec<Here>,
+        people: Vec<PresentUser>,
     },
     /// Answer to PING.
     Pong {
@@ -335,14 +337,14 @@ impl ServerMessage {
             },
             "INVALIDATE" => Self::Invalidate {
                 entity_code: code()?,
-                changes: crate::rest::read_value(&changes?)?,
+                changes: crate::api_types::from_value(&changes?)?,
                 timestamp: text("timestamp"),
                 cursor: text("cursor"),
             },
             "PRESENCE" => Self::Presence {
                 entity_code: code()?,
                 entity_id: text("entityId").parse().ok()?,
-                people: payload.get("people")?.as_array()?.iter().filter_map(Here::read).collect(),
+                people: payload.get("people")?.as_array()?.iter().filter_map(PresentUser::from_json).collect(),
             },
             "SUBSCRIBED" => Self::Subscribed {
                 count: number("count") as usize,
@@ -398,7 +400,7 @@ mod tests {
         let subscribe = json!({"type": "SUBSCRIBE", "payload": {"entityCode": "project", "entityIds": [id]}});
         assert_eq!(
             ClientMessage::parse(&subscribe.to_string()),
-            Ok(ClientMessage::Subscribe(Subscribe {
+            Ok(ClientMessage::Subscribe(SubscribeRequest {
                 entity_code: EntityCode::new("project").unwrap(),
                 entity_ids: Some(vec![id]),
                 parent: None,

@@ -1,6 +1,6 @@
 //! A row of the change log, as the feed reads it.
 
-use crate::socket::Action;
+use crate::protocol::Action;
 use crate::{EntityCode, EntityRef, Version};
 use serde_json::Value;
 use uuid::Uuid;
@@ -25,7 +25,7 @@ pub mod action {
 
 /// One row of the log.
 #[derive(Clone, Debug, PartialEq)]
-pub struct LogRow {
+pub struct ChangeLogEntry {
     /// Its number; unique, but not in order of commit.
     pub seq: i64,
     /// The transaction that wrote it.
@@ -39,11 +39,11 @@ pub struct LogRow {
     /// The thing's version after the change.
     pub version: Version,
     /// Old and new values of the changed columns, where the reader asked for them: `{"col": {"old": …, "new": …}}`.
-    pub changed: Value,
+    pub diff: Value,
     /// Where the thing is now, or was when it was purged, for grants to come down to it; none: it is no thing.
-    pub reach: Option<i32>,
+    pub ancestor_set: Option<i32>,
     /// When its transaction began, by the database's clock, in milliseconds since 1970.
-    pub at: i64,
+    pub tx_started_at_ms: i64,
     /// What it hangs below now, where the reader asked for it.
     pub parents: Vec<EntityRef>,
 }
@@ -52,28 +52,28 @@ pub struct LogRow {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AccessChange {
     /// A person holds other grants.
-    Person(Uuid),
+    GrantsChanged(Uuid),
     /// A person has made something, and owns it: nobody's view of anything else changes.
-    Made(Uuid),
+    EntityCreated(Uuid),
     /// A role, or something else that may concern anybody.
-    Anybody,
+    Unscoped,
     /// Things have come from one reach to another.
-    Moved(i32, i32),
+    AncestorSetChanged(i32, i32),
 }
 
-impl LogRow {
+impl ChangeLogEntry {
     /// Whether it changes what people may see, rather than a thing.
-    pub fn is_access(&self) -> bool {
+    pub fn is_access_change(&self) -> bool {
         self.code == "entity_rbac" || self.code == "entity_instance_link"
     }
 
     /// The new value of a column, as text.
-    pub fn new_text(&self, column: &str) -> Option<&str> {
-        self.changed.get(column)?.get("new")?.as_str()
+    pub fn new_value_str(&self, column: &str) -> Option<&str> {
+        self.diff.get(column)?.get("new")?.as_str()
     }
 
     /// What to tell those who may see the thing.
-    pub fn told_as(&self) -> Action {
+    pub fn client_action(&self) -> Action {
         match self.action {
             action::CREATE | action::COMMENT => Action::Create,
             action::DELETE => Action::Delete,

@@ -8,7 +8,7 @@ fn digit(byte: u8) -> usize {
 
 /// A key after `low` and before `high`; none of either is the end. It does not end in the lowest digit, so that there is always room
 /// before it. Where the two are not in order, or equal, there is nothing between: a key after `low` comes back.
-pub fn between(low: Option<&str>, high: Option<&str>) -> String {
+pub fn key_between(low: Option<&str>, high: Option<&str>) -> String {
     let low = low.unwrap_or_default().as_bytes();
     let high = high.map(str::as_bytes).filter(|high| *high > low);
     let mut key = Vec::new();
@@ -43,11 +43,11 @@ mod tests {
 
     #[test]
     fn there_is_room_at_both_ends_and_between() {
-        assert!(between(None, None).as_str() > "");
+        assert!(key_between(None, None).as_str() > "");
         let (a, b) = ("001000", "002000");
-        assert!(between(None, Some(a)).as_str() < a);
-        assert!(between(Some(b), None).as_str() > b);
-        let middle = between(Some(a), Some(b));
+        assert!(key_between(None, Some(a)).as_str() < a);
+        assert!(key_between(Some(b), None).as_str() > b);
+        let middle = key_between(Some(a), Some(b));
         assert!(a < middle.as_str() && middle.as_str() < b);
     }
 
@@ -59,7 +59,7 @@ mod tests {
             for place in places {
                 let at = place % (keys.len() + 1);
                 let low = at.checked_sub(1).and_then(|i| keys.get(i)).cloned();
-                let key = between(low.as_deref(), keys.get(at).map(String::as_str));
+                let key = key_between(low.as_deref(), keys.get(at).map(String::as_str));
                 prop_assert!(!key.ends_with('0'), "no room before {key}");
                 keys.insert(at, key);
             }

@@ -8,20 +8,23 @@ use std::collections::BTreeMap;
 
 /// A type of child and how it is tied to its parent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Child {
+pub struct ChildRelation {
     /// The child's type.
     pub code: EntityCode,
     /// Grants flow down whole to owned children; through a lookup they are worth a comment at most.
     pub owned: bool,
     /// The child's column that names the parent; `None` where only a link ties them.
     #[serde(default)]
-    pub column: Option<String>,
+    #[serde(rename = "column")]
+    pub parent_column: Option<String>,
     /// The child's column that names the parent's type, where that varies.
     #[serde(default)]
-    pub code_column: Option<String>,
+    #[serde(rename = "code_column")]
+    pub parent_type_column: Option<String>,
     /// The level on the parent that making such a child asks for.
     #[serde(default = "create_level")]
-    pub create_level: Permission,
+    #[serde(rename = "create_level")]
+    pub create_permission: Permission,
 }
 
 fn create_level() -> Permission {
@@ -44,26 +47,27 @@ pub struct EntityType {
     /// Order in the navigation.
     pub display_order: i32,
     /// What can hang below.
-    pub children: Vec<Child>,
+    pub children: Vec<ChildRelation>,
     /// Columns in the table's order.
     pub columns: Vec<Column>,
     /// Which columns a table shows, in order.
     #[serde(default)]
     pub config_datatable: Value,
     /// Whether the reader may make one that hangs below nothing. What the database knows of types says nothing of readers; the api adds it.
-    #[serde(default = "unknown")]
-    pub may_create: bool,
+    #[serde(default = "default_true")]
+    #[serde(rename = "may_create")]
+    pub can_create: bool,
 }
 
 /// A reader who was not told may try.
-fn unknown() -> bool {
+fn default_true() -> bool {
     true
 }
 
 impl EntityType {
     /// A type that the database does not register: its code and its columns with their SQL types, kinds inferred as the database's are. `entities` are the
     /// types that columns may refer to. Without children, and in no navigation.
-    pub fn inferred(code: EntityCode, columns: &[(&str, &str)], entities: &[&str]) -> Self {
+    pub fn from_columns(code: EntityCode, columns: &[(&str, &str)], entities: &[&str]) -> Self {
         let entities = entities.iter().map(|entity| (*entity).to_owned()).collect();
         let columns = columns.iter().map(|(name, sql)| Column::infer(code.as_str(), name, sql, false, &entities));
         Self {
@@ -75,13 +79,13 @@ impl EntityType {
             display_order: 0,
             children: Vec::new(),
             config_datatable: Value::Null,
-            may_create: unknown(),
+            can_create: default_true(),
             code,
         }
     }
 
     /// One of them in a sentence: 'a task', 'an event'.
-    pub fn one(&self) -> String {
+    pub fn with_article(&self) -> String {
         let name = self.name.to_lowercase();
         let article = if name.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
         format!("{article} {name}")
@@ -95,7 +99,7 @@ impl EntityType {
     /// The column that says how far along a thing is: the type's `*_stage`, else its `*_status`.
     pub fn stage_column(&self) -> Option<&Column> {
         let ending = |suffix: &str| {
-            self.columns.iter().find(move |c| matches!(&c.kind, ColumnKind::Label { set } if set.ends_with(suffix)))
+            self.columns.iter().find(move |c| matches!(&c.kind, ColumnKind::Datalabel { set } if set.ends_with(suffix)))
         };
         ending("_stage").or_else(|| ending("_status"))
     }
@@ -115,7 +119,7 @@ impl EntityType {
         });
         if let Some(stage) = self.stage_column() {
             metadata["kanbanView"] = json!({"groupBy": stage.name, "lookupDatalabel": match &stage.kind {
-                ColumnKind::Label { set } => set.as_str(),
+                ColumnKind::Datalabel { set } => set.as_str(),
                 _ => "",
             }});
         }
@@ -125,24 +129,24 @@ impl EntityType {
 
 /// All entity types.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Catalogue {
+pub struct Catalog {
     /// By code.
     pub types: BTreeMap<EntityCode, EntityType>,
 }
 
-impl Catalogue {
+impl Catalog {
     /// The type of that code.
     pub fn get(&self, code: &str) -> Option<&EntityType> {
         self.types.iter().find(|(c, _)| c.as_str() == code).map(|(_, t)| t)
     }
 
     /// The tie between a parent type and a child type, if there is one.
-    pub fn child(&self, parent: &str, child: &str) -> Option<&Child> {
+    pub fn child_relation(&self, parent: &str, child: &str) -> Option<&ChildRelation> {
         self.get(parent)?.children.iter().find(|c| c.code == child)
     }
 
     /// The types that can be above `child`, each with its tie.
-    pub fn parents_of<'a>(&'a self, child: &'a str) -> impl Iterator<Item = (&'a EntityType, &'a Child)> {
+    pub fn parent_relations<'a>(&'a self, child: &'a str) -> impl Iterator<Item = (&'a EntityType, &'a ChildRelation)> {
         self.types.values().flat_map(move |t| t.children.iter().filter(move |c| c.code == child).map(move |c| (t, c)))
     }
 }
@@ -169,12 +173,8 @@ pub struct LabelOption {
     #[serde(default)]
     pub terminal_flag: bool,
     /// Offered for choice.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub active_flag: bool,
-}
-
-fn yes() -> bool {
-    true
 }
 
 /// A named, ordered option set.
@@ -189,7 +189,7 @@ pub struct Datalabel {
 impl Datalabel {
     /// Whether a row may go from option `from` (`None`: it had none) to option `to`: `to` must be an active option, and where
     /// the set draws arrows, one must lead there.
-    pub fn allows(&self, from: Option<&str>, to: &str) -> Result<(), String> {
+    pub fn check_transition(&self, from: Option<&str>, to: &str) -> Result<(), String> {
         let Some(target) = self.options.iter().find(|o| o.name == to && o.active_flag) else {
             let names: Vec<_> = self.options.iter().filter(|o| o.active_flag).map(|o| o.name.as_str()).collect();
             return Err(format!("must be one of {}", names.join(", ")));
@@ -228,10 +228,10 @@ mod tests {
             name: "s".into(),
             options: vec![option(1, "Draft", vec![]), option(2, "Sent", vec![1]), option(3, "Paid", vec![2])],
         };
-        assert!(set.allows(Some("Draft"), "Sent").is_ok());
-        assert!(set.allows(Some("Sent"), "Draft").is_ok());
-        assert!(set.allows(None, "Paid").is_ok());
-        assert_eq!(set.allows(Some("Draft"), "Paid").unwrap_err(), "can't go from Draft to Paid");
-        assert!(set.allows(None, "Lost").unwrap_err().contains("Draft, Sent, Paid"));
+        assert!(set.check_transition(Some("Draft"), "Sent").is_ok());
+        assert!(set.check_transition(Some("Sent"), "Draft").is_ok());
+        assert!(set.check_transition(None, "Paid").is_ok());
+        assert_eq!(set.check_transition(Some("Draft"), "Paid").unwrap_err(), "can't go from Draft to Paid");
+        assert!(set.check_transition(None, "Lost").unwrap_err().contains("Draft, Sent, Paid"));
     }
 }

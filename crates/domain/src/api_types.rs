@@ -7,24 +7,24 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Most rows that a list answers at once.
-pub const LIST_LIMIT: usize = 1000;
+pub const MAX_PAGE_SIZE: usize = 1000;
 /// Rows that a list answers where nobody says.
-pub const LIST_DEFAULT: usize = 20;
+pub const DEFAULT_PAGE_SIZE: usize = 20;
 /// Most ids of one `?ids=`.
-pub const IDS_LIMIT: usize = 200;
+pub const MAX_IDS_PER_REQUEST: usize = 200;
 
 /// Names of referenced things by type and id; only those that the reader may see.
-pub type References = BTreeMap<String, BTreeMap<Uuid, String>>;
+pub type ReferenceNames = BTreeMap<String, BTreeMap<Uuid, String>>;
 
 /// Reads a value; none where it is of another shape. It goes through the value's text: a reader for texts and another for values would be as much again
 /// to download.
-pub fn read_value<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
+pub fn from_value<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
     serde_json::from_str(&value.to_string()).ok()
 }
 
 /// A list's answer.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct ListAnswer {
+pub struct ListResponse {
     /// The rows.
     pub data: Vec<Row>,
     /// Column names, in order.
@@ -35,7 +35,7 @@ pub struct ListAnswer {
     pub metadata: Value,
     /// Names of what the rows refer to.
     #[serde(default, rename = "ref_data_entityInstance")]
-    pub references: References,
+    pub references: ReferenceNames,
     /// Rows that match, over all pages, as far as they were counted.
     #[serde(default)]
     pub total: i64,
@@ -72,7 +72,7 @@ pub struct User {
 
 /// Answer to sign-in and refresh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignedIn {
+pub struct AuthResponse {
     /// The access token.
     pub token: String,
     /// Seconds that it lives.
@@ -112,11 +112,11 @@ pub struct FieldError {
 }
 
 /// The version that `row` carries.
-pub fn version_of(row: &Row) -> Version {
+pub fn row_version(row: &Row) -> Version {
     Version(row.get("version").and_then(Value::as_i64).unwrap_or_default())
 }
 
 /// The id that `row` carries.
-pub fn id_of(row: &Row) -> Option<Uuid> {
+pub fn row_id(row: &Row) -> Option<Uuid> {
     row.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok())
 }

@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 /// One grant that a person holds, directly or through a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Holding {
+pub struct HeldGrant {
     /// The thing that it is on, or the marker of a type that is granted as a whole.
-    pub key: Uuid,
+    pub target: Uuid,
     /// The level.
     pub permission: Permission,
     /// How it goes down.
@@ -23,40 +23,40 @@ pub struct Holding {
 
 /// Where a thing is, for grants to come down to it.
 #[derive(Clone, Copy, Debug)]
-pub struct Place<'a> {
+pub struct EntityLocation<'a> {
     /// The thing.
     pub id: Uuid,
     /// The marker of its type.
-    pub marker: Uuid,
+    pub type_marker: Uuid,
     /// The code of its type.
     pub code: &'a str,
     /// What is above it, whichever way, with the markers of their types; whether by owned links alone.
-    pub above: &'a [(Uuid, bool)],
+    pub ancestors: &'a [(Uuid, bool)],
 }
 
 /// All that a person holds. Cheap to ask, and small: most people hold a handful.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holdings(Vec<Holding>);
+pub struct GrantSet(Vec<HeldGrant>);
 
-impl Holdings {
+impl GrantSet {
     /// Takes all of a person's grants but those that only allow making instances of a type.
-    pub fn new(mut all: Vec<Holding>) -> Self {
-        all.sort_by_key(|holding| holding.key);
+    pub fn new(mut all: Vec<HeldGrant>) -> Self {
+        all.sort_by_key(|holding| holding.target);
         all.shrink_to_fit();
         Self(all)
     }
 
-    fn on(&self, key: Uuid) -> impl Iterator<Item = &Holding> {
-        let first = self.0.partition_point(|holding| holding.key < key);
-        self.0[first..].iter().take_while(move |holding| holding.key == key)
+    fn grants_on(&self, key: Uuid) -> impl Iterator<Item = &HeldGrant> {
+        let first = self.0.partition_point(|holding| holding.target < key);
+        self.0[first..].iter().take_while(move |holding| holding.target == key)
     }
 
     /// The level on a thing, `None` for no access. `now` is in milliseconds since 1970.
-    pub fn level(&self, place: &Place<'_>, now: i64) -> Option<Permission> {
+    pub fn effective_permission(&self, place: &EntityLocation<'_>, now: i64) -> Option<Permission> {
         let mut best = None;
-        let own = [(place.id, None), (place.marker, None)].into_iter();
-        for (key, owned) in own.chain(place.above.iter().map(|(key, owned)| (*key, Some(*owned)))) {
-            for holding in self.on(key).filter(|holding| holding.expires.is_none_or(|at| at > now)) {
+        let own = [(place.id, None), (place.type_marker, None)].into_iter();
+        for (key, owned) in own.chain(place.ancestors.iter().map(|(key, owned)| (*key, Some(*owned)))) {
+            for holding in self.grants_on(key).filter(|holding| holding.expires.is_none_or(|at| at > now)) {
                 let worth = match (owned, &holding.inheritance) {
                     (None, _) | (Some(_), Inheritance::Cascade) => holding.permission,
                     (Some(_), Inheritance::None) => continue,
@@ -78,12 +78,12 @@ impl Holdings {
     }
 
     /// Whether a change of what is above some things could change what this person may do with them: `keys` are what came above them or went.
-    pub fn concerned(&self, keys: &BTreeSet<Uuid>) -> bool {
-        self.0.iter().any(|holding| holding.inheritance != Inheritance::None && keys.contains(&holding.key))
+    pub fn is_affected_by(&self, keys: &BTreeSet<Uuid>) -> bool {
+        self.0.iter().any(|holding| holding.inheritance != Inheritance::None && keys.contains(&holding.target))
     }
 
     /// The next moment at which a grant ends, in milliseconds since 1970.
-    pub fn next_end(&self, now: i64) -> Option<i64> {
+    pub fn next_expiry(&self, now: i64) -> Option<i64> {
         self.0.iter().filter_map(|holding| holding.expires).filter(|at| *at > now).min()
     }
 
@@ -101,7 +101,7 @@ impl Holdings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::permission::{Grant, Link, effective};
+    use crate::permission::{EntityLink, Grant, effective_permission};
     use crate::{EntityCode, EntityRef};
     use proptest::prelude::*;
     use std::collections::BTreeMap;
@@ -116,7 +116,7 @@ mod tests {
     }
 
     /// What is above a thing, as the database keeps it.
-    fn above(links: &[Link], target: &EntityRef) -> Vec<(Uuid, bool)> {
+    fn above(links: &[EntityLink], target: &EntityRef) -> Vec<(Uuid, bool)> {
         let mut ways = vec![(target.clone(), true)];
         let mut at = 0;
         while let Some((node, owned)) = ways.get(at).cloned() {
@@ -162,7 +162,7 @@ mod tests {
                 permission: Permission::try_from(level).unwrap(),
                 inheritance,
                 deny,
-                expires,
+                expires_at_ms: expires,
             })
     }
 
@@ -173,20 +173,20 @@ mod tests {
             grants in prop::collection::vec(grants(), 0..6),
             links in prop::collection::vec((0..3usize, 0..3u128, 0..3usize, 0..3u128, any::<bool>()), 0..8),
         ) {
-            let links: Vec<Link> = links.into_iter().map(|(pk, p, ck, c, owned)| Link { parent: thing(pk, p), child: thing(ck, c), owned }).collect();
-            let holdings = Holdings::new(grants.iter().filter(|g| g.instance.is_some() || g.permission != Permission::Create).map(|g| Holding {
-                key: g.instance.unwrap_or_else(|| marker(&g.code)),
+            let links: Vec<EntityLink> = links.into_iter().map(|(pk, p, ck, c, owned)| EntityLink { parent: thing(pk, p), child: thing(ck, c), owned }).collect();
+            let holdings = GrantSet::new(grants.iter().filter(|g| g.instance.is_some() || g.permission != Permission::Create).map(|g| HeldGrant {
+                target: g.instance.unwrap_or_else(|| marker(&g.code)),
                 permission: g.permission,
                 inheritance: g.inheritance.clone(),
                 deny: g.deny,
-                expires: g.expires,
+                expires: g.expires_at_ms,
             }).collect());
             for kind in 0..3 {
                 for n in 0..3 {
                     let target = thing(kind, n);
                     let above = above(&links, &target);
-                    let place = Place { id: target.id, marker: marker(&target.code), code: target.code.as_str(), above: &above };
-                    prop_assert_eq!(holdings.level(&place, 0), effective(&grants, &links, &target, 0), "{}", target);
+                    let place = EntityLocation { id: target.id, type_marker: marker(&target.code), code: target.code.as_str(), ancestors: &above };
+                    prop_assert_eq!(holdings.effective_permission(&place, 0), effective_permission(&grants, &links, &target, 0), "{}", target);
                 }
             }
         }
@@ -195,17 +195,17 @@ mod tests {
     #[test]
     fn a_move_concerns_who_holds_something_on_the_way_that_changed() {
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut holdings = Holdings::new(vec![Holding {
-            key: a,
+        let mut holdings = GrantSet::new(vec![HeldGrant {
+            target: a,
             permission: Permission::View,
             inheritance: Inheritance::Cascade,
             deny: false,
             expires: Some(50),
         }]);
-        assert!(holdings.concerned(&[a, b].into()));
-        assert!(!holdings.concerned(&[b].into()));
-        assert_eq!((holdings.next_end(10), holdings.next_end(50)), (Some(50), None));
+        assert!(holdings.is_affected_by(&[a, b].into()));
+        assert!(!holdings.is_affected_by(&[b].into()));
+        assert_eq!((holdings.next_expiry(10), holdings.next_expiry(50)), (Some(50), None));
         holdings.0[0].inheritance = Inheritance::None;
-        assert!(!holdings.concerned(&[a].into()), "what does not go down is on no way");
+        assert!(!holdings.is_affected_by(&[a].into()), "what does not go down is on no way");
     }
 }
