@@ -11,7 +11,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pmo_database::calendar::{self, Feed};
+use pmo_database::calendar_feed::{self, CalendarFeed};
 use pmo_database::{DatabaseError, list, permission};
 use pmo_domain::api_types::MAX_PAGE_SIZE;
 use pmo_domain::query::{Filter, ListQuery, Operator};
@@ -50,7 +50,7 @@ pub struct NewFeed {
     (status = 200, description = "{data: [{id, about_code, about_id, created_ts, used_ts}]}", body = Object), (status = 401, description = "Not signed in")))]
 async fn mine(State(app): State<App>, who: AuthUser) -> Result<Json<Value>> {
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    Ok(Json(json!({"data": calendar::of(&mut connection, who.person).await?})))
+    Ok(Json(json!({"data": calendar_feed::list_for_person(&mut connection, who.person).await?})))
 }
 
 /// Make a calendar address. It is told once.
@@ -66,18 +66,18 @@ async fn make(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -
         (Some(code), Some(id)) => {
             let model = app.model_with(&code).await?;
             let code = model.entity(&code)?.code.clone();
-            permission::level(&mut transaction, who.person, &code, id).await?.ok_or(ApiError::NotFound)?;
+            permission::permission_on(&mut transaction, who.person, &code, id).await?.ok_or(ApiError::NotFound)?;
             Some((code, id))
         }
         _ => return Err(ApiError::invalid("id", "entity and id are needed together, or neither")),
     };
-    if calendar::count(&mut transaction, who.person).await? >= MOST {
+    if calendar_feed::count(&mut transaction, who.person).await? >= MOST {
         return Err(ApiError::invalid("entity", format!("there are {MOST} addresses already: revoke one first")));
     }
     let id = Uuid::now_v7();
     // 244 random bits.
     let secret = URL_SAFE_NO_PAD.encode([*Uuid::new_v4().as_bytes(), *Uuid::new_v4().as_bytes()].concat());
-    calendar::keep(&mut transaction, id, &Feed { person: who.person, about }, &hash(&secret)).await?;
+    calendar_feed::insert(&mut transaction, id, &CalendarFeed { person: who.person, about }, &hash(&secret)).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok((StatusCode::CREATED, Json(json!({"id": id, "path": format!("/api/v1/calendar/{secret}.ics")}))).into_response())
 }
@@ -88,7 +88,7 @@ async fn make(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) -
 async fn revoke(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -> Result<StatusCode> {
     let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    if !calendar::revoke(&mut transaction, who.person, id).await? {
+    if !calendar_feed::revoke(&mut transaction, who.person, id).await? {
         return Err(ApiError::NotFound);
     }
     transaction.commit().await.map_err(DatabaseError::from)?;
@@ -106,17 +106,17 @@ fn hash(secret: &str) -> Vec<u8> {
 async fn read(State(app): State<App>, Path(address): Path<String>) -> Result<Response> {
     let secret = address.strip_suffix(".ics").unwrap_or(&address);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    let feed = calendar::find(&mut connection, &hash(secret)).await?.ok_or(ApiError::NotFound)?;
-    let employee = calendar::employee(&mut connection, feed.person).await?;
+    let feed = calendar_feed::find_by_secret(&mut connection, &hash(secret)).await?.ok_or(ApiError::NotFound)?;
+    let employee = calendar_feed::employee(&mut connection, feed.person).await?;
     drop(connection);
     let model = app.model().await?;
-    let mut connection = pmo_database::reading(&app.pool).await?;
-    let mut reader = app.memory.reader(&mut connection, feed.person).await?;
+    let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
+    let mut reader = app.memory.begin_read(&mut connection, feed.person).await?;
     let mut title = "PMO".to_owned();
     let mut below = None;
     if let Some((code, id)) = &feed.about {
         // What its person lost, or what is deleted, is not there any more.
-        let seen = permission::seen(&mut connection, feed.person, &[*id]).await?;
+        let seen = permission::visible(&mut connection, feed.person, &[*id]).await?;
         title = seen.into_iter().next().ok_or(ApiError::NotFound)?.title;
         below = Some((code.clone(), *id));
     }
@@ -156,7 +156,7 @@ async fn read(State(app): State<App>, Path(address): Path<String>) -> Result<Res
                 ..ListQuery::default()
             };
             loop {
-                let page = list::page(&mut connection, &mut reader, &app.texts, entity, &query, None).await?;
+                let page = list::fetch_page(&mut connection, &mut reader, &app.texts, entity, &query, None).await?;
                 for listed in page.rows {
                     let row: Row = serde_json::from_str(listed.row.json.get()).map_err(|_| ApiError::Internal)?;
                     events.insert(listed.id, (entity.name.clone(), row));

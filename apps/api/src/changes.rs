@@ -5,11 +5,11 @@ use crate::error::{ApiError, Result};
 use crate::state::App;
 use axum::Json;
 use axum::extract::{Query, State};
-use pmo_database::{DatabaseError, feed, permission};
+use pmo_database::{DatabaseError, change_log, permission};
 use pmo_domain::FeedCursor;
 use pmo_domain::cursor::ACCESS_CHANGE_WINDOW_XIDS;
 use pmo_domain::protocol::{Action, Change, CoalescedChanges};
-use pmo_feed::Access;
+use pmo_feed::AclCache;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -41,8 +41,8 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
     let wanted: Option<BTreeSet<&str>> =
         asked.entities.as_deref().map(|codes| codes.split(',').map(str::trim).collect());
     let from: Option<FeedCursor> = asked.cursor.as_deref().map(|c| c.parse().map_err(|_| wrong())).transpose()?;
-    let mut connection = pmo_database::reading(&app.pool).await?;
-    let mut reader = app.memory.reader(&mut connection, who.person).await?;
+    let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
+    let mut reader = app.memory.begin_read(&mut connection, who.person).await?;
     let cursor = reader.cursor.clone();
     let answer = |recovered: bool, access: bool, data: Vec<Value>| {
         Json(
@@ -55,15 +55,16 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
             && from.snapshot.xmin.saturating_add(ACCESS_CHANGE_WINDOW_XIDS) >= cursor.snapshot.xmin
     });
     let Some(from) = known else { return Ok(answer(false, false, Vec::new())) };
-    if !feed::holds_since(&mut connection, &from).await? {
+    if !change_log::retains_since(&mut connection, &from).await? {
         return Ok(answer(false, false, Vec::new()));
     }
     let (mut after, mut changes, mut tied) = (None, BTreeSet::new(), false);
     let mut told: BTreeMap<String, CoalescedChanges> = BTreeMap::new();
     for looks in 0.. {
         let (begun, finished) = (from.snapshot.xmax, &from.snapshot.in_progress);
-        let range = feed::Range { epoch: from.epoch, from: begun, finished, until: None, after, by_parent: &[] };
-        let look = feed::look(&mut connection, &range).await?;
+        let range =
+            change_log::LogRange { epoch: from.epoch, from: begun, finished, until: None, after, by_parent: &[] };
+        let look = change_log::read_batch(&mut connection, &range).await?;
         changes.extend(look.access);
         after = look.rows.last().map(|row| (row.xid, row.seq));
         for row in &look.rows {
@@ -79,28 +80,28 @@ async fn since(State(app): State<App>, who: AuthUser, Query(asked): Query<Since>
                 }
                 continue;
             };
-            if reader.sight(&mut connection, &row.code).await?.sees(row.id, reach) {
+            if reader.visibility(&mut connection, &row.code).await?.is_visible(row.id, reach) {
                 let change = Change { entity_id: row.id, action: row.client_action(), version: row.version };
                 told.entry(row.code.to_string()).or_default().coalesce(change);
             }
         }
-        if !look.cut_short {
+        if !look.has_more {
             break;
         }
         if looks == MOST_LOOKS {
             return Ok(answer(false, false, Vec::new()));
         }
     }
-    let mut access = Access::default();
-    let held = permission::holdings(&mut connection, &[who.person]).await?.remove(&who.person).unwrap_or_default();
-    access.hold(who.person, held, 0);
-    let moved: Vec<i32> = Access::moved(&changes).into_iter().collect();
-    for (reach, above) in permission::above(&mut connection, &moved).await? {
-        access.place(reach, above);
+    let mut access = AclCache::default();
+    let held = permission::grant_sets(&mut connection, &[who.person]).await?.remove(&who.person).unwrap_or_default();
+    access.set_grants(who.person, held, 0);
+    let moved: Vec<i32> = AclCache::ancestor_sets_of(&changes).into_iter().collect();
+    for (reach, above) in permission::ancestor_sets(&mut connection, &moved).await? {
+        access.insert_ancestor_set(reach, above);
     }
     let access = tied
-        || !access.concerned(&changes).told.is_empty()
-        || feed::lost_since(&mut connection, who.person.0, &from).await?;
+        || !access.affected_by(&changes).notify.is_empty()
+        || change_log::grant_expired_since(&mut connection, who.person.0, &from).await?;
     connection.commit().await.map_err(DatabaseError::from)?;
     Ok(answer(
         true,

@@ -25,8 +25,8 @@ async fn load(State(app): State<App>, who: AuthUser) -> Result<(StatusCode, Json
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     administers(&mut transaction, &who, "loads demo data").await?;
     // Two who press it at once: one waits, and then finds projects.
-    demo::alone(&mut transaction).await?;
-    if demo::projects(&mut transaction).await? > 0 {
+    demo::lock_seeding(&mut transaction).await?;
+    if demo::count_projects(&mut transaction).await? > 0 {
         return Err(ApiError::invalid("project", "there are some already: demo data is for an empty installation"));
     }
     let numbers = Scale::Demo.numbers();

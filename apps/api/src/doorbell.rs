@@ -31,7 +31,7 @@ async fn ring(pool: Pool, asked: Arc<Notify>) {
             let mut connection = pool.acquire().await?;
             loop {
                 asked.notified().await;
-                pmo_database::feed::ring(&mut connection).await?;
+                pmo_database::change_log::notify(&mut connection).await?;
             }
         }
         .await;

@@ -154,13 +154,13 @@ impl IntoResponse for ApiError {
 impl From<DatabaseError> for ApiError {
     fn from(error: DatabaseError) -> Self {
         match error {
-            DatabaseError::Taken { column } => {
+            DatabaseError::UniqueViolation { column } => {
                 let field = if column == "pkey" { "id".to_owned() } else { column };
                 Self::Conflict(FieldError { field, message: "is taken".to_owned() })
             }
-            DatabaseError::Refused { column, message } => Self::invalid(&column, message),
-            DatabaseError::BadCursor => Self::bad("cursor", "is not a cursor of this list"),
-            DatabaseError::Contended => Self::Unavailable,
+            DatabaseError::ConstraintViolation { column, message } => Self::invalid(&column, message),
+            DatabaseError::InvalidCursor => Self::bad("cursor", "is not a cursor of this list"),
+            DatabaseError::LockContention => Self::Unavailable,
             DatabaseError::Unavailable(source) => {
                 tracing::warn!(error = %source, "the database does not answer");
                 Self::Unavailable

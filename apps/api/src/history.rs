@@ -7,7 +7,7 @@ use crate::state::App;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
-use pmo_database::{DatabaseError, history, permission, row};
+use pmo_database::{DatabaseError, audit_log, permission, row};
 use pmo_domain::api_types::row_version;
 use pmo_domain::{ColumnKind, Permission, Row};
 use serde_json::{Value, json};
@@ -54,12 +54,13 @@ async fn of_thing(
     let model = app.model_with(&code).await?;
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let level =
+        permission::permission_on(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     let alive = row::by_id(&mut connection, entity, id, level >= Permission::Delete).await?;
     alive.ok_or(ApiError::NotFound)?;
-    let lines = history::of(&mut connection, &entity.code, id, before, limit + 1).await?;
+    let lines = audit_log::list_for_entity(&mut connection, &entity.code, id, before, limit + 1).await?;
     let more = lines.len() > usize::try_from(limit).unwrap_or(0);
-    let lines: Vec<history::Line> = lines.into_iter().take(usize::try_from(limit).unwrap_or(0)).collect();
+    let lines: Vec<audit_log::AuditEntry> = lines.into_iter().take(usize::try_from(limit).unwrap_or(0)).collect();
     let next = lines.last().filter(|_| more).map(|l| l.seq.to_string());
     // Names of what the columns referred to, as far as the reader may see them.
     let mentioned: Vec<Row> = lines
@@ -69,8 +70,8 @@ async fn of_thing(
             ["old", "new"].map(|side| Row::from_iter([(column.clone(), change.get(side).cloned().unwrap_or_default())]))
         })
         .collect();
-    let mentioned = row::mentioned(entity, &mentioned);
-    let references = row::names_now(&mut connection, who.person, entity, &mentioned).await?;
+    let mentioned = row::referenced_ids(entity, &mentioned);
+    let references = row::reference_names_uncached(&mut connection, who.person, entity, &mentioned).await?;
     Ok(Json(json!({"data": lines, "ref_data_entityInstance": references, "next_cursor": next})))
 }
 
@@ -95,7 +96,8 @@ async fn back(
     let version: i64 = version.parse().map_err(|_| ApiError::NotFound)?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     row::lock(&mut transaction, entity, id).await?;
-    let level = permission::level(&mut transaction, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let level =
+        permission::permission_on(&mut transaction, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     if level < Permission::Edit {
         return Err(ApiError::Forbidden(asks_for(Permission::Edit, level)));
     }
@@ -104,7 +106,7 @@ async fn back(
     if version < 1 || version > now {
         return Err(ApiError::NotFound);
     }
-    let then = history::back_to(&mut transaction, &entity.code, id, version, now)
+    let then = audit_log::values_at_version(&mut transaction, &entity.code, id, version, now)
         .await?
         .ok_or_else(|| ApiError::invalid("version", "is further back than the log is kept"))?;
     let mut values = Row::new();
@@ -145,11 +147,14 @@ async fn activity(State(app): State<App>, who: AuthUser, Query(paging): Query<Pa
     // Whether the log goes on below the last line that was looked at.
     let mut more = true;
     for _ in 0..LOOKS {
-        let lines = history::lately(&mut connection, before, i64::try_from(LOOK).unwrap_or(i64::MAX)).await?;
+        let lines = audit_log::list_recent(&mut connection, before, i64::try_from(LOOK).unwrap_or(i64::MAX)).await?;
         more = lines.len() == LOOK;
         let ids: Vec<Uuid> = lines.iter().map(|l| l.entity_id).collect::<BTreeSet<_>>().into_iter().collect();
-        let titles: BTreeMap<Uuid, String> =
-            permission::seen(&mut connection, who.person, &ids).await?.into_iter().map(|s| (s.id, s.title)).collect();
+        let titles: BTreeMap<Uuid, String> = permission::visible(&mut connection, who.person, &ids)
+            .await?
+            .into_iter()
+            .map(|s| (s.id, s.title))
+            .collect();
         for line in lines {
             if data.len() == limit {
                 more = true;

@@ -32,7 +32,7 @@ use axum::routing::get;
 use axum::{Extension, Json, Router};
 use doorbell::Doorbell;
 use error::ApiError;
-use pmo_database::feed::Ring;
+use pmo_database::change_log::NotifyMode;
 use serde_json::json;
 use state::App;
 use std::sync::Arc;
@@ -98,8 +98,8 @@ pub fn router(app: App) -> Router {
             HeaderValue::from_static("private, no-cache"),
         ));
     let interface = match app.settings.doorbell {
-        Ring::InTransaction => interface,
-        Ring::Afterwards => {
+        NotifyMode::InTransaction => interface,
+        NotifyMode::AfterCommit => {
             interface.layer(middleware::from_fn_with_state(Doorbell::start(app.pool.clone()), doorbell::ring_after))
         }
     };

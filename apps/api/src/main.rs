@@ -6,9 +6,9 @@ use pmo_api::files::store::Disk;
 use pmo_api::settings::{Command, Settings};
 use pmo_api::state::App;
 use pmo_api::{error::ApiError, export, import, seed, state};
-use pmo_database::feed::Ring;
-use pmo_database::row_text::RowTexts;
-use pmo_database::sight::Memory;
+use pmo_database::change_log::NotifyMode;
+use pmo_database::row_cache::RowCache;
+use pmo_database::visibility::VisibilityCache;
 use pmo_domain::PersonId;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -34,8 +34,11 @@ async fn run(settings: Settings) -> Result<(), String> {
         return Ok(());
     }
     // Commands write and end: nobody would ring for them.
-    let ring =
-        if matches!(settings.command, None | Some(Command::Serve)) { settings.doorbell } else { Ring::InTransaction };
+    let ring = if matches!(settings.command, None | Some(Command::Serve)) {
+        settings.doorbell
+    } else {
+        NotifyMode::InTransaction
+    };
     let pool = pmo_database::connect(&settings.database_url, settings.database_connections, ring)
         .await
         .map_err(|e| e.to_string())?;
@@ -123,7 +126,7 @@ async fn export_as(
     project: Option<uuid::Uuid>,
 ) -> Result<Vec<u8>, String> {
     let (who, model) = (person(pool, email).await?, model(pool).await?);
-    let (memory, texts) = (Memory::new(1 << 24), RowTexts::new(1 << 24));
+    let (memory, texts) = (VisibilityCache::new(1 << 24), RowCache::new(1 << 24));
     let kept = export::Kept { pool, memory: &memory, texts: &texts, model: &model };
     match (project, entity) {
         (Some(id), _) => {
@@ -149,7 +152,8 @@ async fn add_administrator(pool: &pmo_database::Pool, email: &str) -> Result<Str
     let hash = pmo_api::auth::hash(&password).ok_or("the password could not be hashed")?;
     let mut transaction =
         pmo_database::begin(pool, &pmo_database::Actor::default()).await.map_err(|e| e.to_string())?;
-    let person = pmo_database::account::add_administrator(&mut transaction, email).await.map_err(|e| e.to_string())?;
+    let person =
+        pmo_database::bootstrap::add_administrator(&mut transaction, email).await.map_err(|e| e.to_string())?;
     pmo_database::credential::set_password(&mut transaction, person, &hash).await.map_err(|e| e.to_string())?;
     transaction.commit().await.map_err(|e| e.to_string())?;
     Ok(format!("{email} owns everything. Password, shown this once: {password}"))
@@ -183,14 +187,14 @@ async fn housekeeping(pool: pmo_database::Pool, app: App) {
         hourly.tick().await;
         let done = async {
             pmo_database::ensure_partitions(&pool).await?;
-            pmo_database::forget_access_changes(&pool).await?;
-            let cut = pmo_database::cut_log(&pool).await?;
+            pmo_database::prune_access_changes(&pool).await?;
+            let cut = pmo_database::drop_expired_log_partitions(&pool).await?;
             if !cut.is_empty() {
                 tracing::info!(?cut, "old months of the log are gone, as the setting feed.keep_days asks");
             }
             let mut connection = pool.acquire().await?;
-            pmo_database::idempotency::sweep(&mut connection).await?;
-            pmo_database::credential::sweep(&mut connection).await?;
+            pmo_database::idempotency::delete_expired(&mut connection).await?;
+            pmo_database::credential::delete_expired(&mut connection).await?;
             pmo_api::files::sweep(&mut connection, app.files.as_ref()).await
         };
         if let Err(error) = done.await {

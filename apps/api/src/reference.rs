@@ -41,7 +41,7 @@ async fn entity_codes(State(app): State<App>, who: AuthUser) -> Result<Json<Valu
     // First, because it may need a connection of its own.
     let model = app.model().await?;
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    let creatable = permission::creatable(&mut connection, who.person).await?;
+    let creatable = permission::creatable_types(&mut connection, who.person).await?;
     let mut types: Vec<&EntityType> = model.catalogue.types.values().collect();
     types.sort_by_key(|t| (t.display_order, t.code.clone()));
     Ok(Json(types.into_iter().map(|entity| code_entry(entity, &creatable)).collect()))

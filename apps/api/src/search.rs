@@ -59,7 +59,7 @@ async fn find(State(app): State<App>, who: AuthUser, Query(asked): Query<Asked>)
         return Err(ApiError::bad("entity", format!("'{shown}' is no entity type")));
     }
     let Some(query) = words(&text) else { return Ok(Json(json!({"data": []}))) };
-    let mut connection = pmo_database::reading(&app.pool).await?;
+    let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
     let hits = search::find(&mut connection, who.person, &query, codes.as_deref(), limit).await?;
     // The texts in which the words may stand: one query a type.
     let mut by_code: BTreeMap<&str, Vec<Uuid>> = BTreeMap::new();

@@ -35,7 +35,7 @@ impl Scale {
 /// Loads demo data of that scale; answers what it did in a sentence.
 pub async fn run(pool: &Pool, scale: Scale) -> Result<String, DatabaseError> {
     let mut transaction = pmo_database::begin(pool, &Actor::default()).await?;
-    let present = pmo_database::demo::projects(&mut transaction).await?;
+    let present = pmo_database::demo::count_projects(&mut transaction).await?;
     if present > 0 {
         return Ok(format!(
             "There are {present} projects already: nothing was loaded ('just db-reset' empties the database)."

@@ -2,7 +2,7 @@
 //! one line that says what to do.
 
 use clap::{Parser, Subcommand};
-use pmo_database::feed::Ring;
+use pmo_database::change_log::NotifyMode;
 use pmo_startup::LogFormat;
 use std::path::PathBuf;
 
@@ -57,7 +57,7 @@ pub struct Settings {
     pub file_limit_mb: u64,
     /// Who tells the feed of a write: 'in-transaction', the write itself at its commit, or 'afterwards', the api once it is committed.
     #[arg(long, env = "FEED_DOORBELL", default_value = "in-transaction")]
-    pub doorbell: Ring,
+    pub doorbell: NotifyMode,
     /// How events are logged to stderr: 'text', or 'json' for machines that collect them.
     #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true)]
     pub log_format: LogFormat,

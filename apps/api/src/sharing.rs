@@ -67,7 +67,7 @@ async fn may_share(
         // Whoever may share every instance may share the type.
         (grant::type_level(connection, who.person, code).await?).ok_or(ApiError::NotFound)?
     } else {
-        permission::level(connection, who.person, code, id).await?.ok_or(ApiError::NotFound)?
+        permission::permission_on(connection, who.person, code, id).await?.ok_or(ApiError::NotFound)?
     };
     if own < Permission::Share || level > own {
         return Err(ApiError::Forbidden(format!("You may {} here; you can share no more than that.", own.label())));
@@ -124,7 +124,7 @@ async fn give(State(app): State<App>, who: AuthUser, headers: HeaderMap, JsonBod
         // Nobody passes on more than they hold: not further down, and not for longer.
         let until = give.expires_ts.as_deref();
         let most =
-            grant::shareable(&mut transaction, who.person, &entity.code, instance, mode != "none", until).await?;
+            grant::max_grantable(&mut transaction, who.person, &entity.code, instance, mode != "none", until).await?;
         if most.is_none_or(|most| most < highest) {
             return Err(ApiError::Forbidden(
                 "Your own right does not reach that far: share without inheritance (inheritance_mode none), or for no longer than it lasts.".into(),
@@ -136,7 +136,7 @@ async fn give(State(app): State<App>, who: AuthUser, headers: HeaderMap, JsonBod
         (None, id) => (id.unwrap_or_default(), "role"),
     };
     let holders = model.entity(holder_code)?;
-    if !row::existing(&mut transaction, holders, &[holder]).await?.contains(&holder) {
+    if !row::filter_existing(&mut transaction, holders, &[holder]).await?.contains(&holder) {
         return Err(ApiError::invalid(
             if holder_code == "person" { "person_id" } else { "role_id" },
             "there is no such holder",
@@ -148,19 +148,19 @@ async fn give(State(app): State<App>, who: AuthUser, headers: HeaderMap, JsonBod
         code: &entity.code,
         instance: give.entity_instance_id,
         level,
-        mode: &mode,
-        map: json!(give.child_permissions),
+        inheritance_mode: &mode,
+        child_permissions: json!(give.child_permissions),
         deny: give.is_deny,
         granted_by: who.person,
         expires: give.expires_ts.as_deref(),
     };
-    let grant = grant::give(&mut transaction, &new).await?;
+    let grant = grant::insert(&mut transaction, &new).await?;
     if give.is_deny {
         // Whoever denies must still own it afterwards, or nobody could take the deny back.
         let left = if instance == EVERY_INSTANCE {
             grant::type_level(&mut transaction, who.person, &entity.code).await?
         } else {
-            permission::level(&mut transaction, who.person, &entity.code, instance).await?
+            permission::permission_on(&mut transaction, who.person, &entity.code, instance).await?
         };
         if left != Some(Permission::Owner) {
             return Err(ApiError::invalid("is_deny", "would shut its own giver out"));
@@ -186,7 +186,7 @@ async fn take(State(app): State<App>, who: AuthUser, Path(id): Path<String>, hea
     if grant::is_last_owner(&mut transaction, id).await? {
         return Err(ApiError::invalid("id", "is the grant of the last owner; make somebody else owner first"));
     }
-    grant::take(&mut transaction, id).await?;
+    grant::delete(&mut transaction, id).await?;
     finish(transaction, &who, key, Answer { status: StatusCode::NO_CONTENT, body: None }).await
 }
 
@@ -204,9 +204,13 @@ async fn access(
     let entity = model.entity(&code)?;
     let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-    let grants =
-        if level >= Permission::Share { grant::on(&mut connection, &entity.code, id).await? } else { Vec::new() };
+    let level =
+        permission::permission_on(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let grants = if level >= Permission::Share {
+        grant::list_for_entity(&mut connection, &entity.code, id).await?
+    } else {
+        Vec::new()
+    };
     Ok(Json(json!({"permission": level, "grants": grants})))
 }
 
@@ -232,7 +236,8 @@ async fn why(
     let entity = model.entity(&code)?;
     let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let level =
+        permission::permission_on(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     let person = whose.person_id.map_or(who.person, PersonId);
     if person != who.person && level < Permission::Share {
         return Err(ApiError::Forbidden(format!(
@@ -241,10 +246,10 @@ async fn why(
         )));
     }
     let reasons = permission::explain(&mut connection, person, &entity.code, id).await?;
-    let theirs = permission::level(&mut connection, person, &entity.code, id).await?;
+    let theirs = permission::permission_on(&mut connection, person, &entity.code, id).await?;
     // What lies on the way is named as far as the asker may see it.
-    let on_the_way: Vec<Uuid> = reasons.iter().flat_map(|r| r.way_ids.iter().copied()).collect();
-    let titles: BTreeMap<Uuid, String> = permission::seen(&mut connection, who.person, &on_the_way)
+    let on_the_way: Vec<Uuid> = reasons.iter().flat_map(|r| r.path_ids.iter().copied()).collect();
+    let titles: BTreeMap<Uuid, String> = permission::visible(&mut connection, who.person, &on_the_way)
         .await?
         .into_iter()
         .map(|s| (s.id, s.title))
@@ -253,17 +258,17 @@ async fn why(
         .iter()
         .map(|reason| {
             let way: Vec<Value> = reason
-                .way_codes
+                .path_codes
                 .iter()
-                .zip(&reason.way_ids)
+                .zip(&reason.path_ids)
                 .map(|(code, id)| match titles.get(id) {
                     Some(title) => json!({"entity": code, "id": id, "title": title}),
                     None => json!({"entity": code}),
                 })
                 .collect();
-            json!({"grant_id": reason.grant_id, "role_id": reason.role_id, "role_name": reason.role_name, "on_every": reason.typed,
+            json!({"grant_id": reason.grant_id, "role_id": reason.role_id, "role_name": reason.role_name, "on_every": reason.type_wide,
                 "permission": reason.permission, "inheritance_mode": reason.inheritance_mode, "is_deny": reason.is_deny,
-                "expires_ts": reason.expires_ts, "worth": reason.worth, "way": way})
+                "expires_ts": reason.expires_ts, "worth": reason.effective_permission, "way": way})
         })
         .collect();
     Ok(Json(json!({"permission": theirs, "reasons": reasons})))
@@ -297,11 +302,12 @@ async fn audience(
         return Err(ApiError::bad("q", "must have at most 200 characters"));
     }
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let level =
+        permission::permission_on(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     if level < Permission::Comment {
         return Err(ApiError::Forbidden(crate::entity::asks_for(Permission::Comment, level)));
     }
-    let mut people = grant::audience(&mut connection, &entity.code, id, who.person, words.trim(), MOST + 1).await?;
+    let mut people = grant::list_viewers(&mut connection, &entity.code, id, who.person, words.trim(), MOST + 1).await?;
     let more = people.len() > MOST;
     people.truncate(MOST);
     let data: Vec<Value> = people

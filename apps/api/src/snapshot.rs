@@ -98,13 +98,13 @@ async fn tell(
 ) -> Result<()> {
     let model = app.model_with(&root.entity).await?;
     let entity = model.entity(&root.entity)?;
-    let mut connection = pmo_database::reading(&app.pool).await?;
-    let mut reader = app.memory.reader(&mut connection, who.person).await?;
-    permission::level(&mut connection, who.person, &entity.code, root.id).await?.ok_or(ApiError::NotFound)?;
-    if !row::existing(&mut connection, entity, &[root.id]).await?.contains(&root.id) {
+    let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
+    let mut reader = app.memory.begin_read(&mut connection, who.person).await?;
+    permission::permission_on(&mut connection, who.person, &entity.code, root.id).await?.ok_or(ApiError::NotFound)?;
+    if !row::filter_existing(&mut connection, entity, &[root.id]).await?.contains(&root.id) {
         return Err(ApiError::NotFound);
     }
-    let below = link::tree(&mut connection, &entity.code, root.id, MOST + 1).await?;
+    let below = link::descendants(&mut connection, &entity.code, root.id, MOST + 1).await?;
     if below.len() > MOST {
         return Err(ApiError::invalid("id", format!("more than {MOST} things hang below it: keep parts of it")));
     }
@@ -121,9 +121,9 @@ async fn tell(
         let Some(entity) = model.catalogue.get(code.as_str()) else { continue };
         for ids in ids.chunks(MAX_IDS_PER_REQUEST) {
             let query = ListQuery { ids: Some(ids.to_vec()), limit: MAX_IDS_PER_REQUEST, ..ListQuery::default() };
-            let page = list::page(&mut connection, &mut reader, &app.texts, entity, &query, None).await?;
-            let names = row::names(&mut connection, &mut reader, entity, &page.mentioned).await?;
-            let levels = permission::levels(&mut connection, &[who.person], &entity.code, ids).await?;
+            let page = list::fetch_page(&mut connection, &mut reader, &app.texts, entity, &query, None).await?;
+            let names = row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?;
+            let levels = permission::permissions_of(&mut connection, &[who.person], &entity.code, ids).await?;
             let mut line = format!("{{\"entity_code\":{},\"data\":[", json!(code));
             for (n, listed) in page.rows.iter().enumerate() {
                 line.extend((n > 0).then_some(','));
@@ -141,7 +141,7 @@ async fn tell(
     }
     // Of what its reader does not see nothing is told, not even that it hangs there.
     let mut ties = Vec::new();
-    for (code, id, child, mut ids) in link::ties(&mut connection, &entity.code, root.id).await? {
+    for (code, id, child, mut ids) in link::free_links(&mut connection, &entity.code, root.id).await? {
         ids.retain(|id| told.contains(id));
         if told.contains(&id) && !ids.is_empty() {
             ties.push(json!({"parent": {"code": code, "id": id}, "child": child, "ids": ids}));

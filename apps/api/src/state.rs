@@ -5,8 +5,8 @@ use crate::error::{ApiError, Result};
 use crate::files::store::{Disk, Store};
 use crate::settings::Settings;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use pmo_database::row_text::RowTexts;
-use pmo_database::sight::Memory;
+use pmo_database::row_cache::RowCache;
+use pmo_database::visibility::VisibilityCache;
 use pmo_database::{Connection, Pool};
 use pmo_domain::catalog::Datalabel;
 use pmo_domain::{Catalog, EntityType};
@@ -66,9 +66,9 @@ pub struct Shared {
     /// Lists that are read at once. They wait for no lock, only for a core: more of them at a time make each of them late.
     listing: Semaphore,
     /// What people see and what things are called, as far as it is known.
-    pub memory: Memory,
+    pub memory: VisibilityCache,
     /// Rows that were read lately.
-    pub texts: RowTexts,
+    pub texts: RowCache,
     /// Contents of files.
     pub files: Box<dyn Store>,
     model: RwLock<Arc<Model>>,
@@ -84,8 +84,8 @@ impl std::ops::Deref for App {
 /// Reads the model.
 pub async fn read(connection: &mut Connection) -> Result<Model, pmo_database::DatabaseError> {
     Ok(Model {
-        catalogue: pmo_database::catalogue::load(connection).await?,
-        datalabels: pmo_database::catalogue::load_datalabels(connection).await?,
+        catalogue: pmo_database::catalog::load(connection).await?,
+        datalabels: pmo_database::catalog::load_datalabels(connection).await?,
         read_at: Instant::now(),
     })
 }
@@ -111,8 +111,8 @@ impl App {
             files: Box::new(Disk::new(&settings.files_dir)),
             settings,
             listing: Semaphore::new(LISTS_PER_CORE * std::thread::available_parallelism().map_or(2, NonZeroUsize::get)),
-            memory: Memory::new(SIGHT_BYTES),
-            texts: RowTexts::new(ROW_BYTES),
+            memory: VisibilityCache::new(SIGHT_BYTES),
+            texts: RowCache::new(ROW_BYTES),
             model: RwLock::new(Arc::new(model)),
         })))
     }

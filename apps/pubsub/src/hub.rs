@@ -7,7 +7,7 @@ use crate::vitals::Vitals;
 use pmo_database::{DatabaseError, Pool, PoolConnection};
 use pmo_domain::PersonId;
 use pmo_domain::protocol::ClientMessage;
-use pmo_feed::{Answer, ConnectionId, Effect, Event, Feed, Lane, Limits, Looking, Question};
+use pmo_feed::{ChangeFeed, ConnectionId, DatabaseRequest, DatabaseResponse, Effect, Event, Lane, Limits, PodPresence};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ pub enum Command {
     /// A person has signed in on a socket, and is called that.
     Connect(ConnectionId, PersonId, Arc<str>, Arc<Mailbox>),
     /// Another pod says who looks at a thing there.
-    Elsewhere(Looking),
+    Elsewhere(PodPresence),
     /// A message of that socket.
     Heard(ConnectionId, ClientMessage),
     /// The socket is gone.
@@ -34,12 +34,12 @@ pub enum Command {
     Stop(oneshot::Sender<()>),
 }
 
-type Answering = Pin<Box<dyn Future<Output = (Option<PoolConnection>, Result<Answer, Unanswered>)> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = (Option<PoolConnection>, Result<DatabaseResponse, Unanswered>)> + Send>>;
 
 /// The hub.
 pub struct Hub {
     pool: Pool,
-    feed: Feed,
+    feed: ChangeFeed,
     mailboxes: HashMap<ConnectionId, Arc<Mailbox>>,
     vitals: Arc<Vitals>,
     /// This pod, for the others.
@@ -48,7 +48,7 @@ pub struct Hub {
     /// The question that is asked in order, and the connection that is kept for it.
     asking: Option<Answering>,
     kept: Option<PoolConnection>,
-    catching_up: JoinSet<Result<Answer, (Lane, Unanswered)>>,
+    catching_up: JoinSet<Result<DatabaseResponse, (Lane, Unanswered)>>,
     effects: Vec<Effect>,
 }
 
@@ -57,7 +57,7 @@ pub fn now() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
-async fn answer_of(asking: &mut Option<Answering>) -> (Option<PoolConnection>, Result<Answer, Unanswered>) {
+async fn answer_of(asking: &mut Option<Answering>) -> (Option<PoolConnection>, Result<DatabaseResponse, Unanswered>) {
     match asking {
         Some(asking) => asking.await,
         None => std::future::pending().await,
@@ -77,7 +77,7 @@ impl Hub {
         vitals.watching.store(true, Ordering::Relaxed);
         Ok(Self {
             pool,
-            feed: Feed::new(limits, present, types, clock, now()),
+            feed: ChangeFeed::new(limits, present, types, clock, now()),
             mailboxes: HashMap::new(),
             vitals,
             pod,
@@ -96,7 +96,7 @@ impl Hub {
         let closed = pool.close_event();
         tokio::pin!(closed);
         // What came before the doorbell was listened to.
-        self.handle(Event::Rung);
+        self.handle(Event::LogNotified);
         loop {
             let wait = self.feed.deadline(now()).saturating_sub(now()).clamp(0, 3_600_000);
             let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
@@ -106,13 +106,13 @@ impl Hub {
                     self.asking = None;
                     self.kept = kept;
                     match answer {
-                        Ok(answer) => self.handle(Event::Answered(answer)),
+                        Ok(answer) => self.handle(Event::DatabaseReplied(answer)),
                         Err(error) => self.fail(Lane::Ordered, &error),
                     }
                 }
-                () = rung.notified() => self.handle(Event::Rung),
+                () = rung.notified() => self.handle(Event::LogNotified),
                 Some(done) = self.catching_up.join_next() => match done {
-                    Ok(Ok(answer)) => self.handle(Event::Answered(answer)),
+                    Ok(Ok(answer)) => self.handle(Event::DatabaseReplied(answer)),
                     Ok(Err((lane, error))) => self.fail(lane, &error),
                     Err(error) => tracing::error!(%error, "catching up broke off"),
                 },
@@ -131,7 +131,7 @@ impl Hub {
                 // Whoever closes the pool waits for the connection that is kept here.
                 () = &mut closed => return,
             }
-            let (connections, people, subscriptions) = self.feed.counts();
+            let (connections, people, subscriptions) = self.feed.stats();
             self.vitals.connections.store(connections, Ordering::Relaxed);
             self.vitals.users.store(people, Ordering::Relaxed);
             self.vitals.subscriptions.store(subscriptions, Ordering::Relaxed);
@@ -143,18 +143,18 @@ impl Hub {
         match command {
             Command::Connect(id, person, name, mailbox) => {
                 self.mailboxes.insert(id, mailbox);
-                self.handle(Event::Called(person, name));
+                self.handle(Event::PersonNamed(person, name));
                 self.handle(Event::Connected(id, person));
             }
-            Command::Elsewhere(said) => self.handle(Event::Elsewhere(said)),
-            Command::Heard(id, message) => self.handle(Event::Heard(id, message)),
+            Command::Elsewhere(said) => self.handle(Event::RemotePresence(said)),
+            Command::Heard(id, message) => self.handle(Event::MessageReceived(id, message)),
             Command::Gone(id) => {
                 self.mailboxes.remove(&id);
-                self.handle(Event::Gone(id));
+                self.handle(Event::Disconnected(id));
             }
             Command::Stop(done) => {
                 self.vitals.stopping.store(true, Ordering::Relaxed);
-                self.handle(Event::Stopping);
+                self.handle(Event::ShuttingDown);
                 return Some(done);
             }
         }
@@ -165,13 +165,13 @@ impl Hub {
         if self.feed.answers() {
             tracing::warn!(%error, "the database does not answer: sockets stay, and are told what they miss when it does");
         }
-        self.handle(Event::Failed(lane));
+        self.handle(Event::DatabaseFailed(lane));
     }
 
     fn handle(&mut self, event: Event) {
         let answered = self.feed.answers();
         let mut effects = std::mem::take(&mut self.effects);
-        let looked = matches!(event, Event::Answered(Answer::Look(_)));
+        let looked = matches!(event, Event::DatabaseReplied(DatabaseResponse::Look(_)));
         self.feed.handle(event, now(), &mut effects);
         if looked {
             self.vitals.set_next(self.feed.next_ask());
@@ -188,10 +188,10 @@ impl Hub {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Ask(Question::Past(past)) => {
+            Effect::QueryDatabase(DatabaseRequest::Past(past)) => {
                 self.catching_up.spawn(questions::beside(self.pool.clone(), past));
             }
-            Effect::Ask(question) => {
+            Effect::QueryDatabase(question) => {
                 self.asking = Some(Box::pin(questions::in_order(self.pool.clone(), self.kept.take(), question)));
             }
             Effect::Send(to, frame) => {
@@ -204,12 +204,12 @@ impl Hub {
                     mailbox.close(code, reason);
                 }
             }
-            Effect::Announce(entity, people) => {
-                let _ = self.notes.send(Note::Looking(Looking { pod: self.pod, entity, people }));
+            Effect::PublishPresence(entity, people) => {
+                let _ = self.notes.send(Note::Looking(PodPresence { pod: self.pod, entity, people }));
             }
             Effect::Mirror(change) => drop(self.notes.send(Note::Mirror(change))),
-            Effect::Told(rows) => {
-                rows.iter().for_each(|row| self.vitals.told_after(row.after));
+            Effect::Delivered(rows) => {
+                rows.iter().for_each(|row| self.vitals.told_after(row.latency_ms));
                 self.vitals.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
                 let _ = self.notes.send(Note::Sent(rows.iter().map(|row| (row.xid, row.seq)).collect()));
             }

@@ -17,7 +17,7 @@ use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use hub::{Command, Hub};
 use pmo_database::{DatabaseError, Pool};
-use pmo_feed::{ConnectionId, FRAME_LIMIT, Limits};
+use pmo_feed::{ConnectionId, Limits, MAX_FRAME_BYTES};
 use pmo_token::TokenKeys;
 use serde_json::json;
 use settings::Settings;
@@ -122,10 +122,10 @@ pub async fn start(pool: Pool, keys: TokenKeys, settings: &Settings) -> Result<R
     let (hub, commands) = mpsc::channel(4096);
     let (notes, written) = mpsc::unbounded_channel();
     let limits = Limits {
-        poll: settings.poll_ms.clamp(10, 3_600_000) as i64,
+        poll_interval_ms: settings.poll_ms.clamp(10, 3_600_000) as i64,
         connections_per_person: settings.connections_per_person,
         // What is told at once must fit into the queue, or who catches up would be sent away to catch up, for ever.
-        missed_rows: settings.queue_kilobytes.max(512) * 1024 / 400,
+        max_catch_up_rows: settings.queue_kilobytes.max(512) * 1024 / 400,
         ..Limits::default()
     };
     let rung = Arc::new(Notify::new());
@@ -172,7 +172,9 @@ async fn doorbell(pool: Pool, rung: Arc<Notify>, hub: mpsc::Sender<Command>, pod
     while !pool.is_closed() {
         let listening = async {
             let mut listener = pmo_database::Listener::connect_with(&pool).await?;
-            listener.listen_all([pmo_database::feed::DOORBELL, pmo_database::feed::PRESENCE]).await?;
+            listener
+                .listen_all([pmo_database::change_log::LOG_CHANNEL, pmo_database::change_log::PRESENCE_CHANNEL])
+                .await?;
             // What came before it listened.
             rung.notify_one();
             loop {
@@ -180,7 +182,7 @@ async fn doorbell(pool: Pool, rung: Arc<Notify>, hub: mpsc::Sender<Command>, pod
                 let mut rings = false;
                 // Rings that came meanwhile are answered by the same look.
                 while let Some(heard) = next.take() {
-                    if heard.channel() == pmo_database::feed::DOORBELL {
+                    if heard.channel() == pmo_database::change_log::LOG_CHANNEL {
                         rings = true;
                     } else if let Some(said) = presence::read(heard.payload(), pod) {
                         // Who looks at what may be lost: it is said again.
@@ -220,8 +222,8 @@ async fn connect(
     }
     let id = ConnectionId(service.next_id.fetch_add(1, Ordering::Relaxed) + 1);
     upgrade
-        .max_message_size(4 * FRAME_LIMIT)
-        .max_frame_size(4 * FRAME_LIMIT)
+        .max_message_size(4 * MAX_FRAME_BYTES)
+        .max_frame_size(4 * MAX_FRAME_BYTES)
         .read_buffer_size(READ_BYTES)
         .on_upgrade(move |socket| socket::serve(socket, id, address.token, service.shared))
 }
@@ -279,7 +281,7 @@ async fn behind(service: &Service) -> Behind {
     let ask = service.shared.vitals.next()?;
     let asked = async {
         let mut connection = service.pool.acquire().await.ok()?;
-        pmo_database::feed::behind(&mut connection, ask.epoch, ask.from, &ask.finished).await.ok()
+        pmo_database::change_log::lag(&mut connection, ask.epoch, ask.from, &ask.finished).await.ok()
     };
     tokio::time::timeout(Duration::from_secs(2), asked).await.ok().flatten()
 }

@@ -1,14 +1,14 @@
 //! What waits for one socket, shared by the hub that puts in and the socket that takes out. Neither ever waits for the other.
 
 use crate::vitals::Vitals;
-use pmo_feed::{Frame, Out, Queue};
+use pmo_feed::{Frame, OutboundQueue, Outgoing};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// One socket's queue with a bell.
 pub struct Mailbox {
-    queue: Mutex<Queue>,
+    queue: Mutex<OutboundQueue>,
     filled: Notify,
     vitals: Arc<Vitals>,
 }
@@ -16,15 +16,15 @@ pub struct Mailbox {
 impl Mailbox {
     /// An empty one for at most `limit` bytes.
     pub fn new(limit: usize, vitals: Arc<Vitals>) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::new(Queue::new(limit)), filled: Notify::new(), vitals })
+        Arc::new(Self { queue: Mutex::new(OutboundQueue::new(limit)), filled: Notify::new(), vitals })
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, OutboundQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Does something to the queue, and keeps the count of all bytes that wait.
-    fn change<T>(&self, change: impl FnOnce(&mut Queue) -> T) -> T {
+    fn change<T>(&self, change: impl FnOnce(&mut OutboundQueue) -> T) -> T {
         let mut queue = self.queue();
         let before = queue.bytes();
         let answer = change(&mut queue);
@@ -56,12 +56,12 @@ impl Mailbox {
     }
 
     /// What is next, if anything waits.
-    pub fn try_next(&self) -> Option<Out> {
-        self.change(Queue::pop)
+    pub fn try_next(&self) -> Option<Outgoing> {
+        self.change(OutboundQueue::pop)
     }
 
     /// What is next.
-    pub async fn next(&self) -> Out {
+    pub async fn next(&self) -> Outgoing {
         loop {
             if let Some(out) = self.try_next() {
                 return out;

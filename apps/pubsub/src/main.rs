@@ -1,7 +1,7 @@
 //! Starts pubsub. Every failure to start is one plain line.
 
 use clap::Parser;
-use pmo_database::feed::Ring;
+use pmo_database::change_log::NotifyMode;
 use pmo_pubsub::settings::Settings;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
@@ -24,7 +24,7 @@ async fn run(settings: Settings) -> Result<(), String> {
         "JWT_SECRET is missing or shorter than 32 bytes: set it to the api's (openssl rand -base64 48 makes one)"
             .to_owned()
     })?;
-    let pool = pmo_database::connect(&settings.database_url, settings.database_connections, Ring::InTransaction)
+    let pool = pmo_database::connect(&settings.database_url, settings.database_connections, NotifyMode::InTransaction)
         .await
         .map_err(|e| e.to_string())?;
     pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;

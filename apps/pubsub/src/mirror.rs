@@ -2,9 +2,9 @@
 //! in batches beside everything else, and must never stand between a client and its changes.
 
 use crate::presence;
-use pmo_database::{DatabaseError, Pool, feed as log, subscription};
+use pmo_database::{DatabaseError, Pool, change_log as log, subscription_mirror};
 use pmo_domain::EntityRef;
-use pmo_feed::{ConnectionId, Looking, Mirror};
+use pmo_feed::{ConnectionId, PodPresence, SubscriptionChange};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -22,11 +22,11 @@ const MOST_WAITING: usize = 2_000_000;
 /// Something to write down.
 pub enum Note {
     /// Who watches what.
-    Mirror(Mirror),
+    Mirror(SubscriptionChange),
     /// Rows that were handed on: transaction and number.
     Sent(Vec<(i64, i64)>),
     /// Who looks at a thing here, for the other pods.
-    Looking(Looking),
+    Looking(PodPresence),
     /// The pod stops.
     Stop(oneshot::Sender<()>),
 }
@@ -35,10 +35,10 @@ pub enum Note {
 struct Pages {
     pool: Pool,
     pod: String,
-    waiting: Vec<Mirror>,
+    waiting: Vec<SubscriptionChange>,
     sent: Vec<(i64, i64)>,
     /// The last word of each thing.
-    looking: BTreeMap<EntityRef, Looking>,
+    looking: BTreeMap<EntityRef, PodPresence>,
     people: BTreeMap<ConnectionId, Uuid>,
     /// Ids and rows that wait.
     weight: usize,
@@ -94,12 +94,14 @@ impl Pages {
         match note {
             Note::Mirror(change) => {
                 match &change {
-                    Mirror::Opened(id, person) => drop(self.people.insert(*id, person.0)),
-                    Mirror::Closed(id) => drop(self.people.remove(id)),
+                    SubscriptionChange::Opened(id, person) => drop(self.people.insert(*id, person.0)),
+                    SubscriptionChange::Closed(id) => drop(self.people.remove(id)),
                     _ => {}
                 }
                 self.weight += match &change {
-                    Mirror::Watched(_, _, ids) | Mirror::Unwatched(_, _, Some(ids)) => 1 + ids.len(),
+                    SubscriptionChange::Subscribed(_, _, ids) | SubscriptionChange::Unsubscribed(_, _, Some(ids)) => {
+                        1 + ids.len()
+                    }
                     _ => 1,
                 };
                 self.waiting.push(change);
@@ -147,7 +149,7 @@ impl Pages {
             .waiting
             .iter()
             .filter_map(|change| match change {
-                Mirror::Closed(id) => Some(self.name(*id)),
+                SubscriptionChange::Closed(id) => Some(self.name(*id)),
                 _ => None,
             })
             .collect();
@@ -156,31 +158,33 @@ impl Pages {
             .waiting
             .iter()
             .filter_map(|change| match change {
-                Mirror::Opened(id, _) | Mirror::Watched(id, ..) => Some((self.name(*id), *self.people.get(id)?)),
+                SubscriptionChange::Opened(id, _) | SubscriptionChange::Subscribed(id, ..) => {
+                    Some((self.name(*id), *self.people.get(id)?))
+                }
                 _ => None,
             })
             .collect();
-        subscription::end(&mut transaction, &ended).await?;
-        subscription::lease(&mut transaction, &self.pod, &here).await?;
+        subscription_mirror::delete_connections(&mut transaction, &ended).await?;
+        subscription_mirror::upsert_leases(&mut transaction, &self.pod, &here).await?;
         for change in &self.waiting {
             match change {
-                Mirror::Watched(id, code, ids) => {
+                SubscriptionChange::Subscribed(id, code, ids) => {
                     let Some(person) = self.people.get(id) else { continue };
                     let codes = vec![code.to_string(); ids.len()];
-                    subscription::subscribe(&mut transaction, &self.name(*id), *person, &codes, ids).await?;
+                    subscription_mirror::subscribe(&mut transaction, &self.name(*id), *person, &codes, ids).await?;
                 }
-                Mirror::Unwatched(id, code, ids) if self.people.contains_key(id) => {
+                SubscriptionChange::Unsubscribed(id, code, ids) if self.people.contains_key(id) => {
                     let code = code.as_ref().map(|code| code.as_str());
-                    subscription::unsubscribe(&mut transaction, &self.name(*id), code, ids.as_deref()).await?;
+                    subscription_mirror::unsubscribe(&mut transaction, &self.name(*id), code, ids.as_deref()).await?;
                 }
                 _ => {}
             }
         }
         if !self.sent.is_empty() {
-            log::mark_sent(&mut transaction, &self.sent).await?;
+            log::mark_delivered(&mut transaction, &self.sent).await?;
         }
         for looking in self.looking.values() {
-            log::tell_present(&mut transaction, &presence::written(looking)).await?;
+            log::notify_presence(&mut transaction, &presence::written(looking)).await?;
         }
         transaction.commit().await.map_err(DatabaseError::from)?;
         self.clear();
@@ -189,12 +193,12 @@ impl Pages {
 
     async fn renew(&mut self) -> Result<(), DatabaseError> {
         let mut connection = self.pool.acquire().await.map_err(DatabaseError::from)?;
-        subscription::renew(&mut connection, &self.pod).await
+        subscription_mirror::renew(&mut connection, &self.pod).await
     }
 
     async fn end(&mut self) -> Result<(), DatabaseError> {
         let mut connection = self.pool.acquire().await.map_err(DatabaseError::from)?;
-        log::mark_sent(&mut connection, &self.sent).await?;
-        subscription::end_pod(&mut connection, &self.pod).await
+        log::mark_delivered(&mut connection, &self.sent).await?;
+        subscription_mirror::delete_pod(&mut connection, &self.pod).await
     }
 }

@@ -2,7 +2,7 @@
 
 use pmo_domain::protocol::PresentUser;
 use pmo_domain::{EntityCode, EntityRef};
-use pmo_feed::Looking;
+use pmo_feed::PodPresence;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ struct Said {
 }
 
 /// As a notification; people are left out where they are too many for one.
-pub fn written(looking: &Looking) -> String {
+pub fn written(looking: &PodPresence) -> String {
     let short =
         |here: &PresentUser| PresentUser { name: here.name.chars().take(MOST_LETTERS).collect(), ..here.clone() };
     let (code, id) = (looking.entity.code.clone(), looking.entity.id);
@@ -35,10 +35,10 @@ pub fn written(looking: &Looking) -> String {
 }
 
 /// What another pod said; none where it is `own`, or can't be read.
-pub fn read(text: &str, own: Uuid) -> Option<Looking> {
+pub fn read(text: &str, own: Uuid) -> Option<PodPresence> {
     let said: Said = serde_json::from_str(text).ok()?;
     let entity = EntityRef::new(said.code, said.id);
-    (said.pod != own).then_some(Looking { pod: said.pod, entity, people: said.people })
+    (said.pod != own).then_some(PodPresence { pod: said.pod, entity, people: said.people })
 }
 
 #[cfg(test)]
@@ -49,12 +49,12 @@ mod tests {
     fn what_one_pod_writes_another_reads_and_itself_does_not() {
         let here = |n: u128| PresentUser { person_id: Uuid::from_u128(n), name: "\u{1F984}".repeat(300) };
         let entity = EntityRef::new(EntityCode::new("task").unwrap(), Uuid::from_u128(7));
-        let one = Looking { pod: Uuid::from_u128(1), entity, people: vec![here(3)] };
+        let one = PodPresence { pod: Uuid::from_u128(1), entity, people: vec![here(3)] };
         let text = written(&one);
         assert!(read(&text, one.pod).is_none());
         let told = read(&text, Uuid::from_u128(2)).unwrap();
         assert_eq!((&told.entity, told.people.len()), (&one.entity, 1));
-        let many = Looking { people: (0..50).map(here).collect(), ..one };
+        let many = PodPresence { people: (0..50).map(here).collect(), ..one };
         let text = written(&many);
         assert!(text.len() < 8000, "{}", text.len());
         assert!(!read(&text, Uuid::nil()).unwrap().people.is_empty());

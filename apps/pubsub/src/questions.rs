@@ -1,9 +1,9 @@
 //! Answers the feed's questions to the database. It must never decide anything.
 
-use pmo_database::{Connection, DatabaseError, Pool, PoolConnection, feed as log, permission};
+use pmo_database::{Connection, DatabaseError, Pool, PoolConnection, change_log as log, permission};
 use pmo_domain::PersonId;
-use pmo_feed::{Answer, Lane};
-use pmo_feed::{Ask, Facts, Look, Missed, Needs, Past, Question};
+use pmo_feed::{CatchUpBatch, CatchUpRequest, DatabaseRequest, LogBatch, LogRange, LookupRequest, LookupResult};
+use pmo_feed::{DatabaseResponse, Lane};
 use std::time::Duration;
 
 /// A question that takes longer is asked again.
@@ -27,9 +27,9 @@ pub async fn beginning(
     pool: &Pool,
 ) -> Result<((i64, pmo_domain::Snapshot), std::collections::HashMap<String, uuid::Uuid>, i64), DatabaseError> {
     let mut connection = pool.acquire().await?;
-    let (epoch, present) = log::present(&mut connection).await?;
-    let types = permission::markers(&mut connection).await?;
-    let clock = log::clock(&mut connection).await?;
+    let (epoch, present) = log::current_position(&mut connection).await?;
+    let types = permission::type_markers(&mut connection).await?;
+    let clock = log::db_now_ms(&mut connection).await?;
     Ok(((epoch, present), types, clock))
 }
 
@@ -37,8 +37,8 @@ pub async fn beginning(
 pub async fn in_order(
     pool: Pool,
     kept: Option<PoolConnection>,
-    question: Question,
-) -> (Option<PoolConnection>, Result<Answer, Unanswered>) {
+    question: DatabaseRequest,
+) -> (Option<PoolConnection>, Result<DatabaseResponse, Unanswered>) {
     let asked = async {
         let mut connection = match kept {
             Some(connection) => connection,
@@ -46,16 +46,18 @@ pub async fn in_order(
                 let mut connection = pool.acquire().await.map_err(DatabaseError::from)?;
                 // One that does not answer is given up, and not handed to others.
                 connection.close_on_drop();
-                log::check_epoch(&mut connection).await?;
+                log::renew_epoch_if_changed(&mut connection).await?;
                 connection
             }
         };
         let answer = match question {
-            Question::Look { ask, by_parent } => look(&mut connection, &ask, &by_parent).await.map(Answer::Look),
-            Question::Facts(needs) => facts(&mut connection, needs).await.map(Answer::Facts),
-            Question::Past(past) => {
+            DatabaseRequest::Look { ask, by_parent } => {
+                look(&mut connection, &ask, &by_parent).await.map(DatabaseResponse::Look)
+            }
+            DatabaseRequest::Facts(needs) => facts(&mut connection, needs).await.map(DatabaseResponse::Facts),
+            DatabaseRequest::Past(past) => {
                 let id = past.connection;
-                missed(&mut connection, &past).await.map(|missed| Answer::Past(id, missed))
+                missed(&mut connection, &past).await.map(|missed| DatabaseResponse::Past(id, missed))
             }
         };
         Ok((connection, answer?))
@@ -68,14 +70,14 @@ pub async fn in_order(
 }
 
 /// Answers what a client missed, on any connection.
-pub async fn beside(pool: Pool, past: Past) -> Result<Answer, (Lane, Unanswered)> {
+pub async fn beside(pool: Pool, past: CatchUpRequest) -> Result<DatabaseResponse, (Lane, Unanswered)> {
     let mut connection = match pool.acquire().await {
         Ok(connection) => connection,
         Err(error) => return Err((Lane::Past(past), DatabaseError::from(error).into())),
     };
     let outcome = tokio::time::timeout(PATIENCE, missed(&mut connection, &past)).await;
     match outcome {
-        Ok(Ok(missed)) => Ok(Answer::Past(past.connection, missed)),
+        Ok(Ok(missed)) => Ok(DatabaseResponse::Past(past.connection, missed)),
         Ok(Err(error)) => Err((Lane::Past(past), error.into())),
         Err(_) => {
             connection.close_on_drop();
@@ -84,51 +86,56 @@ pub async fn beside(pool: Pool, past: Past) -> Result<Answer, (Lane, Unanswered)
     }
 }
 
-async fn look(c: &mut Connection, ask: &Ask, by_parent: &[pmo_domain::EntityCode]) -> Result<Look, DatabaseError> {
+async fn look(
+    c: &mut Connection,
+    ask: &LogRange,
+    by_parent: &[pmo_domain::EntityCode],
+) -> Result<LogBatch, DatabaseError> {
     let (epoch, from, finished, after) = (ask.epoch, ask.from, &ask.finished, ask.after);
-    let range = log::Range { epoch, from, finished, until: ask.until.as_ref(), after, by_parent };
-    let log::Look { rows, now, epoch, cut_short, access, clock } = log::look(c, &range).await?;
-    Ok(Look { rows, access, now, epoch, cut_short, clock })
+    let range = log::LogRange { epoch, from, finished, until: ask.until.as_ref(), after, by_parent };
+    let log::LogBatch { rows, now, epoch, has_more: cut_short, access, clock } = log::read_batch(c, &range).await?;
+    Ok(LogBatch { rows, access, snapshot: now, epoch, has_more: cut_short, db_now_ms: clock })
 }
 
-async fn facts(c: &mut Connection, needs: Needs) -> Result<Facts, DatabaseError> {
-    let mut facts = Facts::default();
+async fn facts(c: &mut Connection, needs: LookupRequest) -> Result<LookupResult, DatabaseError> {
+    let mut facts = LookupResult::default();
     if !needs.people.is_empty() {
         let people: Vec<PersonId> = needs.people.into_iter().collect();
-        facts.people = permission::holdings(c, &people).await?;
+        facts.people = permission::grant_sets(c, &people).await?;
     }
     if !needs.things.is_empty() {
-        facts.things = permission::things(c, &needs.things.into_iter().collect::<Vec<_>>()).await?;
+        facts.things = permission::locate_entities(c, &needs.things.into_iter().collect::<Vec<_>>()).await?;
     }
     if !needs.reaches.is_empty() {
-        facts.reaches = permission::above(c, &needs.reaches.into_iter().collect::<Vec<_>>()).await?;
+        facts.reaches = permission::ancestor_sets(c, &needs.reaches.into_iter().collect::<Vec<_>>()).await?;
     }
     if needs.types {
-        facts.types = Some(permission::markers(c).await?);
+        facts.types = Some(permission::type_markers(c).await?);
     }
     Ok(facts)
 }
 
-async fn missed(c: &mut Connection, past: &Past) -> Result<Missed, DatabaseError> {
-    let mut missed = Missed::default();
-    if !log::holds_since(c, &past.from).await? {
+async fn missed(c: &mut Connection, past: &CatchUpRequest) -> Result<CatchUpBatch, DatabaseError> {
+    let mut missed = CatchUpBatch::default();
+    if !log::retains_since(c, &past.from).await? {
         return Ok(missed);
     }
     let mut after = None;
     for _ in 0..MOST_LOOKS {
         let (epoch, from, finished) = (past.from.epoch, past.from.snapshot.xmax, &past.from.snapshot.in_progress);
-        let range = log::Range { epoch, from, finished, until: Some(&past.until), after, by_parent: &past.by_parent };
-        let look = log::look(c, &range).await?;
+        let range =
+            log::LogRange { epoch, from, finished, until: Some(&past.until), after, by_parent: &past.by_parent };
+        let look = log::read_batch(c, &range).await?;
         missed.access.extend(look.access);
         missed.rows.extend(look.rows);
         after = missed.rows.last().map(|row| (row.xid, row.seq));
-        if !look.cut_short {
+        if !look.has_more {
             missed.complete = true;
             break;
         }
     }
     if let Some(person) = past.person {
-        missed.ran_out = log::lost_since(c, person.0, &past.from).await?;
+        missed.grant_expired = log::grant_expired_since(c, person.0, &past.from).await?;
     }
     Ok(missed)
 }

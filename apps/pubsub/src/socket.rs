@@ -7,7 +7,7 @@ use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
 use pmo_domain::PersonId;
 use pmo_domain::protocol::CLOSE_SERVICE_RESTART;
-use pmo_feed::{ConnectionId, Frame, Heard, Out, Refusal, Said, Session};
+use pmo_feed::{AuthFailure, ConnectionId, Frame, IncomingFrame, Outgoing, Session, SessionAction};
 use pmo_token::{TokenError, TokenKeys};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -38,15 +38,15 @@ pub struct Shared {
 
 impl Shared {
     /// Whose token it is, and until when; what they are called goes into `name`.
-    fn read(&self, token: &str, name: &mut Arc<str>) -> Result<(PersonId, i64), Refusal> {
+    fn read(&self, token: &str, name: &mut Arc<str>) -> Result<(PersonId, i64), AuthFailure> {
         match self.keys.verify(token, now() / 1000) {
             Ok(claims) => {
                 let called = format!("{} {}", claims.first_name, claims.last_name);
                 *name = if called.trim().is_empty() { claims.username.as_str() } else { called.trim() }.into();
                 Ok((PersonId(claims.sub), claims.exp.saturating_mul(1000)))
             }
-            Err(TokenError::Expired) => Err(Refusal::Expired),
-            Err(_) => Err(Refusal::Bad),
+            Err(TokenError::Expired) => Err(AuthFailure::Expired),
+            Err(_) => Err(AuthFailure::Bad),
         }
     }
 }
@@ -106,7 +106,8 @@ async fn converse(
     let mut name: Arc<str> = Arc::from("");
     if let Some(token) = token
         && let Some(ending) =
-            follow(session.signed(shared.read(&token, &mut name)), &mut session, id, shared, mailbox, &mut name).await
+            follow(session.authenticate(shared.read(&token, &mut name)), &mut session, id, shared, mailbox, &mut name)
+                .await
     {
         return ending;
     }
@@ -120,19 +121,19 @@ async fn converse(
                     Some(ending) => return ending,
                     None => session.greeted(),
                 }
-                session.time(now())
+                session.tick(now())
             }
             incoming = socket.recv() => match incoming {
-                Some(Ok(Message::Text(text))) => session.heard(Heard::Text(&text), now()),
-                Some(Ok(Message::Binary(_))) => session.heard(Heard::Binary, now()),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => session.heard(Heard::Alive, now()),
+                Some(Ok(Message::Text(text))) => session.on_frame(IncomingFrame::Text(&text), now()),
+                Some(Ok(Message::Binary(_))) => session.on_frame(IncomingFrame::Binary, now()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => session.on_frame(IncomingFrame::Keepalive, now()),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Ending::Gone,
             },
-            () = async { drop(stopping.wait_for(|stopping| *stopping).await) }, if !session.is_signed() => {
+            () = async { drop(stopping.wait_for(|stopping| *stopping).await) }, if !session.is_authenticated() => {
                 return Ending::Close(CLOSE_SERVICE_RESTART, "the service is stopping");
             }
             () = &mut sleep => {
-                let said = session.time(now());
+                let said = session.tick(now());
                 sleep.as_mut().reset(wake(&session));
                 said
             }
@@ -155,7 +156,7 @@ fn wake(session: &Session) -> Instant {
 
 /// Does what the session says.
 async fn follow(
-    said: Said,
+    said: SessionAction,
     session: &mut Session,
     id: ConnectionId,
     shared: &Shared,
@@ -163,19 +164,19 @@ async fn follow(
     name: &mut Arc<str>,
 ) -> Option<Ending> {
     let said = match said {
-        Said::Verify(token) => session.signed(shared.read(&token, name)),
+        SessionAction::Verify(token) => session.authenticate(shared.read(&token, name)),
         said => said,
     };
     let command = match said {
-        Said::Nothing | Said::Verify(_) => return None,
-        Said::Reply(message) => {
+        SessionAction::Nothing | SessionAction::Verify(_) => return None,
+        SessionAction::Reply(message) => {
             mailbox.push(Frame::message(&message));
             return None;
         }
-        Said::Close(code, reason) => return Some(Ending::Close(code, reason)),
-        Said::Gone => return Some(Ending::Gone),
-        Said::Open(person) => Command::Connect(id, person, name.clone(), mailbox.clone()),
-        Said::Pass(message) => Command::Heard(id, message),
+        SessionAction::Close(code, reason) => return Some(Ending::Close(code, reason)),
+        SessionAction::Gone => return Some(Ending::Gone),
+        SessionAction::Open(person) => Command::Connect(id, person, name.clone(), mailbox.clone()),
+        SessionAction::Forward(message) => Command::Heard(id, message),
     };
     match shared.hub.send(command).await {
         Ok(()) => None,
@@ -184,17 +185,17 @@ async fn follow(
 }
 
 /// Sends a frame and those that wait behind it.
-async fn send(socket: &mut WebSocket, first: Out, mailbox: &Mailbox) -> Option<Ending> {
+async fn send(socket: &mut WebSocket, first: Outgoing, mailbox: &Mailbox) -> Option<Ending> {
     let sending = async {
         let (mut out, mut together, mut ending) = (first, 1, None);
         loop {
             match out {
-                Out::Frame(frame) => {
-                    if socket.feed(Message::Text(frame.text().as_ref().into())).await.is_err() {
+                Outgoing::Frame(frame) => {
+                    if socket.feed(Message::Text(frame.to_json().as_ref().into())).await.is_err() {
                         return Some(Ending::Gone);
                     }
                 }
-                Out::Close(code, reason) => {
+                Outgoing::Close(code, reason) => {
                     ending = Some(Ending::Close(code, reason));
                     break;
                 }
@@ -216,7 +217,7 @@ async fn send(socket: &mut WebSocket, first: Out, mailbox: &Mailbox) -> Option<E
         ending = sending => ending,
         // What waited was too much: there is no room for a farewell either, but it is tried.
         () = mailbox.given_up() => match mailbox.try_next() {
-            Some(Out::Close(code, reason)) => Some(Ending::Close(code, reason)),
+            Some(Outgoing::Close(code, reason)) => Some(Ending::Close(code, reason)),
             _ => Some(Ending::Gone),
         },
         () = tokio::time::sleep(STUCK) => Some(Ending::Gone),

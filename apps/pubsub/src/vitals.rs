@@ -1,7 +1,7 @@
 //! What the service says of itself: numbers for `/health` and, as Prometheus reads them, for `/metrics`. It must never hold anything of one
 //! person.
 
-use pmo_feed::Ask;
+use pmo_feed::LogRange;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -38,7 +38,7 @@ pub struct Vitals {
     /// Sockets closed from here, by code.
     closed: Mutex<BTreeMap<u16, u64>>,
     /// What is asked for next: what lies beyond it has not been told.
-    pub next: Mutex<Option<Ask>>,
+    pub next: Mutex<Option<LogRange>>,
     delays: [AtomicU64; BOUNDS.len() + 1],
     delays_sum: AtomicU64,
 }
@@ -58,12 +58,12 @@ impl Vitals {
     }
 
     /// Where the feed reads on.
-    pub fn set_next(&self, ask: Ask) {
+    pub fn set_next(&self, ask: LogRange) {
         *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(ask);
     }
 
     /// Where the feed reads on; none before the first look.
-    pub fn next(&self) -> Option<Ask> {
+    pub fn next(&self) -> Option<LogRange> {
         self.next.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

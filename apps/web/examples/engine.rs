@@ -4,10 +4,10 @@
 use pmo_domain::protocol::{Action, Change, ServerMessage};
 use pmo_domain::query::{Filter, Operator};
 use pmo_domain::{EntityCode, EntityRef, EntityType, PersonId, Version};
-use pmo_sync::store::{self, Which};
+use pmo_sync::store::{self, KeySelector};
 use pmo_sync::{
-    Answer, Area, BatchId, Effect, Engine, Event, ListKey, MetaKey, ObserverId, Query, Request, RequestId, Store,
-    TabId, Write,
+    BatchId, Effect, Engine, Event, ListKey, Namespace, ObserverId, Query, ReferenceDataKey, Request, RequestId,
+    Response, Store, TabId, Write,
 };
 use pmo_web::client::device::Device;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ fn main() {}
 /// What is asked of the device.
 enum Task {
     Write(BatchId, Vec<Write>),
-    Read(Area, Vec<String>),
+    Read(Namespace, Vec<String>),
 }
 
 /// An engine with its device.
@@ -72,7 +72,7 @@ impl Bench {
     pub async fn open(person: u32) -> Bench {
         let person = Uuid::from_u128(u128::from(person) + 1);
         let device = Rc::new(Device::open(person).await);
-        let term = store::begin_term(&*device, js_sys::Date::now()).await;
+        let term = store::increment_term(&*device, js_sys::Date::now()).await;
         let stored = store::load(&*device).await.unwrap_or_default();
         let bench = Bench {
             engine: RefCell::new(Engine::new(1)),
@@ -124,8 +124,8 @@ impl Bench {
                     writes.extend(more);
                 }
                 Some(Task::Read(area, names)) => {
-                    let found = self.device.read(area, Which::Names(&names)).await.unwrap_or_default();
-                    self.handle(Event::Read(area, names, found));
+                    let found = self.device.read(area, KeySelector::Names(&names)).await.unwrap_or_default();
+                    self.handle(Event::StoreRead(area, names, found));
                     return true;
                 }
                 None => break,
@@ -146,7 +146,7 @@ impl Bench {
 
     /// Somebody looks at the list of tasks and at the types.
     pub fn look(&self) {
-        self.handle(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
+        self.handle(Event::Observe(ObserverId(1), Query::Meta(ReferenceDataKey::Codes)));
         self.handle(Event::Observe(ObserverId(2), Query::List(whole())));
     }
 
@@ -158,14 +158,14 @@ impl Bench {
         for (id, request) in requests {
             let body = if request.path.contains("/task") { body.take() } else { Some(types().to_string()) };
             let answer =
-                Answer { body: body.unwrap_or_default(), feed_cursor: Some("1.1".into()), ..Answer::default() };
-            self.handle(Event::Answered(id, Ok(answer)));
+                Response { body: body.unwrap_or_default(), feed_cursor: Some("1.1".into()), ..Response::default() };
+            self.handle(Event::ResponseReceived(id, Ok(answer)));
         }
     }
 
     /// The socket opens.
     pub fn hello(&self) {
-        self.handle(Event::Frame(ServerMessage::Hello {
+        self.handle(Event::SocketMessage(ServerMessage::Hello {
             protocol: 1,
             epoch: "1".into(),
             cursor: "1.1".into(),
@@ -217,7 +217,7 @@ impl Bench {
 
     /// The socket tells that a row has changed.
     pub fn invalidate(&self, n: u32, version: i32) {
-        self.handle(Event::Frame(ServerMessage::Invalidate {
+        self.handle(Event::SocketMessage(ServerMessage::Invalidate {
             entity_code: code(),
             changes: vec![Change { entity_id: row_id(n), action: Action::Update, version: Version(version.into()) }],
             timestamp: String::new(),
@@ -239,8 +239,8 @@ impl Bench {
     pub fn answer_rows(&self, rows: &str) {
         for (id, _) in std::mem::take(&mut *self.requests.borrow_mut()) {
             let body = format!("{{\"data\":[{}]}}", rows.lines().collect::<Vec<_>>().join(","));
-            let answer = Answer { body, feed_cursor: Some("1.2".into()), ..Answer::default() };
-            self.handle(Event::Answered(id, Ok(answer)));
+            let answer = Response { body, feed_cursor: Some("1.2".into()), ..Response::default() };
+            self.handle(Event::ResponseReceived(id, Ok(answer)));
         }
     }
 

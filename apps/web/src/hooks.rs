@@ -8,7 +8,9 @@ use pmo_domain::api_types::from_value;
 use pmo_domain::catalog::Datalabel;
 use pmo_domain::protocol::PresentUser;
 use pmo_domain::{Catalog, EntityCode, EntityRef, Row};
-use pmo_sync::{Draft, Event, KeptTree, ListKey, ListView, MetaKey, ObserverId, Query, RowView, Status};
+use pmo_sync::{
+    Draft, Event, ListKey, ListView, ObserverId, PinnedTreeStatus, Query, ReferenceDataKey, RowView, Status,
+};
 use serde_json::Value;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -88,7 +90,7 @@ pub fn as_in_the_app(run: impl FnOnce() + 'static) {
 /// Gives the app its engine: reference data is looked at for as long as anybody is signed in.
 #[component]
 pub fn CacheProvider(children: Children) -> impl IntoView {
-    for key in MetaKey::ALL {
+    for key in ReferenceDataKey::ALL {
         observe(Query::Meta(key));
     }
     children()
@@ -155,21 +157,21 @@ pub fn use_offline_entity<R: Record>(entity: EntityRef) -> Memo<Option<R>> {
 /// assert_eq!(kept.get(), None);
 /// # }) }
 /// ```
-pub fn use_kept(entity: EntityRef) -> Memo<Option<KeptTree>> {
+pub fn use_kept(entity: EntityRef) -> Memo<Option<PinnedTreeStatus>> {
     watched(&Query::Row(entity.clone()), move || client().read(|e| e.kept_tree(&entity)))
 }
 
 /// Keeps a thing on the device with all that hangs below it, or no longer.
 pub fn keep_offline(entity: EntityRef, on: bool) {
-    client().dispatch(Event::Keep(entity, on));
+    client().dispatch(Event::SetPinned(entity, on));
 }
 
 /// Who else looks at a thing; looks at it for as long as the page is there.
 pub fn use_presence(entity: EntityRef) -> Memo<Vec<PresentUser>> {
-    client().dispatch(Event::Look(entity.clone(), true));
+    client().dispatch(Event::SetViewing(entity.clone(), true));
     let left = entity.clone();
-    on_cleanup(move || client().dispatch(Event::Look(left, false)));
-    watched(&Query::Row(entity.clone()), move || client().read(|e| e.present(&entity)))
+    on_cleanup(move || client().dispatch(Event::SetViewing(left, false)));
+    watched(&Query::Row(entity.clone()), move || client().read(|e| e.present_users(&entity)))
 }
 
 /// Whether a thing is certainly not there for this person.
@@ -427,13 +429,13 @@ impl DraftHandle {
     }
 }
 
-fn meta(key: MetaKey) -> Option<Arc<Value>> {
+fn meta(key: ReferenceDataKey) -> Option<Arc<Value>> {
     client().read(|e| e.meta(key))
 }
 
 /// All option sets, for code that is not a component.
 pub fn datalabels() -> Arc<Vec<Datalabel>> {
-    let present = meta(MetaKey::Datalabels);
+    let present = meta(ReferenceDataKey::Datalabels);
     DATALABELS.with_borrow_mut(|(known, parsed)| {
         if known.as_ref().map(Arc::as_ptr) != present.as_ref().map(Arc::as_ptr) {
             let sets: Vec<Datalabel> = present.as_ref().and_then(|v| from_value(v)).unwrap_or_default();
@@ -453,7 +455,7 @@ pub fn ends(set: &str, option: &str) -> bool {
 
 /// The colour of an option, by name. (Read from the answer as it came: the first page draws options, and needs nothing else of them.)
 pub fn option_colour(set: &str, option: &str) -> Option<String> {
-    let all = meta(MetaKey::Datalabels)?;
+    let all = meta(ReferenceDataKey::Datalabels)?;
     let set = all.as_array()?.iter().find(|one| one["name"] == *set)?;
     let option = set["options"].as_array()?.iter().find(|one| one["name"] == *option)?;
     Some(option["color_code"].as_str()?.to_owned())
@@ -484,7 +486,7 @@ pub fn datalabel_sync(name: &str) -> Option<Datalabel> {
 /// # }) }
 /// ```
 pub fn use_datalabel(name: &'static str) -> Memo<Option<Datalabel>> {
-    watched(&Query::Meta(MetaKey::Datalabels), move || datalabel_sync(name))
+    watched(&Query::Meta(ReferenceDataKey::Datalabels), move || datalabel_sync(name))
 }
 
 /// The catalogue, for code that is not a component.
@@ -503,7 +505,7 @@ pub fn catalogue() -> Arc<Catalog> {
 /// # }) }
 /// ```
 pub fn use_entity_codes() -> Memo<Arc<Catalog>> {
-    watched(&Query::Meta(MetaKey::Codes), catalogue)
+    watched(&Query::Meta(ReferenceDataKey::Codes), catalogue)
 }
 
 /// Settings that hold for everybody.
@@ -517,7 +519,7 @@ pub fn use_entity_codes() -> Memo<Arc<Catalog>> {
 /// # }) }
 /// ```
 pub fn use_global_settings() -> Memo<Option<Arc<Value>>> {
-    watched(&Query::Meta(MetaKey::Settings), || meta(MetaKey::Settings))
+    watched(&Query::Meta(ReferenceDataKey::Settings), || meta(ReferenceDataKey::Settings))
 }
 
 /// The sync mark.

@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Lets one change of what everybody works with happen at a time, until the transaction ends.
-pub async fn alone(c: &mut Connection) -> Result<()> {
+pub async fn lock_administration(c: &mut Connection) -> Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtext('pmo administration'))").execute(c).await?;
     Ok(())
 }
 
 /// A change of a table waits for everybody who reads it, and everybody who comes waits behind it: it is given up soon, and tried again later.
-pub async fn no_long_waits(c: &mut Connection) -> Result<()> {
+pub async fn set_short_lock_timeout(c: &mut Connection) -> Result<()> {
     sqlx::query("set local lock_timeout = '2s'").execute(c).await?;
     Ok(())
 }
 
 /// What a new row begins with in a column of labels.
-pub async fn default_of(c: &mut Connection, entity: &EntityType, column: &str) -> Result<Option<String>> {
+pub async fn column_default(c: &mut Connection, entity: &EntityType, column: &str) -> Result<Option<String>> {
     let text = "select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
                 where d.adrelid = ('app.' || quote_ident($1))::regclass and a.attname = $2";
     let told: Option<String> =
@@ -30,17 +30,17 @@ pub async fn default_of(c: &mut Connection, entity: &EntityType, column: &str) -
 }
 
 /// How many rows of a type hold one of these names, the deleted among them: they may come back.
-pub async fn holding(c: &mut Connection, entity: &EntityType, column: &str, names: &[&str]) -> Result<i64> {
+pub async fn count_rows_with(c: &mut Connection, entity: &EntityType, column: &str, names: &[&str]) -> Result<i64> {
     if names.is_empty() {
         return Ok(0);
     }
-    let text = format!("select count(*) from {} where {} = any ($1)", sql::table(entity), sql::name(column));
+    let text = format!("select count(*) from {} where {} = any ($1)", sql::table(entity), sql::quote_ident(column));
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     Ok(sqlx::query_scalar(sql::statement(text)).bind(names).fetch_one(c).await?)
 }
 
 /// Makes the options of a set these.
-pub async fn set_options(c: &mut Connection, set: &str, options: &[LabelOption]) -> Result<()> {
+pub async fn replace_options(c: &mut Connection, set: &str, options: &[LabelOption]) -> Result<()> {
     sqlx::query("delete from app.datalabel where name = $1").bind(set).execute(&mut *c).await?;
     for option in options {
         sqlx::query(
@@ -63,7 +63,7 @@ pub async fn set_options(c: &mut Connection, set: &str, options: &[LabelOption])
 }
 
 /// Rows that hold one of these names hold the other then, and new rows begin with the other.
-pub async fn rename(
+pub async fn rename_option(
     c: &mut Connection,
     entity: &EntityType,
     column: &str,
@@ -72,8 +72,8 @@ pub async fn rename(
     if renamed.is_empty() {
         return Ok(());
     }
-    let (table, quoted) = (sql::table(entity), sql::name(column));
-    let begins = default_of(c, entity, column).await?.and_then(|now| renamed.get(&now));
+    let (table, quoted) = (sql::table(entity), sql::quote_ident(column));
+    let begins = column_default(c, entity, column).await?.and_then(|now| renamed.get(&now));
     if begins.is_some() {
         // Before the rows are locked one by one: asked for afterwards it could wait for whoever waits for those.
         sqlx::query(sql::statement(format!("lock table {table} in access exclusive mode"))).execute(&mut *c).await?;
@@ -116,7 +116,7 @@ pub async fn set_type(
 
 /// Whose grants.
 #[derive(Clone, Copy, Debug)]
-pub enum GrantsOf {
+pub enum GrantFilter {
     /// Anybody's on whole types.
     Types,
     /// A person's own.
@@ -128,15 +128,15 @@ pub enum GrantsOf {
 /// Grants in the order of their ids, after one of them.
 pub async fn grants(
     c: &mut Connection,
-    of: &GrantsOf,
+    of: &GrantFilter,
     entity: Option<&str>,
     after: Option<Uuid>,
     most: i64,
 ) -> Result<Vec<Value>> {
     let (person, role) = match of {
-        GrantsOf::Types => (None, None),
-        GrantsOf::Person(id) => (Some(*id), None),
-        GrantsOf::Role(id) => (None, Some(*id)),
+        GrantFilter::Types => (None, None),
+        GrantFilter::Person(id) => (Some(*id), None),
+        GrantFilter::Role(id) => (None, Some(*id)),
     };
     let text = "select to_jsonb(g) || jsonb_build_object('holder_name', coalesce(p.name, r.name))
         from app.entity_rbac g left join app.person p on p.id = g.person_id left join app.role r on r.id = g.role_id

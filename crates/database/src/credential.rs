@@ -16,8 +16,8 @@ pub struct Account {
 }
 
 async fn find(connection: &mut Connection, email: Option<&str>, person: Option<Uuid>) -> Result<Option<Account>> {
-    type Line = (Uuid, String, String, Option<String>, Option<String>, String, Option<Uuid>, Option<String>);
-    let line: Option<Line> = sqlx::query_as(
+    type CredentialRow = (Uuid, String, String, Option<String>, Option<String>, String, Option<Uuid>, Option<String>);
+    let line: Option<CredentialRow> = sqlx::query_as(
         "select p.id, p.name, p.email, p.first_name, p.last_name, p.dl__person_type,
                 (select e.id from app.employee e where e.person_id = p.id and e.active_flag order by e.id limit 1),
                 c.password_hash
@@ -71,7 +71,7 @@ pub async fn set_password(connection: &mut Connection, person: Uuid, hash: &str)
 }
 
 /// Notes on a person that they were given a new password.
-pub async fn note_given(connection: &mut Connection, person: Uuid) -> Result<()> {
+pub async fn record_password_reset(connection: &mut Connection, person: Uuid) -> Result<()> {
     sqlx::query("update app.person set password_given_ts = now() where id = $1")
         .bind(person)
         .execute(connection)
@@ -80,7 +80,7 @@ pub async fn note_given(connection: &mut Connection, person: Uuid) -> Result<()>
 }
 
 /// Ends all sessions of a person: each goes on until its access token is over, and no longer.
-pub async fn end_sessions(connection: &mut Connection, person: Uuid) -> Result<()> {
+pub async fn revoke_all_sessions(connection: &mut Connection, person: Uuid) -> Result<()> {
     sqlx::query("update app.refresh_token set revoked_ts = now() where person_id = $1 and revoked_ts is null")
         .bind(person)
         .execute(connection)
@@ -90,20 +90,20 @@ pub async fn end_sessions(connection: &mut Connection, person: Uuid) -> Result<(
 
 /// What using a refresh token came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rotation {
+pub enum RefreshOutcome {
     /// It was good; the successor is in store.
-    Fresh {
+    Rotated {
         /// Whose it is.
         person: Uuid,
     },
     /// Unknown, expired or revoked.
-    Refused,
+    Invalid,
     /// Used before, longer ago than the grace: somebody has a copy. The whole family is revoked.
     Reused,
 }
 
 /// Enters the first token of a family.
-pub async fn enter_token(
+pub async fn insert_refresh_token(
     connection: &mut Connection,
     hash: &[u8],
     family: Uuid,
@@ -124,15 +124,15 @@ pub async fn enter_token(
 }
 
 /// Uses the token of `hash` and enters its successor. A repeat within `grace_seconds` is as good as the first time.
-pub async fn rotate(
+pub async fn rotate_refresh_token(
     connection: &mut Connection,
     hash: &[u8],
     successor: &[u8],
     grace_seconds: i32,
     days: i32,
-) -> Result<Rotation> {
-    type Line = (Uuid, Uuid, bool, bool, bool);
-    let line: Option<Line> = sqlx::query_as(
+) -> Result<RefreshOutcome> {
+    type CredentialRow = (Uuid, Uuid, bool, bool, bool);
+    let line: Option<CredentialRow> = sqlx::query_as(
         "select family_id, person_id, expires_ts < now() or revoked_ts is not null, rotated_ts is not null,
                 coalesce(rotated_ts < now() - make_interval(secs => $2), false)
          from app.refresh_token where token_hash = $1 for update",
@@ -141,22 +141,22 @@ pub async fn rotate(
     .bind(f64::from(grace_seconds))
     .fetch_optional(&mut *connection)
     .await?;
-    let Some((family, person, dead, rotated, late)) = line else { return Ok(Rotation::Refused) };
+    let Some((family, person, dead, rotated, late)) = line else { return Ok(RefreshOutcome::Invalid) };
     if dead {
-        return Ok(Rotation::Refused);
+        return Ok(RefreshOutcome::Invalid);
     }
     if late {
         revoke_family(connection, family).await?;
-        return Ok(Rotation::Reused);
+        return Ok(RefreshOutcome::Reused);
     }
     if !rotated {
         sqlx::query("update app.refresh_token set rotated_ts = now() where token_hash = $1")
             .bind(hash)
             .execute(&mut *connection)
             .await?;
-        enter_token(connection, successor, family, person, days).await?;
+        insert_refresh_token(connection, successor, family, person, days).await?;
     }
-    Ok(Rotation::Fresh { person })
+    Ok(RefreshOutcome::Rotated { person })
 }
 
 /// Revokes the family of a token, as signing out does.
@@ -180,7 +180,7 @@ async fn revoke_family(connection: &mut Connection, family: Uuid) -> Result<()> 
 }
 
 /// Forgets tokens whose time has long been over.
-pub async fn sweep(connection: &mut Connection) -> Result<()> {
+pub async fn delete_expired(connection: &mut Connection) -> Result<()> {
     sqlx::query("delete from app.refresh_token where expires_ts < now() - interval '7 days'")
         .execute(&mut *connection)
         .await?;

@@ -3,12 +3,12 @@
 use crate::{Connection, Pool, Result};
 
 /// How many projects there are, deleted ones too.
-pub async fn projects(connection: &mut Connection) -> Result<i64> {
+pub async fn count_projects(connection: &mut Connection) -> Result<i64> {
     Ok(sqlx::query_scalar("select count(*) from app.project").fetch_one(connection).await?)
 }
 
 /// Waits until nobody else loads demo data, until the end of the transaction.
-pub async fn alone(connection: &mut Connection) -> Result<()> {
+pub async fn lock_seeding(connection: &mut Connection) -> Result<()> {
     sqlx::query("select pg_advisory_xact_lock(hashtext('pmo demo data'))").execute(connection).await?;
     Ok(())
 }

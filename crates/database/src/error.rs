@@ -11,13 +11,13 @@ pub enum DatabaseError {
     Unavailable(#[source] sqlx::Error),
     /// Another row has that value already.
     #[error("{column} is taken")]
-    Taken {
+    UniqueViolation {
         /// The column.
         column: String,
     },
     /// A value breaks a rule of the schema.
     #[error("{column}: {message}")]
-    Refused {
+    ConstraintViolation {
         /// The column, where it is known.
         column: String,
         /// The rule, in words.
@@ -25,10 +25,10 @@ pub enum DatabaseError {
     },
     /// A cursor that this list did not give.
     #[error("the cursor is not one of this list")]
-    BadCursor,
+    InvalidCursor,
     /// Two transactions were in each other's way; try again.
     #[error("the row was being changed by somebody else")]
-    Contended,
+    LockContention,
     /// Anything else: a bug.
     #[error(transparent)]
     Unexpected(sqlx::Error),
@@ -58,19 +58,20 @@ impl From<sqlx::Error> for DatabaseError {
             })
         };
         match postgres.code() {
-            "23505" => Self::Taken { column: if column() == "lower" { "email".into() } else { column() } },
-            "23503" => Self::Refused { column: column(), message: "there is no such thing".into() },
-            "54000" => Self::Refused { column: "name".into(), message: "is too long".into() },
-            "23502" => Self::Refused { column: column(), message: "is needed".into() },
+            "23505" => Self::UniqueViolation { column: if column() == "lower" { "email".into() } else { column() } },
+            "23503" => Self::ConstraintViolation { column: column(), message: "there is no such thing".into() },
+            "54000" => Self::ConstraintViolation { column: "name".into(), message: "is too long".into() },
+            "23502" => Self::ConstraintViolation { column: column(), message: "is needed".into() },
             "23514" => {
                 let own = postgres.constraint().is_none();
                 let message = if own { postgres.message() } else { "has a value that is not allowed" };
-                Self::Refused { column: column(), message: message.to_owned() }
+                Self::ConstraintViolation { column: column(), message: message.to_owned() }
             }
-            code if code.starts_with("22") => {
-                Self::Refused { column: column(), message: "has a value that the database does not take".into() }
-            }
-            "40001" | "40P01" | "55P03" => Self::Contended,
+            code if code.starts_with("22") => Self::ConstraintViolation {
+                column: column(),
+                message: "has a value that the database does not take".into(),
+            },
+            "40001" | "40P01" | "55P03" => Self::LockContention,
             "57014" | "57P01" | "57P02" | "57P03" | "53300" | "53200" | "53100" => Self::Unavailable(error),
             code if code.starts_with("08") => Self::Unavailable(error),
             _ => Self::Unexpected(error),

@@ -18,9 +18,9 @@ pub struct NewGrant<'a> {
     /// The level.
     pub level: Permission,
     /// none, cascade or mapped.
-    pub mode: &'a str,
+    pub inheritance_mode: &'a str,
     /// Levels by child type.
-    pub map: Value,
+    pub child_permissions: Value,
     /// Takes away.
     pub deny: bool,
     /// Who gives it.
@@ -42,7 +42,7 @@ pub struct Grant {
 }
 
 /// Stores a grant and answers it.
-pub async fn give(connection: &mut Connection, grant: &NewGrant<'_>) -> Result<Value> {
+pub async fn insert(connection: &mut Connection, grant: &NewGrant<'_>) -> Result<Value> {
     Ok(sqlx::query_scalar(
         "insert into app.entity_rbac as g (person_id, role_id, entity_code, entity_instance_id, permission, inheritance_mode,
                                       child_permissions, is_deny, granted_by__person_id, expires_ts)
@@ -53,8 +53,8 @@ pub async fn give(connection: &mut Connection, grant: &NewGrant<'_>) -> Result<V
     .bind(grant.code.as_str())
     .bind(grant.instance)
     .bind(i16::from(u8::from(grant.level)))
-    .bind(grant.mode)
-    .bind(&grant.map)
+    .bind(grant.inheritance_mode)
+    .bind(&grant.child_permissions)
     .bind(grant.deny)
     .bind(grant.granted_by.0)
     .bind(grant.expires)
@@ -93,13 +93,13 @@ pub async fn is_last_owner(connection: &mut Connection, id: Uuid) -> Result<bool
 }
 
 /// Takes a grant back.
-pub async fn take(connection: &mut Connection, id: Uuid) -> Result<()> {
+pub async fn delete(connection: &mut Connection, id: Uuid) -> Result<()> {
     sqlx::query("delete from app.entity_rbac where id = $1").bind(id).execute(connection).await?;
     Ok(())
 }
 
 /// The grants on a thing itself.
-pub async fn on(connection: &mut Connection, code: &EntityCode, id: Uuid) -> Result<Vec<Value>> {
+pub async fn list_for_entity(connection: &mut Connection, code: &EntityCode, id: Uuid) -> Result<Vec<Value>> {
     Ok(sqlx::query_scalar(
         "select to_jsonb(g) || jsonb_build_object('holder_name', coalesce(p.name, r.name))
          from app.entity_rbac g left join app.person p on p.id = g.person_id left join app.role r on r.id = g.role_id
@@ -112,7 +112,7 @@ pub async fn on(connection: &mut Connection, code: &EntityCode, id: Uuid) -> Res
 }
 
 /// Who sees a thing and is seen by `asker`, by name: the first `most` whose name has `words` in it, with the level of each.
-pub async fn audience(
+pub async fn list_viewers(
     connection: &mut Connection,
     code: &EntityCode,
     id: Uuid,
@@ -140,7 +140,7 @@ pub async fn audience(
 
 /// The highest level on a thing that a person may pass on until `until` (RFC 3339; none: for ever), to things below it too where
 /// `cascading`.
-pub async fn shareable(
+pub async fn max_grantable(
     connection: &mut Connection,
     person: PersonId,
     code: &EntityCode,

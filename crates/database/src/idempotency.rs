@@ -5,11 +5,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// Days that answers are kept: longer than a device may stay away.
-pub const KEEP_DAYS: i32 = 30;
+pub const RETENTION_DAYS: i32 = 30;
 
 /// A kept answer.
 #[derive(Clone, Debug)]
-pub struct Kept {
+pub struct StoredResponse {
     /// What was asked, hashed.
     pub fingerprint: Vec<u8>,
     /// The status that was answered.
@@ -19,7 +19,7 @@ pub struct Kept {
 }
 
 /// The answer kept under a person's key. Waits where the same key is being used by a running transaction.
-pub async fn find(connection: &mut Connection, person: Uuid, key: &str) -> Result<Option<Kept>> {
+pub async fn find(connection: &mut Connection, person: Uuid, key: &str) -> Result<Option<StoredResponse>> {
     sqlx::query("select pg_advisory_xact_lock(hashtextextended($1::text || $2, 0))")
         .bind(person)
         .bind(key)
@@ -31,11 +31,11 @@ pub async fn find(connection: &mut Connection, person: Uuid, key: &str) -> Resul
             .bind(key)
             .fetch_optional(connection)
             .await?;
-    Ok(line.map(|(fingerprint, status, body)| Kept { fingerprint, status, body }))
+    Ok(line.map(|(fingerprint, status, body)| StoredResponse { fingerprint, status, body }))
 }
 
 /// Keeps an answer.
-pub async fn keep(connection: &mut Connection, person: Uuid, key: &str, answer: &Kept) -> Result<()> {
+pub async fn store(connection: &mut Connection, person: Uuid, key: &str, answer: &StoredResponse) -> Result<()> {
     sqlx::query(
         "insert into app.idempotency_key (person_id, key, fingerprint, status, body) values ($1, $2, $3, $4, $5)",
     )
@@ -50,9 +50,9 @@ pub async fn keep(connection: &mut Connection, person: Uuid, key: &str, answer: 
 }
 
 /// Forgets old answers.
-pub async fn sweep(connection: &mut Connection) -> Result<()> {
+pub async fn delete_expired(connection: &mut Connection) -> Result<()> {
     sqlx::query("delete from app.idempotency_key where created_ts < now() - make_interval(days => $1)")
-        .bind(KEEP_DAYS)
+        .bind(RETENTION_DAYS)
         .execute(connection)
         .await?;
     Ok(())

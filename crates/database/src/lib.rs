@@ -1,29 +1,29 @@
 //! PostgreSQL behind repositories. Everything that api and pubsub know of the database is here; this crate must never decide
 //! what a request means, only what the database says.
 
-pub mod account; // the first person of an installation
 pub mod administration; // what administrators change
-pub mod calendar; // addresses of calendars
-pub mod catalogue; // entity types and datalabels, read from the database
+pub mod audit_log; // the change log read by people
+pub mod bootstrap; // the first person of an installation
+pub mod calendar_feed; // addresses of calendars
+pub mod catalog; // entity types and datalabels, read from the database
+pub mod change_log; // the change log as a feed
 pub mod credential; // passwords, refresh tokens
 pub mod demo; // demo data
 pub mod error; // what can go wrong, by name
-pub mod feed; // the change log as a feed
 pub mod grant; // grants as stored
-pub mod history; // the change log read by people
 pub mod idempotency; // answers kept for repeats
 pub mod link; // links that no column stands for
 pub mod list; // lists: filter, sort, page
-pub mod outline; // the order of things by hand
 pub mod permission; // effective permissions in bulk
 pub mod row; // one row: read, insert, update, delete
-pub mod row_text; // rows as JSON, kept while they are the newest
+pub mod row_cache; // rows as JSON, kept while they are the newest
 pub mod search; // words in all things
 pub mod setting; // global settings
-pub mod sight; // what a person sees of a type, and names, kept while they hold
+pub mod sibling_order; // the order of things by hand
 mod sql; // the only place where SQL is put together
-pub mod subscription; // the durable mirror of who watches what
-pub mod upload; // files on their way
+pub mod subscription_mirror; // the durable mirror of who watches what
+pub mod upload;
+pub mod visibility; // what a person sees of a type, and names, kept while they hold // files on their way
 
 pub use error::DatabaseError;
 
@@ -49,7 +49,7 @@ impl<'c> Savepoint<'c> {
     }
 
     /// Keeps what was done.
-    pub async fn keep(self) -> Result<()> {
+    pub async fn release(self) -> Result<()> {
         Ok(self.0.commit().await?)
     }
 }
@@ -78,10 +78,10 @@ pub type Result<T, E = DatabaseError> = std::result::Result<T, E>;
 pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
 /// The oldest PostgreSQL that works, as `server_version_num`.
-const OLDEST_VERSION: i32 = 150_000;
+const MIN_SERVER_VERSION: i32 = 150_000;
 
 /// Connects; fails with a plain sentence where the address is wrong, nobody answers or the server is too old.
-pub async fn connect(url: &str, most: u32, ring: feed::Ring) -> Result<Pool> {
+pub async fn connect(url: &str, most: u32, ring: change_log::NotifyMode) -> Result<Pool> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| {
             DatabaseError::Setup(
@@ -100,7 +100,7 @@ pub async fn connect(url: &str, most: u32, ring: feed::Ring) -> Result<Pool> {
             ("max_parallel_workers_per_gather", "0"),
             ("idle_in_transaction_session_timeout", "60000"),
         ])
-        .options(ring.options())
+        .options(ring.session_options())
         .statement_cache_capacity(200)
         .application_name("pmo");
     let pool = PgPoolOptions::new()
@@ -110,7 +110,7 @@ pub async fn connect(url: &str, most: u32, ring: feed::Ring) -> Result<Pool> {
         .await
         .map_err(|error| DatabaseError::Setup(format!("no database answers at DATABASE_URL: {error}")))?;
     let version: String = sqlx::query_scalar("show server_version_num").fetch_one(&pool).await?;
-    if version.parse::<i32>().is_ok_and(|v| v < OLDEST_VERSION) {
+    if version.parse::<i32>().is_ok_and(|v| v < MIN_SERVER_VERSION) {
         return Err(DatabaseError::Setup(format!(
             "the database is too old ({version}): PostgreSQL 15 or newer is needed"
         )));
@@ -137,7 +137,7 @@ pub async fn ensure_partitions(pool: &Pool) -> Result<()> {
 }
 
 /// Takes away months of the log that are older than the setting `feed.keep_days` allows; answers which.
-pub async fn cut_log(pool: &Pool) -> Result<Vec<String>> {
+pub async fn drop_expired_log_partitions(pool: &Pool) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar("select app.cut_log()").fetch_one(pool).await?)
 }
 
@@ -148,24 +148,24 @@ pub async fn ping(pool: &Pool) -> Result<()> {
 }
 
 /// Begins to read: everything that is asked in it comes from one state of the database.
-pub async fn reading(pool: &Pool) -> Result<Transaction> {
+pub async fn begin_snapshot_read(pool: &Pool) -> Result<Transaction> {
     Ok(pool.begin_with("begin isolation level repeatable read read only").await?)
 }
 
 /// Plans the statements of a transaction for their values from here on, or again for any.
-pub(crate) async fn plan_for_values(c: &mut Connection, yes: bool) -> Result<()> {
+pub(crate) async fn use_custom_plan(c: &mut Connection, yes: bool) -> Result<()> {
     let mode = if yes { "force_custom_plan" } else { "force_generic_plan" };
     sqlx::query("select set_config('plan_cache_mode', $1, true)").bind(mode).execute(c).await?;
     Ok(())
 }
 
 /// Takes away what no kept sight may be older than.
-pub async fn forget_access_changes(pool: &Pool) -> Result<()> {
-    const AT_ONCE: i32 = 10_000;
+pub async fn prune_access_changes(pool: &Pool) -> Result<()> {
+    const PRUNE_BATCH_ROWS: i32 = 10_000;
     loop {
         let gone: i32 =
-            sqlx::query_scalar("select app.forget_access_changes($1)").bind(AT_ONCE).fetch_one(pool).await?;
-        if gone < AT_ONCE {
+            sqlx::query_scalar("select app.forget_access_changes($1)").bind(PRUNE_BATCH_ROWS).fetch_one(pool).await?;
+        if gone < PRUNE_BATCH_ROWS {
             return Ok(());
         }
     }
@@ -188,13 +188,13 @@ pub struct Actor {
 
 /// Until the transaction ends statements find rows by indexes, whatever the tables' sizes were when they were planned: for a transaction that makes thousands of
 /// rows, of which the planner hears nothing.
-pub async fn by_indexes(connection: &mut Connection) -> Result<()> {
+pub async fn force_index_scans(connection: &mut Connection) -> Result<()> {
     sqlx::raw_sql("set local enable_seqscan = off; set local jit = off; discard plans").execute(connection).await?;
     Ok(())
 }
 
 /// Ends what [`by_indexes`] began: the connection goes back to the pool, and plans anew.
-pub async fn as_usual(connection: &mut Connection) -> Result<()> {
+pub async fn reset_planner_settings(connection: &mut Connection) -> Result<()> {
     sqlx::raw_sql("set local enable_seqscan to default; set local jit to default; discard plans")
         .execute(connection)
         .await?;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 /// A link.
-pub struct Link {
+pub struct EntityLink {
     /// Its id.
     pub id: Uuid,
     /// The thing above, and its type.
@@ -20,7 +20,7 @@ pub struct Link {
 }
 
 /// Makes a link, or finds the one that is there already, and answers it. `quiet`: the child is new, and its own log row tells of it.
-pub async fn make(
+pub async fn insert_or_get(
     c: &mut Connection,
     parent: (&EntityCode, Uuid),
     child: (&EntityCode, Uuid),
@@ -49,8 +49,8 @@ pub async fn make(
 }
 
 /// The link of that id, locked.
-pub async fn find(c: &mut Connection, id: Uuid) -> Result<Option<Link>> {
-    let line: Option<Line> = sqlx::query_as(
+pub async fn find(c: &mut Connection, id: Uuid) -> Result<Option<EntityLink>> {
+    let line: Option<LinkRow> = sqlx::query_as(
         "select id, parent_code, parent_id, child_code, child_id, owned, column_name from app.entity_instance_link where id = $1 for update",
     )
     .bind(id)
@@ -60,12 +60,12 @@ pub async fn find(c: &mut Connection, id: Uuid) -> Result<Option<Link>> {
 }
 
 /// The link between two things, locked: the one that no column stands for, if there are several.
-pub async fn between(
+pub async fn find_between(
     c: &mut Connection,
     parent: (&EntityCode, Uuid),
     child: (&EntityCode, Uuid),
-) -> Result<Option<Link>> {
-    let line: Option<Line> = sqlx::query_as(
+) -> Result<Option<EntityLink>> {
+    let line: Option<LinkRow> = sqlx::query_as(
         "select id, parent_code, parent_id, child_code, child_id, owned, column_name from app.entity_instance_link
          where parent_code = $1 and parent_id = $2 and child_code = $3 and child_id = $4 order by column_name limit 1 for update",
     )
@@ -78,21 +78,21 @@ pub async fn between(
     Ok(line.and_then(read))
 }
 
-type Line = (Uuid, String, Uuid, String, Uuid, bool, String);
+type LinkRow = (Uuid, String, Uuid, String, Uuid, bool, String);
 
-fn read((id, parent, parent_id, child, child_id, owned, column): Line) -> Option<Link> {
+fn read((id, parent, parent_id, child, child_id, owned, column): LinkRow) -> Option<EntityLink> {
     let (parent, child) = (EntityCode::new(parent).ok()?, EntityCode::new(child).ok()?);
-    Some(Link { id, parent: (parent, parent_id), child: (child, child_id), owned, column })
+    Some(EntityLink { id, parent: (parent, parent_id), child: (child, child_id), owned, column })
 }
 
 /// Undoes a link.
-pub async fn undo(c: &mut Connection, id: Uuid) -> Result<()> {
+pub async fn delete(c: &mut Connection, id: Uuid) -> Result<()> {
     sqlx::query("delete from app.entity_instance_link where id = $1").bind(id).execute(c).await?;
     Ok(())
 }
 
 /// What a thing hangs below, and whether it is owned there; at most so many.
-pub async fn above(c: &mut Connection, code: &EntityCode, id: Uuid, most: usize) -> Result<Vec<(Uuid, bool)>> {
+pub async fn parents(c: &mut Connection, code: &EntityCode, id: Uuid, most: usize) -> Result<Vec<(Uuid, bool)>> {
     Ok(sqlx::query_as(
         "select parent_id, bool_or(owned) from app.entity_instance_link where child_code = $1 and child_id = $2
          group by parent_id order by bool_or(owned) desc, parent_id limit $3",
@@ -105,7 +105,12 @@ pub async fn above(c: &mut Connection, code: &EntityCode, id: Uuid, most: usize)
 }
 
 /// All that hangs below a thing by owned links, however deep, each once; at most so many.
-pub async fn tree(c: &mut Connection, code: &EntityCode, id: Uuid, most: usize) -> Result<Vec<(EntityCode, Uuid)>> {
+pub async fn descendants(
+    c: &mut Connection,
+    code: &EntityCode,
+    id: Uuid,
+    most: usize,
+) -> Result<Vec<(EntityCode, Uuid)>> {
     let lines: Vec<(String, Uuid)> = sqlx::query_as(
         "with recursive tree (code, id) as (
            select child_code, child_id from app.entity_instance_link where parent_code = $1 and parent_id = $2 and owned
@@ -122,7 +127,7 @@ pub async fn tree(c: &mut Connection, code: &EntityCode, id: Uuid, most: usize) 
 }
 
 /// What hangs somewhere below a thing by owned links that no column stands for: a thing there or the root, a type, and the ids of that type that hang on it.
-pub async fn ties(
+pub async fn free_links(
     c: &mut Connection,
     code: &EntityCode,
     id: Uuid,

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// The level of each person on each of the things that they may see.
-pub async fn levels(
+pub async fn permissions_of(
     connection: &mut Connection,
     persons: &[PersonId],
     code: &EntityCode,
@@ -24,11 +24,14 @@ pub async fn levels(
         .bind(ids)
         .fetch_all(connection)
         .await?;
-    Ok(rows.into_iter().filter_map(|(person, id, level)| Some(((PersonId(person), id), level_of(level)?))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|(person, id, level)| Some(((PersonId(person), id), permission_from_i16(level)?)))
+        .collect())
 }
 
 /// The level of one person on one thing.
-pub async fn level(
+pub async fn permission_on(
     connection: &mut Connection,
     person: PersonId,
     code: &EntityCode,
@@ -40,7 +43,7 @@ pub async fn level(
         .bind(id)
         .fetch_optional(connection)
         .await?;
-    Ok(found.and_then(level_of))
+    Ok(found.and_then(permission_from_i16))
 }
 
 /// Whether a person may make instances of the type that have no parent.
@@ -53,7 +56,7 @@ pub async fn may_create(connection: &mut Connection, person: PersonId, code: &En
 }
 
 /// The types of which a person may make instances that have no parent.
-pub async fn creatable(connection: &mut Connection, person: PersonId) -> Result<Vec<String>> {
+pub async fn creatable_types(connection: &mut Connection, person: PersonId) -> Result<Vec<String>> {
     Ok(sqlx::query_scalar("select code from app.entity where app.may_create($1, code)")
         .bind(person.0)
         .fetch_all(connection)
@@ -62,7 +65,7 @@ pub async fn creatable(connection: &mut Connection, person: PersonId) -> Result<
 
 /// A thing that a person may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct VisibleEntity {
     /// The thing.
     pub id: Uuid,
     /// Its type.
@@ -74,7 +77,7 @@ pub struct Seen {
 }
 
 /// Which of `ids`, whatever their types, a person may see.
-pub async fn seen(connection: &mut Connection, person: PersonId, ids: &[Uuid]) -> Result<Vec<Seen>> {
+pub async fn visible(connection: &mut Connection, person: PersonId, ids: &[Uuid]) -> Result<Vec<VisibleEntity>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
@@ -86,14 +89,16 @@ pub async fn seen(connection: &mut Connection, person: PersonId, ids: &[Uuid]) -
             .await?;
     Ok(lines
         .into_iter()
-        .filter_map(|(id, code, title, level)| Some(Seen { id, code, title, level: level_of(level)? }))
+        .filter_map(|(id, code, title, level)| {
+            Some(VisibleEntity { id, code, title, level: permission_from_i16(level)? })
+        })
         .collect())
 }
 
 /// What each of these people holds; who is not alive holds nothing.
-pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMap<PersonId, GrantSet>> {
+pub async fn grant_sets(c: &mut Connection, persons: &[PersonId]) -> Result<HashMap<PersonId, GrantSet>> {
     #[derive(sqlx::FromRow)]
-    struct Line {
+    struct LocatedEntityRow {
         person_id: Uuid,
         key: Uuid,
         permission: i16,
@@ -103,7 +108,7 @@ pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMa
         expires: Option<i64>,
     }
     let ids: Vec<Uuid> = persons.iter().map(|p| p.0).collect();
-    let lines: Vec<Line> = sqlx::query_as(
+    let lines: Vec<LocatedEntityRow> = sqlx::query_as(
         "select person_id, key, permission, inheritance_mode, child_permissions, is_deny,
                 case when isfinite(expires_ts) then (extract(epoch from expires_ts) * 1000)::bigint end as expires
          from app.grants_of($1) where key is not null",
@@ -113,7 +118,7 @@ pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMa
     .await?;
     let mut held: HashMap<PersonId, Vec<HeldGrant>> = persons.iter().map(|person| (*person, Vec::new())).collect();
     for line in lines {
-        let Some(permission) = level_of(line.permission) else { continue };
+        let Some(permission) = permission_from_i16(line.permission) else { continue };
         let inheritance = match line.inheritance_mode.as_str() {
             "cascade" => Inheritance::Cascade,
             "mapped" => match serde_json::from_value::<BTreeMap<String, Permission>>(line.child_permissions) {
@@ -132,7 +137,7 @@ pub async fn holdings(c: &mut Connection, persons: &[PersonId]) -> Result<HashMa
 }
 
 /// What things are, and where: their types and reaches.
-pub async fn things(c: &mut Connection, ids: &[Uuid]) -> Result<HashMap<Uuid, (EntityCode, i32)>> {
+pub async fn locate_entities(c: &mut Connection, ids: &[Uuid]) -> Result<HashMap<Uuid, (EntityCode, i32)>> {
     let lines: Vec<(Uuid, String, i32)> =
         sqlx::query_as("select id, code::text, reach from app.thing where id = any ($1)")
             .bind(ids)
@@ -142,7 +147,7 @@ pub async fn things(c: &mut Connection, ids: &[Uuid]) -> Result<HashMap<Uuid, (E
 }
 
 /// What is above those who have these reaches, and whether it is reached by owned links alone.
-pub async fn above(c: &mut Connection, reaches: &[i32]) -> Result<HashMap<i32, Vec<(Uuid, bool)>>> {
+pub async fn ancestor_sets(c: &mut Connection, reaches: &[i32]) -> Result<HashMap<i32, Vec<(Uuid, bool)>>> {
     let lines: Vec<(i32, Vec<Uuid>, Vec<Uuid>)> =
         sqlx::query_as("select id, above, above_owned from app.reach where id = any ($1)")
             .bind(reaches)
@@ -153,14 +158,14 @@ pub async fn above(c: &mut Connection, reaches: &[i32]) -> Result<HashMap<i32, V
 }
 
 /// The marker of each type, which stands for grants on the whole of it.
-pub async fn markers(c: &mut Connection) -> Result<HashMap<String, Uuid>> {
+pub async fn type_markers(c: &mut Connection) -> Result<HashMap<String, Uuid>> {
     let lines: Vec<(String, Uuid)> = sqlx::query_as("select code, marker from app.entity").fetch_all(c).await?;
     Ok(lines.into_iter().collect())
 }
 
 /// A grant that reaches a thing, with the way that it comes down.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
-pub struct Reason {
+pub struct AccessReason {
     /// The grant.
     pub grant_id: Uuid,
     /// The role through which the person holds it; none: they hold it themselves.
@@ -172,7 +177,9 @@ pub struct Reason {
     /// and the thing, or every instance.
     pub entity_instance_id: Uuid,
     /// Whether it is on the whole type.
-    pub typed: bool,
+    #[serde(rename = "typed")]
+    #[sqlx(rename = "typed")]
+    pub type_wide: bool,
     /// The level that was granted.
     pub permission: i16,
     /// none, cascade or mapped.
@@ -182,11 +189,17 @@ pub struct Reason {
     /// Until when.
     pub expires_ts: Option<String>,
     /// What it is worth on the thing.
-    pub worth: i16,
+    #[serde(rename = "worth")]
+    #[sqlx(rename = "worth")]
+    pub effective_permission: i16,
     /// The types on the way, from the granted thing down,
-    pub way_codes: Vec<String>,
+    #[serde(rename = "way_codes")]
+    #[sqlx(rename = "way_codes")]
+    pub path_codes: Vec<String>,
     /// and the things.
-    pub way_ids: Vec<Uuid>,
+    #[serde(rename = "way_ids")]
+    #[sqlx(rename = "way_ids")]
+    pub path_ids: Vec<Uuid>,
 }
 
 /// Every grant of a person that reaches a thing, or takes it away.
@@ -195,7 +208,7 @@ pub async fn explain(
     person: PersonId,
     code: &EntityCode,
     id: Uuid,
-) -> Result<Vec<Reason>> {
+) -> Result<Vec<AccessReason>> {
     Ok(sqlx::query_as(
         "select grant_id, role_id, role_name, entity_code, entity_instance_id, typed, permission, inheritance_mode, is_deny,
                 to_char(expires_ts, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as expires_ts, worth, way_codes, way_ids
@@ -209,7 +222,7 @@ pub async fn explain(
 }
 
 /// Makes `person` the OWNER of a thing, as its creator becomes.
-pub async fn own(connection: &mut Connection, person: PersonId, code: &EntityCode, id: Uuid) -> Result<()> {
+pub async fn grant_owner(connection: &mut Connection, person: PersonId, code: &EntityCode, id: Uuid) -> Result<()> {
     sqlx::query("select set_config('app.creator_grant', 'on', true)").execute(&mut *connection).await?;
     sqlx::query(
         "insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission, granted_by__person_id)
@@ -224,6 +237,6 @@ pub async fn own(connection: &mut Connection, person: PersonId, code: &EntityCod
     Ok(())
 }
 
-fn level_of(level: i16) -> Option<Permission> {
+fn permission_from_i16(level: i16) -> Option<Permission> {
     u8::try_from(level).ok().and_then(|l| Permission::try_from(l).ok())
 }

@@ -1,8 +1,8 @@
 //! One row: read, insert, update, delete, restore. Values arrive checked; permissions are the caller's business.
 
 use crate::permission;
-use crate::sight::Reader;
 use crate::sql;
+use crate::visibility::ReadContext;
 use crate::{Connection, Result};
 use pmo_domain::api_types::ReferenceNames;
 use pmo_domain::{ColumnKind, EntityType, PersonId, Row, Version};
@@ -45,14 +45,14 @@ pub async fn lock(connection: &mut Connection, entity: &EntityType, id: Uuid) ->
 }
 
 /// Which of `ids` exist, the deleted ones left out.
-pub async fn existing(connection: &mut Connection, entity: &EntityType, ids: &[Uuid]) -> Result<BTreeSet<Uuid>> {
+pub async fn filter_existing(connection: &mut Connection, entity: &EntityType, ids: &[Uuid]) -> Result<BTreeSet<Uuid>> {
     let text = format!("select id from {} where id = any ($1) and active_flag", sql::table(entity));
     let found: Vec<Uuid> = sqlx::query_scalar(sql::statement(text)).bind(ids).fetch_all(connection).await?;
     Ok(found.into_iter().collect())
 }
 
 /// Things of a type that have one of `words` for their code or their name, whatever the case: id, code, name.
-pub async fn called(
+pub async fn find_by_code_or_name(
     connection: &mut Connection,
     entity: &EntityType,
     words: &[String],
@@ -67,7 +67,7 @@ pub async fn called(
 
 /// Inserts a row of checked values and answers its id.
 pub async fn insert(connection: &mut Connection, entity: &EntityType, values: &Row) -> Result<Uuid> {
-    let columns = known(entity, values);
+    let columns = known_columns(entity, values);
     let text = format!(
         "insert into {table} ({columns}) select {columns} from jsonb_populate_record(null::{table}, $1) returning id",
         table = sql::table(entity),
@@ -79,7 +79,7 @@ pub async fn insert(connection: &mut Connection, entity: &EntityType, values: &R
 /// Inserts many rows of the same columns in one statement.
 pub async fn insert_many(connection: &mut Connection, entity: &EntityType, rows: &[Row]) -> Result<()> {
     let Some(first) = rows.first() else { return Ok(()) };
-    let columns = known(entity, first);
+    let columns = known_columns(entity, first);
     let text = format!(
         "insert into {table} ({columns}) select {columns} from jsonb_populate_recordset(null::{table}, $1)",
         table = sql::table(entity),
@@ -94,8 +94,11 @@ pub async fn update(connection: &mut Connection, entity: &EntityType, id: Uuid, 
     if values.is_empty() {
         return Ok(());
     }
-    let sets: Vec<String> =
-        values.keys().filter(|k| entity.column(k).is_some()).map(|k| format!("{0} = r.{0}", sql::name(k))).collect();
+    let sets: Vec<String> = values
+        .keys()
+        .filter(|k| entity.column(k).is_some())
+        .map(|k| format!("{0} = r.{0}", sql::quote_ident(k)))
+        .collect();
     let text = format!(
         "update {table} t set {sets} from jsonb_populate_record(null::{table}, $2) r where t.id = $1",
         table = sql::table(entity),
@@ -129,7 +132,7 @@ pub async fn purge(connection: &mut Connection, entity: &EntityType, id: Uuid) -
 }
 
 /// Whether one of `ids`, things of a type with a `person_id`, stands for a person.
-pub async fn stands_for(
+pub async fn any_represents_person(
     connection: &mut Connection,
     entity: &EntityType,
     ids: &[Uuid],
@@ -146,7 +149,7 @@ pub async fn stands_for(
 }
 
 /// What `rows` refer to.
-pub fn mentioned(entity: &EntityType, rows: &[Row]) -> Vec<Uuid> {
+pub fn referenced_ids(entity: &EntityType, rows: &[Row]) -> Vec<Uuid> {
     let mut wanted: BTreeSet<Uuid> = BTreeSet::new();
     for column in &entity.columns {
         let (ColumnKind::Reference { .. } | ColumnKind::References { .. }) = &column.kind else { continue };
@@ -164,35 +167,35 @@ pub fn mentioned(entity: &EntityType, rows: &[Row]) -> Vec<Uuid> {
 }
 
 /// Names of what rows refer to, by type, as far as the reader may see it.
-pub async fn names(
+pub async fn reference_names(
     c: &mut Connection,
-    reader: &mut Reader<'_>,
+    reader: &mut ReadContext<'_>,
     entity: &EntityType,
     ids: &[Uuid],
 ) -> Result<ReferenceNames> {
-    let mut answer = nameless(entity);
-    for (id, code, title) in reader.names(c, ids).await? {
+    let mut answer = empty_reference_names(entity);
+    for (id, code, title) in reader.visible_titles(c, ids).await? {
         answer.entry(code.to_string()).or_default().insert(id, title.to_string());
     }
     Ok(answer)
 }
 
 /// The same within a transaction that may itself have changed what `person` sees.
-pub async fn names_now(
+pub async fn reference_names_uncached(
     c: &mut Connection,
     person: PersonId,
     entity: &EntityType,
     ids: &[Uuid],
 ) -> Result<ReferenceNames> {
-    let mut answer = nameless(entity);
-    for thing in permission::seen(c, person, ids).await? {
+    let mut answer = empty_reference_names(entity);
+    for thing in permission::visible(c, person, ids).await? {
         answer.entry(thing.code).or_default().insert(thing.id, thing.title);
     }
     Ok(answer)
 }
 
 /// The types that a type refers to, each with no names yet.
-fn nameless(entity: &EntityType) -> ReferenceNames {
+fn empty_reference_names(entity: &EntityType) -> ReferenceNames {
     let targets = entity.columns.iter().filter_map(|column| match &column.kind {
         ColumnKind::Reference { entity } | ColumnKind::References { entity } => Some(entity.clone()),
         _ => None,
@@ -201,7 +204,7 @@ fn nameless(entity: &EntityType) -> ReferenceNames {
 }
 
 /// Tells the schema's own ring check, within this transaction, that the whole graph of links has been checked already.
-pub async fn checked_graph(connection: &mut Connection, checked: bool) -> Result<()> {
+pub async fn skip_cycle_check(connection: &mut Connection, checked: bool) -> Result<()> {
     sqlx::query("select set_config('app.bulk_import', $1, true)")
         .bind(if checked { "on" } else { "" })
         .execute(connection)
@@ -210,7 +213,7 @@ pub async fn checked_graph(connection: &mut Connection, checked: bool) -> Result
 }
 
 /// Employees that `person` may see: id, name, address.
-pub async fn people(
+pub async fn visible_employees(
     connection: &mut Connection,
     employee: &EntityType,
     person: PersonId,
@@ -221,12 +224,12 @@ pub async fn people(
     .fetch_all(&mut *connection)
     .await?;
     let ids: Vec<Uuid> = all.iter().map(|e| e.0).collect();
-    let seen = permission::levels(connection, &[person], &employee.code, &ids).await?;
+    let seen = permission::permissions_of(connection, &[person], &employee.code, &ids).await?;
     Ok(all.into_iter().filter(|e| seen.contains_key(&(person, e.0))).collect())
 }
 
-fn known(entity: &EntityType, values: &Row) -> String {
-    values.keys().filter(|k| entity.column(k).is_some()).map(|k| sql::name(k)).collect::<Vec<_>>().join(", ")
+fn known_columns(entity: &EntityType, values: &Row) -> String {
+    values.keys().filter(|k| entity.column(k).is_some()).map(|k| sql::quote_ident(k)).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn parse(text: &str) -> Result<Row> {

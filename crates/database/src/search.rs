@@ -11,7 +11,7 @@ const CANDIDATES: i64 = 500;
 
 /// A thing that was found.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Hit {
+pub struct SearchHit {
     /// The thing.
     pub id: Uuid,
     /// Its type.
@@ -31,8 +31,8 @@ pub async fn find(
     query: &str,
     codes: Option<&[String]>,
     limit: usize,
-) -> Result<Vec<Hit>> {
-    crate::plan_for_values(c, true).await?;
+) -> Result<Vec<SearchHit>> {
+    crate::use_custom_plan(c, true).await?;
     let found: Vec<(Uuid, f32)> = sqlx::query_as(
         "with held as materialized (select distinct key from app.grants_of(array[$1]) where key is not null and not is_deny),
               mine as materialized (select coalesce(array_agg(key), '{}') as keys from held),
@@ -50,14 +50,14 @@ pub async fn find(
     .bind(CANDIDATES)
     .fetch_all(&mut *c)
     .await?;
-    crate::plan_for_values(c, false).await?;
+    crate::use_custom_plan(c, false).await?;
     let ids: Vec<Uuid> = found.iter().map(|f| f.0).collect();
-    let mut seen: BTreeMap<Uuid, permission::Seen> =
-        permission::seen(c, person, &ids).await?.into_iter().map(|s| (s.id, s)).collect();
+    let mut seen: BTreeMap<Uuid, permission::VisibleEntity> =
+        permission::visible(c, person, &ids).await?.into_iter().map(|s| (s.id, s)).collect();
     Ok(found
         .into_iter()
         .filter_map(|(id, rank)| {
-            seen.remove(&id).map(|s| Hit { id, code: s.code, title: s.title, rank, level: s.level })
+            seen.remove(&id).map(|s| SearchHit { id, code: s.code, title: s.title, rank, level: s.level })
         })
         .take(limit)
         .collect())
@@ -66,23 +66,23 @@ pub async fn find(
 /// Where the words stand in texts, for showing: parts, each with whether it is a hit.
 pub async fn highlight(c: &mut Connection, query: &str, texts: &[String]) -> Result<Vec<Vec<(String, bool)>>> {
     // Marks that no text holds: they are taken out of it first.
-    const OPEN: char = '\u{e000}';
-    const CLOSE: char = '\u{e001}';
-    let clean: Vec<String> = texts.iter().map(|t| t.replace([OPEN, CLOSE], "")).collect();
+    const HIGHLIGHT_START: char = '\u{e000}';
+    const HIGHLIGHT_END: char = '\u{e001}';
+    let clean: Vec<String> = texts.iter().map(|t| t.replace([HIGHLIGHT_START, HIGHLIGHT_END], "")).collect();
     let marked: Vec<String> = sqlx::query_scalar(
         "select ts_headline('simple', t.text, to_tsquery('simple', $1), $3) from unnest($2::text[]) with ordinality t (text, n) order by t.n",
     )
     .bind(query)
     .bind(&clean)
-    .bind(format!("StartSel={OPEN}, StopSel={CLOSE}, MaxWords=24, MinWords=8, MaxFragments=2, FragmentDelimiter=\" … \""))
+    .bind(format!("StartSel={HIGHLIGHT_START}, StopSel={HIGHLIGHT_END}, MaxWords=24, MinWords=8, MaxFragments=2, FragmentDelimiter=\" … \""))
     .fetch_all(c)
     .await?;
     Ok(marked
         .iter()
         .map(|text| {
             let mut parts = Vec::new();
-            for (n, piece) in text.split(OPEN).enumerate() {
-                match piece.split_once(CLOSE) {
+            for (n, piece) in text.split(HIGHLIGHT_START).enumerate() {
+                match piece.split_once(HIGHLIGHT_END) {
                     Some((hit, rest)) if n > 0 => {
                         parts.push((hit.to_owned(), true));
                         parts.push((rest.to_owned(), false));

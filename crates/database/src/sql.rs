@@ -11,20 +11,20 @@ pub(crate) fn statement(text: String) -> AssertSqlSafe<String> {
 }
 
 /// A quoted name. Names are from the catalogue, where a check forbids quotes; doubling them costs nothing.
-pub(crate) fn name(text: &str) -> String {
+pub(crate) fn quote_ident(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 /// The type's table.
 pub(crate) fn table(entity: &EntityType) -> String {
-    format!("app.{}", name(entity.code.as_str()))
+    format!("app.{}", quote_ident(entity.code.as_str()))
 }
 
 /// What to select so that `to_json` of it is the row: money as text, the rest as it is. `fields` picks columns, id and version
 /// always among them; none: all.
 pub(crate) fn projection(entity: &EntityType, fields: &[String]) -> String {
     let part = |c: &Column| {
-        let column = name(&c.name);
+        let column = quote_ident(&c.name);
         if c.kind == ColumnKind::Money { format!("t.{column}::text as {column}") } else { format!("t.{column}") }
     };
     let picked = |c: &&Column| fields.is_empty() || c.name == "id" || c.name == "version" || fields.contains(&c.name);
@@ -37,8 +37,8 @@ pub(crate) fn references(entity: &EntityType, fields: &[String]) -> String {
     let mut parts = Vec::new();
     for column in entity.columns.iter().filter(|c| fields.is_empty() || fields.contains(&c.name)) {
         match &column.kind {
-            ColumnKind::Reference { .. } => single.push(format!("t.{}", name(&column.name))),
-            ColumnKind::References { .. } => parts.push(format!("t.{}", name(&column.name))),
+            ColumnKind::Reference { .. } => single.push(format!("t.{}", quote_ident(&column.name))),
+            ColumnKind::References { .. } => parts.push(format!("t.{}", quote_ident(&column.name))),
             _ => {}
         }
     }
@@ -48,13 +48,13 @@ pub(crate) fn references(entity: &EntityType, fields: &[String]) -> String {
 
 /// Bound values and the text around them.
 #[derive(Default)]
-pub(crate) struct Conditions {
+pub(crate) struct WhereBuilder {
     pub text: Vec<String>,
-    pub values: Vec<Bound>,
+    pub values: Vec<BindValue>,
 }
 
 /// A value to bind.
-pub(crate) enum Bound {
+pub(crate) enum BindValue {
     Text(Option<String>),
     Texts(Vec<String>),
     Ids(Vec<uuid::Uuid>),
@@ -64,9 +64,9 @@ pub(crate) enum Bound {
     Bytes(Vec<u8>),
 }
 
-impl Conditions {
+impl WhereBuilder {
     /// Adds a value and answers its placeholder.
-    pub fn bind(&mut self, value: Bound) -> String {
+    pub fn bind(&mut self, value: BindValue) -> String {
         self.values.push(value);
         format!("${}", self.values.len())
     }
@@ -78,7 +78,7 @@ impl Conditions {
 
     /// Adds a checked filter on a column.
     pub fn filter(&mut self, column: &Column, filter: &Filter) {
-        let left = format!("t.{}", name(&column.name));
+        let left = format!("t.{}", quote_ident(&column.name));
         let kind = &column.sql_type;
         let listed = kind.ends_with("[]");
         let one = filter.values.first().cloned().unwrap_or_default();
@@ -87,19 +87,19 @@ impl Conditions {
                 return self.push(format!("{left} is {}null", if one == "true" { "" } else { "not " }));
             }
             Operator::In if listed => {
-                let values = self.bind(Bound::Texts(filter.values.clone()));
+                let values = self.bind(BindValue::Texts(filter.values.clone()));
                 format!("{left} && cast({values}::text[] as {kind})")
             }
             Operator::In => {
-                let values = self.bind(Bound::Texts(filter.values.clone()));
+                let values = self.bind(BindValue::Texts(filter.values.clone()));
                 format!("{left} = any (cast({values}::text[] as {kind}[]))")
             }
             Operator::Contains if !listed => {
-                let value = self.bind(Bound::Text(Some(like(&one))));
+                let value = self.bind(BindValue::Text(Some(escape_like(&one))));
                 format!("{left} ilike {value}::text")
             }
             operator => {
-                let value = self.bind(Bound::Text(Some(one)));
+                let value = self.bind(BindValue::Text(Some(one)));
                 if listed {
                     let element = kind.trim_end_matches("[]");
                     let holds = format!("cast({value}::text as {element}) = any ({left})");
@@ -126,7 +126,7 @@ impl Conditions {
 }
 
 /// A pattern that finds `text` anywhere, its own wildcards taken literally.
-pub(crate) fn like(text: &str) -> String {
+pub(crate) fn escape_like(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
         if matches!(c, '%' | '_' | '\\') {
@@ -144,13 +144,13 @@ macro_rules! bind_all {
         let mut query = $query;
         for value in $values {
             query = match value {
-                $crate::sql::Bound::Text(v) => query.bind(v),
-                $crate::sql::Bound::Texts(v) => query.bind(v),
-                $crate::sql::Bound::Ids(v) => query.bind(v),
-                $crate::sql::Bound::Id(v) => query.bind(v),
-                $crate::sql::Bound::Number(v) => query.bind(v),
-                $crate::sql::Bound::Numbers(v) => query.bind(v),
-                $crate::sql::Bound::Bytes(v) => query.bind(v),
+                $crate::sql::BindValue::Text(v) => query.bind(v),
+                $crate::sql::BindValue::Texts(v) => query.bind(v),
+                $crate::sql::BindValue::Ids(v) => query.bind(v),
+                $crate::sql::BindValue::Id(v) => query.bind(v),
+                $crate::sql::BindValue::Number(v) => query.bind(v),
+                $crate::sql::BindValue::Numbers(v) => query.bind(v),
+                $crate::sql::BindValue::Bytes(v) => query.bind(v),
             };
         }
         query

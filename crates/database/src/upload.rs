@@ -16,38 +16,38 @@ pub struct Upload {
     /// By what its sender finds it again.
     pub fingerprint: Option<String>,
     /// What it is to hang below; an artifact: which it fills or supersedes.
-    pub about: (EntityCode, Uuid),
+    pub target: (EntityCode, Uuid),
     /// The artifact that came of it.
-    pub made: Option<Uuid>,
+    pub artifact_id: Option<Uuid>,
 }
 
-type Line = (Uuid, String, i64, Option<String>, String, Uuid, Option<Uuid>);
+type UploadRow = (Uuid, String, i64, Option<String>, String, Uuid, Option<Uuid>);
 const COLUMNS: &str = "id, name, size_bytes, fingerprint, about_code, about_id, made_id";
 
-fn read((id, name, size, fingerprint, code, about, made): Line) -> Option<Upload> {
-    Some(Upload { id, name, size, fingerprint, about: (EntityCode::new(&code).ok()?, about), made })
+fn read((id, name, size, fingerprint, code, about, made): UploadRow) -> Option<Upload> {
+    Some(Upload { id, name, size, fingerprint, target: (EntityCode::new(&code).ok()?, about), artifact_id: made })
 }
 
 /// Begins an upload of a person.
-pub async fn begin(c: &mut Connection, person: PersonId, upload: &Upload) -> Result<()> {
+pub async fn insert(c: &mut Connection, person: PersonId, upload: &Upload) -> Result<()> {
     sqlx::query("insert into app.upload (id, person_id, name, size_bytes, fingerprint, about_code, about_id) values ($1, $2, $3, $4, $5, $6, $7)")
         .bind(upload.id)
         .bind(person.0)
         .bind(&upload.name)
         .bind(upload.size)
         .bind(&upload.fingerprint)
-        .bind(upload.about.0.as_str())
-        .bind(upload.about.1)
+        .bind(upload.target.0.as_str())
+        .bind(upload.target.1)
         .execute(c)
         .await?;
     Ok(())
 }
 
 /// A person's uploads that have not become anything yet.
-pub async fn unfinished(c: &mut Connection, person: PersonId) -> Result<Vec<Upload>> {
+pub async fn list_unfinished(c: &mut Connection, person: PersonId) -> Result<Vec<Upload>> {
     let text =
         format!("select {COLUMNS} from app.upload where person_id = $1 and made_id is null order by created_ts, id");
-    let lines: Vec<Line> = sqlx::query_as(crate::sql::statement(text)).bind(person.0).fetch_all(c).await?;
+    let lines: Vec<UploadRow> = sqlx::query_as(crate::sql::statement(text)).bind(person.0).fetch_all(c).await?;
     Ok(lines.into_iter().filter_map(read).collect())
 }
 
@@ -55,13 +55,13 @@ pub async fn unfinished(c: &mut Connection, person: PersonId) -> Result<Vec<Uplo
 pub async fn find(c: &mut Connection, person: PersonId, id: Uuid, locked: bool) -> Result<Option<Upload>> {
     let lock = if locked { "for update" } else { "" };
     let text = format!("select {COLUMNS} from app.upload where id = $1 and person_id = $2 {lock}");
-    let line: Option<Line> =
+    let line: Option<UploadRow> =
         sqlx::query_as(crate::sql::statement(text)).bind(id).bind(person.0).fetch_optional(c).await?;
     Ok(line.and_then(read))
 }
 
 /// Notes what came of it.
-pub async fn made(c: &mut Connection, id: Uuid, artifact: Uuid) -> Result<()> {
+pub async fn set_artifact(c: &mut Connection, id: Uuid, artifact: Uuid) -> Result<()> {
     sqlx::query("update app.upload set made_id = $2 where id = $1").bind(id).bind(artifact).execute(c).await?;
     Ok(())
 }
@@ -77,31 +77,31 @@ pub async fn cancel(c: &mut Connection, person: PersonId, id: Uuid) -> Result<bo
 }
 
 /// Notes that a part came: it is not given up.
-pub async fn touch(c: &mut Connection, id: Uuid) -> Result<()> {
+pub async fn record_part(c: &mut Connection, id: Uuid) -> Result<()> {
     sqlx::query("update app.upload set touched_ts = now() where id = $1").bind(id).execute(c).await?;
     Ok(())
 }
 
 /// Bytes that a person has begun to upload lately, finished or not: as far back as [`sweep`] leaves them.
-pub async fn lately(c: &mut Connection, person: PersonId) -> Result<i64> {
+pub async fn recent_bytes(c: &mut Connection, person: PersonId) -> Result<i64> {
     let text = "select coalesce(sum(size_bytes), 0)::bigint from app.upload where person_id = $1";
     Ok(sqlx::query_scalar(text).bind(person.0).fetch_one(c).await?)
 }
 
 /// Takes away those of which no part has come for two days, and answers them.
-pub async fn sweep(c: &mut Connection) -> Result<Vec<Uuid>> {
+pub async fn delete_abandoned(c: &mut Connection) -> Result<Vec<Uuid>> {
     let text = "delete from app.upload where touched_ts < now() - interval '2 days' returning id";
     Ok(sqlx::query_scalar(text).fetch_all(c).await?)
 }
 
 /// Of these contents, those that some artifact holds, be it deleted: it may be restored.
-pub async fn held(c: &mut Connection, keys: &[String]) -> Result<Vec<String>> {
+pub async fn referenced_keys(c: &mut Connection, keys: &[String]) -> Result<Vec<String>> {
     let text = "select distinct storage_key from app.artifact where storage_key = any ($1)";
     Ok(sqlx::query_scalar(text).bind(keys).fetch_all(c).await?)
 }
 
 /// What an artifact hangs below.
-pub async fn above(c: &mut Connection, artifact: Uuid) -> Result<Vec<(EntityCode, Uuid)>> {
+pub async fn artifact_parents(c: &mut Connection, artifact: Uuid) -> Result<Vec<(EntityCode, Uuid)>> {
     let text = "select parent_code, parent_id from app.entity_instance_link where child_code = 'artifact' and child_id = $1 order by created_ts, parent_id";
     let lines: Vec<(String, Uuid)> = sqlx::query_as(text).bind(artifact).fetch_all(c).await?;
     Ok(lines.into_iter().filter_map(|(code, id)| Some((EntityCode::new(&code).ok()?, id))).collect())

@@ -3,8 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
-use pmo_database::row_text::RowTexts;
-use pmo_database::sight::{Memory, Reader};
+use pmo_database::row_cache::RowCache;
+use pmo_database::visibility::{ReadContext, VisibilityCache};
 use pmo_database::{list, permission};
 use pmo_domain::grant_set::EntityLocation;
 use pmo_domain::permission::{EntityLink, Grant, Inheritance, can_create, effective_permission};
@@ -164,7 +164,7 @@ async fn agree(pool: sqlx::PgPool, part: u128) {
             .await
             .unwrap();
     }
-    let markers = permission::markers(c).await.unwrap();
+    let markers = permission::type_markers(c).await.unwrap();
     let mut seed = [0; 32];
     seed[0] = u8::try_from(part).unwrap();
     let rng = proptest::test_runner::TestRng::from_seed(proptest::test_runner::RngAlgorithm::ChaCha, &seed);
@@ -184,15 +184,15 @@ async fn check(c: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n: u
     let grants: Vec<Grant> = graph.grants.iter().map(|(g, _)| g.clone()).collect();
     let ids: Vec<Uuid> = things().map(|t| placed(n, &t)).collect();
     let levels: BTreeMap<Uuid, Permission> =
-        permission::seen(c, person, &ids).await.unwrap().into_iter().map(|s| (s.id, s.level)).collect();
+        permission::visible(c, person, &ids).await.unwrap().into_iter().map(|s| (s.id, s.level)).collect();
     // Of many things at once another way is gone.
     let many: Vec<Uuid> = ids.iter().copied().chain((0..60).map(|_| Uuid::new_v4())).collect();
     let also: BTreeMap<Uuid, Permission> =
-        permission::seen(c, person, &many).await.unwrap().into_iter().map(|s| (s.id, s.level)).collect();
+        permission::visible(c, person, &many).await.unwrap().into_iter().map(|s| (s.id, s.level)).collect();
     assert_eq!(levels, also, "few and many at once");
     // As lists narrow what they read.
-    let sights = Memory::new(1 << 20);
-    let mut reader = sights.reader(c, person).await.unwrap();
+    let sights = VisibilityCache::new(1 << 20);
+    let mut reader = sights.begin_read(c, person).await.unwrap();
     let reach: BTreeMap<Uuid, i32> = sqlx::query_as("select id, reach from app.thing where id = any ($1)")
         .bind(&ids)
         .fetch_all(&mut *c)
@@ -201,9 +201,9 @@ async fn check(c: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n: u
         .into_iter()
         .collect();
     // As the feed weighs them, from what a person holds and what is above a thing.
-    let held = permission::holdings(c, &[person]).await.unwrap().remove(&person).unwrap();
+    let held = permission::grant_sets(c, &[person]).await.unwrap().remove(&person).unwrap();
     let numbers: Vec<i32> = reach.values().copied().collect();
-    let above = permission::above(c, &numbers).await.unwrap();
+    let above = permission::ancestor_sets(c, &numbers).await.unwrap();
     for thing in things() {
         let id = placed(n, &thing);
         let expected = effective_permission(&grants, &graph.links, &thing, 0);
@@ -211,8 +211,8 @@ async fn check(c: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n: u
         let place = EntityLocation { id, type_marker: marker, code, ancestors: &above[&reach[&id]] };
         let now = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
         assert_eq!(held.effective_permission(&place, now), expected, "holdings: {thing} in {graph:#?}");
-        let sight = reader.sight(c, &thing.code).await.unwrap();
-        assert_eq!(sight.sees(id, reach[&id]), expected.is_some(), "sight: {thing} in {graph:#?}");
+        let sight = reader.visibility(c, &thing.code).await.unwrap();
+        assert_eq!(sight.is_visible(id, reach[&id]), expected.is_some(), "sight: {thing} in {graph:#?}");
         assert_eq!(levels.get(&id).copied(), expected, "{thing} in {graph:#?}");
     }
     let explained = n.is_multiple_of(25);
@@ -228,7 +228,7 @@ async fn check(c: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n: u
             // Why: the grants that reach it, each with what it is worth there.
             let why = permission::explain(c, person, &code, placed(n, &thing)).await.unwrap();
             let denied = why.iter().any(|w| w.is_deny);
-            let most = why.iter().map(|w| w.worth).max().filter(|_| !denied);
+            let most = why.iter().map(|w| w.effective_permission).max().filter(|_| !denied);
             let expected = effective_permission(&grants, &graph.links, &thing, 0);
             assert_eq!(most, expected.map(|level| i16::from(u8::from(level))), "why {thing} in {graph:#?}");
         }
@@ -238,18 +238,18 @@ async fn check(c: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n: u
 /// Lists show what has a level and nothing else, gathered or walked.
 async fn listed(
     c: &mut sqlx::PgConnection,
-    reader: &mut Reader<'_>,
+    reader: &mut ReadContext<'_>,
     levels: &BTreeMap<Uuid, Permission>,
     ids: &[Uuid],
 ) {
-    let catalogue = pmo_database::catalogue::load(c).await.unwrap();
-    let texts = RowTexts::new(1 << 20);
+    let catalogue = pmo_database::catalog::load(c).await.unwrap();
+    let texts = RowCache::new(1 << 20);
     for walked in [true, false] {
         let mut found = BTreeSet::new();
         for code in CODES {
             let query = ListQuery { limit: 1000, ids: walked.then(|| ids.to_vec()), ..ListQuery::default() };
             let entity = catalogue.get(code).unwrap();
-            let page = list::page(c, reader, &texts, entity, &query, None).await.unwrap();
+            let page = list::fetch_page(c, reader, &texts, entity, &query, None).await.unwrap();
             assert_eq!(page.total, i64::try_from(page.rows.len()).unwrap());
             found.extend(page.rows.iter().map(|row| row.id).filter(|id| ids.contains(id)));
         }

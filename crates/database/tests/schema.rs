@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
-use pmo_database::feed;
+use pmo_database::change_log;
 use pmo_domain::{EntityCode, Snapshot};
 use serde_json::Value;
 use uuid::Uuid;
@@ -135,7 +135,7 @@ async fn the_outline_refuses_rings_and_parents_of_other_projects(pool: sqlx::PgP
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn the_feed_misses_nothing_while_a_slow_writer_holds_on(pool: sqlx::PgPool) {
     let mut reader = pool.acquire().await.unwrap();
-    let (epoch, start) = feed::present(&mut reader).await.unwrap();
+    let (epoch, start) = change_log::current_position(&mut reader).await.unwrap();
     let mut slow = pool.begin().await.unwrap();
     let held: Uuid = sqlx::query_scalar("insert into app.project (name) values ('slow') returning id")
         .fetch_one(&mut *slow)
@@ -144,51 +144,59 @@ async fn the_feed_misses_nothing_while_a_slow_writer_holds_on(pool: sqlx::PgPool
     for n in 0..20 {
         project(&pool, &format!("quick {n}")).await;
     }
-    let look = feed::look(&mut reader, &from(epoch, &start)).await.unwrap();
+    let look = change_log::read_batch(&mut reader, &from(epoch, &start)).await.unwrap();
     assert_eq!(look.rows.len(), 20, "the rest is not held up");
     slow.commit().await.unwrap();
-    let after = feed::look(&mut reader, &from(epoch, &look.now)).await.unwrap();
+    let after = change_log::read_batch(&mut reader, &from(epoch, &look.now)).await.unwrap();
     assert_eq!(after.rows.iter().map(|r| r.id).collect::<Vec<_>>(), [held]);
-    let quiet = feed::look(&mut reader, &from(epoch, &after.now)).await.unwrap();
+    let quiet = change_log::read_batch(&mut reader, &from(epoch, &after.now)).await.unwrap();
     assert!(quiet.rows.is_empty(), "what was seen does not come twice");
 }
 
-fn from(epoch: i64, read: &Snapshot) -> feed::Range<'_> {
-    feed::Range { epoch, from: read.xmax, finished: &read.in_progress, until: None, after: None, by_parent: &[] }
+fn from(epoch: i64, read: &Snapshot) -> change_log::LogRange<'_> {
+    change_log::LogRange {
+        epoch,
+        from: read.xmax,
+        finished: &read.in_progress,
+        until: None,
+        after: None,
+        by_parent: &[],
+    }
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn a_burst_is_read_in_parts_while_others_write(pool: sqlx::PgPool) {
     let mut reader = pool.acquire().await.unwrap();
-    let (epoch, start) = feed::present(&mut reader).await.unwrap();
+    let (epoch, start) = change_log::current_position(&mut reader).await.unwrap();
     sqlx::query("insert into app.customer (name) select 'c' || n from generate_series(1, 4500) n")
         .execute(&pool)
         .await
         .unwrap();
-    let first = feed::look(&mut reader, &from(epoch, &start)).await.unwrap();
-    assert!(first.cut_short && first.rows.len() == feed::LOOK);
+    let first = change_log::read_batch(&mut reader, &from(epoch, &start)).await.unwrap();
+    assert!(first.has_more && first.rows.len() == change_log::BATCH_ROWS);
     project(&pool, "meanwhile").await;
     let mut rows = first.rows;
     loop {
         let last = rows.last().unwrap();
-        let range = feed::Range { until: Some(&first.now), after: Some((last.xid, last.seq)), ..from(epoch, &start) };
-        let look = feed::look(&mut reader, &range).await.unwrap();
+        let range =
+            change_log::LogRange { until: Some(&first.now), after: Some((last.xid, last.seq)), ..from(epoch, &start) };
+        let look = change_log::read_batch(&mut reader, &range).await.unwrap();
         rows.extend(look.rows);
-        if !look.cut_short {
+        if !look.has_more {
             break;
         }
     }
     let ids: std::collections::BTreeSet<Uuid> = rows.iter().map(|r| r.id).collect();
     assert_eq!((rows.len(), ids.len()), (4500, 4500));
     assert!(rows.iter().all(|r| r.code == "customer"), "what came meanwhile comes next");
-    let rest = feed::look(&mut reader, &from(epoch, &first.now)).await.unwrap();
+    let rest = change_log::read_batch(&mut reader, &from(epoch, &first.now)).await.unwrap();
     assert_eq!(rest.rows.len(), 1);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn what_is_rolled_back_is_never_told_and_what_is_kept_of_it_is(pool: sqlx::PgPool) {
     let mut reader = pool.acquire().await.unwrap();
-    let (epoch, start) = feed::present(&mut reader).await.unwrap();
+    let (epoch, start) = change_log::current_position(&mut reader).await.unwrap();
     let mut gone = pool.begin().await.unwrap();
     sqlx::query("insert into app.project (name) values ('gone')").execute(&mut *gone).await.unwrap();
     gone.rollback().await.unwrap();
@@ -206,7 +214,9 @@ async fn what_is_rolled_back_is_never_told_and_what_is_kept_of_it_is(pool: sqlx:
     }
     partly.commit().await.unwrap();
     let codes = [EntityCode::new("project").unwrap()];
-    let look = feed::look(&mut reader, &feed::Range { by_parent: &codes, ..from(epoch, &start) }).await.unwrap();
+    let look = change_log::read_batch(&mut reader, &change_log::LogRange { by_parent: &codes, ..from(epoch, &start) })
+        .await
+        .unwrap();
     let names: Vec<&str> = look.rows.iter().filter_map(|r| r.new_value_str("name")).collect();
     assert_eq!(names, ["before", "kept"]);
 }
@@ -227,12 +237,12 @@ async fn another_database_begins_another_epoch(pool: sqlx::PgPool) {
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn subscriptions_of_two_tabs_stand_side_by_side_and_end_with_their_connection(pool: sqlx::PgPool) {
-    use pmo_database::subscription;
+    use pmo_database::subscription_mirror;
     let (person, id) = (Uuid::new_v4(), Uuid::new_v4());
     let mut c = pool.acquire().await.unwrap();
     for tab in ["pod-1", "pod-2"] {
-        subscription::lease(&mut c, "pod", &[(tab.to_owned(), person)].into()).await.unwrap();
-        subscription::subscribe(&mut c, tab, person, &["task".into()], &[id]).await.unwrap();
+        subscription_mirror::upsert_leases(&mut c, "pod", &[(tab.to_owned(), person)].into()).await.unwrap();
+        subscription_mirror::subscribe(&mut c, tab, person, &["task".into()], &[id]).await.unwrap();
     }
     let watchers = || async {
         sqlx::query_scalar::<_, String>(
@@ -244,6 +254,6 @@ async fn subscriptions_of_two_tabs_stand_side_by_side_and_end_with_their_connect
         .unwrap()
     };
     assert_eq!(watchers().await, ["pod-1", "pod-2"]);
-    subscription::end(&mut c, &["pod-1".to_owned()]).await.unwrap();
+    subscription_mirror::delete_connections(&mut c, &["pod-1".to_owned()]).await.unwrap();
     assert_eq!(watchers().await, ["pod-2"]);
 }

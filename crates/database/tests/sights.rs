@@ -1,7 +1,7 @@
 //! A sight that is kept is worth as much as one that is worked out afresh, whatever happened in between.
 #![allow(clippy::unwrap_used)]
 
-use pmo_database::sight::{Memory, Sight};
+use pmo_database::visibility::{Visibility, VisibilityCache};
 use pmo_domain::{EntityCode, PersonId};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -67,19 +67,19 @@ fn steps() -> impl Strategy<Value = String> {
     ]
 }
 
-async fn names_of(memory: &Memory, c: &mut sqlx::PgConnection, who: u128) -> BTreeMap<Uuid, String> {
+async fn names_of(memory: &VisibilityCache, c: &mut sqlx::PgConnection, who: u128) -> BTreeMap<Uuid, String> {
     let ids: Vec<Uuid> = (0..3).flat_map(|kind| (0..3).map(move |n| id(kind, n))).collect();
-    let mut reader = memory.reader(c, PersonId(person(who))).await.unwrap();
+    let mut reader = memory.begin_read(c, PersonId(person(who))).await.unwrap();
     // Twice: what the first has kept, the second uses.
-    reader.names(c, &ids).await.unwrap();
-    reader.names(c, &ids).await.unwrap().into_iter().map(|(id, _, title)| (id, title.to_string())).collect()
+    reader.visible_titles(c, &ids).await.unwrap();
+    reader.visible_titles(c, &ids).await.unwrap().into_iter().map(|(id, _, title)| (id, title.to_string())).collect()
 }
 
-async fn sights_of(sights: &Memory, c: &mut sqlx::PgConnection, who: u128) -> Vec<Sight> {
-    let mut reader = sights.reader(c, PersonId(person(who))).await.unwrap();
+async fn sights_of(sights: &VisibilityCache, c: &mut sqlx::PgConnection, who: u128) -> Vec<Visibility> {
+    let mut reader = sights.begin_read(c, PersonId(person(who))).await.unwrap();
     let mut all = Vec::new();
     for code in CODES {
-        all.push((*reader.sight(c, &EntityCode::new(code).unwrap()).await.unwrap()).clone());
+        all.push((*reader.visibility(c, &EntityCode::new(code).unwrap()).await.unwrap()).clone());
     }
     all
 }
@@ -88,15 +88,15 @@ async fn sights_of(sights: &Memory, c: &mut sqlx::PgConnection, who: u128) -> Ve
 async fn a_kept_sight_follows_every_change(pool: sqlx::PgPool) {
     let mut c = pool.acquire().await.unwrap();
     world(&mut c).await;
-    let kept = Memory::new(1 << 20);
+    let kept = VisibilityCache::new(1 << 20);
     let mut runner = TestRunner::new_with_rng(Config::default(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     for _ in 0..400 {
         let step = steps().new_tree(&mut runner).unwrap().current();
         run(&mut c, &step).await;
         for who in 0..3 {
-            let fresh = sights_of(&Memory::new(1 << 20), &mut c, who).await;
+            let fresh = sights_of(&VisibilityCache::new(1 << 20), &mut c, who).await;
             assert_eq!(sights_of(&kept, &mut c, who).await, fresh, "person {who} after {step}");
-            let fresh = names_of(&Memory::new(1 << 20), &mut c, who).await;
+            let fresh = names_of(&VisibilityCache::new(1 << 20), &mut c, who).await;
             assert_eq!(names_of(&kept, &mut c, who).await, fresh, "names for person {who} after {step}");
         }
     }
@@ -116,12 +116,12 @@ async fn a_sight_kept_while_its_loss_was_being_written_is_lost(pool: sqlx::PgPoo
     run(&mut writer, "delete from app.entity_rbac").await;
     // Work goes on meanwhile: the writer's transaction is older than what is read here.
     run(&mut c, "update app.task set name = 'other'").await;
-    let kept = Memory::new(1 << 20);
+    let kept = VisibilityCache::new(1 << 20);
     let before = sights_of(&kept, &mut c, 0).await;
-    assert!(before[1].sees_any());
+    assert!(before[1].is_any_visible());
     assert_eq!(sights_of(&kept, &mut c, 0).await, before);
     writer.commit().await.unwrap();
-    assert!(!sights_of(&kept, &mut c, 0).await.iter().any(Sight::sees_any));
+    assert!(!sights_of(&kept, &mut c, 0).await.iter().any(Visibility::is_any_visible));
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
@@ -129,8 +129,8 @@ async fn a_sight_ends_with_the_first_grant_that_expires(pool: sqlx::PgPool) {
     let mut c = pool.acquire().await.unwrap();
     world(&mut c).await;
     run(&mut c, &format!("insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission, expires_ts) values ('{}', 'project', '{}', 0, now() + interval '300 ms')", person(0), id(1, 0))).await;
-    let kept = Memory::new(1 << 20);
-    assert!(sights_of(&kept, &mut c, 0).await[1].sees_any());
+    let kept = VisibilityCache::new(1 << 20);
+    assert!(sights_of(&kept, &mut c, 0).await[1].is_any_visible());
     run(&mut c, "select pg_sleep(0.35)").await;
-    assert!(!sights_of(&kept, &mut c, 0).await[1].sees_any());
+    assert!(!sights_of(&kept, &mut c, 0).await[1].is_any_visible());
 }

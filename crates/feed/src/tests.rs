@@ -33,7 +33,7 @@ fn markers() -> HashMap<String, Uuid> {
 
 /// What a transaction does when it commits.
 #[derive(Clone, Debug)]
-enum Deed {
+enum TxOp {
     Touch(usize),
     Move(usize, usize),
     Purge(usize),
@@ -49,11 +49,11 @@ struct Task {
 
 /// A database as the feed knows it.
 #[derive(Default)]
-struct World {
+struct ModelDatabase {
     now: i64,
     next_xid: i64,
     next_seq: i64,
-    running: BTreeMap<i64, Vec<(i64, Deed)>>,
+    running: BTreeMap<i64, Vec<(i64, TxOp)>>,
     log: Vec<ChangeLogEntry>,
     access: Vec<(i64, AccessChange)>,
     tasks: BTreeMap<usize, Task>,
@@ -64,7 +64,7 @@ struct World {
     places: BTreeSet<(Uuid, usize)>,
 }
 
-impl World {
+impl ModelDatabase {
     fn new(tasks: usize) -> Self {
         let tasks = (0..tasks).map(|n| (n, Task { version: 1, project: n % PROJECTS })).collect();
         Self { now: 1_000_000, next_xid: 10, tasks, ..Self::default() }
@@ -73,7 +73,7 @@ impl World {
         self.next_xid += 1;
         self.running.insert(self.next_xid, Vec::new());
     }
-    fn write(&mut self, which: usize, deed: Deed) {
+    fn write(&mut self, which: usize, deed: TxOp) {
         self.next_seq += 1;
         let seq = self.next_seq;
         if let Some((_, deeds)) = self.running.iter_mut().nth(which % 4) {
@@ -117,13 +117,13 @@ impl World {
         for (seq, deed) in deeds {
             self.note_sights();
             match deed {
-                Deed::Touch(n) => {
+                TxOp::Touch(n) => {
                     let Some(it) = self.tasks.get_mut(&n) else { continue };
                     it.version += 1;
                     let it = it.clone();
                     self.log.push(self.row((xid, seq), n, action::EDIT, &it, None));
                 }
-                Deed::Move(n, to) => {
+                TxOp::Move(n, to) => {
                     let Some(it) = self.tasks.get_mut(&n) else { continue };
                     let was = std::mem::replace(&mut it.project, to);
                     it.version += 1;
@@ -131,16 +131,16 @@ impl World {
                     self.log.push(self.row((xid, seq), n, action::EDIT, &it, Some(was)));
                     self.access.push((xid, AccessChange::AncestorSetChanged(was as i32, to as i32)));
                 }
-                Deed::Purge(n) => {
+                TxOp::Purge(n) => {
                     let Some(it) = self.tasks.remove(&n) else { continue };
                     let gone = Task { version: it.version + 1, ..it };
                     self.log.push(self.row((xid, seq), n, action::DELETE, &gone, Some(gone.project)));
                 }
-                Deed::Grant(p, on, until) => {
+                TxOp::Grant(p, on, until) => {
                     self.grants.insert((p, on), until.map(|ms| self.now + ms));
                     self.share(xid, seq, p, on);
                 }
-                Deed::Ungrant(p, on) => {
+                TxOp::Ungrant(p, on) => {
                     self.grants.remove(&(p, on));
                     self.share(xid, seq, p, on);
                 }
@@ -177,7 +177,7 @@ impl World {
         above.map(|(_, t)| EntityRef::new(code("project"), project(t.project))).into_iter().collect()
     }
     /// Rows as the database would answer them: where things are now, unless they are gone.
-    fn rows(&self, ask: &Ask, by_parent: &[EntityCode], limit: usize) -> (Vec<ChangeLogEntry>, bool) {
+    fn rows(&self, ask: &LogRange, by_parent: &[EntityCode], limit: usize) -> (Vec<ChangeLogEntry>, bool) {
         let mut rows: Vec<ChangeLogEntry> = self
             .log
             .iter()
@@ -196,31 +196,38 @@ impl World {
         }
         (rows, cut_short)
     }
-    fn changes(&self, ask: &Ask) -> BTreeSet<AccessChange> {
+    fn changes(&self, ask: &LogRange) -> BTreeSet<AccessChange> {
         let new = |xid: i64| xid >= ask.from || ask.finished.contains(&xid);
         let settled = |xid: i64| ask.until.as_ref().is_none_or(|until| until.is_visible(xid));
         self.access.iter().filter(|(xid, _)| new(*xid) && settled(*xid)).map(|(_, c)| *c).collect()
     }
-    fn answer(&self, question: &Question, limit: usize) -> Answer {
+    fn answer(&self, question: &DatabaseRequest, limit: usize) -> DatabaseResponse {
         match question {
-            Question::Look { ask, by_parent } => {
+            DatabaseRequest::Look { ask, by_parent } => {
                 let (rows, cut_short) = self.rows(ask, by_parent, limit);
                 let access = if ask.after.is_some() { BTreeSet::new() } else { self.changes(ask) };
-                Answer::Look(Look { rows, access, now: self.snapshot(), epoch: 1, cut_short, clock: self.now })
+                DatabaseResponse::Look(LogBatch {
+                    rows,
+                    access,
+                    snapshot: self.snapshot(),
+                    epoch: 1,
+                    has_more: cut_short,
+                    db_now_ms: self.now,
+                })
             }
-            Question::Past(past) => {
+            DatabaseRequest::Past(past) => {
                 let (from, finished, until) =
                     (past.from.snapshot.xmax, past.from.snapshot.in_progress.clone(), Some(past.until.clone()));
-                let ask = Ask { epoch: 1, from, finished, until, after: None };
+                let ask = LogRange { epoch: 1, from, finished, until, after: None };
                 let (rows, cut_short) = self.rows(&ask, &past.by_parent, 12);
                 let ran_out = past.person.is_some() && self.grants.values().any(|e| e.is_some_and(|e| e <= self.now));
-                Answer::Past(
+                DatabaseResponse::Past(
                     past.connection,
-                    Missed { rows, access: self.changes(&ask), ran_out, complete: !cut_short },
+                    CatchUpBatch { rows, access: self.changes(&ask), grant_expired: ran_out, complete: !cut_short },
                 )
             }
-            Question::Facts(needs) => {
-                let mut facts = Facts { types: needs.types.then(markers), ..Facts::default() };
+            DatabaseRequest::Facts(needs) => {
+                let mut facts = LookupResult { types: needs.types.then(markers), ..LookupResult::default() };
                 for person_ in &needs.people {
                     let theirs = self.grants.iter().filter(|((p, _), _)| person(*p) == *person_);
                     let holding = |((_, on), expires): (&(usize, usize), &Option<i64>)| HeldGrant {
@@ -243,7 +250,7 @@ impl World {
                 for reach in &needs.reaches {
                     facts.reaches.insert(*reach, vec![(project(*reach as usize), true)]);
                 }
-                Answer::Facts(facts)
+                DatabaseResponse::Facts(facts)
             }
         }
     }
@@ -288,23 +295,29 @@ fn client_ids(client: &Client) -> Vec<Uuid> {
 }
 
 struct Test {
-    world: World,
-    feed: Feed,
+    world: ModelDatabase,
+    feed: ChangeFeed,
     clients: Vec<Client>,
     /// Questions under way, some with their answers.
-    questions: VecDeque<(Question, Option<Answer>)>,
+    questions: VecDeque<(DatabaseRequest, Option<DatabaseResponse>)>,
     next_id: u64,
     limit: usize,
 }
 
 impl Test {
     fn new(clients: usize, limit: usize) -> Self {
-        let mut world = World::new(6);
+        let mut world = ModelDatabase::new(6);
         world.grants.insert((0, 0), None);
         world.note_sights();
-        let limits =
-            Limits { poll: 1000, connections_per_person: 3, ids: 100, topics: 1000, catching_up: 2, missed_rows: 50 };
-        let feed = Feed::new(limits, (1, world.snapshot()), markers(), world.now, world.now);
+        let limits = Limits {
+            poll_interval_ms: 1000,
+            connections_per_person: 3,
+            ids: 100,
+            topics: 1000,
+            catching_up: 2,
+            max_catch_up_rows: 50,
+        };
+        let feed = ChangeFeed::new(limits, (1, world.snapshot()), markers(), world.now, world.now);
         let client = |n| Client {
             watch: [Watch::Some, Watch::Some, Watch::All, Watch::OfProject][n % 4],
             sweeps: false,
@@ -326,9 +339,9 @@ impl Test {
         self.feed.handle(event, self.world.now, &mut out);
         for effect in out {
             match effect {
-                Effect::Ask(question) => self.questions.push_back((question, None)),
+                Effect::QueryDatabase(question) => self.questions.push_back((question, None)),
                 Effect::Send(to, frame) => {
-                    let message: ServerMessage = serde_json::from_str(&frame.text()).unwrap();
+                    let message: ServerMessage = serde_json::from_str(&frame.to_json()).unwrap();
                     for id in to.iter() {
                         self.deliver(*id, &message);
                     }
@@ -340,7 +353,7 @@ impl Test {
                         }
                     }
                 }
-                Effect::Mirror(_) | Effect::Told(_) | Effect::Announce(..) => {}
+                Effect::Mirror(_) | Effect::Delivered(_) | Effect::PublishPresence(..) => {}
             }
         }
         for n in 0..self.clients.len() {
@@ -368,7 +381,8 @@ impl Test {
         let world = &mut self.world;
         let Some(client) = self.clients.iter_mut().find(|c| c.id == Some(id)) else { return };
         let (person, watch) = (client.person, client.watch);
-        let fetch = |world: &World, held: &mut BTreeMap<Uuid, i64>, id: Uuid| match world.get(person, watch, id) {
+        let fetch = |world: &ModelDatabase, held: &mut BTreeMap<Uuid, i64>, id: Uuid| match world.get(person, watch, id)
+        {
             Some(version) => drop(held.insert(id, version)),
             None => drop(held.remove(&id)),
         };
@@ -434,7 +448,7 @@ impl Test {
         // What the engine does at HELLO: watch again, then ask what was missed.
         self.subscribe(id, client_ids(&self.clients[which]), None);
         if let Some((epoch, cursor)) = resume {
-            self.happen(Event::Heard(id, ClientMessage::Resume { epoch, cursor }));
+            self.happen(Event::MessageReceived(id, ClientMessage::Resume { epoch, cursor }));
         }
     }
 
@@ -451,7 +465,7 @@ impl Test {
             parent: Some(parent).filter(|_| watch == Watch::OfProject),
             since,
         };
-        self.happen(Event::Heard(id, ClientMessage::Subscribe(wanted)));
+        self.happen(Event::MessageReceived(id, ClientMessage::Subscribe(wanted)));
     }
 
     /// The client fetches a task and watches it from where the answer stood.
@@ -472,15 +486,15 @@ impl Test {
         let (kind, which, a, b) = step;
         match kind {
             0 => self.world.begin(),
-            1 | 2 => self.world.write(which, Deed::Touch(a % 6)),
-            3 => self.world.write(which, Deed::Move(a % 6, b % PROJECTS)),
-            4 => self.world.write(which, Deed::Grant(a % 3, b % PROJECTS, (which % 3 == 0).then_some(5000))),
-            5 => self.world.write(which, Deed::Ungrant(a % 3, b % PROJECTS)),
-            6 if b % 4 == 0 => self.world.write(which, Deed::Purge(a % 6)),
+            1 | 2 => self.world.write(which, TxOp::Touch(a % 6)),
+            3 => self.world.write(which, TxOp::Move(a % 6, b % PROJECTS)),
+            4 => self.world.write(which, TxOp::Grant(a % 3, b % PROJECTS, (which % 3 == 0).then_some(5000))),
+            5 => self.world.write(which, TxOp::Ungrant(a % 3, b % PROJECTS)),
+            6 if b % 4 == 0 => self.world.write(which, TxOp::Purge(a % 6)),
             6 | 7 => {
                 self.world.commit(which);
                 if b % 3 > 0 {
-                    self.happen(Event::Rung);
+                    self.happen(Event::LogNotified);
                 }
             }
             8 => drop(self.world.running.pop_first().filter(|_| b % 2 == 0).map(|(xid, deeds)| {
@@ -494,7 +508,7 @@ impl Test {
             11 => {
                 let which = which % self.clients.len();
                 if let Some(id) = self.clients[which].id.take() {
-                    self.happen(Event::Gone(id));
+                    self.happen(Event::Disconnected(id));
                 }
             }
             12 => {
@@ -504,7 +518,7 @@ impl Test {
             13 => {
                 let which = which % self.clients.len();
                 if let Some(id) = self.clients[which].id {
-                    self.happen(Event::Heard(id, ClientMessage::Ping));
+                    self.happen(Event::MessageReceived(id, ClientMessage::Ping));
                 }
             }
             // A question is carried out,
@@ -518,13 +532,13 @@ impl Test {
             17..=19 => {
                 let Some(at) = self.questions.iter().position(|(_, answer)| answer.is_some()) else { return };
                 if let Some((_, Some(answer))) = self.questions.remove(at) {
-                    self.happen(Event::Answered(answer));
+                    self.happen(Event::DatabaseReplied(answer));
                 }
             }
             _ => {
                 let Some((question, _)) = self.questions.pop_front() else { return };
-                let lane = if let Question::Past(past) = question { Lane::Past(past) } else { Lane::Ordered };
-                self.happen(Event::Failed(lane));
+                let lane = if let DatabaseRequest::Past(past) = question { Lane::Past(past) } else { Lane::Ordered };
+                self.happen(Event::DatabaseFailed(lane));
             }
         }
     }
@@ -537,11 +551,11 @@ impl Test {
         for n in 0..self.clients.len() {
             self.connect(n);
         }
-        self.happen(Event::Rung);
+        self.happen(Event::LogNotified);
         for _ in 0..1000 {
             while let Some((question, answer)) = self.questions.pop_front() {
                 let answer = answer.unwrap_or_else(|| self.world.answer(&question, self.limit));
-                self.happen(Event::Answered(answer));
+                self.happen(Event::DatabaseReplied(answer));
             }
             let due = self.feed.deadline(self.world.now);
             if due >= self.world.now && self.questions.is_empty() && self.world.now > 1_000_000 + 100_000 {
@@ -599,7 +613,7 @@ fn told(test: &mut Test, event: Event) -> Vec<Effect> {
 
 fn messages(effects: &[Effect]) -> Vec<ServerMessage> {
     let frame = |effect: &Effect| match effect {
-        Effect::Send(_, frame) => Some(serde_json::from_str(&frame.text()).unwrap()),
+        Effect::Send(_, frame) => Some(serde_json::from_str(&frame.to_json()).unwrap()),
         _ => None,
     };
     effects.iter().filter_map(frame).collect()
@@ -610,23 +624,23 @@ fn a_heartbeat_is_answered_while_the_database_is_away() {
     let (mut test, id) = opened();
     let subscribe =
         SubscribeRequest { entity_code: code("task"), entity_ids: Some(vec![task(0)]), parent: None, since: None };
-    let asked = told(&mut test, Event::Heard(id, ClientMessage::Subscribe(subscribe)));
-    assert!(matches!(asked[..], [Effect::Ask(Question::Facts(_))]));
-    assert!(told(&mut test, Event::Failed(Lane::Ordered)).is_empty(), "nobody is sent away");
+    let asked = told(&mut test, Event::MessageReceived(id, ClientMessage::Subscribe(subscribe)));
+    assert!(matches!(asked[..], [Effect::QueryDatabase(DatabaseRequest::Facts(_))]));
+    assert!(told(&mut test, Event::DatabaseFailed(Lane::Ordered)).is_empty(), "nobody is sent away");
     assert!(!test.feed.answers());
-    let pong = told(&mut test, Event::Heard(id, ClientMessage::Ping));
+    let pong = told(&mut test, Event::MessageReceived(id, ClientMessage::Ping));
     assert!(matches!(messages(&pong)[..], [ServerMessage::Pong { .. }]));
     test.world.now += 400;
     assert!(told(&mut test, Event::Tick).is_empty(), "not at once");
     test.world.now += 100;
     let again = told(&mut test, Event::Tick);
-    let [Effect::Ask(question)] = &again[..] else { panic!("{again:?}") };
+    let [Effect::QueryDatabase(question)] = &again[..] else { panic!("{again:?}") };
     let answer = test.world.answer(question, 10);
-    let next = told(&mut test, Event::Answered(answer));
+    let next = told(&mut test, Event::DatabaseReplied(answer));
     let done = match &next[..] {
-        [Effect::Ask(question)] => {
+        [Effect::QueryDatabase(question)] => {
             let answer = test.world.answer(question, 10);
-            told(&mut test, Event::Answered(answer))
+            told(&mut test, Event::DatabaseReplied(answer))
         }
         _ => next,
     };
@@ -647,17 +661,21 @@ fn a_thousand_sockets_that_open_at_once_cost_a_handful_of_questions() {
             parent: None,
             since: None,
         };
-        test.feed.handle(Event::Heard(ConnectionId(n), ClientMessage::Subscribe(wanted)), test.world.now, &mut out);
+        test.feed.handle(
+            Event::MessageReceived(ConnectionId(n), ClientMessage::Subscribe(wanted)),
+            test.world.now,
+            &mut out,
+        );
     }
     let mut sent = 0;
     while !out.is_empty() {
         let mut next = Vec::new();
         for effect in out {
             match effect {
-                Effect::Ask(question) => {
+                Effect::QueryDatabase(question) => {
                     asked += 1;
                     let answer = test.world.answer(&question, 10);
-                    test.feed.handle(Event::Answered(answer), test.world.now, &mut next);
+                    test.feed.handle(Event::DatabaseReplied(answer), test.world.now, &mut next);
                 }
                 Effect::Send(to, _) => sent += to.len(),
                 _ => {}
@@ -677,7 +695,7 @@ fn one_person_has_so_many_sockets_and_no_more() {
         out.iter().any(|effect| matches!(effect, Effect::Close(_, 1008, _)))
     };
     assert_eq!((0..5).map(|n| refused(&mut test, n)).collect::<Vec<_>>(), [false, false, false, true, true]);
-    told(&mut test, Event::Gone(ConnectionId(1)));
+    told(&mut test, Event::Disconnected(ConnectionId(1)));
     assert!(!refused(&mut test, 9), "one has gone, another may come");
 }
 
@@ -688,26 +706,26 @@ fn who_gets_the_same_gets_one_frame_and_one_change_of_a_thing() {
     for n in 0..50 {
         test.happen(Event::Connected(ConnectionId(n), person(0)));
         let wanted = SubscribeRequest { entity_code: code("task"), entity_ids: None, parent: None, since: None };
-        test.happen(Event::Heard(ConnectionId(n), ClientMessage::Subscribe(wanted)));
+        test.happen(Event::MessageReceived(ConnectionId(n), ClientMessage::Subscribe(wanted)));
     }
     // The model's own client is of no interest here.
     test.clients.clear();
     test.settle();
     test.world.begin();
     for _ in 0..5 {
-        test.world.write(0, Deed::Touch(0));
+        test.world.write(0, TxOp::Touch(0));
     }
     test.world.commit(0);
-    let mut out = told(&mut test, Event::Rung);
-    while let [Effect::Ask(question)] = &out[..] {
+    let mut out = told(&mut test, Event::LogNotified);
+    while let [Effect::QueryDatabase(question)] = &out[..] {
         let answer = test.world.answer(question, 100);
-        out = told(&mut test, Event::Answered(answer));
+        out = told(&mut test, Event::DatabaseReplied(answer));
     }
     let sent: Vec<(usize, ServerMessage)> = out
         .iter()
         .filter_map(|e| {
             if let Effect::Send(to, frame) = e {
-                Some((to.len(), serde_json::from_str(&frame.text()).unwrap()))
+                Some((to.len(), serde_json::from_str(&frame.to_json()).unwrap()))
             } else {
                 None
             }
@@ -720,21 +738,21 @@ fn who_gets_the_same_gets_one_frame_and_one_change_of_a_thing() {
 #[test]
 fn a_database_that_is_another_sends_everybody_away_to_begin_anew() {
     let (mut test, id) = opened();
-    let look = told(&mut test, Event::Rung);
-    let [Effect::Ask(question)] = &look[..] else { panic!("{look:?}") };
-    let Answer::Look(mut look) = test.world.answer(question, 100) else { panic!("a look") };
+    let look = told(&mut test, Event::LogNotified);
+    let [Effect::QueryDatabase(question)] = &look[..] else { panic!("{look:?}") };
+    let DatabaseResponse::Look(mut look) = test.world.answer(question, 100) else { panic!("a look") };
     look.epoch = 2;
-    let out = told(&mut test, Event::Answered(Answer::Look(look)));
+    let out = told(&mut test, Event::DatabaseReplied(DatabaseResponse::Look(look)));
     assert!(out.iter().any(|e| matches!(e, Effect::Close(which, 1012, _) if which.contains(&id))));
-    assert_eq!((test.feed.cursor().epoch, test.feed.counts()), (2, (0, 0, 0)));
+    assert_eq!((test.feed.cursor().epoch, test.feed.stats()), (2, (0, 0, 0)));
     told(&mut test, Event::Connected(ConnectionId(77), person(0)));
-    assert_eq!(test.feed.counts().0, 1, "and takes them in again");
+    assert_eq!(test.feed.stats().0, 1, "and takes them in again");
 }
 
 #[test]
 fn a_pod_that_stops_says_so_and_takes_nobody_in() {
     let (mut test, id) = opened();
-    let out = told(&mut test, Event::Stopping);
+    let out = told(&mut test, Event::ShuttingDown);
     assert!(out.iter().any(|e| matches!(e, Effect::Close(which, 1012, _) if which.contains(&id))));
     let out = told(&mut test, Event::Connected(ConnectionId(99), person(0)));
     assert!(matches!(out[..], [Effect::Close(_, 1012, _)]));
@@ -747,7 +765,7 @@ fn a_clock_that_is_set_back_puts_nothing_off() {
     told(&mut test, Event::Tick);
     assert!(test.feed.deadline(test.world.now) <= test.world.now + 1000);
     test.world.now += 1000;
-    assert!(matches!(told(&mut test, Event::Tick)[..], [Effect::Ask(Question::Look { .. })]));
+    assert!(matches!(told(&mut test, Event::Tick)[..], [Effect::QueryDatabase(DatabaseRequest::Look { .. })]));
 }
 
 mod presence;

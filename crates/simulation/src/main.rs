@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// The simulator of PMO.
 #[derive(Parser)]
 #[command(name = "pmo-simulate", version, about)]
-struct Settings {
+struct Args {
     /// Stop after so many delivered events.
     #[arg(long, default_value_t = 10_000_000)]
     events: u64,
@@ -41,11 +41,11 @@ struct Outcome {
     events: u64,
     worlds: u64,
     took: Duration,
-    broken: Option<(u64, bool, pmo_simulation::Broken)>,
+    broken: Option<(u64, bool, pmo_simulation::Violation)>,
 }
 
 /// Runs seeds on all cores until one fails, or enough was delivered. Every tenth world is large.
-fn many(settings: &Settings, mutant: Option<Mutant>, seconds: u64) -> Outcome {
+fn run_seeds(settings: &Args, mutant: Option<Mutant>, seconds: u64) -> Outcome {
     let (next, events, worlds) = (AtomicU64::new(settings.seed), AtomicU64::new(0), AtomicU64::new(0));
     let (stop, broken) = (AtomicBool::new(false), std::sync::Mutex::new(None));
     let began = Instant::now();
@@ -80,7 +80,7 @@ fn many(settings: &Settings, mutant: Option<Mutant>, seconds: u64) -> Outcome {
 }
 
 fn main() -> ExitCode {
-    let settings = Settings::parse();
+    let settings = Args::parse();
     if let Some(seed) = settings.only {
         let mut plan = if settings.large { large() } else { small(settings.mutant) };
         plan.trace = settings.trace;
@@ -90,7 +90,7 @@ fn main() -> ExitCode {
                 ExitCode::SUCCESS
             }
             Err(broken) => {
-                println!("seed {seed}: {}: {}", broken.promise, broken.how);
+                println!("seed {seed}: {}: {}", broken.invariant, broken.detail);
                 ExitCode::FAILURE
             }
         };
@@ -98,13 +98,13 @@ fn main() -> ExitCode {
     if settings.mutants || settings.mutant.is_some() {
         let mut missed = 0;
         for mutant in settings.mutant.map_or_else(|| Mutant::ALL.to_vec(), |one| vec![one]) {
-            let outcome = many(&settings, Some(mutant), settings.seconds.min(60));
+            let outcome = run_seeds(&settings, Some(mutant), settings.seconds.min(60));
             match outcome.broken {
                 Some((seed, _, broken)) => {
                     println!(
                         "{mutant:?}: caught in {:.1} s by '{}' (seed {seed})",
                         outcome.took.as_secs_f64(),
-                        broken.promise
+                        broken.invariant
                     );
                 }
                 None => {
@@ -119,7 +119,7 @@ fn main() -> ExitCode {
         }
         return if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let outcome = many(&settings, None, settings.seconds);
+    let outcome = run_seeds(&settings, None, settings.seconds);
     let rate = outcome.events as f64 / outcome.took.as_secs_f64();
     println!(
         "{} events in {} worlds, {:.0} s, {rate:.0} events/s",
@@ -133,7 +133,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Some((seed, large, broken)) => {
-            println!("{}: {}", broken.promise, broken.how);
+            println!("{}: {}", broken.invariant, broken.detail);
             println!("again: pmo-simulate --only {seed}{}", if large { " --large" } else { "" });
             ExitCode::FAILURE
         }

@@ -8,25 +8,25 @@ pub enum Mutant {
     /// Now and then a frame of the feed is lost, and nobody notices.
     FramesLost,
     /// A client that can't be told what it missed is told that it missed nothing.
-    RecoveredAlways,
+    AlwaysRecovered,
     /// Answers are taken in whatever order they come, as if each were the newest.
     AnswersOutOfOrder,
     /// Writes carry no key.
-    NoKeys,
+    NoIdempotencyKeys,
     /// The server does not look at the version that a write was made on.
     VersionsIgnored,
     /// A write counts as saved before it is on disk.
-    SavedTooSoon,
+    AckBeforeDurable,
     /// What was on disk of drafts is forgotten.
     DraftsInMemory,
     /// Rows are not taken off the device.
-    NothingRemoved,
+    DiskRemovalsDropped,
     /// Nobody is told that what they may see has changed.
-    RevocationsUntold,
+    RevocationsNotDelivered,
     /// A tab that was frozen while another took over goes on as the leader.
     NoFencing,
     /// What the leader learns is not told to the other tabs.
-    SilentLeader,
+    LeaderUpdatesDropped,
 }
 
 impl Mutant {
@@ -34,15 +34,15 @@ impl Mutant {
     pub const ALL: [Self; 12] = [
         Self::CursorWithoutSnapshot,
         Self::FramesLost,
-        Self::RecoveredAlways,
+        Self::AlwaysRecovered,
         Self::AnswersOutOfOrder,
-        Self::NoKeys,
+        Self::NoIdempotencyKeys,
         Self::VersionsIgnored,
-        Self::SavedTooSoon,
+        Self::AckBeforeDurable,
         Self::DraftsInMemory,
-        Self::NothingRemoved,
-        Self::RevocationsUntold,
+        Self::DiskRemovalsDropped,
+        Self::RevocationsNotDelivered,
         Self::NoFencing,
-        Self::SilentLeader,
+        Self::LeaderUpdatesDropped,
     ];
 }

@@ -2,10 +2,10 @@
 //! filters and their order, and follow every change of a row by themselves. What a change costs depends on the row and its lists, never on how much is
 //! held. This room must never decide what is fetched or kept.
 
-use crate::key::ListKey;
-use crate::maps::{Map, Set};
-use crate::outbox::{Entry, EntryState, Operation};
-use crate::raw::Raw;
+use crate::collections::{DetHashMap, DetHashSet};
+use crate::outbox::{EntryState, Operation, OutboxEntry};
+use crate::query_key::ListKey;
+use crate::raw_row::RawRow;
 use pmo_domain::predicate::{ComparableValue, Predicate};
 use pmo_domain::{ColumnKind, EntityCode, EntityRef, Row};
 use serde_json::Value;
@@ -20,17 +20,17 @@ pub type ListIndex = u32;
 
 /// What was written here and is not answered yet.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Local {
+pub struct OptimisticState {
     /// The row with it; none: deleted.
-    pub shown: Option<Arc<Row>>,
+    pub visible: Option<Arc<Row>>,
     /// Writes are on their way.
     pub pending: bool,
     /// A write needs a person.
-    pub attention: bool,
+    pub needs_attention: bool,
     /// The columns that are on their way.
-    pub fields: Vec<String>,
+    pub pending_fields: Vec<String>,
     /// Where it is being hung below something, or taken from there.
-    pub ties: Vec<(EntityRef, bool)>,
+    pub pending_links: Vec<(EntityRef, bool)>,
 }
 
 /// A row in memory.
@@ -44,26 +44,26 @@ pub struct CachedRow {
     /// To be asked for again before it is believed.
     pub stale: bool,
     /// It lies beside the chunks on the device.
-    pub logged: bool,
+    pub in_delta_log: bool,
     /// The chunk that holds it on the device; 0: none.
     pub chunk: u32,
     /// It is on the device and has not been read yet.
-    pub unread: bool,
+    pub unloaded: bool,
     /// Those who look at it by itself.
-    pub observed: u32,
+    pub observer_count: u32,
     /// What the server said; none: nothing yet, or that it is gone.
-    pub base: Option<Raw>,
+    pub base: Option<RawRow>,
     decoded: RefCell<Weak<Row>>,
     /// What was written here, where there is any.
-    pub local: Option<Box<Local>>,
+    pub local: Option<Box<OptimisticState>>,
     /// The version that the server told.
     pub version: i64,
     /// No answer with a lower version counts.
-    pub floor: i64,
+    pub min_version: i64,
     /// Milliseconds since 1970 when the server said so.
     pub synced_at: f64,
     /// The latest request whose answer told it.
-    pub told_by: u64,
+    pub last_request: u64,
     /// The lists that hold it.
     pub lists: Vec<ListIndex>,
 }
@@ -72,14 +72,14 @@ impl CachedRow {
     /// The row as it is shown.
     pub fn shown(&self) -> Option<Arc<Row>> {
         match &self.local {
-            Some(local) => local.shown.clone(),
+            Some(local) => local.visible.clone(),
             None => self.decoded(),
         }
     }
 
     /// Whether anything is shown.
-    pub fn is_shown(&self) -> bool {
-        self.local.as_ref().map_or(self.base.is_some(), |local| local.shown.is_some())
+    pub fn is_visible(&self) -> bool {
+        self.local.as_ref().map_or(self.base.is_some(), |local| local.visible.is_some())
     }
 
     /// What the server said, decoded for as long as somebody holds it.
@@ -102,7 +102,7 @@ impl CachedRow {
     }
 
     /// Takes what the server said in place of what is held.
-    pub fn set_base(&mut self, base: Option<Raw>) {
+    pub fn set_base(&mut self, base: Option<RawRow>) {
         self.base = base;
         *self.decoded.borrow_mut() = Weak::new();
     }
@@ -110,34 +110,34 @@ impl CachedRow {
     /// The value of a column as it is shown.
     pub fn value(&self, column: &str) -> Value {
         match &self.local {
-            Some(local) => local.shown.as_ref().and_then(|row| row.get(column)).cloned().unwrap_or_default(),
+            Some(local) => local.visible.as_ref().and_then(|row| row.get(column)).cloned().unwrap_or_default(),
             None => self.base.as_ref().map(|raw| raw.value(column)).unwrap_or_default(),
         }
     }
 
     /// Works out what is shown anew; true where it or its marks changed.
-    pub fn show<'a>(&mut self, entries: impl Iterator<Item = &'a Entry>) -> bool {
+    pub fn recompute_visible<'a>(&mut self, entries: impl Iterator<Item = &'a OutboxEntry>) -> bool {
         let mut entries = entries.peekable();
         let local = entries.peek().is_some().then(|| {
             let mut row = match self.decoded.borrow().upgrade() {
                 Some(row) => Some((*row).clone()),
                 None => self.decode(),
             };
-            let mut local = Local::default();
+            let mut local = OptimisticState::default();
             for entry in entries {
-                if entry.state != EntryState::Waiting {
-                    local.attention = true;
+                if entry.state != EntryState::Pending {
+                    local.needs_attention = true;
                     continue;
                 }
-                row = entry.applied(row);
+                row = entry.apply_to(row);
                 local.pending = true;
                 match &entry.operation {
-                    Operation::Update { patch, .. } => local.fields.extend(patch.keys().cloned()),
-                    Operation::Link { parent, below } => local.ties.push((parent.clone(), *below)),
+                    Operation::Update { patch, .. } => local.pending_fields.extend(patch.keys().cloned()),
+                    Operation::Link { parent, linked: below } => local.pending_links.push((parent.clone(), *below)),
                     _ => {}
                 }
             }
-            local.shown = row.map(Arc::new);
+            local.visible = row.map(Arc::new);
             Box::new(local)
         });
         let same = self.local == local;
@@ -155,7 +155,7 @@ struct Column {
     /// Every row of the type in the order of this column, once somebody has asked for it.
     order: Option<Vec<Slot>>,
     /// Rows whose place in it is to be found anew.
-    moved: Set<Slot>,
+    moved: DetHashSet<Slot>,
 }
 
 /// A list's filters and order, by the places of their columns.
@@ -163,7 +163,7 @@ type Compiled = (Vec<(usize, Predicate)>, Vec<(usize, bool)>);
 
 /// A type of thing that a row may belong to, the column that names it (none: a link alone ties them), and the column that says of which type it is, where
 /// that varies.
-struct Owner {
+struct OwnerRelation {
     code: EntityCode,
     column: Option<String>,
     code_column: Option<String>,
@@ -181,37 +181,37 @@ pub struct CachedList {
     /// To be asked for again.
     pub stale: bool,
     /// The latest request whose answer told it.
-    pub told_by: u64,
+    pub last_request: u64,
     /// Known at all.
     pub loaded: bool,
     /// Nothing that belongs to it is missing.
     pub complete: bool,
     /// Where the next page begins.
-    pub next: Option<String>,
+    pub next_cursor: Option<String>,
     /// It follows from the whole list, and is never fetched.
     pub derived: bool,
     /// What links alone tie, as a kept tree told it: on the device it is with the tree.
     pub from_tree: bool,
     /// Those who look at it.
-    pub observed: u32,
+    pub observer_count: u32,
     /// When the last of them left.
-    pub left_at: f64,
+    pub unobserved_since: f64,
     /// What the device holds of it is older than this.
     pub dirty: bool,
     /// Its rows are still being read from the device: until then the order is the one that was kept.
-    pub filling: bool,
+    pub loading_from_disk: bool,
     /// The chunks that hold its rows on the device.
     pub chunks: Vec<u32>,
-    tests: Vec<(usize, Predicate)>,
+    predicates: Vec<(usize, Predicate)>,
     order: Vec<(usize, bool)>,
-    owners: Vec<Owner>,
+    owners: Vec<OwnerRelation>,
     ids: RefCell<Option<Arc<Vec<Uuid>>>>,
 }
 
 impl CachedList {
     /// Whether a kept tree alone has told it.
     pub fn is_from_tree(&self) -> bool {
-        self.from_tree && self.told_by == 0
+        self.from_tree && self.last_request == 0
     }
 
     /// How many rows it has.
@@ -237,24 +237,24 @@ impl CachedList {
 
 /// Where a row's change has been felt.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Placed {
+pub struct ListImpact {
     /// Lists whose rows or order are others now.
     pub changed: Vec<ListIndex>,
     /// Lists of which only the server knows whether it belongs to them.
-    pub unsure: Vec<ListIndex>,
+    pub undecided: Vec<ListIndex>,
 }
 
 /// All rows and lists in memory.
 #[derive(Default)]
 pub struct Cache {
     codes: Vec<EntityCode>,
-    kinds: Map<EntityCode, u16>,
+    kinds: DetHashMap<EntityCode, u16>,
     rows: Vec<Option<CachedRow>>,
     free: Vec<Slot>,
-    places: Map<Uuid, Slot>,
+    slots_by_id: DetHashMap<Uuid, Slot>,
     lists: Vec<Option<CachedList>>,
-    list_places: Map<ListKey, ListIndex>,
-    lists_of_kind: Map<u16, Vec<ListIndex>>,
+    lists_by_key: DetHashMap<ListKey, ListIndex>,
+    lists_of_kind: DetHashMap<u16, Vec<ListIndex>>,
     columns: Vec<Column>,
 }
 
@@ -283,8 +283,8 @@ impl Cache {
     }
 
     /// Where a thing is.
-    pub fn find(&self, entity: &EntityRef) -> Option<Slot> {
-        let slot = *self.places.get(&entity.id)?;
+    pub fn slot_of(&self, entity: &EntityRef) -> Option<Slot> {
+        let slot = *self.slots_by_id.get(&entity.id)?;
         let kind = self.kinds.get(&entity.code)?;
         (self.row(slot)?.kind == *kind).then_some(slot)
     }
@@ -301,12 +301,12 @@ impl Cache {
 
     /// The row of a thing.
     pub fn get(&self, entity: &EntityRef) -> Option<&CachedRow> {
-        self.row(self.find(entity)?)
+        self.row(self.slot_of(entity)?)
     }
 
     /// The row of a thing, to be changed.
     pub fn get_mut(&mut self, entity: &EntityRef) -> Option<&mut CachedRow> {
-        self.row_mut(self.find(entity)?)
+        self.row_mut(self.slot_of(entity)?)
     }
 
     /// Rows and their places.
@@ -321,9 +321,9 @@ impl Cache {
     }
 
     /// The place of a thing, made where there is none.
-    pub fn place_of(&mut self, entity: &EntityRef) -> Slot {
+    pub fn slot_or_insert(&mut self, entity: &EntityRef) -> Slot {
         let kind = self.kind(&entity.code);
-        if let Some(slot) = self.places.get(&entity.id) {
+        if let Some(slot) = self.slots_by_id.get(&entity.id) {
             if self.row(*slot).is_some_and(|row| row.kind == kind) {
                 return *slot;
             }
@@ -336,17 +336,17 @@ impl Cache {
             kind,
             permission: None,
             stale: false,
-            logged: false,
+            in_delta_log: false,
             chunk: 0,
-            unread: false,
-            observed: 0,
+            unloaded: false,
+            observer_count: 0,
             base: None,
             decoded: RefCell::default(),
             local: None,
             version: 0,
-            floor: 0,
+            min_version: 0,
             synced_at: 0.0,
-            told_by: 0,
+            last_request: 0,
             lists: Vec::new(),
         };
         let slot = match self.free.pop() {
@@ -359,24 +359,27 @@ impl Cache {
                 (self.rows.len() - 1) as Slot
             }
         };
-        self.places.insert(entity.id, slot);
+        self.slots_by_id.insert(entity.id, slot);
         slot
     }
 
     /// Lets a row go that nothing refers to any more; answers whether it went. `anyway`: whatever refers to it.
     pub fn release(&mut self, slot: Slot, anyway: bool) -> bool {
         let Some(row) = self.row(slot) else { return false };
-        let needed =
-            row.base.is_some() || row.local.is_some() || row.observed > 0 || row.unread || !row.lists.is_empty();
+        let needed = row.base.is_some()
+            || row.local.is_some()
+            || row.observer_count > 0
+            || row.unloaded
+            || !row.lists.is_empty();
         if needed && !anyway {
             return false;
         }
         for list in row.lists.clone() {
-            self.take_out(list, slot);
+            self.remove_row(list, slot);
         }
-        self.forget_keys(slot);
+        self.invalidate_sort_keys(slot);
         if let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) {
-            self.places.remove(&row.id);
+            self.slots_by_id.remove(&row.id);
             self.free.push(slot);
         }
         true

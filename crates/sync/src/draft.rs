@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Typing in one field within this many milliseconds is one step.
-pub const STEP_MS: f64 = 1000.0;
+pub const UNDO_COALESCE_MS: f64 = 1000.0;
 /// Most steps that are kept.
-const STEPS: usize = 200;
+const MAX_STEPS: usize = 200;
 
 /// A draft of changes to one thing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,7 +28,8 @@ pub struct Draft {
     pub redo_stack: Vec<Row>,
     /// What was typed and then given up for somebody else's values: a step to go to, whatever is typed meanwhile.
     #[serde(default)]
-    pub aside: Vec<Row>,
+    #[serde(rename = "aside")]
+    pub stashed: Vec<Row>,
     /// Milliseconds since 1970 of the last step.
     pub updated_at: f64,
     /// The field of the last step.
@@ -39,7 +40,7 @@ pub struct Draft {
 impl Draft {
     /// Columns that are not what they were when they were touched: somebody else has changed them meanwhile, to something else than what is typed here.
     /// `same`: whether two values of a column say the same.
-    pub fn overtaken<'a>(
+    pub fn conflicting_fields<'a>(
         &'a self,
         row: &'a Row,
         same: impl Fn(&str, &Value, &Value) -> bool + 'a,
@@ -61,7 +62,7 @@ impl Draft {
             current_data: Row::new(),
             undo_stack: Vec::new(),
             redo_stack: Vec::new(),
-            aside: Vec::new(),
+            stashed: Vec::new(),
             updated_at: now,
             last_field: None,
         }
@@ -73,11 +74,12 @@ impl Draft {
         if self.current_data.get(field).unwrap_or(&original) == &value {
             return;
         }
-        let same_step =
-            self.last_field.as_deref() == Some(field) && now - self.updated_at < STEP_MS && !self.undo_stack.is_empty();
+        let same_step = self.last_field.as_deref() == Some(field)
+            && now - self.updated_at < UNDO_COALESCE_MS
+            && !self.undo_stack.is_empty();
         if !same_step {
             self.undo_stack.push(self.current_data.clone());
-            if self.undo_stack.len() > STEPS {
+            if self.undo_stack.len() > MAX_STEPS {
                 self.undo_stack.remove(0);
             }
         }
@@ -92,12 +94,12 @@ impl Draft {
     }
 
     /// Keeps values as a step to go to: nothing is changed until somebody asks for it with 'redo'.
-    pub fn offer(&mut self, values: Row, row: &Row, now: f64) {
+    pub fn push_redo(&mut self, values: Row, row: &Row, now: f64) {
         for column in values.keys() {
             let before = row.get(column).cloned().unwrap_or(Value::Null);
             self.original_data.entry(column.clone()).or_insert(before);
         }
-        self.aside.push(values);
+        self.stashed.push(values);
         self.updated_at = now;
     }
 
@@ -113,7 +115,7 @@ impl Draft {
     /// Makes the last undone step again; false where there is none.
     pub fn redo(&mut self, now: f64) -> bool {
         let again = self.redo_stack.pop().or_else(|| {
-            let values = self.aside.pop()?;
+            let values = self.stashed.pop()?;
             let mut with = self.current_data.clone();
             with.extend(values);
             Some(with)
@@ -127,7 +129,7 @@ impl Draft {
 
     /// Takes in what another tab has drafted of the same thing meanwhile: fields that were not touched here, and what was set aside. True where there was
     /// anything.
-    pub fn absorb(&mut self, other: &Self) -> bool {
+    pub fn merge_from(&mut self, other: &Self) -> bool {
         let mut any = false;
         for (field, value) in &other.current_data {
             if !self.original_data.contains_key(field) {
@@ -137,13 +139,13 @@ impl Draft {
                 any = true;
             }
         }
-        for values in &other.aside {
-            if !self.aside.contains(values) {
+        for values in &other.stashed {
+            if !self.stashed.contains(values) {
                 for field in values.keys() {
                     let before = other.original_data.get(field).cloned().unwrap_or(Value::Null);
                     self.original_data.entry(field.clone()).or_insert(before);
                 }
-                self.aside.push(values.clone());
+                self.stashed.push(values.clone());
                 any = true;
             }
         }
@@ -162,7 +164,7 @@ impl Draft {
 
     /// Whether there is a step to make again.
     pub fn can_redo(&self) -> bool {
-        !self.redo_stack.is_empty() || !self.aside.is_empty()
+        !self.redo_stack.is_empty() || !self.stashed.is_empty()
     }
 }
 
@@ -199,7 +201,7 @@ mod tests {
         mine.set("name", json!("mine"), &json!("before"), 0.0);
         mine.set("points", json!(3), &json!(null), 0.0);
         let row = |value: Value| value.as_object().cloned().unwrap().into_iter().collect::<Row>();
-        let overtaken = |now: Value| mine.overtaken(&row(now), |_, a, b| a == b).cloned().collect::<Vec<_>>();
+        let overtaken = |now: Value| mine.conflicting_fields(&row(now), |_, a, b| a == b).cloned().collect::<Vec<_>>();
         assert_eq!(overtaken(json!({"name": "before", "descr": "another"})), [] as [String; 0]);
         assert_eq!(
             overtaken(json!({"name": "theirs", "points": 3})),
@@ -214,8 +216,8 @@ mod tests {
         mine.set("name", json!("mine"), &json!(""), 0.0);
         other.set("name", json!("theirs"), &json!(""), 0.0);
         other.set("descr", json!("long"), &json!(""), 5000.0);
-        other.offer([("points".to_owned(), json!(5))].into_iter().collect(), &Row::new(), 6000.0);
-        assert!(mine.absorb(&other));
+        other.push_redo([("points".to_owned(), json!(5))].into_iter().collect(), &Row::new(), 6000.0);
+        assert!(mine.merge_from(&other));
         assert_eq!((&mine.current_data["name"], &mine.current_data["descr"]), (&json!("mine"), &json!("long")));
         assert!(mine.redo(7000.0) && mine.current_data["points"] == json!(5));
     }

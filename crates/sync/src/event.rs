@@ -1,10 +1,10 @@
 //! What goes into the engine and what comes out of it.
 
 use crate::draft::Draft;
-use crate::key::{ListKey, Query};
-use crate::outbox::{Choice, Entry};
-use crate::store::{Area, Named, StoreError, Stored, Write};
-use crate::tab::{TabId, TabMessage};
+use crate::outbox::{OutboxEntry, Resolution};
+use crate::query_key::{ListKey, Query};
+use crate::store::{KeyValue, Namespace, PersistedState, StoreError, Write};
+use crate::tab_protocol::{TabId, TabMessage};
 use pmo_domain::api_types::Problem;
 use pmo_domain::protocol::{ClientMessage, ServerMessage};
 use pmo_domain::{EntityRef, PersonId, Row};
@@ -55,16 +55,16 @@ pub struct BatchId(pub u64);
 
 /// Why there is no answer.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Failure {
+pub enum RequestError {
     /// Nothing came back, or no JSON did (a captive portal answers HTML with 200).
     Network,
     /// The server refused.
-    Refused(Box<Problem>),
+    Rejected(Box<Problem>),
 }
 
 /// What a request came to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Answer {
+pub struct Response {
     /// What was held under the ETag of the request is still so.
     pub not_modified: bool,
     /// The JSON as it came; empty with 204 and 304.
@@ -85,23 +85,23 @@ pub enum Event {
         /// This tab.
         tab: TabId,
         /// From the device.
-        stored: Box<Stored>,
+        stored: Box<PersistedState>,
         /// This tab leads, and its term.
         term: Option<u64>,
     },
     /// This tab leads from now on.
-    Lead {
+    LeadershipAcquired {
         /// What the device holds by now.
-        stored: Box<Stored>,
+        stored: Box<PersistedState>,
         /// Its term.
         term: u64,
     },
     /// Another tab said something.
-    Tab(TabMessage),
+    TabMessageReceived(TabMessage),
     /// Another tab leads from now on.
-    Deposed,
+    LeadershipLost,
     /// The term that the device holds, asked for by [`Effect::ConfirmLead`]: a later one than its own means that this tab leads no more.
-    Confirmed(u64),
+    TermChecked(u64),
     /// Somebody begins to look.
     Observe(ObserverId, Query),
     /// Somebody stops.
@@ -109,7 +109,7 @@ pub enum Event {
     /// Fetch it, for somebody who will look soon.
     Prefetch(Query),
     /// Read all that the device holds, so that all of it can be found.
-    Gather,
+    LoadAll,
     /// Fetch it again, however fresh it is.
     Refetch(Query),
     /// The next page of a list.
@@ -119,11 +119,11 @@ pub enum Event {
     /// Believe nothing that is held: ask again for what is looked at.
     InvalidateAll,
     /// A request was answered.
-    Answered(RequestId, Result<Answer, Failure>),
+    ResponseReceived(RequestId, Result<Response, RequestError>),
     /// A message came over the socket.
-    Frame(ServerMessage),
+    SocketMessage(ServerMessage),
     /// The socket closed, with its code.
-    Closed(u16),
+    SocketClosed(u16),
     /// Change columns of a thing.
     Update {
         /// The thing.
@@ -161,26 +161,26 @@ pub enum Event {
         ids: [Uuid; 2],
     },
     /// Keep a thing with all that hangs below it on the device, or no longer.
-    Keep(EntityRef, bool),
+    SetPinned(EntityRef, bool),
     /// The batches from the one to the other are on disk, or will never be: they went as one transaction.
     Persisted(BatchId, BatchId, Result<(), StoreError>),
     /// What was asked for of the device: the names, and what was found under them.
-    Read(Area, Vec<String>, Vec<Named>),
+    StoreRead(Namespace, Vec<String>, Vec<KeyValue>),
     /// The device's outbox is now this: another tab wrote to it.
-    Outbox(Vec<Entry>),
+    OutboxReloaded(Vec<OutboxEntry>),
     /// A person has decided of a write that needs them.
-    Settle {
+    ResolveConflict {
         /// The entry.
         entry: Uuid,
         /// The key that it had when the person looked: what has become another question since is not answered by this.
         seen: Uuid,
         /// What the person chose.
-        choice: Choice,
+        choice: Resolution,
     },
     /// A refused write goes back into its draft.
-    Reopen(Uuid),
+    RevertToDraft(Uuid),
     /// Another tab has written drafts: those on the device, read at this time.
-    Drafts {
+    DraftsReloaded {
         /// All of them.
         drafts: Vec<Draft>,
         /// Milliseconds since 1970.
@@ -213,15 +213,15 @@ pub enum Event {
     /// The browser says that it is online or offline.
     Online(bool),
     /// The page is shown again, or hidden.
-    Shown(bool),
+    VisibilityChanged(bool),
     /// A page about this thing is opened, or left.
-    Look(EntityRef, bool),
+    SetViewing(EntityRef, bool),
     /// A token could not be renewed because nobody answers.
-    Unreachable,
+    TokenRefreshFailed,
     /// A token was renewed.
-    TokenRenewed,
+    TokenRefreshed,
     /// The browser says that little room is left on the device.
-    Tight,
+    StorageLow,
     /// Nobody is signed in any more: forget everything of this person.
     SignedOut,
     /// Time has passed.
@@ -238,9 +238,9 @@ pub enum Effect {
     /// Write to the device, in order, as one transaction, and say when it is complete.
     Persist(BatchId, Vec<Write>),
     /// The device did not keep what it was given.
-    DeviceFailed(StoreError),
+    PersistFailed(StoreError),
     /// Read these of the device.
-    Read(Area, Vec<String>),
+    Read(Namespace, Vec<String>),
     /// Open the socket; AUTH is its first message.
     Connect,
     /// Send over the socket.
@@ -254,19 +254,19 @@ pub enum Effect {
     /// The sync mark, the outbox or the names have changed.
     StatusChanged,
     /// Renew the access token.
-    RenewToken,
+    RefreshToken,
     /// Ask to sign in, over the page, with everything kept.
-    AskSignIn,
+    PromptSignIn,
     /// Read outbox and drafts from the device again: a tab that wrote there may have ended before it could say so.
-    RereadWork,
+    ReloadOutboxAndDrafts,
     /// Tell the other tabs this.
-    Tell(TabMessage),
+    Broadcast(TabMessage),
     /// Say whether this tab leads still: it may have been frozen while another took over.
-    ConfirmLead,
+    CheckTerm,
     /// Become the leader, even where another tab seems to be: it does not answer.
-    TakeOver,
+    StealLock,
     /// Tell the other tabs that the outbox on the device has changed.
-    TellTabs,
+    BroadcastOutboxChanged,
     /// Tell the other tabs that the drafts on the device have changed.
-    TellTabsOfDrafts,
+    BroadcastDraftsChanged,
 }

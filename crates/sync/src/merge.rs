@@ -1,12 +1,12 @@
 //! Three versions of a row into one: what both started from, mine and theirs. Pure.
 
-use crate::text::merge_lines;
+use crate::line_merge::merge_lines;
 use pmo_domain::Row;
 use serde_json::{Map, Value};
 
 /// The values that `row` has for some columns, null where it has none. (Put in one by one: building a map from many at once costs the browser
 /// a sorting routine each time that it is written.)
-pub fn values_of<'a>(columns: impl Iterator<Item = &'a String>, row: &Row) -> Row {
+pub fn pick_columns<'a>(columns: impl Iterator<Item = &'a String>, row: &Row) -> Row {
     let mut values = Row::new();
     for column in columns {
         values.insert(column.clone(), row.get(column).cloned().unwrap_or(Value::Null));
@@ -16,7 +16,7 @@ pub fn values_of<'a>(columns: impl Iterator<Item = &'a String>, row: &Row) -> Ro
 
 /// What a merge came to.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Merged {
+pub struct MergeResult {
     /// What still has to be written, on top of theirs.
     pub patch: Row,
     /// Columns where both changed the same thing differently.
@@ -25,8 +25,8 @@ pub struct Merged {
 
 /// Merges my `patch`, made on the values in `base`, with their row. Columns that they did not touch take mine; equal changes are one;
 /// lists of references merge by element, objects by key (and lists in them by element), texts of several lines by line; what else both changed is a conflict.
-pub fn merge(base: &Row, patch: &Row, theirs: &Row) -> Merged {
-    let mut merged = Merged::default();
+pub fn merge(base: &Row, patch: &Row, theirs: &Row) -> MergeResult {
+    let mut merged = MergeResult::default();
     for (column, mine) in patch {
         let before = base.get(column).unwrap_or(&Value::Null);
         let now = theirs.get(column).unwrap_or(&Value::Null);
@@ -124,13 +124,13 @@ mod tests {
     #[test]
     fn fields_that_nobody_else_touched_merge() {
         let merged = merge(&row(json!({"a": 1})), &row(json!({"a": 2})), &row(json!({"a": 1, "b": 9})));
-        assert_eq!(merged, Merged { patch: row(json!({"a": 2})), conflicts: vec![] });
+        assert_eq!(merged, MergeResult { patch: row(json!({"a": 2})), conflicts: vec![] });
     }
 
     #[test]
     fn the_same_field_changed_twice_is_a_conflict_unless_the_change_is_the_same() {
         assert_eq!(merge(&row(json!({"a": 1})), &row(json!({"a": 2})), &row(json!({"a": 3}))).conflicts, ["a"]);
-        assert_eq!(merge(&row(json!({"a": 1})), &row(json!({"a": 2})), &row(json!({"a": 2}))), Merged::default());
+        assert_eq!(merge(&row(json!({"a": 1})), &row(json!({"a": 2})), &row(json!({"a": 2}))), MergeResult::default());
     }
 
     #[test]

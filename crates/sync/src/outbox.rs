@@ -2,7 +2,7 @@
 //! repeat is answered and not done again; the order of entries of one thing is kept.
 
 use crate::event::{Method, Request};
-use crate::merge::{Merged, merge, values_of};
+use crate::merge::{MergeResult, merge, pick_columns};
 use pmo_domain::api_types::Problem;
 use pmo_domain::{EntityRef, Row};
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,8 @@ pub enum Operation {
         /// The thing above.
         parent: EntityRef,
         /// To hang there, or not to.
-        below: bool,
+        #[serde(rename = "below")]
+        linked: bool,
     },
 }
 
@@ -46,7 +47,8 @@ pub enum Operation {
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum EntryState {
     /// To be sent.
-    Waiting,
+    #[serde(rename = "waiting")]
+    Pending,
     /// Both changed the same thing: a person decides.
     Conflict {
         /// The server's row.
@@ -55,7 +57,8 @@ pub enum EntryState {
         fields: Vec<String>,
     },
     /// The server will not have it.
-    Refused {
+    #[serde(rename = "refused")]
+    Rejected {
         /// Why, and what to do.
         problem: Problem,
     },
@@ -63,22 +66,26 @@ pub enum EntryState {
 
 /// What a person decides of a write that needs them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Choice {
+pub enum Resolution {
     /// Theirs where both changed the same; a refused write is given up.
-    Theirs,
+    #[serde(rename = "Theirs")]
+    TakeTheirs,
     /// Mine on top of theirs, under this new key; a refused write is tried again.
-    Mine(Uuid),
+    #[serde(rename = "Mine")]
+    KeepMine(Uuid),
     /// These values for the columns in question, theirs for those that are not named, under this new key.
-    Each(Row, Uuid),
+    #[serde(rename = "Each")]
+    PerField(Row, Uuid),
 }
 
 /// A write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct OutboxEntry {
     /// Its id, in order of making (UUID v7).
     pub id: Uuid,
     /// The idempotency key.
-    pub key: Uuid,
+    #[serde(rename = "key")]
+    pub idempotency_key: Uuid,
     /// The thing.
     pub entity: EntityRef,
     /// What it does.
@@ -90,19 +97,20 @@ pub struct Entry {
     pub attempts: u32,
     /// Milliseconds since 1970 before which it is not sent again.
     #[serde(default)]
-    pub not_before: f64,
+    #[serde(rename = "not_before")]
+    pub retry_at: f64,
     /// On disk.
     #[serde(skip)]
-    pub saved: bool,
+    pub persisted: bool,
     /// An answer is awaited.
     #[serde(skip)]
-    pub sending: bool,
+    pub in_flight: bool,
     /// The batch that brings it to disk.
     #[serde(skip)]
     pub batch: u64,
     /// What a person typed is on its way to disk, and not only what has come of it.
     #[serde(skip)]
-    pub typed: bool,
+    pub has_unsaved_input: bool,
 }
 
 /// Whether a column's value names a thing.
@@ -114,21 +122,21 @@ fn refers_to(value: &Value, id: &str) -> bool {
     }
 }
 
-impl Entry {
+impl OutboxEntry {
     /// A write to be sent.
     pub fn new(ids: [Uuid; 2], entity: EntityRef, operation: Operation) -> Self {
         Self {
             id: ids[0],
-            key: ids[1],
+            idempotency_key: ids[1],
             entity,
             operation,
-            state: EntryState::Waiting,
+            state: EntryState::Pending,
             attempts: 0,
-            not_before: 0.0,
-            saved: false,
-            sending: false,
+            retry_at: 0.0,
+            persisted: false,
+            in_flight: false,
             batch: 0,
-            typed: false,
+            has_unsaved_input: false,
         }
     }
 
@@ -143,7 +151,7 @@ impl Entry {
                 (Method::Patch, path, Some(Value::Object(patch.clone())), Some(*base_version))
             }
             Operation::Delete { base_version } => (Method::Delete, path, None, Some(*base_version)),
-            Operation::Link { parent, below } => {
+            Operation::Link { parent, linked: below } => {
                 let (path, child) = ("/entity_instance_link", &self.entity);
                 if *below {
                     let link = serde_json::json!({
@@ -160,7 +168,14 @@ impl Entry {
         };
         // A row of version 0 was made here and its first answer is still out: there is no version to name yet.
         let if_match = if_match.filter(|v| *v > 0);
-        Request { method, path, body, if_match, idempotency_key: Some(self.key.to_string()), if_none_match: None }
+        Request {
+            method,
+            path,
+            body,
+            if_match,
+            idempotency_key: Some(self.idempotency_key.to_string()),
+            if_none_match: None,
+        }
     }
 
     /// Whether it ties two things, or parts them.
@@ -169,7 +184,7 @@ impl Entry {
     }
 
     /// Takes the columns out that refer to these things, which will never be. Whether anything is left that was typed.
-    pub fn forget(&mut self, things: &[EntityRef]) -> bool {
+    pub fn remove_references(&mut self, things: &[EntityRef]) -> bool {
         let Operation::Update { patch, base, .. } = &mut self.operation else { return false };
         let refers = |value: &Value| things.iter().any(|thing| refers_to(value, &thing.id.to_string()));
         patch.retain(|_, value| !refers(value));
@@ -178,7 +193,7 @@ impl Entry {
     }
 
     /// Whether it is about a thing, or refers to it.
-    pub fn is_about(&self, entity: &EntityRef) -> bool {
+    pub fn touches(&self, entity: &EntityRef) -> bool {
         if self.entity == *entity {
             return true;
         }
@@ -196,14 +211,14 @@ impl Entry {
     pub fn depends_on(&self, other: &Self) -> bool {
         self.entity == other.entity
             || match (&self.operation, &other.operation) {
-                (_, Operation::Create { .. }) if self.is_about(&other.entity) => true,
-                (Operation::Delete { .. }, _) => other.state == EntryState::Waiting && other.is_about(&self.entity),
+                (_, Operation::Create { .. }) if self.touches(&other.entity) => true,
+                (Operation::Delete { .. }, _) => other.state == EntryState::Pending && other.touches(&self.entity),
                 _ => false,
             }
     }
 
     /// What the row looks like with this write done; none: deleted.
-    pub fn applied(&self, row: Option<Row>) -> Option<Row> {
+    pub fn apply_to(&self, row: Option<Row>) -> Option<Row> {
         match (&self.operation, row) {
             (Operation::Create { values }, None) => {
                 let mut row = values.clone();
@@ -220,15 +235,15 @@ impl Entry {
     }
 
     /// Whether a later update can be written into this entry: it has never left the device.
-    pub fn foldable(&self) -> bool {
-        self.state == EntryState::Waiting
-            && !self.sending
+    pub fn can_coalesce(&self) -> bool {
+        self.state == EntryState::Pending
+            && !self.in_flight
             && self.attempts == 0
             && matches!(self.operation, Operation::Create { .. } | Operation::Update { .. })
     }
 
     /// Writes a later update into this entry.
-    pub fn fold(&mut self, patch: Row, before: &Row) {
+    pub fn coalesce(&mut self, patch: Row, before: &Row) {
         match &mut self.operation {
             Operation::Create { values } => values.extend(patch),
             Operation::Update { patch: mine, base, .. } => {
@@ -241,29 +256,29 @@ impl Entry {
             }
             Operation::Delete { .. } | Operation::Link { .. } => {}
         }
-        self.saved = false;
+        self.persisted = false;
     }
 
     /// Takes a 412 in: merges with the server's row, under a new key. True where it can be sent again as it is, false where a person
     /// must decide.
     pub fn rebase(&mut self, current: Row, new_key: Uuid) -> bool {
         let version = pmo_domain::api_types::row_version(&current).0;
-        self.key = new_key;
+        self.idempotency_key = new_key;
         self.attempts = 0;
-        self.saved = false;
+        self.persisted = false;
         match &mut self.operation {
             Operation::Update { patch, base, base_version } => {
-                let Merged { patch: rest, conflicts } = merge(base, patch, &current);
+                let MergeResult { patch: rest, conflicts } = merge(base, patch, &current);
                 if conflicts.is_empty() {
-                    *base = values_of(rest.keys(), &current);
+                    *base = pick_columns(rest.keys(), &current);
                     *patch = rest;
                     *base_version = version;
-                    self.state = EntryState::Waiting;
+                    self.state = EntryState::Pending;
                     true
                 } else {
                     // What merges is merged already; of what doesn't, mine stays beside what it was made on.
                     let mut merged = rest;
-                    let mut made_on: Row = values_of(merged.keys(), &current);
+                    let mut made_on: Row = pick_columns(merged.keys(), &current);
                     for column in &conflicts {
                         merged.insert(column.clone(), patch.get(column).cloned().unwrap_or(Value::Null));
                         made_on.insert(column.clone(), base.get(column).cloned().unwrap_or(Value::Null));
@@ -285,7 +300,7 @@ impl Entry {
     /// was typed and given up.
     pub fn resolve(&mut self, values: &Row, new_key: Uuid) -> Row {
         let mut given_up = Row::new();
-        let EntryState::Conflict { current, fields } = std::mem::replace(&mut self.state, EntryState::Waiting) else {
+        let EntryState::Conflict { current, fields } = std::mem::replace(&mut self.state, EntryState::Pending) else {
             return given_up;
         };
         let version = pmo_domain::api_types::row_version(&current).0;
@@ -301,25 +316,25 @@ impl Entry {
                         patch.insert(column.clone(), chosen.clone());
                     }
                 }
-                *base = values_of(patch.keys(), &current);
+                *base = pick_columns(patch.keys(), &current);
                 *base_version = version;
             }
             Operation::Delete { base_version } => *base_version = version,
             Operation::Create { .. } | Operation::Link { .. } => {}
         }
-        self.key = new_key;
+        self.idempotency_key = new_key;
         self.attempts = 0;
-        self.saved = false;
+        self.persisted = false;
         given_up
     }
 
     /// Names a version that no row has, under another key: the answer is the present row, with which it is merged. False where it names none. Should an earlier
     /// try have gone through, the merge finds it there.
-    pub fn name_no_version(&mut self) -> bool {
+    pub fn force_precondition_failure(&mut self) -> bool {
         match &mut self.operation {
             Operation::Update { base_version, .. } | Operation::Delete { base_version } if *base_version > 0 => {
                 *base_version = i64::MAX;
-                self.key = Uuid::from_u128(self.key.as_u128().wrapping_add(1));
+                self.idempotency_key = Uuid::from_u128(self.idempotency_key.as_u128().wrapping_add(1));
                 self.attempts = 0;
                 true
             }
@@ -328,7 +343,7 @@ impl Entry {
     }
 
     /// What this write would have the columns be.
-    pub fn mine(&self) -> Row {
+    pub fn local_values(&self) -> Row {
         match &self.operation {
             Operation::Create { values } => values.clone(),
             Operation::Update { patch, .. } => patch.clone(),
@@ -337,7 +352,7 @@ impl Entry {
     }
 
     /// An update with nothing left to write.
-    pub fn is_void(&self) -> bool {
+    pub fn is_noop(&self) -> bool {
         matches!(&self.operation, Operation::Update { patch, .. } if patch.is_empty())
     }
 }

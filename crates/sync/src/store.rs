@@ -2,7 +2,7 @@
 //! decided in [`crate::engine`]; a store must never look into them.
 
 use crate::draft::Draft;
-use crate::outbox::Entry;
+use crate::outbox::OutboxEntry;
 use pmo_domain::sort;
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Where something is kept. The first three are the cache, which may be dropped at will; the last two are work, which may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Area {
+pub enum Namespace {
     /// Rows: packed chunks, and live changes beside them.
     Entities,
     /// Lists.
@@ -23,7 +23,7 @@ pub enum Area {
     Outbox,
 }
 
-impl Area {
+impl Namespace {
     /// All areas.
     pub const ALL: [Self; 5] = [Self::Entities, Self::Lists, Self::Metadata, Self::Drafts, Self::Outbox];
     /// Those that may be dropped.
@@ -41,7 +41,7 @@ impl Area {
     }
 
     /// Whether it holds what a person typed.
-    pub fn is_work(self) -> bool {
+    pub fn is_user_data(self) -> bool {
         matches!(self, Self::Drafts | Self::Outbox)
     }
 }
@@ -50,36 +50,36 @@ impl Area {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
     /// These bytes under this name.
-    Put(Area, String, Vec<u8>),
+    Put(Namespace, String, Vec<u8>),
     /// The same, by the tab that leads alone: what has come of an entry since. From a tab that leads no more it would bring back what is done.
-    Rewrite(Area, String, Vec<u8>),
+    PutFenced(Namespace, String, Vec<u8>),
     /// Nothing under this name any more.
-    Remove(Area, String),
+    Remove(Namespace, String),
     /// Nothing in this area any more.
-    Clear(Area),
+    Clear(Namespace),
 }
 
 impl Write {
     /// Where.
-    pub fn area(&self) -> Area {
+    pub fn area(&self) -> Namespace {
         match self {
-            Self::Put(area, ..) | Self::Rewrite(area, ..) | Self::Remove(area, _) | Self::Clear(area) => *area,
+            Self::Put(area, ..) | Self::PutFenced(area, ..) | Self::Remove(area, _) | Self::Clear(area) => *area,
         }
     }
 
     /// Whether only the tab that leads may do it: everything in the cache, and what has come of an entry of the outbox. What a person types is written by
     /// whichever tab they typed it to.
-    pub fn is_leaders(&self) -> bool {
-        !self.area().is_work() || matches!(self, Self::Rewrite(..) | Self::Remove(Area::Outbox, _))
+    pub fn requires_leadership(&self) -> bool {
+        !self.area().is_user_data() || matches!(self, Self::PutFenced(..) | Self::Remove(Namespace::Outbox, _))
     }
 }
 
 /// What is left to do of `writes` where only the last of each name counts: areas to be emptied first, then names, each once.
-pub fn last_of_each<'a>(writes: impl IntoIterator<Item = &'a Write>) -> (Vec<Area>, Vec<&'a Write>) {
-    let (mut cleared, mut last): (BTreeSet<Area>, BTreeMap<(Area, &str), &Write>) = Default::default();
+pub fn coalesce_writes<'a>(writes: impl IntoIterator<Item = &'a Write>) -> (Vec<Namespace>, Vec<&'a Write>) {
+    let (mut cleared, mut last): (BTreeSet<Namespace>, BTreeMap<(Namespace, &str), &Write>) = Default::default();
     for write in writes {
         match write {
-            Write::Put(area, name, _) | Write::Rewrite(area, name, _) | Write::Remove(area, name) => {
+            Write::Put(area, name, _) | Write::PutFenced(area, name, _) | Write::Remove(area, name) => {
                 last.insert((*area, name), write);
             }
             Write::Clear(area) => {
@@ -92,11 +92,11 @@ pub fn last_of_each<'a>(writes: impl IntoIterator<Item = &'a Write>) -> (Vec<Are
 }
 
 /// Named bytes.
-pub type Named = (String, Vec<u8>);
+pub type KeyValue = (String, Vec<u8>);
 
 /// What of an area to read.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Which<'a> {
+pub enum KeySelector<'a> {
     /// All of it.
     All,
     /// Names that begin so.
@@ -113,7 +113,7 @@ pub enum StoreError {
     Unavailable,
     /// No room is left.
     #[error("the device has no room left")]
-    Full,
+    QuotaExceeded,
     /// Anything else, in the browser's words.
     #[error("the device's database failed: {0}")]
     Failed(String),
@@ -123,9 +123,9 @@ pub enum StoreError {
 #[allow(async_fn_in_trait)] // one thread, in the browser and in tests
 pub trait Store {
     /// What is kept, in order of names; a name that is not there is left out.
-    async fn read(&self, area: Area, which: Which<'_>) -> Result<Vec<Named>, StoreError>;
+    async fn read(&self, area: Namespace, which: KeySelector<'_>) -> Result<Vec<KeyValue>, StoreError>;
     /// The names that begin so, in order.
-    async fn names(&self, area: Area, prefix: &str) -> Result<Vec<String>, StoreError>;
+    async fn keys(&self, area: Namespace, prefix: &str) -> Result<Vec<String>, StoreError>;
     /// Does all of `writes`, in order, or none of those to the cache and none of those to the work; returns when they are on disk. With a term, what
     /// only the tab that leads may do is done only where no later term has begun on the device, nor everything been wiped since, which is looked at in
     /// the same transaction; a term outlives the clearing of its area.
@@ -133,23 +133,24 @@ pub trait Store {
 }
 
 /// The name under which the term of the tab that leads lies: for the cache and for the work, which may be two databases.
-pub const TERM: &str = "term";
+pub const LEADER_TERM_KEY: &str = "term";
 /// Where it lies.
-pub const TERM_AREAS: [Area; 2] = [Area::Metadata, Area::Outbox];
+pub const TERM_AREAS: [Namespace; 2] = [Namespace::Metadata, Namespace::Outbox];
 
 /// The term on the device; 0: none yet.
-pub async fn term(store: &impl Store) -> u64 {
-    let kept = store.read(Area::Outbox, Which::Names(&[TERM.to_owned()])).await.unwrap_or_default();
+pub async fn current_term(store: &impl Store) -> u64 {
+    let kept =
+        store.read(Namespace::Outbox, KeySelector::Names(&[LEADER_TERM_KEY.to_owned()])).await.unwrap_or_default();
     kept.first().and_then(|(_, bytes)| json(bytes)).unwrap_or_default()
 }
 
 /// Begins a term, later than every other; `now` in milliseconds since 1970, so that it is so even where the device was wiped.
-pub async fn begin_term(store: &impl Store, now: f64) -> u64 {
-    let term = (term(store).await + 1).max(now as u64);
-    let begin = TERM_AREAS.map(|area| Write::Put(area, TERM.into(), term.to_string().into_bytes()));
+pub async fn increment_term(store: &impl Store, now: f64) -> u64 {
+    let term = (current_term(store).await + 1).max(now as u64);
+    let begin = TERM_AREAS.map(|area| Write::Put(area, LEADER_TERM_KEY.into(), term.to_string().into_bytes()));
     if store.write(&begin, None).await.is_err() {
         // No room, most likely: the cache makes some. Where that does not help either, nothing is kept on this device, and the first write of it says so.
-        let writes: Vec<Write> = Area::CACHE.map(Write::Clear).into_iter().chain(begin).collect();
+        let writes: Vec<Write> = Namespace::CACHE.map(Write::Clear).into_iter().chain(begin).collect();
         let _ = store.write(&writes, None).await;
     }
     term
@@ -157,25 +158,25 @@ pub async fn begin_term(store: &impl Store, now: f64) -> u64 {
 
 /// What a person's device holds when the app opens. Chunks are read when somebody needs them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Stored {
+pub struct PersistedState {
     /// Live changes beside the chunks.
-    pub log: Vec<Named>,
+    pub log: Vec<KeyValue>,
     /// The names of all chunks.
     pub chunks: Vec<String>,
     /// Lists.
-    pub lists: Vec<Named>,
+    pub lists: Vec<KeyValue>,
     /// Reference data, names, where the feed stands.
-    pub metadata: Vec<Named>,
+    pub metadata: Vec<KeyValue>,
     /// Drafts.
     pub drafts: Vec<Draft>,
     /// Writes on their way, in order.
-    pub outbox: Vec<Entry>,
+    pub outbox: Vec<OutboxEntry>,
 }
 
 /// Chunks are named so, with a number behind it.
-pub const CHUNK: &str = "chunk:";
+pub const CHUNK_PREFIX: &str = "chunk:";
 /// Live changes are named so, with the id behind it.
-pub const ROW: &str = "row:";
+pub const ROW_PREFIX: &str = "row:";
 
 /// Reads JSON that was kept. (By way of text, as everything else is read: a second reader would be written for the browser for each type.)
 pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
@@ -183,38 +184,38 @@ pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 }
 
 /// Reads what the engine starts with.
-pub async fn load(store: &impl Store) -> Result<Stored, StoreError> {
-    Ok(Stored {
-        log: store.read(Area::Entities, Which::Prefix(ROW)).await?,
-        chunks: store.names(Area::Entities, CHUNK).await?,
-        lists: store.read(Area::Lists, Which::All).await?,
-        metadata: store.read(Area::Metadata, Which::All).await?,
+pub async fn load(store: &impl Store) -> Result<PersistedState, StoreError> {
+    Ok(PersistedState {
+        log: store.read(Namespace::Entities, KeySelector::Prefix(ROW_PREFIX)).await?,
+        chunks: store.keys(Namespace::Entities, CHUNK_PREFIX).await?,
+        lists: store.read(Namespace::Lists, KeySelector::All).await?,
+        metadata: store.read(Namespace::Metadata, KeySelector::All).await?,
         drafts: load_drafts(store).await?,
         outbox: load_outbox(store).await?,
     })
 }
 
 /// The outbox, in order: names are ids that sort by time. One entry that can't be read costs itself alone.
-pub async fn load_outbox(store: &impl Store) -> Result<Vec<Entry>, StoreError> {
-    let kept = store.read(Area::Outbox, Which::All).await?;
+pub async fn load_outbox(store: &impl Store) -> Result<Vec<OutboxEntry>, StoreError> {
+    let kept = store.read(Namespace::Outbox, KeySelector::All).await?;
     Ok(kept.iter().filter_map(|(_, bytes)| json(bytes)).collect())
 }
 
 /// The drafts.
 pub async fn load_drafts(store: &impl Store) -> Result<Vec<Draft>, StoreError> {
-    let kept = store.read(Area::Drafts, Which::All).await?;
+    let kept = store.read(Namespace::Drafts, KeySelector::All).await?;
     Ok(kept.iter().filter_map(|(_, bytes)| json(bytes)).collect())
 }
 
 /// Keeps data in memory: for tests, and where the browser gives no database.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
-    kept: RefCell<BTreeMap<Area, BTreeMap<String, Vec<u8>>>>,
+    kept: RefCell<BTreeMap<Namespace, BTreeMap<String, Vec<u8>>>>,
 }
 
 impl MemoryStore {
     /// Everything of an area, for tests that look at the bytes.
-    pub fn area(&self, area: Area) -> BTreeMap<String, Vec<u8>> {
+    pub fn area(&self, area: Namespace) -> BTreeMap<String, Vec<u8>> {
         self.kept.borrow().get(&area).cloned().unwrap_or_default()
     }
 
@@ -224,7 +225,7 @@ impl MemoryStore {
         for write in writes {
             let area = kept.entry(write.area()).or_default();
             match write {
-                Write::Put(_, name, bytes) | Write::Rewrite(_, name, bytes) => {
+                Write::Put(_, name, bytes) | Write::PutFenced(_, name, bytes) => {
                     area.insert(name.clone(), bytes.clone());
                 }
                 Write::Remove(_, name) => drop(area.remove(name)),
@@ -234,17 +235,17 @@ impl MemoryStore {
     }
 
     /// As [`Store::read`], at once.
-    pub fn read_now(&self, area: Area, which: Which<'_>) -> Vec<Named> {
+    pub fn read_now(&self, area: Namespace, which: KeySelector<'_>) -> Vec<KeyValue> {
         let kept = self.kept.borrow();
         let Some(area) = kept.get(&area) else { return Vec::new() };
         let pair = |(name, bytes): (&String, &Vec<u8>)| (name.clone(), bytes.clone());
         match which {
-            Which::All => area.iter().map(pair).collect(),
-            Which::Prefix(prefix) => {
+            KeySelector::All => area.iter().map(pair).collect(),
+            KeySelector::Prefix(prefix) => {
                 area.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix)).map(pair).collect()
             }
-            Which::Names(names) => {
-                let found: Vec<Named> = names.iter().filter_map(|n| area.get_key_value(n)).map(pair).collect();
+            KeySelector::Names(names) => {
+                let found: Vec<KeyValue> = names.iter().filter_map(|n| area.get_key_value(n)).map(pair).collect();
                 sort::sorted(found, |a, b| a.0.cmp(&b.0))
             }
         }
@@ -252,19 +253,22 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn read(&self, area: Area, which: Which<'_>) -> Result<Vec<Named>, StoreError> {
+    async fn read(&self, area: Namespace, which: KeySelector<'_>) -> Result<Vec<KeyValue>, StoreError> {
         Ok(self.read_now(area, which))
     }
 
-    async fn names(&self, area: Area, prefix: &str) -> Result<Vec<String>, StoreError> {
-        Ok(self.read_now(area, Which::Prefix(prefix)).into_iter().map(|(name, _)| name).collect())
+    async fn keys(&self, area: Namespace, prefix: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.read_now(area, KeySelector::Prefix(prefix)).into_iter().map(|(name, _)| name).collect())
     }
 
     async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError> {
-        let kept = TERM_AREAS.map(|area| (area, self.read_now(area, Which::Names(&[TERM.to_owned()]))));
+        let kept =
+            TERM_AREAS.map(|area| (area, self.read_now(area, KeySelector::Names(&[LEADER_TERM_KEY.to_owned()]))));
         let held = kept[1].1.first().and_then(|(_, bytes)| json::<u64>(bytes));
         let leads = term.is_none_or(|term| held.is_some_and(|held| held <= term));
-        self.write_now(&writes.iter().filter(|write| leads || !write.is_leaders()).cloned().collect::<Vec<_>>());
+        self.write_now(
+            &writes.iter().filter(|write| leads || !write.requires_leadership()).cloned().collect::<Vec<_>>(),
+        );
         for (area, named) in kept.into_iter().filter(|_| term.is_some() && leads) {
             self.write_now(&named.into_iter().map(|(name, term)| Write::Put(area, name, term)).collect::<Vec<_>>());
         }
@@ -279,11 +283,11 @@ pub mod conformance {
     use pmo_domain::{EntityCode, EntityRef};
     use uuid::Uuid;
 
-    fn put(area: Area, name: &str, bytes: &[u8]) -> Write {
+    fn put(area: Namespace, name: &str, bytes: &[u8]) -> Write {
         Write::Put(area, name.to_owned(), bytes.to_vec())
     }
 
-    fn pair(name: &str, bytes: &[u8]) -> Named {
+    fn key_value(name: &str, bytes: &[u8]) -> KeyValue {
         (name.to_owned(), bytes.to_vec())
     }
 
@@ -291,28 +295,31 @@ pub mod conformance {
     pub async fn run(store: &impl Store) -> Result<(), String> {
         let told = |e: StoreError| e.to_string();
         let expect = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
-        expect(load(store).await.map_err(told)? == Stored::default(), "an empty store holds nothing")?;
+        expect(load(store).await.map_err(told)? == PersistedState::default(), "an empty store holds nothing")?;
 
         // Every byte comes back, in order of names, whatever the order of writing.
         // Work is text, whatever letters it has; the cache is any bytes.
         let any: Vec<u8> = (0..=255).collect();
         let letters = "{\"ä\": \"\u{1F600}\\n\"}".as_bytes().to_vec();
         let large: Vec<u8> = (0..3_000_000u32).map(|n| ((n * 31) >> 3) as u8).collect();
-        for area in Area::ALL {
-            let all = if area.is_work() { letters.clone() } else { any.clone() };
+        for area in Namespace::ALL {
+            let all = if area.is_user_data() { letters.clone() } else { any.clone() };
             store
                 .write(&[put(area, "b", &all), put(area, "a", &[]), put(area, "c", b"{}")], None)
                 .await
                 .map_err(told)?;
-            let found = store.read(area, Which::All).await.map_err(told)?;
-            expect(found == [pair("a", &[]), pair("b", &all), pair("c", b"{}")], "bytes come back in order of names")?;
+            let found = store.read(area, KeySelector::All).await.map_err(told)?;
+            expect(
+                found == [key_value("a", &[]), key_value("b", &all), key_value("c", b"{}")],
+                "bytes come back in order of names",
+            )?;
         }
-        store.write(&[put(Area::Entities, "large", &large)], None).await.map_err(told)?;
-        let found = store.read(Area::Entities, Which::Names(&["large".into()])).await.map_err(told)?;
+        store.write(&[put(Namespace::Entities, "large", &large)], None).await.map_err(told)?;
+        let found = store.read(Namespace::Entities, KeySelector::Names(&["large".into()])).await.map_err(told)?;
         expect(found == [("large".to_owned(), large)], "a large value comes back whole")?;
 
         // Parts of an area.
-        let area = Area::Entities;
+        let area = Namespace::Entities;
         store
             .write(
                 &[
@@ -325,13 +332,13 @@ pub mod conformance {
             )
             .await
             .map_err(told)?;
-        let found = store.read(area, Which::Prefix("row:")).await.map_err(told)?;
-        expect(found == [pair("row:1", b"1"), pair("row:2", b"2")], "a prefix finds what begins with it")?;
-        let names = store.names(area, "chunk:").await.map_err(told)?;
+        let found = store.read(area, KeySelector::Prefix("row:")).await.map_err(told)?;
+        expect(found == [key_value("row:1", b"1"), key_value("row:2", b"2")], "a prefix finds what begins with it")?;
+        let names = store.keys(area, "chunk:").await.map_err(told)?;
         expect(names == ["chunk:1"], "names alone can be asked for")?;
         let wanted = ["row:2".to_owned(), "nothing".to_owned(), "chunk:1".to_owned()];
-        let found = store.read(area, Which::Names(&wanted)).await.map_err(told)?;
-        expect(found == [pair("chunk:1", b"4"), pair("row:2", b"2")], "what is not there is left out")?;
+        let found = store.read(area, KeySelector::Names(&wanted)).await.map_err(told)?;
+        expect(found == [key_value("chunk:1", b"4"), key_value("row:2", b"2")], "what is not there is left out")?;
 
         // The last write of a name stands, also within one transaction; areas do not touch each other.
         store
@@ -346,12 +353,15 @@ pub mod conformance {
             )
             .await
             .map_err(told)?;
-        let found = store.read(area, Which::Prefix("row:")).await.map_err(told)?;
-        expect(found == [pair("row:1", b"new")], "the last write stands")?;
+        let found = store.read(area, KeySelector::Prefix("row:")).await.map_err(told)?;
+        expect(found == [key_value("row:1", b"new")], "the last write stands")?;
         store.write(&[Write::Clear(area), put(area, "after", b"1")], None).await.map_err(told)?;
-        let found = store.read(area, Which::All).await.map_err(told)?;
-        expect(found == [pair("after", b"1")], "an area is emptied, and what comes after stays")?;
-        expect(store.read(Area::Lists, Which::All).await.map_err(told)?.len() == 3, "another area is not touched")?;
+        let found = store.read(area, KeySelector::All).await.map_err(told)?;
+        expect(found == [key_value("after", b"1")], "an area is emptied, and what comes after stays")?;
+        expect(
+            store.read(Namespace::Lists, KeySelector::All).await.map_err(told)?.len() == 3,
+            "another area is not touched",
+        )?;
 
         // Work is read as what it is, in order; what can't be read costs itself alone.
         let code = EntityCode::new("task").map_err(|e| e.to_string())?;
@@ -359,20 +369,20 @@ pub mod conformance {
         let draft = Draft::new(entity.clone(), 3, 5.0);
         let entry = |n: u128| {
             let operation = Operation::Delete { base_version: 1 };
-            Entry::new([Uuid::from_u128(n), Uuid::from_u128(n + 100)], entity.clone(), operation)
+            OutboxEntry::new([Uuid::from_u128(n), Uuid::from_u128(n + 100)], entity.clone(), operation)
         };
-        fn written(value: &impl serde::Serialize) -> Vec<u8> {
+        fn to_json_bytes(value: &impl serde::Serialize) -> Vec<u8> {
             serde_json::to_vec(value).unwrap_or_default()
         }
         store
             .write(
                 &[
-                    Write::Clear(Area::Drafts),
-                    Write::Clear(Area::Outbox),
-                    put(Area::Drafts, "task:1", &written(&draft)),
-                    put(Area::Drafts, "task:2", b"{broken"),
-                    put(Area::Outbox, &entry(2).id.to_string(), &written(&entry(2))),
-                    put(Area::Outbox, &entry(1).id.to_string(), &written(&entry(1))),
+                    Write::Clear(Namespace::Drafts),
+                    Write::Clear(Namespace::Outbox),
+                    put(Namespace::Drafts, "task:1", &to_json_bytes(&draft)),
+                    put(Namespace::Drafts, "task:2", b"{broken"),
+                    put(Namespace::Outbox, &entry(2).id.to_string(), &to_json_bytes(&entry(2))),
+                    put(Namespace::Outbox, &entry(1).id.to_string(), &to_json_bytes(&entry(1))),
                 ],
                 None,
             )
@@ -383,24 +393,30 @@ pub mod conformance {
         expect(stored.outbox.iter().map(|e| e.id.as_u128()).eq([1, 2]), "the outbox comes back in order")?;
 
         // Of a tab whose term is over only what a person typed gets there.
-        let (first, second) = (begin_term(store, 5.0).await, begin_term(store, 5.0).await);
-        expect((first, second, term(store).await) == (5, 6, 6), "each term is later than the one before")?;
-        let rewrite = Write::Rewrite(Area::Outbox, "late".into(), b"1".to_vec());
-        let late = [put(Area::Lists, "late", b"1"), put(Area::Drafts, "late", b"1"), rewrite.clone()];
+        let (first, second) = (increment_term(store, 5.0).await, increment_term(store, 5.0).await);
+        expect((first, second, current_term(store).await) == (5, 6, 6), "each term is later than the one before")?;
+        let rewrite = Write::PutFenced(Namespace::Outbox, "late".into(), b"1".to_vec());
+        let late = [put(Namespace::Lists, "late", b"1"), put(Namespace::Drafts, "late", b"1"), rewrite.clone()];
         store.write(&late, Some(first)).await.map_err(told)?;
-        expect(store.names(Area::Lists, "late").await.map_err(told)?.is_empty(), "the cache is the leader's alone")?;
-        expect(store.names(Area::Drafts, "late").await.map_err(told)?.len() == 1, "what is typed is anybody's")?;
-        expect(store.names(Area::Outbox, "late").await.map_err(told)?.is_empty(), "what comes of it is the leader's")?;
+        expect(
+            store.keys(Namespace::Lists, "late").await.map_err(told)?.is_empty(),
+            "the cache is the leader's alone",
+        )?;
+        expect(store.keys(Namespace::Drafts, "late").await.map_err(told)?.len() == 1, "what is typed is anybody's")?;
+        expect(
+            store.keys(Namespace::Outbox, "late").await.map_err(told)?.is_empty(),
+            "what comes of it is the leader's",
+        )?;
         store.write(&[rewrite], Some(second)).await.map_err(told)?;
-        expect(store.names(Area::Outbox, "late").await.map_err(told)?.len() == 1, "who writes it")?;
+        expect(store.keys(Namespace::Outbox, "late").await.map_err(told)?.len() == 1, "who writes it")?;
         store
-            .write(&[Write::Clear(Area::Metadata), put(Area::Lists, "late", b"2")], Some(second))
+            .write(&[Write::Clear(Namespace::Metadata), put(Namespace::Lists, "late", b"2")], Some(second))
             .await
             .map_err(told)?;
-        expect(store.names(Area::Lists, "late").await.map_err(told)?.len() == 1, "the leader writes")?;
-        expect(term(store).await == second, "and leads on after it has emptied the cache")?;
+        expect(store.keys(Namespace::Lists, "late").await.map_err(told)?.len() == 1, "the leader writes")?;
+        expect(current_term(store).await == second, "and leads on after it has emptied the cache")?;
 
-        store.write(&Area::ALL.map(Write::Clear), None).await.map_err(told)?;
-        expect(load(store).await.map_err(told)? == Stored::default(), "a cleared store holds nothing")
+        store.write(&Namespace::ALL.map(Write::Clear), None).await.map_err(told)?;
+        expect(load(store).await.map_err(told)? == PersistedState::default(), "a cleared store holds nothing")
     }
 }

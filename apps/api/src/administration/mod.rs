@@ -12,7 +12,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use options::{Wanted, change};
-use pmo_database::administration::{self, GrantsOf};
+use pmo_database::administration::{self, GrantFilter};
 use pmo_database::{Connection, DatabaseError, credential, permission, row};
 use pmo_domain::catalog::{Datalabel, LabelOption};
 use pmo_domain::{ColumnKind, EntityCode, EntityType};
@@ -82,8 +82,8 @@ async fn change_options(
     administers(&mut transaction, &who, "changes option sets").await?;
     let written = body.to_string();
     let asked: Options = serde_json::from_value(body).map_err(|e| ApiError::invalid("options", e.to_string()))?;
-    administration::alone(&mut transaction).await?;
-    administration::no_long_waits(&mut transaction).await?;
+    administration::lock_administration(&mut transaction).await?;
+    administration::set_short_lock_timeout(&mut transaction).await?;
     let key = match once(&mut transaction, &who, &headers, &[b"OPTIONS", name.as_bytes(), written.as_bytes()]).await? {
         Seen::Before(answer) => return Ok(answer),
         Seen::Never(key) => key,
@@ -109,15 +109,15 @@ async fn change_options(
                     format!("“{gone}” {what}: give those another first, or set it aside without taking it away"),
                 )
             };
-            if administration::default_of(&mut transaction, entity, column).await?.as_deref() == Some(gone) {
+            if administration::column_default(&mut transaction, entity, column).await?.as_deref() == Some(gone) {
                 return Err(place(&format!("is what a new {} begins with", entity.name.to_lowercase())));
             }
-            let held = administration::holding(&mut transaction, entity, column, &[gone]).await?;
+            let held = administration::count_rows_with(&mut transaction, entity, column, &[gone]).await?;
             if held > 0 {
                 return Err(place(&format!("is held by {held} {}", entity.ui_label.to_lowercase())));
             }
         }
-        rows += administration::holding(&mut transaction, entity, column, &moved).await?;
+        rows += administration::count_rows_with(&mut transaction, entity, column, &moved).await?;
     }
     if rows > MOST_ROWS {
         return Err(ApiError::invalid(
@@ -125,9 +125,9 @@ async fn change_options(
             format!("{rows} rows would be called otherwise; at most {MOST_ROWS} can be at once"),
         ));
     }
-    administration::set_options(&mut transaction, &name, &change.options).await?;
+    administration::replace_options(&mut transaction, &name, &change.options).await?;
     for (entity, column) in &columns {
-        administration::rename(&mut transaction, entity, column, &change.renamed).await?;
+        administration::rename_option(&mut transaction, entity, column, &change.renamed).await?;
     }
     let body = Some(json!(Datalabel { name, options: change.options }));
     let answer = finish(transaction, &who, key, Answer { status: StatusCode::OK, body }).await?;
@@ -177,7 +177,7 @@ async fn change_type(
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     administers(&mut transaction, &who, "changes types").await?;
     let asked: TypeWords = serde_json::from_value(body).map_err(|e| ApiError::invalid("body", e.to_string()))?;
-    administration::alone(&mut transaction).await?;
+    administration::lock_administration(&mut transaction).await?;
     let model = crate::state::read(&mut transaction).await?;
     let entity = model.entity(&code)?;
     let words = |field: &str, text: &Option<String>| match text {
@@ -235,7 +235,7 @@ async fn change_type(
     }
     let words = (asked.name.as_deref(), asked.ui_label.as_deref(), asked.ui_icon.as_deref(), asked.display_order);
     administration::set_type(&mut transaction, entity, words, &Value::Object(patch)).await?;
-    let creatable = permission::creatable(&mut transaction, who.person).await?;
+    let creatable = permission::creatable_types(&mut transaction, who.person).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     let model = app.reread().await?;
     Ok(Json(crate::reference::code_entry(model.entity(&code)?, &creatable)))
@@ -260,9 +260,9 @@ async fn grants(State(app): State<App>, who: AuthUser, Query(asked): Query<Asked
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     administers(&mut connection, &who, "sees all grants").await?;
     let of = match (asked.person_id, asked.role_id) {
-        (Some(id), None) => GrantsOf::Person(id),
-        (None, Some(id)) => GrantsOf::Role(id),
-        (None, None) => GrantsOf::Types,
+        (Some(id), None) => GrantFilter::Person(id),
+        (None, Some(id)) => GrantFilter::Role(id),
+        (None, None) => GrantFilter::Types,
         _ => return Err(ApiError::bad("person_id", "person_id and role_id don't go together")),
     };
     let mut data =
@@ -272,7 +272,7 @@ async fn grants(State(app): State<App>, who: AuthUser, Query(asked): Query<Asked
     let next = data.last().filter(|_| more).map(|last| last["id"].clone());
     // Things are named as far as the asker sees them.
     let ids: Vec<Uuid> = data.iter().filter_map(|g| g["entity_instance_id"].as_str()?.parse().ok()).collect();
-    let titles: BTreeMap<String, String> = permission::seen(&mut connection, who.person, &ids)
+    let titles: BTreeMap<String, String> = permission::visible(&mut connection, who.person, &ids)
         .await?
         .into_iter()
         .map(|seen| (seen.id.to_string(), seen.title))
@@ -306,8 +306,8 @@ async fn give_password(
         tokio::task::spawn_blocking(move || hash(&password)).await.ok().flatten().ok_or(ApiError::Internal)?
     };
     credential::set_password(&mut transaction, id, &hashed).await?;
-    credential::end_sessions(&mut transaction, id).await?;
-    credential::note_given(&mut transaction, id).await?;
+    credential::revoke_all_sessions(&mut transaction, id).await?;
+    credential::record_password_reset(&mut transaction, id).await?;
     tracing::info!(by = %who.person.0, of = %id, "a person was given a new password");
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok((StatusCode::CREATED, Json(json!({"password": password}))))

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::{Extension, Json};
 use axum_extra::extract::CookieJar;
 use pmo_database::Actor;
-use pmo_database::credential::{self, Account, Rotation};
+use pmo_database::credential::{self, Account, RefreshOutcome};
 use pmo_domain::PersonId;
 use pmo_domain::api_types::{AuthResponse, User};
 use pmo_token::{Claims, TokenError};
@@ -145,7 +145,7 @@ async fn login(
     };
     let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
     let token = refresh::mint();
-    credential::enter_token(
+    credential::insert_refresh_token(
         &mut connection,
         &refresh::digest(&token),
         Uuid::new_v4(),
@@ -171,7 +171,7 @@ async fn refresh_session(
         .ok_or(ApiError::Unauthorized("There is no session; sign in."))?;
     let successor = refresh::successor(&token, &app.secret);
     let mut transaction = pmo_database::begin(&app.pool, &Actor::default()).await?;
-    let rotation = credential::rotate(
+    let rotation = credential::rotate_refresh_token(
         &mut transaction,
         &refresh::digest(&token),
         &refresh::digest(&successor),
@@ -180,12 +180,12 @@ async fn refresh_session(
     )
     .await?;
     let account = match rotation {
-        Rotation::Fresh { person } => credential::by_person(&mut transaction, person).await?,
-        Rotation::Reused => {
+        RefreshOutcome::Rotated { person } => credential::by_person(&mut transaction, person).await?,
+        RefreshOutcome::Reused => {
             tracing::warn!("a refresh token was used again after its grace; its family is revoked");
             None
         }
-        Rotation::Refused => None,
+        RefreshOutcome::Invalid => None,
     };
     transaction.commit().await.map_err(pmo_database::DatabaseError::from)?;
     let account = account.ok_or(ApiError::Unauthorized("The session has ended; sign in again."))?;

@@ -9,8 +9,8 @@ use crate::error::{ApiError, Result};
 use crate::state::{App, Model};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use pmo_database::row_text::RowTexts;
-use pmo_database::sight::Memory;
+use pmo_database::row_cache::RowCache;
+use pmo_database::visibility::VisibilityCache;
 use pmo_database::{Connection, list, permission};
 use pmo_domain::query::ListQuery;
 use pmo_domain::{EntityCode, Permission};
@@ -173,7 +173,7 @@ async fn one(c: &mut Connection, model: &Model, who: &AuthUser, step: &Step) -> 
     let mutation = mutation(model, step)?;
     let mut savepoint = pmo_database::Savepoint::begin(c).await?;
     let answer = mutation.perform(&mut savepoint, model, who).await?;
-    savepoint.keep().await?;
+    savepoint.release().await?;
     Ok(answer)
 }
 
@@ -233,14 +233,14 @@ pub(super) async fn bulk(
         Seen::Never(key) => key,
     };
     // Read within a transaction: kept for nobody else.
-    let (memory, texts) = (Memory::new(1 << 20), RowTexts::new(1 << 20));
-    let mut reader = memory.reader(&mut transaction, who.person).await?;
-    let page = list::page(&mut transaction, &mut reader, &texts, entity, &query, None).await?;
+    let (memory, texts) = (VisibilityCache::new(1 << 20), RowCache::new(1 << 20));
+    let mut reader = memory.begin_read(&mut transaction, who.person).await?;
+    let page = list::fetch_page(&mut transaction, &mut reader, &texts, entity, &query, None).await?;
     if page.next_cursor.is_some() {
         return Err(ApiError::invalid("filter", format!("finds more than {BULK} things: narrow it")));
     }
     let ids: Vec<Uuid> = page.rows.iter().map(|row| row.id).collect();
-    let levels = permission::levels(&mut transaction, &[who.person], &entity.code, &ids).await?;
+    let levels = permission::permissions_of(&mut transaction, &[who.person], &entity.code, &ids).await?;
     let editable: Vec<Uuid> =
         ids.iter().copied().filter(|id| levels.get(&(who.person, *id)) >= Some(&Permission::Edit)).collect();
     if let Some(expected) = bulk.expected.filter(|n| *n != editable.len()) {

@@ -60,8 +60,8 @@ async fn may_tie(
     let nobody = |field: &str, code: &EntityCode, id| {
         ApiError::invalid(field, format!("there is no {code} {id} that you may see"))
     };
-    let above = permission::level(c, person, parent.0, parent.1).await?;
-    let below = permission::level(c, person, child.0, child.1).await?;
+    let above = permission::permission_on(c, person, parent.0, parent.1).await?;
+    let below = permission::permission_on(c, person, child.0, child.1).await?;
     let (above, below) = if making {
         (
             above.ok_or_else(|| nobody("parent_id", parent.0, parent.1))?,
@@ -127,7 +127,7 @@ pub(super) async fn link_things(
         Seen::Before(answer) => return Ok(answer),
         Seen::Never(key) => key,
     };
-    let made = link::make(&mut transaction, parent, child, tie.owned, false).await?;
+    let made = link::insert_or_get(&mut transaction, parent, child, tie.owned, false).await?;
     finish(transaction, &who, key, Answer { status: StatusCode::CREATED, body: Some(made) }).await
 }
 
@@ -175,14 +175,14 @@ pub(super) async fn unlink_things(
         Seen::Before(answer) => return Ok(answer),
         Seen::Never(key) => key,
     };
-    let found = link::between(&mut transaction, parent, child).await?.ok_or(ApiError::NotFound)?;
+    let found = link::find_between(&mut transaction, parent, child).await?.ok_or(ApiError::NotFound)?;
     part(transaction, &who, found, key).await
 }
 
 async fn part(
     mut transaction: Transaction,
     who: &AuthUser,
-    found: link::Link,
+    found: link::EntityLink,
     key: Option<(String, Vec<u8>)>,
 ) -> Result<Answer> {
     let (parent, child) = ((&found.parent.0, found.parent.1), (&found.child.0, found.child.1));
@@ -190,6 +190,6 @@ async fn part(
     if !found.column.is_empty() {
         return Err(ApiError::invalid("id", format!("follows the column {}: change that", found.column)));
     }
-    link::undo(&mut transaction, found.id).await?;
+    link::delete(&mut transaction, found.id).await?;
     finish(transaction, who, key, Answer { status: StatusCode::NO_CONTENT, body: None }).await
 }

@@ -8,7 +8,7 @@ use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::state::Model;
 use axum::http::StatusCode;
-use pmo_database::idempotency::{self, Kept};
+use pmo_database::idempotency::{self, StoredResponse};
 use pmo_database::{Connection, link, permission, row};
 use pmo_domain::api_types::row_version;
 use pmo_domain::{EntityCode, EntityType, Permission, Row};
@@ -125,7 +125,8 @@ pub(crate) async fn keep(
 ) -> Result<()> {
     if let Some((key, fingerprint)) = key {
         let status = i16::try_from(answer.status.as_u16()).map_err(|_| ApiError::Internal)?;
-        idempotency::keep(c, who.person.0, &key, &Kept { fingerprint, status, body: answer.body.clone() }).await?;
+        idempotency::store(c, who.person.0, &key, &StoredResponse { fingerprint, status, body: answer.body.clone() })
+            .await?;
     }
     Ok(())
 }
@@ -171,9 +172,9 @@ impl Mutation<'_> {
         let values = with(values, &self.given);
         let id = row::insert(c, entity, &values).await?;
         if let Some((code, parent, tie)) = linked {
-            link::make(c, (code, parent), (&entity.code, id), tie.owned, true).await?;
+            link::insert_or_get(c, (code, parent), (&entity.code, id), tie.owned, true).await?;
         }
-        permission::own(c, who.person, &entity.code, id).await?;
+        permission::grant_owner(c, who.person, &entity.code, id).await?;
         if self.quiet {
             return Ok(Answer { status: StatusCode::CREATED, body: None });
         }
@@ -187,7 +188,7 @@ impl Mutation<'_> {
     async fn change(&self, c: &mut Connection, model: &Model, who: &AuthUser) -> Result<Answer> {
         let (entity, id) = (self.entity, self.id);
         row::lock(c, entity, id).await?;
-        let level = permission::level(c, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+        let level = permission::permission_on(c, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
         let present = row::by_id(c, entity, id, true).await?.ok_or(ApiError::NotFound)?;
         let alive = present.get("active_flag") == Some(&Value::Bool(true));
         // What is deleted is there for those who may bring it back.

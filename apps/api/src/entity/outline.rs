@@ -10,7 +10,7 @@ use crate::error::{ApiError, Result};
 use crate::state::{App, Model};
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
-use pmo_database::{Connection, outline, row};
+use pmo_database::{Connection, row, sibling_order};
 use pmo_domain::{EntityType, Permission, Row, fractional_index};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ pub(super) async fn put_there(
     values.retain(|name, value| present.get(name) != Some(value));
     rule::check_references(c, model, who.person, entity, &values, Some(present)).await?;
     rule::may_move(c, model, who.person, entity, level, present, &values).await?;
-    let siblings = outline::siblings(c, entity, id, to.parent).await?;
+    let siblings = sibling_order::siblings(c, entity, id, to.parent).await?;
     let (low, high) = match to.after {
         None => (None, siblings.first()),
         Some(after) => {
@@ -83,7 +83,7 @@ pub(super) async fn put_there(
     values.insert("rank".into(), json!(rank));
     row::update(c, entity, id, &values).await?;
     if entity.column("wbs").is_some() {
-        outline::renumber(c, entity, id).await?;
+        sibling_order::renumber(c, entity, id).await?;
     }
     Ok(())
 }

@@ -7,8 +7,8 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pmo_database::list::{self, Below};
-use pmo_database::sight::Reader;
+use pmo_database::list::{self, ParentFilter};
+use pmo_database::visibility::ReadContext;
 use pmo_database::{Connection, DatabaseError, PoolConnection, permission, row};
 use pmo_domain::api_types::{ReferenceNames, row_version};
 use pmo_domain::query::ListQuery;
@@ -47,8 +47,8 @@ pub(crate) async fn represent(
     level: Permission,
     mut row: Row,
 ) -> Result<Row> {
-    let mentioned = row::mentioned(entity, std::slice::from_ref(&row));
-    let references = row::names_now(connection, person, entity, &mentioned).await?;
+    let mentioned = row::referenced_ids(entity, std::slice::from_ref(&row));
+    let references = row::reference_names_uncached(connection, person, entity, &mentioned).await?;
     introduce(&mut row, level, &references);
     Ok(row)
 }
@@ -92,13 +92,14 @@ pub(super) async fn one(
 ) -> Result<Response> {
     let model = app.model_with(&code).await?;
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
-    let mut connection = pmo_database::reading(&app.pool).await?;
-    let mut reader = app.memory.reader(&mut connection, who.person).await?;
+    let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
+    let mut reader = app.memory.begin_read(&mut connection, who.person).await?;
     let cursor = reader.cursor.clone();
-    let level = permission::level(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let level =
+        permission::permission_on(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     let mut row = row::by_id(&mut connection, entity, id, false).await?.ok_or(ApiError::NotFound)?;
-    let mentioned = row::mentioned(entity, std::slice::from_ref(&row));
-    let names = row::names(&mut connection, &mut reader, entity, &mentioned).await?;
+    let mentioned = row::referenced_ids(entity, std::slice::from_ref(&row));
+    let names = row::reference_names(&mut connection, &mut reader, entity, &mentioned).await?;
     connection.commit().await.map_err(DatabaseError::from)?;
     introduce(&mut row, level, &names);
     let tag = etag(&row);
@@ -183,9 +184,9 @@ pub(super) async fn children(
 }
 
 /// 404 where a thing is not there for the reader.
-async fn present(c: &mut Connection, reader: &mut Reader<'_>, entity: &EntityType, id: Uuid) -> Result<()> {
-    permission::level(c, reader.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-    row::existing(c, entity, &[id]).await?.contains(&id).then_some(()).ok_or(ApiError::NotFound)
+async fn present(c: &mut Connection, reader: &mut ReadContext<'_>, entity: &EntityType, id: Uuid) -> Result<()> {
+    permission::permission_on(c, reader.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    row::filter_existing(c, entity, &[id]).await?.contains(&id).then_some(()).ok_or(ApiError::NotFound)
 }
 
 /// Children of a thing that the reader may see.
@@ -202,7 +203,7 @@ async fn list_below(
 ) -> Result<Response> {
     let id = id_of(id)?;
     let tie = model.catalogue.child_relation(parent.code.as_str(), entity.code.as_str()).ok_or(ApiError::NotFound)?;
-    let below = Below { parent_code: &parent.code, parent_id: id, tie };
+    let below = ParentFilter { parent_code: &parent.code, parent_id: id, tie };
     answer_list(app, who, headers, entity, parameters, Some((parent, below))).await
 }
 
@@ -212,7 +213,7 @@ async fn answer_list(
     headers: &HeaderMap,
     entity: &EntityType,
     parameters: &[(String, String)],
-    below: Option<(&EntityType, Below<'_>)>,
+    below: Option<(&EntityType, ParentFilter<'_>)>,
 ) -> Result<Response> {
     let query = ListQuery::parse(parameters, entity).map_err(ApiError::BadRequest)?;
     let fields: Vec<&str> = if query.fields.is_empty() {
@@ -236,23 +237,23 @@ async fn answer_list(
         return Ok(Json(answer).into_response());
     }
     let _turn = app.turn().await;
-    let mut connection = pmo_database::reading(&app.pool).await?;
-    let mut reader = app.memory.reader(&mut connection, who.person).await?;
+    let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
+    let mut reader = app.memory.begin_read(&mut connection, who.person).await?;
     if let Some((parent, below)) = &below {
         present(&mut connection, &mut reader, parent, below.parent_id).await?;
     }
     let below = below.as_ref().map(|(_, below)| below);
-    let mut page = list::page(&mut connection, &mut reader, &app.texts, entity, &query, below).await?;
+    let mut page = list::fetch_page(&mut connection, &mut reader, &app.texts, entity, &query, below).await?;
     if query.include_deleted {
         let deleted: Vec<Uuid> = page.rows.iter().filter(|r| !r.active).map(|r| r.id).collect();
-        let levels = permission::levels(&mut connection, &[who.person], &entity.code, &deleted).await?;
+        let levels = permission::permissions_of(&mut connection, &[who.person], &entity.code, &deleted).await?;
         page.rows.retain(|row| row.active || levels.get(&(who.person, row.id)) >= Some(&Permission::Delete));
     }
-    answer.references = row::names(&mut connection, &mut reader, entity, &page.mentioned).await?;
+    answer.references = row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?;
     let mut texts: Vec<Arc<RawValue>> = page.rows.iter().map(|listed| listed.row.json.clone()).collect();
     if let Some(ids) = &query.ids {
         // A client that refreshes single rows needs the reader's level as GET of one row tells it.
-        let levels = permission::levels(&mut connection, &[who.person], &entity.code, ids).await?;
+        let levels = permission::permissions_of(&mut connection, &[who.person], &entity.code, ids).await?;
         for (row, text) in page.rows.iter().zip(&mut texts) {
             if let Some(level) = levels.get(&(who.person, row.id)) {
                 let with_level = with_level(text.get(), *level);
@@ -315,15 +316,15 @@ pub(super) async fn child_tabs(
     let model = app.model_with(&code).await?;
     let (parent, id) = (model.entity(&code)?, id_of(&id)?);
     let _turn = app.turn().await;
-    let mut connection = pmo_database::reading(&app.pool).await?;
-    let mut reader = app.memory.reader(&mut connection, who.person).await?;
+    let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
+    let mut reader = app.memory.begin_read(&mut connection, who.person).await?;
     present(&mut connection, &mut reader, parent, id).await?;
     let mut tabs = Vec::new();
     for tie in &parent.children {
         let Some(child) = model.catalogue.get(tie.code.as_str()) else { continue };
-        let below = Below { parent_code: &parent.code, parent_id: id, tie };
+        let below = ParentFilter { parent_code: &parent.code, parent_id: id, tie };
         let query = ListQuery { limit: 1, ..ListQuery::default() };
-        let page = list::page(&mut connection, &mut reader, &app.texts, child, &query, Some(&below)).await?;
+        let page = list::fetch_page(&mut connection, &mut reader, &app.texts, child, &query, Some(&below)).await?;
         tabs.push(
             json!({"code": child.code, "ui_label": child.ui_label, "ui_icon": child.ui_icon, "count": page.total}),
         );
@@ -345,17 +346,17 @@ pub(super) async fn parents(
     const MOST: usize = 100;
     let model = app.model_with(&code).await?;
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
-    let mut connection = pmo_database::reading(&app.pool).await?;
-    let mut reader = app.memory.reader(&mut connection, who.person).await?;
+    let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
+    let mut reader = app.memory.begin_read(&mut connection, who.person).await?;
     present(&mut connection, &mut reader, entity, id).await?;
-    let above = pmo_database::link::above(&mut connection, &entity.code, id, 10 * MOST).await?;
+    let above = pmo_database::link::parents(&mut connection, &entity.code, id, 10 * MOST).await?;
     let ids: Vec<Uuid> = above.iter().map(|(id, _)| *id).collect();
-    let mut seen = permission::seen(&mut connection, who.person, &ids).await?;
+    let mut seen = permission::visible(&mut connection, who.person, &ids).await?;
     // What is deleted is there for nobody.
     let mut alive = BTreeSet::new();
     for code in seen.iter().map(|parent| parent.code.clone()).collect::<BTreeSet<_>>() {
         let of_type: Vec<Uuid> = seen.iter().filter(|parent| parent.code == code).map(|parent| parent.id).collect();
-        alive.extend(row::existing(&mut connection, model.entity(&code)?, &of_type).await?);
+        alive.extend(row::filter_existing(&mut connection, model.entity(&code)?, &of_type).await?);
     }
     seen.retain(|parent| alive.contains(&parent.id));
     let told = above.iter().filter_map(|(id, owned)| {

@@ -90,8 +90,8 @@ pub async fn check_references(
     for (target, uses) in wanted {
         let Some(target) = model.catalogue.get(target) else { continue };
         let ids: Vec<Uuid> = uses.iter().map(|u| u.1).collect();
-        let existing = row::existing(connection, target, &ids).await?;
-        let levels = permission::levels(connection, &[person], &target.code, &ids).await?;
+        let existing = row::filter_existing(connection, target, &ids).await?;
+        let levels = permission::permissions_of(connection, &[person], &target.code, &ids).await?;
         for (column, id) in uses {
             let visible = existing.contains(&id) && levels.contains_key(&(person, id));
             if !visible && !errors.iter().any(|e| e.field == column) {
@@ -139,7 +139,7 @@ pub async fn may_create(
     match linked {
         Some((code, id, tie)) if tie.owned => owners.push((&model.entity(code.as_str())?.code, id, tie)),
         Some((code, id, _)) => {
-            let level = permission::level(connection, person, code, id).await?.ok_or(ApiError::NotFound)?;
+            let level = permission::permission_on(connection, person, code, id).await?.ok_or(ApiError::NotFound)?;
             if level < Permission::Edit {
                 return Err(ApiError::Forbidden(super::mutation::asks_for(Permission::Edit, level)));
             }
@@ -148,7 +148,7 @@ pub async fn may_create(
     }
     // A comment on a thing is written by whoever may comment there.
     for (code, id, tie) in &owners {
-        let level = permission::level(connection, person, code, *id).await?;
+        let level = permission::permission_on(connection, person, code, *id).await?;
         match level {
             None => {
                 let column = tie.parent_column.as_deref().unwrap_or("id");
@@ -199,7 +199,7 @@ pub async fn may_move(
         return Err(ApiError::Forbidden("Moving it elsewhere asks for the right to share it.".into()));
     }
     for (code, id) in gained {
-        let there = permission::level(connection, person, &code, id).await?;
+        let there = permission::permission_on(connection, person, &code, id).await?;
         if there < Some(Permission::Create) {
             return Err(ApiError::Forbidden(format!(
                 "Moving it there asks for the right to create below that {code}."
@@ -239,7 +239,7 @@ pub async fn may_contribute(
             Some(Value::Array(ids)) => ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect(),
             _ => Vec::new(),
         };
-        if !row::stands_for(connection, model.entity(target)?, &named, person).await? {
+        if !row::any_represents_person(connection, model.entity(target)?, &named, person).await? {
             return Err(refusal());
         }
     }
@@ -303,11 +303,11 @@ pub async fn named_see_it(
         let known = present.map(|row| ids(row, &column.name)).unwrap_or_default();
         let named: Vec<PersonId> = ids(&whole, &column.name).difference(&known).copied().map(PersonId).collect();
         for (code, id, _) in owners(model, entity, &whole) {
-            let levels = permission::levels(connection, &named, code, &[id]).await?;
+            let levels = permission::permissions_of(connection, &named, code, &[id]).await?;
             let blind: Vec<Uuid> = named.iter().filter(|p| !levels.contains_key(&(**p, id))).map(|p| p.0).collect();
             if !blind.is_empty() {
                 let names: Vec<String> =
-                    permission::seen(connection, person, &blind).await?.into_iter().map(|seen| seen.title).collect();
+                    permission::visible(connection, person, &blind).await?.into_iter().map(|seen| seen.title).collect();
                 let (who, verb) = if names.is_empty() {
                     ("Somebody".to_owned(), "does")
                 } else {

@@ -134,7 +134,7 @@ pub(super) async fn create_child(
     let tie = model.catalogue.child_relation(parent.code.as_str(), &child).ok_or(ApiError::NotFound)?;
     {
         let mut connection = super::read::connection(&app).await?;
-        permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
+        permission::permission_on(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
     }
     let below = tie.parent_column.is_none().then(|| (parent.code.clone(), id));
     if let (Some(object), Some(column)) = (body.as_object_mut(), &tie.parent_column) {

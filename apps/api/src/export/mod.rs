@@ -12,9 +12,9 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use pmo_database::list::Below;
-use pmo_database::row_text::RowTexts;
-use pmo_database::sight::Memory;
+use pmo_database::list::ParentFilter;
+use pmo_database::row_cache::RowCache;
+use pmo_database::visibility::VisibilityCache;
 use pmo_database::{DatabaseError, Pool, list, permission, row};
 use pmo_domain::api_types::{MAX_PAGE_SIZE, ReferenceNames};
 use pmo_domain::query::ListQuery;
@@ -45,9 +45,9 @@ pub struct Kept<'a> {
     /// The database.
     pub pool: &'a Pool,
     /// What is kept of people.
-    pub memory: &'a Memory,
+    pub memory: &'a VisibilityCache,
     /// What is kept of rows.
-    pub texts: &'a RowTexts,
+    pub texts: &'a RowCache,
     /// The types.
     pub model: &'a Model,
 }
@@ -162,7 +162,7 @@ async fn parent(app: &App, who: &AuthUser, code: &str, asked: &str) -> Result<(S
     model.catalogue.child_relation(parent, code).ok_or_else(wrong)?;
     let parent = model.entity(parent)?;
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    permission::level(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
+    permission::permission_on(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
     Ok((parent.code.to_string(), id))
 }
 
@@ -202,8 +202,8 @@ async fn project(State(app): State<App>, who: AuthUser, Path(id): Path<String>) 
 /// Writes an export into a sink, from one state of the database.
 pub async fn write(kept: &Kept<'_>, who: &AuthUser, what: &What, sink: &mut Sink) -> Result<()> {
     let model = kept.model;
-    let mut connection = pmo_database::reading(kept.pool).await?;
-    let mut reader = kept.memory.reader(&mut connection, who.person).await?;
+    let mut connection = pmo_database::begin_snapshot_read(kept.pool).await?;
+    let mut reader = kept.memory.begin_read(&mut connection, who.person).await?;
     let kinds: Vec<(&EntityType, ListQuery)> = match what {
         What::Rows(code, query, ..) => vec![(model.entity(code)?, ListQuery::clone(query))],
         What::Everything => model.catalogue.types.values().map(|kind| (kind, ListQuery::default())).collect(),
@@ -218,15 +218,17 @@ pub async fn write(kept: &Kept<'_>, who: &AuthUser, what: &What, sink: &mut Sink
         let below = match what {
             What::Rows(code, _, _, Some((parent, id))) => {
                 let tie = model.catalogue.child_relation(parent, code).ok_or(ApiError::NotFound)?;
-                Some(Below { parent_code: &model.entity(parent)?.code, parent_id: *id, tie })
+                Some(ParentFilter { parent_code: &model.entity(parent)?.code, parent_id: *id, tie })
             }
             _ => None,
         };
         loop {
-            let page = list::page(&mut connection, &mut reader, kept.texts, entity, &query, below.as_ref()).await?;
+            let page =
+                list::fetch_page(&mut connection, &mut reader, kept.texts, entity, &query, below.as_ref()).await?;
             let part = match what {
                 What::Rows(_, _, Form::Csv, _) => {
-                    let names = row::names(&mut connection, &mut reader, entity, &page.mentioned).await?;
+                    let names =
+                        row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?;
                     let mut part = String::new();
                     for listed in &page.rows {
                         let row: Row = serde_json::from_str(listed.row.json.get()).map_err(|_| ApiError::Internal)?;

@@ -5,8 +5,8 @@ use crate::error::{ApiError, Result};
 use crate::import::mspdi::{Plan, PlanLink, PlanResource, PlanTask};
 use crate::state::Model;
 use jiff::civil::Date;
-use pmo_database::row_text::RowTexts;
-use pmo_database::sight::Reader;
+use pmo_database::row_cache::RowCache;
+use pmo_database::visibility::ReadContext;
 use pmo_database::{Connection, DatabaseError, list, permission, row};
 use pmo_domain::api_types::MAX_PAGE_SIZE;
 use pmo_domain::query::ListQuery;
@@ -19,9 +19,9 @@ use uuid::Uuid;
 pub async fn of_project(kept: &Kept<'_>, person: PersonId, id: Uuid) -> Result<Plan> {
     let Kept { pool, memory, texts, model } = *kept;
     let (project, task, link) = (model.entity("project")?, model.entity("task")?, model.entity("task_dependency")?);
-    let mut connection = pmo_database::reading(pool).await?;
-    let mut reader = memory.reader(&mut connection, person).await?;
-    permission::level(&mut connection, person, &project.code, id).await?.ok_or(ApiError::NotFound)?;
+    let mut connection = pmo_database::begin_snapshot_read(pool).await?;
+    let mut reader = memory.begin_read(&mut connection, person).await?;
+    permission::permission_on(&mut connection, person, &project.code, id).await?.ok_or(ApiError::NotFound)?;
     let itself = row::by_id(&mut connection, project, id, false).await?.ok_or(ApiError::NotFound)?;
     let (tasks, people) = below(&mut connection, &mut reader, texts, model, task, id).await?;
     let (links, _) = below(&mut connection, &mut reader, texts, model, link, id).await?;
@@ -32,20 +32,20 @@ pub async fn of_project(kept: &Kept<'_>, person: PersonId, id: Uuid) -> Result<P
 /// All rows of a type below a project, and the names of the people in them.
 async fn below(
     c: &mut Connection,
-    reader: &mut Reader<'_>,
-    texts: &RowTexts,
+    reader: &mut ReadContext<'_>,
+    texts: &RowCache,
     model: &Model,
     entity: &EntityType,
     project: Uuid,
 ) -> Result<(Vec<Row>, BTreeMap<Uuid, String>)> {
     let above = model.entity("project")?;
     let tie = model.catalogue.child_relation("project", entity.code.as_str()).ok_or(ApiError::Internal)?;
-    let place = list::Below { parent_code: &above.code, parent_id: project, tie };
+    let place = list::ParentFilter { parent_code: &above.code, parent_id: project, tie };
     let mut query = ListQuery { limit: MAX_PAGE_SIZE, ..ListQuery::default() };
     let (mut rows, mut people) = (Vec::new(), BTreeMap::new());
     loop {
-        let page = list::page(c, reader, texts, entity, &query, Some(&place)).await?;
-        let names = row::names(c, reader, entity, &page.mentioned).await?;
+        let page = list::fetch_page(c, reader, texts, entity, &query, Some(&place)).await?;
+        let names = row::reference_names(c, reader, entity, &page.referenced_ids).await?;
         people.extend(names.get("employee").into_iter().flatten().map(|(id, name)| (*id, name.clone())));
         for listed in &page.rows {
             rows.push(serde_json::from_str::<Row>(listed.row.json.get()).map_err(|_| ApiError::Internal)?);

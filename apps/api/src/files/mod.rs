@@ -100,9 +100,9 @@ pub struct NewUpload {
 
 fn told(upload: &Upload, arrived: u64) -> Value {
     // Of what has ended all has come: its bytes are a content by now.
-    let arrived = if upload.made.is_some() { upload.size.unsigned_abs() } else { arrived };
-    json!({"id": upload.id, "name": upload.name, "size_bytes": upload.size, "offset": arrived, "part_bytes": PART, "entity": upload.about.0, "entity_id": upload.about.1,
-        "fingerprint": upload.fingerprint, "artifact_id": upload.made})
+    let arrived = if upload.artifact_id.is_some() { upload.size.unsigned_abs() } else { arrived };
+    json!({"id": upload.id, "name": upload.name, "size_bytes": upload.size, "offset": arrived, "part_bytes": PART, "entity": upload.target.0, "entity_id": upload.target.1,
+        "fingerprint": upload.fingerprint, "artifact_id": upload.artifact_id})
 }
 
 async fn connection(app: &App) -> Result<pmo_database::PoolConnection> {
@@ -115,7 +115,7 @@ fn artifact() -> Result<EntityCode> {
 
 /// Whether somebody may attach a file there: asked when an upload begins, and again when it ends.
 async fn may_attach(app: &App, c: &mut Connection, person: PersonId, about: &(EntityCode, Uuid)) -> Result<()> {
-    let level = permission::level(c, person, &about.0, about.1).await?.ok_or(ApiError::NotFound)?;
+    let level = permission::permission_on(c, person, &about.0, about.1).await?.ok_or(ApiError::NotFound)?;
     let model = app.model_with(about.0.as_str()).await?;
     let least = if about.0 == "artifact" {
         Permission::Edit
@@ -131,7 +131,7 @@ async fn may_attach(app: &App, c: &mut Connection, person: PersonId, about: &(En
 
 /// What another version of an artifact is to hang below: the first of what it hangs below itself to which its writer may attach files.
 async fn beside(app: &App, c: &mut Connection, person: PersonId, artifact: Uuid) -> Result<(EntityCode, Uuid)> {
-    for about in upload::above(c, artifact).await? {
+    for about in upload::artifact_parents(c, artifact).await? {
         match may_attach(app, c, person, &about).await {
             Ok(()) => return Ok(about),
             // A database that does not answer refuses nobody.
@@ -146,7 +146,7 @@ async fn beside(app: &App, c: &mut Connection, person: PersonId, artifact: Uuid)
 #[utoipa::path(get, path = "/upload", tag = "files", responses(
     (status = 200, description = "{data: [{id, name, size_bytes, offset, …}]}", body = Object), (status = 401, description = "Not signed in")))]
 async fn mine(State(app): State<App>, who: AuthUser) -> Result<Json<Value>> {
-    let uploads = upload::unfinished(&mut *connection(&app).await?, who.person).await?;
+    let uploads = upload::list_unfinished(&mut *connection(&app).await?, who.person).await?;
     let mut data = Vec::new();
     for upload in uploads {
         data.push(told(&upload, app.files.arrived(upload.id).await?));
@@ -182,9 +182,9 @@ async fn begin(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) 
         }
     }
     let name = kind::name(&asked.name);
-    let unfinished = upload::unfinished(&mut transaction, who.person).await?;
+    let unfinished = upload::list_unfinished(&mut transaction, who.person).await?;
     let same = |u: &&Upload| {
-        u.fingerprint.is_some() && u.fingerprint == asked.fingerprint && u.about == about && u.size == size
+        u.fingerprint.is_some() && u.fingerprint == asked.fingerprint && u.target == about && u.size == size
     };
     if let Some(same) = unfinished.iter().find(same) {
         return Ok(Json(told(same, app.files.arrived(same.id).await?)).into_response());
@@ -196,7 +196,7 @@ async fn begin(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) 
         ));
     }
     // One person must not fill the disk that everybody works on.
-    let begun = upload::lately(&mut transaction, who.person).await?;
+    let begun = upload::recent_bytes(&mut transaction, who.person).await?;
     if begun.saturating_add(size).unsigned_abs() > (most << 20).saturating_mul(LATELY) {
         let bound = most * LATELY;
         return Err(ApiError::TooLarge(format!(
@@ -204,8 +204,9 @@ async fn begin(State(app): State<App>, who: AuthUser, JsonBody(body): JsonBody) 
             begun >> 20
         )));
     }
-    let upload = Upload { id: Uuid::now_v7(), name, size, fingerprint: asked.fingerprint, about, made: None };
-    upload::begin(&mut transaction, who.person, &upload).await?;
+    let upload =
+        Upload { id: Uuid::now_v7(), name, size, fingerprint: asked.fingerprint, target: about, artifact_id: None };
+    upload::insert(&mut transaction, who.person, &upload).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok((StatusCode::CREATED, Json(told(&upload, 0))).into_response())
 }
@@ -242,12 +243,12 @@ async fn part(
     }
     let offset = headers.get("upload-offset").and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<u64>().ok());
     let offset = offset.ok_or_else(|| ApiError::bad("Upload-Offset", "is needed: where the part begins"))?;
-    if upload.made.is_some() {
+    if upload.artifact_id.is_some() {
         return Err(ApiError::Stands(upload.size.unsigned_abs()));
     }
     let size = upload.size.unsigned_abs();
     let most = size.min(offset.saturating_add(PART));
-    upload::touch(&mut *connection(&app).await?, upload.id).await?;
+    upload::record_part(&mut *connection(&app).await?, upload.id).await?;
     let bytes: Chunks = Box::pin(body.into_data_stream().map(|chunk| chunk.map_err(std::io::Error::other)));
     let at = match app.files.append(upload.id, offset, most, bytes).await {
         Err(StoreError::TooMuch) if most < size => {
@@ -281,9 +282,9 @@ async fn finish(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -
     let entity = model.entity("artifact")?;
     let unlocked = found(&app, &who, &id.to_string()).await?;
     let mut kept = None;
-    if unlocked.made.is_none() {
+    if unlocked.artifact_id.is_none() {
         // Long work, without a transaction: what it comes to is the same for whoever does it.
-        may_attach(&app, &mut *connection(&app).await?, who.person, &unlocked.about).await?;
+        may_attach(&app, &mut *connection(&app).await?, who.person, &unlocked.target).await?;
         let arrived = app.files.arrived(id).await?;
         if arrived != unlocked.size.unsigned_abs() {
             return Err(ApiError::Stands(arrived));
@@ -296,14 +297,15 @@ async fn finish(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -
     }
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
     let upload = upload::find(&mut transaction, who.person, id, true).await?.ok_or(ApiError::NotFound)?;
-    if let Some(made) = upload.made {
-        let level = permission::level(&mut transaction, who.person, &code, made).await?.ok_or(ApiError::NotFound)?;
+    if let Some(made) = upload.artifact_id {
+        let level =
+            permission::permission_on(&mut transaction, who.person, &code, made).await?.ok_or(ApiError::NotFound)?;
         let row = row::by_id(&mut transaction, entity, made, false).await?.ok_or(ApiError::NotFound)?;
         let row = represent(&mut transaction, entity, who.person, level, row).await?;
         return Ok(Json(Value::Object(row)).into_response());
     }
     let kept = kept.ok_or(ApiError::Internal)?;
-    may_attach(&app, &mut transaction, who.person, &upload.about).await?;
+    may_attach(&app, &mut transaction, who.person, &upload.target).await?;
     let media_type = kind::of(&kept.head, &upload.name, kept.size as usize <= kept.head.len());
     let mut given = Row::new();
     given.insert("media_type".into(), json!(media_type));
@@ -316,18 +318,18 @@ async fn finish(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -
     if model.datalabels.get("artifact_type").is_some_and(has) {
         body.insert("dl__artifact_type".into(), json!(sort));
     }
-    let (mut action, mut target) = (Action::Create { below: Some(upload.about.clone()) }, Uuid::nil());
-    if upload.about.0 == "artifact" {
+    let (mut action, mut target) = (Action::Create { below: Some(upload.target.clone()) }, Uuid::nil());
+    if upload.target.0 == "artifact" {
         // Two that fill the same at once: the second finds it filled.
-        row::lock(&mut transaction, entity, upload.about.1).await?;
-        let old = row::by_id(&mut transaction, entity, upload.about.1, false).await?.ok_or(ApiError::NotFound)?;
+        row::lock(&mut transaction, entity, upload.target.1).await?;
+        let old = row::by_id(&mut transaction, entity, upload.target.1, false).await?.ok_or(ApiError::NotFound)?;
         if old.get("storage_key").is_none_or(Value::is_null) {
-            (action, target) = (Action::Update, upload.about.1);
+            (action, target) = (Action::Update, upload.target.1);
             body.clear();
         } else {
-            let below = beside(&app, &mut transaction, who.person, upload.about.1).await?;
+            let below = beside(&app, &mut transaction, who.person, upload.target.1).await?;
             action = Action::Create { below: Some(below) };
-            body.insert("supersedes__artifact_id".into(), json!(upload.about.1));
+            body.insert("supersedes__artifact_id".into(), json!(upload.target.1));
             for column in ["dl__artifact_type", "dl__security_classification", "descr"] {
                 if let Some(value) = old.get(column).filter(|v| !v.is_null()) {
                     body.insert(column.into(), value.clone());
@@ -350,7 +352,7 @@ async fn finish(State(app): State<App>, who: AuthUser, Path(id): Path<String>) -
     };
     let answer = mutation.perform(&mut transaction, &model, &who).await?;
     let made = answer.body.as_ref().and_then(|row| row["id"].as_str()?.parse().ok()).ok_or(ApiError::Internal)?;
-    upload::made(&mut transaction, id, made).await?;
+    upload::set_artifact(&mut transaction, id, made).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     app.files.discard(id).await?;
     Ok((StatusCode::CREATED, answer).into_response())
@@ -401,7 +403,7 @@ async fn address(State(app): State<App>, who: AuthUser, Path(id): Path<String>) 
     let (id, code) = (id_of(&id)?, artifact()?);
     let model = app.model_with("artifact").await?;
     let mut connection = connection(&app).await?;
-    permission::level(&mut connection, who.person, &code, id).await?.ok_or(ApiError::NotFound)?;
+    permission::permission_on(&mut connection, who.person, &code, id).await?.ok_or(ApiError::NotFound)?;
     let row = row::by_id(&mut connection, model.entity("artifact")?, id, false).await?.ok_or(ApiError::NotFound)?;
     row.get("storage_key").and_then(Value::as_str).ok_or(ApiError::NotFound)?;
     let until = jiff::Timestamp::now().as_second() + ADDRESS_LIVES;
@@ -437,7 +439,7 @@ async fn content(
     let row = {
         let mut connection = connection(&app).await?;
         // What they lost meanwhile is not there any more.
-        permission::level(&mut connection, ticket.person, &artifact()?, ticket.artifact)
+        permission::permission_on(&mut connection, ticket.person, &artifact()?, ticket.artifact)
             .await?
             .ok_or(ApiError::NotFound)?;
         row::by_id(&mut connection, model.entity("artifact")?, ticket.artifact, false)
@@ -505,12 +507,12 @@ async fn content(
 /// Takes away uploads that nobody has finished for two days, and contents that no artifact holds any more.
 pub async fn sweep(c: &mut Connection, files: &dyn Store) -> Result<(), DatabaseError> {
     let said = |error: &StoreError| tracing::warn!(%error, "a file could not be swept away; trying again in an hour");
-    for id in upload::sweep(c).await? {
+    for id in upload::delete_abandoned(c).await? {
         let _ = files.discard(id).await.inspect_err(said);
     }
     let old = files.older(UNHELD).await.inspect_err(said).unwrap_or_default();
     for some in old.chunks(1000) {
-        let held = upload::held(c, some).await?;
+        let held = upload::referenced_keys(c, some).await?;
         for unheld in some.iter().filter(|key| !held.contains(key)) {
             let _ = files.forget(unheld, UNHELD).await.inspect_err(said);
         }

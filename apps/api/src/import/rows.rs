@@ -228,10 +228,10 @@ impl Known {
         for (code, words) in words {
             let entity = model.entity(code)?;
             let ids: Vec<Uuid> = words.iter().filter_map(|word| word.parse().ok()).collect();
-            let mut found = row::called(c, entity, &words.into_iter().collect::<Vec<_>>()).await?;
+            let mut found = row::find_by_code_or_name(c, entity, &words.into_iter().collect::<Vec<_>>()).await?;
             found.extend(ids.into_iter().map(|id| (id, id.to_string(), String::new())));
             let all: Vec<Uuid> = found.iter().map(|(id, ..)| *id).collect();
-            let seen = permission::levels(c, &[person], &entity.code, &all).await?;
+            let seen = permission::permissions_of(c, &[person], &entity.code, &all).await?;
             for (id, own_code, name) in found.into_iter().filter(|(id, ..)| seen.contains_key(&(person, *id))) {
                 for word in [own_code, name].into_iter().filter(|word| !word.is_empty()) {
                     let ids = known.entry((code.to_owned(), word.to_lowercase())).or_default();
@@ -322,7 +322,7 @@ async fn write(
     parent: &Row,
 ) -> Result<Vec<Line>> {
     // Thousands of rows, and statements whose plans are from when there were few.
-    pmo_database::by_indexes(c).await?;
+    pmo_database::force_index_scans(c).await?;
     let known = Known::look_up(c, model, who.person, table, columns).await?;
     let place = |name: &str| columns.iter().position(|column| column.is_some_and(|c| c.name == name));
     let (code_at, name_at) = (place("code"), place("name"));
@@ -330,9 +330,9 @@ async fn write(
     // Codes that are there already, and who may see what has them: what one may not see keeps its code, and the line is refused by the database.
     let codes: Vec<String> =
         table.rows.iter().map(|(_, cells)| cell(cells, code_at)).filter(|code| !code.is_empty()).collect();
-    let there = row::called(c, entity, &codes).await?;
+    let there = row::find_by_code_or_name(c, entity, &codes).await?;
     let ids: Vec<Uuid> = there.iter().map(|(id, ..)| *id).collect();
-    let seen = permission::levels(c, &[who.person], &entity.code, &ids).await?;
+    let seen = permission::permissions_of(c, &[who.person], &entity.code, &ids).await?;
     let mut by_code = ByCode { exactly: HashMap::new(), anyhow: HashMap::new() };
     for (id, code, _) in
         there.into_iter().filter(|(id, code, _)| !code.is_empty() && seen.contains_key(&(who.person, *id)))
@@ -343,7 +343,7 @@ async fn write(
     // What they hold now, and what that is called: the same words mean the same again.
     let held: Vec<Uuid> = by_code.exactly.values().copied().collect();
     let rows = row::by_ids(c, entity, &held, false).await?;
-    let names = row::names_now(c, who.person, entity, &row::mentioned(entity, &rows)).await?;
+    let names = row::reference_names_uncached(c, who.person, entity, &row::referenced_ids(entity, &rows)).await?;
     let id_of = |row: &Row| row.get("id").and_then(Value::as_str).and_then(|id| id.parse::<Uuid>().ok());
     let rows: HashMap<Uuid, Row> = rows.into_iter().filter_map(|row| Some((id_of(&row)?, row))).collect();
     let options = |column: &Column| match &column.kind {
@@ -409,7 +409,7 @@ async fn write(
         }
         lines.push(Line { line: *number, outcome, code, name: name.chars().take(200).collect(), errors });
     }
-    pmo_database::as_usual(c).await?;
+    pmo_database::reset_planner_settings(c).await?;
     Ok(lines)
 }
 
@@ -435,7 +435,7 @@ async fn one(
         quiet: true,
     };
     let answer = mutation.perform(&mut savepoint, model, who).await?;
-    savepoint.keep().await?;
+    savepoint.release().await?;
     Ok(match present {
         None => Outcome::Created,
         Some(_) if answer.status == StatusCode::NOT_MODIFIED => Outcome::Unchanged,

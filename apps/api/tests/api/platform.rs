@@ -464,7 +464,7 @@ async fn who_has_no_socket_asks_what_has_changed(pool: PgPool) {
 async fn the_feed_is_rung_once_for_a_write_by_whoever_is_to_ring(pool: PgPool) {
     let listen = async || {
         let mut listener = sqlx::postgres::PgListener::connect_with(&pool).await.unwrap();
-        listener.listen(pmo_database::feed::DOORBELL).await.unwrap();
+        listener.listen(pmo_database::change_log::LOG_CHANNEL).await.unwrap();
         listener
     };
     let options = (*pool.connect_options()).clone().options([("app.doorbell", "afterwards")]);
@@ -481,14 +481,22 @@ async fn the_feed_is_rung_once_for_a_write_by_whoever_is_to_ring(pool: PgPool) {
         assert_eq!(editor.patch(&format!("/project/{project}"), write).await.status, 200);
         listener.recv().await.unwrap();
         // A second ring would have come before this one.
-        sqlx::query("select pg_notify($1, 'last')").bind(pmo_database::feed::DOORBELL).execute(&pool).await.unwrap();
+        sqlx::query("select pg_notify($1, 'last')")
+            .bind(pmo_database::change_log::LOG_CHANNEL)
+            .execute(&pool)
+            .await
+            .unwrap();
         assert_eq!(listener.recv().await.unwrap().payload(), "last", "{doorbell}: one ring for one write");
     }
     // Whoever writes past the api rings itself; the api's own transactions leave it to the api.
     let mut listener = listen().await;
     let touch = "update app.project set name = 'by hand' where id = (select min(id::text)::uuid from app.project)";
     sqlx::query(touch).execute(&quiet).await.unwrap();
-    sqlx::query("select pg_notify($1, 'by the test')").bind(pmo_database::feed::DOORBELL).execute(&pool).await.unwrap();
+    sqlx::query("select pg_notify($1, 'by the test')")
+        .bind(pmo_database::change_log::LOG_CHANNEL)
+        .execute(&pool)
+        .await
+        .unwrap();
     assert_eq!(listener.recv().await.unwrap().payload(), "by the test");
     sqlx::query("update app.project set name = 'by psql'").execute(&pool).await.unwrap();
     assert_eq!(listener.recv().await.unwrap().payload(), "");
@@ -543,7 +551,7 @@ async fn an_administrator_loads_demo_data_once_and_nobody_signs_in_as_its_people
     let settings = Settings::parse_from(["pmo-api", "--jwt-secret", &secret, "--web-dist", "/nonexistent"]);
     let router = pmo_api::router(App::new(pool.clone(), settings).await.unwrap());
     let mut transaction = pmo_database::begin(&pool, &pmo_database::Actor::default()).await.unwrap();
-    let person = pmo_database::account::add_administrator(&mut transaction, "first@office.example").await.unwrap();
+    let person = pmo_database::bootstrap::add_administrator(&mut transaction, "first@office.example").await.unwrap();
     transaction.commit().await.unwrap();
     let first = Api::person(&router, person);
     assert_eq!(first.get("/project").await.body["total"], 0);

@@ -182,7 +182,7 @@ impl Standing {
 
 async fn ground(pool: &PgPool, person: Uuid, standing: Standing) -> Ground {
     let id = Uuid::new_v4;
-    let since = pmo_database::feed::cursor(&mut pool.acquire().await.unwrap()).await.unwrap().to_string();
+    let since = pmo_database::change_log::cursor(&mut pool.acquire().await.unwrap()).await.unwrap().to_string();
     let g =
         Ground { since, project: id(), task: id(), deleted: id(), risk: id(), grant: id(), link: id(), artifact: id() };
     let mut lines = format!(

@@ -108,7 +108,7 @@ async fn making_things_tells_nobody_to_sweep(pool: PgPool) {
         .fetch_one(&mut *transaction)
         .await
         .unwrap();
-    pmo_database::permission::own(
+    pmo_database::permission::grant_owner(
         &mut transaction,
         pmo_domain::PersonId(person),
         &pmo_domain::EntityCode::new("project").unwrap(),

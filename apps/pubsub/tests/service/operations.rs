@@ -75,7 +75,7 @@ async fn two_pods_tell_their_own_clients_all_and_one_that_is_killed_leaves_nothi
     while count().await != 1 {
         tokio::task::yield_now().await;
     }
-    pmo_database::subscription::renew(&mut c, "any").await.unwrap();
+    pmo_database::subscription_mirror::renew(&mut c, "any").await.unwrap();
     let left: i64 =
         sqlx::query_scalar("select count(*) from app.system_cache_connection").fetch_one(&pool).await.unwrap();
     assert_eq!(left, 1);
@@ -173,16 +173,20 @@ async fn an_old_month_of_the_log_goes_without_disturbing_anybody(pool: PgPool) {
     server.sql("select app.ensure_log_partition((now() - interval '100 days')::date)").await;
     server.sql(old).await;
     server.settled().await;
-    assert_eq!(pmo_database::cut_log(&pool).await.unwrap(), Vec::<String>::new(), "without the setting all is kept");
+    assert_eq!(
+        pmo_database::drop_expired_log_partitions(&pool).await.unwrap(),
+        Vec::<String>::new(),
+        "without the setting all is kept"
+    );
     server.sql("update app.setting set value = value || '{\"keep_days\": 60}' where key = 'feed'").await;
     // Somebody reads it just now: it stays, and nobody waits.
     let mut reader = pool.begin().await.unwrap();
     sqlx::query("select count(*) from app.system_logging").execute(&mut *reader).await.unwrap();
-    assert_eq!(pmo_database::cut_log(&pool).await.unwrap(), Vec::<String>::new());
+    assert_eq!(pmo_database::drop_expired_log_partitions(&pool).await.unwrap(), Vec::<String>::new());
     server.rename("project", project, "heard").await;
     client.next("INVALIDATE").await;
     reader.rollback().await.unwrap();
-    let gone = pmo_database::cut_log(&pool).await.unwrap();
+    let gone = pmo_database::drop_expired_log_partitions(&pool).await.unwrap();
     assert_eq!(gone.len(), 1, "{gone:?}");
     server.rename("project", project, "heard again").await;
     client.next("INVALIDATE").await;

@@ -48,13 +48,13 @@ impl Client {
         let before = CONDITIONS.replace(wanted);
         if !lets_sockets() {
             self.socket.disconnect();
-            self.dispatch(Event::Closed(1006));
+            self.dispatch(Event::SocketClosed(1006));
         }
         if before.offline != wanted.offline {
             self.dispatch(Event::Online(!wanted.offline));
         } else if before.no_socket && !wanted.no_socket {
             // Somebody looks at the page: it is tried again at once.
-            self.dispatch(Event::Shown(true));
+            self.dispatch(Event::VisibilityChanged(true));
         }
     }
 }

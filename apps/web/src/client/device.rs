@@ -4,8 +4,8 @@
 use futures_util::FutureExt;
 use js_sys::{ArrayBuffer, Function, Promise, Reflect, Uint8Array};
 use pmo_domain::sort;
-use pmo_sync::store::{self, Named, TERM, Which, last_of_each};
-use pmo_sync::{Area, MemoryStore, Store, StoreError, Write};
+use pmo_sync::store::{self, KeySelector, KeyValue, LEADER_TERM_KEY, coalesce_writes};
+use pmo_sync::{MemoryStore, Namespace, Store, StoreError, Write};
 use rexie::{KeyRange, ObjectStore, Rexie, Store as Objects, Transaction, TransactionMode};
 use std::pin::Pin;
 use uuid::Uuid;
@@ -31,7 +31,7 @@ type Asked<'a, T> = Pin<Box<dyn Future<Output = rexie::Result<T>> + 'a>>;
 
 fn failed(error: rexie::Error) -> StoreError {
     let text = error.to_string();
-    if text.contains("QuotaExceeded") { StoreError::Full } else { StoreError::Failed(text) }
+    if text.contains("QuotaExceeded") { StoreError::QuotaExceeded } else { StoreError::Failed(text) }
 }
 
 fn key(text: impl AsRef<str>) -> JsValue {
@@ -39,8 +39,8 @@ fn key(text: impl AsRef<str>) -> JsValue {
 }
 
 /// What is kept as it lies in the database.
-fn value(area: Area, bytes: &[u8]) -> JsValue {
-    if area.is_work() { key(String::from_utf8_lossy(bytes)) } else { Uint8Array::from(bytes).into() }
+fn value(area: Namespace, bytes: &[u8]) -> JsValue {
+    if area.is_user_data() { key(String::from_utf8_lossy(bytes)) } else { Uint8Array::from(bytes).into() }
 }
 
 fn bytes(value: &JsValue) -> Vec<u8> {
@@ -94,13 +94,14 @@ pub async fn room() -> Option<(f64, f64)> {
 impl Device {
     /// Opens a person's data.
     pub async fn open(person: Uuid) -> Self {
-        let open = async |name: String, areas: &[Area]| {
-            let with =
-                |database: rexie::RexieBuilder, area: &Area| database.add_object_store(ObjectStore::new(area.name()));
+        let open = async |name: String, areas: &[Namespace]| {
+            let with = |database: rexie::RexieBuilder, area: &Namespace| {
+                database.add_object_store(ObjectStore::new(area.name()))
+            };
             areas.iter().fold(Rexie::builder(&name).version(1), with).build().await
         };
-        let cache = open(format!("pmo-cache-v2-{person}"), &Area::CACHE).await;
-        let work = open(format!("pmo-work-{person}"), &[Area::Drafts, Area::Outbox]).await;
+        let cache = open(format!("pmo-cache-v2-{person}"), &Namespace::CACHE).await;
+        let work = open(format!("pmo-work-{person}"), &[Namespace::Drafts, Namespace::Outbox]).await;
         match (cache, work) {
             (Ok(cache), Ok(work)) => Self::Disk(Disk { cache, work }),
             (Err(error), _) | (_, Err(error)) => Self::Memory(MemoryStore::default(), error.to_string()),
@@ -117,23 +118,23 @@ impl Device {
 
     /// Empties the cache, and the work too unless it is to be kept. Stores are emptied, not deleted: a deletion would wait for other tabs.
     pub async fn wipe(&self, keep_work: bool) {
-        let areas = Area::ALL.into_iter().filter(|area| !(keep_work && area.is_work()));
+        let areas = Namespace::ALL.into_iter().filter(|area| !(keep_work && area.is_user_data()));
         let _ = self.write(&areas.map(Write::Clear).collect::<Vec<_>>(), None).await;
     }
 }
 
 impl Store for Device {
-    async fn read(&self, area: Area, which: Which<'_>) -> Result<Vec<Named>, StoreError> {
+    async fn read(&self, area: Namespace, which: KeySelector<'_>) -> Result<Vec<KeyValue>, StoreError> {
         match self {
             Self::Disk(disk) => disk.read(area, which).await,
             Self::Memory(memory, _) => memory.read(area, which).await,
         }
     }
 
-    async fn names(&self, area: Area, prefix: &str) -> Result<Vec<String>, StoreError> {
+    async fn keys(&self, area: Namespace, prefix: &str) -> Result<Vec<String>, StoreError> {
         match self {
             Self::Disk(disk) => disk.names(area, prefix).await,
-            Self::Memory(memory, _) => memory.names(area, prefix).await,
+            Self::Memory(memory, _) => memory.keys(area, prefix).await,
         }
     }
 
@@ -146,20 +147,20 @@ impl Store for Device {
 }
 
 impl Disk {
-    fn database(&self, area: Area) -> &Rexie {
-        if area.is_work() { &self.work } else { &self.cache }
+    fn database(&self, area: Namespace) -> &Rexie {
+        if area.is_user_data() { &self.work } else { &self.cache }
     }
 
     /// A transaction that reads one area.
-    fn reading(&self, area: Area) -> Result<(Transaction, Objects), StoreError> {
+    fn reading(&self, area: Namespace) -> Result<(Transaction, Objects), StoreError> {
         let transaction = self.database(area).transaction(&[area.name()], TransactionMode::ReadOnly).map_err(failed)?;
         let objects = transaction.store(area.name()).map_err(failed)?;
         Ok((transaction, objects))
     }
 
-    async fn read(&self, area: Area, which: Which<'_>) -> Result<Vec<Named>, StoreError> {
+    async fn read(&self, area: Namespace, which: KeySelector<'_>) -> Result<Vec<KeyValue>, StoreError> {
         let (_transaction, objects) = self.reading(area)?;
-        if let Which::Names(names) = which {
+        if let KeySelector::Names(names) = which {
             let mut names = sort::sorted(names.to_vec(), |a, b| a.cmp(b));
             names.dedup();
             // All at once: the browser works on one while the next is on its way.
@@ -176,7 +177,7 @@ impl Disk {
             }
             return Ok(found);
         }
-        let range = || beginning_with(if let Which::Prefix(prefix) = which { prefix } else { "" });
+        let range = || beginning_with(if let KeySelector::Prefix(prefix) = which { prefix } else { "" });
         // Both are in order of keys.
         let names = objects.get_all_keys(range()?, None);
         let values = objects.get_all(range()?, None);
@@ -189,7 +190,7 @@ impl Disk {
             .collect())
     }
 
-    async fn names(&self, area: Area, prefix: &str) -> Result<Vec<String>, StoreError> {
+    async fn names(&self, area: Namespace, prefix: &str) -> Result<Vec<String>, StoreError> {
         let (_transaction, objects) = self.reading(area)?;
         let names = objects.get_all_keys(beginning_with(prefix)?, None).await.map_err(failed)?;
         Ok(names.iter().filter_map(JsValue::as_string).collect())
@@ -198,37 +199,39 @@ impl Disk {
     async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError> {
         // Work first: what a person typed must not wait for a cache.
         for work in [true, false] {
-            let part = || writes.iter().filter(|write| write.area().is_work() == work);
-            let term = term.filter(|_| part().any(Write::is_leaders));
-            let terms = if work { Area::Outbox } else { Area::Metadata };
-            let needed = |area: &Area| part().any(|write| write.area() == *area) || (term.is_some() && *area == terms);
-            let areas: Vec<Area> = Area::ALL.into_iter().filter(needed).collect();
+            let part = || writes.iter().filter(|write| write.area().is_user_data() == work);
+            let term = term.filter(|_| part().any(Write::requires_leadership));
+            let terms = if work { Namespace::Outbox } else { Namespace::Metadata };
+            let needed =
+                |area: &Namespace| part().any(|write| write.area() == *area) || (term.is_some() && *area == terms);
+            let areas: Vec<Namespace> = Namespace::ALL.into_iter().filter(needed).collect();
             let Some(first) = areas.first() else { continue };
             let names: Vec<&str> = areas.iter().map(|area| area.name()).collect();
             let transaction = self.database(*first).transaction(&names, TransactionMode::ReadWrite).map_err(failed)?;
             let mut leads = true;
             if let Some(term) = term {
-                let kept = transaction.store(terms.name()).map_err(failed)?.get(key(TERM)).await.map_err(failed)?;
+                let kept =
+                    transaction.store(terms.name()).map_err(failed)?.get(key(LEADER_TERM_KEY)).await.map_err(failed)?;
                 leads = kept.and_then(|kept| store::json::<u64>(&bytes(&kept))).is_some_and(|held| held <= term);
             }
-            let (cleared, last) = last_of_each(part().filter(|write| leads || !write.is_leaders()));
+            let (cleared, last) = coalesce_writes(part().filter(|write| leads || !write.requires_leadership()));
             for area in cleared {
                 let objects = transaction.store(area.name()).map_err(failed)?;
                 objects.clear().await.map_err(failed)?;
                 if let Some(term) = term.filter(|_| area == terms) {
                     let term = value(area, term.to_string().as_bytes());
-                    objects.put(&term, Some(&key(TERM))).await.map_err(failed)?;
+                    objects.put(&term, Some(&key(LEADER_TERM_KEY))).await.map_err(failed)?;
                 }
             }
             let stores: Vec<Objects> =
                 names.iter().map(|name| transaction.store(name)).collect::<Result<_, _>>().map_err(failed)?;
-            let store = |area: Area| areas.iter().position(|a| *a == area).and_then(|at| stores.get(at));
+            let store = |area: Namespace| areas.iter().position(|a| *a == area).and_then(|at| stores.get(at));
             // All requests at once, each name once: the browser need not be waited for between them, and says at the end whether all went well.
             let mut requests: Vec<Asked<'_, ()>> = Vec::with_capacity(last.len());
             for write in last {
                 let Some(objects) = store(write.area()) else { continue };
                 let mut request: Asked<'_, ()> = match write {
-                    Write::Put(area, name, bytes) | Write::Rewrite(area, name, bytes) => {
+                    Write::Put(area, name, bytes) | Write::PutFenced(area, name, bytes) => {
                         Box::pin(async move { objects.put(&value(*area, bytes), Some(&key(name))).await.map(drop) })
                     }
                     Write::Remove(_, name) => Box::pin(objects.delete(key(name))),
@@ -240,7 +243,7 @@ impl Disk {
                 requests.push(request);
             }
             // Nothing follows them: the browser need not wait to see whether something does.
-            transaction.commit().await.map_err(|_| StoreError::Full)?;
+            transaction.commit().await.map_err(|_| StoreError::QuotaExceeded)?;
         }
         Ok(())
     }
@@ -249,7 +252,7 @@ impl Disk {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pmo_sync::store::{Stored, load};
+    use pmo_sync::store::{PersistedState, load};
     use wasm_bindgen_test::wasm_bindgen_test;
 
     wasm_bindgen_test::wasm_bindgen_test_configure!(run_in_browser);
@@ -265,24 +268,30 @@ mod tests {
     async fn signing_out_can_keep_the_work_and_never_the_cache() {
         let person = Uuid::new_v4();
         let device = Device::open(person).await;
-        let put = |area: Area, text: &str| Write::Put(area, "a".into(), text.as_bytes().to_vec());
+        let put = |area: Namespace, text: &str| Write::Put(area, "a".into(), text.as_bytes().to_vec());
         device
-            .write(&[put(Area::Drafts, "typed"), put(Area::Entities, "fetched"), put(Area::Metadata, "1")], None)
+            .write(
+                &[put(Namespace::Drafts, "typed"), put(Namespace::Entities, "fetched"), put(Namespace::Metadata, "1")],
+                None,
+            )
             .await
             .unwrap();
         device.wipe(true).await;
         let again = Device::open(person).await;
-        assert_eq!(again.read(Area::Drafts, Which::All).await.unwrap(), [("a".to_owned(), b"typed".to_vec())]);
-        assert_eq!(again.read(Area::Entities, Which::All).await.unwrap(), []);
+        assert_eq!(
+            again.read(Namespace::Drafts, KeySelector::All).await.unwrap(),
+            [("a".to_owned(), b"typed".to_vec())]
+        );
+        assert_eq!(again.read(Namespace::Entities, KeySelector::All).await.unwrap(), []);
         device.wipe(false).await;
-        assert_eq!(load(&device).await.unwrap(), Stored::default());
+        assert_eq!(load(&device).await.unwrap(), PersistedState::default());
     }
 
     #[wasm_bindgen_test]
     async fn work_is_text_that_an_earlier_build_can_read() {
         let person = Uuid::new_v4();
         let device = Device::open(person).await;
-        device.write(&[Write::Put(Area::Outbox, "1".into(), b"{}".to_vec())], None).await.unwrap();
+        device.write(&[Write::Put(Namespace::Outbox, "1".into(), b"{}".to_vec())], None).await.unwrap();
         let Device::Disk(disk) = &device else { panic!("the browser has a database") };
         let transaction = disk.work.transaction(&["outbox"], TransactionMode::ReadOnly).unwrap();
         let kept = transaction.store("outbox").unwrap().get(key("1")).await.unwrap().unwrap();

@@ -16,8 +16,10 @@ use futures_util::StreamExt;
 use leptos::prelude::*;
 use pmo_domain::api_types::{AuthResponse, User};
 use pmo_domain::{EntityRef, PersonId};
-use pmo_sync::store::{self, Which};
-use pmo_sync::{Area, BatchId, Effect, Engine, Event, Query, RequestId, Store, Stored, TabId, TabMessage, Write};
+use pmo_sync::store::{self, KeySelector};
+use pmo_sync::{
+    BatchId, Effect, Engine, Event, Namespace, PersistedState, Query, RequestId, Store, TabId, TabMessage, Write,
+};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -46,7 +48,7 @@ const TICKS_TO_LOOK_FOR_ROOM: u32 = 120;
 enum DeviceTask {
     /// A batch, and the term in which it was written.
     Write(BatchId, Option<u64>, Vec<Write>),
-    Read(Area, Vec<String>),
+    Read(Namespace, Vec<String>),
     /// This tab holds the lock: it leads from here on.
     Lead,
     TellTabs,
@@ -198,7 +200,7 @@ impl Client {
             }
             self.presence.set(Presence::Here(user));
             self.socket.renew();
-            self.dispatch(Event::TokenRenewed);
+            self.dispatch(Event::TokenRefreshed);
         } else if present.is_some() {
             // One person's data is never opened by another, nor sent in another's name: begin anew.
             network::install(None);
@@ -217,12 +219,12 @@ impl Client {
         self.device_trouble.set(device.trouble());
         *self.device.borrow_mut() = Some(device.clone());
         *self.tabs.borrow_mut() = Some(tabs::Tabs::join(person));
-        let term = if tabs::lead_now(person).await { Some(store::begin_term(&*device, now()).await) } else { None };
+        let term = if tabs::lead_now(person).await { Some(store::increment_term(&*device, now()).await) } else { None };
         let stored = match store::load(&*device).await {
             Ok(stored) => stored,
             Err(error) => {
                 self.device_trouble.set(Some(error.to_string()));
-                Stored::default()
+                PersistedState::default()
             }
         };
         let (sender, receiver) = mpsc::unbounded();
@@ -245,7 +247,7 @@ impl Client {
     async fn term_on_device(&self) -> u64 {
         let device = self.device.borrow().clone();
         match device {
-            Some(device) => store::term(&*device).await,
+            Some(device) => store::current_term(&*device).await,
             None => 0,
         }
     }
@@ -280,22 +282,22 @@ impl Client {
                     // Two tabs that write the cache would pack over each other: only the one that leads does, and where the browser has no locks there is
                     // no cache. What is typed is kept by whoever it was typed to.
                     if !tabs::can_lock() {
-                        writes.retain(|write| write.area().is_work());
+                        writes.retain(|write| write.area().is_user_data());
                     } else if term.is_none() {
-                        writes.retain(|write| !write.is_leaders());
+                        writes.retain(|write| !write.requires_leadership());
                     }
                     let outcome = device.write(&writes, term).await;
                     self.dispatch(Event::Persisted(first, last, outcome));
                     waiting = next;
                 }
                 DeviceTask::Read(area, names) => {
-                    let found = device.read(area, Which::Names(&names)).await.unwrap_or_default();
-                    self.dispatch(Event::Read(area, names, found));
+                    let found = device.read(area, KeySelector::Names(&names)).await.unwrap_or_default();
+                    self.dispatch(Event::StoreRead(area, names, found));
                 }
                 DeviceTask::Lead => {
-                    let term = store::begin_term(&*device, now()).await;
+                    let term = store::increment_term(&*device, now()).await;
                     let stored = store::load(&*device).await.unwrap_or_default();
-                    self.dispatch(Event::Lead { stored: Box::new(stored), term });
+                    self.dispatch(Event::LeadershipAcquired { stored: Box::new(stored), term });
                 }
                 DeviceTask::TellTabs => self.tell_tabs(tabs::OUTBOX_CHANGED),
                 DeviceTask::TellTabsOfDrafts => self.tell_tabs(tabs::DRAFTS_CHANGED),
@@ -308,12 +310,12 @@ impl Client {
                 DeviceTask::ReadDrafts => {
                     let as_of = now();
                     if let Ok(drafts) = store::load_drafts(&*device).await {
-                        self.dispatch(Event::Drafts { drafts, as_of });
+                        self.dispatch(Event::DraftsReloaded { drafts, as_of });
                     }
                 }
                 DeviceTask::ReadOutbox => {
                     if let Ok(entries) = store::load_outbox(&*device).await {
-                        self.dispatch(Event::Outbox(entries));
+                        self.dispatch(Event::OutboxReloaded(entries));
                     }
                 }
             }
@@ -344,11 +346,11 @@ impl Client {
                     spawn_local(async move {
                         if request.idempotency_key.is_some() && !client.still_leads().await {
                             client.in_flight.borrow_mut().remove(&id);
-                            return client.dispatch(Event::Deposed);
+                            return client.dispatch(Event::LeadershipLost);
                         }
                         let answer = network::send(request, &cancel).await;
                         if client.in_flight.borrow_mut().remove(&id).is_some() {
-                            client.dispatch(Event::Answered(id, answer));
+                            client.dispatch(Event::ResponseReceived(id, answer));
                         }
                     });
                 }
@@ -362,30 +364,30 @@ impl Client {
                     self.on_device(DeviceTask::Write(batch, term, writes));
                 }
                 Effect::Read(area, names) => self.on_device(DeviceTask::Read(area, names)),
-                Effect::DeviceFailed(error) => self.device_trouble.set(Some(error.to_string())),
-                Effect::Tell(message) => self.tell_tabs(&serde_json::to_string(&message).unwrap_or_default()),
-                Effect::RereadWork => {
+                Effect::PersistFailed(error) => self.device_trouble.set(Some(error.to_string())),
+                Effect::Broadcast(message) => self.tell_tabs(&serde_json::to_string(&message).unwrap_or_default()),
+                Effect::ReloadOutboxAndDrafts => {
                     self.on_device(DeviceTask::ReadOutbox);
                     self.on_device(DeviceTask::ReadDrafts);
                 }
-                Effect::ConfirmLead => {
+                Effect::CheckTerm => {
                     let client = self.clone();
                     spawn_local(async move {
                         let term = client.term_on_device().await;
-                        client.dispatch(Event::Confirmed(term));
+                        client.dispatch(Event::TermChecked(term));
                     });
                 }
-                Effect::TakeOver => tabs::take_over(),
-                Effect::TellTabs => self.on_device(DeviceTask::TellTabs),
-                Effect::TellTabsOfDrafts => self.on_device(DeviceTask::TellTabsOfDrafts),
+                Effect::StealLock => tabs::take_over(),
+                Effect::BroadcastOutboxChanged => self.on_device(DeviceTask::TellTabs),
+                Effect::BroadcastDraftsChanged => self.on_device(DeviceTask::TellTabsOfDrafts),
                 Effect::Connect => self.socket.connect(self.clone()),
                 Effect::Send(message) => self.socket.send(&message),
                 Effect::Disconnect => self.socket.disconnect(),
                 Effect::Changed(query) => bump(self.queries.borrow().get(&query)),
                 Effect::DraftChanged(entity) => bump(self.drafts.borrow().get(&entity)),
                 Effect::StatusChanged => self.status.update(|n| *n += 1),
-                Effect::RenewToken => self.renew_token(),
-                Effect::AskSignIn => self.ask_sign_in(),
+                Effect::RefreshToken => self.renew_token(),
+                Effect::PromptSignIn => self.ask_sign_in(),
             }
         }
     }
@@ -424,7 +426,7 @@ impl Client {
                         return client.ask_sign_in();
                     }
                     Err(network::RefreshError::Network) => {
-                        client.dispatch(Event::Unreachable);
+                        client.dispatch(Event::TokenRefreshFailed);
                         gloo_timers::future::TimeoutFuture::new(wait).await;
                         wait = (wait * 2).min(15_000);
                     }
@@ -476,17 +478,17 @@ impl Client {
         on(&window, "online", || Some(Event::Online(true)));
         on(&window, "offline", || Some(Event::Online(false)));
         if let Some(document) = window.document() {
-            on(&document, "visibilitychange", || Some(Event::Shown(is_shown()?)));
-            self.dispatch(Event::Shown(is_shown().unwrap_or(true)));
+            on(&document, "visibilitychange", || Some(Event::VisibilityChanged(is_shown()?)));
+            self.dispatch(Event::VisibilityChanged(is_shown().unwrap_or(true)));
         }
         on(&window, "pagehide", || {
             let client = client();
-            let bye = TabMessage::Bye { tab: client.tab };
+            let bye = TabMessage::TabClosing { tab: client.tab };
             client.tell_tabs(&serde_json::to_string(&bye).unwrap_or_default());
             None
         });
         // Back from the browser's own cache of pages.
-        on(&window, "pageshow", || Some(Event::Shown(is_shown()?)));
+        on(&window, "pageshow", || Some(Event::VisibilityChanged(is_shown()?)));
         if !window.navigator().on_line() {
             self.dispatch(Event::Online(false));
         }
@@ -500,7 +502,7 @@ impl Client {
                 self.dispatch(Event::Tick);
                 ticks += 1;
                 if ticks.is_multiple_of(TICKS_TO_LOOK_FOR_ROOM) && device::is_tight().await {
-                    self.dispatch(Event::Tight);
+                    self.dispatch(Event::StorageLow);
                 }
             }
         });

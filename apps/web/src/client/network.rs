@@ -2,9 +2,9 @@
 
 use super::conditions::lets_through;
 use futures_channel::oneshot;
-use gloo_net::http::{Method as HttpMethod, RequestBuilder, Response};
+use gloo_net::http::{Method as HttpMethod, RequestBuilder, Response as HttpResponse};
 use pmo_domain::api_types::{AuthResponse, Problem};
-use pmo_sync::{Answer, Failure, Method, Request};
+use pmo_sync::{Method, Request, RequestError, Response};
 use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -54,7 +54,7 @@ fn builder(method: HttpMethod, path: &str) -> RequestBuilder {
     }
 }
 
-fn signed_out() -> Failure {
+fn signed_out() -> RequestError {
     let problem = Problem {
         kind: String::new(),
         title: "Sign in first".into(),
@@ -63,37 +63,37 @@ fn signed_out() -> Failure {
         errors: vec![],
         current: None,
     };
-    Failure::Refused(Box::new(problem))
+    RequestError::Rejected(Box::new(problem))
 }
 
 /// What an HTTP answer means. HTML with 200 is a captive portal, not an answer.
-async fn read(response: Response) -> Result<Answer, Failure> {
+async fn read(response: HttpResponse) -> Result<Response, RequestError> {
     let status = response.status();
     let header = |name: &str| response.headers().get(name);
     let (feed_cursor, etag) = (header("feed-cursor"), header("etag"));
     let kind = header("content-type").unwrap_or_default();
     if matches!(status, 204 | 304) {
-        return Ok(Answer { not_modified: status == 304, feed_cursor, etag, body: String::new() });
+        return Ok(Response { not_modified: status == 304, feed_cursor, etag, body: String::new() });
     }
     // As bytes: a text would be copied letter by letter on its way in.
-    let body = response.binary().await.map_err(|_| Failure::Network)?;
-    let body = String::from_utf8(body).map_err(|_| Failure::Network)?;
+    let body = response.binary().await.map_err(|_| RequestError::Network)?;
+    let body = String::from_utf8(body).map_err(|_| RequestError::Network)?;
     if (200..300).contains(&status) && kind.contains("json") {
-        return Ok(Answer { not_modified: false, body, feed_cursor, etag });
+        return Ok(Response { not_modified: false, body, feed_cursor, etag });
     }
     match serde_json::from_str::<Problem>(&body) {
-        Ok(problem) if kind.contains("json") => Err(Failure::Refused(Box::new(problem))),
-        _ => Err(Failure::Network),
+        Ok(problem) if kind.contains("json") => Err(RequestError::Rejected(Box::new(problem))),
+        _ => Err(RequestError::Network),
     }
 }
 
 /// Makes a request of the engine.
-pub async fn send(request: Request, cancel: &Cancel) -> Result<Answer, Failure> {
+pub async fn send(request: Request, cancel: &Cancel) -> Result<Response, RequestError> {
     if token().is_none() {
         return Err(signed_out());
     }
     if !lets_through().await {
-        return Err(Failure::Network);
+        return Err(RequestError::Network);
     }
     let method = match request.method {
         Method::Get => HttpMethod::GET,
@@ -121,7 +121,7 @@ pub async fn send(request: Request, cancel: &Cancel) -> Result<Answer, Failure> 
     // A whole tree takes as long as the server lets it.
     let patience = if path.starts_with("/sync/snapshot") { 330_000 } else { 30_000 };
     let _timeout = gloo_timers::callback::Timeout::new(patience, move || too_late.now());
-    let response = request.map_err(|_| Failure::Network)?.send().await.map_err(|_| Failure::Network)?;
+    let response = request.map_err(|_| RequestError::Network)?.send().await.map_err(|_| RequestError::Network)?;
     read(response).await
 }
 
@@ -147,7 +147,7 @@ fn soon() -> web_sys::AbortSignal {
     web_sys::AbortSignal::timeout_with_u32(20_000)
 }
 
-fn take(answer: Answer) -> Option<AuthResponse> {
+fn take(answer: Response) -> Option<AuthResponse> {
     serde_json::from_str(&answer.body).ok()
 }
 
@@ -172,7 +172,7 @@ async fn renewed() -> Result<AuthResponse, RefreshError> {
     let response = request.send().await.map_err(|_| RefreshError::Network)?;
     match read(response).await {
         Ok(answer) => take(answer).ok_or(RefreshError::Network),
-        Err(Failure::Refused(problem)) if problem.status == 401 => Err(RefreshError::Ended),
+        Err(RequestError::Rejected(problem)) if problem.status == 401 => Err(RefreshError::Ended),
         Err(_) => Err(RefreshError::Network),
     }
 }
@@ -186,8 +186,8 @@ pub async fn login(email: &str, password: &str) -> Result<AuthResponse, String> 
     let response = request.send().await.map_err(|_| unreachable())?;
     match read(response).await {
         Ok(answer) => take(answer).ok_or_else(unreachable),
-        Err(Failure::Refused(problem)) => Err(problem.detail.unwrap_or(problem.title)),
-        Err(Failure::Network) => Err(unreachable()),
+        Err(RequestError::Rejected(problem)) => Err(problem.detail.unwrap_or(problem.title)),
+        Err(RequestError::Network) => Err(unreachable()),
     }
 }
 
@@ -227,10 +227,10 @@ async fn signed_in() {
 }
 
 /// The same, for who does something about a failure.
-pub async fn try_ask(method: Verb, path: &str, body: Option<&Value>, key: Option<&str>) -> Result<Value, Failure> {
+pub async fn try_ask(method: Verb, path: &str, body: Option<&Value>, key: Option<&str>) -> Result<Value, RequestError> {
     signed_in().await;
     if !lets_through().await {
-        return Err(Failure::Network);
+        return Err(RequestError::Network);
     }
     // What is read whole before it is answered takes as long as the server lets it.
     let patience = if path.ends_with("/finish") { web_sys::AbortSignal::timeout_with_u32(65_000) } else { soon() };
@@ -242,36 +242,36 @@ pub async fn try_ask(method: Verb, path: &str, body: Option<&Value>, key: Option
         Some(body) => builder.json(body),
         None => builder.build(),
     };
-    let response = request.map_err(|_| Failure::Network)?.send().await.map_err(|_| Failure::Network)?;
+    let response = request.map_err(|_| RequestError::Network)?.send().await.map_err(|_| RequestError::Network)?;
     let answer = read(response).await?;
     if answer.body.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_str(&answer.body).map_err(|_| Failure::Network)
+    serde_json::from_str(&answer.body).map_err(|_| RequestError::Network)
 }
 
 /// Sends a part of a file that is being uploaded.
-pub async fn send_part(path: &str, offset: f64, part: &JsValue, cancel: &Cancel) -> Result<(), Failure> {
+pub async fn send_part(path: &str, offset: f64, part: &JsValue, cancel: &Cancel) -> Result<(), RequestError> {
     if !lets_through().await {
-        return Err(Failure::Network);
+        return Err(RequestError::Network);
     }
     let request = builder(HttpMethod::PATCH, path)
         .header("content-type", "application/octet-stream")
         .header("upload-offset", &offset.to_string())
         .abort_signal(cancel.signal().as_ref())
         .body(part.clone())
-        .map_err(|_| Failure::Network)?;
+        .map_err(|_| RequestError::Network)?;
     let too_late = cancel.clone();
     // The server waits for a minute.
     let _timeout = gloo_timers::callback::Timeout::new(65_000, move || too_late.now());
-    read(request.send().await.map_err(|_| Failure::Network)?).await.map(drop)
+    read(request.send().await.map_err(|_| RequestError::Network)?).await.map(drop)
 }
 
 /// A failure in words for people.
-pub fn said(failure: &Failure) -> String {
+pub fn said(failure: &RequestError) -> String {
     match failure {
-        Failure::Refused(problem) => in_words(problem),
-        Failure::Network => UNREACHED.to_owned(),
+        RequestError::Rejected(problem) => in_words(problem),
+        RequestError::Network => UNREACHED.to_owned(),
     }
 }
 
@@ -306,8 +306,8 @@ pub async fn send_file(path: &str, kind: &str, file: &web_sys::File, key: &str) 
     let response = request.send().await.map_err(|_| UNREACHED.to_owned())?;
     match read(response).await {
         Ok(answer) => serde_json::from_str(&answer.body).map_err(|e| e.to_string()),
-        Err(Failure::Refused(problem)) => Err(in_words(&problem)),
-        Err(Failure::Network) => Err("The server gave no answer that can be read. Try again.".into()),
+        Err(RequestError::Rejected(problem)) => Err(in_words(&problem)),
+        Err(RequestError::Network) => Err("The server gave no answer that can be read. Try again.".into()),
     }
 }
 
@@ -320,7 +320,7 @@ pub async fn download(path: &str, name: &str) -> Result<(), String> {
     let response = request.send().await.map_err(|_| UNREACHED.to_owned())?;
     if !response.ok() {
         return match read(response).await {
-            Err(Failure::Refused(problem)) => Err(in_words(&problem)),
+            Err(RequestError::Rejected(problem)) => Err(in_words(&problem)),
             _ => Err(UNREACHED.to_owned()),
         };
     }

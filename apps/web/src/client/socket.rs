@@ -42,10 +42,10 @@ impl Socket {
         let generation = self.generation.get();
         let (sender, mut outgoing) = mpsc::unbounded::<ClientMessage>();
         let Some(token) = network::token() else {
-            return spawn_local(async move { client.dispatch(Event::Closed(CLOSE_UNAUTHORIZED)) });
+            return spawn_local(async move { client.dispatch(Event::SocketClosed(CLOSE_UNAUTHORIZED)) });
         };
         let Some(Ok(socket)) = address().filter(|_| lets_sockets()).map(|a| WebSocket::open(&a)) else {
-            return spawn_local(async move { client.dispatch(Event::Closed(1006)) });
+            return spawn_local(async move { client.dispatch(Event::SocketClosed(1006)) });
         };
         let _ = sender.unbounded_send(ClientMessage::Auth { token });
         *self.outgoing.borrow_mut() = Some(sender);
@@ -70,7 +70,7 @@ impl Socket {
                             client.frames.note(false, &text);
                             // A message of a later protocol is passed over.
                             if let Some(message) = ServerMessage::parse(&text) {
-                                client.dispatch(Event::Frame(message));
+                                client.dispatch(Event::SocketMessage(message));
                             }
                         }
                         Some(Ok(Message::Bytes(_))) => {}
@@ -83,7 +83,7 @@ impl Socket {
             if let Some(code) = code
                 && client.socket.generation.get() == generation
             {
-                client.dispatch(Event::Closed(code));
+                client.dispatch(Event::SocketClosed(code));
             }
         });
     }

@@ -42,7 +42,7 @@ impl Tabs {
                     // A message of a later build is passed over.
                     text => {
                         if let Ok(message) = serde_json::from_str::<TabMessage>(text) {
-                            client().dispatch(Event::Tab(message));
+                            client().dispatch(Event::TabMessageReceived(message));
                         }
                     }
                 }
@@ -140,7 +140,7 @@ fn wait_for(name: String) {
 
 /// Another tab has taken the lead: this one follows, and waits for its turn.
 fn deposed() {
-    client().dispatch(Event::Deposed);
+    client().dispatch(Event::LeadershipLost);
     let name = client().tabs.borrow().as_ref().map(|tabs| tabs.lock.clone());
     if let Some(name) = name {
         wait_for(name);
@@ -164,7 +164,7 @@ pub fn take_over() {
             client().on_device(DeviceTask::Lead);
         }
     };
-    if !request(&name, Some("steal"), granted, || client().dispatch(Event::Deposed)) {
+    if !request(&name, Some("steal"), granted, || client().dispatch(Event::LeadershipLost)) {
         // A browser without locks: who asks leads.
         TAKING.with(|taking| taking.replace(false));
         client().on_device(DeviceTask::Lead);

@@ -6,7 +6,7 @@ use crate::hooks::invalidate_entity_queries;
 use gloo_timers::future::sleep;
 use leptos::prelude::*;
 use pmo_domain::{EntityCode, EntityRef};
-use pmo_sync::Failure;
+use pmo_sync::RequestError;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -136,7 +136,7 @@ enum Stop {
 }
 
 /// What a request came to, once it is worth an answer: tried again while the network is away, and where a refusal may pass.
-async fn until_answered<T>(upload: &Upload, ask: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Stop> {
+async fn until_answered<T>(upload: &Upload, ask: impl AsyncFn() -> Result<T, RequestError>) -> Result<T, Stop> {
     let (mut pause, mut refusals) = (SOON, 0);
     loop {
         let failure = match ask().await {
@@ -145,13 +145,13 @@ async fn until_answered<T>(upload: &Upload, ask: impl AsyncFn() -> Result<T, Fai
             Err(failure) => failure,
         };
         match &failure {
-            Failure::Network => upload.state.set(State::Waiting),
-            Failure::Refused(problem)
+            RequestError::Network => upload.state.set(State::Waiting),
+            RequestError::Rejected(problem)
                 if matches!(problem.status, 401 | 423 | 429 | 503) && refusals < MOST_REFUSALS =>
             {
                 refusals += 1;
             }
-            Failure::Refused(_) => return Err(stopped(failure)),
+            RequestError::Rejected(_) => return Err(stopped(failure)),
         }
         sleep(pause).await;
         if !goes_on(upload.number) {
@@ -161,8 +161,8 @@ async fn until_answered<T>(upload: &Upload, ask: impl AsyncFn() -> Result<T, Fai
     }
 }
 
-fn stopped(failure: Failure) -> Stop {
-    let gone = matches!(&failure, Failure::Refused(problem) if problem.status == 404);
+fn stopped(failure: RequestError) -> Stop {
+    let gone = matches!(&failure, RequestError::Rejected(problem) if problem.status == 404);
     let why = network::said(&failure);
     if gone { Stop::Gone(why) } else { Stop::Refused(why) }
 }
@@ -237,13 +237,13 @@ async fn send(upload: &Upload, path: &str, from: f64, file: &web_sys::File, canc
                     part = (part * 2.0).min(LARGEST_PART);
                 }
             }
-            Err(Failure::Refused(problem)) if !matches!(problem.status, 400 | 401 | 409 | 423 | 429 | 503) => {
-                return Err(stopped(Failure::Refused(problem)));
+            Err(RequestError::Rejected(problem)) if !matches!(problem.status, 400 | 401 | 409 | 423 | 429 | 503) => {
+                return Err(stopped(RequestError::Rejected(problem)));
             }
             Err(failure) => {
                 // It may have come in part: the server says how far, once it can be asked.
                 part = FIRST_PART;
-                if matches!(failure, Failure::Network) {
+                if matches!(failure, RequestError::Network) {
                     upload.state.set(State::Waiting);
                 }
                 sleep(SOON).await;

@@ -38,7 +38,7 @@ pub fn ChildrenPage(
             return if catalogue.types.is_empty() { ().into_any() } else { view! { <NothingHere/> }.into_any() };
         };
         let key = ListKey {
-            below: Some(pmo_sync::Below { parent: parent.clone(), column: tie.parent_column.clone() }),
+            below: Some(pmo_sync::ParentFilter { parent: parent.clone(), column: tie.parent_column.clone() }),
             ..ListKey::all(child.clone())
         };
         let (parent, child) = (parent.clone(), child.clone());

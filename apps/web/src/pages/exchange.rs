@@ -87,7 +87,7 @@ pub fn ImportDialog(
         let mut path = format!("/{}/import?dry_run={dry}", of.with_value(ToString::to_string));
         let asked = mapping.get_untracked();
         if !asked.is_empty() {
-            path += &format!("&mapping={}", pmo_sync::encoded(&json!(asked).to_string()));
+            path += &format!("&mapping={}", pmo_sync::percent_encode(&json!(asked).to_string()));
         }
         if let Some(parent) = &parent {
             path += &format!("&parent={}:{}", parent.code, parent.id);

@@ -10,7 +10,7 @@ use crate::ui::overlays::bring_back;
 use leptos::prelude::*;
 use pmo_domain::api_types::ReferenceNames;
 use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Row};
-use pmo_sync::text::{Line, difference};
+use pmo_sync::line_merge::{DiffLine, diff_lines};
 use pmo_sync::{Event, Query, RowView};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -237,14 +237,14 @@ fn change_view(column: &Column, old: &Value, new: &Value, references: &Reference
     }
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let (before, after) = (text(old), text(new));
-    let lines: Vec<AnyView> = difference(&before, &after)
+    let lines: Vec<AnyView> = diff_lines(&before, &after)
         .into_iter()
         .map(|(what, line)| {
             let line = if line.is_empty() { "\u{a0}".to_owned() } else { line.to_owned() };
             match what {
-                Line::Kept => view! { <span class="kept">{line}</span> }.into_any(),
-                Line::Gone => view! { <del>{line}</del> }.into_any(),
-                Line::New => view! { <ins>{line}</ins> }.into_any(),
+                DiffLine::Kept => view! { <span class="kept">{line}</span> }.into_any(),
+                DiffLine::Gone => view! { <del>{line}</del> }.into_any(),
+                DiffLine::New => view! { <ins>{line}</ins> }.into_any(),
             }
         })
         .collect();

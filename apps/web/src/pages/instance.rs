@@ -289,7 +289,7 @@ fn ConflictStrip(entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView
     let status = client().status.clone();
     let waits = Memo::new(move |_| {
         status.track();
-        row.with(|r| r.as_ref().is_some_and(|r| r.attention)).then(|| conflict_of(&entity)).flatten()
+        row.with(|r| r.as_ref().is_some_and(|r| r.needs_attention)).then(|| conflict_of(&entity)).flatten()
     });
     live(move || {
         waits.get().map(|id| {
@@ -575,7 +575,7 @@ fn DraftBar(page: Page, kind: EntityType, form: Form) -> impl IntoView {
             };
             let none = fields.is_empty();
             let place = if trouble.get().is_some() { "in this tab only" } else { "kept on this device" };
-            let theirs: Vec<String> = page.row.with(|row| row.as_ref().map(|row| d.overtaken(&row.data, same).cloned().collect()).unwrap_or_default());
+            let theirs: Vec<String> = page.row.with(|row| row.as_ref().map(|row| d.conflicting_fields(&row.data, same).cloned().collect()).unwrap_or_default());
             let meta = if !theirs.is_empty() { format!("Somebody else has changed {} meanwhile", labels(theirs)) }
                 else if none { "Redo brings them back".to_owned() } else { format!("{} · {place}", labels(fields)) };
             let none = none || !wrong.is_empty();

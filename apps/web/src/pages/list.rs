@@ -81,11 +81,11 @@ pub fn ThingTabs(
     let above = parent.clone();
     let held = move |tie: &pmo_domain::ChildRelation| {
         let whole = ListKey {
-            below: Some(pmo_sync::Below { parent: above.clone(), column: tie.parent_column.clone() }),
+            below: Some(pmo_sync::ParentFilter { parent: above.clone(), column: tie.parent_column.clone() }),
             ..ListKey::all(tie.code.clone())
         };
         client().changes_of(&Query::List(whole.clone())).track();
-        client().read(|e| e.believed_count(&whole)).map(|n| n as u64)
+        client().read(|e| e.fresh_count(&whole)).map(|n| n as u64)
     };
     let path = format!("/{}/{}/dynamic-child-entity-tabs", parent.code, parent.id);
     let status = use_status();

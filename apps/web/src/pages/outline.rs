@@ -318,7 +318,7 @@ fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
         }
     };
     view! {
-        <tr class:summary=summary class:is-hover=follow(move || table.at.get() == Some(id)) class:conflict=follow(move || row.with(|r| r.as_ref().is_some_and(|r| r.attention)))
+        <tr class:summary=summary class:is-hover=follow(move || table.at.get() == Some(id)) class:conflict=follow(move || row.with(|r| r.as_ref().is_some_and(|r| r.needs_attention)))
             {..custom_attribute("aria-level", line.level.to_string())} aria-expanded=summary.then_some(if open { "true" } else { "false" }) style=format!("--level:{}", line.level)
             data-id=id.to_string() on:click=move |_| table.at.set(Some(id))>
             <td class="softer num">{live(move || text("wbs"))}</td>

@@ -3,7 +3,7 @@
 
 use pmo_domain::EntityType;
 use pmo_domain::query::{Filter, ListQuery, Operator};
-use pmo_sync::encoded;
+use pmo_sync::percent_encode;
 
 /// The narrowest and the widest column, in pixels.
 pub const WIDTHS: std::ops::RangeInclusive<u32> = 48..=640;
@@ -75,7 +75,8 @@ impl Arrangement {
             let widths: Vec<_> = self.widths.iter().map(|(column, width)| format!("{column}:{width}")).collect();
             parts.push(("widths".into(), widths.join(",")));
         }
-        let parts: Vec<_> = parts.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+        let parts: Vec<_> =
+            parts.iter().map(|(name, value)| format!("{}={}", percent_encode(name), percent_encode(value))).collect();
         if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
     }
 

@@ -75,7 +75,7 @@ pub fn row_view(grid: Grid, id: Uuid, row: &RowView, chosen: Memo<bool>) -> impl
     let pick = move |event: leptos::ev::MouseEvent| grid.select(id, event.shift_key());
     let label = format!("Select {}", format::text(&row.data, "name"));
     view! {
-        <tr role="row" class:conflict=row.attention aria-selected=follow(move || chosen.get().to_string()) data-id=id.to_string()>
+        <tr role="row" class:conflict=row.needs_attention aria-selected=follow(move || chosen.get().to_string()) data-id=id.to_string()>
             <td class="c-pick"><label class="check"><input type="checkbox" tabindex="-1" class="i-check" aria-label=label prop:checked=follow(move || chosen.get()) on:click=pick/></label></td>
             {cells}<td class="gutter p-end">{sync_sign(row)}{take_out}</td></tr>
     }
@@ -83,7 +83,7 @@ pub fn row_view(grid: Grid, id: Uuid, row: &RowView, chosen: Memo<bool>) -> impl
 
 /// The small sign on a row that has not been sent, or needs a person.
 pub fn sync_sign(row: &RowView) -> AnyView {
-    if row.attention {
+    if row.needs_attention {
         view! { <span title="Needs your choice">{icon("conflict")}</span> }.into_any()
     } else if row.pending {
         view! { <span title="Saved on this device, not sent yet">{icon("pending")}</span> }.into_any()

@@ -6,7 +6,7 @@ use super::live::{follow, live};
 use crate::client::conditions::{Conditions, conditions};
 use crate::client::{client, device, now};
 use leptos::prelude::*;
-use pmo_sync::Table;
+use pmo_sync::TextTable;
 use wasm_bindgen_futures::spawn_local;
 
 /// Where it is remembered that a browser asked for them.
@@ -64,7 +64,7 @@ fn Drawer(open: RwSignal<bool>) -> impl IntoView {
         if let Some(session) = tables.first_mut() {
             session.rows.push(vec!["Room on the device".to_owned(), room.get()]);
         }
-        tables.push(Table { title: "Frames", head: &["Time", "", "Frame"], rows: client().frames.told() });
+        tables.push(TextTable { title: "Frames", head: &["Time", "", "Frame"], rows: client().frames.told() });
         tables
     });
     let tab = move |n: usize| {
@@ -90,7 +90,7 @@ fn Drawer(open: RwSignal<bool>) -> impl IntoView {
     let switches: [(&'static str, Pick); 3] =
         [("Offline", |c| &mut c.offline), ("Slow", |c| &mut c.slow), ("No socket", |c| &mut c.no_socket)];
     let switches: Vec<_> = switches.into_iter().map(switch).collect();
-    let text = live(move || tables.with(|all| all.get(shown.get()).map(Table::text)));
+    let text = live(move || tables.with(|all| all.get(shown.get()).map(TextTable::render)));
     view! {
         <section class="devtools" aria-label="Devtools" data-testid="devtools">
             <header><nav class="tabs" aria-label="Devtools">{tabs}</nav><span class="grow"></span>{switches}

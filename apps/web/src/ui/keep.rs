@@ -18,10 +18,10 @@ pub fn KeepButton(
     let kept = use_kept(entity.clone());
     let words = Memo::new(move |_| match kept.get() {
         None => "Keep offline: everything of it, on this device".to_owned(),
-        Some(tree) if !tree.whole && tree.failed => {
+        Some(tree) if !tree.complete && tree.failed => {
             "Could not be brought to this device yet; it is tried again".to_owned()
         }
-        Some(tree) if !tree.whole => "Being brought to this device".to_owned(),
+        Some(tree) if !tree.complete => "Being brought to this device".to_owned(),
         Some(tree) if tree.failed => {
             format!("Kept on this device with {} things; it could not be brought up to date", tree.rows)
         }
@@ -29,7 +29,7 @@ pub fn KeepButton(
     });
     let sign = live(move || match kept.get() {
         None => icon("download"),
-        Some(tree) if !tree.whole => icon("refresh-cw"),
+        Some(tree) if !tree.complete => icon("refresh-cw"),
         Some(_) => icon("hard-drive"),
     });
     let turn = move |()| keep_offline(entity.clone(), kept.get_untracked().is_none());

@@ -10,15 +10,15 @@ use crate::client::{client, network, write_ids};
 use crate::hooks::{catalogue, one};
 use leptos::prelude::*;
 use pmo_domain::{Column, ColumnKind, EntityRef, Row, sort};
-use pmo_sync::text::{Line, difference};
-use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
+use pmo_sync::line_merge::{DiffLine, diff_lines};
+use pmo_sync::{EntryState, Event, Operation, OutboxEntry, Resolution};
 use serde_json::{Value, json};
 use uuid::Uuid;
 use wasm_bindgen_futures::spawn_local;
 
 /// The conflict that waits for a person on a thing, if there is one.
 pub fn conflict_of(entity: &EntityRef) -> Option<Uuid> {
-    let waits = |e: &&Entry| e.entity == *entity && matches!(e.state, EntryState::Conflict { .. });
+    let waits = |e: &&OutboxEntry| e.entity == *entity && matches!(e.state, EntryState::Conflict { .. });
     client().read(|e| e.outbox().iter().find(waits).map(|e| e.id))
 }
 
@@ -33,11 +33,11 @@ pub fn MergeDialog(
     let entry = Memo::new(move |_| {
         status.track();
         let which = which.get()?;
-        let is_it = |e: &&Entry| e.id == which && matches!(e.state, EntryState::Conflict { .. });
+        let is_it = |e: &&OutboxEntry| e.id == which && matches!(e.state, EntryState::Conflict { .. });
         let mut entry = client().read(|e| e.outbox().iter().find(is_it).cloned())?;
         // How far it has come on this device is no part of the question.
-        (entry.saved, entry.sending, entry.typed, entry.batch) = (true, false, false, 0);
-        (entry.attempts, entry.not_before) = (0, 0.0);
+        (entry.persisted, entry.in_flight, entry.has_unsaved_input, entry.batch) = (true, false, false, 0);
+        (entry.attempts, entry.retry_at) = (0, 0.0);
         Some(entry)
     });
     live(move || entry.get().map(|entry| dialog(entry, which)))
@@ -88,15 +88,15 @@ impl Field {
         let before = self.before.with_value(|before| before.as_str().unwrap_or_default().to_owned());
         match value {
             Value::String(text) if long && !before.is_empty() && !text.is_empty() => {
-                let line = |(what, line): (Line, &str)| {
+                let line = |(what, line): (DiffLine, &str)| {
                     let line = line.to_owned();
                     match what {
-                        Line::Kept => view! { <p>{line}</p> }.into_any(),
-                        Line::Gone => view! { <p><del>{line}</del></p> }.into_any(),
-                        Line::New => view! { <p><ins>{line}</ins></p> }.into_any(),
+                        DiffLine::Kept => view! { <p>{line}</p> }.into_any(),
+                        DiffLine::Gone => view! { <p><del>{line}</del></p> }.into_any(),
+                        DiffLine::New => view! { <p><ins>{line}</ins></p> }.into_any(),
                     }
                 };
-                let lines: Vec<_> = difference(&before, text).into_iter().map(line).collect();
+                let lines: Vec<_> = diff_lines(&before, text).into_iter().map(line).collect();
                 view! { <div class="text lines">{lines}</div> }.into_any()
             }
             _ => self.read(value),
@@ -145,13 +145,13 @@ impl Field {
     }
 }
 
-fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
+fn dialog(entry: OutboxEntry, which: RwSignal<Option<Uuid>>) -> AnyView {
     let EntryState::Conflict { current, fields } = &entry.state else { return ().into_any() };
     let close = Callback::new(move |()| which.set(None));
-    let (id, seen, entity) = (entry.id, entry.key, entry.entity.clone());
-    let settle = move |choice: Choice| {
+    let (id, seen, entity) = (entry.id, entry.idempotency_key, entry.entity.clone());
+    let settle = move |choice: Resolution| {
         which.set(None);
-        client().dispatch(Event::Settle { entry: id, seen, choice });
+        client().dispatch(Event::ResolveConflict { entry: id, seen, choice });
     };
     let kind = catalogue().get(entity.code.as_str()).cloned();
     let what = kind.as_ref().map_or_else(|| entity.code.to_string(), |k| k.name.to_lowercase());
@@ -160,8 +160,8 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
     let Operation::Update { patch, base, .. } = &entry.operation else {
         return view! {
             <Dialog title=format!("You deleted a {what} that somebody has changed") lead=format!("{name} is at version {version} now.") close=close>
-                <footer class="buttons"><button class="btn" on:click=move |_| settle(Choice::Theirs)>"Keep it"</button>
-                    <button class="btn danger" on:click=move |_| settle(Choice::Mine(write_ids()[1]))>"Delete it all the same"</button></footer>
+                <footer class="buttons"><button class="btn" on:click=move |_| settle(Resolution::TakeTheirs)>"Keep it"</button>
+                    <button class="btn danger" on:click=move |_| settle(Resolution::KeepMine(write_ids()[1]))>"Delete it all the same"</button></footer>
             </Dialog>
         }
         .into_any();
@@ -200,7 +200,7 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
             who.try_set(Some(format!("{name}, {}", format::moment(at))));
         }
     });
-    let save = Callback::new(move |()| settle(Choice::Each(result.get_untracked(), write_ids()[1])));
+    let save = Callback::new(move |()| settle(Resolution::PerField(result.get_untracked(), write_ids()[1])));
     let keys = window_event_listener(leptos::ev::keydown, move |event| {
         if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) {
             event.prevent_default();
@@ -222,8 +222,8 @@ fn dialog(entry: Entry, which: RwSignal<Option<Uuid>>) -> AnyView {
             </div>
             <footer class="buttons">
                 <span class="grow meta desk">"What you do not keep stays one redo away."</span>
-                <button class="btn" on:click=move |_| settle(Choice::Mine(write_ids()[1]))>"Keep all mine"</button>
-                <button class="btn" on:click=move |_| settle(Choice::Theirs)>"Take all theirs"</button>
+                <button class="btn" on:click=move |_| settle(Resolution::KeepMine(write_ids()[1]))>"Keep all mine"</button>
+                <button class="btn" on:click=move |_| settle(Resolution::TakeTheirs)>"Take all theirs"</button>
                 <button class="btn primary" on:click=move |_| save.run(())>"Save result"<kbd class="desk">"Ctrl ↵"</kbd></button>
             </footer>
         </Dialog>

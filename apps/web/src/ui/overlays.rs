@@ -14,7 +14,7 @@ use crate::pages::{NewDialog, OnTheirWay, hold_stray_drops};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::EntityRef;
-use pmo_sync::{Choice, Entry, EntryState, Event, Operation};
+use pmo_sync::{EntryState, Event, Operation, OutboxEntry, Resolution};
 use serde_json::json;
 use std::sync::Arc;
 use wasm_bindgen_futures::spawn_local;
@@ -75,7 +75,8 @@ pub fn delete_with_undo(overlays: Overlays, things: Vec<EntityRef>, words: Strin
     }
     let undo = Arc::new(move || {
         for thing in things.clone() {
-            let waits = |e: &&Entry| e.entity == thing && matches!(e.operation, Operation::Delete { .. }) && !e.sending;
+            let waits =
+                |e: &&OutboxEntry| e.entity == thing && matches!(e.operation, Operation::Delete { .. }) && !e.in_flight;
             match client().read(|e| e.outbox().iter().find(waits).map(|e| e.id)) {
                 Some(entry) => client().dispatch(Event::Discard(entry)),
                 None => spawn_local(async move {
@@ -91,7 +92,7 @@ pub fn delete_with_undo(overlays: Overlays, things: Vec<EntityRef>, words: Strin
 
 /// Asks the server to bring a deleted thing back, once its deletion is not on its way any more; the error is for people.
 pub async fn bring_back(thing: EntityRef) -> Result<(), String> {
-    let on_its_way = |e: &Entry| e.entity == thing && matches!(e.operation, Operation::Delete { .. });
+    let on_its_way = |e: &OutboxEntry| e.entity == thing && matches!(e.operation, Operation::Delete { .. });
     let looks = 30_000 / LOOK.as_millis();
     for _ in 0..looks {
         if !client().read(|e| e.outbox().iter().any(on_its_way)) {
@@ -150,10 +151,10 @@ fn draft_view(entity: &EntityRef, overlays: Overlays) -> AnyView {
     view! { <li>{icon("pencil")}<A href=format!("/{}/{}", entity.code, entity.id) attr:class="grow" on:click=move |_| overlays.tray.set(false)>{name}</A></li> }.into_any()
 }
 
-fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
+fn entry_view(entry: OutboxEntry, overlays: Overlays) -> impl IntoView {
     let name = client()
         .read(|e| e.name(entry.entity.code.as_str(), entry.entity.id))
-        .or_else(|| Some(entry.mine().get("name")?.as_str()?.to_owned()));
+        .or_else(|| Some(entry.local_values().get("name")?.as_str()?.to_owned()));
     let catalogue = catalogue();
     let kind = catalogue.get(entry.entity.code.as_str());
     let there = client().read(|e| e.is_known(&entry.entity));
@@ -168,7 +169,7 @@ fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
     let what = match &entry.operation {
         Operation::Create { .. } => format!("New {}", kind.map(|kind| kind.name.to_lowercase()).unwrap_or_default()),
         Operation::Delete { .. } => "Delete".to_owned(),
-        Operation::Link { parent, below } => {
+        Operation::Link { parent, linked: below } => {
             let above =
                 client().read(|e| e.name(parent.code.as_str(), parent.id)).unwrap_or_else(|| parent.code.to_string());
             format!("{} {above}", if *below { "Add to" } else { "Take out of" })
@@ -181,16 +182,16 @@ fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
     let others = client().read(|e| e.with_dependents(id).len()) - 1;
     let others = (others > 0).then(|| format!(" · discarding it takes {others} more with it"));
     let address = format!("/{}/{}", entry.entity.code, entry.entity.id);
-    let seen = entry.key;
-    let settle = move |choice: Choice| client().dispatch(Event::Settle { entry: id, seen, choice });
+    let seen = entry.idempotency_key;
+    let settle = move |choice: Resolution| client().dispatch(Event::ResolveConflict { entry: id, seen, choice });
     let review = move |_| {
         overlays.tray.set(false);
         overlays.merging.set(Some(id));
     };
     let (sign, detail, actions) = match &entry.state {
-        EntryState::Waiting => (
+        EntryState::Pending => (
             "pending",
-            if entry.saved { "Saved on this device, waits to be sent".to_owned() } else { "Being saved".to_owned() },
+            if entry.persisted { "Saved on this device, waits to be sent".to_owned() } else { "Being saved".to_owned() },
             view! { <button class="btn quiet sm" on:click=move |_| client().dispatch(Event::Discard(id))>"Discard"</button> }.into_any(),
         ),
         EntryState::Conflict { fields, .. } => {
@@ -198,22 +199,22 @@ fn entry_view(entry: Entry, overlays: Overlays) -> impl IntoView {
             let words = if both.is_empty() { "Somebody changed it after you looked.".to_owned() } else { format!("Somebody else changed {} as well.", both.join(", ")) };
             ("conflict", words, view! { <button class="btn sm" on:click=review>"Review"</button> }.into_any())
         }
-        EntryState::Refused { problem } => {
+        EntryState::Rejected { problem } => {
             let words = why(entry.entity.code.as_str(), problem);
             (
                 "conflict",
                 words,
                 view! {
-                    <button class="btn quiet sm" on:click=move |_| settle(Choice::Theirs)>"Discard"</button>
-                    {editable.then(|| view! { <A href=address.clone() attr:class="btn quiet sm" on:click=move |_| { overlays.tray.set(false); client().dispatch(Event::Reopen(id)); }>"Edit"</A> })}
-                    <button class="btn sm" on:click=move |_| settle(Choice::Mine(write_ids()[1]))>"Try again"</button>
+                    <button class="btn quiet sm" on:click=move |_| settle(Resolution::TakeTheirs)>"Discard"</button>
+                    {editable.then(|| view! { <A href=address.clone() attr:class="btn quiet sm" on:click=move |_| { overlays.tray.set(false); client().dispatch(Event::RevertToDraft(id)); }>"Edit"</A> })}
+                    <button class="btn sm" on:click=move |_| settle(Resolution::KeepMine(write_ids()[1]))>"Try again"</button>
                 }
                 .into_any(),
             )
         }
     };
-    let values =
-        matches!(entry.state, EntryState::Refused { .. }).then(|| typed(entry.entity.code.as_str(), &entry.mine()));
+    let values = matches!(entry.state, EntryState::Rejected { .. })
+        .then(|| typed(entry.entity.code.as_str(), &entry.local_values()));
     view! {
         <li>{icon(sign)}<div class="grow"><strong>{name}</strong><span class="meta">{what}" · "{detail}{others}</span>{values}<div class="buttons">{actions}</div></div></li>
     }

@@ -91,7 +91,7 @@ fn Open(asked: Asked) -> impl IntoView {
     let words = RwSignal::new(String::new());
     let at = RwSignal::new(0usize);
     // All that the device holds is read in, so that all of it is found.
-    client().dispatch(Event::Gather);
+    client().dispatch(Event::LoadAll);
     let read = RwSignal::new(0u32);
     let again = set_interval_with_handle(
         move || {
@@ -123,7 +123,7 @@ fn Open(asked: Asked) -> impl IntoView {
         }
         let ask = move || {
             spawn_local(async move {
-                let path = format!("/search?limit={MOST}&q={}", pmo_sync::encoded(&text));
+                let path = format!("/search?limit={MOST}&q={}", pmo_sync::percent_encode(&text));
                 if let Ok(answer) = network::ask(network::Verb::GET, &path, None, None).await {
                     let lines = answer["data"].as_array().into_iter().flatten().filter_map(hit).collect();
                     told.try_set((text, lines));

@@ -185,20 +185,20 @@ fn SignOutButton() -> impl IntoView {
 /// What the sync mark says: kind and words.
 fn sync_words(status: &pmo_sync::Status, trouble: Option<&str>) -> (&'static str, &'static str, String) {
     let changes = |n: usize| if n == 1 { "1 change".to_owned() } else { format!("{n} changes") };
-    if status.attention > 0 {
-        return ("attention", "conflict", format!("Needs attention: {}", changes(status.attention)));
+    if status.needs_attention > 0 {
+        return ("attention", "conflict", format!("Needs attention: {}", changes(status.needs_attention)));
     }
     if !status.online {
         let place = if trouble.is_some() { "in this tab only" } else { "saved on this device" };
-        let words = if status.waiting > 0 {
-            format!("Offline · {} {place}", changes(status.waiting))
+        let words = if status.pending_writes > 0 {
+            format!("Offline · {} {place}", changes(status.pending_writes))
         } else {
             "Offline".to_owned()
         };
         return ("offline", "cloud-off", words);
     }
-    if status.waiting > 0 {
-        return ("syncing", "refresh-cw", format!("Syncing {}", changes(status.waiting)));
+    if status.pending_writes > 0 {
+        return ("syncing", "refresh-cw", format!("Syncing {}", changes(status.pending_writes)));
     }
     if !status.live {
         return ("syncing", "refresh-cw", "Connecting".to_owned());
@@ -235,7 +235,7 @@ pub fn Strips() -> impl IntoView {
     let overlays = expect_context::<Overlays>();
     let offline = Memo::new(move |_| {
         let status = status.get();
-        (!status.online).then_some(status.waiting)
+        (!status.online).then_some(status.pending_writes)
     });
     view! {
         {live(move || offline.get().map(|waiting| view! {
@@ -244,7 +244,7 @@ pub fn Strips() -> impl IntoView {
                     {if waiting > 0 { format!("Keep working: {waiting} change{} will be sent as soon as it can be.", if waiting == 1 { "" } else { "s" }) }
                      else { "What was opened before is still here, and can be edited.".to_owned() }}
                 </span>
-                <button class="btn quiet sm" on:click=move |_| client().dispatch(Event::Shown(true))>"Try now"</button>
+                <button class="btn quiet sm" on:click=move |_| client().dispatch(Event::VisibilityChanged(true))>"Try now"</button>
                 {(waiting > 0).then(|| view! { <button class="btn quiet sm" on:click=move |_| overlays.tray.set(true)>"Review"</button> })}
             </div>
         }))}

@@ -9,7 +9,7 @@ use crate::hooks::{catalogue, one, use_draft};
 use leptos::prelude::*;
 use pmo_domain::api_types::{FieldError, Problem};
 use pmo_domain::{ColumnKind, EntityRef, Row};
-use pmo_sync::{Entry, EntryState};
+use pmo_sync::{EntryState, OutboxEntry};
 use serde_json::Value;
 
 /// Values of a row of a type, each with its label.
@@ -44,8 +44,8 @@ pub fn why(code: &str, problem: &Problem) -> String {
 }
 
 /// The refused write that waits for a person on a thing, if there is one.
-fn refused_of(entity: &EntityRef) -> Option<Entry> {
-    let waits = |e: &&Entry| e.entity == *entity && matches!(e.state, EntryState::Refused { .. });
+fn refused_of(entity: &EntityRef) -> Option<OutboxEntry> {
+    let waits = |e: &&OutboxEntry| e.entity == *entity && matches!(e.state, EntryState::Rejected { .. });
     client().read(|e| e.outbox().iter().find(waits).cloned())
 }
 
@@ -58,7 +58,7 @@ pub fn RefusedStrip(
     let (status, overlays) = (client().status.clone(), expect_context::<Overlays>());
     let refused = Memo::new(move |_| {
         status.track();
-        let EntryState::Refused { problem } = refused_of(&entity)?.state else { return None };
+        let EntryState::Rejected { problem } = refused_of(&entity)?.state else { return None };
         Some(why(entity.code.as_str(), &problem))
     });
     live(move || {
@@ -83,7 +83,7 @@ pub fn LeftBehind(
     let draft = use_draft(entity.clone());
     live(move || {
         status.track();
-        let refused = refused_of(&entity).map(|entry| entry.mine()).filter(|typed| !typed.is_empty());
+        let refused = refused_of(&entity).map(|entry| entry.local_values()).filter(|typed| !typed.is_empty());
         let drafted = draft.draft.get().map(|draft| draft.current_data).filter(|typed| !typed.is_empty());
         let code = entity.code.as_str();
         let refused = refused.map(|values| view! { {typed(code, &values)}<button class="btn sm" on:click=move |_| overlays.tray.set(true)>"Review"</button> });

@@ -1,7 +1,7 @@
 //! Who looks at what is told to those who look at the same and may, and to nobody else.
 
 use super::*;
-use crate::presence::Looking;
+use crate::presence::PodPresence;
 use pmo_domain::protocol::{PresentUser, ViewedEntity};
 
 /// Clients of persons 0, 1 and 2; persons 0 and 1 see project 0.
@@ -10,7 +10,7 @@ fn three() -> Test {
     test.world.grants.insert((1, 0), None);
     test.world.note_sights();
     for n in 0..3 {
-        test.feed.handle(Event::Called(person(n), format!("P{n}").into()), test.world.now, &mut Vec::new());
+        test.feed.handle(Event::PersonNamed(person(n), format!("P{n}").into()), test.world.now, &mut Vec::new());
         test.connect(n);
     }
     test.settle();
@@ -29,9 +29,11 @@ fn presence(test: &mut Test, event: Event) -> Vec<(u64, Uuid, Vec<String>)> {
     while let Some(event) = events.pop() {
         for effect in told(test, event) {
             match effect {
-                Effect::Ask(question) => events.push(Event::Answered(test.world.answer(&question, 100))),
+                Effect::QueryDatabase(question) => {
+                    events.push(Event::DatabaseReplied(test.world.answer(&question, 100)))
+                }
                 Effect::Send(to, frame) => {
-                    let message = serde_json::from_str(&frame.text()).unwrap();
+                    let message = serde_json::from_str(&frame.to_json()).unwrap();
                     if let ServerMessage::Presence { entity_id, people, .. } = message {
                         let names: Vec<String> = people.into_iter().map(|here| here.name).collect();
                         said.extend(to.iter().map(|id| (id.0, entity_id, names.clone())));
@@ -53,17 +55,20 @@ fn id(test: &Test, n: usize) -> ConnectionId {
 fn who_looks_at_the_same_hears_of_each_other_and_nobody_else_does() {
     let mut test = three();
     let (a, b, c) = (id(&test, 0), id(&test, 1), id(&test, 2));
-    assert_eq!(presence(&mut test, Event::Heard(a, looking(&[0]))), [(a.0, task(0), vec![])]);
+    assert_eq!(presence(&mut test, Event::MessageReceived(a, looking(&[0]))), [(a.0, task(0), vec![])]);
     // Who may not see it looks at nothing, and neither is told nor told of.
-    assert_eq!(presence(&mut test, Event::Heard(c, looking(&[0]))), []);
+    assert_eq!(presence(&mut test, Event::MessageReceived(c, looking(&[0]))), []);
     let both = [(a.0, task(0), vec!["P1".to_owned()]), (b.0, task(0), vec!["P0".to_owned()])];
-    assert_eq!(presence(&mut test, Event::Heard(b, looking(&[0]))), both);
-    assert_eq!(presence(&mut test, Event::Heard(b, looking(&[0]))), [], "nothing new");
+    assert_eq!(presence(&mut test, Event::MessageReceived(b, looking(&[0]))), both);
+    assert_eq!(presence(&mut test, Event::MessageReceived(b, looking(&[0]))), [], "nothing new");
     // Elsewhere now: who stays is told, who went is not told of what they left.
-    assert_eq!(presence(&mut test, Event::Heard(b, looking(&[3]))), [(a.0, task(0), vec![]), (b.0, task(3), vec![])]);
-    presence(&mut test, Event::Heard(b, looking(&[0, 3])));
-    assert_eq!(presence(&mut test, Event::Gone(b)), [(a.0, task(0), vec![])]);
-    let refused = told(&mut test, Event::Heard(a, looking(&[0; 40])));
+    assert_eq!(
+        presence(&mut test, Event::MessageReceived(b, looking(&[3]))),
+        [(a.0, task(0), vec![]), (b.0, task(3), vec![])]
+    );
+    presence(&mut test, Event::MessageReceived(b, looking(&[0, 3])));
+    assert_eq!(presence(&mut test, Event::Disconnected(b)), [(a.0, task(0), vec![])]);
+    let refused = told(&mut test, Event::MessageReceived(a, looking(&[0; 40])));
     assert!(matches!(messages(&refused)[..], [ServerMessage::Error { .. }]));
 }
 
@@ -71,23 +76,23 @@ fn who_looks_at_the_same_hears_of_each_other_and_nobody_else_does() {
 fn who_may_not_see_it_any_more_is_not_there_any_more() {
     let mut test = three();
     let (a, b) = (id(&test, 0), id(&test, 1));
-    presence(&mut test, Event::Heard(a, looking(&[0])));
-    presence(&mut test, Event::Heard(b, looking(&[0])));
+    presence(&mut test, Event::MessageReceived(a, looking(&[0])));
+    presence(&mut test, Event::MessageReceived(b, looking(&[0])));
     test.world.begin();
-    test.world.write(0, Deed::Ungrant(1, 0));
+    test.world.write(0, TxOp::Ungrant(1, 0));
     test.world.commit(0);
-    assert_eq!(presence(&mut test, Event::Rung), [(a.0, task(0), vec![])]);
+    assert_eq!(presence(&mut test, Event::LogNotified), [(a.0, task(0), vec![])]);
     // What is moved out of their sight, too.
     test.world.begin();
-    test.world.write(0, Deed::Grant(1, 0, None));
+    test.world.write(0, TxOp::Grant(1, 0, None));
     test.world.commit(0);
-    presence(&mut test, Event::Rung);
-    assert_eq!(presence(&mut test, Event::Heard(b, looking(&[0]))).len(), 2);
+    presence(&mut test, Event::LogNotified);
+    assert_eq!(presence(&mut test, Event::MessageReceived(b, looking(&[0]))).len(), 2);
     test.world.begin();
-    test.world.write(0, Deed::Grant(0, 1, None));
-    test.world.write(0, Deed::Move(0, 1));
+    test.world.write(0, TxOp::Grant(0, 1, None));
+    test.world.write(0, TxOp::Move(0, 1));
     test.world.commit(0);
-    assert_eq!(presence(&mut test, Event::Rung), [(a.0, task(0), vec![])]);
+    assert_eq!(presence(&mut test, Event::LogNotified), [(a.0, task(0), vec![])]);
 }
 
 #[test]
@@ -98,15 +103,15 @@ fn other_pods_are_heard_and_forgotten_when_they_fall_silent() {
         let here =
             |name: &&str| PresentUser { person_id: Uuid::from_u128(name.len() as u128 + 77), name: (*name).to_owned() };
         let entity = EntityRef::new(code("task"), task(0));
-        Event::Elsewhere(Looking { pod: Uuid::from_u128(5), entity, people: names.iter().map(here).collect() })
+        Event::RemotePresence(PodPresence { pod: Uuid::from_u128(5), entity, people: names.iter().map(here).collect() })
     };
     assert_eq!(presence(&mut test, there(&["Far"])), [], "nobody looks here");
-    assert_eq!(presence(&mut test, Event::Heard(a, looking(&[0]))), [(a.0, task(0), vec!["Far".to_owned()])]);
+    assert_eq!(presence(&mut test, Event::MessageReceived(a, looking(&[0]))), [(a.0, task(0), vec!["Far".to_owned()])]);
     assert_eq!(presence(&mut test, there(&["Far"])), [], "said again");
     assert_eq!(presence(&mut test, there(&[])), [(a.0, task(0), vec![])]);
     presence(&mut test, there(&["Far"]));
     let announced =
-        |test: &mut Test| told(test, Event::Tick).iter().filter(|e| matches!(e, Effect::Announce(..))).count();
+        |test: &mut Test| told(test, Event::Tick).iter().filter(|e| matches!(e, Effect::PublishPresence(..))).count();
     test.world.now += 50_000;
     assert_eq!(announced(&mut test), 1, "who looks here is said again");
     assert_eq!(announced(&mut test), 0);

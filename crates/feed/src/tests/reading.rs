@@ -1,6 +1,6 @@
 //! The reading position beside a modelled log: every committed row is read once, as soon as it is visible.
 
-use crate::{Ask, Reader};
+use crate::{LogRange, LogReader};
 use pmo_domain::change_log::ChangeLogEntry;
 use pmo_domain::{EntityCode, Snapshot, Version};
 use std::collections::BTreeSet;
@@ -51,7 +51,7 @@ impl Log {
     fn visible(&self) -> impl Iterator<Item = &ChangeLogEntry> {
         self.rows.iter().filter(|r| !self.running.contains(&r.xid) && !self.gone.contains(&r.xid))
     }
-    fn answer(&self, ask: &Ask, limit: usize) -> (Vec<ChangeLogEntry>, bool) {
+    fn answer(&self, ask: &LogRange, limit: usize) -> (Vec<ChangeLogEntry>, bool) {
         let mut rows: Vec<ChangeLogEntry> = self
             .visible()
             .filter(|r| r.xid >= ask.from || ask.finished.contains(&r.xid))
@@ -73,7 +73,7 @@ proptest::proptest! {
         steps in proptest::collection::vec((0..6u8, 0..8usize), 1..80), limit in 1..5usize, patience in 0..3usize
     ) {
         let mut log = Log::default();
-        let mut reader = Reader::new(1, log.snapshot());
+        let mut reader = LogReader::new(1, log.snapshot());
         let mut read: Vec<i64> = Vec::new();
         let mut horizon = reader.cursor().snapshot.xmin;
         for (step, which) in steps.into_iter().chain([(5, 0)]) {
@@ -86,9 +86,9 @@ proptest::proptest! {
                 _ => {
                     // A look may be broken off between its parts, and others write meanwhile.
                     for part in 0.. {
-                        let (rows, cut_short) = log.answer(&reader.ask(), limit);
+                        let (rows, cut_short) = log.answer(&reader.next_range(), limit);
                         read.extend(rows.iter().map(|r| r.seq));
-                        let again = reader.take(&rows, log.snapshot(), cut_short);
+                        let again = reader.accept(&rows, log.snapshot(), cut_short);
                         if !again || (part > patience && step != 5) {
                             break;
                         }
@@ -115,7 +115,7 @@ proptest::proptest! {
 #[test]
 fn a_slow_writer_holds_the_cursor_and_nothing_else() {
     let mut log = Log::default();
-    let mut reader = Reader::new(1, log.snapshot());
+    let mut reader = LogReader::new(1, log.snapshot());
     let slow = log.begin();
     log.write(slow);
     for _ in 0..1000 {
@@ -123,13 +123,13 @@ fn a_slow_writer_holds_the_cursor_and_nothing_else() {
         log.write(quick);
         log.finish(quick, true);
     }
-    let (rows, _) = log.answer(&reader.ask(), 5000);
+    let (rows, _) = log.answer(&reader.next_range(), 5000);
     assert_eq!(rows.len(), 1000, "the rest is not held up");
-    assert!(!reader.take(&rows, log.snapshot(), false));
+    assert!(!reader.accept(&rows, log.snapshot(), false));
     assert_eq!(reader.cursor().snapshot.xmin, slow);
     log.finish(slow, true);
-    let (rows, _) = log.answer(&reader.ask(), 5000);
+    let (rows, _) = log.answer(&reader.next_range(), 5000);
     assert_eq!(rows.iter().map(|r| r.xid).collect::<Vec<_>>(), [slow], "nothing comes twice");
-    reader.take(&rows, log.snapshot(), false);
+    reader.accept(&rows, log.snapshot(), false);
     assert_eq!(reader.cursor().snapshot.xmin, 1002);
 }

@@ -1,9 +1,9 @@
 //! Lists that follow their rows: by their filters, in their order. What a change costs depends on the row and its lists alone.
 
-use super::{Cache, CachedList, CachedRow, Column, Compiled, ListIndex, Owner, Placed, Slot};
-use crate::key::{Below, ListKey};
-use crate::maps::Set;
-use crate::raw::{Raw, fields};
+use super::{Cache, CachedList, CachedRow, Column, Compiled, ListImpact, ListIndex, OwnerRelation, Slot};
+use crate::collections::DetHashSet;
+use crate::query_key::{ListKey, ParentFilter};
+use crate::raw_row::{RawRow, fields};
 use pmo_domain::predicate::{ComparableValue, Predicate};
 use pmo_domain::{Catalog, ColumnKind, EntityCode, EntityRef, sort};
 use std::cell::RefCell;
@@ -12,24 +12,24 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// The ways in which a row of this list's type may belong to something: for a part of a tree.
-fn owners(key: &ListKey, catalogue: &Catalog) -> Vec<Owner> {
+fn owners(key: &ListKey, catalogue: &Catalog) -> Vec<OwnerRelation> {
     let mut owners = Vec::new();
-    if key.deep {
+    if key.recursive {
         for (parent, tie) in catalogue.parent_relations(key.code.as_str()).filter(|(_, tie)| tie.owned) {
             let (column, code_column) = (tie.parent_column.clone(), tie.parent_type_column.clone());
-            owners.push(Owner { code: parent.code.clone(), column, code_column });
+            owners.push(OwnerRelation { code: parent.code.clone(), column, code_column });
         }
     }
     owners
 }
 
 /// Rows that may have moved in the order of a column before it is sorted anew.
-const MOST_MOVED: usize = 500;
+const MAX_UNSORTED: usize = 500;
 
 impl Cache {
     /// Where a list is.
     pub fn find_list(&self, key: &ListKey) -> Option<ListIndex> {
-        self.list_places.get(key).copied()
+        self.lists_by_key.get(key).copied()
     }
 
     /// The list at a place.
@@ -69,30 +69,30 @@ impl Cache {
     }
 
     /// The place of a list, made where there is none.
-    pub fn list_place(&mut self, key: &ListKey, catalogue: &Catalog) -> ListIndex {
+    pub fn list_or_insert(&mut self, key: &ListKey, catalogue: &Catalog) -> ListIndex {
         if let Some(index) = self.find_list(key) {
             return index;
         }
         let kind = self.kind(&key.code);
-        let (tests, order) = self.compiled(kind, key, catalogue);
+        let (tests, order) = self.compile_query(kind, key, catalogue);
         let list = CachedList {
             key: key.clone(),
             kind,
             slots: Vec::new(),
             synced_at: 0.0,
             stale: true,
-            told_by: 0,
+            last_request: 0,
             loaded: false,
             complete: false,
-            next: None,
+            next_cursor: None,
             derived: false,
             from_tree: false,
-            observed: 0,
-            left_at: 0.0,
+            observer_count: 0,
+            unobserved_since: 0.0,
             dirty: false,
-            filling: false,
+            loading_from_disk: false,
             chunks: Vec::new(),
-            tests,
+            predicates: tests,
             order,
             owners: owners(key, catalogue),
             ids: RefCell::default(),
@@ -107,7 +107,7 @@ impl Cache {
                 self.lists.len() - 1
             }
         } as ListIndex;
-        self.list_places.insert(key.clone(), index);
+        self.lists_by_key.insert(key.clone(), index);
         self.lists_of_kind.entry(kind).or_default().push(index);
         index
     }
@@ -115,7 +115,7 @@ impl Cache {
     /// Lets a list go.
     pub fn drop_list(&mut self, index: ListIndex) -> Option<CachedList> {
         let list = self.lists.get_mut(index as usize)?.take()?;
-        self.list_places.remove(&list.key);
+        self.lists_by_key.remove(&list.key);
         if let Some(of_kind) = self.lists_of_kind.get_mut(&list.kind) {
             of_kind.retain(|i| *i != index);
         }
@@ -127,7 +127,7 @@ impl Cache {
         Some(list)
     }
 
-    fn compiled(&mut self, kind: u16, key: &ListKey, catalogue: &Catalog) -> Compiled {
+    fn compile_query(&mut self, kind: u16, key: &ListKey, catalogue: &Catalog) -> Compiled {
         let entity = catalogue.get(key.code.as_str());
         let holds = |name: &str| entity.and_then(|e| e.column(name)).map_or(ColumnKind::ShortText, |c| c.kind.clone());
         let tests = key
@@ -145,7 +145,7 @@ impl Cache {
         for index in 0..self.lists.len() as ListIndex {
             let Some(list) = self.list(index) else { continue };
             let (kind, key) = (list.kind, list.key.clone());
-            let (tests, order) = self.compiled(kind, &key, catalogue);
+            let (tests, order) = self.compile_query(kind, &key, catalogue);
             if let Some(list) = self.list_mut(index) {
                 list.owners = owners(&key, catalogue);
             }
@@ -153,7 +153,7 @@ impl Cache {
                 continue;
             }
             if let Some(list) = self.list_mut(index) {
-                (list.tests, list.order) = (tests, order);
+                (list.predicates, list.order) = (tests, order);
             }
             let slots = self.list(index).map(|l| l.slots.clone()).unwrap_or_default();
             self.set_rows(index, slots);
@@ -165,14 +165,14 @@ impl Cache {
             return at;
         }
         let name = name.into();
-        self.columns.push(Column { kind, name, holds, keys: Vec::new(), order: None, moved: Set::default() });
+        self.columns.push(Column { kind, name, holds, keys: Vec::new(), order: None, moved: DetHashSet::default() });
         self.columns.len() - 1
     }
 
     /// The columns that a list compares.
     fn compared(&self, index: ListIndex) -> Vec<usize> {
         let of = |list: &CachedList| {
-            let tested = list.tests.iter().map(|test| test.0);
+            let tested = list.predicates.iter().map(|test| test.0);
             let mut columns = Vec::new();
             for column in tested.chain(list.order.iter().map(|order| order.0)) {
                 if !columns.contains(&column) {
@@ -190,7 +190,7 @@ impl Cache {
         self.read_columns(&columns, &[slot]);
     }
 
-    pub(super) fn forget_keys(&mut self, slot: Slot) {
+    pub(super) fn invalidate_sort_keys(&mut self, slot: Slot) {
         let Some(kind) = self.row(slot).map(|row| row.kind) else { return };
         for at in 0..self.columns.len() {
             if self.columns[at].kind != kind {
@@ -203,7 +203,7 @@ impl Cache {
                 }
                 let column = &mut self.columns[at];
                 column.moved.insert(slot);
-                if column.moved.len() <= MOST_MOVED {
+                if column.moved.len() <= MAX_UNSORTED {
                     column.order = Some(order);
                 }
             }
@@ -214,7 +214,7 @@ impl Cache {
     }
 
     /// Every row of a type in the order of a column: sorted once, and kept in order from then on.
-    fn in_order_of(&mut self, at: usize) -> Vec<Slot> {
+    fn sorted_by_column(&mut self, at: usize) -> Vec<Slot> {
         let Some(column) = self.columns.get_mut(at) else { return Vec::new() };
         let (kind, order, moved) = (column.kind, column.order.take(), std::mem::take(&mut column.moved));
         let of_kind = |cache: &Self, slot: Slot| cache.row(slot).is_some_and(|row| row.kind == kind);
@@ -254,7 +254,7 @@ impl Cache {
             if lacking == 0 {
                 continue;
             }
-            let text = row.base.as_ref().filter(|_| row.local.is_none()).map_or("", Raw::as_str);
+            let text = row.base.as_ref().filter(|_| row.local.is_none()).map_or("", RawRow::as_str);
             for (name, value) in fields(text) {
                 for at in columns {
                     if let Some(column) = self.columns.get_mut(*at)
@@ -300,48 +300,48 @@ impl Cache {
     }
 
     /// Those rows among the ones that `asked` picks which are in a list, or belong to it by their values.
-    pub fn belonging(&mut self, index: ListIndex, asked: impl Fn(Slot) -> bool) -> Vec<Slot> {
+    pub fn candidate_members(&mut self, index: ListIndex, asked: impl Fn(Slot) -> bool) -> Vec<Slot> {
         let Some(kind) = self.list(index).map(|list| list.kind) else { return Vec::new() };
         let of_kind = self.rows().filter(|(slot, row)| row.kind == kind && asked(*slot)).map(|(slot, _)| slot);
         let of_kind: Vec<Slot> = of_kind.collect();
         self.read_columns(&self.compared(index), &of_kind);
         let Some(list) = self.list(index) else { return Vec::new() };
-        let told_there = |raw: &Raw| match &list.key.below {
+        let told_there = |raw: &RawRow| match &list.key.below {
             None => true,
-            Some(Below { parent, column }) => {
+            Some(ParentFilter { parent, column }) => {
                 column.as_ref().is_some_and(|column| raw.text(column).as_deref() == Some(&parent.id.to_string()))
             }
         };
         let belongs = |slot: &Slot| {
             self.row(*slot).is_some_and(|row| {
                 row.lists.contains(&index)
-                    || (row.is_shown() && self.holds(list, *slot) == Some(true))
+                    || (row.is_visible() && self.is_member(list, *slot) == Some(true))
                     // Deleted here, and not there yet.
-                    || (!row.is_shown() && row.base.as_ref().is_some_and(told_there))
+                    || (!row.is_visible() && row.base.as_ref().is_some_and(told_there))
             })
         };
         of_kind.into_iter().filter(belongs).collect()
     }
 
     /// Whether a row belongs to a list; none where its values can't tell.
-    fn holds(&self, list: &CachedList, slot: Slot) -> Option<bool> {
+    fn is_member(&self, list: &CachedList, slot: Slot) -> Option<bool> {
         let row = self.row(slot)?;
-        if list.key.deep {
+        if list.key.recursive {
             return self.is_in_tree(list, row);
         }
         let below = match &list.key.below {
             None => true,
-            Some(Below { parent, column: Some(column) }) => {
+            Some(ParentFilter { parent, column: Some(column) }) => {
                 let value = row.value(column);
                 value.as_str().and_then(|id| id.parse::<Uuid>().ok()) == Some(parent.id)
             }
             // Links are the server's to tell, but for what was tied or parted here.
-            Some(Below { parent, column: None }) => {
-                let ties = &row.local.as_ref()?.ties;
+            Some(ParentFilter { parent, column: None }) => {
+                let ties = &row.local.as_ref()?.pending_links;
                 ties.iter().rfind(|(above, _)| above == parent)?.1
             }
         };
-        if !below || !self.passes(list, slot) {
+        if !below || !self.matches_filters(list, slot) {
             return Some(false);
         }
         if list.key.search.is_some() { None } else { Some(true) }
@@ -350,7 +350,7 @@ impl Cache {
     /// Whether a row hangs below the root of a tree, or below what is in the tree; none where its columns can't tell.
     fn is_in_tree(&self, list: &CachedList, row: &CachedRow) -> Option<bool> {
         let root = &list.key.below.as_ref()?.parent;
-        let hangs = |owner: &Owner| {
+        let hangs = |owner: &OwnerRelation| {
             let named = |column: &String| row.value(column).as_str().map(str::to_owned);
             let id: Uuid = named(owner.column.as_ref()?)?.parse().ok()?;
             if owner.code_column.as_ref().is_some_and(|column| named(column).as_deref() != Some(owner.code.as_str())) {
@@ -359,7 +359,7 @@ impl Cache {
             let above = EntityRef::new(owner.code.clone(), id);
             let in_tree = |row: &CachedRow| {
                 let mut lists = row.lists.iter().filter_map(|index| self.list(*index));
-                lists.any(|of| of.key.deep && of.key.below == list.key.below)
+                lists.any(|of| of.key.recursive && of.key.below == list.key.below)
             };
             Some(above == *root || self.get(&above).is_some_and(in_tree))
         };
@@ -372,8 +372,8 @@ impl Cache {
     }
 
     /// Whether a row passes a list's filters.
-    fn passes(&self, list: &CachedList, slot: Slot) -> bool {
-        list.tests.iter().all(|(column, test)| test.matches(self.key_at(*column, slot)))
+    fn matches_filters(&self, list: &CachedList, slot: Slot) -> bool {
+        list.predicates.iter().all(|(column, test)| test.matches(self.key_at(*column, slot)))
     }
 
     /// Gives a list these rows, in its order. Of a list that the server puts in order, the order given stands.
@@ -384,11 +384,11 @@ impl Cache {
         {
             self.sort(&list.order, &mut slots);
         }
-        self.put_rows(index, slots);
+        self.replace_rows(index, slots);
     }
 
     /// Gives a list these rows, in this order.
-    fn put_rows(&mut self, index: ListIndex, slots: Vec<Slot>) {
+    fn replace_rows(&mut self, index: ListIndex, slots: Vec<Slot>) {
         let Some(list) = self.list_mut(index) else { return };
         for slot in std::mem::take(&mut list.slots) {
             if let Some(row) = self.row_mut(slot) {
@@ -407,7 +407,7 @@ impl Cache {
     }
 
     /// Gives a list the rows that the device kept of it, in the order that it kept.
-    pub fn fill(&mut self, index: ListIndex, slots: Vec<Slot>) {
+    pub fn load_rows(&mut self, index: ListIndex, slots: Vec<Slot>) {
         for slot in &slots {
             if let Some(row) = self.row_mut(*slot) {
                 row.lists.push(index);
@@ -415,22 +415,22 @@ impl Cache {
         }
         if let Some(list) = self.list_mut(index) {
             list.slots = slots;
-            list.filling = true;
+            list.loading_from_disk = true;
             list.touch();
             list.dirty = false;
         }
     }
 
     /// All that the device kept of a list has been read: its rows are in its order now, and those that are not there, or do not belong to it, are out.
-    pub fn filled(&mut self, index: ListIndex) {
+    pub fn finish_loading(&mut self, index: ListIndex) {
         let Some(list) = self.list_mut(index) else { return };
-        list.filling = false;
+        list.loading_from_disk = false;
         let slots = list.slots.clone();
         self.read_columns(&self.compared(index), &slots);
         let Some(list) = self.list(index) else { return };
         let belongs = |slot: &Slot| {
-            self.row(*slot).is_some_and(CachedRow::is_shown)
-                && (list.key.deep || self.holds(list, *slot) != Some(false))
+            self.row(*slot).is_some_and(CachedRow::is_visible)
+                && (list.key.recursive || self.is_member(list, *slot) != Some(false))
         };
         let slots = slots.into_iter().filter(belongs).collect();
         self.set_rows(index, slots);
@@ -461,12 +461,12 @@ impl Cache {
         // Another part in the same order is not sorted again.
         let by = self.list(index).and_then(|part| if let [by] = part.order[..] { Some(by) } else { None });
         let by = by.filter(|_| slots.len() * 4 > self.rows.len());
-        let ordered = by.map(|(column, _)| self.in_order_of(column));
+        let ordered = by.map(|(column, _)| self.sorted_by_column(column));
         let (Some(part), sorted) = (self.list(index), ordered.is_some()) else { return };
         // The whole is below the same thing.
         let belongs = |slot: &Slot| {
-            let row = self.row(*slot).filter(|row| row.is_shown());
-            row.is_some_and(|row| ordered.is_none() || row.lists.contains(&whole)) && self.passes(part, *slot)
+            let row = self.row(*slot).filter(|row| row.is_visible());
+            row.is_some_and(|row| ordered.is_none() || row.lists.contains(&whole)) && self.matches_filters(part, *slot)
         };
         let mut slots: Vec<Slot> =
             ordered.as_deref().unwrap_or(&slots).iter().copied().filter(|slot| belongs(slot)).collect();
@@ -480,7 +480,7 @@ impl Cache {
             self.columns[column].order = Some(ordered);
         }
         if sorted {
-            self.put_rows(index, slots);
+            self.replace_rows(index, slots);
         } else {
             self.set_rows(index, slots);
         }
@@ -489,7 +489,7 @@ impl Cache {
         }
     }
 
-    pub(super) fn take_out(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {
+    pub(super) fn remove_row(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {
         let list = self.list_mut(index)?;
         let at = list.slots.iter().position(|s| *s == slot)?;
         list.slots.remove(at);
@@ -501,36 +501,36 @@ impl Cache {
     }
 
     /// A row is shown otherwise, or not any more: puts it where it belongs in every list of its type.
-    pub fn follow(&mut self, slot: Slot) -> Placed {
-        let mut placed = Placed::default();
-        self.forget_keys(slot);
+    pub fn reindex_row(&mut self, slot: Slot) -> ListImpact {
+        let mut placed = ListImpact::default();
+        self.invalidate_sort_keys(slot);
         // What lies unread on the device is not gone.
-        let read = self.row(slot).filter(|row| !row.unread);
-        let Some((kind, shown)) = read.map(|row| (row.kind, row.is_shown())) else { return placed };
+        let read = self.row(slot).filter(|row| !row.unloaded);
+        let Some((kind, shown)) = read.map(|row| (row.kind, row.is_visible())) else { return placed };
         for index in self.lists_of_kind.get(&kind).cloned().unwrap_or_default() {
             self.read_keys(index, slot);
             let Some(list) = self.list(index).filter(|l| l.loaded) else { continue };
-            if list.filling && shown {
+            if list.loading_from_disk && shown {
                 continue;
             }
-            let deep = list.key.deep;
+            let deep = list.key.recursive;
             let present = self.row(slot).is_some_and(|row| row.lists.contains(&index));
-            let belongs = if shown { self.holds(list, slot) } else { Some(false) };
+            let belongs = if shown { self.is_member(list, slot) } else { Some(false) };
             match (present, belongs) {
                 (true, Some(true)) if !list.order.is_empty() => {
-                    let before = self.take_out(index, slot);
-                    let after = self.put_in(index, slot);
+                    let before = self.remove_row(index, slot);
+                    let after = self.insert_row(index, slot);
                     if before != after {
                         placed.changed.push(index);
                     }
                 }
-                (false, Some(true)) if self.put_in(index, slot).is_some() => placed.changed.push(index),
+                (false, Some(true)) if self.insert_row(index, slot).is_some() => placed.changed.push(index),
                 (true, Some(false)) => {
-                    self.take_out(index, slot);
+                    self.remove_row(index, slot);
                     placed.changed.push(index);
                 }
                 // Of a tree the engine asks when there is reason to.
-                (false, None) if !deep => placed.unsure.push(index),
+                (false, None) if !deep => placed.undecided.push(index),
                 _ => {}
             }
         }
@@ -538,10 +538,10 @@ impl Cache {
     }
 
     /// A tie that was made or undone here comes to nothing: the lists that it is about are as they were before. Answers them.
-    pub fn untie(&mut self, slot: Slot, parent: &EntityRef, below: bool) -> Vec<ListIndex> {
+    pub fn rollback_link(&mut self, slot: Slot, parent: &EntityRef, below: bool) -> Vec<ListIndex> {
         let Some(kind) = self.row(slot).map(|row| row.kind) else { return Vec::new() };
         let about = |index: &ListIndex| {
-            let tied_to = |b: &Below| b.column.is_none() && b.parent == *parent;
+            let tied_to = |b: &ParentFilter| b.column.is_none() && b.parent == *parent;
             self.list(*index).is_some_and(|list| list.key.below.as_ref().is_some_and(tied_to))
         };
         let mut lists = self.lists_of_kind.get(&kind).cloned().unwrap_or_default();
@@ -549,15 +549,18 @@ impl Cache {
         for index in &lists {
             let there = self.row(slot).is_some_and(|row| row.lists.contains(index));
             if below && there {
-                self.take_out(*index, slot);
-            } else if !below && !there && self.list(*index).is_some_and(|list| list.loaded && self.passes(list, slot)) {
-                self.put_in(*index, slot);
+                self.remove_row(*index, slot);
+            } else if !below
+                && !there
+                && self.list(*index).is_some_and(|list| list.loaded && self.matches_filters(list, slot))
+            {
+                self.insert_row(*index, slot);
             }
         }
         lists
     }
 
-    fn put_in(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {
+    fn insert_row(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {
         let list = self.list(index)?;
         let at = list.slots.partition_point(|other| self.compare(&list.order, *other, slot).is_lt());
         if at == list.slots.len() && !list.complete {

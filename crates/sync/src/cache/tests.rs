@@ -84,27 +84,27 @@ proptest! {
         let catalogue = catalogue();
         for (at, (n, values)) in changes.into_iter().enumerate() {
             let entity = EntityRef::new(code(), Uuid::from_u128(100 + u128::from(n)));
-            let slot = cache.place_of(&entity);
+            let slot = cache.slot_or_insert(&entity);
             let row = values.map(|(name, budget, project)| {
                 let value = json!({"id": entity.id, "version": at, "name": name, "budget_amt": budget.map(|b| format!("{b}.50")),
                     "project_id": Uuid::from_u128(u128::from(project))});
                 value.as_object().cloned().unwrap()
             });
-            cache.row_mut(slot).unwrap().set_base(row.as_ref().map(Raw::of));
+            cache.row_mut(slot).unwrap().set_base(row.as_ref().map(RawRow::from_row));
             match row {
                 Some(row) => drop(rows.insert(n, row)),
                 None => drop(rows.remove(&n)),
             }
-            cache.follow(slot);
+            cache.reindex_row(slot);
             cache.release(slot, false);
             if at == late.min(5) {
                 // Lists come when there are rows already: whole ones from the server, the others from them.
                 for key in keys() {
-                    let index = cache.list_place(&key, &catalogue);
-                    match key.whole().and_then(|whole| cache.find_list(&whole)) {
+                    let index = cache.list_or_insert(&key, &catalogue);
+                    match key.base_list().and_then(|whole| cache.find_list(&whole)) {
                         Some(whole) => cache.derive(index, whole),
                         None => {
-                            let slots = expected(&key, &rows).into_iter().filter_map(|id| cache.find(&EntityRef::new(code(), id))).collect();
+                            let slots = expected(&key, &rows).into_iter().filter_map(|id| cache.slot_of(&EntityRef::new(code(), id))).collect();
                             let list = cache.list_mut(index).unwrap();
                             (list.loaded, list.complete) = (true, true);
                             cache.set_rows(index, slots);
@@ -119,8 +119,8 @@ proptest! {
                 }
                 // Another part, in an order that is kept by now.
                 for key in later_keys() {
-                    let index = cache.list_place(&key, &catalogue);
-                    cache.derive(index, cache.find_list(&key.whole().unwrap()).unwrap());
+                    let index = cache.list_or_insert(&key, &catalogue);
+                    cache.derive(index, cache.find_list(&key.base_list().unwrap()).unwrap());
                     prop_assert_eq!(&*cache.ids(cache.list(index).unwrap()), &expected(&key, &rows), "{:?}", key);
                     cache.drop_list(index);
                 }
@@ -140,12 +140,12 @@ proptest! {
 fn a_list_that_is_fetched_page_by_page_takes_in_nothing_beyond_its_last_row() {
     let mut cache = Cache::default();
     let key = ListKey { paged: true, ..ListKey::all(code()).sorted("name", false) };
-    let index = cache.list_place(&key, &catalogue());
+    let index = cache.list_or_insert(&key, &catalogue());
     let add = |cache: &mut Cache, n: u128, name: &str| {
-        let slot = cache.place_of(&EntityRef::new(code(), Uuid::from_u128(n)));
+        let slot = cache.slot_or_insert(&EntityRef::new(code(), Uuid::from_u128(n)));
         let row = json!({"id": Uuid::from_u128(n), "name": name});
-        cache.row_mut(slot).unwrap().set_base(row.as_object().map(Raw::of));
-        cache.follow(slot);
+        cache.row_mut(slot).unwrap().set_base(row.as_object().map(RawRow::from_row));
+        cache.reindex_row(slot);
         slot
     };
     let first = [add(&mut cache, 1, "b"), add(&mut cache, 2, "d")];

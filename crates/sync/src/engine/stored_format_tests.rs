@@ -1,7 +1,7 @@
 //! Names inside stored list headers, reference data and pinned trees.
 
-use super::keeping::{FORMAT, KeptMeta, ListHead};
-use super::trees::{KEPT, KeptRoot};
+use super::persistence::{ListHead, PersistedMeta, STORAGE_FORMAT_VERSION};
+use super::pinned_trees::{PIN_KEY_PREFIX, PinnedRoot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -16,15 +16,15 @@ fn assert_stable<T: Serialize + DeserializeOwned>(value: Value) {
 fn cache_records_keep_their_names() {
     let key = json!({"code": "task", "below": null, "filters": [], "sort": [], "search": null, "paged": false});
     assert_stable::<ListHead>(json!({"key": key, "synced_at": 1.5, "complete": false, "next": "c", "chunks": [1, 2]}));
-    assert_stable::<KeptMeta>(json!({"key": "Settings", "data": {"a": 1}, "synced_at": 2.5}));
-    assert_eq!(FORMAT, b"3");
+    assert_stable::<PersistedMeta>(json!({"key": "Settings", "data": {"a": 1}, "synced_at": 2.5}));
+    assert_eq!(STORAGE_FORMAT_VERSION, b"3");
 }
 
 #[test]
 fn pinned_trees_keep_their_names() {
     let (root, child) = (Uuid::from_u128(1), Uuid::from_u128(2));
     let links = json!([{"parent": {"code": "project", "id": root}, "child": "task", "ids": [child]}]);
-    assert_stable::<KeptRoot>(json!({"code": "project", "id": root, "ties": links}));
-    assert_stable::<KeptRoot>(json!({"code": "project", "id": root, "ties": null}));
-    assert_eq!(KEPT, "kept:");
+    assert_stable::<PinnedRoot>(json!({"code": "project", "id": root, "ties": links}));
+    assert_stable::<PinnedRoot>(json!({"code": "project", "id": root, "ties": null}));
+    assert_eq!(PIN_KEY_PREFIX, "kept:");
 }

@@ -13,16 +13,16 @@ fn kept(count: u128) -> Tab {
 }
 
 fn chunks(tab: &Tab) -> usize {
-    tab.store.area(Area::Entities).keys().filter(|name| name.starts_with(store::CHUNK)).count()
+    tab.store.area(Namespace::Entities).keys().filter(|name| name.starts_with(store::CHUNK_PREFIX)).count()
 }
 
 #[test]
 fn many_rows_are_packed_and_few_are_laid_beside() {
     let mut tab = kept(1201);
-    assert_eq!((chunks(&tab), tab.store.area(Area::Entities).len()), (3, 3));
+    assert_eq!((chunks(&tab), tab.store.area(Namespace::Entities).len()), (3, 3));
     tab.invalidate(&[(7, Action::Update, 2)]);
     tab.answer(list(vec![row(7, 2, "changed")]));
-    assert_eq!((chunks(&tab), tab.store.area(Area::Entities).len()), (3, 4));
+    assert_eq!((chunks(&tab), tab.store.area(Namespace::Entities).len()), (3, 4));
     let mut tab = tab.reloaded();
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
     assert_eq!(tab.names().len(), 1201);
@@ -32,22 +32,22 @@ fn many_rows_are_packed_and_few_are_laid_beside() {
     let mut rows: Vec<Row> = (1..=1201).map(|n| row(n, 1, &format!("row {n:05}"))).collect();
     rows[6] = row(7, 2, "changed");
     tab.answer(list(rows));
-    let rows_written = tab.writes[before..].iter().filter(|w| w.area() == Area::Entities).count();
+    let rows_written = tab.writes[before..].iter().filter(|w| w.area() == Namespace::Entities).count();
     assert_eq!(rows_written, 0);
 }
 
 #[test]
 fn a_damaged_chunk_costs_its_own_rows_which_are_asked_for_again() {
     let tab = kept(1201);
-    let (name, mut bytes) = tab.store.area(Area::Entities).into_iter().nth(1).unwrap();
+    let (name, mut bytes) = tab.store.area(Namespace::Entities).into_iter().nth(1).unwrap();
     let at = bytes.len() / 2;
     bytes[at] ^= 1;
-    tab.store.write_now(&[Write::Put(Area::Entities, name.clone(), bytes)]);
+    tab.store.write_now(&[Write::Put(Namespace::Entities, name.clone(), bytes)]);
     let mut tab = tab.reloaded();
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
     assert_eq!(tab.names().len(), 701);
-    assert!(!tab.store.area(Area::Entities).contains_key(&name), "what is damaged is thrown away");
-    assert_eq!(tab.paths(), [tasks().path(1000, None)]);
+    assert!(!tab.store.area(Namespace::Entities).contains_key(&name), "what is damaged is thrown away");
+    assert_eq!(tab.paths(), [tasks().page_path(1000, None)]);
     tab.answer(list((1..=1201).map(|n| row(n, 1, &format!("row {n:05}"))).collect()));
     assert_eq!(tab.names().len(), 1201);
     assert_eq!(tab.reloaded().engine.list(&tasks()).ids.len(), 1201);
@@ -58,7 +58,7 @@ fn a_cache_of_another_format_is_dropped_and_work_is_kept() {
     let mut tab = kept(40);
     tab.event(Event::Online(false));
     tab.update(1, json!({"name": "mine"}), 1);
-    tab.store.write_now(&[Write::Put(Area::Metadata, "format".into(), b"2".to_vec())]);
+    tab.store.write_now(&[Write::Put(Namespace::Metadata, "format".into(), b"2".to_vec())]);
     let tab = tab.reloaded();
     assert_eq!(chunks(&tab), 0);
     assert_eq!((tab.engine.outbox().len(), tab.engine.list(&tasks()).loaded), (1, false));
@@ -74,7 +74,7 @@ fn what_is_revoked_before_it_was_read_from_the_device_leaves_it() {
     tab.event(Event::Tick);
     assert!(!tab.kept().contains("row 00577") && tab.kept().contains("row 00578"));
     let gone = Uuid::from_u128(577).to_string();
-    assert!(!tab.store.area(Area::Entities).keys().any(|name| name.contains(&gone)), "nor is a mark left");
+    assert!(!tab.store.area(Namespace::Entities).keys().any(|name| name.contains(&gone)), "nor is a mark left");
 }
 
 #[test]
@@ -84,9 +84,9 @@ fn live_changes_are_folded_in_when_there_are_many() {
         tab.invalidate(&[(n, Action::Update, 2)]);
         tab.answer(list(vec![row(n, 2, &format!("new {n:05}"))]));
     }
-    assert!(tab.store.area(Area::Entities).len() > 400);
+    assert!(tab.store.area(Namespace::Entities).len() > 400);
     tab.event(Event::Tick);
-    assert_eq!(tab.store.area(Area::Entities).len(), chunks(&tab));
+    assert_eq!(tab.store.area(Namespace::Entities).len(), chunks(&tab));
     let mut tab = tab.reloaded();
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
     assert_eq!((tab.names()[449].as_str(), tab.names()[450].as_str()), ("new 00450", "row 00451"));
@@ -146,7 +146,7 @@ fn the_whole_in_another_order_is_fetched_once() {
     tab.hello();
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks().sorted("name", false))));
     tab.event(Event::Observe(ObserverId(2), Query::List(tasks().sorted("name", true))));
-    assert_eq!(tab.paths(), [tasks().path(1000, None)]);
+    assert_eq!(tab.paths(), [tasks().page_path(1000, None)]);
     assert!(tab.engine.list(&tasks().sorted("name", true)).fetching);
     tab.answer(list(vec![row(1, 1, "b"), row(2, 1, "a")]));
     let first = |key: ListKey| tab.engine.rows(&key)[0].data["name"].clone();
@@ -180,14 +180,14 @@ fn a_second_reload_without_a_network_shows_what_the_first_showed() {
         tab.event(Event::Observe(ObserverId(2), Query::Row(project(1))));
         assert_eq!(tab.names().len(), 60, "reload {edited}");
         while !tab.requests.is_empty() {
-            tab.fail(Failure::Network);
+            tab.fail(RequestError::Network);
         }
         tab.update(7, json!({"name": format!("edited {edited}")}), edited);
         assert_eq!(tab.names()[6], format!("edited {edited}"));
         tab.now += 5000.0;
         tab.event(Event::Tick);
         while !tab.requests.is_empty() {
-            tab.fail(Failure::Network);
+            tab.fail(RequestError::Network);
         }
     }
 }
@@ -198,12 +198,12 @@ fn where_little_room_is_left_what_nobody_looks_at_goes_and_the_work_stays() {
     tab.event(Event::Online(false));
     tab.update(1, json!({"name": "mine"}), 1);
     tab.event(Event::DraftField { entity: task(2), field: "name".into(), value: json!("typed") });
-    tab.event(Event::Tight);
+    tab.event(Event::StorageLow);
     assert_eq!(chunks(&tab), 3, "somebody looks at it");
     tab.event(Event::Unobserve(ObserverId(1)));
-    tab.event(Event::Tight);
-    assert_eq!((chunks(&tab), tab.store.area(Area::Lists).len()), (1, 0), "what was written on stays too");
-    assert_eq!((tab.store.area(Area::Outbox).len(), tab.store.area(Area::Drafts).len()), (1, 1));
+    tab.event(Event::StorageLow);
+    assert_eq!((chunks(&tab), tab.store.area(Namespace::Lists).len()), (1, 0), "what was written on stays too");
+    assert_eq!((tab.store.area(Namespace::Outbox).len(), tab.store.area(Namespace::Drafts).len()), (1, 1));
     let mut tab = tab.reloaded();
     tab.event(Event::Observe(ObserverId(1), Query::Row(task(1))));
     assert_eq!(tab.engine.row(&task(1)).unwrap().data["name"], "mine");
@@ -216,13 +216,13 @@ fn a_list_that_is_the_same_is_not_sent_again_and_one_that_has_gone_on_by_itself_
     tab.hello();
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
     let tagged =
-        |body: String| Answer { not_modified: body.is_empty(), body, etag: Some("\"a\"".into()), feed_cursor: None };
+        |body: String| Response { not_modified: body.is_empty(), body, etag: Some("\"a\"".into()), feed_cursor: None };
     let (id, _) = tab.requests.remove(0);
-    tab.event(Event::Answered(id, Ok(tagged(list(vec![row(1, 1, "one"), row(2, 1, "two")]).to_string()))));
+    tab.event(Event::ResponseReceived(id, Ok(tagged(list(vec![row(1, 1, "one"), row(2, 1, "two")]).to_string()))));
     tab.event(Event::Refetch(Query::List(tasks())));
     assert_eq!(tab.requests[0].1.if_none_match.as_deref(), Some("\"a\""));
     let (id, _) = tab.requests.remove(0);
-    tab.event(Event::Answered(id, Ok(tagged(String::new()))));
+    tab.event(Event::ResponseReceived(id, Ok(tagged(String::new()))));
     assert_eq!(tab.names(), ["one", "two"]);
     tab.invalidate(&[(2, Action::Update, 2)]);
     tab.answer(list(vec![row(2, 2, "changed")]));
@@ -261,8 +261,8 @@ fn what_was_made_here_is_sent_before_what_refers_to_it_and_nothing_waits_for_wha
     assert_eq!(body(&tab)["name"], "above");
     let at = tab.requests.iter().position(|(_, r)| r.method == crate::Method::Post).unwrap();
     let (id, _) = tab.requests.remove(at);
-    let answer = Answer { body: Value::Object(row(100, 1, "above")).to_string(), ..Answer::default() };
-    tab.event(Event::Answered(id, Ok(answer)));
+    let answer = Response { body: Value::Object(row(100, 1, "above")).to_string(), ..Response::default() };
+    tab.event(Event::ResponseReceived(id, Ok(answer)));
     assert_eq!(body(&tab)["name"], "below", "now the one below it");
     assert!(!sent(&tab).iter().any(|s| s.contains("message")), "the comment waits for what it is about");
 }
@@ -271,7 +271,7 @@ fn what_was_made_here_is_sent_before_what_refers_to_it_and_nothing_waits_for_wha
 fn what_the_device_holds_is_found_though_nobody_has_looked_at_it() {
     let mut tab = kept(1201).reloaded();
     assert_eq!(tab.engine.find("row 0", 10), [], "nothing has been read yet");
-    tab.event(Event::Gather);
+    tab.event(Event::LoadAll);
     let names = |tab: &Tab, words: &str| tab.engine.find(words, 2).into_iter().map(|f| f.name).collect::<Vec<_>>();
     assert_eq!(names(&tab, "ROW 011"), ["row 01100", "row 01101"]);
     assert_eq!(names(&tab, "0777"), ["row 00777"]);

@@ -7,7 +7,7 @@ mod tabs; // several tabs on one device
 mod trees; // what is kept whole
 mod writing; // outbox, conflicts, drafts
 
-use crate::store::Which;
+use crate::store::KeySelector;
 use crate::*;
 use pmo_domain::api_types::{ListResponse, Problem};
 use pmo_domain::protocol::{Action, Change, ClientMessage, ServerMessage};
@@ -51,8 +51,8 @@ fn list(rows: Vec<Row>) -> Value {
     serde_json::to_value(ListResponse { data: rows, ..ListResponse::default() }).unwrap()
 }
 
-fn answer(body: Value) -> Answer {
-    Answer { body: body.to_string(), feed_cursor: Some("1.5".into()), ..Answer::default() }
+fn answer(body: Value) -> Response {
+    Response { body: body.to_string(), feed_cursor: Some("1.5".into()), ..Response::default() }
 }
 
 fn ids(n: u128) -> [Uuid; 2] {
@@ -113,7 +113,7 @@ impl Tab {
 
     /// All that the device holds, as one text.
     fn kept(&self) -> String {
-        let areas = Area::ALL.map(|area| self.store.area(area));
+        let areas = Namespace::ALL.map(|area| self.store.area(area));
         areas.iter().flatten().map(|(name, bytes)| format!("{name} {}\n", String::from_utf8_lossy(bytes))).collect()
     }
 
@@ -128,11 +128,11 @@ impl Tab {
                         queue.insert(0, Event::Persisted(batch, batch, Ok(())));
                     }
                     Effect::Read(area, names) => {
-                        let found = self.store.read_now(area, Which::Names(&names));
-                        queue.insert(0, Event::Read(area, names, found));
+                        let found = self.store.read_now(area, KeySelector::Names(&names));
+                        queue.insert(0, Event::StoreRead(area, names, found));
                     }
-                    Effect::Tell(message) => self.said.push(message),
-                    Effect::ConfirmLead => queue.insert(0, Event::Confirmed(0)),
+                    Effect::Broadcast(message) => self.said.push(message),
+                    Effect::CheckTerm => queue.insert(0, Event::TermChecked(0)),
                     Effect::Cancel(id) => self.requests.retain(|(other, _)| *other != id),
                     Effect::Fetch(id, request) => self.requests.push((id, request)),
                     Effect::Send(message) => self.sent.push(message),
@@ -146,21 +146,21 @@ impl Tab {
 
     fn answer(&mut self, body: Value) {
         let (id, _) = self.requests.remove(0);
-        self.event(Event::Answered(id, Ok(answer(body))));
+        self.event(Event::ResponseReceived(id, Ok(answer(body))));
     }
 
-    fn fail(&mut self, failure: Failure) {
+    fn fail(&mut self, failure: RequestError) {
         let (id, _) = self.requests.remove(0);
-        self.event(Event::Answered(id, Err(failure)));
+        self.event(Event::ResponseReceived(id, Err(failure)));
     }
 
     fn refuse(&mut self, status: u16, current: Option<Row>) {
         let problem = Problem { kind: "x".into(), title: "x".into(), status, detail: None, errors: vec![], current };
-        self.fail(Failure::Refused(Box::new(problem)));
+        self.fail(RequestError::Rejected(Box::new(problem)));
     }
 
     fn hello(&mut self) {
-        self.event(Event::Frame(ServerMessage::Hello {
+        self.event(Event::SocketMessage(ServerMessage::Hello {
             protocol: 1,
             epoch: "1".into(),
             cursor: "1.3".into(),
@@ -173,7 +173,7 @@ impl Tab {
             .iter()
             .map(|(n, action, v)| Change { entity_id: Uuid::from_u128(*n), action: *action, version: Version(*v) })
             .collect();
-        self.event(Event::Frame(ServerMessage::Invalidate {
+        self.event(Event::SocketMessage(ServerMessage::Invalidate {
             entity_code: code("task"),
             changes,
             timestamp: String::new(),
@@ -203,9 +203,9 @@ impl Tab {
     /// A person looks at a write that needs them and chooses.
     fn settle(&mut self, id: u128, keep_mine: Option<u128>) {
         let entry = Uuid::from_u128(id);
-        let seen = self.engine.outbox().iter().find(|e| e.id == entry).unwrap().key;
-        let choice = keep_mine.map_or(Choice::Theirs, |key| Choice::Mine(Uuid::from_u128(key)));
-        self.event(Event::Settle { entry, seen, choice });
+        let seen = self.engine.outbox().iter().find(|e| e.id == entry).unwrap().idempotency_key;
+        let choice = keep_mine.map_or(Resolution::TakeTheirs, |key| Resolution::KeepMine(Uuid::from_u128(key)));
+        self.event(Event::ResolveConflict { entry, seen, choice });
     }
 
     fn update(&mut self, n: u128, value: Value, id: u128) {

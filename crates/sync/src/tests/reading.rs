@@ -7,7 +7,7 @@ fn a_list_is_fetched_kept_and_watched_from_where_its_answer_stood() {
     let mut tab = Tab::new();
     tab.hello();
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
-    assert_eq!(tab.paths(), [tasks().path(1000, None)]);
+    assert_eq!(tab.paths(), [tasks().page_path(1000, None)]);
     tab.answer(list(vec![row(1, 1, "one")]));
     let subscribe =
         tab.sent.iter().find_map(|m| if let ClientMessage::Subscribe(s) = m { Some(s) } else { None }).unwrap();
@@ -28,7 +28,7 @@ fn with_no_network_the_device_shows_what_it_kept() {
     let mut tab = Tab::looking().reloaded();
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
     assert_eq!(tab.names(), ["one", "two", "three"]);
-    tab.fail(Failure::Network);
+    tab.fail(RequestError::Network);
     assert_eq!(tab.names(), ["one", "two", "three"]);
     assert!(!tab.engine.status().online);
 }
@@ -69,12 +69,12 @@ fn nothing_goes_back_in_time() {
 #[test]
 fn an_equal_answer_repaints_nothing() {
     let mut tab = Tab::looking();
-    tab.event(Event::Frame(ServerMessage::Access { access_epoch: "1".into() }));
+    tab.event(Event::SocketMessage(ServerMessage::Access { access_epoch: "1".into() }));
     tab.changed.clear();
     let rows = tab.requests.iter().position(|(_, r)| r.path.contains("ids=")).unwrap();
     let (id, _) = tab.requests.remove(rows);
     let body = list(vec![row(1, 1, "one"), row(2, 1, "two"), row(3, 1, "three")]);
-    tab.event(Event::Answered(id, Ok(answer(body))));
+    tab.event(Event::ResponseReceived(id, Ok(answer(body))));
     assert_eq!(tab.changed, []);
 }
 
@@ -111,10 +111,10 @@ fn a_revoked_row_leaves_memory_and_device() {
 #[test]
 fn when_access_changes_what_is_absent_from_the_sweep_is_wiped() {
     let mut tab = Tab::looking();
-    tab.event(Event::Frame(ServerMessage::Access { access_epoch: "2".into() }));
+    tab.event(Event::SocketMessage(ServerMessage::Access { access_epoch: "2".into() }));
     let sweep = tab.requests.iter().position(|(_, r)| r.path.contains("ids=")).unwrap();
     let (id, _) = tab.requests.remove(sweep);
-    tab.event(Event::Answered(id, Ok(answer(list(vec![row(1, 1, "one")])))));
+    tab.event(Event::ResponseReceived(id, Ok(answer(list(vec![row(1, 1, "one")])))));
     assert_eq!(tab.names(), ["one"]);
 }
 
@@ -124,9 +124,9 @@ fn a_watched_row_that_the_server_refuses_is_asked_for_again_and_wiped_where_it_i
     tab.event(Event::Observe(ObserverId(2), Query::Row(task(1))));
     tab.answer(Value::Object(row(1, 1, "one")));
     let refused = |refused| ServerMessage::Subscribed { count: 0, entity_code: code("task"), refused };
-    tab.event(Event::Frame(refused(0)));
+    tab.event(Event::SocketMessage(refused(0)));
     assert!(tab.paths().is_empty());
-    tab.event(Event::Frame(refused(1)));
+    tab.event(Event::SocketMessage(refused(1)));
     // The row, and the list that hangs below a thing which may have been refused as well.
     assert_eq!(tab.requests.len(), 2);
     tab.requests.sort_by_key(|(_, r)| r.path.contains('?'));
@@ -181,7 +181,7 @@ fn an_answer_from_before_a_thing_went_does_not_bring_it_back() {
 fn a_returning_client_watches_again_and_resumes_from_its_cursor() {
     let mut tab = Tab::looking();
     tab.invalidate(&[]);
-    tab.event(Event::Closed(1006));
+    tab.event(Event::SocketClosed(1006));
     let connects = tab.connects;
     tab.now += 2000.0;
     tab.event(Event::Tick);
@@ -189,7 +189,7 @@ fn a_returning_client_watches_again_and_resumes_from_its_cursor() {
     tab.hello();
     assert!(matches!(&tab.sent[0], ClientMessage::Subscribe(s) if s.parent.is_some()));
     assert_eq!(tab.sent[1], ClientMessage::Resume { epoch: "1".into(), cursor: "1.9".into() });
-    tab.event(Event::Frame(ServerMessage::Resumed { recovered: false, cursor: "1.20".into() }));
+    tab.event(Event::SocketMessage(ServerMessage::Resumed { recovered: false, cursor: "1.20".into() }));
     assert!(tab.paths().iter().any(|p| p.contains("ids=")), "what can't be told is asked for");
 }
 
@@ -200,7 +200,7 @@ fn an_expired_token_is_renewed_once_and_everything_is_kept() {
     tab.refuse(401, None);
     assert!(tab.requests.is_empty());
     assert_eq!(tab.names()[0], "mine");
-    tab.event(Event::TokenRenewed);
+    tab.event(Event::TokenRefreshed);
     assert_eq!(tab.requests[0].1.method, Method::Patch);
 }
 
@@ -208,12 +208,12 @@ fn an_expired_token_is_renewed_once_and_everything_is_kept() {
 fn what_was_missed_is_asked_for_again_where_the_socket_drops_before_the_answer() {
     let mut tab = Tab::looking();
     tab.invalidate(&[]);
-    tab.event(Event::Closed(1006));
+    tab.event(Event::SocketClosed(1006));
     tab.hello();
     // A live change comes before RESUMED, then the socket drops.
     let cursor = "1.50".to_owned();
-    tab.event(Event::Frame(ServerMessage::Pong { cursor }));
-    tab.event(Event::Closed(1006));
+    tab.event(Event::SocketMessage(ServerMessage::Pong { cursor }));
+    tab.event(Event::SocketClosed(1006));
     tab.sent.clear();
     tab.hello();
     assert!(tab.sent.contains(&ClientMessage::Resume { epoch: "1".into(), cursor: "1.9".into() }));
@@ -231,11 +231,11 @@ fn a_server_in_trouble_is_not_asked_at_network_speed() {
     // The same for a server that takes no token however new.
     for _ in 0..2 {
         tab.refuse(401, None);
-        tab.event(Event::TokenRenewed);
+        tab.event(Event::TokenRefreshed);
         assert_eq!(tab.requests.len(), 1);
     }
     tab.refuse(401, None);
-    tab.event(Event::TokenRenewed);
+    tab.event(Event::TokenRefreshed);
     assert!(tab.requests.is_empty());
 }
 
@@ -244,7 +244,7 @@ fn signing_out_leaves_nothing_behind() {
     let mut tab = Tab::looking();
     tab.update(1, json!({"name": "mine"}), 1);
     tab.event(Event::SignedOut);
-    assert_eq!(now_or_never(store::load(&tab.store)).unwrap(), Stored::default());
+    assert_eq!(now_or_never(store::load(&tab.store)).unwrap(), PersistedState::default());
     assert!(tab.names().is_empty());
 }
 
@@ -258,26 +258,26 @@ fn what_was_deleted_here_and_not_there_yet_is_asked_for_though_its_list_is_the_s
     let mut tab = Tab::new();
     tab.hello();
     tab.event(Event::Observe(ObserverId(1), Query::List(ListKey::all(code("task")))));
-    let empty = Answer { etag: Some("\"e\"".into()), ..answer(list(vec![])) };
+    let empty = Response { etag: Some("\"e\"".into()), ..answer(list(vec![])) };
     let (id, _) = tab.requests.remove(0);
-    tab.event(Event::Answered(id, Ok(empty)));
+    tab.event(Event::ResponseReceived(id, Ok(empty)));
     tab.invalidate(&[(1, Action::Create, 1)]);
     tab.answer(list(vec![row(1, 1, "one")]));
     // A refused change stands before the deletion, which waits.
     tab.update(1, json!({"name": "mine"}), 1);
     tab.refuse(403, None);
     tab.event(Event::Delete { entity: task(1), ids: ids(2) });
-    tab.event(Event::Frame(ServerMessage::Access { access_epoch: "2".into() }));
+    tab.event(Event::SocketMessage(ServerMessage::Access { access_epoch: "2".into() }));
     assert_eq!(tab.requests[0].1.if_none_match.as_deref(), Some("\"e\""), "the list holds what it held then");
     let (id, _) = tab.requests.remove(0);
-    tab.event(Event::Answered(id, Ok(Answer { not_modified: true, ..Answer::default() })));
+    tab.event(Event::ResponseReceived(id, Ok(Response { not_modified: true, ..Response::default() })));
     assert!(
         tab.paths()[0].starts_with("/task?ids="),
         "whether it may still be seen nobody has said: {:?}",
         tab.paths()
     );
     tab.answer(list(vec![]));
-    assert!(tab.engine.held_row(&task(1)).is_none());
+    assert!(tab.engine.cached_row(&task(1)).is_none());
 }
 
 #[test]
@@ -287,19 +287,19 @@ fn after_a_failover_what_the_server_says_counts_though_its_versions_are_lower() 
     tab.answer(list(vec![row(1, 14, "lost")]));
     tab.event(Event::Online(false));
     tab.update(1, json!({"points": 5}), 1);
-    tab.event(Event::Closed(1006));
+    tab.event(Event::SocketClosed(1006));
     tab.event(Event::Online(true));
     while !tab.requests.is_empty() {
-        tab.fail(Failure::Network);
+        tab.fail(RequestError::Network);
     }
     tab.now += 60_000.0;
-    tab.event(Event::Frame(ServerMessage::Hello {
+    tab.event(Event::SocketMessage(ServerMessage::Hello {
         protocol: 1,
         epoch: "2".into(),
         cursor: "2.3".into(),
         heartbeat_seconds: 30,
     }));
-    tab.event(Event::Frame(ServerMessage::Resumed { recovered: false, cursor: "2.3".into() }));
+    tab.event(Event::SocketMessage(ServerMessage::Resumed { recovered: false, cursor: "2.3".into() }));
     tab.event(Event::Tick);
     // The write names no version that somebody else may have been given since.
     let at = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
@@ -313,7 +313,7 @@ fn after_a_failover_what_the_server_says_counts_though_its_versions_are_lower() 
         errors: vec![],
         current: Some(row(1, 3, "kept")),
     };
-    tab.event(Event::Answered(id, Err(Failure::Refused(Box::new(problem)))));
+    tab.event(Event::ResponseReceived(id, Err(RequestError::Rejected(Box::new(problem)))));
     assert_eq!(tab.names()[0], "kept", "version 14 is lost, and 3 is what there is");
     let at = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
     assert_eq!((tab.requests[at].1.if_match, tab.requests[at].1.body.clone()), (Some(3), Some(json!({"points": 5}))));
@@ -332,5 +332,5 @@ fn what_is_invalidated_by_type_is_asked_for_in_two_requests_and_nothing_else_is(
     let paths = tab.paths();
     assert_eq!(paths.len(), 2, "{paths:?}");
     assert!(paths.iter().any(|p| p.starts_with("/task?ids=")) && paths.iter().any(|p| p.starts_with("/project/")));
-    assert!(tab.engine.held().all(|row| row.entity == project(1) || row.stale));
+    assert!(tab.engine.cached_rows().all(|row| row.entity == project(1) || row.stale));
 }

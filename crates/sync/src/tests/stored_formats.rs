@@ -23,14 +23,14 @@ fn fixture(text: &str) -> BTreeMap<String, Value> {
 fn outbox_and_drafts_of_earlier_builds_round_trip() {
     let (outbox, drafts) = (fixture(OUTBOX), fixture(DRAFTS));
     assert_eq!((outbox.len(), drafts.len()), (7, 1));
-    outbox.into_values().for_each(assert_stable::<Entry>);
+    outbox.into_values().for_each(assert_stable::<OutboxEntry>);
     drafts.into_values().for_each(assert_stable::<Draft>);
 }
 
 #[test]
 fn outbox_and_drafts_of_earlier_builds_are_sent() {
     let store = MemoryStore::default();
-    let writes: Vec<Write> = [(Area::Outbox, OUTBOX), (Area::Drafts, DRAFTS)]
+    let writes: Vec<Write> = [(Namespace::Outbox, OUTBOX), (Namespace::Drafts, DRAFTS)]
         .into_iter()
         .flat_map(|(area, text)| {
             fixture(text).into_iter().map(move |(name, value)| Write::Put(area, name, value.to_string().into_bytes()))
@@ -39,7 +39,7 @@ fn outbox_and_drafts_of_earlier_builds_are_sent() {
     store.write_now(&writes);
     let mut tab = Tab::with_store(store);
     // One conflict and one rejected write wait for their person; the others are sent.
-    assert_eq!((tab.engine.status().attention, tab.engine.outbox().len()), (2, 7));
+    assert_eq!((tab.engine.status().needs_attention, tab.engine.outbox().len()), (2, 7));
     let draft = tab.engine.draft(&task(3)).unwrap();
     assert_eq!(draft.current_data, patch(json!({"name": "typed", "points": 5, "descr": "long"})));
     assert_eq!(draft.undo_stack.len(), 3);
@@ -56,7 +56,7 @@ fn outbox_and_drafts_of_earlier_builds_are_sent() {
             9
         };
         let body = if request.method == Method::Delete { Value::Null } else { Value::Object(row(n, 2, "sent")) };
-        tab.event(Event::Answered(id, Ok(answer(body))));
+        tab.event(Event::ResponseReceived(id, Ok(answer(body))));
     }
     let key = |n: u128| Some(Uuid::from_u128(n + 500).to_string());
     let find = |n: u128| sent.iter().find(|(_, _, k, _)| *k == key(n)).unwrap_or_else(|| panic!("{n}: {sent:?}"));
@@ -152,6 +152,6 @@ fn messages_between_tabs_keep_their_names() {
 
 #[test]
 fn areas_keep_their_names() {
-    assert_eq!(Area::ALL.map(Area::name), ["entities", "entityLists", "metadata", "drafts", "outbox"]);
-    assert_eq!(crate::store::TERM, "term");
+    assert_eq!(Namespace::ALL.map(Namespace::name), ["entities", "entityLists", "metadata", "drafts", "outbox"]);
+    assert_eq!(crate::store::LEADER_TERM_KEY, "term");
 }

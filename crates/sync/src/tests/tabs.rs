@@ -27,10 +27,13 @@ impl Pair {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Tell(message) => self.said.push(message),
+                Effect::Broadcast(message) => self.said.push(message),
                 Effect::Fetch(..) | Effect::Connect => self.fetched += 1,
                 Effect::Persist(batch, writes) => {
-                    assert!(writes.iter().all(|w| w.area().is_work()), "a follower leaves the cache to its leader");
+                    assert!(
+                        writes.iter().all(|w| w.area().is_user_data()),
+                        "a follower leaves the cache to its leader"
+                    );
                     self.leader.store.write_now(&writes);
                     self.follow(Event::Persisted(batch, batch, Ok(())));
                 }
@@ -54,8 +57,8 @@ impl Pair {
             let travel = |message: TabMessage| -> TabMessage {
                 serde_json::from_str(&serde_json::to_string(&message).unwrap()).unwrap()
             };
-            to_leader.into_iter().for_each(|message| self.leader.event(Event::Tab(travel(message))));
-            to_follower.into_iter().for_each(|message| self.follow(Event::Tab(travel(message))));
+            to_leader.into_iter().for_each(|message| self.leader.event(Event::TabMessageReceived(travel(message))));
+            to_follower.into_iter().for_each(|message| self.follow(Event::TabMessageReceived(travel(message))));
         }
     }
 }
@@ -82,7 +85,7 @@ fn what_a_follower_looks_at_alone_the_leader_fetches_and_keeps() {
     let others = ListKey::below(code("task"), project(2), "project_id");
     pair.follow(Event::Observe(ObserverId(1), Query::List(others.clone())));
     pair.talk();
-    assert_eq!(pair.leader.paths(), [others.path(1000, None)]);
+    assert_eq!(pair.leader.paths(), [others.page_path(1000, None)]);
     let mut elsewhere = row(8, 1, "elsewhere");
     elsewhere.insert("project_id".into(), json!(project(2).id));
     pair.leader.answer(list(vec![elsewhere]));
@@ -107,13 +110,13 @@ fn what_a_follower_writes_the_leader_sends_and_both_show() {
     assert_eq!(pair.follower.row(&task(1)).unwrap().data["name"], "mine");
     // The word that the outbox has changed: the leader reads it from the device.
     let entries = now_or_never(store::load_outbox(&pair.leader.store)).unwrap();
-    pair.leader.event(Event::Outbox(entries));
+    pair.leader.event(Event::OutboxReloaded(entries));
     assert_eq!(pair.leader.names()[0], "mine");
     assert_eq!(pair.leader.requests[0].1.method, Method::Patch);
     pair.leader.answer(Value::Object(row(1, 2, "mine")));
     pair.talk();
     let entries = now_or_never(store::load_outbox(&pair.leader.store)).unwrap();
-    pair.follow(Event::Outbox(entries));
+    pair.follow(Event::OutboxReloaded(entries));
     assert_eq!((pair.follower.outbox().len(), pair.follower.row(&task(1)).unwrap().pending), (0, false));
 }
 
@@ -122,15 +125,15 @@ fn a_leader_that_falls_silent_is_replaced_and_one_that_was_replaced_follows() {
     let mut pair = Pair::new();
     pair.talk();
     let effects = pair.follower.handle(Event::Tick, pair.leader.now + 500.0);
-    assert!(!effects.contains(&Effect::TakeOver), "not at once");
+    assert!(!effects.contains(&Effect::StealLock), "not at once");
     let effects = pair.follower.handle(Event::Tick, pair.leader.now + 2000.0);
-    assert!(effects.contains(&Effect::TakeOver));
+    assert!(effects.contains(&Effect::StealLock));
     let stored = Box::new(now_or_never(store::load(&pair.leader.store)).unwrap());
-    let effects = pair.follower.handle(Event::Lead { stored, term: 2 }, pair.leader.now + 2001.0);
-    assert!(effects.contains(&Effect::Connect) && pair.follower.leads());
+    let effects = pair.follower.handle(Event::LeadershipAcquired { stored, term: 2 }, pair.leader.now + 2001.0);
+    assert!(effects.contains(&Effect::Connect) && pair.follower.is_leader());
     // The old one thaws: it hears that there is another, or asks before it sends.
-    pair.leader.event(Event::Tab(TabMessage::Leading { term: 2, new: true }));
-    assert!(!pair.leader.engine.leads());
+    pair.leader.event(Event::TabMessageReceived(TabMessage::LeaderHeartbeat { term: 2, new: true }));
+    assert!(!pair.leader.engine.is_leader());
     let requests = pair.leader.requests.len();
     pair.leader.update(1, json!({"name": "typed there"}), 1);
     assert_eq!(pair.leader.requests.len(), requests, "the other sends it");
@@ -142,14 +145,14 @@ fn a_leader_to_whom_nothing_happened_for_long_asks_before_it_sends() {
     tab.now += 60_000.0;
     let update = Event::Update { entity: task(1), patch: patch(json!({"name": "mine"})), ids: ids(1) };
     let effects = tab.engine.handle(update, tab.now);
-    assert!(effects.contains(&Effect::ConfirmLead));
+    assert!(effects.contains(&Effect::CheckTerm));
     let Some(Effect::Persist(batch, _)) = effects.into_iter().find(|e| matches!(e, Effect::Persist(..))) else {
         panic!()
     };
     let sends =
         |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::Fetch(_, r) if r.method == Method::Patch));
     assert!(!sends(&tab.engine.handle(Event::Persisted(batch, batch, Ok(())), tab.now)));
-    assert!(sends(&tab.engine.handle(Event::Confirmed(0), tab.now)));
+    assert!(sends(&tab.engine.handle(Event::TermChecked(0), tab.now)));
 }
 
 #[test]
@@ -169,32 +172,32 @@ fn what_the_tabs_in_sight_look_at_is_said_and_who_else_does_is_told_to_each() {
             names.iter().map(|name| PresentUser { person_id: Uuid::from_u128(9), name: (*name).to_owned() }).collect();
         let entity = task(n);
         let message = ServerMessage::Presence { entity_code: entity.code, entity_id: entity.id, people };
-        pair.leader.event(Event::Frame(message));
+        pair.leader.event(Event::SocketMessage(message));
         pair.talk();
     };
-    pair.leader.event(Event::Look(task(1), true));
+    pair.leader.event(Event::SetViewing(task(1), true));
     assert_eq!(said(&mut pair), [vec![task(1)]]);
-    pair.follow(Event::Look(task(2), true));
+    pair.follow(Event::SetViewing(task(2), true));
     pair.talk();
     assert_eq!(said(&mut pair), [vec![task(1), task(2)]], "all that the tabs look at, in one message");
     told(&mut pair, 2, &["Ann"]);
-    assert_eq!(pair.follower.present(&task(2))[0].name, "Ann");
+    assert_eq!(pair.follower.present_users(&task(2))[0].name, "Ann");
     // A tab out of sight looks at nothing; the next page is told before the last is left.
-    pair.leader.event(Event::Shown(false));
+    pair.leader.event(Event::VisibilityChanged(false));
     assert_eq!(said(&mut pair), [vec![task(2)]]);
-    pair.leader.event(Event::Shown(true));
+    pair.leader.event(Event::VisibilityChanged(true));
     said(&mut pair);
-    pair.follow(Event::Look(task(3), true));
-    pair.follow(Event::Look(task(2), false));
+    pair.follow(Event::SetViewing(task(3), true));
+    pair.follow(Event::SetViewing(task(2), false));
     pair.talk();
     assert_eq!(said(&mut pair), [vec![task(1), task(3)]]);
-    assert!(pair.follower.present(&task(2)).is_empty());
+    assert!(pair.follower.present_users(&task(2)).is_empty());
     // A socket that is gone knows nobody; the next is told anew.
     told(&mut pair, 1, &["Ann"]);
-    assert_eq!(pair.leader.engine.present(&task(1)).len(), 1);
-    pair.leader.event(Event::Closed(1006));
+    assert_eq!(pair.leader.engine.present_users(&task(1)).len(), 1);
+    pair.leader.event(Event::SocketClosed(1006));
     pair.talk();
-    assert!(pair.leader.engine.present(&task(1)).is_empty());
+    assert!(pair.leader.engine.present_users(&task(1)).is_empty());
     pair.leader.hello();
     assert_eq!(said(&mut pair), [vec![task(1), task(3)]]);
 }

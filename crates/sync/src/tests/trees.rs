@@ -40,28 +40,28 @@ fn said(n: u128, version: i64, about: &EntityRef) -> Row {
     )
 }
 
-fn snapshot(lines: &[(&str, Vec<Row>)]) -> Answer {
+fn snapshot(lines: &[(&str, Vec<Row>)]) -> Response {
     let mut body: String =
         lines.iter().map(|(of, rows)| format!("{}\n", json!({"entity_code": of, "data": rows}))).collect();
     body += "{\"complete\":true}\n";
-    Answer { body, feed_cursor: Some("1.5".into()), ..Answer::default() }
+    Response { body, feed_cursor: Some("1.5".into()), ..Response::default() }
 }
 
-fn whole_plan() -> Answer {
+fn whole_plan() -> Response {
     let plan = patch(json!({"id": project(1).id, "version": 1, "name": "Plan"}));
     let tasks = vec![row(1, 1, "one"), row(2, 1, "two")];
     snapshot(&[("project", vec![plan]), ("task", tasks), ("message", vec![said(1, 1, &task(1))])])
 }
 
 impl Tab {
-    fn answer_to(&mut self, path: &str, answer: Answer) {
+    fn answer_to(&mut self, path: &str, answer: Response) {
         let at = self
             .requests
             .iter()
             .position(|(_, r)| r.path.starts_with(path))
             .unwrap_or_else(|| panic!("{path}: {:?}", self.paths()));
         let (id, _) = self.requests.remove(at);
-        self.event(Event::Answered(id, Ok(answer)));
+        self.event(Event::ResponseReceived(id, Ok(answer)));
     }
 
     /// A tab with an open socket that keeps a plan whole, and nobody who looks at it.
@@ -70,12 +70,12 @@ impl Tab {
     }
 
     /// The same, where the snapshot says this.
-    fn keeping_what(plan: Answer) -> Self {
+    fn keeping_what(plan: Response) -> Self {
         let mut tab = Self::new();
-        tab.event(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
+        tab.event(Event::Observe(ObserverId(1), Query::Meta(ReferenceDataKey::Codes)));
         tab.answer_to("/entity/codes", answer(types()));
         tab.hello();
-        tab.event(Event::Keep(project(1), true));
+        tab.event(Event::SetPinned(project(1), true));
         tab.answer_to("/project/", answer(json!({"id": project(1).id, "version": 1, "name": "Plan", "permission": 7})));
         tab.answer_to("/sync/snapshot?entity=project&id=", plan);
         tab
@@ -90,7 +90,12 @@ impl Tab {
     fn told(&mut self, of: &str, id: Uuid, action: Action, version: i64) {
         let changes = vec![Change { entity_id: id, action, version: Version(version) }];
         let (timestamp, cursor) = (String::new(), "1.9".into());
-        self.event(Event::Frame(ServerMessage::Invalidate { entity_code: code(of), changes, timestamp, cursor }));
+        self.event(Event::SocketMessage(ServerMessage::Invalidate {
+            entity_code: code(of),
+            changes,
+            timestamp,
+            cursor,
+        }));
     }
 }
 
@@ -99,7 +104,7 @@ fn a_kept_plan_is_told_by_one_request_and_watched_with_all_that_hangs_below_it()
     let tab = Tab::keeping();
     assert_eq!(tab.paths(), [] as [&str; 0]);
     let kept = tab.engine.kept_tree(&project(1)).unwrap();
-    assert_eq!((kept.rows, kept.whole, kept.fetching), (3, true, false));
+    assert_eq!((kept.rows, kept.complete, kept.fetching), (3, true, false));
     let deep =
         |m: &&ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.parent.as_ref().is_some_and(|p| p.recursive));
     assert_eq!(tab.sent.iter().filter(deep).count(), 4, "one topic for each type");
@@ -163,19 +168,19 @@ fn what_moves_away_takes_along_what_hangs_below_it_and_what_moves_in_is_asked_fo
 #[test]
 fn a_snapshot_that_was_cut_off_counts_for_nothing_and_is_asked_for_again() {
     let mut tab = Tab::new();
-    tab.event(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
+    tab.event(Event::Observe(ObserverId(1), Query::Meta(ReferenceDataKey::Codes)));
     tab.answer_to("/entity/codes", answer(types()));
     tab.hello();
-    tab.event(Event::Keep(project(1), true));
+    tab.event(Event::SetPinned(project(1), true));
     let mut cut = whole_plan();
     cut.body.truncate(cut.body.len() - 20);
     tab.answer_to("/sync/snapshot", cut);
     let kept = tab.engine.kept_tree(&project(1)).unwrap();
-    assert_eq!((kept.whole, kept.failed), (false, true));
+    assert_eq!((kept.complete, kept.failed), (false, true));
     tab.now += 60_000.0;
     tab.event(Event::Tick);
     tab.answer_to("/sync/snapshot", whole_plan());
-    assert!(tab.engine.kept_tree(&project(1)).unwrap().whole);
+    assert!(tab.engine.kept_tree(&project(1)).unwrap().complete);
 }
 
 #[test]
@@ -183,7 +188,7 @@ fn what_is_not_kept_any_more_leaves_the_device() {
     let mut tab = Tab::keeping();
     assert!(tab.kept().contains("kept:project"));
     tab.changed.clear();
-    tab.event(Event::Keep(project(1), false));
+    tab.event(Event::SetPinned(project(1), false));
     assert!(tab.changed.contains(&Query::Row(project(1))));
     assert!(tab.engine.kept_tree(&project(1)).is_none());
     assert!(!tab.kept().contains("kept:project") && !tab.kept().contains("\"deep\":true"), "{}", tab.kept());
@@ -193,15 +198,15 @@ fn what_is_not_kept_any_more_leaves_the_device() {
 #[test]
 fn a_kept_plan_that_may_not_be_seen_any_more_is_wiped() {
     let mut tab = Tab::keeping();
-    tab.event(Event::Frame(ServerMessage::Access { access_epoch: "2".into() }));
+    tab.event(Event::SocketMessage(ServerMessage::Access { access_epoch: "2".into() }));
     let at = tab.requests.iter().position(|(_, r)| r.path.starts_with("/sync/snapshot")).unwrap();
     let (id, _) = tab.requests.remove(at);
     let problem =
         Problem { kind: "x".into(), title: "x".into(), status: 404, detail: None, errors: vec![], current: None };
-    tab.event(Event::Answered(id, Err(Failure::Refused(Box::new(problem)))));
+    tab.event(Event::ResponseReceived(id, Err(RequestError::Rejected(Box::new(problem)))));
     while let Some(at) = tab.requests.iter().position(|(_, r)| r.path.contains("ids=")) {
         let (id, _) = tab.requests.remove(at);
-        tab.event(Event::Answered(id, Ok(answer(list(vec![])))));
+        tab.event(Event::ResponseReceived(id, Ok(answer(list(vec![])))));
     }
     assert!(tab.engine.kept_tree(&project(1)).is_none());
     for text in ["said 1", "two", "kept:project"] {
@@ -245,7 +250,7 @@ fn what_was_only_written_here_asks_for_no_tree_again_and_again() {
     for _ in 0..20 {
         let Some((id, request)) = tab.requests.pop() else { break };
         assert!(!request.path.starts_with("/sync/snapshot"), "nothing has come that the server does not know");
-        tab.event(Event::Answered(id, Ok(answer(list(vec![elsewhere.clone()])))));
+        tab.event(Event::ResponseReceived(id, Ok(answer(list(vec![elsewhere.clone()])))));
     }
     assert_eq!(tab.paths(), [] as [&str; 0]);
 }
@@ -253,11 +258,11 @@ fn what_was_only_written_here_asks_for_no_tree_again_and_again() {
 #[test]
 fn a_tree_that_is_under_way_when_the_socket_comes_back_is_watched_from_where_its_answer_stood() {
     let mut tab = Tab::new();
-    tab.event(Event::Observe(ObserverId(1), Query::Meta(MetaKey::Codes)));
+    tab.event(Event::Observe(ObserverId(1), Query::Meta(ReferenceDataKey::Codes)));
     tab.answer_to("/entity/codes", answer(types()));
     tab.hello();
-    tab.event(Event::Keep(project(1), true));
-    tab.event(Event::Closed(1006));
+    tab.event(Event::SetPinned(project(1), true));
+    tab.event(Event::SocketClosed(1006));
     tab.sent.clear();
     tab.hello();
     let deep =
@@ -282,7 +287,7 @@ fn a_tab_that_leads_later_goes_on_keeping_what_another_kept_though_no_server_ans
     second.store = tab.store.clone();
     second.event(Event::Online(false));
     let stored = load(&second.store);
-    second.event(Event::Lead { stored, term: 2 });
+    second.event(Event::LeadershipAcquired { stored, term: 2 });
     assert_eq!(
         (second.said_of(task(1)), second.said_of(task(2))),
         (vec!["said 1".to_owned()], vec!["said 2".to_owned()])
@@ -295,11 +300,11 @@ fn page(n: u128) -> EntityRef {
 }
 
 fn pages() -> ListKey {
-    ListKey { below: Some(Below { parent: project(1), column: None }), ..ListKey::all(code("wiki")) }
+    ListKey { below: Some(ParentFilter { parent: project(1), column: None }), ..ListKey::all(code("wiki")) }
 }
 
 /// The plan with three pages, of which these hang on it; none: it is not told which.
-fn plan_with_pages(tied: Option<&[u128]>) -> Answer {
+fn plan_with_pages(tied: Option<&[u128]>) -> Response {
     let rows = (1..=3).map(|n| patch(json!({"id": page(n).id, "version": 1, "name": format!("page {n}")}))).collect();
     let plan = patch(json!({"id": project(1).id, "version": 1, "name": "Plan"}));
     let mut answer = snapshot(&[("project", vec![plan]), ("wiki", rows)]);
@@ -348,8 +353,8 @@ fn what_was_let_go_is_not_kept_again_by_an_answer_that_comes_late() {
     tab.event(Event::InvalidateAll);
     let at = tab.requests.iter().position(|(_, r)| r.path.starts_with("/sync/snapshot")).unwrap();
     let (id, _) = tab.requests.remove(at);
-    tab.event(Event::Keep(project(1), false));
-    tab.event(Event::Answered(id, Ok(plan_with_pages(Some(&[1])))));
+    tab.event(Event::SetPinned(project(1), false));
+    tab.event(Event::ResponseReceived(id, Ok(plan_with_pages(Some(&[1])))));
     assert_eq!(tab.reloaded().engine.kept_tree(&project(1)), None);
 }
 
@@ -371,7 +376,7 @@ fn of_a_tree_whose_ties_were_never_told_no_list_is_made_up() {
     // As an earlier build wrote it.
     let mut tab = Tab::new();
     let kept = serde_json::to_vec(&project(1)).unwrap();
-    let read: Result<crate::engine::KeptRoot, _> = serde_json::from_slice(&kept);
+    let read: Result<crate::engine::PinnedRoot, _> = serde_json::from_slice(&kept);
     assert!(read.is_ok_and(|kept| kept.ties.is_none()));
     tab.event(Event::Online(false));
     assert_eq!(pages_of(&mut tab), [] as [&str; 0]);

@@ -10,14 +10,14 @@ fn an_edit_shows_at_once_and_is_sent_only_when_it_is_on_disk() {
         .handle(Event::Update { entity: task(1), patch: patch(json!({"name": "mine"})), ids: ids(1) }, tab.now);
     assert_eq!(tab.names()[0], "mine");
     assert!(!effects.iter().any(|e| matches!(e, Effect::Fetch(..))), "not before it is saved");
-    assert_eq!(tab.engine.status().unsaved, 1);
+    assert_eq!(tab.engine.status().unpersisted_writes, 1);
     let Effect::Persist(batch, _) = effects[0] else { panic!("it goes to disk first") };
     tab.event(Event::Persisted(batch, batch, Ok(())));
     let request = &tab.requests[0].1;
     assert_eq!((request.method, request.if_match), (Method::Patch, Some(1)));
     assert_eq!(request.idempotency_key.as_deref(), Some(Uuid::from_u128(501).to_string().as_str()));
     tab.answer(Value::Object(row(1, 2, "mine")));
-    assert_eq!((tab.engine.status().waiting, tab.names()[0].as_str()), (0, "mine"));
+    assert_eq!((tab.engine.status().pending_writes, tab.names()[0].as_str()), (0, "mine"));
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn an_edit_made_offline_outlives_a_crash_and_keeps_its_key() {
     // The answer is lost; the repeat has the same key.
     let at = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
     let (id, _) = tab.requests.remove(at);
-    tab.event(Event::Answered(id, Err(Failure::Network)));
+    tab.event(Event::ResponseReceived(id, Err(RequestError::Network)));
     tab.now += 60_000.0;
     tab.event(Event::Tick);
     assert_eq!(tab.requests.iter().find(|(_, r)| r.method == Method::Patch).unwrap().1.idempotency_key, key);
@@ -69,7 +69,7 @@ fn what_another_touched_merges_and_what_both_touched_asks() {
 
     tab.update(1, json!({"name": "mine"}), 2);
     tab.refuse(412, Some(row(1, 4, "other")));
-    assert_eq!(tab.engine.status().attention, 1);
+    assert_eq!(tab.engine.status().needs_attention, 1);
     assert_eq!(tab.names()[0], "other", "theirs is shown until it is settled");
     assert!(tab.requests.is_empty());
     tab.settle(2, Some(777));
@@ -83,9 +83,9 @@ fn a_refused_write_is_rolled_back_and_kept_for_its_writer() {
     tab.update(1, json!({"name": ""}), 1);
     tab.refuse(422, None);
     assert_eq!(tab.names()[0], "one");
-    assert_eq!(tab.engine.status().attention, 1);
+    assert_eq!(tab.engine.status().needs_attention, 1);
     let tab = tab.reloaded();
-    assert!(matches!(tab.engine.outbox()[0].state, EntryState::Refused { .. }));
+    assert!(matches!(tab.engine.outbox()[0].state, EntryState::Rejected { .. }));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_thing_made_here_is_in_its_list_at_once_and_what_refers_to_it_waits() {
     assert_eq!(tab.requests.len(), 1);
     tab.answer(Value::Object(row(8, 1, "below")));
     assert_eq!(tab.names().len(), 5);
-    assert_eq!(tab.engine.status().waiting, 0);
+    assert_eq!(tab.engine.status().pending_writes, 0);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn settling_with_theirs_keeps_what_merged_and_mine_one_redo_away() {
     let mut theirs = row(1, 2, "theirs");
     theirs.insert("descr".into(), Value::Null);
     tab.refuse(412, Some(theirs));
-    assert_eq!(tab.engine.status().attention, 1);
+    assert_eq!(tab.engine.status().needs_attention, 1);
     tab.settle(1, None);
     let request = tab.requests[0].1.clone();
     assert_eq!(request.if_match, Some(2));
@@ -128,7 +128,7 @@ fn settling_with_mine_keeps_what_others_added_to_lists() {
     let mut tab = Tab::looking();
     let (mine, made_on) = (json!({"name": "mine", "who": ["x", "a"]}), json!({"name": "one", "who": ["x"]}));
     let operation = Operation::Update { patch: patch(mine), base: patch(made_on), base_version: 1 };
-    tab.event(Event::Outbox(vec![Entry::new(ids(1), task(1), operation)]));
+    tab.event(Event::OutboxReloaded(vec![OutboxEntry::new(ids(1), task(1), operation)]));
     let mut theirs = row(1, 2, "theirs");
     theirs.insert("who".into(), json!(["x", "b"]));
     tab.refuse(412, Some(theirs));
@@ -141,7 +141,7 @@ fn a_refused_write_can_be_mended_in_its_draft() {
     let mut tab = Tab::looking();
     tab.update(1, json!({"name": "", "descr": "a long text"}), 1);
     tab.refuse(422, None);
-    tab.event(Event::Reopen(Uuid::from_u128(1)));
+    tab.event(Event::RevertToDraft(Uuid::from_u128(1)));
     assert!(tab.engine.outbox().is_empty());
     let draft = tab.engine.draft(&task(1)).unwrap();
     assert_eq!(draft.current_data["descr"], json!("a long text"));
@@ -159,10 +159,10 @@ fn a_later_write_made_without_knowing_of_an_earlier_one_is_merged_not_laid_over(
             base: patch(json!({"who": ["x"]})),
             base_version: 1,
         };
-        Entry::new(ids(n), task(1), operation)
+        OutboxEntry::new(ids(n), task(1), operation)
     };
     tab.event(Event::Online(false));
-    tab.event(Event::Outbox(vec![entry(1, json!(["x", "alice"])), entry(2, json!(["x", "bob"]))]));
+    tab.event(Event::OutboxReloaded(vec![entry(1, json!(["x", "alice"])), entry(2, json!(["x", "bob"]))]));
     tab.event(Event::Online(true));
     tab.requests.retain(|(_, r)| r.method == Method::Patch);
     assert_eq!(tab.requests.len(), 1);
@@ -187,10 +187,10 @@ fn a_draft_of_another_tab_is_taken_and_what_is_typed_meanwhile_stays() {
     let mut other = tab.engine.draft(&task(2)).unwrap().clone();
     other.entity = task(1);
     other.updated_at = tab.now + 5.0;
-    tab.event(Event::Drafts { drafts: vec![other], as_of: tab.now });
+    tab.event(Event::DraftsReloaded { drafts: vec![other], as_of: tab.now });
     assert!(tab.engine.draft(&task(1)).is_some());
     assert!(tab.engine.draft(&task(2)).is_some(), "it was typed after the other tab wrote");
-    tab.event(Event::Drafts { drafts: vec![], as_of: tab.now + 10.0 });
+    tab.event(Event::DraftsReloaded { drafts: vec![], as_of: tab.now + 10.0 });
     assert!(tab.engine.draft(&task(1)).is_none(), "sent or given up there");
 }
 
@@ -225,7 +225,7 @@ fn a_draft_survives_a_reload_with_its_steps_and_is_sent_on_the_version_it_began_
 #[test]
 fn a_tab_that_does_not_send_writes_into_nothing_that_another_may_be_sending() {
     let mut tab = Tab::looking();
-    tab.event(Event::Deposed);
+    tab.event(Event::LeadershipLost);
     tab.update(1, json!({"name": "a"}), 1);
     tab.update(1, json!({"points": 3}), 2);
     assert_eq!(tab.engine.outbox().len(), 2);
@@ -245,7 +245,7 @@ fn a_write_made_on_top_of_one_that_comes_to_nothing_does_not_overwrite_what_its_
     let list_request = tab.requests.iter().position(|(_, r)| r.method == Method::Get).unwrap();
     let (id, _) = tab.requests.remove(list_request);
     let rows = list(vec![row(1, 2, "theirs"), row(2, 1, "two"), row(3, 1, "three")]);
-    tab.event(Event::Answered(id, Ok(answer(rows))));
+    tab.event(Event::ResponseReceived(id, Ok(answer(rows))));
     assert_eq!(tab.names()[0], "first");
     tab.update(1, json!({"name": "second"}), 2);
     tab.refuse(412, Some(row(1, 2, "theirs")));
@@ -255,7 +255,7 @@ fn a_write_made_on_top_of_one_that_comes_to_nothing_does_not_overwrite_what_its_
     assert_eq!(write.1.if_match, Some(1));
     tab.requests.retain(|(_, r)| r.method == Method::Patch);
     tab.refuse(412, Some(row(1, 2, "theirs")));
-    assert_eq!(tab.engine.status().attention, 1, "a person decides");
+    assert_eq!(tab.engine.status().needs_attention, 1, "a person decides");
 }
 
 #[test]
@@ -272,12 +272,16 @@ fn a_refused_write_is_tried_again_under_its_own_key() {
 fn a_choice_about_a_question_that_has_become_another_is_not_taken() {
     let mut tab = Tab::looking();
     tab.update(1, json!({"name": "mine"}), 1);
-    let looked_at = tab.engine.outbox()[0].key;
+    let looked_at = tab.engine.outbox()[0].idempotency_key;
     tab.refuse(412, Some(row(1, 2, "theirs")));
-    tab.event(Event::Settle { entry: Uuid::from_u128(1), seen: looked_at, choice: Choice::Mine(Uuid::from_u128(777)) });
-    assert_eq!(tab.engine.status().attention, 1, "nobody has seen 'theirs' yet");
+    tab.event(Event::ResolveConflict {
+        entry: Uuid::from_u128(1),
+        seen: looked_at,
+        choice: Resolution::KeepMine(Uuid::from_u128(777)),
+    });
+    assert_eq!(tab.engine.status().needs_attention, 1, "nobody has seen 'theirs' yet");
     tab.settle(1, Some(777));
-    assert_eq!(tab.engine.status().attention, 0);
+    assert_eq!(tab.engine.status().needs_attention, 0);
 }
 
 #[test]
@@ -288,10 +292,10 @@ fn a_draft_that_ended_in_another_tab_stays_ended_and_what_was_typed_since_stands
     tab.now += 1000.0;
     let ended = |at: f64| vec![crate::Draft::new(task(1), 0, at)];
     // The other tab discarded it before this one typed on.
-    tab.event(Event::Drafts { drafts: ended(tab.now - 1500.0), as_of: tab.now });
+    tab.event(Event::DraftsReloaded { drafts: ended(tab.now - 1500.0), as_of: tab.now });
     assert!(tab.engine.draft(&task(1)).is_some());
     // And after.
-    tab.event(Event::Drafts { drafts: ended(tab.now - 500.0), as_of: tab.now });
+    tab.event(Event::DraftsReloaded { drafts: ended(tab.now - 500.0), as_of: tab.now });
     assert!(tab.engine.draft(&task(1)).is_none());
     tab.event(field("again"));
     assert!(tab.engine.draft(&task(1)).is_some());
@@ -303,25 +307,26 @@ fn what_the_device_refused_is_written_again_and_no_reading_of_it_takes_it_away()
     let patch = patch(json!({"name": "mine"}));
     let refuse = |effects: Vec<Effect>, tab: &mut Tab| {
         let batch = effects.iter().find_map(|e| if let Effect::Persist(batch, _) = e { Some(*batch) } else { None });
-        let full = Err(crate::StoreError::Full);
+        let full = Err(crate::StoreError::QuotaExceeded);
         batch.map(|batch| tab.engine.handle(Event::Persisted(batch, batch, full), tab.now)).unwrap_or_default()
     };
     let mut effects = tab.engine.handle(Event::Update { entity: task(1), patch, ids: ids(1) }, tab.now);
     for _ in 0..2 {
         effects = refuse(effects, &mut tab);
-        let again =
-            effects.iter().any(|e| matches!(e, Effect::Persist(_, w) if w.iter().any(|w| w.area() == Area::Outbox)));
+        let again = effects
+            .iter()
+            .any(|e| matches!(e, Effect::Persist(_, w) if w.iter().any(|w| w.area() == Namespace::Outbox)));
         assert!(again, "it is written again");
-        assert_eq!(tab.engine.status().unsaved, 1);
-        tab.engine.handle(Event::Outbox(vec![]), tab.now);
+        assert_eq!(tab.engine.status().unpersisted_writes, 1);
+        tab.engine.handle(Event::OutboxReloaded(vec![]), tab.now);
         assert_eq!(tab.engine.outbox().len(), 1, "the device has it not, and it is there all the same");
     }
     // A device that takes nothing at all: it is sent from memory, and stays there until it is answered.
     for _ in 0..3 {
         effects = refuse(effects, &mut tab);
     }
-    assert_eq!(tab.engine.status().unsaved, 0);
-    tab.engine.handle(Event::Outbox(vec![]), tab.now);
+    assert_eq!(tab.engine.status().unpersisted_writes, 0);
+    tab.engine.handle(Event::OutboxReloaded(vec![]), tab.now);
     assert_eq!(tab.engine.outbox().len(), 1);
     assert_eq!(tab.engine.row(&task(1)).unwrap().data["name"], "mine");
 }
@@ -338,8 +343,8 @@ fn a_conflict_is_settled_column_by_column() {
     assert_eq!(fields, &["name", "points", "stage"], "what merges is no question");
     // Mine for one, words of its own for another, theirs for the third, which is not named.
     let values = patch(json!({"stage": "Blocked", "name": "both"}));
-    let choice = Choice::Each(values, Uuid::from_u128(777));
-    tab.event(Event::Settle { entry: entry.id, seen: entry.key, choice });
+    let choice = Resolution::PerField(values, Uuid::from_u128(777));
+    tab.event(Event::ResolveConflict { entry: entry.id, seen: entry.idempotency_key, choice });
     let request = tab.requests[0].1.clone();
     assert_eq!(request.body, Some(json!({"name": "both", "stage": "Blocked", "descr": "long"})));
     assert_eq!((request.if_match, request.idempotency_key), (Some(2), Some(Uuid::from_u128(777).to_string())));
@@ -350,7 +355,7 @@ fn a_conflict_is_settled_column_by_column() {
 
 fn members() -> ListKey {
     let parent = EntityRef::new(code("program"), Uuid::from_u128(2000));
-    ListKey { below: Some(Below { parent, column: None }), ..ListKey::all(code("task")) }
+    ListKey { below: Some(ParentFilter { parent, column: None }), ..ListKey::all(code("task")) }
 }
 
 fn member_ids(tab: &Tab) -> Vec<u128> {
@@ -389,11 +394,11 @@ fn a_link_made_offline_shows_at_once_outlives_a_crash_and_is_sent() {
     // The answer to the list is of before: what is on its way stays shown.
     let list_asked = tab.requests.iter().position(|(_, r)| r.path.starts_with("/program/")).unwrap();
     let (id, _) = tab.requests.remove(list_asked);
-    tab.event(Event::Answered(id, Ok(answer(list(vec![row(1, 1, "one")])))));
+    tab.event(Event::ResponseReceived(id, Ok(answer(list(vec![row(1, 1, "one")])))));
     assert_eq!(member_ids(&tab), [2]);
     while let Some(at) = tab.requests.iter().position(|(_, r)| r.idempotency_key.is_some()) {
         let (id, _) = tab.requests.remove(at);
-        tab.event(Event::Answered(id, Ok(answer(json!({"id": 1})))));
+        tab.event(Event::ResponseReceived(id, Ok(answer(json!({"id": 1})))));
     }
     assert!(tab.engine.outbox().is_empty());
     assert!(tab.paths().iter().any(|path| path.starts_with("/program/")), "what the server made of it is asked");
@@ -416,7 +421,7 @@ fn what_is_made_elsewhere_below_by_a_link_alone_comes_into_the_list() {
     let answer_members = |tab: &mut Tab, rows: Vec<Row>| {
         let at = tab.requests.iter().position(|(_, r)| r.path.starts_with("/program/")).unwrap();
         let (id, _) = tab.requests.remove(at);
-        tab.event(Event::Answered(id, Ok(answer(list(rows)))));
+        tab.event(Event::ResponseReceived(id, Ok(answer(list(rows)))));
     };
     answer_members(&mut tab, vec![row(1, 1, "one"), row(8, 1, "eight")]);
     assert_eq!((member_ids(&tab), members_asked(&tab)), (vec![1, 8], 1));
@@ -431,7 +436,7 @@ fn a_link_that_is_refused_or_given_up_is_rolled_back() {
     let mut tab = looking_at_members();
     tab.event(tie(2, true, 1));
     tab.refuse(403, None);
-    assert_eq!((member_ids(&tab), tab.engine.status().attention), (vec![1], 1));
+    assert_eq!((member_ids(&tab), tab.engine.status().needs_attention), (vec![1], 1));
     tab.requests.clear();
     tab.settle(1, None);
     assert_eq!((member_ids(&tab), tab.engine.outbox().len()), (vec![1], 0));
@@ -488,7 +493,7 @@ fn a_refused_thing_goes_with_what_hangs_on_it_and_what_hangs_on_it_waits_until_t
     tab.refuse(403, None);
     assert!(!tab.requests.iter().any(|(_, r)| r.method == Method::Post), "it would be refused as well");
     let entry = tab.engine.outbox()[0].clone();
-    tab.event(Event::Settle { entry: entry.id, seen: entry.key, choice: Choice::Theirs });
+    tab.event(Event::ResolveConflict { entry: entry.id, seen: entry.idempotency_key, choice: Resolution::TakeTheirs });
     assert!(!tab.engine.outbox().iter().any(|e| e.entity != task(1)));
 }
 
@@ -514,8 +519,8 @@ fn what_hangs_on_a_thing_is_sent_before_the_thing_goes() {
             }
             _ => body,
         };
-        let answer = Answer { body: body.to_string(), ..Answer::default() };
-        tab.event(Event::Answered(id, Ok(answer)));
+        let answer = Response { body: body.to_string(), ..Response::default() };
+        tab.event(Event::ResponseReceived(id, Ok(answer)));
     }
     sent.retain(|method| matches!(method, Method::Post | Method::Delete));
     assert_eq!(sent, [Method::Post, Method::Post, Method::Delete]);
@@ -534,9 +539,9 @@ fn what_was_refused_because_the_thing_is_gone_stays_where_it_can_be_seen() {
         tab.refuse(404, None);
     }
     let entry = tab.engine.outbox()[0].clone();
-    assert!(matches!(entry.state, EntryState::Refused { .. }));
+    assert!(matches!(entry.state, EntryState::Rejected { .. }));
     if tab.engine.row(&task(1)).is_none() {
-        tab.event(Event::Reopen(entry.id));
+        tab.event(Event::RevertToDraft(entry.id));
         assert_eq!(
             (tab.engine.outbox().len(), tab.engine.draft_count()),
             (1, 0),
@@ -552,7 +557,7 @@ fn what_else_was_typed_in_an_edit_that_names_a_thing_stays_when_the_thing_is_giv
     tab.event(Event::Update { entity: task(2), patch: patch(both), ids: ids(6) });
     tab.event(Event::Discard(tab.engine.outbox()[0].id));
     let of_it = tab.engine.outbox().iter().find(|e| e.entity == task(2)).unwrap();
-    assert_eq!(of_it.mine(), patch(json!({"name": "kept"})));
+    assert_eq!(of_it.local_values(), patch(json!({"name": "kept"})));
     assert_eq!(tab.engine.row(&task(2)).unwrap().data.get("parent__task_id"), None);
     assert_eq!(tab.reloaded().engine.row(&task(2)).unwrap().data["name"], "kept");
 }

@@ -17,7 +17,7 @@ pub fn Activity() -> impl IntoView {
     let load = move |cursor: Option<String>| {
         let path = format!(
             "/activity?limit=50{}",
-            cursor.map(|c| format!("&cursor={}", pmo_sync::encoded(&c))).unwrap_or_default()
+            cursor.map(|c| format!("&cursor={}", pmo_sync::percent_encode(&c))).unwrap_or_default()
         );
         spawn_local(async move {
             match network::ask(Verb::GET, &path, None, None).await {
