@@ -27,31 +27,31 @@ pub enum ApiError {
     Conflict(FieldError),
     /// 412: somebody else changed it first; carries the present row.
     #[error("changed meanwhile")]
-    Changed(Box<Row>),
+    PreconditionFailed(Box<Row>),
     /// 409: what it was to be changed from is not how it is any more.
     #[error("{0}")]
-    Meanwhile(String),
+    ConcurrentUpdate(String),
     /// 409: an upload stands at so many bytes, and the request goes on from elsewhere.
     #[error("the upload stands at {0} bytes")]
-    Stands(u64),
+    UploadOffsetMismatch(u64),
     /// 423: another request is at it.
     #[error("locked")]
     Locked,
     /// 507: no room is left.
     #[error("no room")]
-    NoRoom,
+    InsufficientStorage,
     /// 413: too large.
     #[error("{0}")]
-    TooLarge(String),
+    PayloadTooLarge(String),
     /// 415: a kind of body that is not taken here.
     #[error("{0}")]
-    UnsupportedMedia(String),
+    UnsupportedMediaType(String),
     /// 422: understood, but some fields are wrong.
     #[error("unprocessable")]
-    Invalid(Vec<FieldError>),
+    UnprocessableEntity(Vec<FieldError>),
     /// 429: too many attempts.
     #[error("too many")]
-    TooMany {
+    TooManyRequests {
         /// Seconds to wait.
         retry_after: u64,
     },
@@ -68,17 +68,17 @@ pub type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 impl ApiError {
     /// 422 about one field.
-    pub fn invalid(field: &str, message: impl Into<String>) -> Self {
-        Self::Invalid(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    pub fn unprocessable(field: &str, message: impl Into<String>) -> Self {
+        Self::UnprocessableEntity(vec![FieldError { field: field.to_owned(), message: message.into() }])
     }
 
     /// 400 about one parameter.
-    pub fn bad(field: &str, message: impl Into<String>) -> Self {
+    pub fn bad_request(field: &str, message: impl Into<String>) -> Self {
         Self::BadRequest(vec![FieldError { field: field.to_owned(), message: message.into() }])
     }
 
     /// The same about a part of the request: fields are named below `place`.
-    pub fn at(self, place: &str) -> Self {
+    pub fn with_field_prefix(self, place: &str) -> Self {
         let below = |errors: Vec<FieldError>| {
             errors
                 .into_iter()
@@ -86,7 +86,7 @@ impl ApiError {
                 .collect()
         };
         match self {
-            Self::BadRequest(errors) | Self::Invalid(errors) => Self::Invalid(below(errors)),
+            Self::BadRequest(errors) | Self::UnprocessableEntity(errors) => Self::UnprocessableEntity(below(errors)),
             Self::Conflict(error) => {
                 Self::Conflict(FieldError { field: format!("{place}.{}", error.field), message: error.message })
             }
@@ -103,24 +103,24 @@ impl ApiError {
             Self::Forbidden(what) => (403, "forbidden", "You may not do that", Some(what.clone())),
             Self::NotFound => (404, "not-found", "There is no such thing", Some("It does not exist, or you may not see it.".into())),
             Self::Conflict(_) => (409, "conflict", "That is taken", Some("Another thing has this value; choose a different one.".into())),
-            Self::Changed(_) => (412, "changed", "It was changed meanwhile", Some("Somebody else changed it first. 'current' is how it is now: merge, and send again with its version.".into())),
-            Self::Meanwhile(what) => (409, "meanwhile", "It was changed meanwhile", Some(what.clone())),
-            Self::Stands(at) => (409, "offset", "The upload stands elsewhere", Some(format!("{at} bytes are here: go on from there."))),
+            Self::PreconditionFailed(_) => (412, "changed", "It was changed meanwhile", Some("Somebody else changed it first. 'current' is how it is now: merge, and send again with its version.".into())),
+            Self::ConcurrentUpdate(what) => (409, "meanwhile", "It was changed meanwhile", Some(what.clone())),
+            Self::UploadOffsetMismatch(at) => (409, "offset", "The upload stands elsewhere", Some(format!("{at} bytes are here: go on from there."))),
             Self::Locked => (423, "locked", "Another request is at it", Some("The same upload is being sent already, or its last part has only just been cut. Try again in a moment.".into())),
-            Self::NoRoom => (507, "no-room", "There is no room left", Some("The server's disk is full. What has come is kept; tell whoever runs it.".into())),
-            Self::TooLarge(what) => (413, "too-large", "That is too large", Some(what.clone())),
-            Self::UnsupportedMedia(what) => (415, "unsupported-media-type", "That kind of content is not taken here", Some(what.clone())),
-            Self::Invalid(_) => (422, "invalid", "Some fields are wrong", None),
-            Self::TooMany { retry_after } => (429, "too-many", "Too many attempts", Some(format!("Wait {retry_after} seconds, then try again."))),
+            Self::InsufficientStorage => (507, "no-room", "There is no room left", Some("The server's disk is full. What has come is kept; tell whoever runs it.".into())),
+            Self::PayloadTooLarge(what) => (413, "too-large", "That is too large", Some(what.clone())),
+            Self::UnsupportedMediaType(what) => (415, "unsupported-media-type", "That kind of content is not taken here", Some(what.clone())),
+            Self::UnprocessableEntity(_) => (422, "invalid", "Some fields are wrong", None),
+            Self::TooManyRequests { retry_after } => (429, "too-many", "Too many attempts", Some(format!("Wait {retry_after} seconds, then try again."))),
             Self::Unavailable => (503, "unavailable", "The service is not ready", Some("The database does not answer just now. Nothing was changed; try again in a moment.".into())),
             Self::Internal => (500, "internal", "Something went wrong here", Some("Nothing was changed. The fault is on our side and has been logged.".into())),
         };
         let errors = match self {
-            Self::BadRequest(errors) | Self::Invalid(errors) => errors.clone(),
+            Self::BadRequest(errors) | Self::UnprocessableEntity(errors) => errors.clone(),
             Self::Conflict(error) => vec![error.clone()],
             _ => Vec::new(),
         };
-        let current = if let Self::Changed(row) = self { Some((**row).clone()) } else { None };
+        let current = if let Self::PreconditionFailed(row) = self { Some((**row).clone()) } else { None };
         Problem { kind: format!("/problems/{kind}"), title: title.to_owned(), status, detail, errors, current }
     }
 }
@@ -134,11 +134,11 @@ impl IntoResponse for ApiError {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let wait = match self {
-            Self::TooMany { retry_after } => Some(retry_after),
+            Self::TooManyRequests { retry_after } => Some(retry_after),
             Self::Unavailable | Self::Locked => Some(2),
             _ => None,
         };
-        if let Self::Stands(at) = self {
+        if let Self::UploadOffsetMismatch(at) = self {
             headers.insert("upload-offset", HeaderValue::from(at));
         }
         if let Some(wait) = wait {
@@ -158,8 +158,8 @@ impl From<DatabaseError> for ApiError {
                 let field = if column == "pkey" { "id".to_owned() } else { column };
                 Self::Conflict(FieldError { field, message: "is taken".to_owned() })
             }
-            DatabaseError::ConstraintViolation { column, message } => Self::invalid(&column, message),
-            DatabaseError::InvalidCursor => Self::bad("cursor", "is not a cursor of this list"),
+            DatabaseError::ConstraintViolation { column, message } => Self::unprocessable(&column, message),
+            DatabaseError::InvalidCursor => Self::bad_request("cursor", "is not a cursor of this list"),
             DatabaseError::LockContention => Self::Unavailable,
             DatabaseError::Unavailable(source) => {
                 tracing::warn!(error = %source, "the database does not answer");

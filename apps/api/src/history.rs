@@ -1,9 +1,11 @@
 //! What happened: to a thing, and lately to everything that one may see; and back to what a thing once was.
 
 use crate::auth::AuthUser;
-use crate::entity::{Action, Answer, Mutation, asks_for, id_of, if_match, key_of};
+use crate::entity::{
+    Mutation, MutationKind, MutationResponse, id_of, idempotency_key, parse_if_match, permission_message,
+};
 use crate::error::{ApiError, Result};
-use crate::state::App;
+use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::HeaderMap;
@@ -16,23 +18,26 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 /// The routes of this room.
-pub fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(of_thing)).routes(routes!(back)).routes(routes!(activity))
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_entity_history))
+        .routes(routes!(restore_version))
+        .routes(routes!(list_activity))
 }
 
 #[derive(serde::Deserialize)]
-struct Paging {
+struct PageParams {
     limit: Option<i64>,
     cursor: Option<String>,
 }
 
-impl Paging {
+impl PageParams {
     fn read(&self) -> Result<(i64, Option<i64>)> {
         let limit = self.limit.unwrap_or(50);
         if !(1..=200).contains(&limit) {
-            return Err(ApiError::bad("limit", "must be a whole number from 1 to 200"));
+            return Err(ApiError::bad_request("limit", "must be a whole number from 1 to 200"));
         }
-        let wrong = || ApiError::bad("cursor", "is not a cursor of this list");
+        let wrong = || ApiError::bad_request("cursor", "is not a cursor of this list");
         let before = self.cursor.as_ref().map(|c| c.parse::<i64>().map_err(|_| wrong())).transpose()?;
         Ok((limit, before))
     }
@@ -44,14 +49,14 @@ impl Paging {
     ("limit" = Option<i64>, Query, description = "Most lines, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")), responses(
     (status = 200, description = "{data: [{version, action, at, person_id, person_name, changed: {column: {old, new}}}], ref_data_entityInstance, next_cursor}", body = Object),
     (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in"), (status = 404, description = "Not there, or not for this reader")))]
-async fn of_thing(
-    State(app): State<App>,
+async fn list_entity_history(
+    State(app): State<AppState>,
     who: AuthUser,
     Path((code, id)): Path<(String, String)>,
-    Query(paging): Query<Paging>,
+    Query(paging): Query<PageParams>,
 ) -> Result<Json<Value>> {
     let (limit, before) = paging.read()?;
-    let model = app.model_with(&code).await?;
+    let model = app.model_for_type(&code).await?;
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let level =
@@ -85,13 +90,13 @@ async fn of_thing(
     (status = 403, description = "May see, may not change"), (status = 404, description = "Not there, not for this writer, or no such version"),
     (status = 409, description = "A unique value is taken by now"), (status = 412, description = "Changed meanwhile"),
     (status = 422, description = "The log does not reach back so far, or what it was is not allowed any more")))]
-async fn back(
-    State(app): State<App>,
+async fn restore_version(
+    State(app): State<AppState>,
     who: AuthUser,
     Path((code, id, version)): Path<(String, String, String)>,
     headers: HeaderMap,
-) -> Result<Answer> {
-    let model = app.model_with(&code).await?;
+) -> Result<MutationResponse> {
+    let model = app.model_for_type(&code).await?;
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
     let version: i64 = version.parse().map_err(|_| ApiError::NotFound)?;
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
@@ -99,7 +104,7 @@ async fn back(
     let level =
         permission::permission_on(&mut transaction, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     if level < Permission::Edit {
-        return Err(ApiError::Forbidden(asks_for(Permission::Edit, level)));
+        return Err(ApiError::Forbidden(permission_message(Permission::Edit, level)));
     }
     let present = row::by_id(&mut transaction, entity, id, false).await?.ok_or(ApiError::NotFound)?;
     let now = row_version(&present).0;
@@ -108,7 +113,7 @@ async fn back(
     }
     let then = audit_log::values_at_version(&mut transaction, &entity.code, id, version, now)
         .await?
-        .ok_or_else(|| ApiError::invalid("version", "is further back than the log is kept"))?;
+        .ok_or_else(|| ApiError::unprocessable("version", "is further back than the log is kept"))?;
     let mut values = Row::new();
     for (name, (value, text)) in then {
         let Some(column) = entity.column(&name).filter(|c| !c.read_only) else { continue };
@@ -116,16 +121,16 @@ async fn back(
         values.insert(name, value);
     }
     let mutation = Mutation {
-        action: Action::Update,
+        action: MutationKind::Update,
         entity,
         id,
         body: Value::Object(values),
-        given: Row::new(),
-        version: if_match(&headers)?,
-        key: key_of(&headers)?,
-        quiet: false,
+        server_values: Row::new(),
+        version: parse_if_match(&headers)?,
+        key: idempotency_key(&headers)?,
+        status_only: false,
     };
-    let answer = mutation.perform(&mut transaction, &model, &who).await?;
+    let answer = mutation.execute(&mut transaction, &model, &who).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok(answer)
 }
@@ -135,20 +140,25 @@ async fn back(
     ("limit" = Option<i64>, Query, description = "Most lines, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")), responses(
     (status = 200, description = "{data: [{entity, entity_id, title, version, action, at, person_id, person_name, changed}], next_cursor}", body = Object),
     (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in")))]
-async fn activity(State(app): State<App>, who: AuthUser, Query(paging): Query<Paging>) -> Result<Json<Value>> {
+async fn list_activity(
+    State(app): State<AppState>,
+    who: AuthUser,
+    Query(paging): Query<PageParams>,
+) -> Result<Json<Value>> {
     /// Looks at the log before the answer is given as it is: who sees little of a busy company asks again with the cursor.
-    const LOOKS: usize = 8;
+    const MAX_BATCHES: usize = 8;
     /// Lines of a look.
-    const LOOK: usize = 400;
+    const BATCH_ROWS: usize = 400;
     let (limit, mut before) = paging.read()?;
     let limit = usize::try_from(limit).unwrap_or(50);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let mut data: Vec<Value> = Vec::new();
     // Whether the log goes on below the last line that was looked at.
     let mut more = true;
-    for _ in 0..LOOKS {
-        let lines = audit_log::list_recent(&mut connection, before, i64::try_from(LOOK).unwrap_or(i64::MAX)).await?;
-        more = lines.len() == LOOK;
+    for _ in 0..MAX_BATCHES {
+        let lines =
+            audit_log::list_recent(&mut connection, before, i64::try_from(BATCH_ROWS).unwrap_or(i64::MAX)).await?;
+        more = lines.len() == BATCH_ROWS;
         let ids: Vec<Uuid> = lines.iter().map(|l| l.entity_id).collect::<BTreeSet<_>>().into_iter().collect();
         let titles: BTreeMap<Uuid, String> = permission::visible(&mut connection, who.person, &ids)
             .await?

@@ -2,9 +2,9 @@
 
 use clap::Parser;
 use pmo_api::auth::AuthUser;
-use pmo_api::files::store::Disk;
-use pmo_api::settings::{Command, Settings};
-use pmo_api::state::App;
+use pmo_api::files::blob_store::DiskBlobStore;
+use pmo_api::settings::{Command, Config};
+use pmo_api::state::AppState;
 use pmo_api::{error::ApiError, export, import, seed, state};
 use pmo_database::change_log::NotifyMode;
 use pmo_database::row_cache::RowCache;
@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = Settings::parse();
+    let settings = Config::parse();
     settings.log_format.init_tracing();
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -28,9 +28,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(settings: Settings) -> Result<(), String> {
+async fn run(settings: Config) -> Result<(), String> {
     if matches!(settings.command, Some(Command::Openapi)) {
-        println!("{:#}", pmo_api::interface().1);
+        println!("{:#}", pmo_api::api_router().1);
         return Ok(());
     }
     // Commands write and end: nobody would ring for them.
@@ -53,15 +53,15 @@ async fn run(settings: Settings) -> Result<(), String> {
         }
         Some(Command::Import { file, as_email, name, entity, dry_run }) => {
             let bytes = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
-            let who = person(&pool, as_email).await?;
-            let model = model(&pool).await?;
+            let who = find_user(&pool, as_email).await?;
+            let model = load_catalog(&pool).await?;
             let answer = match entity {
-                Some(code) => {
-                    import::rows::import_file(&pool, &model, &who, code, &bytes, *dry_run).await.map_err(told)?
-                }
+                Some(code) => import::csv_import::import_file(&pool, &model, &who, code, &bytes, *dry_run)
+                    .await
+                    .map_err(describe_error)?,
                 None => {
                     let plan = import::mspdi::parse(&bytes)
-                        .map_err(|bad| format!("{}: {}: {}", file.display(), bad.place, bad.message))?;
+                        .map_err(|bad| format!("{}: {}: {}", file.display(), bad.location, bad.message))?;
                     import_plan(&pool, &model, &who, name.as_deref(), &plan).await?
                 }
             };
@@ -85,18 +85,18 @@ async fn run(settings: Settings) -> Result<(), String> {
 }
 
 /// A refusal in one line.
-fn told(error: ApiError) -> String {
+fn describe_error(error: ApiError) -> String {
     let problem = error.problem();
     let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
     if fields.is_empty() { problem.detail.unwrap_or(problem.title) } else { fields.join("; ") }
 }
 
-async fn model(pool: &pmo_database::Pool) -> Result<state::Model, String> {
-    state::read(&mut *pool.acquire().await.map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())
+async fn load_catalog(pool: &pmo_database::Pool) -> Result<state::EntityModel, String> {
+    state::load_model(&mut *pool.acquire().await.map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())
 }
 
 /// Somebody in whose name a command works.
-async fn person(pool: &pmo_database::Pool, email: &str) -> Result<AuthUser, String> {
+async fn find_user(pool: &pmo_database::Pool, email: &str) -> Result<AuthUser, String> {
     let mut connection = pool.acquire().await.map_err(|e| e.to_string())?;
     let account = pmo_database::credential::by_email(&mut connection, email).await.map_err(|e| e.to_string())?;
     let account = account.ok_or_else(|| {
@@ -107,13 +107,13 @@ async fn person(pool: &pmo_database::Pool, email: &str) -> Result<AuthUser, Stri
 
 async fn import_plan(
     pool: &pmo_database::Pool,
-    model: &state::Model,
+    model: &state::EntityModel,
     who: &AuthUser,
     name: Option<&str>,
     plan: &import::mspdi::Plan,
 ) -> Result<serde_json::Value, String> {
     let mut transaction = pmo_database::begin(pool, &who.actor).await.map_err(|e| e.to_string())?;
-    let answer = import::write(&mut transaction, model, who.person, plan, name).await.map_err(told)?;
+    let answer = import::write(&mut transaction, model, who.person, plan, name).await.map_err(describe_error)?;
     transaction.commit().await.map_err(|e| e.to_string())?;
     Ok(answer)
 }
@@ -125,22 +125,28 @@ async fn export_as(
     format: &str,
     project: Option<uuid::Uuid>,
 ) -> Result<Vec<u8>, String> {
-    let (who, model) = (person(pool, email).await?, model(pool).await?);
+    let (who, model) = (find_user(pool, email).await?, load_catalog(pool).await?);
     let (memory, texts) = (VisibilityCache::new(1 << 24), RowCache::new(1 << 24));
-    let kept = export::Kept { pool, memory: &memory, texts: &texts, model: &model };
+    let kept = export::ExportContext { pool, memory: &memory, texts: &texts, model: &model };
     match (project, entity) {
         (Some(id), _) => {
-            let plan = export::plan::of_project(&kept, who.person, id).await.map_err(told)?;
+            let plan = export::plan::load_plan(&kept, who.person, id).await.map_err(describe_error)?;
             Ok(export::mspdi::write(&plan).into_bytes())
         }
         (None, Some(code)) => {
-            let form = if format == "json" { export::Form::Json } else { export::Form::Csv };
-            let query = export::all_rows(&model, code).map_err(told)?;
-            export::whole(&kept, &who, &export::What::Rows(code.to_owned(), Box::new(query), form, None))
-                .await
-                .map_err(told)
+            let form = if format == "json" { export::ExportFormat::Json } else { export::ExportFormat::Csv };
+            let query = export::all_rows(&model, code).map_err(describe_error)?;
+            export::export_to_bytes(
+                &kept,
+                &who,
+                &export::ExportRequest::Rows(code.to_owned(), Box::new(query), form, None),
+            )
+            .await
+            .map_err(describe_error)
         }
-        (None, None) => export::whole(&kept, &who, &export::What::Everything).await.map_err(told),
+        (None, None) => {
+            export::export_to_bytes(&kept, &who, &export::ExportRequest::Everything).await.map_err(describe_error)
+        }
     }
 }
 
@@ -159,16 +165,16 @@ async fn add_administrator(pool: &pmo_database::Pool, email: &str) -> Result<Str
     Ok(format!("{email} owns everything. Password, shown this once: {password}"))
 }
 
-async fn serve(pool: pmo_database::Pool, settings: Settings) -> Result<(), String> {
+async fn serve(pool: pmo_database::Pool, settings: Config) -> Result<(), String> {
     let address = format!("{}:{}", settings.host, settings.port);
     let folder = settings.files_dir.clone();
-    Disk::new(&folder).check().map_err(|e| {
+    DiskBlobStore::new(&folder).check_writable().map_err(|e| {
         format!(
             "files can't be kept in {} ({e}): make it writable, or set FILES_DIR to another folder",
             folder.display()
         )
     })?;
-    let app = App::new(pool.clone(), settings).await.map_err(|e| e.to_string())?;
+    let app = AppState::new(pool.clone(), settings).await.map_err(|e| e.to_string())?;
     let listener = TcpListener::bind(&address)
         .await
         .map_err(|e| format!("can't listen on {address} ({e}): stop what uses the port, or set API_PORT to another"))?;
@@ -181,7 +187,7 @@ async fn serve(pool: pmo_database::Pool, settings: Settings) -> Result<(), Strin
 }
 
 /// What has to be done now and then: partitions of the log, old changes of access, old answers, old tokens.
-async fn housekeeping(pool: pmo_database::Pool, app: App) {
+async fn housekeeping(pool: pmo_database::Pool, app: AppState) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         hourly.tick().await;
@@ -195,7 +201,7 @@ async fn housekeeping(pool: pmo_database::Pool, app: App) {
             let mut connection = pool.acquire().await?;
             pmo_database::idempotency::delete_expired(&mut connection).await?;
             pmo_database::credential::delete_expired(&mut connection).await?;
-            pmo_api::files::sweep(&mut connection, app.files.as_ref()).await
+            pmo_api::files::collect_garbage(&mut connection, app.files.as_ref()).await
         };
         if let Err(error) = done.await {
             tracing::warn!(%error, "housekeeping did not go through; trying again in an hour");

@@ -19,17 +19,17 @@ pub struct Document;
 
 /// What goes over the wire beside the handlers' own types: schemas with examples, the schema of each answer, an example of each request. The
 /// check of the interface holds answers to them.
-const SHAPES: &str = include_str!("shapes.json");
+const RESPONSE_SCHEMAS: &str = include_str!("shapes.json");
 
 /// Adds what the attributes can't say: how one signs in, what answers and refusals look like, examples, and that any request can meet a
 /// service that is not ready.
-pub fn complete(mut document: utoipa::openapi::OpenApi) -> Value {
+pub fn add_schemas(mut document: utoipa::openapi::OpenApi) -> Value {
     let components = document.components.get_or_insert_with(Default::default);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("pmo_refresh"))));
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    let shapes: Value = serde_json::from_str(SHAPES).unwrap_or_default();
+    let shapes: Value = serde_json::from_str(RESPONSE_SCHEMAS).unwrap_or_default();
     for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             describe(operation, &shapes, &format!("{method} {path}"));

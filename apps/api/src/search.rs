@@ -2,7 +2,7 @@
 
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
-use crate::state::App;
+use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Query, State};
 use pmo_database::{row, search};
@@ -13,19 +13,19 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 /// The routes of this room.
-pub fn router() -> OpenApiRouter<App> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(find))
 }
 
 #[derive(serde::Deserialize)]
-struct Asked {
+struct SearchQuery {
     q: Option<String>,
     entity: Option<String>,
     limit: Option<usize>,
 }
 
 /// The words of a text as a query in which each must be there, at least as a beginning; none where there is no word.
-fn words(text: &str) -> Option<String> {
+fn to_tsquery(text: &str) -> Option<String> {
     let words: Vec<String> = text
         .split(|c: char| !c.is_alphanumeric())
         .filter(|w| !w.is_empty())
@@ -42,23 +42,23 @@ fn words(text: &str) -> Option<String> {
     ("limit" = Option<usize>, Query, description = "Most hits, 1 to 100")), responses(
     (status = 200, description = "{data: [{entity, id, title, rank, permission, highlight: {column: [[part, whether it is a hit]]}}]}", body = Object),
     (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in")))]
-async fn find(State(app): State<App>, who: AuthUser, Query(asked): Query<Asked>) -> Result<Json<Value>> {
-    let text = asked.q.ok_or_else(|| ApiError::bad("q", "is needed: the words to look for"))?;
+async fn find(State(app): State<AppState>, who: AuthUser, Query(asked): Query<SearchQuery>) -> Result<Json<Value>> {
+    let text = asked.q.ok_or_else(|| ApiError::bad_request("q", "is needed: the words to look for"))?;
     if text.chars().count() > 200 {
-        return Err(ApiError::bad("q", "must have at most 200 characters"));
+        return Err(ApiError::bad_request("q", "must have at most 200 characters"));
     }
     let limit = asked.limit.unwrap_or(20);
     if !(1..=100).contains(&limit) {
-        return Err(ApiError::bad("limit", "must be a whole number from 1 to 100"));
+        return Err(ApiError::bad_request("limit", "must be a whole number from 1 to 100"));
     }
     let model = app.model().await?;
     let codes: Option<Vec<String>> =
         asked.entity.map(|text| text.split(',').map(|c| c.trim().to_owned()).filter(|c| !c.is_empty()).collect());
     if let Some(unknown) = codes.iter().flatten().find(|c| model.catalogue.get(c).is_none()) {
         let shown: String = unknown.chars().take(60).collect();
-        return Err(ApiError::bad("entity", format!("'{shown}' is no entity type")));
+        return Err(ApiError::bad_request("entity", format!("'{shown}' is no entity type")));
     }
-    let Some(query) = words(&text) else { return Ok(Json(json!({"data": []}))) };
+    let Some(query) = to_tsquery(&text) else { return Ok(Json(json!({"data": []}))) };
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
     let hits = search::find(&mut connection, who.person, &query, codes.as_deref(), limit).await?;
     // The texts in which the words may stand: one query a type.
@@ -101,12 +101,12 @@ async fn find(State(app): State<App>, who: AuthUser, Query(asked): Query<Asked>)
 
 #[cfg(test)]
 mod tests {
-    use super::words;
+    use super::to_tsquery;
 
     #[test]
     fn whatever_is_typed_is_words_or_nothing() {
-        assert_eq!(words("Website  relaunch!").as_deref(), Some("'website':* & 'relaunch':*"));
-        assert_eq!(words("a'b:*|!&(c)").as_deref(), Some("'a':* & 'b':* & 'c':*"));
-        assert_eq!(words(" …'\\ "), None);
+        assert_eq!(to_tsquery("Website  relaunch!").as_deref(), Some("'website':* & 'relaunch':*"));
+        assert_eq!(to_tsquery("a'b:*|!&(c)").as_deref(), Some("'a':* & 'b':* & 'c':*"));
+        assert_eq!(to_tsquery(" …'\\ "), None);
     }
 }

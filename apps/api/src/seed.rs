@@ -22,7 +22,7 @@ pub enum Scale {
 
 impl Scale {
     /// Businesses, projects, tasks, people.
-    pub fn numbers(self) -> [(&'static str, i64); 4] {
+    pub fn entity_counts(self) -> [(&'static str, i64); 4] {
         let [b, p, t, e] = match self {
             Self::Small => [3, 6, 120, 14],
             Self::Demo => [8, 36, 1600, 80],
@@ -41,7 +41,7 @@ pub async fn run(pool: &Pool, scale: Scale) -> Result<String, DatabaseError> {
             "There are {present} projects already: nothing was loaded ('just db-reset' empties the database)."
         ));
     }
-    pmo_database::demo::load(&mut transaction, &scale.numbers()).await?;
+    pmo_database::demo::load(&mut transaction, &scale.entity_counts()).await?;
     let hash = crate::auth::hash(DEMO_PASSWORD).unwrap_or_default();
     for email in DEMO_ACCOUNTS {
         if let Some(account) = pmo_database::credential::by_email(&mut transaction, email).await? {
@@ -50,7 +50,7 @@ pub async fn run(pool: &Pool, scale: Scale) -> Result<String, DatabaseError> {
     }
     transaction.commit().await?;
     pmo_database::demo::analyze(pool).await?;
-    let numbers: Vec<String> = scale.numbers().iter().map(|(what, n)| format!("{n} {what}")).collect();
+    let numbers: Vec<String> = scale.entity_counts().iter().map(|(what, n)| format!("{n} {what}")).collect();
     Ok(format!(
         "Loaded {}. Sign in as {} with the password {DEMO_PASSWORD}.",
         numbers.join(", "),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// The api of PMO.
 #[derive(Debug, Parser)]
 #[command(name = "pmo-api", version, about)]
-pub struct Settings {
+pub struct Config {
     /// What to do.
     #[command(subcommand)]
     pub command: Option<Command>,

@@ -25,7 +25,7 @@ const PEOPLE: usize = 500;
 const THINGS: usize = 10_000;
 
 #[derive(Parser)]
-struct Settings {
+struct Args {
     /// Host and port of the service.
     #[arg(long, default_value = "127.0.0.1:4301")]
     service: String,
@@ -33,11 +33,11 @@ struct Settings {
     #[arg(long, default_value_t = 0)]
     pid: u32,
     #[command(subcommand)]
-    what: What,
+    what: Scenario,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum Scenario {
     /// Makes people and things.
     Prepare,
     /// A plain broadcast of WebSocket frames, as a floor.
@@ -178,7 +178,7 @@ async fn crowd(address: &str, count: usize, ids: impl Fn(usize) -> Option<Option
 
 /// What clients heard.
 #[derive(Default)]
-struct Board {
+struct Results {
     /// When each thing was written last.
     written: HashMap<Uuid, Instant>,
     times: Vec<f64>,
@@ -190,15 +190,15 @@ struct Board {
 }
 
 /// Reads for all clients until it is dropped; times are taken where `detailed`.
-struct Crowd {
-    board: Arc<Mutex<Board>>,
+struct ClientPool {
+    board: Arc<Mutex<Results>>,
     reached: Arc<Notify>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
-impl Crowd {
+impl ClientPool {
     fn new(clients: Vec<Client>, detailed: bool) -> Self {
-        let (board, reached) = (Arc::new(Mutex::new(Board::default())), Arc::new(Notify::new()));
+        let (board, reached) = (Arc::new(Mutex::new(Results::default())), Arc::new(Notify::new()));
         let read = |mut client: Client| {
             let (board, reached) = (board.clone(), reached.clone());
             tokio::spawn(async move {
@@ -253,7 +253,7 @@ impl Crowd {
     }
 }
 
-impl Drop for Crowd {
+impl Drop for ClientPool {
     fn drop(&mut self) {
         self.tasks.iter().for_each(|task| task.abort());
     }
@@ -331,7 +331,7 @@ async fn broadcast(address: &str, clients: usize) {
         all.push(socket(address, "/", n).await);
     }
     let mut sender = socket(address, "/", 0).await;
-    let crowd = Crowd::new(all, false);
+    let crowd = ClientPool::new(all, false);
     let mut times = Vec::new();
     // As long as a frame of the feed with one change.
     let frame = format!("INVALIDATE \"entityId\" {}", "x".repeat(200));
@@ -384,7 +384,7 @@ async fn commit(address: &str) {
 }
 
 /// Writes for some seconds at a rate, one thing after the other; answers how many.
-async fn write_at(crowd: &Crowd, writes: usize, seconds: usize, which: impl Fn(usize) -> Uuid) -> usize {
+async fn write_at(crowd: &ClientPool, writes: usize, seconds: usize, which: impl Fn(usize) -> Uuid) -> usize {
     let pool = PgPoolOptions::new().max_connections(4).connect(&database()).await.unwrap();
     let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / writes as f64));
     let mut under_way = tokio::task::JoinSet::new();
@@ -420,7 +420,7 @@ async fn rate(address: &str, clients: usize, writes: usize, beside: Option<bool>
             idle.push(client);
         }
     }
-    let crowd = Crowd::new(all, true);
+    let crowd = ClientPool::new(all, true);
     let watchers = |id: usize| (0..clients).filter(|n| (0..EACH).any(|k| (n * EACH + k) % 1000 == id)).count();
     crowd.expect(usize::MAX);
     let seconds = 10;
@@ -446,7 +446,7 @@ async fn rate(address: &str, clients: usize, writes: usize, beside: Option<bool>
 
 async fn fan(address: &str, clients: usize) {
     let all = crowd(address, clients, |_| Some(Some(vec![thing(0)]))).await;
-    let crowd = Crowd::new(all, false);
+    let crowd = ClientPool::new(all, false);
     let mut writer = PgConnection::connect(&database()).await.unwrap();
     let mut times = Vec::new();
     for n in 0..if clients > 1000 { 25 } else { 65 } {
@@ -466,7 +466,7 @@ async fn fan(address: &str, clients: usize) {
 
 async fn sustained(address: &str, clients: usize) {
     let all = crowd(address, clients, |_| Some(Some(vec![thing(0), thing(1)]))).await;
-    let crowd = Crowd::new(all, false);
+    let crowd = ClientPool::new(all, false);
     for writes in [10, 20, 30, 40, 60, 80] {
         crowd.expect(usize::MAX);
         let began = Instant::now();
@@ -509,7 +509,7 @@ async fn idle(address: &str, clients: usize, watches: usize, pid: u32) {
 
 async fn burst(address: &str, clients: usize, rows: usize) {
     let all = crowd(address, clients, |_| Some(None)).await;
-    let crowd = Crowd::new(all, false);
+    let crowd = ClientPool::new(all, false);
     let mut writer = PgConnection::connect(&database()).await.unwrap();
     crowd.expect(clients * rows);
     let mut transaction = writer.begin().await.unwrap();
@@ -555,19 +555,19 @@ async fn burst(address: &str, clients: usize, rows: usize) {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    let settings = Settings::parse();
+    let settings = Args::parse();
     let address = settings.service.as_str();
     match settings.what {
-        What::Prepare => prepare(&PgPool::connect(&database()).await.unwrap()).await,
-        What::BroadcastServer => broadcast_server(address).await,
-        What::Broadcast { clients } => broadcast(address, clients).await,
-        What::Notify => notify().await,
-        What::Commit => commit(address).await,
-        What::Rate { clients, writes } => rate(address, clients, writes, None).await,
-        What::Stalled { clients, writes, reads } => rate(address, clients, writes, Some(reads)).await,
-        What::Fan { clients } => fan(address, clients).await,
-        What::Sustained { clients } => sustained(address, clients).await,
-        What::Idle { clients, watches } => idle(address, clients, watches, settings.pid).await,
-        What::Burst { clients, rows } => burst(address, clients, rows).await,
+        Scenario::Prepare => prepare(&PgPool::connect(&database()).await.unwrap()).await,
+        Scenario::BroadcastServer => broadcast_server(address).await,
+        Scenario::Broadcast { clients } => broadcast(address, clients).await,
+        Scenario::Notify => notify().await,
+        Scenario::Commit => commit(address).await,
+        Scenario::Rate { clients, writes } => rate(address, clients, writes, None).await,
+        Scenario::Stalled { clients, writes, reads } => rate(address, clients, writes, Some(reads)).await,
+        Scenario::Fan { clients } => fan(address, clients).await,
+        Scenario::Sustained { clients } => sustained(address, clients).await,
+        Scenario::Idle { clients, watches } => idle(address, clients, watches, settings.pid).await,
+        Scenario::Burst { clients, rows } => burst(address, clients, rows).await,
     }
 }

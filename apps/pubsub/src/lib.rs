@@ -1,13 +1,13 @@
 //! The pubsub service of PMO: sockets in, changes out. A thin shell around `pmo-feed`.
 
+mod database_requests; // what the feed asks the database
 pub mod hub; // the task that owns the feed
-mod mailbox; // what waits for one socket
-mod mirror; // who watches what, written down
-mod presence; // who looks at what, between pods
-mod questions; // what the feed asks the database
+pub mod metrics;
+mod outbound; // what waits for one socket
+mod presence_codec; // who looks at what, between pods
 pub mod settings; // from the environment
 mod socket; // one WebSocket
-pub mod vitals; // what the service says of itself
+mod subscription_writer; // who watches what, written down // what the service says of itself
 
 use axum::extract::{Query, State, WebSocketUpgrade};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -16,57 +16,57 @@ use axum::routing::get;
 use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use hub::{Command, Hub};
+use metrics::Metrics;
 use pmo_database::{DatabaseError, Pool};
 use pmo_feed::{ConnectionId, Limits, MAX_FRAME_BYTES};
 use pmo_token::TokenKeys;
 use serde_json::json;
 use settings::Settings;
-use socket::Shared;
+use socket::SocketContext;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot, watch};
-use vitals::Vitals;
 
 /// Bytes that a socket reads at once. What a message needs is kept for the next, and grows by what is read: there are many sockets.
-const READ_BYTES: usize = 512;
+const READ_BUFFER_BYTES: usize = 512;
 
 /// How long an answer to how far the feed is behind is good for.
-const BEHIND_HOLDS: Duration = Duration::from_millis(500);
+const LAG_CACHE_TTL: Duration = Duration::from_millis(500);
 /// How long sockets have for their farewell when the service stops.
-const FAREWELL: Duration = Duration::from_secs(3);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// Rows that wait in the log and the age of the oldest in milliseconds, where that is known.
-type Behind = Option<(i64, i64)>;
+type FeedLag = Option<(i64, i64)>;
 
 /// What handlers share.
 #[derive(Clone)]
-struct Service {
-    shared: Arc<Shared>,
+struct AppState {
+    shared: Arc<SocketContext>,
     pool: Pool,
     started: Instant,
     next_id: Arc<AtomicU64>,
     allowed_origins: Arc<[String]>,
     /// How far the feed is behind the log, and since when that is known: asking costs, and anybody may ask.
-    behind: Arc<Mutex<Option<(Instant, Behind)>>>,
+    behind: Arc<Mutex<Option<(Instant, FeedLag)>>>,
 }
 
 /// A running service: its routes, and the way to stop it.
-pub struct Running {
+pub struct Server {
     router: Router,
-    stopper: Stopper,
+    stopper: ShutdownHandle,
 }
 
 /// Stops a running service.
 #[derive(Clone)]
-pub struct Stopper {
+pub struct ShutdownHandle {
     hub: mpsc::Sender<Command>,
-    vitals: Arc<Vitals>,
+    vitals: Arc<Metrics>,
     stopping: Arc<watch::Sender<bool>>,
 }
 
-impl Stopper {
+impl ShutdownHandle {
     /// Tells every client to come back later, and waits a little for them to hear it.
     pub async fn stop(&self) {
         self.stopping.send_replace(true);
@@ -79,13 +79,13 @@ impl Stopper {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let _ = tokio::time::timeout(FAREWELL, farewells).await;
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, farewells).await;
     }
 }
 
-impl Running {
+impl Server {
     /// The way to stop it.
-    pub fn stopper(&self) -> Stopper {
+    pub fn stopper(&self) -> ShutdownHandle {
         self.stopper.clone()
     }
 
@@ -105,7 +105,7 @@ impl Running {
         // Half a request must not keep the service from its end.
         let cut = async move {
             match ended.await {
-                Ok(()) => tokio::time::sleep(FAREWELL).await,
+                Ok(()) => tokio::time::sleep(SHUTDOWN_GRACE).await,
                 Err(_) => std::future::pending().await,
             }
         };
@@ -117,8 +117,8 @@ impl Running {
 }
 
 /// Starts the hub, the mirror and the doorbell, and makes the routes.
-pub async fn start(pool: Pool, keys: TokenKeys, settings: &Settings) -> Result<Running, DatabaseError> {
-    let vitals = Arc::new(Vitals::default());
+pub async fn start(pool: Pool, keys: TokenKeys, settings: &Settings) -> Result<Server, DatabaseError> {
+    let vitals = Arc::new(Metrics::default());
     let (hub, commands) = mpsc::channel(4096);
     let (notes, written) = mpsc::unbounded_channel();
     let limits = Limits {
@@ -132,10 +132,10 @@ pub async fn start(pool: Pool, keys: TokenKeys, settings: &Settings) -> Result<R
     let pod = uuid::Uuid::new_v4();
     let task = Hub::new(pool.clone(), limits, vitals.clone(), pod, notes).await?;
     tokio::spawn(task.run(commands, rung.clone()));
-    tokio::spawn(mirror::keep(pool.clone(), written));
-    tokio::spawn(doorbell(pool.clone(), rung, hub.clone(), pod));
+    tokio::spawn(subscription_writer::run(pool.clone(), written));
+    tokio::spawn(listen_notifications(pool.clone(), rung, hub.clone(), pod));
     let (stopping, is_stopping) = watch::channel(false);
-    let shared = Shared {
+    let shared = SocketContext {
         keys,
         stopping: is_stopping,
         hub: hub.clone(),
@@ -144,7 +144,7 @@ pub async fn start(pool: Pool, keys: TokenKeys, settings: &Settings) -> Result<R
         queue_bytes: settings.queue_kilobytes.max(512) * 1024,
         token_grace: settings.token_grace_seconds as i64 * 1000,
     };
-    let service = Service {
+    let service = AppState {
         shared: Arc::new(shared),
         pool,
         started: Instant::now(),
@@ -164,11 +164,11 @@ pub async fn start(pool: Pool, keys: TokenKeys, settings: &Settings) -> Result<R
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(service);
-    Ok(Running { router, stopper: Stopper { hub, vitals, stopping: Arc::new(stopping) } })
+    Ok(Server { router, stopper: ShutdownHandle { hub, vitals, stopping: Arc::new(stopping) } })
 }
 
 /// Rings the hub when the database does, and hands on what other pods say of who looks at what. A lost ring costs one poll; a lost connection is made again.
-async fn doorbell(pool: Pool, rung: Arc<Notify>, hub: mpsc::Sender<Command>, pod: uuid::Uuid) {
+async fn listen_notifications(pool: Pool, rung: Arc<Notify>, hub: mpsc::Sender<Command>, pod: uuid::Uuid) {
     while !pool.is_closed() {
         let listening = async {
             let mut listener = pmo_database::Listener::connect_with(&pool).await?;
@@ -184,9 +184,9 @@ async fn doorbell(pool: Pool, rung: Arc<Notify>, hub: mpsc::Sender<Command>, pod
                 while let Some(heard) = next.take() {
                     if heard.channel() == pmo_database::change_log::LOG_CHANNEL {
                         rings = true;
-                    } else if let Some(said) = presence::read(heard.payload(), pod) {
+                    } else if let Some(said) = presence_codec::decode(heard.payload(), pod) {
                         // Who looks at what may be lost: it is said again.
-                        let _ = hub.try_send(Command::Elsewhere(said));
+                        let _ = hub.try_send(Command::RemotePresence(said));
                     }
                     next = listener.next_buffered();
                 }
@@ -204,13 +204,13 @@ async fn doorbell(pool: Pool, rung: Arc<Notify>, hub: mpsc::Sender<Command>, pod
 }
 
 #[derive(serde::Deserialize)]
-struct Address {
+struct ConnectQuery {
     token: Option<String>,
 }
 
 async fn connect(
-    State(service): State<Service>,
-    Query(address): Query<Address>,
+    State(service): State<AppState>,
+    Query(address): Query<ConnectQuery>,
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -224,8 +224,8 @@ async fn connect(
     upgrade
         .max_message_size(4 * MAX_FRAME_BYTES)
         .max_frame_size(4 * MAX_FRAME_BYTES)
-        .read_buffer_size(READ_BYTES)
-        .on_upgrade(move |socket| socket::serve(socket, id, address.token, service.shared))
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .on_upgrade(move |socket| socket::handle_socket(socket, id, address.token, service.shared))
 }
 
 /// A missing Origin is no browser; a browser's page must come from this host or from one that is named.
@@ -246,9 +246,9 @@ fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     from.is_some() && from == host
 }
 
-async fn health(State(service): State<Service>) -> Response {
+async fn health(State(service): State<AppState>) -> Response {
     let vitals = &service.shared.vitals;
-    let watching = vitals.watching.load(Ordering::Relaxed) && !service.shared.hub.is_closed();
+    let watching = vitals.log_reader_up.load(Ordering::Relaxed) && !service.shared.hub.is_closed();
     let body = json!({
         "status": if watching { "ok" } else { "degraded" },
         "uptime": service.started.elapsed().as_secs(),
@@ -263,13 +263,13 @@ async fn health(State(service): State<Service>) -> Response {
 }
 
 /// Whether new sockets should be sent here: not while the database does not answer, nor while the service stops.
-async fn ready(State(service): State<Service>) -> (StatusCode, &'static str) {
+async fn ready(State(service): State<AppState>) -> (StatusCode, &'static str) {
     let vitals = &service.shared.vitals;
     if vitals.stopping.load(Ordering::Relaxed) {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping")
     } else if service.shared.hub.is_closed() {
         (StatusCode::SERVICE_UNAVAILABLE, "the feed has ended")
-    } else if vitals.watching.load(Ordering::Relaxed) {
+    } else if vitals.log_reader_up.load(Ordering::Relaxed) {
         (StatusCode::OK, "ready")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer")
@@ -277,7 +277,7 @@ async fn ready(State(service): State<Service>) -> (StatusCode, &'static str) {
 }
 
 /// How far the feed is behind the log, where the database answers in time.
-async fn behind(service: &Service) -> Behind {
+async fn feed_lag(service: &AppState) -> FeedLag {
     let ask = service.shared.vitals.next()?;
     let asked = async {
         let mut connection = service.pool.acquire().await.ok()?;
@@ -287,17 +287,17 @@ async fn behind(service: &Service) -> Behind {
 }
 
 /// Numbers as Prometheus reads them.
-async fn metrics(State(service): State<Service>) -> Response {
+async fn metrics(State(service): State<AppState>) -> Response {
     let behind = {
         let mut known = service.behind.lock().await;
-        let fresh = known.filter(|(at, _)| at.elapsed() < BEHIND_HOLDS);
+        let fresh = known.filter(|(at, _)| at.elapsed() < LAG_CACHE_TTL);
         let (_, behind) = match fresh {
             Some(known) => known,
-            None => *known.insert((Instant::now(), behind(&service).await)),
+            None => *known.insert((Instant::now(), feed_lag(&service).await)),
         };
         behind
     };
-    let text = service.shared.vitals.metrics(service.started.elapsed().as_secs(), behind);
+    let text = service.shared.vitals.render(service.started.elapsed().as_secs(), behind);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

@@ -9,7 +9,7 @@ use pmo_sync::{
     BatchId, Effect, Engine, Event, ListKey, Namespace, ObserverId, Query, ReferenceDataKey, Request, RequestId,
     Response, Store, TabId, Write,
 };
-use pmo_web::client::device::Device;
+use pmo_web::client::device_store::DeviceStore;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -29,7 +29,7 @@ enum Task {
 #[wasm_bindgen]
 pub struct Bench {
     engine: RefCell<Engine>,
-    device: Rc<Device>,
+    device: Rc<DeviceStore>,
     tasks: RefCell<VecDeque<Task>>,
     requests: RefCell<Vec<(RequestId, Request)>>,
     changed: RefCell<Vec<Query>>,
@@ -71,7 +71,7 @@ impl Bench {
     /// Opens a person's device and starts the engine on what it holds; `leads` as the app's first tab does.
     pub async fn open(person: u32) -> Bench {
         let person = Uuid::from_u128(u128::from(person) + 1);
-        let device = Rc::new(Device::open(person).await);
+        let device = Rc::new(DeviceStore::open(person).await);
         let term = store::increment_term(&*device, js_sys::Date::now()).await;
         let stored = store::load(&*device).await.unwrap_or_default();
         let bench = Bench {

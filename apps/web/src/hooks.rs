@@ -2,7 +2,7 @@
 //! answer does. Rows come as what the caller asks for ([`Record`]): with their marks, as plain columns, or as a type of the caller's own. The examples
 //! run in a browser with the other tests.
 
-use crate::client::{client, new_id, write_ids};
+use crate::client::{client, new_id, new_write_ids};
 use leptos::prelude::*;
 use pmo_domain::api_types::from_value;
 use pmo_domain::catalog::Datalabel;
@@ -17,12 +17,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 /// Reference data as it was answered, and what was read from it.
-type Parsed<T> = RefCell<(Option<Arc<Value>>, Arc<T>)>;
+type ParsedReferenceData<T> = RefCell<(Option<Arc<Value>>, Arc<T>)>;
 
 thread_local! {
     static NEXT_OBSERVER: Cell<u64> = const { Cell::new(1) };
     /// Parsed reference data, by the count of changes that it was parsed at.
-    static DATALABELS: Parsed<Vec<Datalabel>> = RefCell::default();
+    static DATALABELS: ParsedReferenceData<Vec<Datalabel>> = RefCell::default();
 }
 
 /// What a row is read as.
@@ -44,45 +44,45 @@ thread_local! {
 /// assert!(use_offline_entity::<RowView>(entity()).get().unwrap().pending, "it is on its way");
 /// # }) }
 /// ```
-pub trait Record: Clone + PartialEq + Send + Sync + 'static {
+pub trait FromRow: Clone + PartialEq + Send + Sync + 'static {
     /// The row as this; none where it is of another shape.
-    fn of(row: RowView) -> Option<Self>;
+    fn from_row(row: RowView) -> Option<Self>;
 }
 
 /// With what is known of it: whether it is on its way, stale, or needs a person.
-impl Record for RowView {
-    fn of(row: RowView) -> Option<Self> {
+impl FromRow for RowView {
+    fn from_row(row: RowView) -> Option<Self> {
         Some(row)
     }
 }
 
 /// Its columns.
-impl Record for Row {
-    fn of(row: RowView) -> Option<Self> {
+impl FromRow for Row {
+    fn from_row(row: RowView) -> Option<Self> {
         Some(Arc::unwrap_or_clone(row.data))
     }
 }
 
 /// A row as a type of the caller's.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Typed<T>(pub T);
+pub struct TypedRow<T>(pub T);
 
-impl<T> std::ops::Deref for Typed<T> {
+impl<T> std::ops::Deref for TypedRow<T> {
     type Target = T;
     fn deref(&self) -> &T {
         &self.0
     }
 }
 
-impl<T: serde::de::DeserializeOwned + Clone + PartialEq + Send + Sync + 'static> Record for Typed<T> {
-    fn of(row: RowView) -> Option<Self> {
+impl<T: serde::de::DeserializeOwned + Clone + PartialEq + Send + Sync + 'static> FromRow for TypedRow<T> {
+    fn from_row(row: RowView) -> Option<Self> {
         T::deserialize(Value::Object(Arc::unwrap_or_clone(row.data))).ok().map(Self)
     }
 }
 
 /// Runs something as a component of the app: with an engine, though nobody is signed in. For the examples.
 #[doc(hidden)]
-pub fn as_in_the_app(run: impl FnOnce() + 'static) {
+pub fn run_in_test_app(run: impl FnOnce() + 'static) {
     crate::client::install();
     leptos::mount::mount_to_body(run);
 }
@@ -104,11 +104,11 @@ fn observe(query: Query) {
 }
 
 /// A memo of what the engine says of a query, looked at again when the query changes.
-fn watched<T: Clone + PartialEq + Send + Sync + 'static>(
+fn query_memo<T: Clone + PartialEq + Send + Sync + 'static>(
     query: &Query,
     read: impl Fn() -> T + Send + Sync + 'static,
 ) -> Memo<T> {
-    let changes = client().changes_of(query);
+    let changes = client().version_signal(query);
     Memo::new(move |_| {
         changes.track();
         read()
@@ -126,7 +126,7 @@ fn watched<T: Clone + PartialEq + Send + Sync + 'static>(
 /// assert_eq!(project.get(), None, "nobody has told it yet");
 /// # }) }
 /// ```
-pub fn use_entity<R: Record>(entity: EntityRef) -> Memo<Option<R>> {
+pub fn use_entity<R: FromRow>(entity: EntityRef) -> Memo<Option<R>> {
     observe(Query::Row(entity.clone()));
     use_offline_entity(entity)
 }
@@ -142,8 +142,8 @@ pub fn use_entity<R: Record>(entity: EntityRef) -> Memo<Option<R>> {
 /// assert_eq!(task.get().unwrap().data["name"], "Sitemap");
 /// # }) }
 /// ```
-pub fn use_offline_entity<R: Record>(entity: EntityRef) -> Memo<Option<R>> {
-    watched(&Query::Row(entity.clone()), move || client().read(|e| e.row(&entity)).and_then(R::of))
+pub fn use_offline_entity<R: FromRow>(entity: EntityRef) -> Memo<Option<R>> {
+    query_memo(&Query::Row(entity.clone()), move || client().read(|e| e.row(&entity)).and_then(R::from_row))
 }
 
 /// How a thing is kept on the device with all that hangs below it; none where it is not.
@@ -157,12 +157,12 @@ pub fn use_offline_entity<R: Record>(entity: EntityRef) -> Memo<Option<R>> {
 /// assert_eq!(kept.get(), None);
 /// # }) }
 /// ```
-pub fn use_kept(entity: EntityRef) -> Memo<Option<PinnedTreeStatus>> {
-    watched(&Query::Row(entity.clone()), move || client().read(|e| e.kept_tree(&entity)))
+pub fn use_pinned(entity: EntityRef) -> Memo<Option<PinnedTreeStatus>> {
+    query_memo(&Query::Row(entity.clone()), move || client().read(|e| e.kept_tree(&entity)))
 }
 
 /// Keeps a thing on the device with all that hangs below it, or no longer.
-pub fn keep_offline(entity: EntityRef, on: bool) {
+pub fn set_pinned(entity: EntityRef, on: bool) {
     client().dispatch(Event::SetPinned(entity, on));
 }
 
@@ -171,12 +171,12 @@ pub fn use_presence(entity: EntityRef) -> Memo<Vec<PresentUser>> {
     client().dispatch(Event::SetViewing(entity.clone(), true));
     let left = entity.clone();
     on_cleanup(move || client().dispatch(Event::SetViewing(left, false)));
-    watched(&Query::Row(entity.clone()), move || client().read(|e| e.present_users(&entity)))
+    query_memo(&Query::Row(entity.clone()), move || client().read(|e| e.present_users(&entity)))
 }
 
 /// Whether a thing is certainly not there for this person.
-pub fn use_missing(entity: EntityRef) -> Memo<bool> {
-    watched(&Query::Row(entity.clone()), move || client().read(|e| e.row_missing(&entity)))
+pub fn use_not_found(entity: EntityRef) -> Memo<bool> {
+    query_memo(&Query::Row(entity.clone()), move || client().read(|e| e.row_missing(&entity)))
 }
 
 /// A list: the ids of its rows, in order. It changes when they do, and not when a row among them does.
@@ -211,7 +211,7 @@ pub fn use_entity_list_when(key: Memo<Option<ListKey>>) -> Memo<ListView> {
     on_cleanup(move || look(None));
     Memo::new(move |_| {
         let Some(key) = key.get() else { return ListView::default() };
-        client().changes_of(&Query::List(key.clone())).track();
+        client().version_signal(&Query::List(key.clone())).track();
         client().read(|e| e.list(&key))
     })
 }
@@ -297,13 +297,13 @@ pub struct ListRows<R> {
 /// assert_eq!(names(), [] as [String; 0]);
 /// # }) }
 /// ```
-pub fn use_rows<R: Record>(key: ListKey) -> Memo<ListRows<R>> {
+pub fn use_rows<R: FromRow>(key: ListKey) -> Memo<ListRows<R>> {
     let query = Query::List(key.clone());
     observe(query.clone());
-    watched(&query, move || {
+    query_memo(&query, move || {
         client().read(|e| {
             let list = e.list(&key);
-            let rows = e.rows(&key).into_iter().filter_map(R::of).collect();
+            let rows = e.rows(&key).into_iter().filter_map(R::from_row).collect();
             ListRows { rows, loaded: list.loaded, failed: list.failed }
         })
     })
@@ -338,33 +338,37 @@ impl EntityMutation {
     /// Makes a thing and answers its id, which is minted here.
     pub fn create(&self, values: Row) -> Uuid {
         let id = new_id();
-        client().dispatch(Event::Create { entity: EntityRef::new(self.code.clone(), id), values, ids: write_ids() });
+        client().dispatch(Event::Create {
+            entity: EntityRef::new(self.code.clone(), id),
+            values,
+            ids: new_write_ids(),
+        });
         id
     }
 
     /// Changes columns.
     pub fn update(&self, id: Uuid, patch: Row) {
-        client().dispatch(Event::Update { entity: EntityRef::new(self.code.clone(), id), patch, ids: write_ids() });
+        client().dispatch(Event::Update { entity: EntityRef::new(self.code.clone(), id), patch, ids: new_write_ids() });
     }
 
     /// Hangs a thing below another, where no column of it says so.
     pub fn link(&self, id: Uuid, parent: EntityRef) {
-        self.tie(id, parent, true);
+        self.set_link(id, parent, true);
     }
 
     /// Takes it from there.
     pub fn unlink(&self, id: Uuid, parent: EntityRef) {
-        self.tie(id, parent, false);
+        self.set_link(id, parent, false);
     }
 
-    fn tie(&self, id: Uuid, parent: EntityRef, below: bool) {
+    fn set_link(&self, id: Uuid, parent: EntityRef, below: bool) {
         let child = EntityRef::new(self.code.clone(), id);
-        client().dispatch(Event::Link { parent, child, below, ids: write_ids() });
+        client().dispatch(Event::Link { parent, child, below, ids: new_write_ids() });
     }
 
     /// Deletes a thing.
     pub fn delete(&self, id: Uuid) {
-        client().dispatch(Event::Delete { entity: EntityRef::new(self.code.clone(), id), ids: write_ids() });
+        client().dispatch(Event::Delete { entity: EntityRef::new(self.code.clone(), id), ids: new_write_ids() });
     }
 }
 
@@ -393,7 +397,7 @@ pub struct DraftHandle {
 /// # }) }
 /// ```
 pub fn use_draft(entity: EntityRef) -> DraftHandle {
-    let changes = client().changes_of_draft(&entity);
+    let changes = client().draft_version_signal(&entity);
     let stored = StoredValue::new(entity);
     let draft = Memo::new(move |_| {
         changes.track();
@@ -425,7 +429,7 @@ impl DraftHandle {
 
     /// Sends it.
     pub fn commit(&self) {
-        client().dispatch(Event::DraftCommit { entity: self.entity.get_value(), ids: write_ids() });
+        client().dispatch(Event::DraftCommit { entity: self.entity.get_value(), ids: new_write_ids() });
     }
 }
 
@@ -447,14 +451,14 @@ pub fn datalabels() -> Arc<Vec<Datalabel>> {
 }
 
 /// Whether nothing comes after an option.
-pub fn ends(set: &str, option: &str) -> bool {
+pub fn is_terminal(set: &str, option: &str) -> bool {
     let all = datalabels();
     let found = all.iter().find(|s| s.name == set).and_then(|s| s.options.iter().find(|o| o.name == option));
     found.is_some_and(|option| option.terminal_flag)
 }
 
 /// The colour of an option, by name. (Read from the answer as it came: the first page draws options, and needs nothing else of them.)
-pub fn option_colour(set: &str, option: &str) -> Option<String> {
+pub fn option_color(set: &str, option: &str) -> Option<String> {
     let all = meta(ReferenceDataKey::Datalabels)?;
     let set = all.as_array()?.iter().find(|one| one["name"] == *set)?;
     let option = set["options"].as_array()?.iter().find(|one| one["name"] == *option)?;
@@ -470,7 +474,7 @@ pub fn option_colour(set: &str, option: &str) -> Option<String> {
 /// assert!(datalabel_sync("task_stage").is_none(), "nobody is signed in");
 /// # }) }
 /// ```
-pub fn datalabel_sync(name: &str) -> Option<Datalabel> {
+pub fn datalabel_untracked(name: &str) -> Option<Datalabel> {
     datalabels().iter().find(|set| set.name == name).cloned()
 }
 
@@ -486,7 +490,7 @@ pub fn datalabel_sync(name: &str) -> Option<Datalabel> {
 /// # }) }
 /// ```
 pub fn use_datalabel(name: &'static str) -> Memo<Option<Datalabel>> {
-    watched(&Query::Meta(ReferenceDataKey::Datalabels), move || datalabel_sync(name))
+    query_memo(&Query::Meta(ReferenceDataKey::Datalabels), move || datalabel_untracked(name))
 }
 
 /// The catalogue, for code that is not a component.
@@ -505,7 +509,7 @@ pub fn catalogue() -> Arc<Catalog> {
 /// # }) }
 /// ```
 pub fn use_entity_codes() -> Memo<Arc<Catalog>> {
-    watched(&Query::Meta(ReferenceDataKey::Codes), catalogue)
+    query_memo(&Query::Meta(ReferenceDataKey::Codes), catalogue)
 }
 
 /// Settings that hold for everybody.
@@ -519,7 +523,7 @@ pub fn use_entity_codes() -> Memo<Arc<Catalog>> {
 /// # }) }
 /// ```
 pub fn use_global_settings() -> Memo<Option<Arc<Value>>> {
-    watched(&Query::Meta(ReferenceDataKey::Settings), || meta(ReferenceDataKey::Settings))
+    query_memo(&Query::Meta(ReferenceDataKey::Settings), || meta(ReferenceDataKey::Settings))
 }
 
 /// The sync mark.
@@ -542,7 +546,7 @@ pub fn use_status() -> Memo<Status> {
 }
 
 /// A row with one column.
-pub fn one(column: &str, value: Value) -> Row {
+pub fn row_with(column: &str, value: Value) -> Row {
     let mut row = Row::new();
     row.insert(column.to_owned(), value);
     row

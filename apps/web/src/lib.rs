@@ -3,8 +3,8 @@
 
 pub mod client; // the engine's shell: network, device, tabs
 pub mod hooks; // what components call
+mod lazy; // what is downloaded after what shows first
 mod pages; // one for each kind of address
-mod parts; // what is downloaded after what shows first
 mod table; // things of a type as a table
 mod ui; // what pages share
 

@@ -3,7 +3,7 @@
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use std::sync::LazyLock;
 
-static NOBODY: LazyLock<String> = LazyLock::new(|| hash("nobody").unwrap_or_default());
+static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| hash("nobody").unwrap_or_default());
 
 /// Hashes a password with a fresh salt.
 pub fn hash(password: &str) -> Option<String> {
@@ -12,7 +12,7 @@ pub fn hash(password: &str) -> Option<String> {
 
 /// Whether `password` is the one of `stored`; with no hash, works as long and says no.
 pub fn verify(password: &str, stored: Option<&str>) -> bool {
-    let against = stored.unwrap_or(&NOBODY);
+    let against = stored.unwrap_or(&DUMMY_HASH);
     let matches = Argon2::default().verify_password(password.as_bytes(), against).is_ok();
     matches && stored.is_some()
 }

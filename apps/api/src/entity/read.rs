@@ -2,7 +2,7 @@
 
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
-use crate::state::{App, Model};
+use crate::state::{AppState, EntityModel};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -25,7 +25,7 @@ pub static FEED_CURSOR: HeaderName = HeaderName::from_static("feed-cursor");
 
 type Parameters = Query<Vec<(String, String)>>;
 
-pub(super) async fn connection(app: &App) -> Result<PoolConnection> {
+pub(super) async fn connection(app: &AppState) -> Result<PoolConnection> {
     Ok(app.pool.acquire().await.map_err(DatabaseError::from)?)
 }
 
@@ -34,13 +34,13 @@ pub(crate) fn id_of(text: &str) -> Result<Uuid> {
 }
 
 /// Adds the reader's level and the names of what the row refers to.
-fn introduce(row: &mut Row, level: Permission, names: &ReferenceNames) {
+fn annotate_row(row: &mut Row, level: Permission, names: &ReferenceNames) {
     row.insert("permission".into(), json!(level));
     row.insert("ref_data_entityInstance".into(), json!(names));
 }
 
 /// One thing as its writer sees it, within the transaction that wrote it.
-pub(crate) async fn represent(
+pub(crate) async fn render_row(
     connection: &mut Connection,
     entity: &EntityType,
     person: PersonId,
@@ -49,7 +49,7 @@ pub(crate) async fn represent(
 ) -> Result<Row> {
     let mentioned = row::referenced_ids(entity, std::slice::from_ref(&row));
     let references = row::reference_names_uncached(connection, person, entity, &mentioned).await?;
-    introduce(&mut row, level, &references);
+    annotate_row(&mut row, level, &references);
     Ok(row)
 }
 
@@ -84,16 +84,16 @@ fn with_cursor(mut response: Response, cursor: pmo_domain::FeedCursor) -> Respon
     (status = 200, description = "The row, with 'permission' and 'ref_data_entityInstance'; ETag and Feed-Cursor in the headers", body = Object),
     (status = 304, description = "Nothing has changed"), (status = 401, description = "Not signed in"),
     (status = 404, description = "Not there, or not for this reader")))]
-pub(super) async fn one(
-    State(app): State<App>,
+pub(super) async fn get_entity(
+    State(app): State<AppState>,
     who: AuthUser,
     Path((code, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let model = app.model_with(&code).await?;
+    let model = app.model_for_type(&code).await?;
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
-    let mut reader = app.memory.begin_read(&mut connection, who.person).await?;
+    let mut reader = app.visibility_cache.begin_read(&mut connection, who.person).await?;
     let cursor = reader.cursor.clone();
     let level =
         permission::permission_on(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
@@ -101,14 +101,15 @@ pub(super) async fn one(
     let mentioned = row::referenced_ids(entity, std::slice::from_ref(&row));
     let names = row::reference_names(&mut connection, &mut reader, entity, &mentioned).await?;
     connection.commit().await.map_err(DatabaseError::from)?;
-    introduce(&mut row, level, &names);
+    annotate_row(&mut row, level, &names);
     let tag = etag(&row);
-    let response = if is_known(&headers, &tag) { not_modified(&tag) } else { row_response(StatusCode::OK, &row) };
+    let response =
+        if if_none_match_hits(&headers, &tag) { not_modified(&tag) } else { row_response(StatusCode::OK, &row) };
     Ok(with_cursor(response, cursor))
 }
 
 /// Whether the reader has what bears this ETag.
-fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+fn if_none_match_hits(headers: &HeaderMap, tag: &str) -> bool {
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     known.is_some_and(|known| known.split(',').any(|k| k.trim().trim_start_matches("W/") == tag || k.trim() == "*"))
 }
@@ -138,28 +139,28 @@ fn not_modified(tag: &str) -> Response {
     (status = 200, description = "The page; ETag and Feed-Cursor in the headers. Any column is a filter too: `due_date[gte]=2026-01-01`", body = Object),
     (status = 400, description = "A parameter is unknown or wrong; the problem names it"), (status = 401, description = "Not signed in"),
     (status = 404, description = "No such type")))]
-pub(super) async fn list(
-    State(app): State<App>,
+pub(super) async fn list_entities(
+    State(app): State<AppState>,
     who: AuthUser,
     Path(code): Path<String>,
     Query(parameters): Parameters,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let model = app.model_with(&code).await?;
+    let model = app.model_for_type(&code).await?;
     let entity = model.entity(&code)?;
     let (above, parameters): (Vec<_>, Vec<_>) =
         parameters.into_iter().partition(|(name, _)| name.starts_with("parent_entity_"));
     if above.is_empty() {
-        return answer_list(&app, &who, &headers, entity, &parameters, None).await;
+        return list_response(&app, &who, &headers, entity, &parameters, None).await;
     }
     let named = |name: &str| above.iter().find(|p| p.0 == name).map(|p| p.1.as_str());
     let (Some(parent), Some(id)) = (named("parent_entity_code"), named("parent_entity_instance_id")) else {
-        return Err(ApiError::bad(&above[0].0, "parent_entity_code and parent_entity_instance_id go together"));
+        return Err(ApiError::bad_request(&above[0].0, "parent_entity_code and parent_entity_instance_id go together"));
     };
-    let unknown = || ApiError::bad("parent_entity_code", format!("is no type that a {code} hangs below"));
+    let unknown = || ApiError::bad_request("parent_entity_code", format!("is no type that a {code} hangs below"));
     let parent = model.catalogue.get(parent).ok_or_else(unknown)?;
     model.catalogue.child_relation(parent.code.as_str(), &code).ok_or_else(unknown)?;
-    id.parse::<Uuid>().map_err(|_| ApiError::bad("parent_entity_instance_id", "must be an id (a UUID)"))?;
+    id.parse::<Uuid>().map_err(|_| ApiError::bad_request("parent_entity_instance_id", "must be an id (a UUID)"))?;
     list_below(&app, &who, &headers, &model, parent, id, entity, &parameters).await
 }
 
@@ -171,20 +172,25 @@ pub(super) async fn list(
     (status = 304, description = "The page is the same"),
     (status = 400, description = "A parameter is unknown or wrong"), (status = 401, description = "Not signed in"),
     (status = 404, description = "No such parent for this reader, or no such children")))]
-pub(super) async fn children(
-    State(app): State<App>,
+pub(super) async fn list_children(
+    State(app): State<AppState>,
     who: AuthUser,
     Path((parent, id, child)): Path<(String, String, String)>,
     Query(parameters): Parameters,
     headers: HeaderMap,
 ) -> Result<Response> {
-    let model = app.model_with(&parent).await?;
+    let model = app.model_for_type(&parent).await?;
     let parent = model.entity(&parent)?;
     list_below(&app, &who, &headers, &model, parent, &id, model.entity(&child)?, &parameters).await
 }
 
 /// 404 where a thing is not there for the reader.
-async fn present(c: &mut Connection, reader: &mut ReadContext<'_>, entity: &EntityType, id: Uuid) -> Result<()> {
+async fn require_visible(
+    c: &mut Connection,
+    reader: &mut ReadContext<'_>,
+    entity: &EntityType,
+    id: Uuid,
+) -> Result<()> {
     permission::permission_on(c, reader.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     row::filter_existing(c, entity, &[id]).await?.contains(&id).then_some(()).ok_or(ApiError::NotFound)
 }
@@ -192,10 +198,10 @@ async fn present(c: &mut Connection, reader: &mut ReadContext<'_>, entity: &Enti
 /// Children of a thing that the reader may see.
 #[expect(clippy::too_many_arguments, reason = "what a list of children is made of, handed on as it is")]
 async fn list_below(
-    app: &App,
+    app: &AppState,
     who: &AuthUser,
     headers: &HeaderMap,
-    model: &Model,
+    model: &EntityModel,
     parent: &EntityType,
     id: &str,
     entity: &EntityType,
@@ -204,11 +210,11 @@ async fn list_below(
     let id = id_of(id)?;
     let tie = model.catalogue.child_relation(parent.code.as_str(), entity.code.as_str()).ok_or(ApiError::NotFound)?;
     let below = ParentFilter { parent_code: &parent.code, parent_id: id, tie };
-    answer_list(app, who, headers, entity, parameters, Some((parent, below))).await
+    list_response(app, who, headers, entity, parameters, Some((parent, below))).await
 }
 
-async fn answer_list(
-    app: &App,
+async fn list_response(
+    app: &AppState,
     who: &AuthUser,
     headers: &HeaderMap,
     entity: &EntityType,
@@ -221,7 +227,7 @@ async fn answer_list(
     } else {
         query.fields.iter().map(String::as_str).collect()
     };
-    let mut answer = Listing {
+    let mut answer = ListBody {
         data: Vec::new(),
         fields,
         metadata: json!({}),
@@ -236,14 +242,14 @@ async fn answer_list(
         answer.metadata = entity.metadata();
         return Ok(Json(answer).into_response());
     }
-    let _turn = app.turn().await;
+    let _turn = app.acquire_list_permit().await;
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
-    let mut reader = app.memory.begin_read(&mut connection, who.person).await?;
+    let mut reader = app.visibility_cache.begin_read(&mut connection, who.person).await?;
     if let Some((parent, below)) = &below {
-        present(&mut connection, &mut reader, parent, below.parent_id).await?;
+        require_visible(&mut connection, &mut reader, parent, below.parent_id).await?;
     }
     let below = below.as_ref().map(|(_, below)| below);
-    let mut page = list::fetch_page(&mut connection, &mut reader, &app.texts, entity, &query, below).await?;
+    let mut page = list::fetch_page(&mut connection, &mut reader, &app.row_cache, entity, &query, below).await?;
     if query.include_deleted {
         let deleted: Vec<Uuid> = page.rows.iter().filter(|r| !r.active).map(|r| r.id).collect();
         let levels = permission::permissions_of(&mut connection, &[who.person], &entity.code, &deleted).await?;
@@ -256,7 +262,7 @@ async fn answer_list(
         let levels = permission::permissions_of(&mut connection, &[who.person], &entity.code, ids).await?;
         for (row, text) in page.rows.iter().zip(&mut texts) {
             if let Some(level) = levels.get(&(who.person, row.id)) {
-                let with_level = with_level(text.get(), *level);
+                let with_level = with_permission(text.get(), *level);
                 *text = RawValue::from_string(with_level).map_err(|_| ApiError::Internal)?.into();
             }
         }
@@ -270,7 +276,7 @@ async fn answer_list(
     // A page is what its bytes are: the reader's rights and the names of what it mentions are in them.
     let digest = Sha256::digest(&body);
     let tag = format!("\"{}\"", digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>());
-    let mut response = if is_known(headers, &tag) {
+    let mut response = if if_none_match_hits(headers, &tag) {
         not_modified(&tag)
     } else {
         let mut response = ([(header::CONTENT_TYPE, "application/json")], body).into_response();
@@ -284,13 +290,13 @@ async fn answer_list(
 }
 
 /// A row's JSON with the reader's level in it.
-pub(crate) fn with_level(row: &str, level: Permission) -> String {
+pub(crate) fn with_permission(row: &str, level: Permission) -> String {
     format!("{{\"permission\":{},{}", u8::from(level), row.trim_start_matches('{'))
 }
 
 /// [`pmo_domain::rest::ListAnswer`] as it is written here: rows go through as the database made them.
 #[derive(serde::Serialize)]
-struct Listing<'a> {
+struct ListBody<'a> {
     data: Vec<&'a RawValue>,
     fields: Vec<&'a str>,
     metadata: Value,
@@ -309,22 +315,22 @@ struct Listing<'a> {
     (status = 200, description = "[{code, ui_label, ui_icon, count}]", body = Object), (status = 401, description = "Not signed in"),
     (status = 404, description = "No such thing for this reader")))]
 pub(super) async fn child_tabs(
-    State(app): State<App>,
+    State(app): State<AppState>,
     who: AuthUser,
     Path((code, id)): Path<(String, String)>,
 ) -> Result<Json<Value>> {
-    let model = app.model_with(&code).await?;
+    let model = app.model_for_type(&code).await?;
     let (parent, id) = (model.entity(&code)?, id_of(&id)?);
-    let _turn = app.turn().await;
+    let _turn = app.acquire_list_permit().await;
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
-    let mut reader = app.memory.begin_read(&mut connection, who.person).await?;
-    present(&mut connection, &mut reader, parent, id).await?;
+    let mut reader = app.visibility_cache.begin_read(&mut connection, who.person).await?;
+    require_visible(&mut connection, &mut reader, parent, id).await?;
     let mut tabs = Vec::new();
     for tie in &parent.children {
         let Some(child) = model.catalogue.get(tie.code.as_str()) else { continue };
         let below = ParentFilter { parent_code: &parent.code, parent_id: id, tie };
         let query = ListQuery { limit: 1, ..ListQuery::default() };
-        let page = list::fetch_page(&mut connection, &mut reader, &app.texts, child, &query, Some(&below)).await?;
+        let page = list::fetch_page(&mut connection, &mut reader, &app.row_cache, child, &query, Some(&below)).await?;
         tabs.push(
             json!({"code": child.code, "ui_label": child.ui_label, "ui_icon": child.ui_icon, "count": page.total}),
         );
@@ -338,18 +344,18 @@ pub(super) async fn child_tabs(
     (status = 200, description = "{data: [{code, id, title, owned}]}: at most 100, those that own it first", body = Object), (status = 401, description = "Not signed in"),
     (status = 404, description = "No such thing for this reader")))]
 pub(super) async fn parents(
-    State(app): State<App>,
+    State(app): State<AppState>,
     who: AuthUser,
     Path((code, id)): Path<(String, String)>,
 ) -> Result<Json<Value>> {
     /// Most that are told.
-    const MOST: usize = 100;
-    let model = app.model_with(&code).await?;
+    const MAX_PARENTS: usize = 100;
+    let model = app.model_for_type(&code).await?;
     let (entity, id) = (model.entity(&code)?, id_of(&id)?);
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
-    let mut reader = app.memory.begin_read(&mut connection, who.person).await?;
-    present(&mut connection, &mut reader, entity, id).await?;
-    let above = pmo_database::link::parents(&mut connection, &entity.code, id, 10 * MOST).await?;
+    let mut reader = app.visibility_cache.begin_read(&mut connection, who.person).await?;
+    require_visible(&mut connection, &mut reader, entity, id).await?;
+    let above = pmo_database::link::parents(&mut connection, &entity.code, id, 10 * MAX_PARENTS).await?;
     let ids: Vec<Uuid> = above.iter().map(|(id, _)| *id).collect();
     let mut seen = permission::visible(&mut connection, who.person, &ids).await?;
     // What is deleted is there for nobody.
@@ -363,5 +369,5 @@ pub(super) async fn parents(
         let parent = seen.iter().find(|parent| parent.id == *id)?;
         Some(json!({"code": parent.code, "id": id, "title": parent.title, "owned": owned}))
     });
-    Ok(Json(json!({"data": told.take(MOST).collect::<Vec<_>>()})))
+    Ok(Json(json!({"data": told.take(MAX_PARENTS).collect::<Vec<_>>()})))
 }

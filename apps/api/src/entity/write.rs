@@ -1,12 +1,12 @@
 //! POST, PATCH, PUT, DELETE, restore, purge: one write, one transaction, one answer kept for a repeat.
 
-use super::mutation::{Action, Mutation};
-pub(crate) use super::mutation::{Answer, Seen, keep, kept};
+pub(crate) use super::mutation::{IdempotencyCheck, MutationResponse, check_idempotency, store_response};
+use super::mutation::{Mutation, MutationKind};
 use super::read::{id_of, row_response};
 use crate::auth::AuthUser;
-use crate::body::JsonBody;
 use crate::error::{ApiError, Result};
-use crate::state::{App, Model};
+use crate::extract::JsonBody;
+use crate::state::{AppState, EntityModel};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,7 @@ use pmo_database::{DatabaseError, Transaction, permission};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-impl IntoResponse for Answer {
+impl IntoResponse for MutationResponse {
     fn into_response(self) -> Response {
         match self.body {
             Some(Value::Object(row)) if row.contains_key("version") => row_response(self.status, &row),
@@ -25,39 +25,39 @@ impl IntoResponse for Answer {
 }
 
 /// The key of a repeatable write, if the client gave one.
-pub(crate) fn key_of(headers: &HeaderMap) -> Result<Option<String>> {
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().ok().map(str::trim).filter(|t| (1..=200).contains(&t.len()));
     text.map(|t| Some(t.to_owned()))
-        .ok_or_else(|| ApiError::bad("Idempotency-Key", "must be 1 to 200 visible ASCII characters"))
+        .ok_or_else(|| ApiError::bad_request("Idempotency-Key", "must be 1 to 200 visible ASCII characters"))
 }
 
 /// Looks for the answer kept under the request's key.
-pub(crate) async fn once(
+pub(crate) async fn check_idempotency_header(
     transaction: &mut Transaction,
     who: &AuthUser,
     headers: &HeaderMap,
     asked: &[&[u8]],
-) -> Result<Seen> {
-    kept(transaction, who, key_of(headers)?.as_deref(), asked).await
+) -> Result<IdempotencyCheck> {
+    check_idempotency(transaction, who, idempotency_key(headers)?.as_deref(), asked).await
 }
 
 /// Keeps the answer and commits.
-pub(crate) async fn finish(
+pub(crate) async fn commit_with_response(
     mut transaction: Transaction,
     who: &AuthUser,
     key: Option<(String, Vec<u8>)>,
-    answer: Answer,
-) -> Result<Answer> {
-    keep(&mut transaction, who, key, &answer).await?;
+    answer: MutationResponse,
+) -> Result<MutationResponse> {
+    store_response(&mut transaction, who, key, &answer).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok(answer)
 }
 
 /// The version that If-Match names; a whole ETag counts by its version.
-pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<i64>> {
+pub(crate) fn parse_if_match(headers: &HeaderMap) -> Result<Option<i64>> {
     let Some(value) = headers.get(header::IF_MATCH) else { return Ok(None) };
-    let wrong = || ApiError::bad("If-Match", "must be a version such as \"3\", or an ETag");
+    let wrong = || ApiError::bad_request("If-Match", "must be a version such as \"3\", or an ETag");
     let text = value.to_str().map_err(|_| wrong())?.trim().trim_start_matches("W/").trim_matches('"');
     if text == "*" {
         return Ok(None);
@@ -67,28 +67,28 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<i64>> {
 }
 
 /// Does one write in a transaction of its own.
-pub(super) async fn alone(
-    app: &App,
+pub(super) async fn run_mutation(
+    app: &AppState,
     who: &AuthUser,
-    model: &Model,
-    action: Action,
+    model: &EntityModel,
+    action: MutationKind,
     (code, id): (&str, Uuid),
     headers: &HeaderMap,
     body: Value,
-) -> Result<Answer> {
+) -> Result<MutationResponse> {
     let entity = model.entity(code)?;
     let mutation = Mutation {
         action,
         entity,
         id,
         body,
-        given: pmo_domain::Row::new(),
-        version: if_match(headers)?,
-        key: key_of(headers)?,
-        quiet: false,
+        server_values: pmo_domain::Row::new(),
+        version: parse_if_match(headers)?,
+        key: idempotency_key(headers)?,
+        status_only: false,
     };
     let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let answer = mutation.perform(&mut transaction, model, who).await?;
+    let answer = mutation.execute(&mut transaction, model, who).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok(answer)
 }
@@ -102,14 +102,14 @@ pub(super) async fn alone(
     (status = 409, description = "A unique value is taken"), (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"),
     (status = 422, description = "Fields are wrong; the problem names them")))]
 pub(super) async fn create(
-    State(app): State<App>,
+    State(app): State<AppState>,
     who: AuthUser,
     Path(code): Path<String>,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Result<Answer> {
-    let model = app.model_with(&code).await?;
-    alone(&app, &who, &model, Action::Create { below: None }, (&code, Uuid::nil()), &headers, body).await
+) -> Result<MutationResponse> {
+    let model = app.model_for_type(&code).await?;
+    run_mutation(&app, &who, &model, MutationKind::Create { below: None }, (&code, Uuid::nil()), &headers, body).await
 }
 
 /// Make a thing below another.
@@ -122,13 +122,13 @@ pub(super) async fn create(
     (status = 409, description = "A unique value is taken"), (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"),
     (status = 422, description = "Fields are wrong")))]
 pub(super) async fn create_child(
-    State(app): State<App>,
+    State(app): State<AppState>,
     who: AuthUser,
     Path((parent, id, child)): Path<(String, String, String)>,
     headers: HeaderMap,
     JsonBody(mut body): JsonBody,
-) -> Result<Answer> {
-    let model = app.model_with(&parent).await?;
+) -> Result<MutationResponse> {
+    let model = app.model_for_type(&parent).await?;
     let (parent, id) = (model.entity(&parent)?, id_of(&id)?);
     model.entity(&child)?;
     let tie = model.catalogue.child_relation(parent.code.as_str(), &child).ok_or(ApiError::NotFound)?;
@@ -143,7 +143,7 @@ pub(super) async fn create_child(
             object.insert(code_column.clone(), json!(parent.code));
         }
     }
-    alone(&app, &who, &model, Action::Create { below }, (&child, Uuid::nil()), &headers, body).await
+    run_mutation(&app, &who, &model, MutationKind::Create { below }, (&child, Uuid::nil()), &headers, body).await
 }
 
 /// Change some columns.
@@ -156,14 +156,14 @@ pub(super) async fn create_child(
     (status = 409, description = "A unique value is taken"), (status = 412, description = "Changed meanwhile; 'current' is the present row"),
     (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"), (status = 422, description = "Fields are wrong")))]
 pub(super) async fn patch(
-    State(app): State<App>,
+    State(app): State<AppState>,
     who: AuthUser,
     Path((code, id)): Path<(String, String)>,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Result<Answer> {
-    let model = app.model_with(&code).await?;
-    alone(&app, &who, &model, Action::Update, (&code, id_of(&id)?), &headers, body).await
+) -> Result<MutationResponse> {
+    let model = app.model_for_type(&code).await?;
+    run_mutation(&app, &who, &model, MutationKind::Update, (&code, id_of(&id)?), &headers, body).await
 }
 
 /// Replace a thing: columns that the body leaves out become empty.
@@ -176,14 +176,14 @@ pub(super) async fn patch(
     (status = 409, description = "A unique value is taken"), (status = 412, description = "Changed meanwhile"),
     (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"), (status = 422, description = "Fields are wrong")))]
 pub(super) async fn put(
-    State(app): State<App>,
+    State(app): State<AppState>,
     who: AuthUser,
     Path((code, id)): Path<(String, String)>,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
-) -> Result<Answer> {
-    let model = app.model_with(&code).await?;
-    alone(&app, &who, &model, Action::Replace, (&code, id_of(&id)?), &headers, body).await
+) -> Result<MutationResponse> {
+    let model = app.model_for_type(&code).await?;
+    run_mutation(&app, &who, &model, MutationKind::Replace, (&code, id_of(&id)?), &headers, body).await
 }
 
 /// Delete a thing, with what belongs to it. It can be restored.
@@ -195,13 +195,13 @@ pub(super) async fn put(
     (status = 403, description = "May see, may not delete"), (status = 404, description = "Not there, or not for this writer"),
     (status = 412, description = "Changed meanwhile"), (status = 422, description = "The key was used for another request")))]
 pub(super) async fn delete(
-    State(app): State<App>,
+    State(app): State<AppState>,
     who: AuthUser,
     Path((code, id)): Path<(String, String)>,
     headers: HeaderMap,
-) -> Result<Answer> {
-    let model = app.model_with(&code).await?;
-    alone(&app, &who, &model, Action::Delete, (&code, id_of(&id)?), &headers, Value::Null).await
+) -> Result<MutationResponse> {
+    let model = app.model_for_type(&code).await?;
+    run_mutation(&app, &who, &model, MutationKind::Delete, (&code, id_of(&id)?), &headers, Value::Null).await
 }
 
 /// Bring a deleted thing back, with what went with it.
@@ -213,13 +213,13 @@ pub(super) async fn delete(
     (status = 409, description = "Its code is taken by now"), (status = 412, description = "Changed meanwhile"),
     (status = 422, description = "The key was used for another request")))]
 pub(super) async fn restore(
-    State(app): State<App>,
+    State(app): State<AppState>,
     who: AuthUser,
     Path((code, id)): Path<(String, String)>,
     headers: HeaderMap,
-) -> Result<Answer> {
-    let model = app.model_with(&code).await?;
-    alone(&app, &who, &model, Action::Restore, (&code, id_of(&id)?), &headers, Value::Null).await
+) -> Result<MutationResponse> {
+    let model = app.model_for_type(&code).await?;
+    run_mutation(&app, &who, &model, MutationKind::Restore, (&code, id_of(&id)?), &headers, Value::Null).await
 }
 
 /// Take a deleted thing away for good, with what belongs to it. Only its owner may, and nothing brings it back.
@@ -231,11 +231,11 @@ pub(super) async fn restore(
     (status = 409, description = "Something else refers to it"), (status = 412, description = "Changed meanwhile"),
     (status = 422, description = "Not deleted yet, or something refers to it still")))]
 pub(super) async fn purge(
-    State(app): State<App>,
+    State(app): State<AppState>,
     who: AuthUser,
     Path((code, id)): Path<(String, String)>,
     headers: HeaderMap,
-) -> Result<Answer> {
-    let model = app.model_with(&code).await?;
-    alone(&app, &who, &model, Action::Purge, (&code, id_of(&id)?), &headers, Value::Null).await
+) -> Result<MutationResponse> {
+    let model = app.model_for_type(&code).await?;
+    run_mutation(&app, &who, &model, MutationKind::Purge, (&code, id_of(&id)?), &headers, Value::Null).await
 }

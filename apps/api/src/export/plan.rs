@@ -1,9 +1,9 @@
 //! A project as a plan: its tasks in outline order, what waits for what, who does what; as far as its reader may see them.
 
-use super::Kept;
+use super::ExportContext;
 use crate::error::{ApiError, Result};
 use crate::import::mspdi::{Plan, PlanLink, PlanResource, PlanTask};
-use crate::state::Model;
+use crate::state::EntityModel;
 use jiff::civil::Date;
 use pmo_database::row_cache::RowCache;
 use pmo_database::visibility::ReadContext;
@@ -16,25 +16,25 @@ use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
 /// A project with its tasks, links and people.
-pub async fn of_project(kept: &Kept<'_>, person: PersonId, id: Uuid) -> Result<Plan> {
-    let Kept { pool, memory, texts, model } = *kept;
+pub async fn load_plan(kept: &ExportContext<'_>, person: PersonId, id: Uuid) -> Result<Plan> {
+    let ExportContext { pool, memory, texts, model } = *kept;
     let (project, task, link) = (model.entity("project")?, model.entity("task")?, model.entity("task_dependency")?);
     let mut connection = pmo_database::begin_snapshot_read(pool).await?;
     let mut reader = memory.begin_read(&mut connection, person).await?;
     permission::permission_on(&mut connection, person, &project.code, id).await?.ok_or(ApiError::NotFound)?;
     let itself = row::by_id(&mut connection, project, id, false).await?.ok_or(ApiError::NotFound)?;
-    let (tasks, people) = below(&mut connection, &mut reader, texts, model, task, id).await?;
-    let (links, _) = below(&mut connection, &mut reader, texts, model, link, id).await?;
+    let (tasks, people) = load_children(&mut connection, &mut reader, texts, model, task, id).await?;
+    let (links, _) = load_children(&mut connection, &mut reader, texts, model, link, id).await?;
     connection.commit().await.map_err(DatabaseError::from)?;
     Ok(plan(&itself, &tasks, &links, &people))
 }
 
 /// All rows of a type below a project, and the names of the people in them.
-async fn below(
+async fn load_children(
     c: &mut Connection,
     reader: &mut ReadContext<'_>,
     texts: &RowCache,
-    model: &Model,
+    model: &EntityModel,
     entity: &EntityType,
     project: Uuid,
 ) -> Result<(Vec<Row>, BTreeMap<Uuid, String>)> {
@@ -55,19 +55,19 @@ async fn below(
     }
 }
 
-fn text<'a>(row: &'a Row, column: &str) -> &'a str {
+fn text_field<'a>(row: &'a Row, column: &str) -> &'a str {
     row.get(column).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn id(row: &Row, column: &str) -> Option<Uuid> {
-    text(row, column).parse().ok()
+    text_field(row, column).parse().ok()
 }
 
-fn day(row: &Row, column: &str) -> Option<Date> {
-    text(row, column).parse().ok()
+fn date_field(row: &Row, column: &str) -> Option<Date> {
+    text_field(row, column).parse().ok()
 }
 
-fn number(row: &Row, column: &str) -> Option<f64> {
+fn number_field(row: &Row, column: &str) -> Option<f64> {
     row.get(column).and_then(Value::as_f64)
 }
 
@@ -80,12 +80,12 @@ pub fn plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap<Uuid,
         children.entry(parent).or_default().push((row, *own));
     }
     for siblings in children.values_mut() {
-        siblings.sort_by(|(a, x), (b, y)| (text(a, "rank"), x).cmp(&(text(b, "rank"), y)));
+        siblings.sort_by(|(a, x), (b, y)| (text_field(a, "rank"), x).cmp(&(text_field(b, "rank"), y)));
     }
     let mut plan = Plan {
-        title: Some(text(project, "name").to_owned()),
-        start: day(project, "planned_start_date"),
-        finish: day(project, "planned_end_date"),
+        title: Some(text_field(project, "name").to_owned()),
+        start: date_field(project, "planned_start_date"),
+        finish: date_field(project, "planned_end_date"),
         ..Plan::default()
     };
     let mut place: HashMap<Uuid, usize> = HashMap::new();
@@ -103,13 +103,15 @@ pub fn plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap<Uuid,
         let Some((Some(&predecessor), Some(&successor))) = ends.map(|(a, b)| (place.get(&a), place.get(&b))) else {
             continue;
         };
-        let kind =
-            ["FS", "SS", "FF", "SF"].into_iter().find(|kind| *kind == text(row, "dl__dependency_type")).unwrap_or("FS");
+        let kind = ["FS", "SS", "FF", "SF"]
+            .into_iter()
+            .find(|kind| *kind == text_field(row, "dl__dependency_type"))
+            .unwrap_or("FS");
         plan.links.push(PlanLink {
             predecessor,
             successor,
             kind,
-            lag_days: number(row, "lag_days").unwrap_or_default(),
+            lag_days: number_field(row, "lag_days").unwrap_or_default(),
         });
     }
     plan.links.sort_by_key(|link| (link.successor, link.predecessor));
@@ -131,11 +133,11 @@ pub fn plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap<Uuid,
 }
 
 /// Working days of a task that says none: those between its dates; where it has none of both, one, as Microsoft Project begins with.
-fn length(row: &Row) -> f64 {
+fn working_days(row: &Row) -> f64 {
     if row.get("milestone_flag") == Some(&Value::Bool(true)) {
         return 0.0;
     }
-    let (Some(start), Some(finish)) = (day(row, "start_date"), day(row, "due_date")) else { return 1.0 };
+    let (Some(start), Some(finish)) = (date_field(row, "start_date"), date_field(row, "due_date")) else { return 1.0 };
     let works = |day: &jiff::civil::Date| {
         !matches!(day.weekday(), jiff::civil::Weekday::Saturday | jiff::civil::Weekday::Sunday)
     };
@@ -144,28 +146,28 @@ fn length(row: &Row) -> f64 {
 }
 
 fn task(row: &Row, index: usize, parent: Option<usize>, summary: bool) -> PlanTask {
-    let percent = number(row, "completion_pct").unwrap_or_default();
+    let percent = number_field(row, "completion_pct").unwrap_or_default();
     PlanTask {
         uid: i64::try_from(index).unwrap_or(i64::MAX) + 1,
         parent,
-        name: text(row, "name").to_owned(),
-        notes: Some(text(row, "descr").to_owned()).filter(|notes| !notes.is_empty()),
-        wbs: text(row, "wbs").to_owned(),
-        start: day(row, "start_date"),
-        finish: day(row, "due_date"),
-        days: number(row, "duration_days").unwrap_or_else(|| length(row)),
-        actual_start: day(row, "actual_start_date"),
-        actual_finish: day(row, "actual_end_date"),
+        name: text_field(row, "name").to_owned(),
+        notes: Some(text_field(row, "descr").to_owned()).filter(|notes| !notes.is_empty()),
+        wbs: text_field(row, "wbs").to_owned(),
+        start: date_field(row, "start_date"),
+        finish: date_field(row, "due_date"),
+        days: number_field(row, "duration_days").unwrap_or_else(|| working_days(row)),
+        actual_start: date_field(row, "actual_start_date"),
+        actual_finish: date_field(row, "actual_end_date"),
         percent,
         milestone: row.get("milestone_flag") == Some(&Value::Bool(true)),
         summary,
-        priority: match text(row, "dl__task_priority") {
+        priority: match text_field(row, "dl__task_priority") {
             "Low" => 100,
             "High" => 700,
             "Critical" => 1000,
             _ => 500,
         },
-        work_hours: number(row, "estimated_hours"),
-        actual_hours: number(row, "actual_hours"),
+        work_hours: number_field(row, "estimated_hours"),
+        actual_hours: number_field(row, "actual_hours"),
     }
 }

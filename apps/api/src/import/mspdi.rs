@@ -7,9 +7,9 @@ use quick_xml::events::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Most tasks of a plan.
-pub const TASK_LIMIT: usize = 20_000;
+pub const MAX_TASKS: usize = 20_000;
 /// Deepest nesting of elements that a plan can need.
-const DEPTH_LIMIT: usize = 32;
+const MAX_OUTLINE_DEPTH: usize = 32;
 
 /// A task as the file has it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,27 +88,27 @@ pub struct Plan {
     /// People.
     pub resources: Vec<PlanResource>,
     /// What was not taken: what, how many, why.
-    pub left_out: BTreeMap<(String, &'static str), usize>,
+    pub skipped: BTreeMap<(String, &'static str), usize>,
 }
 
 /// A file that is no usable plan.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error("{message}")]
-pub struct BadPlan {
+pub struct PlanError {
     /// In the words of the one who imports.
     pub message: String,
     /// Where, as an element or a task.
-    pub place: String,
+    pub location: String,
 }
 
-impl From<BadPlan> for FieldError {
-    fn from(bad: BadPlan) -> Self {
-        Self { field: bad.place, message: bad.message }
+impl From<PlanError> for FieldError {
+    fn from(bad: PlanError) -> Self {
+        Self { field: bad.location, message: bad.message }
     }
 }
 
-fn bad(place: impl Into<String>, message: impl Into<String>) -> BadPlan {
-    BadPlan { place: place.into(), message: message.into() }
+fn invalid(place: impl Into<String>, message: impl Into<String>) -> PlanError {
+    PlanError { location: place.into(), message: message.into() }
 }
 
 #[derive(Default)]
@@ -128,7 +128,7 @@ struct Raw {
 }
 
 /// Elements of a task that are taken, or that say nothing of their own beside those.
-const TASK_TAKEN: [&str; 26] = [
+const KNOWN_TASK_ELEMENTS: [&str; 26] = [
     "UID",
     "ID",
     "Name",
@@ -158,14 +158,14 @@ const TASK_TAKEN: [&str; 26] = [
 ];
 
 /// Reads a plan.
-pub fn parse(bytes: &[u8]) -> Result<Plan, BadPlan> {
+pub fn parse(bytes: &[u8]) -> Result<Plan, PlanError> {
     let raw = read(bytes)?;
     let mut plan = Plan {
         title: raw
             .project
             .get("Title")
             .or_else(|| raw.project.get("Name"))
-            .map(|t| tidy_title(t))
+            .map(|t| normalize_title(t))
             .filter(|t| !t.is_empty()),
         start: raw.project.get("StartDate").and_then(|t| day(t)),
         finish: raw.project.get("FinishDate").and_then(|t| day(t)),
@@ -184,18 +184,18 @@ pub fn parse(bytes: &[u8]) -> Result<Plan, BadPlan> {
             raw.calendars,
         );
     }
-    plan.left_out = left_out;
+    plan.skipped = left_out;
     Ok(plan)
 }
 
 /// Reads the XML into flat fields. Entities other than XML's own five are refused, and so is a document type: without them no
 /// small file can grow.
-fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
+fn read(bytes: &[u8]) -> Result<Raw, PlanError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes)
-        .map_err(|_| bad("file", "The file is not UTF-8. Save the plan as XML in UTF-8 and try again."))?;
+        .map_err(|_| invalid("file", "The file is not UTF-8. Save the plan as XML in UTF-8 and try again."))?;
     if text.trim_start().is_empty() {
-        return Err(bad("file", "The file is empty."));
+        return Err(invalid("file", "The file is empty."));
     }
     let mut reader = quick_xml::Reader::from_str(text);
     reader.config_mut().check_end_names = true;
@@ -207,7 +207,7 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
     let mut week_day: (Option<i64>, Option<bool>) = (None, None);
     loop {
         let event = reader.read_event().map_err(|error| {
-            bad(
+            invalid(
                 "file",
                 format!(
                     "The file is not well-formed XML near byte {}: {error}. It may be cut off.",
@@ -217,7 +217,7 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
         })?;
         match event {
             Event::DocType(_) => {
-                return Err(bad(
+                return Err(invalid(
                     "file",
                     "The file declares a document type; a Microsoft Project file has none. It was not read.",
                 ));
@@ -225,7 +225,7 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
             Event::Start(start) => {
                 let name = AsRef::<str>::as_ref(&start.local_name()).to_owned();
                 if path.is_empty() && (name != "Project" || finished) {
-                    return Err(bad(
+                    return Err(invalid(
                         "file",
                         format!(
                             "The file is not Microsoft Project XML: it begins with <{}>.",
@@ -233,8 +233,8 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
                         ),
                     ));
                 }
-                if path.len() >= DEPTH_LIMIT {
-                    return Err(bad("file", "The file's elements are nested deeper than any plan's."));
+                if path.len() >= MAX_OUTLINE_DEPTH {
+                    return Err(invalid("file", "The file's elements are nested deeper than any plan's."));
                 }
                 match (path.last().map(String::as_str), name.as_str()) {
                     (Some("Tasks"), "Task") => task = RawTask::default(),
@@ -248,7 +248,7 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
                 value.clear();
             }
             Event::Empty(start) if path.is_empty() && AsRef::<str>::as_ref(&start.local_name()) != "Project" => {
-                return Err(bad("file", "The file is not Microsoft Project XML."));
+                return Err(invalid("file", "The file is not Microsoft Project XML."));
             }
             Event::Text(text) => {
                 value.push_str(&text);
@@ -267,7 +267,7 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
                     (_, "quot") => value.push('"'),
                     (_, "apos") => value.push('\''),
                     _ => {
-                        return Err(bad(
+                        return Err(invalid(
                             "file",
                             "The file uses an entity that XML itself does not know. It was not read.",
                         ));
@@ -276,7 +276,7 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
             }
             Event::End(_) => {
                 let Some(name) = path.pop() else {
-                    return Err(bad("file", "The file has an end without a beginning."));
+                    return Err(invalid("file", "The file has an end without a beginning."));
                 };
                 let parent = path.last().map(String::as_str);
                 let grandparent = path.len().checked_sub(2).and_then(|i| path.get(i)).map(String::as_str);
@@ -284,10 +284,10 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
                 match (grandparent, parent, name.as_str()) {
                     (_, Some("Tasks"), "Task") => {
                         raw.tasks.push(std::mem::take(&mut task));
-                        if raw.tasks.len() > TASK_LIMIT {
-                            return Err(bad(
+                        if raw.tasks.len() > MAX_TASKS {
+                            return Err(invalid(
                                 "Tasks",
-                                format!("The plan has more than {TASK_LIMIT} tasks. Split it and import the parts."),
+                                format!("The plan has more than {MAX_TASKS} tasks. Split it and import the parts."),
                             ));
                         }
                     }
@@ -323,7 +323,7 @@ fn read(bytes: &[u8]) -> Result<Raw, BadPlan> {
         }
     }
     if !path.is_empty() || !finished {
-        return Err(bad(
+        return Err(invalid(
             "file",
             format!(
                 "The file ends inside <{}>: it is cut off. Export the plan again.",
@@ -339,23 +339,26 @@ fn tasks(
     plan: &mut Plan,
     minutes_a_day: f64,
     leave: &mut impl FnMut(&str, &'static str),
-) -> Result<HashMap<i64, usize>, BadPlan> {
+) -> Result<HashMap<i64, usize>, PlanError> {
     let mut place_of: HashMap<i64, usize> = HashMap::new();
     let mut open: Vec<(i64, usize)> = Vec::new(); // the tasks above, by level
     for (position, task) in raw.tasks.iter().enumerate() {
         let field = |name: &str| task.fields.get(name).map(|t| t.trim()).filter(|t| !t.is_empty());
         let place = || format!("Task {}", field("UID").unwrap_or("without UID"));
-        let whole = |name: &str| -> Result<Option<i64>, BadPlan> {
+        let whole = |name: &str| -> Result<Option<i64>, PlanError> {
             field(name)
                 .map(|t| {
                     t.parse().map_err(|_| {
-                        bad(place(), format!("<{name}> is '{}', not a number.", t.chars().take(40).collect::<String>()))
+                        invalid(
+                            place(),
+                            format!("<{name}> is '{}', not a number.", t.chars().take(40).collect::<String>()),
+                        )
                     })
                 })
                 .transpose()
         };
-        let uid =
-            whole("UID")?.ok_or_else(|| bad(format!("Task at position {}", position + 1), "The task has no <UID>."))?;
+        let uid = whole("UID")?
+            .ok_or_else(|| invalid(format!("Task at position {}", position + 1), "The task has no <UID>."))?;
         if field("IsNull") == Some("1") {
             leave("Task", "an empty line of the plan");
             continue;
@@ -367,11 +370,14 @@ fn tasks(
         }
         let level = whole("OutlineLevel")?.unwrap_or(1);
         open.retain(|(above, _)| *above < level);
-        let date = |name: &str| -> Result<Option<DateTime>, BadPlan> {
+        let date = |name: &str| -> Result<Option<DateTime>, PlanError> {
             field(name)
                 .map(|t| {
-                    moment(t).ok_or_else(|| {
-                        bad(place(), format!("<{name}> is '{}', not a date.", t.chars().take(40).collect::<String>()))
+                    parse_datetime(t).ok_or_else(|| {
+                        invalid(
+                            place(),
+                            format!("<{name}> is '{}', not a date.", t.chars().take(40).collect::<String>()),
+                        )
                     })
                 })
                 .transpose()
@@ -386,19 +392,19 @@ fn tasks(
         };
         let percent: f64 = field("PercentComplete").and_then(|t| t.parse().ok()).unwrap_or(0.0);
         let name = field("Name").unwrap_or("Untitled task");
-        for name in task.fields.keys().filter(|n| !TASK_TAKEN.contains(&n.as_str())) {
+        for name in task.fields.keys().filter(|n| !KNOWN_TASK_ELEMENTS.contains(&n.as_str())) {
             leave(name, "this column of a task has no place here yet");
         }
         let index = plan.tasks.len();
         if place_of.insert(uid, index).is_some() {
-            return Err(bad(place(), "Two tasks have the same UID."));
+            return Err(invalid(place(), "Two tasks have the same UID."));
         }
         plan.tasks.push(PlanTask {
             uid,
             parent: open.last().map(|(_, index)| *index),
-            name: shorten(name, 500),
-            notes: field("Notes").map(|n| shorten(n, 100_000)),
-            wbs: shorten(field("WBS").or(field("OutlineNumber")).unwrap_or_default(), 200),
+            name: truncate(name, 500),
+            notes: field("Notes").map(|n| truncate(n, 100_000)),
+            wbs: truncate(field("WBS").or(field("OutlineNumber")).unwrap_or_default(), 200),
             start: start.map(|s| s.date()),
             finish: last_day,
             days: (days * 1000.0).round() / 1000.0,
@@ -416,7 +422,7 @@ fn tasks(
     Ok(place_of)
 }
 
-fn links(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, minutes_a_day: f64) -> Result<(), BadPlan> {
+fn links(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, minutes_a_day: f64) -> Result<(), PlanError> {
     for task in &raw.tasks {
         let uid = task.fields.get("UID").and_then(|t| t.trim().parse::<i64>().ok()).unwrap_or_default();
         let Some(&successor) = place_of.get(&uid) else { continue };
@@ -424,15 +430,15 @@ fn links(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, minutes_a_d
         for link in &task.links {
             let place = format!("Task {uid}");
             let text = link.get("PredecessorUID").map(|t| t.trim()).unwrap_or_default();
-            let from: i64 = text.parse().map_err(|_| bad(&place, "A link has no usable <PredecessorUID>."))?;
+            let from: i64 = text.parse().map_err(|_| invalid(&place, "A link has no usable <PredecessorUID>."))?;
             let Some(&predecessor) = place_of.get(&from) else {
-                return Err(bad(
+                return Err(invalid(
                     place,
                     format!("'{}' waits for task {from}, which is not in the plan.", plan.tasks[successor].name),
                 ));
             };
             if predecessor == successor {
-                return Err(bad(place, format!("'{}' waits for itself.", plan.tasks[successor].name)));
+                return Err(invalid(place, format!("'{}' waits for itself.", plan.tasks[successor].name)));
             }
             let kind = match link.get("Type").map(|t| t.trim()) {
                 Some("0") => "FF",
@@ -440,7 +446,7 @@ fn links(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, minutes_a_d
                 Some("2") => "SF",
                 Some("3") => "SS",
                 Some(other) => {
-                    return Err(bad(
+                    return Err(invalid(
                         place,
                         format!(
                             "A link has the type '{}'; 0 to 3 are known.",
@@ -457,12 +463,12 @@ fn links(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, minutes_a_d
             }
         }
     }
-    match ring(plan.tasks.len(), &plan.links) {
+    match find_cycle(plan.tasks.len(), &plan.links) {
         None => Ok(()),
         Some(ring) => {
             let names: Vec<_> = ring.iter().take(6).map(|i| format!("'{}'", plan.tasks[*i].name)).collect();
             let more = if ring.len() > 6 { ", …" } else { "" };
-            Err(bad(
+            Err(invalid(
                 format!("Task {}", plan.tasks[ring[0]].uid),
                 format!("These tasks wait for each other in a ring: {}{more}.", names.join(" → ")),
             ))
@@ -471,7 +477,7 @@ fn links(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, minutes_a_d
 }
 
 /// A ring of links, if there is one: what is left when tasks that wait for nothing are taken away again and again (Kahn 1962).
-fn ring(tasks: usize, links: &[PlanLink]) -> Option<Vec<usize>> {
+fn find_cycle(tasks: usize, links: &[PlanLink]) -> Option<Vec<usize>> {
     let mut waiting = vec![0usize; tasks];
     let mut after: Vec<Vec<usize>> = vec![Vec::new(); tasks];
     for link in links {
@@ -506,7 +512,7 @@ fn resources(
     plan: &mut Plan,
     place_of: &HashMap<i64, usize>,
     leave: &mut impl FnMut(&str, &'static str),
-) -> Result<(), BadPlan> {
+) -> Result<(), PlanError> {
     let mut by_uid: HashMap<&str, usize> = HashMap::new();
     for resource in &raw.resources {
         let field = |name: &str| resource.get(name).map(|t| t.trim()).filter(|t| !t.is_empty());
@@ -520,7 +526,7 @@ fn resources(
         }
         by_uid.insert(field("UID").unwrap_or_default(), plan.resources.len());
         plan.resources.push(PlanResource {
-            name: shorten(name, 500),
+            name: truncate(name, 500),
             email: field("EmailAddress").map(str::to_owned),
             tasks: Vec::new(),
         });
@@ -536,9 +542,9 @@ fn resources(
                 }
             }
             (None, _) if field("TaskUID") != "0" => {
-                return Err(bad(
+                return Err(invalid(
                     "Assignments",
-                    format!("An assignment is for task {}, which is not in the plan.", shorten(field("TaskUID"), 20)),
+                    format!("An assignment is for task {}, which is not in the plan.", truncate(field("TaskUID"), 20)),
                 ));
             }
             _ => leave("Assignment", "it names no person of the plan"),
@@ -547,24 +553,24 @@ fn resources(
     Ok(())
 }
 
-fn tidy_title(title: &str) -> String {
+fn normalize_title(title: &str) -> String {
     let title = title.trim();
     let lower = title.to_lowercase();
     let stem =
         [".xml", ".mpp"].iter().find(|e| lower.ends_with(**e)).map_or(title, |e| &title[..title.len() - e.len()]);
-    shorten(stem.trim(), 500)
+    truncate(stem.trim(), 500)
 }
 
-fn shorten(text: &str, most: usize) -> String {
+fn truncate(text: &str, most: usize) -> String {
     text.chars().filter(|c| *c != '\0').take(most).collect()
 }
 
-fn moment(text: &str) -> Option<DateTime> {
+fn parse_datetime(text: &str) -> Option<DateTime> {
     text.trim().parse::<DateTime>().ok().filter(|d| (1900..=2200).contains(&d.year()))
 }
 
 fn day(text: &str) -> Option<Date> {
-    moment(text).map(|m| m.date())
+    parse_datetime(text).map(|m| m.date())
 }
 
 /// The last day of a stretch: one that ends at midnight ended the day before, unless it begins then too.

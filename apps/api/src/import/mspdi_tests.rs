@@ -91,7 +91,7 @@ fn what_is_left_out_is_counted_with_the_reason() {
         project(&format!("<Tasks>{}{}</Tasks>", task(0, 0, ""), task(1, 1, "<ConstraintType>2</ConstraintType>")));
     let plan = parse(text.as_bytes()).unwrap();
     assert_eq!(plan.tasks.len(), 1);
-    let whats: Vec<_> = plan.left_out.keys().map(|k| k.0.as_str()).collect();
+    let whats: Vec<_> = plan.skipped.keys().map(|k| k.0.as_str()).collect();
     assert_eq!(whats, ["ConstraintType", "Task"]);
 }
 
@@ -112,7 +112,7 @@ proptest! {
         for l in &links { reach[l.predecessor][l.successor] = true; }
         for k in 0..8 { for i in 0..8 { for j in 0..8 { reach[i][j] |= reach[i][k] && reach[k][j]; } } }
         let expected = (0..8).any(|i| reach[i][i]);
-        let found = ring(8, &links);
+        let found = find_cycle(8, &links);
         prop_assert_eq!(found.is_some(), expected);
         if let Some(ring) = found {
             for (i, task) in ring.iter().enumerate() {

@@ -402,8 +402,8 @@ async fn what_no_artifact_holds_is_swept_away(pool: PgPool) {
     }
     admin.send("DELETE", &format!("/artifact/{}/purge", gone["id"].as_str().unwrap()), None, &[]).await;
     let sweep = || async {
-        let disk = pmo_api::files::store::Disk::new(&folder.0);
-        pmo_api::files::sweep(&mut pool.acquire().await.unwrap(), &disk).await.unwrap();
+        let disk = pmo_api::files::blob_store::DiskBlobStore::new(&folder.0);
+        pmo_api::files::collect_garbage(&mut pool.acquire().await.unwrap(), &disk).await.unwrap();
     };
     sweep().await;
     assert_eq!((folder.contents().len(), folder.incoming()), (2, 1), "what is young stays");

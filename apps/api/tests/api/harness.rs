@@ -6,8 +6,8 @@ pub use axum::http::{Request, Response, StatusCode, header};
 pub use clap::Parser;
 pub use http_body_util::BodyExt;
 pub use pmo_api::seed::{self, DEMO_PASSWORD, Scale};
-pub use pmo_api::settings::Settings;
-pub use pmo_api::state::App;
+pub use pmo_api::settings::Config;
+pub use pmo_api::state::AppState;
 pub use serde_json::{Value, json};
 pub use sqlx::PgPool;
 pub use tower::ServiceExt;
@@ -38,7 +38,7 @@ pub async fn router_with(pool: &PgPool, more: &[&str]) -> Router {
         }
     }
     arguments.extend(more);
-    pmo_api::router(App::new(pool.clone(), Settings::parse_from(arguments)).await.unwrap())
+    pmo_api::router(AppState::new(pool.clone(), Config::parse_from(arguments)).await.unwrap())
 }
 
 pub async fn ask(router: &Router, request: Request<Body>) -> Answer {

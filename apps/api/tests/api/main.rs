@@ -3,15 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
 mod administration;
-mod exchange;
+mod comments;
 mod files;
 mod harness;
 mod import;
+mod import_export;
 mod lists;
 mod platform;
 mod routes;
 mod sharing;
 mod sign_in;
-mod talk;
 mod types;
 mod writes;

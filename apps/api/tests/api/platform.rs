@@ -548,8 +548,8 @@ async fn a_snapshot_tells_a_whole_tree_and_no_more_than_its_reader_sees(pool: Pg
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn an_administrator_loads_demo_data_once_and_nobody_signs_in_as_its_people(pool: PgPool) {
     let secret = secret();
-    let settings = Settings::parse_from(["pmo-api", "--jwt-secret", &secret, "--web-dist", "/nonexistent"]);
-    let router = pmo_api::router(App::new(pool.clone(), settings).await.unwrap());
+    let settings = Config::parse_from(["pmo-api", "--jwt-secret", &secret, "--web-dist", "/nonexistent"]);
+    let router = pmo_api::router(AppState::new(pool.clone(), settings).await.unwrap());
     let mut transaction = pmo_database::begin(&pool, &pmo_database::Actor::default()).await.unwrap();
     let person = pmo_database::bootstrap::add_administrator(&mut transaction, "first@office.example").await.unwrap();
     transaction.commit().await.unwrap();

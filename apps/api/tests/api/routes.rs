@@ -294,7 +294,7 @@ async fn every_route_does_for_each_level_what_it_says_and_no_more(pool: PgPool) 
 
 #[test]
 fn every_route_is_in_the_table() {
-    let document = pmo_api::interface().1;
+    let document = pmo_api::api_router().1;
     let described: BTreeSet<(String, String)> = document["paths"]
         .as_object()
         .unwrap()

@@ -35,7 +35,7 @@ async fn a_type_added_by_migration_alone_works_at_once(pool: PgPool) {
 
 #[test]
 fn the_interface_describes_every_route_with_its_answers() {
-    let document = pmo_api::interface().1;
+    let document = pmo_api::api_router().1;
     let paths = document["paths"].as_object().unwrap();
     for (path, methods) in paths {
         for (method, operation) in methods.as_object().unwrap() {
@@ -64,7 +64,7 @@ fn the_interface_describes_every_route_with_its_answers() {
 #[test]
 fn the_interface_is_the_one_that_is_written_down() {
     let path = "../../docs/openapi.json";
-    let present = format!("{:#}", pmo_api::interface().1);
+    let present = format!("{:#}", pmo_api::api_router().1);
     if std::env::var_os("UPDATE_SNAPSHOTS").is_some() {
         std::fs::write(path, format!("{present}\n")).unwrap();
     }

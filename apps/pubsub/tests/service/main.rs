@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
 
 mod access; // what people may see, and cease to
-mod catching_up; // who was away
-mod manners; // tokens, bad frames, limits
 mod operations; // pods, outages, slow readers, the log's age
 mod presence; // who looks at what
+mod protocol_limits; // tokens, bad frames, limits
+mod resume; // who was away
 mod service; // a running service and its clients
-mod watching; // who hears what
+mod subscriptions; // who hears what

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use futures_util::{SinkExt, StreamExt};
-use pmo_pubsub::Stopper;
+use pmo_pubsub::ShutdownHandle;
 use pmo_pubsub::settings::Settings;
 use pmo_token::{Claims, TokenKeys};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ const SECRET: &str = "a secret of at least thirty-two bytes";
 pub struct Server {
     pub address: String,
     pub pool: PgPool,
-    pub stopper: Stopper,
+    pub stopper: ShutdownHandle,
     /// Rows of the log before it started.
     before: i64,
 }

@@ -1,8 +1,8 @@
 //! The WebSocket: AUTH is its first message, frames go to the engine, a close tells its code. The address is a setting of the page, not
 //! of the build.
 
-use super::conditions::lets_sockets;
-use super::{Client, network};
+use super::network_throttle::sockets_allowed;
+use super::{Client, http};
 use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt, select};
 use gloo_net::websocket::{Message, WebSocketError, futures::WebSocket};
@@ -22,7 +22,7 @@ pub struct Socket {
 
 /// Where the socket is: what the page was told, else port 4001 of this host where the page comes from a development port, else `/ws`
 /// of the same origin.
-fn address() -> Option<String> {
+fn socket_url() -> Option<String> {
     let window = web_sys::window()?;
     let told = window.document()?.query_selector("meta[name=pmo-socket]").ok()??.get_attribute("content")?;
     if !told.is_empty() {
@@ -41,10 +41,10 @@ impl Socket {
         self.disconnect();
         let generation = self.generation.get();
         let (sender, mut outgoing) = mpsc::unbounded::<ClientMessage>();
-        let Some(token) = network::token() else {
+        let Some(token) = http::token() else {
             return spawn_local(async move { client.dispatch(Event::SocketClosed(CLOSE_UNAUTHORIZED)) });
         };
-        let Some(Ok(socket)) = address().filter(|_| lets_sockets()).map(|a| WebSocket::open(&a)) else {
+        let Some(Ok(socket)) = socket_url().filter(|_| sockets_allowed()).map(|a| WebSocket::open(&a)) else {
             return spawn_local(async move { client.dispatch(Event::SocketClosed(1006)) });
         };
         let _ = sender.unbounded_send(ClientMessage::Auth { token });
@@ -96,8 +96,8 @@ impl Socket {
     }
 
     /// Tells the server of a renewed token.
-    pub fn renew(&self) {
-        if let Some(token) = network::token() {
+    pub fn send_token(&self) {
+        if let Some(token) = http::token() {
             self.send(&ClientMessage::TokenRefresh { token });
         }
     }

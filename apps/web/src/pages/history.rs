@@ -1,12 +1,12 @@
 //! What happened to a thing, field by field, and back to what it was. The log is the server's: without a network it is not here, and says so.
 
-use crate::client::{client, network, new_id};
+use crate::client::{client, http, new_id};
 use crate::hooks::{invalidate_entity_queries, use_status};
-use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
 use crate::ui::format;
-use crate::ui::live::{follow, live};
-use crate::ui::overlays::bring_back;
+use crate::ui::overlays::restore_entity;
+use crate::ui::reactive::{reactive_attr, reactive_view};
+use crate::ui::value_view::{self, icon};
 use leptos::prelude::*;
 use pmo_domain::api_types::ReferenceNames;
 use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Row};
@@ -18,7 +18,7 @@ use wasm_bindgen_futures::spawn_local;
 
 /// A line of the log as the server tells it.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-struct Happened {
+struct HistoryEntry {
     version: i64,
     action: String,
     at: String,
@@ -30,8 +30,8 @@ struct Happened {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-struct Page {
-    data: Vec<Happened>,
+struct HistoryPage {
+    data: Vec<HistoryEntry>,
     #[serde(default, rename = "ref_data_entityInstance")]
     references: ReferenceNames,
     #[serde(default)]
@@ -39,12 +39,12 @@ struct Page {
 }
 
 /// Columns that say nothing to a person.
-fn is_told(column: &Column) -> bool {
+fn is_displayed(column: &Column) -> bool {
     !column.read_only && !matches!(column.name.as_str(), "rank" | "metadata" | "from_ts" | "to_ts")
 }
 
 /// A value of a column in words; the names of what it refers to came with the log.
-fn in_words(column: &Column, value: &Value, references: &ReferenceNames) -> String {
+fn format_value(column: &Column, value: &Value, references: &ReferenceNames) -> String {
     let name = |entity: &str, id: &str| {
         let id = id.parse().ok();
         let told = id.and_then(|id| references.get(entity)?.get(&id).cloned());
@@ -59,11 +59,13 @@ fn in_words(column: &Column, value: &Value, references: &ReferenceNames) -> Stri
             if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
         }
         (ColumnKind::Date, Value::String(day)) => format::date(day, true),
-        (ColumnKind::Timestamp, Value::String(moment)) => format::moment(moment),
+        (ColumnKind::Timestamp, Value::String(moment)) => format::local_datetime(moment),
         (ColumnKind::Money, Value::String(amount)) => format::money(amount),
         (ColumnKind::Money, Value::Number(amount)) => format::money(&amount.to_string()),
-        (ColumnKind::Percent, Value::Number(n)) => format!("{}%", n.as_f64().map(format::plain).unwrap_or_default()),
-        (_, Value::Number(n)) => n.as_f64().map(format::plain).unwrap_or_default(),
+        (ColumnKind::Percent, Value::Number(n)) => {
+            format!("{}%", n.as_f64().map(format::trim_zeros).unwrap_or_default())
+        }
+        (_, Value::Number(n)) => n.as_f64().map(format::trim_zeros).unwrap_or_default(),
         (_, Value::Bool(on)) => if *on { "yes" } else { "no" }.to_owned(),
         (_, Value::String(text)) => text.clone(),
         (_, other) => other.to_string(),
@@ -82,7 +84,8 @@ pub fn History(
     /// Whether this person may put it back.
     may_edit: Memo<bool>,
 ) -> impl IntoView {
-    let (pages, error, busy) = (RwSignal::new(Page::default()), RwSignal::new(None::<String>), RwSignal::new(false));
+    let (pages, error, busy) =
+        (RwSignal::new(HistoryPage::default()), RwSignal::new(None::<String>), RwSignal::new(false));
     let loaded = RwSignal::new(false);
     let restoring = RwSignal::new(None::<i64>);
     let path = StoredValue::new(format!("/{}/{}/history", entity.code, entity.id));
@@ -92,15 +95,15 @@ pub fn History(
         let path =
             format!("{}?limit=50{}", path.get_value(), cursor.map(|c| format!("&cursor={c}")).unwrap_or_default());
         spawn_local(async move {
-            match network::ask(network::Verb::GET, &path, None, None)
+            match http::request(http::Method::GET, &path, None, None)
                 .await
-                .and_then(|answer| serde_json::from_value::<Page>(answer).map_err(|e| e.to_string()))
+                .and_then(|answer| serde_json::from_value::<HistoryPage>(answer).map_err(|e| e.to_string()))
             {
                 Ok(page) => {
                     error.set(None);
                     pages.update(|known| {
                         if !more {
-                            *known = Page::default();
+                            *known = HistoryPage::default();
                         }
                         known.data.extend(page.data);
                         for (code, names) in page.references {
@@ -127,7 +130,7 @@ pub fn History(
     });
     let kind = StoredValue::new(kind);
     let present = move || version.get().and_then(|v| v.parse::<i64>().ok()).unwrap_or_default();
-    let lines = live(move || {
+    let lines = reactive_view(move || {
         let known = pages.get();
         let references = known.references;
         known
@@ -140,12 +143,12 @@ pub fn History(
     view! {
         <section class="section history" aria-label="History">
             <header><h2>"History"</h2></header>
-            {live(move || (!online.get() && !loaded.get()).then(|| view! { <p class="softer">"The history is kept by the server. It opens as soon as the network returns."</p> }))}
-            {live(move || error.get().filter(|_| online.get()).map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
-            {live(move || (busy.get() && !loaded.get()).then(|| view! { <div class="skeletons" aria-busy="true"><span class="skeleton"></span><span class="skeleton"></span></div> }))}
+            {reactive_view(move || (!online.get() && !loaded.get()).then(|| view! { <p class="softer">"The history is kept by the server. It opens as soon as the network returns."</p> }))}
+            {reactive_view(move || error.get().filter(|_| online.get()).map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+            {reactive_view(move || (busy.get() && !loaded.get()).then(|| view! { <div class="skeletons" aria-busy="true"><span class="skeleton"></span><span class="skeleton"></span></div> }))}
             <ol class="timeline">{lines}</ol>
-            {live(move || pages.with(|p| p.next_cursor.is_some()).then(|| view! { <button type="button" class="btn quiet sm" disabled=follow(move || busy.get()) on:click=move |_| fetch(true)>"Earlier"</button> }))}
-            {live(move || restoring.get().map(|version| view! { <RestoreDialog entity=entity.get_value() kind=kind.get_value() version=version pages=pages restoring=restoring/> }))}
+            {reactive_view(move || pages.with(|p| p.next_cursor.is_some()).then(|| view! { <button type="button" class="btn quiet sm" disabled=reactive_attr(move || busy.get()) on:click=move |_| fetch(true)>"Earlier"</button> }))}
+            {reactive_view(move || restoring.get().map(|version| view! { <RestoreDialog entity=entity.get_value() kind=kind.get_value() version=version pages=pages restoring=restoring/> }))}
         </section>
     }
 }
@@ -160,7 +163,7 @@ pub fn Deleted(
     let asked = entity.clone();
     spawn_local(async move {
         let path = format!("/{}?ids={}&include_deleted=true", asked.code, asked.id);
-        if let Ok(answer) = network::ask(network::Verb::GET, &path, None, None).await
+        if let Ok(answer) = http::request(http::Method::GET, &path, None, None).await
             && let Some(row) = answer["data"][0].as_object()
             && row.get("active_flag") == Some(&Value::Bool(false))
         {
@@ -170,7 +173,7 @@ pub fn Deleted(
     let back = move |_| {
         let entity = entity.clone();
         spawn_local(async move {
-            match bring_back(entity.clone()).await {
+            match restore_entity(entity.clone()).await {
                 // It was not there: nothing of it is held that could be called old.
                 Ok(()) => client().dispatch(Event::Refetch(Query::Row(entity))),
                 Err(words) => drop(refused.try_set(Some(words))),
@@ -178,18 +181,18 @@ pub fn Deleted(
         });
     };
     let back = StoredValue::new(back);
-    live(move || {
+    reactive_view(move || {
         name.get().map(|name| view! {
         <div class="left-behind" role="status"><h3>{format!("“{name}” was deleted")}</h3><p>"It comes back as it was, with what belonged to it."</p>
             <button class="btn" on:click=move |e| back.with_value(|back| back(e))>{icon("undo-2")}"Bring it back"</button>
-            {live(move || refused.get().map(|words| view! { <p class="hint error" role="alert">{icon("circle-alert")}{words}</p> }))}</div>
+            {reactive_view(move || refused.get().map(|words| view! { <p class="hint error" role="alert">{icon("circle-alert")}{words}</p> }))}</div>
     })
     })
 }
 
 fn line_view(
     kind: &EntityType,
-    line: Happened,
+    line: HistoryEntry,
     references: &ReferenceNames,
     may_edit: Memo<bool>,
     present: i64,
@@ -208,7 +211,7 @@ fn line_view(
         .iter()
         .filter_map(|(name, change)| {
             let side = |side: &str| change.get(side).cloned().unwrap_or(Value::Null);
-            Some((kind.column(name).filter(|c| is_told(c))?.clone(), side("old"), side("new")))
+            Some((kind.column(name).filter(|c| is_displayed(c))?.clone(), side("old"), side("new")))
         })
         .collect();
     let changes: Vec<AnyView> = if line.action == "changed" {
@@ -222,14 +225,14 @@ fn line_view(
     };
     let id = line.person_id.unwrap_or_default();
     view! {
-        <li class="happened">{cell::avatar(&id, &who)}<div class="what"><span><b>{who.clone()}</b>" "{verb}</span>{changes}</div>
-            <span class="when"><time datetime=line.at.clone()>{format::moment(&line.at)}</time><span class="softer num">{format!("v{version}")}</span>{live(back)}</span></li>
+        <li class="happened">{value_view::avatar(&id, &who)}<div class="what"><span><b>{who.clone()}</b>" "{verb}</span>{changes}</div>
+            <span class="when"><time datetime=line.at.clone()>{format::local_datetime(&line.at)}</time><span class="softer num">{format!("v{version}")}</span>{reactive_view(back)}</span></li>
     }
 }
 
 /// One field from what to what: short values in a line, texts line by line.
 fn change_view(column: &Column, old: &Value, new: &Value, references: &ReferenceNames) -> AnyView {
-    let (before, after) = (in_words(column, old, references), in_words(column, new, references));
+    let (before, after) = (format_value(column, old, references), format_value(column, new, references));
     let long = column.kind == ColumnKind::LongText || before.contains('\n') || after.contains('\n');
     let label = column.label.clone();
     if !long {
@@ -258,7 +261,7 @@ fn RestoreDialog(
     entity: EntityRef,
     kind: EntityType,
     version: i64,
-    pages: RwSignal<Page>,
+    pages: RwSignal<HistoryPage>,
     restoring: RwSignal<Option<i64>>,
 ) -> impl IntoView {
     let (busy, error) = (RwSignal::new(false), RwSignal::new(None::<String>));
@@ -277,7 +280,7 @@ fn RestoreDialog(
     let changes: Vec<AnyView> = then
         .iter()
         .filter_map(|(name, old)| {
-            let column = kind.column(name).filter(|c| is_told(c))?;
+            let column = kind.column(name).filter(|c| is_displayed(c))?;
             let now = present.get(name).cloned().unwrap_or(Value::Null);
             (now != *old).then(|| change_view(column, &now, old, &references))
         })
@@ -288,7 +291,7 @@ fn RestoreDialog(
         let entity = entity.clone();
         spawn_local(async move {
             let path = format!("/{}/{}/history/{version}/restore", entity.code, entity.id);
-            match network::ask(network::Verb::POST, &path, Some(&json!({})), Some(&new_id().to_string())).await {
+            match http::request(http::Method::POST, &path, Some(&json!({})), Some(&new_id().to_string())).await {
                 Ok(_) => {
                     invalidate_entity_queries(&entity.code, Some(entity.id));
                     restoring.set(None);
@@ -303,10 +306,10 @@ fn RestoreDialog(
             <div class="body history">
                 {changes}
                 {none.then(|| view! { <p class="softer">"Nothing that is told here differs from what is there now."</p> })}
-                {live(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+                {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
             </div>
             <footer class="buttons"><button class="btn quiet" on:click=move |_| close.run(())>"Cancel"</button>
-                <button class="btn primary" disabled=follow(move || busy.get()) on:click=confirm>"Go back"</button></footer>
+                <button class="btn primary" disabled=reactive_attr(move || busy.get()) on:click=confirm>"Go back"</button></footer>
         </Dialog>
     }
 }

@@ -1,9 +1,9 @@
 //! What a thing is tied to by links alone, which its row does not say.
 
-use crate::client::network;
+use crate::client::http;
 use crate::hooks::{catalogue, use_status};
-use crate::ui::cell::icon;
-use crate::ui::live::live;
+use crate::ui::reactive::reactive_view;
+use crate::ui::value_view::icon;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::EntityRef;
@@ -12,7 +12,7 @@ use wasm_bindgen_futures::spawn_local;
 
 /// What a thing stands in by links alone, as the server tells: its row does not say.
 #[component]
-pub fn StandsIn(
+pub fn LinkedParents(
     /// The thing.
     entity: EntityRef,
 ) -> impl IntoView {
@@ -30,12 +30,12 @@ pub fn StandsIn(
         }
         let path = of.with_value(|of| format!("/{}/{}/parents", of.code, of.id));
         spawn_local(async move {
-            if let Ok(answer) = network::ask(network::Verb::GET, &path, None, None).await {
+            if let Ok(answer) = http::request(http::Method::GET, &path, None, None).await {
                 told.try_set(answer["data"].as_array().cloned().unwrap_or_default());
             }
         });
     });
-    live(move || {
+    reactive_view(move || {
         let line = |parent: &Value| {
             let (code, id) = (parent["code"].as_str().filter(|code| linked(code))?.to_owned(), parent["id"].as_str()?);
             let kind = catalogue().get(&code).map(|k| (k.name.clone(), k.ui_icon.clone())).unwrap_or_default();

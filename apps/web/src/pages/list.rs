@@ -1,14 +1,14 @@
 //! Things of a type, as a table whose columns come from the catalogue; and the ways to make one.
 
-use super::{ImportDialogProps, NewDialogProps, NothingHere};
-use crate::client::{client, network};
+use super::{ImportDialogProps, NewDialogProps, NotFoundPage};
+use crate::client::{client, http};
 use crate::hooks::{use_entity, use_entity_codes, use_status};
-use crate::parts::over_the_page;
+use crate::lazy::lazy_overlay;
 use crate::table::EntityTable;
-use crate::ui::cell::icon;
 use crate::ui::format;
-use crate::ui::live::live;
-use crate::ui::shell::{Strips, SyncMark};
+use crate::ui::layout::{Banners, SyncStatusButton};
+use crate::ui::reactive::reactive_view;
+use crate::ui::value_view::icon;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::{EntityCode, EntityRef};
@@ -31,8 +31,8 @@ pub fn ListPage(
     let (making, importing) = (RwSignal::new(false), RwSignal::new(false));
     let nothing_known = move || !codes.get().types.is_empty() && known.get().is_none();
     view! {
-        {live(move || if nothing_known() { view! { <NothingHere/> }.into_any() } else { ().into_any() })}
-        {live(move || known.get().map(|entity| {
+        {reactive_view(move || if nothing_known() { view! { <NotFoundPage/> }.into_any() } else { ().into_any() })}
+        {reactive_view(move || known.get().map(|entity| {
             let key = ListKey::all(entity.code.clone());
             let code = entity.code.clone();
             let code_of = code.clone();
@@ -46,17 +46,17 @@ pub fn ListPage(
                     <nav class="crumbs" aria-label="Breadcrumb"><ol><li><h1 aria-current="page">{entity.ui_label.clone()}</h1></li></ol></nav>
                     {importable.then(|| view! { <button class="btn sm" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> })}
                     {makeable.then(|| view! { <button class="btn sm primary" on:click=move |_| making.set(true)>{icon("plus")}<span class="desk">{words}</span><span class="phone">"New"</span></button> })}
-                    <SyncMark compact=true/>
+                    <SyncStatusButton compact=true/>
                 </header>
-                <Strips/>
+                <Banners/>
                 <EntityTable entity=entity.clone() list=key/>
-                {live(move || making.get().then(|| {
+                {reactive_view(move || making.get().then(|| {
                     let code = code.clone();
-                    over_the_page(move |pages| (pages.new_dialog)(NewDialogProps::builder().code(code.clone()).parent(None).open(making).build()))
+                    lazy_overlay(move |pages| (pages.new_dialog)(NewDialogProps::builder().code(code.clone()).parent(None).open(making).build()))
                 }))}
-                {live(move || importing.get().then(|| {
+                {reactive_view(move || importing.get().then(|| {
                     let code = code_of.clone();
-                    over_the_page(move |pages| (pages.import_dialog)(ImportDialogProps::builder().code(code.clone()).parent(None).open(importing).build()))
+                    lazy_overlay(move |pages| (pages.import_dialog)(ImportDialogProps::builder().code(code.clone()).parent(None).open(importing).build()))
                 }))}
             }
         }))}
@@ -65,7 +65,7 @@ pub fn ListPage(
 
 /// The tabs of a thing: its own page, then what hangs below it.
 #[component]
-pub fn ThingTabs(
+pub fn EntityTabs(
     /// The thing.
     parent: EntityRef,
     /// What stands at the right.
@@ -84,7 +84,7 @@ pub fn ThingTabs(
             below: Some(pmo_sync::ParentFilter { parent: above.clone(), column: tie.parent_column.clone() }),
             ..ListKey::all(tie.code.clone())
         };
-        client().changes_of(&Query::List(whole.clone())).track();
+        client().version_signal(&Query::List(whole.clone())).track();
         client().read(|e| e.fresh_count(&whole)).map(|n| n as u64)
     };
     let path = format!("/{}/{}/dynamic-child-entity-tabs", parent.code, parent.id);
@@ -94,7 +94,7 @@ pub fn ThingTabs(
         let online = status.with(|s| s.online);
         online && client().read(|e| e.outbox().iter().all(|entry| matches!(entry.operation, Operation::Update { .. })))
     });
-    let uploaded = crate::client::uploads::finished();
+    let uploaded = crate::client::uploads::finished_count();
     Effect::new(move || {
         uploaded.track();
         if !settled.get() {
@@ -102,7 +102,7 @@ pub fn ThingTabs(
         }
         let path = path.clone();
         spawn_local(async move {
-            if let Ok(answer) = network::ask(network::Verb::GET, &path, None, None).await {
+            if let Ok(answer) = http::request(http::Method::GET, &path, None, None).await {
                 let count = |tab: &Value| Some((tab["code"].as_str()?.to_owned(), tab["count"].as_u64()?));
                 told.try_set(answer.as_array().into_iter().flatten().filter_map(count).collect());
             }
@@ -117,7 +117,7 @@ pub fn ThingTabs(
         counts
     });
     // The types may come after the page.
-    let views = live(move || {
+    let views = reactive_view(move || {
         let catalogue = codes.get();
         let children = catalogue.get(parent.code.as_str()).map(|entity| &entity.children[..]).unwrap_or_default();
         let below = children.iter().filter_map(|tie| catalogue.get(tie.code.as_str()));

@@ -1,23 +1,23 @@
 //! A project's tasks as a tree-table: outline, stage, people, dates, progress. Smooth with thousands of rows, because only those that are
 //! seen are drawn, and a change draws its own row alone.
 
-use super::NothingHere;
-use super::dialogs::NewDialog;
-use super::exchange::ThingActions;
-use super::list::ThingTabs;
-use super::sharing::{HereNow, SharingDialog};
+use super::NotFoundPage;
+use super::create_dialogs::NewDialog;
+use super::import_export::EntityActions;
+use super::list::EntityTabs;
+use super::sharing::{PresenceAvatars, SharingDialog};
 use crate::hooks::{
-    datalabel_sync, ends, one, use_datalabel, use_entity, use_entity_mutation, use_missing, use_offline_entity,
-    use_rows, use_status,
+    datalabel_untracked, is_terminal, row_with, use_datalabel, use_entity, use_entity_mutation, use_not_found,
+    use_offline_entity, use_rows, use_status,
 };
-use crate::table::rows::draw_rows;
-use crate::table::sync_sign;
+use crate::table::keyed_rows::render_keyed_rows;
+use crate::table::sync_badge;
 use crate::table::viewport::use_viewport;
-use crate::ui::cell::{self, icon};
 use crate::ui::format;
-use crate::ui::keep::KeepButton;
-use crate::ui::live::{follow, live};
-use crate::ui::shell::{Strips, SyncMark};
+use crate::ui::layout::{Banners, SyncStatusButton};
+use crate::ui::offline_button::OfflineButton;
+use crate::ui::reactive::{reactive_attr, reactive_view};
+use crate::ui::value_view::{self, icon};
 use leptos::attr::custom::custom_attribute;
 use leptos::prelude::*;
 use leptos_router::components::A;
@@ -30,7 +30,7 @@ use uuid::Uuid;
 
 /// A row of the tree.
 #[derive(Clone, Debug, PartialEq)]
-struct Line {
+struct OutlineRow {
     id: Uuid,
     level: usize,
     below: usize,
@@ -42,7 +42,7 @@ fn id_of(row: &Row, column: &str) -> Option<Uuid> {
 }
 
 /// The visible lines of an outline: children below their parents in the order of their ranks, folded ones left out.
-fn outline(rows: &[RowView], folded: &HashSet<Uuid>) -> Vec<Line> {
+fn outline(rows: &[RowView], folded: &HashSet<Uuid>) -> Vec<OutlineRow> {
     let present: HashSet<Uuid> = rows.iter().filter_map(|r| id_of(&r.data, "id")).collect();
     let mut below: HashMap<Option<Uuid>, Vec<(&Row, Uuid)>> = HashMap::new();
     for row in rows {
@@ -58,15 +58,20 @@ fn outline(rows: &[RowView], folded: &HashSet<Uuid>) -> Vec<Line> {
             (rank.is_empty(), rank, format::outline_key(&format::text(row, "wbs")), *id)
         });
     }
-    fn count(id: Uuid, below: &HashMap<Option<Uuid>, Vec<(&Row, Uuid)>>) -> usize {
-        below.get(&Some(id)).map_or(0, |kids| kids.iter().map(|(_, kid)| 1 + count(*kid, below)).sum())
+    fn descendant_count(id: Uuid, below: &HashMap<Option<Uuid>, Vec<(&Row, Uuid)>>) -> usize {
+        below.get(&Some(id)).map_or(0, |kids| kids.iter().map(|(_, kid)| 1 + descendant_count(*kid, below)).sum())
     }
     let mut lines = Vec::with_capacity(rows.len());
     let mut stack: Vec<(Uuid, usize)> = below.get(&None).into_iter().flatten().rev().map(|(_, id)| (*id, 1)).collect();
     while let Some((id, level)) = stack.pop() {
         let kids = below.get(&Some(id));
         let open = !folded.contains(&id);
-        lines.push(Line { id, level, below: if kids.is_some() { count(id, &below) } else { 0 }, open });
+        lines.push(OutlineRow {
+            id,
+            level,
+            below: if kids.is_some() { descendant_count(id, &below) } else { 0 },
+            open,
+        });
         if open {
             stack.extend(kids.into_iter().flatten().rev().map(|(_, kid)| (*kid, level + 1)));
         }
@@ -76,7 +81,7 @@ fn outline(rows: &[RowView], folded: &HashSet<Uuid>) -> Vec<Line> {
 
 /// What the rows share.
 #[derive(Clone, Copy)]
-struct Table {
+struct OutlineState {
     folded: RwSignal<HashSet<Uuid>>,
     /// The row and column whose menu is open.
     editing: RwSignal<Option<(Uuid, &'static str)>>,
@@ -93,12 +98,12 @@ pub fn OutlinePage(
 ) -> impl IntoView {
     let task = match EntityCode::new("task") {
         Ok(code) => code,
-        Err(_) => return view! { <NothingHere/> }.into_any(),
+        Err(_) => return view! { <NotFoundPage/> }.into_any(),
     };
     let status = use_status();
     let gone = project.clone();
     let row = use_entity::<RowView>(project.clone());
-    let missing = use_missing(project.clone());
+    let missing = use_not_found(project.clone());
     let list = use_rows::<RowView>(ListKey::below(task.clone(), project.clone(), "project_id"));
     use_datalabel("task_stage");
     let level = Memo::new(move |_| {
@@ -106,7 +111,8 @@ pub fn OutlinePage(
     });
     let may_edit = Memo::new(move |_| level.get() >= u64::from(u8::from(Permission::Edit)));
     let may_create = Memo::new(move |_| level.get() >= u64::from(u8::from(Permission::Create)));
-    let table = Table { folded: RwSignal::default(), editing: RwSignal::new(None), at: RwSignal::new(None), may_edit };
+    let table =
+        OutlineState { folded: RwSignal::default(), editing: RwSignal::new(None), at: RwSignal::new(None), may_edit };
     let lines = Memo::new(move |_| table.folded.with(|folded| list.with(|list| outline(&list.rows, folded))));
     let (adding, above) = (RwSignal::new(false), RwSignal::new(None::<Uuid>));
     let made = RwSignal::new(None::<Uuid>);
@@ -128,12 +134,12 @@ pub fn OutlinePage(
             return;
         };
         table.at.set(made.get_untracked());
-        viewport.reveal(place);
+        viewport.scroll_to_row(place);
         made.set(None);
     });
     let seen = move || {
         let window = window.get();
-        lines.with(|lines| lines.get(window.first..window.end).map(<[Line]>::to_vec).unwrap_or_default())
+        lines.with(|lines| lines.get(window.first..window.end).map(<[OutlineRow]>::to_vec).unwrap_or_default())
     };
     let navigate = use_navigate();
     let keys = move |event: leptos::ev::KeyboardEvent| {
@@ -142,7 +148,7 @@ pub fn OutlinePage(
         let go = |to: usize| {
             if let Some(line) = lines.get(to) {
                 table.at.set(Some(line.id));
-                viewport.reveal(to);
+                viewport.scroll_to_row(to);
             }
         };
         let fold = |shut: bool| {
@@ -189,7 +195,7 @@ pub fn OutlinePage(
             (_, true, _) => view! {
                 <div class="blank"><span class="glyph">{icon("list-tree")}</span><h2>"A plan begins with its first task"</h2>
                     <p>"Add tasks as you think of them; the outline can be put in order later."</p>
-                    {live(move || may_create.get().then(|| view! { <button class="btn primary" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> }))}</div>
+                    {reactive_view(move || may_create.get().then(|| view! { <button class="btn primary" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> }))}</div>
             }.into_any(),
             (_, _, true) => view! {
                 <div class="blank"><span class="glyph">{icon("cloud-off")}</span><h2>"This plan could not be loaded"</h2>
@@ -205,32 +211,32 @@ pub fn OutlinePage(
         let task = task.clone();
         let end = NodeRef::new();
         let of = task.clone();
-        let line = move |line: Line| {
+        let line = move |line: OutlineRow| {
             view! { <TaskRow task=EntityRef::new(of.clone(), line.id) line=line table=table/> }.into_any()
         };
-        draw_rows(seen, line, end);
+        render_keyed_rows(seen, line, end);
         view! {
             <header class="topbar">
                 <A href="/project" attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A>
                 <nav class="crumbs" aria-label="Breadcrumb"><ol>
                     <li><A href="/project">"Projects"</A></li>
-                    <li>{icon("chevron-right")}<h1 aria-current="page">{live(label)}</h1></li>
+                    <li>{icon("chevron-right")}<h1 aria-current="page">{reactive_view(label)}</h1></li>
                 </ol></nav>
-                {live(move || row.get().map(|r| cell::option_pill("project_health", &format::text(&r.data, "dl__project_health"))))}
-                <HereNow entity=project.get_value()/>
-                <KeepButton entity=project.get_value()/>
-                {live(move || may_create.get().then(|| view! { <button class="btn sm" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> }))}
+                {reactive_view(move || row.get().map(|r| value_view::option_pill("project_health", &format::text(&r.data, "dl__project_health"))))}
+                <PresenceAvatars entity=project.get_value()/>
+                <OfflineButton entity=project.get_value()/>
+                {reactive_view(move || may_create.get().then(|| view! { <button class="btn sm" on:click=move |_| adding.set(true)>{icon("plus")}"Task"</button> }))}
                 <button class="btn quiet icon desk" aria-label="Share" title="Who may see it" on:click=move |_| sharing.set(true)>{icon("users")}</button>
-                <ThingActions entity=project.get_value() title=Signal::derive(label) sharing=sharing/>
-                <SyncMark compact=true/>
+                <EntityActions entity=project.get_value() title=Signal::derive(label) sharing=sharing/>
+                <SyncStatusButton compact=true/>
             </header>
-            {live(move || sharing.get().then(|| view! { <SharingDialog entity=project.get_value() title=label() open=sharing/> }))}
-            <ThingTabs parent=project.get_value()>
-                <span class="meta desk tab-note" data-testid="task-count">{live(move || list.with(|l| if l.loaded { format!("{} tasks", l.rows.len()) } else { String::new() }))}</span>
-            </ThingTabs>
-            <Strips/>
-            <div class="content" node_ref=viewport.node tabindex="0" aria-label="Plan" on:scroll=move |_| viewport.scrolled() on:keydown=keys.clone()>
-                <table class="table cards wbs virtual" role="treegrid" aria-label=follow(label) aria-rowcount=follow(move || lines.with(Vec::len).to_string())>
+            {reactive_view(move || sharing.get().then(|| view! { <SharingDialog entity=project.get_value() title=label() open=sharing/> }))}
+            <EntityTabs parent=project.get_value()>
+                <span class="meta desk tab-note" data-testid="task-count">{reactive_view(move || list.with(|l| if l.loaded { format!("{} tasks", l.rows.len()) } else { String::new() }))}</span>
+            </EntityTabs>
+            <Banners/>
+            <div class="content" node_ref=viewport.node tabindex="0" aria-label="Plan" on:scroll=move |_| viewport.on_scroll() on:keydown=keys.clone()>
+                <table class="table cards wbs virtual" role="treegrid" aria-label=reactive_attr(label) aria-rowcount=reactive_attr(move || lines.with(Vec::len).to_string())>
                     <colgroup><col class="c-wbs"/><col/><col class="c-mark"/><col class="c-stage"/><col class="c-icon"/><col class="c-person"/><col class="c-date opt"/><col class="c-date"/><col class="c-num opt"/><col class="c-progress"/></colgroup>
                     <thead><tr>
                         <th aria-sort="ascending">"WBS"</th><th>"Task"</th><th><span class="vh">"Sync"</span></th><th>"Stage"</th><th>"Prio"</th><th>"Assignee"</th>
@@ -241,20 +247,20 @@ pub fn OutlinePage(
                         {viewport.spacer(move || lines.with(Vec::len).saturating_sub(window.get().end), end)}
                     </tbody>
                 </table>
-                {live(state)}
+                {reactive_view(state)}
             </div>
             {
                 let task = task.clone();
-                live(move || adding.get().then(|| {
-                    let more = parent_of_new().map(|id| one("parent__task_id", json!(id))).unwrap_or_default();
+                reactive_view(move || adding.get().then(|| {
+                    let more = parent_of_new().map(|id| row_with("parent__task_id", json!(id))).unwrap_or_default();
                     view! { <NewDialog code=task.clone() parent=Some((project.get_value(), "project_id".to_owned())) open=adding more=more made=made/> }
                 }))
             }
         }
     };
-    live(move || {
+    reactive_view(move || {
         if missing.get() && row.get().is_none() {
-            view! { <NothingHere of=gone.clone()/> }.into_any()
+            view! { <NotFoundPage of=gone.clone()/> }.into_any()
         } else {
             page().into_any()
         }
@@ -264,7 +270,7 @@ pub fn OutlinePage(
 
 /// One task in the tree.
 #[component]
-fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
+fn TaskRow(task: EntityRef, line: OutlineRow, table: OutlineState) -> impl IntoView {
     let id = line.id;
     // Rows that are drawn are watched through their list; the single row is only read.
     let row = use_offline_entity::<RowView>(task.clone());
@@ -287,12 +293,16 @@ fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
         });
     };
     let late = move || {
-        let done = ends("task_stage", &text("dl__task_stage"));
+        let done = is_terminal("task_stage", &text("dl__task_stage"));
         let due = text("due_date");
         !done && !due.is_empty() && due < today()
     };
     let people = move || {
-        row.with(|r| r.as_ref().map(|r| cell::people("employee", &cell::ids(r.data.get("assignee__employee_ids")))))
+        row.with(|r| {
+            r.as_ref().map(|r| {
+                value_view::people("employee", &value_view::reference_ids(r.data.get("assignee__employee_ids")))
+            })
+        })
     };
     let percent =
         move || row.with(|r| r.as_ref().and_then(|r| format::number(&r.data, "completion_pct")).unwrap_or_default());
@@ -301,7 +311,7 @@ fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
             r.as_ref()
                 .and_then(|r| format::number(&r.data, "duration_days"))
                 .filter(|d| *d > 0.0)
-                .map(|d| format!("{}d", format::plain(d)))
+                .map(|d| format!("{}d", format::trim_zeros(d)))
         })
     };
     let date = move |column: &'static str| {
@@ -309,7 +319,7 @@ fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
         view! { <span class:unsent=unsent(column)><time datetime=iso.clone()>{format::date(&iso, false)}</time></span> }
     };
     let set = move |column: &'static str, value: String| {
-        mutation.with_value(|m| m.update(id, one(column, json!(value))));
+        mutation.with_value(|m| m.update(id, row_with(column, json!(value))));
         table.editing.set(None);
     };
     let edit = move |column: &'static str| {
@@ -318,30 +328,30 @@ fn TaskRow(task: EntityRef, line: Line, table: Table) -> impl IntoView {
         }
     };
     view! {
-        <tr class:summary=summary class:is-hover=follow(move || table.at.get() == Some(id)) class:conflict=follow(move || row.with(|r| r.as_ref().is_some_and(|r| r.needs_attention)))
+        <tr class:summary=summary class:is-hover=reactive_attr(move || table.at.get() == Some(id)) class:conflict=reactive_attr(move || row.with(|r| r.as_ref().is_some_and(|r| r.needs_attention)))
             {..custom_attribute("aria-level", line.level.to_string())} aria-expanded=summary.then_some(if open { "true" } else { "false" }) style=format!("--level:{}", line.level)
             data-id=id.to_string() on:click=move |_| table.at.set(Some(id))>
-            <td class="softer num">{live(move || text("wbs"))}</td>
+            <td class="softer num">{reactive_view(move || text("wbs"))}</td>
             <th scope="row" class="p-title"><div class="tree">
                 {if kids > 0 {
                     view! { <button class="twist" aria-label=if open { "Collapse" } else { "Expand" } on:click=turn>{icon("chevron-right")}</button> }.into_any()
                 } else {
                     view! { <span class="twist"></span> }.into_any()
                 }}
-                {live(move || milestone().then(|| view! { <i class="i i-milestone" role="img" aria-label="Milestone"></i> }))}
-                <A href=format!("/task/{id}") attr:title=follow(move || text("name"))><span class:unsent=follow(move || unsent("name"))>{live(move || text("name"))}</span></A>
+                {reactive_view(move || milestone().then(|| view! { <i class="i i-milestone" role="img" aria-label="Milestone"></i> }))}
+                <A href=format!("/task/{id}") attr:title=reactive_attr(move || text("name"))><span class:unsent=reactive_attr(move || unsent("name"))>{reactive_view(move || text("name"))}</span></A>
                 {(kids > 0 && !open).then(|| view! { <span class="badge kids">{kids}</span> })}
             </div></th>
-            <td class="gutter p-end">{live(move || row.with(|r| r.as_ref().map(sync_sign)))}</td>
+            <td class="gutter p-end">{reactive_view(move || row.with(|r| r.as_ref().map(sync_badge)))}</td>
             <OptionCell id=id column="dl__task_stage" set_name="task_stage" words="Change stage" class="p-a" value=Signal::derive(move || text("dl__task_stage"))
                 unsent=Signal::derive(move || unsent("dl__task_stage")) table=table edit=Callback::new(move |()| edit("dl__task_stage")) set=Callback::new(move |v| set("dl__task_stage", v)) mark_only=false/>
             <OptionCell id=id column="dl__task_priority" set_name="task_priority" words="Change priority" class="" value=Signal::derive(move || text("dl__task_priority"))
                 unsent=Signal::derive(move || unsent("dl__task_priority")) table=table edit=Callback::new(move |()| edit("dl__task_priority")) set=Callback::new(move |v| set("dl__task_priority", v)) mark_only=true/>
-            <td class="p-d">{live(people)}</td>
-            <td class="soft opt">{live(move || date("start_date"))}</td>
-            <td class="soft p-b" class:late=follow(late)>{live(move || date("due_date"))}</td>
-            <td class="softer num end opt">{live(days)}</td>
-            <td>{live(move || (kids > 0 || !milestone()).then(|| view! { <span class:unsent=unsent("completion_pct")>{cell::progress(percent())}</span> }))}</td>
+            <td class="p-d">{reactive_view(people)}</td>
+            <td class="soft opt">{reactive_view(move || date("start_date"))}</td>
+            <td class="soft p-b" class:late=reactive_attr(late)>{reactive_view(move || date("due_date"))}</td>
+            <td class="softer num end opt">{reactive_view(days)}</td>
+            <td>{reactive_view(move || (kids > 0 || !milestone()).then(|| view! { <span class:unsent=unsent("completion_pct")>{value_view::progress(percent())}</span> }))}</td>
         </tr>
     }
 }
@@ -356,7 +366,7 @@ fn OptionCell(
     class: &'static str,
     value: Signal<String>,
     unsent: Signal<bool>,
-    table: Table,
+    table: OutlineState,
     edit: Callback<()>,
     set: Callback<String>,
     mark_only: bool,
@@ -365,14 +375,14 @@ fn OptionCell(
     let shown = move || {
         let value = value.get();
         if mark_only {
-            cell::option_mark(set_name, &value).map(|mark| view! { <span title=value.clone()>{icon(&mark)}<span class="vh">{value.clone()}</span></span> }).into_any()
+            value_view::option_mark(set_name, &value).map(|mark| view! { <span title=value.clone()>{icon(&mark)}<span class="vh">{value.clone()}</span></span> }).into_any()
         } else {
-            cell::option_pill(set_name, &value)
+            value_view::option_pill(set_name, &value)
         }
     };
     let menu = move || {
         let now = value.get_untracked();
-        let options = datalabel_sync(set_name).map(|s| s.options).unwrap_or_default();
+        let options = datalabel_untracked(set_name).map(|s| s.options).unwrap_or_default();
         let choices = StoredValue::new(options.iter().map(|o| o.name.clone()).collect::<Vec<_>>());
         let digit = window_event_listener(leptos::ev::keydown, move |event| {
             if let Some(choice) = event
@@ -397,7 +407,7 @@ fn OptionCell(
                 };
                 view! {
                     <button role="option" aria-selected=here.to_string() on:click=choose>
-                        {cell::option_mark(set_name, &option.name).map(|m| icon(&m))}<span class="grow">{option.name.clone()}</span>
+                        {value_view::option_mark(set_name, &option.name).map(|m| icon(&m))}<span class="grow">{option.name.clone()}</span>
                         {here.then(|| icon("check"))}<kbd>{n + 1}</kbd>
                     </button>
                 }
@@ -419,8 +429,8 @@ fn OptionCell(
     };
     view! {
         <td class=class class:editing=open>
-            <button class="cell-button" aria-haspopup="listbox" aria-label=follow(move || format!("{}. {words}", value.get())) on:click=clicked><span class:unsent=unsent>{live(shown)}</span></button>
-            {live(move || open.get().then(menu))}
+            <button class="cell-button" aria-haspopup="listbox" aria-label=reactive_attr(move || format!("{}. {words}", value.get())) on:click=clicked><span class:unsent=unsent>{reactive_view(shown)}</span></button>
+            {reactive_view(move || open.get().then(menu))}
         </td>
     }
 }

@@ -1,12 +1,12 @@
 //! Who may do what with a thing, and why: the grants on it, everybody who sees it by whatever way, and giving and taking access. All of it is the server's word.
 
-use crate::client::{client, network, new_id};
+use crate::client::{client, http, new_id};
 use crate::hooks::{catalogue, use_entity_list_when, use_presence};
-use crate::ui::cell::{self, icon};
 use crate::ui::dialog::Dialog;
 use crate::ui::format;
-use crate::ui::live::{follow, live};
-use crate::ui::picker::{Choice, Left, Picker, Sign};
+use crate::ui::picker::{Choice, ChoiceIcon, Picker, PickerExit};
+use crate::ui::reactive::{reactive_attr, reactive_view};
+use crate::ui::value_view::{self, icon};
 use leptos::prelude::*;
 use pmo_domain::{EVERY_INSTANCE, EntityRef, Permission};
 use pmo_sync::ListKey;
@@ -28,7 +28,7 @@ const LEVELS: [(Permission, &str); 8] = [
 ];
 
 /// A level in words.
-pub fn level_words(level: u64) -> &'static str {
+pub fn permission_label(level: u64) -> &'static str {
     LEVELS.iter().find(|(l, _)| u64::from(u8::from(*l)) == level).map_or("No access", |(_, words)| words)
 }
 
@@ -58,29 +58,29 @@ struct Access {
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]
-struct Seer {
+struct Viewer {
     id: Uuid,
     name: String,
     #[serde(default)]
     permission: Option<u64>,
 }
 
-fn told<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, String> {
+fn parse_response<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, String> {
     serde_json::from_value(answer).map_err(|e| e.to_string())
 }
 
 /// Who else has this thing open now.
 #[component]
-pub(crate) fn HereNow(
+pub(crate) fn PresenceAvatars(
     /// The thing.
     entity: EntityRef,
 ) -> impl IntoView {
     let others = use_presence(entity);
-    live(move || {
+    reactive_view(move || {
         let others = others.get();
         let names = others.iter().map(|here| here.name.as_str()).collect::<Vec<_>>().join(", ");
         let signs: Vec<_> =
-            others.iter().take(4).map(|here| cell::avatar(&here.person_id.to_string(), &here.name)).collect();
+            others.iter().take(4).map(|here| value_view::avatar(&here.person_id.to_string(), &here.name)).collect();
         let more = others.len().saturating_sub(4);
         (!others.is_empty()).then(|| {
             let label = format!("Here now: {names}");
@@ -99,7 +99,7 @@ pub fn SharingDialog(
     /// Whether it is open.
     open: RwSignal<bool>,
 ) -> impl IntoView {
-    let (access, seers) = (RwSignal::new(None::<Access>), RwSignal::new(Vec::<Seer>::new()));
+    let (access, seers) = (RwSignal::new(None::<Access>), RwSignal::new(Vec::<Viewer>::new()));
     let (more, error) = (RwSignal::new(false), RwSignal::new(None::<String>));
     let asking = RwSignal::new(None::<(Uuid, String)>);
     let path = StoredValue::new(format!("/{}/{}", entity.code, entity.id));
@@ -107,14 +107,16 @@ pub fn SharingDialog(
         // Called after an answer as well, when the dialog may be gone.
         let Some(path) = path.try_get_value() else { return };
         spawn_local(async move {
-            match network::ask(network::Verb::GET, &format!("{path}/access"), None, None).await.and_then(told::<Access>)
+            match http::request(http::Method::GET, &format!("{path}/access"), None, None)
+                .await
+                .and_then(parse_response::<Access>)
             {
                 Ok(told) => access.set(Some(told)),
                 Err(message) => return error.set(Some(message)),
             }
-            if let Ok(answer) = network::ask(network::Verb::GET, &format!("{path}/audience"), None, None).await {
+            if let Ok(answer) = http::request(http::Method::GET, &format!("{path}/audience"), None, None).await {
                 more.set(answer["more"] == Value::Bool(true));
-                if let Ok(told) = told(answer["data"].clone()) {
+                if let Ok(told) = parse_response(answer["data"].clone()) {
                     seers.set(told);
                 }
             }
@@ -126,7 +128,7 @@ pub fn SharingDialog(
     let may_share = Memo::new(move |_| level.get() >= u64::from(u8::from(Permission::Share)));
     let take = move |id: Uuid| {
         spawn_local(async move {
-            match network::ask(network::Verb::DELETE, &format!("/entity_rbac/{id}"), None, Some(&new_id().to_string()))
+            match http::request(http::Method::DELETE, &format!("/entity_rbac/{id}"), None, Some(&new_id().to_string()))
                 .await
             {
                 Ok(_) => {
@@ -137,7 +139,7 @@ pub fn SharingDialog(
             }
         });
     };
-    let grants = live(move || {
+    let grants = reactive_view(move || {
         let grants = access.with(|a| a.as_ref().map(|a| a.grants.clone()).unwrap_or_default());
         let line = |grant: Grant| {
             let name = grant.holder_name.clone().unwrap_or_else(|| "Somebody".to_owned());
@@ -151,10 +153,10 @@ pub fn SharingDialog(
             if let Some(until) = &grant.expires_ts {
                 notes.push(format!("until {}", format::date(until, true)));
             }
-            let words = if grant.is_deny { "Shut out" } else { level_words(grant.permission) };
+            let words = if grant.is_deny { "Shut out" } else { permission_label(grant.permission) };
             let id = grant.id;
             let holder = grant.person_id.or(grant.role_id).map(|id| id.to_string()).unwrap_or_default();
-            view! { <li>{cell::avatar(&holder, &name)}<span class="grow"><strong>{name.clone()}</strong><span class="meta">{notes.join(" · ")}</span></span>
+            view! { <li>{value_view::avatar(&holder, &name)}<span class="grow"><strong>{name.clone()}</strong><span class="meta">{notes.join(" · ")}</span></span>
             <span class="badge" class:danger=grant.is_deny>{words}</span>
             <button class="btn quiet icon sm" aria-label=format!("Take back from {name}") title="Take back" on:click=move |_| take(id)>{icon("x")}</button></li> }
         };
@@ -164,13 +166,13 @@ pub fn SharingDialog(
         );
         view! { {grants.into_iter().map(line).collect::<Vec<_>>()}{none} }
     });
-    let everybody = live(move || {
-        let line = |seer: Seer| {
+    let everybody = reactive_view(move || {
+        let line = |seer: Viewer| {
             let (id, name) = (seer.id, seer.name.clone());
             let ask = move |_| asking.set(Some((id, name.clone())));
             let why = may_share.get().then(|| view! { <button class="btn quiet sm" on:click=ask>"Why?"</button> });
-            view! { <li>{cell::avatar(&id.to_string(), &seer.name)}<span class="grow">{seer.name.clone()}</span>
-            {seer.permission.map(|level| view! { <span class="badge">{level_words(level)}</span> })}{why}</li> }
+            view! { <li>{value_view::avatar(&id.to_string(), &seer.name)}<span class="grow">{seer.name.clone()}</span>
+            {seer.permission.map(|level| view! { <span class="badge">{permission_label(level)}</span> })}{why}</li> }
         };
         seers.get().into_iter().map(line).collect::<Vec<_>>()
     });
@@ -179,25 +181,25 @@ pub fn SharingDialog(
     view! {
         <Dialog title=format!("Who may see “{title}”") close=close class="sharing">
             <div class="body">
-                {live(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
-                {live(move || may_share.get().then(|| view! { <GiveForm entity=shared.get_value() most=level.get_untracked() given=Callback::new(move |()| load()) error=error/> }))}
-                {live(move || access.with(Option::is_some).then(|| view! { <p class="softer">"You: "<strong>{level_words(level.get())}</strong>
+                {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+                {reactive_view(move || may_share.get().then(|| view! { <GrantForm entity=shared.get_value() most=level.get_untracked() given=Callback::new(move |()| load()) error=error/> }))}
+                {reactive_view(move || access.with(Option::is_some).then(|| view! { <p class="softer">"You: "<strong>{permission_label(level.get())}</strong>
                     {me.map(|me| view! { <button class="btn quiet sm" on:click=move |_| asking.set(Some((me, "You".to_owned())))>"Why?"</button> })}</p> }))}
-                {live(move || may_share.get().then(|| view! { <h3>"Given here"</h3> }))}
+                {reactive_view(move || may_share.get().then(|| view! { <h3>"Given here"</h3> }))}
                 <ul class="rows tray">{grants}</ul>
-                {live(move || seers.with(|s| !s.is_empty()).then(|| view! { <h3>"Everybody who sees it"</h3> }))}
+                {reactive_view(move || seers.with(|s| !s.is_empty()).then(|| view! { <h3>"Everybody who sees it"</h3> }))}
                 <ul class="rows tray">{everybody}</ul>
-                {live(move || more.get().then(|| view! { <p class="softer">"And more: only the first 200 are told here."</p> }))}
-                {live(move || (access.with(Option::is_none) && error.with(Option::is_none)).then(|| view! { <div class="skeletons" aria-busy="true"><span class="skeleton"></span><span class="skeleton"></span></div> }))}
+                {reactive_view(move || more.get().then(|| view! { <p class="softer">"And more: only the first 200 are told here."</p> }))}
+                {reactive_view(move || (access.with(Option::is_none) && error.with(Option::is_none)).then(|| view! { <div class="skeletons" aria-busy="true"><span class="skeleton"></span><span class="skeleton"></span></div> }))}
             </div>
         </Dialog>
-        {live(move || asking.get().map(|(person, name)| view! { <WhyDialog entity=shared.get_value() person=person name=name asking=asking/> }))}
+        {reactive_view(move || asking.get().map(|(person, name)| view! { <ExplainAccessDialog entity=shared.get_value() person=person name=name asking=asking/> }))}
     }
 }
 
 /// Gives access to a person or a role.
 #[component]
-pub(crate) fn GiveForm(
+pub(crate) fn GrantForm(
     /// On what.
     entity: EntityRef,
     /// The highest level that can be given.
@@ -227,11 +229,11 @@ pub(crate) fn GiveForm(
                 None => e.known_names(code),
             })
         };
-        let one = |code: &'static str, sign: Sign| {
+        let one = |code: &'static str, sign: ChoiceIcon| {
             move |(id, label): (Uuid, String)| Choice { value: format!("{code}:{id}"), label, sign: sign.clone() }
         };
-        let mut all: Vec<Choice> = named(people, "person").into_iter().map(one("person", Sign::Person)).collect();
-        all.extend(named(roles, "role").into_iter().map(one("role", Sign::Icon("users".to_owned()))));
+        let mut all: Vec<Choice> = named(people, "person").into_iter().map(one("person", ChoiceIcon::Person)).collect();
+        all.extend(named(roles, "role").into_iter().map(one("role", ChoiceIcon::Icon("users".to_owned()))));
         all
     });
     let pick = Callback::new(move |value: String| {
@@ -267,7 +269,7 @@ pub(crate) fn GiveForm(
         }
         busy.set(true);
         spawn_local(async move {
-            match network::ask(network::Verb::POST, "/entity_rbac", Some(&body), Some(&new_id().to_string())).await {
+            match http::request(http::Method::POST, "/entity_rbac", Some(&body), Some(&new_id().to_string())).await {
                 Ok(_) => {
                     error.set(None);
                     holder.set(None);
@@ -281,23 +283,28 @@ pub(crate) fn GiveForm(
     let shown = move || holder.get().map_or_else(|| "Choose a person or a role".to_owned(), |(_, label)| label);
     view! {
         <form class="give" on:submit=give aria-label="Give access">
-            <button type="button" class="input picked" id="give-to" aria-haspopup="listbox" on:click=move |_| picking.set(true)><span class="grow">{live(shown)}</span><i class="i i-chevron-down sm" aria-hidden="true"></i></button>
+            <button type="button" class="input picked" id="give-to" aria-haspopup="listbox" on:click=move |_| picking.set(true)><span class="grow">{reactive_view(shown)}</span><i class="i i-chevron-down sm" aria-hidden="true"></i></button>
             <select class="input" aria-label="What they may do" on:change=move |e| level.set(event_target_value(&e).parse().unwrap_or_default())>{options}</select>
             <label class="check"><input type="checkbox" class="i-check" checked=downward on:change=move |e| below.set(event_target_checked(&e))/>"And what is below it"</label>
             <label class="until">"Until"<input class="input" type="date" aria-label="Until, if not for good" on:input=move |e| until.set(event_target_value(&e))/></label>
-            <button class="btn primary" disabled=follow(move || busy.get() || holder.with(Option::is_none))>"Share"</button>
-            {live(move || picking.get().then(|| view! { <Picker label="Person or role" choices=choices chosen=Signal::derive(Vec::new) beside="give-to" pick=pick close=Callback::new(move |_: Left| picking.set(false))/> }))}
+            <button class="btn primary" disabled=reactive_attr(move || busy.get() || holder.with(Option::is_none))>"Share"</button>
+            {reactive_view(move || picking.get().then(|| view! { <Picker label="Person or role" choices=choices chosen=Signal::derive(Vec::new) beside="give-to" pick=pick close=Callback::new(move |_: PickerExit| picking.set(false))/> }))}
         </form>
     }
 }
 
 /// Every grant by which somebody sees a thing, and the way that it comes down.
 #[component]
-fn WhyDialog(entity: EntityRef, person: Uuid, name: String, asking: RwSignal<Option<(Uuid, String)>>) -> impl IntoView {
+fn ExplainAccessDialog(
+    entity: EntityRef,
+    person: Uuid,
+    name: String,
+    asking: RwSignal<Option<(Uuid, String)>>,
+) -> impl IntoView {
     let (answer, error) = (RwSignal::new(None::<Value>), RwSignal::new(None::<String>));
     let path = format!("/{}/{}/access/why?person_id={person}", entity.code, entity.id);
     spawn_local(async move {
-        match network::ask(network::Verb::GET, &path, None, None).await {
+        match http::request(http::Method::GET, &path, None, None).await {
             Ok(told) => answer.set(Some(told)),
             Err(message) => error.set(Some(message)),
         }
@@ -334,13 +341,13 @@ fn WhyDialog(entity: EntityRef, person: Uuid, name: String, asking: RwSignal<Opt
         let worth = reason["worth"]
             .as_u64()
             .filter(|worth| *worth != level && !deny)
-            .map(|worth| format!("; here it is worth: {}", level_words(worth).to_lowercase()));
-        view! { <li class="stacked"><strong>{if deny { "Shut out" } else { level_words(level) }}</strong><span class="meta">{format!("{by}, {on}{until}{}", worth.unwrap_or_default())}</span></li> }
+            .map(|worth| format!("; here it is worth: {}", permission_label(worth).to_lowercase()));
+        view! { <li class="stacked"><strong>{if deny { "Shut out" } else { permission_label(level) }}</strong><span class="meta">{format!("{by}, {on}{until}{}", worth.unwrap_or_default())}</span></li> }
     };
-    let body = live(move || match answer.get() {
+    let body = reactive_view(move || match answer.get() {
         Some(told) => {
             let reasons: Vec<_> = told["reasons"].as_array().into_iter().flatten().map(reason).collect();
-            let level = told["permission"].as_u64().map_or("No access", level_words);
+            let level = told["permission"].as_u64().map_or("No access", permission_label);
             let none = reasons.is_empty();
             view! { <p>"All in all: "<strong>{level}</strong></p><ul class="rows tray">{reasons}</ul>{none.then(|| view! { <p class="softer">"No grant reaches it."</p> })} }.into_any()
         }

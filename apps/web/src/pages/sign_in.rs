@@ -1,8 +1,8 @@
 //! The door. Over the page where a session has ended: everything behind it stays as it was.
 
-use crate::client::{client, network};
-use crate::ui::cell::icon;
-use crate::ui::live::{follow, live};
+use crate::client::{client, http};
+use crate::ui::reactive::{reactive_attr, reactive_view};
+use crate::ui::value_view::icon;
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
@@ -22,7 +22,7 @@ pub fn SignIn(
         busy.set(true);
         error.set(None);
         spawn_local(async move {
-            match network::login(&email.get_untracked(), &password.get_untracked()).await {
+            match http::login(&email.get_untracked(), &password.get_untracked()).await {
                 Ok(answer) => client().signed_in(answer).await,
                 Err(message) => error.set(Some(message)),
             }
@@ -40,12 +40,12 @@ pub fn SignIn(
                 <span class="input"><input id="email" type="email" name="email" autocomplete="username" required autofocus
                     on:input=move |e| email.set(event_target_value(&e))/></span></div>
             <div class="field"><label for="password">"Password"</label>
-                <span class="input"><input id="password" name="password" type=follow(move || if shown.get() { "text" } else { "password" }) autocomplete="current-password" required
-                    aria-invalid=follow(move || error.get().is_some().then_some("true")) on:input=move |e| password.set(event_target_value(&e))/>
-                    <button type="button" class="btn quiet icon sm" aria-label=follow(move || if shown.get() { "Hide password" } else { "Show password" })
-                        on:click=move |_| shown.update(|s| *s = !*s)>{live(move || icon(if shown.get() { "eye-off" } else { "eye" }))}</button></span></div>
-            {live(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
-            <button class="btn primary lg wide" disabled=follow(move || busy.get())>{live(move || if busy.get() { "Signing in…" } else { "Sign in" })}</button>
+                <span class="input"><input id="password" name="password" type=reactive_attr(move || if shown.get() { "text" } else { "password" }) autocomplete="current-password" required
+                    aria-invalid=reactive_attr(move || error.get().is_some().then_some("true")) on:input=move |e| password.set(event_target_value(&e))/>
+                    <button type="button" class="btn quiet icon sm" aria-label=reactive_attr(move || if shown.get() { "Hide password" } else { "Show password" })
+                        on:click=move |_| shown.update(|s| *s = !*s)>{reactive_view(move || icon(if shown.get() { "eye-off" } else { "eye" }))}</button></span></div>
+            {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+            <button class="btn primary lg wide" disabled=reactive_attr(move || busy.get())>{reactive_view(move || if busy.get() { "Signing in…" } else { "Sign in" })}</button>
             <p class="fine">{icon("hard-drive")}<span>"Plans you open stay readable and editable without a network. Signing out removes them from this device."</span></p>
         </form>
     };
@@ -58,7 +58,7 @@ pub fn SignIn(
             <aside aria-hidden="true">
                 <div class="plate">
                     <header><i class="i i-health-amber sm"></i><strong>"Release 4.0 · Road to beta"</strong></header>
-                    <ul>{PLATE.iter().map(|(mark, name, style)| view! {
+                    <ul>{SAMPLE_TIMELINE.iter().map(|(mark, name, style)| view! {
                         <li><span><i class=format!("i i-{mark}")></i><span>{*name}</span></span><i class=if style.contains("--d") { "" } else { "dia" } style=*style></i></li>
                     }).collect_view()}</ul>
                 </div>
@@ -70,7 +70,7 @@ pub fn SignIn(
 }
 
 /// A plan as decoration: mark, name, place on the time line.
-const PLATE: [(&str, &str, &str); 8] = [
+const SAMPLE_TIMELINE: [(&str, &str, &str); 8] = [
     ("stage-completed", "Scope agreed", "--s:12"),
     ("stage-in-progress", "Freeze the interfaces", "--s:16;--d:25;--p:60"),
     ("stage-in-progress", "Translate the release notes", "--s:16;--d:36;--p:45"),

@@ -1,10 +1,10 @@
 //! One row of a table, and the sign that says how it stands with the server.
 
-use super::{Grid, cell_id, editable};
+use super::{TableContext, cell_id, editable};
 use crate::hooks::use_entity_mutation;
-use crate::ui::cell::{self, icon};
 use crate::ui::format;
-use crate::ui::live::follow;
+use crate::ui::reactive::reactive_attr;
+use crate::ui::value_view::{self, icon};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::ColumnKind;
@@ -12,8 +12,8 @@ use pmo_sync::RowView;
 use uuid::Uuid;
 
 /// A row, as its columns have it.
-pub fn row_view(grid: Grid, id: Uuid, row: &RowView, chosen: Memo<bool>) -> impl IntoView + use<> {
-    let thing = grid.thing(id);
+pub fn row_view(grid: TableContext, id: Uuid, row: &RowView, chosen: Memo<bool>) -> impl IntoView + use<> {
+    let thing = grid.entity_ref(id);
     let address = format!("/{}/{id}", thing.code);
     let take_out = grid.linked.get_value().map(|parent| {
         let mutation = use_entity_mutation(thing.code.clone());
@@ -41,19 +41,19 @@ pub fn row_view(grid: Grid, id: Uuid, row: &RowView, chosen: Memo<bool>) -> impl
     };
     // The day that matters on a card is the last one: when it is due.
     let due = columns.iter().rfind(|c| c.kind == ColumnKind::Date).map(|c| c.name.as_str());
-    let at = grid.at.get_untracked();
+    let at = grid.focused_cell.get_untracked();
     let cells: Vec<AnyView> = columns
         .iter()
         .enumerate()
         .map(|(n, column)| {
             let here = if at == Some((id, n)) { " at" } else { "" };
             let unsent = row.pending_fields.contains(&column.name);
-            let shown = cell::value(column, &row.data);
+            let shown = value_view::value(column, &row.data);
             let shown = if unsent { view! { <span class="unsent">{shown}</span> }.into_any() } else { shown };
             let cell = cell_id(id, n);
             match column.name.as_str() {
                 "name" => {
-                    let go = move |_| grid.at.set(Some((id, n)));
+                    let go = move |_| grid.focused_cell.set(Some((id, n)));
                     view! { <th scope="row" role="rowheader" id=cell class=format!("p-title{here}") on:click=go><span class="project-name"><A href=address.clone() attr:tabindex="-1">{shown}</A></span></th> }.into_any()
                 }
                 name => {
@@ -65,7 +65,7 @@ pub fn row_view(grid: Grid, id: Uuid, row: &RowView, chosen: Memo<bool>) -> impl
                         _ => "soft ",
                     };
                     let more = if place == "soft " { place_of(&column.kind) } else { "" };
-                    let end = if cell::at_the_end(&column.kind) { " end num" } else { "" };
+                    let end = if value_view::is_right_aligned(&column.kind) { " end num" } else { "" };
                     let open = if editable(column) { " opens" } else { "" };
                     view! { <td role="gridcell" id=cell class=format!("{place}{more}{end}{open}{here}") on:click=move |_| grid.edit(id, n)>{shown}</td> }.into_any()
                 }
@@ -75,14 +75,14 @@ pub fn row_view(grid: Grid, id: Uuid, row: &RowView, chosen: Memo<bool>) -> impl
     let pick = move |event: leptos::ev::MouseEvent| grid.select(id, event.shift_key());
     let label = format!("Select {}", format::text(&row.data, "name"));
     view! {
-        <tr role="row" class:conflict=row.needs_attention aria-selected=follow(move || chosen.get().to_string()) data-id=id.to_string()>
-            <td class="c-pick"><label class="check"><input type="checkbox" tabindex="-1" class="i-check" aria-label=label prop:checked=follow(move || chosen.get()) on:click=pick/></label></td>
-            {cells}<td class="gutter p-end">{sync_sign(row)}{take_out}</td></tr>
+        <tr role="row" class:conflict=row.needs_attention aria-selected=reactive_attr(move || chosen.get().to_string()) data-id=id.to_string()>
+            <td class="c-pick"><label class="check"><input type="checkbox" tabindex="-1" class="i-check" aria-label=label prop:checked=reactive_attr(move || chosen.get()) on:click=pick/></label></td>
+            {cells}<td class="gutter p-end">{sync_badge(row)}{take_out}</td></tr>
     }
 }
 
 /// The small sign on a row that has not been sent, or needs a person.
-pub fn sync_sign(row: &RowView) -> AnyView {
+pub fn sync_badge(row: &RowView) -> AnyView {
     if row.needs_attention {
         view! { <span title="Needs your choice">{icon("conflict")}</span> }.into_any()
     } else if row.pending {

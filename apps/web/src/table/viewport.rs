@@ -1,17 +1,17 @@
 //! Lists of things. Only what is seen is in the document: rows have one height, those above and below are two spacers. After a jump what is seen is drawn
 //! first, and what is around it when that is on the screen.
 
-use crate::ui::live::{after_paint, follow};
+use crate::ui::reactive::{after_paint, reactive_attr};
 use leptos::html;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 
 /// Rows drawn beyond the edge, so that a quick scroll shows no gap.
-const BEYOND: usize = 8;
+const OVERSCAN_ROWS: usize = 8;
 
 /// The part of a list that is in the document.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Window {
+pub struct VisibleRange {
     /// The first row drawn.
     pub first: usize,
     /// The row after the last drawn.
@@ -27,7 +27,7 @@ pub struct Viewport {
     height: RwSignal<f64>,
     row: RwSignal<f64>,
     /// Rows beyond the edge are drawn.
-    around: RwSignal<bool>,
+    overscan_enabled: RwSignal<bool>,
 }
 
 /// Height of a row: a line on a desktop, a card on a phone.
@@ -43,7 +43,7 @@ pub fn use_viewport(card: f64) -> Viewport {
         top: RwSignal::new(0.0),
         height: RwSignal::new(900.0),
         row: RwSignal::new(row_height(card)),
-        around: RwSignal::new(true),
+        overscan_enabled: RwSignal::new(true),
     };
     let measure = move || {
         if let Some(element) = viewport.node.get_untracked() {
@@ -61,7 +61,7 @@ pub fn use_viewport(card: f64) -> Viewport {
 }
 
 /// The rows of `count` that a view of this height draws, `top` pixels below the first, with those beyond its edges.
-fn part(top: f64, height: f64, row: f64, beyond: usize, count: usize) -> Window {
+fn visible_range(top: f64, height: f64, row: f64, beyond: usize, count: usize) -> VisibleRange {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // pixels of a page
     let (first, seen) = ((top / row) as usize, (height / row) as usize + 2);
     let end = first + seen + beyond;
@@ -70,31 +70,31 @@ fn part(top: f64, height: f64, row: f64, beyond: usize, count: usize) -> Window 
         0 => (first, end),
         _ => (first.saturating_sub(beyond) / 4 * 4, end.next_multiple_of(4)),
     };
-    Window { first: first.min(count), end: end.min(count) }
+    VisibleRange { first: first.min(count), end: end.min(count) }
 }
 
 impl Viewport {
     /// Takes a scroll event.
-    pub fn scrolled(self) {
+    pub fn on_scroll(self) {
         let Some(element) = self.node.get_untracked() else { return };
         let (top, before) = (f64::from(element.scroll_top()), self.top.get_untracked());
-        if (top - before).abs() > BEYOND as f64 * self.row.get_untracked() {
-            self.around.set(false);
+        if (top - before).abs() > OVERSCAN_ROWS as f64 * self.row.get_untracked() {
+            self.overscan_enabled.set(false);
             after_paint(move || {
-                let _ = self.around.try_set(true);
+                let _ = self.overscan_enabled.try_set(true);
             });
         }
         self.top.set(top);
     }
 
     /// The part of `count` rows to draw.
-    pub fn window(&self, count: usize) -> Window {
-        let beyond = if self.around.get() { BEYOND } else { 0 };
-        part(self.top.get(), self.height.get(), self.row.get(), beyond, count)
+    pub fn window(&self, count: usize) -> VisibleRange {
+        let beyond = if self.overscan_enabled.get() { OVERSCAN_ROWS } else { 0 };
+        visible_range(self.top.get(), self.height.get(), self.row.get(), beyond, count)
     }
 
     /// How many rows are seen at once.
-    pub fn page(&self) -> usize {
+    pub fn rows_per_page(&self) -> usize {
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // pixels of a page
         let rows = (self.height.get_untracked() / self.row.get_untracked()) as usize;
         rows.saturating_sub(2)
@@ -104,11 +104,12 @@ impl Viewport {
     pub fn spacer(self, rows: impl Fn() -> usize + Send + 'static, node: NodeRef<html::Tr>) -> AnyView {
         #[allow(clippy::cast_precision_loss)] // rows of a table
         let height = move || format!("block-size:{}px", rows() as f64 * self.row.get());
-        view! { <tr class="spacer" aria-hidden="true" style=follow(height) node_ref=node><td></td></tr> }.into_any()
+        view! { <tr class="spacer" aria-hidden="true" style=reactive_attr(height) node_ref=node><td></td></tr> }
+            .into_any()
     }
 
     /// Brings a row into view.
-    pub fn reveal(&self, index: usize) {
+    pub fn scroll_to_row(&self, index: usize) {
         let Some(element) = self.node.get_untracked() else { return };
         let element: web_sys::Element = element.unchecked_into();
         #[allow(clippy::cast_precision_loss)]
@@ -130,14 +131,14 @@ mod tests {
 
     #[wasm_bindgen_test]
     fn what_is_seen_is_always_drawn() {
-        for beyond in [0, BEYOND] {
+        for beyond in [0, OVERSCAN_ROWS] {
             for top in (0..4_000).step_by(7).map(f64::from) {
-                let part = part(top, 700.0, 32.0, beyond, 100);
+                let part = visible_range(top, 700.0, 32.0, beyond, 100);
                 assert!(part.first as f64 * 32.0 <= top, "nothing lacks above {top}");
                 assert!(part.end == 100 || part.end as f64 * 32.0 >= top + 700.0, "nothing lacks below {top}");
                 assert!(part.end - part.first.min(part.end) <= 24 + 3 * beyond, "and little more is");
             }
         }
-        assert_eq!(part(0.0, 700.0, 32.0, BEYOND, 3), Window { first: 0, end: 3 });
+        assert_eq!(visible_range(0.0, 700.0, 32.0, OVERSCAN_ROWS, 3), VisibleRange { first: 0, end: 3 });
     }
 }

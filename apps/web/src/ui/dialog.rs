@@ -1,6 +1,6 @@
 //! Dialogs: over everything, closed by Esc or a click beside them, a sheet from the bottom edge on a phone.
 
-use super::cell::icon;
+use super::value_view::icon;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 

@@ -1,12 +1,12 @@
 //! A value to edit, by its column's kind. What is typed goes to `change` at once; checking it is the domain's business.
 
-use super::cell::{self, icon};
 use super::format;
-use super::live::{follow, live};
 use super::markdown::MarkdownField;
-use super::picker::{Choice, Left, Picker, Sign};
+use super::picker::{Choice, ChoiceIcon, Picker, PickerExit};
+use super::reactive::{reactive_attr, reactive_view};
+use super::value_view::{self, icon};
 use crate::client::client;
-use crate::hooks::{catalogue, datalabel_sync, one, use_entity_list_when};
+use crate::hooks::{catalogue, datalabel_untracked, row_with, use_entity_list_when};
 use leptos::prelude::*;
 use pmo_domain::catalog::Datalabel;
 use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, Row, sort};
@@ -16,35 +16,35 @@ use std::sync::Arc;
 
 /// What fields of one form share: the row that they are about, and which of them hold what can't be stored.
 #[derive(Clone, Copy)]
-pub struct Form {
+pub struct FormState {
     row: StoredValue<Arc<dyn Fn() -> Row + Send + Sync>>,
     /// Labels of fields with something wrong in them: nothing is sent until they are right.
-    pub wrong: RwSignal<Vec<String>>,
+    pub invalid_fields: RwSignal<Vec<String>>,
 }
 
-impl Form {
+impl FormState {
     /// The form of a row as it is shown, for the fields below the present component.
-    pub fn of(row: impl Fn() -> Row + Send + Sync + 'static) -> Self {
-        let form = Self { row: StoredValue::new(Arc::new(row)), wrong: RwSignal::default() };
+    pub fn from_row(row: impl Fn() -> Row + Send + Sync + 'static) -> Self {
+        let form = Self { row: StoredValue::new(Arc::new(row)), invalid_fields: RwSignal::default() };
         provide_context(form);
         form
     }
 }
 
 /// Checks what is typed before it is taken: what is wrong, in words, and who takes the rest.
-pub fn checked(
+pub fn validated_input(
     column: Column,
     value: Signal<Value>,
     change: Callback<Value>,
 ) -> (RwSignal<Option<String>>, Callback<Value>) {
     let error = RwSignal::new(None::<String>);
-    let form = use_context::<Form>();
+    let form = use_context::<FormState>();
     // Its own value alone: what else changes in the form leaves what is typed here.
     let value = Memo::new(move |_| value.get());
     let label = StoredValue::new(column.label.clone());
     let tell = move |wrong: Option<String>| {
         if let Some(form) = form {
-            form.wrong.update(|all| {
+            form.invalid_fields.update(|all| {
                 all.retain(|known| label.with_value(|label| known != label));
                 all.extend(wrong.is_some().then(|| label.get_value()));
             });
@@ -70,8 +70,8 @@ pub fn checked(
 }
 
 /// What is wrong with a field, below it.
-pub fn hint(error: RwSignal<Option<String>>) -> AnyView {
-    live(move || {
+pub fn field_error(error: RwSignal<Option<String>>) -> AnyView {
+    reactive_view(move || {
         error
             .get()
             .map(|message| view! { <span class="hint error" role="alert">{icon("circle-alert")}{message}</span> })
@@ -82,7 +82,7 @@ pub fn hint(error: RwSignal<Option<String>>) -> AnyView {
 /// What a column of a form's row may refer to, by name, once somebody comes near: those that hang below the same thing as the row does, where such a thing
 /// is told by a column of the same name, else all of the type. What the server can't tell is made up for with the names that this device knows.
 fn candidates(entity: String, near: RwSignal<bool>) -> Memo<Vec<(String, String)>> {
-    let form = use_context::<Form>();
+    let form = use_context::<FormState>();
     let row = move || form.map(|form| form.row.get_value()()).unwrap_or_default();
     let text = |row: &Row, column: &str| row.get(column).and_then(Value::as_str).map(str::to_owned);
     let of = entity.clone();
@@ -117,7 +117,7 @@ fn candidates(entity: String, near: RwSignal<bool>) -> Memo<Vec<(String, String)
 
 thread_local! {
     /// Counts fields, for ids of their own.
-    static FIELDS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    static NEXT_FIELD_ID: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
 /// A labelled field. `value` is what it shows, `changed` whether a draft touches it.
@@ -139,16 +139,16 @@ pub fn Field(
     change: Callback<Value>,
 ) -> impl IntoView {
     // A dialog over a page may have a field of the same name.
-    let id = format!("f{}-{}", FIELDS.with(|count| count.replace(count.get() + 1)), column.name);
+    let id = format!("f{}-{}", NEXT_FIELD_ID.with(|count| count.replace(count.get() + 1)), column.name);
     let wide =
         matches!(column.kind, ColumnKind::Reference { .. } | ColumnKind::References { .. } | ColumnKind::LongText);
-    let (error, checked) = checked(column.clone(), value, change);
+    let (error, checked) = validated_input(column.clone(), value, change);
     let label = column.label.clone();
     view! {
         <div class="field" class:w2=wide class:changed=changed>
             <label for=id.clone()>{label}</label>
             <Widget column=column id=id value=value enabled=enabled change=checked/>
-            {hint(error)}
+            {field_error(error)}
         </div>
     }
 }
@@ -173,11 +173,11 @@ pub fn Widget(
 ) -> impl IntoView {
     let off = Signal::derive(move || !enabled.get());
     match column.kind.clone() {
-        ColumnKind::Datalabel { .. } | ColumnKind::Reference { .. } => picked(column, id, value, off, change),
+        ColumnKind::Datalabel { .. } | ColumnKind::Reference { .. } => picker_field(column, id, value, off, change),
         ColumnKind::References { entity } => references(column, id, entity, value, off, change),
         ColumnKind::Boolean => view! {
             <label class="check">
-                <input type="checkbox" class="i-check" id=id disabled=off prop:checked=follow(move || value.get() == Value::Bool(true))
+                <input type="checkbox" class="i-check" id=id disabled=off prop:checked=reactive_attr(move || value.get() == Value::Bool(true))
                     on:change=move |e| change.run(json!(event_target_checked(&e)))/>
             </label>
         }
@@ -185,7 +185,7 @@ pub fn Widget(
         ColumnKind::LongText => view! { <MarkdownField id=id value=value off=off change=change/> }.into_any(),
         kind => {
             let of = kind.clone();
-            let text = Memo::new(move |_| written(&of, &value.get()));
+            let text = Memo::new(move |_| to_input_text(&of, &value.get()));
             let (input_type, unit) = match kind {
                 ColumnKind::Date => ("date", None),
                 ColumnKind::Timestamp => ("datetime-local", None),
@@ -198,7 +198,7 @@ pub fn Widget(
             let mode = if numeric(&kind) || kind == ColumnKind::Money { "decimal" } else { "text" };
             let typed = move |text: String| {
                 // What is no number is told as it was typed, and refused in words.
-                change.run(read_typed(&column, &text).unwrap_or_else(|_| json!(text)));
+                change.run(parse_input(&column, &text).unwrap_or_else(|_| json!(text)));
             };
             view! {
                 <span class="input">
@@ -217,18 +217,18 @@ fn numeric(kind: &ColumnKind) -> bool {
 }
 
 /// A value as it stands in a field.
-pub fn written(kind: &ColumnKind, value: &Value) -> String {
+pub fn to_input_text(kind: &ColumnKind, value: &Value) -> String {
     match value {
         Value::String(s) if *kind == ColumnKind::Money => format::amount(s).to_owned(),
-        Value::String(s) if *kind == ColumnKind::Timestamp => local_moment(s),
+        Value::String(s) if *kind == ColumnKind::Timestamp => to_datetime_local(s),
         Value::String(s) => s.clone(),
-        Value::Number(n) => n.as_f64().map(format::plain).unwrap_or_default(),
+        Value::Number(n) => n.as_f64().map(format::trim_zeros).unwrap_or_default(),
         _ => String::new(),
     }
 }
 
 /// A moment as the browser's field for one has it: this place's clock, to the minute.
-fn local_moment(iso: &str) -> String {
+fn to_datetime_local(iso: &str) -> String {
     let date = js_sys::Date::new(&iso.into());
     if date.get_time().is_nan() {
         return String::new();
@@ -239,7 +239,7 @@ fn local_moment(iso: &str) -> String {
 }
 
 /// What was typed into a field as a value of its column: a comma is a point, a unit behind a number may stay. None of it is checked yet.
-pub fn read_typed(column: &Column, text: &str) -> Result<Value, String> {
+pub fn parse_input(column: &Column, text: &str) -> Result<Value, String> {
     let trimmed = text.trim();
     if trimmed.is_empty() && column.name != "name" {
         return Ok(Value::Null);
@@ -268,17 +268,18 @@ pub fn read_typed(column: &Column, text: &str) -> Result<Value, String> {
 /// What a column can be chosen from: options that may come next, or things that it may refer to. Those that hang near are fetched once somebody is `near`.
 pub fn choices_of(column: &Column, value: Signal<Value>, near: RwSignal<bool>) -> Signal<Vec<Choice>> {
     let optional = !column.not_null;
-    let none = move || optional.then(|| Choice { value: String::new(), label: "None".to_owned(), sign: Sign::Bare });
+    let none =
+        move || optional.then(|| Choice { value: String::new(), label: "None".to_owned(), sign: ChoiceIcon::Bare });
     match column.kind.clone() {
         ColumnKind::Datalabel { set } => Signal::derive(move || {
-            let (now, options) = (value.get(), datalabel_sync(&set));
+            let (now, options) = (value.get(), datalabel_untracked(&set));
             let now = now.as_str().filter(|n| !n.is_empty());
             let allowed = |set: &Datalabel, name: &str| set.check_transition(now, name).is_ok();
             let fits: Vec<_> = options
                 .iter()
                 .flat_map(|set| set.options.iter().filter(move |o| o.active_flag && allowed(set, &o.name)))
                 .map(|o| {
-                    let sign = cell::option_mark(&set, &o.name).map_or(Sign::Bare, Sign::Icon);
+                    let sign = value_view::option_mark(&set, &o.name).map_or(ChoiceIcon::Bare, ChoiceIcon::Icon);
                     Choice { value: o.name.clone(), label: o.name.clone(), sign }
                 })
                 .collect();
@@ -289,12 +290,12 @@ pub fn choices_of(column: &Column, value: Signal<Value>, near: RwSignal<bool>) -
             let person = matches!(entity.as_str(), "employee" | "person");
             let all = candidates(entity.clone(), near);
             Signal::derive(move || {
-                let sign = || if person { Sign::Person } else { Sign::Bare };
+                let sign = || if person { ChoiceIcon::Person } else { ChoiceIcon::Bare };
                 let one = |(value, label): (String, String)| Choice { value, label, sign: sign() };
                 let mut choices: Vec<_> = all.get().into_iter().map(one).collect();
                 // What is chosen is offered though it hangs elsewhere.
                 let now = if several {
-                    cell::ids(Some(&value.get()))
+                    value_view::reference_ids(Some(&value.get()))
                 } else {
                     value.get().as_str().map(str::to_owned).into_iter().collect()
                 };
@@ -320,7 +321,13 @@ pub fn choices_of(column: &Column, value: Signal<Value>, near: RwSignal<bool>) -
 }
 
 /// A choice of one: what is chosen, and a list to choose from where it is clicked.
-fn picked(column: Column, id: String, value: Signal<Value>, off: Signal<bool>, change: Callback<Value>) -> AnyView {
+fn picker_field(
+    column: Column,
+    id: String,
+    value: Signal<Value>,
+    off: Signal<bool>,
+    change: Callback<Value>,
+) -> AnyView {
     let (open, near) = (RwSignal::new(false), RwSignal::new(false));
     let choices = choices_of(&column, value, near);
     let text = move || value.get().as_str().unwrap_or_default().to_owned();
@@ -328,15 +335,15 @@ fn picked(column: Column, id: String, value: Signal<Value>, off: Signal<bool>, c
     let (name, label) = (column.name.clone(), column.label.clone());
     let read = {
         let column = column.clone();
-        live(move || match text() {
+        reactive_view(move || match text() {
             empty if empty.is_empty() => view! { <span class="softer">"None"</span> }.into_any(),
-            text => cell::value(&column, &one(&name, json!(text))),
+            text => value_view::value(&column, &row_with(&name, json!(text))),
         })
     };
     let pick =
         Callback::new(move |picked: String| change.run(if picked.is_empty() { Value::Null } else { json!(picked) }));
     let node = NodeRef::<leptos::html::Button>::new();
-    let close = Callback::new(move |_: Left| {
+    let close = Callback::new(move |_: PickerExit| {
         open.set(false);
         if let Some(button) = node.get_untracked() {
             let _ = button.focus();
@@ -344,11 +351,11 @@ fn picked(column: Column, id: String, value: Signal<Value>, off: Signal<bool>, c
     });
     let beside = id.clone();
     view! {
-        <button type="button" class="input picked" id=id node_ref=node disabled=off aria-haspopup="listbox" aria-expanded=follow(move || open.get().to_string())
+        <button type="button" class="input picked" id=id node_ref=node disabled=off aria-haspopup="listbox" aria-expanded=reactive_attr(move || open.get().to_string())
             on:pointerenter=move |_| near.set(true) on:focus=move |_| near.set(true) on:click=move |_| open.set(true)>
             <span class="grow">{read}</span><i class="i i-chevron-down sm" aria-hidden="true"></i>
         </button>
-        {live(move || open.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=chosen beside=beside.clone() pick=pick close=close/> }))}
+        {reactive_view(move || open.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=chosen beside=beside.clone() pick=pick close=close/> }))}
     }
     .into_any()
 }
@@ -361,7 +368,7 @@ fn references(
     off: Signal<bool>,
     change: Callback<Value>,
 ) -> AnyView {
-    let present = move || cell::ids(Some(&value.get()));
+    let present = move || value_view::reference_ids(Some(&value.get()));
     let (open, near) = (RwSignal::new(false), RwSignal::new(false));
     let choices = choices_of(&column, value, near);
     let turn = Callback::new(move |picked: String| {
@@ -373,14 +380,14 @@ fn references(
         change.run(json!(all));
     });
     let person = matches!(entity.as_str(), "employee" | "person");
-    let chips = live(move || {
+    let chips = reactive_view(move || {
         present()
             .into_iter()
             .map(|id| {
                 let name = id.parse().ok().and_then(|u| client().read(|e| e.name(&entity, u))).unwrap_or_else(|| "Not visible to you".into());
                 let gone = id.clone();
                 view! {
-                    <span class="chip"><span class="person">{person.then(|| cell::avatar(&id, &name))}<span>{name.clone()}</span></span>
+                    <span class="chip"><span class="person">{person.then(|| value_view::avatar(&id, &name))}<span>{name.clone()}</span></span>
                         <button type="button" disabled=off aria-label=format!("Remove {name}") on:click=move |_| turn.run(gone.clone())>{icon("x")}</button></span>
                 }
             })
@@ -393,20 +400,20 @@ fn references(
             {chips}
             <button type="button" class="btn quiet sm" id=id disabled=off aria-haspopup="listbox" aria-label=words on:pointerenter=move |_| near.set(true)
                 on:focus=move |_| near.set(true) on:click=move |_| open.set(true)>{icon("plus")}"Add"</button>
-            {live(move || open.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=Signal::derive(present) beside=beside.clone() several=true pick=turn
-                close=Callback::new(move |_: Left| open.set(false))/> }))}
+            {reactive_view(move || open.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=Signal::derive(present) beside=beside.clone() several=true pick=turn
+                close=Callback::new(move |_: PickerExit| open.set(false))/> }))}
         </div>
     }
     .into_any()
 }
 
 /// A value of a property, small, for the panel at the side.
-pub fn shown(column: &Column, row: &pmo_domain::Row) -> AnyView {
+pub fn property_value(column: &Column, row: &pmo_domain::Row) -> AnyView {
     match column.kind {
         ColumnKind::Date => {
             let day = format::text(row, &column.name);
             view! { <time datetime=day.clone()>{format::date(&day, true)}</time> }.into_any()
         }
-        _ => cell::value(column, row),
+        _ => value_view::value(column, row),
     }
 }

@@ -32,7 +32,7 @@ pub fn date(iso: &str, with_year: bool) -> String {
 }
 
 /// A moment of this place's clock as `12 Sep, 09:41`, with the year where it is another than this; empty where it is none.
-pub fn moment(iso: &str) -> String {
+pub fn local_datetime(iso: &str) -> String {
     let then = js_sys::Date::new(&iso.into());
     if iso.is_empty() || then.get_time().is_nan() {
         return String::new();
@@ -56,7 +56,7 @@ pub fn bytes(n: f64) -> String {
 }
 
 /// A number without needless zeros.
-pub fn plain(n: f64) -> String {
+pub fn trim_zeros(n: f64) -> String {
     let rounded = (n * 100.0).round() / 100.0;
     format!("{rounded}")
 }
@@ -95,7 +95,7 @@ pub fn initials(name: &str) -> String {
 }
 
 /// One of eight tints that mean nothing, by a hash of the id.
-pub fn tint(id: &str) -> u32 {
+pub fn tint_index(id: &str) -> u32 {
     id.bytes().fold(7u32, |h, b| h.wrapping_mul(31).wrapping_add(u32::from(b))) % 8 + 1
 }
 

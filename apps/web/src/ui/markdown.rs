@@ -1,7 +1,7 @@
 //! Markdown, read and written. What a person wrote never becomes markup of its own: HTML in it is shown as the text that it is, links lead to the web, to a mail or
 //! into the app, and nothing is loaded from elsewhere.
 
-use super::live::{follow, live};
+use super::reactive::{reactive_attr, reactive_view};
 use leptos::prelude::*;
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 use serde_json::{Value, json};
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 pub const MENTION: &str = "person:";
 
 /// Whether a link leads to where links may lead.
-fn harmless(address: &str) -> bool {
+fn is_safe_url(address: &str) -> bool {
     let address = address.trim();
     let inside = address.starts_with('/') && !address.starts_with("//") || address.starts_with('#');
     inside || ["https://", "http://", "mailto:"].iter().any(|scheme| address.to_ascii_lowercase().starts_with(scheme))
 }
 
 /// Markdown as HTML that is safe to show.
-pub fn html_of(markdown: &str) -> String {
+pub fn to_safe_html(markdown: &str) -> String {
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     // What the closing of each open link closes with.
     let mut links: Vec<&'static str> = Vec::new();
@@ -31,7 +31,7 @@ pub fn html_of(markdown: &str) -> String {
                 links.push("</span>");
                 Event::InlineHtml(CowStr::Borrowed("<span class=\"mention\">"))
             }
-            Event::Start(Tag::Link { dest_url, .. }) if !harmless(&dest_url) => {
+            Event::Start(Tag::Link { dest_url, .. }) if !is_safe_url(&dest_url) => {
                 links.push("");
                 return None;
             }
@@ -60,7 +60,7 @@ pub fn Markdown(
     #[prop(into)]
     text: Signal<String>,
 ) -> impl IntoView {
-    view! { <div class="prose" inner_html=follow(move || html_of(&text.get()))></div> }
+    view! { <div class="prose" inner_html=reactive_attr(move || to_safe_html(&text.get()))></div> }
 }
 
 /// A field for Markdown: written, or looked at as it will be read.
@@ -92,15 +92,15 @@ pub fn MarkdownField(
     let some = Memo::new(move |_| text.with(|t| !t.trim().is_empty()));
     view! {
         <div class="markdown-field">
-            {live(move || if off.get() || reading.get() {
-                view! { <div class="read"><Markdown text=text/>{live(move || (!some.get()).then(|| view! { <p class="softer">{live(move || placeholder.get())}</p> }))}</div> }.into_any()
+            {reactive_view(move || if off.get() || reading.get() {
+                view! { <div class="read"><Markdown text=text/>{reactive_view(move || (!some.get()).then(|| view! { <p class="softer">{reactive_view(move || placeholder.get())}</p> }))}</div> }.into_any()
             } else {
-                view! { <textarea class=follow(move || format!("input prose-edit {}", class.get())) id=id.clone() rows="3" aria-label=label placeholder=follow(move || placeholder.get())
+                view! { <textarea class=reactive_attr(move || format!("input prose-edit {}", class.get())) id=id.clone() rows="3" aria-label=label placeholder=reactive_attr(move || placeholder.get())
                     prop:value=text on:input=move |e| change.run(json!(event_target_value(&e)))></textarea> }.into_any()
             })}
-            {live(move || (!off.get() && some.get()).then(|| view! {
-                <button type="button" class="btn quiet sm" aria-pressed=follow(move || reading.get().to_string()) on:click=move |_| reading.update(|r| *r = !*r)>
-                    {live(move || if reading.get() { "Write" } else { "Preview" })}</button>
+            {reactive_view(move || (!off.get() && some.get()).then(|| view! {
+                <button type="button" class="btn quiet sm" aria-pressed=reactive_attr(move || reading.get().to_string()) on:click=move |_| reading.update(|r| *r = !*r)>
+                    {reactive_view(move || if reading.get() { "Write" } else { "Preview" })}</button>
             }))}
         </div>
     }
@@ -114,10 +114,16 @@ mod tests {
 
     #[wasm_bindgen_test]
     fn what_is_written_reads_as_it_was_meant() {
-        assert_eq!(html_of("**Go** at *nine*\nor ten"), "<p><strong>Go</strong> at <em>nine</em><br />\nor ten</p>\n");
-        assert!(html_of("- [x] done\n- [ ] open").contains("checked"));
-        assert!(html_of("|a|b|\n|-|-|\n|1|2|").contains("<table>"));
-        assert_eq!(html_of("ask @[Ada King](person:018f)"), "<p>ask @<span class=\"mention\">Ada King</span></p>\n");
+        assert_eq!(
+            to_safe_html("**Go** at *nine*\nor ten"),
+            "<p><strong>Go</strong> at <em>nine</em><br />\nor ten</p>\n"
+        );
+        assert!(to_safe_html("- [x] done\n- [ ] open").contains("checked"));
+        assert!(to_safe_html("|a|b|\n|-|-|\n|1|2|").contains("<table>"));
+        assert_eq!(
+            to_safe_html("ask @[Ada King](person:018f)"),
+            "<p>ask @<span class=\"mention\">Ada King</span></p>\n"
+        );
     }
 
     #[wasm_bindgen_test]
@@ -136,7 +142,7 @@ mod tests {
         ] {
             // As the browser takes it.
             let place = document().create_element("div").unwrap();
-            place.set_inner_html(&html_of(hostile));
+            place.set_inner_html(&to_safe_html(hostile));
             let all = place.query_selector_all("*").unwrap();
             for n in 0..all.length() {
                 let element: web_sys::Element = all.get(n).unwrap().unchecked_into();
@@ -145,11 +151,13 @@ mod tests {
                 for attribute in element.get_attribute_names().iter().filter_map(|a| a.as_string()) {
                     let value = element.get_attribute(&attribute).unwrap_or_default();
                     let harmless =
-                        attribute == "class" && value == "mention" || attribute == "href" && super::harmless(&value);
+                        attribute == "class" && value == "mention" || attribute == "href" && super::is_safe_url(&value);
                     assert!(harmless, "{hostile}: {attribute}={value}");
                 }
             }
         }
-        assert!(html_of("[x](https://a.example/?q=1&b=\"2)").contains("href=\"https://a.example/?q=1&amp;b=%222\""));
+        assert!(
+            to_safe_html("[x](https://a.example/?q=1&b=\"2)").contains("href=\"https://a.example/?q=1&amp;b=%222\"")
+        );
     }
 }

@@ -1,16 +1,16 @@
 //! What opens over a page from anywhere: the tray of what is not sent, the question before signing out, the merge of a conflict, the devtools.
 
-use super::cell::icon;
+use super::command_palette::Palette;
+use super::conflict_dialog::ConflictDialog;
 use super::devtools::Devtools;
 use super::dialog::Dialog;
-use super::live::live;
-use super::merge::MergeDialog;
-use super::palette::Palette;
-use super::shell::{Done, Overlays};
-use super::typed::{typed, why};
-use crate::client::{client, network, new_id, write_ids};
+use super::layout::{OverlayState, UndoableAction};
+use super::reactive::reactive_view;
+use super::rejected_edits::{rejection_message, values_view};
+use super::value_view::icon;
+use crate::client::{client, http, new_id, new_write_ids};
 use crate::hooks::{catalogue, invalidate_entity_queries, use_entity_mutation};
-use crate::pages::{NewDialog, OnTheirWay, hold_stray_drops};
+use crate::pages::{NewDialog, UploadTray, prevent_window_drop};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::EntityRef;
@@ -21,37 +21,37 @@ use wasm_bindgen_futures::spawn_local;
 
 /// All of them, each drawn when it is open.
 #[component]
-pub fn OverThePage() -> impl IntoView {
-    let overlays = expect_context::<Overlays>();
-    hold_stray_drops();
+pub fn Overlays() -> impl IntoView {
+    let overlays = expect_context::<OverlayState>();
+    prevent_window_drop();
     view! {
-        {live(move || overlays.tray.get().then(|| view! { <Tray/> }))}
-        {live(move || overlays.leaving.get().then(|| view! { <Leaving/> }))}
-        <MergeDialog which=overlays.merging/>
+        {reactive_view(move || overlays.tray.get().then(|| view! { <SyncTray/> }))}
+        {reactive_view(move || overlays.sign_out_open.get().then(|| view! { <SignOutDialog/> }))}
+        <ConflictDialog which=overlays.merging/>
         <Palette/>
-        {live(move || overlays.making.get().map(|code| {
+        {reactive_view(move || overlays.creating.get().map(|code| {
             let open = RwSignal::new(true);
-            Effect::new(move || if !open.get() { overlays.making.set(None) });
+            Effect::new(move || if !open.get() { overlays.creating.set(None) });
             view! { <NewDialog code=code parent=None open=open/> }
         }))}
-        <div class="toasts" aria-live="polite">{live(move || overlays.done.get().map(|done| view! { <Toast done=done/> }))}</div>
-        <OnTheirWay/>
+        <div class="toasts" aria-live="polite">{reactive_view(move || overlays.done.get().map(|done| view! { <Toast done=done/> }))}</div>
+        <UploadTray/>
         <Devtools/>
     }
 }
 
 /// How long what was done can be taken back from where it was said.
-const TOAST: std::time::Duration = std::time::Duration::from_secs(8);
+const TOAST_DURATION: std::time::Duration = std::time::Duration::from_secs(8);
 
 /// Between two looks whether a deletion is still on its way.
-const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+const STATUS_POLL_INTERVAL: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// Says what was done, for as long as it can be taken back here.
 #[component]
-fn Toast(done: Done) -> impl IntoView {
-    let overlays = expect_context::<Overlays>();
-    let Done { words, undo } = done;
-    let gone = set_timeout_with_handle(move || overlays.done.set(None), TOAST);
+fn Toast(done: UndoableAction) -> impl IntoView {
+    let overlays = expect_context::<OverlayState>();
+    let UndoableAction { words, undo } = done;
+    let gone = set_timeout_with_handle(move || overlays.done.set(None), TOAST_DURATION);
     on_cleanup(move || {
         if let Ok(gone) = gone {
             gone.clear();
@@ -69,7 +69,7 @@ fn Toast(done: Done) -> impl IntoView {
 }
 
 /// Deletes things, and says so where it can be taken back: what has not been sent is not sent, what has been is brought back by the server.
-pub fn delete_with_undo(overlays: Overlays, things: Vec<EntityRef>, words: String) {
+pub fn delete_with_undo(overlays: OverlayState, things: Vec<EntityRef>, words: String) {
     for thing in &things {
         use_entity_mutation(thing.code.clone()).delete(thing.id);
     }
@@ -80,36 +80,36 @@ pub fn delete_with_undo(overlays: Overlays, things: Vec<EntityRef>, words: Strin
             match client().read(|e| e.outbox().iter().find(waits).map(|e| e.id)) {
                 Some(entry) => client().dispatch(Event::Discard(entry)),
                 None => spawn_local(async move {
-                    if let Err(words) = bring_back(thing).await {
-                        overlays.done.set(Some(Done { words, undo: None }));
+                    if let Err(words) = restore_entity(thing).await {
+                        overlays.done.set(Some(UndoableAction { words, undo: None }));
                     }
                 }),
             }
         }
     });
-    overlays.done.set(Some(Done { words, undo: Some(undo) }));
+    overlays.done.set(Some(UndoableAction { words, undo: Some(undo) }));
 }
 
 /// Asks the server to bring a deleted thing back, once its deletion is not on its way any more; the error is for people.
-pub async fn bring_back(thing: EntityRef) -> Result<(), String> {
+pub async fn restore_entity(thing: EntityRef) -> Result<(), String> {
     let on_its_way = |e: &OutboxEntry| e.entity == thing && matches!(e.operation, Operation::Delete { .. });
-    let looks = 30_000 / LOOK.as_millis();
+    let looks = 30_000 / STATUS_POLL_INTERVAL.as_millis();
     for _ in 0..looks {
         if !client().read(|e| e.outbox().iter().any(on_its_way)) {
             break;
         }
-        gloo_timers::future::sleep(LOOK).await;
+        gloo_timers::future::sleep(STATUS_POLL_INTERVAL).await;
     }
     let path = format!("/{}/{}/restore", thing.code, thing.id);
-    network::ask(network::Verb::POST, &path, Some(&json!({})), Some(&new_id().to_string())).await?;
+    http::request(http::Method::POST, &path, Some(&json!({})), Some(&new_id().to_string())).await?;
     invalidate_entity_queries(&thing.code, None);
     Ok(())
 }
 
 #[component]
-fn Leaving() -> impl IntoView {
-    let overlays = expect_context::<Overlays>();
-    let close = Callback::new(move |()| overlays.leaving.set(false));
+fn SignOutDialog() -> impl IntoView {
+    let overlays = expect_context::<OverlayState>();
+    let close = Callback::new(move |()| overlays.sign_out_open.set(false));
     let waiting = client().read(|e| e.outbox().len() + e.draft_count());
     view! {
         <Dialog title="Sign out with unsent work?" lead=format!("{waiting} change{} or draft{0} on this device not yet sent.", if waiting == 1 { "" } else { "s" }) close=close>
@@ -124,11 +124,11 @@ fn Leaving() -> impl IntoView {
 
 /// What waits, what is refused, what needs a choice.
 #[component]
-fn Tray() -> impl IntoView {
-    let overlays = expect_context::<Overlays>();
+fn SyncTray() -> impl IntoView {
+    let overlays = expect_context::<OverlayState>();
     let status = client().status.clone();
     let close = Callback::new(move |()| overlays.tray.set(false));
-    let entries = live(move || {
+    let entries = reactive_view(move || {
         status.track();
         let (entries, drafts) =
             client().read(|e| (e.outbox().to_vec(), e.drafts().map(|d| d.entity.clone()).collect::<Vec<_>>()));
@@ -146,12 +146,12 @@ fn Tray() -> impl IntoView {
 }
 
 /// A draft, by the name of its thing: a link to where it goes on.
-fn draft_view(entity: &EntityRef, overlays: Overlays) -> AnyView {
+fn draft_view(entity: &EntityRef, overlays: OverlayState) -> AnyView {
     let name = client().read(|e| e.name(entity.code.as_str(), entity.id)).unwrap_or_else(|| entity.code.to_string());
     view! { <li>{icon("pencil")}<A href=format!("/{}/{}", entity.code, entity.id) attr:class="grow" on:click=move |_| overlays.tray.set(false)>{name}</A></li> }.into_any()
 }
 
-fn entry_view(entry: OutboxEntry, overlays: Overlays) -> impl IntoView {
+fn entry_view(entry: OutboxEntry, overlays: OverlayState) -> impl IntoView {
     let name = client()
         .read(|e| e.name(entry.entity.code.as_str(), entry.entity.id))
         .or_else(|| Some(entry.local_values().get("name")?.as_str()?.to_owned()));
@@ -200,21 +200,21 @@ fn entry_view(entry: OutboxEntry, overlays: Overlays) -> impl IntoView {
             ("conflict", words, view! { <button class="btn sm" on:click=review>"Review"</button> }.into_any())
         }
         EntryState::Rejected { problem } => {
-            let words = why(entry.entity.code.as_str(), problem);
+            let words = rejection_message(entry.entity.code.as_str(), problem);
             (
                 "conflict",
                 words,
                 view! {
                     <button class="btn quiet sm" on:click=move |_| settle(Resolution::TakeTheirs)>"Discard"</button>
                     {editable.then(|| view! { <A href=address.clone() attr:class="btn quiet sm" on:click=move |_| { overlays.tray.set(false); client().dispatch(Event::RevertToDraft(id)); }>"Edit"</A> })}
-                    <button class="btn sm" on:click=move |_| settle(Resolution::KeepMine(write_ids()[1]))>"Try again"</button>
+                    <button class="btn sm" on:click=move |_| settle(Resolution::KeepMine(new_write_ids()[1]))>"Try again"</button>
                 }
                 .into_any(),
             )
         }
     };
     let values = matches!(entry.state, EntryState::Rejected { .. })
-        .then(|| typed(entry.entity.code.as_str(), &entry.local_values()));
+        .then(|| values_view(entry.entity.code.as_str(), &entry.local_values()));
     view! {
         <li>{icon(sign)}<div class="grow"><strong>{name}</strong><span class="meta">{what}" · "{detail}{others}</span>{values}<div class="buttons">{actions}</div></div></li>
     }

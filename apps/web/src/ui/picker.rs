@@ -1,15 +1,15 @@
 //! Choosing from a list by typing, by arrows or by a digit: options, people, anything that a column refers to. Opens beside what it belongs to.
 
-use super::cell::{avatar, icon};
-use super::live::{follow, live};
 use super::popover::{close_when_outside, open_beside};
+use super::reactive::{reactive_attr, reactive_view};
+use super::value_view::{avatar, icon};
 use leptos::prelude::*;
 use pmo_domain::sort;
 
 /// Most choices that are drawn at once; typing finds the others.
-const DRAWN: usize = 60;
+const MAX_RENDERED: usize = 60;
 /// As many choices as there are digits can be made by one.
-const DIGITS: usize = 9;
+const MAX_DIGIT_SHORTCUTS: usize = 9;
 
 /// What can be chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,12 +19,12 @@ pub struct Choice {
     /// What is read.
     pub label: String,
     /// Its mark.
-    pub sign: Sign,
+    pub sign: ChoiceIcon,
 }
 
 /// The mark before a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sign {
+pub enum ChoiceIcon {
     /// None.
     Bare,
     /// An icon, by name.
@@ -35,7 +35,7 @@ pub enum Sign {
 
 /// How a picker was left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
+pub enum PickerExit {
     /// Given up, or done.
     Done,
     /// By `Tab`, and whether backwards.
@@ -43,7 +43,7 @@ pub enum Left {
 }
 
 /// Those of `choices` that `words` fit, best first: what begins with them, then words that do, then what contains them.
-pub fn fitting(choices: Vec<Choice>, words: &str) -> Vec<Choice> {
+pub fn filter_choices(choices: Vec<Choice>, words: &str) -> Vec<Choice> {
     let words = words.trim().to_lowercase();
     if words.is_empty() {
         return choices;
@@ -85,13 +85,13 @@ pub fn Picker(
     pick: Callback<String>,
     /// Hears that it is to go.
     #[prop(into)]
-    close: Callback<Left>,
+    close: Callback<PickerExit>,
 ) -> impl IntoView {
     let words = RwSignal::new(String::new());
     let at = RwSignal::new(0usize);
     let found = Memo::new(move |_| {
-        let mut found = fitting(choices.get(), &words.get());
-        found.truncate(DRAWN);
+        let mut found = filter_choices(choices.get(), &words.get());
+        found.truncate(MAX_RENDERED);
         found
     });
     // What is chosen is where one begins.
@@ -102,12 +102,12 @@ pub fn Picker(
     if !several {
         Effect::new(move || at.set(begin.get()));
     }
-    let digits = Memo::new(move |_| words.with(String::is_empty) && choices.with(Vec::len) <= DIGITS);
+    let digits = Memo::new(move |_| words.with(String::is_empty) && choices.with(Vec::len) <= MAX_DIGIT_SHORTCUTS);
     let list = format!("{beside}-list");
     let take = Callback::new(move |value: String| {
         pick.run(value);
         if !several {
-            close.run(Left::Done);
+            close.run(PickerExit::Done);
         }
     });
     let keys = move |event: leptos::ev::KeyboardEvent| {
@@ -122,8 +122,8 @@ pub fn Picker(
                     take.run(choice.value);
                 }
             }
-            "Escape" => close.run(Left::Done),
-            "Tab" => close.run(Left::Tab(event.shift_key())),
+            "Escape" => close.run(PickerExit::Done),
+            "Tab" => close.run(PickerExit::Tab(event.shift_key())),
             key => {
                 let digit = key.parse::<usize>().ok().filter(|_| digits.get_untracked());
                 let Some(choice) = digit.and_then(|n| found.with_untracked(|f| f.get(n.wrapping_sub(1)).cloned()))
@@ -143,18 +143,18 @@ pub fn Picker(
         let option_id = option_id.clone();
         move || found.with(|f| !f.is_empty()).then(|| option_id(at.get()))
     };
-    let items = live(move || {
+    let items = reactive_view(move || {
         let now = chosen.get();
         let numbered = digits.get();
         let one = |(n, choice): (usize, Choice)| {
             let (here, value) = (now.contains(&choice.value), choice.value.clone());
             let sign = match &choice.sign {
-                Sign::Bare => ().into_any(),
-                Sign::Icon(name) => icon(name).into_any(),
-                Sign::Person => avatar(&choice.value, &choice.label).into_any(),
+                ChoiceIcon::Bare => ().into_any(),
+                ChoiceIcon::Icon(name) => icon(name).into_any(),
+                ChoiceIcon::Person => avatar(&choice.value, &choice.label).into_any(),
             };
             view! {
-                <div role="option" id=option_id(n) class:is-active=follow(move || at.get() == n) aria-selected=here.to_string() on:mousedown=|e| e.prevent_default()
+                <div role="option" id=option_id(n) class:is-active=reactive_attr(move || at.get() == n) aria-selected=here.to_string() on:mousedown=|e| e.prevent_default()
                     on:click=move |_| take.run(value.clone()) on:pointermove=move |_| at.set(n)>
                     {sign}<span class="grow">{choice.label}</span>{here.then(|| icon("check"))}{numbered.then(|| view! { <kbd class="desk">{n + 1}</kbd> })}</div>
             }
@@ -177,21 +177,22 @@ pub fn Picker(
             place.get().and_then(|menu| menu.query_selector_all("[role=option]").ok()?.get(u32::try_from(n).ok()?))
         {
             use wasm_bindgen::JsCast;
-            item.unchecked_into::<web_sys::Element>().scroll_into_view_with_scroll_into_view_options(&nearest());
+            item.unchecked_into::<web_sys::Element>()
+                .scroll_into_view_with_scroll_into_view_options(&scroll_nearest_options());
         }
     });
-    close_when_outside(place, move || close.run(Left::Done));
+    close_when_outside(place, move || close.run(PickerExit::Done));
     let placeholder = label.clone();
     view! {
         <div class="menu option-menu picker" popover="manual" node_ref=place on:click=|e| e.stop_propagation()>
             <label class="menu-search">{icon("search")}<input node_ref=input role="combobox" aria-expanded="true" aria-controls=list.clone() aria-label=label placeholder=placeholder autocomplete="off"
-                aria-activedescendant=follow(active) on:keydown=keys on:input=move |e| { words.set(event_target_value(&e)); at.set(0); }/></label>
+                aria-activedescendant=reactive_attr(active) on:keydown=keys on:input=move |e| { words.set(event_target_value(&e)); at.set(0); }/></label>
             <div role="listbox" id=list class="choices" aria-label="Choices">{items}</div>
         </div>
     }
 }
 
-fn nearest() -> web_sys::ScrollIntoViewOptions {
+fn scroll_nearest_options() -> web_sys::ScrollIntoViewOptions {
     let options = web_sys::ScrollIntoViewOptions::new();
     options.set_block(web_sys::ScrollLogicalPosition::Nearest);
     options
@@ -204,10 +205,10 @@ mod tests {
 
     #[wasm_bindgen_test]
     fn what_begins_with_the_words_comes_first() {
-        let choice = |label: &str| Choice { value: label.into(), label: label.into(), sign: Sign::Bare };
+        let choice = |label: &str| Choice { value: label.into(), label: label.into(), sign: ChoiceIcon::Bare };
         let all: Vec<_> = ["Sedan review", "In Review", "Review", "Preview", "Done"].map(choice).into();
-        let found: Vec<_> = fitting(all.clone(), " rev").into_iter().map(|c| c.label).collect();
+        let found: Vec<_> = filter_choices(all.clone(), " rev").into_iter().map(|c| c.label).collect();
         assert_eq!(found, ["Review", "Sedan review", "In Review", "Preview"]);
-        assert_eq!(fitting(all, "").len(), 5);
+        assert_eq!(filter_choices(all, "").len(), 5);
     }
 }

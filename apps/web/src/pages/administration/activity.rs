@@ -1,10 +1,10 @@
 //! What happened lately to things that one may see.
 
-use crate::client::network::{self, Verb};
+use crate::client::http::{self, Method};
 use crate::hooks::catalogue;
-use crate::ui::cell::{self, icon};
 use crate::ui::format;
-use crate::ui::live::live;
+use crate::ui::reactive::reactive_view;
+use crate::ui::value_view::{self, icon};
 use leptos::prelude::*;
 use leptos_router::components::A;
 use serde_json::Value;
@@ -20,7 +20,7 @@ pub fn Activity() -> impl IntoView {
             cursor.map(|c| format!("&cursor={}", pmo_sync::percent_encode(&c))).unwrap_or_default()
         );
         spawn_local(async move {
-            match network::ask(Verb::GET, &path, None, None).await {
+            match http::request(Method::GET, &path, None, None).await {
                 Ok(told) => {
                     next.try_set(told["next_cursor"].as_str().map(ToOwned::to_owned));
                     lines.try_update(|all| all.extend(told["data"].as_array().cloned().unwrap_or_default()));
@@ -58,14 +58,14 @@ pub fn Activity() -> impl IntoView {
         let label = kind.map_or(code.clone(), |k| k.name.to_lowercase());
         let of =
             if what == "changed" && !columns.is_empty() { format!(" ({})", columns.join(", ")) } else { String::new() };
-        view! { <li>{cell::avatar(&id, &who)}<span class="grow"><strong>{who}</strong>{format!(" {what} the {label} ")}<A href=format!("/{code}/{}", text("entity_id"))>{title}</A><span class="softer">{of}</span></span><time class="softer num">{format::moment(&text("at"))}</time></li> }
+        view! { <li>{value_view::avatar(&id, &who)}<span class="grow"><strong>{who}</strong>{format!(" {what} the {label} ")}<A href=format!("/{code}/{}", text("entity_id"))>{title}</A><span class="softer">{of}</span></span><time class="softer num">{format::local_datetime(&text("at"))}</time></li> }
     };
     view! {
         <div class="admin">
-            {live(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
-            {live(move || (!here.get()).then(|| view! { <div class="skeletons" aria-busy="true"><span class="skeleton"></span></div> }))}
-            <ul class="rows tray activity">{live(move || lines.get().iter().map(line).collect::<Vec<_>>())}</ul>
-            {live(move || next.get().map(|cursor| view! { <button type="button" class="btn sm" on:click=move |_| load(Some(cursor.clone()))>"More"</button> }))}
+            {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+            {reactive_view(move || (!here.get()).then(|| view! { <div class="skeletons" aria-busy="true"><span class="skeleton"></span></div> }))}
+            <ul class="rows tray activity">{reactive_view(move || lines.get().iter().map(line).collect::<Vec<_>>())}</ul>
+            {reactive_view(move || next.get().map(|cursor| view! { <button type="button" class="btn sm" on:click=move |_| load(Some(cursor.clone()))>"More"</button> }))}
         </div>
     }
 }

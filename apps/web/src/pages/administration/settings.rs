@@ -1,10 +1,10 @@
 //! What holds for everybody: currency, how days are written, how long the log is kept.
 
-use super::{in_words, refused, reread, send};
-use crate::client::network::Verb;
+use super::{error_banner, humanize, refresh_reference_data, send};
+use crate::client::http::Method;
 use crate::hooks::use_global_settings;
-use crate::ui::cell::icon;
-use crate::ui::live::{follow, live};
+use crate::ui::reactive::{reactive_attr, reactive_view};
+use crate::ui::value_view::icon;
 use leptos::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 pub fn Settings() -> impl IntoView {
     let settings = use_global_settings();
     let here = Memo::new(move |_| settings.with(Option::is_some));
-    live(move || {
+    reactive_view(move || {
         // What is typed stays when they are read again.
         let all = here.get().then(|| settings.get_untracked()).flatten();
         let all = all.as_ref().and_then(|all| all.as_object().cloned());
@@ -21,14 +21,14 @@ pub fn Settings() -> impl IntoView {
         };
         let boxes: Vec<_> = all
             .into_iter()
-            .filter_map(|(name, value)| Some(view! { <OneSetting name=name value=value.as_object()?.clone()/> }))
+            .filter_map(|(name, value)| Some(view! { <SettingEditor name=name value=value.as_object()?.clone()/> }))
             .collect();
         view! { <div class="admin">{boxes}</div> }.into_any()
     })
 }
 
 #[component]
-fn OneSetting(name: String, value: Map<String, Value>) -> impl IntoView {
+fn SettingEditor(name: String, value: Map<String, Value>) -> impl IntoView {
     let (busy, error, saved) = (RwSignal::new(false), RwSignal::new(None), RwSignal::new(false));
     let now = RwSignal::new(value.clone());
     let key = StoredValue::new(name.clone());
@@ -36,13 +36,13 @@ fn OneSetting(name: String, value: Map<String, Value>) -> impl IntoView {
         event.prevent_default();
         saved.set(false);
         let body = json!({key.get_value(): now.get_untracked()});
-        send(Verb::PATCH, "/settings/global".to_owned(), Some(body), busy, error, move |_| {
+        send(Method::PATCH, "/settings/global".to_owned(), Some(body), busy, error, move |_| {
             saved.try_set(true);
-            reread();
+            refresh_reference_data();
         });
     };
     let field = |(part, value): (String, Value)| {
-        let label = in_words(&part);
+        let label = humanize(&part);
         let put = move |value: Value| {
             now.update(|all| drop(all.insert(part.clone(), value)));
             saved.set(false);
@@ -56,11 +56,11 @@ fn OneSetting(name: String, value: Map<String, Value>) -> impl IntoView {
     };
     let fields: Vec<_> = value.into_iter().map(field).collect();
     view! {
-        <form class="admin-box" on:submit=save aria-label=in_words(&name)>
-            <h2>{in_words(&name)}</h2>
+        <form class="admin-box" on:submit=save aria-label=humanize(&name)>
+            <h2>{humanize(&name)}</h2>
             <div class="form">{fields}</div>
-            {refused(error)}
-            <footer class="buttons start"><button class="btn" disabled=follow(move || busy.get())>"Save"</button>{live(move || saved.get().then(|| view! { <span class="hint" role="status">{icon("check")}"Saved"</span> }))}</footer>
+            {error_banner(error)}
+            <footer class="buttons start"><button class="btn" disabled=reactive_attr(move || busy.get())>"Save"</button>{reactive_view(move || saved.get().then(|| view! { <span class="hint" role="status">{icon("check")}"Saved"</span> }))}</footer>
         </form>
     }
 }

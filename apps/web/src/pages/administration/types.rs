@@ -1,10 +1,10 @@
 //! How types and columns are called and shown.
 
-use super::{refused, reread, send, types};
-use crate::client::network::Verb;
+use super::{error_banner, refresh_reference_data, send, type_choices};
+use crate::client::http::Method;
 use crate::hooks::{catalogue, use_entity_codes};
-use crate::ui::cell::icon;
-use crate::ui::live::{follow, live};
+use crate::ui::reactive::{reactive_attr, reactive_view};
+use crate::ui::value_view::icon;
 use leptos::prelude::*;
 use pmo_domain::{Column, ColumnKind, EntityType};
 use serde_json::{Map, Value, json};
@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 pub fn Types() -> impl IntoView {
     let codes = use_entity_codes();
     let chosen = RwSignal::new(String::new());
-    let names = live(move || {
+    let names = reactive_view(move || {
         codes.track();
         let now = chosen.get();
         let line = |(code, label): (pmo_domain::EntityCode, String)| {
@@ -21,13 +21,13 @@ pub fn Types() -> impl IntoView {
             let here = code.as_str() == now;
             view! { <li><button type="button" aria-current=here.then_some("true") on:click=move |_| chosen.set(code.to_string())>{icon(&sign)}<span class="grow">{label}</span></button></li> }
         };
-        types().into_iter().map(line).collect::<Vec<_>>()
+        type_choices().into_iter().map(line).collect::<Vec<_>>()
     });
     view! {
         <div class="admin two">
             <nav class="admin-list" aria-label="Types"><ul>{names}</ul></nav>
-            {live(move || match catalogue().get(&chosen.get()).cloned() {
-                Some(kind) => view! { <OneType kind=kind/> }.into_any(),
+            {reactive_view(move || match catalogue().get(&chosen.get()).cloned() {
+                Some(kind) => view! { <EntityTypeEditor kind=kind/> }.into_any(),
                 None => view! { <div class="blank"><h2>"Choose a type"</h2><p>"What it is called, and which of its columns are shown and needed. New columns come by a migration."</p></div> }.into_any(),
             })}
         </div>
@@ -35,7 +35,7 @@ pub fn Types() -> impl IntoView {
 }
 
 /// The kind of a column in words.
-fn kind_words(kind: &ColumnKind) -> String {
+fn kind_label(kind: &ColumnKind) -> String {
     let named = |code: &str| catalogue().get(code).map_or_else(|| code.to_owned(), |t| t.name.to_lowercase());
     match kind {
         ColumnKind::Datalabel { set } => format!("option of {}", set.replace('_', " ")),
@@ -46,7 +46,7 @@ fn kind_words(kind: &ColumnKind) -> String {
 }
 
 #[component]
-fn OneType(kind: EntityType) -> impl IntoView {
+fn EntityTypeEditor(kind: EntityType) -> impl IntoView {
     let (busy, error, saved) = (RwSignal::new(false), RwSignal::new(None), RwSignal::new(false));
     let words = RwSignal::new(Map::new());
     let columns = RwSignal::new(Map::<String, Value>::new());
@@ -59,11 +59,11 @@ fn OneType(kind: EntityType) -> impl IntoView {
         if !changed.is_empty() {
             body.insert("columns".into(), Value::Object(changed));
         }
-        send(Verb::PATCH, format!("/entity/{code}"), Some(Value::Object(body)), busy, error, move |_| {
+        send(Method::PATCH, format!("/entity/{code}"), Some(Value::Object(body)), busy, error, move |_| {
             words.try_set(Map::new());
             columns.try_set(Map::new());
             saved.try_set(true);
-            reread();
+            refresh_reference_data();
         });
     };
     let put = move |name: &'static str, value: Value| words.update(|all| drop(all.insert(name.to_owned(), value)));
@@ -89,7 +89,7 @@ fn OneType(kind: EntityType) -> impl IntoView {
         let unneeded = column.read_only || column.not_null;
         view! {
             <tr><td><input class="input" maxlength="100" aria-label=format!("Label of {}", column.name) value=column.label.clone() on:input=move |e| put_column(&name, "label", json!(event_target_value(&e).trim()))/></td>
-                <td class="softer">{column.name.clone()}</td><td class="softer">{kind_words(&column.kind)}</td>
+                <td class="softer">{column.name.clone()}</td><td class="softer">{kind_label(&column.kind)}</td>
                 <td><label class="check"><input type="checkbox" class="i-check" checked=!column.hidden disabled=fixed aria-label=format!("{} is shown", column.label) on:change=move |e| put_column(&hide, "hidden", json!(!event_target_checked(&e)))/></label></td>
                 <td><label class="check"><input type="checkbox" class="i-check" checked=column.required disabled=unneeded aria-label=format!("{} is needed", column.label) on:change=move |e| put_column(&need, "required", json!(event_target_checked(&e)))/></label></td></tr>
         }
@@ -119,9 +119,9 @@ fn OneType(kind: EntityType) -> impl IntoView {
                 <label class="field"><span>"Place among the types"</span><input class="input num" type="number" value=kind.display_order.to_string() on:input=move |e| { if let Ok(place) = event_target_value(&e).parse::<i32>() { put("display_order", json!(place)); } }/></label>
             </div>
             <div class="scroll-x"><table class="plain-table"><thead><tr><th>"Label"</th><th>"Column"</th><th>"Kind"</th><th>"Shown"</th><th>"Needed"</th></tr></thead><tbody>{lines}</tbody></table></div>
-            {refused(error)}
-            {live(move || saved.get().then(|| view! { <p class="hint" role="status">{icon("check")}"Saved. Others see it within minutes."</p> }))}
-            <footer class="buttons start"><button class="btn primary" disabled=follow(move || busy.get())>"Save"</button></footer>
+            {error_banner(error)}
+            {reactive_view(move || saved.get().then(|| view! { <p class="hint" role="status">{icon("check")}"Saved. Others see it within minutes."</p> }))}
+            <footer class="buttons start"><button class="btn primary" disabled=reactive_attr(move || busy.get())>"Save"</button></footer>
         </form>
     }
 }

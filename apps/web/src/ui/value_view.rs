@@ -1,0 +1,153 @@
+//! A value as it is read, by its column's kind. The kind decides the look, not the page: a new type looks finished on its first day.
+
+use super::format;
+use crate::client::client;
+use crate::hooks::option_color;
+use leptos::prelude::*;
+use pmo_domain::{Column, ColumnKind, Row};
+use serde_json::Value;
+
+/// An icon that takes the ink of its text.
+pub fn icon(name: &str) -> impl IntoView + use<> {
+    view! { <i class=format!("i i-{name}") aria-hidden="true"></i> }
+}
+
+/// Options that have a shape of their own.
+const SHAPES: &str = " backlog planning to-do in-progress in-review blocked completed cancelled low medium high critical green amber red initiation execution monitoring closure on-hold ";
+
+/// The mark of an option: stages, priorities and health have a shape each; none for the rest, and for what an administrator called otherwise.
+pub fn option_mark(set: &str, option: &str) -> Option<String> {
+    let slug = format::slug(option);
+    if matches!(set, "task_stage" | "task_priority" | "project_health" | "project_stage")
+        && !SHAPES.contains(&format!(" {slug} "))
+    {
+        return None;
+    }
+    Some(match set {
+        "task_stage" => format!("stage-{slug}"),
+        "task_priority" => format!("priority-{slug}"),
+        "project_health" => format!("health-{slug}"),
+        "project_stage" => match slug.as_str() {
+            "on-hold" => "stage-blocked".into(),
+            "cancelled" => "stage-cancelled".into(),
+            _ => format!("project-{slug}"),
+        },
+        "milestone_status" | "sprint_status" | "business_status" => match slug.as_str() {
+            "reached" | "closed" => "stage-completed".into(),
+            "at-risk" | "missed" | "restructuring" => "stage-blocked".into(),
+            "active" => "stage-in-progress".into(),
+            _ => "stage-to-do".into(),
+        },
+        _ => return None,
+    })
+}
+
+/// An option with its mark.
+pub fn option_pill(set: &str, option: &str) -> AnyView {
+    if option.is_empty() {
+        return ().into_any();
+    }
+    let option = option.to_owned();
+    match (set, option_mark(set, &option)) {
+        ("project_health", Some(mark)) => view! { <span class="health">{icon(&mark)}{option}</span> }.into_any(),
+        (_, Some(mark)) => view! { <span class="pill">{icon(&mark)}<span>{option}</span></span> }.into_any(),
+        (_, None) => {
+            let dot =
+                option_color(set, &option).map(|c| view! { <i class=format!("dot dot-{c}") aria-hidden="true"></i> });
+            view! { <span class="pill">{dot}<span>{option}</span></span> }.into_any()
+        }
+    }
+}
+
+/// A person's round sign.
+pub fn avatar(id: &str, name: &str) -> impl IntoView + use<> {
+    view! { <span class=format!("avatar a{}", format::tint_index(id)) aria-hidden="true">{format::initials(name)}</span> }
+}
+
+/// A person or several, by reference.
+pub fn people(entity: &str, ids: &[String]) -> AnyView {
+    let named: Vec<(String, String)> = ids
+        .iter()
+        .map(|id| {
+            let name = id.parse().ok().and_then(|uuid| client().read(|e| e.name(entity, uuid)));
+            (id.clone(), name.unwrap_or_else(|| "Somebody".to_owned()))
+        })
+        .collect();
+    match named.as_slice() {
+        [] => ().into_any(),
+        [(id, name)] => view! { <span class="person">{avatar(id, name)}<span>{name.clone()}</span></span> }.into_any(),
+        several => {
+            let all = several.iter().map(|(_, n)| n.as_str()).collect::<Vec<_>>().join(", ");
+            let signs: Vec<_> = several.iter().take(4).map(|(id, name)| avatar(id, name)).collect();
+            view! { <span class="avatars" role="group" aria-label=all.clone() title=all>{signs}</span> }.into_any()
+        }
+    }
+}
+
+/// How far along, of a hundred.
+pub fn progress(percent: f64) -> AnyView {
+    let percent = percent.round();
+    view! { <span class="progress" style=format!("--p:{percent}")><span>{format!("{percent}%")}</span></span> }
+        .into_any()
+}
+
+/// A row's value in a column.
+pub fn value(column: &Column, row: &Row) -> AnyView {
+    let name = column.name.as_str();
+    let plain = format::text(row, name);
+    match &column.kind {
+        ColumnKind::Datalabel { set } => option_pill(set, &plain),
+        ColumnKind::Reference { entity } if entity == "employee" || entity == "person" => {
+            if plain.is_empty() {
+                ().into_any()
+            } else {
+                people(entity, &[plain])
+            }
+        }
+        ColumnKind::Reference { entity } => {
+            let named = plain.parse().ok().and_then(|id| client().read(|e| e.name(entity, id)));
+            named.unwrap_or_default().into_any()
+        }
+        ColumnKind::References { entity } => people(entity, &reference_ids(row.get(name))),
+        ColumnKind::Date => view! { <time datetime=plain.clone()>{format::date(&plain, false)}</time> }.into_any(),
+        ColumnKind::Timestamp => view! { <time datetime=plain.clone()>{format::date(&plain, true)}</time> }.into_any(),
+        ColumnKind::Money => format::money(&plain).into_any(),
+        ColumnKind::Percent => progress(format::number(row, name).unwrap_or_default()),
+        ColumnKind::Hours => format::number(row, name).map(|n| format!("{}h", format::trim_zeros(n))).into_any(),
+        ColumnKind::Days => {
+            format::number(row, name).filter(|n| *n > 0.0).map(|n| format!("{}d", format::trim_zeros(n))).into_any()
+        }
+        ColumnKind::Integer if name.ends_with("_bytes") => format::number(row, name).map(format::bytes).into_any(),
+        ColumnKind::Integer | ColumnKind::Number => format::number(row, name).map(format::trim_zeros).into_any(),
+        ColumnKind::Boolean => (row.get(name) == Some(&Value::Bool(true))).then(|| icon("check")).into_any(),
+        _ => plain.into_any(),
+    }
+}
+
+/// The ids of a list of references.
+pub fn reference_ids(value: Option<&Value>) -> Vec<String> {
+    value.and_then(Value::as_array).into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
+}
+
+/// Whether numbers of this kind stand at the right.
+pub fn is_right_aligned(kind: &ColumnKind) -> bool {
+    matches!(kind, ColumnKind::Money | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Integer | ColumnKind::Number)
+}
+
+/// The class of a table's column, which gives its width.
+pub fn column_class(column: &Column) -> &'static str {
+    match (&column.kind, column.name.as_str()) {
+        (_, "wbs") => "c-wbs",
+        (_, "code") => "c-code",
+        (_, "name") => "",
+        (ColumnKind::Datalabel { set }, _) if set == "task_priority" => "c-prio",
+        (ColumnKind::Datalabel { .. }, _) => "c-stage",
+        (ColumnKind::Reference { .. } | ColumnKind::References { .. }, _) => "c-person",
+        (ColumnKind::Date, _) => "c-date",
+        (ColumnKind::Timestamp, _) => "c-moment",
+        (ColumnKind::Percent, _) => "c-progress",
+        (ColumnKind::Money, _) => "c-money",
+        (kind, _) if is_right_aligned(kind) => "c-num",
+        _ => "c-line",
+    }
+}

@@ -1,0 +1,214 @@
+//! The promises, each by name, on an engine whose server is a few lines of test: that server, and the tab that it serves.
+
+mod mutations;
+mod persistence; // the device
+mod queries; // fetching, what has changed, the session
+mod stored_formats; // what devices hold and tabs send
+mod tabs; // several tabs on one device
+mod trees; // what is kept whole // outbox, conflicts, drafts
+
+use crate::store::KeySelector;
+use crate::*;
+use pmo_domain::api_types::{ListResponse, Problem};
+use pmo_domain::protocol::{Action, Change, ClientMessage, ServerMessage};
+use pmo_domain::{EntityCode, EntityRef, PersonId, Row, Version};
+use serde_json::{Value, json};
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use uuid::Uuid;
+
+const ME: PersonId = PersonId(Uuid::from_u128(99));
+
+fn code(text: &str) -> EntityCode {
+    EntityCode::new(text).unwrap()
+}
+
+fn task(n: u128) -> EntityRef {
+    EntityRef::new(code("task"), Uuid::from_u128(n))
+}
+
+fn project(n: u128) -> EntityRef {
+    EntityRef::new(code("project"), Uuid::from_u128(1000 + n))
+}
+
+fn row(n: u128, version: i64, name: &str) -> Row {
+    json!({"id": Uuid::from_u128(n), "version": version, "name": name, "project_id": project(1).id, "permission": 7})
+        .as_object()
+        .cloned()
+        .unwrap()
+}
+
+fn patch(value: Value) -> Row {
+    value.as_object().cloned().unwrap()
+}
+
+fn tasks() -> ListKey {
+    ListKey::below(code("task"), project(1), "project_id")
+}
+
+fn list(rows: Vec<Row>) -> Value {
+    serde_json::to_value(ListResponse { data: rows, ..ListResponse::default() }).unwrap()
+}
+
+fn answer(body: Value) -> Response {
+    Response { body: body.to_string(), feed_cursor: Some("1.5".into()), ..Response::default() }
+}
+
+fn ids(n: u128) -> [Uuid; 2] {
+    [Uuid::from_u128(n), Uuid::from_u128(n + 500)]
+}
+
+/// Runs a future that never waits.
+fn now_or_never<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => value,
+        Poll::Pending => panic!("the future waits"),
+    }
+}
+
+/// An engine with its device.
+struct Tab {
+    engine: Engine,
+    store: MemoryStore,
+    requests: Vec<(RequestId, Request)>,
+    sent: Vec<ClientMessage>,
+    changed: Vec<Query>,
+    connects: usize,
+    writes: Vec<Write>,
+    said: Vec<TabMessage>,
+    now: f64,
+}
+
+impl Tab {
+    fn new() -> Self {
+        Self::with_store(MemoryStore::default())
+    }
+
+    fn with_store(store: MemoryStore) -> Self {
+        Self::at(store, 1_000_000.0)
+    }
+
+    fn at(store: MemoryStore, now: f64) -> Self {
+        let mut tab = Self {
+            engine: Engine::new(3),
+            store,
+            requests: vec![],
+            sent: vec![],
+            changed: vec![],
+            connects: 0,
+            writes: vec![],
+            said: vec![],
+            now,
+        };
+        let stored = Box::new(now_or_never(store::load(&tab.store)).unwrap());
+        tab.event(Event::Start { person: ME, tab: TabId(Uuid::from_u128(1)), stored, term: Some(1) });
+        tab
+    }
+
+    /// The same device after a crash.
+    fn reloaded(self) -> Self {
+        Self::with_store(self.store)
+    }
+
+    /// All that the device holds, as one text.
+    fn kept(&self) -> String {
+        let areas = Namespace::ALL.map(|area| self.store.area(area));
+        areas.iter().flatten().map(|(name, bytes)| format!("{name} {}\n", String::from_utf8_lossy(bytes))).collect()
+    }
+
+    fn event(&mut self, event: Event) {
+        let mut queue = vec![event];
+        while let Some(event) = queue.pop() {
+            for effect in self.engine.handle(event, self.now) {
+                match effect {
+                    Effect::Persist(batch, writes) => {
+                        self.store.write_now(&writes);
+                        self.writes.extend(writes);
+                        queue.insert(0, Event::Persisted(batch, batch, Ok(())));
+                    }
+                    Effect::Read(area, names) => {
+                        let found = self.store.read_now(area, KeySelector::Names(&names));
+                        queue.insert(0, Event::StoreRead(area, names, found));
+                    }
+                    Effect::Broadcast(message) => self.said.push(message),
+                    Effect::CheckTerm => queue.insert(0, Event::TermChecked(0)),
+                    Effect::Cancel(id) => self.requests.retain(|(other, _)| *other != id),
+                    Effect::Fetch(id, request) => self.requests.push((id, request)),
+                    Effect::Send(message) => self.sent.push(message),
+                    Effect::Connect => self.connects += 1,
+                    Effect::Changed(query) => self.changed.push(query),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, body: Value) {
+        let (id, _) = self.requests.remove(0);
+        self.event(Event::ResponseReceived(id, Ok(answer(body))));
+    }
+
+    fn fail(&mut self, failure: RequestError) {
+        let (id, _) = self.requests.remove(0);
+        self.event(Event::ResponseReceived(id, Err(failure)));
+    }
+
+    fn refuse(&mut self, status: u16, current: Option<Row>) {
+        let problem = Problem { kind: "x".into(), title: "x".into(), status, detail: None, errors: vec![], current };
+        self.fail(RequestError::Rejected(Box::new(problem)));
+    }
+
+    fn hello(&mut self) {
+        self.event(Event::SocketMessage(ServerMessage::Hello {
+            protocol: 1,
+            epoch: "1".into(),
+            cursor: "1.3".into(),
+            heartbeat_seconds: 30,
+        }));
+    }
+
+    fn invalidate(&mut self, changes: &[(u128, Action, i64)]) {
+        let changes = changes
+            .iter()
+            .map(|(n, action, v)| Change { entity_id: Uuid::from_u128(*n), action: *action, version: Version(*v) })
+            .collect();
+        self.event(Event::SocketMessage(ServerMessage::Invalidate {
+            entity_code: code("task"),
+            changes,
+            timestamp: String::new(),
+            cursor: "1.9".into(),
+        }));
+    }
+
+    fn paths(&self) -> Vec<&str> {
+        self.requests.iter().map(|(_, r)| r.path.as_str()).collect()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.engine.rows(&tasks()).iter().map(|r| r.data["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A tab with an open socket that looks at a project's three tasks.
+    fn looking() -> Self {
+        let mut tab = Self::new();
+        tab.hello();
+        tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
+        tab.answer(list(vec![row(1, 1, "one"), row(2, 1, "two"), row(3, 1, "three")]));
+        tab.sent.clear();
+        tab.changed.clear();
+        tab
+    }
+
+    /// A person looks at a write that needs them and chooses.
+    fn settle(&mut self, id: u128, keep_mine: Option<u128>) {
+        let entry = Uuid::from_u128(id);
+        let seen = self.engine.outbox().iter().find(|e| e.id == entry).unwrap().idempotency_key;
+        let choice = keep_mine.map_or(Resolution::TakeTheirs, |key| Resolution::KeepMine(Uuid::from_u128(key)));
+        self.event(Event::ResolveConflict { entry, seen, choice });
+    }
+
+    fn update(&mut self, n: u128, value: Value, id: u128) {
+        self.event(Event::Update { entity: task(n), patch: patch(value), ids: ids(id) });
+    }
+}
