@@ -5,8 +5,8 @@ import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import http from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { Service, origin } from "../e2e/service.mjs";
-import { PASSWORD } from "../e2e/people.mjs";
+import { Service, origin } from "../e2e/servers.mjs";
+import { PASSWORD } from "../e2e/fixtures.mjs";
 
 const SECONDS = Number(process.env.SECONDS ?? 10), CLIENTS = 16;
 const service = new Service("pmo_bench_api");

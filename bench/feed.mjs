@@ -4,8 +4,8 @@
 import { execFileSync, spawn } from "node:child_process";
 import http from "node:http";
 import { join } from "node:path";
-import { Service, origin, root } from "../e2e/service.mjs";
-import { PASSWORD } from "../e2e/people.mjs";
+import { Service, origin, root } from "../e2e/servers.mjs";
+import { PASSWORD } from "../e2e/fixtures.mjs";
 
 const PUBSUB = "127.0.0.1:4301", FLOOR = "127.0.0.1:4302";
 const only = process.argv.slice(2);

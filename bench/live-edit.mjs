@@ -1,8 +1,8 @@
 // From PATCH answered to the other browser repainted, over 200 edits on the release build. In the same run, for comparison: a bare loop of
 // LISTEN/NOTIFY is no peer of a browser, so the floor is what the other browser needs to fetch one row itself.
 import { chromium } from "../e2e/node_modules/@playwright/test/index.mjs";
-import { Service, origin } from "../e2e/service.mjs";
-import { PASSWORD, importPlan, samplePlan, share } from "../e2e/people.mjs";
+import { Service, origin } from "../e2e/servers.mjs";
+import { PASSWORD, importPlan, samplePlan, share } from "../e2e/fixtures.mjs";
 
 const EDITS = Number(process.env.EDITS ?? 200);
 const service = new Service("pmo_bench");

@@ -1,6 +1,6 @@
 // Administration: what is changed for everybody, by those who may, in the browser.
-import { expect, importPlan, newcomer, PASSWORD, samplePlan, test } from "./people.mjs";
-import { origin } from "./service.mjs";
+import { expect, importPlan, newcomer, PASSWORD, samplePlan, test } from "./fixtures.mjs";
+import { origin } from "./servers.mjs";
 
 const signIn = (email, password) => fetch(`${origin}/api/v1/auth/login`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ email, password }) });
 

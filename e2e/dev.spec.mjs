@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { rmSync } from "node:fs";
 import { createConnection } from "node:net";
 import { join } from "node:path";
-import { PASSWORD, expect, test } from "./people.mjs";
-import { Service, root } from "./service.mjs";
+import { PASSWORD, expect, test } from "./fixtures.mjs";
+import { Service, root } from "./servers.mjs";
 
 const ports = { API_PORT: "4200", PUBSUB_PORT: "4201", WEB_PORT: "5273" };
 

@@ -2,8 +2,8 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, importPlan, samplePlan, share, test } from "./people.mjs";
-import { root } from "./service.mjs";
+import { expect, importPlan, samplePlan, share, test } from "./fixtures.mjs";
+import { root } from "./servers.mjs";
 
 const picture = readFileSync(join(root, "docs", "pictures", "sign-in.png"));
 const uploads = (page) => page.getByRole("region", { name: "Files on their way" });

@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { expect, importPlan, newcomer, samplePlan, share, test } from "./people.mjs";
-import { origin, root } from "./service.mjs";
+import { expect, importPlan, newcomer, samplePlan, share, test } from "./fixtures.mjs";
+import { origin, root } from "./servers.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const task = (service, project, name) => service.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);

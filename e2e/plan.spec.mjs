@@ -1,8 +1,8 @@
 // The promises a person can see, on the release build, in two browsers.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { expect, importPlan, open, row, samplePlan, share, test } from "./people.mjs";
-import { root } from "./service.mjs";
+import { expect, importPlan, open, row, samplePlan, share, test } from "./fixtures.mjs";
+import { root } from "./servers.mjs";
 
 const pictures = process.env.UPDATE_PICTURES ? join(root, "docs/pictures") : join(root, "e2e/results/pictures");
 

@@ -1,5 +1,5 @@
 // Tables: filters, order, columns and widths in the address, cells changed by the keyboard, many rows at once, and how little of it is drawn.
-import { expect, importPlan, samplePlan, test } from "./people.mjs";
+import { expect, importPlan, samplePlan, test } from "./fixtures.mjs";
 
 const cell = (page, name, n) => page.locator("tr[data-id]", { has: page.getByRole("link", { name, exact: true }) }).locator(`> :nth-child(${n})`);
 const rows = (page) => page.locator("table.virtual tbody tr[data-id]");
@@ -123,7 +123,7 @@ test("on a phone rows are picked by touching them, and the tab that is open is i
 
 test("who may only look is told so in the cell", async ({ as, service }) => {
   const { id, token } = await importPlan("admin", samplePlan, "Only looked at");
-  const { share } = await import("./people.mjs");
+  const { share } = await import("./fixtures.mjs");
   await share(service, token, "viewer", id, 0);
   const viewer = await as("viewer");
   await viewer.goto(`/task?project_id=${id}`);

@@ -1,6 +1,6 @@
 // What hangs on every thing: talk, history with a way back, who may see it; and finding, making, deleting from anywhere.
-import { expect, importPlan, row, samplePlan, share, test } from "./people.mjs";
-import { origin } from "./service.mjs";
+import { expect, importPlan, row, samplePlan, share, test } from "./fixtures.mjs";
+import { origin } from "./servers.mjs";
 
 const task = (service, project, name) => service.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);
 const synced = (page) => expect(page.getByTestId("sync")).toHaveText("Synced");

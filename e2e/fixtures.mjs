@@ -2,7 +2,7 @@
 import { expect, test as base } from "@playwright/test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { Service, origin, root } from "./service.mjs";
+import { Service, origin, root } from "./servers.mjs";
 
 export const PASSWORD = "pmo-demo-2026";
 export const samplePlan = join(root, "db/samples/website-relaunch.mspdi.xml");

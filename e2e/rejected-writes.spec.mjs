@@ -1,7 +1,7 @@
 // What can't be: refused, gone, out of reach, not to be stored. A person is told so where they look, and keeps what they typed.
 import { join } from "node:path";
-import { expect, importPlan, open, row, samplePlan, share, test } from "./people.mjs";
-import { root } from "./service.mjs";
+import { expect, importPlan, open, row, samplePlan, share, test } from "./fixtures.mjs";
+import { root } from "./servers.mjs";
 
 const pictures = process.env.UPDATE_PICTURES ? join(root, "docs/pictures") : join(root, "e2e/results/pictures");
 const save = (page) => page.getByRole("button", { name: /^Save Ctrl/ });

@@ -1,6 +1,6 @@
 // One day of one person, from a plan's file to files for others, with the network gone in between: nothing is lost.
 import { readFileSync } from "node:fs";
-import { expect, importPlan, samplePlan, test } from "./people.mjs";
+import { expect, importPlan, samplePlan, test } from "./fixtures.mjs";
 
 const synced = (page) => expect(page.getByTestId("sync")).toHaveText("Synced", { timeout: 30_000 });
 const grid = (page) => page.getByRole("grid");
