@@ -8,21 +8,21 @@ import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const parts = process.argv.slice(2);
-const wanted = (part) => parts.length === 0 || parts.includes(part);
+const isSelected = (part) => parts.length === 0 || parts.includes(part);
 const ROUNDS = Number(process.env.ROUNDS ?? 3);
-const here = fileURLToPath(new URL("./client", import.meta.url));
+const clientDir = fileURLToPath(new URL("./client", import.meta.url));
 const root = fileURLToPath(new URL("..", import.meta.url));
 const run = (command, args, env = {}) => execFileSync(command, args, { cwd: root, stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, ...env } });
-if (!existsSync(join(here, "node_modules", "dexie"))) run("npm", ["ci", "--silent", "--prefix", here]);
+if (!existsSync(join(clientDir, "node_modules", "dexie"))) run("npm", ["ci", "--silent", "--prefix", clientDir]);
 // As the app is built: its profile, its flags, wasm-opt.
 run("cargo", ["build", "--quiet", "--profile", "web", "-p", "pmo-web", "--example", "engine", "--target", "wasm32-unknown-unknown"],
   { CARGO_TARGET_DIR: join(root, "target/web"), CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS: "--cfg erase_components" });
-const built = join(root, "target/bench-client");
-mkdirSync(built, { recursive: true });
-run("wasm-bindgen", ["--target", "web", "--no-typescript", "--out-dir", built, join(root, "target/web/wasm32-unknown-unknown/web/examples/engine.wasm")]);
-const page = readFileSync(join(root, "apps/web/index.html"), "utf8");
-const said = (name) => page.match(new RegExp(`${name}="([^"]+)"`))[1];
-run("wasm-opt", [`-O${said("data-wasm-opt")}`, ...said("data-wasm-opt-params").split(" "), "-o", join(built, "engine_bg.wasm"), join(built, "engine_bg.wasm")]);
+const outDir = join(root, "target/bench-client");
+mkdirSync(outDir, { recursive: true });
+run("wasm-bindgen", ["--target", "web", "--no-typescript", "--out-dir", outDir, join(root, "target/web/wasm32-unknown-unknown/web/examples/engine.wasm")]);
+const indexHtml = readFileSync(join(root, "apps/web/index.html"), "utf8");
+const attribute = (name) => indexHtml.match(new RegExp(`${name}="([^"]+)"`))[1];
+run("wasm-opt", [`-O${attribute("data-wasm-opt")}`, ...attribute("data-wasm-opt-params").split(" "), "-o", join(outDir, "engine_bg.wasm"), join(outDir, "engine_bg.wasm")]);
 
 const types = { ".mjs": "text/javascript", ".js": "text/javascript", ".wasm": "application/wasm" };
 const server = createServer((request, response) => {
@@ -30,34 +30,34 @@ const server = createServer((request, response) => {
   // Alone in its process: clocks are finer.
   const headers = { "cross-origin-opener-policy": "same-origin", "cross-origin-embedder-policy": "require-corp" };
   if (path === "/") return response.writeHead(200, { ...headers, "content-type": "text/html" }).end("<!doctype html><title>bench</title><script>window.process = { env: { NODE_ENV: 'production' } }</script>");
-  const file = [here, built].map((folder) => join(folder, path)).find((file) => existsSync(file) && statSync(file).isFile());
+  const file = [clientDir, outDir].map((folder) => join(folder, path)).find((file) => existsSync(file) && statSync(file).isFile());
   if (!file) return response.writeHead(404).end();
   response.writeHead(200, { ...headers, "content-type": types[extname(file)] ?? "text/plain" });
   createReadStream(file).pipe(response);
 }).listen(0, "127.0.0.1");
-await new Promise((done) => server.once("listening", done));
+await new Promise((resolve) => server.once("listening", resolve));
 const origin = `http://127.0.0.1:${server.address().port}/`;
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
 const context = await browser.newContext({ baseURL: origin });
-let people = 0;
+let nextPerson = 0;
 
 /** Runs one side of a measurement on a new page; answers what it measured and what the page holds then, in bytes. */
-async function on(side, what, ...args) {
+async function evaluateIn(side, name, ...args) {
   const page = await context.newPage();
   try {
     await page.goto(origin);
     const session = await context.newCDPSession(page);
-    const heap = async () => {
+    const heapBytes = async () => {
       await session.send("HeapProfiler.collectGarbage");
       const { usedSize, backingStorageSize = 0 } = await session.send("Runtime.getHeapUsage");
       return usedSize + backingStorageSize;
     };
     await page.evaluate(async () => { window.bench = await import("/page.mjs"); });
-    const before = await heap();
-    const measured = await page.evaluate(([side, what, args]) => window.bench[side][what](...args), [side, what, args]);
+    const before = await heapBytes();
+    const measured = await page.evaluate(([side, name, args]) => window.bench[side][name](...args), [side, name, args]);
     const wasm = side === "engine" ? await page.evaluate(() => window.bench.wasmBytes()) : 0;
     // The memory of WASM may count as backing storage already.
-    const after = await heap();
+    const after = await heapBytes();
     return { measured, bytes: Math.max(after - before, side === "engine" ? wasm : 0) };
   } finally {
     await page.close();
@@ -65,63 +65,63 @@ async function on(side, what, ...args) {
 }
 
 const median = (list) => [...list].sort((a, b) => a - b)[list.length >> 1];
-const number = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(3));
-const say = (name, ours, theirs, wanted) => {
-  const ratio = theirs / ours;
-  console.log(`${name.padEnd(58)} ${number(ours).padStart(9)} ${number(theirs).padStart(9)} ${`${ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(1)} ×`.padStart(8)}   ${wanted}`);
+const formatNumber = (value) => (value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(3));
+const report = (name, engineValue, peerValue, target) => {
+  const ratio = peerValue / engineValue;
+  console.log(`${name.padEnd(58)} ${formatNumber(engineValue).padStart(9)} ${formatNumber(peerValue).padStart(9)} ${`${ratio >= 10 ? ratio.toFixed(0) : ratio.toFixed(1)} ×`.padStart(8)}   ${target}`);
 };
 /** Medians of as many rounds on both sides, in turn. */
-async function rounds(what, pick, argument, times = ROUNDS) {
-  const found = { engine: [], peer: [] };
-  for (let round = 0; round < times; round += 1) {
+async function repeat(name, keys, argument, rounds = ROUNDS) {
+  const results = { engine: [], peer: [] };
+  for (let round = 0; round < rounds; round += 1) {
     for (const side of round % 2 ? ["peer", "engine"] : ["engine", "peer"]) {
-      const person = (people += 1);
-      found[side].push(await on(side, what, ...(argument === undefined ? [person] : [argument, person])));
+      const person = (nextPerson += 1);
+      results[side].push(await evaluateIn(side, name, ...(argument === undefined ? [person] : [argument, person])));
     }
   }
-  return pick.map((key) => ["engine", "peer"].map((side) => median(found[side].map(({ measured }) => (key ? measured[key] : measured)))));
+  return keys.map((key) => ["engine", "peer"].map((side) => median(results[side].map(({ measured }) => (key ? measured[key] : measured)))));
 }
 
 try {
   console.log(`${"milliseconds, medians".padEnd(58)} ${"engine".padStart(9)} ${"peer".padStart(9)} ${"ratio".padStart(8)}   wanted`);
-  for (const [rows, times, promise] of wanted("keep") ? [[10_000, ROUNDS, "≥ 8 ×"], [100_000, 1, "≥ 20 ×"]] : []) {
-    const found = { engine: [], peer: [], floor: [] }, again = { engine: [], peer: [] };
-    for (let round = 0; round < times; round += 1) {
-      const person = (people += 1);
+  for (const [rows, rounds, target] of isSelected("persist") ? [[10_000, ROUNDS, "≥ 8 ×"], [100_000, 1, "≥ 20 ×"]] : []) {
+    const persisted = { engine: [], peer: [], floor: [] }, hydrated = { engine: [], peer: [] };
+    for (let round = 0; round < rounds; round += 1) {
+      const person = (nextPerson += 1);
       for (const side of ["engine", "peer"]) {
-        found[side].push((await on(side, "persist", rows, person)).measured);
-        again[side].push(await on(side, "hydrate", rows, person));
+        persisted[side].push((await evaluateIn(side, "persist", rows, person)).measured);
+        hydrated[side].push(await evaluateIn(side, "hydrate", rows, person));
       }
       // Last, because the browser goes on tidying what was just written.
-      found.floor.push((await on("floor", "persist", rows, person)).measured);
+      persisted.floor.push((await evaluateIn("floor", "persist", rows, person)).measured);
     }
-    const of = (side, key) => median(again[side].map(({ measured }) => measured[key]));
-    say(`persist ${rows} rows`, median(found.engine), median(found.peer), promise);
-    say(`persist ${rows} rows; beside bare puts of as many bytes`, median(found.engine), median(found.floor), "");
-    say(`hydrate ${rows} on a new page: first list drawn`, of("engine", "first"), of("peer", "first"), "≥ 4 ×");
-    say(`hydrate ${rows}: every row in memory`, of("engine", "all"), of("peer", "all"), "");
-    const mebibytes = (side) => median(again[side].map(({ bytes }) => bytes)) / 2 ** 20;
-    say(`  what the page holds then, MiB`, mebibytes("engine"), mebibytes("peer"), "≥ 1 ×");
+    const hydrateMedian = (side, key) => median(hydrated[side].map(({ measured }) => measured[key]));
+    report(`persist ${rows} rows`, median(persisted.engine), median(persisted.peer), target);
+    report(`persist ${rows} rows; beside bare puts of as many bytes`, median(persisted.engine), median(persisted.floor), "");
+    report(`hydrate ${rows} on a new page: first list drawn`, hydrateMedian("engine", "first"), hydrateMedian("peer", "first"), "≥ 4 ×");
+    report(`hydrate ${rows}: every row in memory`, hydrateMedian("engine", "all"), hydrateMedian("peer", "all"), "");
+    const mebibytes = (side) => median(hydrated[side].map(({ bytes }) => bytes)) / 2 ** 20;
+    report(`  what the page holds then, MiB`, mebibytes("engine"), mebibytes("peer"), "≥ 1 ×");
   }
-  if (wanted("write")) {
-    const bare = [];
-    for (let round = 0; round < ROUNDS; round += 1) bare.push((await on("floor", "writes", (people += 1))).measured.one);
-    const [one, burst] = await rounds("writes", ["one", "burst"]);
-    say("one write, durable; beside Dexie's put", ...one, "");
-    say("one write, durable; beside a bare put", one[0], median(bare), "≥ 1 ×");
-    say("one of 500 in a burst", ...burst, "engine < 0.1");
-    say("keystroke on the screen, p95, 10000 cached, 100 looked at", ...(await rounds("screen", [null], 10_000))[0], "engine < 16");
+  if (isSelected("write")) {
+    const floorTimes = [];
+    for (let round = 0; round < ROUNDS; round += 1) floorTimes.push((await evaluateIn("floor", "writes", (nextPerson += 1))).measured.one);
+    const [one, burst] = await repeat("writes", ["one", "burst"]);
+    report("one write, durable; beside Dexie's put", ...one, "");
+    report("one write, durable; beside a bare put", one[0], median(floorTimes), "≥ 1 ×");
+    report("one of 500 in a burst", ...burst, "engine < 0.1");
+    report("keystroke on the screen, p95, 10000 cached, 100 looked at", ...(await repeat("screen", [null], 10_000))[0], "engine < 16");
   }
-  for (const rows of wanted("invalidate") ? [1000, 10_000, 100_000] : []) {
-    const [single, all] = await rounds("invalidate", ["one", "all"], rows, rows > 10_000 ? 1 : ROUNDS);
-    say(`invalidate one row, 100 looked at, ${rows} cached`, ...single, "engine < 0.2");
+  for (const rows of isSelected("invalidate") ? [1000, 10_000, 100_000] : []) {
+    const [single, all] = await repeat("invalidate", ["one", "all"], rows, rows > 10_000 ? 1 : ROUNDS);
+    report(`invalidate one row, 100 looked at, ${rows} cached`, ...single, "engine < 0.2");
     if (rows === 10_000) console.log(`${"invalidate all: requests for 101 keys".padEnd(58)} ${String(all[0]).padStart(9)} ${String(all[1]).padStart(9)} ${"".padStart(8)}   engine ≤ 3`);
   }
-  if (wanted("list")) {
-    const [first, next, changed] = await rounds("part", ["first", "next", "changed"], 10_000);
-    say("filter and sort 10000, first 100: the first time", ...first, "engine < 3");
-    say("filter and sort 10000, first 100: again, otherwise", ...next, "engine < 3");
-    say("one row of that list changes", ...changed, "engine < 0.3");
+  if (isSelected("list")) {
+    const [first, next, changed] = await repeat("filter", ["first", "next", "changed"], 10_000);
+    report("filter and sort 10000, first 100: the first time", ...first, "engine < 3");
+    report("filter and sort 10000, first 100: again, otherwise", ...next, "engine < 3");
+    report("one row of that list changes", ...changed, "engine < 0.3");
   }
 } finally {
   await browser.close();

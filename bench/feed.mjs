@@ -4,14 +4,14 @@
 import { execFileSync, spawn } from "node:child_process";
 import http from "node:http";
 import { join } from "node:path";
-import { Service, origin, root } from "../e2e/servers.mjs";
+import { Servers, origin, root } from "../e2e/servers.mjs";
 import { PASSWORD } from "../e2e/fixtures.mjs";
 
 const PUBSUB = "127.0.0.1:4301", FLOOR = "127.0.0.1:4302";
 const only = process.argv.slice(2);
-const service = new Service("pmo_bench_feed");
+const servers = new Servers("pmo_bench_feed");
 const environment = {
-  ...service.environment, PUBSUB_PORT: "4301", PUBSUB_CONNECTIONS_PER_PERSON: "100000", RUST_LOG: "warn,sqlx=error",
+  ...servers.env, PUBSUB_PORT: "4301", PUBSUB_CONNECTIONS_PER_PERSON: "100000", RUST_LOG: "warn,sqlx=error",
 };
 const load = join(root, "target/release/examples/load");
 const pinned = (core, program, options) => ["taskset", ["-c", `${core}`, program, ...options]];
@@ -23,12 +23,12 @@ const report = (what, m, target = "", more = "") => { rows.push(`${what.padEnd(6
 const wanted = (name) => only.length === 0 || only.includes(name);
 
 if (!process.env.KEEP) {
-  service.prepare("small");
+  servers.prepare("small");
   measure("prepare");
-  service.sql("vacuum analyze");
+  servers.sql("vacuum analyze");
 }
 /** Runs `what` beside a service that has just been started on a core of its own. */
-async function beside(program, options, port, what) {
+async function runWithServer(program, options, port, what) {
   const child = spawn(...pinned(0, program, options), { env: environment, stdio: ["ignore", "inherit", "inherit"] });
   for (let up = false; !up;) {
     if (child.exitCode !== null) throw new Error(`${program} ended with ${child.exitCode}`);
@@ -43,8 +43,8 @@ async function beside(program, options, port, what) {
     await ended;
   }
 }
-const feed = (what) => beside(service.program("pmo-pubsub"), [], 4301, what);
-const floor = (what) => beside(load, ["--service", FLOOR, "broadcast-server"], 4302, what);
+const feed = (what) => runWithServer(servers.program("pmo-pubsub"), [], 4301, what);
+const floor = (what) => runWithServer(load, ["--service", FLOOR, "broadcast-server"], 4302, what);
 const first = (list) => list[0];
 
 console.error(`${"".padEnd(64)} ${"p50".padStart(9)} ${"p99".padStart(9)}   asked`);
@@ -95,36 +95,36 @@ if (wanted("burst")) {
   });
 }
 if (wanted("year")) {
-  const things = service.sql("select count(*) from app.wiki where name like 'w%'");
+  const things = servers.sql("select count(*) from app.wiki where name like 'w%'");
   const telling = async (what) => feed(() => {
     report(`COMMIT until INVALIDATE, ${what}, ms`, first(measure("--service", PUBSUB, "commit")), what === "a young log" ? "" : "no slower");
   });
   const history = (what) => {
-    const thing = service.sql("select id from app.wiki where name like 'w%' order by id limit 1 offset 7");
-    const plan = service.sql(`explain (analyze, format json) select * from app.system_logging where entity_code = 'wiki' and entity_id = '${thing}' order by seq desc limit 100`);
+    const thing = servers.sql("select id from app.wiki where name like 'w%' order by id limit 1 offset 7");
+    const plan = servers.sql(`explain (analyze, format json) select * from app.system_logging where entity_code = 'wiki' and entity_id = '${thing}' order by seq desc limit 100`);
     report(`history of one thing, ${what}, ms (1 run)`, { p50: JSON.parse(plan)[0]["Execution Time"] });
   };
   await telling("a young log");
   history("a young log");
   // Ten million rows over the twelve months before this one, by transactions of long ago.
-  service.sql("alter table app.system_logging disable trigger user");
+  servers.sql("alter table app.system_logging disable trigger user");
   for (let month = 12; month >= 1; month -= 1) {
-    service.sql(`select app.ensure_log_partition((date_trunc('month', now()) - interval '${month} months')::date)`);
-    service.sql(`insert into app.system_logging (username, person_type, entity_code, entity_id, action, created_ts, updated, sync_status, xid, epoch, entity_version, changed)
+    servers.sql(`select app.ensure_log_partition((date_trunc('month', now()) - interval '${month} months')::date)`);
+    servers.sql(`insert into app.system_logging (username, person_type, entity_code, entity_id, action, created_ts, updated, sync_status, xid, epoch, entity_version, changed)
       select 'bench', 'employee', 'wiki', lpad(to_hex(x'600000000000'::bigint + n % ${things}), 32, '0')::uuid, 3, at, at, 'sent', (3 + n % 600)::text::xid8, (select epoch from app.feed_epoch), n / 10000,
         '{"name": {"old": "before", "new": "after"}}'
       from generate_series(1, 834000) n, lateral (select date_trunc('month', now()) - interval '${month} months' + n * interval '2.9 seconds' as at) t`);
   }
-  service.sql("alter table app.system_logging enable trigger user");
-  service.sql("vacuum analyze app.system_logging");
-  console.error(`  ${service.sql("select count(*) from app.system_logging")} rows in ${service.sql("select count(*) from pg_partition_tree('app.system_logging') where isleaf")} partitions`);
+  servers.sql("alter table app.system_logging enable trigger user");
+  servers.sql("vacuum analyze app.system_logging");
+  console.error(`  ${servers.sql("select count(*) from app.system_logging")} rows in ${servers.sql("select count(*) from pg_partition_tree('app.system_logging') where isleaf")} partitions`);
   await telling("a year behind it");
   history("a year behind it");
 }
 if (wanted("patch")) {
   environment.API_PORT = "4100";
-  await service.start();
-  process.on("exit", () => Object.values(service.running).forEach((child) => child.kill("SIGKILL")));
+  await servers.start();
+  process.on("exit", () => Object.values(servers.running).forEach((child) => child.kill("SIGKILL")));
   const agent = new http.Agent({ keepAlive: true, maxSockets: 32 });
   const send = (method, path, token, body) => new Promise((resolve, reject) => {
     const headers = { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) };
@@ -137,7 +137,7 @@ if (wanted("patch")) {
     request.end(JSON.stringify(body));
   });
   const { token } = (await send("POST", "/auth/login", null, { email: "admin@pmo.example", password: PASSWORD })).body;
-  const ids = service.sql("select id from app.task where active_flag order by id limit 32").split("\n");
+  const ids = servers.sql("select id from app.task where active_flag order by id limit 32").split("\n");
   const writing = async (writers) => {
     const times = [], until = performance.now() + 3000;
     await Promise.all(Array.from({ length: writers }, async (_, w) => {
@@ -151,7 +151,7 @@ if (wanted("patch")) {
     times.sort((a, b) => a - b);
     return { p50: times[times.length >> 1], p99: times[Math.floor(times.length * 0.99)] };
   };
-  const restart = async (doorbell) => { service.environment.FEED_DOORBELL = doorbell; await service.stop(); await service.start(); };
+  const restart = async (doorbell) => { servers.env.FEED_DOORBELL = doorbell; await servers.stop(); await servers.start(); };
   const ways = [
     ["log, and the api rings afterwards", null],
     ["with log and doorbell", []],
@@ -164,19 +164,19 @@ if (wanted("patch")) {
     for (const [title, changes] of [...ways].reverse()) {
       const off = changes ?? [];
       await restart(changes ? "in-transaction" : "afterwards");
-      off.forEach((change) => service.sql(`alter table ${change}`));
+      off.forEach((change) => servers.sql(`alter table ${change}`));
       let m;
       try {
         await writing(writers);
         m = await writing(writers);
       } finally {
-        off.forEach((change) => service.sql(`alter table ${change.replace("disable", "enable")}`));
+        off.forEach((change) => servers.sql(`alter table ${change.replace("disable", "enable")}`));
       }
       bare ??= m;
       found.push([title, m]);
     }
     for (const [title, m] of found.reverse()) report(`PATCH, ${writers} writers, ${title}, ms`, m, "", `${(m.p50 / bare.p50).toFixed(2)} times without`);
   }
-  await service.stop();
+  await servers.stop();
 }
 console.log(`Service on core 0, load and database on the rest; ${new Date().toISOString().slice(0, 10)}\n${"".padEnd(64)} ${"p50".padStart(9)} ${"p99".padStart(9)}   asked\n${rows.join("\n")}`);

@@ -1,17 +1,17 @@
 // From PATCH answered to the other browser repainted, over 200 edits on the release build. In the same run, for comparison: a bare loop of
 // LISTEN/NOTIFY is no peer of a browser, so the floor is what the other browser needs to fetch one row itself.
 import { chromium } from "../e2e/node_modules/@playwright/test/index.mjs";
-import { Service, origin } from "../e2e/servers.mjs";
-import { PASSWORD, importPlan, samplePlan, share } from "../e2e/fixtures.mjs";
+import { Servers, origin } from "../e2e/servers.mjs";
+import { PASSWORD, grantAccess, importPlan, samplePlan } from "../e2e/fixtures.mjs";
 
 const EDITS = Number(process.env.EDITS ?? 200);
-const service = new Service("pmo_bench");
-service.prepare("demo");
-await service.start();
+const servers = new Servers("pmo_bench");
+servers.prepare("demo");
+await servers.start();
 const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
 try {
   const { id, token } = await importPlan("editor", samplePlan, "Bench");
-  await share(service, token, "viewer", id, 0);
+  await grantAccess(servers, token, "viewer", id, 0);
   const page = await (await browser.newContext({ baseURL: origin, viewport: { width: 1440, height: 900 } })).newPage();
   await page.goto("/");
   await page.getByLabel("Email").fill("viewer@pmo.example");
@@ -33,29 +33,29 @@ try {
       }
     }).observe(document.body, { subtree: true, childList: true, characterData: true });
   });
-  const shown = [], answered = [], floor = [];
+  const repaintTimes = [], patchTimes = [], floorTimes = [];
   for (let n = 1; n <= EDITS; n += 1) {
     const name = `edit ${n} of ${EDITS}`;
-    const sent = performance.timeOrigin + performance.now();
-    const answer = await fetch(`${origin}/api/v1/task/${task.id}`, { method: "PATCH", headers, body: JSON.stringify({ name }) });
-    const done = performance.timeOrigin + performance.now();
-    if (answer.status !== 200) throw new Error(`PATCH answered ${answer.status}`);
-    const painted = await page.waitForFunction((name) => window.__painted.get(name), name, { timeout: 10_000 }).then((h) => h.jsonValue());
-    shown.push(Math.max(0, painted - done)); answered.push(done - sent);
-    floor.push(await page.evaluate(async ([path, token]) => {
-      const before = performance.now();
+    const sentAt = performance.timeOrigin + performance.now();
+    const response = await fetch(`${origin}/api/v1/task/${task.id}`, { method: "PATCH", headers, body: JSON.stringify({ name }) });
+    const answeredAt = performance.timeOrigin + performance.now();
+    if (response.status !== 200) throw new Error(`PATCH answered ${response.status}`);
+    const paintedAt = await page.waitForFunction((name) => window.__painted.get(name), name, { timeout: 10_000 }).then((h) => h.jsonValue());
+    repaintTimes.push(Math.max(0, paintedAt - answeredAt)); patchTimes.push(answeredAt - sentAt);
+    floorTimes.push(await page.evaluate(async ([path, token]) => {
+      const startedAt = performance.now();
       await (await fetch(path, { headers: { authorization: `Bearer ${token}` } })).json();
-      return performance.now() - before;
+      return performance.now() - startedAt;
     }, [`/api/v1/task?ids=${task.id}`, token]));
   }
-  const at = (list, share) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * share))];
-  const line = (name, list) => console.log(`${name.padEnd(52)} ${at(list, 0.5).toFixed(1).padStart(8)} ${at(list, 0.95).toFixed(1).padStart(8)}`);
+  const percentile = (list, part) => [...list].sort((a, b) => a - b)[Math.min(list.length - 1, Math.floor(list.length * part))];
+  const report = (name, list) => console.log(`${name.padEnd(52)} ${percentile(list, 0.5).toFixed(1).padStart(8)} ${percentile(list, 0.95).toFixed(1).padStart(8)}`);
   console.log(`${`${EDITS} edits of one task, milliseconds`.padEnd(52)} ${"p50".padStart(8)} ${"p95".padStart(8)}`);
-  line("PATCH answered → other browser repainted", shown);
-  line("PATCH itself", answered);
-  line("floor: GET of the row in that browser", floor);
-  console.log(`ratio to the floor, medians: ${(at(shown, 0.5) / at(floor, 0.5)).toFixed(1)}`);
+  report("PATCH answered → other browser repainted", repaintTimes);
+  report("PATCH itself", patchTimes);
+  report("floor: GET of the row in that browser", floorTimes);
+  console.log(`ratio to the floor, medians: ${(percentile(repaintTimes, 0.5) / percentile(floorTimes, 0.5)).toFixed(1)}`);
 } finally {
   await browser.close();
-  await service.stop();
+  await servers.stop();
 }

@@ -1,16 +1,16 @@
 // What hangs on every thing: talk, history with a way back, who may see it; and finding, making, deleting from anywhere.
-import { expect, importPlan, row, samplePlan, share, test } from "./fixtures.mjs";
+import { expect, grantAccess, importPlan, row, samplePlan, test } from "./fixtures.mjs";
 import { origin } from "./servers.mjs";
 
-const task = (service, project, name) => service.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);
-const synced = (page) => expect(page.getByTestId("sync")).toHaveText("Synced");
+const taskId = (servers, project, name) => servers.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);
+const waitForSync = (page) => expect(page.getByTestId("sync")).toHaveText("Synced");
 
-test("what is said about a thing arrives with others at once: mentions, replies, reactions, settled", async ({ as, service }) => {
+test("what is said about a thing arrives with others at once: mentions, replies, reactions, settled", async ({ signInAs, servers }) => {
   const { id, token } = await importPlan("editor", samplePlan, "Talked about");
-  await share(service, token, "viewer", id, 1);
-  const [editor, viewer] = [await as("editor"), await as("viewer")];
-  const address = `/task/${task(service, id, "Sitemap")}`;
-  for (const page of [editor, viewer]) await page.goto(address);
+  await grantAccess(servers, token, "viewer", id, 1);
+  const [editor, viewer] = [await signInAs("editor"), await signInAs("viewer")];
+  const path = `/task/${taskId(servers, id, "Sitemap")}`;
+  for (const page of [editor, viewer]) await page.goto(path);
   const composer = editor.getByRole("textbox", { name: "Comment" });
   await composer.fill("Half of it");
   await editor.reload();
@@ -21,31 +21,31 @@ test("what is said about a thing arrives with others at once: mentions, replies,
   await editor.keyboard.press("Enter");
   await editor.keyboard.type("<img src=x onerror=alert(1)>");
   await editor.keyboard.press("Control+Enter");
-  const said = viewer.locator(".thread").first();
-  await expect(said.locator(".mention")).toHaveText("Viktor Viewer");
-  await expect(said.locator("strong")).toHaveText("Please");
-  await expect(said.locator("img"), "what is written is no markup").toHaveCount(0);
-  expect(service.sql(`select array_length(mentions, 1) from app.message where about_uuid = '${address.slice(6)}'`)).toBe("1");
-  await said.getByRole("button", { name: "React" }).click();
-  await said.getByRole("button", { name: "Agree", exact: true }).click();
+  const thread = viewer.locator(".thread").first();
+  await expect(thread.locator(".mention")).toHaveText("Viktor Viewer");
+  await expect(thread.locator("strong")).toHaveText("Please");
+  await expect(thread.locator("img"), "what is written is no markup").toHaveCount(0);
+  expect(servers.sql(`select array_length(mentions, 1) from app.message where about_uuid = '${path.slice(6)}'`)).toBe("1");
+  await thread.getByRole("button", { name: "React" }).click();
+  await thread.getByRole("button", { name: "Agree", exact: true }).click();
   await expect(editor.getByRole("button", { name: "Agree: Viktor Viewer" })).toBeVisible();
   await editor.getByRole("button", { name: "Agree: Viktor Viewer" }).click();
   await expect(viewer.getByRole("button", { name: /^Agree: / })).toHaveText("2");
-  await said.getByRole("button", { name: "Reply" }).click();
+  await thread.getByRole("button", { name: "Reply" }).click();
   await viewer.getByRole("textbox", { name: "Reply" }).fill("Looks right");
   await viewer.keyboard.press("Control+Enter");
   await expect(editor.locator(".thread").first()).toContainText("Looks right");
-  await expect(said.getByRole("button", { name: "Settle" }), "whoever only comments settles their own alone").toHaveCount(0);
+  await expect(thread.getByRole("button", { name: "Settle" }), "whoever only comments settles their own alone").toHaveCount(0);
   await editor.getByRole("button", { name: "Settle" }).click();
-  await expect(said.getByText("Settled")).toBeVisible();
+  await expect(thread.getByText("Settled")).toBeVisible();
   for (const page of [editor, viewer]) expect(page.problems).toEqual([]);
 });
 
-test("who else has the same thing open is said, while they have it", async ({ as, service }) => {
+test("who else has the same thing open is said, while they have it", async ({ signInAs, servers }) => {
   const { id, token } = await importPlan("editor", samplePlan, "Here now");
-  await share(service, token, "viewer", id, 0);
-  const [editor, viewer, outsider] = [await as("editor"), await as("viewer"), await as("outsider")];
-  const sitemap = service.sql(`select id from app.task where project_id = '${id}' and name = 'Sitemap'`);
+  await grantAccess(servers, token, "viewer", id, 0);
+  const [editor, viewer, outsider] = [await signInAs("editor"), await signInAs("viewer"), await signInAs("outsider")];
+  const sitemap = servers.sql(`select id from app.task where project_id = '${id}' and name = 'Sitemap'`);
   await editor.goto(`/task/${sitemap}`);
   await outsider.goto(`/task/${sitemap}`);
   await expect(editor.locator("h1")).toBeVisible();
@@ -64,35 +64,35 @@ test("who else has the same thing open is said, while they have it", async ({ as
   expect([...viewer.problems, ...outsider.problems]).toEqual([]);
 });
 
-test("history says field by field what happened, and leads back", async ({ as, service }) => {
+test("history says field by field what happened, and leads back", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Looked back at");
-  const editor = await as("editor");
-  const sitemap = task(service, id, "Sitemap");
+  const editor = await signInAs("editor");
+  const sitemap = taskId(servers, id, "Sitemap");
   await editor.goto(`/task/${sitemap}`);
   const description = editor.getByRole("textbox", { name: "Description" });
   await description.fill("one\ntwo\nthree");
   await editor.keyboard.press("Control+s");
-  await synced(editor);
+  await waitForSync(editor);
   await description.fill("one\nzwei\nthree");
   await editor.getByLabel("Estimate").fill("99");
   await editor.keyboard.press("Control+s");
-  await synced(editor);
+  await waitForSync(editor);
   await editor.getByRole("button", { name: "History" }).click();
-  const last = editor.locator(".happened").first();
-  await expect(last.locator(".lines del")).toHaveText("two");
-  await expect(last.locator(".lines ins")).toHaveText("zwei");
-  await expect(last).toContainText("99");
+  const latest = editor.locator(".happened").first();
+  await expect(latest.locator(".lines del")).toHaveText("two");
+  await expect(latest.locator(".lines ins")).toHaveText("zwei");
+  await expect(latest).toContainText("99");
   await editor.locator(".happened").nth(1).getByRole("button", { name: "Back to this" }).click();
   await expect(editor.getByRole("dialog")).toContainText("Estimate");
   await editor.getByRole("button", { name: "Go back" }).click();
   await expect(description).toHaveValue("one\ntwo\nthree");
   await expect(editor.locator(".happened").first()).toContainText("v4");
-  expect(service.sql(`select descr from app.task where id = '${sitemap}'`)).toBe("one\ntwo\nthree");
+  expect(servers.sql(`select descr from app.task where id = '${sitemap}'`)).toBe("one\ntwo\nthree");
 });
 
-test("who may see a thing, and why; access is given and taken back where one looks", async ({ as, service }) => {
+test("who may see a thing, and why; access is given and taken back where one looks", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Shared in a dialog");
-  const [editor, outsider] = [await as("editor"), await as("outsider")];
+  const [editor, outsider] = [await signInAs("editor"), await signInAs("outsider")];
   await editor.goto(`/project/${id}`);
   await editor.getByRole("button", { name: "Share", exact: true }).click();
   const dialog = editor.getByRole("dialog", { name: /Who may see/ });
@@ -101,44 +101,44 @@ test("who may see a thing, and why; access is given and taken back where one loo
   await editor.keyboard.press("Enter");
   await dialog.getByRole("combobox", { name: "What they may do" }).selectOption({ label: "May edit" });
   await dialog.getByRole("button", { name: "Share", exact: true }).click();
-  const given = dialog.locator("li", { hasText: "Viktor Viewer" }).filter({ has: editor.getByRole("button", { name: "Take back from Viktor Viewer" }) });
-  await expect(given).toContainText("May edit");
+  const grant = dialog.locator("li", { hasText: "Viktor Viewer" }).filter({ has: editor.getByRole("button", { name: "Take back from Viktor Viewer" }) });
+  await expect(grant).toContainText("May edit");
   await dialog.locator("li", { hasText: "Viktor Viewer" }).getByRole("button", { name: "Why?" }).click();
   await expect(editor.getByRole("dialog", { name: /Why Viktor Viewer sees it/ })).toContainText("Given in person, on Project “Shared in a dialog”");
   await editor.getByRole("dialog", { name: /Why/ }).getByRole("button", { name: "Close" }).click();
-  await given.getByRole("button", { name: /Take back/ }).click();
-  await expect(given).toHaveCount(0);
+  await grant.getByRole("button", { name: /Take back/ }).click();
+  await expect(grant).toHaveCount(0);
   await outsider.goto(`/project/${id}`);
   await expect(outsider.getByTestId("nothing-here")).toBeVisible();
 });
 
-test("a deleted thing comes back: at once by its toast, later from where it stood", async ({ as, service }) => {
+test("a deleted thing comes back: at once by its toast, later from where it stood", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Deleted and back");
-  const editor = await as("editor");
-  const sitemap = task(service, id, "Sitemap");
-  const active = () => service.sql(`select active_flag from app.task where id = '${sitemap}'`);
-  const gone = async () => {
+  const editor = await signInAs("editor");
+  const sitemap = taskId(servers, id, "Sitemap");
+  const isActive = () => servers.sql(`select active_flag from app.task where id = '${sitemap}'`);
+  const deleteTask = async () => {
     await editor.goto(`/task/${sitemap}`);
     await editor.getByRole("button", { name: "Delete", exact: true }).click();
     await editor.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
   };
-  await gone();
-  await expect.poll(active).toBe("f");
+  await deleteTask();
+  await expect.poll(isActive).toBe("f");
   await editor.getByRole("button", { name: "Undo" }).click();
-  await expect.poll(active).toBe("t");
+  await expect.poll(isActive).toBe("t");
   await expect(row(editor, "Sitemap")).toBeVisible();
-  await gone();
-  await expect.poll(active).toBe("f");
+  await deleteTask();
+  await expect.poll(isActive).toBe("f");
   await editor.goto(`/task/${sitemap}`);
   await expect(editor.getByText("“Sitemap” was deleted")).toBeVisible();
   await editor.getByRole("button", { name: "Bring it back" }).click();
   await expect(editor.getByLabel("Name", { exact: true })).toHaveValue("Sitemap");
 });
 
-test("the palette finds what is on the device in a blink, and does what is asked", async ({ as, service }) => {
+test("the palette finds what is on the device in a blink, and does what is asked", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Found by typing");
-  service.sql(`insert into app.task (name, project_id, wbs, rank) select 'Filler ' || n || ' of many', '${id}', n::text, lpad(n::text, 8, '0') from generate_series(1, 10000) n`);
-  const editor = await as("editor");
+  servers.sql(`insert into app.task (name, project_id, wbs, rank) select 'Filler ' || n || ' of many', '${id}', n::text, lpad(n::text, 8, '0') from generate_series(1, 10000) n`);
+  const editor = await signInAs("editor");
   await editor.goto(`/task?project_id=${id}`);
   await expect(editor.getByTestId("row-count")).toHaveText(/^10\d\d\d rows$/);
   await editor.keyboard.press("Control+k");
@@ -149,11 +149,11 @@ test("the palette finds what is on the device in a blink, and does what is asked
   const times = await editor.evaluate(async () => {
     const field = document.querySelector(".palette input"), times = [];
     for (let n = 0; n < 20; n += 1) {
-      const begun = performance.now();
+      const startedAt = performance.now();
       field.value = `filler ${n * 37}`;
       field.dispatchEvent(new InputEvent("input", { bubbles: true }));
-      await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
-      times.push(performance.now() - begun);
+      await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+      times.push(performance.now() - startedAt);
     }
     return times.sort((a, b) => a - b);
   });
@@ -166,8 +166,8 @@ test("the palette finds what is on the device in a blink, and does what is asked
   await editor.keyboard.press("Enter");
   await editor.getByRole("combobox", { name: "Search or run a command" }).fill("blocked");
   await editor.keyboard.press("Enter");
-  await synced(editor);
-  expect(service.sql(`select dl__task_stage from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("Blocked");
+  await waitForSync(editor);
+  expect(servers.sql(`select dl__task_stage from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("Blocked");
   await editor.locator("h1").click();
   await editor.keyboard.press("c");
   await editor.keyboard.type("risk");
@@ -176,24 +176,24 @@ test("the palette finds what is on the device in a blink, and does what is asked
   await editor.getByRole("textbox", { name: "Name" }).last().fill("A risk from anywhere");
   await editor.keyboard.press("Enter");
   await expect(editor).toHaveURL(/\/risk\//);
-  await synced(editor);
-  expect(service.sql(`select count(*) from app.risk where project_id = '${id}'`)).toBe("1");
+  await waitForSync(editor);
+  expect(servers.sql(`select count(*) from app.risk where project_id = '${id}'`)).toBe("1");
 });
 
-test("rows come from a CSV file with a look first, and go out as they are shown", async ({ as, service }, info) => {
+test("rows come from a CSV file with a look first, and go out as they are shown", async ({ signInAs, servers }, info) => {
   const { id } = await importPlan("editor", samplePlan, "Rows in and out");
-  const editor = await as("editor");
+  const editor = await signInAs("editor");
   await editor.goto(`/project/${id}/risk`);
   await editor.getByRole("button", { name: "Import" }).click();
   const file = (text) => ({ name: "risks.csv", mimeType: "text/csv", buffer: Buffer.from(text) });
-  const choose = editor.locator("input[type=file]");
-  await choose.setInputFiles(file("Name,Chance,Status\r\nSupplier fails,30%,Assessed\r\nWrong,150,Assessed\r\n"));
+  const fileInput = editor.locator("input[type=file]");
+  await fileInput.setInputFiles(file("Name,Chance,Status\r\nSupplier fails,30%,Assessed\r\nWrong,150,Assessed\r\n"));
   const dialog = editor.getByRole("dialog", { name: "Import risks" });
   await dialog.getByRole("combobox", { name: "What Chance stands for" }).selectOption({ label: "Probability" });
   await expect(dialog.getByRole("status")).toContainText("1 new, 0 changed, 0 as they are, 1 refused");
   await expect(dialog).toContainText("must be between 0 and 100");
   await expect(dialog.getByRole("button", { name: /^Import 2 rows/ })).toBeDisabled();
-  await choose.setInputFiles(file("Name,Probability,Status,Remark\r\nSupplier fails,30%,Assessed,x\r\n=HYPERLINK(1),15,Identified,\r\n"));
+  await fileInput.setInputFiles(file("Name,Probability,Status,Remark\r\nSupplier fails,30%,Assessed,x\r\n=HYPERLINK(1),15,Identified,\r\n"));
   await expect(dialog.getByRole("status")).toContainText("2 new");
   await dialog.getByRole("button", { name: "Import 2 rows" }).click();
   await expect(dialog).toContainText("2 new");
@@ -213,21 +213,21 @@ test("rows come from a CSV file with a look first, and go out as they are shown"
   await editor.getByRole("menuitem", { name: "Export for Microsoft Project" }).click();
   const xml = info.outputPath("plan.xml");
   await (await plan).saveAs(xml);
-  const again = await importPlan("editor", xml, "In again");
-  expect(service.sql(`select count(*) from app.task where project_id = '${again.id}'`)).toBe(service.sql(`select count(*) from app.task where project_id = '${id}'`));
+  const reimported = await importPlan("editor", xml, "In again");
+  expect(servers.sql(`select count(*) from app.task where project_id = '${reimported.id}'`)).toBe(servers.sql(`select count(*) from app.task where project_id = '${id}'`));
 });
 
-test("a calendar's address is told once, works without signing in, and is revoked", async ({ as }) => {
+test("a calendar's address is told once, works without signing in, and is revoked", async ({ signInAs }) => {
   const { id } = await importPlan("editor", samplePlan, "In a calendar");
-  const editor = await as("editor");
+  const editor = await signInAs("editor");
   await editor.goto(`/project/${id}`);
   await editor.getByRole("button", { name: "More actions" }).click();
   await editor.getByRole("menuitem", { name: "Calendar of what is due…" }).click();
   await editor.getByRole("button", { name: "Make an address" }).click();
-  const address = await editor.getByLabel("The address, told this once").inputValue();
-  expect(address).toMatch(/^http:\/\/localhost:\d+\/api\/v1\/calendar\/[\w-]{40,}\.ics$/);
-  const answer = await fetch(address.replace(/^http:\/\/[^/]+/, origin));
-  expect([answer.status, (await answer.text()).slice(0, 15)]).toEqual([200, "BEGIN:VCALENDAR"]);
+  const url = await editor.getByLabel("The address, told this once").inputValue();
+  expect(url).toMatch(/^http:\/\/localhost:\d+\/api\/v1\/calendar\/[\w-]{40,}\.ics$/);
+  const response = await fetch(url.replace(/^http:\/\/[^/]+/, origin));
+  expect([response.status, (await response.text()).slice(0, 15)]).toEqual([200, "BEGIN:VCALENDAR"]);
   await editor.getByRole("dialog").locator("li", { hasText: "In a calendar" }).getByRole("button", { name: "Revoke" }).click();
-  await expect.poll(async () => (await fetch(address)).status).toBe(404);
+  await expect.poll(async () => (await fetch(url)).status).toBe(404);
 });

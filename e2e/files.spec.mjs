@@ -2,29 +2,29 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { expect, importPlan, samplePlan, share, test } from "./fixtures.mjs";
+import { expect, grantAccess, importPlan, samplePlan, test } from "./fixtures.mjs";
 import { root } from "./servers.mjs";
 
 const picture = readFileSync(join(root, "docs", "pictures", "sign-in.png"));
 const uploads = (page) => page.getByRole("region", { name: "Files on their way" });
-const choose = (page, files) => page.locator(".attach input[type=file]").setInputFiles(files);
+const chooseFiles = (page, files) => page.locator(".attach input[type=file]").setInputFiles(files);
 
-test("a file is attached, arrives with others, is shown and kept, and gets another version", async ({ as, service }) => {
+test("a file is attached, arrives with others, is shown and kept, and gets another version", async ({ signInAs, servers }) => {
   const { id, token } = await importPlan("editor", samplePlan, "With files");
-  await share(service, token, "viewer", id, 0);
-  const [editor, viewer] = [await as("editor"), await as("viewer")];
+  await grantAccess(servers, token, "viewer", id, 0);
+  const [editor, viewer] = [await signInAs("editor"), await signInAs("viewer")];
   await viewer.goto(`/project/${id}/artifact`);
   await expect(viewer.locator("main .topbar")).toBeVisible();
   await expect(viewer.getByRole("button", { name: "Choose files" })).toHaveCount(0);
   await editor.goto(`/project/${id}/artifact`);
-  await choose(editor, { name: "sketch.png", mimeType: "text/html", buffer: picture });
+  await chooseFiles(editor, { name: "sketch.png", mimeType: "text/html", buffer: picture });
   await expect(editor.getByRole("navigation", { name: "Parts" }).getByRole("link", { name: "Artifacts" })).toContainText("1");
   await uploads(editor).getByRole("link", { name: "sketch.png" }).click();
   await expect(editor.getByRole("complementary", { name: "Properties" }).getByRole("link", { name: "With files" })).toHaveAttribute("href", `/project/${id}`);
   await expect(editor.locator("h1")).toBeVisible();
-  const shown = editor.locator("img.preview");
-  await expect(shown).toBeVisible();
-  await expect.poll(() => shown.evaluate((img) => img.complete && img.naturalWidth)).toBeGreaterThan(100);
+  const preview = editor.locator("img.preview");
+  await expect(preview).toBeVisible();
+  await expect.poll(() => preview.evaluate((img) => img.complete && img.naturalWidth)).toBeGreaterThan(100);
   // It has come to the other, who looks at it and keeps it.
   await viewer.getByRole("link", { name: "sketch.png" }).first().click();
   await expect(viewer.locator("img.preview")).toBeVisible();
@@ -42,77 +42,77 @@ test("a file is attached, arrives with others, is shown and kept, and gets anoth
   expect([...editor.problems, ...viewer.problems]).toEqual([]);
 });
 
-test("an upload that is cut goes on where it was, and one that is given up leaves nothing", async ({ as, service }) => {
+test("an upload that is cut goes on where it was, and one that is given up leaves nothing", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Cut files");
-  const editor = await as("editor");
+  const editor = await signInAs("editor");
   await editor.goto(`/project/${id}/artifact`);
   const bytes = randomBytes(3_000_000);
-  const sent = [];
-  let cut = true;
+  const sentOffsets = [];
+  let blocked = true;
   await editor.route("**/api/v1/upload/*", async (route) => {
     const request = route.request();
     const offset = Number(request.headers()["upload-offset"] ?? -1);
     if (request.method() !== "PATCH") return route.continue();
-    if (cut && offset > 0) return route.abort();
-    sent.push(offset);
+    if (blocked && offset > 0) return route.abort();
+    sentOffsets.push(offset);
     return route.continue();
   });
-  await choose(editor, { name: "large.bin", mimeType: "application/octet-stream", buffer: bytes });
+  await chooseFiles(editor, { name: "large.bin", mimeType: "application/octet-stream", buffer: bytes });
   await expect(uploads(editor)).toContainText("Waits for the network");
-  await service.stop();
-  cut = false;
+  await servers.stop();
+  blocked = false;
   await expect(uploads(editor)).toContainText("Waits for the network");
-  await service.start();
+  await servers.start();
   await expect(uploads(editor).getByRole("link", { name: "large.bin" })).toBeVisible({ timeout: 40_000 });
-  expect(new Set(sent).size, "no part is sent twice").toBe(sent.length);
-  const made = service.sql(`select sha256 from app.artifact where name = 'large.bin' order by created_ts desc limit 1`);
+  expect(new Set(sentOffsets).size, "no part is sent twice").toBe(sentOffsets.length);
+  const sha256 = servers.sql(`select sha256 from app.artifact where name = 'large.bin' order by created_ts desc limit 1`);
   const { createHash } = await import("node:crypto");
-  expect(made).toBe(createHash("sha256").update(bytes).digest("hex"));
+  expect(sha256).toBe(createHash("sha256").update(bytes).digest("hex"));
   // Given up in the middle.
-  cut = true;
-  await choose(editor, { name: "unwanted.bin", mimeType: "application/octet-stream", buffer: bytes });
+  blocked = true;
+  await chooseFiles(editor, { name: "unwanted.bin", mimeType: "application/octet-stream", buffer: bytes });
   await expect(uploads(editor)).toContainText("Waits for the network");
   await uploads(editor).getByRole("listitem").filter({ hasText: "unwanted.bin" }).getByRole("button", { name: "Give up" }).click();
   await expect(uploads(editor)).not.toContainText("unwanted.bin");
-  await expect.poll(() => service.sql("select count(*) from app.upload where made_id is null")).toBe("0");
-  expect(service.sql("select count(*) from app.artifact where name = 'unwanted.bin'")).toBe("0");
+  await expect.poll(() => servers.sql("select count(*) from app.upload where made_id is null")).toBe("0");
+  expect(servers.sql("select count(*) from app.artifact where name = 'unwanted.bin'")).toBe("0");
   // Given up by the server, because no part of it came for long: it begins anew.
-  await choose(editor, { name: "late.bin", mimeType: "application/octet-stream", buffer: bytes });
+  await chooseFiles(editor, { name: "late.bin", mimeType: "application/octet-stream", buffer: bytes });
   await expect(uploads(editor)).toContainText("Waits for the network");
-  expect(service.sql("with gone as (delete from app.upload where name = 'late.bin' returning 1) select count(*) from gone")).toBe("1");
-  cut = false;
+  expect(servers.sql("with deleted as (delete from app.upload where name = 'late.bin' returning 1) select count(*) from deleted")).toBe("1");
+  blocked = false;
   await expect(uploads(editor).getByRole("link", { name: "late.bin" })).toBeVisible({ timeout: 40_000 });
-  expect(service.sql(`select count(*) from app.artifact where name = 'late.bin' and size_bytes = ${bytes.length}`)).toBe("1");
+  expect(servers.sql(`select count(*) from app.artifact where name = 'late.bin' and size_bytes = ${bytes.length}`)).toBe("1");
   expect(editor.problems).toEqual([]);
 });
 
-test("what a browser would run is neither shown nor told as it claims to be", async ({ as, service }, info) => {
+test("what a browser would run is neither shown nor told as it claims to be", async ({ signInAs, servers }, info) => {
   const { id } = await importPlan("editor", samplePlan, "Hostile files");
-  const editor = await as("editor");
+  const editor = await signInAs("editor");
   await editor.goto(`/project/${id}/artifact`);
   const file = join(info.outputDir, "photo.png");
   const { mkdirSync } = await import("node:fs");
   mkdirSync(info.outputDir, { recursive: true });
   writeFileSync(file, "<!doctype html><script>document.title = 'run'</script>");
-  await choose(editor, file);
+  await chooseFiles(editor, file);
   await uploads(editor).getByRole("link", { name: "photo.png" }).click();
   await expect(editor.locator(".section.file")).toContainText("text/html");
   await expect(editor.locator(".preview")).toHaveCount(0);
-  const answered = editor.waitForResponse((answer) => answer.url().includes("/address"));
+  const addressResponse = editor.waitForResponse((response) => response.url().includes("/address"));
   await editor.getByRole("button", { name: "Download" }).click();
-  const { path } = await (await answered).json();
-  const told = await editor.request.get(path);
-  expect([told.headers()["content-type"], told.headers()["x-content-type-options"]]).toEqual(["application/octet-stream", "nosniff"]);
-  expect(told.headers()["content-disposition"]).toContain("attachment");
+  const { path } = await (await addressResponse).json();
+  const response = await editor.request.get(path);
+  expect([response.headers()["content-type"], response.headers()["x-content-type-options"]]).toEqual(["application/octet-stream", "nosniff"]);
+  expect(response.headers()["content-disposition"]).toContain("attachment");
   // Too large is said before a byte is sent.
   await editor.goto(`/project/${id}/artifact`);
   await expect(editor.getByRole("button", { name: "Choose files" })).toBeVisible();
   await editor.evaluate(() => {
     const input = document.querySelector("input[type=file]");
-    const carried = new DataTransfer();
+    const transfer = new DataTransfer();
     const file = new File(["x"], "huge.bin");
     Object.defineProperty(file, "size", { value: 600 * 1024 * 1024 });
-    carried.items.add(file);
+    transfer.items.add(file);
     Object.defineProperty(input, "files", { value: { length: 1, item: () => file, 0: file } });
     input.dispatchEvent(new Event("change", { bubbles: true }));
   });

@@ -2,75 +2,75 @@
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { expect, importPlan, newcomer, samplePlan, share, test } from "./fixtures.mjs";
+import { createUser, expect, grantAccess, importPlan, samplePlan, test } from "./fixtures.mjs";
 import { origin, root } from "./servers.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const task = (service, project, name) => service.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);
+const taskId = (servers, project, name) => servers.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);
 
 /** What axe finds serious or critical on the page as it stands, one line each. */
-async function serious(page) {
+async function seriousViolations(page) {
   // Through the debugger: the page's own policy lets no script in.
   await page.evaluate(axe);
   return page.evaluate(async () => {
-    const found = await window.axe.run(document, { resultTypes: ["violations"] });
-    return found.violations.filter((v) => ["serious", "critical"].includes(v.impact)).flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.join(" ")}: ${n.failureSummary.split("\n")[1]}`));
+    const results = await window.axe.run(document, { resultTypes: ["violations"] });
+    return results.violations.filter((v) => ["serious", "critical"].includes(v.impact)).flatMap((v) => v.nodes.map((n) => `${v.id}: ${n.target.join(" ")}: ${n.failureSummary.split("\n")[1]}`));
   });
 }
 
 /** What the Tab key does not come to of the page as it stands, or comes to without a sign of where it is; one line each. */
-async function unreachable(page) {
-  const offered = await page.evaluate(() => {
-    const open = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
-    const controls = [...open.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")];
-    const shown = controls.filter((e) => e.tabIndex >= 0 && !e.disabled && e.checkVisibility({ visibilityProperty: true }) && !e.closest("[inert], details:not([open]) > :not(summary)"));
+async function unreachableByKeyboard(page) {
+  const count = await page.evaluate(() => {
+    const scope = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
+    const candidates = [...scope.querySelectorAll("a[href], button, input, select, textarea, summary, [tabindex]")];
+    const focusable = candidates.filter((e) => e.tabIndex >= 0 && !e.disabled && e.checkVisibility({ visibilityProperty: true }) && !e.closest("[inert], details:not([open]) > :not(summary)"));
     document.activeElement?.blur();
-    window.offered = shown.filter((e) => !e.closest("[popover]:not(:popover-open)") && !(e.type === "radio" && !e.checked));
-    window.seen = new Set();
-    window.bare = [];
-    return window.offered.length;
+    window.controls = focusable.filter((e) => !e.closest("[popover]:not(:popover-open)") && !(e.type === "radio" && !e.checked));
+    window.visited = new Set();
+    window.withoutFocusRing = [];
+    return window.controls.length;
   });
-  const step = () => page.evaluate(() => {
-    const here = document.activeElement;
+  const recordFocus = () => page.evaluate(() => {
+    const focused = document.activeElement;
     // A date has a stop for each of its parts.
-    const round = window.seen.has(here) && here !== window.last && here !== document.body;
-    window.last = here;
-    window.seen.add(here);
-    const ring = (e) => { const s = e && getComputedStyle(e); return s && ((s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== "none"); };
+    const wrapped = window.visited.has(focused) && focused !== window.last && focused !== document.body;
+    window.last = focused;
+    window.visited.add(focused);
+    const hasRing = (e) => { const s = e && getComputedStyle(e); return s && ((s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== "none"); };
     // In a text the caret says it, in a grid its cell.
-    const caret = here.matches("textarea, input:not([type]), input[type=text], input[type=search]");
-    const signs = [here, here.parentElement, here.parentElement?.parentElement, document.getElementById(here.getAttribute("aria-activedescendant") ?? "")];
-    if (here !== document.body && !caret && !signs.some(ring)) window.bare.push(here);
-    return round;
+    const hasCaret = focused.matches("textarea, input:not([type]), input[type=text], input[type=search]");
+    const ringCandidates = [focused, focused.parentElement, focused.parentElement?.parentElement, document.getElementById(focused.getAttribute("aria-activedescendant") ?? "")];
+    if (focused !== document.body && !hasCaret && !ringCandidates.some(hasRing)) window.withoutFocusRing.push(focused);
+    return wrapped;
   });
-  for (let n = 0; n < offered * 2 + 20; n += 1) {
+  for (let n = 0; n < count * 2 + 20; n += 1) {
     await page.keyboard.press("Tab");
-    if (await step()) break;
+    if (await recordFocus()) break;
   }
   return page.evaluate(() => {
     // As it was, for its picture.
     document.activeElement?.blur();
     document.querySelectorAll(".content, .subbar, .sidebar").forEach((e) => e.scrollTo(0, 0));
-    const told = (what) => (e) => `${what}: ${e.outerHTML.slice(0, 140)}`;
-    return [...window.offered.filter((e) => !window.seen.has(e)).map(told("not reached")), ...window.bare.map(told("no ring"))];
+    const describe = (problem) => (e) => `${problem}: ${e.outerHTML.slice(0, 140)}`;
+    return [...window.controls.filter((e) => !window.visited.has(e)).map(describe("not reached")), ...window.withoutFocusRing.map(describe("no ring"))];
   });
 }
 
-test("axe finds nothing serious on any page, in either theme, on a desktop or a phone; the Tab key comes to everything", async ({ as, service }) => {
+test("axe finds nothing serious on any page, in either theme, on a desktop or a phone; the Tab key comes to everything", async ({ signInAs, servers }) => {
   test.setTimeout(300_000);
   const { id, token } = await importPlan("editor", samplePlan, "Looked over");
-  await share(service, token, "viewer", id, 1);
-  const sitemap = task(service, id, "Sitemap");
-  service.sql(`insert into app.message (name, body, about_code, about_uuid, author__person_id) select 'x', 'A **word** on it', 'task', '${sitemap}', id from app.person where email = 'viewer@pmo.example'`);
-  const editor = await as("editor");
+  await grantAccess(servers, token, "viewer", id, 1);
+  const sitemap = taskId(servers, id, "Sitemap");
+  servers.sql(`insert into app.message (name, body, about_code, about_uuid, author__person_id) select 'x', 'A **word** on it', 'task', '${sitemap}', id from app.person where email = 'viewer@pmo.example'`);
+  const editor = await signInAs("editor");
   // Colours that are on their way from one to the other are neither.
   await editor.emulateMedia({ reducedMotion: "reduce" });
   await editor.goto(`/project/${id}/artifact`);
   await editor.locator(".attach input[type=file]").setInputFiles(join(root, "docs", "pictures", "sign-in.png"));
   await editor.getByRole("region", { name: "Files on their way" }).getByRole("link").waitFor();
-  const artifact = service.sql("select id from app.artifact where name = 'sign-in.png' order by created_ts desc limit 1");
-  const press = (name) => () => editor.getByRole("button", { name, exact: true }).first().click();
-  const pages = [
+  const artifact = servers.sql("select id from app.artifact where name = 'sign-in.png' order by created_ts desc limit 1");
+  const clickButton = (name) => () => editor.getByRole("button", { name, exact: true }).first().click();
+  const editorPages = [
     ["projects", "/project", async () => {}],
     ["tasks-filtered", `/task?project_id=${id}&dl__task_stage[in]=To%20Do&sort=-due_date`, async () => {}],
     ["tasks-selected", `/task?project_id=${id}`, async () => { await editor.getByRole("grid").focus(); await editor.keyboard.press("ArrowDown"); await editor.keyboard.press("Space"); await editor.keyboard.press("Shift+ArrowDown"); }],
@@ -79,71 +79,71 @@ test("axe finds nothing serious on any page, in either theme, on a desktop or a 
     ["plan-risks", `/project/${id}/risk`, async () => {}],
     ["project", `/project/${id}/overview`, async () => {}],
     ["task", `/task/${sitemap}`, async () => { await expect(editor.locator(".thread")).toBeVisible(); }],
-    ["task-history", `/task/${sitemap}`, async () => { await press("History")(); await expect(editor.locator(".happened").first()).toBeVisible(); }],
-    ["task-sharing", `/task/${sitemap}`, async () => { await press("Share")(); await expect(editor.getByText("Everybody who sees it")).toBeVisible(); }],
+    ["task-history", `/task/${sitemap}`, async () => { await clickButton("History")(); await expect(editor.locator(".happened").first()).toBeVisible(); }],
+    ["task-sharing", `/task/${sitemap}`, async () => { await clickButton("Share")(); await expect(editor.getByText("Everybody who sees it")).toBeVisible(); }],
     ["palette", "/project", async () => { await editor.keyboard.press("Control+k"); await editor.keyboard.type("site"); await expect(editor.getByRole("option").first()).toBeVisible(); }],
     ["new-risk", "/risk/new", async () => { await expect(editor.getByLabel("Name")).toBeVisible(); }],
-    ["import", `/project/${id}/risk`, async () => { await press("Import")(); }],
+    ["import", `/project/${id}/risk`, async () => { await clickButton("Import")(); }],
     ["nothing-here", "/task/01a2056d-3563-7049-ab62-bfe1ca58ce3f", async () => { await expect(editor.getByTestId("nothing-here")).toBeVisible(); }],
     ["files", `/project/${id}/artifact`, async () => { await expect(editor.getByRole("button", { name: "Choose files" })).toBeVisible(); }],
     ["file", `/artifact/${artifact}`, async () => { await expect(editor.locator("img.preview")).toBeVisible(); }],
     ["tray", "/project", async () => { await editor.locator("[data-testid=sync], [data-testid=sync-compact]").filter({ visible: true }).first().click(); await expect(editor.getByRole("dialog")).toBeVisible(); }],
   ];
   // What only administrators see.
-  const admin = await as("admin");
+  const admin = await signInAs("admin");
   await admin.emulateMedia({ reducedMotion: "reduce" });
-  const choose = (name) => async () => { await admin.getByRole("button", { name }).first().click(); await expect(admin.getByRole("form").first()).toBeVisible(); };
-  const settled = (what) => async () => { await expect(admin.locator(what).first()).toBeVisible(); };
-  const administration = [
+  const openForm = (name) => async () => { await admin.getByRole("button", { name }).first().click(); await expect(admin.getByRole("form").first()).toBeVisible(); };
+  const waitFor = (selector) => async () => { await expect(admin.locator(selector).first()).toBeVisible(); };
+  const adminPages = [
     ["admin-people", "/admin/people", async () => {}],
-    ["admin-person", `/person/${service.sql("select id from app.person where email = 'viewer@pmo.example'")}`, async () => { await expect(admin.getByRole("button", { name: "New password" })).toBeVisible(); }],
+    ["admin-person", `/person/${servers.sql("select id from app.person where email = 'viewer@pmo.example'")}`, async () => { await expect(admin.getByRole("button", { name: "New password" })).toBeVisible(); }],
     ["admin-roles", "/admin/roles", async () => {}],
-    ["admin-grants", "/admin/grants", settled(".plain-table .person")],
-    ["admin-options", "/admin/options", choose(/^Issue severity/)],
-    ["admin-types", "/admin/types", choose("Risks")],
-    ["admin-settings", "/admin/settings", settled("form.admin-box")],
-    ["admin-activity", "/admin/activity", settled(".activity li")],
+    ["admin-grants", "/admin/grants", waitFor(".plain-table .person")],
+    ["admin-options", "/admin/options", openForm(/^Issue severity/)],
+    ["admin-types", "/admin/types", openForm("Risks")],
+    ["admin-settings", "/admin/settings", waitFor("form.admin-box")],
+    ["admin-activity", "/admin/activity", waitFor(".activity li")],
   ];
-  const found = {};
-  for (const [width, height, where] of [[1440, 900, "desktop"], [390, 844, "phone"]]) {
-    for (const [page, list] of [[editor, pages], [admin, administration]]) {
+  const failures = {};
+  for (const [width, height, device] of [[1440, 900, "desktop"], [390, 844, "phone"]]) {
+    for (const [page, list] of [[editor, editorPages], [admin, adminPages]]) {
       await page.setViewportSize({ width, height });
-      for (const [name, address, prepare] of list) {
+      for (const [name, path, prepare] of list) {
         // What needs keys or a table's cells is a desktop's.
-        if (where === "phone" && ["tasks-selected", "tasks-editing", "palette", "plan-risks", "import"].includes(name)) continue;
-        await page.goto(address);
+        if (device === "phone" && ["tasks-selected", "tasks-editing", "palette", "plan-risks", "import"].includes(name)) continue;
+        await page.goto(path);
         await expect(page.locator("main .topbar").first()).toBeVisible();
         // With what comes later.
         await page.waitForFunction(() => document.querySelector("link[data-later]"));
         await expect(page.locator("[aria-busy=true]")).toHaveCount(0);
         await prepare();
         // What opens in its place and closes when it is left has tests of its own.
-        if (where === "desktop" && !["tasks-editing", "tasks-selected", "palette"].includes(name)) {
-          const beyond = await unreachable(page);
-          if (beyond.length) found[`${name} by keyboard`] = beyond.slice(0, 6);
+        if (device === "desktop" && !["tasks-editing", "tasks-selected", "palette"].includes(name)) {
+          const unreachable = await unreachableByKeyboard(page);
+          if (unreachable.length) failures[`${name} by keyboard`] = unreachable.slice(0, 6);
         }
         for (const theme of ["light", "dark"]) {
           await page.evaluate((theme) => { document.documentElement.dataset.theme = theme; }, theme);
-          const problems = await serious(page);
-          if (problems.length) found[`${name} ${where} ${theme}`] = problems.slice(0, 6);
-          if (process.env.UPDATE_PICTURES) await page.screenshot({ path: join(root, "docs", "pictures", `${name}-${where}-${theme}.png`), animations: "disabled" });
+          const violations = await seriousViolations(page);
+          if (violations.length) failures[`${name} ${device} ${theme}`] = violations.slice(0, 6);
+          if (process.env.UPDATE_PICTURES) await page.screenshot({ path: join(root, "docs", "pictures", `${name}-${device}-${theme}.png`), animations: "disabled" });
         }
       }
     }
   }
-  expect(found).toEqual({});
+  expect(failures).toEqual({});
   expect([...editor.problems, ...admin.problems]).toEqual([]);
 });
 
-test("a fresh installation greets with ways to begin", async ({ as, service }) => {
+test("a fresh installation greets with ways to begin", async ({ signInAs, servers }) => {
   // Somebody who may begin, and sees nothing: what is there belongs to others.
-  newcomer(service, "Beginner");
-  const beginner = await as("beginner");
+  createUser(servers, "Beginner");
+  const beginner = await signInAs("beginner");
   await beginner.goto("/project");
   await expect(beginner.getByRole("heading", { name: "No projects yet" })).toBeVisible();
-  const role = service.sql("insert into app.role (name) values ('Beginners') returning id").split("\n")[0];
-  service.sql(`insert into app.entity_rbac (role_id, entity_code, permission, inheritance_mode) values ('${role}', 'project', 6, 'none')`);
-  service.sql(`insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id) select 'role', '${role}', 'person', id from app.person where email = 'beginner@pmo.example'`);
+  const role = servers.sql("insert into app.role (name) values ('Beginners') returning id").split("\n")[0];
+  servers.sql(`insert into app.entity_rbac (role_id, entity_code, permission, inheritance_mode) values ('${role}', 'project', 6, 'none')`);
+  servers.sql(`insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id) select 'role', '${role}', 'person', id from app.person where email = 'beginner@pmo.example'`);
   await beginner.reload();
   await expect(beginner.getByRole("heading", { name: "Start with a plan" })).toBeVisible();
   await beginner.getByRole("button", { name: /Load demo data/ }).click();
@@ -167,13 +167,13 @@ insert into app.entity_child (parent_code, child_code, owned, column_name, code_
 select app.register_entity('vehicle');
 insert into app.entity_rbac (role_id, entity_code, permission) select id, 'vehicle', 7 from app.role where name = 'Administrators';`;
 
-test("a type that one migration adds has its pages at once, and they look finished", async ({ as, service }) => {
-  // It stays: a service that runs does not expect a table to go.
-  service.sql(VEHICLE);
+test("a type that one migration adds has its pages at once, and they look finished", async ({ signInAs, servers }) => {
+  // It stays: a servers that runs does not expect a table to go.
+  servers.sql(VEHICLE);
   const { id, token } = await importPlan("admin", samplePlan, "With vehicles");
-  // A service that runs on reads the types again when it is asked for one that it does not know.
+  // A servers that runs on reads the types again when it is asked for one that it does not know.
   await expect.poll(async () => (await fetch(`${origin}/api/v1/vehicle`, { headers: { authorization: `Bearer ${token}` } })).status).toBe(200);
-  const admin = await as("admin");
+  const admin = await signInAs("admin");
   await admin.goto("/vehicle");
   await expect(admin.getByText("Vehicles are what people drive.")).toBeVisible();
   await expect(admin.getByRole("navigation", { name: "Main", exact: true }).getByRole("link", { name: "Vehicles" })).toBeVisible();
@@ -197,12 +197,12 @@ test("a type that one migration adds has its pages at once, and they look finish
   await admin.getByRole("combobox", { name: "Status" }).fill("running");
   await admin.keyboard.press("Enter");
   await expect(admin.getByTestId("sync")).toHaveText("Synced");
-  expect(service.sql("select dl__vehicle_status, price_amt, electric_flag from app.vehicle")).toBe("Running|12500.50|t");
+  expect(servers.sql("select dl__vehicle_status, price_amt, electric_flag from app.vehicle")).toBe("Running|12500.50|t");
   if (process.env.UPDATE_PICTURES) await admin.screenshot({ path: join(root, "docs", "pictures", "new-type-list.png") });
   await van.getByRole("link").click();
   await expect(admin.getByRole("textbox", { name: "Comment" })).toBeVisible();
   await expect(admin.getByRole("button", { name: "Edit Status: Running" })).toBeVisible();
-  expect(await serious(admin)).toEqual([]);
+  expect(await seriousViolations(admin)).toEqual([]);
   if (process.env.UPDATE_PICTURES) await admin.screenshot({ path: join(root, "docs", "pictures", "new-type-page.png") });
   await admin.keyboard.press("Control+k");
   await admin.keyboard.type("red van");

@@ -7,14 +7,14 @@ import { fileURLToPath } from "node:url";
 export const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const PORTS = { api: 4100, pubsub: 4101 };
 export const origin = `http://localhost:${PORTS.api}`;
-const base = (process.env.DATABASE_URL ?? "postgresql://app:app@localhost:5434/app").replace(/\/[^/]*$/, "");
+const baseUrl = (process.env.DATABASE_URL ?? "postgresql://app:app@localhost:5434/app").replace(/\/[^/]*$/, "");
 
-export class Service {
+export class Servers {
   constructor(name = "pmo_e2e") {
-    this.database = `${base}/${name}`;
+    this.database = `${baseUrl}/${name}`;
     this.name = name;
     this.running = {};
-    this.environment = {
+    this.env = {
       ...process.env, DATABASE_URL: this.database, JWT_SECRET: "for-the-end-to-end-tests-and-nothing-else", API_PORT: `${PORTS.api}`,
       PUBSUB_PORT: `${PORTS.pubsub}`, PUBSUB_URL: `ws://localhost:${PORTS.pubsub}/ws`, WEB_DIST: join(root, "dist"), FILES_DIR: join(root, "target", "e2e-files"), SIGN_IN_PER_MINUTE: "1000", RUST_LOG: "warn,sqlx=error",
     };
@@ -27,36 +27,36 @@ export class Service {
   program(name) { return join(root, "target", "release", name); }
 
   prepare(scale = "small") {
-    this.sql(`drop database if exists ${this.name} with (force)`, `${base}/postgres`);
-    this.sql(`create database ${this.name}`, `${base}/postgres`);
-    execFileSync(this.program("pmo-api"), ["seed", "--scale", scale], { env: this.environment });
+    this.sql(`drop database if exists ${this.name} with (force)`, `${baseUrl}/postgres`);
+    this.sql(`create database ${this.name}`, `${baseUrl}/postgres`);
+    execFileSync(this.program("pmo-api"), ["seed", "--scale", scale], { env: this.env });
   }
 
   async start() {
-    for (const part of ["api", "pubsub"]) {
-      if (this.running[part]) continue;
-      const child = spawn(this.program(`pmo-${part}`), [], { env: this.environment, stdio: ["ignore", "inherit", "inherit"] });
-      this.running[part] = child;
-      const until = Date.now() + 20_000;
+    for (const name of ["api", "pubsub"]) {
+      if (this.running[name]) continue;
+      const child = spawn(this.program(`pmo-${name}`), [], { env: this.env, stdio: ["ignore", "inherit", "inherit"] });
+      this.running[name] = child;
+      const deadline = Date.now() + 20_000;
       for (;;) {
-        if (child.exitCode !== null) throw new Error(`pmo-${part} ended with ${child.exitCode}`);
-        const up = await fetch(`http://localhost:${PORTS[part]}/health`).then((r) => r.ok, () => false);
-        if (up) break;
-        if (Date.now() > until) throw new Error(`pmo-${part} did not start`);
+        if (child.exitCode !== null) throw new Error(`pmo-${name} ended with ${child.exitCode}`);
+        const healthy = await fetch(`http://localhost:${PORTS[name]}/health`).then((r) => r.ok, () => false);
+        if (healthy) break;
+        if (Date.now() > deadline) throw new Error(`pmo-${name} did not start`);
         await new Promise((resolve) => setTimeout(resolve, 50));
       }
     }
   }
 
   async stop() {
-    for (const [part, child] of Object.entries(this.running)) {
-      delete this.running[part];
-      const ended = once(child, "exit");
+    for (const [name, child] of Object.entries(this.running)) {
+      delete this.running[name];
+      const exited = once(child, "exit");
       child.kill("SIGTERM");
       // An open connection may hold a graceful stop back; the tests want the service gone.
-      const kill = setTimeout(() => child.kill("SIGKILL"), 1500);
-      await ended;
-      clearTimeout(kill);
+      const killTimer = setTimeout(() => child.kill("SIGKILL"), 1500);
+      await exited;
+      clearTimeout(killTimer);
     }
   }
 }
