@@ -2,7 +2,7 @@
 # Builds the browser app into dist/. `--release` for what is shipped; without it, for development. Extra arguments go to trunk
 # (`serve` instead of `build` with --serve).
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$ROOT"
 verb=build
 if [ "${1:-}" = --serve ]; then verb=serve; shift; fi
@@ -20,7 +20,7 @@ if [[ " $* " == *" --release "* ]]; then
   CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" -Clink-args=--emit-relocs"
   if [ "$verb" = build ]; then
     # In parts: what comes later is a file of its own.
-    export PMO_PARTS="$ROOT/target/web/parts" PATH="$ROOT/tools/split:$PATH"
+    export PMO_SPLIT_DIR="$ROOT/target/web/parts" PATH="$ROOT/tools/split:$PATH"
     set -- "$@" --features split
   fi
 fi

@@ -3,14 +3,14 @@
 # the machine's PostgreSQL programs, else asks docker compose. `stop` stops what `start` started and nothing else.
 # PMO_POSTGRES_FAST=1 gives up durability for speed: for tests alone.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-answers() { psql -XAtq "$DATABASE_URL" -c 'select 1' >/dev/null 2>&1; }
+is_ready() { psql -XAtq "$DATABASE_URL" -c 'select 1' >/dev/null 2>&1; }
 check_version() {
   local version; version=$(psql -XAtq "$DATABASE_URL" -c 'show server_version_num')
-  [ "$version" -ge 150000 ] || fail "the database at DATABASE_URL is PostgreSQL $((version / 10000)); 15 or newer is needed: point DATABASE_URL at one, or free port $DATABASE_PORT so that one is made here"
+  [ "$version" -ge 150000 ] || die "the database at DATABASE_URL is PostgreSQL $((version / 10000)); 15 or newer is needed: point DATABASE_URL at one, or free port $DATABASE_PORT so that one is made here"
 }
-programs() { # the folder that holds initdb and pg_ctl
+pg_bin_dir() { # the folder that holds initdb and pg_ctl
   local newest
   newest=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1 || true)
   if [ -n "$newest" ]; then dirname "$newest"
@@ -30,24 +30,24 @@ else
 fi
 
 start() {
-  if answers; then check_version; return; fi
-  local bin; bin=$(programs)
+  if is_ready; then check_version; return; fi
+  local bin; bin=$(pg_bin_dir)
   if [ -z "$bin" ]; then
-    docker info >/dev/null 2>&1 || fail "no PostgreSQL answers at DATABASE_URL, none is installed and docker does not run: 'apt-get install postgresql', or set DATABASE_URL"
-    say "starting PostgreSQL with docker compose"
+    docker info >/dev/null 2>&1 || die "no PostgreSQL answers at DATABASE_URL, none is installed and docker does not run: 'apt-get install postgresql', or set DATABASE_URL"
+    log "starting PostgreSQL with docker compose"
     POSTGRES_PASSWORD=app JWT_SECRET=unused DATABASE_PORT="$DATABASE_PORT" docker compose -p pmo-development -f "$ROOT/docker-compose.yml" -f "$ROOT/tools/docker-compose.dev.yml" up -d --wait database
     touch "$TOOLS/postgres-by-docker"
     return
   fi
   if (exec 3<>"/dev/tcp/127.0.0.1/$DATABASE_PORT") 2>/dev/null; then
-    fail "port $DATABASE_PORT is taken by something that does not answer at DATABASE_URL: stop it, or set DATABASE_PORT and DATABASE_URL"
+    die "port $DATABASE_PORT is taken by something that does not answer at DATABASE_URL: stop it, or set DATABASE_PORT and DATABASE_URL"
   fi
   case "$DATABASE_URL" in
     *@localhost:"$DATABASE_PORT"/*|*@127.0.0.1:"$DATABASE_PORT"/*) ;;
-    *) fail "no PostgreSQL answers at DATABASE_URL, and it names another place than localhost:$DATABASE_PORT, where one could be made" ;;
+    *) die "no PostgreSQL answers at DATABASE_URL, and it names another place than localhost:$DATABASE_PORT, where one could be made" ;;
   esac
   if [ ! -f "$cluster/PG_VERSION" ]; then
-    say "making a PostgreSQL cluster in $cluster"
+    log "making a PostgreSQL cluster in $cluster"
     mkdir -p "$cluster" && chown "$owner" "$cluster"
     printf 'app\n' > "$cluster.password" && chown "$owner" "$cluster.password"
     as_owner "$bin/initdb" -D "$cluster" -U app --pwfile="$cluster.password" -A scram-sha-256 -E UTF8 --locale=C.UTF-8 >/dev/null
@@ -55,19 +55,19 @@ start() {
   fi
   local options="-p $DATABASE_PORT -c listen_addresses=localhost -c unix_socket_directories='' -c max_connections=200 -c shared_buffers=256MB"
   if [ "${PMO_POSTGRES_FAST:-}" = 1 ]; then options="$options -c fsync=off -c synchronous_commit=off -c full_page_writes=off"; fi
-  as_owner "$bin/pg_ctl" -D "$cluster" -l "$cluster/log" -w -s -o "$options" start || { tail -n 5 "$cluster/log" >&2; fail "PostgreSQL did not start; its log is $cluster/log"; }
+  as_owner "$bin/pg_ctl" -D "$cluster" -l "$cluster/log" -w -s -o "$options" start || { tail -n 5 "$cluster/log" >&2; die "PostgreSQL did not start; its log is $cluster/log"; }
   local base="${DATABASE_URL%/*}" name="${DATABASE_URL##*/}"; name="${name%%\?*}"
   psql -XAtq "$base/postgres" -c "select 1 from pg_database where datname = '$name'" | grep -q 1 || psql -Xq "$base/postgres" -c "create database \"$name\""
-  answers || fail "the new cluster does not answer at DATABASE_URL ($base/…)"
+  is_ready || die "the new cluster does not answer at DATABASE_URL ($base/…)"
   check_version
 }
 stop() {
   if [ -f "$TOOLS/postgres-by-docker" ]; then POSTGRES_PASSWORD=app JWT_SECRET=unused docker compose -p pmo-development -f "$ROOT/docker-compose.yml" stop database >/dev/null 2>&1; rm -f "$TOOLS/postgres-by-docker"; return; fi
-  local bin; bin=$(programs)
+  local bin; bin=$(pg_bin_dir)
   if [ -n "$bin" ] && [ -f "$cluster/postmaster.pid" ]; then as_owner "$bin/pg_ctl" -D "$cluster" -m fast -s stop || true; fi
 }
 case "${1:-start}" in
   start) start ;;
   stop) stop ;;
-  *) fail "usage: postgres.sh start|stop" ;;
+  *) die "usage: postgres.sh start|stop" ;;
 esac

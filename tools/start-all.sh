@@ -4,19 +4,19 @@
 set -euo pipefail
 tools="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 "$tools/setup.sh"
-source "$tools/environment.sh"
+source "$tools/env.sh"
 cd "$ROOT"
 profile="${PMO_PROFILE:-dev}"
 case "$profile" in
   dev) flags=(); built="$ROOT/target/debug" ;;
   release) flags=(--release); built="$ROOT/target/release" ;;
-  *) fail "PMO_PROFILE is '$profile'; it must be 'dev' or 'release'" ;;
+  *) die "PMO_PROFILE is '$profile'; it must be 'dev' or 'release'" ;;
 esac
 # Known to everybody, hence for development alone: the services themselves have no default.
 export JWT_SECRET="${JWT_SECRET:-for-development-alone-and-known-to-everybody}"
 
 port_free() {
-  if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then fail "port $1 is taken: stop what uses it, or set $2 to another"; fi
+  if (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; then die "port $1 is taken: stop what uses it, or set $2 to another"; fi
 }
 port_free "$API_PORT" API_PORT; port_free "$PUBSUB_PORT" PUBSUB_PORT; port_free "$WEB_PORT" WEB_PORT
 
@@ -35,7 +35,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 "$tools/postgres.sh" start
-say "building the services"
+log "building the services"
 cargo build "${flags[@]}" -p pmo-api -p pmo-pubsub
 "$built/pmo-api" migrate
 "$built/pmo-api" seed --scale "${SEED_SCALE:-demo}"
@@ -49,9 +49,9 @@ proxy=(--proxy-backend "http://127.0.0.1:$API_PORT/api/" --proxy-rewrite /api/ -
 "$tools/build-web.sh" --serve "${flags[@]}" --port "$WEB_PORT" --dist "$ROOT/target/dev-dist" "${proxy[@]}" & pids+=($!)
 set +m
 
-up() { curl -fsS -o /dev/null --max-time 2 "$1" 2>/dev/null; }
-until up "http://127.0.0.1:$API_PORT/health" && up "http://127.0.0.1:$PUBSUB_PORT/health" && up "http://127.0.0.1:$WEB_PORT/"; do
-  for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null || fail "one of the services did not start; the lines above say why"; done
+is_up() { curl -fsS -o /dev/null --max-time 2 "$1" 2>/dev/null; }
+until is_up "http://127.0.0.1:$API_PORT/health" && is_up "http://127.0.0.1:$PUBSUB_PORT/health" && is_up "http://127.0.0.1:$WEB_PORT/"; do
+  for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null || die "one of the services did not start; the lines above say why"; done
   sleep 0.3
 done
 cat <<TEXT
@@ -71,4 +71,4 @@ cat <<TEXT
 
 TEXT
 wait -n "${pids[@]}"
-fail "one of the services has stopped; the lines above say why"
+die "one of the services has stopped; the lines above say why"

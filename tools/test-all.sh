@@ -4,12 +4,12 @@
 set -euo pipefail
 tools="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 "$tools/setup.sh" --tests
-source "$tools/environment.sh"
+source "$tools/env.sh"
 cd "$ROOT"
 export PMO_POSTGRES_FAST=1
 began=$SECONDS
-step() { printf '\033[1m==> %s\033[0m (%ss)\n' "$*" "$((SECONDS - began))"; }
-log="$ROOT/target/test-log"; mkdir -p "$log"
+log_step() { printf '\033[1m==> %s\033[0m (%ss)\n' "$*" "$((SECONDS - began))"; }
+log_dir="$ROOT/target/test-log"; mkdir -p "$log_dir"
 
 # A cluster of its own, so that no data of anybody's is touched; sqlx makes a database for each test in it.
 if [ -z "${PMO_TEST_DATABASE_URL:-}" ]; then
@@ -18,15 +18,15 @@ if [ -z "${PMO_TEST_DATABASE_URL:-}" ]; then
 else
   export DATABASE_URL="$PMO_TEST_DATABASE_URL"
 fi
-step "database"
+log_step "database"
 "$tools/postgres.sh" start
 trap '"$tools/postgres.sh" stop' EXIT
 
-step "formatting"
+log_step "formatting"
 cargo fmt --all --check
-step "lints: servers"
+log_step "lints: servers"
 cargo clippy --quiet --all-targets -- -D warnings
-step "servers"
+log_step "servers"
 # One profile for the tests and for the servers of the end-to-end run: they are built once.
 cargo build --quiet --release -p pmo-api -p pmo-pubsub -p pmo-simulation
 # Each new database of the tests' own cluster begins with the schema, so that a test need not make it again.
@@ -38,33 +38,33 @@ if [ -z "${PMO_TEST_DATABASE_URL:-}" ]; then
   # A copy is told from what it was copied from by its epoch.
   psql -Xq "$template" -c 'delete from app.feed_epoch'
 fi
-step "tests: servers and engine"
-cargo nextest run --release --no-fail-fast 2>&1 | tee "$log/nextest"
+log_step "tests: servers and engine"
+cargo nextest run --release --no-fail-fast 2>&1 | tee "$log_dir/nextest"
 
-step "the simulator: each planted bug is caught"
-target/release/pmo-simulate --mutants --seconds 60 | tee "$log/mutants"
-step "the simulator: ten million events, and every promise holds"
-target/release/pmo-simulate --events 10000000 --seconds 180 | tee "$log/simulator"
-step "the interface against its description"
-"$tools/check-interface.sh" > "$log/interface" 2>&1 || { tail -n 60 "$log/interface"; exit 1; }
-grep -E '^Test cases:|generated' "$log/interface" | tail -n 2
+log_step "the simulator: each planted bug is caught"
+target/release/pmo-simulate --mutants --seconds 60 | tee "$log_dir/mutants"
+log_step "the simulator: ten million events, and every promise holds"
+target/release/pmo-simulate --events 10000000 --seconds 180 | tee "$log_dir/simulator"
+log_step "the interface against its description"
+"$tools/fuzz-api.sh" > "$log_dir/interface" 2>&1 || { tail -n 60 "$log_dir/interface"; exit 1; }
+grep -E '^Test cases:|generated' "$log_dir/interface" | tail -n 2
 
-step "lints: app"
+log_step "lints: app"
 CARGO_TARGET_DIR="$ROOT/target/web" cargo clippy --quiet -p pmo-web --target wasm32-unknown-unknown --all-targets -- -D warnings
-step "tests: the app's parts in Chromium"
+log_step "tests: the app's parts in Chromium"
 export CHROMEDRIVER="${CHROMEDRIVER:-/usr/bin/chromedriver}"
 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CARGO_TARGET_DIR="$ROOT/target/web" \
-  cargo test -p pmo-web --lib --target wasm32-unknown-unknown 2>&1 | tee "$log/wasm"
-step "the hooks' examples, in Chromium"
+  cargo test -p pmo-web --lib --target wasm32-unknown-unknown 2>&1 | tee "$log_dir/wasm"
+log_step "the hooks' examples, in Chromium"
 WASM_BINDGEN_USE_BROWSER=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CARGO_TARGET_DIR="$ROOT/target/web" \
-  cargo test -p pmo-web --doc --target wasm32-unknown-unknown 2>&1 | tee "$log/examples"
-step "app, release"
-"$tools/build-web.sh" --release 2>&1 | tee "$log/web" | grep -vE '^ *Compiling' || { tail -n 40 "$log/web"; exit 1; }
+  cargo test -p pmo-web --doc --target wasm32-unknown-unknown 2>&1 | tee "$log_dir/examples"
+log_step "app, release"
+"$tools/build-web.sh" --release 2>&1 | tee "$log_dir/web" | grep -vE '^ *Compiling' || { tail -n 40 "$log_dir/web"; exit 1; }
 
-step "end to end"
-(cd e2e && npx playwright test) 2>&1 | tee "$log/e2e"
+log_step "end to end"
+(cd e2e && npx playwright test) 2>&1 | tee "$log_dir/e2e"
 
-step "done"
+log_step "done"
 count() { sed -E 's/\x1b\[[0-9;]*m//g' "$1" | { grep -oE "$2" || true; } | { grep -oE '[0-9]+' || echo 0; } | tail -n 1; }
-passed=$(( $(count "$log/nextest" '[0-9]+ passed') + $(count "$log/wasm" '[0-9]+ passed') + $(count "$log/examples" '[0-9]+ passed') + $(count "$log/e2e" '[0-9]+ passed') ))
+passed=$(( $(count "$log_dir/nextest" '[0-9]+ passed') + $(count "$log_dir/wasm" '[0-9]+ passed') + $(count "$log_dir/examples" '[0-9]+ passed') + $(count "$log_dir/e2e" '[0-9]+ passed') ))
 echo "$passed passed, 0 failed"

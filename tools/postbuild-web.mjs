@@ -8,13 +8,13 @@ import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
 import esbuild from "esbuild";
-import { orderFunctions } from "./order-functions.mjs";
+import { orderFunctions } from "./wasm-reorder-functions.mjs";
 
 const BUDGET = 450_000; // bytes as brotli of what the first page needs: wasm, JavaScript and styles
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const dist = process.env.TRUNK_STAGING_DIR ?? join(root, "dist");
 // Served while it is worked on, even optimised, it is one file: see tools/split.
-const release = process.env.TRUNK_PROFILE === "release" && process.env.PMO_PARTS;
+const release = process.env.TRUNK_PROFILE === "release" && process.env.PMO_SPLIT_DIR;
 
 // Files are made smaller below, and no browser has ever used what trunk says of them for a preload.
 let html = readFileSync(join(dist, "index.html"), "utf8").replaceAll(/ integrity="[^"]*"/g, "");

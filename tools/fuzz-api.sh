@@ -2,7 +2,7 @@
 # Asks the release build of the api what its OpenAPI document allows, at the edges and beyond, with a fixed seed: no answer may be a 5xx,
 # nor a status, a content type or a shape that the document does not name. The database is one of its own.
 set -euo pipefail
-source "$(dirname "${BASH_SOURCE[0]}")/environment.sh"
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 base="${DATABASE_URL%/*}" name=pmo_interface port="${PMO_INTERFACE_PORT:-4102}"
 psql -XAtq "$base/postgres" -c "drop database if exists $name with (force)" -c "create database $name" 2>/dev/null
 export DATABASE_URL="$base/$name" JWT_SECRET=for-the-check-of-the-interface-and-nothing-else API_PORT="$port" SIGN_IN_PER_MINUTE=100000 RUST_LOG=error FILES_DIR="$ROOT/target/interface-files"
@@ -10,7 +10,7 @@ export DATABASE_URL="$base/$name" JWT_SECRET=for-the-check-of-the-interface-and-
 "$ROOT/target/release/pmo-api" & pid=$!
 trap 'kill $pid 2>/dev/null; wait 2>/dev/null || true' EXIT
 origin="http://127.0.0.1:$port"
-until curl -fsS -o /dev/null "$origin/health" 2>/dev/null; do kill -0 "$pid" || fail "the api did not start"; sleep 0.1; done
+until curl -fsS -o /dev/null "$origin/health" 2>/dev/null; do kill -0 "$pid" || die "the api did not start"; sleep 0.1; done
 token=$(curl -fsS "$origin/api/v1/auth/login" -H 'content-type: application/json' -d '{"email":"editor@pmo.example","password":"pmo-demo-2026"}' \
   | python3 -c 'import json, sys; print(json.load(sys.stdin)["token"])')
 cd "$ROOT/target"

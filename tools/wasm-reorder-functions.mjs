@@ -1,5 +1,5 @@
 // Puts a WASM file's functions in an order in which alike ones are neighbours: the compressor finds more to repeat, and nothing else changes. A compiler
-// leaves them in the order in which it happened to make them. Called by finish-web.mjs; the file goes in without names and comes out without them.
+// leaves them in the order in which it happened to make them. Called by postbuild-web.mjs; the file goes in without names and comes out without them.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

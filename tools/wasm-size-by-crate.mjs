@@ -1,4 +1,4 @@
-// Who takes how much of a WASM file, by the crate in each function's name: `node tools/wasm-share.mjs FILE [CRATE]` lists crates, or the functions of one.
+// Who takes how much of a WASM file, by the crate in each function's name: `node tools/wasm-size-by-crate.mjs FILE [CRATE]` lists crates, or the functions of one.
 // The file must still have its names; what the linker merged counts for whoever's name stayed. The last column is the code alone as brotli: of a file that
 // wasm-opt has been over (`wasm-opt -Oz -g`) what the crate adds to the download.
 import { readFileSync } from "node:fs";

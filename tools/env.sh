@@ -31,8 +31,8 @@ export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 export PATH="$TOOLS/bin:$ROOT/tools/node_modules/.bin:$PATH"
 export npm_config_fund=false npm_config_audit=false npm_config_update_notifier=false
 
-say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
-fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+log() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
 # True where the compiler $1 can build for the browser.
 can_build_wasm() {
@@ -61,7 +61,7 @@ choose_toolchain() {
       export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER="${CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER:-wasm-ld-22}"
       ;;
     ordinary|none) ;;
-    *) fail "PMO_TOOLCHAIN is '$TOOLCHAIN'; it must be 'ordinary' or 'debian'" ;;
+    *) die "PMO_TOOLCHAIN is '$TOOLCHAIN'; it must be 'ordinary' or 'debian'" ;;
   esac
 }
 choose_toolchain
