@@ -1,17 +1,17 @@
-// Administration: what is changed for everybody, by those who may, in the browser.
+// Administration pages: options, types, settings, users and grants.
 import { createUser, expect, importPlan, PASSWORD, samplePlan, test } from "./fixtures.mjs";
 import { origin } from "./servers.mjs";
 
 const login = (email, password) => fetch(`${origin}/api/v1/auth/login`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ email, password }) });
 
-test("only administrators get there", async ({ signInAs }) => {
+test("only administrators can open the administration pages", async ({ signInAs }) => {
   const editor = await signInAs("editor");
   await expect(editor.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Administration" })).toHaveCount(0);
   await editor.goto("/admin/people");
   await expect(editor.getByTestId("nothing-here")).toBeVisible();
 });
 
-test("an option set is put in another order, coloured, called otherwise; rows follow, and transitions hold", async ({ signInAs, servers }) => {
+test("an administrator reorders, recolors and renames options; rows are updated and used options cannot be deleted", async ({ signInAs, servers }) => {
   const { id } = await importPlan("admin", samplePlan, "With options");
   servers.sql(`insert into app.issue (name, project_id) values ('Watched issue', '${id}')`);
   const admin = await signInAs("admin");
@@ -28,7 +28,7 @@ test("an option set is put in another order, coloured, called otherwise; rows fo
   await form.getByRole("button", { name: "Save" }).click();
   await expect(form.getByRole("status")).toContainText("Saved");
   expect(servers.sql("select string_agg(option_name || ' ' || coalesce(color_code, ''), ', ' order by display_order) from app.datalabel where name = 'issue_severity'")).toContain("Critical purple, High");
-  // Who opened it before is told, and changes nothing.
+  // A second administrator with a stale form gets a conflict, and nothing is saved.
   const otherAdmin = await signInAs("admin");
   await otherAdmin.goto("/admin/options");
   await otherAdmin.getByRole("button", { name: /^Issue severity/ }).click();
@@ -40,7 +40,7 @@ test("an option set is put in another order, coloured, called otherwise; rows fo
   await otherForm.getByRole("button", { name: "Save" }).click();
   await expect(otherForm.getByRole("alert")).toContainText("Somebody else has changed this set");
   expect(servers.sql("select count(*) from app.datalabel where option_name = 'Slight'")).toBe("0");
-  // What a row holds can't go: the refusal is said where one looks, and nothing is lost.
+  // An option in use cannot be deleted: the form shows the error and keeps the edits.
   await admin.getByRole("button", { name: /^Issue status/ }).click();
   const statusForm = admin.getByRole("form", { name: "Options of Issue status" });
   await statusForm.getByRole("button", { name: "Take away, option of Open" }).click();
@@ -54,7 +54,7 @@ test("an option set is put in another order, coloured, called otherwise; rows fo
   expect(servers.sql("select dl__issue_status from app.issue where name = 'Watched issue'")).toBe("Seen");
   await admin.goto(`/project/${id}/issue`);
   await expect(admin.getByRole("grid")).toContainText("Seen");
-  // As it was: other tests work with these.
+  // Restore the option: other tests use it.
   await admin.goto("/admin/options");
   await admin.getByRole("button", { name: /^Issue status/ }).click();
   await statusForm.getByLabel("Name", { exact: true }).first().fill("Open");
@@ -63,7 +63,7 @@ test("an option set is put in another order, coloured, called otherwise; rows fo
   expect(admin.problems).toEqual([]);
 });
 
-test("types are called otherwise, settings change, and what happened is told", async ({ signInAs, servers }) => {
+test("an administrator renames a type, changes a setting and sees the activity log", async ({ signInAs, servers }) => {
   const admin = await signInAs("admin");
   await admin.goto("/admin/types");
   await admin.getByRole("navigation", { name: "Types" }).getByRole("button", { name: "Suppliers" }).click();
@@ -85,7 +85,7 @@ test("types are called otherwise, settings change, and what happened is told", a
   expect(admin.problems).toEqual([]);
 });
 
-test("a person is given a password and a right, and both are taken back", async ({ signInAs, servers, browser }) => {
+test("an administrator resets a password, grants access and revokes it", async ({ signInAs, servers, browser }) => {
   createUser(servers, "Hired");
   const admin = await signInAs("admin");
   await admin.goto("/admin/people");

@@ -1,4 +1,4 @@
-// `just dev` as a createUser runs it: one command, the app in the browser, and Ctrl-C stops all of it.
+// Smoke test of tools/start-all.sh: it starts all services, and an interrupt stops them.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { rmSync } from "node:fs";
@@ -15,11 +15,11 @@ const isListening = (port) => new Promise((resolve) => {
   socket.on("error", () => resolve(false));
 });
 
-test("one command starts everything, and an interrupt stops it", async ({ browser }) => {
+test("start-all.sh starts all services and stops them on SIGINT", async ({ browser }) => {
   test.setTimeout(240_000);
   const servers = new Servers("pmo_dev_smoke");
   servers.prepare("small");
-  // As in a fresh clone: what the build makes for the app is not there yet.
+  // As in a fresh clone: the generated assets do not exist yet.
   rmSync(join(root, "apps/web/generated"), { recursive: true, force: true });
   const child = spawn(join(root, "tools/start-all.sh"), [], {
     cwd: root, detached: true, stdio: ["ignore", "pipe", "pipe"],
@@ -27,7 +27,7 @@ test("one command starts everything, and an interrupt stops it", async ({ browse
   });
   let output = "";
   const started = new Promise((resolve, reject) => {
-    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => { output += text; if (output.includes("PMO is up")) resolve(); });
+    for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => { output += text; if (output.includes("PMO is running")) resolve(); });
     child.on("exit", (code) => reject(new Error(`start-all.sh ended with ${code}:\n${output.slice(-3000)}`)));
   });
   try {

@@ -1,4 +1,4 @@
-// Files: attached in the browser, cut and gone on, shown only where a browser runs nothing of it, kept by whoever may see the artifact.
+// Files: upload, resume, preview and download; active content is never executed.
 import { randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -9,7 +9,7 @@ const picture = readFileSync(join(root, "docs", "pictures", "sign-in.png"));
 const uploads = (page) => page.getByRole("region", { name: "Files on their way" });
 const chooseFiles = (page, files) => page.locator(".attach input[type=file]").setInputFiles(files);
 
-test("a file is attached, arrives with others, is shown and kept, and gets another version", async ({ signInAs, servers }) => {
+test("an uploaded file appears for other users, is previewed and downloaded, and gets a new version", async ({ signInAs, servers }) => {
   const { id, token } = await importPlan("editor", samplePlan, "With files");
   await grantAccess(servers, token, "viewer", id, 0);
   const [editor, viewer] = [await signInAs("editor"), await signInAs("viewer")];
@@ -25,7 +25,7 @@ test("a file is attached, arrives with others, is shown and kept, and gets anoth
   const preview = editor.locator("img.preview");
   await expect(preview).toBeVisible();
   await expect.poll(() => preview.evaluate((img) => img.complete && img.naturalWidth)).toBeGreaterThan(100);
-  // It has come to the other, who looks at it and keeps it.
+  // The viewer sees the file, its preview, and can download it.
   await viewer.getByRole("link", { name: "sketch.png" }).first().click();
   await expect(viewer.locator("img.preview")).toBeVisible();
   await expect(viewer.locator(".section.file")).toContainText("image/png");
@@ -33,7 +33,7 @@ test("a file is attached, arrives with others, is shown and kept, and gets anoth
   const [download] = await Promise.all([viewer.waitForEvent("download"), viewer.getByRole("button", { name: "Download" }).click()]);
   expect(download.suggestedFilename()).toBe("sketch.png");
   expect(readFileSync(await download.path()).equals(picture)).toBe(true);
-  // Another version is another artifact; the first says so.
+  // A new version is a separate artifact; the first one links to it.
   await editor.locator(".section.file input[type=file]").setInputFiles({ name: "sketch-2.png", mimeType: "image/png", buffer: picture });
   await expect(uploads(editor).getByRole("link", { name: "sketch-2.png" })).toBeVisible();
   await viewer.reload();
@@ -42,7 +42,7 @@ test("a file is attached, arrives with others, is shown and kept, and gets anoth
   expect([...editor.problems, ...viewer.problems]).toEqual([]);
 });
 
-test("an upload that is cut goes on where it was, and one that is given up leaves nothing", async ({ signInAs, servers }) => {
+test("an interrupted upload resumes, and a cancelled upload leaves no data", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Cut files");
   const editor = await signInAs("editor");
   await editor.goto(`/project/${id}/artifact`);
@@ -68,7 +68,7 @@ test("an upload that is cut goes on where it was, and one that is given up leave
   const sha256 = servers.sql(`select sha256 from app.artifact where name = 'large.bin' order by created_ts desc limit 1`);
   const { createHash } = await import("node:crypto");
   expect(sha256).toBe(createHash("sha256").update(bytes).digest("hex"));
-  // Given up in the middle.
+  // Cancelled by the user during the upload.
   blocked = true;
   await chooseFiles(editor, { name: "unwanted.bin", mimeType: "application/octet-stream", buffer: bytes });
   await expect(uploads(editor)).toContainText("Waits for the network");
@@ -76,7 +76,7 @@ test("an upload that is cut goes on where it was, and one that is given up leave
   await expect(uploads(editor)).not.toContainText("unwanted.bin");
   await expect.poll(() => servers.sql("select count(*) from app.upload where made_id is null")).toBe("0");
   expect(servers.sql("select count(*) from app.artifact where name = 'unwanted.bin'")).toBe("0");
-  // Given up by the server, because no part of it came for long: it begins anew.
+  // Deleted by the server because it was idle for too long: the upload starts over.
   await chooseFiles(editor, { name: "late.bin", mimeType: "application/octet-stream", buffer: bytes });
   await expect(uploads(editor)).toContainText("Waits for the network");
   expect(servers.sql("with deleted as (delete from app.upload where name = 'late.bin' returning 1) select count(*) from deleted")).toBe("1");
@@ -86,7 +86,7 @@ test("an upload that is cut goes on where it was, and one that is given up leave
   expect(editor.problems).toEqual([]);
 });
 
-test("what a browser would run is neither shown nor told as it claims to be", async ({ signInAs, servers }, info) => {
+test("active content is neither previewed nor served with its claimed type", async ({ signInAs, servers }, info) => {
   const { id } = await importPlan("editor", samplePlan, "Hostile files");
   const editor = await signInAs("editor");
   await editor.goto(`/project/${id}/artifact`);
@@ -104,7 +104,7 @@ test("what a browser would run is neither shown nor told as it claims to be", as
   const response = await editor.request.get(path);
   expect([response.headers()["content-type"], response.headers()["x-content-type-options"]]).toEqual(["application/octet-stream", "nosniff"]);
   expect(response.headers()["content-disposition"]).toContain("attachment");
-  // Too large is said before a byte is sent.
+  // A file above the size limit is rejected before a byte is sent.
   await editor.goto(`/project/${id}/artifact`);
   await expect(editor.getByRole("button", { name: "Choose files" })).toBeVisible();
   await editor.evaluate(() => {

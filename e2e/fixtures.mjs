@@ -1,4 +1,4 @@
-// What the tests do as people: sign in, open a plan, read its rows.
+// Playwright fixtures and helpers: servers, sign-in, plan import, grants.
 import { expect, test as base } from "@playwright/test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -15,7 +15,7 @@ export const test = base.extend({
     await use(servers);
     await servers.stop();
   }, { scope: "worker" }],
-  // A browser context of its own for each person: nothing is shared but the server.
+  // Signs in with a demo account in a separate browser context: users share only the servers.
   signInAs: async ({ browser, servers }, use) => {
     const contexts = [];
     await servers.start();
@@ -37,7 +37,7 @@ export const test = base.extend({
 });
 export { expect };
 
-/** Imports a plan through the interface and answers its project's id. */
+/** Imports a plan through the API; returns the project id, the access token and the report. */
 export async function importPlan(account, file, name) {
   const login = await fetch(`${origin}/api/v1/auth/login`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ email: `${account}@pmo.example`, password: PASSWORD }) });
   const { token } = await login.json();
@@ -47,14 +47,14 @@ export async function importPlan(account, file, name) {
   return { id: body.project.id, token, report: body.report };
 }
 
-/** Somebody new, with the password of the demo accounts: what they make and are given concerns no other test. */
+/** Creates a user with the password of the demo accounts, isolated from the data of other tests. */
 export function createUser(servers, name) {
   const email = `${name.toLowerCase()}@pmo.example`;
   servers.sql(`with new_person as (insert into app.person (name, email, first_name) values ('${name}', '${email}', '${name}') returning id)
     insert into app.person_credential (person_id, password_hash) select new_person.id, c.password_hash from new_person, app.person p join app.person_credential c on c.person_id = p.id where p.email = 'outsider@pmo.example'`);
 }
 
-/** Shares a thing with a demo account. */
+/** Grants a demo account access to a project; returns the id of the grant. */
 export async function grantAccess(servers, token, account, project, permission) {
   const person = servers.sql(`select id from app.person where email = '${account}@pmo.example'`);
   const response = await fetch(`${origin}/api/v1/entity_rbac`, { method: "POST", headers: { authorization: `Bearer ${token}`, "content-type": "application/json" }, body: JSON.stringify({ person_id: person, entity_code: "project", entity_instance_id: project, permission }) });
@@ -63,10 +63,10 @@ export async function grantAccess(servers, token, account, project, permission) 
   return body.id;
 }
 
-/** The row of a task in an open plan. */
+/** Locates the row of a task in an open plan. */
 export const row = (page, name) => page.locator("table.wbs tbody tr", { has: page.getByRole("link", { name, exact: true }) });
 
-/** Opens a plan and waits until it is watched. */
+/** Opens a plan and waits until it is loaded and synchronized. */
 export async function openProject(page, project) {
   await page.goto(`/project/${project}`);
   await expect(page.locator("table.wbs tbody tr[data-id]").first()).toBeVisible();

@@ -1,4 +1,5 @@
-// Every page: nothing serious that axe finds, reachable by the keyboard, and its picture at two widths in two themes.
+// Every page: accessibility checks with axe, keyboard access, and screenshots at two widths in both
+// themes.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
@@ -8,9 +9,9 @@ import { origin, root } from "./servers.mjs";
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const taskId = (servers, project, name) => servers.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);
 
-/** What axe finds serious or critical on the page as it stands, one line each. */
+/** Returns serious and critical axe violations of the current page, one line each. */
 async function seriousViolations(page) {
-  // Through the debugger: the page's own policy lets no script in.
+  // Through the debugger: the page's content security policy forbids other scripts.
   await page.evaluate(axe);
   return page.evaluate(async () => {
     const results = await window.axe.run(document, { resultTypes: ["violations"] });
@@ -18,7 +19,10 @@ async function seriousViolations(page) {
   });
 }
 
-/** What the Tab key does not come to of the page as it stands, or comes to without a sign of where it is; one line each. */
+/**
+ * Returns controls of the current page that the Tab key does not focus, and focused controls without
+ * a focus indicator, one line each.
+ */
 async function unreachableByKeyboard(page) {
   const count = await page.evaluate(() => {
     const scope = [...document.querySelectorAll("dialog[open]")].at(-1) ?? document.body;
@@ -32,12 +36,12 @@ async function unreachableByKeyboard(page) {
   });
   const recordFocus = () => page.evaluate(() => {
     const focused = document.activeElement;
-    // A date has a stop for each of its parts.
+    // A date input has several tab stops, so consecutive repeats are not a wrap-around.
     const wrapped = window.visited.has(focused) && focused !== window.last && focused !== document.body;
     window.last = focused;
     window.visited.add(focused);
     const hasRing = (e) => { const s = e && getComputedStyle(e); return s && ((s.outlineStyle !== "none" && parseFloat(s.outlineWidth) > 0) || s.boxShadow !== "none"); };
-    // In a text the caret says it, in a grid its cell.
+    // Text inputs show a caret, grids show the active cell.
     const hasCaret = focused.matches("textarea, input:not([type]), input[type=text], input[type=search]");
     const ringCandidates = [focused, focused.parentElement, focused.parentElement?.parentElement, document.getElementById(focused.getAttribute("aria-activedescendant") ?? "")];
     if (focused !== document.body && !hasCaret && !ringCandidates.some(hasRing)) window.withoutFocusRing.push(focused);
@@ -48,22 +52,22 @@ async function unreachableByKeyboard(page) {
     if (await recordFocus()) break;
   }
   return page.evaluate(() => {
-    // As it was, for its picture.
+    // Restore focus and scroll position for the screenshot.
     document.activeElement?.blur();
     document.querySelectorAll(".content, .subbar, .sidebar").forEach((e) => e.scrollTo(0, 0));
     const describe = (problem) => (e) => `${problem}: ${e.outerHTML.slice(0, 140)}`;
-    return [...window.controls.filter((e) => !window.visited.has(e)).map(describe("not reached")), ...window.withoutFocusRing.map(describe("no ring"))];
+    return [...window.controls.filter((e) => !window.visited.has(e)).map(describe("not focusable")), ...window.withoutFocusRing.map(describe("no focus ring"))];
   });
 }
 
-test("axe finds nothing serious on any page, in either theme, on a desktop or a phone; the Tab key comes to everything", async ({ signInAs, servers }) => {
+test("every page passes axe in both themes on desktop and phone, and the Tab key focuses every control", async ({ signInAs, servers }) => {
   test.setTimeout(300_000);
   const { id, token } = await importPlan("editor", samplePlan, "Looked over");
   await grantAccess(servers, token, "viewer", id, 1);
   const sitemap = taskId(servers, id, "Sitemap");
   servers.sql(`insert into app.message (name, body, about_code, about_uuid, author__person_id) select 'x', 'A **word** on it', 'task', '${sitemap}', id from app.person where email = 'viewer@pmo.example'`);
   const editor = await signInAs("editor");
-  // Colours that are on their way from one to the other are neither.
+  // Without transitions: axe must not measure intermediate colors.
   await editor.emulateMedia({ reducedMotion: "reduce" });
   await editor.goto(`/project/${id}/artifact`);
   await editor.locator(".attach input[type=file]").setInputFiles(join(root, "docs", "pictures", "sign-in.png"));
@@ -89,7 +93,7 @@ test("axe finds nothing serious on any page, in either theme, on a desktop or a 
     ["file", `/artifact/${artifact}`, async () => { await expect(editor.locator("img.preview")).toBeVisible(); }],
     ["tray", "/project", async () => { await editor.locator("[data-testid=sync], [data-testid=sync-compact]").filter({ visible: true }).first().click(); await expect(editor.getByRole("dialog")).toBeVisible(); }],
   ];
-  // What only administrators see.
+  // Pages that only administrators can open.
   const admin = await signInAs("admin");
   await admin.emulateMedia({ reducedMotion: "reduce" });
   const openForm = (name) => async () => { await admin.getByRole("button", { name }).first().click(); await expect(admin.getByRole("form").first()).toBeVisible(); };
@@ -109,15 +113,15 @@ test("axe finds nothing serious on any page, in either theme, on a desktop or a 
     for (const [page, list] of [[editor, editorPages], [admin, adminPages]]) {
       await page.setViewportSize({ width, height });
       for (const [name, path, prepare] of list) {
-        // What needs keys or a table's cells is a desktop's.
+        // Keyboard features and table cells exist only on desktop.
         if (device === "phone" && ["tasks-selected", "tasks-editing", "palette", "plan-risks", "import"].includes(name)) continue;
         await page.goto(path);
         await expect(page.locator("main .topbar").first()).toBeVisible();
-        // With what comes later.
+        // Wait for the code-split part.
         await page.waitForFunction(() => document.querySelector("link[data-later]"));
         await expect(page.locator("[aria-busy=true]")).toHaveCount(0);
         await prepare();
-        // What opens in its place and closes when it is left has tests of its own.
+        // In-place editors and popups that close on blur have separate tests.
         if (device === "desktop" && !["tasks-editing", "tasks-selected", "palette"].includes(name)) {
           const unreachable = await unreachableByKeyboard(page);
           if (unreachable.length) failures[`${name} by keyboard`] = unreachable.slice(0, 6);
@@ -135,8 +139,8 @@ test("axe finds nothing serious on any page, in either theme, on a desktop or a 
   expect([...editor.problems, ...admin.problems]).toEqual([]);
 });
 
-test("a fresh installation greets with ways to begin", async ({ signInAs, servers }) => {
-  // Somebody who may begin, and sees nothing: what is there belongs to others.
+test("a user without projects sees the first-run page", async ({ signInAs, servers }) => {
+  // A user who can create projects but sees none: existing data belongs to others.
   createUser(servers, "Beginner");
   const beginner = await signInAs("beginner");
   await beginner.goto("/project");
@@ -155,7 +159,7 @@ test("a fresh installation greets with ways to begin", async ({ signInAs, server
   await expect(beginner.locator("h1")).toHaveText("The first one");
 });
 
-// All that a new type of thing is: a table, its registration, what it hangs below. No line of Rust.
+// A complete new entity type: its table, registration and parent relations. No Rust code.
 const VEHICLE = `
 create table app.vehicle (like app.entity_columns including defaults, primary key (id),
   project_id uuid references app.project, driver__employee_id uuid references app.employee, passenger__employee_ids uuid[] not null default '{}', price_amt numeric, load_pct numeric,
@@ -167,11 +171,11 @@ insert into app.entity_child (parent_code, child_code, owned, column_name, code_
 select app.register_entity('vehicle');
 insert into app.entity_rbac (role_id, entity_code, permission) select id, 'vehicle', 7 from app.role where name = 'Administrators';`;
 
-test("a type that one migration adds has its pages at once, and they look finished", async ({ signInAs, servers }) => {
-  // It stays: a servers that runs does not expect a table to go.
+test("an entity type added by one migration has working list and detail pages immediately", async ({ signInAs, servers }) => {
+  // The table is not dropped: a running server does not expect a table to disappear.
   servers.sql(VEHICLE);
   const { id, token } = await importPlan("admin", samplePlan, "With vehicles");
-  // A servers that runs on reads the types again when it is asked for one that it does not know.
+  // A running server reloads the types when a request names an unknown one.
   await expect.poll(async () => (await fetch(`${origin}/api/v1/vehicle`, { headers: { authorization: `Bearer ${token}` } })).status).toBe(200);
   const admin = await signInAs("admin");
   await admin.goto("/vehicle");

@@ -1,4 +1,4 @@
-// The promises a person can see, on the release build, in two browsers.
+// Plans in two browsers: live updates, offline work, drafts, conflicts, pinning, devtools.
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { expect, grantAccess, importPlan, openProject, row, samplePlan, test } from "./fixtures.mjs";
@@ -12,7 +12,7 @@ async function importSharedPlan(servers, name) {
   return imported;
 }
 
-test("a plan is imported in the browser and opens as an outline", async ({ signInAs }) => {
+test("an imported plan opens as an outline", async ({ signInAs }) => {
   const page = await signInAs("editor");
   await page.screenshot({ path: join(screenshots, "projects.png") });
   await page.getByRole("button", { name: "Import" }).click();
@@ -28,7 +28,7 @@ test("a plan is imported in the browser and opens as an outline", async ({ signI
   expect(page.problems).toEqual([]);
 });
 
-test("an edit by one appears with the other in under a second, with no reload", async ({ signInAs, servers }) => {
+test("an edit appears in another browser within a second, without a reload", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Two browsers");
   const [editor, viewer] = [await signInAs("editor"), await signInAs("viewer")];
   await openProject(editor, id);
@@ -48,7 +48,7 @@ test("an edit by one appears with the other in under a second, with no reload", 
   expect([...editor.problems, ...viewer.problems]).toEqual([]);
 });
 
-test("a new task appears in the other's open list, and a deleted one leaves it", async ({ signInAs, servers }) => {
+test("another user's open list shows a created task and removes a deleted one", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Come and go");
   const [editor, viewer] = [await signInAs("editor"), await signInAs("viewer")];
   await openProject(editor, id);
@@ -59,7 +59,7 @@ test("a new task appears in the other's open list, and a deleted one leaves it",
   await expect(viewer.getByTestId("task-count")).toHaveText("61 tasks");
   await viewer.locator(".content").evaluate((e) => e.scrollTo(0, e.scrollHeight));
   await expect(row(viewer, "A task made just now")).toBeVisible();
-  // What one makes comes into one's own view.
+  // The created task is scrolled into the creator's view.
   await expect(row(editor, "A task made just now")).toBeInViewport();
   await editor.locator(".content").evaluate((e) => e.scrollTo(0, 0));
   await row(editor, "Tone of voice").getByRole("link").click();
@@ -70,7 +70,7 @@ test("a new task appears in the other's open list, and a deleted one leaves it",
   await expect(viewer.getByTestId("task-count")).toHaveText("60 tasks");
 });
 
-test("a person without a grant gets neither page nor push", async ({ signInAs, servers }) => {
+test("a user without a grant gets neither the page nor push messages", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Secret");
   const outsider = await signInAs("outsider");
   const frames = [];
@@ -86,13 +86,13 @@ test("a person without a grant gets neither page nor push", async ({ signInAs, s
   await row(editor, "Sitemap").getByRole("button", { name: /Change stage/ }).click();
   await editor.getByRole("option", { name: "Blocked" }).click();
   await expect(row(viewer, "Sitemap")).toContainText("Blocked");
-  // What another was told by now, the outsider was not.
+  // The viewer has received the change; the outsider must not have received anything.
   await expect(outsider.getByTestId("sync")).toHaveText("Synced");
   expect(frames.filter((f) => f.includes("INVALIDATE"))).toEqual([]);
   expect(frames.some((f) => f.includes(id))).toBe(false);
 });
 
-test("a grant that is taken back takes the plan off the screen and off the device", async ({ signInAs, servers }) => {
+test("revoking a grant removes the plan from the page and from IndexedDB", async ({ signInAs, servers }) => {
   const imported = await importPlan("editor", samplePlan, "Lent");
   const grant = await grantAccess(servers, imported.token, "outsider", imported.id, 0);
   const outsider = await signInAs("outsider");
@@ -102,7 +102,7 @@ test("a grant that is taken back takes the plan off the screen and off the devic
   await expect.poll(() => outsider.evaluate(indexedDbText)).not.toContain("Interview ten customers");
 });
 
-/** Everything that IndexedDB holds, as one text. */
+/** Returns the content of all IndexedDB databases as one text. */
 const indexedDbText = async () => {
   let text = "";
   for (const { name } of await indexedDB.databases()) {
@@ -116,7 +116,7 @@ const indexedDbText = async () => {
   return text;
 };
 
-test("with api and pubsub stopped a reload shows the plan, takes an edit, and sends it when they are back", async ({ signInAs, servers }) => {
+test("a plan can be reloaded and edited while the servers are down, and edits are sent after their restart", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Offline");
   const editor = await signInAs("editor");
   await openProject(editor, id);
@@ -133,7 +133,7 @@ test("with api and pubsub stopped a reload shows the plan, takes an edit, and se
   await editor.screenshot({ path: join(screenshots, "offline.png") });
   await editor.reload();
   await expect(row(editor, "Sitemap")).toContainText("In Review");
-  // A task that was only ever a row of the plan opens and takes a change as well.
+  // A task that was only loaded as a row of the plan can be opened and edited as well.
   await row(editor, "Tone of voice").getByRole("link").click();
   await expect(editor.getByLabel("Name")).toHaveValue("Tone of voice");
   await expect(editor.getByLabel("Name")).toBeEnabled();
@@ -147,7 +147,7 @@ test("with api and pubsub stopped a reload shows the plan, takes an edit, and se
   expect(editor.problems).toEqual([]);
 });
 
-test("of two tabs one leads; an edit shows in both, and when the leader goes the other sends and hears", async ({ signInAs, servers }) => {
+test("one of two tabs is the leader, edits appear in both, and the other tab takes over", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Two tabs");
   const first = await signInAs("editor");
   const sockets = [];
@@ -158,12 +158,12 @@ test("of two tabs one leads; an edit shows in both, and when the leader goes the
   recordSockets(second, "second");
   await openProject(second, id);
   await expect(second.getByTestId("sync")).toHaveText("Synced");
-  expect(sockets.some(([name]) => name === "second"), "the second tab needs no socket").toBe(false);
+  expect(sockets.some(([name]) => name === "second"), "the second tab opens no socket").toBe(false);
   await row(second, "Sitemap").getByRole("button", { name: /Change stage/ }).click();
   await second.getByRole("option", { name: "Blocked" }).click();
   await expect(row(first, "Sitemap")).toContainText("Blocked");
   await expect(second.getByTestId("sync")).toHaveText("Synced");
-  // What somebody else does is heard in both.
+  // Changes by others appear in both tabs.
   servers.sql(`update app.task set name = 'Sitemap of the site' where name = 'Sitemap' and project_id = '${id}'`);
   await expect(row(first, "Sitemap of the site")).toBeVisible();
   await expect(row(second, "Sitemap of the site")).toBeVisible();
@@ -171,12 +171,12 @@ test("of two tabs one leads; an edit shows in both, and when the leader goes the
   await row(second, "Sitemap of the site").getByRole("button", { name: /Change stage/ }).click();
   await second.getByRole("option", { name: "In Progress" }).click();
   await expect.poll(() => servers.sql(`select dl__task_stage from app.task where name = 'Sitemap of the site' and project_id = '${id}'`)).toBe("In Progress");
-  await expect.poll(() => sockets.some(([name]) => name === "second"), "it has the socket now").toBe(true);
+  await expect.poll(() => sockets.some(([name]) => name === "second"), "the second tab has opened a socket").toBe(true);
   servers.sql(`update app.task set name = 'Sitemap once more' where name = 'Sitemap of the site' and project_id = '${id}'`);
   await expect(row(second, "Sitemap once more")).toBeVisible();
 });
 
-test("where no socket opens, changes are asked for instead", async ({ signInAs, servers }) => {
+test("the client polls for changes if no WebSocket can be opened", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "No socket");
   const editor = await signInAs("editor");
   await editor.routeWebSocket(/ws/, (socket) => socket.close({ code: 1006 }));
@@ -186,7 +186,7 @@ test("where no socket opens, changes are asked for instead", async ({ signInAs, 
   await expect(row(editor, "Heard without a socket")).toBeVisible({ timeout: 20_000 });
 });
 
-test("a draft survives a reload, undoes and redoes, and is saved", async ({ signInAs, servers }) => {
+test("a draft survives a reload, supports undo and redo, and can be saved", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Draft");
   const editor = await signInAs("editor");
   await openProject(editor, id);
@@ -208,7 +208,7 @@ test("a draft survives a reload, undoes and redoes, and is saved", async ({ sign
   expect(servers.sql(`select estimated_hours from app.task where project_id = '${id}' and name = 'Write the long brief'`)).toBe("120.00");
 });
 
-test("what two changed at once is put before a person with both values, field by field", async ({ signInAs, servers }) => {
+test("a conflict is shown with both values and resolved field by field", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Both");
   const editor = await signInAs("editor");
   await openProject(editor, id);
@@ -219,7 +219,7 @@ test("what two changed at once is put before a person with both values, field by
   servers.sql(`update app.task set name = 'Site plan', descr = 'Drawn by a machine', dl__task_stage = 'Blocked' where project_id = '${id}' and name = 'Sitemap'`);
   await editor.getByRole("button", { name: "Save" }).click();
   await expect(editor.getByTestId("sync")).toContainText("Needs attention: 1 change");
-  // The page of the thing says so, and a reload loses nothing of it.
+  // The page of the task shows the conflict, also after a reload.
   await editor.reload();
   await editor.getByRole("status").getByRole("button", { name: "Review" }).click();
   const dialog = editor.getByRole("dialog");
@@ -227,14 +227,14 @@ test("what two changed at once is put before a person with both values, field by
   const fieldRow = (name) => dialog.getByRole("row", { name });
   await expect(fieldRow(/^Name/)).toContainText("Map of the site");
   await expect(fieldRow(/^Name/)).toContainText("Site plan");
-  await expect(fieldRow(/^Stage/), "what merged by itself is no question").toHaveCount(0);
+  await expect(fieldRow(/^Stage/), "automatically merged fields need no decision").toHaveCount(0);
   for (const [name, options] of [["desk", {}], ["dark", { colorScheme: "dark" }], ["phone", { viewport: { width: 390, height: 844 } }]]) {
     if (options.viewport) await editor.setViewportSize(options.viewport);
     await editor.emulateMedia({ colorScheme: options.colorScheme ?? "light" });
     await editor.screenshot({ path: join(screenshots, `merge-${name}.png`) });
   }
   await editor.setViewportSize({ width: 1440, height: 900 });
-  // Theirs for one, words of its own for the other.
+  // Take their name, and write a new description.
   await fieldRow(/^Name/).getByRole("cell").nth(1).getByRole("radio").check();
   await fieldRow(/^Description/).getByRole("button", { name: "Edit text" }).click();
   await fieldRow(/^Description/).getByRole("textbox").fill("Drawn by both");
@@ -244,7 +244,7 @@ test("what two changed at once is put before a person with both values, field by
   expect(servers.sql(`select name, descr, estimated_hours, dl__task_stage from app.task where project_id = '${id}' and name = 'Site plan'`)).toBe("Site plan|Drawn by both|8.00|Blocked");
 });
 
-test("a link made offline shows at once, outlives a reload, and is sent", async ({ signInAs, servers }) => {
+test("a link created offline appears immediately, survives a reload and is sent later", async ({ signInAs, servers }) => {
   const name = "Linked plan";
   const { id } = await importSharedPlan(servers, name);
   const admin = await signInAs("admin");
@@ -270,7 +270,7 @@ test("a link made offline shows at once, outlives a reload, and is sent", async 
   await expect.poll(() => servers.sql(`select count(*) from app.entity_instance_link where parent_id = '${program}' and child_code = 'project'`)).toBe("0");
 });
 
-test("a plan that is kept offline is there with all that hangs below it, though nobody has ever opened it", async ({ signInAs, servers }) => {
+test("a pinned plan is available offline with all its descendants, including pages never opened before", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Kept");
   const editor = await signInAs("editor");
   await openProject(editor, id);
@@ -286,7 +286,7 @@ test("a plan that is kept offline is there with all that hangs below it, though 
   const pinnedCount = Number((await pinButton.getAttribute("aria-label")).match(/\d+/)[0]);
   expect(pinnedCount).toBeGreaterThan(100);
   await editor.screenshot({ path: join(screenshots, "kept.png") });
-  // What is made deep inside comes to the device, with nobody looking.
+  // A comment on a nested task is downloaded without an open page.
   insertComment("Said meanwhile", "Content inventory");
   await expect(pinButton).toHaveAttribute("aria-label", new RegExp(`with ${pinnedCount + 1} things`));
   await expect.poll(() => editor.evaluate(indexedDbText)).toContain("Said meanwhile");
@@ -298,7 +298,7 @@ test("a plan that is kept offline is there with all that hangs below it, though 
   await editor.goto(`/project/${id}`);
   await editor.getByRole("link", { name: "Dependencies" }).click();
   await expect(editor.locator("table tbody tr[data-id]").first()).toBeVisible();
-  // What hangs there by a link alone is known as well, and that there is nothing of another type.
+  // Linked entities are available as well, and the client knows which types are empty.
   await editor.getByRole("link", { name: "Wiki" }).last().click();
   await expect(editor.getByRole("row", { name: /Notes of the kept plan/ })).toBeVisible();
   await editor.getByRole("link", { name: "Artifacts" }).click();
@@ -311,12 +311,12 @@ test("a plan that is kept offline is there with all that hangs below it, though 
   await expect(pinButton).toHaveAttribute("aria-pressed", "false");
 });
 
-test("whoever asks for the devtools sees what the engine does, and can take the network away", async ({ signInAs, servers }) => {
+test("the devtools show the state of the engine and simulate a lost network", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Devtools");
   const editor = await signInAs("editor");
   await openProject(editor, id);
   await editor.keyboard.press("Control+Alt+d");
-  await expect(editor.getByTestId("devtools"), "not for those who did not ask").toHaveCount(0);
+  await expect(editor.getByTestId("devtools"), "hidden without ?devtools").toHaveCount(0);
   await editor.goto(`/project/${id}?devtools`);
   await expect(row(editor, "Sitemap")).toBeVisible();
   await expect(editor.getByTestId("sync")).toHaveText("Synced");
@@ -343,7 +343,7 @@ test("whoever asks for the devtools sees what the engine does, and can take the 
   await expect(devtools.locator("pre")).toContainText(/fresh/);
 });
 
-test("a part of the app that can't be fetched says so, and comes when it can be", async ({ signInAs, servers }) => {
+test("a code-split part that fails to load shows a message and loads when it becomes available", async ({ signInAs, servers }) => {
   const admin = await signInAs("admin", { serviceWorkers: "block" });
   const { id } = await importPlan("admin", samplePlan, "Fetched late");
   await admin.route("**/part-*.wasm", (route) => route.abort());
@@ -354,7 +354,7 @@ test("a part of the app that can't be fetched says so, and comes when it can be"
   expect(admin.problems).toEqual([]);
 });
 
-test("signing out empties the database of that person", async ({ signInAs, servers }) => {
+test("signing out deletes the local data of the user", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Leave");
   const editor = await signInAs("editor");
   await openProject(editor, id);
@@ -365,7 +365,7 @@ test("signing out empties the database of that person", async ({ signInAs, serve
   await editor.screenshot({ path: join(screenshots, "sign-in.png") });
 });
 
-test("a wrong password is said in plain words, and the door stays shut", async ({ browser, servers }) => {
+test("a wrong password shows an error and does not sign in", async ({ browser, servers }) => {
   await servers.start();
   const page = await browser.newPage({ baseURL: "http://localhost:4100" });
   await page.goto("/project");
@@ -376,9 +376,9 @@ test("a wrong password is said in plain words, and the door stays shut", async (
   await page.close();
 });
 
-test("a real release plan of 414 tasks draws only what is seen", async ({ signInAs, servers }) => {
+test("a plan of 414 tasks renders only the visible rows", async ({ signInAs, servers }) => {
   const fedora = join(root, "../shared/data/fedora-20.mspdi.xml");
-  test.skip(!existsSync(fedora), "the Fedora plan is not on this machine");
+  test.skip(!existsSync(fedora), "the Fedora plan is not available");
   const imported = await importPlan("editor", fedora, "Fedora 20");
   expect(imported.report.taken).toMatchObject({ tasks: 414, links: 369, milestones: 223, summaries: 34 });
   const editor = await signInAs("editor");
@@ -392,7 +392,7 @@ test("a real release plan of 414 tasks draws only what is seen", async ({ signIn
   expect(await table.locator("tbody tr[data-id]").count()).toBeLessThan(70);
 });
 
-test("a menu stays in the window, below a row and above the last one, and on a phone", async ({ signInAs, servers }) => {
+test("menus stay inside the viewport at the first and the last row, on desktop and phone", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Menus");
   for (const options of [{}, { viewport: { width: 390, height: 844 }, hasTouch: true }]) {
     const page = await signInAs("editor", options);
@@ -416,7 +416,7 @@ test("a menu stays in the window, below a row and above the last one, and on a p
   }
 });
 
-test("on a phone, and in the dark, the pages hold together", async ({ signInAs, servers }) => {
+test("plan pages fit a phone viewport in the light and the dark theme", async ({ signInAs, servers }) => {
   const { id } = await importSharedPlan(servers, "Phone");
   for (const [name, colorScheme] of [["light", "light"], ["dark", "dark"]]) {
     const desktop = await signInAs("editor", { colorScheme });

@@ -1,4 +1,4 @@
-// End-to-end tests: real Chromium, the release build, a database of their own.
+// End-to-end tests in Chromium, on the release build, with a separate database.
 import { defineConfig } from "@playwright/test";
 
 export default defineConfig({

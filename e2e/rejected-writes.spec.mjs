@@ -1,4 +1,5 @@
-// What can't be: refused, gone, out of reach, not to be stored. A person is told so where they look, and keeps what they typed.
+// Writes and pages that fail: rejected changes, deleted entities, invalid input, missing permission,
+// uncached pages. The page shows the reason, and input is never lost.
 import { join } from "node:path";
 import { expect, grantAccess, importPlan, openProject, row, samplePlan, test } from "./fixtures.mjs";
 import { root } from "./servers.mjs";
@@ -7,7 +8,7 @@ const screenshots = process.env.UPDATE_PICTURES ? join(root, "docs/pictures") : 
 const saveButton = (page) => page.getByRole("button", { name: /^Save Ctrl/ });
 const taskId = (servers, project, name) => servers.sql(`select id from app.task where project_id = '${project}' and name = '${name}'`);
 
-test("what was typed about a thing that is gone stays in sight until a person gives it up", async ({ signInAs, servers }) => {
+test("unsent edits of a deleted entity stay visible until the user discards them", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Gone");
   const editor = await signInAs("editor");
   await editor.goto(`/task/${taskId(servers, id, "Sitemap")}`);
@@ -29,7 +30,7 @@ test("what was typed about a thing that is gone stays in sight until a person gi
   await editor.getByTestId("left-behind").getByRole("button", { name: "Review" }).click();
   const dialog = editor.getByRole("dialog");
   await expect(dialog).toContainText("A page of thoughts");
-  await expect(dialog.getByRole("link", { name: "Edit" }), "nobody could open its draft").toHaveCount(0);
+  await expect(dialog.getByRole("link", { name: "Edit" }), "a draft of a deleted entity cannot be edited").toHaveCount(0);
   await editor.screenshot({ path: join(screenshots, "gone-tray.png") });
   await dialog.getByRole("button", { name: "Discard" }).click();
   await editor.keyboard.press("Escape");
@@ -38,7 +39,7 @@ test("what was typed about a thing that is gone stays in sight until a person gi
   expect(editor.problems).toEqual([]);
 });
 
-test("a thing that was never made goes with what hangs on it, when a person says so", async ({ signInAs, servers }) => {
+test("discarding an unsent entity also discards its unsent children", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Never made");
   const editor = await signInAs("editor");
   await openProject(editor, id);
@@ -66,7 +67,7 @@ test("a thing that was never made goes with what hangs on it, when a person says
   expect(servers.sql(`select count(*) from app.task where project_id = '${id}' and name in ('A bad idea', 'A part of it')`)).toBe("0");
 });
 
-test("choices are those of the plan, on a device that has seen nothing else of it; a deep link has its crumbs", async ({ signInAs, servers }) => {
+test("after a deep link, pickers offer the tasks of the plan, and breadcrumbs are shown", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Choices");
   await importPlan("editor", samplePlan, "Another plan");
   const editor = await signInAs("editor");
@@ -82,10 +83,10 @@ test("choices are those of the plan, on a device that has seen nothing else of i
   await editor.keyboard.press("Escape");
   await parent.click();
   await expect(editor.getByRole("option", { name: "Interview ten customers" })).toHaveCount(1);
-  await expect(editor.getByRole("option"), "one plan's tasks, less itself, and none").toHaveCount(60);
+  await expect(editor.getByRole("option"), "the tasks of the plan without the task itself, plus the empty choice").toHaveCount(60);
   await expect(editor.getByRole("option", { name: "Sitemap", exact: true })).toHaveCount(0);
   await editor.keyboard.press("Escape");
-  expect([await project.textContent(), await parent.textContent()], "what is chosen stays chosen").toEqual(["Choices", before]);
+  expect([await project.textContent(), await parent.textContent()], "Escape keeps the selection").toEqual(["Choices", before]);
   await parent.click();
   await combobox("Parent task").fill("discov");
   await editor.keyboard.press("Enter");
@@ -94,7 +95,7 @@ test("choices are those of the plan, on a device that has seen nothing else of i
   await expect.poll(() => servers.sql(`select p.name from app.task t join app.task p on p.id = t.parent__task_id where t.project_id = '${id}' and t.name = 'Sitemap'`)).toBe("Discovery");
 });
 
-test("what can't be stored is said beside its field, and nothing is sent until it is right", async ({ signInAs, servers }) => {
+test("invalid values show an error at their field and block saving", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Wrong");
   const editor = await signInAs("editor");
   await editor.goto(`/task/${taskId(servers, id, "Sitemap")}`);
@@ -118,7 +119,7 @@ test("what can't be stored is said beside its field, and nothing is sent until i
   await expect.poll(() => servers.sql(`select name, estimated_hours from app.task where project_id = '${id}' and name = 'Map'`)).toBe("Map|4.00");
 });
 
-test("who may not make a thing is not offered to, and who may is", async ({ signInAs, servers }) => {
+test("create and import buttons are shown only to users with permission", async ({ signInAs, servers }) => {
   const { id, token } = await importPlan("editor", samplePlan, "Looked at");
   await grantAccess(servers, token, "viewer", id, 0);
   const [admin, viewer] = [await signInAs("admin"), await signInAs("viewer")];
@@ -133,7 +134,7 @@ test("who may not make a thing is not offered to, and who may is", async ({ sign
   await expect(viewer.getByRole("button", { name: "Risk" })).toHaveCount(0);
 });
 
-test("offline, what was never opened says that it is not here, and does not pretend that it does not exist", async ({ signInAs, servers }) => {
+test("offline, a page that is not cached says so instead of reporting that it does not exist", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Unseen");
   const editor = await signInAs("editor");
   await editor.evaluate(() => navigator.serviceWorker.ready);
@@ -153,7 +154,7 @@ test("offline, what was never opened says that it is not here, and does not pret
   await expect(editor.getByTestId("nothing-here")).toContainText("There is nothing here");
 });
 
-test("a browser that keeps nothing says so, and nothing on the page says otherwise", async ({ signInAs, servers }) => {
+test("a browser without IndexedDB shows that nothing is stored on the device", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Kept nowhere");
   const editor = await signInAs("editor");
   await editor.context().addInitScript(() => { Object.defineProperty(window, "indexedDB", { value: undefined }); });
@@ -167,7 +168,7 @@ test("a browser that keeps nothing says so, and nothing on the page says otherwi
   await expect.poll(() => servers.sql(`select descr from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("For now");
 });
 
-test("a draft says when somebody else changes the same, and the list of what is not sent leads back to it", async ({ signInAs, servers }) => {
+test("a draft warns about a concurrent change, and the list of unsent changes links to it", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Overtaken");
   const editor = await signInAs("editor");
   await editor.goto(`/task/${taskId(servers, id, "Sitemap")}`);

@@ -1,4 +1,5 @@
-// Runs api and pubsub of the release build on ports of their own, with a database of their own; tests may stop and start them.
+// Runs api and pubsub of the release build on separate ports with a separate database. Tests can
+// stop and restart them.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
 import { dirname, join } from "node:path";
@@ -15,7 +16,7 @@ export class Servers {
     this.name = name;
     this.running = {};
     this.env = {
-      ...process.env, DATABASE_URL: this.database, JWT_SECRET: "for-the-end-to-end-tests-and-nothing-else", API_PORT: `${PORTS.api}`,
+      ...process.env, DATABASE_URL: this.database, JWT_SECRET: "secret-of-the-end-to-end-tests-only", API_PORT: `${PORTS.api}`,
       PUBSUB_PORT: `${PORTS.pubsub}`, PUBSUB_URL: `ws://localhost:${PORTS.pubsub}/ws`, WEB_DIST: join(root, "dist"), FILES_DIR: join(root, "target", "e2e-files"), SIGN_IN_PER_MINUTE: "1000", RUST_LOG: "warn,sqlx=error",
     };
   }
@@ -53,7 +54,7 @@ export class Servers {
       delete this.running[name];
       const exited = once(child, "exit");
       child.kill("SIGTERM");
-      // An open connection may hold a graceful stop back; the tests want the service gone.
+      // Open connections can delay a graceful shutdown; the tests do not wait for it.
       const killTimer = setTimeout(() => child.kill("SIGKILL"), 1500);
       await exited;
       clearTimeout(killTimer);

@@ -1,10 +1,10 @@
-// Tables: filters, order, columns and widths in the address, cells changed by the keyboard, many rows at once, and how little of it is drawn.
+// Tables: view state in the URL, keyboard editing, bulk changes, and rendering of large lists.
 import { expect, grantAccess, importPlan, samplePlan, test } from "./fixtures.mjs";
 
 const cell = (page, name, n) => page.locator("tr[data-id]", { has: page.getByRole("link", { name, exact: true }) }).locator(`> :nth-child(${n})`);
 const rows = (page) => page.locator("table.virtual tbody tr[data-id]");
 
-test("what a table shows is in the address, and comes back with it", async ({ signInAs }) => {
+test("filters, sort order, columns and widths are stored in the URL and restored from it", async ({ signInAs }) => {
   const admin = await signInAs("admin");
   await admin.goto("/task");
   await expect(admin.getByTestId("row-count")).toBeVisible();
@@ -35,23 +35,23 @@ test("what a table shows is in the address, and comes back with it", async ({ si
   await admin.reload();
   await expect(admin.locator(".chip")).toContainText("In Progress");
   await expect(admin.getByRole("columnheader", { name: "Estimate" })).toBeVisible();
-  await expect(admin.getByRole("columnheader", { name: "Project" }), "added where tasks of many plans are, and taken away").toHaveCount(0);
+  await expect(admin.getByRole("columnheader", { name: "Project" }), "added by default in a list of several plans, then removed by the user").toHaveCount(0);
   await expect.poll(() => rows(admin).evaluateAll((all) => all.map((row) => row.dataset.id))).toEqual(ids);
   await admin.getByRole("button", { name: "Remove filter Stage" }).click();
   await expect(admin.getByTestId("row-count")).toHaveText(before);
-  // By hand, and wrong: what the server would refuse is taken out.
+  // An invalid filter in the URL: the client removes what the server would reject.
   await admin.goto("/task?due_date[gte]=soon&name[contains]=a");
   await expect(admin.locator(".chip")).toHaveCount(1);
   await expect(rows(admin).first()).toBeVisible();
 });
 
-test("a table is worked by the keyboard alone, and each change draws one row", async ({ signInAs, servers }) => {
+test("a table can be edited by keyboard alone, and each change renders one row", async ({ signInAs, servers }) => {
   const editor = await signInAs("editor");
   const { id } = await importPlan("editor", samplePlan, "By keyboard");
   await editor.goto(`/task?project_id=${id}&columns=name,dl__task_stage,estimated_hours,assignee__employee_ids`);
   await expect(rows(editor).first()).toBeVisible();
   const names = await rows(editor).locator("th").allTextContents();
-  // Every row in which anything is drawn from here on.
+  // Records every row whose DOM changes from here on.
   await editor.evaluate(() => {
     window.renderedIds = [];
     const rowId = (node) => (node instanceof Element ? node : node.parentElement)?.closest("tr[data-id]")?.dataset.id;
@@ -77,14 +77,14 @@ test("a table is worked by the keyboard alone, and each change draws one row", a
   const storedValues = () => servers.sql(`select dl__task_stage || ' ' || estimated_hours::float from app.task where project_id = '${id}' and name = '${names[0]}'`);
   expect(storedValues()).toBe("In Review 7.5");
   const renderedIds = await editor.evaluate(() => window.renderedIds);
-  expect(new Set(renderedIds).size, "one row alone was drawn").toBe(1);
-  // Given up: nothing is sent.
+  expect(new Set(renderedIds).size, "exactly one row was rendered").toBe(1);
+  // Cancelled with Escape: nothing is sent.
   await editor.keyboard.press("ArrowLeft");
   await editor.keyboard.press("Enter");
   await editor.getByRole("textbox", { name: "Estimate" }).fill("9");
   await editor.keyboard.press("Escape");
   await expect(cell(editor, names[0], 4)).toHaveText("7.5h");
-  // Three rows at once.
+  // Bulk change of three rows.
   await editor.keyboard.press("Space");
   await editor.keyboard.press("Shift+ArrowDown");
   await editor.keyboard.press("Shift+ArrowDown");
@@ -104,7 +104,7 @@ test("a table is worked by the keyboard alone, and each change draws one row", a
   expect(editor.problems).toEqual([]);
 });
 
-test("on a phone rows are picked by touching them, and the tab that is open is in sight", async ({ signInAs, servers }) => {
+test("on a phone rows are selected by touch, and the open tab is scrolled into view", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Picked by hand");
   for (const n of [1, 2, 3]) servers.sql(`insert into app.risk (name, project_id) values ('Picked ${n}', '${id}')`);
   const phone = await signInAs("editor", { viewport: { width: 390, height: 844 }, hasTouch: true });
@@ -121,7 +121,7 @@ test("on a phone rows are picked by touching them, and the tab that is open is i
   expect(phone.problems).toEqual([]);
 });
 
-test("who may only look is told so in the cell", async ({ signInAs, servers }) => {
+test("a read-only cell explains the missing permission", async ({ signInAs, servers }) => {
   const { id, token } = await importPlan("admin", samplePlan, "Only looked at");
   await grantAccess(servers, token, "viewer", id, 0);
   const viewer = await signInAs("viewer");
@@ -130,17 +130,18 @@ test("who may only look is told so in the cell", async ({ signInAs, servers }) =
   await expect(viewer.getByText("You may look at this, and not change it")).toBeVisible();
 });
 
-test("ten thousand rows: what is seen alone is in the document, and each interaction is on screen soon", async ({ signInAs, servers }) => {
+test("a table of 10,000 rows renders only visible rows and responds quickly to interactions", async ({ signInAs, servers }) => {
   const { id } = await importPlan("editor", samplePlan, "Ten thousand");
   servers.sql(`insert into app.task (name, project_id, wbs, rank, dl__task_stage) select 'Row ' || lpad(n::text, 5, '0'), '${id}', n::text, lpad(n::text, 8, '0'), case n % 3 when 0 then 'To Do' when 1 then 'Blocked' else 'In Progress' end from generate_series(1, 10000) n`);
   const editor = await signInAs("editor");
   await editor.goto(`/task?project_id=${id}`);
   await expect(editor.getByTestId("row-count")).toHaveText("10060 rows");
   await editor.reload();
-  await expect(editor.getByTestId("row-count"), "from the device").toHaveText("10060 rows");
+  await expect(editor.getByTestId("row-count"), "from the local cache").toHaveText("10060 rows");
   await editor.evaluate(() => {
     window.interactions = new Map();
-    // Of an interaction's events the slowest says how long it took, and the one that worked the longest what it was.
+    // The slowest event of an interaction gives its duration, the event with the longest processing
+    // time its description.
     const record = (e) => {
       const known = window.interactions.get(e.interactionId) ?? { duration: 0, processing: -1 };
       const processing = e.processingEnd - e.processingStart;
@@ -150,7 +151,8 @@ test("ten thousand rows: what is seen alone is in the document, and each interac
     new PerformanceObserver((list) => list.getEntries().filter((e) => e.interactionId).forEach(record))
       .observe({ type: "event", durationThreshold: 16, buffered: false });
   });
-  // As fast as a key repeats, and no faster: a frame between one and the next. (Keys that come all at once wait for each other's frame.)
+  // Two frames between key presses, as with key repeat: keys sent without a pause would wait for each
+  // other's frame.
   const frame = () => editor.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))));
   const press = async (key) => { await editor.keyboard.press(key); await frame(); };
   await editor.getByRole("grid").focus();
@@ -170,9 +172,10 @@ test("ten thousand rows: what is seen alone is in the document, and each interac
   await expect(editor.getByRole("toolbar", { name: "10060 selected" })).toBeVisible();
   await editor.getByRole("button", { name: "Clear the selection" }).click();
   await editor.locator(".content").evaluate((e) => { e.scrollTop = 160_000; });
-  await expect.poll(() => editor.evaluate(() => document.elementFromPoint(600, 450)?.closest("tr")?.textContent ?? ""), "no gap").toMatch(/Row 0[45]/);
+  await expect.poll(() => editor.evaluate(() => document.elementFromPoint(600, 450)?.closest("tr")?.textContent ?? ""), "no gap after scrolling").toMatch(/Row 0[45]/);
   expect(await editor.locator("tr[data-id]").count(), "rows in the document").toBeLessThan(80);
-  // Scrolled a little, either way: what comes into sight is put in, and what was in sight is not touched.
+  // Small scrolls in both directions: rows that become visible are inserted, visible rows stay as they
+  // are.
   const insertedCounts = await editor.evaluate(async () => {
     const frame = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
     const [content, counts] = [document.querySelector(".content"), []];
@@ -188,8 +191,8 @@ test("ten thousand rows: what is seen alone is in the document, and each interac
     }
     return counts;
   });
-  expect(insertedCounts, "rows put into the document").toEqual([8, 4, 4]);
-  // Those that are not told took less than 16 ms.
+  expect(insertedCounts, "rows inserted into the document").toEqual([8, 4, 4]);
+  // Interactions without an entry took less than 16 ms.
   const [times, all] = await editor.evaluate(() => [[...window.interactions.values()].sort((a, b) => a.duration - b.duration), performance.interactionCount]);
   const percentile = (part) => times[Math.floor(all * part) - (all - times.length)]?.duration ?? "under 16";
   console.log(`interaction to next paint on 10,060 rows, ${all} interactions: median ${percentile(0.5)} ms, p95 ${percentile(0.95)} ms, slowest ${times.at(-1).duration} ms`);

@@ -1,11 +1,11 @@
-// One day of one person, from a plan's file to files for others, with the network gone in between: nothing is lost.
+// End-to-end workflow of one user, from plan import to export, with an offline phase in between.
 import { readFileSync } from "node:fs";
 import { expect, importPlan, samplePlan, test } from "./fixtures.mjs";
 
 const waitForSync = (page) => expect(page.getByTestId("sync")).toHaveText("Synced", { timeout: 30_000 });
 const grid = (page) => page.getByRole("grid");
 
-/** Changes the stage of the row that has the keyboard, and goes on to the next. */
+/** Sets the stage of the focused row and moves the focus to the next row. */
 async function setStage(page, option) {
   await page.keyboard.press("Enter");
   await page.getByRole("combobox", { name: "Stage" }).fill(option);
@@ -13,7 +13,7 @@ async function setStage(page, option) {
   await page.keyboard.press("ArrowDown");
 }
 
-/** Makes a thing below a plan, by the dialog of its tab. */
+/** Creates a child of the plan in the dialog of its tab. */
 async function createEntity(page, typeName, name) {
   await page.locator(".topbar").getByRole("button", { name: typeName, exact: true }).click();
   const dialog = page.getByRole("dialog");
@@ -23,10 +23,10 @@ async function createEntity(page, typeName, name) {
   await expect(grid(page).getByRole("link", { name, exact: true })).toBeVisible();
 }
 
-test("a day's work, half of it without a network, loses nothing", async ({ signInAs, servers }, info) => {
+test("a working day with an offline phase loses no data", async ({ signInAs, servers }, info) => {
   test.setTimeout(180_000);
   const editor = await signInAs("editor");
-  // A plan by the wizard.
+  // Import a plan.
   await editor.getByRole("button", { name: "Import" }).click();
   await editor.locator("input[type=file]").setInputFiles(samplePlan);
   await expect(editor.getByText("60 tasks, 8 milestones and 51 links")).toBeVisible();
@@ -34,7 +34,7 @@ test("a day's work, half of it without a network, loses nothing", async ({ signI
   await expect(editor.getByTestId("task-count")).toHaveText("60 tasks");
   const id = new URL(editor.url()).pathname.split("/")[2];
   const queryTasks = (columns, where = "true") => servers.sql(`select ${columns} from app.task where project_id = '${id}' and ${where}`);
-  // In the table, by the keyboard alone.
+  // Edit the table by keyboard.
   const tablePath = `/task?project_id=${id}&columns=name,dl__task_stage&sort=name`;
   await editor.goto(tablePath);
   await expect(grid(editor).locator("tbody tr[data-id]").first()).toBeVisible();
@@ -46,7 +46,7 @@ test("a day's work, half of it without a network, loses nothing", async ({ signI
   await setStage(editor, "In Review");
   await waitForSync(editor);
   expect(queryTasks("count(*)", "dl__task_stage = 'In Review'")).toBe("2");
-  // Said to somebody by name, who may see it by then: shared with a viewer.
+  // Share the plan with a viewer, then mention the viewer in a comment.
   await editor.goto(`/project/${id}`);
   await editor.getByRole("button", { name: "Share", exact: true }).click();
   const sharingDialog = editor.getByRole("dialog", { name: /Who may see/ });
@@ -63,14 +63,14 @@ test("a day's work, half of it without a network, loses nothing", async ({ signI
   await editor.getByRole("option", { name: "Viktor Viewer" }).click();
   await editor.keyboard.press("Control+Enter");
   await expect(editor.locator(".thread .mention")).toHaveText("Viktor Viewer");
-  // Two versions of a text, to go back from later.
+  // Save two versions of a text; the first is restored later.
   const description = editor.getByRole("textbox", { name: "Description" });
   for (const text of ["As it was", "As it should not be"]) {
     await description.fill(text);
     await editor.keyboard.press("Control+s");
     await waitForSync(editor);
   }
-  // What is worked on without a network has been opened.
+  // Open the lists that are used offline, so that they are cached.
   for (const tab of ["risk", "issue", "milestone"]) {
     await editor.goto(`/project/${id}/${tab}`);
     await expect(editor.getByText(/^No \w+ yet$/)).toBeVisible();
@@ -78,7 +78,7 @@ test("a day's work, half of it without a network, loses nothing", async ({ signI
   await editor.goto(tablePath);
   await expect(grid(editor).locator("tbody tr[data-id]").first()).toBeVisible();
   await waitForSync(editor);
-  // No network: eight tasks, four risks, four issues, four milestones.
+  // Offline: change eight tasks and create four risks, four issues and four milestones.
   await editor.context().setOffline(true);
   await expect(editor.getByTestId("sync")).toContainText("Offline");
   await grid(editor).focus();
@@ -86,7 +86,7 @@ test("a day's work, half of it without a network, loses nothing", async ({ signI
   await editor.keyboard.press("ArrowRight");
   for (let n = 0; n < 8; n++) await setStage(editor, "Blocked");
   await expect(editor.getByTestId("sync")).toContainText("8 changes");
-  // In the middle of it, a reload.
+  // Reload while offline.
   await editor.reload();
   await expect(editor.getByTestId("sync")).toContainText("8 changes");
   for (const [tab, typeName] of [["risk", "Risk"], ["issue", "Issue"], ["milestone", "Milestone"]]) {
@@ -97,7 +97,7 @@ test("a day's work, half of it without a network, loses nothing", async ({ signI
   await editor.reload();
   await expect(editor.getByTestId("sync")).toContainText("20 changes");
   expect(servers.sql(`select count(*) from app.risk where project_id = '${id}'`)).toBe("0");
-  // Meanwhile somebody else changes the same of one.
+  // Another user changes the same field of one task.
   const blockedCount = queryTasks("count(*)", "dl__task_stage = 'Blocked'");
   const conflictingTask = names[12];
   servers.sql(`update app.task set dl__task_stage = 'In Progress' where project_id = '${id}' and name = '${conflictingTask}'`);
@@ -110,13 +110,13 @@ test("a day's work, half of it without a network, loses nothing", async ({ signI
   await mergeDialog.getByRole("row", { name: /^Stage/ }).getByRole("radio").first().check();
   await mergeDialog.getByRole("button", { name: "Save result" }).click();
   await waitForSync(editor);
-  // Back to the first text.
+  // Restore the first text.
   await editor.goto(`/task/${sitemap}`);
   await editor.getByRole("button", { name: "History" }).click();
   await editor.locator(".happened").nth(1).getByRole("button", { name: "Back to this" }).click();
   await editor.getByRole("button", { name: "Go back" }).click();
   await expect(description).toHaveValue("As it was");
-  // Out again, for those who work with other programs.
+  // Export for other programs.
   await editor.goto(`/project/${id}/risk`);
   const csv = editor.waitForEvent("download");
   await editor.getByRole("button", { name: "Export" }).click();
@@ -126,8 +126,8 @@ test("a day's work, half of it without a network, loses nothing", async ({ signI
   const xml = editor.waitForEvent("download");
   await editor.getByRole("menuitem", { name: "Export for Microsoft Project" }).click();
   await (await xml).saveAs(info.outputPath("plan.xml"));
-  // What the server holds, all of it.
-  expect(Number(queryTasks("count(*)", "dl__task_stage = 'Blocked'")) - Number(blockedCount), "eight stages, one of them after a choice").toBe(8);
+  // Compare all data on the server.
+  expect(Number(queryTasks("count(*)", "dl__task_stage = 'Blocked'")) - Number(blockedCount), "eight stages, one of them after a conflict").toBe(8);
   for (const [typeName, table] of [["Risk", "risk"], ["Issue", "issue"], ["Milestone", "milestone"]]) {
     const createdNames = servers.sql(`select string_agg(name, '|' order by name) from app.${table} where project_id = '${id}' and active_flag`);
     expect(createdNames).toBe([1, 2, 3, 4].map((n) => `${typeName} made without a network ${n}`).join("|"));
@@ -140,7 +140,7 @@ test("a day's work, half of it without a network, loses nothing", async ({ signI
   const reimported = await importPlan("editor", info.outputPath("plan.xml"), "The same again");
   const outline = (project) => servers.sql(`select string_agg(wbs || ' ' || name || ' ' || coalesce(start_date::text, '') || ' ' || coalesce(due_date::text, ''), '; ' order by wbs) from app.task where project_id = '${project}'`);
   expect(outline(reimported.id)).toBe(outline(id));
-  // And the viewer sees it.
+  // The viewer sees the result.
   const viewer = await signInAs("viewer");
   await viewer.goto(`/project/${id}/milestone`);
   await expect(grid(viewer).getByRole("link", { name: "Milestone made without a network 4" })).toBeVisible();

@@ -56,7 +56,7 @@ until is_up "http://127.0.0.1:$API_PORT/health" && is_up "http://127.0.0.1:$PUBS
 done
 cat <<TEXT
 
-  PMO is up.            Ctrl-C stops all of it.
+  PMO is running. Press Ctrl-C to stop all services.
 
   app       http://localhost:$WEB_PORT
   api       http://localhost:$API_PORT/api/v1/docs
