@@ -1,5 +1,6 @@
-// The api on large demo data (300 businesses, 3,000 projects, 100,000 tasks, 2,000 people): lists with 16 clients at once, single rows, writes,
-// permissions in bulk, memory. In the same run, on the same cluster: pgbench's select-only transactions as the floor of what a query costs.
+// Benchmark of the api on large demo data (300 businesses, 3,000 projects, 100,000 tasks, 2,000
+// people): lists with 16 concurrent clients, single rows, writes, bulk permission checks, memory.
+// Floor in the same run, on the same cluster: select-only transactions of pgbench.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import http from "node:http";
@@ -17,7 +18,7 @@ servers.sql("vacuum analyze");
 await servers.start();
 const agent = new http.Agent({ keepAlive: true, maxSockets: CLIENTS });
 
-/** One request; answers status, bytes and, where asked, the JSON. */
+/** Sends one request; resolves to the status, the size in bytes and, with `json`, the parsed body. */
 function send(method, path, { token, body, json } = {}) {
   return new Promise((resolve, reject) => {
     const headers = { ...(token && { authorization: `Bearer ${token}` }), ...(body && { "content-type": "application/json" }) };
@@ -41,6 +42,7 @@ async function login(account) {
   const { body } = await send("POST", "/auth/login", { body: { email: `${account}@pmo.example`, password: PASSWORD }, json: true });
   return body.token;
 }
+/** Sends `count` requests one after another, after a warm-up; returns latency percentiles in ms. */
 async function sequential(count, sendRequest) {
   for (let n = 0; n < Math.min(50, count / 4); n += 1) await sendRequest(n);
   const times = [];
@@ -52,6 +54,7 @@ async function sequential(count, sendRequest) {
   }
   return stats(times);
 }
+/** Sends requests from `CLIENTS` clients for `SECONDS` seconds; returns latency and throughput. */
 async function concurrent(sendRequest) {
   const times = []; let count = 0, bytes = 0;
   const deadline = performance.now() + SECONDS * 1000;
@@ -65,7 +68,7 @@ async function concurrent(sendRequest) {
   }));
   return { ...stats(times), details: `${Math.round(count / SECONDS)} requests/s, ${Math.round(bytes / count / 1024)} kB each` };
 }
-/** Runs pgbench; with a log, answers its latencies, one line a transaction. */
+/** Runs pgbench; returns latency percentiles from its transaction log if `logged`. */
 function runPgbench(database, options, logged = true) {
   const folder = mkdtempSync(join(tmpdir(), "pgbench-"));
   const url = new URL(database);
@@ -74,6 +77,7 @@ function runPgbench(database, options, logged = true) {
   execFileSync(process.env.PGBENCH ?? installedPgbench(), [...options, "-n", ...(logged ? ["-l", "--log-prefix", join(folder, "l")] : [])], { env, stdio: ["ignore", "ignore", "pipe"] });
   return stats(readdirSync(folder).flatMap((name) => readFileSync(join(folder, name), "utf8").trim().split("\n").map((line) => Number(line.split(" ")[2]) / 1000)));
 }
+/** Writes a pgbench script to a temporary file; returns its path. */
 function writeScript(text) {
   const file = join(mkdtempSync(join(tmpdir(), "pgbench-")), "script.sql");
   writeFileSync(file, text);
@@ -84,10 +88,10 @@ try {
   const [admin, viewer] = [await login("admin"), await login("viewer")];
   const viewerId = servers.sql("select id from app.person where email = 'viewer@pmo.example'");
   const visibleTasks = Number(servers.sql(`select count(*) from app.task t, app.sight('${viewerId}', 'task') s where t.reach = any (s.reaches) or t.id = any (s.direct)`));
-  console.error(`${visibleTasks} of ${servers.sql("select count(*) from app.task")} tasks are for the reader of the lists; ${CLIENTS} clients at once, ${SECONDS} s each\n`);
+  console.error(`${visibleTasks} of ${servers.sql("select count(*) from app.task")} tasks are visible to the user of the lists; ${CLIENTS} concurrent clients, ${SECONDS} s each\n`);
   console.error(`${"ms".padEnd(58)} ${"p50".padStart(8)} ${"p95".padStart(8)} ${"p99".padStart(8)}`);
 
-  // The floor: what the smallest query costs with as many clients.
+  // Floor: the smallest query with the same number of clients.
   const floorDatabase = `${baseUrl}/pmo_bench_floor`;
   servers.sql("drop database if exists pmo_bench_floor", `${baseUrl}/postgres`);
   servers.sql("create database pmo_bench_floor", `${baseUrl}/postgres`);
@@ -101,27 +105,27 @@ try {
   };
   await benchList("open and due from today, by due date", "due_date[gte]=2026-11-22&dl__task_stage[ne]=Completed&sort=due_date&limit=100");
   await benchList("two stages, by due date", "dl__task_stage[in]=To%20Do,In%20Progress&sort=due_date&limit=100");
-  await benchList("the same, seven columns", "dl__task_stage[in]=To%20Do,In%20Progress&sort=due_date&limit=100&fields=name,wbs,dl__task_stage,due_date,completion_pct,assignee__employee_ids,project_id");
+  await benchList("as above, seven columns", "dl__task_stage[in]=To%20Do,In%20Progress&sort=due_date&limit=100&fields=name,wbs,dl__task_stage,due_date,completion_pct,assignee__employee_ids,project_id");
 
   const { body: page } = await send("GET", "/task?limit=200&sort=name", { token: viewer, json: true });
   const ids = page.data.map((row) => row.id);
   const { body: adminPage } = await send("GET", "/task?limit=100&sort=code", { token: admin, json: true });
-  report("GET of one row", await sequential(500, (n) => send("GET", `/task/${ids[n % ids.length]}`, { token: viewer })));
-  report("PATCH of one row", await sequential(500, (n) => send("PATCH", `/task/${adminPage.data[n % 100].id}`, { token: admin, body: { completion_pct: n % 100 } })));
-  report("?ids= of 200 rows", await sequential(100, () => send("GET", `/task?ids=${ids.join(",")}`, { token: viewer })));
+  report("GET one row", await sequential(500, (n) => send("GET", `/task/${ids[n % ids.length]}`, { token: viewer })));
+  report("PATCH one row", await sequential(500, (n) => send("PATCH", `/task/${adminPage.data[n % 100].id}`, { token: admin, body: { completion_pct: n % 100 } })));
+  report("GET ?ids= with 200 ids", await sequential(100, () => send("GET", `/task?ids=${ids.join(",")}`, { token: viewer })));
   report("search over all types, two words", await sequential(100, () => send("GET", "/search?q=implement%20search", { token: viewer })));
 
   const thousandIds = servers.sql("select string_agg(quote_literal(id), ',') from (select id from app.task order by code limit 1000) t");
   const checkScript = writeScript(`select count(*) from app.things_of(array['${viewerId}'::uuid], array[${thousandIds}]::uuid[]);\n`);
-  report("effective level on 1,000 ids, one query", runPgbench(servers.database, ["-c", "1", "-t", "200", "-f", checkScript]));
+  report("effective permission of 1,000 ids, one query", runPgbench(servers.database, ["-c", "1", "-t", "200", "-f", checkScript]));
   const grantScript = writeScript(`insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission) select '${viewerId}', 'business', id, 0 from app.business order by code offset 7 limit 1;\n`);
-  report("a grant on a business with all below it, one write", runPgbench(servers.database, ["-c", "1", "-t", "200", "-f", grantScript]));
+  report("grant on a business and its descendants, one write", runPgbench(servers.database, ["-c", "1", "-t", "200", "-f", grantScript]));
   const moveScript = writeScript(`update app.project set business_id = (select id from app.business where id <> business_id order by random() limit 1) where id = (select id from app.project order by code limit 1);\n`);
-  report("a project moved to another business, with all below it", runPgbench(servers.database, ["-c", "1", "-t", "100", "-f", moveScript]));
+  report("move of a project with its descendants to another business", runPgbench(servers.database, ["-c", "1", "-t", "100", "-f", moveScript]));
 
   const status = readFileSync(`/proc/${servers.running.api.pid}/status`, "utf8");
   const memoryMb = (name) => `${Math.round(Number(status.match(new RegExp(`${name}:\\s+(\\d+)`))[1]) / 1024)} MB`;
-  console.log(["", `${"ms".padEnd(58)} ${"p50".padStart(8)} ${"p95".padStart(8)} ${"p99".padStart(8)}`, ...rows, `memory of the api: ${memoryMb("VmRSS")}, at most ${memoryMb("VmHWM")}`].join("\n"));
+  console.log(["", `${"ms".padEnd(58)} ${"p50".padStart(8)} ${"p95".padStart(8)} ${"p99".padStart(8)}`, ...rows, `resident memory of the api: ${memoryMb("VmRSS")}, peak ${memoryMb("VmHWM")}`].join("\n"));
 } finally {
   await servers.stop();
   agent.destroy();

@@ -1,5 +1,5 @@
-// What `just bench client` does in the page: the engine's side and the peers' side of each measurement. Both begin with the same texts, as they would
-// come from the server, and end with the same thing: rows on the device, rows that can be drawn.
+// Page side of `just bench client`: the workload of the engine and of its peers. Both start from the
+// same response texts and end in the same state: rows persisted, rows ready to render.
 import start, { Bench } from "./engine.js";
 import Dexie from "./node_modules/dexie/dist/modern/dexie.mjs";
 import { QueryClient, QueryObserver } from "./node_modules/@tanstack/query-core/build/modern/index.js";
@@ -8,7 +8,7 @@ const words = "alpha bravo charlie delta echo foxtrot golf hotel india juliett k
 const id = (n) => `01990000-0000-7000-0000-${n.toString(16).padStart(12, "0")}`;
 const project = "00000000-0000-0000-0000-000000000007";
 const descr = Array.from({ length: 84 }, (_, i) => words[(i * 7) % words.length]).join(" ");
-/** A row of about 960 bytes. */
+/** Returns a row of about 960 bytes. */
 const row = (n, version = 1, name = `${words[(n * 13) % 20]} ${words[(n * 7) % 20]} ${n}`) => ({
   id: id(n), code: `T-${n}`, name, descr, project_id: project, priority: n % 5, budget_amt: (n * 7919) % 10_000, dl__task_stage: words[n % 6],
   start_date: `2026-${String(1 + (n % 12)).padStart(2, "0")}-11`, due_date: `2027-${String(1 + (n % 12)).padStart(2, "0")}-21`,
@@ -26,7 +26,7 @@ const nextTask = () => new Promise((resolve) => { const { port1, port2 } = new M
 const nextFrame = () => new Promise((resolve) => requestAnimationFrame(resolve));
 
 let memory;
-let retained; // what a side holds on to, so that nobody collects it
+let retained; // prevents garbage collection before memory is measured
 const initialized = start({ module_or_path: "./engine_bg.wasm" }).then((wasm) => { memory = wasm.memory; });
 export const wasmBytes = () => memory.buffer.byteLength;
 
@@ -41,7 +41,7 @@ const openFilledBench = async (rows, person) => {
   bench.changed();
   return bench;
 };
-// The tables and the start of the architecture that the engine takes the place of.
+// Tables and start-up sequence of the design that the engine replaced.
 const openDexie = (name) => {
   const db = new Dexie(name);
   db.version(1).stores({ entities: "_id, entityCode, entityId, syncedAt, isDeleted", entityLists: "_id, entityCode, queryHash, syncedAt" });
@@ -51,7 +51,7 @@ const toRecord = (data) => ({ _id: `task:${data.id}`, entityCode: "task", entity
 const queryKey = (n) => ["entity", "task", id(n)];
 
 export const engine = {
-  /** From the first page of the list to the last row on disk, in milliseconds. */
+  /** Returns the time from the first page of the list to the last row on disk, in milliseconds. */
   async persist(rows, person) {
     await initialized;
     const bench = await Bench.open(person), texts = pages(rows).map((text) => encoder.encode(text));
@@ -60,22 +60,22 @@ export const engine = {
     await openFilledBench(2000, person + 1_000_000);
     const startedAt = performance.now();
     let feeding = true;
-    // As in the app: what is asked of the device is done beside, in order.
+    // As in the app: storage requests run concurrently with responses, in order.
     const writing = (async () => { while ((await bench.step()) || feeding) await nextTask(); })();
     for (const text of texts) { bench.answer(text); await nextTask(); }
     feeding = false;
     await writing;
     return performance.now() - startedAt;
   },
-  /** On a new page, from opening the device to 50 rows that can be drawn, and until all are there. */
+  /** Returns the time from opening the store to 50 rows ready to render, and until all are loaded. */
   async hydrate(rows, person) {
     await initialized;
     const startedAt = performance.now();
     const bench = retained = await Bench.open(person);
     bench.look();
-    while (bench.first(50)[0] < 50) if (!(await bench.step()) && bench.first(50)[0] < 50) throw new Error("the list never came");
+    while (bench.first(50)[0] < 50) if (!(await bench.step()) && bench.first(50)[0] < 50) throw new Error("the list was not loaded");
     const first = performance.now() - startedAt;
-    bench.hello(); // what nobody looks at is read in the background, once the socket is open
+    bench.hello(); // unobserved rows are loaded in the background once the socket is open
     await bench.settle();
     if (bench.first(50)[2] !== rows) throw new Error(`${bench.first(50)[2]} rows`);
     return { first, all: performance.now() - startedAt };
@@ -93,7 +93,7 @@ export const engine = {
     await bench.settle();
     return { one: median(one), burst: (performance.now() - startedAt) / 500 };
   },
-  /** From the keystroke to after the frame that shows it, with 100 rows drawn; keystrokes come with the frame. */
+  /** Returns the p95 time from a keystroke to the task after its frame, with 100 rows rendered. */
   async screen(rows, person) {
     const bench = await openFilledBench(rows, person), cells = [], times = [];
     bench.look_at_rows(100);
@@ -102,11 +102,11 @@ export const engine = {
       await nextFrame();
       const startedAt = performance.now(), n = k % 100;
       bench.update(n, "name", `typed ${k}`);
-      if (bench.changed() === 0) throw new Error("nobody was told");
+      if (bench.changed() === 0) throw new Error("no observer was notified");
       cells[n].textContent = bench.name(n);
       await nextTask();
       times.push(performance.now() - startedAt);
-      if (cells[n].textContent !== `typed ${k}`) throw new Error("not on the screen");
+      if (cells[n].textContent !== `typed ${k}`) throw new Error("the cell was not updated");
       await bench.settle();
     }
     return p95(times);
@@ -136,12 +136,12 @@ export const engine = {
       bench.look_at_part(3000 + k);
       const shown = bench.first(100, 3000 + k);
       times.push(performance.now() - startedAt);
-      if (shown[0] !== 100) throw new Error("the part is empty");
+      if (shown[0] !== 100) throw new Error("the filtered list is empty");
     }
     for (let k = 0; k < 100; k += 1) {
       const startedAt = performance.now();
       bench.update(k * 37, "budget_amt", k % 2 ? "1" : "9000");
-      if (bench.first(1, 3029)[0] !== 1) throw new Error("the part is empty"); // the others stay as they are drawn
+      if (bench.first(1, 3029)[0] !== 1) throw new Error("the filtered list is empty"); // the other rows stay rendered
       changed.push(performance.now() - startedAt);
       await bench.settle();
     }
@@ -165,7 +165,7 @@ export const peer = {
     for (const cached of await db.table("entities").toArray()) client.setQueryData(["entity", cached.entityCode, cached.entityId], cached);
     for (const list of await db.table("entityLists").toArray()) client.setQueryData(["entity-list", list.entityCode], list.ids);
     const shown = client.getQueryData(["entity-list", "task"]);
-    if (shown.length !== rows || shown.slice(0, 50).some((id) => !client.getQueryData(["entity", "task", id]).data.name)) throw new Error("the list never came");
+    if (shown.length !== rows || shown.slice(0, 50).some((id) => !client.getQueryData(["entity", "task", id]).data.name)) throw new Error("the list was not loaded");
     const all = performance.now() - startedAt;
     return { first: all, all };
   },
@@ -195,7 +195,7 @@ export const peer = {
       const startedAt = performance.now(), n = k % 100, next = row(n, 2 + k, `typed ${k}`);
       client.setQueryData(queryKey(n), next);
       await nextTask();
-      while (cells[n].textContent !== `typed ${k}`) await nextTask(); // it tells its observers in a later turn
+      while (cells[n].textContent !== `typed ${k}`) await nextTask(); // query-core notifies observers in a later task
       times.push(performance.now() - startedAt);
       await db.table("entities").put(toRecord(next));
     }
@@ -226,7 +226,7 @@ export const peer = {
       .sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0)).slice(0, 100);
     for (let k = 0; k < 30; k += 1) {
       const startedAt = performance.now();
-      if (filterRows(3000 + k).length !== 100) throw new Error("the part is empty");
+      if (filterRows(3000 + k).length !== 100) throw new Error("the filtered list is empty");
       times.push(performance.now() - startedAt);
     }
     for (let k = 0; k < 100; k += 1) {
@@ -246,9 +246,9 @@ const openDatabase = (person) => new Promise((resolve, reject) => {
   request.onerror = reject;
 });
 
-/** What the browser's database takes by itself for as many bytes: what nobody can go below. */
+/** Plain IndexedDB with the same number of bytes: the lower bound of every client. */
 export const floor = {
-  /** The same rows as bytes, 500 at a time, in one transaction. */
+  /** Writes the same rows as byte arrays, 500 rows per value, in one transaction. */
   async persist(rows, person) {
     const db = await openDatabase(person), texts = pages(rows).map((text) => encoder.encode(text));
     const startedAt = performance.now();
@@ -264,7 +264,7 @@ export const floor = {
     });
     return performance.now() - startedAt;
   },
-  /** A value under a name in a transaction of its own. */
+  /** Writes one value per transaction. */
   async writes(person) {
     const db = await openDatabase(person), one = [], text = JSON.stringify({ id: id(1), key: id(2), patch: { name: "typed" }, base: { name: "before" }, base_version: 1, attempts: 0, entity: id(3), state: "waiting" });
     for (let n = 0; n < 200; n += 1) {
