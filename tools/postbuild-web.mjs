@@ -1,5 +1,6 @@
-// After the app is built: makes it smaller, writes down what the build made (build.json, for the api's shell), makes the service worker with the list of
-// files that it keeps, compresses, and holds the first load to its budget.
+// Post-build step of the app: minifies and renames the files of a release build, writes build.json
+// for the HTML shell of the api, writes the service worker with the list of files to cache,
+// compresses, and fails if the first load exceeds its size budget.
 import { createHash } from "node:crypto";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
@@ -7,98 +8,100 @@ import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { brotliCompressSync, constants } from "node:zlib";
-import esbuild from "esbuild";
-import { orderFunctions } from "./wasm-reorder-functions.mjs";
+import { reorderFunctions } from "./wasm-reorder-functions.mjs";
 
-const BUDGET = 450_000; // bytes as brotli of what the first page needs: wasm, JavaScript and styles
+const BUDGET = 450_000; // brotli bytes of the first load: WASM, JavaScript and styles
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const dist = process.env.TRUNK_STAGING_DIR ?? join(root, "dist");
-// Served while it is worked on, even optimised, it is one file: see tools/split.
-const release = process.env.TRUNK_PROFILE === "release" && process.env.PMO_SPLIT_DIR;
+// Set by tools/build-web.sh for production builds only. A build that is served by trunk, even an
+// optimized one, is not split.
+const splitDir = process.env.TRUNK_PROFILE === "release" ? process.env.PMO_SPLIT_DIR : undefined;
 
-// Files are made smaller below, and no browser has ever used what trunk says of them for a preload.
-let html = readFileSync(join(dist, "index.html"), "utf8").replaceAll(/ integrity="[^"]*"/g, "");
-const named = (name, bytes, kind) => `${name}-${createHash("sha256").update(bytes).digest("hex").slice(0, 16)}${kind}`;
-if (release) {
-  const rust = readFileSync(join(root, "apps/web/index.html"), "utf8").match(/data-wasm-opt-params="([^"]*)"/)[1].split(" ");
-  const features = rust.filter((flag) => flag.startsWith("--enable-"));
-  const work = mkdtempSync(join(tmpdir(), "finish-"));
-  // What is fetched later: made smaller as trunk makes the rest, and told to the loader by its new name.
-  const parts = release;
-  let loader = readFileSync(join(parts, "__wasm_split.js"), "utf8");
-  for (const file of readdirSync(parts).filter((file) => file !== "pmo-web.wasm" && file.endsWith(".wasm"))) {
-    const small = join(work, file);
-    execFileSync("wasm-opt", ["-O2", ...rust, "-o", small, join(parts, file)], { stdio: "inherit" });
-    const bytes = orderFunctions(readFileSync(small), features);
-    const renamed = named(file.replace(".wasm", "").replace("split_", "part-"), bytes, ".wasm");
-    writeFileSync(join(dist, renamed), bytes);
-    loader = loader.replaceAll(file, renamed);
+let html = readFileSync(join(dist, "index.html"), "utf8");
+const hashedName = (name, bytes, extension) => `${name}-${createHash("sha256").update(bytes).digest("hex").slice(0, 16)}${extension}`;
+if (splitDir) {
+  // Development installs do not have esbuild.
+  const { default: esbuild } = await import("esbuild");
+  const optimizerFlags = readFileSync(join(root, "apps/web/index.html"), "utf8").match(/data-wasm-opt-params="([^"]*)"/)[1].split(" ");
+  const features = optimizerFlags.filter((flag) => flag.startsWith("--enable-"));
+  const workDir = mkdtempSync(join(tmpdir(), "postbuild-"));
+  // Code-split parts: optimize them with trunk's flags and write their hashed names into the loader.
+  let loader = readFileSync(join(splitDir, "__wasm_split.js"), "utf8");
+  for (const file of readdirSync(splitDir).filter((file) => file !== "pmo-web.wasm" && file.endsWith(".wasm"))) {
+    const optimized = join(workDir, file);
+    execFileSync("wasm-opt", ["-O2", ...optimizerFlags, "-o", optimized, join(splitDir, file)], { stdio: "inherit" });
+    const bytes = reorderFunctions(readFileSync(optimized), features);
+    const newName = hashedName(file.replace(".wasm", "").replace("split_", "part-"), bytes, ".wasm");
+    writeFileSync(join(dist, newName), bytes);
+    loader = loader.replaceAll(file, newName);
   }
-  writeFileSync(join(work, "__wasm_split.js"), loader);
-  // The program and the loader of its parts know each other: they become one script.
-  const script = (bytes) => {
-    const entry = join(work, "pmo-web.js");
+  writeFileSync(join(workDir, "__wasm_split.js"), loader);
+  // The main script and the loader import each other, so they are bundled into one script.
+  const bundleScript = (bytes) => {
+    const entry = join(workDir, "pmo-web.js");
     writeFileSync(entry, bytes);
     return Buffer.from(esbuild.buildSync({ entryPoints: [entry], bundle: true, minify: true, format: "esm", target: "esnext", write: false }).outputFiles[0].contents);
   };
-  const css = (bytes) => Buffer.from(esbuild.transformSync(bytes.toString(), { minify: true, loader: "css", target: "esnext" }).code);
-  const shrink = { wasm: (bytes) => orderFunctions(bytes, features), js: script, css };
+  const minifyCss = (bytes) => Buffer.from(esbuild.transformSync(bytes.toString(), { minify: true, loader: "css", target: "esnext" }).code);
+  const minifiers = { wasm: (bytes) => reorderFunctions(bytes, features), js: bundleScript, css: minifyCss };
   for (const file of readdirSync(dist)) {
-    const [, name, , rest, kind] = file.match(/^(.+)-([0-9a-f]+)(_bg)?\.(wasm|js|css)$/) ?? [];
+    const [, name, , suffix, extension] = file.match(/^(.+)-([0-9a-f]+)(_bg)?\.(wasm|js|css)$/) ?? [];
     if (!name || name.startsWith("part-")) continue;
-    const smaller = shrink[kind](readFileSync(join(dist, file)));
-    // Browsers keep a file for a year by its name: the name follows from what is in it now.
-    const renamed = named(name, smaller, `${rest ?? ""}.${kind}`);
-    writeFileSync(join(dist, file), smaller);
-    renameSync(join(dist, file), join(dist, renamed));
-    html = html.replaceAll(file, renamed);
+    const minified = minifiers[extension](readFileSync(join(dist, file)));
+    // Browsers cache a file for a year by its name, so the hash must follow from the final content.
+    const newName = hashedName(name, minified, `${suffix ?? ""}.${extension}`);
+    writeFileSync(join(dist, file), minified);
+    renameSync(join(dist, file), join(dist, newName));
+    html = html.replaceAll(file, newName);
   }
-  rmSync(work, { recursive: true });
+  rmSync(workDir, { recursive: true });
 }
-// What is shipped in parts fetches the later part's styles with it (apps/web/src/parts.rs).
-let later;
-if (release) {
-  html = html.replace(/<link rel="stylesheet" href="(\/later-[^"]+)"[^>]*>/, (_, href) => { later = href; return `<meta name="pmo-later-styles" content="${href}">`; });
-  if (!later) throw new Error("index.html has no later styles");
+// A split build loads the later styles together with the later part (apps/web/src/parts.rs).
+let laterStyles;
+if (splitDir) {
+  html = html.replace(/<link rel="stylesheet" href="(\/later-[^"]+)"[^>]*>/, (_, href) => { laterStyles = href; return `<meta name="pmo-later-styles" content="${href}">`; });
+  if (!laterStyles) throw new Error("index.html has no later styles");
 }
-// In development the socket may be elsewhere than its usual port; in production the api's shell says where it is.
+// In development the WebSocket port can be changed; in production the HTML shell of the api sets it.
 writeFileSync(join(dist, "index.html"), html.replace('name="pmo-socket" content=""', `name="pmo-socket" content="${process.env.PMO_DEV_SOCKET ?? ""}"`));
-const one = (pattern, what) => html.match(pattern)?.[1] ?? (() => { throw new Error(`index.html has no ${what}`); })();
-const start = one(/<script type="module"[^>]*>([\s\S]*?)<\/script>/, "start script");
-const theme = one(/<script id="theme"[^>]*>([\s\S]*?)<\/script>/, "theme script");
-const hash = (text) => `sha256-${createHash("sha256").update(text).digest("base64")}`;
+const extract = (pattern, description) => html.match(pattern)?.[1] ?? (() => { throw new Error(`index.html has no ${description}`); })();
+const start = extract(/<script type="module"[^>]*>([\s\S]*?)<\/script>/, "start script");
+const theme = extract(/<script id="theme"[^>]*>([\s\S]*?)<\/script>/, "theme script");
+const cspHash = (text) => `sha256-${createHash("sha256").update(text).digest("base64")}`;
 const files = [];
-const walk = (folder) => readdirSync(folder).forEach((name) => {
+const collectFiles = (folder) => readdirSync(folder).forEach((name) => {
   const path = join(folder, name);
-  statSync(path).isDirectory() ? walk(path) : files.push(relative(dist, path).replaceAll("\\", "/"));
+  statSync(path).isDirectory() ? collectFiles(path) : files.push(relative(dist, path).replaceAll("\\", "/"));
 });
-walk(dist);
-const kept = files.filter((f) => /\.(js|wasm|css|woff2|svg|webmanifest)$/.test(f) && f !== "sw.js").sort();
-const id = createHash("sha256").update(kept.map((f) => f + createHash("sha256").update(readFileSync(join(dist, f))).digest("hex")).join()).digest("hex").slice(0, 12);
-const script = kept.find((f) => f.startsWith("pmo-web-") && f.endsWith(".js"));
-const wasm = kept.find((f) => f.endsWith("_bg.wasm"));
+collectFiles(dist);
+const cachedFiles = files.filter((f) => /\.(js|wasm|css|woff2|svg|webmanifest)$/.test(f) && f !== "sw.js").sort();
+const id = createHash("sha256").update(cachedFiles.map((f) => f + createHash("sha256").update(readFileSync(join(dist, f))).digest("hex")).join()).digest("hex").slice(0, 12);
+const script = cachedFiles.find((f) => f.startsWith("pmo-web-") && f.endsWith(".js"));
+const wasm = cachedFiles.find((f) => f.endsWith("_bg.wasm"));
 const styles = [...html.matchAll(/<link rel="stylesheet" href="([^"]+)"/g)].map((m) => m[1]);
 writeFileSync(join(dist, "build.json"), JSON.stringify({
-  id, later_styles: later ?? "", script: `/${script}`, wasm: `/${wasm}`, styles, start, start_hash: hash(start), theme, theme_hash: hash(theme), font: "/fonts/inter-latin.woff2",
+  id, later_styles: laterStyles ?? "", script: `/${script}`, wasm: `/${wasm}`, styles, start, start_hash: cspHash(start), theme, theme_hash: cspHash(theme), font: "/fonts/inter-latin.woff2",
 }, null, 1));
 const worker = readFileSync(join(root, "apps/web/service-worker.js"), "utf8")
-  .replace("__BUILD__", id).replace("[/*FILES*/]", JSON.stringify(kept.map((f) => `/${f}`)));
+  .replace("__BUILD__", id).replace("[/*FILES*/]", JSON.stringify(cachedFiles.map((f) => `/${f}`)));
 writeFileSync(join(dist, "sw.js"), worker);
 
-if (release) {
-  const sizes = {};
-  for (const file of [...kept, "sw.js"].filter((f) => !f.endsWith("woff2"))) {
-    const packed = brotliCompressSync(readFileSync(join(dist, file)), { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: statSync(join(dist, file)).size } });
-    writeFileSync(join(dist, `${file}.br`), packed);
-    sizes[file] = packed.length;
+if (splitDir) {
+  const compressedSizes = {};
+  for (const file of [...cachedFiles, "sw.js"].filter((f) => !f.endsWith("woff2"))) {
+    const compressed = brotliCompressSync(readFileSync(join(dist, file)), { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: statSync(join(dist, file)).size } });
+    writeFileSync(join(dist, `${file}.br`), compressed);
+    compressedSizes[file] = compressed.length;
   }
-  const row = (name, bytes, packed) => console.log(`${name.padEnd(40)} ${String(bytes).padStart(9)} ${String(packed).padStart(9)}`);
-  row("first load", "bytes", "brotli");
-  const css = kept.filter((f) => f.endsWith(".css") && `/${f}` !== later), sum = (of, files) => files.reduce((n, f) => n + of(f), 0), size = (f) => statSync(join(dist, f)).size;
-  for (const file of [wasm, script]) row(file, size(file), sizes[file]);
-  row("styles", sum(size, css), sum((f) => sizes[f], css));
-  const total = sum((f) => sizes[f], [wasm, script, ...css]);
-  row("in all", `of ${BUDGET}`, total);
-  for (const file of kept.filter((f) => f.startsWith("part-") || `/${f}` === later)) row(`later: ${file}`, size(file), sizes[file]);
-  if (total > BUDGET) { console.error(`error: the first load is ${total} bytes as brotli, over its budget of ${BUDGET}`); process.exit(1); }
+  const printRow = (name, bytes, compressed) => console.log(`${name.padEnd(40)} ${String(bytes).padStart(9)} ${String(compressed).padStart(9)}`);
+  const sum = (sizeOf, files) => files.reduce((total, f) => total + sizeOf(f), 0);
+  const size = (f) => statSync(join(dist, f)).size;
+  const firstStyles = cachedFiles.filter((f) => f.endsWith(".css") && `/${f}` !== laterStyles);
+  printRow("first load", "bytes", "brotli");
+  for (const file of [wasm, script]) printRow(file, size(file), compressedSizes[file]);
+  printRow("styles", sum(size, firstStyles), sum((f) => compressedSizes[f], firstStyles));
+  const total = sum((f) => compressedSizes[f], [wasm, script, ...firstStyles]);
+  printRow("total", `of ${BUDGET}`, total);
+  for (const file of cachedFiles.filter((f) => f.startsWith("part-") || `/${f}` === laterStyles)) printRow(`later: ${file}`, size(file), compressedSizes[file]);
+  if (total > BUDGET) { console.error(`error: the first load has ${total} brotli bytes, more than its budget of ${BUDGET}`); process.exit(1); }
 }

@@ -1,110 +1,114 @@
-// Puts a WASM file's functions in an order in which alike ones are neighbours: the compressor finds more to repeat, and nothing else changes. A compiler
-// leaves them in the order in which it happened to make them. Called by postbuild-web.mjs; the file goes in without names and comes out without them.
+// Reorders the functions of a WASM file so that similar functions are adjacent, which makes the
+// compressed file smaller. The behavior of the program does not change. Used by postbuild-web.mjs.
+// The input has no name section, and neither has the output.
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const TYPES = 1, IMPORTS = 2, FUNCTIONS = 3, CODE = 10;
-// Fingerprints of a function: of four bytes at any place, the least of each of so many hashes. Two functions share about as many of them as they share text.
-const SHINGLE = 4, HASHES = 64, ALIKE = 6;
+const TYPE_SECTION = 1, IMPORT_SECTION = 2, FUNCTION_SECTION = 3, CODE_SECTION = 10;
+// MinHash fingerprints: for each hash function, the minimum over all substrings of SHINGLE_BYTES
+// bytes. The number of equal entries estimates the similarity of two functions.
+const SHINGLE_BYTES = 4, HASH_COUNT = 64, MIN_EQUAL_HASHES = 6;
 
-function reader(bytes) {
-  let at = 0;
-  const number = () => { let value = 0, shift = 1, byte; do { byte = bytes[at++]; value += (byte & 127) * shift; shift *= 128; } while (byte & 128); return value; };
-  return { number, byte: () => bytes[at++], skip: (count) => { at += count; }, go: (to) => { at = to; }, at: () => at };
+function createReader(bytes) {
+  let offset = 0;
+  const leb128 = () => { let value = 0, scale = 1, byte; do { byte = bytes[offset++]; value += (byte & 127) * scale; scale *= 128; } while (byte & 128); return value; };
+  return { leb128, byte: () => bytes[offset++], skip: (count) => { offset += count; }, seek: (position) => { offset = position; }, offset: () => offset };
 }
 
-const encoded = (number) => { const bytes = []; do { const low = number & 127; number >>>= 7; bytes.push(number ? low | 128 : low); } while (number); return Buffer.from(bytes); };
+const encodeLeb128 = (number) => { const bytes = []; do { const low = number & 127; number >>>= 7; bytes.push(number ? low | 128 : low); } while (number); return Buffer.from(bytes); };
 
 function fingerprint(body) {
-  const least = new Uint32Array(HASHES).fill(0xffffffff);
-  for (let from = 0; from + SHINGLE <= body.length; from += 1) {
+  const minimums = new Uint32Array(HASH_COUNT).fill(0xffffffff);
+  for (let from = 0; from + SHINGLE_BYTES <= body.length; from += 1) {
     let hash = 0x811c9dc5;
-    for (let k = 0; k < SHINGLE; k += 1) hash = Math.imul(hash ^ body[from + k], 16777619);
-    for (let n = 0; n < HASHES; n += 1) {
+    for (let k = 0; k < SHINGLE_BYTES; k += 1) hash = Math.imul(hash ^ body[from + k], 16777619);
+    for (let n = 0; n < HASH_COUNT; n += 1) {
       let mixed = Math.imul(hash ^ (n * 0x9e3779b9), 0x85ebca6b);
       mixed ^= mixed >>> 13;
       mixed = Math.imul(mixed, 0xc2b2ae35) >>> 0;
-      if (mixed < least[n]) least[n] = mixed;
+      if (mixed < minimums[n]) minimums[n] = mixed;
     }
   }
-  return least;
+  return minimums;
 }
 
-/** The file in sections, the bodies of its functions, their signatures, and how many functions it imports. */
+/** Returns the number of imported functions, and the signature and the body of each own function. */
 function parse(wasm) {
-  const read = reader(wasm), sections = [];
-  read.go(8);
-  while (read.at() < wasm.length) {
-    const id = read.byte(), length = read.number();
-    sections.push({ id, from: read.at(), to: read.at() + length });
-    read.skip(length);
+  const reader = createReader(wasm), sections = [];
+  reader.seek(8);
+  while (reader.offset() < wasm.length) {
+    const id = reader.byte(), length = reader.leb128();
+    sections.push({ id, from: reader.offset() });
+    reader.skip(length);
   }
-  const begin = (id) => { read.go(sections.find((section) => section.id === id).from); return read.number(); };
-  const signatures = Array.from({ length: begin(TYPES) }, () => {
-    const from = read.at();
-    read.byte();
-    read.skip(read.number());
-    read.skip(read.number());
-    return wasm.subarray(from, read.at()).toString("latin1");
+  // Moves to the first item of a section; returns the number of items.
+  const enterSection = (id) => { reader.seek(sections.find((section) => section.id === id).from); return reader.leb128(); };
+  const signatures = Array.from({ length: enterSection(TYPE_SECTION) }, () => {
+    const from = reader.offset();
+    reader.byte();
+    reader.skip(reader.leb128());
+    reader.skip(reader.leb128());
+    return wasm.subarray(from, reader.offset()).toString("latin1");
   });
-  const limits = () => { const flags = read.number(); read.number(); if (flags & 1) read.number(); };
-  let imported = 0;
-  for (let left = begin(IMPORTS); left > 0; left -= 1) {
-    read.skip(read.number());
-    read.skip(read.number());
-    const kind = read.byte();
-    if (kind === 0) { read.number(); imported += 1; }
-    else if (kind === 1) { read.byte(); limits(); }
-    else if (kind === 2) limits();
-    else if (kind === 3) read.skip(2);
-    else { read.byte(); read.number(); }
+  const skipLimits = () => { const flags = reader.leb128(); reader.leb128(); if (flags & 1) reader.leb128(); };
+  let importCount = 0;
+  for (let left = enterSection(IMPORT_SECTION); left > 0; left -= 1) {
+    reader.skip(reader.leb128());
+    reader.skip(reader.leb128());
+    const kind = reader.byte();
+    if (kind === 0) { reader.leb128(); importCount += 1; } // function
+    else if (kind === 1) { reader.byte(); skipLimits(); } // table
+    else if (kind === 2) skipLimits(); // memory
+    else if (kind === 3) reader.skip(2); // global
+    else { reader.byte(); reader.leb128(); } // tag
   }
-  const types = Array.from({ length: begin(FUNCTIONS) }, () => signatures[read.number()]);
-  const bodies = Array.from({ length: begin(CODE) }, () => { const length = read.number(); const from = read.at(); read.skip(length); return wasm.subarray(from, from + length); });
-  return { sections, imported, types, bodies };
+  const types = Array.from({ length: enterSection(FUNCTION_SECTION) }, () => signatures[reader.leb128()]);
+  const bodies = Array.from({ length: enterSection(CODE_SECTION) }, () => { const length = reader.leb128(); const from = reader.offset(); reader.skip(length); return wasm.subarray(from, from + length); });
+  return { importCount, types, bodies };
 }
 
-/** The places of functions in the new order: by signature, then each beside the one most like it. */
-function arranged({ types, bodies }) {
+/** Returns function indexes in the new order: by signature, then greedily by similarity. */
+function sortBySimilarity({ types, bodies }) {
   const groups = new Map();
-  types.forEach((type, place) => groups.set(type, [...(groups.get(type) ?? []), place]));
-  const marks = bodies.map(fingerprint);
-  const common = (a, b) => { let count = 0; for (let n = 0; n < HASHES; n += 1) if (marks[a][n] === marks[b][n]) count += 1; return count; };
+  types.forEach((type, index) => groups.set(type, [...(groups.get(type) ?? []), index]));
+  const fingerprints = bodies.map(fingerprint);
+  const equalHashes = (a, b) => { let count = 0; for (let n = 0; n < HASH_COUNT; n += 1) if (fingerprints[a][n] === fingerprints[b][n]) count += 1; return count; };
   const order = [];
   for (const type of [...groups.keys()].sort()) {
-    const left = groups.get(type).sort((a, b) => Buffer.compare(bodies[a], bodies[b]) || a - b);
-    for (let next = 0; left.length > 0;) {
-      const [present] = left.splice(next, 1);
-      order.push(present);
+    const remaining = groups.get(type).sort((a, b) => Buffer.compare(bodies[a], bodies[b]) || a - b);
+    for (let next = 0; remaining.length > 0;) {
+      const [current] = remaining.splice(next, 1);
+      order.push(current);
       next = 0;
-      let most = ALIKE;
-      left.forEach((other, at) => { const count = common(present, other); if (count > most) [most, next] = [count, at]; });
+      let most = MIN_EQUAL_HASHES;
+      remaining.forEach((other, position) => { const count = equalHashes(current, other); if (count > most) [most, next] = [count, position]; });
     }
   }
   return order;
 }
 
-/** The same program with its functions in another order; `features` are wasm-opt's. */
-export function orderFunctions(wasm, features) {
-  const parsed = parse(wasm), folder = mkdtempSync(join(tmpdir(), "order-"));
+/** Returns the program with its functions reordered; `features` are the feature flags of wasm-opt. */
+export function reorderFunctions(wasm, features) {
+  const parsed = parse(wasm), workDir = mkdtempSync(join(tmpdir(), "reorder-"));
   try {
-    // wasm-opt puts functions in the order of their names, and takes care of whoever calls them. So each gets its place for a name.
+    // wasm-opt can sort functions by name and updates all references, so each function gets its new
+    // position as its name.
     const names = [];
-    const name = (place, text) => names.push(encoded(place), encoded(text.length), Buffer.from(text));
-    for (let place = 0; place < parsed.imported; place += 1) name(place, `i${place}`);
-    const ranks = [];
-    arranged(parsed).forEach((place, rank) => { ranks[place] = rank; });
-    ranks.forEach((rank, place) => name(parsed.imported + place, `z${String(rank).padStart(6, "0")}`));
-    const section = (id, body) => Buffer.concat([Buffer.from([id]), encoded(body.length), body]);
-    const map = Buffer.concat([encoded(parsed.imported + ranks.length), ...names]);
-    const named = Buffer.concat([encoded(4), Buffer.from("name"), section(1, map)]);
-    const [input, output] = ["in.wasm", "out.wasm"].map((file) => join(folder, file));
-    writeFileSync(input, Buffer.concat([wasm, section(0, named)]));
+    const addName = (index, text) => names.push(encodeLeb128(index), encodeLeb128(text.length), Buffer.from(text));
+    for (let index = 0; index < parsed.importCount; index += 1) addName(index, `i${index}`);
+    const positions = [];
+    sortBySimilarity(parsed).forEach((index, position) => { positions[index] = position; });
+    positions.forEach((position, index) => addName(parsed.importCount + index, `z${String(position).padStart(6, "0")}`));
+    const section = (id, body) => Buffer.concat([Buffer.from([id]), encodeLeb128(body.length), body]);
+    const functionNames = Buffer.concat([encodeLeb128(parsed.importCount + positions.length), ...names]);
+    const nameSection = Buffer.concat([encodeLeb128(4), Buffer.from("name"), section(1, functionNames)]);
+    const [input, output] = ["in.wasm", "out.wasm"].map((file) => join(workDir, file));
+    writeFileSync(input, Buffer.concat([wasm, section(0, nameSection)]));
     execFileSync("wasm-opt", [...features, "--reorder-functions-by-name", "-o", output, input], { stdio: "inherit" });
     return readFileSync(output);
   } finally {
-    rmSync(folder, { recursive: true });
+    rmSync(workDir, { recursive: true });
   }
 }

@@ -1,37 +1,44 @@
-// Who takes how much of a WASM file, by the crate in each function's name: `node tools/wasm-size-by-crate.mjs FILE [CRATE]` lists crates, or the functions of one.
-// The file must still have its names; what the linker merged counts for whoever's name stayed. The last column is the code alone as brotli: of a file that
-// wasm-opt has been over (`wasm-opt -Oz -g`) what the crate adds to the download.
+// Reports the code size of a WASM file by crate: `node tools/wasm-size-by-crate.mjs FILE [CRATE]`
+// lists all crates, or the functions of one crate.
+// The file needs its name section. Functions merged by the linker count for the name that was kept.
+// The brotli column compresses the code of each crate alone; for a file processed by wasm-opt
+// (`wasm-opt -Oz -g`) it approximates the share of the crate in the download.
 import { readFileSync } from "node:fs";
 import { brotliCompressSync } from "node:zlib";
 
-const bytes = readFileSync(process.argv[2]), only = process.argv[3];
-let at = 8;
-const number = () => { let n = 0, shift = 0, byte; do { byte = bytes[at++]; n += (byte & 127) * 2 ** shift; shift += 7; } while (byte & 128); return n; };
-const text = () => { const length = number(); at += length; return bytes.toString("utf8", at - length, at); };
+const bytes = readFileSync(process.argv[2]), filter = process.argv[3];
+let offset = 8;
+const readLeb128 = () => { let value = 0, shift = 0, byte; do { byte = bytes[offset++]; value += (byte & 127) * 2 ** shift; shift += 7; } while (byte & 128); return value; };
+const readString = () => { const length = readLeb128(); offset += length; return bytes.toString("utf8", offset - length, offset); };
+const skipLimits = () => { const flags = bytes[offset++]; readLeb128(); if (flags & 1) readLeb128(); };
 const sizes = [], bodies = [], names = new Map();
-let imported = 0;
-while (at < bytes.length) {
-  const kind = bytes[at++], end = number() + at;
-  if (kind === 2) {
-    for (let n = number(); n > 0; n -= 1) {
-      text(); text();
-      const what = bytes[at++];
-      if (what === 0) { number(); imported += 1; } else if (what === 3) { at += 2; } else if (what === 1) { at += 1; const limits = bytes[at++]; number(); if (limits & 1) number(); } else if (what === 2) { const limits = bytes[at++]; number(); if (limits & 1) number(); } else { at += 1; number(); }
+let importCount = 0;
+while (offset < bytes.length) {
+  const section = bytes[offset++], end = readLeb128() + offset;
+  if (section === 2) { // imports
+    for (let n = readLeb128(); n > 0; n -= 1) {
+      readString(); readString();
+      const kind = bytes[offset++];
+      if (kind === 0) { readLeb128(); importCount += 1; } // function
+      else if (kind === 3) offset += 2; // global
+      else if (kind === 1) { offset += 1; skipLimits(); } // table
+      else if (kind === 2) skipLimits(); // memory
+      else { offset += 1; readLeb128(); } // tag
     }
-  } else if (kind === 10) {
-    for (let n = number(); n > 0; n -= 1) { const size = number(); sizes.push(size); bodies.push(bytes.subarray(at, at + size)); at += size; }
-  } else if (kind === 0 && text() === "name") {
-    while (at < end) {
-      const part = bytes[at++], stop = number() + at;
-      if (part === 1) for (let n = number(); n > 0; n -= 1) { const index = number(); names.set(index, text()); }
-      at = stop;
+  } else if (section === 10) { // code
+    for (let n = readLeb128(); n > 0; n -= 1) { const size = readLeb128(); sizes.push(size); bodies.push(bytes.subarray(offset, offset + size)); offset += size; }
+  } else if (section === 0 && readString() === "name") {
+    while (offset < end) {
+      const subsection = bytes[offset++], subsectionEnd = readLeb128() + offset;
+      if (subsection === 1) for (let n = readLeb128(); n > 0; n -= 1) { const index = readLeb128(); names.set(index, readString()); }
+      offset = subsectionEnd;
     }
   }
-  at = end;
+  offset = end;
 }
-const signs = { LT: "<", GT: ">", RF: "&", BP: "*", LP: "(", RP: ")", C: ",", "u20": " ", "u7b": "{", "u7d": "}", "u5b": "[", "u5d": "]", "u27": "'", "u3d": "=", "u3b": ";", "u2b": "+", "u22": '"' };
-/** A mangled name as people write it. */
-const plain = (name) => {
+const ESCAPES = { LT: "<", GT: ">", RF: "&", BP: "*", LP: "(", RP: ")", C: ",", "u20": " ", "u7b": "{", "u7d": "}", "u5b": "[", "u5d": "]", "u27": "'", "u3d": "=", "u3b": ";", "u2b": "+", "u22": '"' };
+/** Demangles a function name (legacy mangling). */
+const demangle = (name) => {
   if (!name.startsWith("_ZN")) return name;
   const parts = [];
   for (let i = 3; /\d/.test(name[i] ?? "");) {
@@ -39,21 +46,22 @@ const plain = (name) => {
     parts.push(name.substr(i + digits.length, Number(digits)));
     i += digits.length + Number(digits);
   }
-  return parts.filter((part) => !/^h[0-9a-f]{16}$/.test(part)).map((part) => part.replace(/^_(?=\$)/, "").replace(/\$(\w+)\$/g, (_, sign) => signs[sign] ?? "?").replace(/\.\./g, "::")).join("::");
+  return parts.filter((part) => !/^h[0-9a-f]{16}$/.test(part)).map((part) => part.replace(/^_(?=\$)/, "").replace(/\$(\w+)\$/g, (_, escape) => ESCAPES[escape] ?? "?").replace(/\.\./g, "::")).join("::");
 };
-// `<T as a::Trait>::f` and `<a::T>::f` belong to the crate of the type, generics to the crate that is named first.
-const crate = (name) => plain(name).replace(/^[<&*([{ ]+(mut |dyn |impl )*/, "").match(/^[A-Za-z_][A-Za-z0-9_]*/)?.[0] ?? "other";
+// `<T as a::Trait>::f` and `<a::T>::f` count for the crate of the type, generics for the first crate
+// in the name.
+const crateOf = (name) => demangle(name).replace(/^[<&*([{ ]+(mut |dyn |impl )*/, "").match(/^[A-Za-z_][A-Za-z0-9_]*/)?.[0] ?? "other";
 const groups = new Map(), code = new Map();
 sizes.forEach((size, index) => {
-  const name = names.get(index + imported) ?? "without a name";
-  const key = only ? plain(name) : crate(name);
-  if (!only || name.includes(only)) { groups.set(key, (groups.get(key) ?? 0) + size); (code.get(key) ?? code.set(key, []).get(key)).push(bodies[index]); }
+  const name = names.get(index + importCount) ?? "unnamed";
+  const key = filter ? demangle(name) : crateOf(name);
+  if (!filter || name.includes(filter)) { groups.set(key, (groups.get(key) ?? 0) + size); (code.get(key) ?? code.set(key, []).get(key)).push(bodies[index]); }
 });
 const total = sizes.reduce((a, b) => a + b, 0);
 const rows = [...groups].sort((a, b) => b[1] - a[1]);
-const shown = rows.reduce((sum, row) => sum + row[1], 0);
-console.log(`${total} bytes of code${only ? `, ${shown} of them with '${only}' in their names` : ""}`);
-for (const [key, size] of rows.slice(0, only ? 60 : 40)) {
-  const alone = only ? "" : `${String(brotliCompressSync(Buffer.concat(code.get(key))).length).padStart(8)}  `;
-  console.log(`${String(size).padStart(9)} ${(100 * size / total).toFixed(1).padStart(5)} %  ${alone}${key.slice(0, 160)}`);
+const matching = rows.reduce((sum, row) => sum + row[1], 0);
+console.log(`${total} bytes of code${filter ? `, ${matching} of them in functions with '${filter}' in the name` : ""}`);
+for (const [key, size] of rows.slice(0, filter ? 60 : 40)) {
+  const brotli = filter ? "" : `${String(brotliCompressSync(Buffer.concat(code.get(key))).length).padStart(8)}  `;
+  console.log(`${String(size).padStart(9)} ${(100 * size / total).toFixed(1).padStart(5)} %  ${brotli}${key.slice(0, 160)}`);
 }
