@@ -1,29 +1,49 @@
 #!/usr/bin/env bash
-# Builds the browser app into dist/. `--release` for what is shipped; without it, for development. Extra arguments go to trunk
-# (`serve` instead of `build` with --serve).
+# Builds the browser app into dist/, for development or with --release for production.
+# First argument --serve: serves the app and rebuilds it on changes. First argument --compile: only
+# compiles the Rust code, so that a later --serve of the same profile finds it in the build cache.
+# Further arguments go to trunk.
 set -euo pipefail
+# shellcheck source=tools/env.sh
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 cd "$ROOT"
-verb=build
-if [ "${1:-}" = --serve ]; then verb=serve; shift; fi
-# trunk builds without a network; what it needs is fetched first.
+command=build
+case "${1:-}" in
+  --serve) command=serve; shift ;;
+  --compile) command=compile; shift ;;
+esac
+release=no
+[[ " $* " != *" --release "* ]] || release=yes
+
+# trunk runs cargo without network access, so the dependencies are fetched first.
 cargo fetch --quiet --locked
-# A folder of its own: the browser's build and the servers' never throw each other's work away.
-# erase_components: one shape for all components; a quarter less to download.
-export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="--cfg erase_components"
-# What is shipped says nothing of the machine that built it: a dependency's path begins with its own name.
-if [[ " $* " == *" --release "* ]]; then
+
+# erase_components: type-erased components make the download a quarter smaller.
+rustflags="--cfg erase_components"
+if [ "$release" = yes ]; then
+  # Remove the path of the cargo registry from panic messages.
   for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
-    [[ "$registry" == *" "* ]] || CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" --remap-path-prefix=$registry/="
+    [[ "$registry" == *" "* ]] || rustflags+=" --remap-path-prefix=$registry/="
   done
-  # What splitting needs to know. Whatever is optimised is built with it, so that what is served and what is shipped share their dependencies.
-  CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS+=" -Clink-args=--emit-relocs"
-  if [ "$verb" = build ]; then
-    # In parts: what comes later is a file of its own.
-    export PMO_SPLIT_DIR="$ROOT/target/web/parts" PATH="$ROOT/tools/split:$PATH"
+  # The splitter needs relocations. Served release builds have them too: the same flags let both
+  # share compiled dependencies.
+  rustflags+=" -Clink-args=--emit-relocs"
+  if [ "$command" = build ]; then
+    export PMO_SPLIT_DIR="$ROOT/target/web/split" PATH="$ROOT/tools/split:$PATH"
     set -- "$@" --features split
   fi
 fi
-# trunk looks for the folders that it is not to watch before the hook that makes them runs.
+export CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS="$rustflags"
+# A separate target folder: browser and server builds must not invalidate each other's cache.
+export CARGO_TARGET_DIR="$ROOT/target/web"
+
+if [ "$command" = compile ]; then
+  # The same package, binary, profile and flags as trunk's own call of cargo (see index.html).
+  profile=dev
+  [ "$release" = no ] || profile=web
+  exec cargo build --profile "$profile" -p pmo-web --bin pmo-web --target wasm32-unknown-unknown
+fi
+# trunk resolves the ignored folders of its watcher before the hook that creates them runs.
 mkdir -p "$ROOT/apps/web/generated"
-exec env -u NO_COLOR CARGO_TARGET_DIR="$ROOT/target/web" trunk "$verb" "$@"
+# trunk rejects values of NO_COLOR other than true and false.
+exec env -u NO_COLOR trunk "$command" "$@"

@@ -1,18 +1,19 @@
-# Settings and paths that every script of this folder shares. Sourced, never run; installs nothing.
+# Settings and paths shared by all scripts of this folder. Sourced, not executed. Installs nothing.
 # shellcheck shell=bash
 
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 TOOLS="$ROOT/.tools"
 mkdir -p "$TOOLS/bin"
 
-# Versions of the build tools. wasm-bindgen's must equal the one in Cargo.lock: its output format has no other contract.
-TRUNK_VERSION=0.21.14
-WASM_BINDGEN_VERSION=0.2.130
-# Cuts the app into what shows first and what comes later; understands what the macro of the same family in Cargo.lock left for it.
-WASM_SPLIT_VERSION=0.2.4
-SCHEMATHESIS_VERSION=4.32.5
+# Versions of the build tools; install.sh reads them. wasm-bindgen must have the version of
+# Cargo.lock: its output format is not stable between versions.
+# shellcheck disable=SC2034
+TRUNK_VERSION=0.21.14 WASM_BINDGEN_VERSION=0.2.130
+# The splitter must understand the markers of the wasm_split macro in Cargo.lock.
+# shellcheck disable=SC2034
+WASM_SPLIT_VERSION=0.2.4 NEXTEST_VERSION=0.9.143 JUST_VERSION=1.57.0 SCHEMATHESIS_VERSION=4.32.5
 
-# A .env beside the README overrides the defaults, the environment overrides .env.
+# Precedence: environment, then .env in the root folder, then the defaults below.
 if [ -f "$ROOT/.env" ]; then
   while IFS='=' read -r name value; do
     case "$name" in ''|\#*) continue ;; esac
@@ -34,24 +35,24 @@ export npm_config_fund=false npm_config_audit=false npm_config_update_notifier=f
 log() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# True where the compiler $1 can build for the browser.
+# Succeeds if the compiler $1 can build for the browser.
 can_build_wasm() {
   local folder
   folder=$("$1" --print target-libdir --target wasm32-unknown-unknown 2>/dev/null) || return 1
   compgen -G "$folder/libstd-*.rlib" >/dev/null && compgen -G "$folder/libtest-*.rlib" >/dev/null
 }
 
-# Which compiler builds this checkout: 'ordinary' is the one on PATH, 'debian' is that of Debian's rust-web packages,
-# for a machine that can't reach a toolchain server. PMO_TOOLCHAIN forces either.
+# Selects the compiler of this checkout: 'ordinary' is the one on PATH, 'debian' the one of Debian's
+# rust-web packages, for machines without access to a toolchain server. PMO_TOOLCHAIN overrides it.
 choose_toolchain() {
   if [ -n "${PMO_TOOLCHAIN:-}" ]; then TOOLCHAIN="$PMO_TOOLCHAIN"
-  elif [ "${RUSTC:-}" = /usr/bin/rustc ]; then TOOLCHAIN=debian # chosen by the script that called this one
+  elif [ "${RUSTC:-}" = /usr/bin/rustc ]; then TOOLCHAIN=debian # selected by the calling script
   elif command -v rustc >/dev/null && can_build_wasm "$(command -v rustc)"; then TOOLCHAIN=ordinary
   elif [ -x /usr/bin/rustc ] && can_build_wasm /usr/bin/rustc; then TOOLCHAIN=debian
   else TOOLCHAIN=none; fi
   case "$TOOLCHAIN" in
     debian)
-      # Every build uses the one compiler, so native and browser builds never throw each other's work away.
+      # One compiler for all builds: two compilers would invalidate each other's build cache.
       mkdir -p "$TOOLS/debian"
       for program in rustc cargo rustdoc rustfmt cargo-fmt cargo-clippy clippy-driver; do
         [ ! -x "/usr/bin/$program" ] || ln -sf "/usr/bin/$program" "$TOOLS/debian/$program"
