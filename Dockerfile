@@ -1,4 +1,5 @@
-# One image for both services: api (which serves the app) and pubsub. Built from the checkout, run as nobody in particular.
+# One image for both services: api (which also serves the app) and pubsub. They run as an unprivileged
+# user.
 FROM rust:1.95-bookworm AS build
 RUN rustup target add wasm32-unknown-unknown \
  && apt-get update && apt-get install -y --no-install-recommends nodejs npm && rm -rf /var/lib/apt/lists/*

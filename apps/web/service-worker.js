@@ -1,4 +1,5 @@
-// Keeps the app itself on the device: the files of this build and of the one before it. It never touches data: /api is not its business.
+// Service worker: caches the files of the app, of this build and of the previous one.
+// Must not: cache or answer requests to /api.
 const BUILD = "__BUILD__";
 const FILES = [/*FILES*/];
 const CACHE = `pmo-shell-${BUILD}`;
@@ -8,16 +9,16 @@ self.addEventListener("install", (event) => {
     const cache = await caches.open(CACHE);
     await cache.addAll(FILES);
     const shell = await fetch("/", { cache: "no-store" });
-    if (!shell.ok) throw new Error("no shell");
+    if (!shell.ok) throw new Error("cannot load the app shell");
     await cache.put("/", shell);
   })());
 });
 
 self.addEventListener("activate", (event) => {
   event.waitUntil((async () => {
-    const old = (await caches.keys()).filter((name) => name.startsWith("pmo-shell-") && name !== CACHE);
-    // A tab of the build before may still ask for its files.
-    await Promise.all(old.slice(0, -1).map((name) => caches.delete(name)));
+    const oldCaches = (await caches.keys()).filter((name) => name.startsWith("pmo-shell-") && name !== CACHE);
+    // An open tab of the previous build may still request its files.
+    await Promise.all(oldCaches.slice(0, -1).map((name) => caches.delete(name)));
     await self.clients.claim();
   })());
 });
@@ -30,16 +31,16 @@ self.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
   if (event.request.method !== "GET" || url.origin !== location.origin || url.pathname.startsWith("/api/") || url.pathname === "/health") return;
   if (event.request.mode === "navigate") {
-    // The newest shell where there is a network, the kept one where there is none, or none that answers soon.
+    // Network first, with a timeout; the cached shell if the network fails.
     event.respondWith((async () => {
-      const kept = await (await caches.open(CACHE)).match("/");
+      const cached = await (await caches.open(CACHE)).match("/");
       try {
-        const fresh = await fetch("/", { signal: AbortSignal.timeout(kept ? 3000 : 30000) });
-        if (fresh.ok || !kept) return fresh;
+        const response = await fetch("/", { signal: AbortSignal.timeout(cached ? 3000 : 30000) });
+        if (response.ok || !cached) return response;
       } catch (error) {
-        if (!kept) throw error;
+        if (!cached) throw error;
       }
-      return kept;
+      return cached;
     })());
     return;
   }
