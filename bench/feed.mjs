@@ -237,7 +237,7 @@ await part("patch", async () => {
       times.sort((a, b) => a - b);
       return { p50: times[times.length >> 1], p99: times[Math.floor(times.length * 0.99)] };
     };
-    const restart = async (doorbell) => { servers.env.FEED_DOORBELL = doorbell; await servers.stop(); await servers.start(); };
+    const restart = async (notifyMode) => { servers.env.FEED_DOORBELL = notifyMode; await servers.stop(); await servers.start(); };
     // Label, NOTIFY mode, and the triggers to disable.
     const variants = [
       ["log, NOTIFY after the commit", "afterwards", []],
@@ -249,8 +249,8 @@ await part("patch", async () => {
       let floor;
       const results = [];
       // The last variant is the floor, so it is measured first.
-      for (const [label, doorbell, changes] of [...variants].reverse()) {
-        await restart(doorbell);
+      for (const [label, notifyMode, changes] of [...variants].reverse()) {
+        await restart(notifyMode);
         let result;
         try {
           changes.forEach((change) => servers.sql(`alter table ${change}`));

@@ -271,13 +271,13 @@ test("a link created offline appears immediately, survives a reload and is sent 
 });
 
 test("a pinned plan is available offline with all its descendants, including pages never opened before", async ({ signInAs, servers }) => {
-  const { id } = await importSharedPlan(servers, "Kept");
+  const { id } = await importSharedPlan(servers, "Pinned plan");
   const editor = await signInAs("editor");
   await openProject(editor, id);
   const taskId = (name) => servers.sql(`select id from app.task where project_id = '${id}' and name = '${name}'`);
   const insertComment = (body, name) => servers.sql(`insert into app.message (about_code, about_uuid, body) values ('task', '${taskId(name)}', '${body}')`);
   insertComment("Said before", "Sitemap");
-  const wikiPage = servers.sql("insert into app.wiki (code, name) values ('NOTES', 'Notes of the kept plan') returning id");
+  const wikiPage = servers.sql("insert into app.wiki (code, name) values ('NOTES', 'Notes of the pinned plan') returning id");
   servers.sql(`insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id, owned) values ('project', '${id}', 'wiki', '${wikiPage}', true)`);
   const pinButton = editor.getByTestId("keep");
   await expect(pinButton).toHaveAttribute("aria-label", /Keep offline/);
@@ -300,7 +300,7 @@ test("a pinned plan is available offline with all its descendants, including pag
   await expect(editor.locator("table tbody tr[data-id]").first()).toBeVisible();
   // Linked entities are available as well, and the client knows which types are empty.
   await editor.getByRole("link", { name: "Wiki" }).last().click();
-  await expect(editor.getByRole("row", { name: /Notes of the kept plan/ })).toBeVisible();
+  await expect(editor.getByRole("row", { name: /Notes of the pinned plan/ })).toBeVisible();
   await editor.getByRole("link", { name: "Artifacts" }).click();
   await expect(editor.getByText(/^No \w+ yet$/)).toBeVisible();
   await servers.start();

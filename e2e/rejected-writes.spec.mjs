@@ -155,7 +155,7 @@ test("offline, a page that is not cached says so instead of reporting that it do
 });
 
 test("a browser without IndexedDB shows that nothing is stored on the device", async ({ signInAs, servers }) => {
-  const { id } = await importPlan("editor", samplePlan, "Kept nowhere");
+  const { id } = await importPlan("editor", samplePlan, "No local storage");
   const editor = await signInAs("editor");
   await editor.context().addInitScript(() => { Object.defineProperty(window, "indexedDB", { value: undefined }); });
   await editor.goto(`/task/${taskId(servers, id, "Sitemap")}`);

@@ -66,7 +66,7 @@ run_concurrent tools builds
 remove_build_cache
 
 log "starting api, pubsub and the app server"
-# A process group for each, so that Ctrl-C reaches only this script, which stops them in order.
+# A process group for each: Ctrl-C interrupts only this script, which then stops them in order.
 set -m
 "$built/pmo-api" serve & pids+=($!)
 "$built/pmo-pubsub" & pids+=($!)

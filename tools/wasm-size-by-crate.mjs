@@ -1,6 +1,6 @@
 // Reports the code size of a WASM file by crate: `node tools/wasm-size-by-crate.mjs FILE [CRATE]`
 // lists all crates, or the functions of one crate.
-// The file needs its name section. Functions merged by the linker count for the name that was kept.
+// The file needs its name section. Functions merged by the linker count for the remaining name.
 // The brotli column compresses the code of each crate alone; for a file processed by wasm-opt
 // (`wasm-opt -Oz -g`) it approximates the share of the crate in the download.
 import { readFileSync } from "node:fs";

@@ -192,7 +192,7 @@ impl OpenedClients {
 }
 
 /// Opens the clients 0 to `count` in batches. Stops after a batch without a success: a limit of the machine or of the
-/// server is reached, and each further batch would only wait for its timeouts.
+/// server is exhausted, and each further batch would only wait for its timeouts.
 async fn open_in_batches(count: usize, open: impl AsyncFn(usize, &Failures) -> Option<Client>) -> OpenedClients {
     let (mut clients, failures) = (Vec::with_capacity(count), Failures::default());
     for first in (0..count).step_by(CONNECT_BATCH) {

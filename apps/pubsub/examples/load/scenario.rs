@@ -72,7 +72,7 @@ pub async fn rate(address: &str, clients: usize, rate: usize, additional: Option
         rate_entities(*n).for_each(|entity| subscribers[entity] += 1);
     }
     let deliveries = |writes: &Writes| writes.committed.iter().map(|n| subscribers[rate_target(*n)]).sum::<usize>();
-    // Kept open without reading.
+    // Open connection that is never read.
     let mut stalled = None;
     if let Some(reads) = additional {
         let mut client = open_required_client(address, Subscription::Type).await;
