@@ -1,31 +1,43 @@
-//! What both services do when they start and stop: how they log, and which signals end them. It must never know what a service is for.
+//! Startup and shutdown of both services: logging, request ids and termination signals.
+//!
+//! Must not: depend on the purpose of a service.
+
+pub mod deprecated_env; // environment variables that were renamed
+mod request_trace; // request ids and spans
+
+pub use request_trace::trace_requests;
 
 use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
-/// How events are logged to stderr.
+/// Format of log events on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people; in colours on a terminal.
+    /// Text for people, colored on a terminal.
     Text,
-    /// A line of JSON for each event, for machines that collect them.
+    /// One line of JSON per event, for log collectors.
     Json,
 }
 
 impl LogFormat {
-    /// Begins to log what RUST_LOG lets through. Called once, first of all.
+    /// Initializes logging with the filter of `RUST_LOG`, by default `info,sqlx=error`.
+    ///
+    /// Must be called once, before the first event; a second call panics.
     pub fn init_tracing(self) {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=error".into());
-        let ansi = std::io::stderr().is_terminal();
-        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
+        let use_color = std::io::stderr().is_terminal();
+        let subscriber =
+            tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(use_color);
         match self {
-            Self::Text => logs.init(),
-            Self::Json => logs.json().init(),
+            Self::Text => subscriber.init(),
+            Self::Json => subscriber.json().init(),
         }
     }
 }
 
-/// Waits for the signal to stop: an interrupt, or what supervisors send.
+/// Waits for a termination signal: `SIGINT` or `SIGTERM`.
+///
+/// Returns immediately if the handler for `SIGTERM` cannot be installed.
 pub async fn shutdown_signal() {
     let interrupt = tokio::signal::ctrl_c();
     let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else { return };
