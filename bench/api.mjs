@@ -87,7 +87,7 @@ function writeScript(text) {
 try {
   const [admin, viewer] = [await login("admin"), await login("viewer")];
   const viewerId = servers.sql("select id from app.person where email = 'viewer@pmo.example'");
-  const visibleTasks = Number(servers.sql(`select count(*) from app.task t, app.sight('${viewerId}', 'task') s where t.reach = any (s.reaches) or t.id = any (s.direct)`));
+  const visibleTasks = Number(servers.sql(`select count(*) from app.task t, app.visibility('${viewerId}', 'task') s where t.ancestor_set_id = any (s.ancestor_set_ids) or t.id = any (s.direct_ids)`));
   console.error(`${visibleTasks} of ${servers.sql("select count(*) from app.task")} tasks are visible to the user of the lists; ${CLIENTS} concurrent clients, ${SECONDS} s each\n`);
   console.error(`${"ms".padEnd(58)} ${"p50".padStart(8)} ${"p95".padStart(8)} ${"p99".padStart(8)}`);
 
@@ -116,7 +116,7 @@ try {
   report("search over all types, two words", await sequential(100, () => send("GET", "/search?q=implement%20search", { token: viewer })));
 
   const thousandIds = servers.sql("select string_agg(quote_literal(id), ',') from (select id from app.task order by code limit 1000) t");
-  const checkScript = writeScript(`select count(*) from app.things_of(array['${viewerId}'::uuid], array[${thousandIds}]::uuid[]);\n`);
+  const checkScript = writeScript(`select count(*) from app.entity_levels(array['${viewerId}'::uuid], array[${thousandIds}]::uuid[]);\n`);
   report("effective permission of 1,000 ids, one query", runPgbench(servers.database, ["-c", "1", "-t", "200", "-f", checkScript]));
   const grantScript = writeScript(`insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission) select '${viewerId}', 'business', id, 0 from app.business order by code offset 7 limit 1;\n`);
   report("grant on a business and its descendants, one write", runPgbench(servers.database, ["-c", "1", "-t", "200", "-f", grantScript]));

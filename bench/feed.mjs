@@ -17,7 +17,7 @@ const PUBSUB_PORT = 4301, FLOOR_PORT = 4302;
 const PUBSUB = `127.0.0.1:${PUBSUB_PORT}`, FLOOR = `127.0.0.1:${FLOOR_PORT}`;
 const selectedParts = process.argv.slice(2);
 const servers = new Servers("pmo_bench_feed");
-const env = { ...servers.env, PUBSUB_PORT: `${PUBSUB_PORT}`, PUBSUB_CONNECTIONS_PER_PERSON: "100000", RUST_LOG: "warn,sqlx=error" };
+const env = { ...servers.env, PUBSUB_PORT: `${PUBSUB_PORT}`, PUBSUB_MAX_CONNECTIONS_PER_USER: "100000", RUST_LOG: "warn,sqlx=error" };
 const loadGenerator = join(root, "target/release/examples/load");
 
 // --- machine -----------------------------------------------------------------------------------------
@@ -237,13 +237,13 @@ await part("patch", async () => {
       times.sort((a, b) => a - b);
       return { p50: times[times.length >> 1], p99: times[Math.floor(times.length * 0.99)] };
     };
-    const restart = async (notifyMode) => { servers.env.FEED_DOORBELL = notifyMode; await servers.stop(); await servers.start(); };
+    const restart = async (notifyMode) => { servers.env.FEED_NOTIFY = notifyMode; await servers.stop(); await servers.start(); };
     // Label, NOTIFY mode, and the triggers to disable.
     const variants = [
-      ["log, NOTIFY after the commit", "afterwards", []],
+      ["log, NOTIFY after the commit", "after-commit", []],
       ["log, NOTIFY in the transaction", "in-transaction", []],
-      ["log, no NOTIFY", "in-transaction", ["app.system_logging disable trigger ring_feed"]],
-      ["no log, no NOTIFY", "in-transaction", ["app.system_logging disable trigger ring_feed", "app.task disable trigger log_change"]],
+      ["log, no NOTIFY", "in-transaction", ["app.system_logging disable trigger notify_feed"]],
+      ["no log, no NOTIFY", "in-transaction", ["app.system_logging disable trigger notify_feed", "app.task disable trigger t50_log_change"]],
     ];
     for (const writers of [1, 8, 32]) {
       let floor;

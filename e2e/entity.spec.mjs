@@ -26,7 +26,7 @@ test("comments, mentions, replies, reactions and resolutions appear for other us
   await expect(thread.locator(".mention")).toHaveText("Viktor Viewer");
   await expect(thread.locator("strong")).toHaveText("Please");
   await expect(thread.locator("img"), "HTML in a comment is not rendered").toHaveCount(0);
-  expect(servers.sql(`select array_length(mentions, 1) from app.message where about_uuid = '${path.slice(6)}'`)).toBe("1");
+  expect(servers.sql(`select array_length(mentions, 1) from app.message where target_id = '${path.slice(6)}'`)).toBe("1");
   await thread.getByRole("button", { name: "React" }).click();
   await thread.getByRole("button", { name: "Agree", exact: true }).click();
   await expect(editor.getByRole("button", { name: "Agree: Viktor Viewer" })).toBeVisible();
@@ -36,9 +36,9 @@ test("comments, mentions, replies, reactions and resolutions appear for other us
   await viewer.getByRole("textbox", { name: "Reply" }).fill("Looks right");
   await viewer.keyboard.press("Control+Enter");
   await expect(editor.locator(".thread").first()).toContainText("Looks right");
-  await expect(thread.getByRole("button", { name: "Settle" }), "a user with COMMENT permission can resolve only their own threads").toHaveCount(0);
-  await editor.getByRole("button", { name: "Settle" }).click();
-  await expect(thread.getByText("Settled")).toBeVisible();
+  await expect(thread.getByRole("button", { name: "Resolve" }), "a user with COMMENT permission can resolve only their own threads").toHaveCount(0);
+  await editor.getByRole("button", { name: "Resolve" }).click();
+  await expect(thread.getByText("Resolved")).toBeVisible();
   for (const page of [editor, viewer]) expect(page.problems).toEqual([]);
 });
 
@@ -53,13 +53,13 @@ test("presence shows other users who view the same entity", async ({ signInAs, s
   await expect(editor.getByTestId("sync")).toHaveText("Synced");
   await expect(editor.getByTestId("here-now")).toHaveCount(0);
   await viewer.goto(`/task/${sitemap}`);
-  await expect(editor.getByRole("group", { name: "Here now: Viktor Viewer" })).toBeVisible();
-  await expect(viewer.getByRole("group", { name: "Here now: Edda Editor" })).toBeVisible();
+  await expect(editor.getByRole("group", { name: "Viewing now: Viktor Viewer" })).toBeVisible();
+  await expect(viewer.getByRole("group", { name: "Viewing now: Edda Editor" })).toBeVisible();
   // The viewer opens another page and is no longer shown.
   await viewer.goto(`/project/${id}`);
   await expect(editor.getByTestId("here-now")).toHaveCount(0);
   await editor.goto(`/project/${id}`);
-  await expect(viewer.getByRole("group", { name: "Here now: Edda Editor" })).toBeVisible();
+  await expect(viewer.getByRole("group", { name: "Viewing now: Edda Editor" })).toBeVisible();
   await editor.close();
   await expect(viewer.getByTestId("here-now")).toHaveCount(0);
   expect([...viewer.problems, ...outsider.problems]).toEqual([]);
@@ -83,9 +83,9 @@ test("history lists changes per field and restores a previous version", async ({
   await expect(latest.locator(".lines del")).toHaveText("two");
   await expect(latest.locator(".lines ins")).toHaveText("zwei");
   await expect(latest).toContainText("99");
-  await editor.locator(".happened").nth(1).getByRole("button", { name: "Back to this" }).click();
+  await editor.locator(".happened").nth(1).getByRole("button", { name: "Restore this version" }).click();
   await expect(editor.getByRole("dialog")).toContainText("Estimate");
-  await editor.getByRole("button", { name: "Go back" }).click();
+  await editor.getByRole("button", { name: "Restore", exact: true }).click();
   await expect(description).toHaveValue("one\ntwo\nthree");
   await expect(editor.locator(".happened").first()).toContainText("v4");
   expect(servers.sql(`select descr from app.task where id = '${sitemap}'`)).toBe("one\ntwo\nthree");
@@ -96,18 +96,18 @@ test("the sharing dialog grants, explains and revokes access", async ({ signInAs
   const [editor, outsider] = [await signInAs("editor"), await signInAs("outsider")];
   await editor.goto(`/project/${id}`);
   await editor.getByRole("button", { name: "Share", exact: true }).click();
-  const dialog = editor.getByRole("dialog", { name: /Who may see/ });
+  const dialog = editor.getByRole("dialog", { name: /^Share “/ });
   await dialog.getByRole("button", { name: "Choose a person or a role" }).click();
   await editor.getByRole("combobox", { name: "Person or role" }).fill("Viktor");
   await editor.keyboard.press("Enter");
-  await dialog.getByRole("combobox", { name: "What they may do" }).selectOption({ label: "May edit" });
+  await dialog.getByRole("combobox", { name: "Permission" }).selectOption({ label: "Can edit" });
   await dialog.getByRole("button", { name: "Share", exact: true }).click();
-  const grant = dialog.locator("li", { hasText: "Viktor Viewer" }).filter({ has: editor.getByRole("button", { name: "Take back from Viktor Viewer" }) });
-  await expect(grant).toContainText("May edit");
+  const grant = dialog.locator("li", { hasText: "Viktor Viewer" }).filter({ has: editor.getByRole("button", { name: "Revoke access from Viktor Viewer" }) });
+  await expect(grant).toContainText("Can edit");
   await dialog.locator("li", { hasText: "Viktor Viewer" }).getByRole("button", { name: "Why?" }).click();
-  await expect(editor.getByRole("dialog", { name: /Why Viktor Viewer sees it/ })).toContainText("Given in person, on Project “Shared in a dialog”");
+  await expect(editor.getByRole("dialog", { name: /Why Viktor Viewer has access/ })).toContainText("Direct, on Project “Shared in a dialog”");
   await editor.getByRole("dialog", { name: /Why/ }).getByRole("button", { name: "Close" }).click();
-  await grant.getByRole("button", { name: /Take back/ }).click();
+  await grant.getByRole("button", { name: /Revoke access/ }).click();
   await expect(grant).toHaveCount(0);
   await outsider.goto(`/project/${id}`);
   await expect(outsider.getByTestId("nothing-here")).toBeVisible();
@@ -132,7 +132,7 @@ test("a deleted entity can be restored from the toast and from its page", async 
   await expect.poll(isActive).toBe("f");
   await editor.goto(`/task/${sitemap}`);
   await expect(editor.getByText("“Sitemap” was deleted")).toBeVisible();
-  await editor.getByRole("button", { name: "Bring it back" }).click();
+  await editor.getByRole("button", { name: "Restore", exact: true }).click();
   await expect(editor.getByLabel("Name", { exact: true })).toHaveValue("Sitemap");
 });
 
@@ -190,8 +190,8 @@ test("CSV import shows a preview, and export contains the visible rows", async (
   const fileInput = editor.locator("input[type=file]");
   await fileInput.setInputFiles(file("Name,Chance,Status\r\nSupplier fails,30%,Assessed\r\nWrong,150,Assessed\r\n"));
   const dialog = editor.getByRole("dialog", { name: "Import risks" });
-  await dialog.getByRole("combobox", { name: "What Chance stands for" }).selectOption({ label: "Probability" });
-  await expect(dialog.getByRole("status")).toContainText("1 new, 0 changed, 0 as they are, 1 refused");
+  await dialog.getByRole("combobox", { name: "Column for Chance" }).selectOption({ label: "Probability" });
+  await expect(dialog.getByRole("status")).toContainText("1 new, 0 changed, 0 unchanged, 1 with errors");
   await expect(dialog).toContainText("must be between 0 and 100");
   await expect(dialog.getByRole("button", { name: /^Import 2 rows/ })).toBeDisabled();
   await fileInput.setInputFiles(file("Name,Probability,Status,Remark\r\nSupplier fails,30%,Assessed,x\r\n=HYPERLINK(1),15,Identified,\r\n"));
@@ -224,8 +224,8 @@ test("a calendar URL is shown once, works without a session and can be revoked",
   await editor.goto(`/project/${id}`);
   await editor.getByRole("button", { name: "More actions" }).click();
   await editor.getByRole("menuitem", { name: "Calendar of what is due…" }).click();
-  await editor.getByRole("button", { name: "Make an address" }).click();
-  const url = await editor.getByLabel("The address, told this once").inputValue();
+  await editor.getByRole("button", { name: "Create calendar URL" }).click();
+  const url = await editor.getByLabel("URL (shown once)").inputValue();
   expect(url).toMatch(/^http:\/\/localhost:\d+\/api\/v1\/calendar\/[\w-]{40,}\.ics$/);
   const response = await fetch(url.replace(/^http:\/\/[^/]+/, origin));
   expect([response.status, (await response.text()).slice(0, 15)]).toEqual([200, "BEGIN:VCALENDAR"]);

@@ -6,7 +6,7 @@ import { expect, grantAccess, importPlan, samplePlan, test } from "./fixtures.mj
 import { root } from "./servers.mjs";
 
 const picture = readFileSync(join(root, "docs", "pictures", "sign-in.png"));
-const uploads = (page) => page.getByRole("region", { name: "Files on their way" });
+const uploads = (page) => page.getByRole("region", { name: "Uploads" });
 const chooseFiles = (page, files) => page.locator(".attach input[type=file]").setInputFiles(files);
 
 test("an uploaded file appears for other users, is previewed and downloaded, and gets a new version", async ({ signInAs, servers }) => {
@@ -18,7 +18,7 @@ test("an uploaded file appears for other users, is previewed and downloaded, and
   await expect(viewer.getByRole("button", { name: "Choose files" })).toHaveCount(0);
   await editor.goto(`/project/${id}/artifact`);
   await chooseFiles(editor, { name: "sketch.png", mimeType: "text/html", buffer: picture });
-  await expect(editor.getByRole("navigation", { name: "Parts" }).getByRole("link", { name: "Artifacts" })).toContainText("1");
+  await expect(editor.getByRole("navigation", { name: "Sections" }).getByRole("link", { name: "Artifacts" })).toContainText("1");
   await uploads(editor).getByRole("link", { name: "sketch.png" }).click();
   await expect(editor.getByRole("complementary", { name: "Properties" }).getByRole("link", { name: "With files" })).toHaveAttribute("href", `/project/${id}`);
   await expect(editor.locator("h1")).toBeVisible();
@@ -58,10 +58,10 @@ test("an interrupted upload resumes, and a cancelled upload leaves no data", asy
     return route.continue();
   });
   await chooseFiles(editor, { name: "large.bin", mimeType: "application/octet-stream", buffer: bytes });
-  await expect(uploads(editor)).toContainText("Waits for the network");
+  await expect(uploads(editor)).toContainText("Waiting for network");
   await servers.stop();
   blocked = false;
-  await expect(uploads(editor)).toContainText("Waits for the network");
+  await expect(uploads(editor)).toContainText("Waiting for network");
   await servers.start();
   await expect(uploads(editor).getByRole("link", { name: "large.bin" })).toBeVisible({ timeout: 40_000 });
   expect(new Set(sentOffsets).size, "no part is sent twice").toBe(sentOffsets.length);
@@ -71,14 +71,14 @@ test("an interrupted upload resumes, and a cancelled upload leaves no data", asy
   // Cancelled by the user during the upload.
   blocked = true;
   await chooseFiles(editor, { name: "unwanted.bin", mimeType: "application/octet-stream", buffer: bytes });
-  await expect(uploads(editor)).toContainText("Waits for the network");
-  await uploads(editor).getByRole("listitem").filter({ hasText: "unwanted.bin" }).getByRole("button", { name: "Give up" }).click();
+  await expect(uploads(editor)).toContainText("Waiting for network");
+  await uploads(editor).getByRole("listitem").filter({ hasText: "unwanted.bin" }).getByRole("button", { name: "Cancel" }).click();
   await expect(uploads(editor)).not.toContainText("unwanted.bin");
-  await expect.poll(() => servers.sql("select count(*) from app.upload where made_id is null")).toBe("0");
+  await expect.poll(() => servers.sql("select count(*) from app.upload where artifact_id is null")).toBe("0");
   expect(servers.sql("select count(*) from app.artifact where name = 'unwanted.bin'")).toBe("0");
   // Deleted by the server because it was idle for too long: the upload starts over.
   await chooseFiles(editor, { name: "late.bin", mimeType: "application/octet-stream", buffer: bytes });
-  await expect(uploads(editor)).toContainText("Waits for the network");
+  await expect(uploads(editor)).toContainText("Waiting for network");
   expect(servers.sql("with deleted as (delete from app.upload where name = 'late.bin' returning 1) select count(*) from deleted")).toBe("1");
   blocked = false;
   await expect(uploads(editor).getByRole("link", { name: "late.bin" })).toBeVisible({ timeout: 40_000 });

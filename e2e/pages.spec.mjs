@@ -65,13 +65,13 @@ test("every page passes axe in both themes on desktop and phone, and the Tab key
   const { id, token } = await importPlan("editor", samplePlan, "Looked over");
   await grantAccess(servers, token, "viewer", id, 1);
   const sitemap = taskId(servers, id, "Sitemap");
-  servers.sql(`insert into app.message (name, body, about_code, about_uuid, author__person_id) select 'x', 'A **word** on it', 'task', '${sitemap}', id from app.person where email = 'viewer@pmo.example'`);
+  servers.sql(`insert into app.message (name, body, target_code, target_id, author__person_id) select 'x', 'A **word** on it', 'task', '${sitemap}', id from app.person where email = 'viewer@pmo.example'`);
   const editor = await signInAs("editor");
   // Without transitions: axe must not measure intermediate colors.
   await editor.emulateMedia({ reducedMotion: "reduce" });
   await editor.goto(`/project/${id}/artifact`);
   await editor.locator(".attach input[type=file]").setInputFiles(join(root, "docs", "pictures", "sign-in.png"));
-  await editor.getByRole("region", { name: "Files on their way" }).getByRole("link").waitFor();
+  await editor.getByRole("region", { name: "Uploads" }).getByRole("link").waitFor();
   const artifact = servers.sql("select id from app.artifact where name = 'sign-in.png' order by created_ts desc limit 1");
   const clickButton = (name) => () => editor.getByRole("button", { name, exact: true }).first().click();
   const editorPages = [
@@ -84,7 +84,7 @@ test("every page passes axe in both themes on desktop and phone, and the Tab key
     ["project", `/project/${id}/overview`, async () => {}],
     ["task", `/task/${sitemap}`, async () => { await expect(editor.locator(".thread")).toBeVisible(); }],
     ["task-history", `/task/${sitemap}`, async () => { await clickButton("History")(); await expect(editor.locator(".happened").first()).toBeVisible(); }],
-    ["task-sharing", `/task/${sitemap}`, async () => { await clickButton("Share")(); await expect(editor.getByText("Everybody who sees it")).toBeVisible(); }],
+    ["task-sharing", `/task/${sitemap}`, async () => { await clickButton("Share")(); await expect(editor.getByText("Everyone with access")).toBeVisible(); }],
     ["palette", "/project", async () => { await editor.keyboard.press("Control+k"); await editor.keyboard.type("site"); await expect(editor.getByRole("option").first()).toBeVisible(); }],
     ["new-risk", "/risk/new", async () => { await expect(editor.getByLabel("Name")).toBeVisible(); }],
     ["import", `/project/${id}/risk`, async () => { await clickButton("Import")(); }],
@@ -100,7 +100,7 @@ test("every page passes axe in both themes on desktop and phone, and the Tab key
   const waitFor = (selector) => async () => { await expect(admin.locator(selector).first()).toBeVisible(); };
   const adminPages = [
     ["admin-people", "/admin/people", async () => {}],
-    ["admin-person", `/person/${servers.sql("select id from app.person where email = 'viewer@pmo.example'")}`, async () => { await expect(admin.getByRole("button", { name: "New password" })).toBeVisible(); }],
+    ["admin-person", `/person/${servers.sql("select id from app.person where email = 'viewer@pmo.example'")}`, async () => { await expect(admin.getByRole("button", { name: "Reset password…" })).toBeVisible(); }],
     ["admin-roles", "/admin/roles", async () => {}],
     ["admin-grants", "/admin/grants", waitFor(".plain-table .person")],
     ["admin-options", "/admin/options", openForm(/^Issue severity/)],
@@ -151,7 +151,7 @@ test("a user without projects sees the first-run page", async ({ signInAs, serve
   await beginner.reload();
   await expect(beginner.getByRole("heading", { name: "Start with a plan" })).toBeVisible();
   await beginner.getByRole("button", { name: /Load demo data/ }).click();
-  await expect(beginner.getByRole("alert")).toContainText("Only an administrator loads demo data");
+  await expect(beginner.getByRole("alert")).toContainText("Only administrators may load demo data");
   if (process.env.UPDATE_PICTURES) await beginner.screenshot({ path: join(root, "docs", "pictures", "first-run-desktop-light.png") });
   await beginner.getByRole("button", { name: /Create your first project/ }).click();
   await beginner.getByRole("dialog").getByLabel("Name").fill("The first one");
@@ -166,8 +166,8 @@ create table app.vehicle (like app.entity_columns including defaults, primary ke
   bought_date date, range_hours numeric, electric_flag boolean not null default false, note text, dl__vehicle_status text not null default 'Ordered');
 insert into app.datalabel (name, id, option_name, display_order) values ('vehicle_status', 1, 'Ordered', 10), ('vehicle_status', 2, 'Running', 20), ('vehicle_status', 3, 'Sold', 30);
 insert into app.entity (code, name, ui_label, ui_icon, code_prefix, root_flag, display_order, column_metadata, config_datatable)
-  values ('vehicle', 'Vehicle', 'Vehicles', 'briefcase', 'VEH', true, 95, '{}', '{"columns": ["code", "name", "dl__vehicle_status", "driver__employee_id", "price_amt", "load_pct", "bought_date", "electric_flag"], "empty": "Vehicles are what people drive."}');
-insert into app.entity_child (parent_code, child_code, owned, column_name, code_column, create_level, display_order) values ('project', 'vehicle', true, 'project_id', '', 6, 200), ('vehicle', 'message', true, 'about_uuid', 'about_code', 1, 90);
+  values ('vehicle', 'Vehicle', 'Vehicles', 'briefcase', 'VEH', true, 95, '{}', '{"columns": ["code", "name", "dl__vehicle_status", "driver__employee_id", "price_amt", "load_pct", "bought_date", "electric_flag"], "empty_text": "Vehicles are what people drive."}');
+insert into app.entity_child (parent_code, child_code, owned, parent_column, parent_type_column, create_permission, display_order) values ('project', 'vehicle', true, 'project_id', '', 6, 200), ('vehicle', 'message', true, 'target_id', 'target_code', 1, 90);
 select app.register_entity('vehicle');
 insert into app.entity_rbac (role_id, entity_code, permission) select id, 'vehicle', 7 from app.role where name = 'Administrators';`;
 

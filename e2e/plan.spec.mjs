@@ -17,8 +17,8 @@ test("an imported plan opens as an outline", async ({ signInAs }) => {
   await page.screenshot({ path: join(screenshots, "projects.png") });
   await page.getByRole("button", { name: "Import" }).click();
   await page.locator("input[type=file]").setInputFiles(samplePlan);
-  await expect(page.getByText("60 tasks, 8 milestones and 51 links")).toBeVisible();
-  await page.getByRole("link", { name: "Open the plan" }).click();
+  await expect(page.getByText("60 tasks, 8 milestones and 51 dependencies")).toBeVisible();
+  await page.getByRole("link", { name: "Open plan" }).click();
   await expect(page.getByTestId("task-count")).toHaveText("60 tasks");
   await expect(row(page, "Write the brief")).toContainText("Completed");
   await expect(row(page, "Discovery")).toHaveAttribute("aria-expanded", "true");
@@ -55,7 +55,7 @@ test("another user's open list shows a created task and removes a deleted one", 
   await openProject(viewer, id);
   await editor.getByRole("button", { name: "Task", exact: true }).click();
   await editor.getByLabel("Name").fill("A task made just now");
-  await editor.getByRole("button", { name: "Create" }).click();
+  await editor.getByRole("button", { name: "Create", exact: true }).click();
   await expect(viewer.getByTestId("task-count")).toHaveText("61 tasks");
   await viewer.locator(".content").evaluate((e) => e.scrollTo(0, e.scrollHeight));
   await expect(row(viewer, "A task made just now")).toBeVisible();
@@ -129,7 +129,7 @@ test("a plan can be reloaded and edited while the servers are down, and edits ar
   await row(editor, "Sitemap").getByRole("button", { name: /Change stage/ }).click();
   await editor.getByRole("option", { name: "In Review" }).click();
   await expect(row(editor, "Sitemap")).toContainText("In Review");
-  await expect(editor.getByTestId("sync")).toHaveText("Offline · 1 change saved on this device");
+  await expect(editor.getByTestId("sync")).toHaveText("Offline · 1 change saved locally");
   await editor.screenshot({ path: join(screenshots, "offline.png") });
   await editor.reload();
   await expect(row(editor, "Sitemap")).toContainText("In Review");
@@ -139,7 +139,7 @@ test("a plan can be reloaded and edited while the servers are down, and edits ar
   await expect(editor.getByLabel("Name")).toBeEnabled();
   await editor.getByRole("textbox", { name: "Description" }).fill("Written on a train");
   await editor.getByRole("button", { name: /^Save Ctrl/ }).click();
-  await expect(editor.getByTestId("sync")).toHaveText("Offline · 2 changes saved on this device");
+  await expect(editor.getByTestId("sync")).toHaveText("Offline · 2 changes saved locally");
   await servers.start();
   await expect(editor.getByTestId("sync")).toHaveText("Synced", { timeout: 45_000 });
   expect(servers.sql(`select dl__task_stage from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("In Review");
@@ -223,7 +223,7 @@ test("a conflict is shown with both values and resolved field by field", async (
   await editor.reload();
   await editor.getByRole("status").getByRole("button", { name: "Review" }).click();
   const dialog = editor.getByRole("dialog");
-  await expect(dialog).toContainText("Merged by itself, from you: Estimate");
+  await expect(dialog).toContainText("Auto-merged, your change: Estimate");
   const fieldRow = (name) => dialog.getByRole("row", { name });
   await expect(fieldRow(/^Name/)).toContainText("Map of the site");
   await expect(fieldRow(/^Name/)).toContainText("Site plan");
@@ -265,7 +265,7 @@ test("a link created offline appears immediately, survives a reload and is sent 
   await servers.start();
   await expect(admin.getByTestId("sync")).toHaveText("Synced", { timeout: 45_000 });
   expect(servers.sql(`select child_id from app.entity_instance_link where parent_id = '${program}' and child_code = 'project'`)).toBe(id);
-  await admin.getByRole("row", { name: new RegExp(name) }).getByRole("button", { name: "Take out" }).click();
+  await admin.getByRole("row", { name: new RegExp(name) }).getByRole("button", { name: "Remove link" }).click();
   await expect(admin.getByText(/^No \w+ yet$/)).toBeVisible();
   await expect.poll(() => servers.sql(`select count(*) from app.entity_instance_link where parent_id = '${program}' and child_code = 'project'`)).toBe("0");
 });
@@ -275,20 +275,20 @@ test("a pinned plan is available offline with all its descendants, including pag
   const editor = await signInAs("editor");
   await openProject(editor, id);
   const taskId = (name) => servers.sql(`select id from app.task where project_id = '${id}' and name = '${name}'`);
-  const insertComment = (body, name) => servers.sql(`insert into app.message (about_code, about_uuid, body) values ('task', '${taskId(name)}', '${body}')`);
+  const insertComment = (body, name) => servers.sql(`insert into app.message (target_code, target_id, body) values ('task', '${taskId(name)}', '${body}')`);
   insertComment("Said before", "Sitemap");
   const wikiPage = servers.sql("insert into app.wiki (code, name) values ('NOTES', 'Notes of the pinned plan') returning id");
   servers.sql(`insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id, owned) values ('project', '${id}', 'wiki', '${wikiPage}', true)`);
   const pinButton = editor.getByTestId("keep");
-  await expect(pinButton).toHaveAttribute("aria-label", /Keep offline/);
+  await expect(pinButton).toHaveAttribute("aria-label", /Make available offline/);
   await pinButton.click();
-  await expect(pinButton).toHaveAttribute("aria-label", /Kept on this device with \d+ things/);
+  await expect(pinButton).toHaveAttribute("aria-label", /Available offline \(\d+ items\)/);
   const pinnedCount = Number((await pinButton.getAttribute("aria-label")).match(/\d+/)[0]);
   expect(pinnedCount).toBeGreaterThan(100);
   await editor.screenshot({ path: join(screenshots, "kept.png") });
   // A comment on a nested task is downloaded without an open page.
   insertComment("Said meanwhile", "Content inventory");
-  await expect(pinButton).toHaveAttribute("aria-label", new RegExp(`with ${pinnedCount + 1} things`));
+  await expect(pinButton).toHaveAttribute("aria-label", new RegExp(`\\(${pinnedCount + 1} items\\)`));
   await expect.poll(() => editor.evaluate(indexedDbText)).toContain("Said meanwhile");
   await servers.stop();
   await editor.goto(`/task/${taskId("Sitemap")}`);
@@ -322,14 +322,14 @@ test("the devtools show the state of the engine and simulate a lost network", as
   await expect(editor.getByTestId("sync")).toHaveText("Synced");
   await editor.keyboard.press("Control+Alt+d");
   const devtools = editor.getByTestId("devtools");
-  await expect(devtools.locator("pre")).toContainText(/This tab leads +yes/);
+  await expect(devtools.locator("pre")).toContainText(/Leader +yes/);
   await devtools.getByLabel("Offline").check();
   await expect(editor.getByTestId("sync")).toHaveText("Offline");
   await row(editor, "Sitemap").getByRole("button", { name: /Change stage/ }).click();
   await editor.getByRole("option", { name: "Blocked" }).click();
-  await expect(editor.getByTestId("sync")).toContainText("1 change saved on this device");
+  await expect(editor.getByTestId("sync")).toContainText("1 change saved locally");
   await devtools.getByRole("button", { name: /Outbox/ }).click();
-  await expect(devtools.locator("pre")).toContainText(/change of dl__task_stage on version \d+ +waits/);
+  await expect(devtools.locator("pre")).toContainText(/update of dl__task_stage on version \d+ +pending/);
   await editor.screenshot({ path: join(screenshots, "devtools.png") });
   await devtools.getByLabel("Offline").uncheck();
   await expect(editor.getByTestId("sync")).toHaveText("Synced");
@@ -348,7 +348,7 @@ test("a code-split part that fails to load shows a message and loads when it bec
   const { id } = await importPlan("admin", samplePlan, "Fetched late");
   await admin.route("**/part-*.wasm", (route) => route.abort());
   await admin.goto(`/project/${id}`);
-  await expect(admin.getByRole("heading", { name: "This part of the app is not on this device yet" })).toBeVisible();
+  await expect(admin.getByRole("heading", { name: "This page is not cached yet; connect to load it" })).toBeVisible();
   await admin.unroute("**/part-*.wasm");
   await expect(row(admin, "Sitemap")).toBeVisible();
   expect(admin.problems).toEqual([]);
@@ -372,7 +372,7 @@ test("a wrong password shows an error and does not sign in", async ({ browser, s
   await page.getByLabel("Email").fill("editor@pmo.example");
   await page.getByLabel("Password", { exact: true }).fill("wrong");
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
-  await expect(page.getByRole("alert")).toHaveText("The address or the password is wrong.");
+  await expect(page.getByRole("alert")).toHaveText("Wrong email address or password.");
   await page.close();
 });
 

@@ -21,7 +21,7 @@ test("unsent edits of a deleted entity stay visible until the user discards them
   servers.sql(`update app.task set active_flag = false where project_id = '${id}' and name = 'Sitemap'`);
   await servers.start();
   await expect(editor.getByTestId("sync")).toHaveText("Needs attention: 1 change", { timeout: 45_000 });
-  await expect(editor.getByTestId("nothing-here")).toContainText("There is nothing here");
+  await expect(editor.getByTestId("nothing-here")).toContainText("Not found");
   await expect(editor.getByTestId("left-behind")).toContainText("A page of thoughts");
   for (const [name, size] of [["phone", { width: 390, height: 844 }], ["desk", { width: 1440, height: 900 }]]) {
     await editor.setViewportSize(size);
@@ -47,19 +47,19 @@ test("discarding an unsent entity also discards its unsent children", async ({ s
   await servers.stop();
   await editor.getByRole("button", { name: "Task", exact: true }).click();
   await editor.getByLabel("Name", { exact: true }).fill("A bad idea");
-  await editor.getByRole("button", { name: "Create" }).click();
+  await editor.getByRole("button", { name: "Create", exact: true }).click();
   await row(editor, "A bad idea").getByRole("link").click();
   await expect(editor.getByRole("heading", { level: 1 })).toHaveText("New");
   await editor.getByRole("button", { name: "Add" }).click();
   await editor.getByRole("dialog").getByLabel("Name").fill("A part of it");
-  await editor.getByRole("button", { name: "Create" }).click();
+  await editor.getByRole("button", { name: "Create", exact: true }).click();
   await expect(editor.getByRole("link", { name: "A part of it" })).toBeVisible();
   await expect(editor.getByTestId("sync")).toContainText("2 changes");
   await editor.getByTestId("sync").click();
   const entry = editor.getByRole("dialog").getByRole("listitem").filter({ hasText: "A bad idea" });
-  await expect(entry).toContainText("discarding it takes 1 more with it");
+  await expect(entry).toContainText("discarding it also discards 1 more");
   await entry.getByRole("button", { name: "Discard" }).click();
-  await expect(editor.getByRole("dialog")).toContainText("Everything has been sent");
+  await expect(editor.getByRole("dialog")).toContainText("No pending changes");
   await servers.start();
   await editor.keyboard.press("Escape");
   await editor.getByRole("button", { name: "Try now" }).click();
@@ -104,14 +104,14 @@ test("invalid values show an error at their field and block saving", async ({ si
   for (const invalid of ["abc", "1e400", "99999999999999"]) {
     await estimate.fill(invalid);
     await expect(editor.getByRole("alert")).toContainText("must");
-    await expect(editor.getByRole("region", { name: "Draft" })).toContainText("To be corrected first: Estimate");
+    await expect(editor.getByRole("region", { name: "Draft" })).toContainText("Invalid fields: Estimate");
     await expect(saveButton(editor)).toBeDisabled();
     await editor.keyboard.press("Control+s");
   }
   await estimate.fill("4");
   await expect(editor.getByRole("alert")).toHaveCount(0);
   await editor.getByLabel("Name", { exact: true }).fill(" ");
-  await expect(editor.getByRole("alert")).toHaveText("Name is needed");
+  await expect(editor.getByRole("alert")).toHaveText("Name is required");
   await editor.screenshot({ path: join(screenshots, "wrong.png") });
   await editor.getByLabel("Name", { exact: true }).fill("Map");
   await saveButton(editor).click();
@@ -141,17 +141,17 @@ test("offline, a page that is not cached says so instead of reporting that it do
   const path = `/risk/00000000-0000-7000-8000-000000000001`;
   await servers.stop();
   await editor.goto(path);
-  await expect(editor.getByTestId("nothing-here")).toContainText("This is not on this device");
+  await expect(editor.getByTestId("nothing-here")).toContainText("Not available offline");
   await editor.goto("/employee");
-  await expect(editor.getByText("This could not be loaded")).toBeVisible();
+  await expect(editor.getByText("This list could not be loaded")).toBeVisible();
   await editor.goto(`/project/${id}/wiki`);
-  await expect(editor.getByText("This could not be loaded")).toBeVisible();
+  await expect(editor.getByText("This list could not be loaded")).toBeVisible();
   await editor.screenshot({ path: join(screenshots, "unseen.png") });
   await servers.start();
   await editor.getByRole("button", { name: "Try now" }).click();
   await expect(editor.getByText(/^No \w+ yet$/)).toBeVisible({ timeout: 45_000 });
   await editor.goto(path);
-  await expect(editor.getByTestId("nothing-here")).toContainText("There is nothing here");
+  await expect(editor.getByTestId("nothing-here")).toContainText("Not found");
 });
 
 test("a browser without IndexedDB shows that nothing is stored on the device", async ({ signInAs, servers }) => {
@@ -159,10 +159,10 @@ test("a browser without IndexedDB shows that nothing is stored on the device", a
   const editor = await signInAs("editor");
   await editor.context().addInitScript(() => { Object.defineProperty(window, "indexedDB", { value: undefined }); });
   await editor.goto(`/task/${taskId(servers, id, "Sitemap")}`);
-  await expect(editor.getByText("Nothing can be kept on this device.")).toBeVisible();
+  await expect(editor.getByText("Local storage unavailable.")).toBeVisible();
   await editor.getByRole("textbox", { name: "Description" }).fill("For now");
   await expect(editor.getByRole("region", { name: "Draft" })).toContainText("in this tab only");
-  await expect(editor.getByText("kept on this device", { exact: false }).filter({ hasNotText: "Nothing can be" })).toHaveCount(0);
+  await expect(editor.getByText("saved locally", { exact: false })).toHaveCount(0);
   await expect(editor.getByTestId("keep")).toBeHidden();
   await saveButton(editor).click();
   await expect.poll(() => servers.sql(`select descr from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("For now");
@@ -174,9 +174,9 @@ test("a draft warns about a concurrent change, and the list of unsent changes li
   await editor.goto(`/task/${taskId(servers, id, "Sitemap")}`);
   await editor.getByLabel("Estimate").fill("7");
   const draft = editor.getByRole("region", { name: "Draft" });
-  await expect(draft).toContainText("Estimate · kept on this device");
+  await expect(draft).toContainText("Estimate · saved locally");
   servers.sql(`update app.task set estimated_hours = 9 where project_id = '${id}' and name = 'Sitemap'`);
-  await expect(draft).toContainText("Somebody else has changed Estimate meanwhile");
+  await expect(draft).toContainText("Another user changed Estimate");
   await openProject(editor, id);
   await editor.getByTestId("sync").click();
   await editor.screenshot({ path: join(screenshots, "drafts.png") });

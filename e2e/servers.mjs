@@ -17,7 +17,7 @@ export class Servers {
     this.running = {};
     this.env = {
       ...process.env, DATABASE_URL: this.database, JWT_SECRET: "secret-of-the-end-to-end-tests-only", API_PORT: `${PORTS.api}`,
-      PUBSUB_PORT: `${PORTS.pubsub}`, PUBSUB_URL: `ws://localhost:${PORTS.pubsub}/ws`, WEB_DIST: join(root, "dist"), FILES_DIR: join(root, "target", "e2e-files"), SIGN_IN_PER_MINUTE: "1000", RUST_LOG: "warn,sqlx=error",
+      PUBSUB_PORT: `${PORTS.pubsub}`, PUBSUB_URL: `ws://localhost:${PORTS.pubsub}/ws`, WEB_DIST: join(root, "dist"), FILES_DIR: join(root, "target", "e2e-files"), LOGIN_RATE_PER_MINUTE: "1000", RUST_LOG: "warn,sqlx=error",
     };
   }
 

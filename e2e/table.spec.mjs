@@ -109,7 +109,7 @@ test("on a phone rows are selected by touch, and the open tab is scrolled into v
   for (const n of [1, 2, 3]) servers.sql(`insert into app.risk (name, project_id) values ('Picked ${n}', '${id}')`);
   const phone = await signInAs("editor", { viewport: { width: 390, height: 844 }, hasTouch: true });
   await phone.goto(`/project/${id}/risk`);
-  await expect(phone.getByRole("navigation", { name: "Parts" }).getByRole("link", { name: "Risks" })).toBeInViewport({ ratio: 1 });
+  await expect(phone.getByRole("navigation", { name: "Sections" }).getByRole("link", { name: "Risks" })).toBeInViewport({ ratio: 1 });
   await phone.getByRole("button", { name: "Select", exact: true }).tap();
   for (const n of [1, 3]) await rows(phone).filter({ hasText: `Picked ${n}` }).tap();
   await expect(phone.getByRole("toolbar", { name: "2 selected" })).toBeVisible();
@@ -117,7 +117,7 @@ test("on a phone rows are selected by touch, and the open tab is scrolled into v
   await phone.getByRole("toolbar", { name: "2 selected" }).getByRole("button", { name: "Delete" }).tap();
   await phone.getByRole("dialog").getByRole("button", { name: "Delete" }).tap();
   await expect(rows(phone)).toHaveCount(1);
-  await expect(phone.getByRole("navigation", { name: "Parts" }).getByRole("link", { name: "Risks" })).toContainText("1");
+  await expect(phone.getByRole("navigation", { name: "Sections" }).getByRole("link", { name: "Risks" })).toContainText("1");
   expect(phone.problems).toEqual([]);
 });
 
@@ -127,7 +127,7 @@ test("a read-only cell explains the missing permission", async ({ signInAs, serv
   const viewer = await signInAs("viewer");
   await viewer.goto(`/task?project_id=${id}`);
   await rows(viewer).first().locator("td.opens").first().click();
-  await expect(viewer.getByText("You may look at this, and not change it")).toBeVisible();
+  await expect(viewer.getByText("You can view this item, but not edit it")).toBeVisible();
 });
 
 test("a table of 10,000 rows renders only visible rows and responds quickly to interactions", async ({ signInAs, servers }) => {
@@ -170,7 +170,7 @@ test("a table of 10,000 rows renders only visible rows and responds quickly to i
   for (const head of ["Due", "Stage", "Name"]) await editor.getByRole("button", { name: head, exact: true }).click();
   await editor.getByRole("checkbox", { name: "Select all" }).check();
   await expect(editor.getByRole("toolbar", { name: "10060 selected" })).toBeVisible();
-  await editor.getByRole("button", { name: "Clear the selection" }).click();
+  await editor.getByRole("button", { name: "Clear selection" }).click();
   await editor.locator(".content").evaluate((e) => { e.scrollTop = 160_000; });
   await expect.poll(() => editor.evaluate(() => document.elementFromPoint(600, 450)?.closest("tr")?.textContent ?? ""), "no gap after scrolling").toMatch(/Row 0[45]/);
   expect(await editor.locator("tr[data-id]").count(), "rows in the document").toBeLessThan(80);

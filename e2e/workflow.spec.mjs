@@ -29,8 +29,8 @@ test("a working day with an offline phase loses no data", async ({ signInAs, ser
   // Import a plan.
   await editor.getByRole("button", { name: "Import" }).click();
   await editor.locator("input[type=file]").setInputFiles(samplePlan);
-  await expect(editor.getByText("60 tasks, 8 milestones and 51 links")).toBeVisible();
-  await editor.getByRole("link", { name: "Open the plan" }).click();
+  await expect(editor.getByText("60 tasks, 8 milestones and 51 dependencies")).toBeVisible();
+  await editor.getByRole("link", { name: "Open plan" }).click();
   await expect(editor.getByTestId("task-count")).toHaveText("60 tasks");
   const id = new URL(editor.url()).pathname.split("/")[2];
   const queryTasks = (columns, where = "true") => servers.sql(`select ${columns} from app.task where project_id = '${id}' and ${where}`);
@@ -49,12 +49,12 @@ test("a working day with an offline phase loses no data", async ({ signInAs, ser
   // Share the plan with a viewer, then mention the viewer in a comment.
   await editor.goto(`/project/${id}`);
   await editor.getByRole("button", { name: "Share", exact: true }).click();
-  const sharingDialog = editor.getByRole("dialog", { name: /Who may see/ });
+  const sharingDialog = editor.getByRole("dialog", { name: /^Share “/ });
   await sharingDialog.getByRole("button", { name: "Choose a person or a role" }).click();
   await editor.getByRole("combobox", { name: "Person or role" }).fill("Viktor");
   await editor.keyboard.press("Enter");
   await sharingDialog.getByRole("button", { name: "Share", exact: true }).click();
-  await expect(sharingDialog.getByRole("button", { name: "Take back from Viktor Viewer" })).toBeVisible();
+  await expect(sharingDialog.getByRole("button", { name: "Revoke access from Viktor Viewer" })).toBeVisible();
   await editor.keyboard.press("Escape");
   const sitemap = queryTasks("id", "name = 'Sitemap'");
   await editor.goto(`/task/${sitemap}`);
@@ -113,8 +113,8 @@ test("a working day with an offline phase loses no data", async ({ signInAs, ser
   // Restore the first text.
   await editor.goto(`/task/${sitemap}`);
   await editor.getByRole("button", { name: "History" }).click();
-  await editor.locator(".happened").nth(1).getByRole("button", { name: "Back to this" }).click();
-  await editor.getByRole("button", { name: "Go back" }).click();
+  await editor.locator(".happened").nth(1).getByRole("button", { name: "Restore this version" }).click();
+  await editor.getByRole("button", { name: "Restore", exact: true }).click();
   await expect(description).toHaveValue("As it was");
   // Export for other programs.
   await editor.goto(`/project/${id}/risk`);
@@ -134,7 +134,7 @@ test("a working day with an offline phase loses no data", async ({ signInAs, ser
   }
   expect(queryTasks("descr", "name = 'Sitemap'")).toBe("As it was");
   expect(queryTasks("count(*)", "active_flag")).toBe("60");
-  expect(servers.sql(`select m.body ~ '^Have a look' and p.name = 'Viktor Viewer' from app.message m join app.person p on p.id = any (m.mentions) where m.about_uuid = '${sitemap}'`)).toBe("t");
+  expect(servers.sql(`select m.body ~ '^Have a look' and p.name = 'Viktor Viewer' from app.message m join app.person p on p.id = any (m.mentions) where m.target_id = '${sitemap}'`)).toBe("t");
   expect(servers.sql(`select count(*) from app.entity_rbac g join app.person p on p.id = g.person_id where g.entity_instance_id = '${id}' and p.email = 'viewer@pmo.example'`)).toBe("1");
   expect(readFileSync(info.outputPath("risks.csv"), "utf8").trim().split("\r\n")).toHaveLength(5);
   const reimported = await importPlan("editor", info.outputPath("plan.xml"), "The same again");

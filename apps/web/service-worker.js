@@ -1,5 +1,5 @@
 // Service worker: caches the files of the app, of this build and of the previous one.
-// Must not: cache or answer requests to /api.
+// Must not: cache or answer requests to /api, /docs or /health.
 const BUILD = "__BUILD__";
 const FILES = [/*FILES*/];
 const CACHE = `pmo-shell-${BUILD}`;
@@ -29,7 +29,7 @@ self.addEventListener("message", (event) => {
 
 self.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
-  if (event.request.method !== "GET" || url.origin !== location.origin || url.pathname.startsWith("/api/") || url.pathname === "/health") return;
+  if (event.request.method !== "GET" || url.origin !== location.origin || /^\/(api|docs)(\/|$)/.test(url.pathname) || url.pathname === "/health") return;
   if (event.request.mode === "navigate") {
     // Network first, with a timeout; the cached shell if the network fails.
     event.respondWith((async () => {

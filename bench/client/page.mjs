@@ -33,8 +33,8 @@ export const wasmBytes = () => memory.buffer.byteLength;
 const openFilledBench = async (rows, person) => {
   await initialized;
   const bench = await Bench.open(person);
-  bench.look();
-  for (const text of pages(rows)) bench.answer(encoder.encode(text));
+  bench.observe_list();
+  for (const text of pages(rows)) bench.respond_with_page(encoder.encode(text));
   bench.hello();
   await bench.settle();
   bench.requests();
@@ -55,14 +55,14 @@ export const engine = {
   async persist(rows, person) {
     await initialized;
     const bench = await Bench.open(person), texts = pages(rows).map((text) => encoder.encode(text));
-    bench.look();
+    bench.observe_list();
     await bench.settle();
     await openFilledBench(2000, person + 1_000_000);
     const startedAt = performance.now();
     let feeding = true;
     // As in the app: storage requests run concurrently with responses, in order.
     const writing = (async () => { while ((await bench.step()) || feeding) await nextTask(); })();
-    for (const text of texts) { bench.answer(text); await nextTask(); }
+    for (const text of texts) { bench.respond_with_page(text); await nextTask(); }
     feeding = false;
     await writing;
     return performance.now() - startedAt;
@@ -72,7 +72,7 @@ export const engine = {
     await initialized;
     const startedAt = performance.now();
     const bench = retained = await Bench.open(person);
-    bench.look();
+    bench.observe_list();
     while (bench.first(50)[0] < 50) if (!(await bench.step()) && bench.first(50)[0] < 50) throw new Error("the list was not loaded");
     const first = performance.now() - startedAt;
     bench.hello(); // unobserved rows are loaded in the background once the socket is open
@@ -96,7 +96,7 @@ export const engine = {
   /** Returns the p95 time from a keystroke to the task after its frame, with 100 rows rendered. */
   async screen(rows, person) {
     const bench = await openFilledBench(rows, person), cells = [], times = [];
-    bench.look_at_rows(100);
+    bench.observe_rows(100);
     for (let n = 0; n < 100; n += 1) { const cell = document.createElement("div"); cell.textContent = bench.name(n); document.body.append(cell); cells.push(cell); }
     for (let k = 0; k < 200; k += 1) {
       await nextFrame();
@@ -113,16 +113,16 @@ export const engine = {
   },
   async invalidate(rows, person) {
     const bench = retained = await openFilledBench(rows, person), times = [];
-    bench.look_at_rows(100);
+    bench.observe_rows(100);
     await bench.settle();
-    bench.answer_rows(Array.from({ length: 100 }, (_, n) => JSON.stringify(row(n))).join("\n"));
+    bench.respond_with_rows(Array.from({ length: 100 }, (_, n) => JSON.stringify(row(n))).join("\n"));
     await bench.settle();
     for (let k = 0; k < 300; k += 1) {
       const n = k % 100, version = 2 + k;
       const startedAt = performance.now();
       bench.invalidate(n, version);
       times.push(performance.now() - startedAt);
-      bench.answer_rows(JSON.stringify(row(n, version)));
+      bench.respond_with_rows(JSON.stringify(row(n, version)));
       await bench.settle();
     }
     bench.requests();
@@ -133,7 +133,7 @@ export const engine = {
     const bench = retained = await openFilledBench(rows, person), times = [], changed = [];
     for (let k = 0; k < 30; k += 1) {
       const startedAt = performance.now();
-      bench.look_at_part(3000 + k);
+      bench.observe_filtered_list(3000 + k);
       const shown = bench.first(100, 3000 + k);
       times.push(performance.now() - startedAt);
       if (shown[0] !== 100) throw new Error("the filtered list is empty");

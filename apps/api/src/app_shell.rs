@@ -1,5 +1,9 @@
-//! The page that carries the app: rendered by the server with the settings that differ between deployments as data, so that one
-//! build serves them all. It must never carry anything of a person.
+//! HTML page that loads the web app (app shell), rendered by the server.
+//!
+//! Settings that differ between deployments are embedded as metadata, so that one build serves all
+//! of them.
+//!
+//! Must not: contain data of a person.
 
 use crate::state::AppState;
 use axum::extract::State;
@@ -9,65 +13,71 @@ use leptos::prelude::*;
 use serde::Deserialize;
 use std::sync::Arc;
 
-/// What the build made, as its last step wrote it down.
+/// Manifest that the last step of the web build writes.
 #[derive(Clone, Debug, Deserialize)]
-pub struct BuildManifest {
-    /// The build's name: a hash of its files.
+pub(crate) struct BuildManifest {
+    /// Build id: a hash of the files of the build.
     pub id: String,
-    /// The loader's JavaScript.
+    /// Path of the JavaScript loader.
     pub script: String,
-    /// The app.
+    /// Path of the WebAssembly module of the app.
     pub wasm: String,
-    /// Style sheets in order.
+    /// Style sheets, in the order in which they are linked.
     pub styles: Vec<String>,
-    /// The style sheet that the app fetches with its later part; empty where that is among the others.
-    #[serde(default)]
-    pub later_styles: String,
-    /// The inline script that starts the app.
+    /// Style sheet that the app loads with its lazy parts; empty if it is part of `styles`.
+    #[serde(default, alias = "later_styles")]
+    pub lazy_styles: String,
+    /// Inline script that starts the app.
     pub start: String,
-    /// Its hash for the content policy, `sha256-…`.
+    /// CSP hash of the start script, `sha256-…`.
     pub start_hash: String,
-    /// The inline script that sets the theme before the first paint.
+    /// Inline script that sets the theme before the first paint.
     pub theme: String,
-    /// Its hash.
+    /// CSP hash of the theme script.
     pub theme_hash: String,
-    /// The typeface, loaded early.
+    /// Path of the font, which is preloaded.
     pub font: String,
 }
 
 impl BuildManifest {
-    /// Reads the build's note; none where the app has not been built.
-    pub fn read(folder: &std::path::Path) -> Option<Arc<Self>> {
+    /// Reads `build.json` in `folder`.
+    ///
+    /// Returns `None` if the app has not been built or the manifest is invalid.
+    pub(crate) fn read(folder: &std::path::Path) -> Option<Arc<Self>> {
         let text = std::fs::read_to_string(folder.join("build.json")).ok()?;
         match serde_json::from_str(&text) {
-            Ok(build) => Some(Arc::new(build)),
+            Ok(manifest) => Some(Arc::new(manifest)),
             Err(error) => {
-                tracing::error!(%error, "dist/build.json can't be read; build the app again");
+                tracing::error!(%error, "cannot read dist/build.json; rebuild the web app");
                 None
             }
         }
     }
 }
 
-/// The shell as an answer, with its content policy.
-pub async fn shell(
+/// Serves the app shell with its content security policy.
+///
+/// Returns 404 for the path of a file that does not exist.
+pub(crate) async fn shell(
     State(app): State<AppState>,
-    axum::Extension(build): axum::Extension<Arc<BuildManifest>>,
-    address: axum::http::Uri,
+    axum::Extension(manifest): axum::Extension<Arc<BuildManifest>>,
+    uri: axum::http::Uri,
 ) -> Response {
-    // A file that is not there is not a page: a page in its place would be kept as if it were the file.
-    if address.path().rsplit('/').next().is_some_and(|name| name.contains('.')) {
+    // A missing file must not be answered with a page: the browser would cache the page as the
+    // file.
+    if uri.path().rsplit('/').next().is_some_and(|name| name.contains('.')) {
         return axum::http::StatusCode::NOT_FOUND.into_response();
     }
-    // Leptos draws on tokio; saying so again does nothing.
+    // Leptos renders on the tokio executor; initializing it again has no effect.
     let _ = any_spawner::Executor::init_tokio();
-    let socket = app.settings.pubsub_url.clone();
-    let policy = content_security_policy(&build, &socket);
-    let body = leptos_axum::render_app_async(move || page(&build, &socket));
+    let pubsub_url = app.settings.pubsub_url.clone();
+    let policy = content_security_policy(&manifest, &pubsub_url);
+    let body = leptos_axum::render_app_async(move || page(&manifest, &pubsub_url));
     let response = body(axum::extract::Request::default()).await;
     let bytes = axum::body::to_bytes(response.into_body(), 1024 * 1024).await.unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    // What follows the document is for pages that go on where the server left off; this one begins anew, and its policy forbids it.
+    // Leptos appends scripts for hydration after the document. The app renders on the client
+    // instead, and the content security policy forbids these scripts.
     let document = text.split_inclusive("</html>").next().unwrap_or_default();
     let mut response = Html(format!("<!doctype html>{document}")).into_response();
     let headers = response.headers_mut();
@@ -78,38 +88,40 @@ pub async fn shell(
     response
 }
 
-fn content_security_policy(build: &BuildManifest, socket: &str) -> String {
-    // Without an address of its own the socket is on this host: another port in development, the same in production.
-    let socket = if socket.is_empty() { "ws://localhost:* ws://127.0.0.1:*" } else { socket };
+fn content_security_policy(manifest: &BuildManifest, pubsub_url: &str) -> String {
+    // Without a configured URL the socket is on this host: on another port in development, on the
+    // same one in production.
+    let pubsub_url = if pubsub_url.is_empty() { "ws://localhost:* ws://127.0.0.1:*" } else { pubsub_url };
     format!(
         "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' '{}' '{}'; style-src 'self'; style-src-attr 'unsafe-inline'; \
-         img-src 'self' data:; font-src 'self'; connect-src 'self' {socket}; manifest-src 'self'; worker-src 'self'; frame-src 'self'; \
+         img-src 'self' data:; font-src 'self'; connect-src 'self' {pubsub_url}; manifest-src 'self'; worker-src 'self'; frame-src 'self'; \
          base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
-        build.start_hash, build.theme_hash
+        manifest.start_hash, manifest.theme_hash
     )
 }
 
-fn page(build: &BuildManifest, socket: &str) -> impl IntoView + use<> {
-    let styles: Vec<_> = build.styles.iter().map(|href| view! { <link rel="stylesheet" href=href.clone()/> }).collect();
+fn page(manifest: &BuildManifest, pubsub_url: &str) -> impl IntoView + use<> {
+    let styles: Vec<_> =
+        manifest.styles.iter().map(|href| view! { <link rel="stylesheet" href=href.clone()/> }).collect();
     view! {
         <html lang="en">
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover"/>
                 <meta name="color-scheme" content="light dark"/>
-                <meta name="description" content="Plans that stay at hand, on every screen and without a network."/>
-                <meta name="pmo-socket" content=socket.to_owned()/>
-                <meta name="pmo-build" content=build.id.clone()/>
-                <meta name="pmo-later-styles" content=build.later_styles.clone()/>
+                <meta name="description" content="Project management on every device, online and offline."/>
+                <meta name="pmo-socket" content=pubsub_url.to_owned()/>
+                <meta name="pmo-build" content=manifest.id.clone()/>
+                <meta name="pmo-later-styles" content=manifest.lazy_styles.clone()/>
                 <title>"PMO"</title>
                 <link rel="manifest" href="/manifest.webmanifest"/>
                 <link rel="icon" href="/icon.svg" type="image/svg+xml"/>
-                <link rel="preload" href=build.font.clone() r#as="font" type="font/woff2" crossorigin="anonymous"/>
+                <link rel="preload" href=manifest.font.clone() r#as="font" type="font/woff2" crossorigin="anonymous"/>
                 {styles}
-                <script inner_html=build.theme.clone()></script>
-                <link rel="modulepreload" href=build.script.clone()/>
-                <link rel="preload" href=build.wasm.clone() r#as="fetch" type="application/wasm" crossorigin="anonymous"/>
-                <script type="module" inner_html=build.start.clone()></script>
+                <script inner_html=manifest.theme.clone()></script>
+                <link rel="modulepreload" href=manifest.script.clone()/>
+                <link rel="preload" href=manifest.wasm.clone() r#as="fetch" type="application/wasm" crossorigin="anonymous"/>
+                <script type="module" inner_html=manifest.start.clone()></script>
             </head>
             <body></body>
         </html>

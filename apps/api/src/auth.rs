@@ -1,7 +1,9 @@
-//! Sign-in, refresh, sign-out, and who is asking. Passwords and tokens are never logged.
+//! Authentication: login, session refresh, logout, and the extractor of the signed-in user.
+//!
+//! Must not: log passwords or tokens.
 
 mod password; // argon2id
-mod refresh_token; // the rotating cookie
+mod refresh_token; // rotating refresh token cookie
 
 use crate::error::{ApiError, Result};
 use crate::state::AppState;
@@ -22,12 +24,12 @@ use uuid::Uuid;
 
 pub use password::hash;
 
-/// A random password of 128 bits, for a person to be told once.
+/// Generates a random password with 128 bits of entropy, to be shown once.
 pub fn new_password() -> String {
     refresh_token::generate().chars().take(22).collect()
 }
 
-/// The routes of this room.
+/// Returns the routes of this module.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(login))
@@ -36,12 +38,12 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(me))
 }
 
-/// The person who asks, from a valid access token; 401 without one.
+/// Signed-in user, extracted from a valid access token; the request fails with 401 without one.
 #[derive(Clone, Debug)]
 pub struct AuthUser {
-    /// The person.
+    /// Id of the person.
     pub person: PersonId,
-    /// As the log names them.
+    /// The user as recorded in the change log.
     pub actor: Actor,
 }
 
@@ -72,21 +74,21 @@ impl FromRequestParts<AppState> for AuthUser {
     }
 }
 
-/// Seconds since 1970.
+/// Returns the current Unix time in seconds.
 pub fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// Keys of the sign-in limit above which old ones are let go.
+/// Number of rate limiter keys above which keys without recent attempts are dropped.
 const MAX_RATE_LIMITER_KEYS: usize = 10_000;
 
-/// What sign-in asks.
+/// Body of a login request.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub struct Credentials {
-    /// The address.
+    /// Email address of the user.
     #[schema(example = "editor@pmo.example")]
     email: String,
-    /// The password.
+    /// Password of the user.
     #[schema(example = "pmo-demo-2026")]
     password: String,
 }
@@ -100,11 +102,11 @@ fn client_address(app: &AppState, headers: &HeaderMap, peer: Option<&ConnectInfo
     address.or(peer.map(|p| p.0.ip())).map(|ip| ip.to_string()).unwrap_or_default()
 }
 
-/// Sign in with address and password. Sets the refresh cookie.
+/// Signs in with email address and password. Sets the refresh cookie.
 #[utoipa::path(post, path = "/auth/login", tag = "sign-in", request_body = Credentials, security(()), responses(
     (status = 200, description = "Signed in", body = Object, example = json!({"token": "eyJ…", "expires_in": 900, "user": {"id": "0190…", "personId": "0190…", "name": "Edda Editor", "email": "editor@pmo.example", "entityCode": "employee"}})),
-    (status = 400, description = "Not JSON"), (status = 401, description = "Address or password is wrong"), (status = 413, description = "Too large"),
-    (status = 415, description = "Not JSON by its type"), (status = 422, description = "The body is not address and password"),
+    (status = 400, description = "Not JSON"), (status = 401, description = "Wrong email address or password"), (status = 413, description = "Body too large"),
+    (status = 415, description = "Unsupported media type; send JSON"), (status = 422, description = "The body must contain email and password"),
     (status = 429, description = "Too many attempts")))]
 async fn login(
     State(app): State<AppState>,
@@ -114,14 +116,14 @@ async fn login(
     crate::extract::JsonBody(body): crate::extract::JsonBody,
 ) -> Result<(CookieJar, Json<AuthResponse>)> {
     let Credentials { email, password } = serde_json::from_value(body)
-        .map_err(|_| ApiError::unprocessable("email", "a body with 'email' and 'password' as texts is needed"))?;
+        .map_err(|_| ApiError::unprocessable("email", "the body must contain 'email' and 'password' as strings"))?;
     if email.contains('\0') || email.len() > 320 || password.len() > 1000 {
-        return Err(ApiError::Unauthorized("The address or the password is wrong."));
+        return Err(ApiError::Unauthorized("Wrong email address or password."));
     }
     let address = client_address(&app, &headers, peer.as_deref());
     let key = format!("{address}|{}", email.to_lowercase());
-    if let Err(wait) = app.address_limit.check_key(&address).and_then(|()| app.sign_in_limit.check_key(&key)) {
-        let wait = wait.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default()));
+    if let Err(rejection) = app.address_limit.check_key(&address).and_then(|()| app.sign_in_limit.check_key(&key)) {
+        let wait = rejection.wait_time_from(governor::clock::Clock::now(&governor::clock::DefaultClock::default()));
         return Err(ApiError::TooManyRequests { retry_after: wait.as_secs().max(1) });
     }
     if app.sign_in_limit.len() > MAX_RATE_LIMITER_KEYS {
@@ -133,15 +135,16 @@ async fn login(
         credential::by_email(&mut connection, email.trim()).await?
     };
     let stored = account.as_ref().and_then(|a| a.password_hash.clone());
-    // The same work whether the account exists or not, away from the threads that serve and with no connection held.
+    // Hash also if the account does not exist, so that the response time does not reveal it. Runs
+    // on a blocking thread and without a database connection, because hashing is slow.
     let matches = {
-        let _turn = app.password_hash_permits.acquire().await.map_err(|_| ApiError::Internal)?;
+        let _permit = app.password_hash_permits.acquire().await.map_err(|_| ApiError::Internal)?;
         tokio::task::spawn_blocking(move || password::verify(&password, stored.as_deref()))
             .await
             .map_err(|_| ApiError::Internal)?
     };
     let Some(account) = account.filter(|_| matches) else {
-        return Err(ApiError::Unauthorized("The address or the password is wrong."));
+        return Err(ApiError::Unauthorized("Wrong email address or password."));
     };
     let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
     let token = refresh_token::generate();
@@ -156,9 +159,9 @@ async fn login(
     Ok((jar.add(refresh_token::cookie(&token, app.settings.cookie_secure)), Json(signed_in(&app, account)?)))
 }
 
-/// A new access token for the refresh cookie, which is replaced.
+/// Returns a new access token for the refresh cookie, which is replaced.
 #[utoipa::path(post, path = "/auth/refresh", tag = "sign-in", security(("cookie" = [])), responses(
-    (status = 200, description = "As sign-in", body = Object), (status = 401, description = "No session, or it has ended")))]
+    (status = 200, description = "Same as login", body = Object), (status = 401, description = "No session, or it has expired")))]
 async fn refresh_session(
     State(app): State<AppState>,
     headers: HeaderMap,
@@ -168,7 +171,7 @@ async fn refresh_session(
     let token = jar
         .get(refresh_token::REFRESH_COOKIE_NAME)
         .map(|c| c.value().to_owned())
-        .ok_or(ApiError::Unauthorized("There is no session; sign in."))?;
+        .ok_or(ApiError::Unauthorized("No session; sign in."))?;
     let successor = refresh_token::derive_successor(&token, &app.secret);
     let mut transaction = pmo_database::begin(&app.pool, &Actor::default()).await?;
     let rotation = credential::rotate_refresh_token(
@@ -182,17 +185,17 @@ async fn refresh_session(
     let account = match rotation {
         RefreshOutcome::Rotated { person } => credential::by_person(&mut transaction, person).await?,
         RefreshOutcome::Reused => {
-            tracing::warn!("a refresh token was used again after its grace; its family is revoked");
+            tracing::warn!("refresh token reuse detected; token family revoked");
             None
         }
         RefreshOutcome::Invalid => None,
     };
     transaction.commit().await.map_err(pmo_database::DatabaseError::from)?;
-    let account = account.ok_or(ApiError::Unauthorized("The session has ended; sign in again."))?;
+    let account = account.ok_or(ApiError::Unauthorized("The session has expired; sign in again."))?;
     Ok((jar.add(refresh_token::cookie(&successor, app.settings.cookie_secure)), Json(signed_in(&app, account)?)))
 }
 
-/// End the session on this device.
+/// Ends the session of this device.
 #[utoipa::path(post, path = "/auth/logout", tag = "sign-in", security(("cookie" = [])), responses((status = 204, description = "Signed out")))]
 async fn logout(State(app): State<AppState>, headers: HeaderMap, jar: CookieJar) -> Result<(CookieJar, StatusCode)> {
     require_same_site(&headers)?;
@@ -203,13 +206,13 @@ async fn logout(State(app): State<AppState>, headers: HeaderMap, jar: CookieJar)
     Ok((jar.add(refresh_token::expired_cookie(app.settings.cookie_secure)), StatusCode::NO_CONTENT))
 }
 
-/// Who is signed in.
+/// Returns the signed-in user.
 #[utoipa::path(get, path = "/auth/me", tag = "sign-in", responses(
-    (status = 200, description = "The person", body = Object), (status = 401, description = "Nobody is signed in")))]
-async fn me(State(app): State<AppState>, who: AuthUser) -> Result<Json<User>> {
+    (status = 200, description = "The signed-in user", body = Object), (status = 401, description = "Not signed in")))]
+async fn me(State(app): State<AppState>, user: AuthUser) -> Result<Json<User>> {
     let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
-    let account = credential::by_person(&mut connection, who.person.0).await?;
-    account.map(|a| Json(a.user)).ok_or(ApiError::Unauthorized("The account is not active any more."))
+    let account = credential::by_person(&mut connection, user.person.0).await?;
+    account.map(|a| Json(a.user)).ok_or(ApiError::Unauthorized("The account is no longer active."))
 }
 
 fn signed_in(app: &AppState, account: Account) -> Result<AuthResponse> {
@@ -227,10 +230,10 @@ fn signed_in(app: &AppState, account: Account) -> Result<AuthResponse> {
     Ok(AuthResponse { token, expires_in: pmo_token::TOKEN_TTL_SECONDS, user: account.user })
 }
 
-/// Refuses a request that another site's page made with this person's cookie.
+/// Rejects cross-site requests, which the browser sends with the user's cookie.
 fn require_same_site(headers: &HeaderMap) -> Result<()> {
     match headers.get("sec-fetch-site").and_then(|v| v.to_str().ok()) {
-        Some("cross-site") => Err(ApiError::Forbidden("The request came from another site.".into())),
+        Some("cross-site") => Err(ApiError::Forbidden("Cross-site requests are not allowed.".into())),
         _ => Ok(()),
     }
 }

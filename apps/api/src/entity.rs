@@ -1,18 +1,22 @@
-//! Things of every type by the same routes. What a type is comes from the catalogue; this room must never name one.
+//! CRUD routes shared by all entity types.
+//!
+//! Must not: name an entity type. The catalog describes each type.
 
+mod authorization; // who may write what
 mod batch; // many writes in one request
-mod links; // links that no column stands for
-mod move_entity; // moving by hand
-mod mutation; // one write inside a transaction
-pub(crate) mod read; // GET: one, lists, children
-mod validation; // what a write must obey before it reaches the database
+mod links; // links that no column represents
+mod move_entity; // route of moves within an outline
+mod mutation; // execution of one write
+mod outline_move; // moves within an outline
+pub(crate) mod read; // GET: entities, lists, children
+mod validation; // columns and values of writes
 mod write; // POST, PATCH, PUT, DELETE, restore, purge
 
 use crate::state::AppState;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-/// The routes of this room.
-pub fn router() -> OpenApiRouter<AppState> {
+/// Returns the routes of this module.
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(read::list_entities, write::create))
         .routes(routes!(read::get_entity, write::patch, write::put, write::delete))
@@ -28,8 +32,9 @@ pub fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(read::list_children, write::create_child))
 }
 
-pub(crate) use mutation::{Mutation, MutationKind, permission_message};
-pub(crate) use read::id_of;
+pub(crate) use authorization::permission_message;
+pub(crate) use mutation::{Mutation, MutationKind};
+pub(crate) use read::parse_id;
 pub(crate) use write::{
     IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response, idempotency_key, parse_if_match,
 };

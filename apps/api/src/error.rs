@@ -1,4 +1,8 @@
-//! Every failure that leaves the api, as an RFC 9457 problem. A variant's doc says its HTTP status; nothing of the inside is told.
+//! Errors of the api, rendered as RFC 9457 problem details.
+//!
+//! The doc comment of each variant begins with its HTTP status.
+//!
+//! Must not: expose internal causes to clients.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,58 +11,58 @@ use pmo_database::DatabaseError;
 use pmo_domain::Row;
 use pmo_domain::api_types::{FieldError, Problem};
 
-/// What can go wrong with a request.
+/// Error of a request.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// 400: the address or a header can't be read.
+    /// 400: the URL or a header is malformed.
     #[error("bad request")]
     BadRequest(Vec<FieldError>),
-    /// 401: nobody is signed in, or the token is over.
+    /// 401: no access token, or an expired or invalid one.
     #[error("{0}")]
     Unauthorized(&'static str),
-    /// 403: may see it, may not do that.
+    /// 403: the caller may see the entity, but lacks the permission for this operation.
     #[error("{0}")]
     Forbidden(String),
-    /// 404: not there, or not for this reader.
+    /// 404: not found, or not visible to the caller.
     #[error("not found")]
     NotFound,
-    /// 409: another row has that value.
+    /// 409: another row has the same value in a unique column.
     #[error("conflict")]
     Conflict(FieldError),
-    /// 412: somebody else changed it first; carries the present row.
-    #[error("changed meanwhile")]
+    /// 412: the version does not match; carries the current row.
+    #[error("precondition failed")]
     PreconditionFailed(Box<Row>),
-    /// 409: what it was to be changed from is not how it is any more.
+    /// 409: the state that the request was based on has changed.
     #[error("{0}")]
     ConcurrentUpdate(String),
-    /// 409: an upload stands at so many bytes, and the request goes on from elsewhere.
-    #[error("the upload stands at {0} bytes")]
+    /// 409: the offset of an upload part differs from the bytes stored; carries the stored length.
+    #[error("the upload has {0} bytes")]
     UploadOffsetMismatch(u64),
-    /// 423: another request is at it.
+    /// 423: another request holds the lock.
     #[error("locked")]
     Locked,
-    /// 507: no room is left.
-    #[error("no room")]
+    /// 507: the storage is full.
+    #[error("insufficient storage")]
     InsufficientStorage,
-    /// 413: too large.
+    /// 413: the body or a value is too large.
     #[error("{0}")]
     PayloadTooLarge(String),
-    /// 415: a kind of body that is not taken here.
+    /// 415: the media type of the body is not supported.
     #[error("{0}")]
     UnsupportedMediaType(String),
-    /// 422: understood, but some fields are wrong.
+    /// 422: well-formed, but some fields are invalid.
     #[error("unprocessable")]
     UnprocessableEntity(Vec<FieldError>),
-    /// 429: too many attempts.
-    #[error("too many")]
+    /// 429: the rate limit is exceeded.
+    #[error("too many requests")]
     TooManyRequests {
-        /// Seconds to wait.
+        /// Seconds to wait before the next attempt.
         retry_after: u64,
     },
-    /// 503: the database does not answer, or the row is contended.
+    /// 503: the database is unavailable, or the row is contended.
     #[error("unavailable")]
     Unavailable,
-    /// 500: a bug; the cause is in the log.
+    /// 500: an unexpected failure; the cause is logged.
     #[error("internal")]
     Internal,
 }
@@ -67,53 +71,57 @@ pub enum ApiError {
 pub type Result<T, E = ApiError> = std::result::Result<T, E>;
 
 impl ApiError {
-    /// 422 about one field.
+    /// Returns a 422 error about one field.
     pub fn unprocessable(field: &str, message: impl Into<String>) -> Self {
         Self::UnprocessableEntity(vec![FieldError { field: field.to_owned(), message: message.into() }])
     }
 
-    /// 400 about one parameter.
+    /// Returns a 400 error about one parameter.
     pub fn bad_request(field: &str, message: impl Into<String>) -> Self {
         Self::BadRequest(vec![FieldError { field: field.to_owned(), message: message.into() }])
     }
 
-    /// The same about a part of the request: fields are named below `place`.
-    pub fn with_field_prefix(self, place: &str) -> Self {
-        let below = |errors: Vec<FieldError>| {
+    /// Prefixes the fields of the error with `prefix`, the part of the request that it concerns.
+    ///
+    /// A 400 error becomes 422: the request as a whole could be parsed.
+    pub fn with_field_prefix(self, prefix: &str) -> Self {
+        let with_prefix = |errors: Vec<FieldError>| {
             errors
                 .into_iter()
-                .map(|e| FieldError { field: format!("{place}.{}", e.field), message: e.message })
+                .map(|e| FieldError { field: format!("{prefix}.{}", e.field), message: e.message })
                 .collect()
         };
         match self {
-            Self::BadRequest(errors) | Self::UnprocessableEntity(errors) => Self::UnprocessableEntity(below(errors)),
-            Self::Conflict(error) => {
-                Self::Conflict(FieldError { field: format!("{place}.{}", error.field), message: error.message })
+            Self::BadRequest(errors) | Self::UnprocessableEntity(errors) => {
+                Self::UnprocessableEntity(with_prefix(errors))
             }
-            Self::Forbidden(what) => Self::Forbidden(format!("{place}: {what}")),
+            Self::Conflict(error) => {
+                Self::Conflict(FieldError { field: format!("{prefix}.{}", error.field), message: error.message })
+            }
+            Self::Forbidden(message) => Self::Forbidden(format!("{prefix}: {message}")),
             other => other,
         }
     }
 
-    /// The problem that the client reads.
+    /// Converts the error into the problem document that the client receives.
     pub fn problem(&self) -> Problem {
         let (status, kind, title, detail): (u16, &str, &str, Option<String>) = match self {
-            Self::BadRequest(_) => (400, "bad-request", "The request can't be read", None),
-            Self::Unauthorized(why) => (401, "unauthorized", "Sign in first", Some((*why).to_owned())),
-            Self::Forbidden(what) => (403, "forbidden", "You may not do that", Some(what.clone())),
-            Self::NotFound => (404, "not-found", "There is no such thing", Some("It does not exist, or you may not see it.".into())),
-            Self::Conflict(_) => (409, "conflict", "That is taken", Some("Another thing has this value; choose a different one.".into())),
-            Self::PreconditionFailed(_) => (412, "changed", "It was changed meanwhile", Some("Somebody else changed it first. 'current' is how it is now: merge, and send again with its version.".into())),
-            Self::ConcurrentUpdate(what) => (409, "meanwhile", "It was changed meanwhile", Some(what.clone())),
-            Self::UploadOffsetMismatch(at) => (409, "offset", "The upload stands elsewhere", Some(format!("{at} bytes are here: go on from there."))),
-            Self::Locked => (423, "locked", "Another request is at it", Some("The same upload is being sent already, or its last part has only just been cut. Try again in a moment.".into())),
-            Self::InsufficientStorage => (507, "no-room", "There is no room left", Some("The server's disk is full. What has come is kept; tell whoever runs it.".into())),
-            Self::PayloadTooLarge(what) => (413, "too-large", "That is too large", Some(what.clone())),
-            Self::UnsupportedMediaType(what) => (415, "unsupported-media-type", "That kind of content is not taken here", Some(what.clone())),
-            Self::UnprocessableEntity(_) => (422, "invalid", "Some fields are wrong", None),
-            Self::TooManyRequests { retry_after } => (429, "too-many", "Too many attempts", Some(format!("Wait {retry_after} seconds, then try again."))),
-            Self::Unavailable => (503, "unavailable", "The service is not ready", Some("The database does not answer just now. Nothing was changed; try again in a moment.".into())),
-            Self::Internal => (500, "internal", "Something went wrong here", Some("Nothing was changed. The fault is on our side and has been logged.".into())),
+            Self::BadRequest(_) => (400, "bad-request", "Bad request", None),
+            Self::Unauthorized(message) => (401, "unauthorized", "Not signed in", Some((*message).to_owned())),
+            Self::Forbidden(message) => (403, "forbidden", "Forbidden", Some(message.clone())),
+            Self::NotFound => (404, "not-found", "Not found", Some("The entity does not exist, or is not visible to you.".into())),
+            Self::Conflict(_) => (409, "conflict", "Unique constraint violated", Some("Another entity has this value; choose a different one.".into())),
+            Self::PreconditionFailed(_) => (412, "changed", "Precondition failed", Some("The entity was changed by someone else. 'current' is the current row: merge, and retry with its version.".into())),
+            Self::ConcurrentUpdate(message) => (409, "meanwhile", "Version conflict", Some(message.clone())),
+            Self::UploadOffsetMismatch(offset) => (409, "offset", "Upload offset mismatch", Some(format!("{offset} bytes are stored; continue from there."))),
+            Self::Locked => (423, "locked", "Locked", Some("Another request is sending this upload, or its last part was interrupted a moment ago. Try again shortly.".into())),
+            Self::InsufficientStorage => (507, "no-room", "Insufficient storage", Some("Storage is full. Received bytes are kept.".into())),
+            Self::PayloadTooLarge(message) => (413, "too-large", "Payload too large", Some(message.clone())),
+            Self::UnsupportedMediaType(message) => (415, "unsupported-media-type", "Unsupported media type", Some(message.clone())),
+            Self::UnprocessableEntity(_) => (422, "invalid", "Validation failed", None),
+            Self::TooManyRequests { retry_after } => (429, "too-many", "Too many requests", Some(format!("Wait {retry_after} seconds, then try again."))),
+            Self::Unavailable => (503, "unavailable", "Service unavailable", Some("The database is unavailable. Nothing was changed; try again in a moment.".into())),
+            Self::Internal => (500, "internal", "Internal server error", Some("Nothing was changed. The error has been logged.".into())),
         };
         let errors = match self {
             Self::BadRequest(errors) | Self::UnprocessableEntity(errors) => errors.clone(),
@@ -138,8 +146,8 @@ impl IntoResponse for ApiError {
             Self::Unavailable | Self::Locked => Some(2),
             _ => None,
         };
-        if let Self::UploadOffsetMismatch(at) = self {
-            headers.insert("upload-offset", HeaderValue::from(at));
+        if let Self::UploadOffsetMismatch(offset) = self {
+            headers.insert("upload-offset", HeaderValue::from(offset));
         }
         if let Some(wait) = wait {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(wait));
@@ -156,17 +164,17 @@ impl From<DatabaseError> for ApiError {
         match error {
             DatabaseError::UniqueViolation { column } => {
                 let field = if column == "pkey" { "id".to_owned() } else { column };
-                Self::Conflict(FieldError { field, message: "is taken".to_owned() })
+                Self::Conflict(FieldError { field, message: "is already in use".to_owned() })
             }
             DatabaseError::ConstraintViolation { column, message } => Self::unprocessable(&column, message),
-            DatabaseError::InvalidCursor => Self::bad_request("cursor", "is not a cursor of this list"),
+            DatabaseError::InvalidCursor => Self::bad_request("cursor", "is not a valid cursor for this list"),
             DatabaseError::LockContention => Self::Unavailable,
             DatabaseError::Unavailable(source) => {
-                tracing::warn!(error = %source, "the database does not answer");
+                tracing::warn!(error = %source, "database unavailable");
                 Self::Unavailable
             }
             DatabaseError::Setup(message) => {
-                tracing::error!(message, "the database is not usable");
+                tracing::error!(message, "database schema mismatch");
                 Self::Unavailable
             }
             DatabaseError::Unexpected(source) => {

@@ -1,8 +1,12 @@
-//! Data goes out: rows of a type as CSV or JSON, everything that one may see as JSON, a plan for Microsoft Project. Each is one state of the database, told while it is
-//! read, and holds what its reader may see and nothing else.
+//! Exports: rows of a type (CSV, JSON), all visible rows (JSON), a project (Microsoft Project).
+//!
+//! Each export is streamed from one database snapshot and contains only rows that the user may see.
 
+mod context; // what an export reads from
 pub mod mspdi; // Microsoft Project XML, pure
-pub mod plan; // a project as a plan
+pub mod plan; // conversion of a project into a plan
+
+pub use context::ExportContext;
 
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
@@ -13,9 +17,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use pmo_database::list::ParentFilter;
-use pmo_database::row_cache::RowCache;
-use pmo_database::visibility::VisibilityCache;
-use pmo_database::{DatabaseError, Pool, list, permission, row};
+use pmo_database::{DatabaseError, list, permission, row};
 use pmo_domain::api_types::{MAX_PAGE_SIZE, ReferenceNames};
 use pmo_domain::query::ListQuery;
 use pmo_domain::{Column, ColumnKind, EntityType, Row};
@@ -25,47 +27,34 @@ use tokio::sync::{Semaphore, mpsc};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-/// How long a part may wait for its reader,
+/// Maximum time that a part waits for a slow client.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// and how long all of them may take.
+/// Maximum duration of an export.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(300);
-/// Exports that are read at once: each keeps a connection and a state of the database.
+/// Permits for exports: each occupies a connection and a database snapshot.
 static PERMITS: Semaphore = Semaphore::const_new(2);
-/// How long one waits for a turn.
+/// Maximum time that a request waits for a permit.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The routes of this room.
+/// Returns the routes of this module.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(export_all)).routes(routes!(export_rows)).routes(routes!(export_project))
 }
 
-/// What an export reads from.
-#[derive(Clone, Copy)]
-pub struct ExportContext<'a> {
-    /// The database.
-    pub pool: &'a Pool,
-    /// What is kept of people.
-    pub memory: &'a VisibilityCache,
-    /// What is kept of rows.
-    pub texts: &'a RowCache,
-    /// The types.
-    pub model: &'a EntityModel,
-}
-
-/// Where parts of an export go: a browser, or a file.
+/// Destination of an export.
 pub enum Sink {
-    /// To whoever asked.
-    Reader(mpsc::Sender<std::result::Result<Bytes, std::io::Error>>),
-    /// Into memory, for the command line.
+    /// Response stream of a client.
+    Stream(mpsc::Sender<std::result::Result<Bytes, std::io::Error>>),
+    /// Buffer in memory, for the command line.
     Memory(Vec<u8>),
 }
 
 impl Sink {
-    /// Takes a part; an error where nobody reads any more.
-    async fn take(&mut self, part: String) -> Result<()> {
+    /// Appends a part; fails if the client has disconnected or is slower than [`SEND_TIMEOUT`].
+    async fn push(&mut self, part: String) -> Result<()> {
         match self {
-            Self::Memory(all) => all.extend_from_slice(part.as_bytes()),
-            Self::Reader(reader) => match tokio::time::timeout(SEND_TIMEOUT, reader.send(Ok(part.into()))).await {
+            Self::Memory(buffer) => buffer.extend_from_slice(part.as_bytes()),
+            Self::Stream(sender) => match tokio::time::timeout(SEND_TIMEOUT, sender.send(Ok(part.into()))).await {
                 Ok(Ok(())) => {}
                 _ => return Err(ApiError::Unavailable),
             },
@@ -74,122 +63,146 @@ impl Sink {
     }
 }
 
-/// The form of an export of rows.
+/// Format of an export of rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// With a first line of column names; what `POST /{entity}/import` reads.
+    /// CSV with a header row, as `POST /{entity}/import` reads it.
     Csv,
-    /// A line of JSON for each row.
+    /// JSON, one row per line.
     Json,
 }
 
-/// What is exported.
+/// Content of an export.
 #[derive(Clone, Debug)]
 pub enum ExportRequest {
-    /// Rows of a type that pass a query, below one thing or anywhere.
+    /// Rows of a type that match a query, optionally only the children of one parent.
     Rows(String, Box<ListQuery>, ExportFormat, Option<(String, Uuid)>),
-    /// Everything that one may see.
+    /// All rows of all types that the user may see.
     Everything,
 }
 
-/// An answer that is told while it is read; `name` is what a browser calls the file.
-fn stream_response(app: AppState, who: AuthUser, what: ExportRequest, kind: &'static str, name: &str) -> Response {
-    let (reader, mut parts) = mpsc::channel(2);
+/// Builds a response that streams the export; `name` is the suggested file name.
+fn stream_response(
+    app: AppState,
+    user: AuthUser,
+    request: ExportRequest,
+    content_type: &'static str,
+    name: &str,
+) -> Response {
+    let (sender, mut receiver) = mpsc::channel(2);
     tokio::spawn(async move {
-        let all = async {
-            let waited = tokio::time::timeout(PERMIT_TIMEOUT, PERMITS.acquire()).await;
-            let _turn = waited.ok().and_then(std::result::Result::ok).ok_or(ApiError::Unavailable)?;
-            let mut sink = Sink::Reader(reader.clone());
+        let export = async {
+            let permit = tokio::time::timeout(PERMIT_TIMEOUT, PERMITS.acquire()).await;
+            let _permit = permit.ok().and_then(std::result::Result::ok).ok_or(ApiError::Unavailable)?;
+            let mut sink = Sink::Stream(sender.clone());
             let model = app.model().await?;
-            let kept =
-                ExportContext { pool: &app.pool, memory: &app.visibility_cache, texts: &app.row_cache, model: &model };
-            tokio::time::timeout(STREAM_TIMEOUT, write(&kept, &who, &what, &mut sink))
+            let context = ExportContext {
+                pool: &app.pool,
+                visibility_cache: &app.visibility_cache,
+                row_cache: &app.row_cache,
+                model: &model,
+            };
+            tokio::time::timeout(STREAM_TIMEOUT, write(&context, &user, &request, &mut sink))
                 .await
                 .unwrap_or(Err(ApiError::Unavailable))
         };
-        if all.await.is_err() {
-            // Cut short: a browser says that the download failed, and keeps no half of it.
-            let _ = reader.send(Err(std::io::Error::other("the export can't go on"))).await;
+        if export.await.is_err() {
+            // The error aborts the response, so that the client does not take a partial file for a
+            // complete one.
+            let _ = sender.send(Err(std::io::Error::other("export interrupted"))).await;
         }
     });
-    let stream = futures_util::stream::poll_fn(move |context| parts.poll_recv(context));
+    let stream = futures_util::stream::poll_fn(move |context| receiver.poll_recv(context));
     let mut response = Body::from_stream(stream).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if let Ok(disposition) = HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, disposition);
     }
     response
 }
 
-/// Rows of a type, as CSV or JSON.
+/// Exports rows of a type as CSV or JSON.
 #[utoipa::path(get, path = "/{entity}/export", tag = "export", params(
-    ("entity" = String, Path, description = "The type's code", example = "task"),
-    ("format" = Option<String>, Query, description = "csv (the default) or json: one row a line"),
-    ("parent" = Option<String>, Query, description = "`project:<id>`: only what hangs below this"),
-    ("fields" = Option<String>, Query, description = "Columns, separated by commas; filters, sort and search are as of a list")), responses(
-    (status = 200, description = "CSV that POST /{entity}/import reads: UTF-8, references by name; what a spreadsheet would calculate has an apostrophe before it. Or NDJSON", body = String, content_type = "text/csv"),
-    (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in"), (status = 404, description = "No such type, or no such parent for this reader")))]
+    ("entity" = String, Path, description = "Entity type code", example = "task"),
+    ("format" = Option<String>, Query, description = "csv (default) or json (one row per line)"),
+    ("parent" = Option<String>, Query, description = "`project:<id>`: only children of this entity"),
+    ("fields" = Option<String>, Query, description = "Columns, separated by commas; filters, sort and search as in lists")), responses(
+    (status = 200, description = "CSV in UTF-8 as POST /{entity}/import reads it: references by name; text that a spreadsheet would evaluate as a formula has an apostrophe prefix. Or NDJSON", body = String, content_type = "text/csv"),
+    (status = 400, description = "Invalid parameter; see `errors`"), (status = 401, description = "Not signed in"), (status = 404, description = "No such type, or the parent was not found or is not visible to the caller")))]
 async fn export_rows(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Path(code): Path<String>,
     Query(mut parameters): Query<Vec<(String, String)>>,
 ) -> Result<Response> {
     let model = app.model_for_type(&code).await?;
     let entity = model.entity(&code)?;
     let format = parameters.iter().find(|(name, _)| name == "format").map(|(_, value)| value.clone());
-    let below = match parameters.iter().find(|(name, _)| name == "parent") {
+    let parent_ref = match parameters.iter().find(|(name, _)| name == "parent") {
         None => None,
-        Some((_, value)) => Some(parent(&app, &who, &code, value).await?),
+        Some((_, value)) => Some(parse_parent(&app, &user, &code, value).await?),
     };
-    let left_out = ["format", "parent", "limit", "offset", "cursor"];
-    parameters.retain(|(name, _)| !left_out.contains(&name.as_str()));
-    let (form, kind, ending) = match format.as_deref() {
+    let reserved = ["format", "parent", "limit", "offset", "cursor"];
+    parameters.retain(|(name, _)| !reserved.contains(&name.as_str()));
+    let (export_format, content_type, extension) = match format.as_deref() {
         None | Some("csv") => (ExportFormat::Csv, "text/csv; charset=utf-8", "csv"),
         Some("json") => (ExportFormat::Json, "application/x-ndjson", "ndjson"),
         Some(_) => return Err(ApiError::bad_request("format", "must be csv or json")),
     };
     let query = ListQuery::parse(&parameters, entity).map_err(ApiError::BadRequest)?;
-    let name = format!("{}.{ending}", entity.code);
-    Ok(stream_response(app, who, ExportRequest::Rows(code, Box::new(query), form, below), kind, &name))
+    let name = format!("{}.{extension}", entity.code);
+    Ok(stream_response(
+        app,
+        user,
+        ExportRequest::Rows(code, Box::new(query), export_format, parent_ref),
+        content_type,
+        &name,
+    ))
 }
 
-/// What rows are to hang below: something that the reader sees, and that can have this type below it.
-async fn parent(app: &AppState, who: &AuthUser, code: &str, asked: &str) -> Result<(String, Uuid)> {
-    let wrong = || ApiError::bad_request("parent", "must be a type and an id, such as project:018f…");
-    let (parent, id) = asked.split_once(':').ok_or_else(wrong)?;
-    let id: Uuid = id.parse().map_err(|_| wrong())?;
+/// Parses a parent filter such as `project:018f…`.
+///
+/// Fails unless the type may be a parent of `code` and the entity is visible to the user.
+async fn parse_parent(app: &AppState, user: &AuthUser, code: &str, text: &str) -> Result<(String, Uuid)> {
+    let invalid = || ApiError::bad_request("parent", "must be a type and an id, such as project:018f…");
+    let (parent, id) = text.split_once(':').ok_or_else(invalid)?;
+    let id: Uuid = id.parse().map_err(|_| invalid())?;
     let model = app.model().await?;
-    model.catalogue.child_relation(parent, code).ok_or_else(wrong)?;
+    model.catalog.child_relation(parent, code).ok_or_else(invalid)?;
     let parent = model.entity(parent)?;
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    permission::permission_on(&mut connection, who.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
+    permission::permission_on(&mut connection, user.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
     Ok((parent.code.to_string(), id))
 }
 
-/// Everything that one may see, of every type.
+/// Exports all rows of all types that the caller may see.
 #[utoipa::path(get, path = "/export", tag = "export", responses(
-    (status = 200, description = "NDJSON: lines of `entity_code` and up to 1,000 rows in `data`, type by type. The last line is `{\"complete\":true}`: without it the rest is missing", body = String, content_type = "application/x-ndjson"),
+    (status = 200, description = "NDJSON: lines of `entity_code` and up to 1,000 rows in `data`, type by type. The last line is `{\"complete\":true}`; without it the response is incomplete", body = String, content_type = "application/x-ndjson"),
     (status = 401, description = "Not signed in")))]
-async fn export_all(State(app): State<AppState>, who: AuthUser) -> Response {
-    stream_response(app, who, ExportRequest::Everything, "application/x-ndjson", "pmo.ndjson")
+async fn export_all(State(app): State<AppState>, user: AuthUser) -> Response {
+    stream_response(app, user, ExportRequest::Everything, "application/x-ndjson", "pmo.ndjson")
 }
 
-/// A project as a plan for Microsoft Project.
-#[utoipa::path(get, path = "/project/{id}/export", tag = "export", params(("id" = Uuid, Path, description = "The project")), responses(
-    (status = 200, description = "Microsoft Project XML with outline, dates, links and assignments of the tasks that the reader may see", body = String, content_type = "application/xml"),
-    (status = 401, description = "Not signed in"), (status = 404, description = "No such project for this reader")))]
-async fn export_project(State(app): State<AppState>, who: AuthUser, Path(id): Path<String>) -> Result<Response> {
-    let id = crate::entity::id_of(&id)?;
+/// Exports a project for Microsoft Project.
+#[utoipa::path(get, path = "/project/{id}/export", tag = "export", params(("id" = Uuid, Path, description = "Project id")), responses(
+    (status = 200, description = "Microsoft Project XML with outline, dates, links and assignments of the tasks visible to the caller", body = String, content_type = "application/xml"),
+    (status = 401, description = "Not signed in"), (status = 404, description = "Not found, or not visible to the caller")))]
+async fn export_project(State(app): State<AppState>, user: AuthUser, Path(id): Path<String>) -> Result<Response> {
+    let id = crate::entity::parse_id(&id)?;
     let model = app.model_for_type("project").await?;
-    let kept = ExportContext { pool: &app.pool, memory: &app.visibility_cache, texts: &app.row_cache, model: &model };
-    let plan = plan::load_plan(&kept, who.person, id).await?;
+    let context = ExportContext {
+        pool: &app.pool,
+        visibility_cache: &app.visibility_cache,
+        row_cache: &app.row_cache,
+        model: &model,
+    };
+    let plan = plan::load_plan(&context, user.person, id).await?;
     let xml = mspdi::write(&plan);
     let name: String = plan
         .title
         .unwrap_or_default()
         .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
+        .map(|ch| if ch.is_ascii_alphanumeric() { ch } else { '-' })
         .take(80)
         .collect();
     let mut response = xml.into_response();
@@ -200,74 +213,88 @@ async fn export_project(State(app): State<AppState>, who: AuthUser, Path(id): Pa
     Ok(response)
 }
 
-/// Writes an export into a sink, from one state of the database.
-pub async fn write(kept: &ExportContext<'_>, who: &AuthUser, what: &ExportRequest, sink: &mut Sink) -> Result<()> {
-    let model = kept.model;
-    let mut connection = pmo_database::begin_snapshot_read(kept.pool).await?;
-    let mut reader = kept.memory.begin_read(&mut connection, who.person).await?;
-    let kinds: Vec<(&EntityType, ListQuery)> = match what {
+/// Writes an export into a sink, from one database snapshot.
+pub async fn write(
+    context: &ExportContext<'_>,
+    user: &AuthUser,
+    request: &ExportRequest,
+    sink: &mut Sink,
+) -> Result<()> {
+    let model = context.model;
+    let mut connection = pmo_database::begin_snapshot_read(context.pool).await?;
+    let mut reader = context.visibility_cache.begin_read(&mut connection, user.person).await?;
+    let exports: Vec<(&EntityType, ListQuery)> = match request {
         ExportRequest::Rows(code, query, ..) => vec![(model.entity(code)?, ListQuery::clone(query))],
-        ExportRequest::Everything => model.catalogue.types.values().map(|kind| (kind, ListQuery::default())).collect(),
+        ExportRequest::Everything => {
+            model.catalog.types.values().map(|entity| (entity, ListQuery::default())).collect()
+        }
     };
-    for (entity, mut query) in kinds {
+    for (entity, mut query) in exports {
         let columns = columns(entity, &query);
         query.fields.clear();
         (query.limit, query.cursor) = (MAX_PAGE_SIZE, None);
-        if let ExportRequest::Rows(_, _, ExportFormat::Csv, _) = what {
-            sink.take(csv_line(columns.iter().map(|column| column.name.clone()))?).await?;
+        if let ExportRequest::Rows(_, _, ExportFormat::Csv, _) = request {
+            sink.push(csv_line(columns.iter().map(|column| column.name.clone()))?).await?;
         }
-        let below = match what {
+        let parent_filter = match request {
             ExportRequest::Rows(code, _, _, Some((parent, id))) => {
-                let tie = model.catalogue.child_relation(parent, code).ok_or(ApiError::NotFound)?;
-                Some(ParentFilter { parent_code: &model.entity(parent)?.code, parent_id: *id, tie })
+                let relation = model.catalog.child_relation(parent, code).ok_or(ApiError::NotFound)?;
+                Some(ParentFilter { parent_code: &model.entity(parent)?.code, parent_id: *id, relation })
             }
             _ => None,
         };
         loop {
-            let page =
-                list::fetch_page(&mut connection, &mut reader, kept.texts, entity, &query, below.as_ref()).await?;
-            let part = match what {
+            let page = list::fetch_page(
+                &mut connection,
+                &mut reader,
+                context.row_cache,
+                entity,
+                &query,
+                parent_filter.as_ref(),
+            )
+            .await?;
+            let part = match request {
                 ExportRequest::Rows(_, _, ExportFormat::Csv, _) => {
                     let names =
                         row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?;
                     let mut part = String::new();
-                    for listed in &page.rows {
-                        let row: Row = serde_json::from_str(listed.row.json.get()).map_err(|_| ApiError::Internal)?;
+                    for entry in &page.rows {
+                        let row: Row = serde_json::from_str(entry.row.json.get()).map_err(|_| ApiError::Internal)?;
                         part += &csv_line(columns.iter().map(|column| format_cell(column, &row, &names)))?;
                     }
                     part
                 }
                 ExportRequest::Rows(..) => {
-                    page.rows.iter().map(|listed| format!("{}\n", listed.row.json.get())).collect()
+                    page.rows.iter().map(|entry| format!("{}\n", entry.row.json.get())).collect()
                 }
                 ExportRequest::Everything if page.rows.is_empty() => String::new(),
                 ExportRequest::Everything => {
-                    let rows: Vec<&str> = page.rows.iter().map(|listed| listed.row.json.get()).collect();
+                    let rows: Vec<&str> = page.rows.iter().map(|entry| entry.row.json.get()).collect();
                     format!("{{\"entity_code\":{},\"data\":[{}]}}\n", json!(entity.code), rows.join(","))
                 }
             };
             if !part.is_empty() {
-                sink.take(part).await?;
+                sink.push(part).await?;
             }
             let Some(next) = page.next_cursor else { break };
             query.cursor = Some(next);
         }
     }
     connection.commit().await.map_err(DatabaseError::from)?;
-    if matches!(what, ExportRequest::Everything) {
-        sink.take("{\"complete\":true}\n".to_owned()).await?;
+    if matches!(request, ExportRequest::Everything) {
+        sink.push("{\"complete\":true}\n".to_owned()).await?;
     }
     Ok(())
 }
 
-/// The columns of an export: those that were asked for, else all that a person reads, the code first.
+/// Returns the requested columns; by default all visible ones, beginning with code and name.
 fn columns<'a>(entity: &'a EntityType, query: &ListQuery) -> Vec<&'a Column> {
     if !query.fields.is_empty() {
         return query.fields.iter().filter_map(|name| entity.column(name)).collect();
     }
-    let told = |c: &&Column| (!c.hidden || c.name == "id") && c.kind != ColumnKind::Json;
-    let mut columns: Vec<&Column> = entity.columns.iter().filter(told).collect();
-    columns.sort_by_key(|c| match c.name.as_str() {
+    let is_exported = |column: &&Column| (!column.hidden || column.name == "id") && column.kind != ColumnKind::Json;
+    let mut columns: Vec<&Column> = entity.columns.iter().filter(is_exported).collect();
+    columns.sort_by_key(|column| match column.name.as_str() {
         "code" => 0,
         "name" => 1,
         "id" => 3,
@@ -283,43 +310,48 @@ fn csv_line(cells: impl Iterator<Item = String>) -> Result<String> {
     String::from_utf8(line).map_err(|_| ApiError::Internal)
 }
 
-/// A value as a cell: what refers to something says its name, as far as the reader may see it.
+/// Formats a value as a CSV cell.
+///
+/// References become names, as far as the user may see them.
 fn format_cell(column: &Column, row: &Row, names: &ReferenceNames) -> String {
-    let name = |entity: &str, id: &str| {
+    let name_of = |entity: &str, id: &str| {
         let id: Option<Uuid> = id.parse().ok();
         id.and_then(|id| names.get(entity)?.get(&id)).map(|name| escape_formula(name))
     };
     match (&column.kind, row.get(&column.name).unwrap_or(&Value::Null)) {
         (_, Value::Null) => String::new(),
-        (ColumnKind::Reference { entity }, Value::String(id)) => name(entity, id).unwrap_or_default(),
+        (ColumnKind::Reference { entity }, Value::String(id)) => name_of(entity, id).unwrap_or_default(),
         (ColumnKind::References { entity }, Value::Array(ids)) => {
-            ids.iter().filter_map(Value::as_str).filter_map(|id| name(entity, id)).collect::<Vec<_>>().join("; ")
+            ids.iter().filter_map(Value::as_str).filter_map(|id| name_of(entity, id)).collect::<Vec<_>>().join("; ")
         }
-        (ColumnKind::TextList, Value::Array(texts)) => {
-            texts.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+        (ColumnKind::TextList, Value::Array(items)) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
         }
-        // Amounts, days and moments are what they are; a text might begin as a calculation does.
+        // Only texts are escaped: they may begin like a formula, while amounts and dates are plain
+        // values.
         (ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. }, Value::String(text)) => {
             escape_formula(text)
         }
         (_, Value::String(text)) => text.clone(),
-        // 30, not 30.0.
-        (_, Value::Number(n)) => n.as_f64().filter(|_| n.is_f64()).map_or_else(|| n.to_string(), |n| n.to_string()),
+        // Writes 30 instead of 30.0.
+        (_, Value::Number(number)) => {
+            number.as_f64().filter(|_| number.is_f64()).map_or_else(|| number.to_string(), |number| number.to_string())
+        }
         (_, other) => other.to_string(),
     }
 }
 
-/// For the command line: an export in somebody's name, whole.
-pub async fn export_to_bytes(kept: &ExportContext<'_>, who: &AuthUser, what: &ExportRequest) -> Result<Vec<u8>> {
+/// Exports on behalf of a user into memory, for the command line.
+pub async fn export_to_bytes(context: &ExportContext<'_>, user: &AuthUser, request: &ExportRequest) -> Result<Vec<u8>> {
     let mut sink = Sink::Memory(Vec::new());
-    write(kept, who, what, &mut sink).await?;
+    write(context, user, request, &mut sink).await?;
     match sink {
-        Sink::Memory(all) => Ok(all),
-        Sink::Reader(_) => Err(ApiError::Internal),
+        Sink::Memory(buffer) => Ok(buffer),
+        Sink::Stream(_) => Err(ApiError::Internal),
     }
 }
 
-/// The query of an export of all rows of a type.
+/// Returns a query for all rows of a type.
 pub fn all_rows(model: &EntityModel, code: &str) -> Result<ListQuery> {
     model.entity(code)?;
     Ok(ListQuery::default())

@@ -1,4 +1,4 @@
-//! Bodies of requests, read with limits and told in problem+json where they are wrong.
+//! JSON body extractors with size limits; failures are reported as problem details.
 
 use crate::error::ApiError;
 use axum::body::{Body, Bytes};
@@ -6,21 +6,21 @@ use axum::extract::{FromRequest, Request};
 use axum::http::header;
 use serde_json::Value;
 
-/// Largest JSON body, in bytes.
-pub const MAX_JSON_BYTES: usize = 1024 * 1024;
+/// Maximum size of a JSON body, in bytes.
+pub(crate) const MAX_JSON_BYTES: usize = 1024 * 1024;
 
-/// Largest JSON body of a batch, in bytes.
-pub const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
+/// Maximum size of the JSON body of a batch, in bytes.
+pub(crate) const MAX_BATCH_BYTES: usize = 8 * 1024 * 1024;
 
-/// A JSON body of at most [`JSON_LIMIT`].
-pub struct JsonBody(pub Value);
+/// JSON body of at most [`MAX_JSON_BYTES`].
+pub(crate) struct JsonBody(pub Value);
 
-/// A JSON body of at most [`BATCH_LIMIT`].
-pub struct LargeJsonBody(pub Value);
+/// JSON body of at most [`MAX_BATCH_BYTES`].
+pub(crate) struct LargeJsonBody(pub Value);
 
 async fn json(request: Request, limit: usize) -> Result<Value, ApiError> {
-    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-    if !(kind.starts_with("application/json") || kind.starts_with("application/merge-patch+json")) {
+    let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    if !(media_type.starts_with("application/json") || media_type.starts_with("application/merge-patch+json")) {
         return Err(ApiError::UnsupportedMediaType("Send JSON, with Content-Type: application/json.".into()));
     }
     let bytes = read(request.into_body(), limit).await?;
@@ -43,12 +43,14 @@ impl<S: Send + Sync> FromRequest<S> for LargeJsonBody {
     }
 }
 
-/// All of a body, if it is not longer than `limit` bytes.
-pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+/// Reads the whole body.
+///
+/// Fails with 413 if it exceeds `limit` bytes, and with 400 if the connection ends before its end.
+pub(crate) async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
     axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let text = error.to_string();
+        let message = error.to_string();
         let too_long = std::error::Error::source(&error).is_some_and(|s| s.to_string().contains("limit"))
-            || text.contains("limit");
+            || message.contains("limit");
         if too_long {
             let limit = if limit >= 1024 * 1024 {
                 format!("{} MB", limit / 1024 / 1024)
@@ -57,7 +59,7 @@ pub async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
             };
             ApiError::PayloadTooLarge(format!("The body is larger than {limit}."))
         } else {
-            ApiError::bad_request("body", "did not arrive whole")
+            ApiError::bad_request("body", "is truncated")
         }
     })
 }

@@ -1,5 +1,9 @@
-//! The ring of the feed's doorbell by the api, after its writes are committed: the other way than by the writing transaction itself. It must never
-//! be the only thing that tells the feed: a ring that is lost costs one look by the clock.
+//! NOTIFY to the change feed after a request has committed.
+//!
+//! The alternative to NOTIFY by the writing transaction itself.
+//!
+//! Must not: be the only way for the feed to learn of changes. A lost NOTIFY delays delivery until
+//! the next poll.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -9,42 +13,51 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// How long a database that did not take a ring is left alone.
+/// Pause after a failed NOTIFY.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Rings once for all who ask while the ring before is under way.
+/// Handle to the notifier task.
+///
+/// Requests that arrive during a NOTIFY are coalesced into the next one.
 #[derive(Clone)]
-pub struct FeedNotifier(Arc<Notify>);
+pub(crate) struct FeedNotifier(Arc<Notify>);
 
 impl FeedNotifier {
-    /// Starts the one who rings, on a connection of its own.
-    pub fn start(pool: Pool) -> Self {
-        let asked = Arc::new(Notify::new());
-        tokio::spawn(notify_loop(pool, asked.clone()));
-        Self(asked)
+    /// Starts the notifier task, which uses a connection of its own.
+    pub(crate) fn start(pool: Pool) -> Self {
+        let notify = Arc::new(Notify::new());
+        tokio::spawn(notify_loop(pool, notify.clone()));
+        Self(notify)
     }
 }
 
-async fn notify_loop(pool: Pool, asked: Arc<Notify>) {
+async fn notify_loop(pool: Pool, notify: Arc<Notify>) {
     while !pool.is_closed() {
-        let rung: Result<(), pmo_database::DatabaseError> = async {
+        let result: Result<(), pmo_database::DatabaseError> = async {
             let mut connection = pool.acquire().await?;
             loop {
-                asked.notified().await;
+                notify.notified().await;
                 pmo_database::change_log::notify(&mut connection).await?;
             }
         }
         .await;
-        if let Err(error) = rung {
-            tracing::warn!(%error, "the doorbell could not be rung; the feed looks by itself now and then");
+        if let Err(error) = result {
+            tracing::warn!(%error, "NOTIFY failed; the feed falls back to polling");
         }
         tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 
-/// Rings when a request that may have written is over, and so its transaction; also where its client went away meanwhile.
-pub async fn notify_after_response(State(doorbell): State<FeedNotifier>, request: Request, next: Next) -> Response {
-    let _ring = (!request.method().is_safe()).then(|| NotifyOnDrop(doorbell));
+/// Requests a NOTIFY when a request that may have written ends.
+///
+/// By then the transaction has ended, too. Also covers requests that are dropped because the client
+/// disconnects.
+pub(crate) async fn notify_after_response(
+    State(notifier): State<FeedNotifier>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let _guard = (!request.method().is_safe()).then(|| NotifyOnDrop(notifier));
     next.run(request).await
 }
 

@@ -1,8 +1,8 @@
-//! What happened: to a thing, and lately to everything that one may see; and back to what a thing once was.
+//! History of an entity, recent activity of all visible entities, and restoring of an old version.
 
 use crate::auth::AuthUser;
 use crate::entity::{
-    Mutation, MutationKind, MutationResponse, id_of, idempotency_key, parse_if_match, permission_message,
+    Mutation, MutationKind, MutationResponse, idempotency_key, parse_id, parse_if_match, permission_message,
 };
 use crate::error::{ApiError, Result};
 use crate::state::AppState;
@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-/// The routes of this room.
-pub fn router() -> OpenApiRouter<AppState> {
+/// Returns the routes of this module.
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_entity_history))
         .routes(routes!(restore_version))
@@ -37,85 +37,85 @@ impl PageParams {
         if !(1..=200).contains(&limit) {
             return Err(ApiError::bad_request("limit", "must be a whole number from 1 to 200"));
         }
-        let wrong = || ApiError::bad_request("cursor", "is not a cursor of this list");
-        let before = self.cursor.as_ref().map(|c| c.parse::<i64>().map_err(|_| wrong())).transpose()?;
+        let invalid = || ApiError::bad_request("cursor", "is not a valid cursor for this list");
+        let before = self.cursor.as_ref().map(|cursor| cursor.parse::<i64>().map_err(|_| invalid())).transpose()?;
         Ok((limit, before))
     }
 }
 
-/// What happened to a thing, newest first.
+/// Lists the changes of an entity, newest first.
 #[utoipa::path(get, path = "/{entity}/{id}/history", tag = "history", params(
-    ("entity" = String, Path, description = "The type's code", example = "task"), ("id" = Uuid, Path, description = "The thing"),
-    ("limit" = Option<i64>, Query, description = "Most lines, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")), responses(
+    ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
+    ("limit" = Option<i64>, Query, description = "Maximum number of entries, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page")), responses(
     (status = 200, description = "{data: [{version, action, at, person_id, person_name, changed: {column: {old, new}}}], ref_data_entityInstance, next_cursor}", body = Object),
-    (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in"), (status = 404, description = "Not there, or not for this reader")))]
+    (status = 400, description = "Invalid parameter; see `errors`"), (status = 401, description = "Not signed in"), (status = 404, description = "Not found, or not visible to the caller")))]
 async fn list_entity_history(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Path((code, id)): Path<(String, String)>,
-    Query(paging): Query<PageParams>,
+    Query(page_params): Query<PageParams>,
 ) -> Result<Json<Value>> {
-    let (limit, before) = paging.read()?;
+    let (limit, before) = page_params.read()?;
     let model = app.model_for_type(&code).await?;
-    let (entity, id) = (model.entity(&code)?, id_of(&id)?);
+    let (entity, id) = (model.entity(&code)?, parse_id(&id)?);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let level =
-        permission::permission_on(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-    let alive = row::by_id(&mut connection, entity, id, level >= Permission::Delete).await?;
-    alive.ok_or(ApiError::NotFound)?;
-    let lines = audit_log::list_for_entity(&mut connection, &entity.code, id, before, limit + 1).await?;
-    let more = lines.len() > usize::try_from(limit).unwrap_or(0);
-    let lines: Vec<audit_log::AuditEntry> = lines.into_iter().take(usize::try_from(limit).unwrap_or(0)).collect();
-    let next = lines.last().filter(|_| more).map(|l| l.seq.to_string());
-    // Names of what the columns referred to, as far as the reader may see them.
-    let mentioned: Vec<Row> = lines
+        permission::permission_on(&mut connection, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let current = row::by_id(&mut connection, entity, id, level >= Permission::Delete).await?;
+    current.ok_or(ApiError::NotFound)?;
+    let entries = audit_log::list_for_entity(&mut connection, &entity.code, id, before, limit + 1).await?;
+    let has_more = entries.len() > usize::try_from(limit).unwrap_or(0);
+    let entries: Vec<audit_log::AuditEntry> = entries.into_iter().take(usize::try_from(limit).unwrap_or(0)).collect();
+    let next = entries.last().filter(|_| has_more).map(|entry| entry.seq.to_string());
+    // Names of referenced entities, old and new, as far as the caller may see them.
+    let referencing: Vec<Row> = entries
         .iter()
-        .flat_map(|line| line.changed.as_object().into_iter().flatten())
+        .flat_map(|entry| entry.changed.as_object().into_iter().flatten())
         .flat_map(|(column, change)| {
             ["old", "new"].map(|side| Row::from_iter([(column.clone(), change.get(side).cloned().unwrap_or_default())]))
         })
         .collect();
-    let mentioned = row::referenced_ids(entity, &mentioned);
-    let references = row::reference_names_uncached(&mut connection, who.person, entity, &mentioned).await?;
-    Ok(Json(json!({"data": lines, "ref_data_entityInstance": references, "next_cursor": next})))
+    let ids = row::referenced_ids(entity, &referencing);
+    let names = row::reference_names_uncached(&mut connection, user.person, entity, &ids).await?;
+    Ok(Json(json!({"data": entries, "ref_data_entityInstance": names, "next_cursor": next})))
 }
 
-/// Make a thing again what it was at a version. That is a change like any other, with a version of its own.
+/// Restores the column values of an old version as a new version.
 #[utoipa::path(post, path = "/{entity}/{id}/history/{version}/restore", tag = "history", params(
-    ("entity" = String, Path, description = "The type's code", example = "task"), ("id" = Uuid, Path, description = "The thing"),
-    ("version" = i64, Path, description = "The version to go back to"),
-    ("If-Match" = Option<String>, Header, description = "The present version, as far as the asker knows"),
-    ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
-    (status = 200, description = "The row", body = Object), (status = 400, description = "A header can't be read"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "May see, may not change"), (status = 404, description = "Not there, not for this writer, or no such version"),
-    (status = 409, description = "A unique value is taken by now"), (status = 412, description = "Changed meanwhile"),
-    (status = 422, description = "The log does not reach back so far, or what it was is not allowed any more")))]
+    ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
+    ("version" = i64, Path, description = "Version to restore"),
+    ("If-Match" = Option<String>, Header, description = "Current version that the client knows"),
+    ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
+    (status = 200, description = "The row", body = Object), (status = 400, description = "Invalid header"), (status = 401, description = "Not signed in"),
+    (status = 403, description = "Forbidden: requires EDIT"), (status = 404, description = "Not found, not visible to the caller, or no such version"),
+    (status = 409, description = "Unique constraint violated"), (status = 412, description = "Version conflict"),
+    (status = 422, description = "The version is older than the log retention, or its values are no longer valid")))]
 async fn restore_version(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Path((code, id, version)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Result<MutationResponse> {
     let model = app.model_for_type(&code).await?;
-    let (entity, id) = (model.entity(&code)?, id_of(&id)?);
+    let (entity, id) = (model.entity(&code)?, parse_id(&id)?);
     let version: i64 = version.parse().map_err(|_| ApiError::NotFound)?;
-    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
+    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
     row::lock(&mut transaction, entity, id).await?;
     let level =
-        permission::permission_on(&mut transaction, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+        permission::permission_on(&mut transaction, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     if level < Permission::Edit {
         return Err(ApiError::Forbidden(permission_message(Permission::Edit, level)));
     }
-    let present = row::by_id(&mut transaction, entity, id, false).await?.ok_or(ApiError::NotFound)?;
-    let now = row_version(&present).0;
-    if version < 1 || version > now {
+    let current = row::by_id(&mut transaction, entity, id, false).await?.ok_or(ApiError::NotFound)?;
+    let current_version = row_version(&current).0;
+    if version < 1 || version > current_version {
         return Err(ApiError::NotFound);
     }
-    let then = audit_log::values_at_version(&mut transaction, &entity.code, id, version, now)
+    let old_values = audit_log::values_at_version(&mut transaction, &entity.code, id, version, current_version)
         .await?
-        .ok_or_else(|| ApiError::unprocessable("version", "is further back than the log is kept"))?;
+        .ok_or_else(|| ApiError::unprocessable("version", "is older than the log retention"))?;
     let mut values = Row::new();
-    for (name, (value, text)) in then {
+    for (name, (value, text)) in old_values {
         let Some(column) = entity.column(&name).filter(|c| !c.read_only) else { continue };
         let value = if column.kind == ColumnKind::Money { text.map_or(Value::Null, Value::String) } else { value };
         values.insert(name, value);
@@ -127,60 +127,64 @@ async fn restore_version(
         body: Value::Object(values),
         server_values: Row::new(),
         version: parse_if_match(&headers)?,
-        key: idempotency_key(&headers)?,
+        idempotency_key: idempotency_key(&headers)?,
         status_only: false,
     };
-    let answer = mutation.execute(&mut transaction, &model, &who).await?;
+    let response = mutation.execute(&mut transaction, &model, &user).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok(answer)
+    Ok(response)
 }
 
-/// What has happened lately to things that one may see, newest first.
+/// Lists recent changes of entities visible to the caller, newest first.
 #[utoipa::path(get, path = "/activity", tag = "history", params(
-    ("limit" = Option<i64>, Query, description = "Most lines, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before")), responses(
+    ("limit" = Option<i64>, Query, description = "Maximum number of entries, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page")), responses(
     (status = 200, description = "{data: [{entity, entity_id, title, version, action, at, person_id, person_name, changed}], next_cursor}", body = Object),
-    (status = 400, description = "A parameter is wrong"), (status = 401, description = "Not signed in")))]
+    (status = 400, description = "Invalid parameter; see `errors`"), (status = 401, description = "Not signed in")))]
 async fn list_activity(
     State(app): State<AppState>,
-    who: AuthUser,
-    Query(paging): Query<PageParams>,
+    user: AuthUser,
+    Query(page_params): Query<PageParams>,
 ) -> Result<Json<Value>> {
-    /// Looks at the log before the answer is given as it is: who sees little of a busy company asks again with the cursor.
+    /// Maximum number of log batches per request.
+    ///
+    /// A caller who sees few of the recent changes may get a short page and continues with its
+    /// cursor.
     const MAX_BATCHES: usize = 8;
-    /// Lines of a look.
+    /// Number of log entries per batch.
     const BATCH_ROWS: usize = 400;
-    let (limit, mut before) = paging.read()?;
+    let (limit, mut before) = page_params.read()?;
     let limit = usize::try_from(limit).unwrap_or(50);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let mut data: Vec<Value> = Vec::new();
-    // Whether the log goes on below the last line that was looked at.
-    let mut more = true;
+    // Whether the log has entries before the last one that was read.
+    let mut has_more = true;
     for _ in 0..MAX_BATCHES {
-        let lines =
+        let entries =
             audit_log::list_recent(&mut connection, before, i64::try_from(BATCH_ROWS).unwrap_or(i64::MAX)).await?;
-        more = lines.len() == BATCH_ROWS;
-        let ids: Vec<Uuid> = lines.iter().map(|l| l.entity_id).collect::<BTreeSet<_>>().into_iter().collect();
-        let titles: BTreeMap<Uuid, String> = permission::visible(&mut connection, who.person, &ids)
+        has_more = entries.len() == BATCH_ROWS;
+        let ids: Vec<Uuid> =
+            entries.iter().map(|log_entry| log_entry.entity_id).collect::<BTreeSet<_>>().into_iter().collect();
+        let titles: BTreeMap<Uuid, String> = permission::visible(&mut connection, user.person, &ids)
             .await?
             .into_iter()
-            .map(|s| (s.id, s.title))
+            .map(|entity| (entity.id, entity.title))
             .collect();
-        for line in lines {
+        for log_entry in entries {
             if data.len() == limit {
-                more = true;
+                has_more = true;
                 break;
             }
-            before = Some(line.seq);
-            if let Some(title) = titles.get(&line.entity_id) {
-                let mut entry = serde_json::to_value(&line).map_err(|_| ApiError::Internal)?;
+            before = Some(log_entry.seq);
+            if let Some(title) = titles.get(&log_entry.entity_id) {
+                let mut entry = serde_json::to_value(&log_entry).map_err(|_| ApiError::Internal)?;
                 entry["title"] = json!(title);
                 data.push(entry);
             }
         }
-        if !more || data.len() == limit {
+        if !has_more || data.len() == limit {
             break;
         }
     }
-    let next = before.filter(|_| more).map(|seq| seq.to_string());
+    let next = before.filter(|_| has_more).map(|seq| seq.to_string());
     Ok(Json(json!({"data": data, "next_cursor": next})))
 }

@@ -1,5 +1,8 @@
-//! Calendars that other programs subscribe to (iCalendar, RFC 5545): days on which things are due, by an address that holds a secret and can be revoked. Whoever has the address sees
-//! what its person may see at that moment, and nothing that they may not.
+//! iCalendar feeds (RFC 5545) of due dates, for subscription by calendar programs.
+//!
+//! The URL of a feed contains a secret and can be revoked.
+//!
+//! Invariant: a feed shows what its owner may see at the time of the request, never more.
 
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
@@ -23,87 +26,88 @@ use std::collections::BTreeMap;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-/// Most addresses of a person.
+/// Maximum number of feeds per person.
 const MAX_FEEDS: i64 = 50;
-/// How far back a calendar goes, in days.
+/// Number of past days that a calendar contains.
 const LOOKBACK_DAYS: i64 = 90;
-/// Most things of a calendar.
+/// Number of events after which no further pages are read.
 const MAX_EVENTS: usize = 5000;
 
-/// The routes of this room.
-pub fn router() -> OpenApiRouter<AppState> {
+/// Returns the routes of this module.
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(list_calendar_feeds, create_calendar_feed))
         .routes(routes!(revoke_calendar_feed))
         .routes(routes!(get_calendar))
 }
 
-/// What a calendar is to be about.
+/// Calendar feed to create.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewCalendarFeed {
-    /// The type of the thing whose due days it shows; none: what is one's own to do.
+pub(crate) struct NewCalendarFeed {
+    /// Type of the entity with the due dates of its children; `None`: the caller's own work.
     entity: Option<String>,
-    /// The thing.
+    /// Entity id.
     id: Option<Uuid>,
 }
 
-/// One's calendar addresses, without their secrets.
+/// Lists the caller's calendar feeds, without their secrets.
 #[utoipa::path(get, path = "/calendar_feed", tag = "calendar", responses(
     (status = 200, description = "{data: [{id, about_code, about_id, created_ts, used_ts}]}", body = Object), (status = 401, description = "Not signed in")))]
-async fn list_calendar_feeds(State(app): State<AppState>, who: AuthUser) -> Result<Json<Value>> {
+async fn list_calendar_feeds(State(app): State<AppState>, user: AuthUser) -> Result<Json<Value>> {
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    Ok(Json(json!({"data": calendar_feed::list_for_person(&mut connection, who.person).await?})))
+    Ok(Json(json!({"data": calendar_feed::list_for_person(&mut connection, user.person).await?})))
 }
 
-/// Make a calendar address. It is told once.
+/// Creates a calendar feed. Its URL is returned only once.
 #[utoipa::path(post, path = "/calendar_feed", tag = "calendar", request_body = NewCalendarFeed, responses(
-    (status = 201, description = "{id, path}: the address below this host", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
-    (status = 404, description = "No such thing for this person"), (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"),
-    (status = 422, description = "Fields are wrong, or there are too many already")))]
+    (status = 201, description = "{id, path}: the path of the URL on this host", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
+    (status = 404, description = "Not found, or not visible to the caller"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
+    (status = 422, description = "Validation failed, or too many calendar feeds")))]
 async fn create_calendar_feed(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     JsonBody(body): JsonBody,
 ) -> Result<Response> {
-    let asked: NewCalendarFeed =
+    let request: NewCalendarFeed =
         serde_json::from_value(body).map_err(|e| ApiError::unprocessable("body", e.to_string()))?;
-    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let about = match (asked.entity, asked.id) {
+    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
+    let target = match (request.entity, request.id) {
         (None, None) => None,
         (Some(code), Some(id)) => {
             let model = app.model_for_type(&code).await?;
             let code = model.entity(&code)?.code.clone();
-            permission::permission_on(&mut transaction, who.person, &code, id).await?.ok_or(ApiError::NotFound)?;
+            permission::permission_on(&mut transaction, user.person, &code, id).await?.ok_or(ApiError::NotFound)?;
             Some((code, id))
         }
-        _ => return Err(ApiError::unprocessable("id", "entity and id are needed together, or neither")),
+        _ => return Err(ApiError::unprocessable("id", "entity and id must be given together, or neither")),
     };
-    if calendar_feed::count(&mut transaction, who.person).await? >= MAX_FEEDS {
+    if calendar_feed::count(&mut transaction, user.person).await? >= MAX_FEEDS {
         return Err(ApiError::unprocessable(
             "entity",
-            format!("there are {MAX_FEEDS} addresses already: revoke one first"),
+            format!("the limit of {MAX_FEEDS} calendar feeds is reached; revoke one first"),
         ));
     }
     let id = Uuid::now_v7();
     // 244 random bits.
     let secret = URL_SAFE_NO_PAD.encode([*Uuid::new_v4().as_bytes(), *Uuid::new_v4().as_bytes()].concat());
-    calendar_feed::insert(&mut transaction, id, &CalendarFeed { person: who.person, about }, &hash(&secret)).await?;
+    calendar_feed::insert(&mut transaction, id, &CalendarFeed { person: user.person, scope: target }, &hash(&secret))
+        .await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok((StatusCode::CREATED, Json(json!({"id": id, "path": format!("/api/v1/calendar/{secret}.ics")}))).into_response())
 }
 
-/// Revoke a calendar address.
-#[utoipa::path(delete, path = "/calendar_feed/{id}", tag = "calendar", params(("id" = Uuid, Path, description = "The address's id")), responses(
-    (status = 204, description = "It leads nowhere any more"), (status = 401, description = "Not signed in"), (status = 404, description = "Not one of this person's")))]
+/// Revokes a calendar feed.
+#[utoipa::path(delete, path = "/calendar_feed/{id}", tag = "calendar", params(("id" = Uuid, Path, description = "Calendar feed id")), responses(
+    (status = 204, description = "Revoked"), (status = 401, description = "Not signed in"), (status = 404, description = "Not a calendar feed of the caller")))]
 async fn revoke_calendar_feed(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Path(id): Path<String>,
 ) -> Result<StatusCode> {
     let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
-    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    if !calendar_feed::revoke(&mut transaction, who.person, id).await? {
+    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
+    if !calendar_feed::revoke(&mut transaction, user.person, id).await? {
         return Err(ApiError::NotFound);
     }
     transaction.commit().await.map_err(DatabaseError::from)?;
@@ -114,48 +118,52 @@ fn hash(secret: &str) -> Vec<u8> {
     Sha256::digest(secret.as_bytes()).to_vec()
 }
 
-/// A calendar by its address.
-#[utoipa::path(get, path = "/calendar/{address}", tag = "calendar", security(()), params(("address" = String, Path, description = "What the address was told to end with")), responses(
-    (status = 200, description = "iCalendar: an event of a whole day for each thing that is due", body = String, content_type = "text/calendar"),
-    (status = 404, description = "No such address, or it was revoked")))]
+/// Returns the calendar of a feed, authenticated by the secret in its URL.
+#[utoipa::path(get, path = "/calendar/{address}", tag = "calendar", security(()), params(("address" = String, Path, description = "Secret at the end of the calendar URL")), responses(
+    (status = 200, description = "iCalendar with an all-day event for each due date", body = String, content_type = "text/calendar"),
+    (status = 404, description = "No such calendar feed, or it was revoked")))]
 async fn get_calendar(State(app): State<AppState>, Path(address): Path<String>) -> Result<Response> {
     let secret = address.strip_suffix(".ics").unwrap_or(&address);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let feed = calendar_feed::find_by_secret(&mut connection, &hash(secret)).await?.ok_or(ApiError::NotFound)?;
-    let employee = calendar_feed::employee(&mut connection, feed.person).await?;
+    let employee = calendar_feed::find_employee(&mut connection, feed.person).await?;
     drop(connection);
     let model = app.model().await?;
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
     let mut reader = app.visibility_cache.begin_read(&mut connection, feed.person).await?;
     let mut title = "PMO".to_owned();
-    let mut below = None;
-    if let Some((code, id)) = &feed.about {
-        // What its person lost, or what is deleted, is not there any more.
-        let seen = permission::visible(&mut connection, feed.person, &[*id]).await?;
-        title = seen.into_iter().next().ok_or(ApiError::NotFound)?.title;
-        below = Some((code.clone(), *id));
+    let mut parent = None;
+    if let Some((code, id)) = &feed.scope {
+        // 404 if the entity was deleted or the person may no longer see it.
+        let visible = permission::visible(&mut connection, feed.person, &[*id]).await?;
+        title = visible.into_iter().next().ok_or(ApiError::NotFound)?.title;
+        parent = Some((code.clone(), *id));
     }
-    let since = jiff::Zoned::now()
+    let earliest = jiff::Zoned::now()
         .date()
         .checked_sub(jiff::Span::new().days(LOOKBACK_DAYS))
-        .map(|d| d.to_string())
+        .map(|date| date.to_string())
         .unwrap_or_default();
     let mut events: BTreeMap<Uuid, (String, Row)> = BTreeMap::new();
-    for entity in
-        model.catalogue.types.values().filter(|e| e.column("due_date").is_some_and(|c| c.kind == ColumnKind::Date))
+    for entity in model
+        .catalog
+        .types
+        .values()
+        .filter(|entity| entity.column("due_date").is_some_and(|column| column.kind == ColumnKind::Date))
     {
         let filter = |column: &str, operator, value: &str| Filter {
             column: column.to_owned(),
             operator,
             values: vec![value.to_owned()],
         };
-        let queries: Vec<Vec<Filter>> = match (&below, employee) {
+        let queries: Vec<Vec<Filter>> = match (&parent, employee) {
             (Some((code, id)), _) => {
-                let tie = model
-                    .catalogue
+                let relation = model
+                    .catalog
                     .child_relation(code.as_str(), entity.code.as_str())
-                    .filter(|tie| tie.parent_type_column.is_none());
-                tie.and_then(|tie| tie.parent_column.as_ref())
+                    .filter(|relation| relation.parent_type_column.is_none());
+                relation
+                    .and_then(|relation| relation.parent_column.as_ref())
                     .map(|column| vec![filter(column, Operator::Eq, &id.to_string())])
                     .into_iter()
                     .collect()
@@ -166,7 +174,7 @@ async fn get_calendar(State(app): State<AppState>, Path(address): Path<String>) 
             (None, None) => Vec::new(),
         };
         for mut filters in queries {
-            filters.push(filter("due_date", Operator::Gte, &since));
+            filters.push(filter("due_date", Operator::Gte, &earliest));
             let mut query = ListQuery {
                 filters,
                 sort: vec![("due_date".into(), false)],
@@ -175,9 +183,9 @@ async fn get_calendar(State(app): State<AppState>, Path(address): Path<String>) 
             };
             loop {
                 let page = list::fetch_page(&mut connection, &mut reader, &app.row_cache, entity, &query, None).await?;
-                for listed in page.rows {
-                    let row: Row = serde_json::from_str(listed.row.json.get()).map_err(|_| ApiError::Internal)?;
-                    events.insert(listed.id, (entity.name.clone(), row));
+                for entry in page.rows {
+                    let row: Row = serde_json::from_str(entry.row.json.get()).map_err(|_| ApiError::Internal)?;
+                    events.insert(entry.id, (entity.name.clone(), row));
                 }
                 let Some(next) = page.next_cursor.filter(|_| events.len() < MAX_EVENTS) else { break };
                 query.cursor = Some(next);
@@ -190,46 +198,50 @@ async fn get_calendar(State(app): State<AppState>, Path(address): Path<String>) 
     Ok(response)
 }
 
-/// The columns that say whose a thing is to do.
+/// Returns the columns that name the people responsible for an entity.
 fn assignee_columns(entity: &EntityType) -> impl Iterator<Item = &str> {
-    let doer =
+    let names_assignee =
         |name: &str| ["assignee__", "owner__", "manager__", "responsible__"].iter().any(|role| name.starts_with(role));
-    let refers = |kind: &ColumnKind| matches!(kind, ColumnKind::Reference { entity } | ColumnKind::References { entity } if entity == "employee");
-    entity.columns.iter().filter(move |c| refers(&c.kind) && doer(&c.name)).map(|c| c.name.as_str())
+    let is_employee_reference = |kind: &ColumnKind| matches!(kind, ColumnKind::Reference { entity } | ColumnKind::References { entity } if entity == "employee");
+    entity
+        .columns
+        .iter()
+        .filter(move |column| is_employee_reference(&column.kind) && names_assignee(&column.name))
+        .map(|column| column.name.as_str())
 }
 
-/// A text as RFC 5545 has it.
+/// Escapes a TEXT value as RFC 5545 requires; removes control characters except newlines.
 fn escape_text(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\\' | ';' | ',' => out.extend(['\\', c]),
+    for ch in text.chars() {
+        match ch {
+            '\\' | ';' | ',' => out.extend(['\\', ch]),
             '\n' => out.push_str("\\n"),
-            c if c.is_control() => {}
-            c => out.push(c),
+            ch if ch.is_control() => {}
+            ch => out.push(ch),
         }
     }
     out
 }
 
-/// A line, folded after 75 bytes, never within a letter.
+/// Appends a content line, folded at 75 bytes but never inside a UTF-8 sequence.
 fn fold_line(out: &mut String, name: &str, value: &str) {
-    let text = format!("{name}:{value}");
-    let mut length = 0;
-    for c in text.chars() {
-        if length + c.len_utf8() > 75 {
+    let line = format!("{name}:{value}");
+    let mut line_bytes = 0;
+    for ch in line.chars() {
+        if line_bytes + ch.len_utf8() > 75 {
             out.push_str("\r\n ");
-            length = 1;
+            line_bytes = 1;
         }
-        out.push(c);
-        length += c.len_utf8();
+        out.push(ch);
+        line_bytes += ch.len_utf8();
     }
     out.push_str("\r\n");
 }
 
-/// Things as a calendar. Pure.
+/// Renders entities as a calendar. Pure.
 fn render_calendar(title: &str, events: &BTreeMap<Uuid, (String, Row)>) -> String {
-    let text = |row: &Row, column: &str| row.get(column).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text_of = |row: &Row, column: &str| row.get(column).and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut out = String::new();
     for (name, value) in [
         ("BEGIN", "VCALENDAR"),
@@ -241,12 +253,13 @@ fn render_calendar(title: &str, events: &BTreeMap<Uuid, (String, Row)>) -> Strin
         fold_line(&mut out, name, value);
     }
     fold_line(&mut out, "X-WR-CALNAME", &escape_text(title));
-    for (id, (kind, row)) in events {
-        let day = text(row, "due_date").replace('-', "");
+    for (id, (type_name, row)) in events {
+        let day = text_of(row, "due_date").replace('-', "");
         if day.len() != 8 {
             continue;
         }
-        let stamp: String = text(row, "updated_ts").chars().take(19).filter(|c| c.is_ascii_alphanumeric()).collect();
+        let stamp: String =
+            text_of(row, "updated_ts").chars().take(19).filter(|ch| ch.is_ascii_alphanumeric()).collect();
         fold_line(&mut out, "BEGIN", "VEVENT");
         fold_line(&mut out, "UID", &format!("{id}@pmo"));
         fold_line(
@@ -255,12 +268,12 @@ fn render_calendar(title: &str, events: &BTreeMap<Uuid, (String, Row)>) -> Strin
             &format!("{}Z", if stamp.len() == 15 { stamp } else { format!("{day}T000000") }),
         );
         fold_line(&mut out, "DTSTART;VALUE=DATE", &day);
-        fold_line(&mut out, "SUMMARY", &escape_text(&text(row, "name")));
-        let code = text(row, "code");
+        fold_line(&mut out, "SUMMARY", &escape_text(&text_of(row, "name")));
+        let code = text_of(row, "code");
         fold_line(
             &mut out,
             "DESCRIPTION",
-            &escape_text(&if code.is_empty() { kind.clone() } else { format!("{kind} {code}") }),
+            &escape_text(&if code.is_empty() { type_name.clone() } else { format!("{type_name} {code}") }),
         );
         fold_line(&mut out, "TRANSP", "TRANSPARENT");
         fold_line(&mut out, "SEQUENCE", &row.get("version").and_then(Value::as_i64).unwrap_or_default().to_string());
@@ -275,7 +288,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_folded_between_letters_and_signs_are_told_apart() {
+    fn lines_are_folded_between_characters_and_special_characters_escaped() {
         let mut out = String::new();
         fold_line(&mut out, "SUMMARY", &escape_text(&format!("a, b; c\\\n{}", "ä".repeat(80))));
         assert!(out.starts_with("SUMMARY:a\\, b\\; c\\\\\\n"));
@@ -284,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thing_is_an_event_of_a_whole_day() {
+    fn entity_becomes_an_all_day_event() {
         let row = json!({"name": "Go live", "code": "T-1", "due_date": "2026-03-01", "updated_ts": "2026-01-02T03:04:05.678Z", "version": 4});
         let events = BTreeMap::from([(Uuid::nil(), ("Task".to_owned(), row.as_object().cloned().unwrap()))]);
         let text = render_calendar("My work", &events);

@@ -1,27 +1,31 @@
-//! Import, of a plan or of rows of any type: read and checked as a whole first, then written in one transaction. Nothing is ever half-written.
+//! Import of a plan or of rows of any type.
+//!
+//! Invariant: a file is parsed and validated completely, then written in one transaction; nothing
+//! is written partially.
 
-pub mod csv; // rows from a CSV file, pure
-pub mod csv_import;
-pub mod mspdi; // Microsoft Project XML, pure // rows of a type, upserted by code
+pub mod csv; // CSV parsing, pure
+pub mod csv_import; // import of rows, upserted by code
+pub mod mspdi; // Microsoft Project XML parsing, pure
+mod upload; // file of a request
 
 use crate::auth::AuthUser;
 use crate::entity::{IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response};
 use crate::error::{ApiError, Result};
 use crate::state::{AppState, EntityModel};
-use axum::body::Body;
-use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
+use axum::http::StatusCode;
 use mspdi::Plan;
 use pmo_database::{Transaction, permission, row};
 use pmo_domain::{Permission, PersonId, Row};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use upload::read_upload;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-/// The routes of this room.
+/// Returns the routes of this module.
 pub fn router() -> OpenApiRouter<AppState> {
-    // The limit of this route is a setting, kept while reading.
+    // The size limit of these routes is a setting; `read_upload` enforces it while reading.
     OpenApiRouter::new()
         .routes(routes!(import_project))
         .routes(routes!(csv_import::import_rows))
@@ -33,47 +37,48 @@ struct ImportQuery {
     name: Option<String>,
 }
 
-/// Import a plan as a new project.
+/// Imports a plan as a new project.
 #[utoipa::path(post, path = "/project/import", tag = "import",
     request_body(content = String, content_type = "application/xml", description = "A Microsoft Project XML file, as the body or as the multipart field 'file'"),
-    params(("name" = Option<String>, Query, description = "The project's name; default: what the file says"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
+    params(("name" = Option<String>, Query, description = "Project name; default: the title in the file"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
     (status = 200, description = "With text/csv and dry_run: see /{entity}/import"),
-    (status = 201, description = "{project, report: {taken, left_out}}; with text/csv what /{entity}/import answers", body = Object), (status = 400, description = "The body did not arrive whole"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "May not make projects"), (status = 413, description = "The file is too large"),
-    (status = 415, description = "Another kind of file"), (status = 422, description = "The file is no usable plan; the problem says where and why")))]
+    (status = 201, description = "{project, report: {taken, left_out}}; with text/csv the report of /{entity}/import", body = Object), (status = 400, description = "Body truncated"), (status = 401, description = "Not signed in"),
+    (status = 403, description = "Forbidden: requires permission to create projects"), (status = 413, description = "The file is too large"),
+    (status = 415, description = "Unsupported media type"), (status = 422, description = "The file is not a valid plan; see `errors`")))]
 async fn import_project(
     State(app): State<AppState>,
-    who: AuthUser,
-    Query(options): Query<ImportQuery>,
-    Query(of_rows): Query<csv_import::ImportOptions>,
+    user: AuthUser,
+    Query(query): Query<ImportQuery>,
+    Query(csv_options): Query<csv_import::ImportOptions>,
     request: Request,
 ) -> Result<MutationResponse> {
     let headers = request.headers().clone();
     if csv_import::is_csv(&headers) {
-        return csv_import::import(&app, &who, "project", of_rows, request).await;
+        return csv_import::import(&app, &user, "project", csv_options, request).await;
     }
     let model = app.model_for_type("project").await?;
     {
-        // Whoever may not import is told before the file is read.
+        // The permission is checked before the file is read.
         let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
-        check_can_import(&mut connection, &model, who.person).await?;
+        check_can_import(&mut connection, &model, user.person).await?;
     }
     let bytes = read_upload(&app, request).await?;
     let (plan, bytes) =
         tokio::task::spawn_blocking(move || (mspdi::parse(&bytes), bytes)).await.map_err(|_| ApiError::Internal)?;
-    let plan = plan.map_err(|bad| ApiError::UnprocessableEntity(vec![bad.into()]))?;
-    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let name = options.name.unwrap_or_default();
-    let key = match check_idempotency_header(&mut transaction, &who, &headers, &[b"IMPORT", name.as_bytes(), &bytes])
+    let plan = plan.map_err(|error| ApiError::UnprocessableEntity(vec![error.into()]))?;
+    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
+    let name = query.name.unwrap_or_default();
+    let key = match check_idempotency_header(&mut transaction, &user, &headers, &[b"IMPORT", name.as_bytes(), &bytes])
         .await?
     {
-        IdempotencyCheck::Replay(answer) => return Ok(answer),
+        IdempotencyCheck::Replay(response) => return Ok(response),
         IdempotencyCheck::New(key) => key,
     };
-    let body = write(&mut transaction, &model, who.person, &plan, Some(name.as_str()).filter(|n| !n.trim().is_empty()))
-        .await?;
-    commit_with_response(transaction, &who, key, MutationResponse { status: StatusCode::CREATED, body: Some(body) })
+    let body =
+        write(&mut transaction, &model, user.person, &plan, Some(name.as_str()).filter(|name| !name.trim().is_empty()))
+            .await?;
+    commit_with_response(transaction, &user, key, MutationResponse { status: StatusCode::CREATED, body: Some(body) })
         .await
 }
 
@@ -82,64 +87,14 @@ async fn check_can_import(
     model: &EntityModel,
     person: PersonId,
 ) -> Result<()> {
-    if permission::may_create(connection, person, &model.entity("project")?.code).await? {
+    if permission::can_create(connection, person, &model.entity("project")?.code).await? {
         Ok(())
     } else {
-        Err(ApiError::Forbidden("Importing a plan asks for the right to create projects.".into()))
+        Err(ApiError::Forbidden("Importing a plan requires permission to create projects.".into()))
     }
 }
 
-/// The file of a request: its body, or the multipart field 'file'.
-async fn read_upload(app: &AppState, request: Request) -> Result<Vec<u8>> {
-    let limit = app.settings.import_limit_mb * 1024 * 1024;
-    let kind =
-        request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default().to_lowercase();
-    let too_large =
-        || ApiError::PayloadTooLarge(format!("The file is larger than {} MB.", app.settings.import_limit_mb));
-    let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit + 4096) {
-        return Err(too_large());
-    }
-    if kind.starts_with("multipart/form-data") {
-        let (parts, body) = request.into_parts();
-        let limited = Request::from_parts(parts, Body::new(limit_body(body, limit + 4096)));
-        let mut form =
-            Multipart::from_request(limited, app).await.map_err(|e| ApiError::bad_request("body", e.body_text()))?;
-        let broken = |e: axum::extract::multipart::MultipartError| match e.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-            _ => ApiError::bad_request("file", e.body_text()),
-        };
-        while let Some(mut field) = form.next_field().await.map_err(broken)? {
-            if field.name() != Some("file") {
-                continue;
-            }
-            let mut bytes = Vec::new();
-            while let Some(chunk) = field.chunk().await.map_err(broken)? {
-                if bytes.len() + chunk.len() > limit {
-                    return Err(too_large());
-                }
-                bytes.extend_from_slice(&chunk);
-            }
-            return Ok(bytes);
-        }
-        return Err(ApiError::unprocessable("file", "is needed: the plan as a multipart field of that name"));
-    }
-    if !["application/xml", "text/xml", "text/csv", "application/octet-stream"].iter().any(|k| kind.starts_with(k)) {
-        return Err(ApiError::UnsupportedMediaType(
-            "Send Microsoft Project XML, with Content-Type: application/xml, or CSV, with text/csv.".into(),
-        ));
-    }
-    crate::extract::read(request.into_body(), limit).await.map(|b| b.to_vec()).map_err(|error| match error {
-        ApiError::PayloadTooLarge(_) => too_large(),
-        other => other,
-    })
-}
-
-fn limit_body(body: Body, limit: usize) -> http_body_util::Limited<Body> {
-    http_body_util::Limited::new(body, limit)
-}
-
-/// Writes a plan as a new project owned by `person`, and answers the row and the report.
+/// Writes a plan as a new project owned by `person`; returns the project row and the report.
 pub async fn write(
     transaction: &mut Transaction,
     model: &EntityModel,
@@ -156,8 +111,8 @@ pub async fn write(
     values.insert("name".into(), json!(title));
     let earliest = plan.tasks.iter().filter_map(|t| t.start).min().or(plan.start);
     let latest = plan.tasks.iter().filter_map(|t| t.finish).max().or(plan.finish);
-    values.insert("planned_start_date".into(), json!(earliest.map(|d| d.to_string())));
-    values.insert("planned_end_date".into(), json!(latest.map(|d| d.to_string())));
+    values.insert("planned_start_date".into(), json!(earliest.map(|date| date.to_string())));
+    values.insert("planned_end_date".into(), json!(latest.map(|date| date.to_string())));
     values.insert("completion_pct".into(), json!(overall_percent(plan)));
     let stage = if plan.tasks.iter().any(|t| t.percent > 0.0) { "Execution" } else { "Planning" };
     values.insert("dl__project_stage".into(), json!(find_option(model, "project_stage", stage, false)));
@@ -179,12 +134,15 @@ pub async fn write(
 
     let mut row = row::by_id(transaction, project, id, false).await?.ok_or(ApiError::Internal)?;
     row.insert("permission".into(), json!(Permission::Owner));
-    let mut left_out: Vec<Value> =
-        plan.skipped.iter().map(|((what, why), count)| json!({"what": what, "count": count, "why": why})).collect();
+    let mut skipped: Vec<Value> = plan
+        .skipped
+        .iter()
+        .map(|((item, reason), count)| json!({"what": item, "count": count, "why": reason}))
+        .collect();
     if unknown > 0 {
-        left_out.push(json!({"what": "Resource", "count": unknown, "why": "no employee of that name or address is known to you; add them and assign by hand"}));
+        skipped.push(json!({"what": "Resource", "count": unknown, "why": "no employee with this name or email address is visible to you; add the employee and assign the tasks manually"}));
     }
-    let assigned: usize = assignees.iter().filter(|a| !a.is_empty()).count();
+    let assigned: usize = assignees.iter().filter(|ids| !ids.is_empty()).count();
     Ok(json!({"project": row, "report": {
         "taken": {
             "tasks": plan.tasks.len(),
@@ -194,19 +152,22 @@ pub async fn write(
             "resources": plan.resources.len() - unknown,
             "assigned_tasks": assigned,
         },
-        "left_out": left_out,
+        "left_out": skipped,
     }}))
 }
 
-/// Done work over planned work, by length.
+/// Returns the completion of the plan in percent, weighted by task duration.
 fn overall_percent(plan: &Plan) -> f64 {
     let work = || plan.tasks.iter().filter(|t| !t.summary && !t.milestone);
-    let all: f64 = work().map(|t| t.days).sum();
+    let total: f64 = work().map(|t| t.days).sum();
     let done: f64 = work().map(|t| t.days * t.percent / 100.0).sum();
-    if all > 0.0 { (done / all * 1000.0).round() / 10.0 } else { 0.0 }
+    if total > 0.0 { (done / total * 1000.0).round() / 10.0 } else { 0.0 }
 }
 
-/// Employees by task, matched by address, then by name, among those that the importer may see; and how many people matched none.
+/// Matches resources with employees, by email address, then by name.
+///
+/// Only employees that the importer may see are considered. Returns the employee ids per task, and
+/// the number of unmatched resources.
 async fn match_people(
     transaction: &mut Transaction,
     model: &EntityModel,
@@ -218,18 +179,18 @@ async fn match_people(
         return Ok((assignees, 0));
     }
     let employee = model.entity("employee")?;
-    let known = row::visible_employees(transaction, employee, person).await?;
-    let mut by_key: BTreeMap<String, Uuid> = BTreeMap::new();
-    for (id, name, email) in known {
-        by_key.entry(name.to_lowercase()).or_insert(id);
+    let employees = row::visible_employees(transaction, employee, person).await?;
+    let mut id_by_key: BTreeMap<String, Uuid> = BTreeMap::new();
+    for (id, name, email) in employees {
+        id_by_key.entry(name.to_lowercase()).or_insert(id);
         if let Some(email) = email {
-            by_key.insert(email.to_lowercase(), id);
+            id_by_key.insert(email.to_lowercase(), id);
         }
     }
     let mut unknown = 0;
     for resource in &plan.resources {
-        let email = resource.email.as_ref().and_then(|e| by_key.get(&e.to_lowercase()));
-        match email.or_else(|| by_key.get(&resource.name.to_lowercase())) {
+        let email = resource.email.as_ref().and_then(|e| id_by_key.get(&e.to_lowercase()));
+        match email.or_else(|| id_by_key.get(&resource.name.to_lowercase())) {
             Some(id) => resource.tasks.iter().for_each(|t| assignees[*t].push(*id)),
             None => unknown += 1,
         }
@@ -237,29 +198,35 @@ async fn match_people(
     Ok((assignees, unknown))
 }
 
-/// An option by its name; where an administrator calls it otherwise, the first that ends, or the first that doesn't.
-fn find_option(model: &EntityModel, set: &str, name: &str, ends: bool) -> Option<String> {
+/// Returns an option by name.
+///
+/// If an administrator has renamed it, returns the first active option with the final-state flag
+/// `terminal`, or else the first active option.
+fn find_option(model: &EntityModel, set: &str, name: &str, terminal: bool) -> Option<String> {
     let options = &model.datalabels.get(set)?.options;
-    let mut active = options.iter().filter(|o| o.active_flag);
-    let exact = active.clone().find(|o| o.name == name);
-    exact.or_else(|| active.clone().find(|o| o.terminal_flag == ends)).or_else(|| active.next()).map(|o| o.name.clone())
+    let mut active = options.iter().filter(|option| option.active_flag);
+    let exact = active.clone().find(|option| option.name == name);
+    exact
+        .or_else(|| active.clone().find(|option| option.terminal_flag == terminal))
+        .or_else(|| active.next())
+        .map(|option| option.name.clone())
 }
 
 fn task_rows(model: &EntityModel, plan: &Plan, project: Uuid, ids: &[Uuid], assignees: &[Vec<Uuid>]) -> Vec<Row> {
     let mut children: BTreeMap<Option<usize>, u64> = BTreeMap::new();
-    let mut numbers: Vec<String> = Vec::with_capacity(plan.tasks.len());
+    let mut outline_numbers: Vec<String> = Vec::with_capacity(plan.tasks.len());
     plan.tasks
         .iter()
         .enumerate()
         .map(|(index, task)| {
-            let place = children.entry(task.parent).or_default();
-            *place += 1;
+            let position = children.entry(task.parent).or_default();
+            *position += 1;
             let wbs = match (task.wbs.as_str(), task.parent) {
-                ("", Some(parent)) => format!("{}.{place}", numbers[parent]),
-                ("", None) => place.to_string(),
+                ("", Some(parent)) => format!("{}.{position}", outline_numbers[parent]),
+                ("", None) => position.to_string(),
                 (wbs, _) => wbs.to_owned(),
             };
-            numbers.push(wbs.clone());
+            outline_numbers.push(wbs.clone());
             let stage = if task.percent >= 100.0 {
                 "Completed"
             } else if task.percent > 0.0 {
@@ -273,10 +240,10 @@ fn task_rows(model: &EntityModel, plan: &Plan, project: Uuid, ids: &[Uuid], assi
                 601..=850 => "High",
                 _ => "Critical",
             };
-            let date = |d: Option<jiff::civil::Date>| json!(d.map(|d| d.to_string()));
+            let date = |day: Option<jiff::civil::Date>| json!(day.map(|day| day.to_string()));
             let row = json!({
                 "id": ids[index], "name": task.name, "descr": task.notes, "project_id": project,
-                "parent__task_id": task.parent.map(|p| ids[p]), "wbs": wbs, "rank": sibling_rank(*place),
+                "parent__task_id": task.parent.map(|parent| ids[parent]), "wbs": wbs, "rank": sibling_rank(*position),
                 "start_date": date(task.start), "due_date": date(task.finish), "duration_days": task.days,
                 "actual_start_date": date(task.actual_start.filter(|_| task.percent > 0.0)),
                 "actual_end_date": date(task.actual_finish.filter(|_| task.percent >= 100.0)),
@@ -290,13 +257,15 @@ fn task_rows(model: &EntityModel, plan: &Plan, project: Uuid, ids: &[Uuid], assi
         .collect()
 }
 
-/// The rank of the n-th sibling, as app.rank_after counts: base 36, six digits, steps of 36².
-fn sibling_rank(n: u64) -> String {
-    let mut n = n * 1296;
+/// Returns the rank of the n-th sibling, in the format of `app.fractional_index_after`.
+///
+/// Ranks are base 36 numbers of six digits, in steps of 36².
+fn sibling_rank(number: u64) -> String {
+    let mut number = number * 1296;
     let mut digits = [b'0'; 6];
-    for slot in digits.iter_mut().rev() {
-        *slot = b"0123456789abcdefghijklmnopqrstuvwxyz"[(n % 36) as usize];
-        n /= 36;
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
+        number /= 36;
     }
     String::from_utf8_lossy(&digits).into_owned()
 }

@@ -1,15 +1,18 @@
-//! Starts the api: settings, database, then serving, importing or seeding. Every failure to start is one plain line.
+//! Command line entry point of the api: runs a command or the server.
+//!
+//! Every startup failure is reported in one line.
 
 use clap::Parser;
 use pmo_api::auth::AuthUser;
 use pmo_api::files::blob_store::DiskBlobStore;
-use pmo_api::settings::{Command, Config};
+use pmo_api::settings::{Command, Config, RENAMED_ENV};
 use pmo_api::state::AppState;
 use pmo_api::{error::ApiError, export, import, seed, state};
-use pmo_database::change_log::NotifyMode;
+use pmo_database::NotifyMode;
 use pmo_database::row_cache::RowCache;
 use pmo_database::visibility::VisibilityCache;
 use pmo_domain::PersonId;
+use pmo_startup::deprecated_env;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -17,8 +20,12 @@ use tokio::net::TcpListener;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let settings = Config::parse();
+    let (args, deprecated) = deprecated_env::args(&RENAMED_ENV);
+    let settings = Config::parse_from(args);
     settings.log_format.init_tracing();
+    for setting in deprecated {
+        tracing::warn!(setting = setting.old, "deprecated setting: use {}", setting.new);
+    }
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -33,39 +40,39 @@ async fn run(settings: Config) -> Result<(), String> {
         println!("{:#}", pmo_api::api_router().1);
         return Ok(());
     }
-    // Commands write and end: nobody would ring for them.
-    let ring = if matches!(settings.command, None | Some(Command::Serve)) {
-        settings.doorbell
+    // Commands exit after their transaction, so the transaction itself must notify the feed.
+    let notify_mode = if matches!(settings.command, None | Some(Command::Serve)) {
+        settings.notify_mode
     } else {
         NotifyMode::InTransaction
     };
-    let pool = pmo_database::connect(&settings.database_url, settings.database_connections, ring)
+    let pool = pmo_database::connect(&settings.database_url, settings.database_connections, notify_mode)
         .await
         .map_err(|e| e.to_string())?;
     let epoch = pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;
-    tracing::debug!(epoch, "the schema is up to date");
+    tracing::debug!(epoch, "migrations applied");
     match &settings.command {
         Some(Command::Migrate) => Ok(()),
         Some(Command::Seed { scale }) => {
-            let made = seed::run(&pool, *scale).await.map_err(|e| e.to_string())?;
-            println!("{made}");
+            let summary = seed::run(&pool, *scale).await.map_err(|e| e.to_string())?;
+            println!("{summary}");
             Ok(())
         }
         Some(Command::Import { file, as_email, name, entity, dry_run }) => {
             let bytes = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
-            let who = find_user(&pool, as_email).await?;
+            let user = find_user(&pool, as_email).await?;
             let model = load_catalog(&pool).await?;
-            let answer = match entity {
-                Some(code) => import::csv_import::import_file(&pool, &model, &who, code, &bytes, *dry_run)
+            let report = match entity {
+                Some(code) => import::csv_import::import_file(&pool, &model, &user, code, &bytes, *dry_run)
                     .await
                     .map_err(describe_error)?,
                 None => {
                     let plan = import::mspdi::parse(&bytes)
-                        .map_err(|bad| format!("{}: {}: {}", file.display(), bad.location, bad.message))?;
-                    import_plan(&pool, &model, &who, name.as_deref(), &plan).await?
+                        .map_err(|error| format!("{}: {}: {}", file.display(), error.location, error.message))?;
+                    import_plan(&pool, &model, &user, name.as_deref(), &plan).await?
                 }
             };
-            println!("{}", serde_json::to_string_pretty(&answer).map_err(|e| e.to_string())?);
+            println!("{}", serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?);
             Ok(())
         }
         Some(Command::Export { file, as_email, entity, format, project }) => {
@@ -84,7 +91,7 @@ async fn run(settings: Config) -> Result<(), String> {
     }
 }
 
-/// A refusal in one line.
+/// Renders an error as one line for the terminal.
 fn describe_error(error: ApiError) -> String {
     let problem = error.problem();
     let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
@@ -95,12 +102,14 @@ async fn load_catalog(pool: &pmo_database::Pool) -> Result<state::EntityModel, S
     state::load_model(&mut *pool.acquire().await.map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())
 }
 
-/// Somebody in whose name a command works.
+/// Finds the user that a command acts for.
 async fn find_user(pool: &pmo_database::Pool, email: &str) -> Result<AuthUser, String> {
     let mut connection = pool.acquire().await.map_err(|e| e.to_string())?;
     let account = pmo_database::credential::by_email(&mut connection, email).await.map_err(|e| e.to_string())?;
     let account = account.ok_or_else(|| {
-        format!("nobody has the address {email}: name a person with --as-email, or run 'pmo-api seed' first")
+        format!(
+            "no person has the email address {email}: choose another one with --as-email, or run 'pmo-api seed' first"
+        )
     })?;
     Ok(AuthUser { person: PersonId(account.user.person_id), actor: account.actor })
 }
@@ -108,14 +117,14 @@ async fn find_user(pool: &pmo_database::Pool, email: &str) -> Result<AuthUser, S
 async fn import_plan(
     pool: &pmo_database::Pool,
     model: &state::EntityModel,
-    who: &AuthUser,
+    user: &AuthUser,
     name: Option<&str>,
     plan: &import::mspdi::Plan,
 ) -> Result<serde_json::Value, String> {
-    let mut transaction = pmo_database::begin(pool, &who.actor).await.map_err(|e| e.to_string())?;
-    let answer = import::write(&mut transaction, model, who.person, plan, name).await.map_err(describe_error)?;
+    let mut transaction = pmo_database::begin(pool, &user.actor).await.map_err(|e| e.to_string())?;
+    let report = import::write(&mut transaction, model, user.person, plan, name).await.map_err(describe_error)?;
     transaction.commit().await.map_err(|e| e.to_string())?;
-    Ok(answer)
+    Ok(report)
 }
 
 async fn export_as(
@@ -125,34 +134,35 @@ async fn export_as(
     format: &str,
     project: Option<uuid::Uuid>,
 ) -> Result<Vec<u8>, String> {
-    let (who, model) = (find_user(pool, email).await?, load_catalog(pool).await?);
-    let (memory, texts) = (VisibilityCache::new(1 << 24), RowCache::new(1 << 24));
-    let kept = export::ExportContext { pool, memory: &memory, texts: &texts, model: &model };
+    let (user, model) = (find_user(pool, email).await?, load_catalog(pool).await?);
+    let (visibility_cache, row_cache) = (VisibilityCache::new(1 << 24), RowCache::new(1 << 24));
+    let context =
+        export::ExportContext { pool, visibility_cache: &visibility_cache, row_cache: &row_cache, model: &model };
     match (project, entity) {
         (Some(id), _) => {
-            let plan = export::plan::load_plan(&kept, who.person, id).await.map_err(describe_error)?;
+            let plan = export::plan::load_plan(&context, user.person, id).await.map_err(describe_error)?;
             Ok(export::mspdi::write(&plan).into_bytes())
         }
         (None, Some(code)) => {
-            let form = if format == "json" { export::ExportFormat::Json } else { export::ExportFormat::Csv };
+            let export_format = if format == "json" { export::ExportFormat::Json } else { export::ExportFormat::Csv };
             let query = export::all_rows(&model, code).map_err(describe_error)?;
             export::export_to_bytes(
-                &kept,
-                &who,
-                &export::ExportRequest::Rows(code.to_owned(), Box::new(query), form, None),
+                &context,
+                &user,
+                &export::ExportRequest::Rows(code.to_owned(), Box::new(query), export_format, None),
             )
             .await
             .map_err(describe_error)
         }
         (None, None) => {
-            export::export_to_bytes(&kept, &who, &export::ExportRequest::Everything).await.map_err(describe_error)
+            export::export_to_bytes(&context, &user, &export::ExportRequest::Everything).await.map_err(describe_error)
         }
     }
 }
 
 async fn add_administrator(pool: &pmo_database::Pool, email: &str) -> Result<String, String> {
     if !email.contains('@') {
-        return Err(format!("'{email}' is no address"));
+        return Err(format!("'{email}' is not an email address"));
     }
     let password = pmo_api::auth::new_password();
     let hash = pmo_api::auth::hash(&password).ok_or("the password could not be hashed")?;
@@ -162,23 +172,23 @@ async fn add_administrator(pool: &pmo_database::Pool, email: &str) -> Result<Str
         pmo_database::bootstrap::add_administrator(&mut transaction, email).await.map_err(|e| e.to_string())?;
     pmo_database::credential::set_password(&mut transaction, person, &hash).await.map_err(|e| e.to_string())?;
     transaction.commit().await.map_err(|e| e.to_string())?;
-    Ok(format!("{email} owns everything. Password, shown this once: {password}"))
+    Ok(format!("{email} is an owner of everything. Password (shown once): {password}"))
 }
 
 async fn serve(pool: pmo_database::Pool, settings: Config) -> Result<(), String> {
     let address = format!("{}:{}", settings.host, settings.port);
-    let folder = settings.files_dir.clone();
-    DiskBlobStore::new(&folder).check_writable().map_err(|e| {
+    let files_dir = settings.files_dir.clone();
+    DiskBlobStore::new(&files_dir).check_writable().map_err(|e| {
         format!(
-            "files can't be kept in {} ({e}): make it writable, or set FILES_DIR to another folder",
-            folder.display()
+            "cannot write files to {} ({e}): make the directory writable, or set FILES_DIR to another one",
+            files_dir.display()
         )
     })?;
     let app = AppState::new(pool.clone(), settings).await.map_err(|e| e.to_string())?;
-    let listener = TcpListener::bind(&address)
-        .await
-        .map_err(|e| format!("can't listen on {address} ({e}): stop what uses the port, or set API_PORT to another"))?;
-    tracing::info!(%address, "api is up");
+    let listener = TcpListener::bind(&address).await.map_err(|e| {
+        format!("cannot listen on {address} ({e}): stop the process that uses the port, or set API_PORT to another one")
+    })?;
+    tracing::info!(%address, "listening");
     tokio::spawn(housekeeping(pool, app.clone()));
     axum::serve(listener, pmo_api::router(app).into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(pmo_startup::shutdown_signal())
@@ -186,25 +196,28 @@ async fn serve(pool: pmo_database::Pool, settings: Config) -> Result<(), String>
         .map_err(|e| e.to_string())
 }
 
-/// What has to be done now and then: partitions of the log, old changes of access, old answers, old tokens.
+/// Deletes expired data once an hour.
+///
+/// Drops log partitions after their retention and creates upcoming ones; deletes old access
+/// changes, stored responses, expired tokens, and files that no artifact references.
 async fn housekeeping(pool: pmo_database::Pool, app: AppState) {
     let mut hourly = tokio::time::interval(Duration::from_secs(3600));
     loop {
         hourly.tick().await;
-        let done = async {
+        let result = async {
             pmo_database::ensure_partitions(&pool).await?;
             pmo_database::prune_access_changes(&pool).await?;
-            let cut = pmo_database::drop_expired_log_partitions(&pool).await?;
-            if !cut.is_empty() {
-                tracing::info!(?cut, "old months of the log are gone, as the setting feed.keep_days asks");
+            let partitions = pmo_database::drop_expired_log_partitions(&pool).await?;
+            if !partitions.is_empty() {
+                tracing::info!(count = partitions.len(), ?partitions, "dropped expired log partitions");
             }
             let mut connection = pool.acquire().await?;
             pmo_database::idempotency::delete_expired(&mut connection).await?;
             pmo_database::credential::delete_expired(&mut connection).await?;
             pmo_api::files::collect_garbage(&mut connection, app.files.as_ref()).await
         };
-        if let Err(error) = done.await {
-            tracing::warn!(%error, "housekeeping did not go through; trying again in an hour");
+        if let Err(error) = result.await {
+            tracing::warn!(%error, "housekeeping failed; retrying in 1 h");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The interface's own description: OpenAPI 3.1 generated from the handlers, and a page to read it.
+//! `OpenAPI` 3.1 document of the api, generated from the handlers, and an HTML page that shows it.
 
 use axum::Json;
 use axum::response::Html;
@@ -7,22 +7,26 @@ use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-/// What is true of every route.
+/// Properties common to all routes.
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "PMO", description = "Projects, plans and everything around them. Errors are RFC 9457 problems (application/problem+json). Sign in at /auth/login and send the token as a Bearer token."),
+    info(title = "PMO", description = "Projects, plans and related entities. Errors are RFC 9457 problem details (application/problem+json). Sign in at /auth/login and send the token as a Bearer token."),
     servers((url = "/api/v1")),
     security(("bearer" = [])),
-    tags((name = "sign-in"), (name = "things", description = "Every entity type by the same routes"), (name = "reference"), (name = "sharing"), (name = "history"), (name = "sync"), (name = "import"), (name = "files"), (name = "administration"))
+    tags((name = "sign-in"), (name = "entities", description = "The same routes for every entity type"), (name = "reference"), (name = "sharing"), (name = "history"), (name = "sync"), (name = "import"), (name = "files"), (name = "administration"))
 )]
 pub struct Document;
 
-/// What goes over the wire beside the handlers' own types: schemas with examples, the schema of each answer, an example of each request. The
-/// check of the interface holds answers to them.
+/// Schemas and examples that the attributes of the handlers do not contain.
+///
+/// Holds the schemas with examples, the response schema of each operation and an example of each
+/// request. The API fuzz test validates responses against them.
 const RESPONSE_SCHEMAS: &str = include_str!("shapes.json");
 
-/// Adds what the attributes can't say: how one signs in, what answers and refusals look like, examples, and that any request can meet a
-/// service that is not ready.
+/// Completes the document with what the attributes cannot express.
+///
+/// Adds the security schemes, response and error schemas, examples, and a 503 response for every
+/// operation.
 pub fn add_schemas(mut document: utoipa::openapi::OpenApi) -> Value {
     let components = document.components.get_or_insert_with(Default::default);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
@@ -42,7 +46,7 @@ pub fn add_schemas(mut document: utoipa::openapi::OpenApi) -> Value {
 }
 
 fn describe(operation: &mut Value, shapes: &Value, name: &str) {
-    let refer = |schema: &str| {
+    let schema_content = |schema: &str| {
         let mut content = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}});
         if let Some(example) = shapes["schemas"][schema]["examples"].get(0) {
             content["example"] = example.clone();
@@ -55,24 +59,24 @@ fn describe(operation: &mut Value, shapes: &Value, name: &str) {
         let schema = content["schema"]["$ref"].as_str().and_then(|r| r.rsplit('/').next());
         content["example"] = shapes["requests"][schema.unwrap_or(name)].clone();
     }
-    operation["responses"]["503"] = json!({"description": "The service is not ready; nothing was changed, try again"});
+    operation["responses"]["503"] = json!({"description": "Service unavailable; nothing was changed, try again"});
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if status.starts_with(['4', '5']) {
-            response["content"]["application/problem+json"] = refer("Problem");
+            response["content"]["application/problem+json"] = schema_content("Problem");
         } else if let (Some(content), Some(schema)) =
             (response.get_mut("content").and_then(Value::as_object_mut), shapes["answers"][name].as_str())
         {
-            content.iter_mut().for_each(|(_, content)| *content = refer(schema));
+            content.iter_mut().for_each(|(_, content)| *content = schema_content(schema));
         }
     }
 }
 
-/// The document.
+/// Serves the document as JSON.
 pub async fn document(axum::Extension(document): axum::Extension<std::sync::Arc<Value>>) -> Json<Value> {
     Json((*document).clone())
 }
 
-/// A page that lists every operation with its parameters and answers.
+/// Serves an HTML page that lists every operation with its parameters and responses.
 pub async fn page(axum::Extension(document): axum::Extension<std::sync::Arc<Value>>) -> Html<String> {
     let operations: Vec<AnyView> = document["paths"]
         .as_object()
@@ -91,13 +95,13 @@ pub async fn page(axum::Extension(document): axum::Extension<std::sync::Arc<Valu
             <head>
                 <meta charset="utf-8"/>
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>
-                <title>"PMO interface"</title>
+                <title>"PMO API"</title>
                 <style>{STYLE}</style>
             </head>
             <body>
-                <h1>"PMO interface"</h1>
+                <h1>"PMO API"</h1>
                 <p>{document["info"]["description"].as_str().unwrap_or_default().to_owned()}</p>
-                <p><a href="/api/v1/openapi.json">"openapi.json"</a>" for machines."</p>
+                <p><a href="/api/v1/openapi.json">"openapi.json"</a>" (machine-readable)"</p>
                 {operations}
             </body>
         </html>
@@ -110,23 +114,27 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;mar
  code{font-family:ui-monospace,monospace}b{display:inline-block;min-width:4.5rem}td{padding:.1rem .8rem .1rem 0;vertical-align:top}";
 
 fn operation_view(path: &str, method: &str, operation: &Value) -> AnyView {
-    let line = |name: &Value, text: &Value| {
+    let table_row = |name: &Value, text: &Value| {
         let (name, text) = (name.as_str().unwrap_or_default().to_owned(), text.as_str().unwrap_or_default().to_owned());
         view! { <tr><td><code>{name}</code></td><td>{text}</td></tr> }
     };
-    let parameters: Vec<_> =
-        operation["parameters"].as_array().into_iter().flatten().map(|p| line(&p["name"], &p["description"])).collect();
-    let answers: Vec<_> = operation["responses"]
+    let parameters: Vec<_> = operation["parameters"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|p| table_row(&p["name"], &p["description"]))
+        .collect();
+    let responses: Vec<_> = operation["responses"]
         .as_object()
         .into_iter()
         .flatten()
-        .map(|(status, answer)| line(&Value::String(status.clone()), &answer["description"]))
+        .map(|(status, response)| table_row(&Value::String(status.clone()), &response["description"]))
         .collect();
     view! {
         <details>
             <summary><b>{method.to_uppercase()}</b><code>{path.to_owned()}</code>" "{operation["summary"].as_str().unwrap_or_default().to_owned()}</summary>
             <table>{parameters}</table>
-            <table>{answers}</table>
+            <table>{responses}</table>
         </details>
     }
     .into_any()

@@ -1,44 +1,48 @@
-//! Demo data, for trying the product out and for measurements. It must never touch a database that has projects.
+//! Demo data for evaluation and for benchmarks.
+//!
+//! Must not: change a database that has projects.
 
 use clap::ValueEnum;
 use pmo_database::{Actor, DatabaseError, Pool};
 
-/// The password of the demo accounts, which exist only in demo data.
+/// Password of the demo accounts, which exist only in demo data.
 pub const DEMO_PASSWORD: &str = "pmo-demo-2026";
-/// The demo accounts: owner of all, editor, viewer, and one who sees nothing of the demo projects.
+/// Demo accounts: owner of everything, editor, viewer, and one without access to the demo projects.
 pub const DEMO_ACCOUNTS: [&str; 4] =
     ["admin@pmo.example", "editor@pmo.example", "viewer@pmo.example", "outsider@pmo.example"];
 
-/// How much.
+/// Amount of demo data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scale {
-    /// A handful, for tests.
+    /// A few entities, for tests.
     Small,
-    /// A company, for trying it out.
+    /// A small company, for evaluation.
     Demo,
     /// 300 businesses, 3,000 projects, 100,000 tasks, 2,000 people.
     Large,
 }
 
 impl Scale {
-    /// Businesses, projects, tasks, people.
+    /// Returns the number of businesses, projects, tasks and people, with their names.
     pub fn entity_counts(self) -> [(&'static str, i64); 4] {
-        let [b, p, t, e] = match self {
+        let [businesses, projects, tasks, people] = match self {
             Self::Small => [3, 6, 120, 14],
             Self::Demo => [8, 36, 1600, 80],
             Self::Large => [300, 3000, 100_000, 2000],
         };
-        [("businesses", b), ("projects", p), ("tasks", t), ("people", e)]
+        [("businesses", businesses), ("projects", projects), ("tasks", tasks), ("people", people)]
     }
 }
 
-/// Loads demo data of that scale; answers what it did in a sentence.
+/// Loads demo data at the given scale and returns a one-sentence summary.
+///
+/// Loads nothing if there are projects already; the summary says so.
 pub async fn run(pool: &Pool, scale: Scale) -> Result<String, DatabaseError> {
     let mut transaction = pmo_database::begin(pool, &Actor::default()).await?;
-    let present = pmo_database::demo::count_projects(&mut transaction).await?;
-    if present > 0 {
+    let existing = pmo_database::demo::count_projects(&mut transaction).await?;
+    if existing > 0 {
         return Ok(format!(
-            "There are {present} projects already: nothing was loaded ('just db-reset' empties the database)."
+            "The database already has {existing} projects; nothing was loaded ('just db-reset' empties it)."
         ));
     }
     pmo_database::demo::load(&mut transaction, &scale.entity_counts()).await?;
@@ -50,10 +54,10 @@ pub async fn run(pool: &Pool, scale: Scale) -> Result<String, DatabaseError> {
     }
     transaction.commit().await?;
     pmo_database::demo::analyze(pool).await?;
-    let numbers: Vec<String> = scale.entity_counts().iter().map(|(what, n)| format!("{n} {what}")).collect();
+    let counts: Vec<String> = scale.entity_counts().iter().map(|(name, n)| format!("{n} {name}")).collect();
     Ok(format!(
         "Loaded {}. Sign in as {} with the password {DEMO_PASSWORD}.",
-        numbers.join(", "),
+        counts.join(", "),
         DEMO_ACCOUNTS.join(", ")
     ))
 }

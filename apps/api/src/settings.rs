@@ -1,19 +1,27 @@
-//! Settings, all from the environment (or the command line), with defaults that suit development. A missing or bad one is told in
-//! one line that says what to do.
+//! Settings, from the environment or the command line, with defaults for development.
+//!
+//! A missing or invalid setting is reported in one line that says how to correct it.
 
 use clap::{Parser, Subcommand};
-use pmo_database::change_log::NotifyMode;
+use pmo_database::NotifyMode;
 use pmo_startup::LogFormat;
+use pmo_startup::deprecated_env::RenamedEnv;
 use std::path::PathBuf;
 
-/// The api of PMO.
+/// Renamed environment variables; the old names are accepted for one release.
+pub const RENAMED_ENV: [RenamedEnv; 2] = [
+    RenamedEnv { old: "SIGN_IN_PER_MINUTE", new: "LOGIN_RATE_PER_MINUTE", option: "--sign-in-per-minute" },
+    RenamedEnv { old: "FEED_DOORBELL", new: "FEED_NOTIFY", option: "--doorbell" },
+];
+
+/// The api service of PMO.
 #[derive(Debug, Parser)]
 #[command(name = "pmo-api", version, about)]
 pub struct Config {
-    /// What to do.
+    /// Command to run; the server by default.
     #[command(subcommand)]
     pub command: Option<Command>,
-    /// PostgreSQL's address.
+    /// URL of the PostgreSQL database.
     #[arg(
         long,
         env = "DATABASE_URL",
@@ -22,103 +30,133 @@ pub struct Config {
         hide_env_values = true
     )]
     pub database_url: String,
-    /// The secret that signs access tokens, at least 32 bytes; the same for pubsub. It has no default.
+    /// Secret that signs access tokens, at least 32 bytes; the same value as for pubsub.
     #[arg(long, env = "JWT_SECRET", global = true, hide_env_values = true)]
     pub jwt_secret: Option<String>,
-    /// The port to listen on.
+    /// Port to listen on.
     #[arg(long, env = "API_PORT", default_value_t = 4000)]
     pub port: u16,
-    /// The address to listen on.
+    /// Address to listen on.
     #[arg(long, env = "API_HOST", default_value = "127.0.0.1")]
     pub host: String,
-    /// The socket's address as browsers reach it; empty: port 4001 of the same host in development, `/ws` of the same origin on https.
+    /// WebSocket URL for browsers.
+    ///
+    /// Empty: port 4001 of the same host over http, `/ws` of the same origin over https.
     #[arg(long, env = "PUBSUB_URL", default_value = "")]
     pub pubsub_url: String,
-    /// The folder with the built app; where it is absent, only the interface is served.
+    /// Folder with the built web app; if it does not exist, only the API is served.
     #[arg(long, env = "WEB_DIST", default_value = "dist")]
     pub web_dist: PathBuf,
-    /// Send the session cookie over https alone; set it wherever the app is reached by https.
+    /// Whether to send the session cookie over https only; set it if users open the app with https.
     #[arg(long, env = "COOKIE_SECURE", default_value_t = false, action = clap::ArgAction::Set)]
     pub cookie_secure: bool,
-    /// Believe X-Forwarded-For; set it behind a proxy of your own alone.
+    /// Whether to take client addresses from the `X-Forwarded-For` header.
+    ///
+    /// Set it only behind your own proxy.
     #[arg(long, env = "TRUST_PROXY", default_value_t = false, action = clap::ArgAction::Set)]
     pub trust_proxy: bool,
-    /// Sign-in attempts a minute for one address and one account.
-    #[arg(long, env = "SIGN_IN_PER_MINUTE", default_value_t = 20)]
+    /// Maximum number of login attempts per minute for one client address and account.
+    #[arg(long, env = "LOGIN_RATE_PER_MINUTE", default_value_t = 20)]
     pub sign_in_per_minute: u32,
-    /// Largest plan to import, in megabytes.
+    /// Maximum size of an import file, in megabytes.
     #[arg(long, env = "IMPORT_LIMIT_MB", default_value_t = 32)]
     pub import_limit_mb: usize,
-    /// The folder that keeps the contents of files.
+    /// Folder for the contents of files.
     #[arg(long, env = "FILES_DIR", default_value = "files")]
     pub files_dir: PathBuf,
-    /// Largest file, in megabytes.
+    /// Maximum size of an uploaded file, in megabytes.
     #[arg(long, env = "FILE_LIMIT_MB", default_value_t = 500)]
     pub file_limit_mb: u64,
-    /// Who tells the feed of a write: 'in-transaction', the write itself at its commit, or 'afterwards', the api once it is committed.
-    #[arg(long, env = "FEED_DOORBELL", default_value = "in-transaction")]
-    pub doorbell: NotifyMode,
-    /// How events are logged to stderr: 'text', or 'json' for machines that collect them.
+    /// Sender of the NOTIFY for a write: 'in-transaction' or 'after-commit'.
+    ///
+    /// With 'in-transaction' the writing transaction sends it, with 'after-commit' the api after
+    /// the commit. 'afterwards' is the deprecated name of 'after-commit'.
+    #[arg(long = "doorbell", env = "FEED_NOTIFY", default_value = "in-transaction")]
+    pub notify_mode: NotifyMode,
+    /// Format of the log on stderr: 'text', or 'json' for one JSON object per line.
     #[arg(long, env = "LOG_FORMAT", default_value = "text", global = true)]
     pub log_format: LogFormat,
-    /// Most connections to the database.
+    /// Maximum number of database connections.
     #[arg(long, env = "API_DATABASE_CONNECTIONS", default_value_t = 16, global = true)]
     pub database_connections: u32,
 }
 
-/// What the program can do besides serving.
+/// Command of the program.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve (the default).
+    /// Start the server (default).
     Serve,
-    /// Bring the schema up to date and stop.
+    /// Apply pending migrations and exit.
     Migrate,
-    /// Load demo data; does nothing where there is data already.
+    /// Load demo data; does nothing if the database has projects.
     Seed {
-        /// How much: small, demo or large.
+        /// Amount of data: small, demo or large.
         #[arg(long, default_value = "demo")]
         scale: crate::seed::Scale,
     },
-    /// Import a Microsoft Project XML file as a new project, or with --entity rows of a type from a CSV file, upserted by code.
+    /// Import a Microsoft Project XML file as a new project, or rows from a CSV file.
+    ///
+    /// With --entity, the rows of a CSV file are upserted by code.
     Import {
-        /// The file.
+        /// File to import.
         file: PathBuf,
-        /// In whose name.
+        /// Email address of the user that the command acts for.
         #[arg(long, default_value = "admin@pmo.example")]
         as_email: String,
-        /// The project's name; default: what the file says.
+        /// Project name; default: the title in the file.
         #[arg(long, conflicts_with = "entity")]
         name: Option<String>,
-        /// The type of the rows of a CSV file, such as task.
+        /// Entity type of the rows of a CSV file, such as task.
         #[arg(long)]
         entity: Option<String>,
-        /// Only say what would happen.
+        /// Only report the result; nothing is written.
         #[arg(long, requires = "entity")]
         dry_run: bool,
     },
-    /// Export what a person may see: everything as lines of JSON, with --entity rows of a type, with --project a plan for Microsoft Project.
+    /// Export the data that a user may see, by default everything as JSON lines.
+    ///
+    /// With --entity the rows of one type, with --project a plan for Microsoft Project.
     Export {
-        /// The file to write; '-' for the standard output.
+        /// File to write; '-' for standard output.
         #[arg(default_value = "-")]
         file: PathBuf,
-        /// In whose name.
+        /// Email address of the user that the command acts for.
         #[arg(long, default_value = "admin@pmo.example")]
         as_email: String,
-        /// Rows of this type alone.
+        /// Export only the rows of this entity type.
         #[arg(long)]
         entity: Option<String>,
-        /// With --entity: csv or json.
+        /// Format with --entity: csv or json.
         #[arg(long, default_value = "csv", value_parser = ["csv", "json"])]
         format: String,
-        /// A project, by its id, as Microsoft Project XML.
+        /// Id of a project to export as Microsoft Project XML.
         #[arg(long, conflicts_with = "entity")]
         project: Option<uuid::Uuid>,
     },
-    /// Make a person who owns everything, or give one a new password, which is printed once.
+    /// Create a user with OWNER on everything, or reset the password of an existing one.
+    ///
+    /// The password is printed once.
     AddAdministrator {
-        /// The address to sign in with.
+        /// Email address to sign in with.
         email: String,
     },
-    /// Print the OpenAPI document.
+    /// Print the `OpenAPI` document.
     Openapi,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn renamed_variables_belong_to_their_options() {
+        let command = Config::command();
+        for setting in RENAMED_ENV {
+            let arg = command.get_arguments().find(|arg| arg.get_env().is_some_and(|env| env == setting.new));
+            let option = arg.and_then(|arg| arg.get_long()).map(|long| format!("--{long}"));
+            assert_eq!(option.as_deref(), Some(setting.option), "{}", setting.new);
+            assert!(command.get_arguments().all(|arg| arg.get_env().is_none_or(|env| env != setting.old)));
+        }
+    }
 }

@@ -1,6 +1,9 @@
-//! A whole tree for a device that keeps it offline: a thing and all that hangs below it by owned links, as far as the reader may see it, in one state of
-//! the database. It is told line by line while it is read, so that the server never holds it whole. A reading keeps a connection and a state of the
-//! database: few go on at once, and one that takes too long is cut off.
+//! Snapshot of a tree for pinning: an entity and all its owned descendants.
+//!
+//! Contains the entities that the caller may see, all from one database snapshot. The response is
+//! streamed line by line while it is read, so that memory use does not depend on the size of the
+//! tree. Each stream occupies a connection and a database snapshot; the number of concurrent
+//! streams and their duration are therefore limited.
 
 use crate::auth::AuthUser;
 use crate::entity::read::{FEED_CURSOR, with_permission};
@@ -22,65 +25,67 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-/// Things that a device may keep of one tree.
+/// Maximum number of descendants of a tree.
 const MAX_ROWS: usize = 100_000;
-/// How long a line may wait for its reader,
+/// Maximum time that a line waits for a slow client.
 const SEND_TIMEOUT: Duration = Duration::from_secs(30);
-/// and how long all of them may take.
+/// Maximum duration of a stream.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long one waits for a turn.
+/// Maximum time that a request waits for a permit.
 const PERMIT_TIMEOUT: Duration = Duration::from_secs(10);
-/// Snapshots that are read at once.
+/// Maximum number of concurrent streams.
 const MAX_CONCURRENT: usize = 3;
 static PERMITS: Semaphore = Semaphore::const_new(MAX_CONCURRENT);
 
-/// The routes of this room.
-pub fn router() -> OpenApiRouter<AppState> {
+/// Returns the routes of this module.
+pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(snapshot))
 }
 
-/// Whose tree.
+/// Query parameters of a snapshot.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct SnapshotQuery {
-    /// The type of the thing.
+    /// Entity type code of the root.
     #[param(example = "project")]
     entity: String,
-    /// The thing.
+    /// Id of the root entity.
     id: Uuid,
 }
 
 type Lines = mpsc::Sender<std::result::Result<Bytes, std::io::Error>>;
 
-/// A thing with all that belongs to it.
+/// Streams an entity and its owned descendants.
 #[utoipa::path(get, path = "/sync/snapshot", tag = "sync", params(SnapshotQuery), responses(
-    (status = 200, description = "NDJSON; Feed-Cursor in the headers. Each line has up to 200 rows of a type: `entity_code`, `data` (rows as `?ids=` tells them) and \
-      `ref_data_entityInstance`; the first is the thing itself. Then come lines with up to 200 `ties`: of a `parent` and a type `child`, whose place no column of the \
-      child tells, the `ids` that hang there. The last line is `{\"complete\":true}`: without it the rest is missing", body = String, content_type = "application/x-ndjson"),
-    (status = 400, description = "A parameter is missing or can't be read"), (status = 401, description = "Not signed in"),
-    (status = 404, description = "No such thing for this reader"), (status = 422, description = "More than 100,000 things hang below it")))]
-async fn snapshot(State(app): State<AppState>, who: AuthUser, Query(root): Query<SnapshotQuery>) -> Result<Response> {
-    let (lines, mut told) = mpsc::channel(2);
-    let (begun, ready) = oneshot::channel();
+    (status = 200, description = "NDJSON; header Feed-Cursor. Each line has up to 200 rows of a type: `entity_code`, `data` (rows as with `?ids=`) and \
+      `ref_data_entityInstance`; the first line is the root entity. Then follow lines with up to 200 `ties`: for a `parent` and a child type `child` without a column \
+      for the relation, the `ids` of the children. The last line is `{\"complete\":true}`; without it the response is incomplete", body = String, content_type = "application/x-ndjson"),
+    (status = 400, description = "A parameter is missing or invalid"), (status = 401, description = "Not signed in"),
+    (status = 404, description = "Not found, or not visible to the caller"), (status = 422, description = "The tree has more than 100,000 entities")))]
+async fn snapshot(State(app): State<AppState>, user: AuthUser, Query(root): Query<SnapshotQuery>) -> Result<Response> {
+    let (lines, mut line_receiver) = mpsc::channel(2);
+    let (cursor_sender, cursor_receiver) = oneshot::channel();
     tokio::spawn(async move {
-        // What goes wrong before the first line is the answer; later it cuts the answer short, which its reader notices.
-        let mut begun = Some(begun);
-        let told = async {
-            let waited = tokio::time::timeout(PERMIT_TIMEOUT, PERMITS.acquire()).await;
-            let _turn = waited.ok().and_then(std::result::Result::ok).ok_or(ApiError::Unavailable)?;
-            let all = tokio::time::timeout(STREAM_TIMEOUT, stream_tree(&app, &who, &root, &mut begun, &lines)).await;
-            all.unwrap_or(Err(ApiError::Unavailable))
+        // An error before the first line becomes the response. A later error truncates the stream;
+        // the client detects it by the missing last line.
+        let mut cursor_sender = Some(cursor_sender);
+        let result = async {
+            let permit = tokio::time::timeout(PERMIT_TIMEOUT, PERMITS.acquire()).await;
+            let _permit = permit.ok().and_then(std::result::Result::ok).ok_or(ApiError::Unavailable)?;
+            let outcome =
+                tokio::time::timeout(STREAM_TIMEOUT, stream_tree(&app, &user, &root, &mut cursor_sender, &lines)).await;
+            outcome.unwrap_or(Err(ApiError::Unavailable))
         };
-        let told = told.await;
-        if let Err(error) = told {
-            match begun.take() {
-                Some(begun) => drop(begun.send(Err(error))),
-                None => drop(lines.send(Err(std::io::Error::other("the snapshot can't go on"))).await),
+        let result = result.await;
+        if let Err(error) = result {
+            match cursor_sender.take() {
+                Some(cursor_sender) => drop(cursor_sender.send(Err(error))),
+                None => drop(lines.send(Err(std::io::Error::other("snapshot interrupted"))).await),
             }
         }
     });
-    let cursor = ready.await.map_err(|_| ApiError::Internal)??;
-    let stream = futures_util::stream::poll_fn(move |context| told.poll_recv(context));
+    let cursor = cursor_receiver.await.map_err(|_| ApiError::Internal)??;
+    let stream = futures_util::stream::poll_fn(move |context| line_receiver.poll_recv(context));
     let mut response = Body::from_stream(stream).into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     if let Ok(cursor) = HeaderValue::from_str(&cursor.to_string()) {
@@ -91,49 +96,46 @@ async fn snapshot(State(app): State<AppState>, who: AuthUser, Query(root): Query
 
 async fn stream_tree(
     app: &AppState,
-    who: &AuthUser,
+    user: &AuthUser,
     root: &SnapshotQuery,
-    begun: &mut Option<oneshot::Sender<Result<FeedCursor>>>,
+    cursor_sender: &mut Option<oneshot::Sender<Result<FeedCursor>>>,
     lines: &Lines,
 ) -> Result<()> {
     let model = app.model_for_type(&root.entity).await?;
     let entity = model.entity(&root.entity)?;
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
-    let mut reader = app.visibility_cache.begin_read(&mut connection, who.person).await?;
-    permission::permission_on(&mut connection, who.person, &entity.code, root.id).await?.ok_or(ApiError::NotFound)?;
+    let mut reader = app.visibility_cache.begin_read(&mut connection, user.person).await?;
+    permission::permission_on(&mut connection, user.person, &entity.code, root.id).await?.ok_or(ApiError::NotFound)?;
     if !row::filter_existing(&mut connection, entity, &[root.id]).await?.contains(&root.id) {
         return Err(ApiError::NotFound);
     }
-    let below = link::descendants(&mut connection, &entity.code, root.id, MAX_ROWS + 1).await?;
-    if below.len() > MAX_ROWS {
-        return Err(ApiError::unprocessable(
-            "id",
-            format!("more than {MAX_ROWS} things hang below it: keep parts of it"),
-        ));
+    let descendants = link::descendants(&mut connection, &entity.code, root.id, MAX_ROWS + 1).await?;
+    if descendants.len() > MAX_ROWS {
+        return Err(ApiError::unprocessable("id", format!("tree has more than {MAX_ROWS} entities; pin a subtree")));
     }
-    if let Some(begun) = begun.take() {
-        let _ = begun.send(Ok(reader.cursor.clone()));
+    if let Some(cursor_sender) = cursor_sender.take() {
+        let _ = cursor_sender.send(Ok(reader.cursor.clone()));
     }
-    let mut of_type: BTreeMap<EntityCode, Vec<Uuid>> = BTreeMap::new();
-    for (code, id) in below {
-        of_type.entry(code).or_default().push(id);
+    let mut ids_by_type: BTreeMap<EntityCode, Vec<Uuid>> = BTreeMap::new();
+    for (code, id) in descendants {
+        ids_by_type.entry(code).or_default().push(id);
     }
-    let itself = (entity.code.clone(), vec![root.id]);
-    let mut told: HashSet<Uuid> = HashSet::new();
-    for (code, ids) in std::iter::once(itself).chain(of_type) {
-        let Some(entity) = model.catalogue.get(code.as_str()) else { continue };
+    let root_ids = (entity.code.clone(), vec![root.id]);
+    let mut sent: HashSet<Uuid> = HashSet::new();
+    for (code, ids) in std::iter::once(root_ids).chain(ids_by_type) {
+        let Some(entity) = model.catalog.get(code.as_str()) else { continue };
         for ids in ids.chunks(MAX_IDS_PER_REQUEST) {
             let query = ListQuery { ids: Some(ids.to_vec()), limit: MAX_IDS_PER_REQUEST, ..ListQuery::default() };
             let page = list::fetch_page(&mut connection, &mut reader, &app.row_cache, entity, &query, None).await?;
             let names = row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?;
-            let levels = permission::permissions_of(&mut connection, &[who.person], &entity.code, ids).await?;
+            let levels = permission::permissions_of(&mut connection, &[user.person], &entity.code, ids).await?;
             let mut line = format!("{{\"entity_code\":{},\"data\":[", json!(code));
-            for (n, listed) in page.rows.iter().enumerate() {
-                line.extend((n > 0).then_some(','));
-                told.insert(listed.id);
-                match levels.get(&(who.person, listed.id)) {
-                    Some(level) => line += &with_permission(listed.row.json.get(), *level),
-                    None => line += listed.row.json.get(),
+            for (index, entry) in page.rows.iter().enumerate() {
+                line.extend((index > 0).then_some(','));
+                sent.insert(entry.id);
+                match levels.get(&(user.person, entry.id)) {
+                    Some(level) => line += &with_permission(entry.row.json.get(), *level),
+                    None => line += entry.row.json.get(),
                 }
             }
             line += &format!("],\"ref_data_entityInstance\":{}}}\n", json!(names));
@@ -142,18 +144,18 @@ async fn stream_tree(
             }
         }
     }
-    // Of what its reader does not see nothing is told, not even that it hangs there.
-    let mut ties = Vec::new();
+    // Links to entities that the caller may not see are left out.
+    let mut links = Vec::new();
     for (code, id, child, mut ids) in link::free_links(&mut connection, &entity.code, root.id).await? {
-        ids.retain(|id| told.contains(id));
-        if told.contains(&id) && !ids.is_empty() {
-            ties.push(json!({"parent": {"code": code, "id": id}, "child": child, "ids": ids}));
+        ids.retain(|id| sent.contains(id));
+        if sent.contains(&id) && !ids.is_empty() {
+            links.push(json!({"parent": {"code": code, "id": id}, "child": child, "ids": ids}));
         }
     }
-    // That there are none is told as well.
-    let none = ties.is_empty().then_some(&[][..]);
-    for ties in none.into_iter().chain(ties.chunks(MAX_IDS_PER_REQUEST)) {
-        if !send_line(lines, format!("{}\n", json!({ "ties": ties }))).await {
+    // An empty list is sent as well: it states that there are no links.
+    let empty = links.is_empty().then_some(&[][..]);
+    for links in empty.into_iter().chain(links.chunks(MAX_IDS_PER_REQUEST)) {
+        if !send_line(lines, format!("{}\n", json!({ "ties": links }))).await {
             return Ok(());
         }
     }
@@ -162,7 +164,9 @@ async fn stream_tree(
     Ok(())
 }
 
-/// Tells a line; false where nobody reads any more.
+/// Sends a line.
+///
+/// Returns `false` if the client has disconnected or is slower than [`SEND_TIMEOUT`].
 async fn send_line(lines: &Lines, line: String) -> bool {
     matches!(tokio::time::timeout(SEND_TIMEOUT, lines.send(Ok(line.into()))).await, Ok(Ok(())))
 }

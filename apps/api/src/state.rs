@@ -1,5 +1,6 @@
-//! What handlers share: the pool, the keys, the catalogue as last read, and what was read before and still holds. What is kept of one person must
-//! never be used before the database has said that it holds.
+//! State shared by all handlers: pool, keys, the cached catalog, and caches of visibility and rows.
+//!
+//! Must not: use cached data of a person before the database has confirmed that it is still valid.
 
 use crate::error::{ApiError, Result};
 use crate::files::blob_store::{BlobStore, DiskBlobStore};
@@ -17,59 +18,66 @@ use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Accounts that one address may try at full rate.
+/// Ratio of the sign-in limit per address to the limit per address and account.
 const ADDRESS_LIMIT_FACTOR: NonZeroU32 = NonZeroU32::MIN.saturating_add(4);
 
-/// How long a catalogue is taken as it is. A type added by migration appears within this time, or at once when asked for by name.
+/// Maximum age of a cached catalog.
+///
+/// A type added by a migration appears within this time, or immediately if it is requested by name.
 const CATALOG_TTL: Duration = Duration::from_secs(10);
-/// How often an unknown name may cause another reading.
+/// Minimum age of a cached catalog before a request for an unknown type reloads it.
 const CATALOG_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// Lists that a core reads in turns: one waits for the network while the other is worked on.
+/// Concurrent list reads per core: one waits for the network while the other runs.
 const LISTS_PER_CORE: usize = 2;
-/// A list that waits behind slow ones.
+/// Maximum time that a list request waits for a permit.
 const LIST_PERMIT_TIMEOUT: Duration = Duration::from_millis(500);
-/// Memory for what people see: some hundreds of them.
+/// Size limit of the visibility cache, in bytes: enough for some hundreds of users.
 const VISIBILITY_CACHE_BYTES: u64 = 8 << 20;
-/// Memory for rows: some thousands, such as many clients fetch when one has changed.
+/// Size limit of the row cache, in bytes: some thousands of rows.
+///
+/// Many clients fetch the same row after it has changed.
 const ROW_CACHE_BYTES: u64 = 8 << 20;
 
-/// Entity types and option sets, read together.
+/// Entity types and option sets, loaded together.
 pub struct EntityModel {
-    /// Entity types.
-    pub catalogue: Catalog,
+    /// Entity types by code.
+    pub catalog: Catalog,
     /// Option sets by name.
     pub datalabels: BTreeMap<String, Datalabel>,
     read_at: Instant,
 }
 
-/// Shared by all handlers.
+/// Handle to the state, cheap to clone.
 #[derive(Clone)]
 pub struct AppState(Arc<AppStateInner>);
 
-/// The contents of [`App`].
+/// The contents of [`AppState`].
 pub struct AppStateInner {
-    /// Connections.
+    /// Database connection pool.
     pub pool: Pool,
-    /// Signs and reads access tokens.
+    /// Keys that sign and verify access tokens.
     pub keys: TokenKeys,
-    /// The secret as bytes, for refresh tokens.
+    /// The JWT secret, from which refresh tokens are derived.
     pub secret: String,
-    /// As started.
+    /// Settings the service was started with.
     pub settings: Config,
-    /// Sign-in attempts by address and account.
+    /// Rate limiter of sign-in attempts by address and account.
     pub sign_in_limit: DefaultKeyedRateLimiter<String>,
-    /// Sign-in attempts by address, over all accounts.
+    /// Rate limiter of sign-in attempts by address, over all accounts.
     pub address_limit: DefaultKeyedRateLimiter<String>,
-    /// Passwords that are checked at once: each takes memory and a core.
+    /// Permits for password hashing, which takes memory and a core each time.
     pub password_hash_permits: Semaphore,
-    /// Lists that are read at once. They wait for no lock, only for a core: more of them at a time make each of them late.
+    /// Permits for list reads.
+    ///
+    /// List reads take no locks and compete only for CPU: more of them at a time would delay all of
+    /// them.
     list_permits: Semaphore,
-    /// What people see and what things are called, as far as it is known.
+    /// Cached visibility sets and titles.
     pub visibility_cache: VisibilityCache,
-    /// Rows that were read lately.
+    /// Recently read rows.
     pub row_cache: RowCache,
-    /// Contents of files.
+    /// File contents.
     pub files: Box<dyn BlobStore>,
     model: RwLock<Arc<EntityModel>>,
 }
@@ -81,22 +89,25 @@ impl std::ops::Deref for AppState {
     }
 }
 
-/// Reads the model.
+/// Loads catalog and option sets.
 pub async fn load_model(connection: &mut Connection) -> Result<EntityModel, pmo_database::DatabaseError> {
     Ok(EntityModel {
-        catalogue: pmo_database::catalog::load(connection).await?,
+        catalog: pmo_database::catalog::load(connection).await?,
         datalabels: pmo_database::catalog::load_datalabels(connection).await?,
         read_at: Instant::now(),
     })
 }
 
 impl AppState {
-    /// Reads the catalogue and makes the state.
+    /// Loads the catalog and builds the state.
+    ///
+    /// Fails if the JWT secret is missing or shorter than 32 bytes, or if the database cannot be
+    /// read.
     pub async fn new(pool: Pool, settings: Config) -> Result<Self, pmo_database::DatabaseError> {
         let secret = settings.jwt_secret.clone().unwrap_or_default();
         let keys = TokenKeys::new(&secret).map_err(|_| {
             pmo_database::DatabaseError::Setup(
-                "JWT_SECRET is missing or shorter than 32 bytes: set it to a long random text, the same for api and pubsub (openssl rand -base64 48)".into(),
+                "JWT_SECRET is missing or shorter than 32 bytes: set it to a long random string, the same for api and pubsub (openssl rand -base64 48)".into(),
             )
         })?;
         let model = load_model(&mut *pool.acquire().await?).await?;
@@ -119,13 +130,16 @@ impl AppState {
         })))
     }
 
-    /// The catalogue, at most [`CATALOGUE_AGE`] old.
+    /// Returns the catalog, reloading it if it is older than [`CATALOG_TTL`].
     pub async fn model(&self) -> Result<Arc<EntityModel>> {
-        let present = self.cached_model();
-        if present.read_at.elapsed() < CATALOG_TTL { Ok(present) } else { self.refresh_model().await }
+        let cached = self.cached_model();
+        if cached.read_at.elapsed() < CATALOG_TTL { Ok(cached) } else { self.refresh_model().await }
     }
 
-    /// Waits for a turn to read a list. Turns only keep many from being late at once; who has waited long goes on without one.
+    /// Waits for a permit to read a list.
+    ///
+    /// Returns `None` after [`LIST_PERMIT_TIMEOUT`]; the caller then continues without a permit.
+    /// The permits only smooth the load.
     pub async fn acquire_list_permit(&self) -> Option<SemaphorePermit<'_>> {
         tokio::time::timeout(LIST_PERMIT_TIMEOUT, self.list_permits.acquire()).await.ok()?.ok()
     }
@@ -134,7 +148,7 @@ impl AppState {
         self.model.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// The catalogue as it is now: for whoever has just changed it.
+    /// Reloads and returns the catalog: for callers that have just changed it.
     pub async fn reload_model(&self) -> Result<Arc<EntityModel>> {
         self.refresh_model().await
     }
@@ -146,19 +160,22 @@ impl AppState {
         Ok(fresh)
     }
 
-    /// The catalogue, once it knows the type `code`; 404 where there is none.
+    /// Returns the catalog if it has the type `code`.
+    ///
+    /// Reloads an older catalog first if the type is unknown. Fails with 404 if there is no such
+    /// type.
     pub async fn model_for_type(&self, code: &str) -> Result<Arc<EntityModel>> {
         let mut model = self.model().await?;
-        if model.catalogue.get(code).is_none() && model.read_at.elapsed() >= CATALOG_RETRY_DELAY {
+        if model.catalog.get(code).is_none() && model.read_at.elapsed() >= CATALOG_RETRY_DELAY {
             model = self.refresh_model().await?;
         }
-        if model.catalogue.get(code).is_some() { Ok(model) } else { Err(ApiError::NotFound) }
+        if model.catalog.get(code).is_some() { Ok(model) } else { Err(ApiError::NotFound) }
     }
 }
 
 impl EntityModel {
-    /// The type, or 404.
+    /// Returns the type with this code, or 404.
     pub fn entity(&self, code: &str) -> Result<&EntityType> {
-        self.catalogue.get(code).ok_or(ApiError::NotFound)
+        self.catalog.get(code).ok_or(ApiError::NotFound)
     }
 }

@@ -1,4 +1,6 @@
-//! Answers the feed's questions to the database. It must never decide anything.
+//! Execution of the database requests of the feed.
+//!
+//! Must not: decide anything about delivery.
 
 use pmo_database::{Connection, DatabaseError, Pool, PoolConnection, change_log as log, permission};
 use pmo_domain::PersonId;
@@ -6,136 +8,155 @@ use pmo_feed::{CatchUpBatch, CatchUpRequest, DatabaseRequest, LogBatch, LogRange
 use pmo_feed::{DatabaseResponse, Lane};
 use std::time::Duration;
 
-/// A question that takes longer is asked again.
+/// Time after which a query fails and is retried.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Looks that a returning client is told one by one; beyond that it is told to start over.
+/// Maximum number of log batches per catch-up.
+///
+/// A client that missed more has to reload its data.
 const MAX_BATCHES: usize = 5;
 
-/// Why there is no answer.
+/// Reason why a query failed.
 #[derive(Debug, thiserror::Error)]
-pub enum QueryError {
-    /// The database said so.
+pub(crate) enum QueryError {
+    /// The database returned an error.
     #[error(transparent)]
     Database(#[from] DatabaseError),
-    /// It said nothing.
-    #[error("the database did not answer in time")]
+    /// The database did not respond in time.
+    #[error("the database did not respond in time")]
     Timeout,
 }
 
-/// Where the feed begins: epoch and snapshot, the types with their markers, the database's clock.
-pub async fn initial_state(
+/// Returns the initial state of the feed.
+///
+/// In order: epoch and snapshot, type markers by type code, time of the database in milliseconds
+/// since 1970.
+pub(crate) async fn initial_state(
     pool: &Pool,
 ) -> Result<((i64, pmo_domain::Snapshot), std::collections::HashMap<String, uuid::Uuid>, i64), DatabaseError> {
     let mut connection = pool.acquire().await?;
-    let (epoch, present) = log::current_position(&mut connection).await?;
+    let (epoch, snapshot) = log::current_position(&mut connection).await?;
     let types = permission::type_markers(&mut connection).await?;
-    let clock = log::db_now_ms(&mut connection).await?;
-    Ok(((epoch, present), types, clock))
+    let db_now = log::db_now_ms(&mut connection).await?;
+    Ok(((epoch, snapshot), types, db_now))
 }
 
-/// Answers a question that is asked in order, on a connection that is kept for the next. A new connection may be to another database: it is asked.
-pub async fn run_ordered(
+/// Executes a request of the ordered lane and returns its connection for reuse.
+///
+/// `reused`: the connection of the previous request. A new connection may lead to another
+/// database (failover), so the epoch is checked first.
+#[tracing::instrument(level = "debug", skip_all)]
+pub(crate) async fn run_ordered(
     pool: Pool,
-    kept: Option<PoolConnection>,
-    question: DatabaseRequest,
+    reused: Option<PoolConnection>,
+    request: DatabaseRequest,
 ) -> (Option<PoolConnection>, Result<DatabaseResponse, QueryError>) {
-    let asked = async {
-        let mut connection = match kept {
+    let query = async {
+        let mut connection = match reused {
             Some(connection) => connection,
             None => {
                 let mut connection = pool.acquire().await.map_err(DatabaseError::from)?;
-                // One that does not answer is given up, and not handed to others.
+                // Discard a connection that does not respond instead of returning it to the pool.
                 connection.close_on_drop();
                 log::renew_epoch_if_changed(&mut connection).await?;
                 connection
             }
         };
-        let answer = match question {
-            DatabaseRequest::Look { ask, by_parent } => {
-                read_batch(&mut connection, &ask, &by_parent).await.map(DatabaseResponse::Look)
+        let response = match request {
+            DatabaseRequest::Poll { range: ask, by_parent } => {
+                read_batch(&mut connection, &ask, &by_parent).await.map(DatabaseResponse::LogBatch)
             }
-            DatabaseRequest::Facts(needs) => run_lookups(&mut connection, needs).await.map(DatabaseResponse::Facts),
-            DatabaseRequest::Past(past) => {
-                let id = past.connection;
-                read_catch_up(&mut connection, &past).await.map(|missed| DatabaseResponse::Past(id, missed))
+            DatabaseRequest::Lookup(needs) => run_lookups(&mut connection, needs).await.map(DatabaseResponse::Lookup),
+            DatabaseRequest::CatchUp(catch_up) => {
+                let id = catch_up.connection;
+                read_catch_up(&mut connection, &catch_up).await.map(|batch| DatabaseResponse::CatchUp(id, batch))
             }
         };
-        Ok((connection, answer?))
+        Ok((connection, response?))
     };
-    match tokio::time::timeout(QUERY_TIMEOUT, asked).await {
-        Ok(Ok((connection, answer))) => (Some(connection), Ok(answer)),
+    match tokio::time::timeout(QUERY_TIMEOUT, query).await {
+        Ok(Ok((connection, response))) => (Some(connection), Ok(response)),
         Ok(Err(error)) => (None, Err(error)),
         Err(_) => (None, Err(QueryError::Timeout)),
     }
 }
 
-/// Answers what a client missed, on any connection.
-pub async fn run_concurrent(pool: Pool, past: CatchUpRequest) -> Result<DatabaseResponse, (Lane, QueryError)> {
+/// Executes a catch-up on any connection of the pool.
+#[tracing::instrument(level = "debug", skip_all)]
+pub(crate) async fn run_concurrent(
+    pool: Pool,
+    request: CatchUpRequest,
+) -> Result<DatabaseResponse, (Lane, QueryError)> {
     let mut connection = match pool.acquire().await {
         Ok(connection) => connection,
-        Err(error) => return Err((Lane::Past(past), DatabaseError::from(error).into())),
+        Err(error) => return Err((Lane::CatchUp(request), DatabaseError::from(error).into())),
     };
-    let outcome = tokio::time::timeout(QUERY_TIMEOUT, read_catch_up(&mut connection, &past)).await;
+    let outcome = tokio::time::timeout(QUERY_TIMEOUT, read_catch_up(&mut connection, &request)).await;
     match outcome {
-        Ok(Ok(missed)) => Ok(DatabaseResponse::Past(past.connection, missed)),
-        Ok(Err(error)) => Err((Lane::Past(past), error.into())),
+        Ok(Ok(batch)) => Ok(DatabaseResponse::CatchUp(request.connection, batch)),
+        Ok(Err(error)) => Err((Lane::CatchUp(request), error.into())),
         Err(_) => {
             connection.close_on_drop();
-            Err((Lane::Past(past), QueryError::Timeout))
+            Err((Lane::CatchUp(request), QueryError::Timeout))
         }
     }
 }
 
+/// Reads one batch of the change log.
 async fn read_batch(
-    c: &mut Connection,
-    ask: &LogRange,
+    conn: &mut Connection,
+    requested: &LogRange,
     by_parent: &[pmo_domain::EntityCode],
 ) -> Result<LogBatch, DatabaseError> {
-    let (epoch, from, finished, after) = (ask.epoch, ask.from, &ask.finished, ask.after);
-    let range = log::LogRange { epoch, from, finished, until: ask.until.as_ref(), after, by_parent };
-    let log::LogBatch { rows, now, epoch, has_more: cut_short, access, clock } = log::read_batch(c, &range).await?;
-    Ok(LogBatch { rows, access, snapshot: now, epoch, has_more: cut_short, db_now_ms: clock })
+    let (epoch, from, finished, after) = (requested.epoch, requested.from, &requested.finished, requested.after);
+    let range = log::LogRange { epoch, from, finished, until: requested.until.as_ref(), after, by_parent };
+    let log::LogBatch { rows, snapshot: now, epoch, has_more, access, db_now_ms: clock } =
+        log::read_batch(conn, &range).await?;
+    Ok(LogBatch { rows, access, snapshot: now, epoch, has_more, db_now_ms: clock })
 }
 
-async fn run_lookups(c: &mut Connection, needs: LookupRequest) -> Result<LookupResult, DatabaseError> {
-    let mut facts = LookupResult::default();
-    if !needs.people.is_empty() {
-        let people: Vec<PersonId> = needs.people.into_iter().collect();
-        facts.people = permission::grant_sets(c, &people).await?;
+/// Loads the requested grants, entities, ancestor sets and types.
+async fn run_lookups(conn: &mut Connection, lookups: LookupRequest) -> Result<LookupResult, DatabaseError> {
+    let mut result = LookupResult::default();
+    if !lookups.people.is_empty() {
+        let people: Vec<PersonId> = lookups.people.into_iter().collect();
+        result.people = permission::grant_sets(conn, &people).await?;
     }
-    if !needs.things.is_empty() {
-        facts.things = permission::locate_entities(c, &needs.things.into_iter().collect::<Vec<_>>()).await?;
+    if !lookups.entities.is_empty() {
+        result.entities = permission::locate_entities(conn, &lookups.entities.into_iter().collect::<Vec<_>>()).await?;
     }
-    if !needs.reaches.is_empty() {
-        facts.reaches = permission::ancestor_sets(c, &needs.reaches.into_iter().collect::<Vec<_>>()).await?;
+    if !lookups.ancestor_sets.is_empty() {
+        result.ancestor_sets =
+            permission::ancestor_sets(conn, &lookups.ancestor_sets.into_iter().collect::<Vec<_>>()).await?;
     }
-    if needs.types {
-        facts.types = Some(permission::type_markers(c).await?);
+    if lookups.types {
+        result.types = Some(permission::type_markers(conn).await?);
     }
-    Ok(facts)
+    Ok(result)
 }
 
-async fn read_catch_up(c: &mut Connection, past: &CatchUpRequest) -> Result<CatchUpBatch, DatabaseError> {
-    let mut missed = CatchUpBatch::default();
-    if !log::retains_since(c, &past.from).await? {
-        return Ok(missed);
+/// Reads missed changes. The batch is incomplete if the log does not have all of them.
+async fn read_catch_up(conn: &mut Connection, request: &CatchUpRequest) -> Result<CatchUpBatch, DatabaseError> {
+    let mut catch_up = CatchUpBatch::default();
+    if !log::retains_since(conn, &request.from).await? {
+        return Ok(catch_up);
     }
     let mut after = None;
     for _ in 0..MAX_BATCHES {
-        let (epoch, from, finished) = (past.from.epoch, past.from.snapshot.xmax, &past.from.snapshot.in_progress);
+        let (epoch, from, finished) =
+            (request.from.epoch, request.from.snapshot.xmax, &request.from.snapshot.in_progress);
         let range =
-            log::LogRange { epoch, from, finished, until: Some(&past.until), after, by_parent: &past.by_parent };
-        let look = log::read_batch(c, &range).await?;
-        missed.access.extend(look.access);
-        missed.rows.extend(look.rows);
-        after = missed.rows.last().map(|row| (row.xid, row.seq));
-        if !look.has_more {
-            missed.complete = true;
+            log::LogRange { epoch, from, finished, until: Some(&request.until), after, by_parent: &request.by_parent };
+        let batch = log::read_batch(conn, &range).await?;
+        catch_up.access.extend(batch.access);
+        catch_up.rows.extend(batch.rows);
+        after = catch_up.rows.last().map(|row| (row.xid, row.seq));
+        if !batch.has_more {
+            catch_up.complete = true;
             break;
         }
     }
-    if let Some(person) = past.person {
-        missed.grant_expired = log::grant_expired_since(c, person.0, &past.from).await?;
+    if let Some(person) = request.person {
+        catch_up.grant_expired = log::grant_expired_since(conn, person.0, &request.from).await?;
     }
-    Ok(missed)
+    Ok(catch_up)
 }

@@ -1,4 +1,7 @@
-//! The one task that owns the feed: it hands it what happens and does what it says. What is told to whom is decided in `pmo-feed`.
+//! Task that owns the feed of this pod.
+//!
+//! It passes events to the feed and carries out the effects. The decisions about delivery are made
+//! in `pmo-feed`.
 
 use crate::database_requests::{self, QueryError};
 use crate::metrics::Metrics;
@@ -17,74 +20,79 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-/// Commands that are taken at once.
+/// Maximum number of commands processed per turn of the loop.
 const MAX_COMMANDS_PER_TURN: usize = 256;
 
-/// What reaches the hub from sockets.
+/// Command to the hub.
 pub enum Command {
-    /// A person has signed in on a socket, and is called that.
+    /// A user has authenticated on a connection; with display name and send queue.
     Connect(ConnectionId, PersonId, Arc<str>, Arc<Outbound>),
-    /// Another pod says who looks at a thing there.
+    /// Another pod has published the viewers of an entity.
     RemotePresence(PodPresence),
-    /// A message of that socket.
+    /// A client has sent a message.
     Message(ConnectionId, ClientMessage),
-    /// The socket is gone.
+    /// A connection has closed.
     Disconnect(ConnectionId),
-    /// Tell everybody to come back later, and stop.
+    /// Close all connections and stop. The sender reports the end of the shutdown.
     Stop(oneshot::Sender<()>),
 }
 
+/// Query of the ordered lane in flight; it returns its database connection for reuse.
 type PendingQuery =
     Pin<Box<dyn Future<Output = (Option<PoolConnection>, Result<DatabaseResponse, QueryError>)> + Send>>;
 
-/// The hub.
+/// Owner of the feed and of its connections.
 pub struct Hub {
     pool: Pool,
     feed: ChangeFeed,
     outbound: HashMap<ConnectionId, Arc<Outbound>>,
-    vitals: Arc<Metrics>,
-    /// This pod, for the others.
+    metrics: Arc<Metrics>,
+    /// Id of this pod in presence messages.
     pod: Uuid,
     mirror_tx: mpsc::UnboundedSender<MirrorCommand>,
-    /// The question that is asked in order, and the connection that is kept for it.
+    /// Query of the ordered lane in flight.
     query_in_flight: Option<PendingQuery>,
+    /// Database connection that is reused for the ordered lane.
     query_connection: Option<PoolConnection>,
     catching_up: JoinSet<Result<DatabaseResponse, (Lane, QueryError)>>,
     effects: Vec<Effect>,
 }
 
-/// This machine's clock, in milliseconds since 1970.
+/// Returns the time of this machine, in milliseconds since 1970.
 pub fn unix_millis() -> i64 {
     jiff::Timestamp::now().as_millisecond()
 }
 
+/// Waits for the query in flight, or forever if there is none.
 async fn next_reply(
-    asking: &mut Option<PendingQuery>,
+    query_in_flight: &mut Option<PendingQuery>,
 ) -> (Option<PoolConnection>, Result<DatabaseResponse, QueryError>) {
-    match asking {
-        Some(asking) => asking.await,
+    match query_in_flight {
+        Some(query) => query.await,
         None => std::future::pending().await,
     }
 }
 
 impl Hub {
-    /// Starts at the feed's present end. `notes` go to the mirror; `pod` is what the others know this one by.
+    /// Creates a hub that starts at the current end of the change log.
+    ///
+    /// `mirror_tx`: channel of the subscription writer. `pod`: id of this pod for other pods.
     pub async fn new(
         pool: Pool,
         limits: Limits,
-        vitals: Arc<Metrics>,
+        metrics: Arc<Metrics>,
         pod: Uuid,
-        notes: mpsc::UnboundedSender<MirrorCommand>,
+        mirror_tx: mpsc::UnboundedSender<MirrorCommand>,
     ) -> Result<Self, DatabaseError> {
-        let (present, types, clock) = database_requests::initial_state(&pool).await?;
-        vitals.log_reader_up.store(true, Ordering::Relaxed);
+        let (position, types, db_now) = database_requests::initial_state(&pool).await?;
+        metrics.log_reader_up.store(true, Ordering::Relaxed);
         Ok(Self {
             pool,
-            feed: ChangeFeed::new(limits, present, types, clock, unix_millis()),
+            feed: ChangeFeed::new(limits, position, types, db_now, unix_millis()),
             outbound: HashMap::new(),
-            vitals,
+            metrics,
             pod,
-            mirror_tx: notes,
+            mirror_tx,
             query_in_flight: None,
             query_connection: None,
             catching_up: JoinSet::new(),
@@ -92,38 +100,40 @@ impl Hub {
         })
     }
 
-    /// Runs until told to stop. `rung`: the doorbell.
-    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, rung: Arc<Notify>) {
-        let mut heard = Vec::with_capacity(MAX_COMMANDS_PER_TURN);
+    /// Runs until [`Command::Stop`].
+    ///
+    /// `log_notified` is notified when the change log may have new rows.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>, log_notified: Arc<Notify>) {
+        let mut received = Vec::with_capacity(MAX_COMMANDS_PER_TURN);
         let pool = self.pool.clone();
         let closed = pool.close_event();
         tokio::pin!(closed);
-        // What came before the doorbell was listened to.
+        // Read rows that were written before LISTEN.
         self.handle(Event::LogNotified);
         loop {
             let wait = self.feed.deadline(unix_millis()).saturating_sub(unix_millis()).clamp(0, 3_600_000);
             let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
             tokio::select! {
                 biased;
-                (kept, answer) = next_reply(&mut self.query_in_flight) => {
+                (connection, response) = next_reply(&mut self.query_in_flight) => {
                     self.query_in_flight = None;
-                    self.query_connection = kept;
-                    match answer {
-                        Ok(answer) => self.handle(Event::DatabaseReplied(answer)),
+                    self.query_connection = connection;
+                    match response {
+                        Ok(response) => self.handle(Event::DatabaseReplied(response)),
                         Err(error) => self.on_query_failed(Lane::Ordered, &error),
                     }
                 }
-                () = rung.notified() => self.handle(Event::LogNotified),
-                Some(done) = self.catching_up.join_next() => match done {
-                    Ok(Ok(answer)) => self.handle(Event::DatabaseReplied(answer)),
+                () = log_notified.notified() => self.handle(Event::LogNotified),
+                Some(outcome) = self.catching_up.join_next() => match outcome {
+                    Ok(Ok(response)) => self.handle(Event::DatabaseReplied(response)),
                     Ok(Err((lane, error))) => self.on_query_failed(lane, &error),
-                    Err(error) => tracing::error!(%error, "catching up broke off"),
+                    Err(error) => tracing::error!(%error, "catch-up task panicked"),
                 },
-                n = commands.recv_many(&mut heard, MAX_COMMANDS_PER_TURN) => {
+                n = commands.recv_many(&mut received, MAX_COMMANDS_PER_TURN) => {
                     if n == 0 {
                         return;
                     }
-                    for command in heard.drain(..) {
+                    for command in received.drain(..) {
                         if let Some(done) = self.handle_command(command) {
                             let _ = self.mirror_tx.send(MirrorCommand::Stop(done));
                             return;
@@ -131,32 +141,32 @@ impl Hub {
                     }
                 }
                 () = tokio::time::sleep(wait) => self.handle(Event::Tick),
-                // Whoever closes the pool waits for the connection that is kept here.
+                // Release the reused database connection: closing the pool waits for it.
                 () = &mut closed => return,
             }
             let (connections, people, subscriptions) = self.feed.stats();
-            self.vitals.connections.store(connections, Ordering::Relaxed);
-            self.vitals.users.store(people, Ordering::Relaxed);
-            self.vitals.subscriptions.store(subscriptions, Ordering::Relaxed);
+            self.metrics.connections.store(connections, Ordering::Relaxed);
+            self.metrics.users.store(people, Ordering::Relaxed);
+            self.metrics.subscriptions.store(subscriptions, Ordering::Relaxed);
         }
     }
 
-    /// Does what a socket asks. Some: it was the last.
+    /// Processes a command. Returns the sender of [`Command::Stop`].
     fn handle_command(&mut self, command: Command) -> Option<oneshot::Sender<()>> {
         match command {
-            Command::Connect(id, person, name, mailbox) => {
-                self.outbound.insert(id, mailbox);
+            Command::Connect(id, person, name, outbound) => {
+                self.outbound.insert(id, outbound);
                 self.handle(Event::PersonNamed(person, name));
                 self.handle(Event::Connected(id, person));
             }
-            Command::RemotePresence(said) => self.handle(Event::RemotePresence(said)),
+            Command::RemotePresence(update) => self.handle(Event::RemotePresence(update)),
             Command::Message(id, message) => self.handle(Event::MessageReceived(id, message)),
             Command::Disconnect(id) => {
                 self.outbound.remove(&id);
                 self.handle(Event::Disconnected(id));
             }
             Command::Stop(done) => {
-                self.vitals.stopping.store(true, Ordering::Relaxed);
+                self.metrics.stopping.store(true, Ordering::Relaxed);
                 self.handle(Event::ShuttingDown);
                 return Some(done);
             }
@@ -165,59 +175,59 @@ impl Hub {
     }
 
     fn on_query_failed(&mut self, lane: Lane, error: &QueryError) {
-        if self.feed.answers() {
-            tracing::warn!(%error, "the database does not answer: sockets stay, and are told what they miss when it does");
+        if self.feed.is_database_up() {
+            tracing::warn!(%error, "database unavailable; connections kept, delivery paused");
         }
         self.handle(Event::DatabaseFailed(lane));
     }
 
     fn handle(&mut self, event: Event) {
-        let answered = self.feed.answers();
+        let was_up = self.feed.is_database_up();
         let mut effects = std::mem::take(&mut self.effects);
-        let looked = matches!(event, Event::DatabaseReplied(DatabaseResponse::Look(_)));
+        let is_batch = matches!(event, Event::DatabaseReplied(DatabaseResponse::LogBatch(_)));
         self.feed.handle(event, unix_millis(), &mut effects);
-        if looked {
-            self.vitals.set_position(self.feed.next_ask());
+        if is_batch {
+            self.metrics.set_position(self.feed.next_range());
         }
         for effect in effects.drain(..) {
             self.apply_effect(effect);
         }
         self.effects = effects;
-        if self.feed.answers() && !answered {
-            tracing::info!("the database answers again");
+        if self.feed.is_database_up() && !was_up {
+            tracing::info!("database available; delivery resumed");
         }
-        self.vitals.log_reader_up.store(self.feed.answers(), Ordering::Relaxed);
+        self.metrics.log_reader_up.store(self.feed.is_database_up(), Ordering::Relaxed);
     }
 
     fn apply_effect(&mut self, effect: Effect) {
         match effect {
-            Effect::QueryDatabase(DatabaseRequest::Past(past)) => {
-                self.catching_up.spawn(database_requests::run_concurrent(self.pool.clone(), past));
+            Effect::QueryDatabase(DatabaseRequest::CatchUp(request)) => {
+                self.catching_up.spawn(database_requests::run_concurrent(self.pool.clone(), request));
             }
-            Effect::QueryDatabase(question) => {
+            Effect::QueryDatabase(request) => {
                 self.query_in_flight = Some(Box::pin(database_requests::run_ordered(
                     self.pool.clone(),
                     self.query_connection.take(),
-                    question,
+                    request,
                 )));
             }
             Effect::Send(to, frame) => {
-                for mailbox in to.iter().filter_map(|id| self.outbound.get(id)) {
-                    mailbox.push(frame.clone());
+                for outbound in to.iter().filter_map(|id| self.outbound.get(id)) {
+                    outbound.push(frame.clone());
                 }
             }
             Effect::Close(which, code, reason) => {
-                for mailbox in which.iter().filter_map(|id| self.outbound.remove(id)) {
-                    mailbox.close(code, reason);
+                for outbound in which.iter().filter_map(|id| self.outbound.remove(id)) {
+                    outbound.close(code, reason);
                 }
             }
             Effect::PublishPresence(entity, people) => {
-                let _ = self.mirror_tx.send(MirrorCommand::Looking(PodPresence { pod: self.pod, entity, people }));
+                let _ = self.mirror_tx.send(MirrorCommand::Presence(PodPresence { pod: self.pod, entity, people }));
             }
             Effect::Mirror(change) => drop(self.mirror_tx.send(MirrorCommand::Mirror(change))),
             Effect::Delivered(rows) => {
-                rows.iter().for_each(|row| self.vitals.observe_latency(row.latency_ms));
-                self.vitals.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
+                rows.iter().for_each(|row| self.metrics.observe_latency(row.latency_ms));
+                self.metrics.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
                 let _ = self.mirror_tx.send(MirrorCommand::Sent(rows.iter().map(|row| (row.xid, row.seq)).collect()));
             }
         }

@@ -1,4 +1,6 @@
-//! What waits for one socket, shared by the hub that puts in and the socket that takes out. Neither ever waits for the other.
+//! Send queue of one connection, shared by the hub (producer) and the connection (consumer).
+//!
+//! Invariant: neither side waits for the other.
 
 use crate::metrics::Metrics;
 use pmo_feed::{Frame, OutboundQueue, Outgoing};
@@ -6,71 +8,71 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
-/// One socket's queue with a bell.
+/// Send queue with a notification for the consumer.
 pub struct Outbound {
     queue: Mutex<OutboundQueue>,
     filled: Notify,
-    vitals: Arc<Metrics>,
+    metrics: Arc<Metrics>,
 }
 
 impl Outbound {
-    /// An empty one for at most `limit` bytes.
-    pub fn new(limit: usize, vitals: Arc<Metrics>) -> Arc<Self> {
-        Arc::new(Self { queue: Mutex::new(OutboundQueue::new(limit)), filled: Notify::new(), vitals })
+    /// Creates an empty queue of at most `limit` bytes.
+    pub fn new(limit: usize, metrics: Arc<Metrics>) -> Arc<Self> {
+        Arc::new(Self { queue: Mutex::new(OutboundQueue::new(limit)), filled: Notify::new(), metrics })
     }
 
     fn queue(&self) -> MutexGuard<'_, OutboundQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does something to the queue, and keeps the count of all bytes that wait.
+    /// Changes the queue and updates the metric of queued bytes.
     fn with_queue<T>(&self, change: impl FnOnce(&mut OutboundQueue) -> T) -> T {
         let mut queue = self.queue();
         let before = queue.bytes();
-        let answer = change(&mut queue);
+        let result = change(&mut queue);
         let after = queue.bytes();
         drop(queue);
         if after > before {
-            self.vitals.queued.fetch_add(after - before, Ordering::Relaxed);
+            self.metrics.queued.fetch_add(after - before, Ordering::Relaxed);
         } else if before > after {
-            self.vitals.queued.fetch_sub(before - after, Ordering::Relaxed);
+            self.metrics.queued.fetch_sub(before - after, Ordering::Relaxed);
         }
-        answer
+        result
     }
 
     /// Queues a frame.
     pub fn push(&self, frame: Frame) {
         let fits = self.with_queue(|queue| queue.push(frame));
         if fits {
-            self.vitals.frames.fetch_add(1, Ordering::Relaxed);
+            self.metrics.frames.fetch_add(1, Ordering::Relaxed);
         } else {
-            self.vitals.dropped.fetch_add(1, Ordering::Relaxed);
+            self.metrics.dropped.fetch_add(1, Ordering::Relaxed);
         }
         self.filled.notify_one();
     }
 
-    /// Closes the socket once what waits has left.
+    /// Closes the connection after the queued frames have been sent.
     pub fn close(&self, code: u16, reason: &'static str) {
         self.queue().close(code, reason);
         self.filled.notify_one();
     }
 
-    /// What is next, if anything waits.
+    /// Returns the next action, or `None` if nothing is queued.
     pub fn try_next(&self) -> Option<Outgoing> {
         self.with_queue(OutboundQueue::pop)
     }
 
-    /// What is next.
+    /// Waits for the next action.
     pub async fn next(&self) -> Outgoing {
         loop {
-            if let Some(out) = self.try_next() {
-                return out;
+            if let Some(outgoing) = self.try_next() {
+                return outgoing;
             }
             self.filled.notified().await;
         }
     }
 
-    /// Waits until all that waited was thrown away: nothing is worth sending any more.
+    /// Waits until the queue has overflowed and been cleared: no queued frame will be sent.
     pub async fn overflowed(&self) {
         loop {
             {
@@ -87,6 +89,6 @@ impl Outbound {
 impl Drop for Outbound {
     fn drop(&mut self) {
         let bytes = self.queue().bytes();
-        self.vitals.queued.fetch_sub(bytes, Ordering::Relaxed);
+        self.metrics.queued.fetch_sub(bytes, Ordering::Relaxed);
     }
 }

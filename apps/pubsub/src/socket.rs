@@ -1,4 +1,8 @@
-//! One WebSocket: frames in, frames out. Its manners are `pmo_feed::Session`'s; here tokens are read, and never logged.
+//! One WebSocket connection: receives and sends frames.
+//!
+//! The protocol is in `pmo_feed::Session`. Tokens are verified here.
+//!
+//! Must not: log a token.
 
 use crate::hub::{Command, unix_millis};
 use crate::metrics::Metrics;
@@ -15,34 +19,36 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// A socket that does not take a frame for this long is dead.
+/// Time after which a connection that accepts no frame is dropped.
 const SEND_TIMEOUT: Duration = Duration::from_secs(20);
-/// Frames that are put together before they are sent off.
+/// Maximum number of frames written before a flush.
 const MAX_FRAMES_PER_FLUSH: usize = 16;
 
-/// What sockets share.
-pub struct SocketContext {
-    /// Reads tokens.
+/// State shared by all connections.
+pub(crate) struct SocketContext {
+    /// Keys that verify access tokens.
     pub keys: TokenKeys,
-    /// The task that owns the feed.
+    /// Channel of the hub.
     pub hub: mpsc::Sender<Command>,
-    /// Counts.
-    pub vitals: Arc<Metrics>,
-    /// Bytes that may wait for one socket.
+    /// Metrics of the service.
+    pub metrics: Arc<Metrics>,
+    /// Limit of the send queue of a connection, in bytes.
     pub queue_bytes: usize,
-    /// Milliseconds for which an expired token is let be.
+    /// Time for which a connection stays open after its token has expired, in milliseconds.
     pub token_grace: i64,
-    /// Turns true when the service stops: who has not said who they are is told nothing by the feed.
+    /// Becomes true at shutdown. The feed closes authenticated connections; others watch this flag.
     pub stopping: watch::Receiver<bool>,
 }
 
 impl SocketContext {
-    /// Whose token it is, and until when; what they are called goes into `name`.
+    /// Verifies a token. Returns its user and its expiry in milliseconds since 1970.
+    ///
+    /// Writes the display name of the user to `name`.
     fn verify_token(&self, token: &str, name: &mut Arc<str>) -> Result<(PersonId, i64), AuthFailure> {
         match self.keys.verify(token, unix_millis() / 1000) {
             Ok(claims) => {
-                let called = format!("{} {}", claims.first_name, claims.last_name);
-                *name = if called.trim().is_empty() { claims.username.as_str() } else { called.trim() }.into();
+                let full_name = format!("{} {}", claims.first_name, claims.last_name);
+                *name = if full_name.trim().is_empty() { claims.username.as_str() } else { full_name.trim() }.into();
                 Ok((PersonId(claims.sub), claims.exp.saturating_mul(1000)))
             }
             Err(TokenError::Expired) => Err(AuthFailure::Expired),
@@ -51,13 +57,13 @@ impl SocketContext {
     }
 }
 
-/// Counts a socket for as long as it is served.
+/// Counts a connection in the metrics while it is served.
 struct ConnectionGuard(Arc<Metrics>);
 
 impl ConnectionGuard {
-    fn new(vitals: &Arc<Metrics>) -> Self {
-        vitals.sockets.fetch_add(1, Ordering::Relaxed);
-        Self(vitals.clone())
+    fn new(metrics: &Arc<Metrics>) -> Self {
+        metrics.sockets.fetch_add(1, Ordering::Relaxed);
+        Self(metrics.clone())
     }
 }
 
@@ -67,121 +73,129 @@ impl Drop for ConnectionGuard {
     }
 }
 
-/// How a socket ends.
+/// End of a connection, with or without a close frame.
 enum Disconnect {
-    /// With a code and a reason.
+    /// Close frame with a code and a reason.
     Close(u16, &'static str),
-    /// Without a word: nobody listens.
-    Gone,
+    /// No close frame: the client does not respond.
+    WithoutCloseFrame,
 }
 
-/// Serves a socket until it closes.
-pub async fn handle_socket(mut socket: WebSocket, id: ConnectionId, token: Option<String>, shared: Arc<SocketContext>) {
-    let _served = ConnectionGuard::new(&shared.vitals);
-    let mailbox = Outbound::new(shared.queue_bytes, shared.vitals.clone());
-    let ending = run_connection(&mut socket, id, token, &shared, &mailbox).await;
+/// Serves a connection until it closes.
+#[tracing::instrument(name = "connection", skip_all, fields(connection_id = id.0))]
+pub(crate) async fn handle_socket(
+    mut socket: WebSocket,
+    id: ConnectionId,
+    token: Option<String>,
+    shared: Arc<SocketContext>,
+) {
+    let _guard = ConnectionGuard::new(&shared.metrics);
+    let outbound = Outbound::new(shared.queue_bytes, shared.metrics.clone());
+    let disconnect = run_connection(&mut socket, id, token, &shared, &outbound).await;
     let _ = shared.hub.send(Command::Disconnect(id)).await;
-    drop(mailbox);
-    if let Disconnect::Close(code, reason) = ending {
-        shared.vitals.record_close(code);
-        tracing::info!(code, reason, "a socket was closed");
+    drop(outbound);
+    if let Disconnect::Close(code, reason) = disconnect {
+        shared.metrics.record_close(code);
+        tracing::info!(code, reason, connection_id = id.0, "connection closed");
         let frame = CloseFrame { code, reason: Utf8Bytes::from_static(reason) };
-        let farewell = async {
+        let close = async {
             let _ = socket.send(Message::Close(Some(frame))).await;
-            // Wait for the other side's close, so that the code is not lost with the connection.
+            // Wait for the close frame of the client, so that the code is not lost with the
+            // connection.
             while let Some(Ok(_)) = socket.recv().await {}
         };
-        let _ = tokio::time::timeout(Duration::from_secs(1), farewell).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), close).await;
     }
 }
 
+/// Runs the protocol of a connection until it ends.
 async fn run_connection(
     socket: &mut WebSocket,
     id: ConnectionId,
     token: Option<String>,
     shared: &SocketContext,
-    mailbox: &Arc<Outbound>,
+    outbound: &Arc<Outbound>,
 ) -> Disconnect {
     let mut session = Session::new(shared.token_grace, unix_millis());
     let mut name: Arc<str> = Arc::from("");
     if let Some(token) = token
-        && let Some(ending) = apply_action(
+        && let Some(disconnect) = apply_action(
             session.authenticate(shared.verify_token(&token, &mut name)),
             &mut session,
             id,
             shared,
-            mailbox,
+            outbound,
             &mut name,
         )
         .await
     {
-        return ending;
+        return disconnect;
     }
     let sleep = tokio::time::sleep_until(next_deadline(&session));
     tokio::pin!(sleep);
     let mut stopping = shared.stopping.clone();
     loop {
-        let said = tokio::select! {
-            out = mailbox.next() => {
-                match send_batch(socket, out, mailbox).await {
-                    Some(ending) => return ending,
-                    None => session.greeted(),
+        let action = tokio::select! {
+            out = outbound.next() => {
+                match send_batch(socket, out, outbound).await {
+                    Some(disconnect) => return disconnect,
+                    None => session.on_hello_sent(),
                 }
                 session.tick(unix_millis())
             }
-            incoming = socket.recv() => match incoming {
+            received = socket.recv() => match received {
                 Some(Ok(Message::Text(text))) => session.on_frame(IncomingFrame::Text(&text), unix_millis()),
                 Some(Ok(Message::Binary(_))) => session.on_frame(IncomingFrame::Binary, unix_millis()),
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => session.on_frame(IncomingFrame::Keepalive, unix_millis()),
-                Some(Ok(Message::Close(_)) | Err(_)) | None => return Disconnect::Gone,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return Disconnect::WithoutCloseFrame,
             },
             () = async { drop(stopping.wait_for(|stopping| *stopping).await) }, if !session.is_authenticated() => {
                 return Disconnect::Close(CLOSE_SERVICE_RESTART, "the service is stopping");
             }
             () = &mut sleep => {
-                let said = session.tick(unix_millis());
+                let action = session.tick(unix_millis());
                 sleep.as_mut().reset(next_deadline(&session));
-                said
+                action
             }
         };
         if next_deadline(&session) < sleep.deadline() {
             sleep.as_mut().reset(next_deadline(&session));
         }
-        if let Some(ending) = apply_action(said, &mut session, id, shared, mailbox, &mut name).await {
-            return ending;
+        if let Some(disconnect) = apply_action(action, &mut session, id, shared, outbound, &mut name).await {
+            return disconnect;
         }
     }
 }
 
-/// When the session wants to be told the time.
+/// Returns the time of the next timeout check of the session.
 fn next_deadline(session: &Session) -> Instant {
     let wait = u64::try_from(session.deadline() - unix_millis()).unwrap_or(0);
-    // Rounded up, so that the deadline is past when the clock says so.
+    // Round up, so that the deadline has passed when the timer fires.
     Instant::now() + Duration::from_millis(wait + 1)
 }
 
-/// Does what the session says.
+/// Carries out an action of the session. Returns `Some` if the connection ends.
 async fn apply_action(
-    said: SessionAction,
+    action: SessionAction,
     session: &mut Session,
     id: ConnectionId,
     shared: &SocketContext,
-    mailbox: &Arc<Outbound>,
+    outbound: &Arc<Outbound>,
     name: &mut Arc<str>,
 ) -> Option<Disconnect> {
-    let said = match said {
+    let action = match action {
         SessionAction::Verify(token) => session.authenticate(shared.verify_token(&token, name)),
-        said => said,
+        action => action,
     };
-    let command = match said {
+    let command = match action {
         SessionAction::Nothing | SessionAction::Verify(_) => return None,
         SessionAction::Reply(message) => {
-            mailbox.push(Frame::message(&message));
+            outbound.push(Frame::message(&message));
             return None;
         }
         SessionAction::Close(code, reason) => return Some(Disconnect::Close(code, reason)),
-        SessionAction::Gone => return Some(Disconnect::Gone),
-        SessionAction::Open(person) => Command::Connect(id, person, name.clone(), mailbox.clone()),
+        SessionAction::Drop => return Some(Disconnect::WithoutCloseFrame),
+        SessionAction::Open(person) => Command::Connect(id, person, name.clone(), outbound.clone()),
         SessionAction::Forward(message) => Command::Message(id, message),
     };
     match shared.hub.send(command).await {
@@ -190,42 +204,43 @@ async fn apply_action(
     }
 }
 
-/// Sends a frame and those that wait behind it.
-async fn send_batch(socket: &mut WebSocket, first: Outgoing, mailbox: &Outbound) -> Option<Disconnect> {
+/// Sends a frame and the frames that are queued after it. Returns `Some` if the connection ends.
+async fn send_batch(socket: &mut WebSocket, first: Outgoing, outbound: &Outbound) -> Option<Disconnect> {
     let sending = async {
-        let (mut out, mut together, mut ending) = (first, 1, None);
+        let (mut outgoing, mut frame_count, mut disconnect) = (first, 1, None);
         loop {
-            match out {
+            match outgoing {
                 Outgoing::Frame(frame) => {
                     if socket.feed(Message::Text(frame.to_json().as_ref().into())).await.is_err() {
-                        return Some(Disconnect::Gone);
+                        return Some(Disconnect::WithoutCloseFrame);
                     }
                 }
                 Outgoing::Close(code, reason) => {
-                    ending = Some(Disconnect::Close(code, reason));
+                    disconnect = Some(Disconnect::Close(code, reason));
                     break;
                 }
             }
-            if together == MAX_FRAMES_PER_FLUSH {
+            if frame_count == MAX_FRAMES_PER_FLUSH {
                 break;
             }
-            together += 1;
-            match mailbox.try_next() {
-                Some(next) => out = next,
+            frame_count += 1;
+            match outbound.try_next() {
+                Some(next) => outgoing = next,
                 None => break,
             }
         }
-        if socket.flush().await.is_err() { Some(Disconnect::Gone) } else { ending }
+        if socket.flush().await.is_err() { Some(Disconnect::WithoutCloseFrame) } else { disconnect }
     };
     tokio::select! {
-        // Mostly it is done at once, and nothing else is set up.
+        // Poll the send first: it usually completes at once, and no timer is created.
         biased;
-        ending = sending => ending,
-        // What waited was too much: there is no room for a farewell either, but it is tried.
-        () = mailbox.overflowed() => match mailbox.try_next() {
+        disconnect = sending => disconnect,
+        // The queue overflowed. Try to send the close frame, although the send buffer is probably
+        // full.
+        () = outbound.overflowed() => match outbound.try_next() {
             Some(Outgoing::Close(code, reason)) => Some(Disconnect::Close(code, reason)),
-            _ => Some(Disconnect::Gone),
+            _ => Some(Disconnect::WithoutCloseFrame),
         },
-        () = tokio::time::sleep(SEND_TIMEOUT) => Some(Disconnect::Gone),
+        () = tokio::time::sleep(SEND_TIMEOUT) => Some(Disconnect::WithoutCloseFrame),
     }
 }

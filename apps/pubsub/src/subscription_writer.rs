@@ -1,5 +1,9 @@
-//! The durable mirror: who watches what, and which rows of the log were handed on, for people who operate this and for other pods. It is written
-//! in batches beside everything else, and must never stand between a client and its changes.
+//! Writer of the subscription mirror: subscriptions and delivered log rows, in the database.
+//!
+//! The mirror is read by operators. The writer also publishes presence to other pods. It writes in
+//! batches, in a task of its own.
+//!
+//! Must not: delay delivery to clients.
 
 use crate::presence_codec;
 use pmo_database::{DatabaseError, Pool, change_log as log, subscription_mirror};
@@ -10,89 +14,95 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-/// Time between two batches.
+/// Interval between batches.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
-/// A connection's lease is renewed this often.
+/// Interval at which the leases of the connections are renewed.
 const LEASE_RENEWAL: Duration = Duration::from_secs(30);
-/// How long writing may take.
+/// Time after which a write fails and is retried.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Ids and rows that wait while the database does not answer; beyond that the mirror is incomplete until its sockets come anew.
+/// Maximum number of buffered ids and rows while the database is unavailable.
+///
+/// Beyond it the buffer is discarded, and the mirror is incomplete until the connections subscribe
+/// again.
 const MAX_PENDING: usize = 2_000_000;
 
-/// Something to write down.
+/// Command to the writer.
 pub enum MirrorCommand {
-    /// Who watches what.
+    /// Change of a subscription.
     Mirror(SubscriptionChange),
-    /// Rows that were handed on: transaction and number.
+    /// Delivered rows: transaction id and sequence number.
     Sent(Vec<(i64, i64)>),
-    /// Who looks at a thing here, for the other pods.
-    Looking(PodPresence),
-    /// The pod stops.
+    /// Viewers of an entity on this pod, for the other pods.
+    Presence(PodPresence),
+    /// Delete the entries of this pod and stop; the sender reports the end.
     Stop(oneshot::Sender<()>),
 }
 
-/// The pod's own pages of the mirror.
+/// Buffered changes of this pod.
 struct SubscriptionWriter {
     pool: Pool,
     pod: String,
-    waiting: Vec<SubscriptionChange>,
+    changes: Vec<SubscriptionChange>,
     sent: Vec<(i64, i64)>,
-    /// The last word of each thing.
-    looking: BTreeMap<EntityRef, PodPresence>,
+    /// Latest viewers of each entity.
+    presence: BTreeMap<EntityRef, PodPresence>,
+    /// User of each open connection.
     people: BTreeMap<ConnectionId, Uuid>,
-    /// Ids and rows that wait.
+    /// Number of buffered ids and rows.
     pending_items: usize,
-    complained: bool,
+    /// Whether a failure has been logged since the last successful write.
+    failure_logged: bool,
 }
 
-/// Writes down what comes until the pod stops.
-pub async fn run(pool: Pool, mut notes: mpsc::UnboundedReceiver<MirrorCommand>) {
+/// Writes the received commands until [`MirrorCommand::Stop`].
+pub(crate) async fn run(pool: Pool, mut commands: mpsc::UnboundedReceiver<MirrorCommand>) {
     let pod = Uuid::new_v4().simple().to_string();
-    let (waiting, sent, looking, people) = Default::default();
-    let mut pages =
-        SubscriptionWriter { pool, pod, waiting, sent, looking, people, pending_items: 0, complained: false };
+    let (changes, sent, presence, people) = Default::default();
+    let mut writer =
+        SubscriptionWriter { pool, pod, changes, sent, presence, people, pending_items: 0, failure_logged: false };
     let mut renewal = tokio::time::interval(LEASE_RENEWAL);
     let mut batch = tokio::time::interval(FLUSH_INTERVAL);
     batch.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut some = Vec::new();
+    let mut received = Vec::new();
     loop {
         tokio::select! {
-            n = notes.recv_many(&mut some, 1000) => {
+            n = commands.recv_many(&mut received, 1000) => {
                 if n == 0 {
                     return;
                 }
-                for note in some.drain(..) {
-                    match note {
+                for command in received.drain(..) {
+                    match command {
                         MirrorCommand::Stop(done) => {
-                            let _ = tokio::time::timeout(Duration::from_secs(2), pages.delete_all()).await;
+                            let _ = tokio::time::timeout(Duration::from_secs(2), writer.delete_all()).await;
                             let _ = done.send(());
                             return;
                         }
-                        note => pages.buffer(note),
+                        command => writer.buffer(command),
                     }
                 }
             }
             _ = renewal.tick() => {
-                let outcome = with_timeout(pages.renew_lease()).await;
-                pages.log_outcome(outcome);
+                let outcome = with_timeout(writer.renew_lease()).await;
+                writer.log_outcome(outcome);
             }
-            _ = batch.tick(), if !(pages.waiting.is_empty() && pages.sent.is_empty() && pages.looking.is_empty()) => {
-                let outcome = with_timeout(pages.write()).await;
-                pages.log_outcome(outcome);
+            _ = batch.tick(), if !(writer.changes.is_empty() && writer.sent.is_empty() && writer.presence.is_empty()) => {
+                let outcome = with_timeout(writer.write()).await;
+                writer.log_outcome(outcome);
             }
         }
     }
 }
 
-/// A database that is slow to answer must not let notes pile up.
-async fn with_timeout(writing: impl Future<Output = Result<(), DatabaseError>>) -> Result<(), DatabaseError> {
-    let late = |_| DatabaseError::Setup("the database did not answer in time".into());
-    tokio::time::timeout(WRITE_TIMEOUT, writing).await.map_err(late)?
+/// Fails a write that takes longer than [`WRITE_TIMEOUT`], so that commands do not accumulate.
+async fn with_timeout(write: impl Future<Output = Result<(), DatabaseError>>) -> Result<(), DatabaseError> {
+    let timed_out = |_| DatabaseError::Setup("the database did not respond in time".into());
+    tokio::time::timeout(WRITE_TIMEOUT, write).await.map_err(timed_out)?
 }
 
 impl SubscriptionWriter {
-    fn buffer(&mut self, note: MirrorCommand) {
-        match note {
+    /// Buffers a command.
+    fn buffer(&mut self, command: MirrorCommand) {
+        match command {
             MirrorCommand::Mirror(change) => {
                 match &change {
                     SubscriptionChange::Opened(id, person) => drop(self.people.insert(*id, person.0)),
@@ -105,58 +115,62 @@ impl SubscriptionWriter {
                     }
                     _ => 1,
                 };
-                self.waiting.push(change);
+                self.changes.push(change);
             }
             MirrorCommand::Sent(rows) => {
                 self.pending_items += rows.len();
                 self.sent.extend(rows);
             }
-            MirrorCommand::Looking(looking) => {
+            MirrorCommand::Presence(presence) => {
                 self.pending_items += 1;
-                self.looking.insert(looking.entity.clone(), looking);
+                self.presence.insert(presence.entity.clone(), presence);
             }
             MirrorCommand::Stop(_) => {}
         }
         if self.pending_items > MAX_PENDING {
-            tracing::warn!("the mirror of subscriptions is incomplete: too much waited for the database");
+            tracing::warn!("subscription mirror overflowed; entries dropped");
             self.clear();
         }
     }
 
+    /// Empties the buffers and releases their memory.
     fn clear(&mut self) {
-        // What a burst has taken is given back.
-        (self.waiting, self.sent, self.looking, self.pending_items) = Default::default();
+        (self.changes, self.sent, self.presence, self.pending_items) = Default::default();
     }
 
+    /// Logs the first failure of a series.
     fn log_outcome(&mut self, outcome: Result<(), DatabaseError>) {
         match outcome {
-            Ok(()) => self.complained = false,
+            Ok(()) => self.failure_logged = false,
             Err(error) => {
-                if !self.complained {
-                    tracing::warn!(%error, "the mirror of subscriptions was not written; it will be");
+                if !self.failure_logged {
+                    tracing::warn!(%error, "subscription mirror write failed; will retry");
                 }
-                self.complained = true;
+                self.failure_logged = true;
             }
         }
     }
 
+    /// Returns the key of a connection in the mirror, which is unique over all pods.
     fn connection_key(&self, id: ConnectionId) -> String {
         format!("{}-{}", &self.pod[..8], id.0)
     }
 
+    /// Writes all buffered changes in one transaction.
     async fn write(&mut self) -> Result<(), DatabaseError> {
         let mut transaction = self.pool.begin().await.map_err(DatabaseError::from)?;
-        let ended: Vec<String> = self
-            .waiting
+        let closed: Vec<String> = self
+            .changes
             .iter()
             .filter_map(|change| match change {
                 SubscriptionChange::Closed(id) => Some(self.connection_key(*id)),
                 _ => None,
             })
             .collect();
-        // Who came and went meanwhile need not be written down. The lease comes again with each change: a crash empties the mirror.
-        let here: BTreeMap<String, Uuid> = self
-            .waiting
+        // Connections that were opened and closed within the batch are skipped. Each change renews
+        // the lease, because a crash of the database empties the (unlogged) tables of the mirror.
+        let leases: BTreeMap<String, Uuid> = self
+            .changes
             .iter()
             .filter_map(|change| match change {
                 SubscriptionChange::Opened(id, _) | SubscriptionChange::Subscribed(id, ..) => {
@@ -165,9 +179,9 @@ impl SubscriptionWriter {
                 _ => None,
             })
             .collect();
-        subscription_mirror::delete_connections(&mut transaction, &ended).await?;
-        subscription_mirror::upsert_leases(&mut transaction, &self.pod, &here).await?;
-        for change in &self.waiting {
+        subscription_mirror::delete_connections(&mut transaction, &closed).await?;
+        subscription_mirror::upsert_leases(&mut transaction, &self.pod, &leases).await?;
+        for change in &self.changes {
             match change {
                 SubscriptionChange::Subscribed(id, code, ids) => {
                     let Some(person) = self.people.get(id) else { continue };
@@ -186,19 +200,21 @@ impl SubscriptionWriter {
         if !self.sent.is_empty() {
             log::mark_delivered(&mut transaction, &self.sent).await?;
         }
-        for looking in self.looking.values() {
-            log::notify_presence(&mut transaction, &presence_codec::encode(looking)).await?;
+        for presence in self.presence.values() {
+            log::notify_presence(&mut transaction, &presence_codec::encode(presence)).await?;
         }
         transaction.commit().await.map_err(DatabaseError::from)?;
         self.clear();
         Ok(())
     }
 
+    /// Renews the leases of all connections of this pod.
     async fn renew_lease(&mut self) -> Result<(), DatabaseError> {
         let mut connection = self.pool.acquire().await.map_err(DatabaseError::from)?;
         subscription_mirror::renew(&mut connection, &self.pod).await
     }
 
+    /// Marks the last rows as delivered and deletes the entries of this pod.
     async fn delete_all(&mut self) -> Result<(), DatabaseError> {
         let mut connection = self.pool.acquire().await.map_err(DatabaseError::from)?;
         log::mark_delivered(&mut connection, &self.sent).await?;

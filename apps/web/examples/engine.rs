@@ -1,5 +1,8 @@
-//! The engine and its store in a page of their own, for `just bench client`: the page plays the server and the person, and measures. It must never
-//! do for the engine what the app's shell does not do.
+//! Sync engine and device store in a page of their own, for `just bench client`.
+//!
+//! The page simulates the server and the user, and measures.
+//!
+//! Must not: do work for the engine that the client of the app does not do.
 
 use pmo_domain::protocol::{Action, Change, ServerMessage};
 use pmo_domain::query::{Filter, Operator};
@@ -19,13 +22,13 @@ use wasm_bindgen::prelude::*;
 
 fn main() {}
 
-/// What is asked of the device.
+/// An operation of the store queue.
 enum Task {
     Write(BatchId, Vec<Write>),
     Read(Namespace, Vec<String>),
 }
 
-/// An engine with its device.
+/// An engine with its device store.
 #[wasm_bindgen]
 pub struct Bench {
     engine: RefCell<Engine>,
@@ -33,11 +36,11 @@ pub struct Bench {
     tasks: RefCell<VecDeque<Task>>,
     requests: RefCell<Vec<(RequestId, Request)>>,
     changed: RefCell<Vec<Query>>,
-    next: Cell<u64>,
+    next_id: Cell<u64>,
 }
 
 fn code() -> EntityCode {
-    EntityCode::new("task").unwrap_or_else(|_| unreachable!("a code"))
+    EntityCode::new("task").unwrap_or_else(|_| unreachable!("the code is valid"))
 }
 
 fn row_id(n: u32) -> Uuid {
@@ -48,16 +51,19 @@ fn task(n: u32) -> EntityRef {
     EntityRef::new(code(), row_id(n))
 }
 
-fn whole() -> ListKey {
-    let project =
-        EntityRef::new(EntityCode::new("project").unwrap_or_else(|_| unreachable!("a code")), Uuid::from_u128(7));
-    ListKey::below(code(), project, "project_id")
+/// Returns the key of the list of all tasks of the project.
+fn project_tasks() -> ListKey {
+    let project = EntityRef::new(
+        EntityCode::new("project").unwrap_or_else(|_| unreachable!("the code is valid")),
+        Uuid::from_u128(7),
+    );
+    ListKey::children_of(code(), project, "project_id")
 }
 
-/// Those with so much budget, by name.
-fn part(budget: u32) -> ListKey {
+/// Returns the key of the tasks with at least `budget`, sorted by name.
+fn tasks_with_budget(budget: u32) -> ListKey {
     let filter = Filter { column: "budget_amt".into(), operator: Operator::Gte, values: vec![budget.to_string()] };
-    whole().filtered(filter).sorted("name", false)
+    project_tasks().filtered(filter).sorted("name", false)
 }
 
 fn types() -> Value {
@@ -68,7 +74,7 @@ fn types() -> Value {
 
 #[wasm_bindgen]
 impl Bench {
-    /// Opens a person's device and starts the engine on what it holds; `leads` as the app's first tab does.
+    /// Opens the store of a user and starts the engine with its content, as the leader tab.
     pub async fn open(person: u32) -> Bench {
         let person = Uuid::from_u128(u128::from(person) + 1);
         let device = Rc::new(DeviceStore::open(person).await);
@@ -80,7 +86,7 @@ impl Bench {
             tasks: RefCell::default(),
             requests: RefCell::default(),
             changed: RefCell::default(),
-            next: Cell::new(1),
+            next_id: Cell::new(1),
         };
         bench.handle(Event::Start {
             person: PersonId(person),
@@ -96,7 +102,7 @@ impl Bench {
         for effect in effects {
             match effect {
                 Effect::Persist(batch, writes) => self.tasks.borrow_mut().push_back(Task::Write(batch, writes)),
-                Effect::Read(area, names) => self.tasks.borrow_mut().push_back(Task::Read(area, names)),
+                Effect::Read(namespace, names) => self.tasks.borrow_mut().push_back(Task::Read(namespace, names)),
                 Effect::Fetch(id, request) => self.requests.borrow_mut().push((id, request)),
                 Effect::Changed(query) => self.changed.borrow_mut().push(query),
                 _ => {}
@@ -104,36 +110,38 @@ impl Bench {
         }
     }
 
-    /// Does what was asked of the device, until nothing is left.
+    /// Runs all queued store operations.
     pub async fn settle(&self) {
         while self.step().await {}
     }
 
-    /// Does the next thing that was asked of the device; writes that have gathered are one transaction. Answers whether there was anything.
+    /// Runs the next store operation and returns whether there was one.
+    ///
+    /// Consecutive writes are coalesced into one transaction.
     pub async fn step(&self) -> bool {
         let (mut batches, mut writes) = (Vec::new(), Vec::new());
         loop {
             let next = {
                 let mut tasks = self.tasks.borrow_mut();
-                let reads = matches!(tasks.front(), Some(Task::Read(..)));
-                if reads && !batches.is_empty() { None } else { tasks.pop_front() }
+                let is_read = matches!(tasks.front(), Some(Task::Read(..)));
+                if is_read && !batches.is_empty() { None } else { tasks.pop_front() }
             };
             match next {
                 Some(Task::Write(batch, more)) => {
                     batches.push(batch);
                     writes.extend(more);
                 }
-                Some(Task::Read(area, names)) => {
-                    let found = self.device.read(area, KeySelector::Names(&names)).await.unwrap_or_default();
-                    self.handle(Event::StoreRead(area, names, found));
+                Some(Task::Read(namespace, names)) => {
+                    let entries = self.device.read(namespace, KeySelector::Keys(&names)).await.unwrap_or_default();
+                    self.handle(Event::StoreRead(namespace, names, entries));
                     return true;
                 }
                 None => break,
             }
         }
-        let any = !batches.is_empty();
+        let has_writes = !batches.is_empty();
         self.write(&batches, &writes).await;
-        any
+        has_writes
     }
 
     async fn write(&self, batches: &[BatchId], writes: &[Write]) {
@@ -144,26 +152,26 @@ impl Bench {
         }
     }
 
-    /// Somebody looks at the list of tasks and at the types.
-    pub fn look(&self) {
+    /// Observes the list of tasks and the entity types.
+    pub fn observe_list(&self) {
         self.handle(Event::Observe(ObserverId(1), Query::Meta(ReferenceDataKey::Codes)));
-        self.handle(Event::Observe(ObserverId(2), Query::List(whole())));
+        self.handle(Event::Observe(ObserverId(2), Query::List(project_tasks())));
     }
 
-    /// The server answers the list with a page; the types are answered with it.
-    pub fn answer(&self, body: Vec<u8>) {
+    /// Responds to the list request with a page, and to the type request with the types.
+    pub fn respond_with_page(&self, body: Vec<u8>) {
         let body = String::from_utf8(body).unwrap_or_default();
         let requests = std::mem::take(&mut *self.requests.borrow_mut());
         let mut body = Some(body);
         for (id, request) in requests {
             let body = if request.path.contains("/task") { body.take() } else { Some(types().to_string()) };
-            let answer =
+            let response =
                 Response { body: body.unwrap_or_default(), feed_cursor: Some("1.1".into()), ..Response::default() };
-            self.handle(Event::ResponseReceived(id, Ok(answer)));
+            self.handle(Event::ResponseReceived(id, Ok(response)));
         }
     }
 
-    /// The socket opens.
+    /// Opens the WebSocket: passes the `HELLO` message to the engine.
     pub fn hello(&self) {
         self.handle(Event::SocketMessage(ServerMessage::Hello {
             protocol: 1,
@@ -173,49 +181,52 @@ impl Bench {
         }));
     }
 
-    /// What a page shows of the first rows of the list, or of its part with so much budget: how many, letters of their names, and how many there are.
+    /// Reads the first `rows` rows of the list, as a page does when it renders them.
+    ///
+    /// With `budget`, the list contains only the tasks with at least that budget. Returns the
+    /// number of rows found, the total length of their names in bytes, and the length of the list.
     pub fn first(&self, rows: usize, budget: Option<u32>) -> Vec<u32> {
         let engine = self.engine.borrow();
-        let key = budget.map_or_else(whole, part);
+        let key = budget.map_or_else(project_tasks, tasks_with_budget);
         let list = engine.list(&key);
-        let mut shown = vec![0, 0, list.ids.len() as u32];
+        let mut counts = vec![0, 0, list.ids.len() as u32];
         for id in list.ids.iter().take(rows) {
             if let Some(row) = engine.row(&EntityRef::new(code(), *id)) {
-                shown[0] += 1;
-                shown[1] += row.data.get("name").and_then(Value::as_str).map_or(0, str::len) as u32;
+                counts[0] += 1;
+                counts[1] += row.data.get("name").and_then(Value::as_str).map_or(0, str::len) as u32;
             }
         }
-        shown
+        counts
     }
 
-    /// The name of a row as it is shown.
+    /// Returns the name of a row, including pending writes.
     pub fn name(&self, n: u32) -> Option<String> {
         self.engine.borrow().row(&task(n)).and_then(|row| row.data.get("name")?.as_str().map(str::to_owned))
     }
 
-    /// Somebody looks at the part with so much budget.
-    pub fn look_at_part(&self, budget: u32) {
-        self.handle(Event::Observe(ObserverId(3), Query::List(part(budget))));
+    /// Observes the tasks with at least `budget`.
+    pub fn observe_filtered_list(&self, budget: u32) {
+        self.handle(Event::Observe(ObserverId(3), Query::List(tasks_with_budget(budget))));
     }
 
-    /// Somebody looks at each of these rows by itself.
-    pub fn look_at_rows(&self, rows: u32) {
+    /// Observes the rows 0 to `rows` - 1, each with its own query.
+    pub fn observe_rows(&self, rows: u32) {
         for n in 0..rows {
             self.handle(Event::Observe(ObserverId(u64::from(n) + 10), Query::Row(task(n))));
         }
     }
 
-    /// A person types a name, or a budget.
+    /// Updates a column of a row; a value that is a number is written as a number.
     pub fn update(&self, n: u32, column: &str, value: &str) {
-        let next = self.next.get() + 2;
-        self.next.set(next);
-        let ids = [Uuid::from_u128(u128::from(next)), Uuid::from_u128(u128::from(next + 1))];
+        let next_id = self.next_id.get() + 2;
+        self.next_id.set(next_id);
+        let ids = [Uuid::from_u128(u128::from(next_id)), Uuid::from_u128(u128::from(next_id + 1))];
         let value = value.parse::<f64>().map_or_else(|_| json!(value), |number| json!(number));
         let patch = [(column.to_owned(), value)].into_iter().collect();
         self.handle(Event::Update { entity: task(n), patch, ids });
     }
 
-    /// The socket tells that a row has changed.
+    /// Reports a change of a row to version `version` over the WebSocket.
     pub fn invalidate(&self, n: u32, version: i32) {
         self.handle(Event::SocketMessage(ServerMessage::Invalidate {
             entity_code: code(),
@@ -225,31 +236,31 @@ impl Bench {
         }));
     }
 
-    /// Nothing held is believed any more.
+    /// Marks all cached data as stale.
     pub fn invalidate_all(&self) {
         self.handle(Event::InvalidateAll);
     }
 
-    /// How many requests are out; they are forgotten.
+    /// Returns the number of open requests and drops them.
     pub fn requests(&self) -> usize {
         std::mem::take(&mut *self.requests.borrow_mut()).len()
     }
 
-    /// Answers every request for rows by their ids with what `rows` says, one JSON row a line.
-    pub fn answer_rows(&self, rows: &str) {
+    /// Responds to every open request with `rows`, one JSON row per line.
+    pub fn respond_with_rows(&self, rows: &str) {
         for (id, _) in std::mem::take(&mut *self.requests.borrow_mut()) {
             let body = format!("{{\"data\":[{}]}}", rows.lines().collect::<Vec<_>>().join(","));
-            let answer = Response { body, feed_cursor: Some("1.2".into()), ..Response::default() };
-            self.handle(Event::ResponseReceived(id, Ok(answer)));
+            let response = Response { body, feed_cursor: Some("1.2".into()), ..Response::default() };
+            self.handle(Event::ResponseReceived(id, Ok(response)));
         }
     }
 
-    /// How many queries those who look were told of since the last time.
+    /// Returns the number of query changes signaled since the last call.
     pub fn changed(&self) -> usize {
         std::mem::take(&mut *self.changed.borrow_mut()).len()
     }
 
-    /// The id of a row.
+    /// Returns the id of a row.
     pub fn id(n: u32) -> String {
         row_id(n).to_string()
     }

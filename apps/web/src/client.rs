@@ -1,14 +1,15 @@
-//! The engine's shell in the browser: it holds the one engine of this tab, performs what the engine asks and tells the page what has
-//! changed. One thread, no locks.
+//! Browser shell of the sync engine: owns the engine of this tab, performs its effects and signals
+//! changes to the page. Single-threaded, no locks.
 
 pub mod device_store; // IndexedDB through rexie
-mod frame_log; // the last frames of the socket
-pub mod http; // requests and tokens
-pub mod local_storage; // what is left here between visits
-pub mod network_throttle; // a network to try the app out with
+mod frame_log; // the most recent WebSocket frames
+pub mod http; // requests and access tokens
+pub mod local_storage; // per-user values in window.localStorage
+pub mod network_throttle; // simulated network conditions
+pub mod service_worker; // registration and updates
 mod socket; // the WebSocket
-mod tab_channel; // leader and neighbours
-pub mod uploads; // files on their way
+mod tab_channel; // leader election and messages between tabs
+pub mod uploads; // resumable file uploads
 
 use device_store::DeviceStore;
 use futures_channel::mpsc;
@@ -28,56 +29,58 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen_futures::spawn_local;
 
-/// What the page must know of who is here.
+/// Sign-in state of this tab.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AuthState {
-    /// Not known yet.
+    /// The state is not known yet.
     Starting,
-    /// Nobody: show the door.
+    /// No user is signed in; the page shows the sign-in form.
     SignedOut,
-    /// This person, with their data.
+    /// The user is signed in and their data is open.
     SignedIn(User),
-    /// This person, but the session has ended: ask to sign in, over the page.
+    /// The session of the user has expired; the page asks to sign in and keeps its state.
     SessionExpired(User),
 }
 
-/// Ticks of half a second between two looks at how much room is left.
+/// Interval between two checks of the free storage, in timer ticks of 500 ms.
 const STORAGE_CHECK_TICKS: u32 = 120;
 
-/// What is done to the device, in order.
+/// An operation of the store queue; operations run one at a time, in order.
 enum StoreTask {
-    /// A batch, and the term in which it was written.
+    /// Writes a batch; the second field is the leader term in which the batch was created.
     Write(BatchId, Option<u64>, Vec<Write>),
+    /// Reads values by key and passes them to the engine.
     Read(Namespace, Vec<String>),
-    /// This tab holds the lock: it leads from here on.
-    Lead,
-    TellTabs,
-    TellTabsOfDrafts,
+    /// Makes this tab the leader, after it has acquired the lock.
+    BecomeLeader,
+    /// Notifies the other tabs that the persisted outbox has changed.
+    BroadcastOutboxChanged,
+    /// Notifies the other tabs that the persisted drafts have changed.
+    BroadcastDraftsChanged,
+    /// Reloads the outbox, after another tab has changed it.
     ReadOutbox,
+    /// Reloads the drafts, after another tab has changed them.
     ReadDrafts,
-    /// Wipe, the work too unless it is kept, and say so.
-    Wipe {
-        keep_work: bool,
-        done: futures_channel::oneshot::Sender<()>,
-    },
+    /// Clears the cache, and outbox and drafts unless `keep_user_data`; ends the queue.
+    Wipe { keep_user_data: bool, done: futures_channel::oneshot::Sender<()> },
 }
 
-/// The shell.
+/// The browser shell: the engine and its connections to network, storage, tabs and page.
 pub struct Client {
     engine: RefCell<Engine>,
     queries: RefCell<HashMap<Query, ArcRwSignal<u32>>>,
     drafts: RefCell<HashMap<EntityRef, ArcRwSignal<u32>>>,
-    /// Counts changes of the sync mark.
+    /// Counts changes of the sync status.
     pub status: ArcRwSignal<u32>,
-    /// Who is here.
-    pub presence: ArcRwSignal<AuthState>,
-    /// What the device can't do, in words; none: all is well.
-    pub device_trouble: ArcRwSignal<Option<String>>,
-    /// A newer build waits to be taken.
+    /// Sign-in state of this tab.
+    pub auth_state: ArcRwSignal<AuthState>,
+    /// Message about a failure of the local storage; `None` while it works.
+    pub storage_error: ArcRwSignal<Option<String>>,
+    /// Whether a newer build has been downloaded and can be activated.
     pub update_available: ArcRwSignal<bool>,
     device_queue: RefCell<Option<mpsc::UnboundedSender<StoreTask>>>,
     socket: socket::Socket,
-    /// The last frames of the socket.
+    /// The most recent WebSocket frames, for the devtools.
     pub frames: frame_log::FrameLog,
     tabs: RefCell<Option<tab_channel::Tabs>>,
     tab: TabId,
@@ -90,7 +93,7 @@ thread_local! {
     static CLIENT: RefCell<Option<Rc<Client>>> = const { RefCell::new(None) };
 }
 
-/// Makes the shell; called once, before the page is drawn.
+/// Creates the client of this tab and starts it. Must be called once, before the first render.
 pub fn install() {
     let seed = Uuid::new_v4().as_u128() as u64;
     let client = Rc::new(Client {
@@ -98,8 +101,8 @@ pub fn install() {
         queries: RefCell::default(),
         drafts: RefCell::default(),
         status: ArcRwSignal::new(0),
-        presence: ArcRwSignal::new(AuthState::Starting),
-        device_trouble: ArcRwSignal::new(None),
+        auth_state: ArcRwSignal::new(AuthState::Starting),
+        storage_error: ArcRwSignal::new(None),
         update_available: ArcRwSignal::new(false),
         device_queue: RefCell::default(),
         socket: socket::Socket::default(),
@@ -116,23 +119,27 @@ pub fn install() {
     spawn_local(async move { client.start().await });
 }
 
-/// The shell. Panics only before [`install`], which is the first line of `main`.
+/// Returns the client of this tab.
+///
+/// # Panics
+///
+/// If [`install`] has not been called; it is the first call of `main`.
 pub fn client() -> Rc<Client> {
-    #[allow(clippy::expect_used)] // a programming error that no user can cause
-    CLIENT.with_borrow(|slot| slot.clone().expect("install() comes first"))
+    #[allow(clippy::expect_used)] // a programming error, independent of user input
+    CLIENT.with_borrow(|slot| slot.clone().expect("install() must be called first"))
 }
 
-/// Milliseconds since 1970.
+/// Returns the current time in milliseconds since 1970 (UTC).
 pub fn now() -> f64 {
     js_sys::Date::now()
 }
 
-/// A new id that sorts by time.
+/// Returns a new UUID v7; these ids sort by creation time.
 pub fn new_id() -> Uuid {
     Uuid::now_v7()
 }
 
-/// Two ids for a write.
+/// Returns the ids of a new write: the outbox entry and the idempotency key.
 pub fn new_write_ids() -> [Uuid; 2] {
     [Uuid::now_v7(), Uuid::new_v4()]
 }
@@ -142,7 +149,7 @@ fn storage() -> Option<web_sys::Storage> {
 }
 
 const PERSON_KEY: &str = "pmo.person";
-/// Somebody signed out here, and the server does not know it yet.
+/// Flag of a sign-out that the server has not confirmed yet.
 const SIGNED_OUT_KEY: &str = "pmo.signed-out";
 
 fn has_flag(key: &str) -> bool {
@@ -156,53 +163,60 @@ fn set_flag(key: &str, set: bool) {
 }
 
 impl Client {
-    /// Opens with the person who was here last, so that a reload with no network knows whose data to show.
+    /// Opens the session of the last user, so that a reload works offline.
+    ///
+    /// If no user is stored, the session is restored with the refresh cookie.
     async fn start(self: Rc<Self>) {
-        let last = storage()
+        let last_user = storage()
             .and_then(|s| s.get_item(PERSON_KEY).ok()?)
             .and_then(|text| serde_json::from_str::<User>(&text).ok());
-        match last {
+        match last_user {
             Some(user) => {
                 self.clone().open_session(user).await;
                 self.refresh_token();
             }
             None => {
-                // Who signed out where no server could be reached is not let in again by the cookie that stayed.
+                // After an offline sign-out the refresh cookie is still valid: it must not restore
+                // the session.
                 if has_flag(SIGNED_OUT_KEY) {
                     if http::logout().await {
                         set_flag(SIGNED_OUT_KEY, false);
                     }
-                    return self.presence.set(AuthState::SignedOut);
+                    return self.auth_state.set(AuthState::SignedOut);
                 }
                 match http::refresh().await {
-                    Ok(answer) => {
-                        http::set_token(Some(answer.token));
-                        self.open_session(answer.user).await;
+                    Ok(response) => {
+                        http::set_token(Some(response.token));
+                        self.open_session(response.user).await;
                     }
-                    Err(_) => self.presence.set(AuthState::SignedOut),
+                    Err(_) => self.auth_state.set(AuthState::SignedOut),
                 }
             }
         }
     }
 
-    /// A person has signed in, or their token was renewed. It is taken into use only where it is the person who is here.
-    pub async fn signed_in(self: Rc<Self>, answer: AuthResponse) {
-        let AuthResponse { token, user, .. } = answer;
+    /// Applies the response of a sign-in or of a token refresh.
+    ///
+    /// If another user is open in this tab, the token is discarded and the page is reloaded for the
+    /// new user.
+    pub async fn signed_in(self: Rc<Self>, response: AuthResponse) {
+        let AuthResponse { token, user, .. } = response;
         set_flag(SIGNED_OUT_KEY, false);
-        let present = self.engine.borrow().person();
-        if present.is_none_or(|present| present == PersonId(user.person_id)) {
+        let current = self.engine.borrow().person();
+        if current.is_none_or(|current| current == PersonId(user.person_id)) {
             http::set_token(Some(token));
         }
-        if present == Some(PersonId(user.person_id)) {
-            // Tabs whose session had ended take the new one too: the one that sends the outbox may be among them.
-            if matches!(self.presence.get_untracked(), AuthState::SessionExpired(_)) {
+        if current == Some(PersonId(user.person_id)) {
+            // The other tabs must refresh their token too: the leader, which sends the outbox, may
+            // be one of them.
+            if matches!(self.auth_state.get_untracked(), AuthState::SessionExpired(_)) {
                 self.broadcast(tab_channel::SIGNED_IN);
             }
-            self.presence.set(AuthState::SignedIn(user));
+            self.auth_state.set(AuthState::SignedIn(user));
             self.socket.send_token();
             self.dispatch(Event::TokenRefreshed);
-        } else if present.is_some() {
-            // One person's data is never opened by another, nor sent in another's name: begin anew.
+        } else if current.is_some() {
+            // Must not open or send the data of one user under the name of another.
             http::set_token(None);
             self.socket.disconnect();
             save_last_user(Some(&user));
@@ -216,7 +230,7 @@ impl Client {
         save_last_user(Some(&user));
         let person = PersonId(user.person_id);
         let device = Rc::new(DeviceStore::open(user.person_id).await);
-        self.device_trouble.set(device.error_message());
+        self.storage_error.set(device.error_message());
         *self.device.borrow_mut() = Some(device.clone());
         *self.tabs.borrow_mut() = Some(tab_channel::Tabs::join(person));
         let term = if tab_channel::try_acquire_lock(person).await {
@@ -227,7 +241,7 @@ impl Client {
         let stored = match store::load(&*device).await {
             Ok(stored) => stored,
             Err(error) => {
-                self.device_trouble.set(Some(error.to_string()));
+                self.storage_error.set(Some(error.to_string()));
                 PersistedState::default()
             }
         };
@@ -235,20 +249,22 @@ impl Client {
         *self.device_queue.borrow_mut() = Some(sender);
         spawn_local(device_store::request_persistent_storage());
         spawn_local(self.clone().run_store_queue(device, receiver));
-        self.presence.set(AuthState::SignedIn(user));
+        self.auth_state.set(AuthState::SignedIn(user));
         self.dispatch(Event::Start { person, tab: self.tab, stored: Box::new(stored), term });
         if term.is_none() {
             tab_channel::wait_for_lock(person);
         }
     }
 
-    /// Whether this tab still leads: one that was frozen while another took over does not, and must not send.
+    /// Returns whether this tab is still the leader, according to the persisted term.
+    ///
+    /// False if another tab took over while this one was frozen; it must not send writes then.
     async fn is_still_leader(&self) -> bool {
-        let begun = self.term_on_device().await;
-        self.read(Engine::term).is_some_and(|term| begun <= term)
+        let stored_term = self.stored_term().await;
+        self.read(Engine::term).is_some_and(|term| stored_term <= term)
     }
 
-    async fn term_on_device(&self) -> u64 {
+    async fn stored_term(&self) -> u64 {
         let device = self.device.borrow().clone();
         match device {
             Some(device) => store::current_term(&*device).await,
@@ -256,11 +272,11 @@ impl Client {
         }
     }
 
-    /// Performs what is asked of the device, in order, and says when writes are on disk.
+    /// Runs the store queue and reports results and finished writes to the engine.
     async fn run_store_queue(self: Rc<Self>, device: Rc<DeviceStore>, mut tasks: mpsc::UnboundedReceiver<StoreTask>) {
-        let mut waiting: Option<StoreTask> = None;
+        let mut deferred: Option<StoreTask> = None;
         loop {
-            let task = match waiting.take() {
+            let task = match deferred.take() {
                 Some(task) => task,
                 None => match tasks.next().await {
                     Some(task) => task,
@@ -269,46 +285,47 @@ impl Client {
             };
             match task {
                 StoreTask::Write(first, term, mut writes) => {
-                    // What has come meanwhile goes to disk with it: one transaction for a burst.
+                    // Coalesce queued writes of the same term into one transaction.
                     let mut last = first;
                     let mut next = None;
                     while next.is_none()
-                        && let Ok(more) = tasks.try_recv()
+                        && let Ok(queued) = tasks.try_recv()
                     {
-                        match more {
-                            StoreTask::Write(batch, of, more) if of == term => {
+                        match queued {
+                            StoreTask::Write(batch, batch_term, more) if batch_term == term => {
                                 last = batch;
                                 writes.extend(more);
                             }
                             other => next = Some(other),
                         }
                     }
-                    // Two tabs that write the cache would pack over each other: only the one that leads does, and where the browser has no locks there is
-                    // no cache. What is typed is kept by whoever it was typed to.
+                    // Two tabs that write the cache would overwrite each other's chunks: only the
+                    // leader writes it, and without Web Locks no tab does. Drafts and new outbox
+                    // entries are written by the tab in which they were made.
                     if !tab_channel::supports_locks() {
-                        writes.retain(|write| write.area().is_user_data());
+                        writes.retain(|write| write.namespace().is_user_data());
                     } else if term.is_none() {
                         writes.retain(|write| !write.requires_leadership());
                     }
                     let outcome = device.write(&writes, term).await;
                     self.dispatch(Event::Persisted(first, last, outcome));
-                    waiting = next;
+                    deferred = next;
                 }
-                StoreTask::Read(area, names) => {
-                    let found = device.read(area, KeySelector::Names(&names)).await.unwrap_or_default();
-                    self.dispatch(Event::StoreRead(area, names, found));
+                StoreTask::Read(namespace, names) => {
+                    let entries = device.read(namespace, KeySelector::Keys(&names)).await.unwrap_or_default();
+                    self.dispatch(Event::StoreRead(namespace, names, entries));
                 }
-                StoreTask::Lead => {
+                StoreTask::BecomeLeader => {
                     let term = store::increment_term(&*device, now()).await;
                     let stored = store::load(&*device).await.unwrap_or_default();
                     self.dispatch(Event::LeadershipAcquired { stored: Box::new(stored), term });
                 }
-                StoreTask::TellTabs => self.broadcast(tab_channel::OUTBOX_CHANGED),
-                StoreTask::TellTabsOfDrafts => self.broadcast(tab_channel::DRAFTS_CHANGED),
-                StoreTask::Wipe { keep_work, done } => {
-                    device.wipe(keep_work).await;
+                StoreTask::BroadcastOutboxChanged => self.broadcast(tab_channel::OUTBOX_CHANGED),
+                StoreTask::BroadcastDraftsChanged => self.broadcast(tab_channel::DRAFTS_CHANGED),
+                StoreTask::Wipe { keep_user_data, done } => {
+                    device.wipe(keep_user_data).await;
                     let _ = done.send(());
-                    // Nothing is written after it.
+                    // Nothing may be written after the data is deleted.
                     return;
                 }
                 StoreTask::ReadDrafts => {
@@ -326,9 +343,9 @@ impl Client {
         }
     }
 
-    fn broadcast(&self, word: &str) {
+    fn broadcast(&self, message: &str) {
         if let Some(tabs) = &*self.tabs.borrow() {
-            tabs.post_message(word);
+            tabs.post_message(message);
         }
     }
 
@@ -338,37 +355,37 @@ impl Client {
         }
     }
 
-    /// Gives the engine an event and performs what it answers.
+    /// Passes an event to the engine and performs the resulting effects.
     pub fn dispatch(self: &Rc<Self>, event: Event) {
         let effects = self.engine.borrow_mut().handle(event, now());
         for effect in effects {
             match effect {
                 Effect::Fetch(id, request) => {
                     let client = self.clone();
-                    let cancel = http::AbortHandle::default();
-                    self.in_flight.borrow_mut().insert(id, cancel.clone());
+                    let abort = http::AbortHandle::default();
+                    self.in_flight.borrow_mut().insert(id, abort.clone());
                     spawn_local(async move {
                         if request.idempotency_key.is_some() && !client.is_still_leader().await {
                             client.in_flight.borrow_mut().remove(&id);
                             return client.dispatch(Event::LeadershipLost);
                         }
-                        let answer = http::send(request, &cancel).await;
+                        let response = http::send(request, &abort).await;
                         if client.in_flight.borrow_mut().remove(&id).is_some() {
-                            client.dispatch(Event::ResponseReceived(id, answer));
+                            client.dispatch(Event::ResponseReceived(id, response));
                         }
                     });
                 }
                 Effect::Cancel(id) => {
-                    if let Some(cancel) = self.in_flight.borrow_mut().remove(&id) {
-                        cancel.now();
+                    if let Some(handle) = self.in_flight.borrow_mut().remove(&id) {
+                        handle.abort();
                     }
                 }
                 Effect::Persist(batch, writes) => {
                     let term = self.read(Engine::term);
                     self.enqueue_store_task(StoreTask::Write(batch, term, writes));
                 }
-                Effect::Read(area, names) => self.enqueue_store_task(StoreTask::Read(area, names)),
-                Effect::PersistFailed(error) => self.device_trouble.set(Some(error.to_string())),
+                Effect::Read(namespace, names) => self.enqueue_store_task(StoreTask::Read(namespace, names)),
+                Effect::PersistFailed(error) => self.storage_error.set(Some(error.to_string())),
                 Effect::Broadcast(message) => self.broadcast(&serde_json::to_string(&message).unwrap_or_default()),
                 Effect::ReloadOutboxAndDrafts => {
                     self.enqueue_store_task(StoreTask::ReadOutbox);
@@ -377,13 +394,13 @@ impl Client {
                 Effect::CheckTerm => {
                     let client = self.clone();
                     spawn_local(async move {
-                        let term = client.term_on_device().await;
+                        let term = client.stored_term().await;
                         client.dispatch(Event::TermChecked(term));
                     });
                 }
                 Effect::StealLock => tab_channel::steal_lock(),
-                Effect::BroadcastOutboxChanged => self.enqueue_store_task(StoreTask::TellTabs),
-                Effect::BroadcastDraftsChanged => self.enqueue_store_task(StoreTask::TellTabsOfDrafts),
+                Effect::BroadcastOutboxChanged => self.enqueue_store_task(StoreTask::BroadcastOutboxChanged),
+                Effect::BroadcastDraftsChanged => self.enqueue_store_task(StoreTask::BroadcastDraftsChanged),
                 Effect::Connect => self.socket.connect(self.clone()),
                 Effect::Send(message) => self.socket.send(&message),
                 Effect::Disconnect => self.socket.disconnect(),
@@ -396,43 +413,52 @@ impl Client {
         }
     }
 
-    /// Reads the engine.
+    /// Calls `reader` with shared access to the engine and returns its result.
     pub fn read<T>(&self, reader: impl FnOnce(&Engine) -> T) -> T {
         reader(&self.engine.borrow())
     }
 
-    /// Counts changes of a query.
+    /// Marks the queries that pass `filter` as stale; observed ones are fetched again.
+    pub fn invalidate(self: &Rc<Self>, filter: impl Fn(&Query) -> bool) {
+        let queries = self.read(|e| e.queries().filter(filter).collect());
+        self.dispatch(Event::Invalidate(queries));
+    }
+
+    /// Returns a signal that is incremented when the result of a query changes.
     pub fn version_signal(&self, query: &Query) -> ArcRwSignal<u32> {
         self.queries.borrow_mut().entry(query.clone()).or_insert_with(|| ArcRwSignal::new(0)).clone()
     }
 
-    /// Counts changes of a draft.
+    /// Returns a signal that is incremented when the draft of an entity changes.
     pub fn draft_version_signal(&self, entity: &EntityRef) -> ArcRwSignal<u32> {
         self.drafts.borrow_mut().entry(entity.clone()).or_insert_with(|| ArcRwSignal::new(0)).clone()
     }
 
-    /// Renews the access token, once at a time; where the network is away, again and again.
+    /// Refreshes the access token; does nothing if a refresh is already running.
+    ///
+    /// Retries with exponential backoff (1 to 15 s) while the network fails. If the session has
+    /// expired, asks the user to sign in.
     pub fn refresh_token(self: &Rc<Self>) {
         if self.refreshing_token.replace(true) {
             return;
         }
         let client = self.clone();
         spawn_local(async move {
-            let mut wait = 1000;
+            let mut delay_ms = 1000;
             loop {
                 match http::refresh().await {
-                    Ok(answer) => {
+                    Ok(response) => {
                         client.refreshing_token.set(false);
-                        return client.signed_in(answer).await;
+                        return client.signed_in(response).await;
                     }
-                    Err(http::RefreshError::Ended) => {
+                    Err(http::RefreshError::SessionExpired) => {
                         client.refreshing_token.set(false);
                         return client.prompt_sign_in();
                     }
                     Err(http::RefreshError::Network) => {
                         client.dispatch(Event::TokenRefreshFailed);
-                        gloo_timers::future::TimeoutFuture::new(wait).await;
-                        wait = (wait * 2).min(15_000);
+                        gloo_timers::future::TimeoutFuture::new(delay_ms).await;
+                        delay_ms = (delay_ms * 2).min(15_000);
                     }
                 }
             }
@@ -440,16 +466,18 @@ impl Client {
     }
 
     fn prompt_sign_in(&self) {
-        if let AuthState::SignedIn(user) = self.presence.get_untracked() {
-            self.presence.set(AuthState::SessionExpired(user));
-        } else if self.presence.get_untracked() == AuthState::Starting {
-            self.presence.set(AuthState::SignedOut);
+        if let AuthState::SignedIn(user) = self.auth_state.get_untracked() {
+            self.auth_state.set(AuthState::SessionExpired(user));
+        } else if self.auth_state.get_untracked() == AuthState::Starting {
+            self.auth_state.set(AuthState::SignedOut);
         }
     }
 
-    /// Signs out: wipes this person's data on the device; unsent work stays for their next sign-in if `keep_work`.
-    pub async fn sign_out(self: Rc<Self>, keep_work: bool) {
-        if !keep_work {
+    /// Signs out and deletes the user's data on this device.
+    ///
+    /// With `keep_user_data`, outbox and drafts remain for the next sign-in of the same user.
+    pub async fn sign_out(self: Rc<Self>, keep_user_data: bool) {
+        if !keep_user_data {
             local_storage::clear();
         }
         save_last_user(None);
@@ -457,9 +485,10 @@ impl Client {
         self.socket.disconnect();
         http::set_token(None);
         self.broadcast(tab_channel::SIGNED_OUT);
-        // Through the same queue as every write, so that none comes after it; the server is told last, as it may be away.
+        // The deletion goes through the store queue, so that no queued write runs after it. The
+        // server comes last, because it may be unreachable.
         let (done, wiped) = futures_channel::oneshot::channel();
-        self.enqueue_store_task(StoreTask::Wipe { keep_work, done });
+        self.enqueue_store_task(StoreTask::Wipe { keep_user_data, done });
         let _ = wiped.await;
         if http::logout().await {
             set_flag(SIGNED_OUT_KEY, false);
@@ -487,11 +516,11 @@ impl Client {
         }
         on(&window, "pagehide", || {
             let client = client();
-            let bye = TabMessage::TabClosing { tab: client.tab };
-            client.broadcast(&serde_json::to_string(&bye).unwrap_or_default());
+            let message = TabMessage::TabClosing { tab: client.tab };
+            client.broadcast(&serde_json::to_string(&message).unwrap_or_default());
             None
         });
-        // Back from the browser's own cache of pages.
+        // The page may be restored from the back/forward cache.
         on(&window, "pageshow", || Some(Event::VisibilityChanged(is_page_visible()?)));
         if !window.navigator().on_line() {
             self.dispatch(Event::Online(false));
@@ -531,7 +560,7 @@ fn save_last_user(user: Option<&User>) {
     };
 }
 
-/// Loads the page anew.
+/// Reloads the app at the start page.
 pub fn reload() {
     if let Some(window) = web_sys::window() {
         let _ = window.location().set_href("/");

@@ -1,11 +1,18 @@
-//! The app. What it shows comes from the engine of `pmo-sync`; this crate performs the engine's effects and draws its answers. It must
-//! never decide what is fresh, what merges or what may be seen.
+//! Browser application of the project management office.
+//!
+//! The engine of `pmo-sync` supplies the data; this crate performs the engine's effects and renders
+//! its state.
+//! Must not: decide whether data is fresh, how changes merge or what a user may see.
 
-pub mod client; // the engine's shell: network, device, tabs
-pub mod hooks; // what components call
-mod lazy; // what is downloaded after what shows first
-mod pages; // one for each kind of address
-mod table; // things of a type as a table
-mod ui; // what pages share
+// The `component` macro declares the props of crate-private components as `pub`.
+#![allow(unreachable_pub)]
 
-pub use pages::App;
+mod app; // root component and routes
+pub mod client; // runs the engine: network, device store, browser tabs
+pub mod hooks; // reactive queries, mutations and drafts for components
+mod lazy; // code-split views
+mod pages; // one page per route
+mod table; // entity tables
+mod ui; // components shared by pages
+
+pub use app::App;

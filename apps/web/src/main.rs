@@ -1,4 +1,4 @@
-//! Starts the app.
+//! Entry point of the WASM application.
 
 fn main() {
     console_error_panic_hook::set_once();

@@ -1,19 +1,26 @@
-//! Parts that pages share. One way to show a thing: a stage, a person, a date looks the same in a row, a form and a menu.
+//! UI components and formatting that pages share.
+//!
+//! Invariant: a value of one kind looks the same in a row, a form and a menu.
 
-pub mod action_menu; // a menu of what can be done
-pub mod command_palette; // finding and doing by typing
-pub mod conflict_dialog; // conflicts, field by field
-pub mod copy_button; // what is told once
-pub mod devtools; // what the engine does, for those who work on it
-pub mod dialog; // dialogs
-pub mod field; // a value to edit, by its column's kind
-pub mod format; // values as people read them
-pub mod layout; // sidebar, bars, sync mark
-pub mod markdown; // Markdown, read and written
-pub mod offline_button; // keeping a thing offline
-pub mod overlays; // what opens over a page from anywhere
-pub mod picker; // choosing from a list by typing
-pub mod popover; // menus in the top layer
-pub mod reactive; // what follows its signals
-pub mod rejected_edits;
-pub mod value_view; // a value by its column's kind // what was typed and refused
+pub(crate) mod action_menu; // menu of the actions of a page
+pub(crate) mod command_palette; // search and commands
+pub(crate) mod conflict_dialog; // conflict resolution, field by field
+pub(crate) mod copy_button; // copies a text to the clipboard
+pub(crate) mod devtools; // state of the sync engine, for developers and support
+pub(crate) mod dialog; // modal dialogs
+pub(crate) mod field; // form fields by column kind
+pub(crate) mod format; // formatting of dates, numbers, amounts and names
+pub(crate) mod layout; // sidebar, bars, banners, sync status
+pub(crate) mod lazy_part; // load state of the views that are loaded after the first page
+pub(crate) mod lazy_views; // lazy views of the layout
+pub(crate) mod markdown; // Markdown view and editor
+pub(crate) mod offline_button; // pins an entity for offline use
+pub(crate) mod overlay_state; // what is open above the page
+pub(crate) mod picker; // searchable choice list
+pub(crate) mod popover; // positioning of menus in the top layer
+pub(crate) mod reactive; // boxed reactive closures
+pub(crate) mod rejected_edits; // edits that the server rejected
+pub(crate) mod sign_out; // dialog before signing out with unsent work
+pub(crate) mod sync_tray; // changes that are not sent yet
+pub(crate) mod toast; // messages with undo
+pub(crate) mod value_view; // read-only values by column kind

@@ -1,4 +1,6 @@
-//! What administrators change: option sets with the rows that hold their names, how types are called, and grants as they stand. Whether one may is the caller's business.
+//! Changes by administrators: option sets with the rows that use them, names of types, grants.
+//!
+//! Callers check permissions.
 
 use crate::{Connection, Result, sql};
 use pmo_domain::EntityType;
@@ -7,41 +9,47 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Lets one change of what everybody works with happen at a time, until the transaction ends.
-pub async fn lock_administration(c: &mut Connection) -> Result<()> {
-    sqlx::query("select pg_advisory_xact_lock(hashtext('pmo administration'))").execute(c).await?;
+/// Serializes administrative changes: takes an advisory lock until the transaction ends.
+pub async fn lock_administration(conn: &mut Connection) -> Result<()> {
+    sqlx::query("select pg_advisory_xact_lock(hashtext('pmo administration'))").execute(conn).await?;
     Ok(())
 }
 
-/// A change of a table waits for everybody who reads it, and everybody who comes waits behind it: it is given up soon, and tried again later.
-pub async fn set_short_lock_timeout(c: &mut Connection) -> Result<()> {
-    sqlx::query("set local lock_timeout = '2s'").execute(c).await?;
+/// Limits lock waits to 2 s until the transaction ends.
+///
+/// A change of a table waits for all its readers, and later readers queue behind it. It fails soon
+/// instead, and the caller retries later.
+pub async fn set_short_lock_timeout(conn: &mut Connection) -> Result<()> {
+    sqlx::query("set local lock_timeout = '2s'").execute(conn).await?;
     Ok(())
 }
 
-/// What a new row begins with in a column of labels.
-pub async fn column_default(c: &mut Connection, entity: &EntityType, column: &str) -> Result<Option<String>> {
-    let text = "select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
+/// Returns the default of a datalabel column; `None` if it is not a text literal.
+pub async fn column_default(conn: &mut Connection, entity: &EntityType, column: &str) -> Result<Option<String>> {
+    let statement = "select pg_get_expr(d.adbin, d.adrelid) from pg_attrdef d join pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
                 where d.adrelid = ('app.' || quote_ident($1))::regclass and a.attname = $2";
-    let told: Option<String> =
-        sqlx::query_scalar(text).bind(entity.code.as_str()).bind(column).fetch_optional(c).await?;
-    let quoted = told.and_then(|text| Some(text.strip_prefix('\'')?.strip_suffix("'::text")?.replace("''", "'")));
-    Ok(quoted)
+    let expression: Option<String> =
+        sqlx::query_scalar(statement).bind(entity.code.as_str()).bind(column).fetch_optional(conn).await?;
+    let value = expression.and_then(|text| Some(text.strip_prefix('\'')?.strip_suffix("'::text")?.replace("''", "'")));
+    Ok(value)
 }
 
-/// How many rows of a type hold one of these names, the deleted among them: they may come back.
-pub async fn count_rows_with(c: &mut Connection, entity: &EntityType, column: &str, names: &[&str]) -> Result<i64> {
+/// Returns the number of rows whose `column` has one of the option `names`.
+///
+/// Includes soft-deleted rows, because they can be restored.
+pub async fn count_rows_with(conn: &mut Connection, entity: &EntityType, column: &str, names: &[&str]) -> Result<i64> {
     if names.is_empty() {
         return Ok(0);
     }
-    let text = format!("select count(*) from {} where {} = any ($1)", sql::table(entity), sql::quote_ident(column));
+    let statement =
+        format!("select count(*) from {} where {} = any ($1)", sql::table(entity), sql::quote_ident(column));
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    Ok(sqlx::query_scalar(sql::statement(text)).bind(names).fetch_one(c).await?)
+    Ok(sqlx::query_scalar(sql::statement(statement)).bind(names).fetch_one(conn).await?)
 }
 
-/// Makes the options of a set these.
-pub async fn replace_options(c: &mut Connection, set: &str, options: &[LabelOption]) -> Result<()> {
-    sqlx::query("delete from app.datalabel where name = $1").bind(set).execute(&mut *c).await?;
+/// Replaces all options of a datalabel.
+pub async fn replace_options(conn: &mut Connection, set: &str, options: &[LabelOption]) -> Result<()> {
+    sqlx::query("delete from app.datalabel where name = $1").bind(set).execute(&mut *conn).await?;
     for option in options {
         sqlx::query(
             "insert into app.datalabel (name, id, option_name, descr, color_code, display_order, parent_ids, terminal_flag, active_flag)
@@ -56,15 +64,17 @@ pub async fn replace_options(c: &mut Connection, set: &str, options: &[LabelOpti
         .bind(&option.parent_ids)
         .bind(option.terminal_flag)
         .bind(option.active_flag)
-        .execute(&mut *c)
+        .execute(&mut *conn)
         .await?;
     }
     Ok(())
 }
 
-/// Rows that hold one of these names hold the other then, and new rows begin with the other.
+/// Renames options in the rows of a type, and in the default of the column.
+///
+/// `renamed` maps old to new names.
 pub async fn rename_option(
-    c: &mut Connection,
+    conn: &mut Connection,
     entity: &EntityType,
     column: &str,
     renamed: &BTreeMap<String, String>,
@@ -73,27 +83,31 @@ pub async fn rename_option(
         return Ok(());
     }
     let (table, quoted) = (sql::table(entity), sql::quote_ident(column));
-    let begins = column_default(c, entity, column).await?.and_then(|now| renamed.get(&now));
-    if begins.is_some() {
-        // Before the rows are locked one by one: asked for afterwards it could wait for whoever waits for those.
-        sqlx::query(sql::statement(format!("lock table {table} in access exclusive mode"))).execute(&mut *c).await?;
+    let new_default = column_default(conn, entity, column).await?.and_then(|default| renamed.get(&default));
+    if new_default.is_some() {
+        // Locks the table before the rows. The other order could deadlock with a transaction that
+        // waits for one of the rows.
+        sqlx::query(sql::statement(format!("lock table {table} in access exclusive mode"))).execute(&mut *conn).await?;
     }
-    let text = format!(
-        "update {table} t set {quoted} = m.becomes from unnest($1::text[], $2::text[]) as m (was, becomes) where t.{quoted} = m.was"
+    let statement = format!(
+        "update {table} t set {quoted} = m.new_name from unnest($1::text[], $2::text[]) as m (old_name, new_name) where t.{quoted} = m.old_name"
     );
-    let (was, becomes): (Vec<&String>, Vec<&String>) = renamed.iter().unzip();
-    sqlx::query(sql::statement(text)).bind(was).bind(becomes).execute(&mut *c).await?;
-    if let Some(begins) = begins {
-        let literal: String = sqlx::query_scalar("select quote_literal($1)").bind(begins).fetch_one(&mut *c).await?;
-        let text = format!("alter table {table} alter column {quoted} set default {literal}");
-        sqlx::query(sql::statement(text)).execute(&mut *c).await?;
+    let (old_names, new_names): (Vec<&String>, Vec<&String>) = renamed.iter().unzip();
+    sqlx::query(sql::statement(statement)).bind(old_names).bind(new_names).execute(&mut *conn).await?;
+    if let Some(new_default) = new_default {
+        let literal: String =
+            sqlx::query_scalar("select quote_literal($1)").bind(new_default).fetch_one(&mut *conn).await?;
+        let statement = format!("alter table {table} alter column {quoted} set default {literal}");
+        sqlx::query(sql::statement(statement)).execute(&mut *conn).await?;
     }
     Ok(())
 }
 
-/// Changes how a type is called (one, several, icon, place) and, per column, what `columns` says; the rest stays.
-pub async fn set_type(
-    c: &mut Connection,
+/// Changes singular name, plural label, icon and sort order of a type, and column metadata.
+///
+/// `None` keeps the present value. `columns` maps column names to metadata keys to merge in.
+pub async fn update_entity_type(
+    conn: &mut Connection,
     entity: &EntityType,
     (name, label, icon, order): (Option<&str>, Option<&str>, Option<&str>, Option<i32>),
     columns: &Value,
@@ -109,40 +123,49 @@ pub async fn set_type(
     .bind(icon)
     .bind(order)
     .bind(columns)
-    .execute(c)
+    .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Whose grants.
+/// Selection of grants.
 #[derive(Clone, Copy, Debug)]
 pub enum GrantFilter {
-    /// Anybody's on whole types.
+    /// Grants on whole types, of any person or role.
     Types,
-    /// A person's own.
+    /// Direct grants of a person.
     Person(Uuid),
-    /// A role's.
+    /// Grants of a role.
     Role(Uuid),
 }
 
-/// Grants in the order of their ids, after one of them.
-pub async fn grants(
-    c: &mut Connection,
-    of: &GrantFilter,
+/// Returns at most `limit` grants in the order of their ids, as JSON with the holder's name.
+///
+/// `entity` restricts the type. `after` is the last id of the previous page.
+pub async fn list_grants(
+    conn: &mut Connection,
+    filter: &GrantFilter,
     entity: Option<&str>,
     after: Option<Uuid>,
-    most: i64,
+    limit: i64,
 ) -> Result<Vec<Value>> {
-    let (person, role) = match of {
+    let (person, role) = match filter {
         GrantFilter::Types => (None, None),
         GrantFilter::Person(id) => (Some(*id), None),
         GrantFilter::Role(id) => (None, Some(*id)),
     };
-    let text = "select to_jsonb(g) || jsonb_build_object('holder_name', coalesce(p.name, r.name))
+    let statement = "select to_jsonb(g) || jsonb_build_object('holder_name', coalesce(p.name, r.name))
         from app.entity_rbac g left join app.person p on p.id = g.person_id left join app.role r on r.id = g.role_id
         where case when $1::uuid is not null then g.person_id = $1 when $2::uuid is not null then g.role_id = $2
                    else g.entity_instance_id = '11111111-1111-1111-1111-111111111111' end
           and ($3::text is null or g.entity_code = $3) and ($4::uuid is null or g.id > $4)
         order by g.id limit $5";
-    Ok(sqlx::query_scalar(text).bind(person).bind(role).bind(entity).bind(after).bind(most).fetch_all(c).await?)
+    Ok(sqlx::query_scalar(statement)
+        .bind(person)
+        .bind(role)
+        .bind(entity)
+        .bind(after)
+        .bind(limit)
+        .fetch_all(conn)
+        .await?)
 }

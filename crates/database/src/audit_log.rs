@@ -1,5 +1,6 @@
-//! The change log read by people: what happened to a thing, what has happened lately, what a row once was. It must never answer whether
-//! the reader may know.
+//! The change log for people: history of an entity, recent changes, former values of a row.
+//!
+//! Must not: check permissions; callers decide what the user may view.
 
 use crate::{Connection, Result};
 use pmo_domain::EntityCode;
@@ -7,28 +8,28 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// A line of the log.
+/// Entry of the audit log.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, sqlx::FromRow)]
 pub struct AuditEntry {
-    /// Its number; later is higher.
+    /// Sequence number; later entries have higher numbers.
     #[serde(skip)]
     pub seq: i64,
-    /// The type.
+    /// Type of the entity.
     #[serde(rename = "entity")]
     pub entity_code: String,
-    /// The thing.
+    /// Id of the entity.
     pub entity_id: Uuid,
-    /// The version that it made.
+    /// Version of the entity after the change.
     pub version: i64,
-    /// created, changed, deleted, restored or commented.
+    /// Action: created, changed, deleted, restored or commented.
     pub action: String,
-    /// When, RFC 3339.
+    /// Start of the transaction, RFC 3339.
     pub at: String,
-    /// Who; none: the system.
+    /// Author; `None` for the system.
     pub person_id: Option<Uuid>,
-    /// Their name.
+    /// Name of the author.
     pub person_name: String,
-    /// Columns from what to what: `{"name": {"old": …, "new": …}}`.
+    /// Old and new values of the changed columns: `{"name": {"old": …, "new": …}}`.
     pub changed: Value,
 }
 
@@ -38,50 +39,56 @@ const AUDIT_COLUMNS: &str = "l.seq, l.entity_code::text as entity_code, l.entity
   to_char(l.created_ts at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') as at, l.actor_person_id as person_id,
   coalesce(nullif(trim(coalesce(l.fname, '') || ' ' || coalesce(l.lname, '')), ''), l.username, 'system') as person_name, l.changed";
 
-/// What happened to a thing, newest first, before the line of number `before`.
+/// Returns the history of an entity, newest first.
+///
+/// `before` is the sequence number of the last entry of the previous page.
 pub async fn list_for_entity(
-    c: &mut Connection,
+    conn: &mut Connection,
     code: &EntityCode,
     id: Uuid,
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<AuditEntry>> {
-    let text = format!(
+    let statement = format!(
         "select {AUDIT_COLUMNS} from app.system_logging l
          where l.entity_code = $1 and l.entity_id = $2 and l.action in (1, 3, 5, 6) and l.seq < coalesce($3, 9223372036854775807)
          order by l.seq desc limit $4"
     );
-    Ok(sqlx::query_as(crate::sql::statement(text))
+    Ok(sqlx::query_as(crate::sql::statement(statement))
         .bind(code.as_str())
         .bind(id)
         .bind(before)
         .bind(limit)
-        .fetch_all(c)
+        .fetch_all(conn)
         .await?)
 }
 
-/// What has happened lately, to whatever, newest first, before the line of number `before`.
-pub async fn list_recent(c: &mut Connection, before: Option<i64>, limit: i64) -> Result<Vec<AuditEntry>> {
-    let text = format!(
+/// Returns the changes of all entities in the last 90 days, newest first.
+///
+/// `before` is the sequence number of the last entry of the previous page.
+pub async fn list_recent(conn: &mut Connection, before: Option<i64>, limit: i64) -> Result<Vec<AuditEntry>> {
+    let statement = format!(
         "select {AUDIT_COLUMNS} from app.system_logging l
          where l.action in (1, 3, 5, 6) and l.seq < coalesce($1, 9223372036854775807) and l.created_ts > now() - interval '90 days'
          order by l.seq desc limit $2"
     );
-    Ok(sqlx::query_as(crate::sql::statement(text)).bind(before).bind(limit).fetch_all(c).await?)
+    Ok(sqlx::query_as(crate::sql::statement(statement)).bind(before).bind(limit).fetch_all(conn).await?)
 }
 
-/// The columns of a row that were others at `version`, as they were then; none where the log does not reach back so far. Values are JSON,
-/// numbers in text as well: amounts must not go through a float.
+/// Returns the columns of a row that had other values at `version`, with those values.
+///
+/// Each value is given as JSON and as text, because amounts must not pass through a float. `None`
+/// if the log does not contain all changes from `version` to `current_version`.
 pub async fn values_at_version(
-    c: &mut Connection,
+    conn: &mut Connection,
     code: &EntityCode,
     id: Uuid,
     version: i64,
-    present: i64,
+    current_version: i64,
 ) -> Result<Option<BTreeMap<String, (Value, Option<String>)>>> {
-    /// Version, column, what it was as JSON and as text.
+    /// Version, column, old value as JSON and as text.
     type Change = (i64, Option<String>, Option<Value>, Option<String>);
-    let lines: Vec<Change> = sqlx::query_as(
+    let changes: Vec<Change> = sqlx::query_as(
         "select l.entity_version, ch.key, ch.value -> 'old', ch.value ->> 'old'
          from app.system_logging l left join lateral jsonb_each(l.changed) ch on true
          where l.entity_code = $1 and l.entity_id = $2 and l.entity_version > $3 and l.entity_version <= $4 and l.action in (3, 5, 6)
@@ -90,18 +97,18 @@ pub async fn values_at_version(
     .bind(code.as_str())
     .bind(id)
     .bind(version)
-    .bind(present)
-    .fetch_all(c)
+    .bind(current_version)
+    .fetch_all(conn)
     .await?;
     let mut columns = BTreeMap::new();
-    let mut seen = std::collections::BTreeSet::new();
-    for (at, column, old, text) in lines {
-        seen.insert(at);
+    let mut versions = std::collections::BTreeSet::new();
+    for (version, column, old, text) in changes {
+        versions.insert(version);
         if let Some(column) = column {
-            // Later lines are earlier changes: the last one to write wins.
+            // Newest first: an older change overwrites the values of newer ones.
             columns.insert(column, (old.unwrap_or(Value::Null), text));
         }
     }
-    let whole = i64::try_from(seen.len()).unwrap_or(0) == present - version;
-    Ok(whole.then_some(columns))
+    let is_complete = i64::try_from(versions.len()).unwrap_or(0) == current_version - version;
+    Ok(is_complete.then_some(columns))
 }

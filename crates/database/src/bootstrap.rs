@@ -1,20 +1,21 @@
-//! The first person of an installation: one who owns every type of thing.
+//! First administrator of an installation: a person with OWNER on every type.
 
 use crate::{Connection, Result};
 use uuid::Uuid;
 
-/// Makes a person with that address and puts them into the role 'Administrators', which owns every type; both are made where they are
-/// missing. Answers the person.
-pub async fn add_administrator(connection: &mut Connection, email: &str) -> Result<Uuid> {
+/// Adds the person with the given email address to the role 'Administrators'; returns their id.
+///
+/// Creates person and role if missing, and grants the role OWNER on every type.
+pub async fn add_administrator(conn: &mut Connection, email: &str) -> Result<Uuid> {
     let role: Option<Uuid> =
         sqlx::query_scalar("select id from app.role where name = 'Administrators' and active_flag order by id limit 1")
-            .fetch_optional(&mut *connection)
+            .fetch_optional(&mut *conn)
             .await?;
     let role = match role {
         Some(role) => role,
         None => {
-            sqlx::query_scalar("insert into app.role (name, descr, dl__role_category) values ('Administrators', 'Own every type of thing.', 'Administration') returning id")
-                .fetch_one(&mut *connection)
+            sqlx::query_scalar("insert into app.role (name, descr, dl__role_category) values ('Administrators', 'Full access to all types.', 'Administration') returning id")
+                .fetch_one(&mut *conn)
                 .await?
         }
     };
@@ -25,27 +26,27 @@ pub async fn add_administrator(connection: &mut Connection, email: &str) -> Resu
                              and g.entity_instance_id = '11111111-1111-1111-1111-111111111111')",
     )
     .bind(role)
-    .execute(&mut *connection)
+    .execute(&mut *conn)
     .await?;
-    let known: Option<Uuid> = sqlx::query_scalar("select id from app.person where lower(email) = lower($1)")
+    let existing: Option<Uuid> = sqlx::query_scalar("select id from app.person where lower(email) = lower($1)")
         .bind(email)
-        .fetch_optional(&mut *connection)
+        .fetch_optional(&mut *conn)
         .await?;
-    let person = match known {
+    let person = match existing {
         Some(person) => person,
         None => {
             let name = email.split('@').next().unwrap_or(email);
             sqlx::query_scalar("insert into app.person (name, email) values ($1, $2) returning id")
                 .bind(name)
                 .bind(email)
-                .fetch_one(&mut *connection)
+                .fetch_one(&mut *conn)
                 .await?
         }
     };
     sqlx::query("insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id) values ('role', $1, 'person', $2) on conflict do nothing")
         .bind(role)
         .bind(person)
-        .execute(connection)
+        .execute(conn)
         .await?;
     Ok(person)
 }

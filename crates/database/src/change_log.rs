@@ -1,4 +1,9 @@
-//! The change log as a feed. Reading is by snapshot: a row is seen as soon as it is committed, whatever its number, and nothing is passed over.
+//! The change log as source of the feed.
+//!
+//! The read position is a `pg_snapshot`: a row is read once its transaction has committed, whatever
+//! its sequence number.
+//!
+//! Invariant: no committed row is skipped or read twice.
 
 use crate::{Connection, Result};
 use pmo_domain::change_log::{AccessChange, ChangeLogEntry};
@@ -7,134 +12,106 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// The channel on which the database rings when the log has grown.
+/// LISTEN/NOTIFY channel for new rows in the change log; the payload is empty.
 pub const LOG_CHANNEL: &str = "app_feed";
 
-/// The channel on which pods say who looks at what.
+/// LISTEN/NOTIFY channel on which pods exchange presence: who views which entity.
 pub const PRESENCE_CHANNEL: &str = "app_presence";
 
-/// Says on [`PRESENCE`], once the transaction is committed.
-pub async fn notify_presence(connection: &mut Connection, text: &str) -> Result<()> {
-    sqlx::query("select pg_notify($1, $2)").bind(PRESENCE_CHANNEL).bind(text).execute(connection).await?;
+/// Sends `payload` on [`PRESENCE_CHANNEL`]; delivered when the transaction commits.
+pub async fn notify_presence(conn: &mut Connection, payload: &str) -> Result<()> {
+    sqlx::query("select pg_notify($1, $2)").bind(PRESENCE_CHANNEL).bind(payload).execute(conn).await?;
     Ok(())
 }
 
-/// Who rings when a connection's transactions have written to the log.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum NotifyMode {
-    /// The transaction, as a part of its commit.
-    InTransaction,
-    /// Whoever holds the connection, once it is committed, by [`ring`].
-    AfterCommit,
-}
-
-impl NotifyMode {
-    /// What a session says of itself to the trigger on the log.
-    pub(crate) fn session_options(self) -> [(&'static str, &'static str); 1] {
-        [(
-            "app.doorbell",
-            match self {
-                Self::InTransaction => "",
-                Self::AfterCommit => "afterwards",
-            },
-        )]
-    }
-}
-
-impl std::str::FromStr for NotifyMode {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "in-transaction" => Ok(Self::InTransaction),
-            "afterwards" => Ok(Self::AfterCommit),
-            _ => Err("must be 'in-transaction' or 'afterwards'".to_owned()),
-        }
-    }
-}
-
-/// Rings, for transactions that did not.
-pub async fn notify(connection: &mut Connection) -> Result<()> {
-    sqlx::query("select pg_notify($1, '')").bind(LOG_CHANNEL).execute(connection).await?;
+/// Sends the notification for committed transactions with [`NotifyMode::AfterCommit`].
+pub async fn notify(conn: &mut Connection) -> Result<()> {
+    sqlx::query("select pg_notify($1, '')").bind(LOG_CHANNEL).execute(conn).await?;
     Ok(())
 }
 
-/// What one look at the log gives.
+/// Result of one read of the change log.
 pub struct LogBatch {
-    /// Rows in order of transaction and number.
+    /// Rows in the order of `(xid, seq)`.
     pub rows: Vec<ChangeLogEntry>,
-    /// What was settled when they were read.
-    pub now: Snapshot,
-    /// The database's incarnation by now.
+    /// Snapshot of the read.
+    pub snapshot: Snapshot,
+    /// Current epoch.
     pub epoch: i64,
-    /// Whether there may be more rows than were asked for.
+    /// Whether the range may contain more rows than the batch.
     pub has_more: bool,
-    /// What changed access in the range; told with its first part.
+    /// Access changes in the range; only in its first batch.
     pub access: BTreeSet<AccessChange>,
-    /// The database's clock, in milliseconds since 1970.
-    pub clock: i64,
+    /// Time of the database clock, in milliseconds since the Unix epoch.
+    pub db_now_ms: i64,
 }
 
-/// What of the log to read.
+/// Range of the change log to read.
 pub struct LogRange<'a> {
-    /// Rows of this incarnation,
+    /// Epoch the rows must belong to.
     pub epoch: i64,
-    /// by transactions from this one on
+    /// First transaction id to read (inclusive).
     pub from: i64,
-    /// and by these,
+    /// Older transactions to read: those that were in progress at the last read.
     pub finished: &'a [i64],
-    /// if they are settled in this snapshot
+    /// Upper bound: only transactions visible in this snapshot; `None` for no bound.
     pub until: Option<&'a Snapshot>,
-    /// and come after this transaction and number.
+    /// Resume point `(xid, seq)` within the range (exclusive); `None` for its first batch.
     pub after: Option<(i64, i64)>,
-    /// Types of which it is asked what their things hang below, and from what they were moved.
+    /// Types whose rows include the changed values and the current parents of the entity.
     pub by_parent: &'a [EntityCode],
 }
 
-/// Where the feed stands now. Taken before reading rows, so that a change in between is told again rather than missed.
-pub async fn cursor(connection: &mut Connection) -> Result<FeedCursor> {
-    let (epoch, read) = current_position(connection).await?;
-    Ok(FeedCursor { epoch, snapshot: read })
+/// Returns the current position of the feed.
+///
+/// Must be read before the rows it belongs to: a change in between is then delivered twice instead
+/// of missed.
+pub async fn current_cursor(conn: &mut Connection) -> Result<FeedCursor> {
+    let (epoch, snapshot) = current_position(conn).await?;
+    Ok(FeedCursor { epoch, snapshot })
 }
 
-/// What is settled now, and in which incarnation of the database.
-pub async fn current_position(connection: &mut Connection) -> Result<(i64, Snapshot)> {
+/// Returns the current epoch and snapshot.
+pub async fn current_position(conn: &mut Connection) -> Result<(i64, Snapshot)> {
     let (epoch, snapshot): (i64, String) =
         sqlx::query_as("select coalesce((select epoch from app.feed_epoch), 1), pg_current_snapshot()::text")
-            .fetch_one(connection)
+            .fetch_one(conn)
             .await?;
     Ok((epoch, snapshot_of(&snapshot)?))
 }
 
-/// The database's clock, in milliseconds since 1970.
-pub async fn db_now_ms(connection: &mut Connection) -> Result<i64> {
-    Ok(sqlx::query_scalar("select (extract(epoch from clock_timestamp()) * 1000)::bigint")
-        .fetch_one(connection)
-        .await?)
+/// Returns the time of the database clock, in milliseconds since the Unix epoch.
+pub async fn db_now_ms(conn: &mut Connection) -> Result<i64> {
+    Ok(sqlx::query_scalar("select (extract(epoch from clock_timestamp()) * 1000)::bigint").fetch_one(conn).await?)
 }
 
+/// Parses the text of a `pg_snapshot`.
 pub(crate) fn snapshot_of(text: &str) -> Result<Snapshot> {
     Ok(text.parse().map_err(|error: pmo_domain::cursor::InvalidCursor| sqlx::Error::Decode(error.into()))?)
 }
 
-/// Most rows of one look.
+/// Maximum number of rows of a batch.
 pub const BATCH_ROWS: usize = 2000;
-/// More changes of access than this at once concern everybody.
+/// Maximum number of access changes of a range; beyond it, [`AccessChange::Unscoped`] is added.
 const MAX_ACCESS_CHANGES: usize = 5000;
 
-/// At most [`LOOK`] rows of a range. One statement, hence one snapshot for rows and position.
-pub async fn read_batch(connection: &mut Connection, range: &LogRange<'_>) -> Result<LogBatch> {
+/// Reads at most [`BATCH_ROWS`] rows of a range.
+///
+/// One statement, so that rows and position are of the same snapshot.
+#[tracing::instrument(level = "debug", skip_all)]
+pub async fn read_batch(conn: &mut Connection, range: &LogRange<'_>) -> Result<LogBatch> {
     #[derive(sqlx::FromRow)]
     struct LogRecord {
         epoch: i64,
-        now: String,
-        clock: i64,
+        snapshot: String,
+        clock_ms: i64,
         many: Option<bool>,
-        persons: Option<Vec<Option<Uuid>>>,
-        reaches: Option<Vec<Option<i32>>>,
-        origins: Option<Vec<Option<i32>>>,
-        made: Option<Vec<bool>>,
-        reach: Option<i32>,
-        at: Option<i64>,
+        person_ids: Option<Vec<Option<Uuid>>>,
+        new_ancestor_set_ids: Option<Vec<Option<i32>>>,
+        old_ancestor_set_ids: Option<Vec<Option<i32>>>,
+        are_creator_grants: Option<Vec<bool>>,
+        ancestor_set_id: Option<i32>,
+        tx_started_at_ms: Option<i64>,
         seq: Option<i64>,
         xid: Option<String>,
         entity_code: Option<String>,
@@ -144,35 +121,37 @@ pub async fn read_batch(connection: &mut Connection, range: &LogRange<'_>) -> Re
         changed: Option<Value>,
         parents: Option<Vec<String>>,
     }
-    // Two ways in, each along the index: what had not begun, and the few that were under way. What is asked of each row is asked for that row
-    // alone: a join would read all there is, for want of a guess at how few rows there are.
-    let part = |condition: &str| {
+    // Two index scans: transactions that had not started at the last read, and the few that were in
+    // progress then. Values from other tables are scalar subqueries per row: the planner cannot
+    // estimate how few rows there are, and a join would read whole tables.
+    let log_scan = |condition: &str| {
         format!(
-            "(select seq, xid, entity_code, entity_id, action, entity_version, changed, created_ts, reach from app.system_logging
+            "(select seq, xid, entity_code, entity_id, action, entity_version, changed, created_ts, ancestor_set_id from app.system_logging
               where epoch = $1 and {condition} and action <> 0
                 and ($4::text is null or pg_visible_in_snapshot(xid, $4::text::pg_snapshot))
                 and ($5::text is null or (xid, seq) > ($5::text::xid8, $6))
               order by xid, seq limit {BATCH_ROWS})"
         )
     };
-    let text = format!(
-        "select s.epoch, s.now, s.clock, a.many, a.persons, a.reaches, a.origins, a.made,
+    let statement = format!(
+        "select s.epoch, s.snapshot, s.clock_ms, a.many, a.person_ids, a.new_ancestor_set_ids,
+                a.old_ancestor_set_ids, a.are_creator_grants,
                 l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version,
-                coalesce((select th.reach from app.thing th where th.id = l.entity_id), l.reach) as reach,
+                coalesce((select i.ancestor_set_id from app.entity_instance i where i.id = l.entity_id), l.ancestor_set_id) as ancestor_set_id,
                 case when l.entity_code = any ($7) or l.entity_code in ('entity_rbac', 'entity_instance_link') then l.changed end as changed,
                 case when l.entity_code = any ($7) then
                   (select array_agg(k.parent_code || ' ' || k.parent_id) from app.entity_instance_link k
                    where k.child_code = l.entity_code and k.child_id = l.entity_id) end as parents,
-                (extract(epoch from l.created_ts) * 1000)::bigint as at
-         from (select coalesce((select epoch from app.feed_epoch), 1) as epoch, pg_current_snapshot()::text as now,
-                      (extract(epoch from clock_timestamp()) * 1000)::bigint as clock) s
-         left join lateral app.access_told($2::text::xid8, $3::text[]::xid8[], $4, {MAX_ACCESS_CHANGES}) a on $5::text is null
+                (extract(epoch from l.created_ts) * 1000)::bigint as tx_started_at_ms
+         from (select coalesce((select epoch from app.feed_epoch), 1) as epoch, pg_current_snapshot()::text as snapshot,
+                      (extract(epoch from clock_timestamp()) * 1000)::bigint as clock_ms) s
+         left join lateral app.access_changes_between($2::text::xid8, $3::text[]::xid8[], $4, {MAX_ACCESS_CHANGES}) a on $5::text is null
          left join lateral ({} union all {}) l on true
          order by l.xid, l.seq limit {BATCH_ROWS}",
-        part("xid >= $2::text::xid8"),
-        part("xid = any ($3::text[]::xid8[])")
+        log_scan("xid >= $2::text::xid8"),
+        log_scan("xid = any ($3::text[]::xid8[])")
     );
-    let lines: Vec<LogRecord> = sqlx::query_as(crate::sql::statement(text))
+    let records: Vec<LogRecord> = sqlx::query_as(crate::sql::statement(statement))
         .bind(range.epoch)
         .bind(range.from.to_string())
         .bind(range.finished.iter().map(i64::to_string).collect::<Vec<_>>())
@@ -180,44 +159,46 @@ pub async fn read_batch(connection: &mut Connection, range: &LogRange<'_>) -> Re
         .bind(range.after.map(|after| after.0.to_string()))
         .bind(range.after.map(|after| after.1))
         .bind(range.by_parent.iter().map(EntityCode::as_str).collect::<Vec<_>>())
-        .fetch_all(connection)
+        .fetch_all(conn)
         .await?;
-    let first = lines.first().ok_or(sqlx::Error::RowNotFound)?;
-    let (epoch, now, clock) = (first.epoch, snapshot_of(&first.now)?, first.clock);
+    let first = records.first().ok_or(sqlx::Error::RowNotFound)?;
+    let (epoch, snapshot, clock_ms) = (first.epoch, snapshot_of(&first.snapshot)?, first.clock_ms);
     let mut access = BTreeSet::new();
-    if let (Some(persons), Some(reaches), Some(origins), Some(made)) =
-        (&first.persons, &first.reaches, &first.origins, &first.made)
+    if let (Some(person_ids), Some(new_ids), Some(old_ids), Some(are_creator_grants)) =
+        (&first.person_ids, &first.new_ancestor_set_ids, &first.old_ancestor_set_ids, &first.are_creator_grants)
     {
         if first.many == Some(true) {
             access.insert(AccessChange::Unscoped);
         }
-        for (((person, reach), was), made) in persons.iter().zip(reaches).zip(origins).zip(made) {
-            access.insert(match (person, was, reach) {
-                (_, Some(was), Some(reach)) => AccessChange::AncestorSetChanged(*was, *reach),
-                (Some(person), ..) if *made => AccessChange::EntityCreated(*person),
+        let changes = person_ids.iter().zip(new_ids).zip(old_ids).zip(are_creator_grants);
+        for (((person, new_id), old_id), is_creator_grant) in changes {
+            access.insert(match (person, old_id, new_id) {
+                (_, Some(old_id), Some(new_id)) => AccessChange::AncestorSetChanged(*old_id, *new_id),
+                (Some(person), ..) if *is_creator_grant => AccessChange::EntityCreated(*person),
                 (Some(person), ..) => AccessChange::GrantsChanged(*person),
                 _ => AccessChange::Unscoped,
             });
         }
     }
-    let cut_short = lines.len() >= BATCH_ROWS;
+    let has_more = records.len() >= BATCH_ROWS;
     let mut rows = Vec::new();
-    for line in lines {
+    for record in records {
         let (Some(seq), Some(xid), Some(code), Some(id), Some(action)) =
-            (line.seq, line.xid, line.entity_code, line.entity_id, line.action)
+            (record.seq, record.xid, record.entity_code, record.entity_id, record.action)
         else {
             continue;
         };
-        // A code that is none belongs to no type; the row keeps its place in the order.
+        // A row with an invalid code stays in the batch, under a code of no type: positions in the
+        // log stay complete.
         let code = EntityCode::new(code).or_else(|_| EntityCode::new("unknown"));
         let (Ok(xid), Ok(code)) = (xid.parse(), code) else { continue };
-        let (version, changed) = (Version(line.entity_version.unwrap_or_default()), line.changed.unwrap_or_default());
-        let at = line.at.unwrap_or_default();
-        let parent = |text: String| {
+        let (version, diff) = (Version(record.entity_version.unwrap_or_default()), record.changed.unwrap_or_default());
+        let tx_started_at_ms = record.tx_started_at_ms.unwrap_or_default();
+        let parse_parent = |text: String| {
             let (code, id) = text.split_once(' ')?;
             Some(EntityRef::new(EntityCode::new(code).ok()?, id.parse().ok()?))
         };
-        let parents = line.parents.into_iter().flatten().filter_map(parent).collect();
+        let parents = record.parents.into_iter().flatten().filter_map(parse_parent).collect();
         rows.push(ChangeLogEntry {
             seq,
             xid,
@@ -225,17 +206,19 @@ pub async fn read_batch(connection: &mut Connection, range: &LogRange<'_>) -> Re
             id,
             action,
             version,
-            diff: changed,
-            ancestor_set: line.reach,
-            tx_started_at_ms: at,
+            diff,
+            ancestor_set: record.ancestor_set_id,
+            tx_started_at_ms,
             parents,
         });
     }
-    Ok(LogBatch { rows, now, epoch, has_more: cut_short, access, clock })
+    Ok(LogBatch { rows, snapshot, epoch, has_more, access, db_now_ms: clock_ms })
 }
 
-/// Rows that wait beyond a position, up to 100,000, and the age of the oldest in milliseconds.
-pub async fn lag(c: &mut Connection, epoch: i64, from: i64, finished: &[i64]) -> Result<(i64, i64)> {
+/// Returns the number of rows after a position, and the age of the oldest in milliseconds.
+///
+/// Counts up to 100,000 rows. For `from` and `finished` see [`LogRange`].
+pub async fn lag(conn: &mut Connection, epoch: i64, from: i64, finished: &[i64]) -> Result<(i64, i64)> {
     Ok(sqlx::query_as(
         "select count(*), coalesce((extract(epoch from clock_timestamp() - min(l.created_ts)) * 1000)::bigint, 0)
          from ((select created_ts from app.system_logging where epoch = $1 and action <> 0 and xid >= $2::text::xid8 order by xid limit 100000)
@@ -245,12 +228,14 @@ pub async fn lag(c: &mut Connection, epoch: i64, from: i64, finished: &[i64]) ->
     .bind(epoch)
     .bind(from.to_string())
     .bind(finished.iter().map(i64::to_string).collect::<Vec<_>>())
-    .fetch_one(c)
+    .fetch_one(conn)
     .await?)
 }
 
-/// Marks rows, by transaction and number, as handed on; bookkeeping for people, never the delivery rule.
-pub async fn mark_delivered(connection: &mut Connection, rows: &[(i64, i64)]) -> Result<()> {
+/// Marks rows, given as `(xid, seq)`, as delivered.
+///
+/// For operators only; must not decide what is delivered.
+pub async fn mark_delivered(conn: &mut Connection, rows: &[(i64, i64)]) -> Result<()> {
     let (xids, seqs): (Vec<String>, Vec<i64>) = rows.iter().map(|(xid, seq)| (xid.to_string(), *seq)).unzip();
     sqlx::query(
         "update app.system_logging l set sync_status = 'sent', sync_processed_ts = now()
@@ -259,31 +244,36 @@ pub async fn mark_delivered(connection: &mut Connection, rows: &[(i64, i64)]) ->
     )
     .bind(xids)
     .bind(seqs)
-    .execute(connection)
+    .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Whether the log still holds everything since a cursor, as far as resuming goes back (`feed.retention_days`).
-pub async fn retains_since(connection: &mut Connection, cursor: &FeedCursor) -> Result<bool> {
+/// Returns whether a client can resume from `cursor`.
+///
+/// The log must contain all changes since then, and the cursor must not be older than
+/// `feed.resume_window_days` (90 by default).
+pub async fn retains_since(conn: &mut Connection, cursor: &FeedCursor) -> Result<bool> {
     Ok(sqlx::query_scalar(
-        "select not exists (select from app.feed_epoch where cut_xid >= $1::text::xid8)
+        "select not exists (select from app.feed_epoch where truncated_before_xid >= $1::text::xid8)
             and coalesce((select l.created_ts from app.system_logging l where l.epoch = $2 and l.xid >= $1::text::xid8 order by l.xid, l.seq limit 1), now())
-                >= now() - make_interval(days => coalesce((select (value ->> 'retention_days')::integer from app.setting where key = 'feed'), 90))",
+                >= now() - make_interval(days => coalesce((select coalesce(value ->> 'resume_window_days', value ->> 'retention_days')::integer from app.setting where key = 'feed'), 90))",
     )
     .bind(cursor.snapshot.xmin.to_string())
     .bind(cursor.epoch)
-    .fetch_one(connection)
+    .fetch_one(conn)
     .await?)
 }
 
-/// Checks whether the database is another than it was, and begins a new epoch if so; answers the present one.
-pub async fn renew_epoch_if_changed(connection: &mut Connection) -> Result<i64> {
-    Ok(sqlx::query_scalar("select app.check_epoch()").fetch_one(connection).await?)
+/// Begins a new epoch if the identity of the database has changed; returns the current epoch.
+pub async fn renew_epoch_if_changed(conn: &mut Connection) -> Result<i64> {
+    Ok(sqlx::query_scalar("select app.renew_epoch_if_changed()").fetch_one(conn).await?)
 }
 
-/// Whether a grant of a person, or of a role of theirs, has run out since a cursor: since the last change before it, which is no later.
-pub async fn grant_expired_since(connection: &mut Connection, person: Uuid, cursor: &FeedCursor) -> Result<bool> {
+/// Returns whether a grant of a person or of one of their roles has expired since `cursor`.
+///
+/// A cursor has no time. The last log row before it is not later and is used instead.
+pub async fn grant_expired_since(conn: &mut Connection, person: Uuid, cursor: &FeedCursor) -> Result<bool> {
     Ok(sqlx::query_scalar(
         "select exists (select from app.entity_rbac g
                         where g.expires_ts <= now()
@@ -294,6 +284,6 @@ pub async fn grant_expired_since(connection: &mut Connection, person: Uuid, curs
     .bind(person)
     .bind(cursor.snapshot.xmin.to_string())
     .bind(cursor.epoch)
-    .fetch_one(connection)
+    .fetch_one(conn)
     .await?)
 }

@@ -1,23 +1,26 @@
-//! Passwords and refresh tokens. Only hashes pass through here; making and checking them is the api's business.
+//! Password hashes and refresh tokens.
+//!
+//! Must not: process passwords or tokens; the api computes and verifies the hashes.
 
 use crate::{Actor, Connection, Result};
 use pmo_domain::api_types::User;
 use uuid::Uuid;
 
-/// A person who can sign in.
+/// Account of a person who can sign in.
 #[derive(Clone, Debug)]
 pub struct Account {
-    /// As the app shows them.
+    /// Person as shown in the app.
     pub user: User,
-    /// As the log names them.
+    /// Person as recorded in the change log.
     pub actor: Actor,
-    /// The argon2id hash.
+    /// Argon2id hash of the password; `None` if no password is set.
     pub password_hash: Option<String>,
 }
 
-async fn find(connection: &mut Connection, email: Option<&str>, person: Option<Uuid>) -> Result<Option<Account>> {
+/// Returns the account of the active person with the given email address or id.
+async fn find(conn: &mut Connection, email: Option<&str>, person: Option<Uuid>) -> Result<Option<Account>> {
     type CredentialRow = (Uuid, String, String, Option<String>, Option<String>, String, Option<Uuid>, Option<String>);
-    let line: Option<CredentialRow> = sqlx::query_as(
+    let row: Option<CredentialRow> = sqlx::query_as(
         "select p.id, p.name, p.email, p.first_name, p.last_name, p.dl__person_type,
                 (select e.id from app.employee e where e.person_id = p.id and e.active_flag order by e.id limit 1),
                 c.password_hash
@@ -26,9 +29,9 @@ async fn find(connection: &mut Connection, email: Option<&str>, person: Option<U
     )
     .bind(email)
     .bind(person)
-    .fetch_optional(connection)
+    .fetch_optional(conn)
     .await?;
-    Ok(line.map(|(id, name, email, first, last, person_type, employee, password_hash)| Account {
+    Ok(row.map(|(id, name, email, first_name, last_name, person_type, employee, password_hash)| Account {
         user: User {
             id: employee.unwrap_or(id),
             person_id: id,
@@ -38,8 +41,8 @@ async fn find(connection: &mut Connection, email: Option<&str>, person: Option<U
         },
         actor: Actor {
             person_id: Some(id),
-            first_name: first.unwrap_or_default(),
-            last_name: last.unwrap_or_default(),
+            first_name: first_name.unwrap_or_default(),
+            last_name: last_name.unwrap_or_default(),
             username: email,
             person_type,
         },
@@ -47,64 +50,67 @@ async fn find(connection: &mut Connection, email: Option<&str>, person: Option<U
     }))
 }
 
-/// The account with that address, if its person is active.
-pub async fn by_email(connection: &mut Connection, email: &str) -> Result<Option<Account>> {
-    find(connection, Some(email), None).await
+/// Returns the account with an email address, ignoring case; `None` if the person is not active.
+pub async fn by_email(conn: &mut Connection, email: &str) -> Result<Option<Account>> {
+    find(conn, Some(email), None).await
 }
 
-/// The account of that person, if active.
-pub async fn by_person(connection: &mut Connection, person: Uuid) -> Result<Option<Account>> {
-    find(connection, None, Some(person)).await
+/// Returns the account of a person; `None` if the person is not active.
+pub async fn by_person(conn: &mut Connection, person: Uuid) -> Result<Option<Account>> {
+    find(conn, None, Some(person)).await
 }
 
 /// Sets a person's password hash.
-pub async fn set_password(connection: &mut Connection, person: Uuid, hash: &str) -> Result<()> {
+pub async fn set_password(conn: &mut Connection, person: Uuid, hash: &str) -> Result<()> {
     sqlx::query(
         "insert into app.person_credential (person_id, password_hash) values ($1, $2)
          on conflict (person_id) do update set password_hash = excluded.password_hash, updated_ts = now()",
     )
     .bind(person)
     .bind(hash)
-    .execute(connection)
+    .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Notes on a person that they were given a new password.
-pub async fn record_password_reset(connection: &mut Connection, person: Uuid) -> Result<()> {
-    sqlx::query("update app.person set password_given_ts = now() where id = $1")
-        .bind(person)
-        .execute(connection)
-        .await?;
+/// Records on a person that an administrator set a new password.
+pub async fn record_password_reset(conn: &mut Connection, person: Uuid) -> Result<()> {
+    sqlx::query("update app.person set password_reset_ts = now() where id = $1").bind(person).execute(conn).await?;
     Ok(())
 }
 
-/// Ends all sessions of a person: each goes on until its access token is over, and no longer.
-pub async fn revoke_all_sessions(connection: &mut Connection, person: Uuid) -> Result<()> {
+/// Revokes all refresh tokens of a person.
+///
+/// Each session ends when its access token expires.
+pub async fn revoke_all_sessions(conn: &mut Connection, person: Uuid) -> Result<()> {
     sqlx::query("update app.refresh_token set revoked_ts = now() where person_id = $1 and revoked_ts is null")
         .bind(person)
-        .execute(connection)
+        .execute(conn)
         .await?;
     Ok(())
 }
 
-/// What using a refresh token came to.
+/// Outcome of using a refresh token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefreshOutcome {
-    /// It was good; the successor is in store.
+    /// The token was valid, and its successor is stored.
     Rotated {
-        /// Whose it is.
+        /// Owner of the token.
         person: Uuid,
     },
-    /// Unknown, expired or revoked.
+    /// The token is unknown, expired or revoked.
     Invalid,
-    /// Used before, longer ago than the grace: somebody has a copy. The whole family is revoked.
+    /// The token was used again after the grace period, so it may have been copied.
+    ///
+    /// The whole family is revoked.
     Reused,
 }
 
-/// Enters the first token of a family.
+/// Inserts a refresh token of a family, valid for `days` days.
+///
+/// Does nothing if the token exists.
 pub async fn insert_refresh_token(
-    connection: &mut Connection,
+    conn: &mut Connection,
     hash: &[u8],
     family: Uuid,
     person: Uuid,
@@ -118,71 +124,73 @@ pub async fn insert_refresh_token(
     .bind(family)
     .bind(person)
     .bind(days)
-    .execute(connection)
+    .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Uses the token of `hash` and enters its successor. A repeat within `grace_seconds` is as good as the first time.
+/// Uses the token with `hash` and stores its successor, valid for `days` days.
+///
+/// A repeat within `grace_seconds` of the first use succeeds and changes nothing.
 pub async fn rotate_refresh_token(
-    connection: &mut Connection,
+    conn: &mut Connection,
     hash: &[u8],
     successor: &[u8],
     grace_seconds: i32,
     days: i32,
 ) -> Result<RefreshOutcome> {
-    type CredentialRow = (Uuid, Uuid, bool, bool, bool);
-    let line: Option<CredentialRow> = sqlx::query_as(
+    type TokenRow = (Uuid, Uuid, bool, bool, bool);
+    let row: Option<TokenRow> = sqlx::query_as(
         "select family_id, person_id, expires_ts < now() or revoked_ts is not null, rotated_ts is not null,
                 coalesce(rotated_ts < now() - make_interval(secs => $2), false)
          from app.refresh_token where token_hash = $1 for update",
     )
     .bind(hash)
     .bind(f64::from(grace_seconds))
-    .fetch_optional(&mut *connection)
+    .fetch_optional(&mut *conn)
     .await?;
-    let Some((family, person, dead, rotated, late)) = line else { return Ok(RefreshOutcome::Invalid) };
-    if dead {
+    let Some((family, person, is_invalid, is_rotated, is_past_grace)) = row else { return Ok(RefreshOutcome::Invalid) };
+    if is_invalid {
         return Ok(RefreshOutcome::Invalid);
     }
-    if late {
-        revoke_family(connection, family).await?;
+    if is_past_grace {
+        revoke_family(conn, family).await?;
         return Ok(RefreshOutcome::Reused);
     }
-    if !rotated {
+    if !is_rotated {
         sqlx::query("update app.refresh_token set rotated_ts = now() where token_hash = $1")
             .bind(hash)
-            .execute(&mut *connection)
+            .execute(&mut *conn)
             .await?;
-        insert_refresh_token(connection, successor, family, person, days).await?;
+        insert_refresh_token(conn, successor, family, person, days).await?;
     }
     Ok(RefreshOutcome::Rotated { person })
 }
 
-/// Revokes the family of a token, as signing out does.
-pub async fn revoke(connection: &mut Connection, hash: &[u8]) -> Result<()> {
+/// Revokes all tokens of a token's family, for sign-out.
+pub async fn revoke(conn: &mut Connection, hash: &[u8]) -> Result<()> {
     let family: Option<Uuid> = sqlx::query_scalar("select family_id from app.refresh_token where token_hash = $1")
         .bind(hash)
-        .fetch_optional(&mut *connection)
+        .fetch_optional(&mut *conn)
         .await?;
     if let Some(family) = family {
-        revoke_family(connection, family).await?;
+        revoke_family(conn, family).await?;
     }
     Ok(())
 }
 
-async fn revoke_family(connection: &mut Connection, family: Uuid) -> Result<()> {
+async fn revoke_family(conn: &mut Connection, family: Uuid) -> Result<()> {
     sqlx::query("update app.refresh_token set revoked_ts = now() where family_id = $1 and revoked_ts is null")
         .bind(family)
-        .execute(connection)
+        .execute(conn)
         .await?;
     Ok(())
 }
 
-/// Forgets tokens whose time has long been over.
-pub async fn delete_expired(connection: &mut Connection) -> Result<()> {
+/// Deletes refresh tokens that expired more than seven days ago.
+pub async fn delete_expired(conn: &mut Connection) -> Result<()> {
     sqlx::query("delete from app.refresh_token where expires_ts < now() - interval '7 days'")
-        .execute(&mut *connection)
+        .execute(&mut *conn)
         .await?;
     Ok(())
 }

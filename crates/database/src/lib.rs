@@ -1,54 +1,59 @@
-//! PostgreSQL behind repositories. Everything that api and pubsub know of the database is here; this crate must never decide
-//! what a request means, only what the database says.
+//! Database access of api and pubsub: repositories over PostgreSQL.
+//!
+//! Must not: decide what a request means or whether it is permitted.
 
-pub mod administration; // what administrators change
-pub mod audit_log; // the change log read by people
-pub mod bootstrap; // the first person of an installation
-pub mod calendar_feed; // addresses of calendars
-pub mod catalog; // entity types and datalabels, read from the database
-pub mod change_log; // the change log as a feed
-pub mod credential; // passwords, refresh tokens
+pub mod administration; // option sets, entity types and grants, as administrators change them
+pub mod audit_log; // the change log for people: history and recent changes
+pub mod bootstrap; // first administrator of an installation
+pub mod calendar_feed; // secret URLs of calendar feeds
+pub mod catalog; // entity types and datalabels
+pub mod change_log; // the change log as source of the feed
+pub mod credential; // password hashes and refresh tokens
 pub mod demo; // demo data
-pub mod error; // what can go wrong, by name
-pub mod grant; // grants as stored
-pub mod idempotency; // answers kept for repeats
-pub mod link; // links that no column stands for
-pub mod list; // lists: filter, sort, page
+pub mod error; // error type of the crate
+pub mod grant; // stored grants
+pub mod idempotency; // stored responses of repeated writes
+pub mod link; // links between parents and children
+pub mod list; // list queries: filter, sort, page
+mod notify_mode; // which side notifies the readers of the change log
 pub mod permission; // effective permissions in bulk
-pub mod row; // one row: read, insert, update, delete
-pub mod row_cache; // rows as JSON, kept while they are the newest
-pub mod search; // words in all things
+pub mod row; // rows of one type: read, insert, update, delete
+pub mod row_cache; // cache of rows as JSON
+mod schema; // migrations and SQL functions, installed at start
+pub mod search; // full-text search over all types
 pub mod setting; // global settings
-pub mod sibling_order; // the order of things by hand
-mod sql; // the only place where SQL is put together
-pub mod subscription_mirror; // the durable mirror of who watches what
-pub mod upload;
-pub mod visibility; // what a person sees of a type, and names, kept while they hold // files on their way
+pub mod sibling_order; // manual order among siblings
+mod sql; // construction of SQL statements
+pub mod subscription_mirror; // subscriptions of all pods, mirrored in the database
+pub mod upload; // uploads in progress
+pub mod visibility; // visible entities per person and type, with caches
 
 pub use error::DatabaseError;
+pub use notify_mode::NotifyMode;
+pub use schema::{MIGRATIONS, prepare};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// Connections to the database.
+/// Connection pool.
 pub type Pool = sqlx::PgPool;
-/// One connection.
+/// Database connection.
 pub type Connection = sqlx::PgConnection;
-/// One connection of the pool.
+/// Connection borrowed from the pool.
 pub type PoolConnection = sqlx::pool::PoolConnection<sqlx::Postgres>;
-/// A transaction.
+/// Database transaction; rolled back on drop unless committed.
 pub type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
-/// A part of a transaction that is kept or undone by itself: dropped, it is undone.
+/// Nested transaction (SAVEPOINT); rolled back on drop unless released.
 pub struct Savepoint<'c>(sqlx::Transaction<'c, sqlx::Postgres>);
 
 impl<'c> Savepoint<'c> {
-    /// Begins one inside the transaction of `connection`.
-    pub async fn begin(connection: &'c mut Connection) -> Result<Self> {
-        Ok(Self(sqlx::Connection::begin(connection).await?))
+    /// Begins a savepoint inside the transaction of `conn`.
+    pub async fn begin(conn: &'c mut Connection) -> Result<Self> {
+        Ok(Self(sqlx::Connection::begin(conn).await?))
     }
 
-    /// Keeps what was done.
+    /// Releases the savepoint: its changes become part of the outer transaction.
     pub async fn release(self) -> Result<()> {
         Ok(self.0.commit().await?)
     }
@@ -67,68 +72,60 @@ impl std::ops::DerefMut for Savepoint<'_> {
     }
 }
 
-/// Waits for notifications.
+/// Receiver of notifications (LISTEN).
 pub type Listener = sqlx::postgres::PgListener;
-/// What the driver reports.
+/// Error of the database driver.
 pub type DriverError = sqlx::Error;
-/// Result of this crate.
+/// Result with the error type of this crate.
 pub type Result<T, E = DatabaseError> = std::result::Result<T, E>;
 
-/// The migrations, embedded.
-pub static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
-
-/// The oldest PostgreSQL that works, as `server_version_num`.
+/// Oldest supported PostgreSQL version, as `server_version_num`.
 const MIN_SERVER_VERSION: i32 = 150_000;
 
-/// Connects; fails with a plain sentence where the address is wrong, nobody answers or the server is too old.
-pub async fn connect(url: &str, most: u32, ring: change_log::NotifyMode) -> Result<Pool> {
+/// Opens a pool of at most `max_connections` connections and checks the server version.
+///
+/// # Errors
+/// [`DatabaseError::Setup`] with a message of one line if the URL is invalid, no connection can be
+/// opened, or the server is older than PostgreSQL 15.
+pub async fn connect(url: &str, max_connections: u32, notify_mode: NotifyMode) -> Result<Pool> {
     let options = PgConnectOptions::from_str(url)
         .map_err(|_| {
             DatabaseError::Setup(
-                "DATABASE_URL is not a PostgreSQL address (postgresql://user:password@host:port/name)".into(),
+                "DATABASE_URL is not a PostgreSQL URL (postgresql://user:password@host:port/name)".into(),
             )
         })?
         .options([
             ("timezone", "UTC"),
             ("search_path", "public"),
             ("statement_timeout", "30000"),
-            // Statements here take a few milliseconds; compiling one takes forty.
+            // Statements run for a few milliseconds; JIT compilation of one takes about 40 ms.
             ("jit", "off"),
-            // Planning costs more than most of them; what must be planned for its values says so itself.
+            // Planning costs more than executing most statements. Statements whose plan depends on
+            // the bound values call `use_custom_plan`.
             ("plan_cache_mode", "force_generic_plan"),
-            // Two cores that serve many: none of them waits for workers.
+            // Sized for two cores that serve many users: no query waits for parallel workers.
             ("max_parallel_workers_per_gather", "0"),
             ("idle_in_transaction_session_timeout", "60000"),
         ])
-        .options(ring.session_options())
+        .options(notify_mode.session_options())
         .statement_cache_capacity(200)
         .application_name("pmo");
     let pool = PgPoolOptions::new()
-        .max_connections(most)
+        .max_connections(max_connections)
         .acquire_timeout(Duration::from_secs(5))
         .connect_with(options)
         .await
-        .map_err(|error| DatabaseError::Setup(format!("no database answers at DATABASE_URL: {error}")))?;
+        .map_err(|error| DatabaseError::Setup(format!("cannot connect to the database at DATABASE_URL: {error}")))?;
     let version: String = sqlx::query_scalar("show server_version_num").fetch_one(&pool).await?;
     if version.parse::<i32>().is_ok_and(|v| v < MIN_SERVER_VERSION) {
         return Err(DatabaseError::Setup(format!(
-            "the database is too old ({version}): PostgreSQL 15 or newer is needed"
+            "the database is too old ({version}): PostgreSQL 15 or newer is required"
         )));
     }
     Ok(pool)
 }
 
-/// Brings the schema up to date, makes this and next month's log partitions and checks the epoch, which it answers.
-pub async fn prepare(pool: &Pool) -> Result<i64> {
-    MIGRATIONS
-        .run(pool)
-        .await
-        .map_err(|error| DatabaseError::Setup(format!("the migrations did not go through: {error}")))?;
-    ensure_partitions(pool).await?;
-    Ok(sqlx::query_scalar("select app.check_epoch()").fetch_one(pool).await?)
-}
-
-/// Makes this and next month's partitions of the log; call daily.
+/// Creates the log partitions of this and the next month; must be called daily.
 pub async fn ensure_partitions(pool: &Pool) -> Result<()> {
     sqlx::query("select app.ensure_log_partition(current_date), app.ensure_log_partition((current_date + interval '1 month')::date)")
         .execute(pool)
@@ -136,45 +133,48 @@ pub async fn ensure_partitions(pool: &Pool) -> Result<()> {
     Ok(())
 }
 
-/// Takes away months of the log that are older than the setting `feed.keep_days` allows; answers which.
+/// Drops log partitions older than the setting `feed.log_retention_days`; returns their names.
 pub async fn drop_expired_log_partitions(pool: &Pool) -> Result<Vec<String>> {
-    Ok(sqlx::query_scalar("select app.cut_log()").fetch_one(pool).await?)
+    Ok(sqlx::query_scalar("select app.drop_expired_log_partitions()").fetch_one(pool).await?)
 }
 
-/// Whether the database answers.
+/// Checks that the database executes a query.
 pub async fn ping(pool: &Pool) -> Result<()> {
     sqlx::query("select 1").execute(pool).await?;
     Ok(())
 }
 
-/// Begins to read: everything that is asked in it comes from one state of the database.
+/// Begins a read-only `REPEATABLE READ` transaction: all its queries read one snapshot.
 pub async fn begin_snapshot_read(pool: &Pool) -> Result<Transaction> {
     Ok(pool.begin_with("begin isolation level repeatable read read only").await?)
 }
 
-/// Plans the statements of a transaction for their values from here on, or again for any.
-pub(crate) async fn use_custom_plan(c: &mut Connection, yes: bool) -> Result<()> {
-    let mode = if yes { "force_custom_plan" } else { "force_generic_plan" };
-    sqlx::query("select set_config('plan_cache_mode', $1, true)").bind(mode).execute(c).await?;
+/// Selects custom plans (for the bound values) or generic plans until the transaction ends.
+pub(crate) async fn use_custom_plan(conn: &mut Connection, custom: bool) -> Result<()> {
+    let mode = if custom { "force_custom_plan" } else { "force_generic_plan" };
+    sqlx::query("select set_config('plan_cache_mode', $1, true)").bind(mode).execute(conn).await?;
     Ok(())
 }
 
-/// Takes away what no kept sight may be older than.
+/// Deletes access and title changes that are more than one million transactions old.
+///
+/// A cached value of that age is recomputed, so no validation needs these changes. Deletes in
+/// batches.
 pub async fn prune_access_changes(pool: &Pool) -> Result<()> {
     const PRUNE_BATCH_ROWS: i32 = 10_000;
     loop {
-        let gone: i32 =
-            sqlx::query_scalar("select app.forget_access_changes($1)").bind(PRUNE_BATCH_ROWS).fetch_one(pool).await?;
-        if gone < PRUNE_BATCH_ROWS {
+        let deleted: i32 =
+            sqlx::query_scalar("select app.prune_access_changes($1)").bind(PRUNE_BATCH_ROWS).fetch_one(pool).await?;
+        if deleted < PRUNE_BATCH_ROWS {
             return Ok(());
         }
     }
 }
 
-/// In whose name a transaction writes; it ends in the change log.
+/// Author of the changes of a transaction, as recorded in the change log.
 #[derive(Clone, Debug, Default)]
 pub struct Actor {
-    /// The person; `None`: the system.
+    /// Id of the person; `None` for the system.
     pub person_id: Option<uuid::Uuid>,
     /// Given name.
     pub first_name: String,
@@ -182,26 +182,28 @@ pub struct Actor {
     pub last_name: String,
     /// Sign-in name.
     pub username: String,
-    /// employee, customer, system or guest.
+    /// Kind of account: employee, customer, system or guest.
     pub person_type: String,
 }
 
-/// Until the transaction ends statements find rows by indexes, whatever the tables' sizes were when they were planned: for a transaction that makes thousands of
-/// rows, of which the planner hears nothing.
-pub async fn force_index_scans(connection: &mut Connection) -> Result<()> {
-    sqlx::raw_sql("set local enable_seqscan = off; set local jit = off; discard plans").execute(connection).await?;
+/// Makes all statements use indexes until the transaction ends, regardless of table statistics.
+///
+/// For transactions that insert thousands of rows, which the statistics of the planner do not
+/// include yet.
+pub async fn force_index_scans(conn: &mut Connection) -> Result<()> {
+    sqlx::raw_sql("set local enable_seqscan = off; set local jit = off; discard plans").execute(conn).await?;
     Ok(())
 }
 
-/// Ends what [`by_indexes`] began: the connection goes back to the pool, and plans anew.
-pub async fn reset_planner_settings(connection: &mut Connection) -> Result<()> {
-    sqlx::raw_sql("set local enable_seqscan to default; set local jit to default; discard plans")
-        .execute(connection)
-        .await?;
+/// Ends the effect of [`force_index_scans`] and discards its plans.
+///
+/// Must be called before the connection returns to the pool, which would keep the plans.
+pub async fn reset_planner_settings(conn: &mut Connection) -> Result<()> {
+    sqlx::raw_sql("set local enable_seqscan to default; set local jit to default; discard plans").execute(conn).await?;
     Ok(())
 }
 
-/// Begins a transaction in the name of `actor`.
+/// Begins a transaction whose changes are logged in the name of `actor`.
 pub async fn begin(pool: &Pool, actor: &Actor) -> Result<Transaction> {
     let mut transaction = pool.begin().await?;
     sqlx::query(

@@ -1,34 +1,39 @@
-//! Links that no column stands for: made, found, undone. Whether one may is the caller's business.
+//! Links between parents and children.
+//!
+//! Writes only free links: links that no column represents. Triggers maintain all other links.
+//! Callers check permissions.
 
 use crate::{Connection, Result};
 use pmo_domain::EntityCode;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// A link.
+/// Link between a parent and a child.
 pub struct EntityLink {
-    /// Its id.
+    /// Id of the link.
     pub id: Uuid,
-    /// The thing above, and its type.
+    /// Type and id of the parent.
     pub parent: (EntityCode, Uuid),
-    /// The thing below, and its type.
+    /// Type and id of the child.
     pub child: (EntityCode, Uuid),
-    /// Whether grants come down it whole.
+    /// Whether grants are inherited in full; otherwise they give at most COMMENT.
     pub owned: bool,
-    /// The column that it follows; empty: none.
+    /// Column that the link represents; empty for a free link.
     pub column: String,
 }
 
-/// Makes a link, or finds the one that is there already, and answers it. `quiet`: the child is new, and its own log row tells of it.
+/// Inserts a free link, or updates `owned` of an existing one; returns the row as JSON.
+///
+/// `child_is_new`: the link is not logged, because the log row of the new child covers it.
 pub async fn insert_or_get(
-    c: &mut Connection,
+    conn: &mut Connection,
     parent: (&EntityCode, Uuid),
     child: (&EntityCode, Uuid),
     owned: bool,
-    quiet: bool,
+    child_is_new: bool,
 ) -> Result<Value> {
-    if quiet {
-        sqlx::query("select set_config('app.creator_grant', 'on', true)").execute(&mut *c).await?;
+    if child_is_new {
+        sqlx::query("select set_config('app.creator_grant', 'on', true)").execute(&mut *conn).await?;
     }
     let link = sqlx::query_scalar(
         "insert into app.entity_instance_link as l (parent_code, parent_id, child_code, child_id, owned) values ($1, $2, $3, $4, $5)
@@ -40,32 +45,34 @@ pub async fn insert_or_get(
     .bind(child.0.as_str())
     .bind(child.1)
     .bind(owned)
-    .fetch_one(&mut *c)
+    .fetch_one(&mut *conn)
     .await?;
-    if quiet {
-        sqlx::query("select set_config('app.creator_grant', '', true)").execute(c).await?;
+    if child_is_new {
+        sqlx::query("select set_config('app.creator_grant', '', true)").execute(conn).await?;
     }
     Ok(link)
 }
 
-/// The link of that id, locked.
-pub async fn find(c: &mut Connection, id: Uuid) -> Result<Option<EntityLink>> {
-    let line: Option<LinkRow> = sqlx::query_as(
+/// Returns a link by id and locks it until the transaction ends.
+pub async fn find(conn: &mut Connection, id: Uuid) -> Result<Option<EntityLink>> {
+    let row: Option<LinkRow> = sqlx::query_as(
         "select id, parent_code, parent_id, child_code, child_id, owned, column_name from app.entity_instance_link where id = $1 for update",
     )
     .bind(id)
-    .fetch_optional(c)
+    .fetch_optional(conn)
     .await?;
-    Ok(line.and_then(read))
+    Ok(row.and_then(from_row))
 }
 
-/// The link between two things, locked: the one that no column stands for, if there are several.
+/// Returns the link between two entities and locks it until the transaction ends.
+///
+/// If there are several, returns the free link.
 pub async fn find_between(
-    c: &mut Connection,
+    conn: &mut Connection,
     parent: (&EntityCode, Uuid),
     child: (&EntityCode, Uuid),
 ) -> Result<Option<EntityLink>> {
-    let line: Option<LinkRow> = sqlx::query_as(
+    let row: Option<LinkRow> = sqlx::query_as(
         "select id, parent_code, parent_id, child_code, child_id, owned, column_name from app.entity_instance_link
          where parent_code = $1 and parent_id = $2 and child_code = $3 and child_id = $4 order by column_name limit 1 for update",
     )
@@ -73,45 +80,48 @@ pub async fn find_between(
     .bind(parent.1)
     .bind(child.0.as_str())
     .bind(child.1)
-    .fetch_optional(c)
+    .fetch_optional(conn)
     .await?;
-    Ok(line.and_then(read))
+    Ok(row.and_then(from_row))
 }
 
 type LinkRow = (Uuid, String, Uuid, String, Uuid, bool, String);
 
-fn read((id, parent, parent_id, child, child_id, owned, column): LinkRow) -> Option<EntityLink> {
+/// Converts a row; returns `None` if it has an invalid type code.
+fn from_row((id, parent, parent_id, child, child_id, owned, column): LinkRow) -> Option<EntityLink> {
     let (parent, child) = (EntityCode::new(parent).ok()?, EntityCode::new(child).ok()?);
     Some(EntityLink { id, parent: (parent, parent_id), child: (child, child_id), owned, column })
 }
 
-/// Undoes a link.
-pub async fn delete(c: &mut Connection, id: Uuid) -> Result<()> {
-    sqlx::query("delete from app.entity_instance_link where id = $1").bind(id).execute(c).await?;
+/// Deletes a link.
+pub async fn delete(conn: &mut Connection, id: Uuid) -> Result<()> {
+    sqlx::query("delete from app.entity_instance_link where id = $1").bind(id).execute(conn).await?;
     Ok(())
 }
 
-/// What a thing hangs below, and whether it is owned there; at most so many.
-pub async fn parents(c: &mut Connection, code: &EntityCode, id: Uuid, most: usize) -> Result<Vec<(Uuid, bool)>> {
+/// Returns the parents of an entity, each with whether the link is owned; at most `limit`.
+///
+/// Parents by owned links come first.
+pub async fn parents(conn: &mut Connection, code: &EntityCode, id: Uuid, limit: usize) -> Result<Vec<(Uuid, bool)>> {
     Ok(sqlx::query_as(
         "select parent_id, bool_or(owned) from app.entity_instance_link where child_code = $1 and child_id = $2
          group by parent_id order by bool_or(owned) desc, parent_id limit $3",
     )
     .bind(code.as_str())
     .bind(id)
-    .bind(i64::try_from(most).unwrap_or(i64::MAX))
-    .fetch_all(c)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
     .await?)
 }
 
-/// All that hangs below a thing by owned links, however deep, each once; at most so many.
+/// Returns the descendants of an entity by owned links, each once; at most `limit`.
 pub async fn descendants(
-    c: &mut Connection,
+    conn: &mut Connection,
     code: &EntityCode,
     id: Uuid,
-    most: usize,
+    limit: usize,
 ) -> Result<Vec<(EntityCode, Uuid)>> {
-    let lines: Vec<(String, Uuid)> = sqlx::query_as(
+    let rows: Vec<(String, Uuid)> = sqlx::query_as(
         "with recursive tree (code, id) as (
            select child_code, child_id from app.entity_instance_link where parent_code = $1 and parent_id = $2 and owned
            union
@@ -120,19 +130,22 @@ pub async fn descendants(
     )
     .bind(code.as_str())
     .bind(id)
-    .bind(i64::try_from(most).unwrap_or(i64::MAX))
-    .fetch_all(c)
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(conn)
     .await?;
-    Ok(lines.into_iter().filter_map(|(code, id)| Some((EntityCode::new(code).ok()?, id))).collect())
+    Ok(rows.into_iter().filter_map(|(code, id)| Some((EntityCode::new(code).ok()?, id))).collect())
 }
 
-/// What hangs somewhere below a thing by owned links that no column stands for: a thing there or the root, a type, and the ids of that type that hang on it.
+/// Returns the owned free links in the tree below an entity, including those of the entity itself.
+///
+/// Each item contains type and id of a parent in the tree, a child type, and the ids of the
+/// parent's children of that type.
 pub async fn free_links(
-    c: &mut Connection,
+    conn: &mut Connection,
     code: &EntityCode,
     id: Uuid,
 ) -> Result<Vec<(EntityCode, Uuid, EntityCode, Vec<Uuid>)>> {
-    let lines: Vec<(String, Uuid, String, Vec<Uuid>)> = sqlx::query_as(
+    let rows: Vec<(String, Uuid, String, Vec<Uuid>)> = sqlx::query_as(
         "with recursive tree (code, id) as (
            select $1, $2
            union
@@ -143,8 +156,8 @@ pub async fn free_links(
     )
     .bind(code.as_str())
     .bind(id)
-    .fetch_all(c)
+    .fetch_all(conn)
     .await?;
-    let read = |(parent, id, child, ids)| Some((EntityCode::new(parent).ok()?, id, EntityCode::new(child).ok()?, ids));
-    Ok(lines.into_iter().filter_map(read).collect())
+    let parse = |(parent, id, child, ids)| Some((EntityCode::new(parent).ok()?, id, EntityCode::new(child).ok()?, ids));
+    Ok(rows.into_iter().filter_map(parse).collect())
 }

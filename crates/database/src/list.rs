@@ -1,5 +1,6 @@
-//! Lists: filter, sort, page, count, as far as a person may see. Paging is by key: rows that come and go meanwhile neither
-//! repeat nor hide others.
+//! List queries over visible rows: filter, sort, page, count.
+//!
+//! Keyset paging: rows inserted or deleted between two pages neither repeat nor hide other rows.
 
 use crate::row_cache::{CachedRowJson, RowCache};
 use crate::sql::{self, BindValue, WhereBuilder};
@@ -11,54 +12,60 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Rows are counted up to here at least; a longer list may say that there are more.
+/// Number of rows up to which totals are exact; the total of a longer list may be a lower bound.
 pub const COUNT_LIMIT: usize = 200;
 
-/// Limits that are asked for often.
+/// Common page sizes, whose statements stay prepared.
 const PREPARED_LIMITS: [usize; 7] = [1, 20, 50, 100, 200, 500, 1000];
 
-/// A row of a list as JSON, which nobody here needs to read.
+/// Row of a list, as JSON that is not parsed here.
 pub struct ListRow {
-    /// The thing.
+    /// Id of the entity.
     pub id: Uuid,
-    /// False: deleted.
+    /// Whether the row is not deleted.
     pub active: bool,
-    /// The row.
+    /// Selected columns of the row.
     pub row: Arc<CachedRowJson>,
 }
 
-/// The rows of one page.
+/// One page of a list.
 pub struct RowPage {
-    /// In order.
+    /// Rows in the order of the query.
     pub rows: Vec<ListRow>,
-    /// What they refer to.
+    /// Ids that the rows reference, without duplicates.
     pub referenced_ids: Vec<Uuid>,
-    /// Rows that match, over all pages, as far as they were counted.
+    /// Number of matching rows over all pages; a lower bound unless `exact`.
     pub total: i64,
-    /// Whether that is all of them.
+    /// Whether `total` is exact.
     pub exact: bool,
-    /// Where the next page begins; none: this is the last.
+    /// Cursor of the next page; `None` on the last page.
     pub next_cursor: Option<String>,
 }
 
-/// Only children of this thing, tied to it in this way.
+/// Restricts a list to the children of one entity in one child relation.
 pub struct ParentFilter<'a> {
-    /// The parent's type.
+    /// Type of the parent.
     pub parent_code: &'a EntityCode,
-    /// The parent.
+    /// Id of the parent.
     pub parent_id: Uuid,
-    /// The tie.
-    pub tie: &'a ChildRelation,
+    /// Child relation between the two types.
+    pub relation: &'a ChildRelation,
 }
 
-/// The page that `query` asks for, of what the reader may see. To be asked in the transaction that the reader began in.
+/// Returns one page of the rows that match `query` and are visible to `reader`.
+///
+/// Must run in the transaction in which `reader` began. `query` must have been validated.
+///
+/// # Errors
+/// [`DatabaseError::InvalidCursor`] if the cursor of `query` is malformed or of another list.
+#[tracing::instrument(level = "debug", skip_all)]
 pub async fn fetch_page(
-    connection: &mut Connection,
+    conn: &mut Connection,
     reader: &mut ReadContext<'_>,
-    texts: &RowCache,
+    row_cache: &RowCache,
     entity: &EntityType,
     query: &ListQuery,
-    below: Option<&ParentFilter<'_>>,
+    parent: Option<&ParentFilter<'_>>,
 ) -> Result<RowPage> {
     let mut conditions = WhereBuilder::default();
     if !query.include_deleted {
@@ -68,14 +75,14 @@ pub async fn fetch_page(
         let ids = conditions.bind(BindValue::Ids(ids.clone()));
         conditions.push(format!("t.id = any ({ids})"));
     }
-    if let Some(below) = below {
-        let parent = conditions.bind(BindValue::Id(below.parent_id));
-        match (&below.tie.parent_column, &below.tie.parent_type_column) {
-            (Some(column), None) => conditions.push(format!("t.{} = {parent}", sql::quote_ident(column))),
+    if let Some(parent) = parent {
+        let parent_id = conditions.bind(BindValue::Id(parent.parent_id));
+        match (&parent.relation.parent_column, &parent.relation.parent_type_column) {
+            (Some(column), None) => conditions.push(format!("t.{} = {parent_id}", sql::quote_ident(column))),
             _ => conditions.push(format!(
                 "t.id in (select l.child_id from app.entity_instance_link l
-                          where l.parent_code = '{}' and l.parent_id = {parent} and l.child_code = '{}')",
-                below.parent_code, entity.code
+                          where l.parent_code = '{}' and l.parent_id = {parent_id} and l.child_code = '{}')",
+                parent.parent_code, entity.code
             )),
         }
     }
@@ -90,117 +97,122 @@ pub async fn fetch_page(
             "(t.name ilike {pattern}::text or t.code ilike {pattern}::text or t.descr ilike {pattern}::text)"
         ));
     }
-    let sight = reader.visibility(&mut *connection, &entity.code).await?;
-    if !sight.is_any_visible() {
+    let visibility = reader.visibility(&mut *conn, &entity.code).await?;
+    if !visibility.is_any_visible() {
         return Ok(RowPage { rows: Vec::new(), referenced_ids: Vec::new(), total: 0, exact: true, next_cursor: None });
     }
-    let begun = query.cursor.as_deref().map(|c| read_cursor(query, c)).transpose()?;
-    // Where a filter says where in the sort order to begin, walking on from there is short. Elsewhere rows that match may all lie at the
-    // far end, where the planner does not expect them: what a person sees is gathered first, which costs by what they see and no more.
-    let begins_at = query.sort.first().is_some_and(|(column, _)| {
+    let page_cursor = query.cursor.as_deref().map(|cursor| read_cursor(query, cursor)).transpose()?;
+    // Two strategies. If a filter restricts the first sort column, an index scan from that value on
+    // finds a page soon. Otherwise all matching rows may be at the far end of the index, which the
+    // planner does not expect: the visible rows are collected first, at a cost proportional to
+    // their number.
+    let starts_at_filter = query.sort.first().is_some_and(|(column, _)| {
         query.filters.iter().any(|f| f.column == *column && !matches!(f.operator, Operator::Ne | Operator::Contains))
     });
-    let gathers = query.ids.is_none() && !begins_at && (!sight.sees_all || below.is_some());
-    let by_reach = gathers && below.is_none();
+    let collects_first = query.ids.is_none() && !starts_at_filter && (!visibility.all_visible || parent.is_some());
+    let by_ancestor_set = collects_first && parent.is_none();
     let table = sql::table(entity);
     let by_id = ("id".to_owned(), false);
     let order: Vec<&(String, bool)> = query.sort.iter().chain([&by_id]).collect();
     let columns: BTreeSet<String> = order.iter().map(|(c, _)| format!("t.{}", sql::quote_ident(c))).collect();
     let columns = columns.into_iter().collect::<Vec<_>>().join(", ");
-    let gathered = if by_reach {
-        sight.apply_denies(&mut conditions);
+    let collected = if by_ancestor_set {
+        visibility.apply_denies(&mut conditions);
         let matching = conditions.joined();
-        let (first, last) = sight.ancestor_sets.ranges();
+        let (first, last) = visibility.ancestor_sets.ranges();
         let (first, last) = (conditions.bind(BindValue::Numbers(first)), conditions.bind(BindValue::Numbers(last)));
-        let mut ways = format!(
+        let mut source = format!(
             "select {columns} from unnest({first}::integer[], {last}::integer[]) r (first, last)
-                                   join {table} t on t.reach between r.first and r.last where {matching}"
+                                   join {table} t on t.ancestor_set_id between r.first and r.last where {matching}"
         );
-        if !sight.direct_ids.is_empty() {
-            let direct = conditions.bind(BindValue::Ids(sight.direct_ids.iter().copied().collect()));
-            let again = sight.ancestor_sets.sql_condition(&mut conditions);
-            ways += &format!(
-                " union all select {columns} from {table} t where {matching} and t.id = any ({direct}) and not {again}"
+        if !visibility.direct_ids.is_empty() {
+            let direct = conditions.bind(BindValue::Ids(visibility.direct_ids.iter().copied().collect()));
+            let in_granted_set = visibility.ancestor_sets.sql_condition(&mut conditions);
+            source += &format!(
+                " union all select {columns} from {table} t where {matching} and t.id = any ({direct}) and not {in_granted_set}"
             );
         }
-        ways
+        source
     } else {
-        sight.apply_filter(&mut conditions);
+        visibility.apply_filter(&mut conditions);
         format!("select {columns} from {table} t where {}", conditions.joined())
     };
-    let after = match &begun {
-        Some(begun) => after_cursor(&mut conditions, entity, query, &begun.keys)?,
+    let after = match &page_cursor {
+        Some(cursor) => after_cursor(&mut conditions, entity, query, &cursor.keys)?,
         None => "true".to_owned(),
     };
     let keys: Vec<String> = order.iter().map(|(c, _)| format!("t.{}::text", sql::quote_ident(c))).collect();
     let ordered: Vec<String> = order
         .iter()
-        .map(|(c, down)| format!("t.{} {}", sql::quote_ident(c), if *down { "desc" } else { "asc" }))
+        .map(|(c, descending)| format!("t.{} {}", sql::quote_ident(c), if *descending { "desc" } else { "asc" }))
         .collect();
     let (keys, ordered) = (keys.join(", "), ordered.join(", "));
     let (limit, offset) = (query.limit + 1, query.offset);
-    let first_page = begun.is_none() && offset == 0;
-    // One more than is counted says that there are more.
-    let counted = if first_page { limit.max(COUNT_LIMIT + 1) } else { limit };
-    let place = format!("row_number() over (order by {ordered}) as place");
-    let found = if gathers {
+    let is_first_page = page_cursor.is_none() && offset == 0;
+    // One row beyond each limit shows that there are more rows.
+    let scan_limit = if is_first_page { limit.max(COUNT_LIMIT + 1) } else { limit };
+    let position = format!("row_number() over (order by {ordered}) as row_no");
+    let ctes = if collects_first {
         format!(
-            "seen as materialized ({gathered}),
-             page as materialized (select t.id, {place} from seen t where {after} order by {ordered} limit {limit} offset {offset})"
+            "visible as materialized ({collected}),
+             page as materialized (select t.id, {position} from visible t where {after} order by {ordered} limit {limit} offset {offset})"
         )
     } else {
         format!(
-            "seen as materialized (select t.id, {place} from {table} t where {} and {after} order by {ordered} limit {counted} offset {offset}),
-             page as (select * from seen order by place limit {limit})",
+            "visible as materialized (select t.id, {position} from {table} t where {} and {after} order by {ordered} limit {scan_limit} offset {offset}),
+             page as (select * from visible order by row_no limit {limit})",
             conditions.joined()
         )
     };
-    let last = offset + query.limit;
-    let text = format!(
-        "with {found}
+    let last_position = offset + query.limit;
+    let statement = format!(
+        "with {ctes}
          select t.id, t.active_flag, t.version, t.xmin::text::bigint as transaction,
-                case when page.place = {last} then array[{keys}]::text[] end as keys, (select count(*) from seen) as counted
-         from page join {table} t using (id) order by page.place"
+                case when page.row_no = {last_position} then array[{keys}]::text[] end as keys, (select count(*) from visible) as counted
+         from page join {table} t using (id) order by page.row_no"
     );
-    // A plan for each way of asking is kept, but not for each number that somebody may think of.
-    let usual = offset == 0 && PREPARED_LIMITS.contains(&query.limit);
-    // Who sees everything is served by whichever index fits their filter best, and that depends on the values.
-    let by_value = sight.sees_all && !begins_at && !(query.filters.is_empty() && query.search.is_none());
-    if by_value {
-        crate::use_custom_plan(connection, true).await?;
+    // Limit and offset are part of the text: only common ones stay prepared, to bound their number.
+    let has_common_limit = offset == 0 && PREPARED_LIMITS.contains(&query.limit);
+    // Without a visibility condition the best index depends on the values of the filters.
+    let needs_custom_plan =
+        visibility.all_visible && !starts_at_filter && !(query.filters.is_empty() && query.search.is_none());
+    if needs_custom_plan {
+        crate::use_custom_plan(conn, true).await?;
     }
-    let page = sqlx::query_as::<_, PageRow>(sql::statement(text)).persistent(usual && !by_value);
+    let page =
+        sqlx::query_as::<_, PageRow>(sql::statement(statement)).persistent(has_common_limit && !needs_custom_plan);
     let values = conditions.values;
-    let mut found = sql::bind_all!(page, values).fetch_all(&mut *connection).await?;
-    if by_value {
-        crate::use_custom_plan(connection, false).await?;
+    let mut page_rows = sql::bind_all!(page, values).fetch_all(&mut *conn).await?;
+    if needs_custom_plan {
+        crate::use_custom_plan(conn, false).await?;
     }
-    let more = found.len() > query.limit;
-    found.truncate(query.limit);
-    let counted = found.first().map_or(0, |f| f.counted);
-    let (total, exact) = match &begun {
-        Some(begun) => (begun.total, begun.exact),
-        // Past the end nothing says how many there are.
-        None if found.is_empty() && offset > 0 => (0, false),
-        None if gathers || (first_page && counted <= count_limit()) => (counted, true),
-        // Counted from the first row that was not passed over.
-        None if !more => (counted + i64::try_from(offset).unwrap_or(0), true),
+    let has_more = page_rows.len() > query.limit;
+    page_rows.truncate(query.limit);
+    let counted = page_rows.first().map_or(0, |row| row.counted);
+    let (total, exact) = match &page_cursor {
+        Some(cursor) => (cursor.total, cursor.exact),
+        // The offset is beyond the last row: no row carries the count.
+        None if page_rows.is_empty() && offset > 0 => (0, false),
+        None if collects_first || (is_first_page && counted <= count_limit()) => (counted, true),
+        // `counted` excludes the rows that the offset skips.
+        None if !has_more => (counted + i64::try_from(offset).unwrap_or(0), true),
         None => (counted.min(count_limit()) + i64::try_from(offset).unwrap_or(0), false),
     };
-    let last = found.last().filter(|_| more).and_then(|last| last.keys.clone());
-    let next_cursor = last.map(|keys| write_cursor(query, &PageCursor { keys, total, exact }));
-    let states = found.iter().map(|line| (line.id, (line.version, line.transaction)));
-    let mut known = texts.get_many(connection, entity, &query.fields, states).await?;
-    let mut mentioned: BTreeSet<Uuid> = BTreeSet::new();
-    let mut rows = Vec::with_capacity(found.len());
-    for line in found {
-        let Some(row) = known.remove(&line.id) else { continue };
-        mentioned.extend(&row.mentioned);
-        rows.push(ListRow { id: line.id, active: line.active_flag, row });
+    let last_keys = page_rows.last().filter(|_| has_more).and_then(|last| last.keys.clone());
+    let next_cursor = last_keys.map(|keys| write_cursor(query, &PageCursor { keys, total, exact }));
+    let states = page_rows.iter().map(|row| (row.id, (row.version, row.transaction)));
+    let mut cached_rows = row_cache.get_many(conn, entity, &query.fields, states).await?;
+    let mut referenced_ids: BTreeSet<Uuid> = BTreeSet::new();
+    let mut rows = Vec::with_capacity(page_rows.len());
+    for page_row in page_rows {
+        let Some(row) = cached_rows.remove(&page_row.id) else { continue };
+        referenced_ids.extend(&row.referenced_ids);
+        rows.push(ListRow { id: page_row.id, active: page_row.active_flag, row });
     }
-    Ok(RowPage { rows, referenced_ids: mentioned.into_iter().collect(), total, exact, next_cursor })
+    Ok(RowPage { rows, referenced_ids: referenced_ids.into_iter().collect(), total, exact, next_cursor })
 }
 
+/// Returns [`COUNT_LIMIT`] in the type of SQL counts.
 fn count_limit() -> i64 {
     i64::try_from(COUNT_LIMIT).unwrap_or(i64::MAX)
 }
@@ -211,24 +223,27 @@ struct PageRow {
     active_flag: bool,
     version: i64,
     transaction: i64,
-    /// Of the last row of a full page alone.
+    /// Sort keys as text; only on the last row of a full page.
     keys: Option<Vec<Option<String>>>,
     counted: i64,
 }
 
-/// Where a page ended, and what is known of the whole.
+/// Decoded cursor: sort keys of the last row of a page, and the total of the list.
 struct PageCursor {
     keys: Vec<Option<String>>,
     total: i64,
     exact: bool,
 }
 
-/// A cursor names its sort order, so that one of another list is noticed.
-fn write_cursor(query: &ListQuery, begun: &PageCursor) -> String {
-    let text = serde_json::json!([query.sort, begun.keys, begun.total, begun.exact]).to_string();
-    text.bytes().map(|b| format!("{b:02x}")).collect()
+/// Encodes a cursor as hexadecimal JSON.
+///
+/// Contains the sort order, so that a cursor of a list with another order is rejected.
+fn write_cursor(query: &ListQuery, cursor: &PageCursor) -> String {
+    let json = serde_json::json!([query.sort, cursor.keys, cursor.total, cursor.exact]).to_string();
+    json.bytes().map(|b| format!("{b:02x}")).collect()
 }
 
+/// Decodes a cursor and checks that it has the sort order of `query`.
 fn read_cursor(query: &ListQuery, cursor: &str) -> Result<PageCursor> {
     let bytes: Option<Vec<u8>> = cursor
         .as_bytes()
@@ -237,8 +252,8 @@ fn read_cursor(query: &ListQuery, cursor: &str) -> Result<PageCursor> {
             std::str::from_utf8(pair).ok().filter(|p| p.len() == 2).and_then(|p| u8::from_str_radix(p, 16).ok())
         })
         .collect();
-    type PageSqlParts = (Vec<(String, bool)>, Vec<Option<String>>, i64, bool);
-    let parts: Option<PageSqlParts> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    type CursorParts = (Vec<(String, bool)>, Vec<Option<String>>, i64, bool);
+    let parts: Option<CursorParts> = bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     match parts {
         Some((sort, keys, total, exact)) if sort == query.sort && keys.len() == sort.len() + 1 => {
             Ok(PageCursor { keys, total, exact })
@@ -247,7 +262,9 @@ fn read_cursor(query: &ListQuery, cursor: &str) -> Result<PageCursor> {
     }
 }
 
-/// The condition 'after the row with these keys' in the query's order: nulls last going up, first going down.
+/// Returns the condition that a row comes after the row with these sort keys.
+///
+/// Nulls sort last in ascending order and first in descending order, as in PostgreSQL.
 fn after_cursor(
     conditions: &mut WhereBuilder,
     entity: &EntityType,
@@ -255,26 +272,32 @@ fn after_cursor(
     keys: &[Option<String>],
 ) -> Result<String> {
     let mut alternatives = Vec::new();
-    let mut ties: Vec<String> = Vec::new();
+    let mut equal_keys: Vec<String> = Vec::new();
     let id = ("id".to_owned(), false);
-    for ((column, down), key) in query.sort.iter().chain([&id]).zip(keys) {
+    for ((column, descending), key) in query.sort.iter().chain([&id]).zip(keys) {
         let sql_type = &entity.column(column).ok_or(DatabaseError::InvalidCursor)?.sql_type;
         let left = format!("t.{}", sql::quote_ident(column));
-        let (beyond, tie) = match key {
-            None => (if *down { format!("{left} is not null") } else { "false".to_owned() }, format!("{left} is null")),
+        let (after, equal) = match key {
+            None => (
+                if *descending { format!("{left} is not null") } else { "false".to_owned() },
+                format!("{left} is null"),
+            ),
             Some(value) => {
                 if column == "id" && value.parse::<Uuid>().is_err() {
                     return Err(DatabaseError::InvalidCursor);
                 }
                 let value =
                     format!("cast({}::text as {sql_type})", conditions.bind(BindValue::Text(Some(value.clone()))));
-                let beyond =
-                    if *down { format!("{left} < {value}") } else { format!("({left} > {value} or {left} is null)") };
-                (beyond, format!("{left} = {value}"))
+                let after = if *descending {
+                    format!("{left} < {value}")
+                } else {
+                    format!("({left} > {value} or {left} is null)")
+                };
+                (after, format!("{left} = {value}"))
             }
         };
-        alternatives.push(ties.iter().cloned().chain([beyond]).collect::<Vec<_>>().join(" and "));
-        ties.push(tie);
+        alternatives.push(equal_keys.iter().cloned().chain([after]).collect::<Vec<_>>().join(" and "));
+        equal_keys.push(equal);
     }
     Ok(format!("({})", alternatives.iter().map(|a| format!("({a})")).collect::<Vec<_>>().join(" or ")))
 }

@@ -1,4 +1,6 @@
-//! Effective permissions, asked in bulk. The rule itself is `pmo_domain::permission`; here it is only put to the database.
+//! Effective permissions in bulk, evaluated by SQL functions.
+//!
+//! The rule is defined in `pmo_domain::permission`; tests compare the two.
 
 use crate::{Connection, Result};
 use pmo_domain::grant_set::{GrantSet, HeldGrant};
@@ -7,9 +9,11 @@ use pmo_domain::{EntityCode, Permission, PersonId};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
-/// The level of each person on each of the things that they may see.
+/// Returns the permission of each person on each entity of the type that they may view.
+///
+/// No access: no entry.
 pub async fn permissions_of(
-    connection: &mut Connection,
+    conn: &mut Connection,
     persons: &[PersonId],
     code: &EntityCode,
     ids: &[Uuid],
@@ -18,76 +22,72 @@ pub async fn permissions_of(
         return Ok(HashMap::new());
     }
     let persons: Vec<Uuid> = persons.iter().map(|p| p.0).collect();
-    let rows: Vec<(Uuid, Uuid, i16)> = sqlx::query_as("select person_id, id, level from app.permissions($1, $2, $3)")
+    let levels: Vec<(Uuid, Uuid, i16)> = sqlx::query_as("select person_id, id, level from app.permissions($1, $2, $3)")
         .bind(persons)
         .bind(code.as_str())
         .bind(ids)
-        .fetch_all(connection)
+        .fetch_all(conn)
         .await?;
-    Ok(rows
+    Ok(levels
         .into_iter()
         .filter_map(|(person, id, level)| Some(((PersonId(person), id), permission_from_i16(level)?)))
         .collect())
 }
 
-/// The level of one person on one thing.
+/// Returns the permission of one person on one entity; `None` without access.
 pub async fn permission_on(
-    connection: &mut Connection,
+    conn: &mut Connection,
     person: PersonId,
     code: &EntityCode,
     id: Uuid,
 ) -> Result<Option<Permission>> {
-    let found: Option<i16> = sqlx::query_scalar("select level from app.permissions(array[$1], $2, array[$3])")
+    let level: Option<i16> = sqlx::query_scalar("select level from app.permissions(array[$1], $2, array[$3])")
         .bind(person.0)
         .bind(code.as_str())
         .bind(id)
-        .fetch_optional(connection)
+        .fetch_optional(conn)
         .await?;
-    Ok(found.and_then(permission_from_i16))
+    Ok(level.and_then(permission_from_i16))
 }
 
-/// Whether a person may make instances of the type that have no parent.
-pub async fn may_create(connection: &mut Connection, person: PersonId, code: &EntityCode) -> Result<bool> {
-    Ok(sqlx::query_scalar("select app.may_create($1, $2)")
+/// Returns whether a person may create entities of the type without a parent.
+pub async fn can_create(conn: &mut Connection, person: PersonId, code: &EntityCode) -> Result<bool> {
+    Ok(sqlx::query_scalar("select app.can_create($1, $2)").bind(person.0).bind(code.as_str()).fetch_one(conn).await?)
+}
+
+/// Returns the types of which a person may create entities without a parent.
+pub async fn creatable_types(conn: &mut Connection, person: PersonId) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar("select code from app.entity where app.can_create($1, code)")
         .bind(person.0)
-        .bind(code.as_str())
-        .fetch_one(connection)
+        .fetch_all(conn)
         .await?)
 }
 
-/// The types of which a person may make instances that have no parent.
-pub async fn creatable_types(connection: &mut Connection, person: PersonId) -> Result<Vec<String>> {
-    Ok(sqlx::query_scalar("select code from app.entity where app.may_create($1, code)")
-        .bind(person.0)
-        .fetch_all(connection)
-        .await?)
-}
-
-/// A thing that a person may see.
+/// Entity that a person may view.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VisibleEntity {
-    /// The thing.
+    /// Id of the entity.
     pub id: Uuid,
-    /// Its type.
+    /// Type code.
     pub code: String,
-    /// Its name.
+    /// Title: the name of the row.
     pub title: String,
-    /// The person's level on it.
+    /// Effective permission of the person.
     pub level: Permission,
 }
 
-/// Which of `ids`, whatever their types, a person may see.
-pub async fn visible(connection: &mut Connection, person: PersonId, ids: &[Uuid]) -> Result<Vec<VisibleEntity>> {
+/// Returns the entities among `ids`, of any type, that a person may view.
+pub async fn visible(conn: &mut Connection, person: PersonId, ids: &[Uuid]) -> Result<Vec<VisibleEntity>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let lines: Vec<(Uuid, String, String, i16)> =
-        sqlx::query_as("select id, code, title, level from app.things_of(array[$1], $2)")
+    let rows: Vec<(Uuid, String, String, i16)> =
+        sqlx::query_as("select id, code, title, level from app.entity_levels(array[$1], $2)")
             .bind(person.0)
             .bind(ids)
-            .fetch_all(connection)
+            .fetch_all(conn)
             .await?;
-    Ok(lines
+    Ok(rows
         .into_iter()
         .filter_map(|(id, code, title, level)| {
             Some(VisibleEntity { id, code, title, level: permission_from_i16(level)? })
@@ -95,135 +95,150 @@ pub async fn visible(connection: &mut Connection, person: PersonId, ids: &[Uuid]
         .collect())
 }
 
-/// What each of these people holds; who is not alive holds nothing.
-pub async fn grant_sets(c: &mut Connection, persons: &[PersonId]) -> Result<HashMap<PersonId, GrantSet>> {
+/// Returns the active grants of each person, including those of their roles.
+///
+/// A deactivated person has an empty set.
+#[tracing::instrument(level = "debug", skip_all, fields(persons = persons.len()))]
+pub async fn grant_sets(conn: &mut Connection, persons: &[PersonId]) -> Result<HashMap<PersonId, GrantSet>> {
     #[derive(sqlx::FromRow)]
-    struct LocatedEntityRow {
+    struct GrantRow {
         person_id: Uuid,
-        key: Uuid,
+        grant_key: Uuid,
         permission: i16,
         inheritance_mode: String,
         child_permissions: serde_json::Value,
         is_deny: bool,
-        expires: Option<i64>,
+        expires_at_ms: Option<i64>,
     }
     let ids: Vec<Uuid> = persons.iter().map(|p| p.0).collect();
-    let lines: Vec<LocatedEntityRow> = sqlx::query_as(
-        "select person_id, key, permission, inheritance_mode, child_permissions, is_deny,
-                case when isfinite(expires_ts) then (extract(epoch from expires_ts) * 1000)::bigint end as expires
-         from app.grants_of($1) where key is not null",
+    let rows: Vec<GrantRow> = sqlx::query_as(
+        "select person_id, grant_key, permission, inheritance_mode, child_permissions, is_deny,
+                case when isfinite(expires_ts) then (extract(epoch from expires_ts) * 1000)::bigint end as expires_at_ms
+         from app.active_grants($1) where grant_key is not null",
     )
     .bind(ids)
-    .fetch_all(c)
+    .fetch_all(conn)
     .await?;
-    let mut held: HashMap<PersonId, Vec<HeldGrant>> = persons.iter().map(|person| (*person, Vec::new())).collect();
-    for line in lines {
-        let Some(permission) = permission_from_i16(line.permission) else { continue };
-        let inheritance = match line.inheritance_mode.as_str() {
+    let mut grants: HashMap<PersonId, Vec<HeldGrant>> = persons.iter().map(|person| (*person, Vec::new())).collect();
+    for row in rows {
+        let Some(permission) = permission_from_i16(row.permission) else { continue };
+        let inheritance = match row.inheritance_mode.as_str() {
             "cascade" => Inheritance::Cascade,
-            "mapped" => match serde_json::from_value::<BTreeMap<String, Permission>>(line.child_permissions) {
+            "mapped" => match serde_json::from_value::<BTreeMap<String, Permission>>(row.child_permissions) {
                 Ok(levels) => Inheritance::Mapped(levels),
-                // Written past the api. What can't be read gives nothing, and what takes away takes all.
-                Err(_) if line.is_deny => Inheritance::Cascade,
+                // Invalid JSON that was not written by the api. Fails closed: a grant is not
+                // inherited, a deny is inherited by all descendants.
+                Err(_) if row.is_deny => Inheritance::Cascade,
                 Err(_) => Inheritance::None,
             },
             _ => Inheritance::None,
         };
-        let holding =
-            HeldGrant { target: line.key, permission, inheritance, deny: line.is_deny, expires: line.expires };
-        held.entry(PersonId(line.person_id)).or_default().push(holding);
+        let grant = HeldGrant {
+            target: row.grant_key,
+            permission,
+            inheritance,
+            deny: row.is_deny,
+            expires_at_ms: row.expires_at_ms,
+        };
+        grants.entry(PersonId(row.person_id)).or_default().push(grant);
     }
-    Ok(held.into_iter().map(|(person, all)| (person, GrantSet::new(all))).collect())
+    Ok(grants.into_iter().map(|(person, grants)| (person, GrantSet::new(grants))).collect())
 }
 
-/// What things are, and where: their types and reaches.
-pub async fn locate_entities(c: &mut Connection, ids: &[Uuid]) -> Result<HashMap<Uuid, (EntityCode, i32)>> {
-    let lines: Vec<(Uuid, String, i32)> =
-        sqlx::query_as("select id, code::text, reach from app.thing where id = any ($1)")
+/// Returns the type and the ancestor set id of each entity; no entry if it does not exist.
+pub async fn locate_entities(conn: &mut Connection, ids: &[Uuid]) -> Result<HashMap<Uuid, (EntityCode, i32)>> {
+    let rows: Vec<(Uuid, String, i32)> =
+        sqlx::query_as("select id, code::text, ancestor_set_id from app.entity_instance where id = any ($1)")
             .bind(ids)
-            .fetch_all(c)
+            .fetch_all(conn)
             .await?;
-    Ok(lines.into_iter().filter_map(|(id, code, reach)| Some((id, (EntityCode::new(code).ok()?, reach)))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|(id, code, ancestor_set)| Some((id, (EntityCode::new(code).ok()?, ancestor_set))))
+        .collect())
 }
 
-/// What is above those who have these reaches, and whether it is reached by owned links alone.
-pub async fn ancestor_sets(c: &mut Connection, reaches: &[i32]) -> Result<HashMap<i32, Vec<(Uuid, bool)>>> {
-    let lines: Vec<(i32, Vec<Uuid>, Vec<Uuid>)> =
-        sqlx::query_as("select id, above, above_owned from app.reach where id = any ($1)")
-            .bind(reaches)
-            .fetch_all(c)
+/// Returns the grant keys of each ancestor set.
+///
+/// The flag states whether a path of owned links alone leads to the ancestor.
+pub async fn ancestor_sets(conn: &mut Connection, set_ids: &[i32]) -> Result<HashMap<i32, Vec<(Uuid, bool)>>> {
+    let rows: Vec<(i32, Vec<Uuid>, Vec<Uuid>)> =
+        sqlx::query_as("select id, ancestors, owning_ancestors from app.ancestor_set where id = any ($1)")
+            .bind(set_ids)
+            .fetch_all(conn)
             .await?;
-    let pair = |above: Vec<Uuid>, owned: &[Uuid]| above.into_iter().map(|key| (key, owned.contains(&key))).collect();
-    Ok(lines.into_iter().map(|(reach, above, owned)| (reach, pair(above, &owned))).collect())
+    let with_owned_flag =
+        |keys: Vec<Uuid>, owned: &[Uuid]| keys.into_iter().map(|key| (key, owned.contains(&key))).collect();
+    Ok(rows.into_iter().map(|(set_id, keys, owned)| (set_id, with_owned_flag(keys, &owned))).collect())
 }
 
-/// The marker of each type, which stands for grants on the whole of it.
-pub async fn type_markers(c: &mut Connection) -> Result<HashMap<String, Uuid>> {
-    let lines: Vec<(String, Uuid)> = sqlx::query_as("select code, marker from app.entity").fetch_all(c).await?;
-    Ok(lines.into_iter().collect())
+/// Returns the type marker of each type: the grant key of type-wide grants.
+pub async fn type_markers(conn: &mut Connection) -> Result<HashMap<String, Uuid>> {
+    let rows: Vec<(String, Uuid)> = sqlx::query_as("select code, type_marker from app.entity").fetch_all(conn).await?;
+    Ok(rows.into_iter().collect())
 }
 
-/// A grant that reaches a thing, with the way that it comes down.
+/// Grant that applies to an entity, with the path through which it is inherited.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
 pub struct AccessReason {
-    /// The grant.
+    /// Id of the grant.
     pub grant_id: Uuid,
-    /// The role through which the person holds it; none: they hold it themselves.
+    /// Role that has the grant; `None` if the person has it directly.
     pub role_id: Option<Uuid>,
-    /// The role's name.
+    /// Name of the role.
     pub role_name: Option<String>,
-    /// The type that it is on,
+    /// Type of the granted entity.
     pub entity_code: String,
-    /// and the thing, or every instance.
+    /// Granted entity, or the id that means every entity of the type.
     pub entity_instance_id: Uuid,
-    /// Whether it is on the whole type.
+    /// Whether the grant is on the whole type.
     #[serde(rename = "typed")]
-    #[sqlx(rename = "typed")]
     pub type_wide: bool,
-    /// The level that was granted.
+    /// Granted permission level, as a number.
     pub permission: i16,
-    /// none, cascade or mapped.
+    /// Inheritance mode: none, cascade or mapped.
     pub inheritance_mode: String,
-    /// Takes away instead of giving.
+    /// Whether the grant denies access.
     pub is_deny: bool,
-    /// Until when.
+    /// Expiry, RFC 3339; `None` if the grant does not expire.
     pub expires_ts: Option<String>,
-    /// What it is worth on the thing.
+    /// Permission level that the grant gives on the entity, as a number.
     #[serde(rename = "worth")]
-    #[sqlx(rename = "worth")]
     pub effective_permission: i16,
-    /// The types on the way, from the granted thing down,
+    /// Types on the path from the granted entity down to the entity, both included.
     #[serde(rename = "way_codes")]
-    #[sqlx(rename = "way_codes")]
     pub path_codes: Vec<String>,
-    /// and the things.
+    /// Ids on the path, parallel to `path_codes`.
     #[serde(rename = "way_ids")]
-    #[sqlx(rename = "way_ids")]
     pub path_ids: Vec<Uuid>,
 }
 
-/// Every grant of a person that reaches a thing, or takes it away.
+/// Returns all grants and denies of a person that apply to an entity.
 pub async fn explain(
-    connection: &mut Connection,
+    conn: &mut Connection,
     person: PersonId,
     code: &EntityCode,
     id: Uuid,
 ) -> Result<Vec<AccessReason>> {
     Ok(sqlx::query_as(
-        "select grant_id, role_id, role_name, entity_code, entity_instance_id, typed, permission, inheritance_mode, is_deny,
-                to_char(expires_ts, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as expires_ts, worth, way_codes, way_ids
+        "select grant_id, role_id, role_name, entity_code, entity_instance_id, type_wide, permission, inheritance_mode, is_deny,
+                to_char(expires_ts, 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') as expires_ts,
+                effective_level as effective_permission, path_codes, path_ids
          from app.explain($1, $2, $3)",
     )
     .bind(person.0)
     .bind(code.as_str())
     .bind(id)
-    .fetch_all(connection)
+    .fetch_all(conn)
     .await?)
 }
 
-/// Makes `person` the OWNER of a thing, as its creator becomes.
-pub async fn grant_owner(connection: &mut Connection, person: PersonId, code: &EntityCode, id: Uuid) -> Result<()> {
-    sqlx::query("select set_config('app.creator_grant', 'on', true)").execute(&mut *connection).await?;
+/// Grants OWNER on a new entity to `person`, its creator.
+///
+/// Marked as a creator grant, which is not logged: the log row of the entity implies it, and the
+/// visibility of other persons does not change.
+pub async fn grant_owner(conn: &mut Connection, person: PersonId, code: &EntityCode, id: Uuid) -> Result<()> {
+    sqlx::query("select set_config('app.creator_grant', 'on', true)").execute(&mut *conn).await?;
     sqlx::query(
         "insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission, granted_by__person_id)
          values ($1, $2, $3, 7, $1)",
@@ -231,9 +246,9 @@ pub async fn grant_owner(connection: &mut Connection, person: PersonId, code: &E
     .bind(person.0)
     .bind(code.as_str())
     .bind(id)
-    .execute(&mut *connection)
+    .execute(&mut *conn)
     .await?;
-    sqlx::query("select set_config('app.creator_grant', '', true)").execute(connection).await?;
+    sqlx::query("select set_config('app.creator_grant', '', true)").execute(conn).await?;
     Ok(())
 }
 

@@ -1,4 +1,6 @@
-//! One row: read, insert, update, delete, restore. Values arrive checked; permissions are the caller's business.
+//! Rows of one entity type: read, insert, update, delete, restore, purge.
+//!
+//! Callers validate values and check permissions.
 
 use crate::permission;
 use crate::sql;
@@ -10,130 +12,122 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// Rows by id, in no order; the deleted only where asked for.
+/// Returns rows by id, in no particular order.
 pub async fn by_ids(
-    connection: &mut Connection,
+    conn: &mut Connection,
     entity: &EntityType,
     ids: &[Uuid],
-    deleted_too: bool,
+    include_deleted: bool,
 ) -> Result<Vec<Row>> {
-    let text = format!(
+    let statement = format!(
         "select to_json(r)::text from (select {} from {} t where t.id = any ($1) and (t.active_flag or $2)) r",
         sql::projection(entity, &[]),
         sql::table(entity)
     );
     let rows: Vec<String> =
-        sqlx::query_scalar(sql::statement(text)).bind(ids).bind(deleted_too).fetch_all(connection).await?;
-    rows.iter().map(|text| parse(text)).collect()
+        sqlx::query_scalar(sql::statement(statement)).bind(ids).bind(include_deleted).fetch_all(conn).await?;
+    rows.iter().map(|json| parse(json)).collect()
 }
 
-/// One row.
-pub async fn by_id(
-    connection: &mut Connection,
-    entity: &EntityType,
-    id: Uuid,
-    deleted_too: bool,
-) -> Result<Option<Row>> {
-    Ok(by_ids(connection, entity, &[id], deleted_too).await?.pop())
+/// Returns one row; `None` if it does not exist.
+pub async fn by_id(conn: &mut Connection, entity: &EntityType, id: Uuid, include_deleted: bool) -> Result<Option<Row>> {
+    Ok(by_ids(conn, entity, &[id], include_deleted).await?.pop())
 }
 
-/// Locks a row until the transaction ends; answers its version and whether it is alive.
-pub async fn lock(connection: &mut Connection, entity: &EntityType, id: Uuid) -> Result<Option<(Version, bool)>> {
-    let text = format!("select version, active_flag from {} where id = $1 for update", sql::table(entity));
-    let found: Option<(i64, bool)> = sqlx::query_as(sql::statement(text)).bind(id).fetch_optional(connection).await?;
-    Ok(found.map(|(version, active)| (Version(version), active)))
+/// Locks a row until the transaction ends; returns its version and whether it is active.
+pub async fn lock(conn: &mut Connection, entity: &EntityType, id: Uuid) -> Result<Option<(Version, bool)>> {
+    let statement = format!("select version, active_flag from {} where id = $1 for update", sql::table(entity));
+    let row: Option<(i64, bool)> = sqlx::query_as(sql::statement(statement)).bind(id).fetch_optional(conn).await?;
+    Ok(row.map(|(version, active)| (Version(version), active)))
 }
 
-/// Which of `ids` exist, the deleted ones left out.
-pub async fn filter_existing(connection: &mut Connection, entity: &EntityType, ids: &[Uuid]) -> Result<BTreeSet<Uuid>> {
-    let text = format!("select id from {} where id = any ($1) and active_flag", sql::table(entity));
-    let found: Vec<Uuid> = sqlx::query_scalar(sql::statement(text)).bind(ids).fetch_all(connection).await?;
-    Ok(found.into_iter().collect())
+/// Returns the subset of `ids` that exists and is not deleted.
+pub async fn filter_existing(conn: &mut Connection, entity: &EntityType, ids: &[Uuid]) -> Result<BTreeSet<Uuid>> {
+    let statement = format!("select id from {} where id = any ($1) and active_flag", sql::table(entity));
+    let existing: Vec<Uuid> = sqlx::query_scalar(sql::statement(statement)).bind(ids).fetch_all(conn).await?;
+    Ok(existing.into_iter().collect())
 }
 
-/// Things of a type that have one of `words` for their code or their name, whatever the case: id, code, name.
+/// Returns id, code and name of active rows whose code or name equals one of `terms`.
+///
+/// Comparison ignores case.
 pub async fn find_by_code_or_name(
-    connection: &mut Connection,
+    conn: &mut Connection,
     entity: &EntityType,
-    words: &[String],
+    terms: &[String],
 ) -> Result<Vec<(Uuid, String, String)>> {
-    let text = format!(
+    let statement = format!(
         "select id, coalesce(code, ''), coalesce(name, '') from {} where active_flag and (lower(code) = any ($1) or lower(name) = any ($1))",
         sql::table(entity)
     );
-    let words: Vec<String> = words.iter().map(|word| word.to_lowercase()).collect();
-    Ok(sqlx::query_as(sql::statement(text)).bind(words).fetch_all(connection).await?)
+    let terms: Vec<String> = terms.iter().map(|term| term.to_lowercase()).collect();
+    Ok(sqlx::query_as(sql::statement(statement)).bind(terms).fetch_all(conn).await?)
 }
 
-/// Inserts a row of checked values and answers its id.
-pub async fn insert(connection: &mut Connection, entity: &EntityType, values: &Row) -> Result<Uuid> {
+/// Inserts a row of validated values and returns its id.
+pub async fn insert(conn: &mut Connection, entity: &EntityType, values: &Row) -> Result<Uuid> {
     let columns = known_columns(entity, values);
-    let text = format!(
+    let statement = format!(
         "insert into {table} ({columns}) select {columns} from jsonb_populate_record(null::{table}, $1) returning id",
         table = sql::table(entity),
     );
-    let id = sqlx::query_scalar(sql::statement(text)).bind(Value::Object(values.clone())).fetch_one(connection).await?;
+    let id = sqlx::query_scalar(sql::statement(statement)).bind(Value::Object(values.clone())).fetch_one(conn).await?;
     Ok(id)
 }
 
-/// Inserts many rows of the same columns in one statement.
-pub async fn insert_many(connection: &mut Connection, entity: &EntityType, rows: &[Row]) -> Result<()> {
+/// Inserts many rows in one statement; all must have the columns of the first.
+pub async fn insert_many(conn: &mut Connection, entity: &EntityType, rows: &[Row]) -> Result<()> {
     let Some(first) = rows.first() else { return Ok(()) };
     let columns = known_columns(entity, first);
-    let text = format!(
+    let statement = format!(
         "insert into {table} ({columns}) select {columns} from jsonb_populate_recordset(null::{table}, $1)",
         table = sql::table(entity),
     );
     let rows = Value::Array(rows.iter().cloned().map(Value::Object).collect());
-    sqlx::query(sql::statement(text)).bind(rows).execute(connection).await?;
+    sqlx::query(sql::statement(statement)).bind(rows).execute(conn).await?;
     Ok(())
 }
 
-/// Sets columns of a row to checked values.
-pub async fn update(connection: &mut Connection, entity: &EntityType, id: Uuid, values: &Row) -> Result<()> {
+/// Sets columns of a row to validated values; unknown columns are ignored.
+pub async fn update(conn: &mut Connection, entity: &EntityType, id: Uuid, values: &Row) -> Result<()> {
     if values.is_empty() {
         return Ok(());
     }
-    let sets: Vec<String> = values
+    let assignments: Vec<String> = values
         .keys()
         .filter(|k| entity.column(k).is_some())
         .map(|k| format!("{0} = r.{0}", sql::quote_ident(k)))
         .collect();
-    let text = format!(
-        "update {table} t set {sets} from jsonb_populate_record(null::{table}, $2) r where t.id = $1",
+    let statement = format!(
+        "update {table} t set {assignments} from jsonb_populate_record(null::{table}, $2) r where t.id = $1",
         table = sql::table(entity),
-        sets = sets.join(", ")
+        assignments = assignments.join(", ")
     );
-    sqlx::query(sql::statement(text)).bind(id).bind(Value::Object(values.clone())).execute(connection).await?;
+    sqlx::query(sql::statement(statement)).bind(id).bind(Value::Object(values.clone())).execute(conn).await?;
     Ok(())
 }
 
-/// Deletes a thing and what belongs to it, softly; answers how many rows went.
-pub async fn delete(connection: &mut Connection, entity: &EntityType, id: Uuid) -> Result<i32> {
-    Ok(sqlx::query_scalar("select app.soft_delete($1, $2)")
-        .bind(entity.code.as_str())
-        .bind(id)
-        .fetch_one(connection)
-        .await?)
+/// Soft-deletes an entity and its owned descendants; returns the number of rows changed.
+pub async fn delete(conn: &mut Connection, entity: &EntityType, id: Uuid) -> Result<i32> {
+    Ok(sqlx::query_scalar("select app.soft_delete($1, $2)").bind(entity.code.as_str()).bind(id).fetch_one(conn).await?)
 }
 
-/// Brings a deleted thing back, with what went with it.
-pub async fn restore(connection: &mut Connection, entity: &EntityType, id: Uuid) -> Result<i32> {
-    Ok(sqlx::query_scalar("select app.restore($1, $2)")
-        .bind(entity.code.as_str())
-        .bind(id)
-        .fetch_one(connection)
-        .await?)
+/// Restores an entity and the rows deleted with it; returns the number of rows changed.
+pub async fn restore(conn: &mut Connection, entity: &EntityType, id: Uuid) -> Result<i32> {
+    Ok(sqlx::query_scalar("select app.restore($1, $2)").bind(entity.code.as_str()).bind(id).fetch_one(conn).await?)
 }
 
-/// Takes a deleted thing and what belongs to it away for good.
-pub async fn purge(connection: &mut Connection, entity: &EntityType, id: Uuid) -> Result<i32> {
-    Ok(sqlx::query_scalar("select app.purge($1, $2)").bind(entity.code.as_str()).bind(id).fetch_one(connection).await?)
+/// Deletes an entity and its owned descendants permanently; returns the number of rows.
+pub async fn purge(conn: &mut Connection, entity: &EntityType, id: Uuid) -> Result<i32> {
+    Ok(sqlx::query_scalar("select app.purge($1, $2)").bind(entity.code.as_str()).bind(id).fetch_one(conn).await?)
 }
 
-/// Whether one of `ids`, things of a type with a `person_id`, stands for a person.
+/// Returns whether one of `ids` represents the person.
+///
+/// An entity of a type with the column `person_id`, such as an employee, represents that person; a
+/// person represents itself.
 pub async fn any_represents_person(
-    connection: &mut Connection,
+    conn: &mut Connection,
     entity: &EntityType,
     ids: &[Uuid],
     person: PersonId,
@@ -141,60 +135,62 @@ pub async fn any_represents_person(
     if entity.column("person_id").is_none() {
         return Ok(entity.code == "person" && ids.contains(&person.0));
     }
-    let text = format!(
+    let statement = format!(
         "select exists (select from {} where id = any ($1) and person_id = $2 and active_flag)",
         sql::table(entity)
     );
-    Ok(sqlx::query_scalar(sql::statement(text)).bind(ids).bind(person.0).fetch_one(connection).await?)
+    Ok(sqlx::query_scalar(sql::statement(statement)).bind(ids).bind(person.0).fetch_one(conn).await?)
 }
 
-/// What `rows` refer to.
+/// Returns the ids that `rows` reference, without duplicates.
 pub fn referenced_ids(entity: &EntityType, rows: &[Row]) -> Vec<Uuid> {
-    let mut wanted: BTreeSet<Uuid> = BTreeSet::new();
+    let mut referenced: BTreeSet<Uuid> = BTreeSet::new();
     for column in &entity.columns {
         let (ColumnKind::Reference { .. } | ColumnKind::References { .. }) = &column.kind else { continue };
         for row in rows {
             match row.get(&column.name) {
-                Some(Value::String(id)) => wanted.extend(id.parse::<Uuid>()),
+                Some(Value::String(id)) => referenced.extend(id.parse::<Uuid>()),
                 Some(Value::Array(items)) => {
-                    wanted.extend(items.iter().filter_map(|i| i.as_str()?.parse::<Uuid>().ok()))
+                    referenced.extend(items.iter().filter_map(|i| i.as_str()?.parse::<Uuid>().ok()))
                 }
                 _ => {}
             }
         }
     }
-    wanted.into_iter().collect()
+    referenced.into_iter().collect()
 }
 
-/// Names of what rows refer to, by type, as far as the reader may see it.
+/// Returns the titles of referenced entities by type, as far as the reader may view them.
 pub async fn reference_names(
-    c: &mut Connection,
+    conn: &mut Connection,
     reader: &mut ReadContext<'_>,
     entity: &EntityType,
     ids: &[Uuid],
 ) -> Result<ReferenceNames> {
-    let mut answer = empty_reference_names(entity);
-    for (id, code, title) in reader.visible_titles(c, ids).await? {
-        answer.entry(code.to_string()).or_default().insert(id, title.to_string());
+    let mut names = empty_reference_names(entity);
+    for (id, code, title) in reader.visible_titles(conn, ids).await? {
+        names.entry(code.to_string()).or_default().insert(id, title.to_string());
     }
-    Ok(answer)
+    Ok(names)
 }
 
-/// The same within a transaction that may itself have changed what `person` sees.
+/// Returns the same as [`reference_names`], without caches.
+///
+/// For a transaction that may itself have changed the visibility of entities for `person`.
 pub async fn reference_names_uncached(
-    c: &mut Connection,
+    conn: &mut Connection,
     person: PersonId,
     entity: &EntityType,
     ids: &[Uuid],
 ) -> Result<ReferenceNames> {
-    let mut answer = empty_reference_names(entity);
-    for thing in permission::visible(c, person, ids).await? {
-        answer.entry(thing.code).or_default().insert(thing.id, thing.title);
+    let mut names = empty_reference_names(entity);
+    for visible in permission::visible(conn, person, ids).await? {
+        names.entry(visible.code).or_default().insert(visible.id, visible.title);
     }
-    Ok(answer)
+    Ok(names)
 }
 
-/// The types that a type refers to, each with no names yet.
+/// Returns the entity types that a type references, each without names.
 fn empty_reference_names(entity: &EntityType) -> ReferenceNames {
     let targets = entity.columns.iter().filter_map(|column| match &column.kind {
         ColumnKind::Reference { entity } | ColumnKind::References { entity } => Some(entity.clone()),
@@ -203,35 +199,38 @@ fn empty_reference_names(entity: &EntityType) -> ReferenceNames {
     targets.map(|target| (target, Default::default())).collect()
 }
 
-/// Tells the schema's own ring check, within this transaction, that the whole graph of links has been checked already.
-pub async fn skip_cycle_check(connection: &mut Connection, checked: bool) -> Result<()> {
+/// Enables or disables the cycle check of task dependencies for the rest of the transaction.
+///
+/// `checked`: the caller has checked the whole graph, so the trigger skips its check per row.
+pub async fn skip_cycle_check(conn: &mut Connection, checked: bool) -> Result<()> {
     sqlx::query("select set_config('app.bulk_import', $1, true)")
         .bind(if checked { "on" } else { "" })
-        .execute(connection)
+        .execute(conn)
         .await?;
     Ok(())
 }
 
-/// Employees that `person` may see: id, name, address.
+/// Returns id, name and email address of the active employees that `person` may view.
 pub async fn visible_employees(
-    connection: &mut Connection,
+    conn: &mut Connection,
     employee: &EntityType,
     person: PersonId,
 ) -> Result<Vec<(Uuid, String, Option<String>)>> {
-    let all: Vec<(Uuid, String, Option<String>)> = sqlx::query_as(
+    let employees: Vec<(Uuid, String, Option<String>)> = sqlx::query_as(
         "select e.id, e.name, p.email from app.employee e left join app.person p on p.id = e.person_id where e.active_flag order by e.id",
     )
-    .fetch_all(&mut *connection)
+    .fetch_all(&mut *conn)
     .await?;
-    let ids: Vec<Uuid> = all.iter().map(|e| e.0).collect();
-    let seen = permission::permissions_of(connection, &[person], &employee.code, &ids).await?;
-    Ok(all.into_iter().filter(|e| seen.contains_key(&(person, e.0))).collect())
+    let ids: Vec<Uuid> = employees.iter().map(|e| e.0).collect();
+    let permissions = permission::permissions_of(conn, &[person], &employee.code, &ids).await?;
+    Ok(employees.into_iter().filter(|e| permissions.contains_key(&(person, e.0))).collect())
 }
 
+/// Returns the quoted names of the keys of `values` that are columns, separated by commas.
 fn known_columns(entity: &EntityType, values: &Row) -> String {
     values.keys().filter(|k| entity.column(k).is_some()).map(|k| sql::quote_ident(k)).collect::<Vec<_>>().join(", ")
 }
 
-pub(crate) fn parse(text: &str) -> Result<Row> {
-    serde_json::from_str(text).map_err(|error| sqlx::Error::Decode(error.into()).into())
+pub(crate) fn parse(json: &str) -> Result<Row> {
+    serde_json::from_str(json).map_err(|error| sqlx::Error::Decode(error.into()).into())
 }

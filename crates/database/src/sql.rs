@@ -1,59 +1,65 @@
-//! The only place where SQL is put together. Names come from the catalogue, never from a request, and are quoted; values are
-//! always bound.
+//! Construction of SQL statements from catalog names and bound values.
+//!
+//! Must not: put a name from a request or any value into the text of a statement. Names come from
+//! the catalog and are quoted; values are bound.
 
 use pmo_domain::query::{Filter, Operator};
 use pmo_domain::{Column, ColumnKind, EntityType};
 use sqlx::AssertSqlSafe;
 
-/// A statement made of catalogue names.
+/// Marks a statement that contains only catalog names and constants as safe.
 pub(crate) fn statement(text: String) -> AssertSqlSafe<String> {
     AssertSqlSafe(text)
 }
 
-/// A quoted name. Names are from the catalogue, where a check forbids quotes; doubling them costs nothing.
+/// Returns a quoted identifier.
+///
+/// Catalog names cannot contain quotes; doubling them is a second safeguard.
 pub(crate) fn quote_ident(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// The type's table.
+/// Returns the qualified table name of an entity type.
 pub(crate) fn table(entity: &EntityType) -> String {
     format!("app.{}", quote_ident(entity.code.as_str()))
 }
 
-/// What to select so that `to_json` of it is the row: money as text, the rest as it is. `fields` picks columns, id and version
-/// always among them; none: all.
+/// Returns the select list of a row, for `to_json`: money columns as text, all others unchanged.
+///
+/// `fields` restricts the columns; `id` and `version` are always included. Empty: all columns.
 pub(crate) fn projection(entity: &EntityType, fields: &[String]) -> String {
-    let part = |c: &Column| {
+    let select_item = |c: &Column| {
         let column = quote_ident(&c.name);
         if c.kind == ColumnKind::Money { format!("t.{column}::text as {column}") } else { format!("t.{column}") }
     };
-    let picked = |c: &&Column| fields.is_empty() || c.name == "id" || c.name == "version" || fields.contains(&c.name);
-    entity.columns.iter().filter(picked).map(part).collect::<Vec<_>>().join(", ")
+    let is_selected =
+        |c: &&Column| fields.is_empty() || c.name == "id" || c.name == "version" || fields.contains(&c.name);
+    entity.columns.iter().filter(is_selected).map(select_item).collect::<Vec<_>>().join(", ")
 }
 
-/// An array of everything that a row refers to by the columns of [`projection`].
+/// Returns an SQL array of all ids that a row references through the columns of [`projection`].
 pub(crate) fn references(entity: &EntityType, fields: &[String]) -> String {
-    let mut single = Vec::new();
-    let mut parts = Vec::new();
+    let mut single_ids = Vec::new();
+    let mut arrays = Vec::new();
     for column in entity.columns.iter().filter(|c| fields.is_empty() || fields.contains(&c.name)) {
         match &column.kind {
-            ColumnKind::Reference { .. } => single.push(format!("t.{}", quote_ident(&column.name))),
-            ColumnKind::References { .. } => parts.push(format!("t.{}", quote_ident(&column.name))),
+            ColumnKind::Reference { .. } => single_ids.push(format!("t.{}", quote_ident(&column.name))),
+            ColumnKind::References { .. } => arrays.push(format!("t.{}", quote_ident(&column.name))),
             _ => {}
         }
     }
-    parts.insert(0, format!("array[{}]::uuid[]", single.join(", ")));
-    parts.join(" || ")
+    arrays.insert(0, format!("array[{}]::uuid[]", single_ids.join(", ")));
+    arrays.join(" || ")
 }
 
-/// Bound values and the text around them.
+/// Builder of a WHERE clause: conditions and their bound values.
 #[derive(Default)]
 pub(crate) struct WhereBuilder {
-    pub text: Vec<String>,
+    pub conditions: Vec<String>,
     pub values: Vec<BindValue>,
 }
 
-/// A value to bind.
+/// Value of a bind parameter.
 pub(crate) enum BindValue {
     Text(Option<String>),
     Texts(Vec<String>),
@@ -65,47 +71,47 @@ pub(crate) enum BindValue {
 }
 
 impl WhereBuilder {
-    /// Adds a value and answers its placeholder.
-    pub fn bind(&mut self, value: BindValue) -> String {
+    /// Adds a value and returns its placeholder (`$1`, `$2`, …).
+    pub(crate) fn bind(&mut self, value: BindValue) -> String {
         self.values.push(value);
         format!("${}", self.values.len())
     }
 
     /// Adds a condition.
-    pub fn push(&mut self, text: impl Into<String>) {
-        self.text.push(text.into());
+    pub(crate) fn push(&mut self, condition: impl Into<String>) {
+        self.conditions.push(condition.into());
     }
 
-    /// Adds a checked filter on a column.
-    pub fn filter(&mut self, column: &Column, filter: &Filter) {
+    /// Adds a filter on a column; its values must have been validated.
+    pub(crate) fn filter(&mut self, column: &Column, filter: &Filter) {
         let left = format!("t.{}", quote_ident(&column.name));
-        let kind = &column.sql_type;
-        let listed = kind.ends_with("[]");
-        let one = filter.values.first().cloned().unwrap_or_default();
-        let text = match filter.operator {
+        let sql_type = &column.sql_type;
+        let is_array = sql_type.ends_with("[]");
+        let operand = filter.values.first().cloned().unwrap_or_default();
+        let condition = match filter.operator {
             Operator::IsNull => {
-                return self.push(format!("{left} is {}null", if one == "true" { "" } else { "not " }));
+                return self.push(format!("{left} is {}null", if operand == "true" { "" } else { "not " }));
             }
-            Operator::In if listed => {
+            Operator::In if is_array => {
                 let values = self.bind(BindValue::Texts(filter.values.clone()));
-                format!("{left} && cast({values}::text[] as {kind})")
+                format!("{left} && cast({values}::text[] as {sql_type})")
             }
             Operator::In => {
                 let values = self.bind(BindValue::Texts(filter.values.clone()));
-                format!("{left} = any (cast({values}::text[] as {kind}[]))")
+                format!("{left} = any (cast({values}::text[] as {sql_type}[]))")
             }
-            Operator::Contains if !listed => {
-                let value = self.bind(BindValue::Text(Some(escape_like(&one))));
+            Operator::Contains if !is_array => {
+                let value = self.bind(BindValue::Text(Some(escape_like(&operand))));
                 format!("{left} ilike {value}::text")
             }
             operator => {
-                let value = self.bind(BindValue::Text(Some(one)));
-                if listed {
-                    let element = kind.trim_end_matches("[]");
-                    let holds = format!("cast({value}::text as {element}) = any ({left})");
-                    return self.push(if operator == Operator::Ne { format!("not ({holds})") } else { holds });
+                let value = self.bind(BindValue::Text(Some(operand)));
+                if is_array {
+                    let element = sql_type.trim_end_matches("[]");
+                    let contains = format!("cast({value}::text as {element}) = any ({left})");
+                    return self.push(if operator == Operator::Ne { format!("not ({contains})") } else { contains });
                 }
-                let sign = match operator {
+                let comparison = match operator {
                     Operator::Ne => "is distinct from",
                     Operator::Lt => "<",
                     Operator::Lte => "<=",
@@ -113,19 +119,19 @@ impl WhereBuilder {
                     Operator::Gte => ">=",
                     _ => "=",
                 };
-                format!("{left} {sign} cast({value}::text as {kind})")
+                format!("{left} {comparison} cast({value}::text as {sql_type})")
             }
         };
-        self.push(text);
+        self.push(condition);
     }
 
-    /// The conditions as one, `true` where there is none.
-    pub fn joined(&self) -> String {
-        if self.text.is_empty() { "true".to_owned() } else { self.text.join(" and ") }
+    /// Returns the conjunction of all conditions; `true` if there are none.
+    pub(crate) fn joined(&self) -> String {
+        if self.conditions.is_empty() { "true".to_owned() } else { self.conditions.join(" and ") }
     }
 }
 
-/// A pattern that finds `text` anywhere, its own wildcards taken literally.
+/// Returns a LIKE pattern that matches `text` anywhere; wildcards in `text` are escaped.
 pub(crate) fn escape_like(text: &str) -> String {
     let mut pattern = String::from("%");
     for c in text.chars() {
@@ -138,7 +144,7 @@ pub(crate) fn escape_like(text: &str) -> String {
     pattern
 }
 
-/// Binds `values` to a query in order.
+/// Binds a list of [`BindValue`] to a query, in order.
 macro_rules! bind_all {
     ($query:expr, $values:expr) => {{
         let mut query = $query;

@@ -1,14 +1,16 @@
-//! The durable mirror of who watches what: for operations and for a pod that starts. The truth is in each pod's memory.
+//! Mirror of all connections and subscriptions in the database, for operators and starting pods.
+//!
+//! The authoritative state is in the memory of each pod.
 
 use crate::{Connection, Result};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Seconds that a connection's entry lives without a renewal.
+/// Lifetime of a connection's entry without renewal, in seconds.
 pub const LEASE_SECONDS: i32 = 90;
 
-/// Enters a pod's connections, each with its person, or renews their leases.
-pub async fn upsert_leases(connection: &mut Connection, pod: &str, here: &BTreeMap<String, Uuid>) -> Result<()> {
+/// Inserts connections of a pod, each with its user, or renews their leases.
+pub async fn upsert_leases(conn: &mut Connection, pod: &str, connections: &BTreeMap<String, Uuid>) -> Result<()> {
     sqlx::query(
         "insert into app.system_cache_connection (connection_id, pod_id, user_id, lease_until)
          select c.id, $1, c.person, now() + make_interval(secs => $2) from unnest($3::text[], $4::uuid[]) as c (id, person)
@@ -16,50 +18,43 @@ pub async fn upsert_leases(connection: &mut Connection, pod: &str, here: &BTreeM
     )
     .bind(pod)
     .bind(f64::from(LEASE_SECONDS))
-    .bind(here.keys().collect::<Vec<_>>())
-    .bind(here.values().collect::<Vec<_>>())
-    .execute(connection)
+    .bind(connections.keys().collect::<Vec<_>>())
+    .bind(connections.values().collect::<Vec<_>>())
+    .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Renews the leases of all connections of a pod and sweeps those that ran out.
-pub async fn renew(connection: &mut Connection, pod: &str) -> Result<()> {
+/// Renews the leases of all connections of a pod, and deletes expired ones of all pods.
+pub async fn renew(conn: &mut Connection, pod: &str) -> Result<()> {
     sqlx::query(
         "update app.system_cache_connection set lease_until = now() + make_interval(secs => $2) where pod_id = $1",
     )
     .bind(pod)
     .bind(f64::from(LEASE_SECONDS))
-    .execute(&mut *connection)
+    .execute(&mut *conn)
     .await?;
-    sqlx::query("delete from app.system_cache_connection where lease_until < now()").execute(connection).await?;
+    sqlx::query("delete from app.system_cache_connection where lease_until < now()").execute(conn).await?;
     Ok(())
 }
 
-/// Mirrors subscriptions of a connection.
-pub async fn subscribe(
-    connection: &mut Connection,
-    id: &str,
-    person: Uuid,
-    codes: &[String],
-    ids: &[Uuid],
-) -> Result<i32> {
+/// Adds subscriptions of a connection; returns the number of new ones.
+///
+/// `codes` and `ids` are parallel.
+pub async fn subscribe(conn: &mut Connection, id: &str, person: Uuid, codes: &[String], ids: &[Uuid]) -> Result<i32> {
     Ok(sqlx::query_scalar("select app.bulk_subscribe($1, $2, $3, $4)")
         .bind(id)
         .bind(person)
         .bind(codes)
         .bind(ids)
-        .fetch_one(connection)
+        .fetch_one(conn)
         .await?)
 }
 
-/// Takes subscriptions away; without ids, all of the type, without a type, all.
-pub async fn unsubscribe(
-    connection: &mut Connection,
-    id: &str,
-    code: Option<&str>,
-    ids: Option<&[Uuid]>,
-) -> Result<()> {
+/// Deletes subscriptions of a connection.
+///
+/// Without `ids`: all of the type. Without `code`: of all types.
+pub async fn unsubscribe(conn: &mut Connection, id: &str, code: Option<&str>, ids: Option<&[Uuid]>) -> Result<()> {
     sqlx::query(
         "delete from app.system_cache_subscription
          where connection_id = $1 and ($2::text is null or entity_code = $2) and ($3::uuid[] is null or entity_id = any ($3))",
@@ -67,22 +62,22 @@ pub async fn unsubscribe(
     .bind(id)
     .bind(code)
     .bind(ids)
-    .execute(connection)
+    .execute(conn)
     .await?;
     Ok(())
 }
 
-/// Takes connections away with all that they watched.
-pub async fn delete_connections(connection: &mut Connection, ids: &[String]) -> Result<()> {
+/// Deletes connections with their subscriptions.
+pub async fn delete_connections(conn: &mut Connection, ids: &[String]) -> Result<()> {
     sqlx::query("delete from app.system_cache_connection where connection_id = any ($1)")
         .bind(ids)
-        .execute(connection)
+        .execute(conn)
         .await?;
     Ok(())
 }
 
-/// Takes all connections of a pod away, as it stops.
-pub async fn delete_pod(connection: &mut Connection, pod: &str) -> Result<()> {
-    sqlx::query("delete from app.system_cache_connection where pod_id = $1").bind(pod).execute(connection).await?;
+/// Deletes all connections of a pod that shuts down, with their subscriptions.
+pub async fn delete_pod(conn: &mut Connection, pod: &str) -> Result<()> {
+    sqlx::query("delete from app.system_cache_connection where pod_id = $1").bind(pod).execute(conn).await?;
     Ok(())
 }

@@ -1,5 +1,9 @@
-//! What a person sees of a type, and names, worked out once and kept while they hold. What is kept is compared with the database before each use
-//! (`app.access_change`, `app.name_change`), in the statement that asks where the feed stands: it must never be used on the strength of its age.
+//! Visible entities per person and type, and titles of entities; both are cached.
+//!
+//! A cached value is validated before each use: the query that reads the feed position also reads
+//! the changes in `app.access_change` and `app.title_change` since the snapshot of the cache.
+//!
+//! Must not: use a cached value because of its age; there is no time to live.
 
 use crate::sql::{BindValue, WhereBuilder};
 use crate::{Connection, Result};
@@ -10,331 +14,359 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// More new reaches than this at once, and a sight is worked out anew.
+/// Maximum number of changes that a cache is updated with; with more, it is recomputed.
 const MAX_INCREMENTAL_SETS: i32 = 2000;
-/// Names that are kept: some two megabytes.
+/// Maximum number of cached titles, about 2 MB.
 const MAX_CACHED_TITLES: usize = 20_000;
 
-/// A set of reaches, one bit for each.
+/// Set of ancestor set ids, one bit per id.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AncestorSetBitmap(Vec<u8>);
 
 impl AncestorSetBitmap {
-    /// Adds one.
-    pub fn insert(&mut self, reach: i32) {
-        let Ok(reach) = usize::try_from(reach) else { return };
-        if self.0.len() <= reach / 8 {
-            self.0.resize(reach / 8 + 1, 0);
+    /// Adds an id; negative ids are ignored.
+    pub fn insert(&mut self, set_id: i32) {
+        let Ok(bit) = usize::try_from(set_id) else { return };
+        if self.0.len() <= bit / 8 {
+            self.0.resize(bit / 8 + 1, 0);
         }
-        self.0[reach / 8] |= 1 << (reach % 8);
+        self.0[bit / 8] |= 1 << (bit % 8);
     }
 
-    /// Whether one is in it.
-    pub fn contains(&self, reach: i32) -> bool {
-        usize::try_from(reach).is_ok_and(|r| self.0.get(r / 8).is_some_and(|byte| byte & (1 << (r % 8)) != 0))
+    /// Returns whether the bitmap contains `set_id`.
+    pub fn contains(&self, set_id: i32) -> bool {
+        usize::try_from(set_id).is_ok_and(|bit| self.0.get(bit / 8).is_some_and(|byte| byte & (1 << (bit % 8)) != 0))
     }
 
-    /// Whether none is.
+    /// Returns whether the bitmap contains no id.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All of them, in order.
+    /// Returns all ids in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = i32> + '_ {
         (0_i32..)
             .zip(self.0.iter())
             .flat_map(|(n, byte)| (0..8).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| n * 8 + bit))
     }
 
-    /// Runs of neighbours, first and last: things that were made together have reaches side by side.
+    /// Returns the runs of consecutive ids, as parallel lists of first and last ids.
+    ///
+    /// Runs are common: entities that were created together often have consecutive set ids.
     pub fn ranges(&self) -> (Vec<i32>, Vec<i32>) {
         let (mut first, mut last): (Vec<i32>, Vec<i32>) = (Vec::new(), Vec::new());
-        for reach in self.iter() {
-            match last.last_mut().filter(|end| **end + 1 == reach) {
-                Some(end) => *end = reach,
+        for set_id in self.iter() {
+            match last.last_mut().filter(|end| **end + 1 == set_id) {
+                Some(end) => *end = set_id,
                 None => {
-                    first.push(reach);
-                    last.push(reach);
+                    first.push(set_id);
+                    last.push(set_id);
                 }
             }
         }
         (first, last)
     }
 
-    /// The condition that `t` has one of them.
+    /// Returns the SQL condition that the ancestor set of `t` is in the bitmap.
     pub(crate) fn sql_condition(&self, conditions: &mut WhereBuilder) -> String {
         let bits = i32::try_from(self.0.len() * 8).unwrap_or(i32::MAX);
         let (bits, set) = (conditions.bind(BindValue::Number(bits)), conditions.bind(BindValue::Bytes(self.0.clone())));
-        format!("case when t.reach < {bits} then get_bit({set}, t.reach) = 1 else false end")
+        format!("case when t.ancestor_set_id < {bits} then get_bit({set}, t.ancestor_set_id) = 1 else false end")
     }
 }
 
 impl FromIterator<i32> for AncestorSetBitmap {
-    fn from_iter<I: IntoIterator<Item = i32>>(all: I) -> Self {
-        let mut set = Self::default();
-        all.into_iter().for_each(|reach| set.insert(reach));
-        set
+    fn from_iter<I: IntoIterator<Item = i32>>(set_ids: I) -> Self {
+        let mut bitmap = Self::default();
+        set_ids.into_iter().for_each(|set_id| bitmap.insert(set_id));
+        bitmap
     }
 }
 
-/// What a person's grants mean for lists of a type.
+/// Entities of one type that one person may view; denies win over grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Visibility {
-    /// A grant on the whole type shows every instance.
-    pub sees_all: bool,
-    /// A deny on the whole type hides every instance.
+    /// Whether a grant on the whole type makes all its entities visible.
+    pub all_visible: bool,
+    /// Whether a deny on the whole type hides all its entities.
     pub denied_all: bool,
-    /// What has one of these above it is seen,
+    /// Ancestor sets that grant visibility.
     pub ancestor_sets: AncestorSetBitmap,
-    /// and so are these;
+    /// Entities granted directly.
     pub direct_ids: BTreeSet<Uuid>,
-    /// but not what has one of these above it,
-    pub denied_reaches: AncestorSetBitmap,
-    /// nor these.
-    pub denied_direct: BTreeSet<Uuid>,
-    /// What a reach holds that gives sight,
+    /// Ancestor sets that are denied.
+    pub denied_ancestor_sets: AncestorSetBitmap,
+    /// Entities denied directly.
+    pub denied_direct_ids: BTreeSet<Uuid>,
+    /// Grant keys through which an ancestor set grants visibility.
     keys: BTreeSet<Uuid>,
-    /// or takes it away.
+    /// Grant keys through which an ancestor set is denied.
     denied_keys: BTreeSet<Uuid>,
 }
 
-/// A row of `app.sight`.
+/// Row of the SQL function `app.visibility`.
 #[derive(sqlx::FromRow)]
 struct VisibilityRow {
     sees_all: bool,
     denied_all: bool,
-    #[sqlx(rename = "reaches")]
-    ancestor_sets: Vec<i32>,
-    #[sqlx(rename = "direct")]
+    ancestor_set_ids: Vec<i32>,
     direct_ids: Vec<Uuid>,
-    denied_reaches: Vec<i32>,
-    denied_direct: Vec<Uuid>,
+    denied_ancestor_set_ids: Vec<i32>,
+    denied_direct_ids: Vec<Uuid>,
     keys: Vec<Uuid>,
     denied_keys: Vec<Uuid>,
-    #[sqlx(rename = "until")]
-    expires_at: Option<f64>,
+    /// First expiry of a grant, in seconds since the Unix epoch.
+    until: Option<f64>,
 }
 
 impl Visibility {
-    /// Whether a thing with this reach is seen.
-    pub fn is_visible(&self, id: Uuid, reach: i32) -> bool {
-        let given = self.sees_all || self.ancestor_sets.contains(reach) || self.direct_ids.contains(&id);
-        given && !self.denied_all && !self.denied_reaches.contains(reach) && !self.denied_direct.contains(&id)
+    /// Returns whether the entity `id` with the given ancestor set is visible.
+    pub fn is_visible(&self, id: Uuid, ancestor_set: i32) -> bool {
+        let granted = self.all_visible || self.ancestor_sets.contains(ancestor_set) || self.direct_ids.contains(&id);
+        granted
+            && !self.denied_all
+            && !self.denied_ancestor_sets.contains(ancestor_set)
+            && !self.denied_direct_ids.contains(&id)
     }
 
-    /// Whether anything could be.
+    /// Returns whether any entity of the type can be visible.
     pub fn is_any_visible(&self) -> bool {
-        !self.denied_all && (self.sees_all || !self.ancestor_sets.is_empty() || !self.direct_ids.is_empty())
+        !self.denied_all && (self.all_visible || !self.ancestor_sets.is_empty() || !self.direct_ids.is_empty())
     }
 
-    /// Narrows conditions on `t` to what is seen, a row at a time.
+    /// Adds the condition that a row of `t` is visible, evaluated per row.
+    ///
+    /// Requires [`Self::is_any_visible`].
     pub(crate) fn apply_filter(&self, conditions: &mut WhereBuilder) {
-        if !self.sees_all {
-            let mut ways = Vec::new();
+        if !self.all_visible {
+            let mut alternatives = Vec::new();
             if !self.ancestor_sets.is_empty() {
-                ways.push(self.ancestor_sets.sql_condition(conditions));
+                alternatives.push(self.ancestor_sets.sql_condition(conditions));
             }
             if !self.direct_ids.is_empty() {
                 let direct = conditions.bind(BindValue::Ids(self.direct_ids.iter().copied().collect()));
-                ways.push(format!("t.id = any ({direct})"));
+                alternatives.push(format!("t.id = any ({direct})"));
             }
-            conditions.push(format!("({})", ways.join(" or ")));
+            conditions.push(format!("({})", alternatives.join(" or ")));
         }
         self.apply_denies(conditions);
     }
 
-    /// Takes out what is denied.
+    /// Adds the condition that a row of `t` is not denied.
     pub(crate) fn apply_denies(&self, conditions: &mut WhereBuilder) {
-        if !self.denied_reaches.is_empty() {
-            let denied = self.denied_reaches.sql_condition(conditions);
+        if !self.denied_ancestor_sets.is_empty() {
+            let denied = self.denied_ancestor_sets.sql_condition(conditions);
             conditions.push(format!("not {denied}"));
         }
-        if !self.denied_direct.is_empty() {
-            let direct = conditions.bind(BindValue::Ids(self.denied_direct.iter().copied().collect()));
+        if !self.denied_direct_ids.is_empty() {
+            let direct = conditions.bind(BindValue::Ids(self.denied_direct_ids.iter().copied().collect()));
             conditions.push(format!("t.id <> all ({direct})"));
         }
     }
 
-    /// Weighs a reach that is new.
-    fn add_ancestor_set(&mut self, reach: i32, above: &[Uuid]) {
-        if above.iter().any(|key| self.keys.contains(key)) {
-            self.ancestor_sets.insert(reach);
+    /// Adds a new ancestor set with its grant keys, if they are granted or denied.
+    fn add_ancestor_set(&mut self, set_id: i32, ancestors: &[Uuid]) {
+        if ancestors.iter().any(|key| self.keys.contains(key)) {
+            self.ancestor_sets.insert(set_id);
         }
-        if above.iter().any(|key| self.denied_keys.contains(key)) {
-            self.denied_reaches.insert(reach);
+        if ancestors.iter().any(|key| self.denied_keys.contains(key)) {
+            self.denied_ancestor_sets.insert(set_id);
         }
     }
 
+    /// Returns the approximate size in memory.
     fn bytes(&self) -> usize {
-        let ids = self.direct_ids.len() + self.denied_direct.len() + self.keys.len() + self.denied_keys.len();
-        200 + self.ancestor_sets.0.len() + self.denied_reaches.0.len() + ids * 24
+        let ids = self.direct_ids.len() + self.denied_direct_ids.len() + self.keys.len() + self.denied_keys.len();
+        200 + self.ancestor_sets.0.len() + self.denied_ancestor_sets.0.len() + ids * 24
     }
 }
 
 impl From<VisibilityRow> for Visibility {
-    fn from(told: VisibilityRow) -> Self {
+    fn from(row: VisibilityRow) -> Self {
         Self {
-            sees_all: told.sees_all,
-            denied_all: told.denied_all,
-            ancestor_sets: told.ancestor_sets.into_iter().collect(),
-            direct_ids: told.direct_ids.into_iter().collect(),
-            denied_reaches: told.denied_reaches.into_iter().collect(),
-            denied_direct: told.denied_direct.into_iter().collect(),
-            keys: told.keys.into_iter().collect(),
-            denied_keys: told.denied_keys.into_iter().collect(),
+            all_visible: row.sees_all,
+            denied_all: row.denied_all,
+            ancestor_sets: row.ancestor_set_ids.into_iter().collect(),
+            direct_ids: row.direct_ids.into_iter().collect(),
+            denied_ancestor_sets: row.denied_ancestor_set_ids.into_iter().collect(),
+            denied_direct_ids: row.denied_direct_ids.into_iter().collect(),
+            keys: row.keys.into_iter().collect(),
+            denied_keys: row.denied_keys.into_iter().collect(),
         }
     }
 }
 
-/// A person's sights, and the moment from which on changes must be looked for.
+/// Cached visibility of one person, and the snapshot from which changes must be checked.
 #[derive(Clone)]
 struct CachedVisibility {
-    /// Which database this is, and since when it runs: transaction numbers mean nothing in another, nor after a failover.
+    /// Feed epoch and start time of the server.
+    ///
+    /// Transaction ids have no meaning in another database or after a failover.
     database_incarnation: String,
-    /// The oldest snapshot that one of them was worked out in, as `pg_snapshot` writes it.
+    /// Snapshot in which all entries are valid, as text of `pg_snapshot`.
     snapshot: String,
-    /// When the first of the grants ends, in seconds since 1970; the database's own clock says whether that is over.
+    /// First expiry of a grant, in seconds since the Unix epoch; compared with the database clock.
     expires_at: Option<f64>,
-    of: BTreeMap<EntityCode, Arc<Visibility>>,
+    by_type: BTreeMap<EntityCode, Arc<Visibility>>,
 }
 
-/// Counts bytes.
+/// Weighs cache entries by their size in bytes.
 #[derive(Clone)]
-struct Size;
+struct ByteWeighter;
 
-impl Weighter<PersonId, Arc<CachedVisibility>> for Size {
-    fn weight(&self, _: &PersonId, held: &Arc<CachedVisibility>) -> u64 {
-        let bytes: usize = held.of.values().map(|sight| sight.bytes()).sum();
+impl Weighter<PersonId, Arc<CachedVisibility>> for ByteWeighter {
+    fn weight(&self, _: &PersonId, cached: &Arc<CachedVisibility>) -> u64 {
+        let bytes: usize = cached.by_type.values().map(|visibility| visibility.bytes()).sum();
         u64::try_from(bytes + 200).unwrap_or(u64::MAX)
     }
 }
 
-/// What was read before and may still hold: the sights of those who asked last, and names. Shared by all requests of a process.
+/// Cache of the visibility of recently active persons, and of titles.
+///
+/// Shared by all requests of a process.
 pub struct VisibilityCache {
-    sights: Cache<PersonId, Arc<CachedVisibility>, Size>,
-    names: TitleCache,
+    by_person: Cache<PersonId, Arc<CachedVisibility>, ByteWeighter>,
+    titles: TitleCache,
 }
 
 impl VisibilityCache {
-    /// Keeps sights of at most so many bytes.
+    /// Creates a cache of at most `bytes` bytes of visibility.
     pub fn new(bytes: u64) -> Self {
-        let people = usize::try_from(bytes / 16_384).unwrap_or(16);
-        Self { sights: Cache::with_weighter(people, bytes, Size), names: TitleCache::default() }
+        let persons = usize::try_from(bytes / 16_384).unwrap_or(16);
+        Self { by_person: Cache::with_weighter(persons, bytes, ByteWeighter), titles: TitleCache::default() }
     }
 
-    /// Begins to read for a person: says where the feed stands, and what of their kept sights still holds. To be asked first in a transaction
-    /// that sees one state of the database ([`crate::reading`]); never in one that writes: what it has not committed is not for others.
-    pub async fn begin_read<'s>(&'s self, c: &mut Connection, person: PersonId) -> Result<ReadContext<'s>> {
+    /// Begins a read for `person`: reads the feed position and validates the person's cache.
+    ///
+    /// Must be the first query of a transaction that reads one snapshot
+    /// ([`crate::begin_snapshot_read`]). Must not be called in a transaction that writes: its
+    /// uncommitted changes would enter the shared cache.
+    pub async fn begin_read<'s>(&'s self, conn: &mut Connection, person: PersonId) -> Result<ReadContext<'s>> {
         #[derive(sqlx::FromRow)]
         struct ValidityCheck {
             epoch: i64,
             snapshot: String,
-            started: String,
-            over: bool,
-            looked: i32,
-            other: bool,
-            reaches: Option<Vec<i32>>,
-            renamed: Option<Vec<Uuid>>,
-            moved: Option<Vec<i32>>,
+            server_started: String,
+            has_expired: bool,
+            change_count: i32,
+            must_recompute: bool,
+            new_ancestor_set_ids: Option<Vec<i32>>,
+            retitled_ids: Option<Vec<Uuid>>,
+            left_ancestor_set_ids: Option<Vec<i32>>,
         }
-        let known = self.sights.get(&person);
-        let names_since = self.names.snapshot();
-        let now: ValidityCheck = sqlx::query_as(
-            "select s.*, pg_postmaster_start_time()::text as started, coalesce($5::float8 <= extract(epoch from now())::float8, false) as over
-             from app.standing($1, $2, $3, $4) s",
+        let cached = self.by_person.get(&person);
+        let titles_snapshot = self.titles.snapshot();
+        let check: ValidityCheck = sqlx::query_as(
+            "select s.epoch, s.snapshot, s.change_count, s.must_recompute, s.new_ancestor_set_ids, s.retitled_ids, s.left_ancestor_set_ids,
+                    pg_postmaster_start_time()::text as server_started, coalesce($5::float8 <= extract(epoch from now())::float8, false) as has_expired
+             from app.cache_changes_since($1, $2, $3, $4) s",
         )
-        .bind(known.as_ref().map(|held| held.snapshot.as_str()))
+        .bind(cached.as_ref().map(|cached| cached.snapshot.as_str()))
         .bind(person.0)
-        .bind(&names_since)
+        .bind(&titles_snapshot)
         .bind(MAX_INCREMENTAL_SETS)
-        .bind(known.as_ref().and_then(|held| held.expires_at))
-        .fetch_one(&mut *c)
+        .bind(cached.as_ref().and_then(|cached| cached.expires_at))
+        .fetch_one(&mut *conn)
         .await?;
-        let horizon = xmin(&now.snapshot);
-        let cursor = FeedCursor { epoch: now.epoch, snapshot: crate::change_log::snapshot_of(&now.snapshot)? };
-        let incarnation = format!("{} {}", now.epoch, now.started);
-        let young =
-            |snapshot: &str| xmin(snapshot).saturating_add(pmo_domain::cursor::ACCESS_CHANGE_WINDOW_XIDS) > horizon;
-        let holds = known.filter(|held| {
-            held.database_incarnation == incarnation
-                && young(&held.snapshot)
-                && !now.over
-                && !now.other
-                && now.looked < MAX_INCREMENTAL_SETS
+        let current_xmin = xmin(&check.snapshot);
+        let cursor = FeedCursor { epoch: check.epoch, snapshot: crate::change_log::snapshot_of(&check.snapshot)? };
+        let incarnation = format!("{} {}", check.epoch, check.server_started);
+        // Changes are retained for a limited number of transactions.
+        let is_within_window = |snapshot: &str| {
+            xmin(snapshot).saturating_add(pmo_domain::cursor::ACCESS_CHANGE_WINDOW_XIDS) > current_xmin
+        };
+        let valid = cached.filter(|cached| {
+            cached.database_incarnation == incarnation
+                && is_within_window(&cached.snapshot)
+                && !check.has_expired
+                && !check.must_recompute
+                && check.change_count < MAX_INCREMENTAL_SETS
         });
-        let snapshot = now.snapshot.clone();
-        let held = match holds {
+        let snapshot = check.snapshot.clone();
+        let cached = match valid {
             None => CachedVisibility {
                 database_incarnation: incarnation.clone(),
                 snapshot,
                 expires_at: None,
-                of: BTreeMap::new(),
+                by_type: BTreeMap::new(),
             },
-            // It holds in this snapshot too: what is looked through next time is short.
-            Some(held) => {
+            // Valid in the current snapshot too: the next validation has fewer changes to read.
+            Some(cached) => {
                 with_new_ancestor_sets(
-                    c,
-                    CachedVisibility { snapshot, ..(*held).clone() },
-                    &now.reaches.unwrap_or_default(),
+                    conn,
+                    CachedVisibility { snapshot, ..(*cached).clone() },
+                    &check.new_ancestor_set_ids.unwrap_or_default(),
                 )
                 .await?
             }
         };
-        let (renamed, moved) = (now.renamed.unwrap_or_default(), now.moved.unwrap_or_default());
-        let most = usize::try_from(MAX_INCREMENTAL_SETS).unwrap_or(usize::MAX);
-        let trusted = names_since.as_deref().is_some_and(young) && renamed.len() < most && moved.len() < most;
-        let knows_names =
-            self.names.advance_to(names_since.filter(|_| trusted), &incarnation, &now.snapshot, &renamed, &moved);
-        let held = Arc::new(held);
-        self.sights.insert(person, held.clone());
-        Ok(ReadContext { person, cursor, held, knows_names, memory: self })
+        let (retitled, left_sets) =
+            (check.retitled_ids.unwrap_or_default(), check.left_ancestor_set_ids.unwrap_or_default());
+        let max_changes = usize::try_from(MAX_INCREMENTAL_SETS).unwrap_or(usize::MAX);
+        let can_advance = titles_snapshot.as_deref().is_some_and(is_within_window)
+            && retitled.len() < max_changes
+            && left_sets.len() < max_changes;
+        let can_use_titles = self.titles.advance_to(
+            titles_snapshot.filter(|_| can_advance),
+            &incarnation,
+            &check.snapshot,
+            &retitled,
+            &left_sets,
+        );
+        let cached = Arc::new(cached);
+        self.by_person.insert(person, cached.clone());
+        Ok(ReadContext { person, cursor, cached, can_use_titles, cache: self })
     }
 }
 
-/// The oldest transaction that was running in a snapshot.
+/// Returns the lowest transaction id that was in progress in a snapshot.
 fn xmin(snapshot: &str) -> i64 {
     snapshot.split(':').next().and_then(|x| x.parse().ok()).unwrap_or_default()
 }
 
-/// `held` with what it says of reaches that are new.
+/// Returns `cached` with new ancestor sets added to the visibility of each type.
 async fn with_new_ancestor_sets(
-    c: &mut Connection,
-    mut held: CachedVisibility,
-    new: &[i32],
+    conn: &mut Connection,
+    mut cached: CachedVisibility,
+    set_ids: &[i32],
 ) -> Result<CachedVisibility> {
-    if new.is_empty() {
-        return Ok(held);
+    if set_ids.is_empty() {
+        return Ok(cached);
     }
-    let above: Vec<(i32, Vec<Uuid>)> =
-        sqlx::query_as("select id, above from app.reach where id = any ($1)").bind(new).fetch_all(c).await?;
-    for sight in held.of.values_mut() {
-        let mut wider = (**sight).clone();
-        above.iter().for_each(|(reach, above)| wider.add_ancestor_set(*reach, above));
-        *sight = Arc::new(wider);
+    let new_sets: Vec<(i32, Vec<Uuid>)> =
+        sqlx::query_as("select id, ancestors from app.ancestor_set where id = any ($1)")
+            .bind(set_ids)
+            .fetch_all(conn)
+            .await?;
+    for visibility in cached.by_type.values_mut() {
+        let mut extended = (**visibility).clone();
+        new_sets.iter().for_each(|(set_id, ancestors)| extended.add_ancestor_set(*set_id, ancestors));
+        *visibility = Arc::new(extended);
     }
-    Ok(held)
+    Ok(cached)
 }
 
-/// A person who reads, in one request.
+/// Context of one request that reads for a person.
 pub struct ReadContext<'s> {
-    /// Who.
+    /// Person whose visibility applies.
     pub person: PersonId,
-    /// Where the feed stood before anything was read.
+    /// Feed position at the begin of the read.
     pub cursor: FeedCursor,
-    held: Arc<CachedVisibility>,
-    knows_names: bool,
-    memory: &'s VisibilityCache,
+    cached: Arc<CachedVisibility>,
+    /// Whether the title cache is valid in the snapshot of this read.
+    can_use_titles: bool,
+    cache: &'s VisibilityCache,
 }
 
-/// A thing's name, and where it is.
+/// Title of an entity, with type and ancestor set for the visibility check.
 #[derive(Clone)]
 struct CachedTitle {
     code: EntityCode,
     title: Arc<str>,
-    reach: i32,
+    ancestor_set: i32,
 }
 
-/// Names that are right as of one snapshot of one incarnation of the database.
+/// Cache of titles that are valid in one snapshot of one incarnation of the database.
 #[derive(Default)]
 struct TitleCache(Mutex<TitleCacheState>);
 
@@ -342,7 +374,7 @@ struct TitleCache(Mutex<TitleCacheState>);
 struct TitleCacheState {
     database_incarnation: String,
     snapshot: Option<String>,
-    of: HashMap<Uuid, CachedTitle>,
+    titles: HashMap<Uuid, CachedTitle>,
 }
 
 impl TitleCache {
@@ -354,106 +386,109 @@ impl TitleCache {
         self.lock().snapshot.clone()
     }
 
-    /// Goes on from `since` to `snapshot` with what changed between; from none, forgets everything. False: another request has gone on
-    /// meanwhile, and what is known may not be right in this snapshot.
+    /// Advances the cache from snapshot `since` to `snapshot` by removing the titles that changed.
+    ///
+    /// With `since` `None` or another incarnation, clears the cache. Returns whether the cache is
+    /// valid in `snapshot`; it is not if a concurrent request has advanced it.
     fn advance_to(
         &self,
         since: Option<String>,
         incarnation: &str,
         snapshot: &str,
-        renamed: &[Uuid],
-        moved: &[i32],
+        retitled: &[Uuid],
+        left_sets: &[i32],
     ) -> bool {
-        let mut known = self.lock();
-        if since.is_none() || known.database_incarnation != incarnation {
+        let mut state = self.lock();
+        if since.is_none() || state.database_incarnation != incarnation {
             let snapshot = Some(snapshot.to_owned());
-            *known = TitleCacheState { database_incarnation: incarnation.to_owned(), snapshot, of: HashMap::new() };
-        } else if known.snapshot == since {
-            renamed.iter().for_each(|id| drop(known.of.remove(id)));
-            if !moved.is_empty() {
-                known.of.retain(|_, name| !moved.contains(&name.reach));
+            *state = TitleCacheState { database_incarnation: incarnation.to_owned(), snapshot, titles: HashMap::new() };
+        } else if state.snapshot == since {
+            retitled.iter().for_each(|id| drop(state.titles.remove(id)));
+            if !left_sets.is_empty() {
+                state.titles.retain(|_, title| !left_sets.contains(&title.ancestor_set));
             }
-            known.snapshot = Some(snapshot.to_owned());
+            state.snapshot = Some(snapshot.to_owned());
         }
-        known.snapshot.as_deref() == Some(snapshot)
+        state.snapshot.as_deref() == Some(snapshot)
     }
 
-    /// Those that are known, and the rest.
+    /// Returns the cached titles of `ids`, and the ids without a cached title.
     fn split_cached(&self, ids: &[Uuid]) -> (Vec<(Uuid, CachedTitle)>, Vec<Uuid>) {
-        let known = self.lock();
+        let state = self.lock();
         let mut found = Vec::with_capacity(ids.len());
         let mut missing = Vec::new();
         for id in ids {
-            match known.of.get(id) {
-                Some(name) => found.push((*id, name.clone())),
+            match state.titles.get(id) {
+                Some(title) => found.push((*id, title.clone())),
                 None => missing.push(*id),
             }
         }
         (found, missing)
     }
 
-    /// Keeps names that were read in a snapshot, if that is the one that all the others are right in.
-    fn store(&self, incarnation: &str, snapshot: &str, things: &[(Uuid, CachedTitle)]) {
-        let mut known = self.lock();
-        if known.database_incarnation == incarnation && known.snapshot.as_deref() == Some(snapshot) {
-            if known.of.len() + things.len() > MAX_CACHED_TITLES {
-                known.of.clear();
+    /// Stores titles that were read in `snapshot`, unless the cache has left that snapshot.
+    fn store(&self, incarnation: &str, snapshot: &str, titles: &[(Uuid, CachedTitle)]) {
+        let mut state = self.lock();
+        if state.database_incarnation == incarnation && state.snapshot.as_deref() == Some(snapshot) {
+            if state.titles.len() + titles.len() > MAX_CACHED_TITLES {
+                state.titles.clear();
             }
-            known.of.extend(things.iter().cloned());
+            state.titles.extend(titles.iter().cloned());
         }
     }
 }
 
 impl ReadContext<'_> {
-    /// Their sight of a type.
-    pub async fn visibility(&mut self, c: &mut Connection, code: &EntityCode) -> Result<Arc<Visibility>> {
-        if let Some(sight) = self.held.of.get(code) {
-            return Ok(sight.clone());
+    /// Returns the visibility of a type, from the cache or the database.
+    pub async fn visibility(&mut self, conn: &mut Connection, code: &EntityCode) -> Result<Arc<Visibility>> {
+        if let Some(visibility) = self.cached.by_type.get(code) {
+            return Ok(visibility.clone());
         }
-        let told: VisibilityRow = sqlx::query_as(
-            "select sees_all, denied_all, reaches, direct, denied_reaches, denied_direct, keys, denied_keys, until from app.sight($1, $2)",
+        let row: VisibilityRow = sqlx::query_as(
+            "select sees_all, denied_all, ancestor_set_ids, direct_ids, denied_ancestor_set_ids, denied_direct_ids, keys, denied_keys, until
+             from app.visibility($1, $2)",
         )
         .bind(self.person.0)
         .bind(code.as_str())
-        .fetch_one(c)
+        .fetch_one(conn)
         .await?;
-        let until = told.expires_at;
-        let sight = Arc::new(Visibility::from(told));
-        let mut held = (*self.held).clone();
-        held.expires_at = [held.expires_at, until].into_iter().flatten().min_by(f64::total_cmp);
-        held.of.insert(code.clone(), sight.clone());
-        self.held = Arc::new(held);
-        self.memory.sights.insert(self.person, self.held.clone());
-        Ok(sight)
+        let expires_at = row.until;
+        let visibility = Arc::new(Visibility::from(row));
+        let mut cached = (*self.cached).clone();
+        cached.expires_at = [cached.expires_at, expires_at].into_iter().flatten().min_by(f64::total_cmp);
+        cached.by_type.insert(code.clone(), visibility.clone());
+        self.cached = Arc::new(cached);
+        self.cache.by_person.insert(self.person, self.cached.clone());
+        Ok(visibility)
     }
 
-    /// Names of things of any type, as far as they see them: id, type and title.
+    /// Returns id, type and title of the entities among `ids`, of any type, that are visible.
     pub async fn visible_titles(
         &mut self,
-        c: &mut Connection,
+        conn: &mut Connection,
         ids: &[Uuid],
     ) -> Result<Vec<(Uuid, EntityCode, Arc<str>)>> {
-        let (mut things, missing) =
-            if self.knows_names { self.memory.names.split_cached(ids) } else { (Vec::new(), ids.to_vec()) };
+        let (mut titles, missing) =
+            if self.can_use_titles { self.cache.titles.split_cached(ids) } else { (Vec::new(), ids.to_vec()) };
         if !missing.is_empty() {
-            let lines: Vec<(Uuid, String, String, i32)> =
-                sqlx::query_as("select id, code, title, reach from app.thing where id = any ($1)")
+            let rows: Vec<(Uuid, String, String, i32)> =
+                sqlx::query_as("select id, code, title, ancestor_set_id from app.entity_instance where id = any ($1)")
                     .bind(missing)
-                    .fetch_all(&mut *c)
+                    .fetch_all(&mut *conn)
                     .await?;
-            for (id, code, title, reach) in lines {
+            for (id, code, title, ancestor_set) in rows {
                 let Ok(code) = EntityCode::new(code) else { continue };
-                things.push((id, CachedTitle { code, title: title.into(), reach }));
+                titles.push((id, CachedTitle { code, title: title.into(), ancestor_set }));
             }
-            self.memory.names.store(&self.held.database_incarnation, &self.held.snapshot, &things);
+            self.cache.titles.store(&self.cached.database_incarnation, &self.cached.snapshot, &titles);
         }
-        let mut seen = Vec::with_capacity(things.len());
-        for (id, name) in things {
-            if self.visibility(&mut *c, &name.code).await?.is_visible(id, name.reach) {
-                seen.push((id, name.code, name.title));
+        let mut visible = Vec::with_capacity(titles.len());
+        for (id, title) in titles {
+            if self.visibility(&mut *conn, &title.code).await?.is_visible(id, title.ancestor_set) {
+                visible.push((id, title.code, title.title));
             }
         }
-        Ok(seen)
+        Ok(visible)
     }
 }
 
@@ -464,26 +499,27 @@ mod tests {
 
     proptest! {
         #[test]
-        fn reaches_are_a_set(members in proptest::collection::btree_set(0_i32..5000, 0..60), asked in -2_i32..6000) {
-            let set: AncestorSetBitmap = members.iter().copied().collect();
-            prop_assert_eq!(set.iter().collect::<BTreeSet<_>>(), members.clone());
-            prop_assert_eq!(set.contains(asked), members.contains(&asked));
-            prop_assert_eq!(set.is_empty(), members.is_empty());
-            let (first, last) = set.ranges();
-            let spelt: BTreeSet<i32> = first.iter().zip(&last).flat_map(|(first, last)| *first..=*last).collect();
-            prop_assert_eq!(spelt, members);
+        fn bitmap_behaves_like_a_set(members in proptest::collection::btree_set(0_i32..5000, 0..60), probe in -2_i32..6000) {
+            let bitmap: AncestorSetBitmap = members.iter().copied().collect();
+            prop_assert_eq!(bitmap.iter().collect::<BTreeSet<_>>(), members.clone());
+            prop_assert_eq!(bitmap.contains(probe), members.contains(&probe));
+            prop_assert_eq!(bitmap.is_empty(), members.is_empty());
+            let (first, last) = bitmap.ranges();
+            let expanded: BTreeSet<i32> = first.iter().zip(&last).flat_map(|(first, last)| *first..=*last).collect();
+            prop_assert_eq!(expanded, members);
             prop_assert!(first.iter().skip(1).zip(&last).all(|(next, last)| *next > last + 1));
         }
     }
 
     #[test]
-    fn a_new_reach_is_seen_by_what_is_above_it() {
+    fn new_ancestor_set_is_visible_if_its_keys_are_granted_and_not_denied() {
         let (project, secret) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut sight = Visibility { keys: [project].into(), denied_keys: [secret].into(), ..Visibility::default() };
-        sight.add_ancestor_set(7, &[project]);
-        sight.add_ancestor_set(8, &[project, secret]);
-        sight.add_ancestor_set(9, &[]);
-        let seen: Vec<i32> = (6..10).filter(|reach| sight.is_visible(Uuid::from_u128(5), *reach)).collect();
-        assert_eq!(seen, [7]);
+        let mut visibility =
+            Visibility { keys: [project].into(), denied_keys: [secret].into(), ..Visibility::default() };
+        visibility.add_ancestor_set(7, &[project]);
+        visibility.add_ancestor_set(8, &[project, secret]);
+        visibility.add_ancestor_set(9, &[]);
+        let visible: Vec<i32> = (6..10).filter(|set_id| visibility.is_visible(Uuid::from_u128(5), *set_id)).collect();
+        assert_eq!(visible, [7]);
     }
 }

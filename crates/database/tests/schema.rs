@@ -1,13 +1,13 @@
-//! What the schema itself promises, whoever writes.
+//! Guarantees of the schema: logging, versions, links, outline, feed and subscriptions.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a failing test reports the line
 
 use pmo_database::change_log;
 use pmo_domain::{EntityCode, Snapshot};
 use serde_json::Value;
 use uuid::Uuid;
 
-async fn project(pool: &sqlx::PgPool, name: &str) -> Uuid {
+async fn insert_project(pool: &sqlx::PgPool, name: &str) -> Uuid {
     sqlx::query_scalar("insert into app.project (name) values ($1) returning id")
         .bind(name)
         .fetch_one(pool)
@@ -17,52 +17,52 @@ async fn project(pool: &sqlx::PgPool, name: &str) -> Uuid {
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn every_registered_type_has_its_table_and_triggers(pool: sqlx::PgPool) {
-    let bare: Vec<String> = sqlx::query_scalar(
+    let incomplete: Vec<String> = sqlx::query_scalar(
         "select e.code from app.entity e
-         where (select count(*) from pg_trigger t where t.tgrelid = to_regclass('app.' || quote_ident(e.code)) and t.tgname in ('stamp_row', 'log_change', 'maintain_links')) <> 3",
+         where (select count(*) from pg_trigger t where t.tgrelid = to_regclass('app.' || quote_ident(e.code)) and t.tgname in ('t20_touch_row', 't50_log_change', 't60_maintain_links')) <> 3",
     )
     .fetch_all(&pool)
     .await
     .unwrap();
-    assert_eq!(bare, Vec::<String>::new());
+    assert_eq!(incomplete, Vec::<String>::new());
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_change_is_logged_with_what_it_changed_and_by_whom(pool: sqlx::PgPool) {
-    let id = project(&pool, "one").await;
+async fn change_is_logged_with_diff_and_actor(pool: sqlx::PgPool) {
+    let id = insert_project(&pool, "one").await;
     let actor = pmo_database::Actor { username: "a@b.example".into(), ..Default::default() };
     let mut transaction = pmo_database::begin(&pool, &actor).await.unwrap();
     sqlx::query("update app.project set name = 'two' where id = $1").bind(id).execute(&mut *transaction).await.unwrap();
     transaction.commit().await.unwrap();
-    let lines: Vec<(i16, i64, String, Value)> = sqlx::query_as(
+    let entries: Vec<(i16, i64, String, Value)> = sqlx::query_as(
         "select action, entity_version, username, changed from app.system_logging where entity_id = $1 order by seq",
     )
     .bind(id)
     .fetch_all(&pool)
     .await
     .unwrap();
-    assert_eq!((lines[0].0, lines[0].1, lines[0].2.as_str()), (6, 1, "system"));
-    assert_eq!((lines[1].0, lines[1].1, lines[1].2.as_str()), (3, 2, "a@b.example"));
-    assert_eq!(lines[1].3, serde_json::json!({"name": {"old": "one", "new": "two"}}));
+    assert_eq!((entries[0].0, entries[0].1, entries[0].2.as_str()), (6, 1, "system"));
+    assert_eq!((entries[1].0, entries[1].1, entries[1].2.as_str()), (3, 2, "a@b.example"));
+    assert_eq!(entries[1].3, serde_json::json!({"name": {"old": "one", "new": "two"}}));
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_write_that_changes_nothing_makes_no_version_and_no_log(pool: sqlx::PgPool) {
-    let id = project(&pool, "one").await;
+async fn noop_update_creates_no_version_and_no_log_row(pool: sqlx::PgPool) {
+    let id = insert_project(&pool, "one").await;
     sqlx::query("update app.project set name = 'one' where id = $1").bind(id).execute(&pool).await.unwrap();
-    let (version, lines): (i64, i64) = sqlx::query_as(
+    let (version, log_rows): (i64, i64) = sqlx::query_as(
         "select version, (select count(*) from app.system_logging where entity_id = $1) from app.project where id = $1",
     )
     .bind(id)
     .fetch_one(&pool)
     .await
     .unwrap();
-    assert_eq!((version, lines), (1, 1));
+    assert_eq!((version, log_rows), (1, 1));
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn links_follow_the_columns_that_name_parents(pool: sqlx::PgPool) {
-    let (one, two) = (project(&pool, "one").await, project(&pool, "two").await);
+async fn links_follow_parent_columns(pool: sqlx::PgPool) {
+    let (one, two) = (insert_project(&pool, "one").await, insert_project(&pool, "two").await);
     let task: Uuid = sqlx::query_scalar("insert into app.task (name, project_id) values ('t', $1) returning id")
         .bind(one)
         .fetch_one(&pool)
@@ -81,8 +81,8 @@ async fn links_follow_the_columns_that_name_parents(pool: sqlx::PgPool) {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn what_belongs_to_a_deleted_thing_goes_and_returns_with_it(pool: sqlx::PgPool) {
-    let id = project(&pool, "one").await;
+async fn owned_children_are_deleted_and_restored_with_their_parent(pool: sqlx::PgPool) {
+    let id = insert_project(&pool, "one").await;
     for name in ["a", "b"] {
         sqlx::query("insert into app.task (name, project_id) values ($1, $2)")
             .bind(name)
@@ -92,26 +92,26 @@ async fn what_belongs_to_a_deleted_thing_goes_and_returns_with_it(pool: sqlx::Pg
             .unwrap();
     }
     sqlx::query("update app.task set active_flag = false where name = 'b'").execute(&pool).await.unwrap();
-    let alive = || async {
+    let active_tasks = || async {
         sqlx::query_scalar::<_, i64>("select count(*) from app.task where active_flag").fetch_one(&pool).await.unwrap()
     };
     sqlx::query("select app.soft_delete('project', $1)").bind(id).execute(&pool).await.unwrap();
-    assert_eq!(alive().await, 0);
+    assert_eq!(active_tasks().await, 0);
     sqlx::query("select app.restore('project', $1)").bind(id).execute(&pool).await.unwrap();
-    assert_eq!(alive().await, 1, "what was deleted before stays deleted");
+    assert_eq!(active_tasks().await, 1, "a task deleted earlier stays deleted");
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn the_outline_refuses_rings_and_parents_of_other_projects(pool: sqlx::PgPool) {
-    let (one, two) = (project(&pool, "one").await, project(&pool, "two").await);
-    let insert = |project: Uuid, above: Option<Uuid>| {
+async fn outline_rejects_cycles_and_foreign_parents(pool: sqlx::PgPool) {
+    let (one, two) = (insert_project(&pool, "one").await, insert_project(&pool, "two").await);
+    let insert = |project: Uuid, parent: Option<Uuid>| {
         let pool = pool.clone();
         async move {
             sqlx::query_scalar::<_, Uuid>(
                 "insert into app.task (name, project_id, parent__task_id) values ('t', $1, $2) returning id",
             )
             .bind(project)
-            .bind(above)
+            .bind(parent)
             .fetch_one(&pool)
             .await
         }
@@ -133,31 +133,32 @@ async fn the_outline_refuses_rings_and_parents_of_other_projects(pool: sqlx::PgP
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn the_feed_misses_nothing_while_a_slow_writer_holds_on(pool: sqlx::PgPool) {
+async fn log_reads_miss_nothing_while_a_transaction_stays_open(pool: sqlx::PgPool) {
     let mut reader = pool.acquire().await.unwrap();
     let (epoch, start) = change_log::current_position(&mut reader).await.unwrap();
     let mut slow = pool.begin().await.unwrap();
-    let held: Uuid = sqlx::query_scalar("insert into app.project (name) values ('slow') returning id")
+    let late_id: Uuid = sqlx::query_scalar("insert into app.project (name) values ('slow') returning id")
         .fetch_one(&mut *slow)
         .await
         .unwrap();
     for n in 0..20 {
-        project(&pool, &format!("quick {n}")).await;
+        insert_project(&pool, &format!("quick {n}")).await;
     }
-    let look = change_log::read_batch(&mut reader, &from(epoch, &start)).await.unwrap();
-    assert_eq!(look.rows.len(), 20, "the rest is not held up");
+    let batch = change_log::read_batch(&mut reader, &from(epoch, &start)).await.unwrap();
+    assert_eq!(batch.rows.len(), 20, "the open transaction does not delay other rows");
     slow.commit().await.unwrap();
-    let after = change_log::read_batch(&mut reader, &from(epoch, &look.now)).await.unwrap();
-    assert_eq!(after.rows.iter().map(|r| r.id).collect::<Vec<_>>(), [held]);
-    let quiet = change_log::read_batch(&mut reader, &from(epoch, &after.now)).await.unwrap();
-    assert!(quiet.rows.is_empty(), "what was seen does not come twice");
+    let after = change_log::read_batch(&mut reader, &from(epoch, &batch.snapshot)).await.unwrap();
+    assert_eq!(after.rows.iter().map(|r| r.id).collect::<Vec<_>>(), [late_id]);
+    let last = change_log::read_batch(&mut reader, &from(epoch, &after.snapshot)).await.unwrap();
+    assert!(last.rows.is_empty(), "no row is read twice");
 }
 
-fn from(epoch: i64, read: &Snapshot) -> change_log::LogRange<'_> {
+/// Returns the range of all rows after a snapshot.
+fn from(epoch: i64, snapshot: &Snapshot) -> change_log::LogRange<'_> {
     change_log::LogRange {
         epoch,
-        from: read.xmax,
-        finished: &read.in_progress,
+        from: snapshot.xmax,
+        finished: &snapshot.in_progress,
         until: None,
         after: None,
         by_parent: &[],
@@ -165,7 +166,7 @@ fn from(epoch: i64, read: &Snapshot) -> change_log::LogRange<'_> {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_burst_is_read_in_parts_while_others_write(pool: sqlx::PgPool) {
+async fn large_transaction_is_read_in_batches_during_other_writes(pool: sqlx::PgPool) {
     let mut reader = pool.acquire().await.unwrap();
     let (epoch, start) = change_log::current_position(&mut reader).await.unwrap();
     sqlx::query("insert into app.customer (name) select 'c' || n from generate_series(1, 4500) n")
@@ -174,77 +175,81 @@ async fn a_burst_is_read_in_parts_while_others_write(pool: sqlx::PgPool) {
         .unwrap();
     let first = change_log::read_batch(&mut reader, &from(epoch, &start)).await.unwrap();
     assert!(first.has_more && first.rows.len() == change_log::BATCH_ROWS);
-    project(&pool, "meanwhile").await;
+    insert_project(&pool, "meanwhile").await;
     let mut rows = first.rows;
     loop {
         let last = rows.last().unwrap();
-        let range =
-            change_log::LogRange { until: Some(&first.now), after: Some((last.xid, last.seq)), ..from(epoch, &start) };
-        let look = change_log::read_batch(&mut reader, &range).await.unwrap();
-        rows.extend(look.rows);
-        if !look.has_more {
+        let range = change_log::LogRange {
+            until: Some(&first.snapshot),
+            after: Some((last.xid, last.seq)),
+            ..from(epoch, &start)
+        };
+        let batch = change_log::read_batch(&mut reader, &range).await.unwrap();
+        rows.extend(batch.rows);
+        if !batch.has_more {
             break;
         }
     }
     let ids: std::collections::BTreeSet<Uuid> = rows.iter().map(|r| r.id).collect();
     assert_eq!((rows.len(), ids.len()), (4500, 4500));
-    assert!(rows.iter().all(|r| r.code == "customer"), "what came meanwhile comes next");
-    let rest = change_log::read_batch(&mut reader, &from(epoch, &first.now)).await.unwrap();
+    assert!(rows.iter().all(|r| r.code == "customer"), "rows written meanwhile are in the next range");
+    let rest = change_log::read_batch(&mut reader, &from(epoch, &first.snapshot)).await.unwrap();
     assert_eq!(rest.rows.len(), 1);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn what_is_rolled_back_is_never_told_and_what_is_kept_of_it_is(pool: sqlx::PgPool) {
+async fn rolled_back_savepoints_are_not_delivered(pool: sqlx::PgPool) {
     let mut reader = pool.acquire().await.unwrap();
     let (epoch, start) = change_log::current_position(&mut reader).await.unwrap();
-    let mut gone = pool.begin().await.unwrap();
-    sqlx::query("insert into app.project (name) values ('gone')").execute(&mut *gone).await.unwrap();
-    gone.rollback().await.unwrap();
-    let mut partly = pool.begin().await.unwrap();
+    let mut rolled_back = pool.begin().await.unwrap();
+    sqlx::query("insert into app.project (name) values ('rolled back')").execute(&mut *rolled_back).await.unwrap();
+    rolled_back.rollback().await.unwrap();
+    let mut with_savepoints = pool.begin().await.unwrap();
     for statement in [
         "insert into app.project (name) values ('before')",
         "savepoint s",
         "insert into app.project (name) values ('undone')",
         "rollback to savepoint s",
         "savepoint t",
-        "insert into app.project (name) values ('kept')",
+        "insert into app.project (name) values ('released')",
         "release savepoint t",
     ] {
-        sqlx::query(statement).execute(&mut *partly).await.unwrap();
+        sqlx::query(statement).execute(&mut *with_savepoints).await.unwrap();
     }
-    partly.commit().await.unwrap();
+    with_savepoints.commit().await.unwrap();
     let codes = [EntityCode::new("project").unwrap()];
-    let look = change_log::read_batch(&mut reader, &change_log::LogRange { by_parent: &codes, ..from(epoch, &start) })
+    let batch = change_log::read_batch(&mut reader, &change_log::LogRange { by_parent: &codes, ..from(epoch, &start) })
         .await
         .unwrap();
-    let names: Vec<&str> = look.rows.iter().filter_map(|r| r.new_value_str("name")).collect();
-    assert_eq!(names, ["before", "kept"]);
+    let names: Vec<&str> = batch.rows.iter().filter_map(|r| r.new_value_str("name")).collect();
+    assert_eq!(names, ["before", "released"]);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn another_database_begins_another_epoch(pool: sqlx::PgPool) {
-    let first: i64 = sqlx::query_scalar("select app.check_epoch()").fetch_one(&pool).await.unwrap();
-    let again: i64 = sqlx::query_scalar("select app.check_epoch()").fetch_one(&pool).await.unwrap();
+async fn new_epoch_begins_when_the_database_identity_changes(pool: sqlx::PgPool) {
+    let first: i64 = sqlx::query_scalar("select app.renew_epoch_if_changed()").fetch_one(&pool).await.unwrap();
+    let again: i64 = sqlx::query_scalar("select app.renew_epoch_if_changed()").fetch_one(&pool).await.unwrap();
     sqlx::query("update app.feed_epoch set identity = 'restored from elsewhere'").execute(&pool).await.unwrap();
-    let other: i64 = sqlx::query_scalar("select app.check_epoch()").fetch_one(&pool).await.unwrap();
-    assert_eq!((again, other), (first, first + 1));
-    // A schema that is made anew in the same database is another one as well: its first epoch is the second in which it began.
+    let restored: i64 = sqlx::query_scalar("select app.renew_epoch_if_changed()").fetch_one(&pool).await.unwrap();
+    assert_eq!((again, restored), (first, first + 1));
+    // A schema that is recreated in the same database also gets a new epoch: the first epoch is the
+    // current time in seconds.
     sqlx::query("delete from app.feed_epoch").execute(&pool).await.unwrap();
     let now: i64 = sqlx::query_scalar("select extract(epoch from now())::bigint").fetch_one(&pool).await.unwrap();
-    let anew: i64 = sqlx::query_scalar("select app.check_epoch()").fetch_one(&pool).await.unwrap();
-    assert!((now - 1..now + 5).contains(&anew));
+    let recreated: i64 = sqlx::query_scalar("select app.renew_epoch_if_changed()").fetch_one(&pool).await.unwrap();
+    assert!((now - 1..now + 5).contains(&recreated));
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn subscriptions_of_two_tabs_stand_side_by_side_and_end_with_their_connection(pool: sqlx::PgPool) {
+async fn subscriptions_are_per_connection_and_removed_on_disconnect(pool: sqlx::PgPool) {
     use pmo_database::subscription_mirror;
     let (person, id) = (Uuid::new_v4(), Uuid::new_v4());
-    let mut c = pool.acquire().await.unwrap();
-    for tab in ["pod-1", "pod-2"] {
-        subscription_mirror::upsert_leases(&mut c, "pod", &[(tab.to_owned(), person)].into()).await.unwrap();
-        subscription_mirror::subscribe(&mut c, tab, person, &["task".into()], &[id]).await.unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    for connection in ["pod-1", "pod-2"] {
+        subscription_mirror::upsert_leases(&mut conn, "pod", &[(connection.to_owned(), person)].into()).await.unwrap();
+        subscription_mirror::subscribe(&mut conn, connection, person, &["task".into()], &[id]).await.unwrap();
     }
-    let watchers = || async {
+    let subscribers = || async {
         sqlx::query_scalar::<_, String>(
             "select connection_id::text from app.get_batch_subscribers('task', array[$1]) order by 1",
         )
@@ -253,7 +258,7 @@ async fn subscriptions_of_two_tabs_stand_side_by_side_and_end_with_their_connect
         .await
         .unwrap()
     };
-    assert_eq!(watchers().await, ["pod-1", "pod-2"]);
-    subscription_mirror::delete_connections(&mut c, &["pod-1".to_owned()]).await.unwrap();
-    assert_eq!(watchers().await, ["pod-2"]);
+    assert_eq!(subscribers().await, ["pod-1", "pod-2"]);
+    subscription_mirror::delete_connections(&mut conn, &["pod-1".to_owned()]).await.unwrap();
+    assert_eq!(subscribers().await, ["pod-2"]);
 }

@@ -1,4 +1,6 @@
-//! Shapes of the REST interface that both sides read. It must never hold a shape that one side alone knows.
+//! Request and response types of the REST API.
+//!
+//! Must not: contain a type that only the server or only the client uses.
 
 use crate::{Row, Version};
 use serde::{Deserialize, Serialize};
@@ -6,117 +8,119 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// Most rows that a list answers at once.
+/// Maximum number of rows on one page of a list.
 pub const MAX_PAGE_SIZE: usize = 1000;
-/// Rows that a list answers where nobody says.
+/// Number of rows on a page if the request has no `limit`.
 pub const DEFAULT_PAGE_SIZE: usize = 20;
-/// Most ids of one `?ids=`.
+/// Maximum number of ids in one `?ids=` parameter.
 pub const MAX_IDS_PER_REQUEST: usize = 200;
 
-/// Names of referenced things by type and id; only those that the reader may see.
+/// Names of referenced entities by type and id, limited to entities that the caller may view.
 pub type ReferenceNames = BTreeMap<String, BTreeMap<Uuid, String>>;
 
-/// Reads a value; none where it is of another shape. It goes through the value's text: a reader for texts and another for values would be as much again
-/// to download.
+/// Deserializes `value`; returns `None` if it does not have the shape of `T`.
+///
+/// Serializes the value and parses the text again, so that the browser app contains only one
+/// generated deserializer per type.
 pub fn from_value<T: serde::de::DeserializeOwned>(value: &Value) -> Option<T> {
     serde_json::from_str(&value.to_string()).ok()
 }
 
-/// A list's answer.
+/// Response of a list request.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ListResponse {
-    /// The rows.
+    /// Rows of the page.
     pub data: Vec<Row>,
-    /// Column names, in order.
+    /// Column names, in display order.
     #[serde(default)]
     pub fields: Vec<String>,
-    /// Column metadata, where asked for.
+    /// Column metadata, if the request asks for it.
     #[serde(default)]
     pub metadata: Value,
-    /// Names of what the rows refer to.
+    /// Names of the entities that the rows reference.
     #[serde(default, rename = "ref_data_entityInstance")]
     pub references: ReferenceNames,
-    /// Rows that match, over all pages, as far as they were counted.
+    /// Number of matching rows over all pages, up to the count limit.
     #[serde(default)]
     pub total: i64,
-    /// Whether `total` is all of them; false: there are more.
+    /// Whether `total` is exact; `false` means that more rows match.
     #[serde(default)]
     pub total_is_exact: bool,
-    /// Most rows of this answer.
+    /// Maximum number of rows on this page.
     #[serde(default)]
     pub limit: usize,
-    /// Rows that were passed over.
+    /// Number of rows skipped before this page.
     #[serde(default)]
     pub offset: usize,
-    /// Ask with this for the next page.
+    /// Cursor for the next page; `None` on the last page.
     #[serde(default)]
     pub next_cursor: Option<String>,
 }
 
-/// The person who is signed in.
+/// The signed-in user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct User {
-    /// The employee's or customer's id where there is one, else the person's.
+    /// Id of the user's employee or customer entity, or of the person if neither exists.
     pub id: Uuid,
-    /// The person's id.
+    /// Id of the person.
     #[serde(rename = "personId")]
     pub person_id: Uuid,
     /// Full name.
     pub name: String,
-    /// Address.
+    /// Email address.
     pub email: String,
-    /// What `id` is an id of.
+    /// Type code of the entity that `id` identifies.
     #[serde(rename = "entityCode")]
     pub entity_code: String,
 }
 
-/// Answer to sign-in and refresh.
+/// Response to sign-in and token refresh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuthResponse {
     /// The access token.
     pub token: String,
-    /// Seconds that it lives.
+    /// Lifetime of the token, in seconds.
     pub expires_in: i64,
-    /// Who it is.
+    /// The signed-in user.
     pub user: User,
 }
 
-/// An RFC 9457 problem.
+/// An error response (RFC 9457 problem details).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
-    /// A stable name of the kind of problem, as a relative reference.
+    /// Stable identifier of the problem type, as a relative URI reference.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The kind in words.
+    /// Summary of the problem type for people.
     pub title: String,
-    /// The HTTP status.
+    /// HTTP status code.
     pub status: u16,
-    /// What happened here and what to do next.
+    /// Explanation of this occurrence and the next step for the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
-    /// The fields that are wrong.
+    /// Invalid fields.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
-    /// The present row, with 412.
+    /// Current row, with status 412.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<Row>,
 }
 
-/// One field that is wrong.
+/// An invalid field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FieldError {
-    /// The column or parameter.
+    /// Name of the column or parameter.
     pub field: String,
-    /// What is wrong with it.
+    /// Error message for people.
     pub message: String,
 }
 
-/// The version that `row` carries.
+/// Returns the version of `row`, or 0 if the row has none.
 pub fn row_version(row: &Row) -> Version {
     Version(row.get("version").and_then(Value::as_i64).unwrap_or_default())
 }
 
-/// The id that `row` carries.
+/// Returns the id of `row`; `None` if it is missing or no UUID.
 pub fn row_id(row: &Row) -> Option<Uuid> {
     row.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok())
 }

@@ -1,72 +1,82 @@
-//! Entity types as the database registers them: columns, children, labels. Everything generic (API, pages, feed) reads this and
-//! must never ask for a type by name.
+//! Entity types as registered in the database: columns, child relations and datalabels.
+//!
+//! All generic code (API, pages, feed) works from the catalog.
+//!
+//! Must not: contain a rule for a hard-coded entity type.
 
 use crate::{Column, ColumnKind, EntityCode, Permission};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// A type of child and how it is tied to its parent.
+/// Relation between a parent type and a child type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChildRelation {
-    /// The child's type.
+    /// Type code of the child.
     pub code: EntityCode,
-    /// Grants flow down whole to owned children; through a lookup they are worth a comment at most.
+    /// Whether children inherit grants in full.
+    ///
+    /// Without ownership (lookup), inherited grants are capped at [`Permission::Comment`].
     pub owned: bool,
-    /// The child's column that names the parent; `None` where only a link ties them.
+    /// Column of the child that holds the parent's id; `None` if only a link connects the two.
     #[serde(default)]
     #[serde(rename = "column")]
     pub parent_column: Option<String>,
-    /// The child's column that names the parent's type, where that varies.
+    /// Column of the child that holds the parent's type, if the type varies.
     #[serde(default)]
     #[serde(rename = "code_column")]
     pub parent_type_column: Option<String>,
-    /// The level on the parent that making such a child asks for.
-    #[serde(default = "create_level")]
+    /// Permission on the parent that the creation of a child requires.
+    #[serde(default = "default_create_permission")]
     #[serde(rename = "create_level")]
     pub create_permission: Permission,
 }
 
-fn create_level() -> Permission {
+fn default_create_permission() -> Permission {
     Permission::Create
 }
 
 /// An entity type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntityType {
-    /// The code, which is also the table's name.
+    /// Type code; also the name of the table.
     pub code: EntityCode,
-    /// One of them, in words.
+    /// Singular display name.
     pub name: String,
-    /// Several of them, in words.
+    /// Plural display name.
     pub ui_label: String,
-    /// An icon of the set that the app carries.
+    /// Name of an icon from the icon set of the app.
     pub ui_icon: String,
-    /// Shown in the main navigation.
+    /// Whether the main navigation contains the type.
     pub root_flag: bool,
-    /// Order in the navigation.
+    /// Position in the navigation.
     pub display_order: i32,
-    /// What can hang below.
+    /// Relations to the types of possible children.
     pub children: Vec<ChildRelation>,
-    /// Columns in the table's order.
+    /// Columns in the order of the database table.
     pub columns: Vec<Column>,
-    /// Which columns a table shows, in order.
+    /// Display settings of the type, such as the visible table columns and their order.
     #[serde(default)]
     pub config_datatable: Value,
-    /// Whether the reader may make one that hangs below nothing. What the database knows of types says nothing of readers; the api adds it.
+    /// Whether the user may create entities of the type without a parent.
+    ///
+    /// Depends on the user: the database does not store it, the API adds it to each response.
     #[serde(default = "default_true")]
     #[serde(rename = "may_create")]
     pub can_create: bool,
 }
 
-/// A reader who was not told may try.
+/// Returns the default of flags that are `true` if they are missing.
 fn default_true() -> bool {
     true
 }
 
 impl EntityType {
-    /// A type that the database does not register: its code and its columns with their SQL types, kinds inferred as the database's are. `entities` are the
-    /// types that columns may refer to. Without children, and in no navigation.
+    /// Creates a type that is not registered in the database.
+    ///
+    /// `columns` are names with SQL types; their kinds are inferred as for registered types.
+    /// `entities` are the type codes that columns may reference. The type has no children and does
+    /// not appear in the navigation.
     pub fn from_columns(code: EntityCode, columns: &[(&str, &str)], entities: &[&str]) -> Self {
         let entities = entities.iter().map(|entity| (*entity).to_owned()).collect();
         let columns = columns.iter().map(|(name, sql)| Column::infer(code.as_str(), name, sql, false, &entities));
@@ -84,35 +94,44 @@ impl EntityType {
         }
     }
 
-    /// One of them in a sentence: 'a task', 'an event'.
+    /// Returns the lower-case singular name with its article, such as "a task" or "an event".
     pub fn with_article(&self) -> String {
         let name = self.name.to_lowercase();
         let article = if name.starts_with(['a', 'e', 'i', 'o']) { "an" } else { "a" };
         format!("{article} {name}")
     }
 
-    /// The column of that name.
+    /// Returns the column with the given name, or else the column that had this name earlier.
+    ///
+    /// Callers that accept names from outside use the name of the returned column from then on.
     pub fn column(&self, name: &str) -> Option<&Column> {
-        self.columns.iter().find(|c| c.name == name)
+        let by_name = self.columns.iter().find(|c| c.name == name);
+        by_name.or_else(|| self.columns.iter().find(|c| c.formerly.as_deref() == Some(name)))
     }
 
-    /// The column that says how far along a thing is: the type's `*_stage`, else its `*_status`.
+    /// Returns the column that holds the workflow stage of an entity.
+    ///
+    /// The first datalabel column whose set ends with `_stage`, otherwise with `_status`.
     pub fn stage_column(&self) -> Option<&Column> {
-        let ending = |suffix: &str| {
+        let find_by_suffix = |suffix: &str| {
             self.columns.iter().find(move |c| matches!(&c.kind, ColumnKind::Datalabel { set } if set.ends_with(suffix)))
         };
-        ending("_stage").or_else(|| ending("_status"))
+        find_by_suffix("_stage").or_else(|| find_by_suffix("_status"))
     }
 
-    /// The `metadata` of `?content=metadata`.
+    /// Returns the `metadata` of a response to `?content=metadata`.
     pub fn metadata(&self) -> Value {
-        let entries = |shown: &dyn Fn(&Column) -> bool, entry: &dyn Fn(&Column) -> Value| -> Value {
+        let collect_entries = |is_included: &dyn Fn(&Column) -> bool, to_entry: &dyn Fn(&Column) -> Value| -> Value {
             Value::Object(
-                self.columns.iter().filter(|c| shown(c)).map(|c| (c.name.clone(), entry(c))).collect::<Map<_, _>>(),
+                self.columns
+                    .iter()
+                    .filter(|c| is_included(c))
+                    .map(|c| (c.name.clone(), to_entry(c)))
+                    .collect::<Map<_, _>>(),
             )
         };
-        let view = entries(&|c| !c.hidden, &Column::view_metadata);
-        let edit = entries(&|c| !c.hidden && !c.read_only, &Column::edit_metadata);
+        let view = collect_entries(&|c| !c.hidden, &Column::view_metadata);
+        let edit = collect_entries(&|c| !c.hidden && !c.read_only, &Column::edit_metadata);
         let mut metadata = json!({
             "entityListOfInstancesTable": {"viewType": view, "editType": edit},
             "entityInstanceFormContainer": {"viewType": view, "editType": edit},
@@ -130,65 +149,68 @@ impl EntityType {
 /// All entity types.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Catalog {
-    /// By code.
+    /// Entity types by code.
     pub types: BTreeMap<EntityCode, EntityType>,
 }
 
 impl Catalog {
-    /// The type of that code.
+    /// Returns the type with the given code.
     pub fn get(&self, code: &str) -> Option<&EntityType> {
         self.types.iter().find(|(c, _)| c.as_str() == code).map(|(_, t)| t)
     }
 
-    /// The tie between a parent type and a child type, if there is one.
+    /// Returns the relation between a parent type and a child type, if one exists.
     pub fn child_relation(&self, parent: &str, child: &str) -> Option<&ChildRelation> {
         self.get(parent)?.children.iter().find(|c| c.code == child)
     }
 
-    /// The types that can be above `child`, each with its tie.
+    /// Returns the possible parent types of `child`, each with the relation.
     pub fn parent_relations<'a>(&'a self, child: &'a str) -> impl Iterator<Item = (&'a EntityType, &'a ChildRelation)> {
         self.types.values().flat_map(move |t| t.children.iter().filter(move |c| c.code == child).map(move |c| (t, c)))
     }
 }
 
-/// An option of a datalabel set.
+/// An option of a datalabel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabelOption {
-    /// Its place in the set, from 1.
+    /// Number of the option in its datalabel, from 1.
     pub id: i32,
-    /// What rows store and people read.
+    /// Display name; rows store this name.
     pub name: String,
-    /// What it means.
+    /// Description.
     #[serde(default)]
     pub descr: Option<String>,
-    /// Colour by name.
+    /// Name of a color.
     #[serde(default)]
     pub color_code: Option<String>,
-    /// Order of display.
+    /// Position in the display order.
     pub display_order: i32,
-    /// Options that may come before this one; none: any.
+    /// Numbers of the options from which a transition to this one is allowed; empty for all.
     #[serde(default)]
     pub parent_ids: Vec<i32>,
-    /// Nothing comes after it.
+    /// Whether the option is a final state.
     #[serde(default)]
     pub terminal_flag: bool,
-    /// Offered for choice.
+    /// Whether users can select the option.
     #[serde(default = "default_true")]
     pub active_flag: bool,
 }
 
-/// A named, ordered option set.
+/// A named, ordered set of options.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Datalabel {
-    /// The set's name, such as `task_stage`.
+    /// Name of the datalabel, such as `task_stage`.
     pub name: String,
-    /// In order of display.
+    /// Options in display order.
     pub options: Vec<LabelOption>,
 }
 
 impl Datalabel {
-    /// Whether a row may go from option `from` (`None`: it had none) to option `to`: `to` must be an active option, and where
-    /// the set draws arrows, one must lead there.
+    /// Checks whether a row may change from option `from` to option `to`.
+    ///
+    /// `to` must be an active option. If it lists parent options, `from` must be one of them,
+    /// unless `from` is `None` (no value yet) or an unknown option. Returns an error message for
+    /// people.
     pub fn check_transition(&self, from: Option<&str>, to: &str) -> Result<(), String> {
         let Some(target) = self.options.iter().find(|o| o.name == to && o.active_flag) else {
             let names: Vec<_> = self.options.iter().filter(|o| o.active_flag).map(|o| o.name.as_str()).collect();
@@ -198,7 +220,7 @@ impl Datalabel {
         let source = self.options.iter().find(|o| o.name == from);
         match source {
             Some(source) if !target.parent_ids.is_empty() && !target.parent_ids.contains(&source.id) => {
-                Err(format!("can't go from {from} to {to}"))
+                Err(format!("cannot change from {from} to {to}"))
             }
             _ => Ok(()),
         }
@@ -223,15 +245,15 @@ mod tests {
     }
 
     #[test]
-    fn a_stage_moves_only_along_the_arrows_that_its_set_draws() {
-        let set = Datalabel {
+    fn transition_follows_the_parent_options() {
+        let datalabel = Datalabel {
             name: "s".into(),
             options: vec![option(1, "Draft", vec![]), option(2, "Sent", vec![1]), option(3, "Paid", vec![2])],
         };
-        assert!(set.check_transition(Some("Draft"), "Sent").is_ok());
-        assert!(set.check_transition(Some("Sent"), "Draft").is_ok());
-        assert!(set.check_transition(None, "Paid").is_ok());
-        assert_eq!(set.check_transition(Some("Draft"), "Paid").unwrap_err(), "can't go from Draft to Paid");
-        assert!(set.check_transition(None, "Lost").unwrap_err().contains("Draft, Sent, Paid"));
+        assert!(datalabel.check_transition(Some("Draft"), "Sent").is_ok());
+        assert!(datalabel.check_transition(Some("Sent"), "Draft").is_ok());
+        assert!(datalabel.check_transition(None, "Paid").is_ok());
+        assert_eq!(datalabel.check_transition(Some("Draft"), "Paid").unwrap_err(), "cannot change from Draft to Paid");
+        assert!(datalabel.check_transition(None, "Lost").unwrap_err().contains("Draft, Sent, Paid"));
     }
 }

@@ -1,78 +1,85 @@
-//! A row of the change log, as the feed reads it.
+//! Entries of the change log, as the feed reads them.
 
 use crate::protocol::Action;
 use crate::{EntityCode, EntityRef, Version};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Log actions by number (reference: VIEW 0 … OWNER 7).
+/// Numbers of the log actions.
 pub mod action {
-    /// Somebody looked; never delivered.
+    /// An entity was viewed; never delivered to clients.
     pub const VIEW: i16 = 0;
-    /// A comment was made.
+    /// A comment was created.
     pub const COMMENT: i16 = 1;
-    /// Columns changed.
+    /// Columns were changed.
     pub const EDIT: i16 = 3;
-    /// Access changed.
+    /// A grant was changed.
     pub const SHARE: i16 = 4;
-    /// Deleted.
+    /// An entity was deleted.
     pub const DELETE: i16 = 5;
-    /// Made, or restored.
+    /// An entity was created or restored.
     pub const CREATE: i16 = 6;
-    /// Handed over.
+    /// Ownership was transferred.
     pub const OWNER: i16 = 7;
 }
 
-/// One row of the log.
+/// One row of the change log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChangeLogEntry {
-    /// Its number; unique, but not in order of commit.
+    /// Sequence number of the row; unique, but not in commit order.
     pub seq: i64,
-    /// The transaction that wrote it.
+    /// Id of the transaction that wrote the row.
     pub xid: i64,
-    /// The type of the thing; `entity_rbac` and `entity_instance_link` tell of access.
+    /// Type of the entity; `entity_rbac` and `entity_instance_link` mark access changes.
     pub code: EntityCode,
-    /// The thing.
+    /// Id of the entity.
     pub id: Uuid,
-    /// See [`action`].
+    /// Number of the action; see [`action`].
     pub action: i16,
-    /// The thing's version after the change.
+    /// Version of the entity after the change.
     pub version: Version,
-    /// Old and new values of the changed columns, where the reader asked for them: `{"col": {"old": …, "new": …}}`.
+    /// Old and new values of the changed columns: `{"col": {"old": …, "new": …}}`.
+    ///
+    /// Filled only if the query of the log includes the values.
     pub diff: Value,
-    /// Where the thing is now, or was when it was purged, for grants to come down to it; none: it is no thing.
+    /// Ancestor set through which the entity inherits grants.
+    ///
+    /// The current set, or the last one of a purged entity; `None` if the row is not about an
+    /// entity.
     pub ancestor_set: Option<i32>,
-    /// When its transaction began, by the database's clock, in milliseconds since 1970.
+    /// Start of the transaction by the database clock, in milliseconds since the Unix epoch.
     pub tx_started_at_ms: i64,
-    /// What it hangs below now, where the reader asked for it.
+    /// Current parents of the entity, if the query of the log includes them.
     pub parents: Vec<EntityRef>,
 }
 
-/// Something that changed what people may see.
+/// A change that may affect what people may view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AccessChange {
-    /// A person holds other grants.
+    /// The grants of this person changed.
     GrantsChanged(Uuid),
-    /// A person has made something, and owns it: nobody's view of anything else changes.
+    /// This person created an entity and became its owner.
+    ///
+    /// The visibility of other entities does not change.
     EntityCreated(Uuid),
-    /// A role, or something else that may concern anybody.
+    /// A role or another source of grants changed; every person may be affected.
     Unscoped,
-    /// Things have come from one reach to another.
+    /// Entities moved from the first ancestor set to the second.
     AncestorSetChanged(i32, i32),
 }
 
 impl ChangeLogEntry {
-    /// Whether it changes what people may see, rather than a thing.
+    /// Returns whether the entry records a change of access instead of a change of an entity.
     pub fn is_access_change(&self) -> bool {
         self.code == "entity_rbac" || self.code == "entity_instance_link"
     }
 
-    /// The new value of a column, as text.
+    /// Returns the new value of `column`; `None` if it did not change or is not text.
     pub fn new_value_str(&self, column: &str) -> Option<&str> {
         self.diff.get(column)?.get("new")?.as_str()
     }
 
-    /// What to tell those who may see the thing.
+    /// Returns the action that clients receive for this entry.
     pub fn client_action(&self) -> Action {
         match self.action {
             action::CREATE | action::COMMENT => Action::Create,

@@ -1,70 +1,73 @@
-//! What a column's name says about it, and which values it takes. Names are the contract (`*_amt` is money, `dl__x` an option
-//! of set x): this module must never know a particular entity type.
+//! Columns: the kind that a column's name implies, and the values that it accepts.
+//!
+//! The name determines the kind: `*_amt` is money, `dl__x` is an option of the datalabel `x`.
+//!
+//! Must not: know a particular entity type.
 
 use crate::datetime;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
-/// Longest name, in characters.
+/// Maximum length of a `name` column, in characters.
 pub const MAX_NAME_LEN: usize = 500;
-/// Longest other text, in characters.
+/// Maximum length of any other text, in characters.
 pub const MAX_TEXT_LEN: usize = 100_000;
-/// Most elements of a list of references.
+/// Maximum number of elements in a list of references or texts.
 pub const MAX_REFERENCES: usize = 500;
 
-/// What a column holds.
+/// The kind of a column: type and format of its values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ColumnKind {
-    /// The row's own id.
+    /// The id of the row itself.
     Id,
-    /// One line.
+    /// Text of one line.
     #[serde(rename = "line")]
     ShortText,
-    /// Several lines, Markdown.
+    /// Markdown text of any number of lines.
     #[serde(rename = "text")]
     LongText,
-    /// Any JSON.
+    /// Any JSON value.
     Json,
-    /// Yes or no.
+    /// `true` or `false`.
     #[serde(rename = "flag")]
     Boolean,
-    /// A moment, RFC 3339.
+    /// A timestamp in RFC 3339 form.
     Timestamp,
-    /// A day, `YYYY-MM-DD`.
+    /// A calendar date in `YYYY-MM-DD` form.
     Date,
-    /// A decimal text, never a float.
+    /// An amount as decimal text, never as a float.
     Money,
-    /// Of a hundred.
+    /// A percentage from 0 to 100.
     Percent,
-    /// Hours, fractions allowed.
+    /// A number of hours, with fractions.
     Hours,
-    /// Days, fractions allowed.
+    /// A number of days, with fractions.
     Days,
-    /// A whole number.
+    /// A 32-bit integer.
     Integer,
-    /// A number.
+    /// Any other number.
     Number,
-    /// The name of an option of a datalabel set.
+    /// The name of an option of a datalabel.
     #[serde(rename = "label")]
     Datalabel {
-        /// The set.
+        /// Name of the datalabel.
         set: String,
     },
-    /// Another thing's id.
+    /// The id of another entity.
     Reference {
-        /// Its type.
+        /// Type code of the referenced entity.
         entity: String,
     },
-    /// Several ids.
+    /// A list of ids of entities of one type.
     References {
-        /// Their type.
+        /// Type code of the referenced entities.
         entity: String,
     },
-    /// An id of any type.
+    /// An id of an entity whose type the name does not imply.
     Uuid,
-    /// Several lines of text as a list.
+    /// A list of short texts.
     #[serde(rename = "texts")]
     TextList,
 }
@@ -72,44 +75,55 @@ pub enum ColumnKind {
 /// A column of an entity type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
-    /// The name in the database and in JSON.
+    /// Name in the database and in JSON.
     pub name: String,
-    /// What it holds.
+    /// Kind of the values.
     #[serde(flatten)]
     pub kind: ColumnKind,
-    /// The type that PostgreSQL knows it by, such as `numeric`.
+    /// PostgreSQL type, such as `numeric`.
     pub sql_type: String,
-    /// What a person reads.
+    /// Label in the user interface.
     pub label: String,
-    /// Whether a row must have it.
+    /// Whether the API requires a value.
     pub required: bool,
-    /// Whether the database refuses an empty value.
+    /// Whether the database column is `NOT NULL`.
     #[serde(default)]
     pub not_null: bool,
-    /// Whether the server alone writes it.
+    /// Whether only the server writes the column.
     pub read_only: bool,
-    /// Leave it out of tables and forms.
+    /// Whether tables and forms omit the column.
     #[serde(default)]
     pub hidden: bool,
-    /// The column that names the people who may write this one with the right to contribute alone; [`SELF`]: a JSON object of lists of people, in which
-    /// everybody who may comment writes themselves in and out, and nobody anybody else.
+    /// Column that lists the people who may write this column with CONTRIBUTE.
+    ///
+    /// [`SELF_CONTRIBUTION`] marks a JSON object of lists of people, such as reactions: each person
+    /// with COMMENT may add and remove only themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[serde(rename = "contribute")]
     pub contributor_column: Option<String>,
-    /// Whoever it refers to must see the thing above: who is named in a comment, say.
+    /// Whether referenced people must be able to view the parent.
+    ///
+    /// Example: people who are mentioned in a comment.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[serde(rename = "sees_owner")]
     pub must_see_parent: bool,
+    /// Earlier name, which request bodies may still use.
+    ///
+    /// Devices may hold unsent writes that an earlier build queued under this name. Known to the
+    /// server only.
+    #[serde(skip)]
+    pub formerly: Option<String>,
 }
 
-/// In [`Column::contribute`]: everybody writes themselves.
+/// Value of [`Column::contributor_column`]: each person may add and remove only themselves.
 pub const SELF_CONTRIBUTION: &str = "self";
 
-/// Columns that every entity table has and that the server alone writes.
+/// Columns that every entity table has and that only the server writes.
 const SERVER_MANAGED_COLUMNS: [&str; 5] = ["id", "active_flag", "created_ts", "updated_ts", "version"];
 
 impl Column {
-    /// Reads a column's meaning from its name and the type that PostgreSQL gives it; `entities` are the known type codes.
+    /// Infers kind, label and flags from the column's name and its PostgreSQL type.
+    ///
+    /// `entities` are the known type codes: a name such as `manager__employee_id` is a reference
+    /// only if `employee` is one of them.
     pub fn infer(entity: &str, name: &str, sql_type: &str, not_null: bool, entities: &BTreeSet<String>) -> Self {
         let kind = infer_kind(name, sql_type, entities);
         let read_only = SERVER_MANAGED_COLUMNS.contains(&name);
@@ -125,26 +139,34 @@ impl Column {
             hidden,
             contributor_column: None,
             must_see_parent: false,
+            formerly: None,
         }
     }
 
-    /// Takes `label`, `required`, `read_only` and `hidden` from an entry of `column_metadata`.
+    /// Applies an entry of `column_metadata`.
+    ///
+    /// Supported keys: `label`, `required`, `read_only`, `hidden`, `contributor_column`,
+    /// `must_see_parent`, `formerly` and `kind`. The value of `kind` is `line`, `text`, `percent`
+    /// or, for a `uuid[]` column, `references` with `entity`; other values are ignored.
     pub fn override_with(&mut self, entry: &Value) {
         if let Some(label) = entry.get("label").and_then(Value::as_str) {
             self.label = label.to_owned();
         }
-        let flag = |key: &str, slot: &mut bool| {
+        let apply_flag = |key: &str, target: &mut bool| {
             if let Some(value) = entry.get(key).and_then(Value::as_bool) {
-                *slot = value;
+                *target = value;
             }
         };
-        if let Some(by) = entry.get("contribute").and_then(Value::as_str) {
-            self.contributor_column = Some(by.to_owned());
+        if let Some(contributor_column) = entry.get("contributor_column").and_then(Value::as_str) {
+            self.contributor_column = Some(contributor_column.to_owned());
         }
-        flag("sees_owner", &mut self.must_see_parent);
-        flag("required", &mut self.required);
-        flag("read_only", &mut self.read_only);
-        flag("hidden", &mut self.hidden);
+        if let Some(formerly) = entry.get("formerly").and_then(Value::as_str) {
+            self.formerly = Some(formerly.to_owned());
+        }
+        apply_flag("must_see_parent", &mut self.must_see_parent);
+        apply_flag("required", &mut self.required);
+        apply_flag("read_only", &mut self.read_only);
+        apply_flag("hidden", &mut self.hidden);
         if let Some(kind) = entry.get("kind").and_then(Value::as_str) {
             let entity = || entry.get("entity").and_then(Value::as_str).map(str::to_owned);
             match kind {
@@ -159,14 +181,15 @@ impl Column {
         }
     }
 
-    /// Checks a value that somebody wants to store and gives it in its normal form, or says in plain words what is wrong.
-    /// Whether a reference exists is not decided here.
+    /// Validates a value for storage and returns its normal form, or an error message for people.
+    ///
+    /// Does not check whether a referenced entity exists.
     pub fn validate(&self, value: &Value) -> Result<Value, String> {
         if value.is_null() {
-            return if self.required { Err(format!("{} is needed", self.label)) } else { Ok(Value::Null) };
+            return if self.required { Err(format!("{} is required", self.label)) } else { Ok(Value::Null) };
         }
         let text = |limit: usize| -> Result<String, String> {
-            let text = value.as_str().ok_or("must be a text")?;
+            let text = value.as_str().ok_or("must be text")?;
             if text.contains('\0') {
                 return Err("must not contain the NUL character".into());
             }
@@ -182,7 +205,7 @@ impl Column {
                 _ => None,
             };
             let number = number.filter(|n: &f64| n.is_finite()).ok_or("must be a number")?;
-            if number.abs() < 1e12 { Ok(number) } else { Err("must have at most twelve digits".to_owned()) }
+            if number.abs() < 1e12 { Ok(number) } else { Err("must have at most 12 digits".to_owned()) }
         };
         match &self.kind {
             ColumnKind::ShortText => {
@@ -190,7 +213,7 @@ impl Column {
                 let text = text(limit)?;
                 let text = text.trim();
                 if self.required && text.is_empty() {
-                    Err(format!("{} is needed", self.label))
+                    Err(format!("{} is required", self.label))
                 } else {
                     Ok(json!(text))
                 }
@@ -206,14 +229,14 @@ impl Column {
             }
             ColumnKind::Boolean => value.as_bool().map(Value::Bool).ok_or_else(|| "must be true or false".into()),
             ColumnKind::Timestamp => {
-                let wrong = || "must be a moment such as 2026-01-31T09:00:00Z".to_owned();
-                Ok(json!(datetime::normalize_timestamp(&text(64)?).ok_or_else(wrong)?))
+                let error = || "must be a timestamp such as 2026-01-31T09:00:00Z".to_owned();
+                Ok(json!(datetime::normalize_timestamp(&text(64)?).ok_or_else(error)?))
             }
             ColumnKind::Date => {
                 let text = text(10)?;
-                let wrong = || "must be a day such as 2026-01-31".to_owned();
+                let error = || "must be a date such as 2026-01-31".to_owned();
                 if !datetime::is_valid_date(&text) {
-                    return Err(wrong());
+                    return Err(error());
                 }
                 Ok(json!(text))
             }
@@ -241,16 +264,17 @@ impl Column {
             ColumnKind::Integer => {
                 let n = number()?;
                 if n.fract() == 0.0 && n.abs() < 2_147_483_648.0 {
-                    #[allow(clippy::cast_possible_truncation)] // checked on the line above
-                    let whole = n as i64;
-                    Ok(json!(whole))
+                    #[allow(clippy::cast_possible_truncation)] // range checked in the condition
+                    let integer = n as i64;
+                    Ok(json!(integer))
                 } else {
                     Err("must be a whole number".into())
                 }
             }
-            // That id stands for every instance of a type: whoever owned a thing of that id would own them all.
+            // `EVERY_INSTANCE` is reserved: the owner of an entity with that id would own its whole
+            // type.
             ColumnKind::Id => match parse_uuid(value)? {
-                id if id == crate::EVERY_INSTANCE || id.is_nil() => Err("is reserved: take another id".into()),
+                id if id == crate::EVERY_INSTANCE || id.is_nil() => Err("is reserved: use another id".into()),
                 id => Ok(json!(id)),
             },
             ColumnKind::Uuid | ColumnKind::Reference { .. } => parse_uuid(value).map(|id| json!(id)),
@@ -270,8 +294,8 @@ impl Column {
             }
             ColumnKind::TextList => {
                 let items = value.as_array().ok_or("must be a list of texts")?;
-                let legal = |i: &Value| i.as_str().is_some_and(|s| !s.contains('\0') && s.len() <= 1000);
-                if items.len() <= MAX_REFERENCES && items.iter().all(legal) {
+                let is_valid = |i: &Value| i.as_str().is_some_and(|s| !s.contains('\0') && s.len() <= 1000);
+                if items.len() <= MAX_REFERENCES && items.iter().all(is_valid) {
                     Ok(value.clone())
                 } else {
                     Err("must be a list of short texts".into())
@@ -280,14 +304,14 @@ impl Column {
         }
     }
 
-    /// The column's entry in `viewType`.
+    /// Returns the column's entry in `viewType`.
     pub fn view_metadata(&self) -> Value {
         let mut entry = json!({"dtype": self.dtype(), "label": self.label, "renderType": self.render_type()});
         self.add_lookup(&mut entry);
         entry
     }
 
-    /// The column's entry in `editType`.
+    /// Returns the column's entry in `editType`.
     pub fn edit_metadata(&self) -> Value {
         let mut entry = json!({
             "dtype": self.dtype(), "label": self.label, "inputType": self.render_type(), "required": self.required,
@@ -306,7 +330,7 @@ impl Column {
         }
     }
 
-    /// The JSON type of a value.
+    /// Returns the data type that the metadata states for the column's values.
     pub fn dtype(&self) -> &'static str {
         match self.kind {
             ColumnKind::Boolean => "boolean",
@@ -323,7 +347,7 @@ impl Column {
         }
     }
 
-    /// How the page shows and edits it.
+    /// Returns the name of the renderer and editor for the column.
     pub fn render_type(&self) -> &'static str {
         match self.kind {
             ColumnKind::Id | ColumnKind::Uuid => "id",
@@ -354,22 +378,22 @@ fn infer_kind(name: &str, sql_type: &str, entities: &BTreeSet<String>) -> Column
     if let Some(set) = name.strip_prefix("dl__") {
         return ColumnKind::Datalabel { set: set.to_owned() };
     }
-    let target = |suffix: &str| -> Option<String> {
+    let reference_target = |suffix: &str| -> Option<String> {
         let stem = name.strip_suffix(suffix)?;
         let stem = stem.rsplit_once("__").map_or(stem, |(_, entity)| entity);
         entities.contains(stem).then(|| stem.to_owned())
     };
     if sql_type == "uuid[]"
-        && let Some(entity) = target("_ids")
+        && let Some(entity) = reference_target("_ids")
     {
         return ColumnKind::References { entity };
     }
     if sql_type == "uuid"
-        && let Some(entity) = target("_id")
+        && let Some(entity) = reference_target("_id")
     {
         return ColumnKind::Reference { entity };
     }
-    let ends = |suffix: &str| name.ends_with(suffix);
+    let ends_with = |suffix: &str| name.ends_with(suffix);
     match sql_type {
         "uuid" => ColumnKind::Uuid,
         "jsonb" | "json" => ColumnKind::Json,
@@ -379,13 +403,13 @@ fn infer_kind(name: &str, sql_type: &str, entities: &BTreeSet<String>) -> Column
         "integer" | "bigint" | "smallint" => ColumnKind::Integer,
         "text[]" => ColumnKind::TextList,
         "numeric" | "double precision" | "real" => {
-            if ends("_amt") {
+            if ends_with("_amt") {
                 ColumnKind::Money
-            } else if ends("_pct") {
+            } else if ends_with("_pct") {
                 ColumnKind::Percent
-            } else if ends("_hours") {
+            } else if ends_with("_hours") {
                 ColumnKind::Hours
-            } else if ends("_days") {
+            } else if ends_with("_days") {
                 ColumnKind::Days
             } else {
                 ColumnKind::Number
@@ -402,7 +426,10 @@ fn infer_kind(name: &str, sql_type: &str, entities: &BTreeSet<String>) -> Column
     }
 }
 
-/// `manager__employee_id` is "Manager", `budget_allocated_amt` "Budget allocated", `dl__task_stage` of a task "Stage".
+/// Returns the label that a column's name implies.
+///
+/// `manager__employee_id` gives "Manager", `budget_allocated_amt` gives "Budget allocated" and
+/// `dl__task_stage` of a task gives "Stage".
 fn infer_label(entity: &str, name: &str, kind: &ColumnKind) -> String {
     if name == "descr" {
         return "Description".to_owned();
@@ -431,11 +458,14 @@ fn parse_uuid(value: &Value) -> Result<uuid::Uuid, String> {
     value.as_str().and_then(|s| s.parse().ok()).ok_or_else(|| "must be an id (a UUID)".to_owned())
 }
 
-fn is_decimal(text: &str, whole: usize, fraction: usize) -> bool {
+fn is_decimal(text: &str, max_integer_digits: usize, max_fraction_digits: usize) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
-    let (left, right) = digits.split_once('.').unwrap_or((digits, "0"));
+    let (integer, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
     let all_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    all_digits(left) && all_digits(right) && left.len() <= whole && right.len() <= fraction
+    all_digits(integer)
+        && all_digits(fraction)
+        && integer.len() <= max_integer_digits
+        && fraction.len() <= max_fraction_digits
 }
 
 fn contains_nul(value: &Value) -> bool {
@@ -458,7 +488,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_says_what_a_column_is() {
+    fn name_implies_kind_and_label() {
         let cases = [
             ("budget_allocated_amt", "numeric", "money", "Budget allocated"),
             ("completion_pct", "numeric", "percent", "Completion"),
@@ -472,21 +502,21 @@ mod tests {
             ("milestone_flag", "boolean", "flag", "Milestone"),
             ("descr", "text", "markdown", "Description"),
         ];
-        for (name, sql_type, render, label) in cases {
+        for (name, sql_type, render_type, label) in cases {
             let column = column(name, sql_type);
-            assert_eq!((column.render_type(), column.label.as_str()), (render, label), "{name}");
+            assert_eq!((column.render_type(), column.label.as_str()), (render_type, label), "{name}");
         }
     }
 
     #[test]
-    fn wrong_values_are_refused_in_plain_words() {
+    fn invalid_values_are_rejected_with_a_message() {
         let cases = [
-            (column("name", "text"), json!("  "), "needed"),
+            (column("name", "text"), json!("  "), "required"),
             (column("name", "text"), json!(7), "text"),
             (column("name", "text"), json!("a\0b"), "NUL"),
             (column("name", "text"), json!("x".repeat(501)), "500"),
-            (column("due_date", "date"), json!("2026-02-30"), "day"),
-            (column("due_date", "date"), json!("31.01.2026"), "day"),
+            (column("due_date", "date"), json!("2026-02-30"), "date"),
+            (column("due_date", "date"), json!("31.01.2026"), "date"),
             (column("budget_amt", "numeric"), json!(1.5), "amount"),
             (column("budget_amt", "numeric"), json!("1e9"), "amount"),
             (column("completion_pct", "numeric"), json!(101), "100"),
@@ -494,20 +524,20 @@ mod tests {
             (column("assignee__employee_ids", "uuid[]"), json!("x"), "list"),
             (column("metadata", "jsonb"), json!({"a": ["\0"]}), "NUL"),
         ];
-        for (column, value, word) in cases {
+        for (column, value, expected) in cases {
             let message = column.validate(&value).expect_err(&column.name);
-            assert!(message.contains(word), "{}: {message}", column.name);
+            assert!(message.contains(expected), "{}: {message}", column.name);
         }
     }
 
     proptest! {
         #[test]
-        fn what_check_accepts_it_accepts_again_unchanged(text in ".{0,40}", number in -1e6..1e6f64) {
-            for (name, sql) in [("name", "text"), ("budget_amt", "numeric"), ("due_date", "date"), ("x_hours", "numeric")] {
-                let column = column(name, sql);
+        fn validate_is_idempotent(text in ".{0,40}", number in -1e6..1e6f64) {
+            for (name, sql_type) in [("name", "text"), ("budget_amt", "numeric"), ("due_date", "date"), ("x_hours", "numeric")] {
+                let column = column(name, sql_type);
                 for value in [json!(text), json!(number)] {
-                    if let Ok(first) = column.validate(&value) {
-                        prop_assert_eq!(column.validate(&first), Ok(first));
+                    if let Ok(normalized) = column.validate(&value) {
+                        prop_assert_eq!(column.validate(&normalized), Ok(normalized));
                     }
                 }
             }

@@ -1,58 +1,70 @@
-//! Days and moments as people and machines write them. The servers read them with a calendar library. The browser, where that would be a twentieth of
-//! the first download, checks by hand what it is given; the server has the last word. A test holds the one against the other.
+//! Dates and timestamps in ISO 8601 and RFC 3339 form.
+//!
+//! The servers parse them with the `jiff` library. In the browser the library would add about 5 %
+//! to the first download, so a hand-written check replaces it there; the server validates every
+//! value again. Property tests compare both implementations.
 
-/// Whether a text is a day that there is, as `YYYY-MM-DD`.
+/// Returns whether `text` is a valid calendar date in `YYYY-MM-DD` form.
 pub fn is_valid_date(text: &str) -> bool {
-    let shaped = text.len() == 10 && !text.starts_with('-');
+    let has_length = text.len() == 10 && !text.starts_with('-');
     #[cfg(not(target_family = "wasm"))]
-    return shaped && text.parse::<jiff::civil::Date>().is_ok();
+    return has_length && text.parse::<jiff::civil::Date>().is_ok();
     #[cfg(target_family = "wasm")]
-    return shaped && parse_date_fallback(text).is_some();
+    return has_length && parse_date_fallback(text).is_some();
 }
 
-/// A moment in its normal form; none where the text is none.
+/// Returns the canonical RFC 3339 form of a timestamp, or `None` if `text` is not a timestamp.
+///
+/// In the browser a valid `text` is returned unchanged.
 pub fn normalize_timestamp(text: &str) -> Option<String> {
     #[cfg(not(target_family = "wasm"))]
-    return text.parse::<jiff::Timestamp>().ok().map(|moment| moment.to_string());
+    return text.parse::<jiff::Timestamp>().ok().map(|timestamp| timestamp.to_string());
     #[cfg(target_family = "wasm")]
     return parse_date_fallback(text.get(..10)?).and(timestamp_micros(text)).map(|_| text.to_owned());
 }
 
-/// Year, month and day of a day that there is.
+/// Parses a valid `YYYY-MM-DD` date into year, month and day without the `jiff` library.
 #[cfg(any(test, target_family = "wasm"))]
 fn parse_date_fallback(text: &str) -> Option<(i64, i64, i64)> {
-    let digits = |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<i64>().ok()).flatten();
+    let parse_digits =
+        |part: &str| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse::<i64>().ok()).flatten();
     let mut parts = text.split('-');
     let (year, month, day) = (parts.next()?, parts.next()?, parts.next()?);
     if (year.len(), month.len(), day.len()) != (4, 2, 2) || parts.next().is_some() {
         return None;
     }
-    let (year, month, day) = (digits(year)?, digits(month)?, digits(day)?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let days = match month {
-        2 => 28 + i64::from(leap),
+    let (year, month, day) = (parse_digits(year)?, parse_digits(month)?, parse_digits(day)?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days_in_month = match month {
+        2 => 28 + i64::from(is_leap),
         4 | 6 | 9 | 11 => 30,
         1..=12 => 31,
         _ => return None,
     };
-    (1..=days).contains(&day).then_some((year, month, day))
+    (1..=days_in_month).contains(&day).then_some((year, month, day))
 }
 
-/// Microseconds since 1970 of a moment in RFC 3339, for comparing.
+/// Returns the microseconds between the Unix epoch and an RFC 3339 timestamp.
+///
+/// Intended for comparisons: the date and time fields are parsed but their ranges are not checked.
+/// Returns `None` if a field is not a number.
 pub fn timestamp_micros(text: &str) -> Option<f64> {
     let bytes = text.as_bytes();
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<i64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
-    // Days of the proleptic Gregorian calendar, with years that begin in March.
-    let y = if month <= 2 { year - 1 } else { year };
-    let of_era = y.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let days = y.div_euclid(400) * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468;
-    let digits = bytes.get(20..).filter(|_| bytes.get(19) == Some(&b'.')).unwrap_or_default();
-    let digits = digits.iter().take_while(|b| b.is_ascii_digit()).count();
-    let fraction = text.get(20..20 + digits).and_then(|f| format!("0.{f}").parse::<f64>().ok()).unwrap_or_default();
-    let zone = text.get(if digits > 0 { 20 + digits } else { 19 }..).unwrap_or_default();
+    // Proleptic Gregorian calendar with years that begin in March, so that the leap day comes last.
+    let shifted_year = if month <= 2 { year - 1 } else { year };
+    let year_of_era = shifted_year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let days = shifted_year.div_euclid(400) * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100
+        + day_of_year
+        - 719_468;
+    let fraction_digits = bytes.get(20..).filter(|_| bytes.get(19) == Some(&b'.')).unwrap_or_default();
+    let fraction_digits = fraction_digits.iter().take_while(|b| b.is_ascii_digit()).count();
+    let fraction =
+        text.get(20..20 + fraction_digits).and_then(|f| format!("0.{f}").parse::<f64>().ok()).unwrap_or_default();
+    let zone = text.get(if fraction_digits > 0 { 20 + fraction_digits } else { 19 }..).unwrap_or_default();
     let offset = match zone.as_bytes().first() {
         Some(sign @ (b'+' | b'-')) => {
             let hours = zone.get(1..3)?.parse::<i64>().ok()?;
@@ -71,9 +83,9 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_moment_is_the_same_however_it_is_written() {
-        let same = ["2026-01-31T09:00:00Z", "2026-01-31T09:00:00+00:00", "2026-01-31T10:30:00+01:30"];
-        for text in same {
+    fn equal_instants_have_equal_micros_and_canonical_form() {
+        let equal_instants = ["2026-01-31T09:00:00Z", "2026-01-31T09:00:00+00:00", "2026-01-31T10:30:00+01:30"];
+        for text in equal_instants {
             assert_eq!(timestamp_micros(text), Some(1_769_850_000e6), "{text}");
             assert_eq!(normalize_timestamp(text).as_deref(), Some("2026-01-31T09:00:00Z"));
         }
@@ -83,14 +95,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_check_by_hand_agrees_with_the_library(year in 0..10_000i64, month in 0..14i64, day in 0..33i64, second in 0..86_400i64, odd in "[0-9-]{10}") {
+        fn date_fallback_equals_the_library(year in 0..10_000i64, month in 0..14i64, day in 0..33i64, second in 0..86_400i64, malformed in "[0-9-]{10}") {
             let text = format!("{year:04}-{month:02}-{day:02}");
             prop_assert_eq!(parse_date_fallback(&text).is_some(), is_valid_date(&text), "{}", text);
-            prop_assert!(parse_date_fallback(&odd).is_none() || is_valid_date(&odd));
+            prop_assert!(parse_date_fallback(&malformed).is_none() || is_valid_date(&malformed));
             if is_valid_date(&text) {
-                let moment = format!("{text}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60);
-                let known: jiff::Timestamp = moment.parse().unwrap();
-                prop_assert_eq!(timestamp_micros(&moment), Some(known.as_microsecond() as f64));
+                let timestamp = format!("{text}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60);
+                let expected: jiff::Timestamp = timestamp.parse().unwrap();
+                prop_assert_eq!(timestamp_micros(&timestamp), Some(expected.as_microsecond() as f64));
             }
         }
     }

@@ -1,98 +1,114 @@
-//! What one person holds, arranged for asking about many things at once: by what is above a thing, not by walking links. It is the rule of
-//! `permission` once more, for those who know the `reach` of things; it must never be less strict. Tests compare the two.
+//! All grants of one person, prepared for permission checks on many entities.
+//!
+//! Implements the rule of `permission` on precomputed ancestor lists instead of links.
+//!
+//! Must not: grant more than [`crate::permission::effective_permission`]; a property test compares
+//! the two.
 
 use crate::Permission;
 use crate::permission::Inheritance;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// One grant that a person holds, directly or through a role.
+/// A grant that a person has, directly or through a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldGrant {
-    /// The thing that it is on, or the marker of a type that is granted as a whole.
+    /// Id of the entity, or the type marker of a grant on a whole type.
     pub target: Uuid,
-    /// The level.
+    /// Permission level.
     pub permission: Permission,
-    /// How it goes down.
+    /// Inheritance by descendants.
     pub inheritance: Inheritance,
-    /// A deny takes away instead of giving, and wins.
+    /// Whether the grant denies access; a deny wins over all other grants.
     pub deny: bool,
-    /// Milliseconds since 1970 from which it counts for nothing.
-    pub expires: Option<i64>,
+    /// Expiry in milliseconds since the Unix epoch.
+    pub expires_at_ms: Option<i64>,
 }
 
-/// Where a thing is, for grants to come down to it.
+/// Location of an entity in the hierarchy, as needed for permission checks.
 #[derive(Clone, Copy, Debug)]
 pub struct EntityLocation<'a> {
-    /// The thing.
+    /// Id of the entity.
     pub id: Uuid,
-    /// The marker of its type.
+    /// Type marker of the entity's type.
     pub type_marker: Uuid,
-    /// The code of its type.
+    /// Type code of the entity.
     pub code: &'a str,
-    /// What is above it, whichever way, with the markers of their types; whether by owned links alone.
+    /// All ancestors of the entity and the type markers of their types.
+    ///
+    /// The flag states whether a path of owned links alone leads to the ancestor.
     pub ancestors: &'a [(Uuid, bool)],
 }
 
-/// All that a person holds. Cheap to ask, and small: most people hold a handful.
+/// The effective grants of one person, sorted by target.
+///
+/// Checks are cheap and the set is small: most people have only a few grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantSet(Vec<HeldGrant>);
 
 impl GrantSet {
-    /// Takes all of a person's grants but those that only allow making instances of a type.
-    pub fn new(mut all: Vec<HeldGrant>) -> Self {
-        all.sort_by_key(|holding| holding.target);
-        all.shrink_to_fit();
-        Self(all)
+    /// Creates the set from all grants of a person.
+    ///
+    /// `grants` must not contain CREATE grants on whole types: they give no access to entities.
+    pub fn new(mut grants: Vec<HeldGrant>) -> Self {
+        grants.sort_by_key(|grant| grant.target);
+        grants.shrink_to_fit();
+        Self(grants)
     }
 
-    fn grants_on(&self, key: Uuid) -> impl Iterator<Item = &HeldGrant> {
-        let first = self.0.partition_point(|holding| holding.target < key);
-        self.0[first..].iter().take_while(move |holding| holding.target == key)
+    fn grants_on(&self, target: Uuid) -> impl Iterator<Item = &HeldGrant> {
+        let first = self.0.partition_point(|grant| grant.target < target);
+        self.0[first..].iter().take_while(move |grant| grant.target == target)
     }
 
-    /// The level on a thing, `None` for no access. `now` is in milliseconds since 1970.
-    pub fn effective_permission(&self, place: &EntityLocation<'_>, now: i64) -> Option<Permission> {
+    /// Returns the person's permission on an entity, or `None` without access.
+    ///
+    /// `now` is in milliseconds since the Unix epoch.
+    pub fn effective_permission(&self, location: &EntityLocation<'_>, now: i64) -> Option<Permission> {
         let mut best = None;
-        let own = [(place.id, None), (place.type_marker, None)].into_iter();
-        for (key, owned) in own.chain(place.ancestors.iter().map(|(key, owned)| (*key, Some(*owned)))) {
-            for holding in self.grants_on(key).filter(|holding| holding.expires.is_none_or(|at| at > now)) {
-                let worth = match (owned, &holding.inheritance) {
-                    (None, _) | (Some(_), Inheritance::Cascade) => holding.permission,
+        let own = [(location.id, None), (location.type_marker, None)].into_iter();
+        for (target, owned) in own.chain(location.ancestors.iter().map(|(target, owned)| (*target, Some(*owned)))) {
+            for grant in
+                self.grants_on(target).filter(|grant| grant.expires_at_ms.is_none_or(|expires_at| expires_at > now))
+            {
+                let granted = match (owned, &grant.inheritance) {
+                    (None, _) | (Some(_), Inheritance::Cascade) => grant.permission,
                     (Some(_), Inheritance::None) => continue,
                     (Some(_), Inheritance::Mapped(levels)) => {
-                        match levels.get(place.code).or_else(|| levels.get("_default")) {
+                        match levels.get(location.code).or_else(|| levels.get("_default")) {
                             Some(level) => *level,
                             None => continue,
                         }
                     }
                 };
-                if holding.deny {
+                if grant.deny {
                     return None;
                 }
                 let cap = if owned == Some(false) { Permission::Comment } else { Permission::Owner };
-                best = best.max(Some(worth.min(cap)));
+                best = best.max(Some(granted.min(cap)));
             }
         }
         best
     }
 
-    /// Whether a change of what is above some things could change what this person may do with them: `keys` are what came above them or went.
-    pub fn is_affected_by(&self, keys: &BTreeSet<Uuid>) -> bool {
-        self.0.iter().any(|holding| holding.inheritance != Inheritance::None && keys.contains(&holding.target))
+    /// Returns whether a move of entities may change the permissions of this person.
+    ///
+    /// `ancestors` are the grant keys that the move added to or removed from their ancestors.
+    pub fn is_affected_by(&self, ancestors: &BTreeSet<Uuid>) -> bool {
+        self.0.iter().any(|grant| grant.inheritance != Inheritance::None && ancestors.contains(&grant.target))
     }
 
-    /// The next moment at which a grant ends, in milliseconds since 1970.
+    /// Returns when the next grant expires after `now`, in milliseconds since the Unix epoch.
     pub fn next_expiry(&self, now: i64) -> Option<i64> {
-        self.0.iter().filter_map(|holding| holding.expires).filter(|at| *at > now).min()
+        self.0.iter().filter_map(|grant| grant.expires_at_ms).filter(|expires_at| *expires_at > now).min()
     }
 
-    /// How many grants there are.
+    /// Returns the number of grants.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether the person has no grants.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -108,28 +124,28 @@ mod tests {
 
     const CODES: [&str; 3] = ["project", "task", "sprint"];
 
-    fn thing(kind: usize, n: u128) -> EntityRef {
+    fn entity(kind: usize, n: u128) -> EntityRef {
         EntityRef::new(EntityCode::new(CODES[kind]).unwrap(), Uuid::from_u128(100 * (kind as u128 + 1) + n))
     }
     fn marker(code: &EntityCode) -> Uuid {
         Uuid::from_u128(9000 + CODES.iter().position(|c| *c == code.as_str()).unwrap() as u128)
     }
 
-    /// What is above a thing, as the database keeps it.
-    fn above(links: &[EntityLink], target: &EntityRef) -> Vec<(Uuid, bool)> {
-        let mut ways = vec![(target.clone(), true)];
-        let mut at = 0;
-        while let Some((node, owned)) = ways.get(at).cloned() {
+    /// Computes the ancestors of an entity in the form that the database stores.
+    fn ancestors(links: &[EntityLink], target: &EntityRef) -> Vec<(Uuid, bool)> {
+        let mut nodes = vec![(target.clone(), true)];
+        let mut next = 0;
+        while let Some((node, owned)) = nodes.get(next).cloned() {
             for link in links.iter().filter(|link| link.child == node) {
                 let step = (link.parent.clone(), owned && link.owned);
-                if !ways.contains(&step) {
-                    ways.push(step);
+                if !nodes.contains(&step) {
+                    nodes.push(step);
                 }
             }
-            at += 1;
+            next += 1;
         }
         let mut keys: BTreeMap<Uuid, bool> = BTreeMap::new();
-        for (node, owned) in ways.iter().filter(|(node, _)| node.id != target.id) {
+        for (node, owned) in nodes.iter().filter(|(node, _)| node.id != target.id) {
             for key in [node.id, marker(&node.code)] {
                 *keys.entry(key).or_default() |= *owned;
             }
@@ -156,9 +172,9 @@ mod tests {
             prop::bool::weighted(0.15),
             prop::option::weighted(0.3, 0..2i64),
         )
-            .prop_map(|(kind, on, level, inheritance, deny, expires)| Grant {
-                code: thing(kind, 0).code,
-                instance: on.map(|n| thing(kind, n).id),
+            .prop_map(|(kind, instance, level, inheritance, deny, expires)| Grant {
+                code: entity(kind, 0).code,
+                instance: instance.map(|n| entity(kind, n).id),
                 permission: Permission::try_from(level).unwrap(),
                 inheritance,
                 deny,
@@ -169,43 +185,43 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
-        fn holdings_give_what_the_rule_gives(
+        fn grant_set_equals_effective_permission(
             grants in prop::collection::vec(grants(), 0..6),
             links in prop::collection::vec((0..3usize, 0..3u128, 0..3usize, 0..3u128, any::<bool>()), 0..8),
         ) {
-            let links: Vec<EntityLink> = links.into_iter().map(|(pk, p, ck, c, owned)| EntityLink { parent: thing(pk, p), child: thing(ck, c), owned }).collect();
-            let holdings = GrantSet::new(grants.iter().filter(|g| g.instance.is_some() || g.permission != Permission::Create).map(|g| HeldGrant {
+            let links: Vec<EntityLink> = links.into_iter().map(|(pk, p, ck, c, owned)| EntityLink { parent: entity(pk, p), child: entity(ck, c), owned }).collect();
+            let grant_set = GrantSet::new(grants.iter().filter(|g| g.instance.is_some() || g.permission != Permission::Create).map(|g| HeldGrant {
                 target: g.instance.unwrap_or_else(|| marker(&g.code)),
                 permission: g.permission,
                 inheritance: g.inheritance.clone(),
                 deny: g.deny,
-                expires: g.expires_at_ms,
+                expires_at_ms: g.expires_at_ms,
             }).collect());
             for kind in 0..3 {
                 for n in 0..3 {
-                    let target = thing(kind, n);
-                    let above = above(&links, &target);
-                    let place = EntityLocation { id: target.id, type_marker: marker(&target.code), code: target.code.as_str(), ancestors: &above };
-                    prop_assert_eq!(holdings.effective_permission(&place, 0), effective_permission(&grants, &links, &target, 0), "{}", target);
+                    let target = entity(kind, n);
+                    let ancestors = ancestors(&links, &target);
+                    let location = EntityLocation { id: target.id, type_marker: marker(&target.code), code: target.code.as_str(), ancestors: &ancestors };
+                    prop_assert_eq!(grant_set.effective_permission(&location, 0), effective_permission(&grants, &links, &target, 0), "{}", target);
                 }
             }
         }
     }
 
     #[test]
-    fn a_move_concerns_who_holds_something_on_the_way_that_changed() {
+    fn move_affects_people_with_inherited_grants_on_changed_ancestors() {
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut holdings = GrantSet::new(vec![HeldGrant {
+        let mut grant_set = GrantSet::new(vec![HeldGrant {
             target: a,
             permission: Permission::View,
             inheritance: Inheritance::Cascade,
             deny: false,
-            expires: Some(50),
+            expires_at_ms: Some(50),
         }]);
-        assert!(holdings.is_affected_by(&[a, b].into()));
-        assert!(!holdings.is_affected_by(&[b].into()));
-        assert_eq!((holdings.next_expiry(10), holdings.next_expiry(50)), (Some(50), None));
-        holdings.0[0].inheritance = Inheritance::None;
-        assert!(!holdings.is_affected_by(&[a].into()), "what does not go down is on no way");
+        assert!(grant_set.is_affected_by(&[a, b].into()));
+        assert!(!grant_set.is_affected_by(&[b].into()));
+        assert_eq!((grant_set.next_expiry(10), grant_set.next_expiry(50)), (Some(50), None));
+        grant_set.0[0].inheritance = Inheritance::None;
+        assert!(!grant_set.is_affected_by(&[a].into()), "a grant that is not inherited is not affected by a move");
     }
 }

@@ -1,32 +1,34 @@
-//! Identifiers as types of their own, so that one can never be passed for another.
+//! Identifiers as distinct types, so that the compiler rejects one in place of another.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The name of an entity type, such as `project`: a lower-case letter, then letters, digits and `_`, at most 63 bytes.
-/// Being a legal table name is what makes it safe to write into SQL.
+/// The code of an entity type, such as `project`.
+///
+/// Invariant: a lower-case letter, then lower-case letters, digits and `_`, at most 63 bytes. A
+/// code is therefore a valid table name and safe to insert into SQL.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntityCode(Arc<str>);
 
-/// A text that is no legal entity code.
+/// Error for a text that is not a valid entity code; contains up to 80 characters of the text.
 #[derive(Debug, thiserror::Error)]
 #[error("'{0}' is not an entity code")]
 pub struct InvalidEntityCode(pub String);
 
 impl EntityCode {
-    /// Checks `text` against the rule above.
+    /// Validates `text` as an entity code.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidEntityCode> {
         let text = text.into();
         let mut bytes = text.bytes();
-        let legal = text.len() <= 63
+        let is_valid = text.len() <= 63
             && bytes.next().is_some_and(|b| b.is_ascii_lowercase())
             && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if legal { Ok(Self(text.into())) } else { Err(InvalidEntityCode(text.chars().take(80).collect())) }
+        if is_valid { Ok(Self(text.into())) } else { Err(InvalidEntityCode(text.chars().take(80).collect())) }
     }
 
-    /// The code as text.
+    /// Returns the code as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -68,23 +70,23 @@ impl PartialEq<&str> for EntityCode {
     }
 }
 
-/// One thing: its type and its id.
+/// Reference to an entity: its type and its id.
 #[derive(Clone, Debug, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EntityRef {
-    /// The type.
+    /// Type code.
     pub code: EntityCode,
-    /// The id, unique over all types in practice.
+    /// Id, in practice unique over all types.
     pub id: Uuid,
 }
 
 impl EntityRef {
-    /// Pairs a type with an id.
+    /// Creates a reference from a type code and an id.
     pub fn new(code: EntityCode, id: Uuid) -> Self {
         Self { code, id }
     }
 }
 
-// Ids tell almost all things apart, and sooner than the letters of a type do.
+// Compares ids first: they are almost always distinct, and cheaper to compare than type codes.
 impl PartialEq for EntityRef {
     fn eq(&self, other: &Self) -> bool {
         self.id.as_u128() == other.id.as_u128() && self.code == other.code
@@ -103,12 +105,12 @@ impl fmt::Display for EntityRef {
     }
 }
 
-/// How often a row has been written: 1 when made, one more with each change.
+/// Version of a row: 1 after creation, incremented by each change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Version(pub i64);
 
-/// A person: the one who signs in, holds grants and is named in the log.
+/// Id of a person: the identity that signs in, holds grants and appears in the change log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PersonId(pub Uuid);
@@ -124,12 +126,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entity_code_is_a_legal_table_name_and_nothing_else() {
-        for good in ["task", "task_dependency", "a1"] {
-            assert!(EntityCode::new(good).is_ok(), "{good}");
+    fn entity_code_accepts_only_valid_table_names() {
+        for valid in ["task", "task_dependency", "a1"] {
+            assert!(EntityCode::new(valid).is_ok(), "{valid}");
         }
-        for bad in ["", "Task", "1a", "a-b", "a\"b", "a;drop", "ä", &"a".repeat(64)] {
-            assert!(EntityCode::new(bad).is_err(), "{bad}");
+        for invalid in ["", "Task", "1a", "a-b", "a\"b", "a;drop", "ä", &"a".repeat(64)] {
+            assert!(EntityCode::new(invalid).is_err(), "{invalid}");
         }
     }
 }

@@ -1,40 +1,46 @@
-//! Who may do what. This is the one definition of the rule; the SQL that answers it in bulk is tested against it. It must
-//! never depend on how grants are stored.
+//! Permission levels, grants and the rule that combines them.
+//!
+//! This is the only definition of the rule. Property tests compare it with the SQL that evaluates
+//! permissions in bulk.
+//!
+//! Must not: depend on the storage of grants.
 
 use crate::{EntityCode, EntityRef};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use uuid::Uuid;
 
-/// What a person may do with a thing. Each level includes those below it.
+/// Permission level of a person on an entity; each level includes all lower levels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "u8", try_from = "u8")]
 #[repr(u8)]
 pub enum Permission {
-    /// Read.
+    /// View the entity.
     View = 0,
-    /// Add messages.
+    /// Add comments.
     Comment = 1,
-    /// Log work: timesheets, own progress, attachments.
+    /// Record work: timesheets, own progress and attachments.
     Contribute = 2,
-    /// Change columns, link and unlink children.
+    /// Change columns; link and unlink children.
     Edit = 3,
-    /// Grant up to one's own level.
+    /// Grant permissions up to the own level.
     Share = 4,
-    /// Delete and restore.
+    /// Delete and restore the entity.
     Delete = 5,
-    /// Create: on a type, new instances and nothing else; on an instance, children of it.
+    /// Create entities.
+    ///
+    /// On a type: only create entities of the type. On an entity: create children of it.
     Create = 6,
-    /// Everything, and hand over.
+    /// All operations, including the transfer of ownership.
     Owner = 7,
 }
 
 impl Permission {
-    /// All levels, lowest first.
+    /// All levels in ascending order.
     pub const ALL: [Self; 8] =
         [Self::View, Self::Comment, Self::Contribute, Self::Edit, Self::Share, Self::Delete, Self::Create, Self::Owner];
 
-    /// The word that a person reads.
+    /// Returns the display name of the level.
     pub fn label(self) -> &'static str {
         match self {
             Self::View => "view",
@@ -59,53 +65,62 @@ impl TryFrom<u8> for Permission {
     type Error = String;
 
     fn try_from(level: u8) -> Result<Self, String> {
-        Self::ALL.get(usize::from(level)).copied().ok_or_else(|| format!("{level} is no permission level (0 to 7)"))
+        Self::ALL.get(usize::from(level)).copied().ok_or_else(|| format!("{level} is not a permission level (0 to 7)"))
     }
 }
 
-/// How a grant on a thing reaches the things below it.
+/// Inheritance mode: how descendants of an entity inherit a grant on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inheritance {
-    /// It doesn't.
+    /// The grant is not inherited.
     None,
-    /// At the same level, all the way down.
+    /// All descendants inherit the same level.
     Cascade,
-    /// At the level that is written for the type below, or for `_default`; not at all where neither is.
+    /// Descendants inherit the level that the map states for their type.
+    ///
+    /// Types without an entry inherit the level of `_default`; without `_default` they inherit
+    /// nothing.
     Mapped(BTreeMap<String, Permission>),
 }
 
-/// One grant that a person holds, directly or through a role.
+/// A grant that a person has, directly or through a role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    /// The type of the thing.
+    /// Type code of the entity.
     pub code: EntityCode,
-    /// The thing; `None` is every instance of the type.
+    /// Id of the entity; `None` grants access to all entities of the type.
     pub instance: Option<Uuid>,
-    /// The level.
+    /// Permission level.
     pub permission: Permission,
-    /// How it goes down.
+    /// Inheritance by descendants.
     pub inheritance: Inheritance,
-    /// A deny takes away instead of giving, and wins.
+    /// Whether the grant denies access; a deny wins over all other grants.
     pub deny: bool,
-    /// Milliseconds since 1970 from which it counts for nothing.
+    /// Expiry in milliseconds since the Unix epoch.
     pub expires_at_ms: Option<i64>,
 }
 
-/// A tie from a parent to a child.
+/// A link from a parent to a child.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EntityLink {
-    /// The thing above.
+    /// Parent entity.
     pub parent: EntityRef,
-    /// The thing below.
+    /// Child entity.
     pub child: EntityRef,
-    /// Owned children get the whole grant; through a lookup it is worth at most [`Permission::Comment`].
+    /// Whether the child inherits grants in full.
+    ///
+    /// Without ownership (lookup), an inherited grant is capped at [`Permission::Comment`].
     pub owned: bool,
 }
 
-/// The level that `grants` (all that a person holds) give on `target`, `None` for no access: the highest of those that reach
-/// it, unless a deny reaches it. `now` is in milliseconds since 1970.
+/// Returns the permission that `grants` give on `target`, or `None` without access.
 ///
-/// A grant of [`Permission::Create`] on a whole type allows making instances and reaches none.
+/// `grants` are all grants of a person. The result is the highest level among the grants that apply
+/// to `target`, directly or by inheritance; a deny that applies removes all access. `now` is in
+/// milliseconds since the Unix epoch.
+///
+/// A grant of [`Permission::Create`] on a whole type only permits creation; it applies to no
+/// entity.
 pub fn effective_permission(
     grants: &[Grant],
     links: &[EntityLink],
@@ -115,15 +130,15 @@ pub fn effective_permission(
     let mut best = None;
     for (node, cap) in ancestors_with_cap(links, target) {
         for grant in grants {
-            let reaches_node = grant.code == node.code
+            let applies_to_node = grant.code == node.code
                 && match grant.instance {
                     Some(id) => id == node.id,
                     None => grant.permission != Permission::Create,
                 };
-            if !reaches_node || grant.expires_at_ms.is_some_and(|at| at <= now) {
+            if !applies_to_node || grant.expires_at_ms.is_some_and(|expires_at| expires_at <= now) {
                 continue;
             }
-            let worth = if node == *target {
+            let level = if node == *target {
                 Some(grant.permission)
             } else {
                 match &grant.inheritance {
@@ -134,30 +149,34 @@ pub fn effective_permission(
                     }
                 }
             };
-            let Some(worth) = worth else { continue };
+            let Some(level) = level else { continue };
             if grant.deny {
                 return None;
             }
-            best = best.max(Some(worth.min(cap)));
+            best = best.max(Some(level.min(cap)));
         }
     }
     best
 }
 
-/// Whether `grants` allow making instances of `code` that have no parent.
+/// Returns whether `grants` permit the creation of entities of type `code` without a parent.
 pub fn can_create(grants: &[Grant], code: &EntityCode, now: i64) -> bool {
-    let live = |g: &&Grant| g.code == *code && g.instance.is_none() && g.expires_at_ms.is_none_or(|at| at > now);
-    !grants.iter().filter(live).any(|g| g.deny)
-        && grants.iter().filter(live).any(|g| g.permission >= Permission::Create)
+    let is_active = |g: &&Grant| {
+        g.code == *code && g.instance.is_none() && g.expires_at_ms.is_none_or(|expires_at| expires_at > now)
+    };
+    !grants.iter().filter(is_active).any(|g| g.deny)
+        && grants.iter().filter(is_active).any(|g| g.permission >= Permission::Create)
 }
 
-/// The things from which a grant can reach `target`, itself first, each with the most that a grant there is worth.
+/// Returns `target` and its ancestors, each with the maximum level that `target` inherits from it.
+///
+/// `target` is the first element. An ancestor occurs more than once if paths have different caps.
 fn ancestors_with_cap(links: &[EntityLink], target: &EntityRef) -> Vec<(EntityRef, Permission)> {
-    let mut seen: HashSet<(EntityRef, Permission)> = HashSet::new();
+    let mut visited: HashSet<(EntityRef, Permission)> = HashSet::new();
     let mut queue = VecDeque::from([(target.clone(), Permission::Owner)]);
-    let mut found = Vec::new();
+    let mut ancestors = Vec::new();
     while let Some(step) = queue.pop_front() {
-        if !seen.insert(step.clone()) {
+        if !visited.insert(step.clone()) {
             continue;
         }
         let (node, cap) = step;
@@ -165,9 +184,9 @@ fn ancestors_with_cap(links: &[EntityLink], target: &EntityRef) -> Vec<(EntityRe
         for (parent, owned) in parents {
             queue.push_back((parent.clone(), if owned { cap } else { cap.min(Permission::Comment) }));
         }
-        found.push((node, cap));
+        ancestors.push((node, cap));
     }
-    found
+    ancestors
 }
 
 #[cfg(test)]
@@ -175,14 +194,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn thing(code: &str, id: u128) -> EntityRef {
+    fn entity(code: &str, id: u128) -> EntityRef {
         EntityRef::new(EntityCode::new(code).unwrap(), Uuid::from_u128(id))
     }
 
-    fn grant(on: &EntityRef, permission: Permission) -> Grant {
+    fn grant(target: &EntityRef, permission: Permission) -> Grant {
         Grant {
-            code: on.code.clone(),
-            instance: Some(on.id),
+            code: target.code.clone(),
+            instance: Some(target.id),
             permission,
             inheritance: Inheritance::Cascade,
             deny: false,
@@ -195,9 +214,9 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_goes_down_to_owned_children_and_is_capped_by_a_lookup() {
-        let (business, project, task) = (thing("business", 1), thing("project", 2), thing("task", 3));
-        let sprint = thing("sprint", 4);
+    fn owned_children_inherit_the_level_and_lookups_cap_it() {
+        let (business, project, task) = (entity("business", 1), entity("project", 2), entity("task", 3));
+        let sprint = entity("sprint", 4);
         let links = [
             owned(&business, &project),
             owned(&project, &task),
@@ -215,8 +234,8 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_grant_gives_what_is_written_for_the_type() {
-        let (project, task, risk) = (thing("project", 1), thing("task", 2), thing("risk", 3));
+    fn mapped_grant_applies_the_level_of_the_type() {
+        let (project, task, risk) = (entity("project", 1), entity("task", 2), entity("risk", 3));
         let links = [owned(&project, &task), owned(&project, &risk)];
         let mut mapped = grant(&project, Permission::Owner);
         mapped.inheritance = Inheritance::Mapped(BTreeMap::from([("task".into(), Permission::Edit)]));
@@ -226,8 +245,8 @@ mod tests {
     }
 
     #[test]
-    fn create_on_a_type_lets_make_and_lets_read_nothing() {
-        let task = thing("task", 1);
+    fn create_on_a_type_permits_creation_but_no_access() {
+        let task = entity("task", 1);
         let on_type = Grant { instance: None, ..grant(&task, Permission::Create) };
         assert_eq!(effective_permission(std::slice::from_ref(&on_type), &[], &task, 0), None);
         assert!(can_create(&[on_type], &task.code, 0));
@@ -235,7 +254,7 @@ mod tests {
 
     fn graphs() -> impl Strategy<Value = (Vec<Grant>, Vec<EntityLink>, EntityRef)> {
         let codes = ["office", "project", "task"];
-        let node = (0..3usize, 0..4u128).prop_map(move |(c, i)| thing(codes[c], (c as u128) * 10 + i));
+        let node = (0..3usize, 0..4u128).prop_map(move |(c, i)| entity(codes[c], (c as u128) * 10 + i));
         let level = (0..8u8).prop_map(|l| Permission::try_from(l).unwrap());
         let inheritance = prop_oneof![
             Just(Inheritance::None),
@@ -249,9 +268,9 @@ mod tests {
         ];
         let grants =
             (node.clone(), any::<bool>(), level, inheritance, prop::bool::weighted(0.1), prop::option::of(0..10i64))
-                .prop_map(|(on, typed, permission, inheritance, deny, expires)| Grant {
-                    code: on.code,
-                    instance: (!typed).then_some(on.id),
+                .prop_map(|(target, type_wide, permission, inheritance, deny, expires)| Grant {
+                    code: target.code,
+                    instance: (!type_wide).then_some(target.id),
                     permission,
                     inheritance,
                     deny,
@@ -267,24 +286,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn another_grant_never_takes_away((grants, links, target) in graphs()) {
+        fn additional_grants_never_reduce_the_permission((grants, links, target) in graphs()) {
             let all = effective_permission(&grants, &links, &target, 5);
-            for skip in 0..grants.len() {
-                if grants[skip].deny { continue; }
-                let mut fewer = grants.clone();
-                fewer.remove(skip);
-                prop_assert!(effective_permission(&fewer, &links, &target, 5) <= all);
+            for removed in 0..grants.len() {
+                if grants[removed].deny { continue; }
+                let mut remaining = grants.clone();
+                remaining.remove(removed);
+                prop_assert!(effective_permission(&remaining, &links, &target, 5) <= all);
             }
         }
 
         #[test]
-        fn time_only_takes_grants_away((mut grants, links, target) in graphs()) {
+        fn permission_never_grows_with_time((mut grants, links, target) in graphs()) {
             grants.retain(|g| !g.deny);
             prop_assert!(effective_permission(&grants, &links, &target, 9) <= effective_permission(&grants, &links, &target, 0));
         }
 
         #[test]
-        fn a_deny_on_the_thing_itself_wins((mut grants, links, target) in graphs()) {
+        fn deny_on_the_entity_wins((mut grants, links, target) in graphs()) {
             grants.push(Grant { deny: true, ..grant(&target, Permission::View) });
             prop_assert_eq!(effective_permission(&grants, &links, &target, 5), None);
         }

@@ -1,36 +1,38 @@
-//! Filters and sort orders worked out on values at hand, with the same answers as the database gives. Pure; it must never know a particular type.
+//! Filter predicates and sort orders, evaluated in memory with the same results as in the database.
+//!
+//! Must not: do I/O or know a particular entity type.
 
 use crate::query::{Filter, Operator};
 use crate::{ColumnKind, datetime};
 use serde_json::Value;
 use std::cmp::Ordering;
 
-/// A column's value as it is compared.
+/// A column value in comparable form, for filters and sorting.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum ComparableValue {
-    /// There is none.
+    /// No value.
     #[default]
     Null,
-    /// Numbers, and moments in microseconds since 1970.
+    /// A number, or a timestamp in microseconds since the Unix epoch.
     Number(f64),
-    /// Everything with an order of its letters.
+    /// Any other value, compared as text.
     Text(Box<str>),
-    /// Several.
+    /// A list of texts.
     List(Box<[Box<str>]>),
 }
 
-/// Whether values of a kind are compared as numbers.
-fn numeric(kind: &ColumnKind) -> bool {
+/// Returns whether values of `kind` are compared as numbers.
+fn is_numeric(kind: &ColumnKind) -> bool {
     use ColumnKind as K;
     matches!(kind, K::Money | K::Percent | K::Hours | K::Days | K::Integer | K::Number)
 }
 
 impl ComparableValue {
-    /// Reads a value of a column of this kind.
+    /// Converts a JSON value of a column of the given kind.
     pub fn from_value(kind: &ColumnKind, value: &Value) -> Self {
         match value {
             Value::Null => Self::Null,
-            Value::Bool(yes) => Self::Text(if *yes { "true" } else { "false" }.into()),
+            Value::Bool(flag) => Self::Text(if *flag { "true" } else { "false" }.into()),
             Value::Number(n) => n.as_f64().map_or(Self::Null, Self::Number),
             Value::String(text) => Self::from_text(kind, text),
             Value::Array(items) => {
@@ -41,9 +43,9 @@ impl ComparableValue {
         }
     }
 
-    /// Reads a value that is written as a text.
+    /// Converts a value in text form; an invalid number or timestamp is compared as text.
     pub fn from_text(kind: &ColumnKind, text: &str) -> Self {
-        let number = if numeric(kind) {
+        let number = if is_numeric(kind) {
             text.trim().parse().ok()
         } else if *kind == ColumnKind::Timestamp {
             datetime::timestamp_micros(text)
@@ -53,7 +55,10 @@ impl ComparableValue {
         number.map_or_else(|| Self::Text(text.into()), Self::Number)
     }
 
-    /// How two are ordered for people: absent last, numbers by size, texts whatever their case and then by it.
+    /// Compares two values in display order.
+    ///
+    /// Numbers come first, then texts, then lists; `Null` comes last. Texts are compared without
+    /// case and, if equal, with case.
     pub fn compare(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Null, Self::Null) => Ordering::Equal,
@@ -69,7 +74,9 @@ impl ComparableValue {
         }
     }
 
-    /// Reads a value as it is written in JSON, without decoding what need not be decoded.
+    /// Converts a value in JSON form.
+    ///
+    /// Avoids the JSON parser for integers of up to 15 digits and for strings without escapes.
     pub fn from_json(kind: &ColumnKind, json: &str) -> Self {
         match json.as_bytes() {
             [b'"', .., b'"'] if json.len() > 1 && !json.contains('\\') => {
@@ -82,35 +89,39 @@ impl ComparableValue {
         }
     }
 
-    /// Numbers for sorting many, of the steps 0, 1 and so on: two keys have the order of the first of them that differ. Those that have none which differ
-    /// are told apart by comparing them. See [`crate::order::places_by_rank`].
+    /// Returns the abbreviated key of the given step (0, 1, …) for sorting many values.
+    ///
+    /// The first step whose keys differ determines the order of two values. If no step differs,
+    /// [`Self::compare`] decides. See [`crate::sort::argsort_by_prefix`].
     pub fn abbreviated_key(&self, step: usize) -> u64 {
         match self {
-            // A float's bits, turned so that they have its order; the upper half is for texts.
+            // Float bits, transformed so that their integer order is the numeric order and then
+            // shifted: texts use the upper half of the range.
             Self::Number(n) if step == 0 => {
                 let bits = n.to_bits();
                 (if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }) >> 1
             }
             Self::Text(text) => {
-                // The order of letters is that of their bytes in UTF-8. The first step has a byte that tells texts from the rest.
-                let from = (step * 8).saturating_sub(1);
+                // Code points and their UTF-8 bytes have the same order. The first byte of step 0
+                // marks the value as text, so step 0 holds 7 bytes of text and each later step 8.
+                let start = (step * 8).saturating_sub(1);
                 let head = &text.as_bytes()[..text.len().min(step * 8 + 7)];
-                let mut eight = [0; 8];
-                let eight_from = |eight: &mut [u8; 8], bytes: &[u8]| {
-                    let to = if step == 0 { &mut eight[1..] } else { &mut eight[..] };
-                    for (to, from) in to.iter_mut().zip(bytes.get(from..).unwrap_or_default()) {
-                        *to = from.to_ascii_lowercase();
+                let mut key = [0; 8];
+                let copy_lowercase = |key: &mut [u8; 8], bytes: &[u8]| {
+                    let target = if step == 0 { &mut key[1..] } else { &mut key[..] };
+                    for (target, source) in target.iter_mut().zip(bytes.get(start..).unwrap_or_default()) {
+                        *target = source.to_ascii_lowercase();
                     }
                 };
                 if head.is_ascii() {
-                    eight_from(&mut eight, head);
+                    copy_lowercase(&mut key, head);
                 } else {
-                    eight_from(&mut eight, text.chars().flat_map(char::to_lowercase).collect::<String>().as_bytes());
+                    copy_lowercase(&mut key, text.chars().flat_map(char::to_lowercase).collect::<String>().as_bytes());
                 }
                 if step == 0 {
-                    eight[0] = 0x80;
+                    key[0] = 0x80;
                 }
-                u64::from_be_bytes(eight)
+                u64::from_be_bytes(key)
             }
             Self::List(_) if step == 0 => u64::MAX - 1,
             Self::Null if step == 0 => u64::MAX,
@@ -119,74 +130,81 @@ impl ComparableValue {
     }
 }
 
-/// Texts whatever their case, and then by it. Most are told apart by the first letters that differ, and those are looked for by the word.
+/// Compares texts without case and, if equal, with case.
+///
+/// The first differing characters usually decide. They are found by comparing eight bytes at a
+/// time.
 fn cmp_case_insensitive(a: &str, b: &str) -> Ordering {
     let (left, right) = (a.as_bytes(), b.as_bytes());
-    let shorter = left.len().min(right.len());
-    let word = |bytes: &[u8], at: usize| bytes.get(at..at + 8).and_then(|w| w.try_into().ok()).map(u64::from_le_bytes);
-    let mut at = 0;
-    while at + 8 <= shorter && word(left, at) == word(right, at) {
-        at += 8;
+    let min_len = left.len().min(right.len());
+    let word_at = |bytes: &[u8], position: usize| {
+        bytes.get(position..position + 8).and_then(|w| w.try_into().ok()).map(u64::from_le_bytes)
+    };
+    let mut position = 0;
+    while position + 8 <= min_len && word_at(left, position) == word_at(right, position) {
+        position += 8;
     }
-    while at < shorter && left[at] == right[at] {
-        at += 1;
+    while position < min_len && left[position] == right[position] {
+        position += 1;
     }
-    if let (Some(x), Some(y)) = (left.get(at), right.get(at)) {
+    if let (Some(x), Some(y)) = (left.get(position), right.get(position)) {
         let (x, y) = (x.to_ascii_lowercase(), y.to_ascii_lowercase());
         if x < 128 && y < 128 && x != y {
             return x.cmp(&y);
         }
     }
-    while !a.is_char_boundary(at) || !b.is_char_boundary(at) {
-        at -= 1;
+    while !a.is_char_boundary(position) || !b.is_char_boundary(position) {
+        position -= 1;
     }
-    let folded = |text: &str| text[at..].chars().flat_map(char::to_lowercase).collect::<String>();
-    folded(a).cmp(&folded(b)).then_with(|| a.cmp(b))
+    let lowercase_rest = |text: &str| text[position..].chars().flat_map(char::to_lowercase).collect::<String>();
+    lowercase_rest(a).cmp(&lowercase_rest(b)).then_with(|| a.cmp(b))
 }
 
-/// A filter that has been read against its column's kind.
+/// A filter whose values are converted to the kind of its column.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Predicate {
     operator: Operator,
-    keys: Vec<ComparableValue>,
+    operands: Vec<ComparableValue>,
 }
 
 impl Predicate {
-    /// Reads a filter's values.
+    /// Compiles `filter` for a column of the given kind.
     pub fn new(filter: &Filter, kind: &ColumnKind) -> Self {
-        let read = |value: &String| match filter.operator {
+        let convert = |value: &String| match filter.operator {
             Operator::IsNull => ComparableValue::Text(value.as_str().into()),
             Operator::Contains if !matches!(kind, ColumnKind::References { .. } | ColumnKind::TextList) => {
                 ComparableValue::Text(value.to_lowercase().into())
             }
             _ => ComparableValue::from_text(kind, value),
         };
-        Self { operator: filter.operator, keys: filter.values.iter().map(read).collect() }
+        Self { operator: filter.operator, operands: filter.values.iter().map(convert).collect() }
     }
 
-    /// Whether a value passes.
+    /// Returns whether `value` satisfies the filter.
     pub fn matches(&self, value: &ComparableValue) -> bool {
-        let one = self.keys.first().unwrap_or(&ComparableValue::Null);
-        let among = |items: &[Box<str>], key: &ComparableValue| matches!(key, ComparableValue::Text(text) if items.contains(text));
+        let operand = self.operands.first().unwrap_or(&ComparableValue::Null);
+        let list_contains = |items: &[Box<str>], operand: &ComparableValue| matches!(operand, ComparableValue::Text(text) if items.contains(text));
         match (self.operator, value) {
             (Operator::IsNull, _) => {
-                matches!(value, ComparableValue::Null) == (*one == ComparableValue::Text("true".into()))
+                matches!(value, ComparableValue::Null) == (*operand == ComparableValue::Text("true".into()))
             }
             (Operator::Ne, ComparableValue::Null) => true,
             (_, ComparableValue::Null) => false,
-            (Operator::Eq | Operator::Contains, ComparableValue::List(items)) => among(items, one),
-            (Operator::Ne, ComparableValue::List(items)) => !among(items, one),
-            (Operator::In, ComparableValue::List(items)) => self.keys.iter().any(|key| among(items, key)),
+            (Operator::Eq | Operator::Contains, ComparableValue::List(items)) => list_contains(items, operand),
+            (Operator::Ne, ComparableValue::List(items)) => !list_contains(items, operand),
+            (Operator::In, ComparableValue::List(items)) => {
+                self.operands.iter().any(|operand| list_contains(items, operand))
+            }
             (_, ComparableValue::List(_)) => false,
-            (Operator::Eq, _) => value == one,
-            (Operator::Ne, _) => value != one,
-            (Operator::In, _) => self.keys.contains(value),
+            (Operator::Eq, _) => value == operand,
+            (Operator::Ne, _) => value != operand,
+            (Operator::In, _) => self.operands.contains(value),
             (Operator::Contains, ComparableValue::Text(text)) => {
-                matches!(one, ComparableValue::Text(part) if text.to_lowercase().contains(&**part))
+                matches!(operand, ComparableValue::Text(needle) if text.to_lowercase().contains(&**needle))
             }
             (Operator::Contains, _) => false,
             (operator, _) => {
-                let order = match (value, one) {
+                let order = match (value, operand) {
                     (ComparableValue::Number(a), ComparableValue::Number(b)) => a.total_cmp(b),
                     (ComparableValue::Text(a), ComparableValue::Text(b)) => a.cmp(b),
                     _ => return false,
@@ -208,36 +226,39 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn test(operator: Operator, values: &[&str], kind: &ColumnKind) -> Predicate {
+    fn predicate(operator: Operator, values: &[&str], kind: &ColumnKind) -> Predicate {
         let values = values.iter().map(|v| (*v).to_owned()).collect();
         Predicate::new(&Filter { column: "c".into(), operator, values }, kind)
     }
 
     #[test]
-    fn money_is_compared_as_a_number_and_a_day_as_a_text() {
+    fn money_is_compared_as_number_and_date_as_text() {
         let money = ColumnKind::Money;
-        let at_least = test(Operator::Gte, &["9.50"], &money);
+        let at_least = predicate(Operator::Gte, &["9.50"], &money);
         assert!(at_least.matches(&ComparableValue::from_value(&money, &json!("10.00"))));
         assert!(!at_least.matches(&ComparableValue::from_value(&money, &json!("9.49"))));
-        assert!(test(Operator::Eq, &["9.5"], &money).matches(&ComparableValue::from_value(&money, &json!("9.50"))));
-        let day = ColumnKind::Date;
         assert!(
-            test(Operator::Lt, &["2026-02-01"], &day).matches(&ComparableValue::from_value(&day, &json!("2026-01-31")))
+            predicate(Operator::Eq, &["9.5"], &money).matches(&ComparableValue::from_value(&money, &json!("9.50")))
+        );
+        let date = ColumnKind::Date;
+        assert!(
+            predicate(Operator::Lt, &["2026-02-01"], &date)
+                .matches(&ComparableValue::from_value(&date, &json!("2026-01-31")))
         );
     }
 
     #[test]
-    fn what_is_absent_is_unequal_and_nothing_else() {
-        let line = ColumnKind::ShortText;
-        assert!(test(Operator::Ne, &["a"], &line).matches(&ComparableValue::Null));
+    fn null_matches_only_ne_and_is_null() {
+        let kind = ColumnKind::ShortText;
+        assert!(predicate(Operator::Ne, &["a"], &kind).matches(&ComparableValue::Null));
         for operator in [Operator::Eq, Operator::Lt, Operator::Gte, Operator::In, Operator::Contains] {
-            assert!(!test(operator, &["a"], &line).matches(&ComparableValue::Null));
+            assert!(!predicate(operator, &["a"], &kind).matches(&ComparableValue::Null));
         }
-        assert!(test(Operator::IsNull, &["true"], &line).matches(&ComparableValue::Null));
-        assert!(!test(Operator::IsNull, &["false"], &line).matches(&ComparableValue::Null));
+        assert!(predicate(Operator::IsNull, &["true"], &kind).matches(&ComparableValue::Null));
+        assert!(!predicate(Operator::IsNull, &["false"], &kind).matches(&ComparableValue::Null));
     }
 
-    fn keys() -> impl Strategy<Value = ComparableValue> {
+    fn values() -> impl Strategy<Value = ComparableValue> {
         prop_oneof![
             Just(ComparableValue::Null),
             (-1e9..1e9f64).prop_map(ComparableValue::Number),
@@ -248,21 +269,21 @@ mod tests {
 
     proptest! {
         #[test]
-        fn ranks_never_disagree_with_the_order(a in keys(), b in keys()) {
-            let ranks = |key: &ComparableValue| [0, 1, 2, 3].map(|step| key.abbreviated_key(step));
-            let (ranks, order) = (ranks(&a).cmp(&ranks(&b)), a.compare(&b));
-            prop_assert!(ranks.is_eq() || ranks == order, "{a:?} {b:?}");
+        fn abbreviated_keys_agree_with_the_order(a in values(), b in values()) {
+            let abbreviated = |value: &ComparableValue| [0, 1, 2, 3].map(|step| value.abbreviated_key(step));
+            let (abbreviated, order) = (abbreviated(&a).cmp(&abbreviated(&b)), a.compare(&b));
+            prop_assert!(abbreviated.is_eq() || abbreviated == order, "{a:?} {b:?}");
         }
 
         #[test]
-        fn texts_are_compared_as_if_they_were_folded_whole(a in "[abAB ßİé\u{0}]{0,12}", b in "[abAB ßİé\u{0}]{0,12}", same in "[a-zÄ]{0,20}") {
-            let (a, b) = (same.clone() + &a, same + &b);
-            let folded = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<String>();
-            prop_assert_eq!(cmp_case_insensitive(&a, &b), folded(&a).cmp(&folded(&b)).then_with(|| a.cmp(&b)));
+        fn text_comparison_equals_comparison_of_lowercased_texts(a in "[abAB ßİé\u{0}]{0,12}", b in "[abAB ßİé\u{0}]{0,12}", prefix in "[a-zÄ]{0,20}") {
+            let (a, b) = (prefix.clone() + &a, prefix + &b);
+            let lowercase = |text: &str| text.chars().flat_map(char::to_lowercase).collect::<String>();
+            prop_assert_eq!(cmp_case_insensitive(&a, &b), lowercase(&a).cmp(&lowercase(&b)).then_with(|| a.cmp(&b)));
         }
 
         #[test]
-        fn a_key_read_from_json_is_that_of_its_value(text in "\\PC{0,12}", cents in any::<i32>()) {
+        fn from_json_equals_from_value(text in "\\PC{0,12}", cents in any::<i32>()) {
             for value in [json!(text), json!(f64::from(cents) / 4.0), json!(cents), json!(format!("{cents}.5")), json!([text]), json!({"a": text}), json!(true), Value::Null] {
                 for kind in [ColumnKind::ShortText, ColumnKind::Money, ColumnKind::Timestamp] {
                     prop_assert_eq!(ComparableValue::from_json(&kind, &value.to_string()), ComparableValue::from_value(&kind, &value));
@@ -271,7 +292,7 @@ mod tests {
         }
 
         #[test]
-        fn the_order_is_one(a in keys(), b in keys(), c in keys()) {
+        fn compare_is_a_total_order(a in values(), b in values(), c in values()) {
             prop_assert_eq!(a.compare(&b), b.compare(&a).reverse());
             if a.compare(&b).is_le() && b.compare(&c).is_le() {
                 prop_assert!(a.compare(&c).is_le());

@@ -1,5 +1,9 @@
-//! Messages of the WebSocket: names in capitals under `type`, the rest under `payload`, camelCase. The codec must accept
-//! every message of a client that knows only the first protocol (no `AUTH`, no `RESUME`, no `since`).
+//! Messages of the WebSocket protocol.
+//!
+//! Each message is a JSON object with `type` in capitals and `payload` in camelCase.
+//!
+//! Invariant: the server accepts all messages of clients that implement only the first version of
+//! the protocol (without `AUTH`, `RESUME` and `since`).
 
 use crate::{EntityCode, Version};
 use serde::{Deserialize, Serialize};
@@ -7,48 +11,53 @@ use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
-/// The protocol's number, told in `HELLO`.
+/// Version of the protocol, sent in `HELLO`.
 pub const PROTOCOL_VERSION: u32 = 1;
-/// A client sends `PING` this often, in seconds.
+/// Interval between `PING` messages of a client, in seconds.
 pub const HEARTBEAT_INTERVAL_SECONDS: u64 = 30;
-/// No token, a bad one, or none in time.
+/// Close code: the token is missing, invalid or was not sent in time.
 pub const CLOSE_UNAUTHORIZED: u16 = 4001;
-/// The token's time is over.
+/// Close code: the token expired.
 pub const CLOSE_TOKEN_EXPIRED: u16 = 4002;
-/// The client read too slowly: come back and resume.
+/// Close code: the client read too slowly; it should reconnect and resume.
 pub const CLOSE_SLOW_CONSUMER: u16 = 4008;
-/// The server is going away: come back, spread over a few seconds.
+/// Close code: the server shuts down; clients should reconnect, spread over a few seconds.
 pub const CLOSE_SERVICE_RESTART: u16 = 1012;
-/// The client broke the rules too often.
+/// Close code: the client violated the protocol limits too often.
 pub const CLOSE_POLICY_VIOLATION: u16 = 1008;
 
-/// The thing whose children are watched.
+/// Parent entity whose children or descendants a subscription covers.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ParentScope {
-    /// Its type.
+    /// Type code of the parent.
     pub entity_code: EntityCode,
-    /// Its id.
+    /// Id of the parent.
     pub entity_id: Uuid,
-    /// Not only its children, but all that hangs below it by owned links, however deep.
+    /// Whether all descendants over owned links are covered instead of only the children.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[serde(rename = "deep")]
     pub recursive: bool,
 }
 
-/// What to watch. With ids, those; without, the whole type or the children of `parent`; an empty list watches nothing.
+/// Payload of `SUBSCRIBE`.
+///
+/// With `entity_ids`: subscribes to these entities; an empty list subscribes to nothing. Without:
+/// subscribes to the children of `parent` or, without a parent, to the whole type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SubscribeRequest {
-    /// The type of what is watched.
+    /// Type code of the entities.
     pub entity_code: EntityCode,
-    /// The things, by id.
+    /// Ids of the entities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub entity_ids: Option<Vec<Uuid>>,
-    /// Only children of this thing.
+    /// Limits the subscription to children of this parent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentScope>,
-    /// Tell what has changed since this cursor, so that nothing falls between a fetch and this message.
+    /// Cursor after which changes are delivered.
+    ///
+    /// Prevents a gap between a fetch and the subscription.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<String>,
 }
@@ -57,84 +66,93 @@ pub struct SubscribeRequest {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ClientMessage {
-    /// Who this is; the first message where the address carries no token.
+    /// Authenticates the client; must be the first message if the URL contains no token.
     Auth {
         /// The access token.
         token: String,
     },
-    /// Watch.
+    /// Subscribes to changes.
     Subscribe(SubscribeRequest),
-    /// Stop watching; without ids, everything of the type (or of the parent).
+    /// Ends subscriptions.
+    ///
+    /// Without `entity_ids`: all subscriptions of the type or, with `parent`, of that parent.
     #[serde(rename_all = "camelCase")]
     Unsubscribe {
-        /// The type.
+        /// Type code of the entities.
         entity_code: EntityCode,
-        /// The things; all where absent.
+        /// Ids of the entities; all if absent.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         entity_ids: Option<Vec<Uuid>>,
-        /// The children of this thing.
+        /// Parent of the subscription to end.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         parent: Option<ParentScope>,
     },
-    /// Stop watching anything.
+    /// Ends all subscriptions of the connection.
     UnsubscribeAll,
-    /// Still here.
+    /// Heartbeat of the client.
     Ping,
-    /// A new access token, before the old one expires.
+    /// Replaces the access token before it expires.
     TokenRefresh {
         /// The access token.
         token: String,
     },
-    /// What is looked at now, and nothing else: those who look at the same are told.
+    /// Replaces the set of entities that the client views now.
+    ///
+    /// Other users who view the same entities receive `PRESENCE`.
     #[serde(rename = "LOOKING")]
     Viewing {
-        /// The things, one for each tab that is in sight.
-        things: Vec<ViewedEntity>,
+        /// Viewed entities, one per visible tab.
+        #[serde(rename = "things")]
+        entities: Vec<ViewedEntity>,
     },
-    /// After SUBSCRIBE, on reconnect: tell what was missed.
+    /// Requests the changes since a cursor; sent after `SUBSCRIBE` on reconnect.
     Resume {
-        /// The epoch of the last HELLO.
+        /// Epoch of the last `HELLO`.
         epoch: String,
-        /// The last cursor seen.
+        /// Last cursor that the client received.
         cursor: String,
     },
 }
 
-/// A thing that is looked at.
+/// An entity that a client views.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ViewedEntity {
-    /// Its type.
+    /// Type code of the entity.
     pub entity_code: EntityCode,
-    /// Its id.
+    /// Id of the entity.
     pub entity_id: Uuid,
 }
 
-/// Somebody who looks at a thing.
+/// A user who views an entity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PresentUser {
-    /// Who.
+    /// Id of the person.
     pub person_id: Uuid,
-    /// What they are called.
+    /// Display name.
     pub name: String,
 }
 
 impl PresentUser {
-    /// Read by hand, as the frames are.
+    /// Parses an element of `people` without serde derive; see [`ServerMessage::parse`].
     fn from_json(value: &Value) -> Option<Self> {
         let text = |name: &str| value.get(name)?.as_str();
         Some(Self { person_id: text("personId")?.parse().ok()?, name: text("name")?.to_owned() })
     }
 }
 
-/// A frame that is no message of this protocol; the text is for the client's developer.
+/// Error for a frame that is not a valid message of this protocol.
+///
+/// The text is intended for developers of clients.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct InvalidMessage(pub String);
 
 impl ClientMessage {
-    /// Reads a text frame. A missing, null or empty payload is the same for messages that have none.
+    /// Parses a text frame.
+    ///
+    /// For messages without a payload, a missing, null or empty `payload` is accepted.
     pub fn parse(text: &str) -> Result<Self, InvalidMessage> {
         let mut value: Value =
             serde_json::from_str(text).map_err(|_| InvalidMessage("the frame is not JSON".to_owned()))?;
@@ -148,9 +166,9 @@ impl ClientMessage {
         serde_json::from_value(value).map_err(|error| {
             let kind: String = kind.chars().take(40).collect();
             let error = error.to_string();
-            // What the reader calls its own types is nobody else's business.
+            // serde names the Rust enum in this error; clients must not see internal type names.
             InvalidMessage(if error.contains("ClientMessage") {
-                format!("{kind}: its payload is missing or no object")
+                format!("{kind}: the payload is missing or not an object")
             } else {
                 format!("{kind}: {error}")
             })
@@ -158,79 +176,87 @@ impl ClientMessage {
     }
 }
 
-/// What happened to a thing.
+/// Kind of a change to an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Action {
-    /// It is new for the receiver.
+    /// The entity is new for the recipient.
     Create,
-    /// It has another version.
+    /// The entity has a new version.
     Update,
-    /// It was deleted.
+    /// The entity was deleted.
     Delete,
-    /// The receiver may not see it any more.
+    /// The recipient may no longer view the entity.
     Revoke,
 }
 
-/// One thing that changed.
+/// A change of one entity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
-    /// The thing.
+    /// Id of the entity.
     pub entity_id: Uuid,
-    /// What happened.
+    /// Kind of the change.
     pub action: Action,
-    /// The row's version after it.
+    /// Version of the row after the change.
     pub version: Version,
 }
 
-/// Changes of things of one type, each thing once.
+/// Changes of entities of one type, at most one per entity.
 #[derive(Clone, Debug, Default)]
 pub struct CoalescedChanges {
     list: VecDeque<Change>,
-    /// Where each is, counted from the first that ever was.
-    at: HashMap<Uuid, usize>,
-    taken: usize,
+    /// Position of each entity, counted from the first change that was ever added.
+    positions: HashMap<Uuid, usize>,
+    /// Number of changes drained so far: the position of the first element of `list`.
+    drained_count: usize,
 }
 
 impl CoalescedChanges {
-    /// Folds a change in: of one thing the last action stands, but something made and then changed is still new.
+    /// Adds a change and merges it with an earlier change of the same entity.
+    ///
+    /// The last action wins, except that an update after a create remains a create. The version is
+    /// the highest of both.
     pub fn coalesce(&mut self, change: Change) {
-        match self.at.get(&change.entity_id).and_then(|at| self.list.get_mut(at - self.taken)) {
+        match self
+            .positions
+            .get(&change.entity_id)
+            .and_then(|position| self.list.get_mut(position - self.drained_count))
+        {
             None => {
-                self.at.insert(change.entity_id, self.taken + self.list.len());
+                self.positions.insert(change.entity_id, self.drained_count + self.list.len());
                 self.list.push_back(change);
             }
-            Some(known) => {
-                if !(known.action == Action::Create && change.action == Action::Update) {
-                    known.action = change.action;
+            Some(existing) => {
+                if !(existing.action == Action::Create && change.action == Action::Update) {
+                    existing.action = change.action;
                 }
-                known.version = known.version.max(change.version);
+                existing.version = existing.version.max(change.version);
             }
         }
     }
 
-    /// The first `most`, which are not among them any more.
-    pub fn drain_up_to(&mut self, most: usize) -> Vec<Change> {
-        let first: Vec<Change> = self.list.drain(..most.min(self.list.len())).collect();
-        self.taken += first.len();
-        for change in &first {
-            self.at.remove(&change.entity_id);
+    /// Removes and returns the first `max` changes.
+    pub fn drain_up_to(&mut self, max: usize) -> Vec<Change> {
+        let drained: Vec<Change> = self.list.drain(..max.min(self.list.len())).collect();
+        self.drained_count += drained.len();
+        for change in &drained {
+            self.positions.remove(&change.entity_id);
         }
-        first
+        drained
     }
 
-    /// How many things there are.
+    /// Returns the number of changed entities.
     pub fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// In the order in which things came first.
+    /// Returns the changes in the order in which their entities were first added.
     pub fn into_vec(self) -> Vec<Change> {
         self.list.into()
     }
@@ -240,86 +266,88 @@ impl CoalescedChanges {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", content = "payload", rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ServerMessage {
-    /// Where the feed stands.
+    /// First message of the server after the client is authenticated.
     #[serde(rename_all = "camelCase")]
     Hello {
-        /// [`PROTOCOL`].
+        /// Protocol version; see [`PROTOCOL_VERSION`].
         protocol: u32,
-        /// Incarnation of the database.
+        /// Epoch of the database.
         epoch: String,
-        /// Where the feed stands.
+        /// Current position of the feed.
         cursor: String,
-        /// How often to send PING.
+        /// Interval at which the client must send `PING`, in seconds.
         heartbeat_seconds: u64,
     },
-    /// Refetch these.
+    /// Marks entities as changed; clients refetch them.
     #[serde(rename_all = "camelCase")]
     Invalidate {
-        /// The type of all of them.
+        /// Type code of all changed entities.
         entity_code: EntityCode,
-        /// What changed.
+        /// Changes, at most one per entity.
         changes: Vec<Change>,
-        /// RFC 3339.
+        /// Server time of the message, in RFC 3339 form.
         timestamp: String,
-        /// Where the feed stands after them.
+        /// Position of the feed after these changes.
         cursor: String,
     },
-    /// SUBSCRIBE is done.
+    /// Response to `SUBSCRIBE`.
     #[serde(rename_all = "camelCase")]
     Subscribed {
-        /// Ids accepted; 1 for a type or a parent.
+        /// Number of accepted ids; 1 for a type or a parent.
         count: usize,
-        /// The type.
+        /// Type code of the subscription.
         entity_code: EntityCode,
-        /// Ids refused.
+        /// Number of refused ids.
         refused: usize,
     },
-    /// Answer to RESUME, after the last caught-up INVALIDATE.
+    /// Response to `RESUME`, sent after the last `INVALIDATE` of the catch-up.
     Resumed {
-        /// False: mark everything stale and sweep.
+        /// `false` if missed changes are unavailable: the client must revalidate all cached data.
         recovered: bool,
-        /// Where the feed stands.
+        /// Current position of the feed.
         cursor: String,
     },
-    /// What this person may see has changed: sweep what is held.
+    /// The user's access changed; clients must revalidate all cached data.
     #[serde(rename_all = "camelCase")]
     Access {
-        /// A number that changes each time.
+        /// Token that differs for each access change.
         access_epoch: String,
     },
-    /// Who else looks at a thing that the receiver looks at.
+    /// Other users who view an entity that the recipient views.
     #[serde(rename_all = "camelCase")]
     Presence {
-        /// The type of the thing.
+        /// Type code of the entity.
         entity_code: EntityCode,
-        /// The thing.
+        /// Id of the entity.
         entity_id: Uuid,
-        /// The others, each once.
+        /// Other users, each once.
         people: Vec<PresentUser>,
     },
-    /// Answer to PING.
+    /// Response to `PING`.
     Pong {
-        /// Where the feed stands.
+        /// Current position of the feed.
         cursor: String,
     },
-    /// Send TOKEN_REFRESH.
+    /// The access token expires soon; the client should send `TOKEN_REFRESH`.
     #[serde(rename_all = "camelCase")]
     TokenExpiringSoon {
-        /// Seconds left.
+        /// Remaining lifetime of the token, in seconds.
         expires_in: i64,
     },
-    /// The last message was not understood or not allowed.
+    /// The last message was invalid or not permitted.
     Error {
-        /// For people.
+        /// Text for people.
         message: String,
-        /// For programs: `bad_message`, `too_large`, `rate`, `too_many_subscriptions`.
+        /// Code for programs: `bad_message`, `too_large`, `rate` or `too_many_subscriptions`.
         code: String,
     },
 }
 
 impl ServerMessage {
-    /// Reads a text frame; none where it is no message of this protocol, such as one of a later. (Read by hand: what a derived reader of this shape costs
-    /// the browser is more than half of what the session takes.)
+    /// Parses a text frame; returns `None` for unknown messages, such as those of a later version.
+    ///
+    /// Hand-written because the derived deserializer of this enum would add more than half the size
+    /// of the sync session code to the browser app.
     pub fn parse(text: &str) -> Option<Self> {
         let mut frame: Value = serde_json::from_str(text).ok()?;
         let kind = frame.get("type")?.as_str()?.to_owned();
@@ -367,7 +395,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_message_of_the_server_is_read_as_it_was_written() {
+    fn server_messages_round_trip() {
         let entity_code = EntityCode::new("project").unwrap();
         let change = Change { entity_id: Uuid::from_u128(7), action: Action::Revoke, version: Version(42) };
         let cursor = || "1.2".to_owned();
@@ -395,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_of_the_first_protocol_is_understood() {
+    fn clients_of_the_first_protocol_version_are_accepted() {
         let id = Uuid::from_u128(1);
         let subscribe = json!({"type": "SUBSCRIBE", "payload": {"entityCode": "project", "entityIds": [id]}});
         assert_eq!(
@@ -413,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn an_invalidate_has_the_documented_shape() {
+    fn invalidate_has_the_documented_shape() {
         let message = ServerMessage::Invalidate {
             entity_code: EntityCode::new("project").unwrap(),
             changes: vec![Change { entity_id: Uuid::nil(), action: Action::Update, version: Version(42) }],
@@ -432,8 +460,8 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_frame_is_an_error_that_says_what_is_wrong() {
-        for (frame, word) in [
+    fn invalid_frame_returns_a_descriptive_error() {
+        for (frame, expected) in [
             ("", "JSON"),
             ("[]", "type"),
             (r#"{"type":"NOPE"}"#, "NOPE"),
@@ -442,7 +470,7 @@ mod tests {
             (r#"{"type":"RESUME","payload":3}"#, "payload"),
         ] {
             let error = ClientMessage::parse(frame).unwrap_err();
-            assert!(error.0.contains(word) && !error.0.contains("::"), "{frame}: {error}");
+            assert!(error.0.contains(expected) && !error.0.contains("::"), "{frame}: {error}");
         }
     }
 }

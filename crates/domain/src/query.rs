@@ -1,4 +1,6 @@
-//! What a list's address asks for, read against the type's columns. Pure text in, a checked query out; it must never know SQL.
+//! Query parameters of a list, validated against the columns of its entity type.
+//!
+//! Must not: contain SQL or do I/O.
 
 use crate::api_types::{DEFAULT_PAGE_SIZE, FieldError, MAX_IDS_PER_REQUEST, MAX_PAGE_SIZE};
 use crate::{ColumnKind, EntityType};
@@ -6,46 +8,48 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Largest `[in]` list.
+/// Maximum number of values of an `[in]` filter.
 pub const MAX_IN_VALUES: usize = 1000;
 
-/// How a filter compares.
+/// Comparison operator of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operator {
-    /// Equal; for a list of references: contains.
+    /// Equal; for a list column: contains the value.
     Eq,
-    /// Not equal, absent included.
+    /// Not equal; also matches null.
     Ne,
-    /// Less.
+    /// Less than.
     Lt,
-    /// Less or equal.
+    /// Less than or equal.
     Lte,
-    /// Greater.
+    /// Greater than.
     Gt,
-    /// Greater or equal.
+    /// Greater than or equal.
     Gte,
-    /// One of several, separated by commas.
+    /// Equal to one of the comma-separated values.
     In,
-    /// Contains the text, whatever the case.
+    /// Contains the text, ignoring case; for a list column: contains the value.
     Contains,
-    /// Absent (`true`) or present (`false`).
+    /// Null (`true`) or not null (`false`).
     IsNull,
 }
 
-/// One condition. `values` are texts in the column's normal form; one, but for [`Operator::In`].
+/// One filter condition on a column.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Filter {
-    /// The column's name.
+    /// Name of the column.
     pub column: String,
-    /// How to compare.
+    /// Comparison operator.
     pub operator: Operator,
-    /// With what.
+    /// Operands as texts in the column's normal form; exactly one except for [`Operator::In`].
     pub values: Vec<String>,
 }
 
 impl Operator {
-    /// The operator that a parameter's name has in brackets; none where it is not one.
+    /// Returns the operator with the given name, as in the brackets of a query parameter.
+    ///
+    /// Returns `None` for unknown names and for `eq`, which has no brackets.
     pub fn from_param(name: &str) -> Option<Self> {
         Some(match name {
             "ne" => Self::Ne,
@@ -62,7 +66,7 @@ impl Operator {
 }
 
 impl Filter {
-    /// The name and the value of the parameter that says it.
+    /// Returns the name and the value of the query parameter for this filter.
     pub fn to_query_pair(&self) -> (String, String) {
         let operator = match self.operator {
             Operator::Eq => return (self.column.clone(), self.values.join(",")),
@@ -79,33 +83,35 @@ impl Filter {
     }
 }
 
-/// A checked list query.
+/// A validated list query.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListQuery {
-    /// All of them must hold.
+    /// Filters; a row must satisfy all of them.
     pub filters: Vec<Filter>,
-    /// Columns and whether descending; the id comes last by itself.
+    /// Sort columns, each with a descending flag; the id is always the last sort key.
     pub sort: Vec<(String, bool)>,
-    /// Words to look for in name, code and description.
+    /// Search text for name, code and description.
     pub search: Option<String>,
-    /// These ids alone.
+    /// Limits the result to these ids.
     pub ids: Option<Vec<Uuid>>,
-    /// Most rows.
+    /// Maximum number of rows.
     pub limit: usize,
-    /// Rows to pass over.
+    /// Number of rows to skip.
     pub offset: usize,
-    /// Where the page before ended.
+    /// Cursor that marks the end of the previous page.
     pub cursor: Option<String>,
-    /// Columns to answer, in order; empty: all.
+    /// Columns of the response in order; empty for all columns.
     pub fields: Vec<String>,
-    /// Deleted rows too.
+    /// Whether the result includes deleted rows.
     pub include_deleted: bool,
-    /// The metadata instead of rows.
+    /// Whether the response contains metadata instead of rows.
     pub metadata_only: bool,
 }
 
 impl ListQuery {
-    /// Reads the parameters of an address. Unknown names and wrong values are all told, not only the first.
+    /// Parses the query parameters of a URL.
+    ///
+    /// On failure, returns the errors of all parameters, not only the first.
     pub fn parse(parameters: &[(String, String)], entity: &EntityType) -> Result<Self, Vec<FieldError>> {
         let mut query = Self { limit: DEFAULT_PAGE_SIZE, ..Self::default() };
         let mut errors = Vec::new();
@@ -115,7 +121,7 @@ impl ListQuery {
             }
         }
         if query.cursor.is_some() && query.offset > 0 {
-            errors.push(FieldError { field: "offset".into(), message: "can't be used with a cursor".into() });
+            errors.push(FieldError { field: "offset".into(), message: "cannot be combined with a cursor".into() });
         }
         if errors.is_empty() { Ok(query) } else { Err(errors) }
     }
@@ -146,29 +152,29 @@ impl ListQuery {
             "sort" => {
                 for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
                     let (column, descending) = part.strip_prefix('-').map_or((part, false), |c| (c, true));
-                    if entity.column(column).is_none_or(|c| matches!(c.kind, ColumnKind::Json)) {
-                        return Err(format!("there is no column '{}' to sort by", truncate(column)));
-                    }
+                    let Some(column) = entity.column(column).filter(|c| !matches!(c.kind, ColumnKind::Json)) else {
+                        return Err(format!("unknown sort column '{}'", truncate(column)));
+                    };
                     if self.sort.len() == 5 {
-                        return Err("at most 5 columns".into());
+                        return Err("must have at most 5 columns".into());
                     }
-                    self.sort.push((column.to_owned(), descending));
+                    self.sort.push((column.name.clone(), descending));
                 }
             }
             "fields" => {
                 for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-                    if entity.column(part).is_none() {
-                        return Err(format!("there is no column '{}'", truncate(part)));
-                    }
-                    self.fields.push(part.to_owned());
+                    let Some(column) = entity.column(part) else {
+                        return Err(format!("unknown column '{}'", truncate(part)));
+                    };
+                    self.fields.push(column.name.clone());
                 }
             }
             "ids" => {
                 let ids: Result<Vec<Uuid>, _> =
                     text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::parse).collect();
-                let ids = ids.map_err(|_| "must be ids (UUIDs) separated by commas")?;
+                let ids = ids.map_err(|_| "must be a comma-separated list of UUIDs")?;
                 if ids.len() > MAX_IDS_PER_REQUEST {
-                    return Err(format!("at most {MAX_IDS_PER_REQUEST} ids at once"));
+                    return Err(format!("must have at most {MAX_IDS_PER_REQUEST} ids"));
                 }
                 self.limit = MAX_IDS_PER_REQUEST;
                 self.ids = Some(ids);
@@ -183,7 +189,7 @@ impl ListQuery {
             _ => {
                 let filter = parse_filter(name, text, entity)?;
                 if self.filters.len() == 20 {
-                    return Err("at most 20 filters".into());
+                    return Err("must have at most 20 filters".into());
                 }
                 self.filters.push(filter);
             }
@@ -202,10 +208,10 @@ fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, S
     };
     let column =
         entity.column(column_name).ok_or_else(|| format!("is neither a parameter nor a column of {}", entity.code))?;
-    let listed = matches!(column.kind, ColumnKind::References { .. } | ColumnKind::TextList);
-    let ordered = !listed && !matches!(column.kind, ColumnKind::Boolean | ColumnKind::Json);
-    let textual = matches!(column.kind, ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. });
-    let normal = |text: &str| -> Result<String, String> {
+    let is_list = matches!(column.kind, ColumnKind::References { .. } | ColumnKind::TextList);
+    let is_ordered = !is_list && !matches!(column.kind, ColumnKind::Boolean | ColumnKind::Json);
+    let is_text = matches!(column.kind, ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. });
+    let normalize = |text: &str| -> Result<String, String> {
         let value = match &column.kind {
             ColumnKind::Boolean => json!(parse_bool(text)?),
             ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. } => return Ok(text.to_owned()),
@@ -213,7 +219,7 @@ fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, S
                 return text.parse::<Uuid>().map(|u| u.to_string()).map_err(|_| "must be an id (a UUID)".to_owned());
             }
             ColumnKind::TextList => return Ok(text.to_owned()),
-            ColumnKind::Json => return Err("can't be filtered by".into()),
+            ColumnKind::Json => return Err("cannot be filtered".into()),
             _ => column.validate(&json!(text))?,
         };
         Ok(match value {
@@ -223,23 +229,23 @@ fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, S
     };
     let values = match operator {
         Operator::IsNull => vec![parse_bool(text)?.to_string()],
-        Operator::Contains if textual => vec![text.to_owned()],
-        Operator::Contains if listed => vec![normal(text)?],
-        Operator::Contains => return Err("only texts and lists can contain something".into()),
-        Operator::Lt | Operator::Lte | Operator::Gt | Operator::Gte if !ordered => {
-            return Err("has no order to compare by".into());
+        Operator::Contains if is_text => vec![text.to_owned()],
+        Operator::Contains if is_list => vec![normalize(text)?],
+        Operator::Contains => return Err("must be a text or list column for the contains operator".into()),
+        Operator::Lt | Operator::Lte | Operator::Gt | Operator::Gte if !is_ordered => {
+            return Err("cannot be compared by order".into());
         }
         Operator::In => {
             let values: Vec<_> =
-                text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(normal).collect::<Result<_, _>>()?;
+                text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(normalize).collect::<Result<_, _>>()?;
             if values.len() > MAX_IN_VALUES {
-                return Err(format!("at most {MAX_IN_VALUES} values"));
+                return Err(format!("must have at most {MAX_IN_VALUES} values"));
             }
             values
         }
-        _ => vec![normal(text)?],
+        _ => vec![normalize(text)?],
     };
-    Ok(Filter { column: column_name.to_owned(), operator, values })
+    Ok(Filter { column: column.name.clone(), operator, values })
 }
 
 fn parse_bool(text: &str) -> Result<bool, String> {
@@ -277,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_sort_and_limits_are_read() {
+    fn filters_sort_and_limit_are_parsed() {
         let query =
             parse(&[("due_date[gte]", "2026-01-01"), ("sort", "-due_date,name"), ("limit", "5"), ("name[in]", "a, b")])
                 .unwrap();
@@ -287,15 +293,15 @@ mod tests {
     }
 
     #[test]
-    fn every_wrong_parameter_is_named() {
-        for (name, value, word) in [
+    fn each_invalid_parameter_is_reported_by_name() {
+        for (name, value, expected) in [
             ("nope", "1", "neither"),
             ("limit", "0", "1000"),
             ("limit", "-1", "1000"),
             ("offset", "x", "whole"),
             ("sort", "nope", "nope"),
             ("ids", "1,2", "UUID"),
-            ("due_date[lt]", "tomorrow", "day"),
+            ("due_date[lt]", "tomorrow", "date"),
             ("due_date[like]", "x", "operator"),
             ("active_flag[lt]", "true", "order"),
             ("metadata", "{}", "filtered"),
@@ -305,7 +311,7 @@ mod tests {
             let errors = parse(&[("limit", "3"), (name, value)]).unwrap_err();
             assert_eq!(errors.len(), 1, "{name}");
             assert_eq!(errors[0].field, name);
-            assert!(errors[0].message.contains(word), "{name}: {}", errors[0].message);
+            assert!(errors[0].message.contains(expected), "{name}: {}", errors[0].message);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Names that other programs and stored data read: the REST API, the WebSocket and IndexedDB.
+//! Names that other programs and stored data depend on: the REST API, the WebSocket and IndexedDB.
 
 use crate::api_types::{AuthResponse, ListResponse, Problem};
 use crate::catalog::{Catalog, ChildRelation, Datalabel, EntityType};
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 
 const ID: &str = "00000000-0000-0000-0000-000000000001";
 
-/// Asserts that `value` is read as a `T` and written as the same JSON.
+/// Asserts that `value` deserializes into a `T` and serializes to the same JSON.
 fn assert_stable<T: Serialize + DeserializeOwned>(value: Value) {
-    let read: T = serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}: {value}"));
-    assert_eq!(serde_json::to_value(read).unwrap(), value);
+    let parsed: T = serde_json::from_value(value.clone()).unwrap_or_else(|error| panic!("{error}: {value}"));
+    assert_eq!(serde_json::to_value(parsed).unwrap(), value);
 }
 
 #[test]
@@ -43,13 +43,13 @@ fn column_kinds_keep_their_wire_names() {
 }
 
 #[test]
-fn the_catalog_keeps_its_wire_names() {
+fn catalog_keeps_its_wire_names() {
     let child =
         json!({"code": "task", "owned": true, "column": "project_id", "code_column": "parent_code", "create_level": 4});
     assert_stable::<ChildRelation>(child.clone());
     let column = json!({
         "name": "stage", "kind": "label", "set": "task_stage", "sql_type": "text", "label": "Stage", "required": true,
-        "not_null": true, "read_only": false, "hidden": true, "contribute": "self", "sees_owner": true,
+        "not_null": true, "read_only": false, "hidden": true, "contributor_column": "self", "must_see_parent": true,
     });
     assert_stable::<Column>(column.clone());
     let entity = json!({
@@ -112,8 +112,8 @@ fn server_messages_keep_their_wire_names() {
         json!({"type": "TOKEN_EXPIRING_SOON", "payload": {"expiresIn": 300}}),
         json!({"type": "ERROR", "payload": {"message": "m", "code": "rate"}}),
     ] {
-        let read = ServerMessage::parse(&message.to_string());
-        assert_eq!(read.map(|m| serde_json::to_value(m).unwrap()), Some(message.clone()));
+        let parsed = ServerMessage::parse(&message.to_string());
+        assert_eq!(parsed.map(|m| serde_json::to_value(m).unwrap()), Some(message.clone()));
         assert_stable::<ServerMessage>(message);
     }
     assert_eq!(protocol::PROTOCOL_VERSION, 1);

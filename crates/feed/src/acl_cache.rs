@@ -1,5 +1,9 @@
-//! What the people who are here hold, and where things are. A change is checked for each receiver against this, so that telling it asks the
-//! database nothing. It must hear of every change of access before the rows that come with it are told.
+//! Grants of connected users and ancestor sets, in memory.
+//!
+//! Fan-out checks each receiver of a change against this cache and does not query the database.
+//!
+//! Invariant: an access change is applied to the cache before the rows of the same batch are
+//! delivered.
 
 use pmo_domain::change_log::AccessChange;
 use pmo_domain::grant_set::{EntityLocation, GrantSet};
@@ -8,126 +12,137 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Reaches that are remembered; some hundred bytes each.
+/// Maximum number of cached ancestor sets; one takes some hundred bytes.
 const MAX_ANCESTOR_SETS: usize = 50_000;
 
-/// Whom a change of access concerns.
+/// Connected users that an access change affects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AffectedPeople {
-    /// What they hold must be read again.
+    /// Users with grants that must be reloaded.
     pub reload: BTreeSet<PersonId>,
-    /// Their view may be another: they are told.
+    /// Users to notify, because their visibility may have changed.
     pub notify: BTreeSet<PersonId>,
 }
 
-/// Grants and places.
+/// Grants by user, ancestor sets by id and type markers by type.
 #[derive(Default)]
 pub struct AclCache {
     people: HashMap<PersonId, GrantSet>,
     ancestor_sets: HashMap<i32, Arc<[(Uuid, bool)]>>,
     type_markers: HashMap<String, Uuid>,
-    /// When the next grant of anybody ends.
+    /// Next expiry of a cached grant, in milliseconds since 1970.
     next_expiry: Option<i64>,
 }
 
 impl AclCache {
-    /// What a person holds now; grants that ended before `since` are dealt with.
-    pub fn set_grants(&mut self, person: PersonId, holdings: GrantSet, since: i64) {
-        self.next_expiry = [self.next_expiry, holdings.next_expiry(since)].into_iter().flatten().min();
-        self.people.insert(person, holdings);
+    /// Stores the grants of a person.
+    ///
+    /// Grants that expired before `since` have been processed and do not count for the next expiry.
+    pub fn set_grants(&mut self, person: PersonId, grants: GrantSet, since: i64) {
+        self.next_expiry = [self.next_expiry, grants.next_expiry(since)].into_iter().flatten().min();
+        self.people.insert(person, grants);
     }
 
-    /// A person is not here any more.
+    /// Removes the grants of a person who has no connection any more.
     pub fn remove_person(&mut self, person: PersonId) {
         self.people.remove(&person);
     }
 
-    /// Whether it is known what a person holds.
+    /// Returns whether the grants of a person are cached.
     pub fn has_person(&self, person: PersonId) -> bool {
         self.people.contains_key(&person)
     }
 
-    /// How many people are here.
+    /// Returns the number of people with cached grants.
     pub fn people(&self) -> usize {
         self.people.len()
     }
 
-    /// The markers of all types.
+    /// Replaces the type markers of all types.
     pub fn set_type_markers(&mut self, markers: HashMap<String, Uuid>) {
         self.type_markers = markers;
     }
 
-    /// Whether a type is known.
+    /// Returns whether the type is known.
     pub fn has_type(&self, code: &str) -> bool {
         self.type_markers.contains_key(code)
     }
 
-    /// What is above a reach, which never changes.
-    pub fn insert_ancestor_set(&mut self, reach: i32, above: Vec<(Uuid, bool)>) {
-        self.ancestor_sets.insert(reach, above.into());
+    /// Stores the ancestors of an ancestor set; they never change.
+    pub fn insert_ancestor_set(&mut self, ancestor_set: i32, ancestors: Vec<(Uuid, bool)>) {
+        self.ancestor_sets.insert(ancestor_set, ancestors.into());
     }
 
-    /// Makes room, between one task and the next: what a task has placed it must find until it is done.
+    /// Removes all ancestor sets if there are more than `MAX_ANCESTOR_SETS`.
+    ///
+    /// Call it only between tasks: a task must find the ancestor sets that it has loaded until it
+    /// ends.
     pub fn evict_if_full(&mut self) {
         if self.ancestor_sets.len() > MAX_ANCESTOR_SETS {
             self.ancestor_sets.clear();
         }
     }
 
-    /// Of these reaches, those of which it is not known what is above them.
-    pub fn missing_ancestor_sets(&self, reaches: impl IntoIterator<Item = i32>) -> BTreeSet<i32> {
-        reaches.into_iter().filter(|reach| !self.ancestor_sets.contains_key(reach)).collect()
+    /// Returns those of `ancestor_sets` that are not cached.
+    pub fn missing_ancestor_sets(&self, ancestor_sets: impl IntoIterator<Item = i32>) -> BTreeSet<i32> {
+        ancestor_sets.into_iter().filter(|id| !self.ancestor_sets.contains_key(id)).collect()
     }
 
-    /// Where a thing is; none of a type unknown or in a place unknown.
-    pub fn locate<'a>(&'a self, code: &'a EntityCode, id: Uuid, reach: i32) -> Option<EntityLocation<'a>> {
-        let marker = *self.type_markers.get(code.as_str())?;
-        Some(EntityLocation {
-            id,
-            type_marker: marker,
-            code: code.as_str(),
-            ancestors: self.ancestor_sets.get(&reach)?,
-        })
+    /// Returns the location of an entity, or `None` if its type or ancestor set is not cached.
+    pub fn locate<'a>(&'a self, code: &'a EntityCode, id: Uuid, ancestor_set: i32) -> Option<EntityLocation<'a>> {
+        let type_marker = *self.type_markers.get(code.as_str())?;
+        Some(EntityLocation { id, type_marker, code: code.as_str(), ancestors: self.ancestor_sets.get(&ancestor_set)? })
     }
 
-    /// A person's level in a place. Nothing is seen by somebody unknown.
-    pub fn permission_at(&self, person: PersonId, place: &EntityLocation<'_>, now: i64) -> Option<Permission> {
-        self.people.get(&person)?.effective_permission(place, now)
+    /// Returns a person's permission at a location, or `None` if the person is not cached.
+    pub fn permission_at(&self, person: PersonId, location: &EntityLocation<'_>, now: i64) -> Option<Permission> {
+        self.people.get(&person)?.effective_permission(location, now)
     }
 
-    /// A person's level on a thing. Nothing is seen by somebody unknown, of a type unknown or in a place unknown.
-    pub fn permission_on(&self, person: PersonId, entity: &EntityRef, reach: i32, now: i64) -> Option<Permission> {
-        self.permission_at(person, &self.locate(&entity.code, entity.id, reach)?, now)
+    /// Returns the effective permission of a person on an entity.
+    ///
+    /// `None` without a grant, and also if the person, the type or the ancestor set is not cached.
+    pub fn permission_on(
+        &self,
+        person: PersonId,
+        entity: &EntityRef,
+        ancestor_set: i32,
+        now: i64,
+    ) -> Option<Permission> {
+        self.permission_at(person, &self.locate(&entity.code, entity.id, ancestor_set)?, now)
     }
 
-    /// Reaches that must be placed before [`Access::concerned`] can tell.
+    /// Returns the ancestor sets that must be cached before [`AclCache::affected_by`] is exact.
     pub fn ancestor_sets_of(changes: &BTreeSet<AccessChange>) -> BTreeSet<i32> {
         let pairs = changes.iter().filter_map(|change| match change {
-            AccessChange::AncestorSetChanged(was, is) => Some([*was, *is]),
+            AccessChange::AncestorSetChanged(old, new) => Some([*old, *new]),
             _ => None,
         });
         pairs.flatten().collect()
     }
 
-    /// What came above something, or went: whoever holds anything there may see otherwise now. None: where something went is not known.
+    /// Returns the ancestors that were added to or removed from entities by moves.
+    ///
+    /// Users with a grant on one of them may see other entities now. `None` if an old or new
+    /// ancestor set is not cached.
     pub fn changed_ancestors(&self, changes: &BTreeSet<AccessChange>) -> Option<BTreeSet<Uuid>> {
         let mut keys: BTreeSet<Uuid> = BTreeSet::new();
         for change in changes {
-            let AccessChange::AncestorSetChanged(was, is) = change else { continue };
-            let (was, is) = (self.ancestor_sets.get(was)?, self.ancestor_sets.get(is)?);
-            keys.extend(was.iter().filter(|key| !is.contains(key)).map(|key| key.0));
-            keys.extend(is.iter().filter(|key| !was.contains(key)).map(|key| key.0));
+            let AccessChange::AncestorSetChanged(old, new) = change else { continue };
+            let (old, new) = (self.ancestor_sets.get(old)?, self.ancestor_sets.get(new)?);
+            keys.extend(old.iter().filter(|key| !new.contains(key)).map(|key| key.0));
+            keys.extend(new.iter().filter(|key| !old.contains(key)).map(|key| key.0));
         }
         Some(keys)
     }
 
-    /// Whom of those who are here `changes` concern.
+    /// Returns the connected users that `changes` affect.
     pub fn affected_by(&self, changes: &BTreeSet<AccessChange>) -> AffectedPeople {
-        let everybody = || self.people.keys().copied().collect::<BTreeSet<_>>();
+        let all_people = || self.people.keys().copied().collect::<BTreeSet<_>>();
         let mut found = AffectedPeople::default();
         for change in changes {
             match change {
-                AccessChange::Unscoped => return AffectedPeople { reload: everybody(), notify: everybody() },
+                AccessChange::Unscoped => return AffectedPeople { reload: all_people(), notify: all_people() },
                 AccessChange::GrantsChanged(person) => {
                     found.reload.insert(PersonId(*person));
                     found.notify.insert(PersonId(*person));
@@ -139,44 +154,46 @@ impl AclCache {
         match self.changed_ancestors(changes) {
             Some(keys) if keys.is_empty() => {}
             Some(keys) => {
-                let concerned = self.people.iter().filter(|(_, holdings)| holdings.is_affected_by(&keys));
-                found.notify.extend(concerned.map(|(person, _)| *person));
+                let affected = self.people.iter().filter(|(_, grants)| grants.is_affected_by(&keys));
+                found.notify.extend(affected.map(|(person, _)| *person));
             }
-            None => found.notify = everybody(),
+            None => found.notify = all_people(),
         }
         found.reload.retain(|person| self.has_person(*person));
         found.notify.retain(|person| self.has_person(*person));
         found
     }
 
-    /// Whom of these `changes` concern by what they hold now.
+    /// Returns the connected users among `grants` that `changes` affect under these new grants.
     pub fn affected_given(
         &self,
         changes: &BTreeSet<AccessChange>,
-        held: &HashMap<PersonId, GrantSet>,
+        grants: &HashMap<PersonId, GrantSet>,
     ) -> BTreeSet<PersonId> {
-        let keys = if held.is_empty() { None } else { self.changed_ancestors(changes).filter(|keys| !keys.is_empty()) };
+        let keys =
+            if grants.is_empty() { None } else { self.changed_ancestors(changes).filter(|keys| !keys.is_empty()) };
         let Some(keys) = keys else { return BTreeSet::new() };
-        held.iter()
-            .filter(|(person, now)| self.has_person(**person) && now.is_affected_by(&keys))
+        grants
+            .iter()
+            .filter(|(person, grants)| self.has_person(**person) && grants.is_affected_by(&keys))
             .map(|(person, _)| *person)
             .collect()
     }
 
-    /// Those of whose grants one has ended after `since`, by `now`.
+    /// Returns the users with a grant that expired after `since` and not after `now`.
     pub fn expired_between(&self, since: i64, now: i64) -> BTreeSet<PersonId> {
-        let over = |holdings: &GrantSet| holdings.next_expiry(since).is_some_and(|end| end <= now);
-        self.people.iter().filter(|(_, holdings)| over(holdings)).map(|(person, _)| *person).collect()
+        let expired = |grants: &GrantSet| grants.next_expiry(since).is_some_and(|expiry| expiry <= now);
+        self.people.iter().filter(|(_, grants)| expired(grants)).map(|(person, _)| *person).collect()
     }
 
-    /// When the next grant of anybody ends.
-    pub fn next_end(&self) -> Option<i64> {
+    /// Returns the next expiry of a cached grant, in milliseconds since 1970.
+    pub fn next_expiry(&self) -> Option<i64> {
         self.next_expiry
     }
 
-    /// What ended by `now` is dealt with.
+    /// Recomputes the next expiry after the grants that expired by `now` have been processed.
     pub fn advance_expiry(&mut self, now: i64) {
-        self.next_expiry = self.people.values().filter_map(|holdings| holdings.next_expiry(now)).min();
+        self.next_expiry = self.people.values().filter_map(|grants| grants.next_expiry(now)).min();
     }
 }
 
@@ -189,80 +206,84 @@ mod tests {
     const ANN: PersonId = PersonId(Uuid::from_u128(1));
     const BOB: PersonId = PersonId(Uuid::from_u128(2));
 
-    fn on(key: u128, expires: Option<i64>) -> GrantSet {
+    fn grant_on(key: u128, expires: Option<i64>) -> GrantSet {
         let inheritance = Inheritance::Cascade;
         GrantSet::new(vec![HeldGrant {
             target: Uuid::from_u128(key),
             permission: Permission::View,
             inheritance,
             deny: false,
-            expires,
+            expires_at_ms: expires,
         }])
     }
 
-    fn two() -> AclCache {
-        let mut access = AclCache::default();
-        access.set_grants(ANN, on(10, None), 0);
-        access.set_grants(BOB, on(20, Some(1000)), 0);
-        access.set_type_markers([("task".to_owned(), Uuid::from_u128(99))].into());
-        access.insert_ancestor_set(1, vec![]);
-        access.insert_ancestor_set(7, vec![(Uuid::from_u128(10), true)]);
-        access.insert_ancestor_set(8, vec![(Uuid::from_u128(20), true)]);
-        access
+    fn cache_of_two_people() -> AclCache {
+        let mut cache = AclCache::default();
+        cache.set_grants(ANN, grant_on(10, None), 0);
+        cache.set_grants(BOB, grant_on(20, Some(1000)), 0);
+        cache.set_type_markers([("task".to_owned(), Uuid::from_u128(99))].into());
+        cache.insert_ancestor_set(1, vec![]);
+        cache.insert_ancestor_set(7, vec![(Uuid::from_u128(10), true)]);
+        cache.insert_ancestor_set(8, vec![(Uuid::from_u128(20), true)]);
+        cache
     }
 
     #[test]
-    fn a_thing_is_seen_by_what_is_above_it_and_nothing_unknown_is_seen() {
-        let access = two();
+    fn permission_comes_from_grants_on_ancestors_and_is_none_if_unknown() {
+        let cache = cache_of_two_people();
         let task = EntityRef::new(EntityCode::new("task").unwrap(), Uuid::from_u128(5));
         let other = EntityRef::new(EntityCode::new("risk").unwrap(), Uuid::from_u128(5));
-        assert_eq!(access.permission_on(ANN, &task, 7, 0), Some(Permission::View));
-        assert_eq!(access.permission_on(BOB, &task, 7, 0), None);
+        assert_eq!(cache.permission_on(ANN, &task, 7, 0), Some(Permission::View));
+        assert_eq!(cache.permission_on(BOB, &task, 7, 0), None);
         assert_eq!(
-            (access.permission_on(BOB, &task, 8, 0), access.permission_on(BOB, &task, 8, 1000)),
+            (cache.permission_on(BOB, &task, 8, 0), cache.permission_on(BOB, &task, 8, 1000)),
             (Some(Permission::View), None)
         );
-        assert_eq!((access.permission_on(ANN, &task, 77, 0), access.permission_on(ANN, &other, 7, 0)), (None, None));
-        assert_eq!(access.permission_on(PersonId(Uuid::from_u128(3)), &task, 7, 0), None);
-        assert_eq!(access.missing_ancestor_sets([7, 77]), [77].into());
+        assert_eq!((cache.permission_on(ANN, &task, 77, 0), cache.permission_on(ANN, &other, 7, 0)), (None, None));
+        assert_eq!(cache.permission_on(PersonId(Uuid::from_u128(3)), &task, 7, 0), None);
+        assert_eq!(cache.missing_ancestor_sets([7, 77]), [77].into());
     }
 
     #[test]
-    fn a_change_concerns_whose_view_it_may_change_and_nobody_else() {
-        let access = two();
-        let told = |change: AccessChange| access.affected_by(&[change].into());
+    fn access_change_affects_only_users_whose_visibility_may_change() {
+        let cache = cache_of_two_people();
+        let affected = |change: AccessChange| cache.affected_by(&[change].into());
         let only = |person| AffectedPeople { reload: [person].into(), notify: [person].into() };
-        assert_eq!(told(AccessChange::GrantsChanged(ANN.0)), only(ANN));
+        assert_eq!(affected(AccessChange::GrantsChanged(ANN.0)), only(ANN));
         assert_eq!(
-            told(AccessChange::EntityCreated(ANN.0)),
+            affected(AccessChange::EntityCreated(ANN.0)),
             AffectedPeople { reload: [ANN].into(), notify: [].into() }
         );
         assert_eq!(
-            told(AccessChange::Unscoped),
+            affected(AccessChange::Unscoped),
             AffectedPeople { reload: [ANN, BOB].into(), notify: [ANN, BOB].into() }
         );
         assert_eq!(
-            told(AccessChange::AncestorSetChanged(1, 7)),
+            affected(AccessChange::AncestorSetChanged(1, 7)),
             AffectedPeople { reload: [].into(), notify: [ANN].into() }
         );
-        assert_eq!(told(AccessChange::AncestorSetChanged(7, 8)).notify, [ANN, BOB].into());
+        assert_eq!(affected(AccessChange::AncestorSetChanged(7, 8)).notify, [ANN, BOB].into());
         assert_eq!(
-            told(AccessChange::AncestorSetChanged(7, 70)).notify,
+            affected(AccessChange::AncestorSetChanged(7, 70)).notify,
             [ANN, BOB].into(),
-            "what is not known may concern anybody"
+            "an unknown ancestor set may affect any user"
         );
-        assert_eq!(told(AccessChange::GrantsChanged(Uuid::from_u128(3))), AffectedPeople::default(), "not here");
+        assert_eq!(
+            affected(AccessChange::GrantsChanged(Uuid::from_u128(3))),
+            AffectedPeople::default(),
+            "not connected"
+        );
     }
 
     #[test]
-    fn grants_end_by_themselves() {
-        let mut access = two();
-        assert_eq!(access.next_end(), Some(1000));
+    fn grants_expire_without_a_change() {
+        let mut cache = cache_of_two_people();
+        assert_eq!(cache.next_expiry(), Some(1000));
         assert_eq!(
-            (access.expired_between(0, 999), access.expired_between(0, 1000), access.expired_between(1000, 2000)),
+            (cache.expired_between(0, 999), cache.expired_between(0, 1000), cache.expired_between(1000, 2000)),
             ([].into(), [BOB].into(), [].into())
         );
-        access.advance_expiry(1000);
-        assert_eq!(access.next_end(), None);
+        cache.advance_expiry(1000);
+        assert_eq!(cache.next_expiry(), None);
     }
 }

@@ -1,5 +1,11 @@
-//! Who is told of a change. Of a thing: those who watch it, its type or what it hangs below, and may see it. Of access: those whose view may be
-//! another now. Nothing is told of which it is not known that the receiver may see it.
+//! Fan-out of changes with authorization.
+//!
+//! An entity change is delivered to each connection that is subscribed to the entity, its type, a
+//! parent or an ancestor, if its user may view the entity. An access change is delivered to each
+//! user with a possible change of visibility.
+//!
+//! Invariant: fails closed. A change is not delivered unless its receiver is known to be allowed to
+//! see it.
 
 use crate::acl_cache::AclCache;
 use crate::lookups::{LogBatch, LookupRequest};
@@ -12,125 +18,129 @@ use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId, Ve
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-/// Deliveries that are worked out at once; some bytes each.
+/// Maximum number of buffered deliveries (pairs of connection and row); 8 bytes each.
 const MAX_BUFFERED_DELIVERIES: usize = 500_000;
 
-/// Whom a change of access concerns here.
+/// Users of this pod that an access change affects.
 #[derive(Default)]
 struct AffectedConnections {
-    /// Must be read again.
-    read_again: BTreeSet<PersonId>,
-    /// Are told to sweep what they hold.
+    /// Users with grants to reload.
+    reload: BTreeSet<PersonId>,
+    /// Users who receive ACCESS, so that they revalidate their caches.
     revalidating: BTreeSet<PersonId>,
-    /// What they watch is weighed again.
+    /// Users with subscriptions to re-evaluate.
     re_evaluated: BTreeSet<PersonId>,
 }
 
-/// A change of access, as those who are here see it.
+/// Access change, as applied to the connections of this pod.
 #[derive(Default)]
 pub(crate) struct AccessUpdate {
-    /// Whose watches are weighed again;
+    /// Users with subscriptions to re-evaluate.
     pub(crate) persons: BTreeSet<PersonId>,
-    /// who of them is told to sweep what they hold;
+    /// Subset of `persons` who receive ACCESS, so that they revalidate their caches.
     pub(crate) revalidating: BTreeSet<PersonId>,
-    /// one socket alone, where only it was away.
+    /// Restricts the update to one connection, for its catch-up.
     pub(crate) only: Option<ConnectionId>,
-    /// What grants name, of which those are told who watch its type,
+    /// Entities named by changed grants; subscribers of their types are notified of a difference.
     pub(crate) granted_entities: BTreeSet<EntityRef>,
-    /// and who saw it before.
+    /// Pairs of user and granted entity that were visible before the change.
     pub(crate) visible_before: HashSet<(PersonId, EntityRef)>,
 }
 
 impl AccessUpdate {
-    /// These people's view may be another, and it is not known what they saw before: the sweep finds out.
+    /// Creates an update without knowledge of the former visibility: all `persons` revalidate.
     pub(crate) fn full_revalidation(persons: BTreeSet<PersonId>, only: Option<ConnectionId>) -> Self {
         Self { revalidating: persons.clone(), persons, only, ..Self::default() }
     }
 }
 
 impl ChangeFeed {
+    /// Converts the time of this machine to the time of the database.
     fn db_now(&self, now: i64) -> i64 {
         now + self.clock_offset_ms
     }
 
-    /// As far as it is known; `needs` says what must be known before all are found.
+    /// Returns the affected users as far as known; adds missing data to `lookups`.
     fn find_affected(
         &self,
         rows: &[ChangeLogEntry],
         changes: &BTreeSet<AccessChange>,
         now: i64,
-        needs: &mut LookupRequest,
+        lookups: &mut LookupRequest,
     ) -> AffectedConnections {
-        needs.reaches.extend(self.missing_ancestor_sets(AclCache::ancestor_sets_of(changes)));
-        let concerned = self.access.affected_by(changes);
+        lookups.ancestor_sets.extend(self.missing_ancestor_sets(AclCache::ancestor_sets_of(changes)));
+        let affected = self.acl_cache.affected_by(changes);
         let mut found = AffectedConnections {
-            read_again: concerned.reload,
-            revalidating: concerned.notify,
+            reload: affected.reload,
+            revalidating: affected.notify,
             ..AffectedConnections::default()
         };
-        found.revalidating.extend(self.watching.watchers_of_linked(rows));
-        // What came below the root of a tree, or went from there, with all that hangs below it.
-        found.revalidating.extend(self.watching.tree_watchers(self.access.changed_ancestors(changes)));
-        found.revalidating.extend(self.watchers_of_removed(rows));
-        needs.people.extend(found.read_again.difference(&self.requested.people));
-        // Grants that have ended meanwhile are not among those that are read now.
-        let ended = self.access.expired_between(self.expired_until, self.db_now(now));
-        found.revalidating.extend(found.read_again.intersection(&ended));
-        // What they hold now may be concerned by what moved.
-        found.revalidating.extend(self.access.affected_given(changes, &self.facts.people));
-        found.re_evaluated = found.revalidating.union(&found.read_again).copied().collect();
+        found.revalidating.extend(self.subscription_index.subscribers_of_linked(rows));
+        // Moves into or out of a tree affect the whole subtree, so subscribers of the tree
+        // revalidate.
+        found.revalidating.extend(self.subscription_index.tree_subscribers(self.acl_cache.changed_ancestors(changes)));
+        found.revalidating.extend(self.subscribers_of_removed(rows));
+        lookups.people.extend(found.reload.difference(&self.requested.people));
+        // Reloaded grants no longer contain those that have expired meanwhile.
+        let expired = self.acl_cache.expired_between(self.expired_until, self.db_now(now));
+        found.revalidating.extend(found.reload.intersection(&expired));
+        // The reloaded grants may be affected by the moves.
+        found.revalidating.extend(self.acl_cache.affected_given(changes, &self.lookup_result.people));
+        found.re_evaluated = found.revalidating.union(&found.reload).copied().collect();
         found
     }
 
-    /// Reaches of which it is not known what is above them, and has not been asked.
-    pub(crate) fn missing_ancestor_sets(&self, reaches: impl IntoIterator<Item = i32>) -> BTreeSet<i32> {
-        let mut unknown = self.access.missing_ancestor_sets(reaches);
-        unknown.retain(|reach| !self.requested.reaches.contains(reach));
-        unknown
+    /// Returns those of `ancestor_sets` that are neither cached nor already requested.
+    pub(crate) fn missing_ancestor_sets(&self, ancestor_sets: impl IntoIterator<Item = i32>) -> BTreeSet<i32> {
+        let mut missing = self.acl_cache.missing_ancestor_sets(ancestor_sets);
+        missing.retain(|id| !self.requested.ancestor_sets.contains(id));
+        missing
     }
 
-    /// The persons who watch a thing that `rows` say is gone, and of which it is not known any more where it was.
-    fn watchers_of_removed(&self, rows: &[ChangeLogEntry]) -> BTreeSet<PersonId> {
+    /// Returns the subscribers of entities that `rows` removed if their former location is unknown.
+    fn subscribers_of_removed(&self, rows: &[ChangeLogEntry]) -> BTreeSet<PersonId> {
         let (mut found, mut persons) = (Vec::new(), BTreeSet::new());
         for row in rows.iter().filter(|row| row.ancestor_set.is_none() && !row.is_access_change()) {
-            self.watching.subscribers(row, &[], &mut found);
+            self.subscription_index.subscribers(row, &[], &mut found);
             persons.extend(found.iter().map(|(_, person)| *person));
         }
         persons
     }
 
-    /// What must be known before a look can be told.
-    pub(crate) fn lookups_for_batch(&self, look: &LogBatch, now: i64) -> LookupRequest {
-        let mut needs = LookupRequest::default();
-        let affected = self.find_affected(&look.rows, &look.access, now, &mut needs);
-        needs.merge(self.lookups_for_access(&affected.re_evaluated, None, &look.rows));
-        needs.merge(self.lookups_for_rows(&look.rows));
-        needs
+    /// Returns the lookups that are needed before a log batch can be delivered.
+    pub(crate) fn lookups_for_batch(&self, batch: &LogBatch, now: i64) -> LookupRequest {
+        let mut lookups = LookupRequest::default();
+        let affected = self.find_affected(&batch.rows, &batch.access, now, &mut lookups);
+        lookups.merge(self.lookups_for_access(&affected.re_evaluated, None, &batch.rows));
+        lookups.merge(self.lookups_for_rows(&batch.rows));
+        lookups
     }
 
-    /// What must be known before `rows` can be told.
+    /// Returns the lookups that are needed before `rows` can be delivered.
     pub(crate) fn lookups_for_rows(&self, rows: &[ChangeLogEntry]) -> LookupRequest {
-        let heard: Vec<&ChangeLogEntry> = rows.iter().filter(|row| self.watching.has_subscribers(row)).collect();
+        let subscribed: Vec<&ChangeLogEntry> =
+            rows.iter().filter(|row| self.subscription_index.has_subscribers(row)).collect();
         LookupRequest {
-            reaches: self.missing_ancestor_sets(heard.iter().filter_map(|row| row.ancestor_set)),
-            types: heard.iter().any(|row| !self.access.has_type(row.code.as_str())) && !self.requested.types,
+            ancestor_sets: self.missing_ancestor_sets(subscribed.iter().filter_map(|row| row.ancestor_set)),
+            types: subscribed.iter().any(|row| !self.acl_cache.has_type(row.code.as_str())) && !self.requested.types,
             ..LookupRequest::default()
         }
     }
 
+    /// Returns the connections of these users, restricted to `only` if it is given.
     fn connections_of(
         &self,
         persons: &BTreeSet<PersonId>,
         only: Option<ConnectionId>,
     ) -> Vec<(ConnectionId, PersonId)> {
-        let of = |person: &PersonId| {
+        let of_person = |person: &PersonId| {
             let person = *person;
-            self.watching.connections_of(person).into_iter().map(move |id| (id, person))
+            self.subscription_index.connections_of(person).into_iter().map(move |id| (id, person))
         };
-        persons.iter().flat_map(of).filter(|(id, _)| only.is_none_or(|only| only == *id)).collect()
+        persons.iter().flat_map(of_person).filter(|(id, _)| only.is_none_or(|only| only == *id)).collect()
     }
 
-    /// What must be known before what these people watch can be weighed again.
+    /// Returns the lookups that are needed to re-evaluate the subscriptions of these users.
     pub(crate) fn lookups_for_access(
         &self,
         persons: &BTreeSet<PersonId>,
@@ -140,36 +150,40 @@ impl ChangeFeed {
         if persons.is_empty() {
             return LookupRequest::default();
         }
-        let mut things: BTreeSet<_> = rows.iter().filter_map(granted_entity).map(|entity| entity.id).collect();
+        let mut ids: BTreeSet<_> = rows.iter().filter_map(granted_entity).map(|entity| entity.id).collect();
         for (id, _) in self.connections_of(persons, only) {
-            things.extend(self.watching.entity_subscriptions(id).map(|(entity, _)| entity.id));
-            things.extend(self.presence.viewed_by(id).map(|entity| entity.id));
+            ids.extend(self.subscription_index.entity_subscriptions(id).map(|(entity, _)| entity.id));
+            ids.extend(self.presence.viewed_by(id).map(|entity| entity.id));
         }
-        self.lookups_for_entities(things)
+        self.lookups_for_entities(ids)
     }
 
-    /// What must be known before it can be said who sees these things.
-    pub(crate) fn lookups_for_entities(&self, things: BTreeSet<uuid::Uuid>) -> LookupRequest {
-        let reaches = things.iter().filter_map(|id| self.facts.things.get(id)).map(|(_, reach)| *reach);
-        let types = things
+    /// Returns the lookups that are needed to decide who may see these entities.
+    pub(crate) fn lookups_for_entities(&self, ids: BTreeSet<uuid::Uuid>) -> LookupRequest {
+        let ancestor_sets =
+            ids.iter().filter_map(|id| self.lookup_result.entities.get(id)).map(|(_, ancestor_set)| *ancestor_set);
+        let type_missing = ids
             .iter()
-            .filter_map(|id| self.facts.things.get(id))
-            .any(|(code, _)| !self.access.has_type(code.as_str()));
+            .filter_map(|id| self.lookup_result.entities.get(id))
+            .any(|(code, _)| !self.acl_cache.has_type(code.as_str()));
         LookupRequest {
-            reaches: self.missing_ancestor_sets(reaches),
-            types: types && !self.requested.types,
-            things: things.difference(&self.requested.things).copied().collect(),
+            ancestor_sets: self.missing_ancestor_sets(ancestor_sets),
+            types: type_missing && !self.requested.types,
+            entities: ids.difference(&self.requested.entities).copied().collect(),
             ..LookupRequest::default()
         }
     }
 
-    /// Whether a person may see a thing, as far as the facts go.
-    pub(crate) fn can_view(&self, person: PersonId, entity: &EntityRef, clock: i64) -> bool {
-        let at = self.facts.things.get(&entity.id).filter(|(code, _)| *code == entity.code);
-        at.is_some_and(|(_, reach)| self.access.permission_on(person, entity, *reach, clock).is_some())
+    /// Returns whether a person may see an entity; `false` if the entity was not looked up.
+    pub(crate) fn can_view(&self, person: PersonId, entity: &EntityRef, db_now: i64) -> bool {
+        let location = self.lookup_result.entities.get(&entity.id).filter(|(code, _)| *code == entity.code);
+        location.is_some_and(|(_, set)| self.acl_cache.permission_on(person, entity, *set, db_now).is_some())
     }
 
-    /// Tells what a look brought, once all is known. Access first: what a person lost must not be told them, what they gained must.
+    /// Applies and delivers a log batch; its lookups must be complete.
+    ///
+    /// Access changes come first: rows must not be delivered to users who lost access, and must be
+    /// delivered to users who gained it.
     pub(crate) fn publish(
         &mut self,
         rows: &[ChangeLogEntry],
@@ -178,144 +192,167 @@ impl ChangeFeed {
         out: &mut Vec<Effect>,
     ) {
         let affected = self.find_affected(rows, changes, now, &mut LookupRequest::default());
-        let clock = self.db_now(now);
-        let named: BTreeSet<EntityRef> = rows.iter().filter_map(granted_entity).collect();
-        let mut saw = HashSet::new();
-        for person in &affected.read_again {
-            let tabs = self.watching.connections_of(*person);
-            let told = |e: &&EntityRef| tabs.iter().any(|id| self.watching.has_broad_subscription(*id, &e.code));
-            saw.extend(
-                named.iter().filter(told).filter(|e| self.can_view(*person, e, clock)).map(|e| (*person, e.clone())),
+        let db_now = self.db_now(now);
+        let granted_entities: BTreeSet<EntityRef> = rows.iter().filter_map(granted_entity).collect();
+        let mut visible_before = HashSet::new();
+        for person in &affected.reload {
+            let connections = self.subscription_index.connections_of(*person);
+            let has_subscription = |e: &&EntityRef| {
+                connections.iter().any(|id| self.subscription_index.has_broad_subscription(*id, &e.code))
+            };
+            visible_before.extend(
+                granted_entities
+                    .iter()
+                    .filter(has_subscription)
+                    .filter(|e| self.can_view(*person, e, db_now))
+                    .map(|e| (*person, e.clone())),
             );
         }
-        for person in &affected.read_again {
-            let holdings = self.facts.people.get(person).cloned().unwrap_or_default();
-            self.access.set_grants(*person, holdings, self.expired_until);
+        for person in &affected.reload {
+            let grants = self.lookup_result.people.get(person).cloned().unwrap_or_default();
+            self.acl_cache.set_grants(*person, grants, self.expired_until);
         }
-        let shift = AccessUpdate {
+        let update = AccessUpdate {
             persons: affected.re_evaluated,
             revalidating: affected.revalidating,
             only: None,
-            granted_entities: named,
-            visible_before: saw,
+            granted_entities,
+            visible_before,
         };
-        self.apply_access_update(&shift, now, out);
+        self.apply_access_update(&update, now, out);
         self.deliver(rows, None, now, out);
     }
 
-    /// Applies a change of access: of what people watch, what they lost is REVOKE and what they gained CREATE, and ACCESS tells them to sweep what
-    /// they hold beyond that.
-    pub(crate) fn apply_access_update(&mut self, shift: &AccessUpdate, now: i64, out: &mut Vec<Effect>) {
-        if shift.persons.is_empty() {
+    /// Applies an access change to the subscriptions of the affected connections.
+    ///
+    /// For subscribed and granted entities, REVOKE is sent for lost access and CREATE for gained
+    /// access. ACCESS then tells the client to revalidate everything else in its cache.
+    pub(crate) fn apply_access_update(&mut self, update: &AccessUpdate, now: i64, out: &mut Vec<Effect>) {
+        if update.persons.is_empty() {
             return;
         }
         self.access_epoch += 1;
-        let (clock, stamp) = (self.db_now(now), FrameContext::new(&self.cursor(), now));
-        for (id, person) in self.connections_of(&shift.persons, shift.only) {
-            let mut told: BTreeMap<EntityCode, CoalescedChanges> = BTreeMap::new();
-            let mut note = |entity: &EntityRef, action| {
+        let (db_now, context) = (self.db_now(now), FrameContext::new(&self.cursor(), now));
+        for (id, person) in self.connections_of(&update.persons, update.only) {
+            let mut changes: BTreeMap<EntityCode, CoalescedChanges> = BTreeMap::new();
+            let mut add_change = |entity: &EntityRef, action| {
                 let change = Change { entity_id: entity.id, action, version: Version::default() };
-                told.entry(entity.code.clone()).or_default().coalesce(change);
+                changes.entry(entity.code.clone()).or_default().coalesce(change);
             };
             let (mut lost, mut gained) = (BTreeMap::<EntityCode, Vec<_>>::new(), BTreeMap::<EntityCode, Vec<_>>::new());
-            for (entity, refused) in self.watching.entity_subscriptions(id) {
-                match (refused, self.can_view(person, &entity, clock)) {
+            for (entity, denied) in self.subscription_index.entity_subscriptions(id) {
+                match (denied, self.can_view(person, &entity, db_now)) {
                     (false, false) => {
-                        note(&entity, Action::Revoke);
+                        add_change(&entity, Action::Revoke);
                         lost.entry(entity.code).or_default().push(entity.id);
                     }
                     (true, true) => {
-                        note(&entity, Action::Create);
+                        add_change(&entity, Action::Create);
                         gained.entry(entity.code).or_default().push(entity.id);
                     }
                     _ => {}
                 }
             }
-            for entity in
-                shift.granted_entities.iter().filter(|entity| self.watching.has_broad_subscription(id, &entity.code))
+            for entity in update
+                .granted_entities
+                .iter()
+                .filter(|entity| self.subscription_index.has_broad_subscription(id, &entity.code))
             {
-                match (shift.visible_before.contains(&(person, entity.clone())), self.can_view(person, entity, clock)) {
-                    (false, true) => note(entity, Action::Create),
-                    (true, false) => note(entity, Action::Revoke),
+                match (update.visible_before.contains(&(person, entity.clone())), self.can_view(person, entity, db_now))
+                {
+                    (false, true) => add_change(entity, Action::Create),
+                    (true, false) => add_change(entity, Action::Revoke),
                     _ => {}
                 }
             }
-            lost.into_iter().for_each(|(code, ids)| self.watching.set_denied(id, &code, ids, true));
-            gained.into_iter().for_each(|(code, ids)| self.watching.set_denied(id, &code, ids, false));
-            let to: Arc<[ConnectionId]> = [id].into();
-            stamp.frames(told, &to, out);
-            let seen: Vec<EntityRef> =
-                self.presence.viewed_by(id).filter(|entity| self.can_view(person, entity, clock)).cloned().collect();
-            self.retain_viewed(id, |entity| seen.contains(entity), out);
-            if shift.revalidating.contains(&person) {
+            lost.into_iter().for_each(|(code, ids)| self.subscription_index.set_denied(id, &code, ids, true));
+            gained.into_iter().for_each(|(code, ids)| self.subscription_index.set_denied(id, &code, ids, false));
+            let receivers: Arc<[ConnectionId]> = [id].into();
+            context.frames(changes, &receivers, out);
+            let visible: Vec<EntityRef> =
+                self.presence.viewed_by(id).filter(|entity| self.can_view(person, entity, db_now)).cloned().collect();
+            self.retain_viewed(id, |entity| visible.contains(entity), out);
+            if update.revalidating.contains(&person) {
                 self.send(id, &ServerMessage::Access { access_epoch: self.access_epoch.to_string() }, out);
             }
         }
     }
 
-    /// Tells of rows those who watch and may see, or one of them alone. Several changes of one thing become one; who gets the same gets one frame.
+    /// Delivers rows to subscribers who may see them, or only to the connection `only`.
+    ///
+    /// Several changes of one entity become one change. Connections with the same changes share a
+    /// frame.
     pub(crate) fn deliver(&self, rows: &[ChangeLogEntry], only: Option<ConnectionId>, now: i64, out: &mut Vec<Effect>) {
         let only = match only {
-            Some(id) => match (self.watching.connection_slot(id), self.watching.person(id)) {
+            Some(id) => match (self.subscription_index.connection_slot(id), self.subscription_index.person(id)) {
                 (Some(slot), Some(person)) => Some((id, slot, person)),
                 _ => return,
             },
             None => None,
         };
-        let (clock, stamp) = (self.db_now(now), FrameContext::new(&self.cursor(), now));
-        let mut receivers = Vec::new();
-        // Receiver and row.
-        let mut due: Vec<(u32, u32)> = Vec::new();
-        for (at, row) in rows.iter().enumerate().filter(|(_, row)| !row.is_access_change()) {
-            let Some(place) = row.ancestor_set.and_then(|reach| self.access.locate(&row.code, row.id, reach)) else {
+        let (db_now, context) = (self.db_now(now), FrameContext::new(&self.cursor(), now));
+        let mut subscribers = Vec::new();
+        // Connection slot and row index.
+        let mut deliveries: Vec<(u32, u32)> = Vec::new();
+        for (index, row) in rows.iter().enumerate().filter(|(_, row)| !row.is_access_change()) {
+            let Some(location) =
+                row.ancestor_set.and_then(|ancestor_set| self.acl_cache.locate(&row.code, row.id, ancestor_set))
+            else {
                 continue;
             };
             match only {
                 Some((id, slot, person)) => {
-                    receivers.clear();
-                    receivers.extend(self.watching.is_subscriber(id, row, place.ancestors).then_some((slot, person)));
+                    subscribers.clear();
+                    subscribers.extend(
+                        self.subscription_index.is_subscriber(id, row, location.ancestors).then_some((slot, person)),
+                    );
                 }
-                None => self.watching.subscribers(row, place.ancestors, &mut receivers),
+                None => self.subscription_index.subscribers(row, location.ancestors, &mut subscribers),
             }
-            let see =
-                receivers.iter().filter(|(_, person)| self.access.permission_at(*person, &place, clock).is_some());
-            due.extend(see.map(|(slot, _)| (*slot, at as u32)));
-            if due.len() > MAX_BUFFERED_DELIVERIES {
-                self.flush_deliveries(rows, &mut due, &stamp, out);
+            let allowed = subscribers
+                .iter()
+                .filter(|(_, person)| self.acl_cache.permission_at(*person, &location, db_now).is_some());
+            deliveries.extend(allowed.map(|(slot, _)| (*slot, index as u32)));
+            if deliveries.len() > MAX_BUFFERED_DELIVERIES {
+                self.flush_deliveries(rows, &mut deliveries, &context, out);
             }
         }
-        self.flush_deliveries(rows, &mut due, &stamp, out);
+        self.flush_deliveries(rows, &mut deliveries, &context, out);
     }
 
+    /// Sends the buffered deliveries and clears the buffer.
     fn flush_deliveries(
         &self,
         rows: &[ChangeLogEntry],
-        due: &mut Vec<(u32, u32)>,
-        stamp: &FrameContext,
+        deliveries: &mut Vec<(u32, u32)>,
+        context: &FrameContext,
         out: &mut Vec<Effect>,
     ) {
-        due.sort_unstable();
-        let mut alike: BTreeMap<Vec<u32>, Vec<ConnectionId>> = BTreeMap::new();
-        for of_one in due.chunk_by(|a, b| a.0 == b.0) {
-            let Some(id) = of_one.first().and_then(|(slot, _)| self.watching.connection_at(*slot)) else { continue };
-            alike.entry(of_one.iter().map(|(_, row)| *row).collect()).or_default().push(id);
+        deliveries.sort_unstable();
+        let mut groups: BTreeMap<Vec<u32>, Vec<ConnectionId>> = BTreeMap::new();
+        for of_connection in deliveries.chunk_by(|a, b| a.0 == b.0) {
+            let Some(id) = of_connection.first().and_then(|(slot, _)| self.subscription_index.connection_at(*slot))
+            else {
+                continue;
+            };
+            groups.entry(of_connection.iter().map(|(_, row)| *row).collect()).or_default().push(id);
         }
-        due.clear();
-        for (which, to) in alike {
-            let mut told: BTreeMap<EntityCode, CoalescedChanges> = BTreeMap::new();
-            for row in which.iter().filter_map(|at| rows.get(*at as usize)) {
+        deliveries.clear();
+        for (row_indexes, receivers) in groups {
+            let mut changes_by_type: BTreeMap<EntityCode, CoalescedChanges> = BTreeMap::new();
+            for row in row_indexes.iter().filter_map(|index| rows.get(*index as usize)) {
                 let change = Change { entity_id: row.id, action: row.client_action(), version: row.version };
-                match told.get_mut(&row.code) {
+                match changes_by_type.get_mut(&row.code) {
                     Some(changes) => changes.coalesce(change),
-                    None => told.entry(row.code.clone()).or_default().coalesce(change),
+                    None => changes_by_type.entry(row.code.clone()).or_default().coalesce(change),
                 }
             }
-            stamp.frames(told, &to.into(), out);
+            context.frames(changes_by_type, &receivers.into(), out);
         }
     }
 }
 
-/// When and where in the feed something is told.
+/// Timestamp and cursor of the frames of one delivery.
 struct FrameContext {
     timestamp: Arc<str>,
     cursor: Arc<str>,
@@ -328,18 +365,24 @@ impl FrameContext {
         Self { timestamp, cursor: cursor.to_string().into() }
     }
 
-    fn frames(&self, told: BTreeMap<EntityCode, CoalescedChanges>, to: &Arc<[ConnectionId]>, out: &mut Vec<Effect>) {
-        for (code, mut changes) in told {
+    /// Queues the changes as frames of at most `MAX_CHANGES_PER_FRAME` changes.
+    fn frames(
+        &self,
+        changes_by_type: BTreeMap<EntityCode, CoalescedChanges>,
+        receivers: &Arc<[ConnectionId]>,
+        out: &mut Vec<Effect>,
+    ) {
+        for (code, mut changes) in changes_by_type {
             while !changes.is_empty() {
-                let part = changes.drain_up_to(MAX_CHANGES_PER_FRAME);
-                let told = InvalidateFrame::new(code.clone(), part, self.timestamp.clone(), self.cursor.clone());
-                out.push(Effect::Send(to.clone(), Frame::Told(Arc::new(told))));
+                let chunk = changes.drain_up_to(MAX_CHANGES_PER_FRAME);
+                let frame = InvalidateFrame::new(code.clone(), chunk, self.timestamp.clone(), self.cursor.clone());
+                out.push(Effect::Send(receivers.clone(), Frame::Invalidate(Arc::new(frame))));
             }
         }
     }
 }
 
-/// The single thing that a grant's row names.
+/// Returns the entity that the row of a grant names; `None` for other rows and type-wide grants.
 fn granted_entity(row: &ChangeLogEntry) -> Option<EntityRef> {
     if row.code != "entity_rbac" {
         return None;

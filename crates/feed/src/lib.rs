@@ -1,16 +1,21 @@
-//! The server side of the change feed, sans-I/O: what has been read of the log, who watches what, who may see it, and who is told. Events come
-//! in, effects go out; nothing here may wait, read a clock or touch a socket. What can't be decided yet says what must be known.
+//! Server side of the change feed, as a sans-I/O state machine.
+//!
+//! It reads the change log, indexes subscriptions, authorizes each change for each receiver and
+//! queues the frames. Events go in, effects come out. A decision that needs data from the database
+//! first returns the lookups that it needs.
+//!
+//! Must not: wait, read a clock or use a socket.
 
-mod acl_cache; // what people hold, and where things are
-mod fanout; // who is told of a change, of a thing or of access
-mod log_reader; // the cursor: what has been read of the log
-mod lookups; // what must be known of the database
-mod outbound_queue; // what waits for one socket
-mod presence; // who looks at what
-mod requests; // what clients ask for: watching, catching up
-mod session; // the manners of one socket
-mod state_machine; // events in, effects out: the machine of one pod
-mod subscription_index; // who watches what
+mod acl_cache; // grants and ancestor sets in memory
+mod fanout; // authorization and delivery of changes
+mod log_reader; // read position in the change log
+mod lookups; // requests to the database and their results
+mod outbound_queue; // send queue of one connection
+mod presence; // which users view which entity
+mod requests; // client requests: subscribe, unsubscribe, catch up
+mod session; // protocol state of one connection
+mod state_machine; // events, effects and scheduling
+mod subscription_index; // topics and their connections
 
 pub use acl_cache::{AclCache, AffectedPeople};
 pub use log_reader::{LogRange, LogReader};

@@ -1,77 +1,82 @@
-//! What has been read of the log. Transactions commit in another order than they number their rows, so the position is a snapshot: what was
-//! not settled in it and is visible now is new. A slow writer holds nothing up, and nothing comes twice.
+//! Read position in the change log.
+//!
+//! Sequence numbers are assigned before commit, so a sequence number cannot be a read position. The
+//! position is a snapshot: a row is new if its transaction was not visible in that snapshot and is
+//! visible now. Long transactions do not block the reader, and no row is read twice.
 
 use pmo_domain::change_log::ChangeLogEntry;
 use pmo_domain::{FeedCursor, Snapshot};
 
-/// The reading position of one pod.
+/// Read position of one pod.
 #[derive(Clone, Debug)]
 pub struct LogReader {
     epoch: i64,
-    /// Everything that is settled in it has been read.
-    read: Snapshot,
-    /// Where a read that was cut short goes on.
-    part: Option<PartialRead>,
+    /// Snapshot up to which all rows have been read.
+    snapshot: Snapshot,
+    /// Resume point if the last read returned only a part of its range.
+    partial: Option<PartialRead>,
 }
 
-/// Rows that are settled in `until`, in order of transaction and number, have been read as far as `after`.
+/// Read in progress: rows visible in `until` have been read up to `after` (xid, seq).
 #[derive(Clone, Debug)]
 struct PartialRead {
     until: Snapshot,
     after: (i64, i64),
 }
 
-/// What to ask the log for: rows of `epoch` by transactions from `from` on and by those of `finished`, in order of transaction and number.
+/// Range of the change log to read, in order of transaction id and sequence number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRange {
-    /// The database's incarnation.
+    /// Epoch of the database that the rows must belong to.
     pub epoch: i64,
-    /// Transactions that had not begun when the log was read last,
+    /// First transaction id to read (inclusive).
     pub from: i64,
-    /// and those that were under way.
+    /// Older transactions that were in progress at the last read.
     pub finished: Vec<i64>,
-    /// Only what is settled in this snapshot: the rest of a read that was cut short.
+    /// Upper bound while a partial read continues: only transactions visible in this snapshot.
     pub until: Option<Snapshot>,
-    /// Only rows after this transaction and number.
+    /// Resume point `(xid, seq)` of a partial read (exclusive).
     pub after: Option<(i64, i64)>,
 }
 
 impl LogReader {
-    /// Reads what comes after a moment.
-    pub fn new(epoch: i64, read: Snapshot) -> Self {
-        Self { epoch, read, part: None }
+    /// Creates a reader of the rows that are not visible in `snapshot`.
+    pub fn new(epoch: i64, snapshot: Snapshot) -> Self {
+        Self { epoch, snapshot, partial: None }
     }
 
-    /// Where the feed stands for clients: everything older has been told.
+    /// Returns the cursor for clients: all changes visible in it have been delivered.
     pub fn cursor(&self) -> FeedCursor {
-        FeedCursor { epoch: self.epoch, snapshot: self.read.clone() }
+        FeedCursor { epoch: self.epoch, snapshot: self.snapshot.clone() }
     }
 
-    /// Whether some rows beyond the cursor have been read, and others not yet.
+    /// Returns whether a partial read is in progress.
     pub fn is_mid_batch(&self) -> bool {
-        self.part.is_some()
+        self.partial.is_some()
     }
 
-    /// What to ask for next.
+    /// Returns the range to read next.
     pub fn next_range(&self) -> LogRange {
         LogRange {
             epoch: self.epoch,
-            from: self.read.xmax,
-            finished: self.read.in_progress.clone(),
-            until: self.part.as_ref().map(|part| part.until.clone()),
-            after: self.part.as_ref().map(|part| part.after),
+            from: self.snapshot.xmax,
+            finished: self.snapshot.in_progress.clone(),
+            until: self.partial.as_ref().map(|partial| partial.until.clone()),
+            after: self.partial.as_ref().map(|partial| partial.after),
         }
     }
 
-    /// Takes the answer, read in `now`; `cut_short` where there was more than was asked for. True: ask again at once.
-    pub fn accept(&mut self, rows: &[ChangeLogEntry], now: Snapshot, cut_short: bool) -> bool {
-        let until = self.part.take().map(|part| part.until);
-        let goes_on = until.is_some();
-        let until = until.unwrap_or(now);
-        match rows.last().filter(|_| cut_short) {
-            Some(last) => self.part = Some(PartialRead { until, after: (last.xid, last.seq) }),
-            None => self.read = until,
+    /// Advances the position past `rows`, which were read in `snapshot`.
+    ///
+    /// `has_more`: the range has further rows. Returns whether to read again immediately.
+    pub fn accept(&mut self, rows: &[ChangeLogEntry], snapshot: Snapshot, has_more: bool) -> bool {
+        let until = self.partial.take().map(|partial| partial.until);
+        let was_partial = until.is_some();
+        let until = until.unwrap_or(snapshot);
+        match rows.last().filter(|_| has_more) {
+            Some(last) => self.partial = Some(PartialRead { until, after: (last.xid, last.seq) }),
+            None => self.snapshot = until,
         }
-        cut_short || goes_on
+        has_more || was_partial
     }
 }

@@ -1,4 +1,7 @@
-//! What the feed must know of the database. Questions are gathered, so that a thousand sockets that open at once cost a handful of statements.
+//! Requests of the feed to the database, and their responses.
+//!
+//! Lookups are collected into batches: a thousand connections that open together cost a handful of
+//! statements.
 
 use crate::log_reader::LogRange;
 use crate::subscription_index::ConnectionId;
@@ -8,130 +11,132 @@ use pmo_domain::{EntityCode, FeedCursor, PersonId, Snapshot};
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
-/// What must be known before something can be decided.
+/// Data that must be loaded before a decision can be made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LookupRequest {
-    /// What these people hold.
+    /// People with grants to load.
     pub people: BTreeSet<PersonId>,
-    /// Where these things are.
-    pub things: BTreeSet<Uuid>,
-    /// What is above these reaches.
-    pub reaches: BTreeSet<i32>,
-    /// Which types there are, with their markers.
+    /// Ids of the entities to locate: type and ancestor set.
+    pub entities: BTreeSet<Uuid>,
+    /// Ids of the ancestor sets to load.
+    pub ancestor_sets: BTreeSet<i32>,
+    /// Whether to load the entity types with their type markers.
     pub types: bool,
 }
 
-fn truncate<T: Ord + Clone>(all: &mut BTreeSet<T>, most: usize) {
-    if let Some(first_left_out) = all.iter().nth(most).cloned() {
-        all.split_off(&first_left_out);
+fn truncate<T: Ord + Clone>(set: &mut BTreeSet<T>, limit: usize) {
+    if let Some(first_excess) = set.iter().nth(limit).cloned() {
+        set.split_off(&first_excess);
     }
 }
 
 impl LookupRequest {
-    /// Whether all is known.
+    /// Returns whether nothing needs to be loaded.
     pub fn is_empty(&self) -> bool {
-        self.people.is_empty() && self.things.is_empty() && self.reaches.is_empty() && !self.types
+        self.people.is_empty() && self.entities.is_empty() && self.ancestor_sets.is_empty() && !self.types
     }
 
-    /// So much of it as one question may ask for; the rest is asked for next.
+    /// Returns the part of the request that fits into one query.
+    ///
+    /// The rest is requested again after the response, because it is then still missing.
     pub(crate) fn first_chunk(mut self) -> Self {
         truncate(&mut self.people, 1_000);
-        truncate(&mut self.things, 10_000);
-        truncate(&mut self.reaches, 10_000);
+        truncate(&mut self.entities, 10_000);
+        truncate(&mut self.ancestor_sets, 10_000);
         self
     }
 
     pub(crate) fn merge(&mut self, other: LookupRequest) {
         self.people.extend(other.people);
-        self.things.extend(other.things);
-        self.reaches.extend(other.reaches);
+        self.entities.extend(other.entities);
+        self.ancestor_sets.extend(other.ancestor_sets);
         self.types |= other.types;
     }
 }
 
-/// What was asked for in [`Needs`]; a thing that is absent does not exist.
+/// Response to a [`LookupRequest`]. An entity that is absent does not exist.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct LookupResult {
-    /// What people hold.
+    /// Grants by person.
     pub people: HashMap<PersonId, GrantSet>,
-    /// Type and reach of things.
-    pub things: HashMap<Uuid, (EntityCode, i32)>,
-    /// What is above reaches, each with whether by owned links alone.
-    pub reaches: HashMap<i32, Vec<(Uuid, bool)>>,
-    /// Markers by type.
+    /// Type and ancestor set by entity id.
+    pub entities: HashMap<Uuid, (EntityCode, i32)>,
+    /// Ancestors by ancestor set; the flag is true if all links to the ancestor are owned.
+    pub ancestor_sets: HashMap<i32, Vec<(Uuid, bool)>>,
+    /// Type markers by type code; `None` if not requested.
     pub types: Option<HashMap<String, Uuid>>,
 }
 
-/// One look at the log.
+/// Batch of the change log: the result of one poll.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LogBatch {
-    /// Rows in order of transaction and number.
+    /// Rows in order of transaction id and sequence number.
     pub rows: Vec<ChangeLogEntry>,
-    /// What changed access in the range; told with its first part.
+    /// Access changes in the polled range; sent with the first batch of the range.
     pub access: BTreeSet<AccessChange>,
-    /// What was settled when they were read.
+    /// Snapshot in which the batch was read.
     pub snapshot: Snapshot,
-    /// The database's incarnation by now.
+    /// Current epoch of the database.
     pub epoch: i64,
-    /// Whether there are more rows than were asked for.
+    /// Whether the range has more rows than the batch.
     pub has_more: bool,
-    /// The database's clock, in milliseconds since 1970.
+    /// Database clock, in milliseconds since 1970.
     pub db_now_ms: i64,
 }
 
-/// What a returning client asks for: what came after `from` and is settled in `until`.
+/// Request of a client for the changes after `from` that are visible in `until`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CatchUpRequest {
-    /// The client.
+    /// Connection of the client.
     pub connection: ConnectionId,
-    /// Whose it is, where it must be known whether a grant of theirs has run out since.
+    /// User of the connection; set if expired grants of the user must be detected.
     pub person: Option<PersonId>,
-    /// Where it stood.
+    /// Cursor of the client.
     pub from: FeedCursor,
-    /// Where everybody else stands.
+    /// Upper bound: the snapshot up to which the other connections have received changes.
     pub until: Snapshot,
-    /// Types for which it must be known what their things hang below.
+    /// Types with subscriptions by parent; rows of these types are read with their parents.
     pub by_parent: Vec<EntityCode>,
-    /// How often it has been asked in vain.
+    /// Number of failed attempts.
     pub attempts: u8,
 }
 
-/// What a returning client missed.
+/// Changes that a client missed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct CatchUpBatch {
-    /// Rows of the log.
+    /// Rows of the change log.
     pub rows: Vec<ChangeLogEntry>,
-    /// Changes of access.
+    /// Access changes.
     pub access: BTreeSet<AccessChange>,
-    /// Whether a grant of the person has run out since.
+    /// Whether a grant of the user has expired since the cursor.
     pub grant_expired: bool,
-    /// Whether that is all; where it is too much, the client starts over.
+    /// Whether the batch is complete. If it is not, the client has to reload its data.
     pub complete: bool,
 }
 
-/// A question to the database.
+/// Request to the database.
 #[derive(Clone, Debug, PartialEq)]
 pub enum DatabaseRequest {
-    /// What is new in the log; what their things hang below for the types of `by_parent`.
-    Look {
-        /// What to read.
-        ask: LogRange,
-        /// Types for which it must be known what their things hang below.
+    /// Read the next batch of the change log.
+    Poll {
+        /// Range of the change log.
+        range: LogRange,
+        /// Types with subscriptions by parent; rows of these types are read with their parents.
         by_parent: Vec<EntityCode>,
     },
-    /// What must be known.
-    Facts(LookupRequest),
-    /// What a client missed; may be asked beside the others.
-    Past(CatchUpRequest),
+    /// Load grants, entities, ancestor sets or types.
+    Lookup(LookupRequest),
+    /// Read the changes that a client missed. May run concurrently with other requests.
+    CatchUp(CatchUpRequest),
 }
 
-/// Its answer.
+/// Response to a [`DatabaseRequest`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum DatabaseResponse {
-    /// To [`Question::Look`].
-    Look(LogBatch),
-    /// To [`Question::Facts`].
-    Facts(LookupResult),
-    /// To [`Question::Past`].
-    Past(ConnectionId, CatchUpBatch),
+    /// Batch of the change log.
+    LogBatch(LogBatch),
+    /// Lookup result.
+    Lookup(LookupResult),
+    /// Changes that the client of this connection missed.
+    CatchUp(ConnectionId, CatchUpBatch),
 }

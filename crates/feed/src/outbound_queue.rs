@@ -1,20 +1,27 @@
-//! What waits for one socket. A socket that reads gets each frame as it was made, shared with everybody who gets the same. For one that does not,
-//! frames are folded: of each thing the last change stands. What is still too much is thrown away, and the socket is told to come back and
-//! resume. It must never wait, and never grow beyond its bound.
+//! Send queue of one connection.
+//!
+//! A connection that reads gets each frame unchanged; the frame is shared with all receivers of the
+//! same changes. If the consumer is slow, queued frames are coalesced to the latest change per
+//! entity. If the byte limit is still exceeded, the queue is cleared and the connection closed with
+//! `CLOSE_SLOW_CONSUMER`, so that the client reconnects and resumes.
+//!
+//! Must not: wait, or grow beyond its limit.
 
 use pmo_domain::EntityCode;
 use pmo_domain::protocol::{CLOSE_SLOW_CONSUMER, Change, CoalescedChanges, ServerMessage};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
-/// Changes in one frame at most: what one request for rows can ask for.
+/// Maximum number of changes in one frame: the number of rows that one request can fetch.
 pub const MAX_CHANGES_PER_FRAME: usize = 200;
-/// Frames that wait before they are folded.
+/// Number of queued frames above which they are coalesced.
 const COALESCE_THRESHOLD: usize = 32;
-/// Bytes that a change takes in a frame, and here: `{"entityId":"…","action":"UPDATE","version":123456},`.
+/// Estimated size of a change in bytes, in the frame and in the queue.
+///
+/// Example: `{"entityId":"…","action":"UPDATE","version":123456},`.
 const ESTIMATED_CHANGE_BYTES: usize = 90;
 
-/// An INVALIDATE that may be for many, written once.
+/// INVALIDATE message that may be shared by many connections; serialized once.
 #[derive(Debug)]
 pub struct InvalidateFrame {
     code: EntityCode,
@@ -25,23 +32,25 @@ pub struct InvalidateFrame {
 }
 
 impl InvalidateFrame {
-    /// Changes of things of one type. `cursor`: everything up to it has been told before this.
+    /// Creates a frame with changes of entities of one type.
+    ///
+    /// `cursor`: all changes up to it are delivered before this frame.
     pub fn new(code: EntityCode, changes: Vec<Change>, timestamp: Arc<str>, cursor: Arc<str>) -> Self {
         Self { code, changes, timestamp, cursor, text: OnceLock::new() }
     }
 
-    /// The frame's text.
+    /// Returns the message as JSON.
     pub fn to_json(&self) -> Arc<str> {
-        let write = || {
+        let serialize = || {
             let message = ServerMessage::Invalidate {
                 entity_code: self.code.clone(),
                 changes: self.changes.clone(),
                 timestamp: self.timestamp.to_string(),
                 cursor: self.cursor.to_string(),
             };
-            text_of(&message)
+            serialize_message(&message)
         };
-        self.text.get_or_init(write).clone()
+        self.text.get_or_init(serialize).clone()
     }
 
     fn bytes(&self) -> usize {
@@ -49,65 +58,70 @@ impl InvalidateFrame {
     }
 }
 
-fn text_of(message: &ServerMessage) -> Arc<str> {
+fn serialize_message(message: &ServerMessage) -> Arc<str> {
     serde_json::to_string(message).unwrap_or_default().into()
 }
 
-/// A frame on its way to a socket.
+/// Frame to send to a connection.
 #[derive(Clone, Debug)]
 pub enum Frame {
-    /// Changes, shared.
-    Told(Arc<InvalidateFrame>),
-    /// Any other message, as text.
+    /// INVALIDATE message, shared by its receivers.
+    Invalidate(Arc<InvalidateFrame>),
+    /// Any other message, as JSON.
     Message(Arc<str>),
 }
 
 impl Frame {
-    /// Any message but INVALIDATE.
+    /// Creates a frame of any message except INVALIDATE.
     pub fn message(message: &ServerMessage) -> Self {
-        Self::Message(text_of(message))
+        Self::Message(serialize_message(message))
     }
 
-    /// What goes over the wire.
+    /// Returns the JSON text to send.
     pub fn to_json(&self) -> Arc<str> {
         match self {
-            Self::Told(told) => told.to_json(),
+            Self::Invalidate(frame) => frame.to_json(),
             Self::Message(text) => text.clone(),
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Told(told) => told.bytes(),
+            Self::Invalidate(frame) => frame.bytes(),
             Self::Message(text) => text.len(),
         }
     }
 }
 
-/// What a socket does next.
+/// Next action of the writer of a connection.
 #[derive(Clone, Debug)]
 pub enum Outgoing {
-    /// Send this.
+    /// Send this frame.
     Frame(Frame),
-    /// Close with this code and reason.
+    /// Close the connection with this code and reason.
     Close(u16, &'static str),
 }
 
-/// Changes of one type that were folded.
+/// Coalesced changes of one entity type.
 struct CoalescedGroup {
     changes: CoalescedChanges,
     timestamp: Arc<str>,
 }
 
-/// One socket's queue.
+/// Send queue of one connection.
+///
+/// Order of delivery: `frames`, then `coalesced`, then `after_coalesced`.
 pub struct OutboundQueue {
-    /// In order.
+    /// Frames before the coalesced changes, in order.
     frames: VecDeque<Frame>,
-    /// Comes after them,
-    folded: BTreeMap<EntityCode, CoalescedGroup>,
-    /// with the cursor of the first that was folded, whichever goes first: a cursor promises all that came before it,
+    /// Coalesced changes by entity type.
+    coalesced: BTreeMap<EntityCode, CoalescedGroup>,
+    /// Cursor of the first coalesced frame, used for every coalesced frame.
+    ///
+    /// A cursor states that all earlier changes have been delivered. The types are sent in another
+    /// order than their changes were queued, so only the earliest cursor is correct.
     coalesced_cursor: Option<Arc<str>>,
-    /// and before these.
+    /// Other messages that were queued between or after the coalesced changes.
     after_coalesced: VecDeque<Frame>,
     bytes: usize,
     limit: usize,
@@ -115,30 +129,30 @@ pub struct OutboundQueue {
 }
 
 impl OutboundQueue {
-    /// An empty queue of at most `limit` bytes.
+    /// Creates an empty queue of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        let (frames, folded, promised, behind) = Default::default();
-        Self { frames, folded, coalesced_cursor: promised, after_coalesced: behind, bytes: 0, limit, close: None }
+        let (frames, coalesced, coalesced_cursor, after_coalesced) = Default::default();
+        Self { frames, coalesced, coalesced_cursor, after_coalesced, bytes: 0, limit, close: None }
     }
 
-    /// Bytes that wait.
+    /// Returns the estimated number of queued bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Whether it will be closed, and takes nothing more.
+    /// Returns whether the connection will be closed; the queue then accepts no more frames.
     pub fn closing(&self) -> bool {
         self.close.is_some()
     }
 
-    /// Queues a frame. False: it was the one too many, and all is thrown away.
+    /// Queues a frame. Returns `false` if the limit was exceeded and the queue has been cleared.
     pub fn push(&mut self, frame: Frame) -> bool {
         if self.closing() {
             return true;
         }
         match frame {
-            Frame::Told(told) if !self.folded.is_empty() => self.coalesce(&told),
-            frame if !self.folded.is_empty() => {
+            Frame::Invalidate(frame) if !self.coalesced.is_empty() => self.coalesce(&frame),
+            frame if !self.coalesced.is_empty() => {
                 self.bytes += frame.bytes();
                 self.after_coalesced.push_back(frame);
             }
@@ -147,7 +161,7 @@ impl OutboundQueue {
                 self.frames.push_back(frame);
             }
         }
-        if self.folded.is_empty() && (self.frames.len() > COALESCE_THRESHOLD || self.bytes > self.limit) {
+        if self.coalesced.is_empty() && (self.frames.len() > COALESCE_THRESHOLD || self.bytes > self.limit) {
             self.coalesce_all();
         }
         let fits = self.bytes <= self.limit;
@@ -158,26 +172,29 @@ impl OutboundQueue {
         fits
     }
 
-    fn coalesce(&mut self, told: &InvalidateFrame) {
-        self.coalesced_cursor.get_or_insert_with(|| told.cursor.clone());
-        let folded = self.folded.entry(told.code.clone()).or_insert_with(|| CoalescedGroup {
+    fn coalesce(&mut self, frame: &InvalidateFrame) {
+        self.coalesced_cursor.get_or_insert_with(|| frame.cursor.clone());
+        let group = self.coalesced.entry(frame.code.clone()).or_insert_with(|| CoalescedGroup {
             changes: CoalescedChanges::default(),
-            timestamp: told.timestamp.clone(),
+            timestamp: frame.timestamp.clone(),
         });
-        folded.timestamp = told.timestamp.clone();
-        let before = folded.changes.len();
-        told.changes.iter().for_each(|change| folded.changes.coalesce(change.clone()));
-        self.bytes += (folded.changes.len() - before) * ESTIMATED_CHANGE_BYTES;
+        group.timestamp = frame.timestamp.clone();
+        let before = group.changes.len();
+        frame.changes.iter().for_each(|change| group.changes.coalesce(change.clone()));
+        self.bytes += (group.changes.len() - before) * ESTIMATED_CHANGE_BYTES;
     }
 
-    /// Folds what waits. Changes come to stand before messages that were made between them: telling a change early is always right.
+    /// Coalesces the queued frames.
+    ///
+    /// Changes move ahead of other messages that were queued between them. This is safe: a change
+    /// may always be delivered early.
     fn coalesce_all(&mut self) {
-        let first = self.frames.iter().position(|frame| matches!(frame, Frame::Told(_)));
+        let first = self.frames.iter().position(|frame| matches!(frame, Frame::Invalidate(_)));
         let rest = self.frames.split_off(first.unwrap_or(self.frames.len()));
         for frame in rest {
             self.bytes -= frame.bytes();
             match frame {
-                Frame::Told(told) => self.coalesce(&told),
+                Frame::Invalidate(frame) => self.coalesce(&frame),
                 frame => {
                     self.bytes += frame.bytes();
                     self.after_coalesced.push_back(frame);
@@ -186,41 +203,42 @@ impl OutboundQueue {
         }
     }
 
+    /// Clears the queue.
     fn overflow(&mut self) {
         self.frames.clear();
-        self.folded.clear();
+        self.coalesced.clear();
         self.coalesced_cursor = None;
         self.after_coalesced.clear();
         self.bytes = 0;
     }
 
-    /// Closes the socket once what waits has left.
+    /// Closes the connection after the queued frames have been sent. The first call wins.
     pub fn close(&mut self, code: u16, reason: &'static str) {
         self.close.get_or_insert((code, reason));
     }
 
-    /// The socket takes the next.
+    /// Removes and returns the next action, or `None` if nothing is queued.
     pub fn pop(&mut self) -> Option<Outgoing> {
         if let Some(frame) = self.frames.pop_front() {
             self.bytes -= frame.bytes();
             return Some(Outgoing::Frame(frame));
         }
-        if let Some(mut entry) = self.folded.first_entry() {
-            let folded = entry.get_mut();
-            let changes = folded.changes.drain_up_to(MAX_CHANGES_PER_FRAME);
+        if let Some(mut entry) = self.coalesced.first_entry() {
+            let group = entry.get_mut();
+            let changes = group.changes.drain_up_to(MAX_CHANGES_PER_FRAME);
             self.bytes -= changes.len() * ESTIMATED_CHANGE_BYTES;
             let cursor = self.coalesced_cursor.clone().unwrap_or_else(|| "".into());
-            let told = InvalidateFrame::new(entry.key().clone(), changes, entry.get().timestamp.clone(), cursor);
+            let frame = InvalidateFrame::new(entry.key().clone(), changes, entry.get().timestamp.clone(), cursor);
             if entry.get().changes.is_empty() {
                 entry.remove();
             }
-            if self.folded.is_empty() {
+            if self.coalesced.is_empty() {
                 self.coalesced_cursor = None;
                 self.frames = std::mem::take(&mut self.after_coalesced);
             }
-            return Some(Outgoing::Frame(Frame::Told(Arc::new(told))));
+            return Some(Outgoing::Frame(Frame::Invalidate(Arc::new(frame))));
         }
-        // A queue that is idle costs nothing.
+        // Release the memory of an idle queue.
         self.frames.shrink_to(4);
         self.close.map(|(code, reason)| Outgoing::Close(code, reason))
     }
@@ -235,11 +253,11 @@ mod tests {
     use std::collections::BTreeSet;
     use uuid::Uuid;
 
-    fn told(code: &str, ids: impl IntoIterator<Item = u128>, version: i64, action: Action) -> Frame {
+    fn invalidate(code: &str, ids: impl IntoIterator<Item = u128>, version: i64, action: Action) -> Frame {
         let change = |id| Change { entity_id: Uuid::from_u128(id), action, version: Version(version) };
         let changes = ids.into_iter().map(change).collect();
         let code = EntityCode::new(code).unwrap();
-        Frame::Told(Arc::new(InvalidateFrame::new(code, changes, "t".into(), version.to_string().into())))
+        Frame::Invalidate(Arc::new(InvalidateFrame::new(code, changes, "t".into(), version.to_string().into())))
     }
 
     fn drain(queue: &mut OutboundQueue) -> Vec<ServerMessage> {
@@ -251,34 +269,37 @@ mod tests {
     }
 
     #[test]
-    fn ten_thousand_changes_of_ten_things_wait_as_ten() {
+    fn queued_changes_are_coalesced_per_entity() {
         let mut queue = OutboundQueue::new(100_000);
         queue.push(Frame::message(&ServerMessage::Pong { cursor: "0".into() }));
         for n in 0..10_000 {
-            assert!(queue.push(told("task", [n % 10], n as i64 + 1, Action::Update)));
+            assert!(queue.push(invalidate("task", [n % 10], n as i64 + 1, Action::Update)));
         }
         queue.push(Frame::message(&ServerMessage::Pong { cursor: "10000".into() }));
         let all = drain(&mut queue);
         assert_eq!((all.len(), queue.bytes()), (3, 0));
         let ServerMessage::Invalidate { changes, cursor, .. } = &all[1] else { panic!("{all:?}") };
         assert_eq!((changes.len(), changes[9].version, cursor.as_str()), (10, Version(10_000), "1"));
-        assert!(matches!(&all[2], ServerMessage::Pong { cursor } if cursor == "10000"), "not before what it promises");
+        assert!(
+            matches!(&all[2], ServerMessage::Pong { cursor } if cursor == "10000"),
+            "a cursor follows the changes that it covers"
+        );
     }
 
     #[test]
-    fn what_is_too_much_even_so_ends_with_resume() {
+    fn queue_beyond_its_limit_is_cleared_and_closed() {
         let mut queue = OutboundQueue::new(20_000);
-        let fitted = (0..10_000).take_while(|n| queue.push(told("task", [*n], 1, Action::Update))).count();
-        assert!((100..250).contains(&fitted), "{fitted}");
-        assert_eq!(queue.bytes(), 0, "nothing is kept for who comes back");
+        let accepted = (0..10_000).take_while(|n| queue.push(invalidate("task", [*n], 1, Action::Update))).count();
+        assert!((100..250).contains(&accepted), "{accepted}");
+        assert_eq!(queue.bytes(), 0, "the queue is cleared");
         assert!(matches!(queue.pop(), Some(Outgoing::Close(CLOSE_SLOW_CONSUMER, _))));
-        assert!(queue.push(told("task", [1], 1, Action::Update)) && drain(&mut queue).is_empty());
+        assert!(queue.push(invalidate("task", [1], 1, Action::Update)) && drain(&mut queue).is_empty());
     }
 
     #[test]
-    fn a_close_comes_after_what_waits() {
+    fn close_follows_the_queued_frames() {
         let mut queue = OutboundQueue::new(20_000);
-        queue.push(told("task", [1], 1, Action::Update));
+        queue.push(invalidate("task", [1], 1, Action::Update));
         queue.close(1012, "restart");
         queue.close(4002, "later");
         assert_eq!(drain(&mut queue).len(), 1);
@@ -286,59 +307,62 @@ mod tests {
     }
 
     #[test]
-    fn the_same_frame_is_written_once() {
-        let Frame::Told(told) = told("task", 0..5, 1, Action::Update) else { panic!("changes") };
-        assert!(Arc::ptr_eq(&told.to_json(), &told.to_json()));
-        assert!(told.bytes() + 50 > told.to_json().len(), "what it counts is what it weighs");
+    fn frame_is_serialized_once() {
+        let Frame::Invalidate(frame) = invalidate("task", 0..5, 1, Action::Update) else {
+            panic!("an INVALIDATE frame")
+        };
+        assert!(Arc::ptr_eq(&frame.to_json(), &frame.to_json()));
+        assert!(frame.bytes() + 50 > frame.to_json().len(), "the estimate is close to the size");
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1500))]
         #[test]
-        fn every_thing_is_told_its_last_version_before_a_cursor_that_promises_it(
+        fn latest_version_is_sent_before_a_cursor_that_covers_it(
             steps in prop::collection::vec((0..8u8, 0..3usize, 0..6u128), 1..300)
         ) {
             let mut queue = OutboundQueue::new(1_000_000);
             let mut version = 0;
-            let mut out = Vec::new();
+            let mut sent = Vec::new();
             let mut newest: BTreeMap<(usize, u128), i64> = BTreeMap::new();
             for (step, kind, id) in steps {
                 version += 1;
                 match step {
                     0 => drop(queue.push(Frame::message(&ServerMessage::Pong { cursor: version.to_string() }))),
-                    1 => out.extend(queue.pop()),
+                    1 => sent.extend(queue.pop()),
                     _ => {
                         newest.insert((kind, id), version);
-                        queue.push(told(["task", "risk", "issue"][kind], [id], version, Action::Update));
+                        queue.push(invalidate(["task", "risk", "issue"][kind], [id], version, Action::Update));
                     }
                 }
             }
-            while let Some(next) = queue.pop() { out.push(next); }
+            while let Some(next) = queue.pop() { sent.push(next); }
             prop_assert_eq!(queue.bytes(), 0);
             let mut known: BTreeMap<(usize, u128), i64> = BTreeMap::new();
             let mut pongs = Vec::new();
-            for frame in out {
+            for frame in sent {
                 let Outgoing::Frame(frame) = frame else { continue };
                 match serde_json::from_str(&frame.to_json()).unwrap() {
                     ServerMessage::Invalidate { entity_code, changes, cursor, .. } => {
                         let cursor: i64 = cursor.parse().unwrap();
-                        // In this test a frame's cursor is its own number: all that came before it has been told.
-                        for (thing, version) in newest.iter().filter(|(_, version)| **version < cursor) {
-                            prop_assert!(known.get(thing).is_some_and(|k| k >= version), "{:?} before {}", thing, cursor);
+                        // The cursor of a frame is its version here: all earlier changes must have
+                        // been sent.
+                        for (entity, version) in newest.iter().filter(|(_, version)| **version < cursor) {
+                            prop_assert!(known.get(entity).is_some_and(|k| k >= version), "{:?} before {}", entity, cursor);
                         }
                         let ids: BTreeSet<Uuid> = changes.iter().map(|c| c.entity_id).collect();
-                        prop_assert_eq!(ids.len(), changes.len(), "each thing once in a frame");
+                        prop_assert_eq!(ids.len(), changes.len(), "each entity once in a frame");
                         let kind = ["task", "risk", "issue"].iter().position(|c| entity_code == **c).unwrap();
                         for change in changes {
                             let last = known.insert((kind, change.entity_id.as_u128()), change.version.0);
-                            prop_assert!(last.is_none_or(|l| l < change.version.0), "versions go forward");
+                            prop_assert!(last.is_none_or(|l| l < change.version.0), "versions increase");
                         }
                     }
                     ServerMessage::Pong { cursor } => {
                         let cursor: i64 = cursor.parse().unwrap();
                         pongs.push(cursor);
-                        for (thing, version) in &newest {
-                            prop_assert!(*version > cursor || known.get(thing) == Some(version) || known.get(thing).is_some_and(|k| k > version) , "{:?} by {}", thing, cursor);
+                        for (entity, version) in &newest {
+                            prop_assert!(*version > cursor || known.get(entity) == Some(version) || known.get(entity).is_some_and(|k| k > version) , "{:?} by {}", entity, cursor);
                         }
                     }
                     _ => {}

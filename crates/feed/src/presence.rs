@@ -1,5 +1,9 @@
-//! Who looks at what: told to those who look at the same, and to nobody else. Only what a person may see is looked at, so that nobody is told of somebody who may not
-//! be there, nor learns of a thing that they don't see. Other pods say who looks there; what they say is forgotten when they fall silent.
+//! Presence: which users view which entity.
+//!
+//! The viewers of an entity are sent only to its other viewers. A connection views only entities
+//! that its user may see, so presence reveals neither hidden entities nor users without access to
+//! the entity. Other pods publish their viewers; the viewers of a pod that stops publishing are
+//! removed after a timeout.
 
 use crate::outbound_queue::Frame;
 use crate::state_machine::{ChangeFeed, Effect};
@@ -10,144 +14,145 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Things that one socket looks at, at once: each of a browser's tabs looks at one.
+/// Maximum number of entities that one connection views. Each tab of a browser views one.
 pub(crate) const MAX_VIEWED: usize = 32;
-/// People of one thing that are told.
+/// Maximum number of viewers per entity in one message.
 const MAX_PRESENCE_PEOPLE: usize = 50;
-/// Milliseconds after which a pod says again who looks there,
+/// Interval at which a pod repeats its viewers, in milliseconds.
 const ANNOUNCE_INTERVAL_MS: i64 = 45_000;
-/// and after which a silent one is forgotten.
+/// Time without an announcement after which the viewers of a pod are removed, in milliseconds.
 const POD_TIMEOUT_MS: i64 = 120_000;
 
-/// Who looks at a thing on one pod.
+/// Viewers of one entity on one pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodPresence {
-    /// The pod.
+    /// Id of the pod.
     pub pod: Uuid,
-    /// The thing.
+    /// Viewed entity.
     pub entity: EntityRef,
-    /// Who.
+    /// Viewers, each user once; empty if the last viewer has left.
     pub people: Vec<PresentUser>,
 }
 
-/// Who looks at what.
+/// Viewers of this pod and of other pods.
 #[derive(Default)]
 pub(crate) struct Presence {
+    /// Entities viewed by each connection of this pod.
     viewing: HashMap<ConnectionId, BTreeSet<EntityRef>>,
+    /// Connections of this pod by viewed entity.
     local_viewers: HashMap<EntityRef, BTreeSet<ConnectionId>>,
+    /// Viewers on other pods, by entity and pod, with the time at which they expire.
     remote_viewers: HashMap<EntityRef, BTreeMap<Uuid, (Vec<PresentUser>, i64)>>,
     names: HashMap<PersonId, Arc<str>>,
     next_announce_at: i64,
 }
 
 impl Presence {
+    /// Stores the display name of a person.
     pub(crate) fn set_name(&mut self, person: PersonId, name: Arc<str>) {
         self.names.insert(person, name);
     }
 
-    /// A person is not here any more.
+    /// Removes the name of a person who has no connection any more.
     pub(crate) fn remove_person(&mut self, person: PersonId) {
         self.names.remove(&person);
     }
 
-    /// What a socket looks at.
+    /// Returns the entities that a connection views.
     pub(crate) fn viewed_by(&self, id: ConnectionId) -> impl Iterator<Item = &EntityRef> {
         self.viewing.get(&id).into_iter().flatten()
     }
 
-    /// A socket looks at these and at nothing else. Answers the things of which others look now.
-    fn set_viewed(&mut self, id: ConnectionId, things: BTreeSet<EntityRef>) -> Vec<EntityRef> {
+    /// Replaces the entities that a connection views. Returns those that were added or removed.
+    fn set_viewed(&mut self, id: ConnectionId, entities: BTreeSet<EntityRef>) -> Vec<EntityRef> {
         let before = self.viewing.remove(&id).unwrap_or_default();
-        let changed: Vec<EntityRef> = before.symmetric_difference(&things).cloned().collect();
-        for entity in before.difference(&things) {
-            if let Some(those) = self.local_viewers.get_mut(entity) {
-                those.remove(&id);
-                if those.is_empty() {
+        let changed: Vec<EntityRef> = before.symmetric_difference(&entities).cloned().collect();
+        for entity in before.difference(&entities) {
+            if let Some(viewers) = self.local_viewers.get_mut(entity) {
+                viewers.remove(&id);
+                if viewers.is_empty() {
                     self.local_viewers.remove(entity);
                 }
             }
         }
-        for entity in things.difference(&before) {
+        for entity in entities.difference(&before) {
             self.local_viewers.entry(entity.clone()).or_default().insert(id);
         }
-        if !things.is_empty() {
-            self.viewing.insert(id, things);
+        if !entities.is_empty() {
+            self.viewing.insert(id, entities);
         }
         changed
     }
 
-    /// When something is to be done, at the latest.
+    /// Returns the latest time of the next call of `tick_presence`.
     pub(crate) fn deadline(&self) -> i64 {
         if self.local_viewers.is_empty() && self.remote_viewers.is_empty() { i64::MAX } else { self.next_announce_at }
     }
 }
 
 impl ChangeFeed {
-    /// What a socket looks at, as far as its person may see it.
-    pub(crate) fn on_viewing(&mut self, id: ConnectionId, things: Vec<EntityRef>, now: i64, out: &mut Vec<Effect>) {
-        let Some(person) = self.watching.person(id) else { return };
-        let clock = now + self.clock_offset_ms;
-        let seen: BTreeSet<EntityRef> =
-            things.into_iter().filter(|entity| self.can_view(person, entity, clock)).collect();
-        self.set_viewed(id, seen, out);
+    /// Sets the entities that a connection views; entities that its user may not see are ignored.
+    pub(crate) fn on_viewing(&mut self, id: ConnectionId, entities: Vec<EntityRef>, now: i64, out: &mut Vec<Effect>) {
+        let Some(person) = self.subscription_index.person(id) else { return };
+        let db_now = now + self.clock_offset_ms;
+        let visible: BTreeSet<EntityRef> =
+            entities.into_iter().filter(|entity| self.can_view(person, entity, db_now)).collect();
+        self.set_viewed(id, visible, out);
     }
 
-    /// Whoever comes is told who is here; whoever looked already is told who came.
-    fn set_viewed(&mut self, id: ConnectionId, seen: BTreeSet<EntityRef>, out: &mut Vec<Effect>) {
-        for entity in self.presence.set_viewed(id, seen) {
+    /// Replaces the viewed entities and notifies other pods and local viewers of each difference.
+    fn set_viewed(&mut self, id: ConnectionId, entities: BTreeSet<EntityRef>, out: &mut Vec<Effect>) {
+        for entity in self.presence.set_viewed(id, entities) {
             self.publish_presence(&entity, out);
             self.notify_viewers(&entity, out);
         }
     }
 
-    /// A socket is gone, or its person may not see all of it any more.
-    pub(crate) fn retain_viewed(
-        &mut self,
-        id: ConnectionId,
-        still: impl Fn(&EntityRef) -> bool,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(now) = self.presence.viewing.get(&id) else { return };
-        let left: BTreeSet<EntityRef> = now.iter().filter(|entity| still(entity)).cloned().collect();
-        if left.len() < now.len() {
-            self.set_viewed(id, left, out);
+    /// Removes the viewed entities of a connection for which `keep` returns `false`.
+    pub(crate) fn retain_viewed(&mut self, id: ConnectionId, keep: impl Fn(&EntityRef) -> bool, out: &mut Vec<Effect>) {
+        let Some(viewed) = self.presence.viewing.get(&id) else { return };
+        let retained: BTreeSet<EntityRef> = viewed.iter().filter(|entity| keep(entity)).cloned().collect();
+        if retained.len() < viewed.len() {
+            self.set_viewed(id, retained, out);
         }
     }
 
-    /// Another pod says who looks there.
-    pub(crate) fn elsewhere(&mut self, said: PodPresence, now: i64, out: &mut Vec<Effect>) {
-        let pods = self.presence.remote_viewers.entry(said.entity.clone()).or_default();
-        let before = pods.get(&said.pod).map(|(people, _)| people.clone()).unwrap_or_default();
-        if said.people.is_empty() {
-            pods.remove(&said.pod);
+    /// Stores the viewers of an entity on another pod and notifies local viewers of a difference.
+    pub(crate) fn on_remote_presence(&mut self, update: PodPresence, now: i64, out: &mut Vec<Effect>) {
+        let pods = self.presence.remote_viewers.entry(update.entity.clone()).or_default();
+        let before = pods.get(&update.pod).map(|(people, _)| people.clone()).unwrap_or_default();
+        if update.people.is_empty() {
+            pods.remove(&update.pod);
         } else {
-            pods.insert(said.pod, (said.people.clone(), now + POD_TIMEOUT_MS));
+            pods.insert(update.pod, (update.people.clone(), now + POD_TIMEOUT_MS));
         }
         if pods.is_empty() {
-            self.presence.remote_viewers.remove(&said.entity);
+            self.presence.remote_viewers.remove(&update.entity);
         }
-        if before != said.people {
-            self.notify_viewers(&said.entity, out);
+        if before != update.people {
+            self.notify_viewers(&update.entity, out);
         }
         self.presence.next_announce_at = self.presence.next_announce_at.min(now + ANNOUNCE_INTERVAL_MS).max(now);
     }
 
-    /// Says again who looks here, and forgets those who fell silent.
+    /// Repeats the announcements of this pod and removes expired viewers of other pods.
+    ///
+    /// Does nothing before `next_announce_at`.
     pub(crate) fn tick_presence(&mut self, now: i64, out: &mut Vec<Effect>) {
         if self.presence.next_announce_at > now {
-            // A clock that was set back must not put it off.
+            // Do not postpone the announcement if the clock was set back.
             self.presence.next_announce_at = self.presence.next_announce_at.min(now + ANNOUNCE_INTERVAL_MS);
             return;
         }
         self.presence.next_announce_at = now + ANNOUNCE_INTERVAL_MS;
-        let here: Vec<EntityRef> = self.presence.local_viewers.keys().cloned().collect();
-        for entity in &here {
+        let viewed: Vec<EntityRef> = self.presence.local_viewers.keys().cloned().collect();
+        for entity in &viewed {
             self.publish_presence(entity, out);
         }
         let mut changed = Vec::new();
         self.presence.remote_viewers.retain(|entity, pods| {
             let before = pods.len();
-            pods.retain(|_, (_, until)| *until > now);
+            pods.retain(|_, (_, expires_at)| *expires_at > now);
             changed.extend((pods.len() < before).then(|| entity.clone()));
             !pods.is_empty()
         });
@@ -156,35 +161,35 @@ impl ChangeFeed {
         }
     }
 
-    /// Those who look at a thing here, each person once.
+    /// Returns the viewers of an entity on this pod, each user once.
     fn local_people(&self, entity: &EntityRef) -> Vec<PresentUser> {
-        let those = self.presence.local_viewers.get(entity).into_iter().flatten();
-        let people: BTreeSet<PersonId> = those.filter_map(|id| self.watching.person(*id)).collect();
-        let named = |person: PersonId| PresentUser {
+        let connections = self.presence.local_viewers.get(entity).into_iter().flatten();
+        let people: BTreeSet<PersonId> = connections.filter_map(|id| self.subscription_index.person(*id)).collect();
+        let to_user = |person: PersonId| PresentUser {
             person_id: person.0,
             name: self.presence.names.get(&person).map(ToString::to_string).unwrap_or_default(),
         };
-        people.into_iter().take(MAX_PRESENCE_PEOPLE).map(named).collect()
+        people.into_iter().take(MAX_PRESENCE_PEOPLE).map(to_user).collect()
     }
 
+    /// Publishes the viewers of an entity on this pod to the other pods.
     fn publish_presence(&self, entity: &EntityRef, out: &mut Vec<Effect>) {
         out.push(Effect::PublishPresence(entity.clone(), self.local_people(entity)));
     }
 
-    /// Tells those who look at a thing here who else does.
+    /// Sends each local viewer of an entity the other viewers, on all pods.
     fn notify_viewers(&self, entity: &EntityRef, out: &mut Vec<Effect>) {
-        let mut everybody: BTreeMap<Uuid, PresentUser> = BTreeMap::new();
-        let elsewhere = self.presence.remote_viewers.get(entity).into_iter().flat_map(BTreeMap::values);
-        for here in
-            self.local_people(entity).into_iter().chain(elsewhere.flat_map(|(people, _)| people.iter().cloned()))
+        let mut viewers: BTreeMap<Uuid, PresentUser> = BTreeMap::new();
+        let remote = self.presence.remote_viewers.get(entity).into_iter().flat_map(BTreeMap::values);
+        for viewer in self.local_people(entity).into_iter().chain(remote.flat_map(|(people, _)| people.iter().cloned()))
         {
-            everybody.insert(here.person_id, here);
+            viewers.insert(viewer.person_id, viewer);
         }
         for id in self.presence.local_viewers.get(entity).into_iter().flatten() {
-            let own = self.watching.person(*id).map(|person| person.0);
-            let people = everybody
+            let own = self.subscription_index.person(*id).map(|person| person.0);
+            let people = viewers
                 .values()
-                .filter(|here| Some(here.person_id) != own)
+                .filter(|viewer| Some(viewer.person_id) != own)
                 .take(MAX_PRESENCE_PEOPLE)
                 .cloned()
                 .collect();

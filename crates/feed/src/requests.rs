@@ -1,5 +1,8 @@
-//! What clients ask for: to watch, to stop watching, to learn what they missed. A client's messages are answered in their order; what is watched
-//! is watched from the moment it was asked for, and each change is checked for its receiver anyway, so that nothing falls between.
+//! Client requests: subscribe, unsubscribe, set presence, resume.
+//!
+//! Invariant: the messages of one client are answered in their order. A subscription is active from
+//! the moment of its request; each change is authorized for its receiver in any case, so no change
+//! is lost in between.
 
 use crate::acl_cache::AclCache;
 use crate::fanout::AccessUpdate;
@@ -14,22 +17,22 @@ use pmo_domain::protocol::{
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId};
 use std::collections::BTreeSet;
 
-/// Something that waits for facts.
+/// Request that waits for lookups.
 pub(crate) enum PendingRequest {
-    /// A new socket waits for its greeting.
+    /// A new connection waits for HELLO.
     Handshake(ConnectionId),
-    /// A client wants to watch.
+    /// A client subscribes.
     Subscribe(ConnectionId, SubscribeRequest),
-    /// A client looks at these things.
+    /// A client views these entities.
     SetPresence(ConnectionId, Vec<EntityRef>),
-    /// What a client missed is there.
+    /// The changes that a client missed have been read.
     CatchUpReady(ConnectionId, CatchUpBatch, CatchUpContinuation),
-    /// Grants of these people have run out.
+    /// Grants of these users have expired.
     GrantsExpired(BTreeSet<PersonId>),
 }
 
 impl PendingRequest {
-    /// Whose it is.
+    /// Returns the connection of the request, if it has one.
     pub(crate) fn connection(&self) -> Option<ConnectionId> {
         match self {
             Self::Handshake(id) | Self::Subscribe(id, _) | Self::SetPresence(id, _) | Self::CatchUpReady(id, ..) => {
@@ -40,61 +43,62 @@ impl PendingRequest {
     }
 }
 
-/// What a client that catches up is told at the end.
+/// Reply that concludes a catch-up.
 #[derive(Clone, Debug)]
 pub(crate) enum CatchUpContinuation {
+    /// RESUMED, after RESUME.
     Resumed,
+    /// This SUBSCRIBED message, after SUBSCRIBE with a cursor. Only changes of this type are sent.
     Subscribed(ServerMessage, EntityCode),
 }
 
-fn parent_of(parent: &ParentScope) -> EntityRef {
-    EntityRef::new(parent.entity_code.clone(), parent.entity_id)
+fn parent_of(scope: &ParentScope) -> EntityRef {
+    EntityRef::new(scope.entity_code.clone(), scope.entity_id)
 }
 
-/// Whether a topic is what SUBSCRIBE with this parent and type watches.
-fn matches_parent(topic: &Topic, parent: &ParentScope, of: &EntityCode) -> bool {
+/// Returns whether SUBSCRIBE with this parent and type would subscribe to `topic`.
+fn matches_parent(topic: &Topic, scope: &ParentScope, child_code: &EntityCode) -> bool {
     match topic {
-        Topic::Tree { root, code } => parent.recursive && *root == parent.entity_id && code == of,
-        Topic::Children { parent: above, code } => !parent.recursive && *above == parent_of(parent) && code == of,
+        Topic::Tree { root, code } => scope.recursive && *root == scope.entity_id && code == child_code,
+        Topic::Children { parent, code } => !scope.recursive && *parent == parent_of(scope) && code == child_code,
         _ => false,
     }
 }
 
 impl ChangeFeed {
-    /// A message whose turn it is.
+    /// Processes the next message of a client.
     pub(crate) fn handle_message(&mut self, id: ConnectionId, message: ClientMessage, out: &mut Vec<Effect>) {
-        if self.watching.person(id).is_none() {
+        if self.subscription_index.person(id).is_none() {
             return;
         }
         match message {
-            ClientMessage::Subscribe(wanted) => self.subscribe(id, wanted, out),
+            ClientMessage::Subscribe(request) => self.subscribe(id, request, out),
             ClientMessage::Unsubscribe { entity_code, entity_ids: Some(ids), .. } => {
-                let gone = self.watching.unsubscribe_entities(id, &entity_code, &ids);
-                if !gone.is_empty() {
-                    out.push(Effect::Mirror(SubscriptionChange::Unsubscribed(id, Some(entity_code), Some(gone))));
+                let removed = self.subscription_index.unsubscribe_entities(id, &entity_code, &ids);
+                if !removed.is_empty() {
+                    out.push(Effect::Mirror(SubscriptionChange::Unsubscribed(id, Some(entity_code), Some(removed))));
                 }
             }
             ClientMessage::Unsubscribe { entity_code, entity_ids: None, parent } => {
-                let before = self.watching.subscription_count(id);
-                self.watching.unsubscribe_where(id, |topic| match (topic, &parent) {
-                    (topic, Some(parent)) => matches_parent(topic, parent, &entity_code),
+                let before = self.subscription_index.subscription_count(id);
+                self.subscription_index.unsubscribe_where(id, |topic| match (topic, &parent) {
+                    (topic, Some(scope)) => matches_parent(topic, scope, &entity_code),
                     (Topic::Entity(entity), None) => entity.code == entity_code,
                     (Topic::Type(code) | Topic::Children { code, .. } | Topic::Tree { code, .. }, None) => {
                         *code == entity_code
                     }
                 });
-                if parent.is_none() && self.watching.subscription_count(id) < before {
+                if parent.is_none() && self.subscription_index.subscription_count(id) < before {
                     out.push(Effect::Mirror(SubscriptionChange::Unsubscribed(id, Some(entity_code), None)));
                 }
             }
-            ClientMessage::Viewing { things } => {
-                let things =
-                    things.into_iter().map(|thing| EntityRef::new(thing.entity_code, thing.entity_id)).collect();
+            ClientMessage::Viewing { entities } => {
+                let entities = entities.into_iter().map(|e| EntityRef::new(e.entity_code, e.entity_id)).collect();
                 self.inboxes.insert(id, Default::default());
-                self.pending.push_back(PendingRequest::SetPresence(id, things));
+                self.pending.push_back(PendingRequest::SetPresence(id, entities));
             }
             ClientMessage::UnsubscribeAll => {
-                self.watching.unsubscribe_where(id, |_| true);
+                self.subscription_index.unsubscribe_where(id, |_| true);
                 out.push(Effect::Mirror(SubscriptionChange::Unsubscribed(id, None, None)));
             }
             ClientMessage::Resume { epoch, cursor } => {
@@ -102,42 +106,43 @@ impl ChangeFeed {
                 self.catch_up(id, from, CatchUpContinuation::Resumed, out);
             }
             ClientMessage::Ping => self.send(id, &ServerMessage::Pong { cursor: self.cursor().to_string() }, out),
-            // The socket's own business.
+            // `Session` handles AUTH and TOKEN_REFRESH; neither message arrives here.
             ClientMessage::Auth { .. } | ClientMessage::TokenRefresh { .. } => {}
         }
     }
 
-    fn subscribe(&mut self, id: ConnectionId, wanted: SubscribeRequest, out: &mut Vec<Effect>) {
-        let more = wanted.entity_ids.as_ref().map_or(1, Vec::len);
-        let most = self.limits.topics;
-        if self.watching.subscription_count(id) + more > most {
-            let message = format!("at most {most} in all: stop watching something first");
+    fn subscribe(&mut self, id: ConnectionId, request: SubscribeRequest, out: &mut Vec<Effect>) {
+        let added = request.entity_ids.as_ref().map_or(1, Vec::len);
+        let max = self.limits.topics;
+        if self.subscription_index.subscription_count(id) + added > max {
+            let message = format!("at most {max} subscriptions per connection: unsubscribe first");
             return self.send(id, &ServerMessage::Error { message, code: "too_many_subscriptions".into() }, out);
         }
-        self.register_topic(id, &wanted);
+        self.register_topic(id, &request);
         self.inboxes.insert(id, Default::default());
-        self.pending.push_back(PendingRequest::Subscribe(id, wanted));
+        self.pending.push_back(PendingRequest::Subscribe(id, request));
     }
 
-    fn register_topic(&mut self, id: ConnectionId, wanted: &SubscribeRequest) {
-        // Made-up types are not entered anywhere.
-        let known = |code: &EntityCode| self.access.has_type(code.as_str());
-        if !known(&wanted.entity_code) {
+    /// Adds the subscriptions of a request to the index; types that do not exist are ignored.
+    fn register_topic(&mut self, id: ConnectionId, request: &SubscribeRequest) {
+        let exists = |code: &EntityCode| self.acl_cache.has_type(code.as_str());
+        if !exists(&request.entity_code) {
             return;
         }
-        match (&wanted.entity_ids, &wanted.parent) {
-            (Some(ids), _) => self.watching.subscribe_entities(id, &wanted.entity_code, ids.iter().copied()),
+        match (&request.entity_ids, &request.parent) {
+            (Some(ids), _) => self.subscription_index.subscribe_entities(id, &request.entity_code, ids.iter().copied()),
             (None, Some(parent)) if parent.recursive => {
-                self.watching.subscribe_tree(id, parent.entity_id, &wanted.entity_code);
+                self.subscription_index.subscribe_tree(id, parent.entity_id, &request.entity_code);
             }
-            (None, Some(parent)) if known(&parent.entity_code) => {
-                self.watching.subscribe_children(id, &parent_of(parent), &wanted.entity_code);
+            (None, Some(parent)) if exists(&parent.entity_code) => {
+                self.subscription_index.subscribe_children(id, &parent_of(parent), &request.entity_code);
             }
             (None, Some(_)) => {}
-            (None, None) => self.watching.subscribe_type(id, &wanted.entity_code),
+            (None, None) => self.subscription_index.subscribe_type(id, &request.entity_code),
         }
     }
 
+    /// Requests the changes since `from`, or replies at once if that is impossible or not needed.
     fn catch_up(
         &mut self,
         id: ConnectionId,
@@ -146,22 +151,23 @@ impl ChangeFeed {
         out: &mut Vec<Effect>,
     ) {
         let present = self.cursor();
-        let known = from.filter(|from| {
-            let old = from.snapshot.xmin.saturating_add(ACCESS_CHANGE_WINDOW_XIDS) < present.snapshot.xmin;
-            let ahead = from.snapshot.xmin > present.snapshot.xmax.saturating_add(ACCESS_CHANGE_WINDOW_XIDS);
-            from.epoch == present.epoch && !old && !ahead
+        let recoverable = from.filter(|from| {
+            let too_old = from.snapshot.xmin.saturating_add(ACCESS_CHANGE_WINDOW_XIDS) < present.snapshot.xmin;
+            let in_future = from.snapshot.xmin > present.snapshot.xmax.saturating_add(ACCESS_CHANGE_WINDOW_XIDS);
+            from.epoch == present.epoch && !too_old && !in_future
         });
-        let Some(from) = known else {
+        let Some(from) = recoverable else {
             self.inboxes.entry(id).or_default();
             return self.finish_catch_up(id, false, then, out);
         };
-        let person = self.watching.person(id).filter(|_| matches!(then, CatchUpContinuation::Resumed));
+        let person = self.subscription_index.person(id).filter(|_| matches!(then, CatchUpContinuation::Resumed));
         self.inboxes.entry(id).or_default();
-        // Fetched after all that has been told: nothing lies between. What ran out meanwhile wrote nothing.
+        // The client has everything that was delivered so far. With RESUME an expired grant must
+        // still be detected, because it is not in the log.
         if person.is_none() && from.snapshot.covers(&present.snapshot) {
             return self.finish_catch_up(id, true, then, out);
         }
-        let by_parent = self.watching.types_subscribed_by_parent();
+        let by_parent = self.subscription_index.types_subscribed_by_parent();
         self.catch_up_continuations.insert(id, then);
         self.catch_up_queue.push_back(CatchUpRequest {
             connection: id,
@@ -173,6 +179,7 @@ impl ChangeFeed {
         });
     }
 
+    /// Sends the concluding reply and continues with the messages of the client.
     fn finish_catch_up(&mut self, id: ConnectionId, recovered: bool, then: CatchUpContinuation, out: &mut Vec<Effect>) {
         let resumed = ServerMessage::Resumed { recovered, cursor: self.cursor().to_string() };
         match then {
@@ -181,89 +188,94 @@ impl ChangeFeed {
                 if !recovered {
                     self.send(id, &resumed, out);
                 }
-                // Comes after what it promises: all that has changed since.
+                // SUBSCRIBED follows the changes, because it confirms that all of them have been
+                // sent.
                 self.send(id, &subscribed, out);
             }
         }
         self.drain_inbox(id, out);
     }
 
-    /// What a client that catches up waits for.
+    /// Removes and returns the continuation of a catch-up, if the client still waits for it.
     pub(crate) fn take_catch_up(&mut self, id: ConnectionId) -> Option<CatchUpContinuation> {
         self.catch_up_continuations.remove(&id).filter(|_| self.inboxes.contains_key(&id))
     }
 
+    /// Removes all continuations.
     pub(crate) fn clear_catch_ups(&mut self) {
         self.catch_up_continuations.clear();
     }
 
-    /// Grants that have run out are a change of access that nobody wrote.
+    /// Enqueues the grants that have expired: an access change without a row in the log.
     pub(crate) fn enqueue_expired_grants(&mut self, now: i64) {
-        let clock = now + self.clock_offset_ms;
-        if self.access.next_end().is_some_and(|end| end <= clock) {
-            let persons = self.access.expired_between(self.expired_until, clock);
-            self.expired_until = clock;
-            self.access.advance_expiry(clock);
+        let db_now = now + self.clock_offset_ms;
+        if self.acl_cache.next_expiry().is_some_and(|expiry| expiry <= db_now) {
+            let persons = self.acl_cache.expired_between(self.expired_until, db_now);
+            self.expired_until = db_now;
+            self.acl_cache.advance_expiry(db_now);
             self.pending.push_back(PendingRequest::GrantsExpired(persons));
         }
     }
 
-    /// What must be known before a job can be done.
-    pub(crate) fn lookups_for(&self, job: &PendingRequest) -> LookupRequest {
-        match job {
+    /// Returns the lookups that a pending request needs before it can be executed.
+    pub(crate) fn lookups_for(&self, request: &PendingRequest) -> LookupRequest {
+        match request {
             PendingRequest::Handshake(id) => {
-                let person = self.watching.person(*id);
-                let unknown =
-                    person.filter(|person| !self.access.has_person(*person) && !self.requested.people.contains(person));
-                LookupRequest { people: unknown.into_iter().collect(), ..LookupRequest::default() }
+                let person = self.subscription_index.person(*id);
+                let missing = person
+                    .filter(|person| !self.acl_cache.has_person(*person) && !self.requested.people.contains(person));
+                LookupRequest { people: missing.into_iter().collect(), ..LookupRequest::default() }
             }
-            PendingRequest::Subscribe(id, wanted) if self.watching.person(*id).is_some() => {
-                let mut needs = match (&wanted.entity_ids, &wanted.parent) {
+            PendingRequest::Subscribe(id, subscribe) if self.subscription_index.person(*id).is_some() => {
+                let mut lookups = match (&subscribe.entity_ids, &subscribe.parent) {
                     (Some(ids), _) => self.lookups_for_entities(ids.iter().copied().collect()),
                     (None, Some(parent)) => self.lookups_for_entities(BTreeSet::from([parent.entity_id])),
                     (None, None) => LookupRequest::default(),
                 };
-                needs.types |= !self.access.has_type(wanted.entity_code.as_str()) && !self.requested.types;
-                needs
+                lookups.types |= !self.acl_cache.has_type(subscribe.entity_code.as_str()) && !self.requested.types;
+                lookups
             }
             PendingRequest::Subscribe(..) => LookupRequest::default(),
-            PendingRequest::SetPresence(_, things) => {
-                self.lookups_for_entities(things.iter().map(|thing| thing.id).collect())
+            PendingRequest::SetPresence(_, entities) => {
+                self.lookups_for_entities(entities.iter().map(|entity| entity.id).collect())
             }
-            PendingRequest::CatchUpReady(id, missed, _) => {
-                let mut needs = self.lookups_for_rows(&missed.rows);
-                needs.reaches.extend(self.missing_ancestor_sets(AclCache::ancestor_sets_of(&missed.access)));
-                if self.is_access_affected_by(*id, missed) {
-                    let person = self.watching.person(*id).into_iter().collect();
-                    needs.merge(self.lookups_for_access(&person, Some(*id), &[]));
+            PendingRequest::CatchUpReady(id, batch, _) => {
+                let mut lookups = self.lookups_for_rows(&batch.rows);
+                lookups.ancestor_sets.extend(self.missing_ancestor_sets(AclCache::ancestor_sets_of(&batch.access)));
+                if self.is_access_affected_by(*id, batch) {
+                    let person = self.subscription_index.person(*id).into_iter().collect();
+                    lookups.merge(self.lookups_for_access(&person, Some(*id), &[]));
                 }
-                needs
+                lookups
             }
             PendingRequest::GrantsExpired(persons) => self.lookups_for_access(persons, None, &[]),
         }
     }
 
-    /// Whether what a client missed may have changed its view.
-    fn is_access_affected_by(&self, id: ConnectionId, missed: &CatchUpBatch) -> bool {
-        let Some(person) = self.watching.person(id) else { return false };
-        missed.grant_expired
-            || self.access.affected_by(&missed.access).notify.contains(&person)
-            || self.watching.watchers_of_linked(&missed.rows).contains(&person)
-            || self.watching.tree_watchers(self.access.changed_ancestors(&missed.access)).contains(&person)
+    /// Returns whether missed changes may have changed what the user of a connection can see.
+    fn is_access_affected_by(&self, id: ConnectionId, batch: &CatchUpBatch) -> bool {
+        let Some(person) = self.subscription_index.person(id) else { return false };
+        batch.grant_expired
+            || self.acl_cache.affected_by(&batch.access).notify.contains(&person)
+            || self.subscription_index.subscribers_of_linked(&batch.rows).contains(&person)
+            || self
+                .subscription_index
+                .tree_subscribers(self.acl_cache.changed_ancestors(&batch.access))
+                .contains(&person)
     }
 
-    /// Does what can be done.
-    pub(crate) fn execute(&mut self, job: PendingRequest, now: i64, out: &mut Vec<Effect>) {
-        match job {
+    /// Executes a pending request; its lookups must be complete.
+    pub(crate) fn execute(&mut self, request: PendingRequest, now: i64, out: &mut Vec<Effect>) {
+        match request {
             PendingRequest::Handshake(id) => self.send_hello(id, out),
-            PendingRequest::Subscribe(id, wanted) => self.complete_subscribe(id, wanted, now, out),
-            PendingRequest::SetPresence(id, things) => {
-                self.on_viewing(id, things, now, out);
+            PendingRequest::Subscribe(id, subscribe) => self.complete_subscribe(id, subscribe, now, out),
+            PendingRequest::SetPresence(id, entities) => {
+                self.on_viewing(id, entities, now, out);
                 self.drain_inbox(id, out);
             }
-            PendingRequest::CatchUpReady(id, missed, then) => {
+            PendingRequest::CatchUpReady(id, batch, then) => {
                 self.catch_ups_ready = self.catch_ups_ready.saturating_sub(1);
-                self.deliver_catch_up(id, missed, then, now, out);
+                self.deliver_catch_up(id, batch, then, now, out);
             }
             PendingRequest::GrantsExpired(persons) => {
                 self.apply_access_update(&AccessUpdate::full_revalidation(persons, None), now, out);
@@ -271,11 +283,12 @@ impl ChangeFeed {
         }
     }
 
+    /// Stores the grants of the user and sends HELLO.
     fn send_hello(&mut self, id: ConnectionId, out: &mut Vec<Effect>) {
-        let Some(person) = self.watching.person(id) else { return };
-        if !self.access.has_person(person) {
-            let holdings = self.facts.people.get(&person).cloned().unwrap_or_default();
-            self.access.set_grants(person, holdings, self.expired_until);
+        let Some(person) = self.subscription_index.person(id) else { return };
+        if !self.acl_cache.has_person(person) {
+            let grants = self.lookup_result.people.get(&person).cloned().unwrap_or_default();
+            self.acl_cache.set_grants(person, grants, self.expired_until);
         }
         let cursor = self.cursor();
         let hello = ServerMessage::Hello {
@@ -289,37 +302,42 @@ impl ChangeFeed {
         self.drain_inbox(id, out);
     }
 
-    fn complete_subscribe(&mut self, id: ConnectionId, wanted: SubscribeRequest, now: i64, out: &mut Vec<Effect>) {
-        let Some(person) = self.watching.person(id) else { return };
-        let clock = now + self.clock_offset_ms;
-        let code = &wanted.entity_code;
-        let known = self.access.has_type(code.as_str());
-        // A type that has come since it was asked for.
-        self.register_topic(id, &wanted);
-        let (count, refused, mirrored) = match (&wanted.entity_ids, &wanted.parent) {
+    /// Marks denied entities and sends SUBSCRIBED, after a catch-up if the request has a cursor.
+    fn complete_subscribe(&mut self, id: ConnectionId, request: SubscribeRequest, now: i64, out: &mut Vec<Effect>) {
+        let Some(person) = self.subscription_index.person(id) else { return };
+        let db_now = now + self.clock_offset_ms;
+        let code = &request.entity_code;
+        let type_exists = self.acl_cache.has_type(code.as_str());
+        // Register again: the type may have been created since the request.
+        self.register_topic(id, &request);
+        let (count, denied, mirrored) = match (&request.entity_ids, &request.parent) {
             (Some(ids), _) => {
-                let sees =
-                    |of: &&uuid::Uuid| known && self.can_view(person, &EntityRef::new(code.clone(), **of), clock);
-                let (seen, hidden): (Vec<_>, Vec<_>) = ids.iter().partition(sees);
-                self.watching.set_denied(id, code, seen.iter().copied(), false);
-                self.watching.set_denied(id, code, hidden.iter().copied(), true);
-                (seen.len(), hidden.len(), seen)
+                let is_visible = |id: &&uuid::Uuid| {
+                    type_exists && self.can_view(person, &EntityRef::new(code.clone(), **id), db_now)
+                };
+                let (visible, hidden): (Vec<_>, Vec<_>) = ids.iter().partition(is_visible);
+                self.subscription_index.set_denied(id, code, visible.iter().copied(), false);
+                self.subscription_index.set_denied(id, code, hidden.iter().copied(), true);
+                (visible.len(), hidden.len(), visible)
             }
             (None, Some(parent)) => {
-                // The topic of what is refused goes; each change would be checked anyway.
-                let seen = known && self.can_view(person, &parent_of(parent), clock);
-                if !seen {
-                    self.watching.unsubscribe_where(id, |topic| matches_parent(topic, parent, code));
+                // Remove the topic of a denied parent. Authorization does not depend on this: each
+                // change is checked.
+                let visible = type_exists && self.can_view(person, &parent_of(parent), db_now);
+                if !visible {
+                    self.subscription_index.unsubscribe_where(id, |topic| matches_parent(topic, parent, code));
                 }
-                (usize::from(seen), usize::from(!seen), Vec::new())
+                (usize::from(visible), usize::from(!visible), Vec::new())
             }
-            (None, None) => (usize::from(known), usize::from(!known), vec![EVERY_INSTANCE; usize::from(known)]),
+            (None, None) => {
+                (usize::from(type_exists), usize::from(!type_exists), vec![EVERY_INSTANCE; usize::from(type_exists)])
+            }
         };
         if !mirrored.is_empty() {
             out.push(Effect::Mirror(SubscriptionChange::Subscribed(id, code.clone(), mirrored)));
         }
-        let subscribed = ServerMessage::Subscribed { count, entity_code: code.clone(), refused };
-        match &wanted.since {
+        let subscribed = ServerMessage::Subscribed { count, entity_code: code.clone(), refused: denied };
+        match &request.since {
             Some(since) => {
                 self.catch_up(id, since.parse().ok(), CatchUpContinuation::Subscribed(subscribed, code.clone()), out)
             }
@@ -330,31 +348,32 @@ impl ChangeFeed {
         }
     }
 
+    /// Sends missed changes and concludes the catch-up.
     fn deliver_catch_up(
         &mut self,
         id: ConnectionId,
-        missed: CatchUpBatch,
+        batch: CatchUpBatch,
         then: CatchUpContinuation,
         now: i64,
         out: &mut Vec<Effect>,
     ) {
-        let Some(person) = self.watching.person(id) else { return };
-        // Of what was purged before it was noted where it had been it is not known any more who saw it.
-        let lost = |row: &ChangeLogEntry| {
+        let Some(person) = self.subscription_index.person(id) else { return };
+        // The former location of such a purged entity is unknown, and thus also who saw it.
+        let location_lost = |row: &ChangeLogEntry| {
             row.ancestor_set.is_none() && !row.is_access_change() && row.client_action() == Action::Delete
         };
-        if !missed.complete || missed.rows.len() > self.limits.max_catch_up_rows || missed.rows.iter().any(lost) {
+        if !batch.complete || batch.rows.len() > self.limits.max_catch_up_rows || batch.rows.iter().any(location_lost) {
             return self.finish_catch_up(id, false, then, out);
         }
         let rows: Vec<ChangeLogEntry> = match &then {
-            CatchUpContinuation::Resumed => missed.rows.clone(),
-            // The others of its topics have been told as they came.
+            CatchUpContinuation::Resumed => batch.rows.clone(),
+            // Changes of other types were delivered when they happened.
             CatchUpContinuation::Subscribed(_, code) => {
-                missed.rows.iter().filter(|row| row.code == *code).cloned().collect()
+                batch.rows.iter().filter(|row| row.code == *code).cloned().collect()
             }
         };
         self.deliver(&rows, Some(id), now, out);
-        if self.is_access_affected_by(id, &missed) {
+        if self.is_access_affected_by(id, &batch) {
             self.apply_access_update(&AccessUpdate::full_revalidation(BTreeSet::from([person]), Some(id)), now, out);
         }
         self.finish_catch_up(id, true, then, out);

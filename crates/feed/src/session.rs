@@ -1,75 +1,82 @@
-//! The manners of one socket, sans-I/O: who it is, how often it may speak, how long its token lives. Frames and time come in, what to do
-//! comes out. Tokens are read by the caller; one must never get into a message or a log.
+//! Protocol state machine of one WebSocket connection (sans-I/O).
+//!
+//! It handles authentication, rate limiting, token expiry and the idle timeout. Frames and time go
+//! in, actions come out. The caller verifies tokens.
+//!
+//! Must not: put a token into a message or a log.
 
 use pmo_domain::PersonId;
 use pmo_domain::protocol::{
     CLOSE_POLICY_VIOLATION, CLOSE_TOKEN_EXPIRED, CLOSE_UNAUTHORIZED, ClientMessage, ServerMessage,
 };
 
-/// Largest frame that is read as a message, in bytes.
+/// Maximum size of a frame that is parsed as a message, in bytes.
 pub const MAX_FRAME_BYTES: usize = 256 * 1024;
-/// Milliseconds to say who one is.
+/// Time in which a client must authenticate, in milliseconds.
 const AUTH_TIMEOUT_MS: i64 = 5_000;
-/// Milliseconds before expiry at which the client is warned.
+/// Time before token expiry at which the client is warned, in milliseconds.
 const EXPIRY_WARNING_MS: i64 = 300_000;
-/// A socket that says nothing for this long is dead: three heartbeats.
+/// Time without any frame after which a connection is dead (three heartbeats), in milliseconds.
 const IDLE_TIMEOUT_MS: i64 = 95_000;
-/// Bad frames in a row that are answered; one more closes the socket.
+/// Maximum number of consecutive invalid frames; one more closes the connection.
 const MAX_VIOLATIONS: u8 = 40;
-/// Messages a second that are let through, and at once.
+/// Rate limit in messages per second.
 const TOKENS_PER_SECOND: f32 = 50.0;
+/// Maximum burst in messages.
 const BUCKET_CAPACITY: f32 = 300.0;
-/// What catching up counts for, in messages: it reads the log, which everybody shares.
+/// Additional cost of a catch-up in messages, because it reads the shared change log.
 const CATCH_UP_COST: f32 = 9.0;
 
-/// What came over the wire.
+/// Frame received from the client.
 #[derive(Clone, Copy, Debug)]
 pub enum IncomingFrame<'a> {
-    /// A text frame.
+    /// Text frame.
     Text(&'a str),
-    /// A binary frame.
+    /// Binary frame.
     Binary,
-    /// A ping or pong of the wire itself.
+    /// Ping or pong frame of the WebSocket protocol.
     Keepalive,
 }
 
-/// Why a token does not count.
+/// Reason why a token is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthFailure {
-    /// Its time is over.
+    /// The token has expired.
     Expired,
-    /// It is none of ours.
+    /// The token is not valid.
     Bad,
 }
 
-/// What to do.
+/// Action that the caller must take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SessionAction {
-    /// Nothing.
+    /// No action.
     Nothing,
-    /// Read this token and say [`Session::signed`].
+    /// Verify this token and call [`Session::authenticate`] with the result.
     Verify(String),
-    /// The socket is this person's now.
+    /// The connection is authenticated as this user.
     Open(PersonId),
-    /// Hand this on.
+    /// Forward this message to the feed.
     Forward(ClientMessage),
-    /// Answer this.
+    /// Send this message to the client.
     Reply(ServerMessage),
-    /// Close, with code and reason.
+    /// Close the connection with this code and reason.
     Close(u16, &'static str),
-    /// Nobody is there any more.
-    Gone,
+    /// Drop the connection without a close frame: the client does not respond.
+    Drop,
 }
 
-/// One socket. Times are in milliseconds since 1970.
+/// State of one connection. Times are in milliseconds since 1970.
 #[derive(Clone, Debug)]
 pub struct Session {
     person: Option<PersonId>,
-    /// When the token expires; before sign-in, until when to wait for one.
+    /// Expiry of the token; before authentication, the end of the authentication timeout.
     deadline: i64,
+    /// Time for which the connection stays open after the token has expired, in milliseconds.
     grace: i64,
     last_activity: i64,
-    counted: i64,
+    /// Time of the last refill of `rate_tokens`.
+    refilled_at: i64,
     rate_tokens: f32,
     violations: u8,
     hello_sent: bool,
@@ -77,14 +84,17 @@ pub struct Session {
 }
 
 impl Session {
-    /// A socket that has just been opened. An expired token is let be for `grace` milliseconds, so that its successor may be on its way.
+    /// Creates the state of a connection that was opened at `now`.
+    ///
+    /// The connection stays open for `grace` milliseconds after its token has expired, so that a
+    /// new token can arrive.
     pub fn new(grace: i64, now: i64) -> Self {
         Self {
             person: None,
             deadline: now + AUTH_TIMEOUT_MS,
             grace,
             last_activity: now,
-            counted: now,
+            refilled_at: now,
             rate_tokens: BUCKET_CAPACITY,
             violations: 0,
             hello_sent: false,
@@ -92,35 +102,35 @@ impl Session {
         }
     }
 
-    /// The first frame has left: the client knows where it stands.
-    pub fn greeted(&mut self) {
+    /// Records that HELLO was sent. Expiry warnings are held back until then.
+    pub fn on_hello_sent(&mut self) {
         self.hello_sent = true;
     }
 
-    /// A token was read: whose it is and, in milliseconds since 1970, until when it counts.
+    /// Processes the result of a token verification: user and expiry in milliseconds since 1970.
     pub fn authenticate(&mut self, token: Result<(PersonId, i64), AuthFailure>) -> SessionAction {
         match (token, self.person) {
-            (Ok((person, until)), None) => {
-                (self.person, self.deadline) = (Some(person), until);
+            (Ok((person, expires_at)), None) => {
+                (self.person, self.deadline) = (Some(person), expires_at);
                 SessionAction::Open(person)
             }
-            // A socket stays its person's: another one's token has no business here.
+            // A connection never changes its user.
             (Ok((person, _)), Some(other)) if person != other => {
-                SessionAction::Close(CLOSE_UNAUTHORIZED, "the token is another person's")
+                SessionAction::Close(CLOSE_UNAUTHORIZED, "the token belongs to another user")
             }
-            (Ok((_, until)), Some(_)) => {
-                (self.deadline, self.expiry_warned) = (until, false);
+            (Ok((_, expires_at)), Some(_)) => {
+                (self.deadline, self.expiry_warned) = (expires_at, false);
                 SessionAction::Nothing
             }
             (Err(AuthFailure::Expired), None) => SessionAction::Close(CLOSE_TOKEN_EXPIRED, "the token has expired"),
             (Err(AuthFailure::Expired), Some(_)) => {
-                SessionAction::Reply(error("bad_message", "the new token has expired already"))
+                SessionAction::Reply(error("bad_message", "the new token has already expired"))
             }
             (Err(AuthFailure::Bad), _) => SessionAction::Close(CLOSE_UNAUTHORIZED, "the token is not valid"),
         }
     }
 
-    /// A frame came.
+    /// Processes a frame of the client.
     pub fn on_frame(&mut self, frame: IncomingFrame<'_>, now: i64) -> SessionAction {
         self.last_activity = now;
         let text = match frame {
@@ -128,15 +138,13 @@ impl Session {
             IncomingFrame::Text(text) => Some(text),
             IncomingFrame::Binary => None,
         };
-        let passed = (now - self.counted).max(0) as f32 / 1000.0;
-        self.counted = now;
-        self.rate_tokens = (self.rate_tokens + passed * TOKENS_PER_SECOND).min(BUCKET_CAPACITY) - 1.0;
+        let elapsed_seconds = (now - self.refilled_at).max(0) as f32 / 1000.0;
+        self.refilled_at = now;
+        self.rate_tokens = (self.rate_tokens + elapsed_seconds * TOKENS_PER_SECOND).min(BUCKET_CAPACITY) - 1.0;
         let message = match text {
-            _ if self.rate_tokens < 0.0 => Err(("rate", "too many messages: slow down".to_owned())),
+            _ if self.rate_tokens < 0.0 => Err(("rate", "rate limit exceeded: send fewer messages".to_owned())),
             None => Err(("bad_message", "binary frames are not part of this protocol".to_owned())),
-            Some(text) if text.len() > MAX_FRAME_BYTES => {
-                Err(("too_large", "the message is larger than 256 kB".to_owned()))
-            }
+            Some(text) if text.len() > MAX_FRAME_BYTES => Err(("too_large", "the message exceeds 256 kB".to_owned())),
             Some(text) => ClientMessage::parse(text).map_err(|error| ("bad_message", error.0)),
         };
         match (message, self.person) {
@@ -144,35 +152,36 @@ impl Session {
             (_, None) => SessionAction::Close(CLOSE_UNAUTHORIZED, "the first message must be AUTH with a token"),
             (Ok(message), Some(_)) => {
                 self.violations = 0;
-                self.take(message)
+                self.route(message)
             }
             (Err((code, message)), Some(_)) => {
                 self.violations = self.violations.saturating_add(1);
                 match self.violations > MAX_VIOLATIONS {
-                    true => SessionAction::Close(CLOSE_POLICY_VIOLATION, "too many bad messages"),
+                    true => SessionAction::Close(CLOSE_POLICY_VIOLATION, "too many invalid messages"),
                     false => SessionAction::Reply(error(code, &message)),
                 }
             }
         }
     }
 
-    fn take(&mut self, message: ClientMessage) -> SessionAction {
+    /// Charges the additional cost of a catch-up and decides who handles the message.
+    fn route(&mut self, message: ClientMessage) -> SessionAction {
         match message {
             ClientMessage::TokenRefresh { token } | ClientMessage::Auth { token } => {
                 return SessionAction::Verify(token);
             }
             ClientMessage::Resume { .. } => self.rate_tokens -= CATCH_UP_COST,
-            ClientMessage::Subscribe(ref wanted) if wanted.since.is_some() => self.rate_tokens -= CATCH_UP_COST,
+            ClientMessage::Subscribe(ref request) if request.since.is_some() => self.rate_tokens -= CATCH_UP_COST,
             _ => {}
         }
         SessionAction::Forward(message)
     }
 
-    /// Time has passed.
+    /// Checks the timeouts.
     pub fn tick(&mut self, now: i64) -> SessionAction {
         if self.person.is_none() {
             return match now >= self.deadline {
-                true => SessionAction::Close(CLOSE_UNAUTHORIZED, "no token in time"),
+                true => SessionAction::Close(CLOSE_UNAUTHORIZED, "authentication timed out"),
                 false => SessionAction::Nothing,
             };
         }
@@ -180,7 +189,7 @@ impl Session {
             return SessionAction::Close(CLOSE_TOKEN_EXPIRED, "the token has expired");
         }
         if now >= self.last_activity + IDLE_TIMEOUT_MS {
-            return SessionAction::Gone;
+            return SessionAction::Drop;
         }
         if now >= self.deadline - EXPIRY_WARNING_MS && self.hello_sent && !self.expiry_warned {
             self.expiry_warned = true;
@@ -191,18 +200,22 @@ impl Session {
         SessionAction::Nothing
     }
 
-    /// Whether it is known who this is.
+    /// Returns whether the client is authenticated.
     pub fn is_authenticated(&self) -> bool {
         self.person.is_some()
     }
 
-    /// When to say [`Session::time`] again, at the latest.
+    /// Returns the latest time of the next call of [`Session::tick`].
     pub fn deadline(&self) -> i64 {
         if self.person.is_none() {
             return self.deadline;
         }
-        let end = self.deadline.saturating_add(self.grace).min(self.last_activity + IDLE_TIMEOUT_MS);
-        if self.expiry_warned || !self.hello_sent { end } else { end.min(self.deadline - EXPIRY_WARNING_MS) }
+        let closes_at = self.deadline.saturating_add(self.grace).min(self.last_activity + IDLE_TIMEOUT_MS);
+        if self.expiry_warned || !self.hello_sent {
+            closes_at
+        } else {
+            closes_at.min(self.deadline - EXPIRY_WARNING_MS)
+        }
     }
 }
 
@@ -219,31 +232,31 @@ mod tests {
     const ANN: PersonId = PersonId(Uuid::from_u128(1));
     const BOB: PersonId = PersonId(Uuid::from_u128(2));
 
-    fn open(until: i64) -> Session {
+    fn authenticated(expires_at: i64) -> Session {
         let mut session = Session::new(30_000, 0);
-        assert_eq!(session.authenticate(Ok((ANN, until))), SessionAction::Open(ANN));
-        session.greeted();
+        assert_eq!(session.authenticate(Ok((ANN, expires_at))), SessionAction::Open(ANN));
+        session.on_hello_sent();
         session
     }
 
-    fn closes(said: &SessionAction) -> Option<u16> {
-        if let SessionAction::Close(code, _) = said { Some(*code) } else { None }
+    fn close_code(action: &SessionAction) -> Option<u16> {
+        if let SessionAction::Close(code, _) = action { Some(*code) } else { None }
     }
 
     #[test]
-    fn who_says_nothing_in_time_is_sent_away() {
+    fn connection_closes_without_authentication_in_time() {
         let mut session = Session::new(0, 1000);
         assert_eq!((session.tick(5999), session.deadline()), (SessionAction::Nothing, 6000));
-        assert_eq!(closes(&session.tick(6000)), Some(4001));
-        assert_eq!(closes(&Session::new(0, 0).on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 0)), Some(4001));
-        assert_eq!(closes(&Session::new(0, 0).authenticate(Err(AuthFailure::Expired))), Some(4002));
+        assert_eq!(close_code(&session.tick(6000)), Some(4001));
+        assert_eq!(close_code(&Session::new(0, 0).on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 0)), Some(4001));
+        assert_eq!(close_code(&Session::new(0, 0).authenticate(Err(AuthFailure::Expired))), Some(4002));
         let auth = r#"{"type":"AUTH","payload":{"token":"abc"}}"#;
         assert_eq!(Session::new(0, 0).on_frame(IncomingFrame::Text(auth), 0), SessionAction::Verify("abc".into()));
     }
 
     #[test]
-    fn a_token_is_warned_of_renewed_and_ended_after_a_grace() {
-        let mut session = open(1_000_000);
+    fn token_expiry_is_announced_and_closes_the_connection_after_the_grace() {
+        let mut session = authenticated(1_000_000);
         session.on_frame(IncomingFrame::Keepalive, 690_000);
         assert_eq!(session.deadline(), 700_000);
         assert_eq!(session.tick(700_000), SessionAction::Reply(ServerMessage::TokenExpiringSoon { expires_in: 300 }));
@@ -251,26 +264,30 @@ mod tests {
         assert_eq!(session.authenticate(Ok((ANN, 2_000_000))), SessionAction::Nothing);
         for now in (700_000..1_990_000).step_by(90_000) {
             session.on_frame(IncomingFrame::Keepalive, now);
-            assert!(closes(&session.tick(now)).is_none());
+            assert!(close_code(&session.tick(now)).is_none());
         }
         session.on_frame(IncomingFrame::Keepalive, 2_029_999);
-        assert_eq!(closes(&session.tick(2_029_999)), None, "its successor may be on the way");
-        assert_eq!(closes(&session.tick(2_030_000)), Some(4002));
-        assert_eq!(closes(&session.authenticate(Ok((BOB, 9_000_000)))), Some(4001), "a socket stays its person's");
+        assert_eq!(close_code(&session.tick(2_029_999)), None, "within the grace: a new token may arrive");
+        assert_eq!(close_code(&session.tick(2_030_000)), Some(4002));
+        assert_eq!(
+            close_code(&session.authenticate(Ok((BOB, 9_000_000)))),
+            Some(4001),
+            "a connection never changes its user"
+        );
     }
 
     #[test]
-    fn a_warning_waits_for_the_greeting() {
+    fn expiry_warning_is_sent_after_hello() {
         let mut session = Session::new(0, 0);
         session.authenticate(Ok((ANN, 10_000)));
         assert_eq!((session.tick(1), session.deadline()), (SessionAction::Nothing, 10_000));
-        session.greeted();
+        session.on_hello_sent();
         assert!(matches!(session.tick(1), SessionAction::Reply(ServerMessage::TokenExpiringSoon { expires_in: 9 })));
     }
 
     #[test]
-    fn a_dozen_bad_frames_are_survived_and_a_flood_is_not() {
-        let mut session = open(1_000_000);
+    fn consecutive_invalid_frames_and_message_floods_are_limited() {
+        let mut session = authenticated(1_000_000);
         for n in 0..40 {
             let frame = if n % 2 == 0 { IncomingFrame::Binary } else { IncomingFrame::Text("{") };
             assert!(matches!(session.on_frame(frame, n), SessionAction::Reply(_)), "{n}");
@@ -279,28 +296,28 @@ mod tests {
             session.clone().on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 50),
             SessionAction::Forward(_)
         ));
-        assert_eq!(closes(&session.on_frame(IncomingFrame::Binary, 50)), Some(1008));
-        let mut quick = open(1_000_000);
-        let passed = (0..1000).filter(|_| {
-            matches!(quick.on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 0), SessionAction::Forward(_))
+        assert_eq!(close_code(&session.on_frame(IncomingFrame::Binary, 50)), Some(1008));
+        let mut flooding = authenticated(1_000_000);
+        let forwarded = (0..1000).filter(|_| {
+            matches!(flooding.on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 0), SessionAction::Forward(_))
         });
-        assert_eq!(passed.count(), 300);
+        assert_eq!(forwarded.count(), 300);
         assert!(
-            matches!(quick.on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 60_000), SessionAction::Forward(_)),
-            "later again"
+            matches!(flooding.on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 60_000), SessionAction::Forward(_)),
+            "the bucket refills"
         );
     }
 
     #[test]
-    fn silence_is_death() {
-        let mut session = open(10_000_000);
+    fn idle_connection_is_dropped_after_the_timeout() {
+        let mut session = authenticated(10_000_000);
         session.on_frame(IncomingFrame::Keepalive, 50_000);
-        assert_eq!((session.tick(144_999), session.tick(145_000)), (SessionAction::Nothing, SessionAction::Gone));
+        assert_eq!((session.tick(144_999), session.tick(145_000)), (SessionAction::Nothing, SessionAction::Drop));
     }
 
-    /// Anything that may come over a wire: good messages, broken ones, nonsense.
+    /// Arbitrary text frames: valid, damaged, truncated, deeply nested and random.
     fn frames() -> impl Strategy<Value = String> {
-        let good = prop_oneof![
+        let valid = prop_oneof![
             Just(r#"{"type":"PING"}"#.to_owned()),
             Just(r#"{"type":"UNSUBSCRIBE_ALL","payload":null}"#.to_owned()),
             Just(r#"{"type":"AUTH","payload":{"token":"t"}}"#.to_owned()),
@@ -309,56 +326,57 @@ mod tests {
             Just(r#"{"type":"SUBSCRIBE","payload":{"entityCode":"task","entityIds":["00000000-0000-0000-0000-000000000001"],"since":"1.1"}}"#.to_owned()),
             Just(r#"{"type":"SUBSCRIBE","payload":{"entityCode":"task","parent":{"entityCode":"project","entityId":"00000000-0000-0000-0000-000000000001"}}}"#.to_owned()),
         ];
-        let broken = (good.clone(), any::<prop::sample::Index>(), any::<char>()).prop_map(|(text, at, with)| {
-            let at = at.index(text.chars().count());
-            text.chars().enumerate().map(|(n, c)| if n == at { with } else { c }).collect()
-        });
-        let cut = (good.clone(), any::<prop::sample::Index>())
-            .prop_map(|(text, at)| text.chars().take(at.index(text.len())).collect());
+        let damaged =
+            (valid.clone(), any::<prop::sample::Index>(), any::<char>()).prop_map(|(text, index, replacement)| {
+                let at = index.index(text.chars().count());
+                text.chars().enumerate().map(|(n, c)| if n == at { replacement } else { c }).collect()
+            });
+        let truncated = (valid.clone(), any::<prop::sample::Index>())
+            .prop_map(|(text, index)| text.chars().take(index.index(text.len())).collect());
         let nested = (1..3000usize).prop_map(|n| "[".repeat(n));
-        prop_oneof![good, broken, cut, nested, any::<String>(), "[{}\\[\\]:,\"a-zA-Z0-9_]{0,60}"]
+        prop_oneof![valid, damaged, truncated, nested, any::<String>(), "[{}\\[\\]:,\"a-zA-Z0-9_]{0,60}"]
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
-        fn whatever_comes_is_answered_and_nothing_passes_without_a_token(
+        fn any_input_is_handled_and_nothing_is_forwarded_without_authentication(
             steps in prop::collection::vec((0..6u8, frames(), 0..40_000i64, any::<bool>()), 1..60)
         ) {
             let mut session = Session::new(10_000, 0);
-            let (mut now, mut person, mut until) = (0, None, AUTH_TIMEOUT_MS);
-            for (step, frame, pause, good) in steps {
+            let (mut now, mut person, mut expires_at) = (0, None, AUTH_TIMEOUT_MS);
+            for (step, frame, pause, valid) in steps {
                 now += pause;
-                let said = match step {
+                let action = match step {
                     0 => session.on_frame(IncomingFrame::Binary, now),
                     1 => {
-                        let token = if good { Ok((ANN, now + 1_000_000)) } else { Err(AuthFailure::Expired) };
-                        let said = session.authenticate(token);
-                        if good { until = now + 1_000_000; }
-                        said
+                        let token = if valid { Ok((ANN, now + 1_000_000)) } else { Err(AuthFailure::Expired) };
+                        let action = session.authenticate(token);
+                        if valid { expires_at = now + 1_000_000; }
+                        action
                     }
                     2 => session.tick(now),
                     _ => session.on_frame(IncomingFrame::Text(&frame), now),
                 };
-                match &said {
-                    SessionAction::Open(who) => { prop_assert!(person.is_none()); person = Some(*who); }
+                match &action {
+                    SessionAction::Open(user) => { prop_assert!(person.is_none()); person = Some(*user); }
                     SessionAction::Forward(message) => {
-                        prop_assert!(person.is_some(), "{:?} without a token", message);
-                        let again = serde_json::to_string(message).unwrap();
-                        prop_assert_eq!(ClientMessage::parse(&again).unwrap(), message.clone(), "what is read can be written");
+                        prop_assert!(person.is_some(), "{:?} without authentication", message);
+                        let serialized = serde_json::to_string(message).unwrap();
+                        prop_assert_eq!(ClientMessage::parse(&serialized).unwrap(), message.clone(), "a parsed message can be serialized");
                     }
                     SessionAction::Reply(message) => {
                         prop_assert!(person.is_some());
                         let text = serde_json::to_string(message).unwrap();
-                        prop_assert!(text.len() < 1000, "an answer is small: {}", text);
+                        prop_assert!(text.len() < 1000, "a reply is small: {}", text);
                     }
-                    SessionAction::Close(..) | SessionAction::Gone => return Ok(()),
+                    SessionAction::Close(..) | SessionAction::Drop => return Ok(()),
                     SessionAction::Nothing | SessionAction::Verify(_) => {}
                 }
                 if step == 2 {
-                    prop_assert!(now < until + if person.is_some() { 10_000 } else { 0 }, "a token ends");
+                    prop_assert!(now < expires_at + if person.is_some() { 10_000 } else { 0 }, "an expired token closes the connection");
                 }
-                prop_assert!(session.deadline() <= until + 10_000);
+                prop_assert!(session.deadline() <= expires_at + 10_000);
             }
         }
     }

@@ -1,6 +1,10 @@
-//! The machine of one pod: events in, effects out. The database is asked one question at a time for what must be in order (looks at the log,
-//! and facts, which must not be older than what was told last), and a few more for clients that catch up. A database that does not answer
-//! stops nothing but telling: sockets stay, questions wait.
+//! State machine of one pod: events in, effects out.
+//!
+//! Two lanes query the database. In the ordered lane one request is in flight at a time: it polls
+//! the change log and loads lookups. Lookups must not be older than the last delivered batch, which
+//! this order guarantees. Catch-ups of clients run concurrently, up to a limit.
+//!
+//! If the database does not respond, only delivery stops: connections stay open and requests wait.
 
 use crate::acl_cache::AclCache;
 use crate::log_reader::LogReader;
@@ -20,31 +24,31 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// After a question that failed, milliseconds until the next.
+/// Delay before the next request after a failed one, in milliseconds.
 const RETRY_DELAY_MS: i64 = 500;
-/// Messages and ids of one client that wait for their turn.
+/// Maximum number of messages and ids in the inbox of one client.
 const MAX_INBOX_ITEMS: usize = 5_000;
-/// Questions of one client that fail before it is told to start over.
+/// Number of failed catch-ups of one client after which it must reload its data.
 const MAX_ATTEMPTS: u8 = 3;
-/// Longest cursor that is read: it names the transactions that were under way.
+/// Maximum length of a cursor in bytes; it lists the transactions that were in progress.
 const MAX_CURSOR_LEN: usize = 4096;
-/// Clients that are answered together.
+/// Maximum number of pending requests that are processed between two polls.
 const MAX_CLIENTS_PER_BATCH: usize = 500;
 
-/// What a pod bears.
+/// Limits of one pod.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Milliseconds between looks where no doorbell rings.
+    /// Interval between polls of the change log without a `NOTIFY`, in milliseconds.
     pub poll_interval_ms: i64,
-    /// Sockets of one person.
+    /// Maximum number of connections per user.
     pub connections_per_person: usize,
-    /// Ids in one SUBSCRIBE.
+    /// Maximum number of ids in one SUBSCRIBE or UNSUBSCRIBE message.
     pub ids: usize,
-    /// Topics of one socket.
+    /// Maximum number of subscriptions per connection.
     pub topics: usize,
-    /// Clients that catch up at once.
+    /// Maximum number of concurrent catch-ups.
     pub catching_up: usize,
-    /// Rows of the log that one that catches up is told; more than that, and it starts over.
+    /// Maximum number of rows in a catch-up; a client with more has to reload its data.
     pub max_catch_up_rows: usize,
 }
 
@@ -61,162 +65,178 @@ impl Default for Limits {
     }
 }
 
-/// What happened.
+/// Event that the state machine processes.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A person has signed in on a new socket.
+    /// A user has authenticated on a new connection.
     Connected(ConnectionId, PersonId),
-    /// A message of it.
+    /// A client has sent a message.
     MessageReceived(ConnectionId, ClientMessage),
-    /// What a person is called, before they connect.
+    /// Display name of a user; arrives before the connection.
     PersonNamed(PersonId, Arc<str>),
-    /// Another pod says who looks at a thing there.
+    /// Another pod has published the viewers of an entity.
     RemotePresence(PodPresence),
-    /// It is gone.
+    /// A connection has closed.
     Disconnected(ConnectionId),
-    /// The doorbell: the log has grown.
+    /// `NOTIFY` received: the change log may have new rows.
     LogNotified,
-    /// The database answered.
+    /// The database has returned a response.
     DatabaseReplied(DatabaseResponse),
-    /// It did not.
+    /// A request to the database has failed.
     DatabaseFailed(Lane),
-    /// Time has passed.
+    /// The deadline has passed.
     Tick,
-    /// The pod stops.
+    /// The pod shuts down.
     ShuttingDown,
 }
 
-/// Which question failed.
+/// Lane of a failed request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// The one that is asked in order: a look, or facts.
+    /// Ordered lane: polls and lookups.
     Ordered,
-    /// What a client missed.
-    Past(CatchUpRequest),
+    /// Concurrent lane: the catch-up of a client.
+    CatchUp(CatchUpRequest),
 }
 
-/// What to do.
+/// Effect that the caller must carry out.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Ask the database, and say [`Event::Answered`] or [`Event::Failed`].
+    /// Query the database and report [`Event::DatabaseReplied`] or [`Event::DatabaseFailed`].
     QueryDatabase(DatabaseRequest),
-    /// Queue a frame for these sockets.
+    /// Queue a frame for these connections.
     Send(Arc<[ConnectionId]>, Frame),
-    /// Close these sockets once what waits has left.
+    /// Close these connections after their queued frames have been sent.
     Close(Arc<[ConnectionId]>, u16, &'static str),
-    /// Write down who watches what.
+    /// Record a change of the subscriptions.
     Mirror(SubscriptionChange),
-    /// Tell the other pods who looks at a thing here.
+    /// Publish the viewers of an entity on this pod to the other pods.
     PublishPresence(EntityRef, Vec<PresentUser>),
-    /// These rows have been told.
+    /// These rows have been delivered.
     Delivered(Vec<DeliveredRow>),
 }
 
-/// A row of the log that has been told.
+/// Delivered row of the change log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DeliveredRow {
-    /// Its transaction,
+    /// Transaction id of the row.
     pub xid: i64,
-    /// and its number.
+    /// Sequence number of the row.
     pub seq: i64,
-    /// How long after the start of the transaction, in milliseconds.
+    /// Delivery latency since the start of the transaction, in milliseconds.
     pub latency_ms: i64,
 }
 
-/// A change of who watches what, for the durable mirror.
+/// Change of the subscriptions, for the subscription mirror.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubscriptionChange {
-    /// A socket is open.
+    /// A connection was opened.
     Opened(ConnectionId, PersonId),
-    /// It watches things of a type.
+    /// A connection subscribed to entities of a type; `EVERY_INSTANCE` stands for all of them.
     Subscribed(ConnectionId, EntityCode, Vec<Uuid>),
-    /// It stops watching these, or all of the type; without a type, everything.
+    /// A connection unsubscribed from these entities.
+    ///
+    /// Without ids: from all entities of the type. Without a type: from everything.
     Unsubscribed(ConnectionId, Option<EntityCode>, Option<Vec<Uuid>>),
-    /// It is gone.
+    /// A connection was closed.
     Closed(ConnectionId),
 }
 
+/// Returns the number of ids in a message.
 fn id_count(message: &ClientMessage) -> usize {
     match message {
         ClientMessage::Subscribe(SubscribeRequest { entity_ids: Some(ids), .. }) => ids.len(),
         ClientMessage::Unsubscribe { entity_ids: Some(ids), .. } => ids.len(),
-        ClientMessage::Viewing { things } => things.len(),
+        ClientMessage::Viewing { entities } => entities.len(),
         _ => 0,
     }
 }
 
+/// Request in flight in the ordered lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OrderedLane {
     Free,
-    Looking,
-    /// Facts for what was seen in a look,
-    ForLook,
-    /// and for clients.
-    ForClients,
+    Polling,
+    LookupsForBatch,
+    LookupsForClients,
 }
 
-/// One pod.
+/// State of the feed of one pod.
 pub struct ChangeFeed {
     pub(crate) limits: Limits,
     pub(crate) reader: LogReader,
-    pub(crate) watching: SubscriptionIndex,
-    pub(crate) access: AclCache,
+    pub(crate) subscription_index: SubscriptionIndex,
+    pub(crate) acl_cache: AclCache,
     pub(crate) presence: Presence,
-    /// What was asked since the last look; older facts are worth nothing.
-    pub(crate) facts: LookupResult,
-    /// That were asked for and do not exist, too.
+    /// Lookup results since the last poll; older ones are discarded.
+    pub(crate) lookup_result: LookupResult,
+    /// Lookups requested since the last poll, including those of entities that do not exist.
     pub(crate) requested: LookupRequest,
     ordered: OrderedLane,
-    /// A look that can't be told yet.
-    look: Option<LogBatch>,
+    /// Batch that waits for its lookups.
+    batch: Option<LogBatch>,
+    /// Whether to poll without waiting for the interval.
     notified: bool,
     next_poll_at: i64,
     retry_at: i64,
-    /// Whether the database answered last.
+    /// Whether the last request to the database succeeded.
     database_up: bool,
-    /// Clients whose turn it is. They go first after a look, so that neither starves; who comes meanwhile waits for the next.
+    /// Number of pending requests to process before the next poll.
+    ///
+    /// It is set after each batch, so that neither polls nor clients starve. Requests that arrive
+    /// later wait for the next batch.
     client_quota: usize,
-    /// Types whose parents were asked for in the look that is under way.
+    /// Types of rows that the poll in flight reads with their parents.
     by_parent: Vec<EntityCode>,
-    /// What waits for facts.
+    /// Requests that wait for lookups, in order of arrival.
     pub(crate) pending: VecDeque<PendingRequest>,
+    /// Catch-ups that have not been sent to the database.
     pub(crate) catch_up_queue: VecDeque<CatchUpRequest>,
+    /// Number of catch-ups in flight.
     catching_up: usize,
-    /// Those whose answer is there and not told yet: it is large, and so they count, too.
+    /// Number of catch-ups that have been read and not sent.
+    ///
+    /// They count against the limit of concurrent catch-ups, because they are large.
     pub(crate) catch_ups_ready: usize,
-    pasts_retry_at: i64,
+    /// Time before which no catch-up is started, after a failed one.
+    catch_up_retry_at: i64,
+    /// Replies that conclude the catch-ups.
     pub(crate) catch_up_continuations: HashMap<ConnectionId, CatchUpContinuation>,
-    /// Clients that wait for an answer, with what they said meanwhile.
+    /// Clients with a request in progress, and the messages that they sent meanwhile.
     pub(crate) inboxes: HashMap<ConnectionId, VecDeque<ClientMessage>>,
-    /// How far the database's clock is ahead of this machine's, in milliseconds.
+    /// Offset of the database clock from the clock of this machine, in milliseconds.
     pub(crate) clock_offset_ms: i64,
-    /// Grants that ended before this, by the database's clock, are dealt with.
+    /// Database time up to which expired grants have been processed.
     pub(crate) expired_until: i64,
+    /// Number of access changes, sent with ACCESS.
     pub(crate) access_epoch: u64,
     rows_read: u64,
     stopping: bool,
 }
 
 impl ChangeFeed {
-    /// Begins at the end of the log, as it was in `present`. `types`: markers by type; `clock`: the database's.
+    /// Creates a feed that starts at the end of the log, at `snapshot`.
+    ///
+    /// `types`: type markers by type code. `db_now`: time of the database. `now`: time of this
+    /// machine. Both in milliseconds since 1970.
     pub fn new(
         limits: Limits,
-        (epoch, present): (i64, Snapshot),
+        (epoch, snapshot): (i64, Snapshot),
         types: HashMap<String, Uuid>,
-        clock: i64,
+        db_now: i64,
         now: i64,
     ) -> Self {
         let mut access = AclCache::default();
         access.set_type_markers(types);
         Self {
-            reader: LogReader::new(epoch, present),
-            watching: SubscriptionIndex::default(),
-            access,
+            reader: LogReader::new(epoch, snapshot),
+            subscription_index: SubscriptionIndex::default(),
+            acl_cache: access,
             presence: Presence::default(),
-            facts: LookupResult::default(),
+            lookup_result: LookupResult::default(),
             requested: LookupRequest::default(),
             ordered: OrderedLane::Free,
-            look: None,
+            batch: None,
             notified: false,
             next_poll_at: now + limits.poll_interval_ms,
             retry_at: now,
@@ -227,11 +247,11 @@ impl ChangeFeed {
             catch_up_queue: VecDeque::new(),
             catching_up: 0,
             catch_ups_ready: 0,
-            pasts_retry_at: now,
+            catch_up_retry_at: now,
             catch_up_continuations: HashMap::new(),
             inboxes: HashMap::new(),
-            clock_offset_ms: clock - now,
-            expired_until: clock,
+            clock_offset_ms: db_now - now,
+            expired_until: db_now,
             access_epoch: 0,
             rows_read: 0,
             stopping: false,
@@ -239,61 +259,63 @@ impl ChangeFeed {
         }
     }
 
-    /// Open sockets, distinct people, topics.
+    /// Returns the number of connections, distinct users and subscriptions.
     pub fn stats(&self) -> (usize, usize, usize) {
-        (self.watching.connections(), self.access.people(), self.watching.subscriptions())
+        (self.subscription_index.connections(), self.acl_cache.people(), self.subscription_index.subscriptions())
     }
 
-    /// Rows of the log that were told since the start.
+    /// Returns the number of rows delivered since the start.
     pub fn rows_read(&self) -> u64 {
         self.rows_read
     }
 
-    /// Whether the database answered last.
-    pub fn answers(&self) -> bool {
+    /// Returns whether the last request to the database succeeded.
+    pub fn is_database_up(&self) -> bool {
         self.database_up
     }
 
-    /// What will be asked of the log next.
-    pub fn next_ask(&self) -> crate::log_reader::LogRange {
+    /// Returns the range of the next poll.
+    pub fn next_range(&self) -> crate::log_reader::LogRange {
         self.reader.next_range()
     }
 
-    /// When to say [`Event::Tick`], at the latest.
+    /// Returns the latest time of the next [`Event::Tick`].
     pub fn deadline(&self, now: i64) -> i64 {
-        let end = self.access.next_end().map_or(i64::MAX, |end| end - self.clock_offset_ms);
-        // A look that is under way is waited for, however long it takes.
-        let look = if self.ordered == OrderedLane::Free {
+        let expiry = self.acl_cache.next_expiry().map_or(i64::MAX, |expiry| expiry - self.clock_offset_ms);
+        // The next poll waits for the request in flight: do not wake up for it.
+        let poll = if self.ordered == OrderedLane::Free {
             self.next_poll_at
         } else {
             self.next_poll_at.max(now + self.limits.poll_interval_ms)
         };
-        let pasts = if self.catch_up_queue.is_empty() { i64::MAX } else { self.pasts_retry_at.max(now + 1) };
-        look.min(end).min(pasts).max(self.retry_at).min(self.presence.deadline())
+        let catch_up = if self.catch_up_queue.is_empty() { i64::MAX } else { self.catch_up_retry_at.max(now + 1) };
+        poll.min(expiry).min(catch_up).max(self.retry_at).min(self.presence.deadline())
     }
 
-    /// Takes an event. `now`: this machine's clock, in milliseconds since 1970.
+    /// Processes an event and appends the effects to `out`.
+    ///
+    /// `now`: time of this machine, in milliseconds since 1970.
     pub fn handle(&mut self, event: Event, now: i64, out: &mut Vec<Effect>) {
-        // A clock that was set back must not put anything off.
+        // Do not postpone anything if the clock was set back.
         self.next_poll_at = self.next_poll_at.min(now + self.limits.poll_interval_ms);
         self.retry_at = self.retry_at.min(now + RETRY_DELAY_MS);
-        self.pasts_retry_at = self.pasts_retry_at.min(now + RETRY_DELAY_MS);
+        self.catch_up_retry_at = self.catch_up_retry_at.min(now + RETRY_DELAY_MS);
         match event {
             Event::Connected(id, person) => self.on_connect(id, person, out),
             Event::MessageReceived(id, message) => self.on_message(id, message, out),
             Event::PersonNamed(person, name) => self.presence.set_name(person, name),
-            Event::RemotePresence(said) => self.elsewhere(said, now, out),
+            Event::RemotePresence(update) => self.on_remote_presence(update, now, out),
             Event::Disconnected(id) => self.on_disconnect(id, out),
             Event::LogNotified => self.notified = true,
-            Event::DatabaseReplied(answer) => {
+            Event::DatabaseReplied(response) => {
                 self.database_up = true;
-                self.on_database_reply(answer, now, out);
+                self.on_database_reply(response, now, out);
             }
             Event::DatabaseFailed(lane) => self.on_database_failure(lane, now),
             Event::Tick => {}
             Event::ShuttingDown => {
                 self.stopping = true;
-                self.close_all(CLOSE_SERVICE_RESTART, "the service restarts: reconnect in a few seconds", out);
+                self.close_all(CLOSE_SERVICE_RESTART, "service restart: reconnect in a few seconds", out);
             }
         }
         self.tick_presence(now, out);
@@ -301,14 +323,15 @@ impl ChangeFeed {
         self.start_catching_up(now, out);
     }
 
+    /// Starts queued catch-ups up to the limit.
     fn start_catching_up(&mut self, now: i64, out: &mut Vec<Effect>) {
         while !self.stopping
-            && self.retry_at.max(self.pasts_retry_at) <= now
+            && self.retry_at.max(self.catch_up_retry_at) <= now
             && self.catching_up + self.catch_ups_ready < self.limits.catching_up
-            && let Some(past) = self.catch_up_queue.pop_front()
+            && let Some(request) = self.catch_up_queue.pop_front()
         {
             self.catching_up += 1;
-            out.push(Effect::QueryDatabase(DatabaseRequest::Past(past)));
+            out.push(Effect::QueryDatabase(DatabaseRequest::CatchUp(request)));
         }
     }
 
@@ -317,17 +340,17 @@ impl ChangeFeed {
             return out.push(Effect::Close(
                 [id].into(),
                 CLOSE_SERVICE_RESTART,
-                "the service restarts: reconnect in a few seconds",
+                "service restart: reconnect in a few seconds",
             ));
         }
-        if self.watching.connections_of(person).len() >= self.limits.connections_per_person {
+        if self.subscription_index.connections_of(person).len() >= self.limits.connections_per_person {
             return out.push(Effect::Close(
                 [id].into(),
                 CLOSE_POLICY_VIOLATION,
-                "too many connections of one person: close some",
+                "too many connections of this user: close some",
             ));
         }
-        self.watching.connect(id, person);
+        self.subscription_index.connect(id, person);
         self.inboxes.insert(id, VecDeque::new());
         self.pending.push_back(PendingRequest::Handshake(id));
     }
@@ -342,100 +365,110 @@ impl ChangeFeed {
             }
             _ => {}
         }
-        // A heartbeat is answered whatever else is slow.
+        // Answer heartbeats immediately, independent of pending requests.
         if message == ClientMessage::Ping {
-            if self.watching.person(id).is_some() {
+            if self.subscription_index.person(id).is_some() {
                 self.send(id, &ServerMessage::Pong { cursor: self.cursor().to_string() }, out);
             }
             return;
         }
-        let more = id_count(&message);
-        let most = if matches!(message, ClientMessage::Viewing { .. }) { MAX_VIEWED } else { self.limits.ids };
-        if more > most {
-            let text = format!("at most {most} ids in a message");
+        let ids = id_count(&message);
+        let max_ids = if matches!(message, ClientMessage::Viewing { .. }) { MAX_VIEWED } else { self.limits.ids };
+        if ids > max_ids {
+            let text = format!("at most {max_ids} ids per message");
             return self.send(id, &ServerMessage::Error { message: text, code: "too_many_subscriptions".into() }, out);
         }
         match self.inboxes.get_mut(&id) {
-            Some(waiting) if waiting.iter().map(|m| 1 + id_count(m)).sum::<usize>() + more >= MAX_INBOX_ITEMS => {
-                out.push(Effect::Close([id].into(), CLOSE_SLOW_CONSUMER, "too much waits: reconnect and resume"));
+            Some(inbox) if inbox.iter().map(|m| 1 + id_count(m)).sum::<usize>() + ids >= MAX_INBOX_ITEMS => {
+                out.push(Effect::Close(
+                    [id].into(),
+                    CLOSE_SLOW_CONSUMER,
+                    "too many pending messages: reconnect and resume",
+                ));
             }
-            Some(waiting) => waiting.push_back(message),
+            Some(inbox) => inbox.push_back(message),
             None => self.handle_message(id, message, out),
         }
     }
 
-    /// A client has its answer: what it said meanwhile is next.
+    /// Ends the request in progress of a client and processes its queued messages.
+    ///
+    /// Stops at a message that starts another request.
     pub(crate) fn drain_inbox(&mut self, id: ConnectionId, out: &mut Vec<Effect>) {
-        while let Some(mut waiting) = self.inboxes.remove(&id) {
-            let Some(message) = waiting.pop_front() else { return };
+        while let Some(mut inbox) = self.inboxes.remove(&id) {
+            let Some(message) = inbox.pop_front() else { return };
             self.handle_message(id, message, out);
             match self.inboxes.get_mut(&id) {
-                Some(busy) => {
-                    *busy = waiting;
+                Some(current) => {
+                    *current = inbox;
                     return;
                 }
-                None => drop(self.inboxes.insert(id, waiting)),
+                None => drop(self.inboxes.insert(id, inbox)),
             }
         }
     }
 
     fn on_disconnect(&mut self, id: ConnectionId, out: &mut Vec<Effect>) {
-        let Some(person) = self.watching.person(id) else { return };
+        let Some(person) = self.subscription_index.person(id) else { return };
         self.retain_viewed(id, |_| false, out);
-        if self.watching.disconnect(id) {
-            self.access.remove_person(person);
+        if self.subscription_index.disconnect(id) {
+            self.acl_cache.remove_person(person);
             self.presence.remove_person(person);
         }
         self.inboxes.remove(&id);
-        self.catch_up_queue.retain(|past| past.connection != id);
+        self.catch_up_queue.retain(|request| request.connection != id);
         self.catch_up_continuations.remove(&id);
-        if self.pending.len() > 2 * self.watching.connections() + MAX_CLIENTS_PER_BATCH {
-            // Who came and went while the database was away.
-            let here = |job: &PendingRequest| job.connection().is_none_or(|id| self.watching.person(id).is_some());
-            self.pending.retain(here);
+        if self.pending.len() > 2 * self.subscription_index.connections() + MAX_CLIENTS_PER_BATCH {
+            // Remove requests of closed connections, which accumulate while the database is
+            // unavailable.
+            let is_connected = |request: &PendingRequest| {
+                request.connection().is_none_or(|id| self.subscription_index.person(id).is_some())
+            };
+            self.pending.retain(is_connected);
             self.client_quota = self.client_quota.min(self.pending.len());
             self.catch_ups_ready =
-                self.pending.iter().filter(|job| matches!(job, PendingRequest::CatchUpReady(..))).count();
+                self.pending.iter().filter(|request| matches!(request, PendingRequest::CatchUpReady(..))).count();
         }
         out.push(Effect::Mirror(SubscriptionChange::Closed(id)));
     }
 
-    fn on_database_reply(&mut self, answer: DatabaseResponse, now: i64, out: &mut Vec<Effect>) {
-        match answer {
-            DatabaseResponse::Look(look) => {
+    fn on_database_reply(&mut self, response: DatabaseResponse, now: i64, out: &mut Vec<Effect>) {
+        match response {
+            DatabaseResponse::LogBatch(batch) => {
                 self.ordered = OrderedLane::Free;
-                self.clock_offset_ms = look.db_now_ms - now;
-                let new: Vec<EntityCode> = self
-                    .watching
+                self.clock_offset_ms = batch.db_now_ms - now;
+                let added_types: Vec<EntityCode> = self
+                    .subscription_index
                     .types_subscribed_by_parent()
                     .into_iter()
                     .filter(|code| !self.by_parent.contains(code))
                     .collect();
-                if look.epoch != self.reader.cursor().epoch {
-                    self.reset_for_epoch(look.epoch, look.snapshot, out);
-                } else if look.rows.iter().any(|row| new.contains(&row.code)) {
-                    // Somebody began meanwhile to watch such things by what they hang below, which was not asked for.
+                if batch.epoch != self.reader.cursor().epoch {
+                    self.reset_for_epoch(batch.epoch, batch.snapshot, out);
+                } else if batch.rows.iter().any(|row| added_types.contains(&row.code)) {
+                    // A client subscribed by parent to a type of this batch during the poll, and
+                    // the rows were read without their parents. Poll the same range again.
                     self.notified = true;
                 } else {
-                    self.look = Some(look);
+                    self.batch = Some(batch);
                 }
             }
-            DatabaseResponse::Facts(facts) => {
+            DatabaseResponse::Lookup(result) => {
                 self.ordered = OrderedLane::Free;
-                if let Some(types) = facts.types {
-                    self.access.set_type_markers(types);
+                if let Some(types) = result.types {
+                    self.acl_cache.set_type_markers(types);
                 }
-                for (reach, above) in facts.reaches {
-                    self.access.insert_ancestor_set(reach, above);
+                for (ancestor_set, ancestors) in result.ancestor_sets {
+                    self.acl_cache.insert_ancestor_set(ancestor_set, ancestors);
                 }
-                self.facts.people.extend(facts.people);
-                self.facts.things.extend(facts.things);
+                self.lookup_result.people.extend(result.people);
+                self.lookup_result.entities.extend(result.entities);
             }
-            DatabaseResponse::Past(id, missed) => {
+            DatabaseResponse::CatchUp(id, batch) => {
                 self.catching_up -= 1;
                 if let Some(then) = self.take_catch_up(id) {
                     self.catch_ups_ready += 1;
-                    self.pending.push_back(PendingRequest::CatchUpReady(id, missed, then));
+                    self.pending.push_back(PendingRequest::CatchUpReady(id, batch, then));
                 }
             }
         }
@@ -446,52 +479,57 @@ impl ChangeFeed {
             Lane::Ordered => {
                 self.database_up = false;
                 self.retry_at = now + RETRY_DELAY_MS;
-                self.notified |= self.ordered == OrderedLane::Looking;
-                // What has been found out by now may be old when it can be told.
+                self.notified |= self.ordered == OrderedLane::Polling;
+                // The lookups may be outdated when the batch can be delivered.
                 self.clear_lookups();
                 self.ordered = OrderedLane::Free;
             }
-            Lane::Past(mut past) => {
+            Lane::CatchUp(mut request) => {
                 self.catching_up -= 1;
-                self.pasts_retry_at = now + RETRY_DELAY_MS;
-                past.attempts = past.attempts.saturating_add(1);
-                // While the database is away everybody waits; a question that is too much for it when it is there is not asked for ever.
-                if self.database_up && past.attempts > MAX_ATTEMPTS {
-                    if let Some(then) = self.take_catch_up(past.connection) {
+                self.catch_up_retry_at = now + RETRY_DELAY_MS;
+                request.attempts = request.attempts.saturating_add(1);
+                // Retry without limit while the database is unavailable. If the database responds
+                // to other requests, this catch-up is too expensive: give up after `MAX_ATTEMPTS`.
+                if self.database_up && request.attempts > MAX_ATTEMPTS {
+                    if let Some(then) = self.take_catch_up(request.connection) {
                         self.catch_ups_ready += 1;
                         self.pending.push_back(PendingRequest::CatchUpReady(
-                            past.connection,
+                            request.connection,
                             CatchUpBatch::default(),
                             then,
                         ));
                     }
-                } else if self.inboxes.contains_key(&past.connection) {
-                    self.catch_up_queue.push_back(past);
+                } else if self.inboxes.contains_key(&request.connection) {
+                    self.catch_up_queue.push_back(request);
                 } else {
-                    self.catch_up_continuations.remove(&past.connection);
+                    self.catch_up_continuations.remove(&request.connection);
                 }
             }
         }
     }
 
+    /// Discards all lookup results.
     fn clear_lookups(&mut self) {
-        self.facts = LookupResult::default();
+        self.lookup_result = LookupResult::default();
         self.requested = LookupRequest::default();
     }
 
-    /// Numbers of another database mean nothing here.
-    fn reset_for_epoch(&mut self, epoch: i64, present: Snapshot, out: &mut Vec<Effect>) {
-        self.close_all(CLOSE_SERVICE_RESTART, "the feed began anew: reconnect", out);
-        self.reader = LogReader::new(epoch, present);
-        self.access = AclCache::default();
-        self.look = None;
+    /// Closes all connections and restarts at the end of the log of another database.
+    ///
+    /// Transaction ids and sequence numbers are not comparable between epochs.
+    fn reset_for_epoch(&mut self, epoch: i64, snapshot: Snapshot, out: &mut Vec<Effect>) {
+        self.close_all(CLOSE_SERVICE_RESTART, "the feed was reset: reconnect", out);
+        self.reader = LogReader::new(epoch, snapshot);
+        self.acl_cache = AclCache::default();
+        self.batch = None;
     }
 
+    /// Closes all connections and discards their state.
     fn close_all(&mut self, code: u16, reason: &'static str, out: &mut Vec<Effect>) {
-        let all: Vec<ConnectionId> = self.watching.ids().collect();
-        out.extend(all.iter().map(|id| Effect::Mirror(SubscriptionChange::Closed(*id))));
-        out.push(Effect::Close(all.into(), code, reason));
-        self.watching = SubscriptionIndex::default();
+        let ids: Vec<ConnectionId> = self.subscription_index.ids().collect();
+        out.extend(ids.iter().map(|id| Effect::Mirror(SubscriptionChange::Closed(*id))));
+        out.push(Effect::Close(ids.into(), code, reason));
+        self.subscription_index = SubscriptionIndex::default();
         self.presence = Presence::default();
         self.inboxes.clear();
         self.pending.clear();
@@ -501,99 +539,108 @@ impl ChangeFeed {
         self.clear_catch_ups();
     }
 
-    /// Asks what is due, and decides what can be decided.
+    /// Delivers batches, executes pending requests and sends the next request of the ordered lane.
     fn advance(&mut self, now: i64, out: &mut Vec<Effect>) {
         if self.stopping || self.retry_at > now {
             return;
         }
         self.enqueue_expired_grants(now);
         while self.ordered == OrderedLane::Free {
-            if let Some(look) = self.look.take() {
-                let needs = self.lookups_for_batch(&look, now);
-                if !needs.is_empty() {
-                    self.look = Some(look);
-                    return self.request_lookups(needs, OrderedLane::ForLook, out);
+            if let Some(batch) = self.batch.take() {
+                let lookups = self.lookups_for_batch(&batch, now);
+                if !lookups.is_empty() {
+                    self.batch = Some(batch);
+                    return self.request_lookups(lookups, OrderedLane::LookupsForBatch, out);
                 }
-                self.notified |= self.deliver_batch(look, now, out);
+                self.notified |= self.deliver_batch(batch, now, out);
                 self.clear_lookups();
-                // Who came in the middle of a burst would hear its end, stand where it began, and miss what lies between.
+                // Admit no clients during a partial read. The cursor still names the beginning of
+                // the range, so a new client would receive only the remaining rows and miss those
+                // delivered before.
                 self.client_quota =
                     if self.reader.is_mid_batch() { 0 } else { self.pending.len().min(MAX_CLIENTS_PER_BATCH) };
                 continue;
             }
-            let looks = self.notified || self.next_poll_at <= now || self.reader.is_mid_batch();
-            if !looks && self.client_quota == 0 {
+            let poll_due = self.notified || self.next_poll_at <= now || self.reader.is_mid_batch();
+            if !poll_due && self.client_quota == 0 {
                 self.client_quota = self.pending.len().min(MAX_CLIENTS_PER_BATCH);
             }
             if self.client_quota > 0 {
-                let needs = self.run_pending(now, out);
-                if !needs.is_empty() {
-                    return self.request_lookups(needs, OrderedLane::ForClients, out);
+                let lookups = self.run_pending(now, out);
+                if !lookups.is_empty() {
+                    return self.request_lookups(lookups, OrderedLane::LookupsForClients, out);
                 }
                 continue;
             }
-            if !looks {
+            if !poll_due {
                 return;
             }
             self.clear_lookups();
-            self.access.evict_if_full();
+            self.acl_cache.evict_if_full();
             self.notified = false;
             self.next_poll_at = now + self.limits.poll_interval_ms;
-            self.ordered = OrderedLane::Looking;
-            let (ask, by_parent) = (self.reader.next_range(), self.watching.types_subscribed_by_parent());
+            self.ordered = OrderedLane::Polling;
+            let (ask, by_parent) = (self.reader.next_range(), self.subscription_index.types_subscribed_by_parent());
             self.by_parent.clone_from(&by_parent);
-            out.push(Effect::QueryDatabase(DatabaseRequest::Look { ask, by_parent }));
+            out.push(Effect::QueryDatabase(DatabaseRequest::Poll { range: ask, by_parent }));
         }
     }
 
-    fn request_lookups(&mut self, needs: LookupRequest, of: OrderedLane, out: &mut Vec<Effect>) {
-        let needs = needs.first_chunk();
-        self.requested.merge(needs.clone());
-        self.ordered = of;
-        out.push(Effect::QueryDatabase(DatabaseRequest::Facts(needs)));
+    fn request_lookups(&mut self, lookups: LookupRequest, lane: OrderedLane, out: &mut Vec<Effect>) {
+        let lookups = lookups.first_chunk();
+        self.requested.merge(lookups.clone());
+        self.ordered = lane;
+        out.push(Effect::QueryDatabase(DatabaseRequest::Lookup(lookups)));
     }
 
-    /// Decides what waits and can be decided; answers what must be known for the rest.
+    /// Executes pending requests with complete lookups. Returns the lookups for the others.
     fn run_pending(&mut self, now: i64, out: &mut Vec<Effect>) -> LookupRequest {
-        let mut needs = LookupRequest::default();
+        let mut lookups = LookupRequest::default();
         let mut waiting = VecDeque::new();
         for _ in 0..self.client_quota {
-            let Some(job) = self.pending.pop_front() else { break };
-            let missing = self.lookups_for(&job);
+            let Some(request) = self.pending.pop_front() else { break };
+            let missing = self.lookups_for(&request);
             if missing.is_empty() {
-                self.execute(job, now, out);
+                self.execute(request, now, out);
             } else {
-                needs.merge(missing);
-                waiting.push_back(job);
+                lookups.merge(missing);
+                waiting.push_back(request);
             }
         }
         self.client_quota = waiting.len();
-        while let Some(job) = waiting.pop_back() {
-            self.pending.push_front(job);
+        while let Some(request) = waiting.pop_back() {
+            self.pending.push_front(request);
         }
-        needs
+        lookups
     }
 
-    fn deliver_batch(&mut self, look: LogBatch, now: i64, out: &mut Vec<Effect>) -> bool {
-        self.publish(&look.rows, &look.access, now, out);
-        let told = now + self.clock_offset_ms;
-        if !look.rows.is_empty() {
+    /// Delivers a batch and advances the cursor. Returns whether to poll again immediately.
+    fn deliver_batch(&mut self, batch: LogBatch, now: i64, out: &mut Vec<Effect>) -> bool {
+        self.publish(&batch.rows, &batch.access, now, out);
+        let delivered_at = now + self.clock_offset_ms;
+        if !batch.rows.is_empty() {
             out.push(Effect::Delivered(
-                look.rows
+                batch
+                    .rows
                     .iter()
-                    .map(|row| DeliveredRow { xid: row.xid, seq: row.seq, latency_ms: told - row.tx_started_at_ms })
+                    .map(|row| DeliveredRow {
+                        xid: row.xid,
+                        seq: row.seq,
+                        latency_ms: delivered_at - row.tx_started_at_ms,
+                    })
                     .collect(),
             ));
         }
-        self.rows_read += look.rows.len() as u64;
-        self.reader.accept(&look.rows, look.snapshot, look.has_more)
+        self.rows_read += batch.rows.len() as u64;
+        self.reader.accept(&batch.rows, batch.snapshot, batch.has_more)
     }
 
-    /// Where the feed stands: everything up to here has been told.
+    /// Returns the cursor: all changes visible in it have been delivered.
     pub fn cursor(&self) -> FeedCursor {
         self.reader.cursor()
     }
 
+    /// Sends a message to one connection.
     pub(crate) fn send(&self, id: ConnectionId, message: &ServerMessage, out: &mut Vec<Effect>) {
         out.push(Effect::Send([id].into(), Frame::message(message)));
     }

@@ -1,6 +1,12 @@
-//! Who watches what: an index by number, because there are many more watches than anything else here. Thousands of sockets that watch a hundred
-//! things each must cost kilobytes a socket: a watch is four bytes on the socket's side and four on the thing's. It must never decide who may
-//! see a thing; what was asked for in vain is kept apart from what is watched.
+//! Inverted index from topics to subscribed connections.
+//!
+//! There are far more subscriptions than anything else in this crate: thousands of connections with
+//! a hundred subscriptions each must cost kilobytes per connection. Types, entities and connections
+//! are therefore numbered, and a subscription to an entity takes four bytes in the connection and
+//! four in the entity.
+//!
+//! Must not: decide who may see an entity. A denied subscription remains in the index with a mark,
+//! and receives nothing.
 
 use hashbrown::HashTable;
 use pmo_domain::change_log::ChangeLogEntry;
@@ -10,45 +16,48 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use uuid::Uuid;
 
-/// One socket.
+/// Identifies a connection within a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
 
-/// What can be watched.
+/// Subject of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Topic {
-    /// One thing.
+    /// One entity.
     Entity(EntityRef),
-    /// Every thing of a type.
+    /// All entities of a type.
     Type(EntityCode),
-    /// Things of a type below one thing.
+    /// Children of one type of an entity.
     Children {
-        /// The thing above.
+        /// Parent entity.
         parent: EntityRef,
-        /// The type below.
+        /// Type of the children.
         code: EntityCode,
     },
-    /// Things of a type anywhere below one thing.
+    /// Descendants of one type of an entity, at any depth, through owned links.
     Tree {
-        /// The id of the thing above.
+        /// Id of the root entity.
         root: Uuid,
-        /// The type below.
+        /// Type of the descendants.
         code: EntityCode,
     },
 }
 
-/// Place of a connection, of a thing, of a type's code.
+/// Index of a connection or an entity in its slab, or of a type code in the interner.
 type Slot = u32;
-/// Stands for the type of what is above where things are watched however deep they lie.
+/// Takes the place of the parent type in the key of a subscription to a tree.
 const ANY_DEPTH: Slot = Slot::MAX;
-/// Marks a watch that was refused, on both sides; a grant may open it.
+/// Marks a denied subscription, in the connection and in the entity. A later grant clears the mark.
 const DENIED_BIT: u32 = 1 << 31;
 
-fn slot_of(watch: u32) -> u32 {
-    watch & !DENIED_BIT
+/// Returns the slot without the mark.
+fn slot_of(marked: u32) -> u32 {
+    marked & !DENIED_BIT
 }
 
-/// Numbers in order, each once, whatever their mark. One is kept in place: most things have one watcher.
+/// Sorted set of slots, each with or without [`DENIED_BIT`].
+///
+/// A single slot needs no allocation, because most entities have one subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum SlotSet {
     One(u32),
@@ -63,28 +72,30 @@ impl SlotSet {
         }
     }
 
-    /// Adds a number, or gives it another mark.
-    fn put(&mut self, watch: u32) {
+    /// Inserts a slot, or replaces the mark of a slot that is in the set.
+    fn put(&mut self, marked: u32) {
         match self {
-            Self::One(one) if slot_of(*one) == slot_of(watch) => *one = watch,
+            Self::One(one) if slot_of(*one) == slot_of(marked) => *one = marked,
             Self::One(one) => {
-                let mut both = vec![*one, watch];
+                let mut both = vec![*one, marked];
                 both.sort_unstable_by_key(|w| slot_of(*w));
                 *self = Self::Many(both);
             }
-            Self::Many(many) => match many.binary_search_by_key(&slot_of(watch), |w| slot_of(*w)) {
-                Ok(at) => many[at] = watch,
-                Err(at) => many.insert(at, watch),
+            Self::Many(many) => match many.binary_search_by_key(&slot_of(marked), |w| slot_of(*w)) {
+                Ok(at) => many[at] = marked,
+                Err(at) => many.insert(at, marked),
             },
         }
     }
 
-    /// Takes a number away; true: none is left.
-    fn take(&mut self, taken: u32) -> bool {
+    /// Removes a slot. Returns whether the set is empty and must be discarded.
+    ///
+    /// A set of one slot is left unchanged and reports `true`.
+    fn take(&mut self, slot: u32) -> bool {
         match self {
-            Self::One(one) => slot_of(*one) == taken,
+            Self::One(one) => slot_of(*one) == slot,
             Self::Many(many) => {
-                if let Ok(at) = many.binary_search_by_key(&taken, |w| slot_of(*w)) {
+                if let Ok(at) = many.binary_search_by_key(&slot, |w| slot_of(*w)) {
                     many.remove(at);
                 }
                 if let [one] = many[..] {
@@ -97,98 +108,106 @@ impl SlotSet {
     }
 }
 
-struct WatchedEntity {
+/// Entity with at least one subscription.
+struct SubscribedEntity {
     id: Uuid,
     code: u32,
-    watchers: SlotSet,
+    /// Connections, marked if denied.
+    subscribers: SlotSet,
 }
 
+/// Connection with its subscriptions.
 struct Connection {
     id: ConnectionId,
     person: PersonId,
-    /// Numbers of things in order, those refused marked.
-    things: Vec<u32>,
+    /// Sorted slots of entities, marked if denied.
+    entities: Vec<u32>,
     types: Vec<Slot>,
+    /// Keys of [`SubscriptionIndex::children`].
     children: Vec<(Uuid, Slot, Slot)>,
 }
 
-/// Places that are given again when they are free.
+/// Values in reusable slots.
 struct Slab<T> {
-    places: Vec<Option<T>>,
+    slots: Vec<Option<T>>,
     free: Vec<Slot>,
 }
 
 impl<T> Default for Slab<T> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: Vec::new() }
+        Self { slots: Vec::new(), free: Vec::new() }
     }
 }
 
 impl<T> Slab<T> {
     fn put(&mut self, value: T) -> Slot {
         if let Some(slot) = self.free.pop() {
-            self.places[slot as usize] = Some(value);
+            self.slots[slot as usize] = Some(value);
             return slot;
         }
-        self.places.push(Some(value));
-        (self.places.len() - 1) as Slot
+        self.slots.push(Some(value));
+        (self.slots.len() - 1) as Slot
     }
     fn take(&mut self, slot: Slot) -> Option<T> {
-        let value = self.places.get_mut(slot as usize)?.take();
+        let value = self.slots.get_mut(slot as usize)?.take();
         self.free.extend(value.is_some().then_some(slot));
         value
     }
     fn get(&self, slot: Slot) -> Option<&T> {
-        self.places.get(slot as usize)?.as_ref()
+        self.slots.get(slot as usize)?.as_ref()
     }
     fn get_mut(&mut self, slot: Slot) -> Option<&mut T> {
-        self.places.get_mut(slot as usize)?.as_mut()
+        self.slots.get_mut(slot as usize)?.as_mut()
     }
 }
 
-/// Codes by number. Only codes of types that exist are entered, so that nobody fills it.
+/// Interns type codes. Only codes of existing types are interned, so its size is bounded.
 #[derive(Default)]
 struct TypeInterner {
-    all: Vec<EntityCode>,
-    at: HashMap<EntityCode, Slot>,
+    by_slot: Vec<EntityCode>,
+    slots: HashMap<EntityCode, Slot>,
 }
 
 impl TypeInterner {
+    /// Returns the slot of a code; assigns one if the code is new.
     fn intern(&mut self, code: &EntityCode) -> Slot {
-        if let Some(at) = self.at.get(code) {
-            return *at;
+        if let Some(slot) = self.slots.get(code) {
+            return *slot;
         }
-        let at = self.all.len() as Slot;
-        self.all.push(code.clone());
-        self.at.insert(code.clone(), at);
-        at
+        let slot = self.by_slot.len() as Slot;
+        self.by_slot.push(code.clone());
+        self.slots.insert(code.clone(), slot);
+        slot
     }
+    /// Returns the slot of a code that has been interned.
     fn find(&self, code: &EntityCode) -> Option<Slot> {
-        self.at.get(code).copied()
+        self.slots.get(code).copied()
     }
 }
 
-/// Connections and what they watch.
+/// Index of all subscriptions of a pod.
 #[derive(Default)]
 pub struct SubscriptionIndex {
     codes: TypeInterner,
     connections: Slab<Connection>,
     slots: HashMap<ConnectionId, Slot>,
+    /// Connections by user.
     people: HashMap<PersonId, SlotSet>,
-    things: Slab<WatchedEntity>,
+    entities: Slab<SubscribedEntity>,
+    /// Slots of `entities`, by id and type.
     index: HashTable<Slot>,
     hasher: RandomState,
-    /// Watchers of whole types, by the number of the code.
+    /// Subscribers of whole types, by the slot of the type.
     types: HashMap<Slot, SlotSet>,
-    /// Watchers of children: what is above, its type or [`ANY_DEPTH`], their type.
+    /// Subscribers by parent id, parent type or [`ANY_DEPTH`], and type of the children.
     children: BTreeMap<(Uuid, Slot, Slot), SlotSet>,
-    /// How many of those there are for each type below.
-    below: BTreeMap<Slot, usize>,
-    watched: usize,
+    /// Number of keys in `children` for each type of children.
+    keys_by_child_type: BTreeMap<Slot, usize>,
+    subscription_total: usize,
 }
 
 impl SubscriptionIndex {
-    /// A person's new socket.
+    /// Adds a connection of a user. Does nothing if the id is in use.
     pub fn connect(&mut self, id: ConnectionId, person: PersonId) {
         if self.slots.contains_key(&id) {
             return;
@@ -196,7 +215,7 @@ impl SubscriptionIndex {
         let slot = self.connections.put(Connection {
             id,
             person,
-            things: Vec::new(),
+            entities: Vec::new(),
             types: Vec::new(),
             children: Vec::new(),
         });
@@ -204,7 +223,7 @@ impl SubscriptionIndex {
         self.people.entry(person).and_modify(|slots| slots.put(slot)).or_insert(SlotSet::One(slot));
     }
 
-    /// A socket is gone. True: it was its person's last.
+    /// Removes a connection. Returns whether it was the last connection of its user.
     pub fn disconnect(&mut self, id: ConnectionId) -> bool {
         self.unsubscribe_where(id, |_| true);
         let Some(connection) = self.slots.remove(&id).and_then(|slot| Some((slot, self.connections.take(slot)?)))
@@ -223,12 +242,12 @@ impl SubscriptionIndex {
         self.connections.get(*self.slots.get(&id)?)
     }
 
-    /// Whose socket it is.
+    /// Returns the user of a connection.
     pub fn person(&self, id: ConnectionId) -> Option<PersonId> {
         Some(self.connection(id)?.person)
     }
 
-    /// A person's sockets.
+    /// Returns the connections of a user.
     pub fn connections_of(&self, person: PersonId) -> Vec<ConnectionId> {
         let slots = self.people.get(&person).map_or(&[][..], SlotSet::as_slice);
         slots.iter().filter_map(|slot| Some(self.connections.get(*slot)?.id)).collect()
@@ -239,319 +258,330 @@ impl SubscriptionIndex {
     }
 
     fn entity_slot(&self, id: Uuid, code: Slot) -> Option<Slot> {
-        let same = |slot: &Slot| self.things.get(*slot).is_some_and(|t| t.id == id && t.code == code);
-        self.index.find(Self::hash(&self.hasher, id, code), same).copied()
+        let is_same = |slot: &Slot| self.entities.get(*slot).is_some_and(|e| e.id == id && e.code == code);
+        self.index.find(Self::hash(&self.hasher, id, code), is_same).copied()
     }
 
-    /// Watches things of one type.
+    /// Subscribes a connection to entities of one type. Clears the denied mark of each.
     pub fn subscribe_entities(&mut self, id: ConnectionId, code: &EntityCode, ids: impl IntoIterator<Item = Uuid>) {
         let Some(slot) = self.slots.get(&id).copied() else { return };
         let code = self.codes.intern(code);
         let mut new = Vec::new();
         for id in ids {
-            let thing = match self.entity_slot(id, code) {
-                Some(thing) => thing,
+            let entity_slot = match self.entity_slot(id, code) {
+                Some(entity_slot) => entity_slot,
                 None => {
-                    let thing = self.things.put(WatchedEntity { id, code, watchers: SlotSet::One(slot) });
-                    let (things, hasher) = (&self.things, &self.hasher);
-                    let rehash = |slot: &Slot| things.get(*slot).map_or(0, |t| Self::hash(hasher, t.id, t.code));
-                    self.index.insert_unique(Self::hash(hasher, id, code), thing, rehash);
-                    thing
+                    let entity_slot = self.entities.put(SubscribedEntity { id, code, subscribers: SlotSet::One(slot) });
+                    let (entities, hasher) = (&self.entities, &self.hasher);
+                    let rehash = |slot: &Slot| entities.get(*slot).map_or(0, |e| Self::hash(hasher, e.id, e.code));
+                    self.index.insert_unique(Self::hash(hasher, id, code), entity_slot, rehash);
+                    entity_slot
                 }
             };
-            new.push(thing);
+            new.push(entity_slot);
         }
-        for thing in &new {
-            if let Some(thing) = self.things.get_mut(*thing) {
-                thing.watchers.put(slot);
+        for entity_slot in &new {
+            if let Some(entity) = self.entities.get_mut(*entity_slot) {
+                entity.subscribers.put(slot);
             }
         }
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let before = connection.things.len();
-        connection.things.reserve_exact(new.len());
-        connection.things.extend(new);
-        // What was refused and is watched now comes first of its two entries without the mark.
-        connection.things.sort_unstable_by_key(|w| (slot_of(*w), *w & DENIED_BIT));
-        connection.things.dedup_by_key(|w| slot_of(*w));
-        self.watched += connection.things.len() - before;
+        let before = connection.entities.len();
+        connection.entities.reserve_exact(new.len());
+        connection.entities.extend(new);
+        // Sort an unmarked entry before its denied duplicate, so that the unmarked one remains.
+        connection.entities.sort_unstable_by_key(|e| (slot_of(*e), *e & DENIED_BIT));
+        connection.entities.dedup_by_key(|e| slot_of(*e));
+        self.subscription_total += connection.entities.len() - before;
     }
 
-    /// Whether things of one type that are watched have been refused; a refused one hears nothing.
+    /// Marks subscriptions to entities of one type as denied or allowed.
+    ///
+    /// A denied subscription receives nothing. Ids without a subscription are ignored.
     pub fn set_denied(
         &mut self,
         id: ConnectionId,
         code: &EntityCode,
         ids: impl IntoIterator<Item = Uuid>,
-        refused: bool,
+        denied: bool,
     ) {
         let (Some(slot), Some(code)) = (self.slots.get(&id).copied(), self.codes.find(code)) else { return };
-        let mark = |watch: u32| if refused { watch | DENIED_BIT } else { watch };
+        let mark = |slot: u32| if denied { slot | DENIED_BIT } else { slot };
         for id in ids {
-            let Some(number_of) = self.entity_slot(id, code) else { continue };
+            let Some(entity_slot) = self.entity_slot(id, code) else { continue };
             let Some(connection) = self.connections.get_mut(slot) else { return };
-            let Ok(at) = connection.things.binary_search_by_key(&number_of, |w| slot_of(*w)) else { continue };
-            connection.things[at] = mark(number_of);
-            if let Some(thing) = self.things.get_mut(number_of) {
-                thing.watchers.put(mark(slot));
+            let Ok(at) = connection.entities.binary_search_by_key(&entity_slot, |e| slot_of(*e)) else { continue };
+            connection.entities[at] = mark(entity_slot);
+            if let Some(entity) = self.entities.get_mut(entity_slot) {
+                entity.subscribers.put(mark(slot));
             }
         }
     }
 
-    /// Watches every thing of a type.
+    /// Subscribes a connection to all entities of a type.
     pub fn subscribe_type(&mut self, id: ConnectionId, code: &EntityCode) {
         let Some(slot) = self.slots.get(&id).copied() else { return };
         let code = self.codes.intern(code);
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if !connection.types.contains(&code) {
             connection.types.push(code);
-            self.types.entry(code).and_modify(|w| w.put(slot)).or_insert(SlotSet::One(slot));
-            self.watched += 1;
+            self.types.entry(code).and_modify(|slots| slots.put(slot)).or_insert(SlotSet::One(slot));
+            self.subscription_total += 1;
         }
     }
 
-    /// Watches things of a type below one thing.
+    /// Subscribes a connection to the children of one type of an entity.
     pub fn subscribe_children(&mut self, id: ConnectionId, parent: &EntityRef, code: &EntityCode) {
         let Some(slot) = self.slots.get(&id).copied() else { return };
         let key = (parent.id, self.codes.intern(&parent.code), self.codes.intern(code));
-        self.subscribe_below(slot, key);
+        self.add_parent_subscription(slot, key);
     }
 
-    /// Watches things of a type anywhere below one thing.
+    /// Subscribes a connection to the descendants of one type of an entity.
     pub fn subscribe_tree(&mut self, id: ConnectionId, root: Uuid, code: &EntityCode) {
         let Some(slot) = self.slots.get(&id).copied() else { return };
         let key = (root, ANY_DEPTH, self.codes.intern(code));
-        self.subscribe_below(slot, key);
+        self.add_parent_subscription(slot, key);
     }
 
-    fn subscribe_below(&mut self, slot: Slot, key: (Uuid, Slot, Slot)) {
+    fn add_parent_subscription(&mut self, slot: Slot, key: (Uuid, Slot, Slot)) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         if connection.children.contains(&key) {
             return;
         }
         connection.children.push(key);
-        self.watched += 1;
-        let below = &mut self.below;
-        self.children.entry(key).and_modify(|w| w.put(slot)).or_insert_with(|| {
-            *below.entry(key.2).or_default() += 1;
+        self.subscription_total += 1;
+        let keys_by_child_type = &mut self.keys_by_child_type;
+        self.children.entry(key).and_modify(|slots| slots.put(slot)).or_insert_with(|| {
+            *keys_by_child_type.entry(key.2).or_default() += 1;
             SlotSet::One(slot)
         });
     }
 
-    /// Stops watching the topics that `gone` says.
-    pub fn unsubscribe_where(&mut self, id: ConnectionId, gone: impl Fn(&Topic) -> bool) {
+    /// Removes the subscriptions of a connection to topics for which `remove` returns `true`.
+    pub fn unsubscribe_where(&mut self, id: ConnectionId, remove: impl Fn(&Topic) -> bool) {
         let Some(slot) = self.slots.get(&id).copied() else { return };
         let Some(connection) = self.connections.get_mut(slot) else { return };
-        let (codes, things) = (&self.codes.all, &self.things);
+        let (codes, all_entities) = (&self.codes.by_slot, &self.entities);
         let code = |slot: Slot| codes[slot as usize].clone();
-        let mut left = Vec::new();
-        connection.things.retain(|watch| {
-            let thing = things.get(slot_of(*watch));
-            let goes = thing.is_none_or(|t| gone(&Topic::Entity(EntityRef::new(code(t.code), t.id))));
-            left.extend(goes.then_some(slot_of(*watch)));
-            !goes
+        let mut entities = Vec::new();
+        connection.entities.retain(|marked| {
+            let entity = all_entities.get(slot_of(*marked));
+            let removed = entity.is_none_or(|e| remove(&Topic::Entity(EntityRef::new(code(e.code), e.id))));
+            entities.extend(removed.then_some(slot_of(*marked)));
+            !removed
         });
         let (mut types, mut children) = (Vec::new(), Vec::new());
-        connection.types.retain(|at| {
-            let goes = gone(&Topic::Type(code(*at)));
-            types.extend(goes.then_some(*at));
-            !goes
+        connection.types.retain(|type_slot| {
+            let removed = remove(&Topic::Type(code(*type_slot)));
+            types.extend(removed.then_some(*type_slot));
+            !removed
         });
         connection.children.retain(|key| {
-            let goes = gone(&match key.1 {
+            let removed = remove(&match key.1 {
                 ANY_DEPTH => Topic::Tree { root: key.0, code: code(key.2) },
-                above => Topic::Children { parent: EntityRef::new(code(above), key.0), code: code(key.2) },
+                parent_type => Topic::Children { parent: EntityRef::new(code(parent_type), key.0), code: code(key.2) },
             });
-            children.extend(goes.then_some(*key));
-            !goes
+            children.extend(removed.then_some(*key));
+            !removed
         });
-        self.watched -= left.len() + types.len() + children.len();
-        for thing in left {
-            self.release(slot, thing);
+        self.subscription_total -= entities.len() + types.len() + children.len();
+        for entity_slot in entities {
+            self.release(slot, entity_slot);
         }
-        for at in types {
-            if self.types.get_mut(&at).is_some_and(|watchers| watchers.take(slot)) {
-                self.types.remove(&at);
+        for type_slot in types {
+            if self.types.get_mut(&type_slot).is_some_and(|slots| slots.take(slot)) {
+                self.types.remove(&type_slot);
             }
         }
         for key in children {
-            if self.children.get_mut(&key).is_some_and(|watchers| watchers.take(slot)) {
+            if self.children.get_mut(&key).is_some_and(|slots| slots.take(slot)) {
                 self.children.remove(&key);
-                if let Some(n) = self.below.get_mut(&key.2) {
+                if let Some(n) = self.keys_by_child_type.get_mut(&key.2) {
                     *n -= 1;
                     if *n == 0 {
-                        self.below.remove(&key.2);
+                        self.keys_by_child_type.remove(&key.2);
                     }
                 }
             }
         }
     }
 
-    fn release(&mut self, slot: Slot, thing: Slot) {
-        let Some(it) = self.things.get_mut(thing) else { return };
-        if !it.watchers.take(slot) {
+    /// Removes a subscriber of an entity, and the entity with its last subscriber.
+    fn release(&mut self, slot: Slot, entity_slot: Slot) {
+        let Some(entity) = self.entities.get_mut(entity_slot) else { return };
+        if !entity.subscribers.take(slot) {
             return;
         }
-        let hash = Self::hash(&self.hasher, it.id, it.code);
-        if let Ok(entry) = self.index.find_entry(hash, |slot| *slot == thing) {
+        let hash = Self::hash(&self.hasher, entity.id, entity.code);
+        if let Ok(entry) = self.index.find_entry(hash, |slot| *slot == entity_slot) {
             entry.remove();
         }
-        self.things.take(thing);
+        self.entities.take(entity_slot);
     }
 
-    /// Stops watching things of one type; answers those that were watched.
+    /// Removes subscriptions to entities of one type. Returns the ids that were subscribed.
     pub fn unsubscribe_entities(&mut self, id: ConnectionId, code: &EntityCode, ids: &[Uuid]) -> Vec<Uuid> {
         let (Some(slot), Some(code)) = (self.slots.get(&id).copied(), self.codes.find(code)) else { return Vec::new() };
         let found: BTreeMap<Slot, Uuid> =
             ids.iter().filter_map(|id| Some((self.entity_slot(*id, code)?, *id))).collect();
         let Some(connection) = self.connections.get_mut(slot) else { return Vec::new() };
-        let before = connection.things.len();
-        let mut gone = Vec::new();
+        let before = connection.entities.len();
+        let mut removed = Vec::new();
         if !found.is_empty() {
-            connection.things.retain(|watch| match found.get(&slot_of(*watch)) {
+            connection.entities.retain(|marked| match found.get(&slot_of(*marked)) {
                 Some(id) => {
-                    gone.push(*id);
+                    removed.push(*id);
                     false
                 }
                 None => true,
             });
         }
-        self.watched -= before - connection.things.len();
-        let dropped: BTreeSet<Uuid> = gone.iter().copied().collect();
-        for (thing, _) in found.iter().filter(|(_, id)| dropped.contains(id)) {
-            self.release(slot, *thing);
+        self.subscription_total -= before - connection.entities.len();
+        let removed_ids: BTreeSet<Uuid> = removed.iter().copied().collect();
+        for (entity_slot, _) in found.iter().filter(|(_, id)| removed_ids.contains(id)) {
+            self.release(slot, *entity_slot);
         }
-        gone
+        removed
     }
 
-    /// How many topics a connection watches, or asked for.
+    /// Returns the number of subscriptions of a connection, including denied ones.
     pub fn subscription_count(&self, id: ConnectionId) -> usize {
-        self.connection(id).map_or(0, |c| c.things.len() + c.types.len() + c.children.len())
+        self.connection(id).map_or(0, |c| c.entities.len() + c.types.len() + c.children.len())
     }
 
-    /// Topics of all connections.
+    /// Returns the number of subscriptions of all connections.
     pub fn subscriptions(&self) -> usize {
-        self.watched
+        self.subscription_total
     }
 
-    /// Open sockets.
+    /// Returns the number of connections.
     pub fn connections(&self) -> usize {
         self.slots.len()
     }
 
-    /// All of them.
+    /// Returns the ids of all connections.
     pub fn ids(&self) -> impl Iterator<Item = ConnectionId> {
         self.slots.keys().copied()
     }
 
-    /// Types whose things are watched by what they hang below.
+    /// Returns the types with subscriptions to the children or descendants of an entity.
     pub fn types_subscribed_by_parent(&self) -> Vec<EntityCode> {
-        self.below.keys().map(|at| self.codes.all[*at as usize].clone()).collect()
+        self.keys_by_child_type.keys().map(|slot| self.codes.by_slot[*slot as usize].clone()).collect()
     }
 
-    /// Whether a change of this row could concern anybody, and so where the thing is must be known.
+    /// Returns whether a change of this row may have subscribers.
+    ///
+    /// If it may, the location of the entity must be known before delivery.
     pub fn has_subscribers(&self, row: &ChangeLogEntry) -> bool {
         let Some(code) = self.codes.find(&row.code) else { return false };
-        self.types.contains_key(&code) || self.below.contains_key(&code) || self.entity_slot(row.id, code).is_some()
+        self.types.contains_key(&code)
+            || self.keys_by_child_type.contains_key(&code)
+            || self.entity_slot(row.id, code).is_some()
     }
 
-    /// Whose sockets watch the thing, its type or what it hangs below; in order, each once. `above` is all that is above it, and whether by owned links
-    /// alone.
-    pub fn subscribers(&self, row: &ChangeLogEntry, above: &[(Uuid, bool)], into: &mut Vec<(u32, PersonId)>) {
-        into.clear();
+    /// Finds the connections subscribed to the entity, its type, a parent or an ancestor.
+    ///
+    /// `ancestors`: all ancestors of the entity; the flag is true if all links to the ancestor are
+    /// owned. Fills `found` with the slot and the user of each connection, in order and without
+    /// duplicates.
+    pub fn subscribers(&self, row: &ChangeLogEntry, ancestors: &[(Uuid, bool)], found: &mut Vec<(u32, PersonId)>) {
+        found.clear();
         let Some(code) = self.codes.find(&row.code) else { return };
-        let mut found: Vec<Slot> = Vec::new();
-        let mut add = |watchers: &SlotSet| found.extend(watchers.as_slice().iter().filter(|w| **w & DENIED_BIT == 0));
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut add = |set: &SlotSet| slots.extend(set.as_slice().iter().filter(|slot| **slot & DENIED_BIT == 0));
         self.types.get(&code).into_iter().for_each(&mut add);
-        let thing = self.entity_slot(row.id, code).and_then(|thing| self.things.get(thing));
-        thing.into_iter().for_each(|thing| add(&thing.watchers));
-        if self.below.contains_key(&code) {
+        let entity = self.entity_slot(row.id, code).and_then(|slot| self.entities.get(slot));
+        entity.into_iter().for_each(|entity| add(&entity.subscribers));
+        if self.keys_by_child_type.contains_key(&code) {
             for parent in &row.parents {
-                let Some(above) = self.codes.find(&parent.code) else { continue };
-                self.children.get(&(parent.id, above, code)).into_iter().for_each(&mut add);
+                let Some(parent_type) = self.codes.find(&parent.code) else { continue };
+                self.children.get(&(parent.id, parent_type, code)).into_iter().for_each(&mut add);
             }
-            for (root, _) in above.iter().filter(|(_, owned)| *owned) {
+            for (root, _) in ancestors.iter().filter(|(_, owned)| *owned) {
                 self.children.get(&(*root, ANY_DEPTH, code)).into_iter().for_each(&mut add);
             }
-            // A thing that was moved away concerns those who watched its old place.
+            // Subscribers of the former parent must learn that the entity was moved away.
             for old in old_reference_ids(row) {
-                let there = self.children.range((old, 0, 0)..=(old, Slot::MAX, Slot::MAX));
-                there.filter(|(key, _)| key.2 == code).for_each(|(_, watchers)| add(watchers));
+                let old_topics = self.children.range((old, 0, 0)..=(old, Slot::MAX, Slot::MAX));
+                old_topics.filter(|(key, _)| key.2 == code).for_each(|(_, set)| add(set));
             }
         }
-        found.sort_unstable();
-        found.dedup();
-        into.extend(found.into_iter().filter_map(|slot| Some((slot, self.connections.get(slot)?.person))));
+        slots.sort_unstable();
+        slots.dedup();
+        found.extend(slots.into_iter().filter_map(|slot| Some((slot, self.connections.get(slot)?.person))));
     }
 
-    /// Whether one connection watches the thing, its type or what it hangs below: [`Watching::receivers`] for one alone.
-    pub fn is_subscriber(&self, id: ConnectionId, row: &ChangeLogEntry, above: &[(Uuid, bool)]) -> bool {
+    /// Returns whether one connection would be found by [`SubscriptionIndex::subscribers`].
+    pub fn is_subscriber(&self, id: ConnectionId, row: &ChangeLogEntry, ancestors: &[(Uuid, bool)]) -> bool {
         let (Some(code), Some(connection)) = (self.codes.find(&row.code), self.connection(id)) else { return false };
-        let below = |key: &(Uuid, Slot, Slot)| {
-            let is_above = |parent: &EntityRef| parent.id == key.0 && self.codes.find(&parent.code) == Some(key.1);
-            let was_above = || old_reference_ids(row).any(|old| old == key.0);
-            let far_above = || key.1 == ANY_DEPTH && above.contains(&(key.0, true));
-            key.2 == code && (row.parents.iter().any(is_above) || was_above() || far_above())
+        let matches_key = |key: &(Uuid, Slot, Slot)| {
+            let is_parent = |parent: &EntityRef| parent.id == key.0 && self.codes.find(&parent.code) == Some(key.1);
+            let was_parent = || old_reference_ids(row).any(|old| old == key.0);
+            let is_ancestor = || key.1 == ANY_DEPTH && ancestors.contains(&(key.0, true));
+            key.2 == code && (row.parents.iter().any(is_parent) || was_parent() || is_ancestor())
         };
-        let single = || {
-            let thing = self.entity_slot(row.id, code)?;
-            let at = connection.things.binary_search_by_key(&thing, |w| slot_of(*w)).ok()?;
-            Some(connection.things[at] & DENIED_BIT == 0)
+        let matches_entity = || {
+            let entity_slot = self.entity_slot(row.id, code)?;
+            let at = connection.entities.binary_search_by_key(&entity_slot, |e| slot_of(*e)).ok()?;
+            Some(connection.entities[at] & DENIED_BIT == 0)
         };
-        connection.types.contains(&code) || single() == Some(true) || connection.children.iter().any(below)
+        connection.types.contains(&code)
+            || matches_entity() == Some(true)
+            || connection.children.iter().any(matches_key)
     }
 
-    /// The connection in a place that [`Watching::receivers`] named.
+    /// Returns the connection in a slot that [`SubscriptionIndex::subscribers`] returned.
     pub fn connection_at(&self, slot: u32) -> Option<ConnectionId> {
         Some(self.connections.get(slot)?.id)
     }
 
-    /// The place of a connection.
+    /// Returns the slot of a connection.
     pub fn connection_slot(&self, id: ConnectionId) -> Option<u32> {
         self.slots.get(&id).copied()
     }
 
-    /// The persons who watch the children of a thing to which `rows` tie others, or from which they untie them.
-    pub fn watchers_of_linked(&self, rows: &[ChangeLogEntry]) -> BTreeSet<PersonId> {
-        let topics = rows.iter().filter(|row| row.code == "entity_instance_link").filter_map(|row| {
+    /// Returns the users subscribed to the children of an entity that `rows` link or unlink.
+    pub fn subscribers_of_linked(&self, rows: &[ChangeLogEntry]) -> BTreeSet<PersonId> {
+        let keys = rows.iter().filter(|row| row.code == "entity_instance_link").filter_map(|row| {
             let code = |column| self.codes.find(&EntityCode::new(row.new_value_str(column)?).ok()?);
-            let (parent, below) = (row.new_value_str("parent_id")?.parse().ok()?, code("child_code")?);
-            Some([(parent, code("parent_code")?, below), (parent, ANY_DEPTH, below)])
+            let (parent, child_type) = (row.new_value_str("parent_id")?.parse().ok()?, code("child_code")?);
+            Some([(parent, code("parent_code")?, child_type), (parent, ANY_DEPTH, child_type)])
         });
-        let watching = topics.flatten().filter_map(|key| self.children.get(&key)).flat_map(SlotSet::as_slice);
-        watching.filter_map(|slot| Some(self.connections.get(*slot)?.person)).collect()
-    }
-
-    /// The persons who watch trees with one of these roots; all who watch any where it is not known which.
-    pub fn tree_watchers(&self, roots: Option<BTreeSet<Uuid>>) -> BTreeSet<PersonId> {
-        let of_root = |root: Uuid| self.children.range((root, ANY_DEPTH, 0)..=(root, ANY_DEPTH, Slot::MAX));
-        let mut watching: Vec<&SlotSet> = Vec::new();
-        match &roots {
-            Some(roots) => watching.extend(roots.iter().flat_map(|root| of_root(*root)).map(|(_, watchers)| watchers)),
-            None => watching
-                .extend(self.children.iter().filter(|(key, _)| key.1 == ANY_DEPTH).map(|(_, watchers)| watchers)),
-        }
-        let slots = watching.into_iter().flat_map(SlotSet::as_slice);
+        let slots = keys.flatten().filter_map(|key| self.children.get(&key)).flat_map(SlotSet::as_slice);
         slots.filter_map(|slot| Some(self.connections.get(*slot)?.person)).collect()
     }
 
-    /// Single things that a connection watches, and those that it asked for in vain.
+    /// Returns the users subscribed to a tree with one of `roots`, or to any tree if it is `None`.
+    pub fn tree_subscribers(&self, roots: Option<BTreeSet<Uuid>>) -> BTreeSet<PersonId> {
+        let of_root = |root: Uuid| self.children.range((root, ANY_DEPTH, 0)..=(root, ANY_DEPTH, Slot::MAX));
+        let mut sets: Vec<&SlotSet> = Vec::new();
+        match &roots {
+            Some(roots) => sets.extend(roots.iter().flat_map(|root| of_root(*root)).map(|(_, set)| set)),
+            None => sets.extend(self.children.iter().filter(|(key, _)| key.1 == ANY_DEPTH).map(|(_, set)| set)),
+        }
+        let slots = sets.into_iter().flat_map(SlotSet::as_slice);
+        slots.filter_map(|slot| Some(self.connections.get(*slot)?.person)).collect()
+    }
+
+    /// Returns the entity subscriptions of a connection, each with whether it is denied.
     pub fn entity_subscriptions(&self, id: ConnectionId) -> impl Iterator<Item = (EntityRef, bool)> {
-        let things = self.connection(id).map_or(&[][..], |c| &c.things);
-        things.iter().filter_map(|watch| {
-            let thing = self.things.get(slot_of(*watch))?;
-            let code = self.codes.all.get(thing.code as usize)?.clone();
-            Some((EntityRef::new(code, thing.id), watch & DENIED_BIT != 0))
+        let entities = self.connection(id).map_or(&[][..], |c| &c.entities);
+        entities.iter().filter_map(|marked| {
+            let entity = self.entities.get(slot_of(*marked))?;
+            let code = self.codes.by_slot.get(entity.code as usize)?.clone();
+            Some((EntityRef::new(code, entity.id), marked & DENIED_BIT != 0))
         })
     }
 
-    /// Whether a connection would hear of things of a type that it does not name one by one.
+    /// Returns whether a connection has a subscription to the type, to children or to trees of it.
     pub fn has_broad_subscription(&self, id: ConnectionId, code: &EntityCode) -> bool {
         let Some(code) = self.codes.find(code) else { return false };
         self.connection(id).is_some_and(|c| c.types.contains(&code) || c.children.iter().any(|key| key.2 == code))
     }
 }
 
-/// Ids that a changed row held before.
+/// Returns all former column values of a row that are ids.
 fn old_reference_ids(row: &ChangeLogEntry) -> impl Iterator<Item = Uuid> {
     let values = row.diff.as_object().into_iter().flatten().map(|(_, values)| values);
     values.filter_map(|values| values.get("old")?.as_str()?.parse().ok())

@@ -1,5 +1,8 @@
-//! The machine as a whole beside a modelled database: transactions that commit in any order, grants that come, go and run out, things that move,
-//! questions that are answered late or not at all, clients that come and go. What a client holds is in the end what it may see, as it is.
+//! Tests of the whole state machine against a model database.
+//!
+//! Transactions commit in any order; grants are added, removed and expire; entities move; requests
+//! are answered late or fail; clients connect and disconnect. In the end each client caches exactly
+//! the entities that its user may see, at their current versions.
 
 use super::*;
 use pmo_domain::change_log::{AccessChange, ChangeLogEntry, action};
@@ -12,7 +15,7 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use uuid::Uuid;
 
-/// Projects are also reaches: what lies in project `n` has reach `n`.
+/// Number of projects. The ancestor set of the entities in project `n` is `n`.
 const PROJECTS: usize = 3;
 
 fn code(text: &str) -> EntityCode {
@@ -31,7 +34,7 @@ fn markers() -> HashMap<String, Uuid> {
     [("project".to_owned(), Uuid::from_u128(1)), ("task".to_owned(), Uuid::from_u128(2))].into()
 }
 
-/// What a transaction does when it commits.
+/// Operation of a transaction, applied at its commit.
 #[derive(Clone, Debug)]
 enum TxOp {
     Touch(usize),
@@ -47,21 +50,21 @@ struct Task {
     project: usize,
 }
 
-/// A database as the feed knows it.
+/// Database as the feed sees it.
 #[derive(Default)]
 struct ModelDatabase {
     now: i64,
     next_xid: i64,
     next_seq: i64,
-    running: BTreeMap<i64, Vec<(i64, TxOp)>>,
+    in_progress: BTreeMap<i64, Vec<(i64, TxOp)>>,
     log: Vec<ChangeLogEntry>,
     access: Vec<(i64, AccessChange)>,
     tasks: BTreeMap<usize, Task>,
     grants: BTreeMap<(usize, usize), Option<i64>>,
-    /// Who had a right to which project, ever.
-    rights: BTreeSet<(PersonId, usize)>,
-    /// What was in which project, ever.
-    places: BTreeSet<(Uuid, usize)>,
+    /// Pairs of person and project on which the person ever had a grant.
+    permissions: BTreeSet<(PersonId, usize)>,
+    /// Pairs of task and project in which the task ever was.
+    locations: BTreeSet<(Uuid, usize)>,
 }
 
 impl ModelDatabase {
@@ -71,33 +74,37 @@ impl ModelDatabase {
     }
     fn begin(&mut self) {
         self.next_xid += 1;
-        self.running.insert(self.next_xid, Vec::new());
+        self.in_progress.insert(self.next_xid, Vec::new());
     }
-    fn write(&mut self, which: usize, deed: TxOp) {
+    fn write(&mut self, which: usize, op: TxOp) {
         self.next_seq += 1;
         let seq = self.next_seq;
-        if let Some((_, deeds)) = self.running.iter_mut().nth(which % 4) {
-            deeds.push((seq, deed));
+        if let Some((_, ops)) = self.in_progress.iter_mut().nth(which % 4) {
+            ops.push((seq, op));
         }
     }
-    fn sees(&self, person_: PersonId, at: usize) -> bool {
-        (0..9)
-            .any(|p| person(p) == person_ && self.grants.get(&(p, at)).is_some_and(|e| e.is_none_or(|e| e > self.now)))
+    fn can_view(&self, user: PersonId, project: usize) -> bool {
+        (0..9).any(|p| {
+            person(p) == user && self.grants.get(&(p, project)).is_some_and(|e| e.is_none_or(|e| e > self.now))
+        })
     }
-    /// Whose right to what, and what was where, are each at most one look old when something is told: a person who ever had a right to where a
-    /// thing ever was may hear of it.
-    fn note_sights(&mut self) {
-        self.places.extend(self.tasks.iter().map(|(n, t)| (task(*n), t.project)));
-        let rights = (0..3).flat_map(|p| (0..PROJECTS).map(move |at| (person(p), at)));
-        let rights: Vec<_> = rights.filter(|(p, at)| self.sees(*p, *at)).collect();
-        self.rights.extend(rights);
+    /// Records the current grants and locations.
+    ///
+    /// At delivery, grants and locations may each be outdated by one batch. A person may therefore
+    /// receive changes of an entity if they ever had a grant on a project in which it ever was.
+    fn record_visibility(&mut self) {
+        self.locations.extend(self.tasks.iter().map(|(n, t)| (task(*n), t.project)));
+        let pairs = (0..3).flat_map(|p| (0..PROJECTS).map(move |project| (person(p), project)));
+        let permissions: Vec<_> = pairs.filter(|(p, project)| self.can_view(*p, *project)).collect();
+        self.permissions.extend(permissions);
     }
     fn may_have_seen(&self, person: PersonId, id: Uuid) -> bool {
-        (0..PROJECTS).any(|at| self.rights.contains(&(person, at)) && self.places.contains(&(id, at)))
+        (0..PROJECTS)
+            .any(|project| self.permissions.contains(&(person, project)) && self.locations.contains(&(id, project)))
     }
-    fn row(&self, (xid, seq): (i64, i64), n: usize, action: i16, it: &Task, was: Option<usize>) -> ChangeLogEntry {
-        let (version, reach) = (it.version, it.project);
-        let changed = was.map_or(json!({}), |was| json!({"project_id": {"old": project(was), "new": project(reach)}}));
+    fn row(&self, (xid, seq): (i64, i64), n: usize, action: i16, row: &Task, old: Option<usize>) -> ChangeLogEntry {
+        let (version, new) = (row.version, row.project);
+        let diff = old.map_or(json!({}), |old| json!({"project_id": {"old": project(old), "new": project(new)}}));
         ChangeLogEntry {
             seq,
             xid,
@@ -105,51 +112,51 @@ impl ModelDatabase {
             id: task(n),
             action,
             version: Version(version),
-            diff: changed,
-            ancestor_set: Some(reach as i32),
+            diff,
+            ancestor_set: Some(new as i32),
             tx_started_at_ms: self.now,
             parents: Vec::new(),
         }
     }
     fn commit(&mut self, which: usize) {
-        let Some(xid) = self.running.keys().copied().nth(which % 4) else { return };
-        let deeds = self.running.remove(&xid).unwrap_or_default();
-        for (seq, deed) in deeds {
-            self.note_sights();
-            match deed {
+        let Some(xid) = self.in_progress.keys().copied().nth(which % 4) else { return };
+        let ops = self.in_progress.remove(&xid).unwrap_or_default();
+        for (seq, op) in ops {
+            self.record_visibility();
+            match op {
                 TxOp::Touch(n) => {
-                    let Some(it) = self.tasks.get_mut(&n) else { continue };
-                    it.version += 1;
-                    let it = it.clone();
-                    self.log.push(self.row((xid, seq), n, action::EDIT, &it, None));
+                    let Some(row) = self.tasks.get_mut(&n) else { continue };
+                    row.version += 1;
+                    let row = row.clone();
+                    self.log.push(self.row((xid, seq), n, action::EDIT, &row, None));
                 }
                 TxOp::Move(n, to) => {
-                    let Some(it) = self.tasks.get_mut(&n) else { continue };
-                    let was = std::mem::replace(&mut it.project, to);
-                    it.version += 1;
-                    let it = it.clone();
-                    self.log.push(self.row((xid, seq), n, action::EDIT, &it, Some(was)));
-                    self.access.push((xid, AccessChange::AncestorSetChanged(was as i32, to as i32)));
+                    let Some(row) = self.tasks.get_mut(&n) else { continue };
+                    let old = std::mem::replace(&mut row.project, to);
+                    row.version += 1;
+                    let row = row.clone();
+                    self.log.push(self.row((xid, seq), n, action::EDIT, &row, Some(old)));
+                    self.access.push((xid, AccessChange::AncestorSetChanged(old as i32, to as i32)));
                 }
                 TxOp::Purge(n) => {
-                    let Some(it) = self.tasks.remove(&n) else { continue };
-                    let gone = Task { version: it.version + 1, ..it };
-                    self.log.push(self.row((xid, seq), n, action::DELETE, &gone, Some(gone.project)));
+                    let Some(row) = self.tasks.remove(&n) else { continue };
+                    let purged = Task { version: row.version + 1, ..row };
+                    self.log.push(self.row((xid, seq), n, action::DELETE, &purged, Some(purged.project)));
                 }
-                TxOp::Grant(p, on, until) => {
-                    self.grants.insert((p, on), until.map(|ms| self.now + ms));
-                    self.share(xid, seq, p, on);
+                TxOp::Grant(p, on, expires_in) => {
+                    self.grants.insert((p, on), expires_in.map(|ms| self.now + ms));
+                    self.log_grant(xid, seq, p, on);
                 }
                 TxOp::Ungrant(p, on) => {
                     self.grants.remove(&(p, on));
-                    self.share(xid, seq, p, on);
+                    self.log_grant(xid, seq, p, on);
                 }
             }
         }
-        self.note_sights();
+        self.record_visibility();
     }
-    fn share(&mut self, xid: i64, seq: i64, p: usize, on: usize) {
-        let changed = json!({"person_id": {"new": person(p).0}, "entity_code": {"new": "project"}, "entity_instance_id": {"new": project(on)}});
+    fn log_grant(&mut self, xid: i64, seq: i64, p: usize, on: usize) {
+        let diff = json!({"person_id": {"new": person(p).0}, "entity_code": {"new": "project"}, "entity_instance_id": {"new": project(on)}});
         let (code, id) = (code("entity_rbac"), Uuid::from_u128(9));
         let (version, parents) = (Version(0), Vec::new());
         self.log.push(ChangeLogEntry {
@@ -159,7 +166,7 @@ impl ModelDatabase {
             id,
             action: action::SHARE,
             version,
-            diff: changed,
+            diff,
             ancestor_set: None,
             tx_started_at_ms: 0,
             parents,
@@ -167,148 +174,155 @@ impl ModelDatabase {
         self.access.push((xid, AccessChange::GrantsChanged(person(p).0)));
     }
     fn snapshot(&self) -> Snapshot {
-        let running: Vec<i64> = self.running.keys().copied().collect();
+        let in_progress: Vec<i64> = self.in_progress.keys().copied().collect();
         let xmax = self.next_xid + 1;
-        Snapshot { xmin: running.first().copied().unwrap_or(xmax), xmax, in_progress: running }
+        Snapshot { xmin: in_progress.first().copied().unwrap_or(xmax), xmax, in_progress }
     }
     fn parents(&self, row: &ChangeLogEntry, by_parent: &[EntityCode]) -> Vec<EntityRef> {
-        let at = self.tasks.iter().find(|(n, _)| task(**n) == row.id);
-        let above = at.filter(|_| by_parent.contains(&row.code));
-        above.map(|(_, t)| EntityRef::new(code("project"), project(t.project))).into_iter().collect()
+        let current = self.tasks.iter().find(|(n, _)| task(**n) == row.id);
+        let requested = current.filter(|_| by_parent.contains(&row.code));
+        requested.map(|(_, t)| EntityRef::new(code("project"), project(t.project))).into_iter().collect()
     }
-    /// Rows as the database would answer them: where things are now, unless they are gone.
-    fn rows(&self, ask: &LogRange, by_parent: &[EntityCode], limit: usize) -> (Vec<ChangeLogEntry>, bool) {
+    /// Returns the rows of a range as the database would.
+    ///
+    /// Rows have the current ancestor set of their entity, or the last one if the entity was
+    /// purged.
+    fn rows(&self, range: &LogRange, by_parent: &[EntityCode], limit: usize) -> (Vec<ChangeLogEntry>, bool) {
         let mut rows: Vec<ChangeLogEntry> = self
             .log
             .iter()
-            .filter(|r| r.xid >= ask.from || ask.finished.contains(&r.xid))
-            .filter(|r| ask.until.as_ref().is_none_or(|until| until.is_visible(r.xid)))
-            .filter(|r| ask.after.is_none_or(|after| (r.xid, r.seq) > after))
+            .filter(|r| r.xid >= range.from || range.finished.contains(&r.xid))
+            .filter(|r| range.until.as_ref().is_none_or(|until| until.is_visible(r.xid)))
+            .filter(|r| range.after.is_none_or(|after| (r.xid, r.seq) > after))
             .cloned()
             .collect();
         rows.sort_by_key(|r| (r.xid, r.seq));
-        let cut_short = rows.len() > limit;
+        let has_more = rows.len() > limit;
         rows.truncate(limit);
         for row in &mut rows {
-            let now = self.tasks.iter().find(|(n, _)| task(**n) == row.id);
-            row.ancestor_set = now.map(|(_, t)| t.project as i32).or(row.ancestor_set);
+            let current = self.tasks.iter().find(|(n, _)| task(**n) == row.id);
+            row.ancestor_set = current.map(|(_, t)| t.project as i32).or(row.ancestor_set);
             row.parents = self.parents(row, by_parent);
         }
-        (rows, cut_short)
+        (rows, has_more)
     }
-    fn changes(&self, ask: &LogRange) -> BTreeSet<AccessChange> {
-        let new = |xid: i64| xid >= ask.from || ask.finished.contains(&xid);
-        let settled = |xid: i64| ask.until.as_ref().is_none_or(|until| until.is_visible(xid));
-        self.access.iter().filter(|(xid, _)| new(*xid) && settled(*xid)).map(|(_, c)| *c).collect()
+    fn changes(&self, range: &LogRange) -> BTreeSet<AccessChange> {
+        let is_new = |xid: i64| xid >= range.from || range.finished.contains(&xid);
+        let is_visible = |xid: i64| range.until.as_ref().is_none_or(|until| until.is_visible(xid));
+        self.access.iter().filter(|(xid, _)| is_new(*xid) && is_visible(*xid)).map(|(_, c)| *c).collect()
     }
-    fn answer(&self, question: &DatabaseRequest, limit: usize) -> DatabaseResponse {
-        match question {
-            DatabaseRequest::Look { ask, by_parent } => {
-                let (rows, cut_short) = self.rows(ask, by_parent, limit);
+    fn respond(&self, query: &DatabaseRequest, limit: usize) -> DatabaseResponse {
+        match query {
+            DatabaseRequest::Poll { range: ask, by_parent } => {
+                let (rows, has_more) = self.rows(ask, by_parent, limit);
                 let access = if ask.after.is_some() { BTreeSet::new() } else { self.changes(ask) };
-                DatabaseResponse::Look(LogBatch {
+                DatabaseResponse::LogBatch(LogBatch {
                     rows,
                     access,
                     snapshot: self.snapshot(),
                     epoch: 1,
-                    has_more: cut_short,
+                    has_more,
                     db_now_ms: self.now,
                 })
             }
-            DatabaseRequest::Past(past) => {
-                let (from, finished, until) =
-                    (past.from.snapshot.xmax, past.from.snapshot.in_progress.clone(), Some(past.until.clone()));
-                let ask = LogRange { epoch: 1, from, finished, until, after: None };
-                let (rows, cut_short) = self.rows(&ask, &past.by_parent, 12);
-                let ran_out = past.person.is_some() && self.grants.values().any(|e| e.is_some_and(|e| e <= self.now));
-                DatabaseResponse::Past(
-                    past.connection,
-                    CatchUpBatch { rows, access: self.changes(&ask), grant_expired: ran_out, complete: !cut_short },
+            DatabaseRequest::CatchUp(request) => {
+                let (from, finished, until) = (
+                    request.from.snapshot.xmax,
+                    request.from.snapshot.in_progress.clone(),
+                    Some(request.until.clone()),
+                );
+                let range = LogRange { epoch: 1, from, finished, until, after: None };
+                let (rows, has_more) = self.rows(&range, &request.by_parent, 12);
+                let grant_expired =
+                    request.person.is_some() && self.grants.values().any(|e| e.is_some_and(|e| e <= self.now));
+                DatabaseResponse::CatchUp(
+                    request.connection,
+                    CatchUpBatch { rows, access: self.changes(&range), grant_expired, complete: !has_more },
                 )
             }
-            DatabaseRequest::Facts(needs) => {
-                let mut facts = LookupResult { types: needs.types.then(markers), ..LookupResult::default() };
-                for person_ in &needs.people {
-                    let theirs = self.grants.iter().filter(|((p, _), _)| person(*p) == *person_);
-                    let holding = |((_, on), expires): (&(usize, usize), &Option<i64>)| HeldGrant {
+            DatabaseRequest::Lookup(lookups) => {
+                let mut result = LookupResult { types: lookups.types.then(markers), ..LookupResult::default() };
+                for user in &lookups.people {
+                    let grants = self.grants.iter().filter(|((p, _), _)| person(*p) == *user);
+                    let to_grant = |((_, on), expires): (&(usize, usize), &Option<i64>)| HeldGrant {
                         target: project(*on),
                         permission: Permission::View,
                         inheritance: Inheritance::Cascade,
                         deny: false,
-                        expires: *expires,
+                        expires_at_ms: *expires,
                     };
-                    // Like the database, which does not answer what has ended.
-                    let held = theirs.filter(|(_, e)| e.is_none_or(|e| e > self.now)).map(holding).collect();
-                    facts.people.insert(*person_, GrantSet::new(held));
+                    // Like the database: expired grants are omitted.
+                    let held = grants.filter(|(_, e)| e.is_none_or(|e| e > self.now)).map(to_grant).collect();
+                    result.people.insert(*user, GrantSet::new(held));
                 }
-                for (n, t) in self.tasks.iter().filter(|(n, _)| needs.things.contains(&task(**n))) {
-                    facts.things.insert(task(*n), (code("task"), t.project as i32));
+                for (n, t) in self.tasks.iter().filter(|(n, _)| lookups.entities.contains(&task(**n))) {
+                    result.entities.insert(task(*n), (code("task"), t.project as i32));
                 }
-                for n in (0..PROJECTS).filter(|n| needs.things.contains(&project(*n))) {
-                    facts.things.insert(project(n), (code("project"), n as i32));
+                for n in (0..PROJECTS).filter(|n| lookups.entities.contains(&project(*n))) {
+                    result.entities.insert(project(n), (code("project"), n as i32));
                 }
-                for reach in &needs.reaches {
-                    facts.reaches.insert(*reach, vec![(project(*reach as usize), true)]);
+                for id in &lookups.ancestor_sets {
+                    result.ancestor_sets.insert(*id, vec![(project(*id as usize), true)]);
                 }
-                DatabaseResponse::Facts(facts)
+                DatabaseResponse::Lookup(result)
             }
         }
     }
-    /// What a fresh GET answers: the version, if it may be seen, and if it is among what is watched.
-    fn get(&self, person_: PersonId, watch: Watch, id: Uuid) -> Option<i64> {
-        let (_, it) = self.tasks.iter().find(|(n, _)| task(**n) == id)?;
-        // Who lists the tasks of a project holds no others.
-        let listed = watch != Watch::OfProject || it.project == 0;
-        (listed && self.sees(person_, it.project)).then_some(it.version)
+    /// Returns the version that a GET would return, if the entity is visible and subscribed.
+    fn get(&self, user: PersonId, watch: TestSubscription, id: Uuid) -> Option<i64> {
+        let (_, row) = self.tasks.iter().find(|(n, _)| task(**n) == id)?;
+        // A client that lists the tasks of a project caches no others.
+        let listed = watch != TestSubscription::OfProject || row.project == 0;
+        (listed && self.can_view(user, row.project)).then_some(row.version)
     }
 }
 
-/// What a client watches.
+/// Subscription of a client.
 #[derive(Clone, Copy, PartialEq)]
-enum Watch {
-    /// Tasks, one by one.
+enum TestSubscription {
+    /// Individual tasks.
     Some,
-    /// All of them.
+    /// All tasks.
     All,
-    /// Those of the first project.
+    /// Tasks of the first project.
     OfProject,
 }
 
-/// A client of the simplest kind: it fetches what it is told of.
+/// Minimal client: it fetches each entity that a message names.
 struct Client {
-    watch: Watch,
-    /// It was told that its view has changed: it fetches and watches all anew.
-    sweeps: bool,
+    watch: TestSubscription,
+    /// Whether the client must refetch and subscribe again after ACCESS.
+    must_revalidate: bool,
     id: Option<ConnectionId>,
     person: PersonId,
-    held: BTreeMap<Uuid, i64>,
-    wanted: BTreeSet<usize>,
+    cached: BTreeMap<Uuid, i64>,
+    subscribed: BTreeSet<usize>,
     cursor: Option<(String, String)>,
     resuming: bool,
-    greeted: bool,
-    /// SUBSCRIBEs that are not answered: until then the cursor stands.
-    asked: usize,
+    hello_received: bool,
+    /// Number of unanswered SUBSCRIBE messages. The cursor does not advance while there are any.
+    unanswered: usize,
 }
 
 fn client_ids(client: &Client) -> Vec<Uuid> {
-    client.wanted.iter().map(|n| task(*n)).collect()
+    client.subscribed.iter().map(|n| task(*n)).collect()
 }
 
 struct Test {
-    world: ModelDatabase,
+    database: ModelDatabase,
     feed: ChangeFeed,
     clients: Vec<Client>,
-    /// Questions under way, some with their answers.
-    questions: VecDeque<(DatabaseRequest, Option<DatabaseResponse>)>,
+    /// Database requests in flight, with their responses once they have been executed.
+    queries: VecDeque<(DatabaseRequest, Option<DatabaseResponse>)>,
     next_id: u64,
     limit: usize,
 }
 
 impl Test {
     fn new(clients: usize, limit: usize) -> Self {
-        let mut world = ModelDatabase::new(6);
-        world.grants.insert((0, 0), None);
-        world.note_sights();
+        let mut database = ModelDatabase::new(6);
+        database.grants.insert((0, 0), None);
+        database.record_visibility();
         let limits = Limits {
             poll_interval_ms: 1000,
             connections_per_person: 3,
@@ -317,29 +331,30 @@ impl Test {
             catching_up: 2,
             max_catch_up_rows: 50,
         };
-        let feed = ChangeFeed::new(limits, (1, world.snapshot()), markers(), world.now, world.now);
+        let feed = ChangeFeed::new(limits, (1, database.snapshot()), markers(), database.now, database.now);
         let client = |n| Client {
-            watch: [Watch::Some, Watch::Some, Watch::All, Watch::OfProject][n % 4],
-            sweeps: false,
+            watch: [TestSubscription::Some, TestSubscription::Some, TestSubscription::All, TestSubscription::OfProject]
+                [n % 4],
+            must_revalidate: false,
             id: None,
             person: person(n % 3),
-            held: BTreeMap::new(),
-            wanted: if n % 4 > 1 { (0..6).collect() } else { BTreeSet::new() },
+            cached: BTreeMap::new(),
+            subscribed: if n % 4 > 1 { (0..6).collect() } else { BTreeSet::new() },
             cursor: None,
             resuming: false,
-            greeted: false,
-            asked: 0,
+            hello_received: false,
+            unanswered: 0,
         };
         let clients = (0..clients).map(client).collect();
-        Self { world, feed, clients, questions: VecDeque::new(), next_id: 0, limit }
+        Self { database, feed, clients, queries: VecDeque::new(), next_id: 0, limit }
     }
 
-    fn happen(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) {
         let mut out = Vec::new();
-        self.feed.handle(event, self.world.now, &mut out);
+        self.feed.handle(event, self.database.now, &mut out);
         for effect in out {
             match effect {
-                Effect::QueryDatabase(question) => self.questions.push_back((question, None)),
+                Effect::QueryDatabase(query) => self.queries.push_back((query, None)),
                 Effect::Send(to, frame) => {
                     let message: ServerMessage = serde_json::from_str(&frame.to_json()).unwrap();
                     for id in to.iter() {
@@ -357,58 +372,62 @@ impl Test {
             }
         }
         for n in 0..self.clients.len() {
-            if std::mem::take(&mut self.clients[n].sweeps) {
-                self.watch_anew(n);
+            if std::mem::take(&mut self.clients[n].must_revalidate) {
+                self.refetch_all(n);
             }
         }
     }
 
-    /// Fetches all that a client wants, and watches it from where the answer stood.
-    fn watch_anew(&mut self, n: usize) {
-        let since = FeedCursor { epoch: 1, snapshot: self.world.snapshot() }.to_string();
+    /// Fetches all tasks of a client and subscribes from the cursor of the fetch.
+    fn refetch_all(&mut self, n: usize) {
+        let since = FeedCursor { epoch: 1, snapshot: self.database.snapshot() }.to_string();
         let client = &mut self.clients[n];
         let Some(id) = client.id else { return };
-        for task_ in client.wanted.iter().map(|n| task(*n)) {
-            match self.world.get(client.person, client.watch, task_) {
-                Some(version) => drop(client.held.insert(task_, version)),
-                None => drop(client.held.remove(&task_)),
+        for task_id in client.subscribed.iter().map(|n| task(*n)) {
+            match self.database.get(client.person, client.watch, task_id) {
+                Some(version) => drop(client.cached.insert(task_id, version)),
+                None => drop(client.cached.remove(&task_id)),
             }
         }
         self.subscribe(id, client_ids(&self.clients[n]), Some(since));
     }
 
     fn deliver(&mut self, id: ConnectionId, message: &ServerMessage) {
-        let world = &mut self.world;
+        let database = &mut self.database;
         let Some(client) = self.clients.iter_mut().find(|c| c.id == Some(id)) else { return };
         let (person, watch) = (client.person, client.watch);
-        let fetch = |world: &ModelDatabase, held: &mut BTreeMap<Uuid, i64>, id: Uuid| match world.get(person, watch, id)
+        let fetch = |database: &ModelDatabase, cached: &mut BTreeMap<Uuid, i64>, id: Uuid| match database
+            .get(person, watch, id)
         {
-            Some(version) => drop(held.insert(id, version)),
-            None => drop(held.remove(&id)),
+            Some(version) => drop(cached.insert(id, version)),
+            None => drop(cached.remove(&id)),
         };
         let mut advance = |cursor: &String, resuming: bool| {
-            if let Some(known) = client.cursor.as_mut().filter(|_| !resuming && client.asked == 0) {
+            if let Some(known) = client.cursor.as_mut().filter(|_| !resuming && client.unanswered == 0) {
                 known.1.clone_from(cursor);
             }
         };
         match message {
             ServerMessage::Hello { epoch, cursor, .. } => {
-                client.greeted = true;
+                client.hello_received = true;
                 if client.cursor.is_none() {
                     client.cursor = Some((epoch.clone(), cursor.clone()));
                     client.resuming = false;
-                    client.sweeps = true;
+                    client.must_revalidate = true;
                 }
             }
             ServerMessage::Invalidate { changes, cursor, .. } => {
                 advance(cursor, client.resuming);
                 for change in changes {
                     if !matches!(change.action, Action::Revoke) && change.entity_id.as_u128() >= 2000 {
-                        assert!(world.may_have_seen(person, change.entity_id), "told of what they never saw");
+                        assert!(
+                            database.may_have_seen(person, change.entity_id),
+                            "change of an entity that the user never saw"
+                        );
                     }
                     match change.action {
-                        Action::Revoke | Action::Delete => drop(client.held.remove(&change.entity_id)),
-                        _ => fetch(world, &mut client.held, change.entity_id),
+                        Action::Revoke | Action::Delete => drop(client.cached.remove(&change.entity_id)),
+                        _ => fetch(database, &mut client.cached, change.entity_id),
                     }
                 }
             }
@@ -418,15 +437,15 @@ impl Test {
                     known.1.clone_from(cursor);
                 }
                 if !recovered {
-                    client.wanted.iter().for_each(|n| fetch(world, &mut client.held, task(*n)));
+                    client.subscribed.iter().for_each(|n| fetch(database, &mut client.cached, task(*n)));
                 }
             }
-            ServerMessage::Access { .. } => client.sweeps = true,
+            ServerMessage::Access { .. } => client.must_revalidate = true,
             ServerMessage::Pong { cursor } => advance(cursor, client.resuming),
             ServerMessage::Subscribed { refused, .. } => {
-                client.asked = client.asked.saturating_sub(1);
+                client.unanswered = client.unanswered.saturating_sub(1);
                 if *refused > 0 {
-                    client.wanted.iter().for_each(|n| fetch(world, &mut client.held, task(*n)));
+                    client.subscribed.iter().for_each(|n| fetch(database, &mut client.cached, task(*n)));
                 }
             }
             ServerMessage::TokenExpiringSoon { .. } | ServerMessage::Presence { .. } | ServerMessage::Error { .. } => {}
@@ -441,43 +460,46 @@ impl Test {
         self.next_id += 1;
         let id = ConnectionId(self.next_id);
         let client = &mut self.clients[which];
-        (client.id, client.resuming, client.greeted, client.asked) = (Some(id), client.cursor.is_some(), false, 0);
+        (client.id, client.resuming, client.hello_received, client.unanswered) =
+            (Some(id), client.cursor.is_some(), false, 0);
         let person = client.person;
         let resume = client.cursor.clone();
-        self.happen(Event::Connected(id, person));
-        // What the engine does at HELLO: watch again, then ask what was missed.
+        self.handle(Event::Connected(id, person));
+        // Like the client engine after HELLO: subscribe again, then resume.
         self.subscribe(id, client_ids(&self.clients[which]), None);
         if let Some((epoch, cursor)) = resume {
-            self.happen(Event::MessageReceived(id, ClientMessage::Resume { epoch, cursor }));
+            self.handle(Event::MessageReceived(id, ClientMessage::Resume { epoch, cursor }));
         }
     }
 
     fn subscribe(&mut self, id: ConnectionId, ids: Vec<Uuid>, since: Option<String>) {
         if let Some(client) = self.clients.iter_mut().find(|c| c.id == Some(id)) {
-            client.asked += 1;
+            client.unanswered += 1;
         }
-        let watch = self.clients.iter().find(|c| c.id == Some(id)).map_or(Watch::Some, |c| c.watch);
+        let watch = self.clients.iter().find(|c| c.id == Some(id)).map_or(TestSubscription::Some, |c| c.watch);
         let parent =
             ParentScope { entity_code: code("project"), entity_id: project(0), recursive: id.0.is_multiple_of(2) };
-        let wanted = SubscribeRequest {
+        let request = SubscribeRequest {
             entity_code: code("task"),
-            entity_ids: Some(ids).filter(|_| watch == Watch::Some),
-            parent: Some(parent).filter(|_| watch == Watch::OfProject),
+            entity_ids: Some(ids).filter(|_| watch == TestSubscription::Some),
+            parent: Some(parent).filter(|_| watch == TestSubscription::OfProject),
             since,
         };
-        self.happen(Event::MessageReceived(id, ClientMessage::Subscribe(wanted)));
+        self.handle(Event::MessageReceived(id, ClientMessage::Subscribe(request)));
     }
 
-    /// The client fetches a task and watches it from where the answer stood.
+    /// Fetches a task and subscribes to it from the cursor of the fetch.
     fn fetch(&mut self, which: usize, n: usize) {
         let which = which % self.clients.len();
-        let since = FeedCursor { epoch: 1, snapshot: self.world.snapshot() };
+        let since = FeedCursor { epoch: 1, snapshot: self.database.snapshot() };
         let client = &mut self.clients[which];
-        let Some(id) = client.id.filter(|_| client.greeted && client.watch == Watch::Some) else { return };
-        client.wanted.insert(n);
-        match self.world.get(client.person, client.watch, task(n)) {
-            Some(version) => drop(client.held.insert(task(n), version)),
-            None => drop(client.held.remove(&task(n))),
+        let Some(id) = client.id.filter(|_| client.hello_received && client.watch == TestSubscription::Some) else {
+            return;
+        };
+        client.subscribed.insert(n);
+        match self.database.get(client.person, client.watch, task(n)) {
+            Some(version) => drop(client.cached.insert(task(n), version)),
+            None => drop(client.cached.remove(&task(n))),
         }
         self.subscribe(id, vec![task(n)], Some(since.to_string()));
     }
@@ -485,22 +507,22 @@ impl Test {
     fn step(&mut self, step: (u8, usize, usize, usize)) {
         let (kind, which, a, b) = step;
         match kind {
-            0 => self.world.begin(),
-            1 | 2 => self.world.write(which, TxOp::Touch(a % 6)),
-            3 => self.world.write(which, TxOp::Move(a % 6, b % PROJECTS)),
-            4 => self.world.write(which, TxOp::Grant(a % 3, b % PROJECTS, (which % 3 == 0).then_some(5000))),
-            5 => self.world.write(which, TxOp::Ungrant(a % 3, b % PROJECTS)),
-            6 if b % 4 == 0 => self.world.write(which, TxOp::Purge(a % 6)),
+            0 => self.database.begin(),
+            1 | 2 => self.database.write(which, TxOp::Touch(a % 6)),
+            3 => self.database.write(which, TxOp::Move(a % 6, b % PROJECTS)),
+            4 => self.database.write(which, TxOp::Grant(a % 3, b % PROJECTS, (which % 3 == 0).then_some(5000))),
+            5 => self.database.write(which, TxOp::Ungrant(a % 3, b % PROJECTS)),
+            6 if b % 4 == 0 => self.database.write(which, TxOp::Purge(a % 6)),
             6 | 7 => {
-                self.world.commit(which);
+                self.database.commit(which);
                 if b % 3 > 0 {
-                    self.happen(Event::LogNotified);
+                    self.handle(Event::LogNotified);
                 }
             }
-            8 => drop(self.world.running.pop_first().filter(|_| b % 2 == 0).map(|(xid, deeds)| {
-                // Half of them are put back: only some roll back.
+            8 => drop(self.database.in_progress.pop_first().filter(|_| b % 2 == 0).map(|(xid, ops)| {
+                // Roll back only every second one.
                 if a % 2 == 0 {
-                    self.world.running.insert(xid, deeds);
+                    self.database.in_progress.insert(xid, ops);
                 }
             })),
             9 => self.connect(which),
@@ -508,71 +530,72 @@ impl Test {
             11 => {
                 let which = which % self.clients.len();
                 if let Some(id) = self.clients[which].id.take() {
-                    self.happen(Event::Disconnected(id));
+                    self.handle(Event::Disconnected(id));
                 }
             }
             12 => {
-                self.world.now += (b as i64) * 300;
-                self.happen(Event::Tick);
+                self.database.now += (b as i64) * 300;
+                self.handle(Event::Tick);
             }
             13 => {
                 let which = which % self.clients.len();
                 if let Some(id) = self.clients[which].id {
-                    self.happen(Event::MessageReceived(id, ClientMessage::Ping));
+                    self.handle(Event::MessageReceived(id, ClientMessage::Ping));
                 }
             }
-            // A question is carried out,
+            // A request is executed.
             14..=16 => {
                 let limit = self.limit;
-                if let Some(slot) = self.questions.iter_mut().find(|(_, answer)| answer.is_none()) {
-                    slot.1 = Some(self.world.answer(&slot.0, limit));
+                if let Some(slot) = self.queries.iter_mut().find(|(_, response)| response.is_none()) {
+                    slot.1 = Some(self.database.respond(&slot.0, limit));
                 }
             }
-            // and its answer comes, some time later; or the connection breaks.
+            // A response arrives some time later.
             17..=19 => {
-                let Some(at) = self.questions.iter().position(|(_, answer)| answer.is_some()) else { return };
-                if let Some((_, Some(answer))) = self.questions.remove(at) {
-                    self.happen(Event::DatabaseReplied(answer));
+                let Some(at) = self.queries.iter().position(|(_, response)| response.is_some()) else { return };
+                if let Some((_, Some(response))) = self.queries.remove(at) {
+                    self.handle(Event::DatabaseReplied(response));
                 }
             }
             _ => {
-                let Some((question, _)) = self.questions.pop_front() else { return };
-                let lane = if let DatabaseRequest::Past(past) = question { Lane::Past(past) } else { Lane::Ordered };
-                self.happen(Event::DatabaseFailed(lane));
+                let Some((query, _)) = self.queries.pop_front() else { return };
+                let lane = if let DatabaseRequest::CatchUp(past) = query { Lane::CatchUp(past) } else { Lane::Ordered };
+                self.handle(Event::DatabaseFailed(lane));
             }
         }
     }
 
-    /// All that is under way comes to its end.
+    /// Completes all transactions and requests.
     fn settle(&mut self) {
-        while !self.world.running.is_empty() {
-            self.world.commit(0);
+        while !self.database.in_progress.is_empty() {
+            self.database.commit(0);
         }
         for n in 0..self.clients.len() {
             self.connect(n);
         }
-        self.happen(Event::LogNotified);
+        self.handle(Event::LogNotified);
         for _ in 0..1000 {
-            while let Some((question, answer)) = self.questions.pop_front() {
-                let answer = answer.unwrap_or_else(|| self.world.answer(&question, self.limit));
-                self.happen(Event::DatabaseReplied(answer));
+            while let Some((query, response)) = self.queries.pop_front() {
+                let response = response.unwrap_or_else(|| self.database.respond(&query, self.limit));
+                self.handle(Event::DatabaseReplied(response));
             }
-            let due = self.feed.deadline(self.world.now);
-            if due >= self.world.now && self.questions.is_empty() && self.world.now > 1_000_000 + 100_000 {
+            let due = self.feed.deadline(self.database.now);
+            if due >= self.database.now && self.queries.is_empty() && self.database.now > 1_000_000 + 100_000 {
                 return;
             }
-            self.world.now += 7_000;
-            self.happen(Event::Tick);
+            self.database.now += 7_000;
+            self.handle(Event::Tick);
         }
-        panic!("it does not settle");
+        panic!("the system does not settle");
     }
 
     fn check(&self) {
         for (n, client) in self.clients.iter().enumerate() {
-            for wanted in &client.wanted {
-                let id = task(*wanted);
-                let (held, fresh) = (client.held.get(&id).copied(), self.world.get(client.person, client.watch, id));
-                assert_eq!(held, fresh, "client {n} of {:?} on task {wanted}", client.person);
+            for number in &client.subscribed {
+                let id = task(*number);
+                let (cached, current) =
+                    (client.cached.get(&id).copied(), self.database.get(client.person, client.watch, id));
+                assert_eq!(cached, current, "client {n} of {:?} on task {number}", client.person);
             }
         }
     }
@@ -581,7 +604,7 @@ impl Test {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, max_shrink_iters: 20_000, ..ProptestConfig::default() })]
     #[test]
-    fn what_a_client_holds_is_in_the_end_what_it_may_see(
+    fn client_cache_converges_to_the_visible_entities(
         steps in prop::collection::vec((0..21u8, 0..6usize, 0..6usize, 0..6usize), 1..150), limit in 1..6usize
     ) {
         let mut test = Test::new(4, limit);
@@ -596,7 +619,7 @@ proptest! {
     }
 }
 
-fn opened() -> (Test, ConnectionId) {
+fn connected_client() -> (Test, ConnectionId) {
     let mut test = Test::new(1, 100);
     test.connect(0);
     test.settle();
@@ -604,10 +627,10 @@ fn opened() -> (Test, ConnectionId) {
     (test, id)
 }
 
-/// What goes out at an event.
-fn told(test: &mut Test, event: Event) -> Vec<Effect> {
+/// Processes an event and returns the effects.
+fn effects_of(test: &mut Test, event: Event) -> Vec<Effect> {
     let mut out = Vec::new();
-    test.feed.handle(event, test.world.now, &mut out);
+    test.feed.handle(event, test.database.now, &mut out);
     out
 }
 
@@ -620,27 +643,27 @@ fn messages(effects: &[Effect]) -> Vec<ServerMessage> {
 }
 
 #[test]
-fn a_heartbeat_is_answered_while_the_database_is_away() {
-    let (mut test, id) = opened();
+fn heartbeats_are_answered_while_the_database_is_unavailable() {
+    let (mut test, id) = connected_client();
     let subscribe =
         SubscribeRequest { entity_code: code("task"), entity_ids: Some(vec![task(0)]), parent: None, since: None };
-    let asked = told(&mut test, Event::MessageReceived(id, ClientMessage::Subscribe(subscribe)));
-    assert!(matches!(asked[..], [Effect::QueryDatabase(DatabaseRequest::Facts(_))]));
-    assert!(told(&mut test, Event::DatabaseFailed(Lane::Ordered)).is_empty(), "nobody is sent away");
-    assert!(!test.feed.answers());
-    let pong = told(&mut test, Event::MessageReceived(id, ClientMessage::Ping));
+    let effects = effects_of(&mut test, Event::MessageReceived(id, ClientMessage::Subscribe(subscribe)));
+    assert!(matches!(effects[..], [Effect::QueryDatabase(DatabaseRequest::Lookup(_))]));
+    assert!(effects_of(&mut test, Event::DatabaseFailed(Lane::Ordered)).is_empty(), "connections stay open");
+    assert!(!test.feed.is_database_up());
+    let pong = effects_of(&mut test, Event::MessageReceived(id, ClientMessage::Ping));
     assert!(matches!(messages(&pong)[..], [ServerMessage::Pong { .. }]));
-    test.world.now += 400;
-    assert!(told(&mut test, Event::Tick).is_empty(), "not at once");
-    test.world.now += 100;
-    let again = told(&mut test, Event::Tick);
-    let [Effect::QueryDatabase(question)] = &again[..] else { panic!("{again:?}") };
-    let answer = test.world.answer(question, 10);
-    let next = told(&mut test, Event::DatabaseReplied(answer));
+    test.database.now += 400;
+    assert!(effects_of(&mut test, Event::Tick).is_empty(), "not before the retry delay");
+    test.database.now += 100;
+    let retried = effects_of(&mut test, Event::Tick);
+    let [Effect::QueryDatabase(query)] = &retried[..] else { panic!("{retried:?}") };
+    let response = test.database.respond(query, 10);
+    let next = effects_of(&mut test, Event::DatabaseReplied(response));
     let done = match &next[..] {
-        [Effect::QueryDatabase(question)] => {
-            let answer = test.world.answer(question, 10);
-            told(&mut test, Event::DatabaseReplied(answer))
+        [Effect::QueryDatabase(query)] => {
+            let response = test.database.respond(query, 10);
+            effects_of(&mut test, Event::DatabaseReplied(response))
         }
         _ => next,
     };
@@ -648,22 +671,22 @@ fn a_heartbeat_is_answered_while_the_database_is_away() {
 }
 
 #[test]
-fn a_thousand_sockets_that_open_at_once_cost_a_handful_of_questions() {
+fn simultaneous_connections_share_database_requests() {
     let mut test = Test::new(1, 100);
     test.feed.limits.connections_per_person = 10_000;
-    let mut asked = 0;
+    let mut query_count = 0;
     let mut out = Vec::new();
     for n in 0..1000 {
-        test.feed.handle(Event::Connected(ConnectionId(n), person(n as usize % 300)), test.world.now, &mut out);
-        let wanted = SubscribeRequest {
+        test.feed.handle(Event::Connected(ConnectionId(n), person(n as usize % 300)), test.database.now, &mut out);
+        let request = SubscribeRequest {
             entity_code: code("task"),
             entity_ids: Some(vec![task(n as usize % 6)]),
             parent: None,
             since: None,
         };
         test.feed.handle(
-            Event::MessageReceived(ConnectionId(n), ClientMessage::Subscribe(wanted)),
-            test.world.now,
+            Event::MessageReceived(ConnectionId(n), ClientMessage::Subscribe(request)),
+            test.database.now,
             &mut out,
         );
     }
@@ -672,10 +695,10 @@ fn a_thousand_sockets_that_open_at_once_cost_a_handful_of_questions() {
         let mut next = Vec::new();
         for effect in out {
             match effect {
-                Effect::QueryDatabase(question) => {
-                    asked += 1;
-                    let answer = test.world.answer(&question, 10);
-                    test.feed.handle(Event::DatabaseReplied(answer), test.world.now, &mut next);
+                Effect::QueryDatabase(query) => {
+                    query_count += 1;
+                    let response = test.database.respond(&query, 10);
+                    test.feed.handle(Event::DatabaseReplied(response), test.database.now, &mut next);
                 }
                 Effect::Send(to, _) => sent += to.len(),
                 _ => {}
@@ -684,42 +707,42 @@ fn a_thousand_sockets_that_open_at_once_cost_a_handful_of_questions() {
         out = next;
     }
     assert_eq!(sent, 2000, "HELLO and SUBSCRIBED");
-    assert!(asked <= 12, "{asked} questions");
+    assert!(query_count <= 12, "{query_count} requests");
 }
 
 #[test]
-fn one_person_has_so_many_sockets_and_no_more() {
+fn connections_per_user_are_limited() {
     let mut test = Test::new(1, 100);
-    let refused = |test: &mut Test, n: u64| {
-        let out = told(test, Event::Connected(ConnectionId(n), person(0)));
+    let is_rejected = |test: &mut Test, n: u64| {
+        let out = effects_of(test, Event::Connected(ConnectionId(n), person(0)));
         out.iter().any(|effect| matches!(effect, Effect::Close(_, 1008, _)))
     };
-    assert_eq!((0..5).map(|n| refused(&mut test, n)).collect::<Vec<_>>(), [false, false, false, true, true]);
-    told(&mut test, Event::Disconnected(ConnectionId(1)));
-    assert!(!refused(&mut test, 9), "one has gone, another may come");
+    assert_eq!((0..5).map(|n| is_rejected(&mut test, n)).collect::<Vec<_>>(), [false, false, false, true, true]);
+    effects_of(&mut test, Event::Disconnected(ConnectionId(1)));
+    assert!(!is_rejected(&mut test, 9), "a closed connection makes way for a new one");
 }
 
 #[test]
-fn who_gets_the_same_gets_one_frame_and_one_change_of_a_thing() {
+fn equal_changes_share_a_frame_with_one_change_per_entity() {
     let mut test = Test::new(1, 100);
     test.feed.limits.connections_per_person = 100;
     for n in 0..50 {
-        test.happen(Event::Connected(ConnectionId(n), person(0)));
-        let wanted = SubscribeRequest { entity_code: code("task"), entity_ids: None, parent: None, since: None };
-        test.happen(Event::MessageReceived(ConnectionId(n), ClientMessage::Subscribe(wanted)));
+        test.handle(Event::Connected(ConnectionId(n), person(0)));
+        let request = SubscribeRequest { entity_code: code("task"), entity_ids: None, parent: None, since: None };
+        test.handle(Event::MessageReceived(ConnectionId(n), ClientMessage::Subscribe(request)));
     }
-    // The model's own client is of no interest here.
+    // This test does not use the client of the model.
     test.clients.clear();
     test.settle();
-    test.world.begin();
+    test.database.begin();
     for _ in 0..5 {
-        test.world.write(0, TxOp::Touch(0));
+        test.database.write(0, TxOp::Touch(0));
     }
-    test.world.commit(0);
-    let mut out = told(&mut test, Event::LogNotified);
-    while let [Effect::QueryDatabase(question)] = &out[..] {
-        let answer = test.world.answer(question, 100);
-        out = told(&mut test, Event::DatabaseReplied(answer));
+    test.database.commit(0);
+    let mut out = effects_of(&mut test, Event::LogNotified);
+    while let [Effect::QueryDatabase(query)] = &out[..] {
+        let response = test.database.respond(query, 100);
+        out = effects_of(&mut test, Event::DatabaseReplied(response));
     }
     let sent: Vec<(usize, ServerMessage)> = out
         .iter()
@@ -736,36 +759,36 @@ fn who_gets_the_same_gets_one_frame_and_one_change_of_a_thing() {
 }
 
 #[test]
-fn a_database_that_is_another_sends_everybody_away_to_begin_anew() {
-    let (mut test, id) = opened();
-    let look = told(&mut test, Event::LogNotified);
-    let [Effect::QueryDatabase(question)] = &look[..] else { panic!("{look:?}") };
-    let DatabaseResponse::Look(mut look) = test.world.answer(question, 100) else { panic!("a look") };
-    look.epoch = 2;
-    let out = told(&mut test, Event::DatabaseReplied(DatabaseResponse::Look(look)));
+fn new_epoch_closes_all_connections() {
+    let (mut test, id) = connected_client();
+    let poll = effects_of(&mut test, Event::LogNotified);
+    let [Effect::QueryDatabase(query)] = &poll[..] else { panic!("{poll:?}") };
+    let DatabaseResponse::LogBatch(mut batch) = test.database.respond(query, 100) else { panic!("a log batch") };
+    batch.epoch = 2;
+    let out = effects_of(&mut test, Event::DatabaseReplied(DatabaseResponse::LogBatch(batch)));
     assert!(out.iter().any(|e| matches!(e, Effect::Close(which, 1012, _) if which.contains(&id))));
     assert_eq!((test.feed.cursor().epoch, test.feed.stats()), (2, (0, 0, 0)));
-    told(&mut test, Event::Connected(ConnectionId(77), person(0)));
-    assert_eq!(test.feed.stats().0, 1, "and takes them in again");
+    effects_of(&mut test, Event::Connected(ConnectionId(77), person(0)));
+    assert_eq!(test.feed.stats().0, 1, "new connections are accepted");
 }
 
 #[test]
-fn a_pod_that_stops_says_so_and_takes_nobody_in() {
-    let (mut test, id) = opened();
-    let out = told(&mut test, Event::ShuttingDown);
+fn shutdown_closes_connections_and_rejects_new_ones() {
+    let (mut test, id) = connected_client();
+    let out = effects_of(&mut test, Event::ShuttingDown);
     assert!(out.iter().any(|e| matches!(e, Effect::Close(which, 1012, _) if which.contains(&id))));
-    let out = told(&mut test, Event::Connected(ConnectionId(99), person(0)));
+    let out = effects_of(&mut test, Event::Connected(ConnectionId(99), person(0)));
     assert!(matches!(out[..], [Effect::Close(_, 1012, _)]));
 }
 
 #[test]
-fn a_clock_that_is_set_back_puts_nothing_off() {
-    let (mut test, _) = opened();
-    test.world.now -= 3_600_000;
-    told(&mut test, Event::Tick);
-    assert!(test.feed.deadline(test.world.now) <= test.world.now + 1000);
-    test.world.now += 1000;
-    assert!(matches!(told(&mut test, Event::Tick)[..], [Effect::QueryDatabase(DatabaseRequest::Look { .. })]));
+fn clock_set_back_does_not_delay_polls() {
+    let (mut test, _) = connected_client();
+    test.database.now -= 3_600_000;
+    effects_of(&mut test, Event::Tick);
+    assert!(test.feed.deadline(test.database.now) <= test.database.now + 1000);
+    test.database.now += 1000;
+    assert!(matches!(effects_of(&mut test, Event::Tick)[..], [Effect::QueryDatabase(DatabaseRequest::Poll { .. })]));
 }
 
 mod presence;

@@ -1,4 +1,7 @@
-//! What a tab asks of its device, one after the other: a full one refuses, a fenced one drops.
+//! Store operations of a tab on its device.
+//!
+//! Operations of a tab run in order. A full device rejects writes. A write that requires leadership
+//! is dropped if its leader term is over.
 
 use crate::mutant::Mutant;
 use crate::simulation::{SimEvent, Simulation, StoreOp, TabRef, hydrate_from};
@@ -6,79 +9,81 @@ use pmo_sync::store::{KeySelector, KeyValue};
 use pmo_sync::{Event, Namespace, StoreError, Write};
 
 impl Simulation {
-    pub(crate) fn enqueue(&mut self, device: usize, at: usize, work: StoreOp) {
-        let tab = &mut self.devices[device].tabs[at];
-        tab.work.push_back(work);
-        if !std::mem::replace(&mut tab.working, true) {
-            let place = self.place(device, at);
-            let delay = self.chance.sample_delay_ms(4);
-            self.schedule(delay, SimEvent::Work(place));
+    pub(crate) fn enqueue(&mut self, device: usize, tab_index: usize, op: StoreOp) {
+        let tab = &mut self.devices[device].tabs[tab_index];
+        tab.store_ops.push_back(op);
+        if !std::mem::replace(&mut tab.store_busy, true) {
+            let tab_ref = self.tab_ref(device, tab_index);
+            let delay = self.rng.sample_delay_ms(4);
+            self.schedule(delay, SimEvent::RunStoreOp(tab_ref));
         }
     }
 
-    pub(crate) fn work(&mut self, place: TabRef) {
-        let (n, at) = (place.device, place.tab);
-        let Some(work) = self.tab(place).map(|tab| tab.work.pop_front()) else { return };
-        let event = match work {
+    /// Runs the next store operation of a tab and delivers its result.
+    pub(crate) fn run_store_op(&mut self, tab_ref: TabRef) {
+        let (n, tab_index) = (tab_ref.device, tab_ref.tab);
+        let Some(op) = self.tab(tab_ref).map(|tab| tab.store_ops.pop_front()) else { return };
+        let event = match op {
             Some(StoreOp::Write(first, term, mut writes)) => {
-                // What has gathered is one transaction, as in the app.
+                // Queued batches of the same term form one transaction, as in the app.
                 let mut last = first;
-                while self.chance.one_in(2)
-                    && let Some(tab) = self.tab(place)
-                    && let Some(work) =
-                        tab.work.pop_front_if(|work| matches!(work, StoreOp::Write(_, of, _) if *of == term))
-                    && let StoreOp::Write(batch, _, more) = work
+                while self.rng.one_in(2)
+                    && let Some(tab) = self.tab(tab_ref)
+                    && let Some(op) =
+                        tab.store_ops.pop_front_if(|op| matches!(op, StoreOp::Write(_, op_term, _) if *op_term == term))
+                    && let StoreOp::Write(batch, _, batch_writes) = op
                 {
                     last = batch;
-                    writes.extend(more);
+                    writes.extend(batch_writes);
                 }
-                let full = !self.healing && self.chance.one_in(60);
+                let is_full = !self.healing && self.rng.one_in(60);
                 if term != Some(self.devices[n].term) && !self.is_planted(Mutant::NoFencing) {
                     writes.retain(|write| !write.requires_leadership());
                 }
                 if self.is_planted(Mutant::DraftsInMemory) {
-                    self.watcher.record_persisted(n, &writes);
-                    writes.retain(|write| write.area() != Namespace::Drafts);
+                    self.oracle.record_persisted(n, &writes);
+                    writes.retain(|write| write.namespace() != Namespace::Drafts);
                 }
                 if self.is_planted(Mutant::DiskRemovalsDropped) {
                     writes.retain(|write| !matches!(write, Write::Remove(Namespace::Entities, _)));
                 }
-                if full {
-                    // Work is written in a transaction of its own, which may find room where the cache does not.
-                    let room = self.chance.one_in(2);
-                    let work: Vec<Write> =
-                        writes.iter().filter(|write| room && write.area().is_user_data()).cloned().collect();
-                    self.devices[n].store.write_now(&work);
-                    self.watcher.record_persisted(n, &work);
+                if is_full {
+                    // User data is written in a separate transaction, which may fit where the cache
+                    // does not.
+                    let fits = self.rng.one_in(2);
+                    let user_data: Vec<Write> =
+                        writes.iter().filter(|write| fits && write.namespace().is_user_data()).cloned().collect();
+                    self.devices[n].store.write_now(&user_data);
+                    self.oracle.record_persisted(n, &user_data);
                     Some(Event::Persisted(first, last, Err(StoreError::QuotaExceeded)))
                 } else {
                     self.devices[n].store.write_now(&writes);
-                    self.watcher.record_persisted(n, &writes);
+                    self.oracle.record_persisted(n, &writes);
                     Some(Event::Persisted(first, last, Ok(())))
                 }
             }
-            Some(StoreOp::Read(area, names)) => {
-                let found: Vec<KeyValue> = self.devices[n].store.read_now(area, KeySelector::Names(&names));
-                Some(Event::StoreRead(area, names, found))
+            Some(StoreOp::Read(namespace, names)) => {
+                let found: Vec<KeyValue> = self.devices[n].store.read_now(namespace, KeySelector::Keys(&names));
+                Some(Event::StoreRead(namespace, names, found))
             }
-            Some(StoreOp::Lead) => {
+            Some(StoreOp::AcquireLeadership) => {
                 let device = &mut self.devices[n];
-                if device.lock == Some(at) {
+                if device.lock_holder == Some(tab_index) {
                     device.term += 1;
                     let term = device.term;
-                    device.tabs[at].term = term;
+                    device.tabs[tab_index].term = term;
                     Some(Event::LeadershipAcquired { stored: Box::new(hydrate_from(&device.store)), term })
                 } else {
                     None
                 }
             }
-            Some(StoreOp::Tell(what)) => {
+            Some(StoreOp::Notify(namespace)) => {
                 for other in 0..self.devices[n].tabs.len() {
-                    if other != at && self.devices[n].tabs[other].alive {
+                    if other != tab_index && self.devices[n].tabs[other].alive {
                         self.enqueue(
                             n,
                             other,
-                            if what == "outbox" { StoreOp::ReadOutbox } else { StoreOp::ReadDrafts },
+                            if namespace == "outbox" { StoreOp::ReadOutbox } else { StoreOp::ReadDrafts },
                         );
                     }
                 }
@@ -92,15 +97,15 @@ impl Simulation {
             None => None,
         };
         if let Some(event) = event {
-            self.schedule(0.0, SimEvent::Tab(place, event));
+            self.schedule(0.0, SimEvent::Tab(tab_ref, event));
         }
-        let more = self.tab(place).is_some_and(|tab| {
-            tab.working = !tab.work.is_empty();
-            tab.working
+        let has_more = self.tab(tab_ref).is_some_and(|tab| {
+            tab.store_busy = !tab.store_ops.is_empty();
+            tab.store_busy
         });
-        if more {
-            let delay = self.chance.sample_delay_ms(3);
-            self.schedule(delay, SimEvent::Work(place));
+        if has_more {
+            let delay = self.rng.sample_delay_ms(3);
+            self.schedule(delay, SimEvent::RunStoreOp(tab_ref));
         }
     }
 }

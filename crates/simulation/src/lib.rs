@@ -1,32 +1,37 @@
-//! Many engines with several tabs each, one feed, one modelled database and a hostile network between them; seeded, so that a failure replays exactly.
-//! What the engine and the feed promise is checked as oracles; planted bugs show that the oracles can fail. Never shipped.
+//! Deterministic simulation of client engines, a feed, a model database and a faulty network.
+//!
+//! Each of many devices has several tabs with an engine each. A run follows from its seed, so a
+//! failure can be replayed exactly. Oracles check the invariants of engine and feed; planted bugs
+//! (mutants) show that the oracles can fail. Not part of any release.
 
-mod device; // what a tab asks of its device
-pub mod model_database; // modelled, with its REST interface
-mod model_server; // requests, commits, the feed, and the way of frames
+mod device; // the device store and its operations
+pub mod model_database; // reference model of the database and the REST API
+mod model_server; // request handling, commits and delivery of frames
 pub mod mutant; // planted bugs
-pub mod oracle; // the promises
-pub mod rng; // from a seed
-pub mod simulation;
-mod workload; // what people do, and what befalls them // devices and tabs, step by step
+pub mod oracle; // invariant checks
+pub mod rng; // seeded random numbers
+pub mod simulation; // devices, tabs and the event loop
+mod workload; // random user actions and injected faults
 
 pub use mutant::Mutant;
 pub use oracle::Violation;
 pub use simulation::{SimConfig, Simulation};
 
-/// A small world: a few devices that get into each other's way all the time.
+/// Returns the configuration of a small simulation: few devices with frequent conflicts.
 pub fn small(mutant: Option<Mutant>) -> SimConfig {
     SimConfig { devices: 5, tabs: 3, people: 3, tasks: 10, events: 12_000, mutant, trace: None }
 }
 
-/// A large one: hundreds of engines.
+/// Returns the configuration of a large simulation: hundreds of engines.
 pub fn large() -> SimConfig {
     SimConfig { devices: 120, tabs: 3, people: 12, tasks: 40, events: 120_000, mutant: None, trace: None }
 }
 
-/// Runs one seed.
-pub fn run(seed: u64, plan: SimConfig) -> Result<u64, Violation> {
-    Simulation::new(seed, plan).run()
+/// Runs one simulation and returns the number of delivered events.
+///
+/// Fails with the first violation of an invariant.
+pub fn run(seed: u64, config: SimConfig) -> Result<u64, Violation> {
+    Simulation::new(seed, config).run()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Runs the simulator: many seeds on all cores, or one again; with a planted bug, until it is caught.
+//! Command line of the simulator: runs many seeds on all cores, replays one seed, or tests mutants.
 
 use clap::Parser;
 use pmo_simulation::{Mutant, large, run, small};
@@ -6,135 +6,140 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The simulator of PMO.
+/// Simulator of PMO.
 #[derive(Parser)]
 #[command(name = "pmo-simulate", version, about)]
 struct Args {
-    /// Stop after so many delivered events.
+    /// Stop after this number of delivered events.
     #[arg(long, default_value_t = 10_000_000)]
     events: u64,
-    /// Stop after so many seconds, whatever was delivered.
+    /// Stop after this number of seconds.
     #[arg(long, default_value_t = 3600)]
     seconds: u64,
-    /// Begin with this seed.
+    /// First seed.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Run this seed alone.
+    /// Run only this seed.
     #[arg(long)]
     only: Option<u64>,
-    /// With `only`: say on stderr what happens to whatever has this in its words, such as an id.
+    /// With `--only`: print events and effects that contain this text, such as an id, to stderr.
     #[arg(long)]
     trace: Option<String>,
-    /// Run it in a large world.
+    /// Run large simulations.
     #[arg(long)]
     large: bool,
-    /// Plant a bug, and stop when it is caught.
+    /// Plant this bug and stop when it is detected.
     #[arg(long)]
     mutant: Option<Mutant>,
-    /// Plant every bug, one after the other; each must be caught within `seconds`.
+    /// Plant each bug in turn; each must be detected within `--seconds`, at most 60.
     #[arg(long)]
     mutants: bool,
 }
 
-/// What many runs came to.
+/// Result of many simulation runs.
 struct Outcome {
     events: u64,
-    worlds: u64,
-    took: Duration,
-    broken: Option<(u64, bool, pmo_simulation::Violation)>,
+    /// Number of runs without a violation.
+    runs: u64,
+    elapsed: Duration,
+    /// Seed, whether the simulation was large, and the violation.
+    violation: Option<(u64, bool, pmo_simulation::Violation)>,
 }
 
-/// Runs seeds on all cores until one fails, or enough was delivered. Every tenth world is large.
-fn run_seeds(settings: &Args, mutant: Option<Mutant>, seconds: u64) -> Outcome {
-    let (next, events, worlds) = (AtomicU64::new(settings.seed), AtomicU64::new(0), AtomicU64::new(0));
-    let (stop, broken) = (AtomicBool::new(false), std::sync::Mutex::new(None));
-    let began = Instant::now();
+/// Runs seeds on all cores until one fails or a limit is reached.
+///
+/// Every 25th simulation is large, except with a mutant.
+fn run_seeds(args: &Args, mutant: Option<Mutant>, seconds: u64) -> Outcome {
+    let (next_seed, events, runs) = (AtomicU64::new(args.seed), AtomicU64::new(0), AtomicU64::new(0));
+    let (stop, violation) = (AtomicBool::new(false), std::sync::Mutex::new(None));
+    let started = Instant::now();
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
                 while !stop.load(Ordering::Relaxed)
-                    && events.load(Ordering::Relaxed) < settings.events
-                    && began.elapsed().as_secs() < seconds
+                    && events.load(Ordering::Relaxed) < args.events
+                    && started.elapsed().as_secs() < seconds
                 {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let is_large = mutant.is_none() && (settings.large || seed % 25 == 0);
-                    let plan = if is_large { large() } else { small(mutant) };
-                    match run(seed, plan) {
+                    let seed = next_seed.fetch_add(1, Ordering::Relaxed);
+                    let is_large = mutant.is_none() && (args.large || seed % 25 == 0);
+                    let config = if is_large { large() } else { small(mutant) };
+                    match run(seed, config) {
                         Ok(delivered) => {
                             events.fetch_add(delivered, Ordering::Relaxed);
-                            worlds.fetch_add(1, Ordering::Relaxed);
+                            runs.fetch_add(1, Ordering::Relaxed);
                         }
-                        Err(found) => {
+                        Err(violation_found) => {
                             stop.store(true, Ordering::Relaxed);
-                            let mut first = broken.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                            first.get_or_insert((seed, is_large, found));
+                            let mut first_violation =
+                                violation.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                            first_violation.get_or_insert((seed, is_large, violation_found));
                         }
                     }
                 }
             });
         }
     });
-    let broken = broken.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    Outcome { events: events.into_inner(), worlds: worlds.into_inner(), took: began.elapsed(), broken }
+    let violation = violation.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    Outcome { events: events.into_inner(), runs: runs.into_inner(), elapsed: started.elapsed(), violation }
 }
 
 fn main() -> ExitCode {
-    let settings = Args::parse();
-    if let Some(seed) = settings.only {
-        let mut plan = if settings.large { large() } else { small(settings.mutant) };
-        plan.trace = settings.trace;
-        return match run(seed, plan) {
+    let args = Args::parse();
+    if let Some(seed) = args.only {
+        let mut config = if args.large { large() } else { small(args.mutant) };
+        config.trace = args.trace;
+        return match run(seed, config) {
             Ok(events) => {
-                println!("seed {seed}: {events} events, every promise held");
+                println!("seed {seed}: {events} events, all invariants hold");
                 ExitCode::SUCCESS
             }
-            Err(broken) => {
-                println!("seed {seed}: {}: {}", broken.invariant, broken.detail);
+            Err(violation) => {
+                println!("seed {seed}: {}: {}", violation.invariant, violation.detail);
                 ExitCode::FAILURE
             }
         };
     }
-    if settings.mutants || settings.mutant.is_some() {
+    if args.mutants || args.mutant.is_some() {
         let mut missed = 0;
-        for mutant in settings.mutant.map_or_else(|| Mutant::ALL.to_vec(), |one| vec![one]) {
-            let outcome = run_seeds(&settings, Some(mutant), settings.seconds.min(60));
-            match outcome.broken {
-                Some((seed, _, broken)) => {
+        for mutant in args.mutant.map_or_else(|| Mutant::ALL.to_vec(), |mutant| vec![mutant]) {
+            let outcome = run_seeds(&args, Some(mutant), args.seconds.min(60));
+            match outcome.violation {
+                Some((seed, _, violation)) => {
                     println!(
-                        "{mutant:?}: caught in {:.1} s by '{}' (seed {seed})",
-                        outcome.took.as_secs_f64(),
-                        broken.invariant
+                        "{mutant:?}: detected in {:.1} s by '{}' (seed {seed})",
+                        outcome.elapsed.as_secs_f64(),
+                        violation.invariant
                     );
                 }
                 None => {
                     missed += 1;
                     println!(
-                        "{mutant:?}: NOT caught in {} events, {:.1} s",
+                        "{mutant:?}: NOT detected in {} events, {:.1} s",
                         outcome.events,
-                        outcome.took.as_secs_f64()
+                        outcome.elapsed.as_secs_f64()
                     );
                 }
             }
         }
         return if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let outcome = run_seeds(&settings, None, settings.seconds);
-    let rate = outcome.events as f64 / outcome.took.as_secs_f64();
+    let outcome = run_seeds(&args, None, args.seconds);
+    let rate = outcome.events as f64 / outcome.elapsed.as_secs_f64();
     println!(
-        "{} events in {} worlds, {:.0} s, {rate:.0} events/s",
+        "{} events in {} simulations, {:.0} s, {rate:.0} events/s",
         outcome.events,
-        outcome.worlds,
-        outcome.took.as_secs_f64()
+        outcome.runs,
+        outcome.elapsed.as_secs_f64()
     );
-    match outcome.broken {
+    match outcome.violation {
         None => {
-            println!("every promise held");
+            println!("all invariants hold");
             ExitCode::SUCCESS
         }
-        Some((seed, large, broken)) => {
-            println!("{}: {}", broken.invariant, broken.detail);
-            println!("again: pmo-simulate --only {seed}{}", if large { " --large" } else { "" });
+        Some((seed, is_large, violation)) => {
+            println!("{}: {}", violation.invariant, violation.detail);
+            println!("replay: pmo-simulate --only {seed}{}", if is_large { " --large" } else { "" });
             ExitCode::FAILURE
         }
     }

@@ -1,5 +1,8 @@
-//! A modelled database with its REST interface: transactions take their numbers when they begin and commit in any order, answers are kept by key, grants
-//! come, go and run out. It answers the feed's questions as the real one does.
+//! Reference model of the database and its REST API.
+//!
+//! Transactions receive their ids when they begin and commit in any order. Responses are stored by
+//! idempotency key. Grants are added, revoked and expire. The model answers database requests of
+//! the feed like the real database.
 
 use crate::mutant::Mutant;
 use pmo_domain::api_types::Problem;
@@ -9,119 +12,124 @@ use pmo_domain::permission::Inheritance;
 use pmo_domain::{
     ChildRelation, EntityCode, EntityRef, EntityType, FeedCursor, Permission, PersonId, Row, Snapshot, Version,
 };
-use pmo_feed::{CatchUpBatch, DatabaseRequest, DatabaseResponse as FeedAnswer, LogBatch, LogRange, LookupResult};
+use pmo_feed::{CatchUpBatch, DatabaseRequest, DatabaseResponse, LogBatch, LogRange, LookupResult};
 use pmo_sync::{Method, Request, RequestError, Response};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{Hash, Hasher};
 use uuid::Uuid;
 
-/// Rows of the log that one look reads.
+/// Maximum number of log rows in one batch.
 const BATCH_ROWS: usize = 40;
 
-/// A project; it is also a reach: what lies in project `n` has reach `n`.
+/// Returns the id of project `n`.
+///
+/// The ancestor set of the tasks in project `n` also has the number `n`.
 pub fn project_id(n: usize) -> Uuid {
     Uuid::from_u128(1000 + n as u128)
 }
 
-/// A person.
+/// Returns the id of person `n`.
 pub fn person_id(n: usize) -> PersonId {
     PersonId(Uuid::from_u128(3000 + n as u128))
 }
 
-/// Types by marker.
-pub fn markers() -> HashMap<String, Uuid> {
+/// Returns the type markers by type code.
+pub fn type_markers() -> HashMap<String, Uuid> {
     [("project".to_owned(), Uuid::from_u128(1)), ("task".to_owned(), Uuid::from_u128(2))].into()
 }
 
-/// Its types: projects own tasks by a column. Risks could own them by links, so that columns alone never say where a task is not.
+/// Returns the entity types of the model: projects own tasks through a column.
+///
+/// Risks may own tasks through links, so that columns alone never prove that a task is not a child.
 fn types() -> Vec<EntityType> {
-    let task = [("id", "uuid"), ("name", "text"), ("note", "text"), ("project_id", "uuid")];
-    let mut above = EntityType::from_columns(code("project"), &task[..2], &["project"]);
-    let tie = |column: Option<&str>| ChildRelation {
+    let task_columns = [("id", "uuid"), ("name", "text"), ("note", "text"), ("project_id", "uuid")];
+    let mut project = EntityType::from_columns(code("project"), &task_columns[..2], &["project"]);
+    let task_relation = |parent_column: Option<&str>| ChildRelation {
         code: code("task"),
         owned: true,
-        parent_column: column.map(str::to_owned),
+        parent_column: parent_column.map(str::to_owned),
         parent_type_column: None,
         create_permission: Permission::Create,
     };
-    above.children = vec![tie(Some("project_id"))];
-    let mut risk = EntityType::from_columns(code("risk"), &task[..2], &["project"]);
-    risk.children = vec![tie(None)];
-    vec![above, EntityType::from_columns(code("task"), &task, &["project"]), risk]
+    project.children = vec![task_relation(Some("project_id"))];
+    let mut risk = EntityType::from_columns(code("risk"), &task_columns[..2], &["project"]);
+    risk.children = vec![task_relation(None)];
+    vec![project, EntityType::from_columns(code("task"), &task_columns, &["project"]), risk]
 }
 
-/// An entity code of this model.
+/// Converts a valid type code of the model.
 pub fn code(text: &str) -> EntityCode {
     match EntityCode::new(text) {
         Ok(code) => code,
-        Err(_) => unreachable!("the model's codes are legal"),
+        Err(_) => unreachable!("type codes of the model are valid"),
     }
 }
 
-/// What a transaction does when it commits.
+/// Operation that a transaction applies when it commits.
 #[derive(Clone, Debug)]
 pub enum TxOp {
-    /// A request of a person.
+    /// Write request of a person.
     Write(PersonId, Box<Request>),
-    /// Something that a service or an operator does.
+    /// Change of a task by a service or an operator.
     Touch(Uuid),
-    /// A task goes to another project.
+    /// Move of a task to another project.
     Move(Uuid, usize),
-    /// A task goes for good.
+    /// Purge of a task.
     Purge(Uuid),
-    /// A person is given a project, for some time or for good.
+    /// Grant of a project to a person, with an optional lifetime in milliseconds.
     Grant(usize, usize, Option<i64>),
-    /// And loses it.
-    Ungrant(usize, usize),
+    /// Revocation of the grant of a project to a person.
+    Revoke(usize, usize),
 }
 
 /// A task.
 #[derive(Clone, Debug)]
 pub struct Task {
-    /// How often it was written.
+    /// Version: 1 after creation, incremented by each write.
     pub version: i64,
-    /// Where it is.
+    /// Number of the project that contains the task.
     pub project: usize,
-    /// Its other columns.
+    /// Other columns.
     pub columns: Row,
-    /// It is not deleted.
+    /// `false` after deletion.
     pub active: bool,
 }
 
-/// What was written over what: for the oracle of silent overwrites.
+/// Record of an overwritten value, for the oracle of lost updates.
 #[derive(Clone, Debug)]
 pub struct OverwriteRecord {
-    /// The token that was written.
+    /// Token that was written.
     pub token: String,
-    /// What it took the place of.
+    /// Value before the write.
     pub before: Value,
 }
 
-/// The database.
+/// The model database.
 #[derive(Default)]
 pub struct ModelDatabase {
-    /// Milliseconds since 1970.
+    /// Current time, in milliseconds since the Unix epoch.
     pub now: i64,
     next_xid: i64,
     next_seq: i64,
-    running: BTreeMap<i64, TxOp>,
+    in_progress: BTreeMap<i64, TxOp>,
     log: Vec<ChangeLogEntry>,
-    access: Vec<(i64, AccessChange)>,
-    /// All tasks.
+    access_changes: Vec<(i64, AccessChange)>,
+    /// Tasks by id.
     pub tasks: BTreeMap<Uuid, Task>,
+    /// Expiry of each grant by person and project.
     grants: BTreeMap<(usize, usize), Option<i64>>,
     stored_responses: HashMap<String, Result<Response, RequestError>>,
-    /// How often each token was written.
+    /// Number of times that each token was written.
     pub applied: HashMap<String, u32>,
-    /// What was written over what.
+    /// Overwritten values, in order of the writes.
     pub overwrites: Vec<OverwriteRecord>,
     projects: usize,
     people: usize,
 }
 
 impl ModelDatabase {
-    /// With so many of each.
+    /// Creates a database with the given numbers of projects, people and tasks.
     pub fn new(projects: usize, people: usize, tasks: usize) -> Self {
         let mut database = Self { now: 1_000_000, next_xid: 10, projects, people, ..Self::default() };
         for n in 0..tasks {
@@ -133,17 +141,19 @@ impl ModelDatabase {
         database
     }
 
-    /// Begins a transaction.
-    pub fn begin(&mut self, deed: TxOp) -> i64 {
+    /// Begins a transaction and returns its id.
+    pub fn begin(&mut self, op: TxOp) -> i64 {
         self.next_xid += 1;
-        self.running.insert(self.next_xid, deed);
+        self.in_progress.insert(self.next_xid, op);
         self.next_xid
     }
 
-    /// Whether a person may see what is in a project.
-    pub fn can_view(&self, who: PersonId, project: usize) -> bool {
-        let n = (who.0.as_u128().saturating_sub(3000)) as usize;
-        self.grants.get(&(n, project)).is_some_and(|until| until.is_none_or(|until| until > self.now))
+    /// Returns whether a person may view the entities of a project.
+    pub fn can_view(&self, person: PersonId, project: usize) -> bool {
+        let n = (person.0.as_u128().saturating_sub(3000)) as usize;
+        self.grants
+            .get(&(n, project))
+            .is_some_and(|expires_at| expires_at.is_none_or(|expires_at| expires_at > self.now))
     }
 
     fn row(&self, id: Uuid, task: &Task) -> Row {
@@ -152,49 +162,49 @@ impl ModelDatabase {
         row.insert("version".into(), json!(task.version));
         row.insert("project_id".into(), json!(project_id(task.project)));
         row.insert("permission".into(), json!(7));
-        // For the oracle of time: what the version says, where nothing that reads it can change it.
+        // Copy of the version for the oracle of monotonic reads; engines never change this column.
         row.insert("stamp".into(), json!(task.version));
         row
     }
 
-    /// What a fresh GET of a task answers.
-    pub fn expected_row(&self, who: PersonId, entity: &EntityRef) -> Option<Row> {
+    /// Returns the row that a new GET of an entity returns.
+    pub fn expected_row(&self, person: PersonId, entity: &EntityRef) -> Option<Row> {
         if entity.code == *"project" {
             let n = (0..self.projects).find(|n| project_id(*n) == entity.id)?;
             let row = json!({"id": entity.id, "version": 1, "name": format!("project {n}"), "permission": 7});
-            return self.can_view(who, n).then(|| row.as_object().cloned()).flatten();
+            return self.can_view(person, n).then(|| row.as_object().cloned()).flatten();
         }
-        let task = self.tasks.get(&entity.id).filter(|task| task.active && self.can_view(who, task.project))?;
+        let task = self.tasks.get(&entity.id).filter(|task| task.active && self.can_view(person, task.project))?;
         Some(self.row(entity.id, task))
     }
 
-    /// What a list holds now.
-    pub fn expected_list(&self, who: PersonId, of: &str, below: Option<Uuid>) -> Vec<Row> {
-        if of == "project" {
-            if below.is_some() {
+    /// Returns the current rows of a list.
+    pub fn expected_list(&self, person: PersonId, type_code: &str, parent: Option<Uuid>) -> Vec<Row> {
+        if type_code == "project" {
+            if parent.is_some() {
                 return Vec::new();
             }
-            let all = (0..self.projects).map(|n| EntityRef::new(code("project"), project_id(n)));
-            return all.filter_map(|entity| self.expected_row(who, &entity)).collect();
+            let projects = (0..self.projects).map(|n| EntityRef::new(code("project"), project_id(n)));
+            return projects.filter_map(|entity| self.expected_row(person, &entity)).collect();
         }
-        let tasks = self.tasks.iter().filter(|(_, task)| task.active && self.can_view(who, task.project));
-        let tasks = tasks.filter(|(_, task)| below.is_none_or(|below| project_id(task.project) == below));
+        let tasks = self.tasks.iter().filter(|(_, task)| task.active && self.can_view(person, task.project));
+        let tasks = tasks.filter(|(_, task)| parent.is_none_or(|parent| project_id(task.project) == parent));
         tasks.map(|(id, task)| self.row(*id, task)).collect()
     }
 
-    /// What is settled now.
+    /// Returns the current snapshot.
     pub fn snapshot(&self) -> Snapshot {
-        let running: Vec<i64> = self.running.keys().copied().collect();
+        let in_progress: Vec<i64> = self.in_progress.keys().copied().collect();
         let xmax = self.next_xid + 1;
-        Snapshot { xmin: running.first().copied().unwrap_or(xmax), xmax, in_progress: running }
+        Snapshot { xmin: in_progress.first().copied().unwrap_or(xmax), xmax, in_progress }
     }
 
     fn cursor(&self) -> String {
         FeedCursor { epoch: 1, snapshot: self.snapshot() }.to_string()
     }
 
-    /// Answers a read.
-    pub fn read(&self, who: PersonId, path: &str, known: Option<&str>) -> Result<Response, RequestError> {
+    /// Handles a GET request; `known_etag` is the value of `If-None-Match`.
+    pub fn read(&self, person: PersonId, path: &str, known_etag: Option<&str>) -> Result<Response, RequestError> {
         let feed_cursor = Some(self.cursor());
         let ok = |body: Value| {
             Ok(Response { body: body.to_string(), feed_cursor: feed_cursor.clone(), ..Response::default() })
@@ -204,7 +214,7 @@ impl ModelDatabase {
             let mut hasher = std::hash::DefaultHasher::new();
             body.hash(&mut hasher);
             let etag = Some(format!("\"{:x}\"", hasher.finish()));
-            let not_modified = etag.as_deref() == known;
+            let not_modified = etag.as_deref() == known_etag;
             let body = if not_modified { String::new() } else { body };
             Ok(Response { body, not_modified, etag, feed_cursor: feed_cursor.clone() })
         };
@@ -216,8 +226,8 @@ impl ModelDatabase {
             ["datalabel", "all"] => ok(json!([])),
             ["sync", "snapshot"] => {
                 let root = EntityRef::new(code("project"), id(query.rsplit('=').next().unwrap_or_default()));
-                let Some(row) = self.expected_row(who, &root) else { return Err(problem(404, None)) };
-                let tasks = self.expected_list(who, "task", Some(root.id));
+                let Some(row) = self.expected_row(person, &root) else { return Err(problem(404, None)) };
+                let tasks = self.expected_list(person, "task", Some(root.id));
                 let lines = [
                     json!({"entity_code": "project", "data": [row]}),
                     json!({"entity_code": "task", "data": tasks}),
@@ -230,58 +240,63 @@ impl ModelDatabase {
             ["sync", "changes"] => {
                 ok(json!({"recovered": false, "epoch": "1", "cursor": self.cursor(), "access": false, "data": []}))
             }
-            [of] if query.starts_with("ids=") => {
+            [type_code] if query.starts_with("ids=") => {
                 let ids = query.trim_start_matches("ids=").split(',').map(id);
-                list(ids.filter_map(|id| self.expected_row(who, &EntityRef::new(code(of), id))).collect())
+                list(ids.filter_map(|id| self.expected_row(person, &EntityRef::new(code(type_code), id))).collect())
             }
-            [of] => list(self.expected_list(who, of, None)),
-            [of, one] => match self.expected_row(who, &EntityRef::new(code(of), id(one))) {
-                Some(row) => ok(Value::Object(row)),
-                None => Err(problem(404, None)),
-            },
-            ["project", above, of] => match self.expected_row(who, &EntityRef::new(code("project"), id(above))) {
-                Some(_) => list(self.expected_list(who, of, Some(id(above)))),
-                None => Err(problem(404, None)),
-            },
+            [type_code] => list(self.expected_list(person, type_code, None)),
+            [type_code, entity_id] => {
+                match self.expected_row(person, &EntityRef::new(code(type_code), id(entity_id))) {
+                    Some(row) => ok(Value::Object(row)),
+                    None => Err(problem(404, None)),
+                }
+            }
+            ["project", project, type_code] => {
+                match self.expected_row(person, &EntityRef::new(code("project"), id(project))) {
+                    Some(_) => list(self.expected_list(person, type_code, Some(id(project)))),
+                    None => Err(problem(404, None)),
+                }
+            }
             _ => Err(problem(404, None)),
         }
     }
 
-    /// Commits a transaction; a request's answer comes out.
+    /// Commits a transaction and returns the response if it is a write request.
     pub fn commit(&mut self, xid: i64, mutant: Option<Mutant>) -> Option<Result<Response, RequestError>> {
-        let deed = self.running.remove(&xid)?;
+        let op = self.in_progress.remove(&xid)?;
         self.next_seq += 1;
         let seq = self.next_seq;
-        match deed {
-            TxOp::Write(who, request) => return Some(self.write(xid, seq, who, &request, mutant)),
+        match op {
+            TxOp::Write(person, request) => return Some(self.write(xid, seq, person, &request, mutant)),
             TxOp::Touch(id) => {
                 let task = self.tasks.get_mut(&id).filter(|task| task.active)?;
                 task.version += 1;
                 task.columns.insert("note".into(), json!(format!("touched {}", task.version)));
                 self.append_log(xid, seq, id, action::EDIT, None);
             }
-            TxOp::Move(id, to) => {
+            TxOp::Move(id, new_project) => {
                 let task = self.tasks.get_mut(&id).filter(|task| task.active)?;
-                let was = std::mem::replace(&mut task.project, to);
+                let old_project = std::mem::replace(&mut task.project, new_project);
                 task.version += 1;
-                self.append_log(xid, seq, id, action::EDIT, Some(was));
-                self.access.push((xid, AccessChange::AncestorSetChanged(was as i32, to as i32)));
+                self.append_log(xid, seq, id, action::EDIT, Some(old_project));
+                self.access_changes
+                    .push((xid, AccessChange::AncestorSetChanged(old_project as i32, new_project as i32)));
             }
             TxOp::Purge(id) => {
                 let task = self.tasks.get_mut(&id)?;
                 task.version += 1;
-                // The log says what the columns were.
-                let was = Some(task.project);
-                self.append_log(xid, seq, id, action::DELETE, was);
+                // The log contains the old column values.
+                let old_project = Some(task.project);
+                self.append_log(xid, seq, id, action::DELETE, old_project);
                 self.tasks.remove(&id);
             }
-            TxOp::Grant(who, on, until) => {
-                self.grants.insert((who, on), until.map(|ms| self.now + ms));
-                self.record_grant_change(xid, seq, who, on);
+            TxOp::Grant(person, project, lifetime) => {
+                self.grants.insert((person, project), lifetime.map(|ms| self.now + ms));
+                self.record_grant_change(xid, seq, person, project);
             }
-            TxOp::Ungrant(who, on) => {
-                self.grants.remove(&(who, on));
-                self.record_grant_change(xid, seq, who, on);
+            TxOp::Revoke(person, project) => {
+                self.grants.remove(&(person, project));
+                self.record_grant_change(xid, seq, person, project);
             }
         }
         None
@@ -291,7 +306,7 @@ impl ModelDatabase {
         &mut self,
         xid: i64,
         seq: i64,
-        who: PersonId,
+        person: PersonId,
         request: &Request,
         mutant: Option<Mutant>,
     ) -> Result<Response, RequestError> {
@@ -301,30 +316,30 @@ impl ModelDatabase {
             [_, id] => id.parse().unwrap_or_default(),
             _ => body.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok()).unwrap_or_default(),
         };
-        // The permission first, then what was answered before, then the version.
-        let home = match self.tasks.get(&id) {
+        // Order of the checks as in the API: permission, stored response, version.
+        let project = match self.tasks.get(&id) {
             Some(task) => Some(task.project),
             None => {
-                let above = body.get("project_id").and_then(Value::as_str).and_then(|p| p.parse::<Uuid>().ok());
-                (0..self.projects).find(|n| Some(project_id(*n)) == above)
+                let parent = body.get("project_id").and_then(Value::as_str).and_then(|p| p.parse::<Uuid>().ok());
+                (0..self.projects).find(|n| Some(project_id(*n)) == parent)
             }
         };
-        if home.is_none_or(|home| !self.can_view(who, home)) {
+        if project.is_none_or(|project| !self.can_view(person, project)) {
             return Err(problem(404, None));
         }
         let key = request.idempotency_key.clone();
-        if let Some(kept) = key.as_ref().and_then(|key| self.stored_responses.get(key)) {
-            return kept.clone();
+        if let Some(stored) = key.as_ref().and_then(|key| self.stored_responses.get(key)) {
+            return stored.clone();
         }
-        let answer = match request.method {
+        let response = match request.method {
             Method::Post if self.tasks.contains_key(&id) => Err(problem(409, None)),
             Method::Post => {
                 let mut columns = body.clone();
-                for server in ["id", "version", "project_id", "permission", "stamp"] {
-                    columns.remove(server);
+                for column in ["id", "version", "project_id", "permission", "stamp"] {
+                    columns.remove(column);
                 }
-                self.tasks.insert(id, Task { version: 1, project: home.unwrap_or(0), columns, active: true });
-                self.count(&body, &Row::new());
+                self.tasks.insert(id, Task { version: 1, project: project.unwrap_or(0), columns, active: true });
+                self.record_tokens(&body, &Row::new());
                 self.append_log(xid, seq, id, action::CREATE, None);
                 Ok(())
             }
@@ -332,8 +347,8 @@ impl ModelDatabase {
                 let Some(task) = self.tasks.get(&id).filter(|task| task.active).cloned() else {
                     return Err(problem(404, None));
                 };
-                let behind = request.if_match.is_some_and(|version| version != task.version);
-                if behind && mutant != Some(Mutant::VersionsIgnored) {
+                let is_outdated = request.if_match.is_some_and(|version| version != task.version);
+                if is_outdated && mutant != Some(Mutant::VersionsIgnored) {
                     return Err(problem(412, Some(self.row(id, &task))));
                 }
                 let before = self.row(id, &task);
@@ -344,25 +359,26 @@ impl ModelDatabase {
                     self.append_log(xid, seq, id, action::DELETE, None);
                 } else {
                     task.columns.extend(body.clone());
-                    self.count(&body, &before);
+                    self.record_tokens(&body, &before);
                     self.append_log(xid, seq, id, action::EDIT, None);
                 }
                 Ok(())
             }
             Method::Get => Ok(()),
         };
-        let answer = answer.map(|()| {
+        let response = response.map(|()| {
             let entity = EntityRef::new(code("task"), id);
-            let body = self.expected_row(who, &entity).map_or_else(String::new, |row| Value::Object(row).to_string());
+            let body =
+                self.expected_row(person, &entity).map_or_else(String::new, |row| Value::Object(row).to_string());
             Response { body, ..Response::default() }
         });
-        if let (Some(key), Ok(_)) = (key, &answer) {
-            self.stored_responses.insert(key, answer.clone());
+        if let (Some(key), Ok(_)) = (key, &response) {
+            self.stored_responses.insert(key, response.clone());
         }
-        answer
+        response
     }
 
-    fn count(&mut self, body: &Row, before: &Row) {
+    fn record_tokens(&mut self, body: &Row, before: &Row) {
         for (column, value) in body.iter().filter(|(column, _)| matches!(column.as_str(), "name" | "note")) {
             let Some(token) = value.as_str().filter(|text| text.starts_with("token-")) else { continue };
             *self.applied.entry(token.to_owned()).or_default() += 1;
@@ -371,10 +387,12 @@ impl ModelDatabase {
         }
     }
 
-    fn append_log(&mut self, xid: i64, seq: i64, id: Uuid, action: i16, was: Option<usize>) {
+    fn append_log(&mut self, xid: i64, seq: i64, id: Uuid, action: i16, old_project: Option<usize>) {
         let Some(task) = self.tasks.get(&id) else { return };
-        let changed = was
-            .map_or(json!({}), |was| json!({"project_id": {"old": project_id(was), "new": project_id(task.project)}}));
+        let diff = old_project.map_or(
+            json!({}),
+            |old_project| json!({"project_id": {"old": project_id(old_project), "new": project_id(task.project)}}),
+        );
         self.log.push(ChangeLogEntry {
             seq,
             xid,
@@ -382,15 +400,15 @@ impl ModelDatabase {
             id,
             action,
             version: Version(task.version),
-            diff: changed,
+            diff,
             ancestor_set: Some(task.project as i32),
             tx_started_at_ms: self.now,
             parents: Vec::new(),
         });
     }
 
-    fn record_grant_change(&mut self, xid: i64, seq: i64, who: usize, on: usize) {
-        let changed = json!({"person_id": {"new": person_id(who).0}, "entity_code": {"new": "project"}, "entity_instance_id": {"new": project_id(on)}});
+    fn record_grant_change(&mut self, xid: i64, seq: i64, person: usize, project: usize) {
+        let diff = json!({"person_id": {"new": person_id(person).0}, "entity_code": {"new": "project"}, "entity_instance_id": {"new": project_id(project)}});
         let (code, id, version, parents) = (code("entity_rbac"), Uuid::from_u128(9), Version(0), Vec::new());
         let row = ChangeLogEntry {
             seq,
@@ -399,32 +417,38 @@ impl ModelDatabase {
             id,
             action: action::SHARE,
             version,
-            diff: changed,
+            diff,
             ancestor_set: None,
             tx_started_at_ms: self.now,
             parents,
         };
         self.log.push(row);
-        self.access.push((xid, AccessChange::GrantsChanged(person_id(who).0)));
+        self.access_changes.push((xid, AccessChange::GrantsChanged(person_id(person).0)));
     }
 
-    // What the feed asks ------------------------------------------------------------------------------------------------
+    // Database requests of the feed --------------------------------------------------------------
 
-    fn rows(&self, ask: &LogRange, by_parent: &[EntityCode], mutant: Option<Mutant>) -> (Vec<ChangeLogEntry>, bool) {
-        let finished = |xid: i64| ask.finished.contains(&xid) && mutant != Some(Mutant::CursorWithoutSnapshot);
-        // Of old transactions only those named are asked for: the log is long, and what is settled is not looked through again.
+    fn read_log(
+        &self,
+        range: &LogRange,
+        by_parent: &[EntityCode],
+        mutant: Option<Mutant>,
+    ) -> (Vec<ChangeLogEntry>, bool) {
+        let is_listed = |xid: i64| range.finished.contains(&xid) && mutant != Some(Mutant::CursorWithoutSnapshot);
+        // Reads only the end of the log if the request names no older transactions: the log is
+        // long.
         let mut rows: Vec<ChangeLogEntry> = self
             .log
             .iter()
             .rev()
-            .take(if ask.finished.is_empty() { 4000 } else { usize::MAX })
-            .filter(|r| r.xid >= ask.from || finished(r.xid))
-            .filter(|r| ask.until.as_ref().is_none_or(|until| until.is_visible(r.xid)))
-            .filter(|r| ask.after.is_none_or(|after| (r.xid, r.seq) > after))
+            .take(if range.finished.is_empty() { 4000 } else { usize::MAX })
+            .filter(|r| r.xid >= range.from || is_listed(r.xid))
+            .filter(|r| range.until.as_ref().is_none_or(|until| until.is_visible(r.xid)))
+            .filter(|r| range.after.is_none_or(|after| (r.xid, r.seq) > after))
             .cloned()
             .collect();
         rows.sort_unstable_by_key(|r| (r.xid, r.seq));
-        let cut_short = rows.len() > BATCH_ROWS;
+        let has_more = rows.len() > BATCH_ROWS;
         rows.truncate(BATCH_ROWS);
         for row in &mut rows {
             if let Some(task) = self.tasks.get(&row.id) {
@@ -434,64 +458,67 @@ impl ModelDatabase {
                 }
             }
         }
-        (rows, cut_short)
+        (rows, has_more)
     }
 
-    fn changes(&self, ask: &LogRange) -> BTreeSet<AccessChange> {
-        let new = |xid: i64| xid >= ask.from || ask.finished.contains(&xid);
-        let settled = |xid: i64| ask.until.as_ref().is_none_or(|until| until.is_visible(xid));
-        self.access.iter().filter(|(xid, _)| new(*xid) && settled(*xid)).map(|(_, c)| *c).collect()
+    fn read_access_changes(&self, range: &LogRange) -> BTreeSet<AccessChange> {
+        let is_new = |xid: i64| xid >= range.from || range.finished.contains(&xid);
+        let is_visible = |xid: i64| range.until.as_ref().is_none_or(|until| until.is_visible(xid));
+        self.access_changes.iter().filter(|(xid, _)| is_new(*xid) && is_visible(*xid)).map(|(_, c)| *c).collect()
     }
 
-    /// Answers the feed.
-    pub fn answer(&self, question: &DatabaseRequest, mutant: Option<Mutant>) -> FeedAnswer {
-        match question {
-            DatabaseRequest::Look { ask, by_parent } => {
-                let (rows, cut_short) = self.rows(ask, by_parent, mutant);
-                let access = if ask.after.is_some() { BTreeSet::new() } else { self.changes(ask) };
-                FeedAnswer::Look(LogBatch {
+    /// Handles a database request of the feed.
+    pub fn handle_request(&self, request: &DatabaseRequest, mutant: Option<Mutant>) -> DatabaseResponse {
+        match request {
+            DatabaseRequest::Poll { range, by_parent } => {
+                let (rows, has_more) = self.read_log(range, by_parent, mutant);
+                let access = if range.after.is_some() { BTreeSet::new() } else { self.read_access_changes(range) };
+                DatabaseResponse::LogBatch(LogBatch {
                     rows,
                     access,
                     snapshot: self.snapshot(),
                     epoch: 1,
-                    has_more: cut_short,
+                    has_more,
                     db_now_ms: self.now,
                 })
             }
-            DatabaseRequest::Past(past) => {
+            DatabaseRequest::CatchUp(past) => {
                 let (from, finished) = (past.from.snapshot.xmax, past.from.snapshot.in_progress.clone());
-                let ask = LogRange { epoch: 1, from, finished, until: Some(past.until.clone()), after: None };
-                let (rows, cut_short) = self.rows(&ask, &past.by_parent, mutant);
-                let ran_out = past.person.is_some() && self.grants.values().any(|e| e.is_some_and(|e| e <= self.now));
-                let missed =
-                    CatchUpBatch { rows, access: self.changes(&ask), grant_expired: ran_out, complete: !cut_short };
-                FeedAnswer::Past(past.connection, missed)
+                let range = LogRange { epoch: 1, from, finished, until: Some(past.until.clone()), after: None };
+                let (rows, has_more) = self.read_log(&range, &past.by_parent, mutant);
+                let grant_expired =
+                    past.person.is_some() && self.grants.values().any(|e| e.is_some_and(|e| e <= self.now));
+                let batch =
+                    CatchUpBatch { rows, access: self.read_access_changes(&range), grant_expired, complete: !has_more };
+                DatabaseResponse::CatchUp(past.connection, batch)
             }
-            DatabaseRequest::Facts(needs) => {
-                let mut facts = LookupResult { types: needs.types.then(markers), ..LookupResult::default() };
+            DatabaseRequest::Lookup(needs) => {
+                let mut facts = LookupResult { types: needs.types.then(type_markers), ..LookupResult::default() };
                 for n in (0..self.people).filter(|n| needs.people.contains(&person_id(*n))) {
-                    let theirs =
-                        self.grants.iter().filter(|((p, _), until)| *p == n && until.is_none_or(|e| e > self.now));
-                    let held = theirs.map(|((_, on), until)| HeldGrant {
-                        target: project_id(*on),
+                    let person_grants = self
+                        .grants
+                        .iter()
+                        .filter(|((p, _), expires_at)| *p == n && expires_at.is_none_or(|e| e > self.now));
+                    let held_grants = person_grants.map(|((_, project), expires_at)| HeldGrant {
+                        target: project_id(*project),
                         permission: Permission::Owner,
                         inheritance: Inheritance::Cascade,
                         deny: false,
-                        expires: *until,
+                        expires_at_ms: *expires_at,
                     });
-                    facts.people.insert(person_id(n), GrantSet::new(held.collect()));
+                    facts.people.insert(person_id(n), GrantSet::new(held_grants.collect()));
                 }
-                for id in &needs.things {
+                for id in &needs.entities {
                     if let Some(task) = self.tasks.get(id) {
-                        facts.things.insert(*id, (code("task"), task.project as i32));
+                        facts.entities.insert(*id, (code("task"), task.project as i32));
                     } else if let Some(n) = (0..self.projects).find(|n| project_id(*n) == *id) {
-                        facts.things.insert(*id, (code("project"), n as i32));
+                        facts.entities.insert(*id, (code("project"), n as i32));
                     }
                 }
-                for reach in &needs.reaches {
-                    facts.reaches.insert(*reach, vec![(project_id(*reach as usize), true)]);
+                for ancestor_set in &needs.ancestor_sets {
+                    facts.ancestor_sets.insert(*ancestor_set, vec![(project_id(*ancestor_set as usize), true)]);
                 }
-                FeedAnswer::Facts(facts)
+                DatabaseResponse::Lookup(facts)
             }
         }
     }

@@ -1,41 +1,41 @@
-//! Planted bugs, each in one place, switched on at run time: they show that the oracles can fail.
+//! Mutants: planted bugs that are enabled at run time and show that the oracles can fail.
 
-/// A bug.
+/// A planted bug, each at one place in the simulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Mutant {
-    /// The feed reads on from the highest number it has seen, and forgets what was under way below it.
+    /// The feed continues from the highest transaction id and ignores older ones in progress.
     CursorWithoutSnapshot,
-    /// Now and then a frame of the feed is lost, and nobody notices.
+    /// Some frames of the feed are lost without notice.
     FramesLost,
-    /// A client that can't be told what it missed is told that it missed nothing.
+    /// Every resume reports `recovered`, even if changes were lost.
     AlwaysRecovered,
-    /// Answers are taken in whatever order they come, as if each were the newest.
-    AnswersOutOfOrder,
-    /// Writes carry no key.
+    /// Responses are applied in order of arrival, as if each were the newest.
+    ResponsesOutOfOrder,
+    /// Writes have no idempotency key.
     NoIdempotencyKeys,
-    /// The server does not look at the version that a write was made on.
+    /// The server ignores the base version of a write.
     VersionsIgnored,
-    /// A write counts as saved before it is on disk.
+    /// A write is acknowledged before it is on disk.
     AckBeforeDurable,
-    /// What was on disk of drafts is forgotten.
+    /// Drafts are not written to disk.
     DraftsInMemory,
-    /// Rows are not taken off the device.
+    /// Rows are not removed from the device.
     DiskRemovalsDropped,
-    /// Nobody is told that what they may see has changed.
+    /// Changes of access are not delivered.
     RevocationsNotDelivered,
-    /// A tab that was frozen while another took over goes on as the leader.
+    /// A tab that was frozen during a change of leadership continues as leader.
     NoFencing,
-    /// What the leader learns is not told to the other tabs.
+    /// Updates of the leader are not broadcast to the other tabs.
     LeaderUpdatesDropped,
 }
 
 impl Mutant {
-    /// All of them.
+    /// All mutants.
     pub const ALL: [Self; 12] = [
         Self::CursorWithoutSnapshot,
         Self::FramesLost,
         Self::AlwaysRecovered,
-        Self::AnswersOutOfOrder,
+        Self::ResponsesOutOfOrder,
         Self::NoIdempotencyKeys,
         Self::VersionsIgnored,
         Self::AckBeforeDurable,

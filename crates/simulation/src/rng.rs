@@ -1,16 +1,16 @@
-//! Chance, from a seed: the same seed gives the same run.
+//! Seeded random numbers: equal seeds give equal sequences.
 
-/// SplitMix64.
+/// Pseudorandom number generator with the `SplitMix64` algorithm.
 #[derive(Clone, Debug)]
 pub struct SimRng(u64);
 
 impl SimRng {
-    /// Chance that follows from a seed.
+    /// Creates a generator with the given seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
+    /// Returns the next random number.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut n = self.0;
@@ -19,24 +19,26 @@ impl SimRng {
         n ^ (n >> 31)
     }
 
-    /// A number below `end`, which is not 0.
+    /// Returns a random number in `0..end`; 0 if `end` is 0.
     pub fn gen_range(&mut self, end: usize) -> usize {
         (self.next_u64() % end.max(1) as u64) as usize
     }
 
-    /// Once in `n` times.
+    /// Returns `true` with probability `1 / n`.
     pub fn one_in(&mut self, n: usize) -> bool {
         self.gen_range(n) == 0
     }
 
-    /// A delay in milliseconds: mostly short, at times long.
+    /// Returns a random delay of 1 to `usual` milliseconds.
+    ///
+    /// One delay in 12 is drawn from a range 20 times as large.
     pub fn sample_delay_ms(&mut self, usual: usize) -> f64 {
-        let long = if self.one_in(12) { 20 } else { 1 };
-        (1 + self.gen_range(usual * long)) as f64
+        let factor = if self.one_in(12) { 20 } else { 1 };
+        (1 + self.gen_range(usual * factor)) as f64
     }
 
-    /// One of them.
-    pub fn choose<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
-        if from.is_empty() { None } else { from.get(self.gen_range(from.len())) }
+    /// Returns a random element, or `None` if `items` is empty.
+    pub fn choose<'a, T>(&mut self, items: &'a [T]) -> Option<&'a T> {
+        if items.is_empty() { None } else { items.get(self.gen_range(items.len())) }
     }
 }

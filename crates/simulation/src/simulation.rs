@@ -1,7 +1,10 @@
-//! The world of a run: devices with tabs, the feed, the database, and a network between them that delays, drops, repeats, reorders and partitions. Tabs
-//! crash between any two steps, are frozen and thaw; clocks are wrong; devices run out of room and lose bytes. All of it follows from the seed.
+//! State and event loop of a run: devices with tabs, feed, database and network.
+//!
+//! The network delays, drops, repeats, reorders and partitions. Tabs crash between any two steps,
+//! freeze and thaw; clocks are wrong; devices run out of storage and lose bytes. Every event
+//! follows from the seed.
 
-use crate::model_database::{ModelDatabase, TxOp, code, markers, person_id, project_id};
+use crate::model_database::{ModelDatabase, TxOp, code, person_id, project_id, type_markers};
 use crate::mutant::Mutant;
 use crate::oracle::{OracleState, Violation};
 use crate::rng::SimRng;
@@ -18,42 +21,43 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use uuid::Uuid;
 
-/// How large a run is, and how hostile.
+/// Configuration of a run.
 #[derive(Clone, Debug)]
 pub struct SimConfig {
-    /// Devices, each of one person.
+    /// Number of devices; each belongs to one person.
     pub devices: usize,
-    /// Most tabs of a device.
+    /// Maximum number of tabs per device.
     pub tabs: usize,
-    /// People.
+    /// Number of people.
     pub people: usize,
-    /// Tasks at the beginning.
+    /// Number of tasks at the start.
     pub tasks: usize,
-    /// Events after which the world is healed.
+    /// Number of delivered events after which faults end.
     pub events: u64,
-    /// A planted bug.
+    /// Planted bug, if any.
     pub mutant: Option<Mutant>,
-    /// Say on stderr what happens to whatever has this in its words.
+    /// Text filter: matching events and effects are printed to stderr.
     pub trace: Option<String>,
 }
 
-/// Which tab, and which of its lives.
+/// Reference to one incarnation of a tab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TabRef {
-    /// The device.
+    /// Index of the device.
     pub device: usize,
-    /// The tab.
+    /// Index of the tab on the device.
     pub tab: usize,
     incarnation: u32,
 }
 
-/// Work of a tab on its device, one after the other.
+/// Operation of a tab on its device store; a tab runs its operations in order.
 pub(crate) enum StoreOp {
-    /// A batch, and the term in which it was written.
+    /// Writes of a batch and the leader term in which they were issued.
     Write(BatchId, Option<u64>, Vec<Write>),
     Read(Namespace, Vec<String>),
-    Lead,
-    Tell(&'static str),
+    AcquireLeadership,
+    /// Makes the other tabs reload `outbox` or `drafts`.
+    Notify(&'static str),
     ReadOutbox,
     ReadDrafts,
 }
@@ -64,12 +68,13 @@ pub(crate) struct Tab {
     pub(crate) alive: bool,
     pub(crate) frozen: bool,
     pub(crate) incarnation: u32,
-    /// What comes while it is frozen.
-    pub(crate) waiting: Vec<Event>,
-    pub(crate) work: VecDeque<StoreOp>,
-    pub(crate) working: bool,
+    /// Events that arrived while the tab was frozen.
+    pub(crate) deferred: Vec<Event>,
+    pub(crate) store_ops: VecDeque<StoreOp>,
+    /// Whether a store operation is scheduled.
+    pub(crate) store_busy: bool,
     pub(crate) socket: Option<ConnectionId>,
-    /// The term in which it leads.
+    /// Term of the tab's last leadership.
     pub(crate) term: u64,
     pub(crate) in_flight: Vec<RequestId>,
     pub(crate) next_observer: u64,
@@ -80,30 +85,33 @@ pub(crate) struct Device {
     pub(crate) person: PersonId,
     pub(crate) store: MemoryStore,
     pub(crate) tabs: Vec<Tab>,
-    /// Who holds the lock, and who waits for it.
-    pub(crate) lock: Option<usize>,
-    pub(crate) queue: VecDeque<usize>,
+    /// Tab that holds the leader lock.
+    pub(crate) lock_holder: Option<usize>,
+    /// Tabs that wait for the leader lock.
+    pub(crate) lock_queue: VecDeque<usize>,
+    /// Term of the current or last leadership.
     pub(crate) term: u64,
     pub(crate) online: bool,
-    /// How wrong its clock is.
+    /// Error of the device clock, in milliseconds.
     pub(crate) skew: f64,
-    pub(crate) next_life: u32,
+    pub(crate) next_incarnation: u32,
 }
 
 #[derive(Debug)]
 pub(crate) enum SimEvent {
     Tab(TabRef, Event),
     Feed(FeedEvent),
-    Arrives(TabRef, RequestId, Request),
+    RequestArrived(TabRef, RequestId, Request),
     Commit(i64, Option<(TabRef, RequestId)>),
-    Work(TabRef),
-    Asked(DatabaseRequest),
+    RunStoreOp(TabRef),
+    DatabaseQueried(DatabaseRequest),
     Tick(TabRef),
-    Granted(usize),
-    Act,
+    LockReleased(usize),
+    WorkloadStep,
     FeedTick,
 }
 
+/// Event with its time and its sequence number, which orders events of equal time.
 struct ScheduledEvent(f64, u64, SimEvent);
 
 impl PartialEq for ScheduledEvent {
@@ -123,37 +131,39 @@ impl Ord for ScheduledEvent {
     }
 }
 
-/// A world.
+/// State of a simulation run.
 pub struct Simulation {
-    pub(crate) plan: SimConfig,
-    pub(crate) chance: SimRng,
+    pub(crate) config: SimConfig,
+    pub(crate) rng: SimRng,
     pub(crate) now: f64,
-    due: BinaryHeap<ScheduledEvent>,
-    pub(crate) order: u64,
+    event_queue: BinaryHeap<ScheduledEvent>,
+    last_sequence: u64,
     pub(crate) database: ModelDatabase,
     pub(crate) feed: ChangeFeed,
     pub(crate) devices: Vec<Device>,
+    /// Tab of each open socket and the delivery time of the last frame to it.
     pub(crate) sockets: HashMap<ConnectionId, (TabRef, f64)>,
     pub(crate) next_socket: u64,
     pub(crate) next_token: u64,
     pub(crate) next_entry: u128,
+    /// Whether faults have ended.
     pub(crate) healing: bool,
-    /// Events delivered so far.
+    /// Number of events delivered so far.
     pub delivered: u64,
-    pub(crate) watcher: OracleState,
+    pub(crate) oracle: OracleState,
 }
 
 impl Simulation {
-    /// A world that follows from a seed.
-    pub fn new(seed: u64, plan: SimConfig) -> Self {
-        let database = ModelDatabase::new(3, plan.people, plan.tasks);
+    /// Creates a simulation; all random decisions follow from `seed`.
+    pub fn new(seed: u64, config: SimConfig) -> Self {
+        let database = ModelDatabase::new(3, config.people, config.tasks);
         let limits = Limits { connections_per_person: 1000, ..Limits::default() };
-        let feed = ChangeFeed::new(limits, (1, database.snapshot()), markers(), database.now, database.now);
-        let mut world = Self {
-            chance: SimRng::new(seed),
+        let feed = ChangeFeed::new(limits, (1, database.snapshot()), type_markers(), database.now, database.now);
+        let mut simulation = Self {
+            rng: SimRng::new(seed),
             now: 1_000_000.0,
-            due: BinaryHeap::new(),
-            order: 0,
+            event_queue: BinaryHeap::new(),
+            last_sequence: 0,
             database,
             feed,
             devices: Vec::new(),
@@ -163,59 +173,62 @@ impl Simulation {
             next_entry: 1 << 64,
             healing: false,
             delivered: 0,
-            watcher: OracleState::default(),
-            plan,
+            oracle: OracleState::default(),
+            config,
         };
-        for who in 0..world.plan.people {
-            for on in 0..3 {
-                if world.chance.gen_range(4) > 0 {
-                    let xid = world.database.begin(TxOp::Grant(who, on, None));
-                    world.database.commit(xid, None);
+        for person in 0..simulation.config.people {
+            for project in 0..3 {
+                if simulation.rng.gen_range(4) > 0 {
+                    let xid = simulation.database.begin(TxOp::Grant(person, project, None));
+                    simulation.database.commit(xid, None);
                 }
             }
         }
-        for n in 0..world.plan.devices {
-            let skew = if world.chance.one_in(3) { world.chance.gen_range(600_000) as f64 - 300_000.0 } else { 0.0 };
+        for n in 0..simulation.config.devices {
+            let skew =
+                if simulation.rng.one_in(3) { simulation.rng.gen_range(600_000) as f64 - 300_000.0 } else { 0.0 };
             let device = Device {
-                person: person_id(n % world.plan.people),
+                person: person_id(n % simulation.config.people),
                 store: MemoryStore::default(),
                 tabs: Vec::new(),
-                lock: None,
-                queue: VecDeque::new(),
+                lock_holder: None,
+                lock_queue: VecDeque::new(),
                 term: 0,
                 online: true,
                 skew,
-                next_life: 0,
+                next_incarnation: 0,
             };
-            world.devices.push(device);
-            world.open_tab(n);
+            simulation.devices.push(device);
+            simulation.open_tab(n);
         }
-        world.schedule(1.0, SimEvent::Act);
-        world.schedule(100.0, SimEvent::FeedTick);
-        world
+        simulation.schedule(1.0, SimEvent::WorkloadStep);
+        simulation.schedule(100.0, SimEvent::FeedTick);
+        simulation
     }
 
-    pub(crate) fn schedule(&mut self, delay: f64, what: SimEvent) {
-        self.order += 1;
-        self.due.push(ScheduledEvent(self.now + delay, self.order, what));
+    pub(crate) fn schedule(&mut self, delay: f64, event: SimEvent) {
+        self.last_sequence += 1;
+        self.event_queue.push(ScheduledEvent(self.now + delay, self.last_sequence, event));
     }
 
     pub(crate) fn is_planted(&self, mutant: Mutant) -> bool {
-        self.plan.mutant == Some(mutant)
+        self.config.mutant == Some(mutant)
     }
 
-    pub(crate) fn tab(&mut self, place: TabRef) -> Option<&mut Tab> {
-        let tab = self.devices.get_mut(place.device)?.tabs.get_mut(place.tab)?;
-        (tab.alive && tab.incarnation == place.incarnation).then_some(tab)
+    pub(crate) fn tab(&mut self, tab_ref: TabRef) -> Option<&mut Tab> {
+        let tab = self.devices.get_mut(tab_ref.device)?.tabs.get_mut(tab_ref.tab)?;
+        (tab.alive && tab.incarnation == tab_ref.incarnation).then_some(tab)
     }
 
-    pub(crate) fn place(&self, device: usize, tab: usize) -> TabRef {
+    pub(crate) fn tab_ref(&self, device: usize, tab: usize) -> TabRef {
         TabRef { device, tab, incarnation: self.devices[device].tabs[tab].incarnation }
     }
 
-    /// Runs to the end; fails with the first promise that is broken.
+    /// Runs the simulation and returns the number of delivered events.
+    ///
+    /// Fails with the first violation of an invariant.
     pub fn run(&mut self) -> Result<u64, Violation> {
-        while self.delivered < self.plan.events {
+        while self.delivered < self.config.events {
             self.step()?;
         }
         self.heal_network()?;
@@ -228,71 +241,71 @@ impl Simulation {
     }
 
     fn step(&mut self) -> Result<(), Violation> {
-        let Some(ScheduledEvent(at, _, what)) = self.due.pop() else { return Ok(()) };
-        self.now = self.now.max(at);
+        let Some(ScheduledEvent(time, _, event)) = self.event_queue.pop() else { return Ok(()) };
+        self.now = self.now.max(time);
         self.database.now = self.now as i64;
         self.delivered += 1;
-        self.trace("", &what);
-        match what {
-            SimEvent::Tab(place, event) => self.deliver(place, event)?,
-            SimEvent::Feed(event) => self.feed(event),
-            SimEvent::Arrives(place, id, request) => self.on_request(place, id, request),
-            SimEvent::Commit(xid, asked) => self.commit(xid, asked),
-            // A frozen tab runs nothing of its own: neither what it asked of its device nor what it does on being given the lock.
-            SimEvent::Work(place) if !self.healing && self.tab(place).is_some_and(|tab| tab.frozen) => {
-                self.schedule(20.0, SimEvent::Work(place));
+        self.trace("", &event);
+        match event {
+            SimEvent::Tab(tab_ref, event) => self.deliver(tab_ref, event)?,
+            SimEvent::Feed(event) => self.handle_feed_event(event),
+            SimEvent::RequestArrived(tab_ref, id, request) => self.on_request(tab_ref, id, request),
+            SimEvent::Commit(xid, origin) => self.commit(xid, origin),
+            // A frozen tab runs no code: no store operations and no acquisition of leadership.
+            SimEvent::RunStoreOp(tab_ref) if !self.healing && self.tab(tab_ref).is_some_and(|tab| tab.frozen) => {
+                self.schedule(20.0, SimEvent::RunStoreOp(tab_ref));
             }
-            SimEvent::Work(place) => self.work(place),
-            SimEvent::Asked(question) => {
-                if !self.healing && self.chance.one_in(40) {
+            SimEvent::RunStoreOp(tab_ref) => self.run_store_op(tab_ref),
+            SimEvent::DatabaseQueried(request) => {
+                if !self.healing && self.rng.one_in(40) {
                     let lane =
-                        if let DatabaseRequest::Past(past) = question { Lane::Past(past) } else { Lane::Ordered };
-                    self.feed(FeedEvent::DatabaseFailed(lane));
+                        if let DatabaseRequest::CatchUp(past) = request { Lane::CatchUp(past) } else { Lane::Ordered };
+                    self.handle_feed_event(FeedEvent::DatabaseFailed(lane));
                 } else {
-                    let answer = self.database.answer(&question, self.plan.mutant);
-                    let delay = self.chance.sample_delay_ms(3);
-                    self.schedule(delay, SimEvent::Feed(FeedEvent::DatabaseReplied(answer)));
+                    let response = self.database.handle_request(&request, self.config.mutant);
+                    let delay = self.rng.sample_delay_ms(3);
+                    self.schedule(delay, SimEvent::Feed(FeedEvent::DatabaseReplied(response)));
                 }
             }
-            SimEvent::Tick(place) => {
-                if self.tab(place).is_some() {
-                    self.schedule(500.0, SimEvent::Tick(place));
-                    self.deliver(place, Event::Tick)?;
+            SimEvent::Tick(tab_ref) => {
+                if self.tab(tab_ref).is_some() {
+                    self.schedule(500.0, SimEvent::Tick(tab_ref));
+                    self.deliver(tab_ref, Event::Tick)?;
                 }
             }
-            SimEvent::Granted(device) => self.grant_lock(device),
-            SimEvent::Act => {
+            SimEvent::LockReleased(device) => self.grant_lock(device),
+            SimEvent::WorkloadStep => {
                 if !self.healing {
-                    let pause = self.chance.sample_delay_ms(25);
-                    self.schedule(pause, SimEvent::Act);
+                    let delay = self.rng.sample_delay_ms(25);
+                    self.schedule(delay, SimEvent::WorkloadStep);
                     self.step_workload()?;
                 }
             }
             SimEvent::FeedTick => {
-                self.feed(FeedEvent::Tick);
+                self.handle_feed_event(FeedEvent::Tick);
                 self.schedule(200.0, SimEvent::FeedTick);
             }
         }
         Ok(())
     }
 
-    fn trace(&self, before: &str, what: &impl std::fmt::Debug) {
-        if let Some(trace) = &self.plan.trace {
-            let text = format!("{what:?}");
-            if text.contains(trace) {
-                eprintln!("{:.0} {before}{}", self.now, text.chars().take(600).collect::<String>());
+    fn trace(&self, prefix: &str, item: &impl std::fmt::Debug) {
+        if let Some(filter) = &self.config.trace {
+            let text = format!("{item:?}");
+            if text.contains(filter) {
+                eprintln!("{:.0} {prefix}{}", self.now, text.chars().take(600).collect::<String>());
             }
         }
     }
 
-    // Tabs ---------------------------------------------------------------------------------------------------------------
+    // Tabs ---------------------------------------------------------------------------------------
 
     pub(crate) fn open_tab(&mut self, n: usize) {
-        let seed = self.chance.next_u64();
-        let id = TabId(Uuid::from_u128((u128::from(seed) << 64) | self.order as u128));
+        let seed = self.rng.next_u64();
+        let id = TabId(Uuid::from_u128((u128::from(seed) << 64) | self.last_sequence as u128));
         let device = &mut self.devices[n];
-        device.next_life += 1;
-        let life = device.next_life;
+        device.next_incarnation += 1;
+        let incarnation = device.next_incarnation;
         let tab = Tab {
             engine: Engine::with_settings(
                 seed,
@@ -306,130 +319,132 @@ impl Simulation {
             id,
             alive: true,
             frozen: false,
-            incarnation: life,
-            waiting: Vec::new(),
-            work: VecDeque::new(),
-            working: false,
+            incarnation,
+            deferred: Vec::new(),
+            store_ops: VecDeque::new(),
+            store_busy: false,
             socket: None,
             term: 0,
             in_flight: Vec::new(),
             next_observer: 0,
             observers: Vec::new(),
         };
-        let at = match device.tabs.iter().position(|tab| !tab.alive) {
-            Some(at) => {
-                device.tabs[at] = tab;
-                at
+        let tab_index = match device.tabs.iter().position(|tab| !tab.alive) {
+            Some(tab_index) => {
+                device.tabs[tab_index] = tab;
+                tab_index
             }
             None => {
                 device.tabs.push(tab);
                 device.tabs.len() - 1
             }
         };
-        let term = if device.lock.is_none() {
-            device.lock = Some(at);
+        let term = if device.lock_holder.is_none() {
+            device.lock_holder = Some(tab_index);
             device.term += 1;
-            device.tabs[at].term = device.term;
+            device.tabs[tab_index].term = device.term;
             Some(device.term)
         } else {
-            device.queue.push_back(at);
+            device.lock_queue.push_back(tab_index);
             None
         };
         let stored = Box::new(hydrate_from(&device.store));
-        let (person, place) = (device.person, TabRef { device: n, tab: at, incarnation: life });
-        self.watcher.record_tab_opened(place);
-        self.schedule(1.0, SimEvent::Tab(place, Event::Start { person, tab: id, stored, term }));
-        self.schedule(5.0, SimEvent::Tab(place, Event::Online(self.devices[n].online)));
+        let (person, tab_ref) = (device.person, TabRef { device: n, tab: tab_index, incarnation });
+        self.oracle.record_tab_opened(tab_ref);
+        self.schedule(1.0, SimEvent::Tab(tab_ref, Event::Start { person, tab: id, stored, term }));
+        self.schedule(5.0, SimEvent::Tab(tab_ref, Event::Online(self.devices[n].online)));
         for query in
             [Query::Meta(ReferenceDataKey::Codes), Query::List(ListKey::all(code("project"))), self.random_query()]
         {
-            self.observe_query(place, query, 6.0);
+            self.observe_query(tab_ref, query, 6.0);
         }
-        let first = 100.0 + self.chance.gen_range(400) as f64;
-        self.schedule(first, SimEvent::Tick(place));
+        let first_tick = 100.0 + self.rng.gen_range(400) as f64;
+        self.schedule(first_tick, SimEvent::Tick(tab_ref));
     }
 
     pub(crate) fn random_query(&mut self) -> Query {
-        let below = EntityRef::new(code("project"), project_id(self.chance.gen_range(3)));
-        let list = ListKey::below(code("task"), below.clone(), "project_id");
-        match self.chance.gen_range(6) {
+        let parent = EntityRef::new(code("project"), project_id(self.rng.gen_range(3)));
+        let list = ListKey::children_of(code("task"), parent.clone(), "project_id");
+        match self.rng.gen_range(6) {
             0 => Query::List(ListKey::all(code("task"))),
             1 => Query::List(list.sorted("name", true)),
-            2 => Query::Row(below),
+            2 => Query::Row(parent),
             3 => {
                 let ids: Vec<Uuid> = self.database.tasks.keys().copied().collect();
-                self.chance.choose(&ids).map_or(Query::List(list), |id| Query::Row(EntityRef::new(code("task"), *id)))
+                self.rng.choose(&ids).map_or(Query::List(list), |id| Query::Row(EntityRef::new(code("task"), *id)))
             }
             _ => Query::List(list),
         }
     }
 
-    pub(crate) fn observe_query(&mut self, place: TabRef, query: Query, delay: f64) {
-        let Some(tab) = self.tab(place) else { return };
+    pub(crate) fn observe_query(&mut self, tab_ref: TabRef, query: Query, delay: f64) {
+        let Some(tab) = self.tab(tab_ref) else { return };
         tab.next_observer += 1;
         let id = ObserverId(tab.next_observer);
         tab.observers.push(id);
-        self.schedule(delay, SimEvent::Tab(place, Event::Observe(id, query)));
+        self.schedule(delay, SimEvent::Tab(tab_ref, Event::Observe(id, query)));
     }
 
-    /// A tab ends at once: what it had not finished is lost. Closed in good order it says so.
-    pub(crate) fn kill_tab(&mut self, n: usize, at: usize, crash: bool) {
-        let Some(tab) = self.devices[n].tabs.get_mut(at).filter(|tab| tab.alive) else { return };
+    /// Closes a tab at once; its unfinished store operations are lost.
+    ///
+    /// Without `crash`, the tab notifies the other tabs first.
+    pub(crate) fn kill_tab(&mut self, n: usize, tab_index: usize, crash: bool) {
+        let Some(tab) = self.devices[n].tabs.get_mut(tab_index).filter(|tab| tab.alive) else { return };
         tab.alive = false;
-        tab.work.clear();
+        tab.store_ops.clear();
         let (socket, id) = (tab.socket.take(), tab.id);
         if !crash {
-            self.broadcast(n, at, TabMessage::TabClosing { tab: id });
+            self.broadcast(n, tab_index, TabMessage::TabClosing { tab: id });
         }
         if let Some(socket) = socket {
             self.sockets.remove(&socket);
             self.schedule(5.0, SimEvent::Feed(FeedEvent::Disconnected(socket)));
         }
         let device = &mut self.devices[n];
-        device.queue.retain(|waiting| *waiting != at);
-        if device.lock == Some(at) {
-            device.lock = None;
-            self.schedule(3.0, SimEvent::Granted(n));
+        device.lock_queue.retain(|waiting_tab| *waiting_tab != tab_index);
+        if device.lock_holder == Some(tab_index) {
+            device.lock_holder = None;
+            self.schedule(3.0, SimEvent::LockReleased(n));
         }
     }
 
     fn grant_lock(&mut self, n: usize) {
         let device = &mut self.devices[n];
-        if device.lock.is_some() {
+        if device.lock_holder.is_some() {
             return;
         }
-        if let Some(next) = device.queue.pop_front() {
-            device.lock = Some(next);
-            self.enqueue(n, next, StoreOp::Lead);
+        if let Some(next_tab) = device.lock_queue.pop_front() {
+            device.lock_holder = Some(next_tab);
+            self.enqueue(n, next_tab, StoreOp::AcquireLeadership);
         }
     }
 
-    fn broadcast(&mut self, n: usize, from: usize, message: TabMessage) {
-        for at in 0..self.devices[n].tabs.len() {
-            if at != from && self.devices[n].tabs[at].alive {
-                let place = self.place(n, at);
-                self.schedule(1.0, SimEvent::Tab(place, Event::TabMessageReceived(message.clone())));
+    fn broadcast(&mut self, n: usize, sender: usize, message: TabMessage) {
+        for tab_index in 0..self.devices[n].tabs.len() {
+            if tab_index != sender && self.devices[n].tabs[tab_index].alive {
+                let tab_ref = self.tab_ref(n, tab_index);
+                self.schedule(1.0, SimEvent::Tab(tab_ref, Event::TabMessageReceived(message.clone())));
             }
         }
     }
 
-    pub(crate) fn deliver(&mut self, place: TabRef, mut event: Event) -> Result<(), Violation> {
+    pub(crate) fn deliver(&mut self, tab_ref: TabRef, mut event: Event) -> Result<(), Violation> {
         let (now, healing) = (self.now, self.healing);
-        let out_of_order = self.is_planted(Mutant::AnswersOutOfOrder);
-        let skew = self.devices[place.device].skew;
-        let Some(tab) = self.tab(place) else { return Ok(()) };
+        let out_of_order = self.is_planted(Mutant::ResponsesOutOfOrder);
+        let skew = self.devices[tab_ref.device].skew;
+        let Some(tab) = self.tab(tab_ref) else { return Ok(()) };
         if tab.frozen && !healing {
-            tab.waiting.push(event);
+            tab.deferred.push(event);
             return Ok(());
         }
         match &mut event {
-            Event::ResponseReceived(id, answer) => {
+            Event::ResponseReceived(id, response) => {
                 if !tab.in_flight.contains(id) {
                     return Ok(());
                 }
                 tab.in_flight.retain(|other| other != id);
-                if out_of_order && let Ok(answer) = answer {
-                    answer.body = bump_versions(&tab.engine, &answer.body);
+                if out_of_order && let Ok(response) = response {
+                    response.body = bump_versions(&tab.engine, &response.body);
                 }
             }
             Event::SocketMessage(_) | Event::SocketClosed(_) if tab.socket.is_none() => return Ok(()),
@@ -437,146 +452,153 @@ impl Simulation {
             _ => {}
         }
         let effects = tab.engine.handle(event, now + skew);
-        let mut broken = None;
+        let mut violation = None;
         for effect in effects {
-            self.trace(&format!("  {place:?} "), &effect);
-            if let Some(found) = self.perform(place, effect) {
-                broken.get_or_insert(found);
+            self.trace(&format!("  {tab_ref:?} "), &effect);
+            if let Some(new_violation) = self.perform(tab_ref, effect) {
+                violation.get_or_insert(new_violation);
             }
         }
-        broken.map_or(Ok(()), Err)
+        violation.map_or(Ok(()), Err)
     }
 
-    fn perform(&mut self, place: TabRef, effect: Effect) -> Option<Violation> {
-        let n = place.device;
+    fn perform(&mut self, tab_ref: TabRef, effect: Effect) -> Option<Violation> {
+        let n = tab_ref.device;
         match effect {
             Effect::Fetch(id, mut request) => {
-                let fenced = request.method != Method::Get && self.devices[n].term != self.tab(place)?.term;
-                if fenced && !self.is_planted(Mutant::NoFencing) {
-                    self.schedule(0.0, SimEvent::Tab(place, Event::LeadershipLost));
+                let is_fenced = request.method != Method::Get && self.devices[n].term != self.tab(tab_ref)?.term;
+                if is_fenced && !self.is_planted(Mutant::NoFencing) {
+                    self.schedule(0.0, SimEvent::Tab(tab_ref, Event::LeadershipLost));
                     return None;
                 }
-                if fenced {
+                if is_fenced {
                     return Some(Violation::new(
-                        "no write is lost, none is applied twice",
-                        "a tab sent whose term is over".into(),
+                        "every persisted write is applied exactly once",
+                        "a tab sent a write after the end of its term".into(),
                     ));
                 }
                 if self.is_planted(Mutant::NoIdempotencyKeys) {
                     request.idempotency_key = None;
                 }
-                self.tab(place)?.in_flight.push(id);
-                let lost = !self.devices[n].online || (!self.healing && self.chance.one_in(25));
-                let delay = self.chance.sample_delay_ms(40);
-                if lost {
-                    self.schedule(delay, SimEvent::Tab(place, Event::ResponseReceived(id, Err(RequestError::Network))));
+                self.tab(tab_ref)?.in_flight.push(id);
+                let is_lost = !self.devices[n].online || (!self.healing && self.rng.one_in(25));
+                let delay = self.rng.sample_delay_ms(40);
+                if is_lost {
+                    self.schedule(
+                        delay,
+                        SimEvent::Tab(tab_ref, Event::ResponseReceived(id, Err(RequestError::Network))),
+                    );
                 } else {
-                    // A proxy may repeat what it takes for lost.
-                    if !self.healing && request.method != Method::Get && self.chance.one_in(20) {
-                        let again = self.chance.sample_delay_ms(80);
-                        self.schedule(again, SimEvent::Arrives(place, RequestId(u64::MAX), request.clone()));
+                    // A proxy may repeat a request that it considers lost.
+                    if !self.healing && request.method != Method::Get && self.rng.one_in(20) {
+                        let repeat_delay = self.rng.sample_delay_ms(80);
+                        self.schedule(
+                            repeat_delay,
+                            SimEvent::RequestArrived(tab_ref, RequestId(u64::MAX), request.clone()),
+                        );
                     }
-                    self.schedule(delay, SimEvent::Arrives(place, id, request));
+                    self.schedule(delay, SimEvent::RequestArrived(tab_ref, id, request));
                 }
             }
-            Effect::Cancel(id) => self.tab(place)?.in_flight.retain(|other| *other != id),
+            Effect::Cancel(id) => self.tab(tab_ref)?.in_flight.retain(|other| *other != id),
             Effect::Persist(batch, writes) => {
                 if self.is_planted(Mutant::AckBeforeDurable) {
-                    self.schedule(0.0, SimEvent::Tab(place, Event::Persisted(batch, batch, Ok(()))));
-                    self.watcher.record_persisted(place.device, &writes);
+                    self.schedule(0.0, SimEvent::Tab(tab_ref, Event::Persisted(batch, batch, Ok(()))));
+                    self.oracle.record_persisted(tab_ref.device, &writes);
                 }
-                let term = self.tab(place)?.engine.term();
-                self.enqueue(n, place.tab, StoreOp::Write(batch, term, writes));
+                let term = self.tab(tab_ref)?.engine.term();
+                self.enqueue(n, tab_ref.tab, StoreOp::Write(batch, term, writes));
             }
-            Effect::Read(area, names) => self.enqueue(n, place.tab, StoreOp::Read(area, names)),
-            Effect::BroadcastOutboxChanged => self.enqueue(n, place.tab, StoreOp::Tell("outbox")),
-            Effect::BroadcastDraftsChanged => self.enqueue(n, place.tab, StoreOp::Tell("drafts")),
+            Effect::Read(namespace, names) => self.enqueue(n, tab_ref.tab, StoreOp::Read(namespace, names)),
+            Effect::BroadcastOutboxChanged => self.enqueue(n, tab_ref.tab, StoreOp::Notify("outbox")),
+            Effect::BroadcastDraftsChanged => self.enqueue(n, tab_ref.tab, StoreOp::Notify("drafts")),
             Effect::Broadcast(message) => {
-                let silent = self.is_planted(Mutant::LeaderUpdatesDropped) && matches!(message, TabMessage::News(_));
-                if !silent {
-                    self.broadcast(n, place.tab, message);
+                let dropped =
+                    self.is_planted(Mutant::LeaderUpdatesDropped) && matches!(message, TabMessage::LeaderUpdate(_));
+                if !dropped {
+                    self.broadcast(n, tab_ref.tab, message);
                 }
             }
             Effect::ReloadOutboxAndDrafts => {
-                self.enqueue(n, place.tab, StoreOp::ReadOutbox);
-                self.enqueue(n, place.tab, StoreOp::ReadDrafts);
+                self.enqueue(n, tab_ref.tab, StoreOp::ReadOutbox);
+                self.enqueue(n, tab_ref.tab, StoreOp::ReadDrafts);
             }
             Effect::CheckTerm => {
                 let term = if self.is_planted(Mutant::NoFencing) { 0 } else { self.devices[n].term };
-                self.schedule(1.0, SimEvent::Tab(place, Event::TermChecked(term)));
+                self.schedule(1.0, SimEvent::Tab(tab_ref, Event::TermChecked(term)));
             }
             Effect::StealLock => {
                 let device = &mut self.devices[n];
-                let holder = device.lock.replace(place.tab).filter(|holder| *holder != place.tab);
-                device.queue.retain(|waiting| *waiting != place.tab);
+                let holder = device.lock_holder.replace(tab_ref.tab).filter(|holder| *holder != tab_ref.tab);
+                device.lock_queue.retain(|waiting_tab| *waiting_tab != tab_ref.tab);
                 if let Some(holder) = holder {
-                    device.queue.push_back(holder);
-                    let place = self.place(n, holder);
-                    self.schedule(1.0, SimEvent::Tab(place, Event::LeadershipLost));
+                    device.lock_queue.push_back(holder);
+                    let tab_ref = self.tab_ref(n, holder);
+                    self.schedule(1.0, SimEvent::Tab(tab_ref, Event::LeadershipLost));
                 }
-                self.enqueue(n, place.tab, StoreOp::Lead);
+                self.enqueue(n, tab_ref.tab, StoreOp::AcquireLeadership);
             }
             Effect::Connect => {
-                self.close_socket(place);
-                let fails = !self.devices[n].online || (!self.healing && self.chance.one_in(6));
+                self.close_socket(tab_ref);
+                let is_failing = !self.devices[n].online || (!self.healing && self.rng.one_in(6));
                 self.next_socket += 1;
                 let id = ConnectionId(self.next_socket);
-                self.tab(place)?.socket = Some(id);
-                let delay = self.chance.sample_delay_ms(20);
-                if fails {
-                    self.schedule(delay, SimEvent::Tab(place, Event::SocketClosed(1006)));
+                self.tab(tab_ref)?.socket = Some(id);
+                let delay = self.rng.sample_delay_ms(20);
+                if is_failing {
+                    self.schedule(delay, SimEvent::Tab(tab_ref, Event::SocketClosed(1006)));
                 } else {
-                    self.sockets.insert(id, (place, 0.0));
+                    self.sockets.insert(id, (tab_ref, 0.0));
                     let person = self.devices[n].person;
                     self.schedule(delay, SimEvent::Feed(FeedEvent::Connected(id, person)));
                 }
             }
             Effect::Send(message) => {
-                let socket = self.tab(place)?.socket?;
-                // A socket keeps its order: what is said later arrives later.
+                let socket = self.tab(tab_ref)?.socket?;
+                // The constant delay preserves the order of messages on a socket.
                 if !matches!(message, ClientMessage::Auth { .. } | ClientMessage::TokenRefresh { .. }) {
                     self.schedule(8.0, SimEvent::Feed(FeedEvent::MessageReceived(socket, message)));
                 }
             }
-            Effect::Disconnect => self.close_socket(place),
+            Effect::Disconnect => self.close_socket(tab_ref),
             Effect::Changed(Query::Row(entity)) => {
-                let tab = self.devices[n].tabs.get(place.tab)?;
+                let tab = self.devices[n].tabs.get(tab_ref.tab)?;
                 let stamp = tab.engine.row(&entity).and_then(|row| row.data.get("stamp")?.as_i64());
-                return self.watcher.check_monotonic_reads(place, &entity, stamp);
+                return self.oracle.check_monotonic_reads(tab_ref, &entity, stamp);
             }
-            Effect::RefreshToken => self.schedule(20.0, SimEvent::Tab(place, Event::TokenRefreshed)),
+            Effect::RefreshToken => self.schedule(20.0, SimEvent::Tab(tab_ref, Event::TokenRefreshed)),
             _ => {}
         }
         None
     }
 
-    fn close_socket(&mut self, place: TabRef) {
-        if let Some(socket) = self.tab(place).and_then(|tab| tab.socket.take()) {
+    fn close_socket(&mut self, tab_ref: TabRef) {
+        if let Some(socket) = self.tab(tab_ref).and_then(|tab| tab.socket.take()) {
             self.sockets.remove(&socket);
             self.schedule(5.0, SimEvent::Feed(FeedEvent::Disconnected(socket)));
         }
     }
 
-    // The end --------------------------------------------------------------------------------------------------------------
+    // End of a run -------------------------------------------------------------------------------
 
-    /// The network is whole again, everybody is awake and online.
+    /// Ends all faults: connects all devices, thaws all tabs and opens a tab where none is left.
     fn heal_network(&mut self) -> Result<(), Violation> {
         self.healing = true;
         for n in 0..self.devices.len() {
             self.devices[n].online = true;
-            for at in 0..self.devices[n].tabs.len() {
-                let tab = &mut self.devices[n].tabs[at];
+            for tab_index in 0..self.devices[n].tabs.len() {
+                let tab = &mut self.devices[n].tabs[tab_index];
                 if !tab.alive {
                     continue;
                 }
                 tab.frozen = false;
-                let waiting = std::mem::take(&mut tab.waiting);
-                let place = self.place(n, at);
-                for event in waiting {
-                    self.deliver(place, event)?;
+                let deferred = std::mem::take(&mut tab.deferred);
+                let tab_ref = self.tab_ref(n, tab_index);
+                for event in deferred {
+                    self.deliver(tab_ref, event)?;
                 }
-                self.schedule(12.0, SimEvent::Tab(place, Event::Online(true)));
-                self.schedule(13.0, SimEvent::Tab(place, Event::VisibilityChanged(true)));
+                self.schedule(12.0, SimEvent::Tab(tab_ref, Event::Online(true)));
+                self.schedule(13.0, SimEvent::Tab(tab_ref, Event::VisibilityChanged(true)));
             }
             if !self.devices[n].tabs.iter().any(|tab| tab.alive) {
                 self.open_tab(n);
@@ -588,23 +610,25 @@ impl Simulation {
     fn check_invariants(&self) -> Result<(), Violation> {
         for (n, device) in self.devices.iter().enumerate() {
             for tab in device.tabs.iter().filter(|tab| tab.alive) {
-                let (life, leads) = (tab.incarnation, tab.engine.is_leader());
-                let held = self.watcher.check_cache_converged(&tab.engine, device.person, &self.database);
-                held.map_err(|broken| Violation {
-                    detail: format!("device {n}, life {life}, leads: {leads}: {}", broken.detail),
-                    ..broken
+                let (incarnation, is_leader) = (tab.incarnation, tab.engine.is_leader());
+                let result = self.oracle.check_cache_converged(&tab.engine, device.person, &self.database);
+                result.map_err(|violation| Violation {
+                    detail: format!("device {n}, incarnation {incarnation}, leader: {is_leader}: {}", violation.detail),
+                    ..violation
                 })?;
-                self.watcher.check_drafts_survive(n, &tab.engine)?;
+                self.oracle.check_drafts_survive(n, &tab.engine)?;
             }
-            let kept = self.watcher.check_no_leak_on_disk(&device.store, device.person, &self.database);
-            kept.map_err(|broken| Violation { detail: format!("device {n}: {}", broken.detail), ..broken })?;
+            let result = self.oracle.check_no_leak_on_disk(&device.store, device.person, &self.database);
+            result
+                .map_err(|violation| Violation { detail: format!("device {n}: {}", violation.detail), ..violation })?;
         }
         let stores: Vec<&MemoryStore> = self.devices.iter().map(|device| &device.store).collect();
-        self.watcher.check_no_lost_or_duplicate_writes(&stores, &self.database)?;
-        self.watcher.check_no_silent_overwrite(&self.database)
+        self.oracle.check_no_lost_or_duplicate_writes(&stores, &self.database)?;
+        self.oracle.check_no_silent_overwrite(&self.database)
     }
 }
 
+/// Returns the state that an engine reads from the device store at start.
 pub(crate) fn hydrate_from(store: &MemoryStore) -> PersistedState {
     PersistedState {
         log: store.read_now(Namespace::Entities, KeySelector::Prefix(store::ROW_PREFIX)),
@@ -620,23 +644,30 @@ pub(crate) fn hydrate_from(store: &MemoryStore) -> PersistedState {
     }
 }
 
-fn read_all<T: for<'a> serde::Deserialize<'a>>(store: &MemoryStore, area: Namespace) -> Vec<T> {
-    store.read_now(area, KeySelector::All).iter().filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok()).collect()
+fn read_all<T: for<'a> serde::Deserialize<'a>>(store: &MemoryStore, namespace: Namespace) -> Vec<T> {
+    store
+        .read_now(namespace, KeySelector::All)
+        .iter()
+        .filter_map(|(_, bytes)| serde_json::from_slice(bytes).ok())
+        .collect()
 }
 
-/// An answer as an engine would take it that does not look at versions: no row in it is older than what is held.
+/// Raises the version of each row in a response body to at least the cached version.
+///
+/// Simulates an engine that ignores versions.
 fn bump_versions(engine: &Engine, body: &str) -> String {
     let Ok(mut value) = serde_json::from_str::<Value>(body) else { return body.to_owned() };
-    let renew = |row: &mut Value| {
+    let raise_version = |row: &mut Value| {
         let id = row.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());
-        let held = id.and_then(|id| engine.cached_row(&EntityRef::new(code("task"), id))).map_or(0, |row| row.version);
-        if row.get("version").and_then(Value::as_i64).is_some_and(|version| version < held) {
-            row["version"] = json!(held);
+        let cached_version =
+            id.and_then(|id| engine.cached_row(&EntityRef::new(code("task"), id))).map_or(0, |row| row.version);
+        if row.get("version").and_then(Value::as_i64).is_some_and(|version| version < cached_version) {
+            row["version"] = json!(cached_version);
         }
     };
     match value.get_mut("data").and_then(Value::as_array_mut) {
-        Some(rows) => rows.iter_mut().for_each(renew),
-        None => renew(&mut value),
+        Some(rows) => rows.iter_mut().for_each(raise_version),
+        None => raise_version(&mut value),
     }
     value.to_string()
 }

@@ -1,18 +1,18 @@
-//! A sample of what `just simulate` runs for longer.
+//! A short version of `just simulate`.
 
 use super::*;
 
 #[test]
-fn the_promises_hold_in_small_worlds() {
+fn invariants_hold_in_small_simulations() {
     for seed in 1..60 {
-        if let Err(broken) = run(seed, small(None)) {
-            panic!("seed {seed}: {}: {}", broken.invariant, broken.detail);
+        if let Err(violation) = run(seed, small(None)) {
+            panic!("seed {seed}: {}: {}", violation.invariant, violation.detail);
         }
     }
 }
 
 #[test]
-fn a_seed_gives_the_same_run_each_time() {
-    let times: Vec<_> = (0..2).map(|_| run(3, small(None)).map_err(|broken| broken.detail)).collect();
-    assert_eq!(times[0], times[1]);
+fn equal_seeds_give_equal_runs() {
+    let outcomes: Vec<_> = (0..2).map(|_| run(3, small(None)).map_err(|violation| violation.detail)).collect();
+    assert_eq!(outcomes[0], outcomes[1]);
 }

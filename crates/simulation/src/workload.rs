@@ -1,4 +1,7 @@
-//! What people do, and what befalls them: edits, drafts, choices, looks here and there; crashes, frozen tabs, lost networks, damaged bytes.
+//! Workload and fault injection.
+//!
+//! User actions: edits, drafts, conflict resolutions, navigation. Faults: tab crashes, frozen tabs,
+//! network loss, damaged bytes.
 
 use crate::model_database::{TxOp, code, project_id};
 use crate::oracle::Violation;
@@ -22,190 +25,192 @@ impl Simulation {
     }
 
     pub(crate) fn step_workload(&mut self) -> Result<(), Violation> {
-        let n = self.chance.gen_range(self.devices.len());
-        let alive: Vec<usize> = (0..self.devices[n].tabs.len()).filter(|at| self.devices[n].tabs[*at].alive).collect();
-        let Some(at) = self.chance.choose(&alive).copied() else {
+        let n = self.rng.gen_range(self.devices.len());
+        let alive: Vec<usize> =
+            (0..self.devices[n].tabs.len()).filter(|tab_index| self.devices[n].tabs[*tab_index].alive).collect();
+        let Some(tab_index) = self.rng.choose(&alive).copied() else {
             self.open_tab(n);
             return Ok(());
         };
-        let place = self.place(n, at);
-        let frozen = self.devices[n].tabs[at].frozen;
-        match self.chance.gen_range(100) {
-            0..=29 if !frozen => self.random_edit(place)?,
-            30..=35 if !frozen => self.random_draft_action(place)?,
+        let tab_ref = self.tab_ref(n, tab_index);
+        let frozen = self.devices[n].tabs[tab_index].frozen;
+        match self.rng.gen_range(100) {
+            0..=29 if !frozen => self.random_edit(tab_ref)?,
+            30..=35 if !frozen => self.random_draft_action(tab_ref)?,
             36..=41 if !frozen => {
                 let query = self.random_query();
-                self.observe_query(place, query, 0.0);
+                self.observe_query(tab_ref, query, 0.0);
             }
             42..=45 if !frozen => {
-                let tab = &mut self.devices[n].tabs[at];
+                let tab = &mut self.devices[n].tabs[tab_index];
                 if tab.observers.len() > 2 {
                     let id = tab.observers.remove(1);
-                    self.deliver(place, Event::Unobserve(id))?;
+                    self.deliver(tab_ref, Event::Unobserve(id))?;
                 }
             }
             46..=48 => {
-                let crash = self.chance.one_in(2);
-                self.kill_tab(n, at, crash);
+                let crash = self.rng.one_in(2);
+                self.kill_tab(n, tab_index, crash);
             }
-            49..=52 if alive.len() < self.plan.tabs => self.open_tab(n),
+            49..=52 if alive.len() < self.config.tabs => self.open_tab(n),
             53 => {
-                // The whole browser goes.
-                alive.iter().for_each(|at| self.kill_tab(n, *at, true));
+                // The browser crashes with all tabs.
+                alive.iter().for_each(|tab_index| self.kill_tab(n, *tab_index, true));
                 self.open_tab(n);
             }
             54..=56 => {
-                let tab = &mut self.devices[n].tabs[at];
+                let tab = &mut self.devices[n].tabs[tab_index];
                 tab.frozen = !tab.frozen;
                 if !tab.frozen {
-                    for event in std::mem::take(&mut tab.waiting) {
-                        self.deliver(place, event)?;
+                    for event in std::mem::take(&mut tab.deferred) {
+                        self.deliver(tab_ref, event)?;
                     }
                 }
             }
             57..=60 => {
                 let online = !self.devices[n].online;
                 self.devices[n].online = online;
-                for at in alive {
-                    let place = self.place(n, at);
-                    if !online && let Some(socket) = self.devices[n].tabs[at].socket {
+                for tab_index in alive {
+                    let tab_ref = self.tab_ref(n, tab_index);
+                    if !online && let Some(socket) = self.devices[n].tabs[tab_index].socket {
                         self.sockets.remove(&socket);
                         self.schedule(1.0, SimEvent::Feed(FeedEvent::Disconnected(socket)));
-                        self.schedule(2.0, SimEvent::Tab(place, Event::SocketClosed(1006)));
+                        self.schedule(2.0, SimEvent::Tab(tab_ref, Event::SocketClosed(1006)));
                     }
-                    self.schedule(3.0, SimEvent::Tab(place, Event::Online(online)));
+                    self.schedule(3.0, SimEvent::Tab(tab_ref, Event::Online(online)));
                 }
             }
             61..=64 => {
-                if let Some(socket) = self.devices[n].tabs[at].socket
+                if let Some(socket) = self.devices[n].tabs[tab_index].socket
                     && self.sockets.remove(&socket).is_some()
                 {
                     self.schedule(3.0, SimEvent::Feed(FeedEvent::Disconnected(socket)));
-                    self.schedule(4.0, SimEvent::Tab(place, Event::SocketClosed(1006)));
+                    self.schedule(4.0, SimEvent::Tab(tab_ref, Event::SocketClosed(1006)));
                 }
             }
             65 => {
                 let rows: Vec<KeyValue> =
                     self.devices[n].store.read_now(Namespace::Entities, KeySelector::Prefix(store::CHUNK_PREFIX));
-                if let Some((name, bytes)) = self.chance.choose(&rows) {
+                if let Some((name, bytes)) = self.rng.choose(&rows) {
                     let mut bytes = bytes.clone();
-                    let at = self.chance.clone().gen_range(bytes.len());
-                    bytes[at] ^= 4;
+                    let offset = self.rng.clone().gen_range(bytes.len());
+                    bytes[offset] ^= 4;
                     self.devices[n].store.write_now(&[Write::Put(Namespace::Entities, name.clone(), bytes)]);
                 }
             }
-            66 if !frozen => self.deliver(place, Event::StorageLow)?,
+            66 if !frozen => self.deliver(tab_ref, Event::StorageLow)?,
             70..=71 if !frozen => {
-                let root = EntityRef::new(code("project"), project_id(self.chance.gen_range(3)));
-                let on = !self.chance.one_in(3);
-                self.deliver(place, Event::SetPinned(root, on))?;
+                let root = EntityRef::new(code("project"), project_id(self.rng.gen_range(3)));
+                let pinned = !self.rng.one_in(3);
+                self.deliver(tab_ref, Event::SetPinned(root, pinned))?;
             }
-            67..=69 if !frozen => self.resolve_conflict(place)?,
+            67..=69 if !frozen => self.resolve_conflict(tab_ref)?,
             _ => self.external_write(),
         }
         Ok(())
     }
 
-    /// What others do to the database.
+    /// Starts a database transaction of another user or service.
     fn external_write(&mut self) {
         let ids: Vec<Uuid> = self.database.tasks.keys().copied().collect();
-        let Some(id) = self.chance.choose(&ids).copied() else { return };
-        let (who, on) = (self.chance.gen_range(self.plan.people), self.chance.gen_range(3));
-        let deed = match self.chance.gen_range(20) {
-            0..=1 => TxOp::Move(id, on),
+        let Some(id) = self.rng.choose(&ids).copied() else { return };
+        let (person, project) = (self.rng.gen_range(self.config.people), self.rng.gen_range(3));
+        let op = match self.rng.gen_range(20) {
+            0..=1 => TxOp::Move(id, project),
             2 => TxOp::Purge(id),
-            3..=4 => TxOp::Grant(who, on, self.chance.one_in(3).then_some(20_000)),
-            5 => TxOp::Ungrant(who, on),
+            3..=4 => TxOp::Grant(person, project, self.rng.one_in(3).then_some(20_000)),
+            5 => TxOp::Revoke(person, project),
             _ => TxOp::Touch(id),
         };
-        let xid = self.database.begin(deed);
-        // Some take very long.
-        let delay = if self.chance.one_in(15) { 30_000.0 } else { self.chance.sample_delay_ms(15) };
+        let xid = self.database.begin(op);
+        // Some transactions take very long.
+        let delay = if self.rng.one_in(15) { 30_000.0 } else { self.rng.sample_delay_ms(15) };
         self.schedule(delay, SimEvent::Commit(xid, None));
     }
 
-    fn pick_visible_task(&mut self, place: TabRef) -> Option<(EntityRef, Value)> {
-        let tab = self.devices[place.device].tabs.get(place.tab)?;
-        let held: Vec<EntityRef> =
+    fn pick_visible_task(&mut self, tab_ref: TabRef) -> Option<(EntityRef, Value)> {
+        let tab = self.devices[tab_ref.device].tabs.get(tab_ref.tab)?;
+        let tasks: Vec<EntityRef> =
             tab.engine.cached_rows().map(|row| row.entity).filter(|entity| entity.code == *"task").collect();
-        let entity = self.chance.choose(&held)?.clone();
-        let tab = self.devices[place.device].tabs.get(place.tab)?;
+        let entity = self.rng.choose(&tasks)?.clone();
+        let tab = self.devices[tab_ref.device].tabs.get(tab_ref.tab)?;
         let row = tab.engine.row(&entity)?;
         Some((entity, row.data.get("name").cloned().unwrap_or_default()))
     }
 
-    fn random_edit(&mut self, place: TabRef) -> Result<(), Violation> {
+    fn random_edit(&mut self, tab_ref: TabRef) -> Result<(), Violation> {
         let ids = self.next_write_ids();
-        let what = self.chance.gen_range(20);
-        if what == 0 {
-            let home = self.chance.gen_range(3);
-            let may = self.database.can_view(self.devices[place.device].person, home);
-            let tab = &self.devices[place.device].tabs[place.tab];
-            let above = EntityRef::new(code("project"), project_id(home));
-            if may && tab.engine.row(&above).is_some() {
+        let action = self.rng.gen_range(20);
+        if action == 0 {
+            let project = self.rng.gen_range(3);
+            let can_view = self.database.can_view(self.devices[tab_ref.device].person, project);
+            let tab = &self.devices[tab_ref.device].tabs[tab_ref.tab];
+            let parent = EntityRef::new(code("project"), project_id(project));
+            if can_view && tab.engine.row(&parent).is_some() {
                 let token = self.next_token();
                 let entity = EntityRef::new(code("task"), Uuid::from_u128(self.next_entry + 5));
-                self.watcher.record_input(place.device, &token, &entity, "name", &Value::Null);
-                let values = json!({"name": token, "project_id": project_id(home), "who": [], "note": ""});
+                self.oracle.record_input(tab_ref.device, &token, &entity, "name", &Value::Null);
+                let values = json!({"name": token, "project_id": project_id(project), "who": [], "note": ""});
                 let values = values.as_object().cloned().unwrap_or_default();
-                return self.deliver(place, Event::Create { entity, values, ids });
+                return self.deliver(tab_ref, Event::Create { entity, values, ids });
             }
             return Ok(());
         }
-        let Some((entity, before)) = self.pick_visible_task(place) else { return Ok(()) };
-        if what == 1 {
-            self.watcher.record_delete(place.device, &entity);
-            return self.deliver(place, Event::Delete { entity, ids });
+        let Some((entity, before)) = self.pick_visible_task(tab_ref) else { return Ok(()) };
+        if action == 1 {
+            self.oracle.record_delete(tab_ref.device, &entity);
+            return self.deliver(tab_ref, Event::Delete { entity, ids });
         }
         let token = self.next_token();
-        self.watcher.record_input(place.device, &token, &entity, "name", &before);
+        self.oracle.record_input(tab_ref.device, &token, &entity, "name", &before);
         let patch = json!({ "name": token });
-        self.deliver(place, Event::Update { entity, patch: patch.as_object().cloned().unwrap_or_default(), ids })
+        self.deliver(tab_ref, Event::Update { entity, patch: patch.as_object().cloned().unwrap_or_default(), ids })
     }
 
-    fn random_draft_action(&mut self, place: TabRef) -> Result<(), Violation> {
-        let Some((entity, _)) = self.pick_visible_task(place) else { return Ok(()) };
-        let drafted = self.devices[place.device].tabs[place.tab].engine.draft(&entity).is_some();
-        if drafted && self.chance.one_in(3) {
-            self.watcher.record_draft_discarded(place.device, &entity);
-            return self.deliver(place, Event::DraftDiscard(entity));
+    fn random_draft_action(&mut self, tab_ref: TabRef) -> Result<(), Violation> {
+        let Some((entity, _)) = self.pick_visible_task(tab_ref) else { return Ok(()) };
+        let has_draft = self.devices[tab_ref.device].tabs[tab_ref.tab].engine.draft(&entity).is_some();
+        if has_draft && self.rng.one_in(3) {
+            self.oracle.record_draft_discarded(tab_ref.device, &entity);
+            return self.deliver(tab_ref, Event::DraftDiscard(entity));
         }
         let token = self.next_token().replace("token", "draft");
-        self.watcher.record_draft(place.device, &entity, &token);
+        self.oracle.record_draft(tab_ref.device, &entity, &token);
         let value = json!(token);
-        self.deliver(place, Event::DraftField { entity, field: "note".into(), value })
+        self.deliver(tab_ref, Event::DraftField { entity, field: "note".into(), value })
     }
 
-    fn resolve_conflict(&mut self, place: TabRef) -> Result<(), Violation> {
-        let tab = &self.devices[place.device].tabs[place.tab];
-        let stuck = tab.engine.outbox().iter().find(|entry| entry.state != EntryState::Pending);
-        let Some(entry) = stuck.cloned() else { return Ok(()) };
+    fn resolve_conflict(&mut self, tab_ref: TabRef) -> Result<(), Violation> {
+        let tab = &self.devices[tab_ref.device].tabs[tab_ref.tab];
+        let undecided = tab.engine.outbox().iter().find(|entry| entry.state != EntryState::Pending);
+        let Some(entry) = undecided.cloned() else { return Ok(()) };
         if let EntryState::Conflict { current, .. } = &entry.state {
-            self.watcher.record_conflict_seen(&entry, current);
+            self.oracle.record_conflict_seen(&entry, current);
         }
         let key = self.next_write_ids()[1];
-        let choice = match (self.chance.gen_range(4), &entry.operation) {
+        let choice = match (self.rng.gen_range(4), &entry.operation) {
             (0 | 1, _) => Resolution::KeepMine(key),
-            // Column by column: some of mine, theirs for the rest.
+            // Decision per column: mine for some, theirs for the rest.
             (2, Operation::Update { .. }) => {
                 let mut values = entry.local_values();
-                values.retain(|_, _| self.chance.one_in(2));
+                values.retain(|_, _| self.rng.one_in(2));
                 Resolution::PerField(values, key)
             }
             (_, operation) => {
                 if !matches!(operation, Operation::Update { .. }) {
-                    self.watcher.record_delete(place.device, &entry.entity);
+                    self.oracle.record_delete(tab_ref.device, &entry.entity);
                 }
-                // What is never made takes with it what was drafted of it.
-                let engine = &self.devices[place.device].tabs[place.tab].engine;
-                let gone = engine.with_dependents(entry.id).into_iter();
-                let gone = gone.filter(|e| matches!(e.operation, Operation::Create { .. })).map(|e| e.entity.clone());
-                for entity in gone.collect::<Vec<_>>() {
-                    self.watcher.record_draft_discarded(place.device, &entity);
+                // Discarding a create also discards the drafts of the entity.
+                let engine = &self.devices[tab_ref.device].tabs[tab_ref.tab].engine;
+                let discarded = engine.with_dependents(entry.id).into_iter();
+                let discarded =
+                    discarded.filter(|e| matches!(e.operation, Operation::Create { .. })).map(|e| e.entity.clone());
+                for entity in discarded.collect::<Vec<_>>() {
+                    self.oracle.record_draft_discarded(tab_ref.device, &entity);
                 }
                 Resolution::TakeTheirs
             }
         };
-        self.deliver(place, Event::ResolveConflict { entry: entry.id, seen: entry.idempotency_key, choice })
+        self.deliver(tab_ref, Event::ResolveConflict { entry: entry.id, seen: entry.idempotency_key, choice })
     }
 }

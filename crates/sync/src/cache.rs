@@ -1,6 +1,10 @@
-//! Rows once, lists of places. A row is what the server said plus what was written here and is not answered yet; the lists of the engine know their
-//! filters and their order, and follow every change of a row by themselves. What a change costs depends on the row and its lists, never on how much is
-//! held. This room must never decide what is fetched or kept.
+//! In-memory cache: each row is stored once, and lists refer to rows by slot.
+//!
+//! A row is the server's row plus the pending local writes. Lists know their filters and their sort
+//! order and are updated with every change of a row. The cost of a change depends on the row and
+//! its lists, not on the size of the cache.
+//!
+//! Must not: decide what is fetched or persisted.
 
 use crate::collections::{DetHashMap, DetHashSet};
 use crate::outbox::{EntryState, Operation, OutboxEntry};
@@ -13,76 +17,78 @@ use std::cell::RefCell;
 use std::sync::{Arc, Weak};
 use uuid::Uuid;
 
-/// The place of a row.
+/// Index of a row in the cache.
 pub type Slot = u32;
-/// The place of a list.
+/// Index of a list in the cache.
 pub type ListIndex = u32;
 
-/// What was written here and is not answered yet.
+/// Effect of the local writes that the server has not confirmed yet on one row.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct OptimisticState {
-    /// The row with it; none: deleted.
+    /// Row with the pending writes applied; `None` if it does not exist or is deleted locally.
     pub visible: Option<Arc<Row>>,
-    /// Writes are on their way.
+    /// Whether writes are pending.
     pub pending: bool,
-    /// A write needs a person.
+    /// Whether a write is in conflict or was rejected, so that the user must decide.
     pub needs_attention: bool,
-    /// The columns that are on their way.
+    /// Columns with pending changes.
     pub pending_fields: Vec<String>,
-    /// Where it is being hung below something, or taken from there.
+    /// Pending links of the row: parent, and `true` for link or `false` for unlink.
     pub pending_links: Vec<(EntityRef, bool)>,
 }
 
-/// A row in memory.
+/// Row in memory.
 #[derive(Debug)]
 pub struct CachedRow {
-    /// Its id.
+    /// Id of the entity.
     pub id: Uuid,
+    /// Index of the entity type in `Cache::codes`.
     kind: u16,
-    /// The reader's level, where it is known.
+    /// Permission level of the user, if known.
     pub permission: Option<u8>,
-    /// To be asked for again before it is believed.
+    /// Whether the row must be refetched before it counts as fresh.
     pub stale: bool,
-    /// It lies beside the chunks on the device.
+    /// Whether the device has the row in the delta log.
     pub in_delta_log: bool,
-    /// The chunk that holds it on the device; 0: none.
+    /// Number of the chunk on the device that contains the row; 0 if there is none.
     pub chunk: u32,
-    /// It is on the device and has not been read yet.
+    /// Whether the row is on the device but not in memory yet.
     pub unloaded: bool,
-    /// Those who look at it by itself.
+    /// Number of observers of this row; observers of its lists are not counted.
     pub observer_count: u32,
-    /// What the server said; none: nothing yet, or that it is gone.
+    /// Row of the server; `None` if it is unknown or does not exist.
     pub base: Option<RawRow>,
+    /// Decoded `base`, shared while a caller holds it.
     decoded: RefCell<Weak<Row>>,
-    /// What was written here, where there is any.
+    /// Effect of the unconfirmed writes to this row; `None` if there are none.
     pub local: Option<Box<OptimisticState>>,
-    /// The version that the server told.
+    /// Version of `base`.
     pub version: i64,
-    /// No answer with a lower version counts.
+    /// Lowest acceptable version; responses with an older version are ignored.
     pub min_version: i64,
-    /// Milliseconds since 1970 when the server said so.
+    /// Time of the server response, in milliseconds since 1970.
     pub synced_at: f64,
-    /// The latest request whose answer told it.
+    /// Latest request whose response contained the row.
     pub last_request: u64,
-    /// The lists that hold it.
+    /// Lists that contain the row.
     pub lists: Vec<ListIndex>,
 }
 
 impl CachedRow {
-    /// The row as it is shown.
-    pub fn shown(&self) -> Option<Arc<Row>> {
+    /// Returns the visible row: the server's row with the pending writes applied.
+    pub fn visible_row(&self) -> Option<Arc<Row>> {
         match &self.local {
             Some(local) => local.visible.clone(),
             None => self.decoded(),
         }
     }
 
-    /// Whether anything is shown.
+    /// Returns whether the row exists with the pending writes applied.
     pub fn is_visible(&self) -> bool {
         self.local.as_ref().map_or(self.base.is_some(), |local| local.visible.is_some())
     }
 
-    /// What the server said, decoded for as long as somebody holds it.
+    /// Returns the decoded server row, which is cached while a caller holds it.
     pub fn decoded(&self) -> Option<Arc<Row>> {
         if let Some(row) = self.decoded.borrow().upgrade() {
             return Some(row);
@@ -101,13 +107,13 @@ impl CachedRow {
         Some(row)
     }
 
-    /// Takes what the server said in place of what is held.
+    /// Replaces the server row.
     pub fn set_base(&mut self, base: Option<RawRow>) {
         self.base = base;
         *self.decoded.borrow_mut() = Weak::new();
     }
 
-    /// The value of a column as it is shown.
+    /// Returns the value of a column of the visible row; null if there is none.
     pub fn value(&self, column: &str) -> Value {
         match &self.local {
             Some(local) => local.visible.as_ref().and_then(|row| row.get(column)).cloned().unwrap_or_default(),
@@ -115,7 +121,9 @@ impl CachedRow {
         }
     }
 
-    /// Works out what is shown anew; true where it or its marks changed.
+    /// Recomputes the optimistic state from the outbox entries of this row.
+    ///
+    /// Returns whether the visible row, the pending columns and links or a flag changed.
     pub fn recompute_visible<'a>(&mut self, entries: impl Iterator<Item = &'a OutboxEntry>) -> bool {
         let mut entries = entries.peekable();
         let local = entries.peek().is_some().then(|| {
@@ -133,124 +141,139 @@ impl CachedRow {
                 local.pending = true;
                 match &entry.operation {
                     Operation::Update { patch, .. } => local.pending_fields.extend(patch.keys().cloned()),
-                    Operation::Link { parent, linked: below } => local.pending_links.push((parent.clone(), *below)),
+                    Operation::Link { parent, linked } => local.pending_links.push((parent.clone(), *linked)),
                     _ => {}
                 }
             }
             local.visible = row.map(Arc::new);
             Box::new(local)
         });
-        let same = self.local == local;
+        let changed = self.local != local;
         self.local = local;
-        !same
+        changed
     }
 }
 
-/// A column of a type, read from every row that a list has had to compare.
+/// Column that filters or sort orders of lists use, with the parsed values of the rows.
 struct Column {
+    /// Index of the entity type in `Cache::codes`.
     kind: u16,
     name: Box<str>,
-    holds: ColumnKind,
+    value_kind: ColumnKind,
+    /// Values by slot; `None` if the value has not been parsed since the row last changed.
     keys: Vec<Option<ComparableValue>>,
-    /// Every row of the type in the order of this column, once somebody has asked for it.
-    order: Option<Vec<Slot>>,
-    /// Rows whose place in it is to be found anew.
-    moved: DetHashSet<Slot>,
+    /// Rows of the type in the order of this column, without those in `unsorted`.
+    ///
+    /// `None` until a list needs the order, and after too many rows have changed.
+    sorted: Option<Vec<Slot>>,
+    /// Changed rows whose position in `sorted` must be found again.
+    unsorted: DetHashSet<Slot>,
 }
 
-/// A list's filters and order, by the places of their columns.
-type Compiled = (Vec<(usize, Predicate)>, Vec<(usize, bool)>);
+/// Compiled query of a list: predicates and sort keys by column index; `true` means descending.
+type CompiledQuery = (Vec<(usize, Predicate)>, Vec<(usize, bool)>);
 
-/// A type of thing that a row may belong to, the column that names it (none: a link alone ties them), and the column that says of which type it is, where
-/// that varies.
+/// Owned relation from a parent type to the type of a list, for membership in a pinned tree.
 struct OwnerRelation {
+    /// Entity type of the parent.
     code: EntityCode,
-    column: Option<String>,
-    code_column: Option<String>,
+    /// Column with the id of the parent; `None` if free links define the relation.
+    parent_column: Option<String>,
+    /// Column with the type of the parent, if the parent can be of several types.
+    parent_type_column: Option<String>,
 }
 
-/// A list in memory.
+/// List in memory.
 pub struct CachedList {
-    /// What it is a list of.
+    /// Key of the list.
     pub key: ListKey,
+    /// Index of the entity type of the rows in `Cache::codes`.
     kind: u16,
-    /// Its rows, in order.
+    /// Rows of the list, in order.
     slots: Vec<Slot>,
-    /// Milliseconds since 1970 when the server said so.
+    /// Time of the server response, in milliseconds since 1970.
     pub synced_at: f64,
-    /// To be asked for again.
+    /// Whether the list must be refetched before it counts as fresh.
     pub stale: bool,
-    /// The latest request whose answer told it.
+    /// Latest request whose response contained the list; 0 if there is none.
     pub last_request: u64,
-    /// Known at all.
+    /// Whether the rows are known: from the server, the device or a derivation.
     pub loaded: bool,
-    /// Nothing that belongs to it is missing.
+    /// Whether no row of the list is missing.
     pub complete: bool,
-    /// Where the next page begins.
+    /// Cursor of the next page; `None` after the last page.
     pub next_cursor: Option<String>,
-    /// It follows from the whole list, and is never fetched.
+    /// Whether the list is derived from its base list; such a list is never fetched.
     pub derived: bool,
-    /// What links alone tie, as a kept tree told it: on the device it is with the tree.
+    /// Whether the rows are free-linked children that were derived from a pinned tree.
+    ///
+    /// The device stores them with the tree.
     pub from_tree: bool,
-    /// Those who look at it.
+    /// Number of observers.
     pub observer_count: u32,
-    /// When the last of them left.
+    /// Time when the last observer left, in milliseconds since 1970.
     pub unobserved_since: f64,
-    /// What the device holds of it is older than this.
+    /// Whether the list on the device is outdated.
     pub dirty: bool,
-    /// Its rows are still being read from the device: until then the order is the one that was kept.
+    /// Whether rows are still being read from the device; until then the stored order applies.
     pub loading_from_disk: bool,
-    /// The chunks that hold its rows on the device.
+    /// Numbers of the chunks on the device that contain the rows.
     pub chunks: Vec<u32>,
+    /// Compiled filters, by column index.
     predicates: Vec<(usize, Predicate)>,
-    order: Vec<(usize, bool)>,
+    /// Compiled sort keys, by column index; `true` means descending.
+    sort_keys: Vec<(usize, bool)>,
+    /// Relations through which a row can belong to the tree; empty unless the list is recursive.
     owners: Vec<OwnerRelation>,
+    /// Ids of the rows, computed on demand.
     ids: RefCell<Option<Arc<Vec<Uuid>>>>,
 }
 
 impl CachedList {
-    /// Whether a kept tree alone has told it.
+    /// Returns whether the only source of the list is a pinned tree, not a response of its own.
     pub fn is_from_tree(&self) -> bool {
         self.from_tree && self.last_request == 0
     }
 
-    /// How many rows it has.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.slots.len()
     }
 
-    /// Whether it has none.
+    /// Returns whether the list has no rows.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
-    /// Its rows, in order.
+    /// Returns the rows in order.
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }
 
-    fn touch(&mut self) {
+    fn mark_dirty(&mut self) {
         *self.ids.borrow_mut() = None;
         self.dirty = true;
     }
 }
 
-/// Where a row's change has been felt.
+/// Lists that the change of a row affects.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct ListImpact {
-    /// Lists whose rows or order are others now.
+    /// Lists whose rows or order changed.
     pub changed: Vec<ListIndex>,
-    /// Lists of which only the server knows whether it belongs to them.
+    /// Lists of which only the server can decide whether they contain the row.
     pub undecided: Vec<ListIndex>,
 }
 
-/// All rows and lists in memory.
+/// Rows and lists in memory.
 #[derive(Default)]
 pub struct Cache {
+    /// Entity types; rows, lists and columns refer to them by index (`kind`).
     codes: Vec<EntityCode>,
     kinds: DetHashMap<EntityCode, u16>,
     rows: Vec<Option<CachedRow>>,
-    free: Vec<Slot>,
+    /// Slots without a row, for reuse.
+    free_slots: Vec<Slot>,
     slots_by_id: DetHashMap<Uuid, Slot>,
     lists: Vec<Option<CachedList>>,
     lists_by_key: DetHashMap<ListKey, ListIndex>,
@@ -269,65 +292,65 @@ impl Cache {
         kind
     }
 
-    /// The type of a row.
+    /// Returns the entity type of a row.
     pub fn code(&self, slot: Slot) -> EntityCode {
         let kind = self.row(slot).map_or(0, |row| row.kind);
-        // A row is never made without its type.
+        // Invariant: the type of every row is in `codes`.
         self.codes[usize::from(kind)].clone()
     }
 
-    /// Which thing a row is.
+    /// Returns the entity of a row.
     pub fn entity(&self, slot: Slot) -> Option<EntityRef> {
         let row = self.row(slot)?;
         Some(EntityRef::new(self.codes.get(usize::from(row.kind))?.clone(), row.id))
     }
 
-    /// Where a thing is.
+    /// Returns the slot of an entity.
     pub fn slot_of(&self, entity: &EntityRef) -> Option<Slot> {
         let slot = *self.slots_by_id.get(&entity.id)?;
         let kind = self.kinds.get(&entity.code)?;
         (self.row(slot)?.kind == *kind).then_some(slot)
     }
 
-    /// The row at a place.
+    /// Returns the row in a slot.
     pub fn row(&self, slot: Slot) -> Option<&CachedRow> {
         self.rows.get(slot as usize)?.as_ref()
     }
 
-    /// The row at a place, to be changed.
+    /// Returns the row in a slot for modification.
     pub fn row_mut(&mut self, slot: Slot) -> Option<&mut CachedRow> {
         self.rows.get_mut(slot as usize)?.as_mut()
     }
 
-    /// The row of a thing.
+    /// Returns the row of an entity.
     pub fn get(&self, entity: &EntityRef) -> Option<&CachedRow> {
         self.row(self.slot_of(entity)?)
     }
 
-    /// The row of a thing, to be changed.
+    /// Returns the row of an entity for modification.
     pub fn get_mut(&mut self, entity: &EntityRef) -> Option<&mut CachedRow> {
         self.row_mut(self.slot_of(entity)?)
     }
 
-    /// Rows and their places.
+    /// Iterates over all rows with their slots.
     pub fn rows(&self) -> impl Iterator<Item = (Slot, &CachedRow)> {
         self.rows.iter().enumerate().filter_map(|(slot, row)| Some((slot as Slot, row.as_ref()?)))
     }
 
-    /// Rows of one type.
+    /// Iterates over the rows of an entity type.
     pub fn rows_of<'a>(&'a self, code: &EntityCode) -> impl Iterator<Item = &'a CachedRow> + use<'a> {
         let kind = self.kinds.get(code).copied();
         self.rows.iter().flatten().filter(move |row| Some(row.kind) == kind)
     }
 
-    /// The place of a thing, made where there is none.
+    /// Returns the slot of an entity, inserting an empty row if it has none.
     pub fn slot_or_insert(&mut self, entity: &EntityRef) -> Slot {
         let kind = self.kind(&entity.code);
         if let Some(slot) = self.slots_by_id.get(&entity.id) {
             if self.row(*slot).is_some_and(|row| row.kind == kind) {
                 return *slot;
             }
-            // An id is one thing: the other was somebody's mistake.
+            // Ids are unique across types: the cached row was filed under a wrong type.
             let slot = *slot;
             self.release(slot, true);
         }
@@ -349,7 +372,7 @@ impl Cache {
             last_request: 0,
             lists: Vec::new(),
         };
-        let slot = match self.free.pop() {
+        let slot = match self.free_slots.pop() {
             Some(slot) => {
                 self.rows[slot as usize] = Some(row);
                 slot
@@ -363,15 +386,17 @@ impl Cache {
         slot
     }
 
-    /// Lets a row go that nothing refers to any more; answers whether it went. `anyway`: whatever refers to it.
-    pub fn release(&mut self, slot: Slot, anyway: bool) -> bool {
+    /// Removes a row that has no data, no observers and no lists; returns whether it was removed.
+    ///
+    /// With `force`, the row is removed in any case.
+    pub fn release(&mut self, slot: Slot, force: bool) -> bool {
         let Some(row) = self.row(slot) else { return false };
         let needed = row.base.is_some()
             || row.local.is_some()
             || row.observer_count > 0
             || row.unloaded
             || !row.lists.is_empty();
-        if needed && !anyway {
+        if needed && !force {
             return false;
         }
         for list in row.lists.clone() {
@@ -380,12 +405,12 @@ impl Cache {
         self.invalidate_sort_keys(slot);
         if let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) {
             self.slots_by_id.remove(&row.id);
-            self.free.push(slot);
+            self.free_slots.push(slot);
         }
         true
     }
 }
 
-mod lists; // that follow their rows
+mod lists; // membership and order of the lists
 #[cfg(test)]
 mod tests;

@@ -1,59 +1,61 @@
-//! An edit that is not sent yet: what it began from, what it is now, and every step between, so that it can be undone after a
-//! reload or a crash too.
+//! Unsent edits of an entity with their undo and redo history, which survives a reload or a crash.
 
 use pmo_domain::{EntityRef, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Typing in one field within this many milliseconds is one step.
+/// Changes of one field within this many milliseconds of each other are one undo step.
 pub const UNDO_COALESCE_MS: f64 = 1000.0;
-/// Most steps that are kept.
+/// Maximum number of undo steps; the oldest is dropped first.
 const MAX_STEPS: usize = 200;
 
-/// A draft of changes to one thing.
+/// Unsent changes of one entity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Draft {
-    /// The thing.
+    /// Entity that the draft changes.
     pub entity: EntityRef,
-    /// The version that it was begun on.
+    /// Version of the row on which the draft is based.
     pub base_version: i64,
-    /// Values of the touched columns when they were first touched.
+    /// Original values of the edited columns, recorded at the first edit of each.
     pub original_data: Row,
-    /// Values of the changed columns now.
+    /// Current values of the columns that differ from their original values.
     pub current_data: Row,
-    /// Earlier states of `current_data`, the last on top.
+    /// Previous states of `current_data`, the latest last.
     pub undo_stack: Vec<Row>,
-    /// States that were undone.
+    /// Undone states of `current_data`, the latest last.
     pub redo_stack: Vec<Row>,
-    /// What was typed and then given up for somebody else's values: a step to go to, whatever is typed meanwhile.
+    /// Values that the user gave up in favor of those of another user, one row per conflict.
+    ///
+    /// They can be restored with redo and are not cleared by later edits.
     #[serde(default)]
     #[serde(rename = "aside")]
     pub stashed: Vec<Row>,
-    /// Milliseconds since 1970 of the last step.
+    /// Time of the last change, in milliseconds since 1970.
     pub updated_at: f64,
-    /// The field of the last step.
+    /// Field of the last step; `None` before the first step and after undo or redo.
     #[serde(default)]
     pub last_field: Option<String>,
 }
 
 impl Draft {
-    /// Columns that are not what they were when they were touched: somebody else has changed them meanwhile, to something else than what is typed here.
-    /// `same`: whether two values of a column say the same.
+    /// Returns the columns that another user has changed meanwhile to a different value.
+    ///
+    /// `row` is the current row; `same` compares two values of a column.
     pub fn conflicting_fields<'a>(
         &'a self,
         row: &'a Row,
         same: impl Fn(&str, &Value, &Value) -> bool + 'a,
     ) -> impl Iterator<Item = &'a String> {
         let null = &Value::Null;
-        self.current_data.iter().filter_map(move |(column, typed)| {
-            let now = row.get(column).unwrap_or(null);
-            let before = self.original_data.get(column).unwrap_or(null);
-            (!same(column, now, before) && !same(column, now, typed)).then_some(column)
+        self.current_data.iter().filter_map(move |(column, mine)| {
+            let current = row.get(column).unwrap_or(null);
+            let original = self.original_data.get(column).unwrap_or(null);
+            (!same(column, current, original) && !same(column, current, mine)).then_some(column)
         })
     }
 
-    /// Begins a draft on a row.
+    /// Creates an empty draft on a version of the row.
     pub fn new(entity: EntityRef, base_version: i64, now: f64) -> Self {
         Self {
             entity,
@@ -68,7 +70,7 @@ impl Draft {
         }
     }
 
-    /// Sets a field; `before` is what the row has.
+    /// Sets a field; `before` is the value of the field in the current row.
     pub fn set(&mut self, field: &str, value: Value, before: &Value, now: f64) {
         let original = self.original_data.entry(field.to_owned()).or_insert_with(|| before.clone()).clone();
         if self.current_data.get(field).unwrap_or(&original) == &value {
@@ -93,7 +95,7 @@ impl Draft {
         self.updated_at = now;
     }
 
-    /// Keeps values as a step to go to: nothing is changed until somebody asks for it with 'redo'.
+    /// Stashes values that the user can restore with redo; the current values do not change.
     pub fn push_redo(&mut self, values: Row, row: &Row, now: f64) {
         for column in values.keys() {
             let before = row.get(column).cloned().unwrap_or(Value::Null);
@@ -103,7 +105,7 @@ impl Draft {
         self.updated_at = now;
     }
 
-    /// Takes the last step back; false where there is none.
+    /// Undoes the last step; returns `false` if there is none.
     pub fn undo(&mut self, now: f64) -> bool {
         let Some(before) = self.undo_stack.pop() else { return false };
         self.redo_stack.push(std::mem::replace(&mut self.current_data, before));
@@ -112,31 +114,35 @@ impl Draft {
         true
     }
 
-    /// Makes the last undone step again; false where there is none.
+    /// Redoes the last undone step, or else restores the last stashed values.
+    ///
+    /// Returns `false` if there is neither.
     pub fn redo(&mut self, now: f64) -> bool {
-        let again = self.redo_stack.pop().or_else(|| {
+        let next = self.redo_stack.pop().or_else(|| {
             let values = self.stashed.pop()?;
-            let mut with = self.current_data.clone();
-            with.extend(values);
-            Some(with)
+            let mut merged = self.current_data.clone();
+            merged.extend(values);
+            Some(merged)
         });
-        let Some(after) = again else { return false };
+        let Some(after) = next else { return false };
         self.undo_stack.push(std::mem::replace(&mut self.current_data, after));
         self.last_field = None;
         self.updated_at = now;
         true
     }
 
-    /// Takes in what another tab has drafted of the same thing meanwhile: fields that were not touched here, and what was set aside. True where there was
-    /// anything.
+    /// Merges the draft of another tab of the same entity into this one.
+    ///
+    /// Takes the fields that were not edited here and the stashed values. Returns whether anything
+    /// was added.
     pub fn merge_from(&mut self, other: &Self) -> bool {
-        let mut any = false;
+        let mut changed = false;
         for (field, value) in &other.current_data {
             if !self.original_data.contains_key(field) {
                 let before = other.original_data.get(field).cloned().unwrap_or(Value::Null);
                 self.original_data.insert(field.clone(), before);
                 self.current_data.insert(field.clone(), value.clone());
-                any = true;
+                changed = true;
             }
         }
         for values in &other.stashed {
@@ -146,23 +152,23 @@ impl Draft {
                     self.original_data.entry(field.clone()).or_insert(before);
                 }
                 self.stashed.push(values.clone());
-                any = true;
+                changed = true;
             }
         }
-        any
+        changed
     }
 
-    /// Whether anything would be sent.
+    /// Returns whether the draft has changes to send.
     pub fn has_changes(&self) -> bool {
         !self.current_data.is_empty()
     }
 
-    /// Whether there is anything to keep: changes, or steps to go to.
+    /// Returns whether the draft has neither changes nor steps to undo or redo.
     pub fn is_empty(&self) -> bool {
         self.current_data.is_empty() && self.undo_stack.is_empty() && !self.can_redo()
     }
 
-    /// Whether there is a step to make again.
+    /// Returns whether there is an undone step or stashed values to restore.
     pub fn can_redo(&self) -> bool {
         !self.redo_stack.is_empty() || !self.stashed.is_empty()
     }
@@ -180,10 +186,10 @@ mod tests {
     }
 
     #[test]
-    fn typing_is_one_step_and_another_field_is_another() {
+    fn consecutive_edits_of_a_field_are_one_undo_step() {
         let mut draft = draft();
-        for (at, text) in [(0.0, "a"), (200.0, "ab"), (400.0, "abc")] {
-            draft.set("name", json!(text), &json!(""), at);
+        for (now, text) in [(0.0, "a"), (200.0, "ab"), (400.0, "abc")] {
+            draft.set("name", json!(text), &json!(""), now);
         }
         draft.set("points", json!(3), &json!(null), 500.0);
         assert_eq!(draft.undo_stack.len(), 2);
@@ -196,22 +202,23 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_changed_meanwhile_is_known_by_its_columns() {
+    fn conflicting_fields_are_those_changed_differently_by_another_user() {
         let mut mine = draft();
         mine.set("name", json!("mine"), &json!("before"), 0.0);
         mine.set("points", json!(3), &json!(null), 0.0);
         let row = |value: Value| value.as_object().cloned().unwrap().into_iter().collect::<Row>();
-        let overtaken = |now: Value| mine.conflicting_fields(&row(now), |_, a, b| a == b).cloned().collect::<Vec<_>>();
-        assert_eq!(overtaken(json!({"name": "before", "descr": "another"})), [] as [String; 0]);
+        let conflicting =
+            |current: Value| mine.conflicting_fields(&row(current), |_, a, b| a == b).cloned().collect::<Vec<_>>();
+        assert_eq!(conflicting(json!({"name": "before", "descr": "another"})), [] as [String; 0]);
         assert_eq!(
-            overtaken(json!({"name": "theirs", "points": 3})),
+            conflicting(json!({"name": "theirs", "points": 3})),
             ["name"],
-            "what both made the same is no question"
+            "equal changes of both users are not a conflict"
         );
     }
 
     #[test]
-    fn what_another_tab_drafted_is_taken_in_and_what_was_typed_here_stays() {
+    fn merging_another_tabs_draft_keeps_local_edits() {
         let (mut mine, mut other) = (draft(), draft());
         mine.set("name", json!("mine"), &json!(""), 0.0);
         other.set("name", json!("theirs"), &json!(""), 0.0);
@@ -223,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn typing_the_old_value_again_is_no_change() {
+    fn setting_the_original_value_again_is_no_change() {
         let mut draft = draft();
         draft.set("name", json!("b"), &json!("a"), 0.0);
         draft.set("name", json!("a"), &json!("a"), 5000.0);
@@ -232,7 +239,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn undoing_everything_and_redoing_it_comes_back(steps in proptest::collection::vec((0..3usize, 0..5i32), 1..20)) {
+        fn redo_of_all_undone_steps_restores_the_draft(steps in proptest::collection::vec((0..3usize, 0..5i32), 1..20)) {
             let mut draft = draft();
             for (i, (field, value)) in steps.iter().enumerate() {
                 draft.set(["a", "b", "c"][*field], json!(value), &json!(null), i as f64 * 2000.0);

@@ -1,20 +1,22 @@
-//! The engine: events in, effects out. What it decides is spread over rooms by subject; this one holds the state and the doors.
+//! Sync engine of the client: takes events, returns effects (sans-I/O).
+//!
+//! This module holds the state and dispatches the events. Each submodule decides on one subject.
 
-mod drafts; // drafts, in this tab and in others
-mod fetch; // reads: what to ask, and when
-mod hydration; // the device: what it kept, and how that comes back
-mod inspect; // what is held and done, for people who look into it
-mod leadership; // leading and following
-mod local_search; // by name, among all that the device holds
-mod mutations;
-mod persistence; // the device: what is written, what is let go
-mod pinned_trees; // things that are kept whole on the device
-mod presence; // who else looks at what is looked at
-mod read_api; // what the page reads
-mod realtime; // the socket: what has changed, what to watch
-mod responses; // reads: what an answer means
+mod drafts; // drafts of this tab, reconciled with those of other tabs
+mod fetch; // decides which reads are sent, and when
+mod hydration; // loads the cache from disk
+mod inspect; // diagnostic tables for the devtools
+mod leadership; // leader/follower protocol between tabs
+mod local_search; // search by name among the entities on this device
+mod mutations; // optimistic writes, sent in order and merged on conflict
+mod persistence; // writes the cache to disk and evicts from it
+mod pinned_trees; // trees that are available offline
+mod presence; // other users who view the same entities
+mod read_api; // read access for components
+mod realtime; // WebSocket messages, and polling as a fallback
+mod responses; // applies the responses to reads
 #[cfg(test)]
-mod stored_format_tests; // the outbox
+mod stored_format_tests; // serialized names of cached records
 
 pub use inspect::TextTable;
 pub use local_search::SearchHit;
@@ -26,10 +28,11 @@ pub use read_api::{CachedRowView, ListView, RowView, Status};
 use crate::cache::{Cache, Slot};
 use crate::collections::{DetHashMap, DetHashSet, VecMap};
 use crate::draft::Draft;
-use crate::event::{Effect, Event, ObserverId, Request, RequestId};
+use crate::event::{Effect, Event, ObserverId};
 use crate::outbox::{Operation, OutboxEntry};
 use crate::query_key::{ListKey, Query, ReferenceDataKey, Topic};
 use crate::reconnect::SocketSession;
+use crate::request::{Request, RequestId};
 use crate::settings::EngineConfig;
 use crate::tab_protocol::{TabId, TabMessage};
 use persistence::PersistenceState;
@@ -40,12 +43,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// What a request is for.
+/// Purpose of a request in flight; decides how its response is handled.
 #[derive(Clone, Debug)]
 enum PendingRequest {
     Row(EntityRef),
     Rows(EntityCode, Vec<Uuid>),
-    /// A page of a list, with the rows of those before it.
+    /// Page of a list, with the ids collected from the pages before it.
     Page {
         key: ListKey,
         collected: Vec<Uuid>,
@@ -58,119 +61,136 @@ enum PendingRequest {
     Changes,
 }
 
-/// A query that did not come through, to be tried again.
+/// Retry state of a query whose last request failed.
 #[derive(Clone, Copy, Debug)]
 struct Retry {
     attempts: u32,
     at: f64,
 }
 
-/// Where the feed was left.
+/// Position in the change feed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeedPosition {
-    /// The epoch of HELLO.
+    /// Epoch of the database, as sent in HELLO.
     pub epoch: String,
-    /// The last cursor.
+    /// Last cursor received in this epoch.
     pub cursor: String,
 }
 
-/// Reference data in memory.
+/// Cached reference data.
 struct ReferenceData {
     data: Arc<Value>,
     synced_at: f64,
     stale: bool,
 }
 
-/// One person's engine in one tab.
+/// Sync engine of one user in one tab.
 pub struct Engine {
     settings: EngineConfig,
     seed: u64,
     person: Option<PersonId>,
     cache: Cache,
-    catalogue: Arc<Catalog>,
-    metas: VecMap<ReferenceDataKey, ReferenceData>,
+    catalog: Arc<Catalog>,
+    reference_data: VecMap<ReferenceDataKey, ReferenceData>,
     names: BTreeMap<String, BTreeMap<Uuid, String>>,
     observers: DetHashMap<ObserverId, Query>,
-    /// How many look at each query.
+    /// Number of observers per query.
     observer_counts: DetHashMap<Query, u32>,
-    /// How many look at each topic, and since when nobody does.
+    /// Number of observers per topic.
     topics: DetHashMap<Topic, u32>,
+    /// Time since when a topic has had no observer, in milliseconds since 1970.
     topics_unused_since: DetHashMap<Topic, f64>,
     requests: VecMap<RequestId, PendingRequest>,
     in_flight: DetHashMap<Query, RequestId>,
-    /// The first request of each query that is under way.
+    /// Id of the first request of each query in flight; a list query may need several requests.
+    ///
+    /// The value 0 forces a refetch after the response.
     first_request: DetHashMap<Query, u64>,
-    /// The last request before this person's access changed: what it and those before it answer is not believed.
+    /// Id of the last request that was sent before the access of this user changed.
+    ///
+    /// Responses up to this id may contain data that the user may no longer view. They are not
+    /// trusted.
     access_fence: u64,
     rows_in_flight: DetHashSet<EntityCode>,
     rows_retry: DetHashMap<EntityCode, Retry>,
     rows_to_fetch: VecMap<EntityCode, DetHashSet<Uuid>>,
     retries: DetHashMap<Query, Retry>,
     failed: DetHashSet<Query>,
-    /// The ETag of what was last told of a query, and a number for what was held then: a list goes on by itself, and is no longer what the ETag says.
+    /// `ETag` of the last response to each query, with the digest of the cached data at that time.
+    ///
+    /// An `ETag` is sent only if the digest is unchanged: local changes to a list make its `ETag`
+    /// invalid.
     etags: DetHashMap<Query, (String, u64)>,
     outbox: Vec<OutboxEntry>,
     drafts: VecMap<EntityRef, Draft>,
     session: SocketSession,
     cursor: Option<FeedPosition>,
-    /// Where the feed was left before this person's access changed, until all that was held has been asked for again. Whoever goes on after a crash goes on
-    /// from there, or what may not be seen any more would stay.
+    /// Feed position before the access of this user changed; `None` if no revalidation is running.
+    ///
+    /// `Some(None)` means that there was no position yet. After a crash, a successor resumes from
+    /// this position. Otherwise rows that the user may no longer view would stay in the cache.
     revalidating_from: Option<Option<FeedPosition>>,
     subscribed: DetHashSet<Topic>,
-    /// SUBSCRIBEs that are out, in order: until they are answered what they ask since may still be to come.
+    /// SUBSCRIBE messages without a response, in the order in which they were sent.
+    ///
+    /// Until the response arrives, changes since the cursor of the message may still be delivered.
     pending_subscribes: Vec<(EntityCode, Vec<Topic>)>,
-    /// When changes were last asked for without a socket, and whether an answer is out.
+    /// Time of the last poll for changes, in milliseconds since 1970.
     polled_at: f64,
     leader: bool,
     browser_online: bool,
     reachable: bool,
-    token_good: bool,
-    /// Renewals of the token since the server last took it.
+    token_valid: bool,
+    /// Number of token refreshes since the server last accepted a token.
     token_refreshes: u32,
-    /// RESUME is out: the epoch to be in once it is answered.
+    /// Epoch that applies once the pending RESUME is answered; `None` if no RESUME is pending.
     resuming: Option<String>,
     next_request: u64,
-    /// Things that are gone, with the number of the next request then: an answer to an earlier one may still carry them.
+    /// Removed entities, each with the id of the next request at that time.
+    ///
+    /// A response to an earlier request may still contain the entity.
     tombstones: DetHashMap<EntityRef, u64>,
-    /// The request whose answer is being taken in; past all of them otherwise.
+    /// Id of the request whose response is being applied; `u64::MAX` at all other times.
     current_response: u64,
     persistence: PersistenceState,
-    /// Things that are kept whole, with what is looked at for it.
+    /// Pinned roots, with the queries that are observed for each of them.
     pinned: VecMap<EntityRef, VecMap<Query, ObserverId>>,
-    /// What hangs in them by links alone, by their roots.
-    ties: VecMap<EntityRef, Vec<pinned_trees::FreeLinks>>,
+    /// Free links inside pinned trees, by root.
+    free_links: VecMap<EntityRef, Vec<pinned_trees::FreeLinks>>,
     next_pin_observer: u64,
-    /// Rows that have come into trees or left them in this event.
+    /// Rows that entered or left trees during the current event.
     moved_in_trees: DetHashSet<Slot>,
-    /// Trees of which only the server can say what is in them.
+    /// Trees whose content only the server knows; they are refetched at the end of the event.
     trees_to_refetch: DetHashSet<EntityRef>,
-    /// This tab.
+    /// Id of this tab.
     tab: TabId,
     tabs: leadership::TabCoordinator,
-    /// Somebody can see this tab.
+    /// Whether this tab is visible to the user (Page Visibility API).
     visible: bool,
     presence: presence::Presence,
     changed: DetHashSet<Query>,
-    /// How things stood at the end of the last event.
+    /// Status at the end of the previous event.
     last_status: Status,
     effects: Vec<Effect>,
 }
 
 impl Engine {
-    /// An engine of nobody. `seed` spreads reconnects of many clients in time.
+    /// Creates an engine without a signed-in user.
+    ///
+    /// `seed` spreads the reconnects of many clients over time.
     pub fn new(seed: u64) -> Self {
         Self::with_settings(seed, EngineConfig::default())
     }
 
-    /// With other times and sizes than a person at work has.
+    /// Creates an engine whose timings and limits differ from the defaults.
     pub fn with_settings(seed: u64, settings: EngineConfig) -> Self {
         Self {
             settings,
             seed,
             person: None,
             cache: Cache::default(),
-            catalogue: Arc::default(),
-            metas: VecMap::default(),
+            catalog: Arc::default(),
+            reference_data: VecMap::default(),
             names: BTreeMap::new(),
             observers: DetHashMap::default(),
             observer_counts: DetHashMap::default(),
@@ -197,7 +217,7 @@ impl Engine {
             leader: false,
             browser_online: true,
             reachable: true,
-            token_good: true,
+            token_valid: true,
             token_refreshes: 0,
             resuming: None,
             next_request: 0,
@@ -205,7 +225,7 @@ impl Engine {
             current_response: u64::MAX,
             persistence: PersistenceState::default(),
             pinned: VecMap::default(),
-            ties: VecMap::default(),
+            free_links: VecMap::default(),
             next_pin_observer: 0,
             moved_in_trees: DetHashSet::default(),
             trees_to_refetch: DetHashSet::default(),
@@ -219,7 +239,7 @@ impl Engine {
         }
     }
 
-    /// Takes an event at the time `now`, in milliseconds since 1970, and answers what to do.
+    /// Applies `event` at time `now` (milliseconds since 1970) and returns the effects to perform.
     pub fn handle(&mut self, event: Event, now: f64) -> Vec<Effect> {
         self.check_term_after_idle(now);
         let Some(event) = self.defer_if_unverified(event) else { return std::mem::take(&mut self.effects) };
@@ -228,7 +248,7 @@ impl Engine {
                 self.tab = tab;
                 self.start(person, *stored, term, now);
             }
-            Event::LeadershipAcquired { stored, term } => self.lead(*stored, term, now),
+            Event::LeadershipAcquired { stored, term } => self.on_leadership_acquired(*stored, term, now),
             Event::LeadershipLost => self.step_down(now),
             Event::TermChecked(term) => return self.on_term_checked(term, now),
             Event::TabMessageReceived(message) => self.on_tab_message(message, now),
@@ -238,24 +258,24 @@ impl Engine {
             Event::LoadAll => self.load_all(),
             Event::Refetch(query) => self.refetch(query, now),
             Event::FetchMore(key) => self.fetch_more(key),
-            Event::Invalidate(queries) => self.invalidate_these(queries, now),
+            Event::Invalidate(queries) => self.invalidate_queries(queries, now),
             Event::InvalidateAll => self.revalidate_all(now),
-            Event::ResponseReceived(id, answer) => self.on_response(id, answer, now),
+            Event::ResponseReceived(id, response) => self.on_response(id, response, now),
             Event::SocketMessage(message) => self.on_socket_message(message, now),
-            Event::SocketClosed(code) => self.closed(code, now),
+            Event::SocketClosed(code) => self.on_socket_closed(code, now),
             Event::Update { entity, patch, ids } => self.update(entity, patch, None, ids),
             Event::Create { entity, values, ids } => self.create(entity, values, ids),
             Event::Delete { entity, ids } => self.delete(entity, ids, now),
-            Event::Link { parent, child, below, ids } => self.link(parent, child, below, ids),
+            Event::Link { parent, child, linked, ids } => self.link(parent, child, linked, ids),
             Event::SetPinned(root, on) => self.set_pinned(root, on, now),
-            Event::Persisted(first, last, outcome) => self.persisted(first.0..=last.0, outcome),
-            Event::StoreRead(area, names, found) => self.on_store_read(area, &names, found, now),
+            Event::Persisted(first, last, outcome) => self.on_persisted(first.0..=last.0, outcome),
+            Event::StoreRead(namespace, keys, entries) => self.on_store_read(namespace, &keys, entries, now),
             Event::OutboxReloaded(entries) => self.reconcile_outbox(entries),
             Event::ResolveConflict { entry, seen, choice } if self.leader => self.resolve(entry, seen, choice, now),
             Event::ResolveConflict { entry, seen, choice } => {
                 self.broadcast(TabMessage::ResolveConflict { entry, seen, choice })
             }
-            Event::RevertToDraft(id) if self.leader => self.reopen(id, now),
+            Event::RevertToDraft(id) if self.leader => self.revert_to_draft(id, now),
             Event::RevertToDraft(entry) => self.broadcast(TabMessage::Reopen { entry }),
             Event::DraftsReloaded { drafts, as_of } => self.reconcile_drafts(drafts, as_of),
             Event::Discard(id) if self.leader => self.discard_entry(id, now),
@@ -272,18 +292,19 @@ impl Engine {
                 }
             }
             Event::SetViewing(entity, on) => self.set_viewing(&entity, on),
-            Event::VisibilityChanged(shown) => {
-                self.tabs.announce_pending |= self.visible != shown;
-                self.visible = shown;
-                if shown {
+            Event::VisibilityChanged(visible) => {
+                self.tabs.announce_pending |= self.visible != visible;
+                self.visible = visible;
+                if visible {
                     self.retry_now(now);
                 }
             }
             Event::TokenRefreshFailed => self.reachable = false,
             Event::TokenRefreshed => {
-                self.token_good = true;
+                self.token_valid = true;
                 self.token_refreshes += 1;
-                // A server that takes no token however new is not asked at network speed.
+                // If the server rejects every new token, an immediate retry would loop at network
+                // speed.
                 if self.token_refreshes <= 2 {
                     self.retry_now(now);
                 }
@@ -324,9 +345,10 @@ impl Engine {
 
     fn mark_changed(&mut self, query: Query) {
         if let Query::List(key) = &query {
-            // What follows from it is fetched, and fails, with it.
-            let parts = self.cache.lists_of(&key.code).filter(|l| l.derived && l.key.base_list().as_ref() == Some(key));
-            self.changed.extend(parts.map(|part| Query::List(part.key.clone())));
+            // Lists derived from this one share its fetch state, including failures.
+            let derived =
+                self.cache.lists_of(&key.code).filter(|l| l.derived && l.key.base_list().as_ref() == Some(key));
+            self.changed.extend(derived.map(|list| Query::List(list.key.clone())));
         }
         self.changed.insert(query);
     }
@@ -342,16 +364,9 @@ impl Engine {
     fn sign_out(&mut self, now: f64) {
         self.release_pins(now);
         let observers = std::mem::take(&mut self.observers);
-        let (observed, topics) = (std::mem::take(&mut self.observer_counts), std::mem::take(&mut self.topics));
+        let (observer_counts, topics) = (std::mem::take(&mut self.observer_counts), std::mem::take(&mut self.topics));
         let fresh = Self::with_settings(self.seed, self.settings);
-        *self = Self {
-            observers,
-            observer_counts: observed,
-            topics,
-            tab: self.tab,
-            effects: vec![Effect::Disconnect],
-            ..fresh
-        };
+        *self = Self { observers, observer_counts, topics, tab: self.tab, effects: vec![Effect::Disconnect], ..fresh };
         self.persistence.clear();
         for query in self.observer_counts.keys() {
             self.changed.insert(query.clone());
@@ -378,7 +393,7 @@ impl Engine {
         }
     }
 
-    /// Makes room in memory for what is looked at, and asks the device for it.
+    /// Adds an observer to a cached row or list and starts to load its data from disk.
     fn retain_query(&mut self, query: &Query) {
         match query {
             Query::Row(entity) => {
@@ -389,7 +404,7 @@ impl Engine {
                 self.read_row(slot);
             }
             Query::List(key) => {
-                let index = self.cache.list_or_insert(key, &self.catalogue);
+                let index = self.cache.list_or_insert(key, &self.catalog);
                 if let Some(list) = self.cache.list_mut(index) {
                     list.observer_count += 1;
                 }
@@ -446,7 +461,7 @@ impl Engine {
             && !self.is_needed(query)
             && let Some(id) = self.in_flight.remove(query)
         {
-            // Nobody waits for it any more.
+            // No remaining consumer: abort the request.
             self.requests.remove(&id);
             self.effects.push(Effect::Cancel(id));
         }
@@ -454,7 +469,7 @@ impl Engine {
             && let Query::Row(entity) = query
             && self.cache.get(entity).is_some_and(|row| row.stale && self.is_observed(row))
         {
-            // A list shows it still.
+            // An observed list still contains the row.
             self.request_row(entity);
         }
     }
@@ -465,7 +480,7 @@ impl Engine {
         }
         match &query {
             Query::List(key) => {
-                let index = self.cache.list_or_insert(key, &self.catalogue);
+                let index = self.cache.list_or_insert(key, &self.catalog);
                 if let Some(list) = self.cache.list_mut(index) {
                     list.unobserved_since = now;
                 }
@@ -490,7 +505,7 @@ impl Engine {
         self.ensure_fresh(query, now);
     }
 
-    fn invalidate_these(&mut self, queries: Vec<Query>, now: f64) {
+    fn invalidate_queries(&mut self, queries: Vec<Query>, now: f64) {
         for query in queries {
             if !self.leader {
                 self.broadcast(TabMessage::Refetch { query });
@@ -499,7 +514,7 @@ impl Engine {
             self.mark_stale(&query);
             self.retries.remove(&query);
             match &query {
-                // Single rows go together, in as few requests as there are types.
+                // Single rows are batched into one request per entity type.
                 Query::Row(entity)
                     if self.cache.get(entity).is_some_and(|row| row.base.is_some())
                         && self.is_possibly_observed(entity) =>
@@ -531,17 +546,19 @@ impl Engine {
         self.tick_tabs(now);
     }
 
-    /// Whether somebody looks at a query, or at what follows from it.
+    /// Whether a query, or a list derived from it, is observed or being revalidated.
     fn is_needed(&self, query: &Query) -> bool {
-        let part_of = |key: &ListKey| {
+        let has_observed_derived_list = |key: &ListKey| {
             let mut lists = self.cache.lists_of(&key.code);
             lists.any(|list| list.derived && list.observer_count > 0 && list.key.base_list().as_ref() == Some(key))
         };
-        let sweeps = self.revalidating_from.is_some() && matches!(query, Query::List(_));
-        sweeps || self.observer_counts.contains_key(query) || matches!(query, Query::List(key) if part_of(key))
+        let revalidating = self.revalidating_from.is_some() && matches!(query, Query::List(_));
+        revalidating
+            || self.observer_counts.contains_key(query)
+            || matches!(query, Query::List(key) if has_observed_derived_list(key))
     }
 
-    /// Tries everything that waits at once.
+    /// Retries everything that waits for a retry timer.
     fn retry_now(&mut self, now: f64) {
         if self.person.is_none() {
             return;
@@ -557,28 +574,29 @@ impl Engine {
         self.tick(now);
     }
 
-    /// Works out anew what is shown of a row, after it or its writes changed, and puts it where it belongs in its lists. `told`: those who look at it are
-    /// told in any case.
-    fn recompute_row(&mut self, slot: Slot, told: bool) {
+    /// Recomputes the visible row (server row plus pending writes) and its list memberships.
+    ///
+    /// With `force_notify`, observers are notified even if the visible row did not change.
+    fn recompute_row(&mut self, slot: Slot, force_notify: bool) {
         let Some(entity) = self.cache.entity(slot) else { return };
         let entries = self.outbox.iter().filter(|e| e.entity == entity);
-        let shown = self.cache.row_mut(slot).is_some_and(|row| row.recompute_visible(entries));
-        if shown || told {
+        let visible_changed = self.cache.row_mut(slot).is_some_and(|row| row.recompute_visible(entries));
+        if visible_changed || force_notify {
             self.propagate_row_change(slot, entity);
         }
     }
 
-    /// A row is shown otherwise: tells those who look at it and at its lists.
+    /// Re-indexes a row whose visible state changed, and notifies its observers and lists.
     fn propagate_row_change(&mut self, slot: Slot, entity: EntityRef) {
-        let placed = self.cache.reindex_row(slot);
-        self.record_tree_move(slot, &placed.changed);
-        let holding = self.cache.row(slot).map(|row| row.lists.clone()).unwrap_or_default();
-        for index in holding.into_iter().chain(placed.changed) {
+        let impact = self.cache.reindex_row(slot);
+        self.record_tree_move(slot, &impact.changed);
+        let lists = self.cache.row(slot).map(|row| row.lists.clone()).unwrap_or_default();
+        for index in lists.into_iter().chain(impact.changed) {
             if let Some(list) = self.cache.list(index) {
                 self.changed.insert(Query::List(list.key.clone()));
             }
         }
-        for index in placed.undecided {
+        for index in impact.undecided {
             if let Some(list) = self.cache.list_mut(index) {
                 list.stale = true;
             }
@@ -587,9 +605,9 @@ impl Engine {
         self.cache.release(slot, false);
     }
 
-    fn refresh_entity(&mut self, entity: &EntityRef, told: bool) {
+    fn refresh_entity(&mut self, entity: &EntityRef, force_notify: bool) {
         if let Some(slot) = self.cache.slot_of(entity) {
-            self.recompute_row(slot, told);
+            self.recompute_row(slot, force_notify);
         }
     }
 }

@@ -1,272 +1,233 @@
-//! What goes into the engine and what comes out of it.
+//! Input and output of the engine: events and effects.
 
 use crate::draft::Draft;
 use crate::outbox::{OutboxEntry, Resolution};
 use crate::query_key::{ListKey, Query};
+use crate::request::{Request, RequestError, RequestId, Response};
 use crate::store::{KeyValue, Namespace, PersistedState, StoreError, Write};
 use crate::tab_protocol::{TabId, TabMessage};
-use pmo_domain::api_types::Problem;
 use pmo_domain::protocol::{ClientMessage, ServerMessage};
 use pmo_domain::{EntityRef, PersonId, Row};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Somebody on the page who looks at a query.
+/// Identifies one observer of a query, such as a mounted component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObserverId(pub u64);
 
-/// One request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u64);
-
-/// HTTP methods that the engine uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Method {
-    /// Read.
-    Get,
-    /// Make.
-    Post,
-    /// Change.
-    Patch,
-    /// Delete.
-    Delete,
-}
-
-/// A request to make, below `/api/v1`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Request {
-    /// The method.
-    pub method: Method,
-    /// Path and query.
-    pub path: String,
-    /// JSON to send.
-    pub body: Option<Value>,
-    /// The version that the write was made on.
-    pub if_match: Option<i64>,
-    /// The write's key: a repeat gets the first answer.
-    pub idempotency_key: Option<String>,
-    /// The ETag of what is held: 304 where it is still so.
-    pub if_none_match: Option<String>,
-}
-
-/// A batch of writes to the device.
+/// Identifies a batch of writes to the device; ids are consecutive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BatchId(pub u64);
 
-/// Why there is no answer.
-#[derive(Clone, Debug, PartialEq)]
-pub enum RequestError {
-    /// Nothing came back, or no JSON did (a captive portal answers HTML with 200).
-    Network,
-    /// The server refused.
-    Rejected(Box<Problem>),
-}
-
-/// What a request came to.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Response {
-    /// What was held under the ETag of the request is still so.
-    pub not_modified: bool,
-    /// The JSON as it came; empty with 204 and 304.
-    pub body: String,
-    /// The `ETag` header.
-    pub etag: Option<String>,
-    /// The `Feed-Cursor` header.
-    pub feed_cursor: Option<String>,
-}
-
-/// Something that happened.
+/// Input of the engine.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A person is here, with what their device has kept.
+    /// A user is signed in; starts the engine with the state persisted on the device.
     Start {
-        /// The person.
+        /// Signed-in user.
         person: PersonId,
-        /// This tab.
+        /// Id of this tab.
         tab: TabId,
-        /// From the device.
+        /// State read from the device.
         stored: Box<PersistedState>,
-        /// This tab leads, and its term.
+        /// Term of this tab if it is the leader; `None` for a follower.
         term: Option<u64>,
     },
-    /// This tab leads from now on.
+    /// This tab has become the leader.
     LeadershipAcquired {
-        /// What the device holds by now.
+        /// Current state of the device.
         stored: Box<PersistedState>,
-        /// Its term.
+        /// Term of this tab.
         term: u64,
     },
-    /// Another tab said something.
+    /// Another tab sent a message.
     TabMessageReceived(TabMessage),
-    /// Another tab leads from now on.
+    /// Another tab has become the leader.
     LeadershipLost,
-    /// The term that the device holds, asked for by [`Effect::ConfirmLead`]: a later one than its own means that this tab leads no more.
+    /// Response to [`Effect::CheckTerm`]: the term stored on the device.
+    ///
+    /// A term later than that of this tab means that another tab has become the leader.
     TermChecked(u64),
-    /// Somebody begins to look.
+    /// An observer of a query was added; replaces the query that the observer had before.
     Observe(ObserverId, Query),
-    /// Somebody stops.
+    /// An observer was removed.
     Unobserve(ObserverId),
-    /// Fetch it, for somebody who will look soon.
+    /// Fetches a query that is likely to be observed soon.
     Prefetch(Query),
-    /// Read all that the device holds, so that all of it can be found.
+    /// Reads all rows of the device into memory so that local search covers them.
     LoadAll,
-    /// Fetch it again, however fresh it is.
+    /// Fetches a query even if the cached data is fresh.
     Refetch(Query),
-    /// The next page of a list.
+    /// Fetches the next page of a list.
     FetchMore(ListKey),
-    /// Do not believe what is held of these: of them, what is looked at is asked for again. Which there are says [`crate::Engine::queries`].
+    /// Marks queries as stale and refetches the observed ones.
+    ///
+    /// [`crate::Engine::queries`] lists the queries in the cache.
     Invalidate(Vec<Query>),
-    /// Believe nothing that is held: ask again for what is looked at.
+    /// Revalidates all cached data; rows that the server no longer returns are removed.
     InvalidateAll,
-    /// A request was answered.
+    /// A request has completed.
     ResponseReceived(RequestId, Result<Response, RequestError>),
-    /// A message came over the socket.
+    /// A message was received over the socket.
     SocketMessage(ServerMessage),
-    /// The socket closed, with its code.
+    /// The socket was closed with this close code.
     SocketClosed(u16),
-    /// Change columns of a thing.
+    /// Changes columns of an entity.
     Update {
-        /// The thing.
+        /// Entity to change.
         entity: EntityRef,
-        /// New values.
+        /// New values by column.
         patch: Row,
-        /// Ids for the write: entry and idempotency key.
+        /// Ids of the write: outbox entry and idempotency key.
         ids: [Uuid; 2],
     },
-    /// Make a thing; the values carry its id.
+    /// Creates an entity with an id that the client has chosen.
     Create {
-        /// The thing.
+        /// Entity to create.
         entity: EntityRef,
-        /// Its values.
+        /// Initial values by column; the engine adds the id.
         values: Row,
-        /// Ids for the write.
+        /// Ids of the write: outbox entry and idempotency key.
         ids: [Uuid; 2],
     },
-    /// Delete a thing.
+    /// Deletes an entity.
     Delete {
-        /// The thing.
+        /// Entity to delete.
         entity: EntityRef,
-        /// Ids for the write.
+        /// Ids of the write: outbox entry and idempotency key.
         ids: [Uuid; 2],
     },
-    /// Hang a thing below another, where no column of it says so, or take it from there.
+    /// Adds or removes a free link between two entities: a link that no column stands for.
     Link {
-        /// The thing above.
+        /// Parent of the link.
         parent: EntityRef,
-        /// The thing.
+        /// Child of the link.
         child: EntityRef,
-        /// To hang there, or not to.
-        below: bool,
-        /// Ids for the write.
+        /// Whether to link or to unlink.
+        linked: bool,
+        /// Ids of the write: outbox entry and idempotency key.
         ids: [Uuid; 2],
     },
-    /// Keep a thing with all that hangs below it on the device, or no longer.
+    /// Pins an entity and its descendants on the device (`true`), or unpins it (`false`).
     SetPinned(EntityRef, bool),
-    /// The batches from the one to the other are on disk, or will never be: they went as one transaction.
+    /// Outcome of the batches from the first to the last id, which were one transaction.
+    ///
+    /// After an error, none of these batches is on disk.
     Persisted(BatchId, BatchId, Result<(), StoreError>),
-    /// What was asked for of the device: the names, and what was found under them.
+    /// Result of [`Effect::Read`]: the requested keys and the values that were found.
     StoreRead(Namespace, Vec<String>, Vec<KeyValue>),
-    /// The device's outbox is now this: another tab wrote to it.
+    /// Current outbox of the device, read again after another tab changed it.
     OutboxReloaded(Vec<OutboxEntry>),
-    /// A person has decided of a write that needs them.
+    /// The user has resolved a conflict or a rejected write.
     ResolveConflict {
-        /// The entry.
+        /// Outbox entry.
         entry: Uuid,
-        /// The key that it had when the person looked: what has become another question since is not answered by this.
+        /// Idempotency key of the entry when the user saw it.
+        ///
+        /// If the entry has another key by now, its conflict may be another one: the choice is
+        /// ignored.
         seen: Uuid,
-        /// What the person chose.
+        /// Choice of the user.
         choice: Resolution,
     },
-    /// A refused write goes back into its draft.
+    /// Turns a rejected update back into a draft of its entity.
     RevertToDraft(Uuid),
-    /// Another tab has written drafts: those on the device, read at this time.
+    /// Current drafts of the device, read again after another tab changed them.
     DraftsReloaded {
-        /// All of them.
+        /// All drafts of the device.
         drafts: Vec<Draft>,
-        /// Milliseconds since 1970.
+        /// Time of reading, in milliseconds since 1970.
         as_of: f64,
     },
-    /// A refused or waiting entry is given up.
+    /// Discards an outbox entry and the entries that depend on it.
+    ///
+    /// Has no effect while one of them is in flight.
     Discard(Uuid),
-    /// A field of a draft is set; begins the draft.
+    /// Sets a field of a draft; creates the draft if there is none.
     DraftField {
-        /// The thing.
+        /// Entity of the draft.
         entity: EntityRef,
-        /// The column.
+        /// Column to set.
         field: String,
-        /// Its value.
+        /// New value.
         value: Value,
     },
-    /// Take the last step of a draft back.
+    /// Undoes the last step of a draft.
     DraftUndo(EntityRef),
-    /// Make it again.
+    /// Redoes the last undone step of a draft.
     DraftRedo(EntityRef),
-    /// Give a draft up.
+    /// Discards a draft.
     DraftDiscard(EntityRef),
-    /// Send a draft.
+    /// Turns a draft into a write.
     DraftCommit {
-        /// The thing.
+        /// Entity of the draft.
         entity: EntityRef,
-        /// Ids for the write.
+        /// Ids of the write: outbox entry and idempotency key.
         ids: [Uuid; 2],
     },
-    /// The browser says that it is online or offline.
+    /// The browser reports that it is online (`true`) or offline (`false`).
     Online(bool),
-    /// The page is shown again, or hidden.
+    /// The page has become visible (`true`) or hidden (`false`).
     VisibilityChanged(bool),
-    /// A page about this thing is opened, or left.
+    /// A page about this entity was opened (`true`) or closed (`false`).
     SetViewing(EntityRef, bool),
-    /// A token could not be renewed because nobody answers.
+    /// The access token could not be refreshed because the server is unreachable.
     TokenRefreshFailed,
-    /// A token was renewed.
+    /// The access token was refreshed.
     TokenRefreshed,
-    /// The browser says that little room is left on the device.
+    /// The browser reports that little storage is left.
     StorageLow,
-    /// Nobody is signed in any more: forget everything of this person.
+    /// The user has signed out: all of their data is removed from memory and from the device.
     SignedOut,
-    /// Time has passed.
+    /// Time has passed; runs everything that is due.
     Tick,
 }
 
-/// Something to do.
+/// Output of the engine: an action for its host.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// Make this request and answer it.
+    /// Send this request; the host returns the outcome as [`Event::ResponseReceived`].
     Fetch(RequestId, Request),
-    /// Nobody waits for this request any more.
+    /// Abort this request: its response has no consumer left.
     Cancel(RequestId),
-    /// Write to the device, in order, as one transaction, and say when it is complete.
+    /// Write to the device, in order and as one transaction.
+    ///
+    /// The host returns the outcome as [`Event::Persisted`].
     Persist(BatchId, Vec<Write>),
-    /// The device did not keep what it was given.
+    /// A batch could not be written to the device; for display.
     PersistFailed(StoreError),
-    /// Read these of the device.
+    /// Read these keys from the device; the host returns them as [`Event::StoreRead`].
     Read(Namespace, Vec<String>),
-    /// Open the socket; AUTH is its first message.
+    /// Open the socket; its first message must be AUTH.
     Connect,
-    /// Send over the socket.
+    /// Send this message over the socket.
     Send(ClientMessage),
     /// Close the socket.
     Disconnect,
-    /// Those who look at this should look again.
+    /// The data of this query has changed: its observers should read it again.
     Changed(Query),
-    /// Those who look at a draft should look again.
+    /// The draft of this entity has changed: its observers should read it again.
     DraftChanged(EntityRef),
-    /// The sync mark, the outbox or the names have changed.
+    /// The sync status, the outbox or the reference names have changed.
     StatusChanged,
-    /// Renew the access token.
+    /// Refresh the access token.
     RefreshToken,
-    /// Ask to sign in, over the page, with everything kept.
+    /// Ask the user to sign in on top of the current page, without losing any state.
     PromptSignIn,
-    /// Read outbox and drafts from the device again: a tab that wrote there may have ended before it could say so.
+    /// Read outbox and drafts from the device again.
+    ///
+    /// A tab may have closed after it wrote them and before it notified the others.
     ReloadOutboxAndDrafts,
-    /// Tell the other tabs this.
+    /// Send this message to the other tabs.
     Broadcast(TabMessage),
-    /// Say whether this tab leads still: it may have been frozen while another took over.
+    /// Read the current term from the device and return it as [`Event::TermChecked`].
+    ///
+    /// This tab may have been frozen while another tab took over the leadership.
     CheckTerm,
-    /// Become the leader, even where another tab seems to be: it does not answer.
+    /// Take over the leadership from a tab that still holds it but does not respond.
     StealLock,
-    /// Tell the other tabs that the outbox on the device has changed.
+    /// Notify the other tabs that the outbox on the device has changed.
     BroadcastOutboxChanged,
-    /// Tell the other tabs that the drafts on the device have changed.
+    /// Notify the other tabs that the drafts on the device have changed.
     BroadcastDraftsChanged,
 }

@@ -1,27 +1,33 @@
-//! The client engine: query cache, local store, outbox, drafts, socket session. Sans-I/O: events go in, effects come out; the same
-//! code runs in the browser and natively under test. It must never touch the network, a database, a clock or the page.
+//! Client sync engine: query cache, local store, outbox, drafts and socket session.
+//!
+//! Sans-I/O: events go in, effects come out. The same code runs in the browser and natively in
+//! tests.
+//!
+//! Must not: access the network, a database, a clock or the page.
 
-pub mod cache; // rows once, lists of places
-pub mod chunk_codec; // how rows lie on the device
-pub mod collections; // whose order can be repeated
-pub mod draft; // edits that are not sent yet, with undo and redo
-pub mod engine; // events in, effects out
-pub mod event; // what goes in and what comes out
-pub mod line_merge;
-pub mod merge; // three versions of a row into one
-pub mod outbox; // writes on their way
-pub mod query_key; // what can be asked for
-pub mod raw_row; // rows as the texts that the server sent
-pub mod reconnect; // the socket: connect, resume, back off
-pub mod settings; // times and sizes
-pub mod store; // what is kept on the device
-pub mod tab_protocol; // what tabs tell each other // texts compared and merged by line
+pub mod cache; // rows and ordered lists in memory
+pub mod chunk_codec; // binary format of packed rows
+pub mod collections; // maps with a reproducible iteration order
+pub mod draft; // unsent edits with undo and redo
+pub mod engine; // state machine: events in, effects out
+pub mod event; // events, effects, requests and responses
+pub mod line_merge; // line diff and three-way merge of texts
+pub mod merge; // three-way merge of rows
+pub mod outbox; // writes not confirmed by the server yet
+pub mod query_key; // keys of rows, lists and reference data
+pub mod raw_row; // rows stored as the server's JSON text
+pub mod reconnect; // connect, back off and heartbeat of the socket
+mod request; // requests and responses, as plain data
+pub mod settings; // timeouts, intervals and limits
+pub mod store; // contract of the device's key-value store
+pub mod tab_protocol; // messages between the tabs of one user
 
 pub use draft::Draft;
 pub use engine::{CachedRowView, Engine, ListView, PinnedTreeStatus, RowView, SearchHit, Status, TextTable};
-pub use event::{BatchId, Effect, Event, Method, ObserverId, Request, RequestError, RequestId, Response};
+pub use event::{BatchId, Effect, Event, ObserverId};
 pub use outbox::{EntryState, Operation, OutboxEntry, Resolution};
 pub use query_key::{ListKey, ParentFilter, Query, ReferenceDataKey, Topic, percent_encode};
+pub use request::{Method, Request, RequestError, RequestId, Response};
 pub use settings::EngineConfig;
 pub use store::{MemoryStore, Namespace, PersistedState, Store, StoreError, Write};
 pub use tab_protocol::{TabId, TabMessage};

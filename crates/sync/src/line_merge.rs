@@ -1,18 +1,24 @@
-//! Texts merged by line: what both started from, mine and theirs. Pure.
+//! Line diff and three-way merge of texts by line (`diff3`). Pure functions.
 
-/// Most pairs of lines that are compared; larger texts are a person's business.
+/// Maximum number of cells of the table of the longest common subsequence.
+///
+/// Larger texts are not compared line by line: a merge of them is a conflict.
 const MAX_LCS_CELLS: usize = 4_000_000;
 
-/// For each line of `a` that is also in `b`, in order, its place there: a longest common subsequence. None where that is too much work.
+/// Returns the longest common subsequence of two line lists, as index pairs in ascending order.
+///
+/// Returns `None` if the table would exceed [`MAX_LCS_CELLS`] cells.
 fn longest_common_subsequence(a: &[&str], b: &[&str]) -> Option<Vec<(usize, usize)>> {
-    let before = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let rest = a[before..].iter().rev().zip(b[before..].iter().rev());
-    let after = rest.take_while(|(x, y)| x == y).count();
-    let (left, right) = (&a[before..a.len() - after], &b[before..b.len() - after]);
+    // The common prefix and suffix need no table.
+    let prefix = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let rest = a[prefix..].iter().rev().zip(b[prefix..].iter().rev());
+    let suffix = rest.take_while(|(x, y)| x == y).count();
+    let (left, right) = (&a[prefix..a.len() - suffix], &b[prefix..b.len() - suffix]);
     let width = right.len() + 1;
     if (left.len() + 1).checked_mul(width)? > MAX_LCS_CELLS {
         return None;
     }
+    // Length of the longest common subsequence of the lines from `i` and from `j` on.
     let mut longest = vec![0u32; (left.len() + 1) * width];
     for i in (0..left.len()).rev() {
         for j in (0..right.len()).rev() {
@@ -23,11 +29,11 @@ fn longest_common_subsequence(a: &[&str], b: &[&str]) -> Option<Vec<(usize, usiz
             };
         }
     }
-    let mut pairs: Vec<(usize, usize)> = (0..before).map(|n| (n, n)).collect();
+    let mut pairs: Vec<(usize, usize)> = (0..prefix).map(|n| (n, n)).collect();
     let (mut i, mut j) = (0, 0);
     while i < left.len() && j < right.len() {
         if left[i] == right[j] {
-            pairs.push((before + i, before + j));
+            pairs.push((prefix + i, prefix + j));
             (i, j) = (i + 1, j + 1);
         } else if longest[(i + 1) * width + j] >= longest[i * width + j + 1] {
             i += 1;
@@ -35,65 +41,71 @@ fn longest_common_subsequence(a: &[&str], b: &[&str]) -> Option<Vec<(usize, usiz
             j += 1;
         }
     }
-    pairs.extend((0..after).rev().map(|n| (a.len() - 1 - n, b.len() - 1 - n)));
+    pairs.extend((0..suffix).rev().map(|n| (a.len() - 1 - n, b.len() - 1 - n)));
     Some(pairs)
 }
 
-/// What became of a line.
+/// Change of a line between two texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DiffLine {
-    /// It is in both texts.
-    Kept,
-    /// It was in the first text alone.
-    Gone,
-    /// It is in the second text alone.
-    New,
+    /// Line in both texts.
+    Unchanged,
+    /// Line in the first text only.
+    Removed,
+    /// Line in the second text only.
+    Added,
 }
 
-/// How one text became another, line by line: what went comes before what came in its place. Texts that are too large to compare went whole.
+/// Returns the line diff of two texts; removed lines come before the lines that replace them.
+///
+/// If the texts are too large to compare, all lines of the first are removed and all lines of the
+/// second are new.
 pub fn diff_lines<'a>(before: &'a str, after: &'a str) -> Vec<(DiffLine, &'a str)> {
     let (a, b): (Vec<_>, Vec<_>) = (before.lines().collect(), after.lines().collect());
     let mut lines = Vec::with_capacity(a.len().max(b.len()));
     let (mut i, mut j) = (0, 0);
     let pairs = longest_common_subsequence(&a, &b).unwrap_or_default();
     for (to_i, to_j) in pairs.into_iter().chain([(a.len(), b.len())]) {
-        lines.extend(a[i..to_i].iter().map(|line| (DiffLine::Gone, *line)));
-        lines.extend(b[j..to_j].iter().map(|line| (DiffLine::New, *line)));
+        lines.extend(a[i..to_i].iter().map(|line| (DiffLine::Removed, *line)));
+        lines.extend(b[j..to_j].iter().map(|line| (DiffLine::Added, *line)));
         if to_i < a.len() {
-            lines.push((DiffLine::Kept, a[to_i]));
+            lines.push((DiffLine::Unchanged, a[to_i]));
         }
         (i, j) = (to_i + 1, to_j + 1);
     }
     lines
 }
 
-/// Merges two texts that began as `base`, line by line; none where both changed the same lines, or neighbouring ones, differently.
+/// Merges two texts that were derived from `base`, line by line.
+///
+/// Returns `None` if both changed the same or adjacent lines differently, or if the texts are too
+/// large to compare.
 pub fn merge_lines(base: &str, mine: &str, theirs: &str) -> Option<String> {
     let [base, mine, theirs] = [base, mine, theirs].map(|text| text.split_inclusive('\n').collect::<Vec<_>>());
-    // A last line without its end is another line with it; texts that end differently are put side by side as they are.
+    // A line includes its line break: a last line without one differs from the same line with one.
     let (to_mine, to_theirs) = (longest_common_subsequence(&base, &mine)?, longest_common_subsequence(&base, &theirs)?);
-    let mut place_in_mine = vec![None; base.len()];
-    to_mine.iter().for_each(|(b, m)| place_in_mine[*b] = Some(*m));
-    let mut place_in_theirs = vec![None; base.len()];
-    to_theirs.iter().for_each(|(b, t)| place_in_theirs[*b] = Some(*t));
+    let mut index_in_mine = vec![None; base.len()];
+    to_mine.iter().for_each(|(b, m)| index_in_mine[*b] = Some(*m));
+    let mut index_in_theirs = vec![None; base.len()];
+    to_theirs.iter().for_each(|(b, t)| index_in_theirs[*b] = Some(*t));
     let mut merged = String::new();
     let (mut b, mut m, mut t) = (0, 0, 0);
     loop {
-        // The next line that all three have, or their ends.
-        let anchor = (b..base.len()).find(|n| place_in_mine[*n].is_some() && place_in_theirs[*n].is_some());
+        // The next line that all three texts have in common, or the end of each.
+        let anchor = (b..base.len()).find(|n| index_in_mine[*n].is_some() && index_in_theirs[*n].is_some());
         let (to_b, to_m, to_t) = match anchor {
-            Some(n) => (n, place_in_mine[n].unwrap_or(m), place_in_theirs[n].unwrap_or(t)),
+            Some(n) => (n, index_in_mine[n].unwrap_or(m), index_in_theirs[n].unwrap_or(t)),
             None => (base.len(), mine.len(), theirs.len()),
         };
-        let (was, my, their) = (&base[b..to_b], &mine[m..to_m], &theirs[t..to_t]);
-        let kept = if my == was || my == their {
-            their
-        } else if their == was {
-            my
+        let (base_part, my_part, their_part) = (&base[b..to_b], &mine[m..to_m], &theirs[t..to_t]);
+        let chosen = if my_part == base_part || my_part == their_part {
+            their_part
+        } else if their_part == base_part {
+            my_part
         } else {
             return None;
         };
-        kept.iter().for_each(|line| merged.push_str(line));
+        chosen.iter().for_each(|line| merged.push_str(line));
         let Some(n) = anchor else { return Some(merged) };
         merged.push_str(base[n]);
         (b, m, t) = (n + 1, to_m + 1, to_t + 1);
@@ -105,20 +117,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_difference_holds_both_texts() {
-        use DiffLine::{Gone, Kept, New};
+    fn diff_contains_the_lines_of_both_texts() {
+        use DiffLine::{Added, Removed, Unchanged};
         assert_eq!(
             diff_lines("a\nb\nc", "a\nx\nc\nd"),
-            [(Kept, "a"), (Gone, "b"), (New, "x"), (Kept, "c"), (New, "d")]
+            [(Unchanged, "a"), (Removed, "b"), (Added, "x"), (Unchanged, "c"), (Added, "d")]
         );
-        assert_eq!(diff_lines("", "a"), [(New, "a")]);
-        assert_eq!(diff_lines("a", ""), [(Gone, "a")]);
-        assert_eq!(diff_lines("a\n", "a"), [(Kept, "a")]);
+        assert_eq!(diff_lines("", "a"), [(Added, "a")]);
+        assert_eq!(diff_lines("a", ""), [(Removed, "a")]);
+        assert_eq!(diff_lines("a\n", "a"), [(Unchanged, "a")]);
     }
     use proptest::prelude::*;
 
     #[test]
-    fn lines_that_lie_apart_merge_and_the_same_line_is_a_conflict() {
+    fn changes_of_separate_lines_merge_and_of_the_same_line_conflict() {
         let base = "one\ntwo\nthree\nfour\n";
         assert_eq!(
             merge_lines(base, "ONE\ntwo\nthree\nfour\n", "one\ntwo\nthree\nfour\nfive\n").as_deref(),
@@ -136,14 +148,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn who_alone_changed_has_their_way(base in texts(), mine in texts()) {
+        fn change_of_one_side_is_taken(base in texts(), mine in texts()) {
             prop_assert_eq!(merge_lines(&base, &mine, &base), Some(mine.clone()));
             prop_assert_eq!(merge_lines(&base, &base, &mine), Some(mine.clone()));
             prop_assert_eq!(merge_lines(&base, &mine, &mine), Some(mine));
         }
 
         #[test]
-        fn it_does_not_matter_who_is_who_and_no_new_line_is_lost(base in texts(), mine in texts(), theirs in texts()) {
+        fn merge_is_symmetric_and_keeps_added_lines(base in texts(), mine in texts(), theirs in texts()) {
             let merged = merge_lines(&base, &mine, &theirs);
             prop_assert_eq!(&merged, &merge_lines(&base, &theirs, &mine));
             if let Some(merged) = merged {

@@ -1,11 +1,13 @@
-//! Three versions of a row into one: what both started from, mine and theirs. Pure.
+//! Three-way merge of rows: base, mine and theirs. Pure functions.
 
 use crate::line_merge::merge_lines;
 use pmo_domain::Row;
 use serde_json::{Map, Value};
 
-/// The values that `row` has for some columns, null where it has none. (Put in one by one: building a map from many at once costs the browser
-/// a sorting routine each time that it is written.)
+/// Returns the values of some columns of `row`; missing columns become null.
+///
+/// The values are inserted one by one: building the map with `collect` would add another sort
+/// routine to the download.
 pub fn pick_columns<'a>(columns: impl Iterator<Item = &'a String>, row: &Row) -> Row {
     let mut values = Row::new();
     for column in columns {
@@ -14,89 +16,100 @@ pub fn pick_columns<'a>(columns: impl Iterator<Item = &'a String>, row: &Row) ->
     values
 }
 
-/// What a merge came to.
+/// Result of a merge.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct MergeResult {
-    /// What still has to be written, on top of theirs.
+    /// Changes to apply on top of their row.
     pub patch: Row,
-    /// Columns where both changed the same thing differently.
+    /// Columns that both sides changed in ways that cannot be merged.
     pub conflicts: Vec<String>,
 }
 
-/// Merges my `patch`, made on the values in `base`, with their row. Columns that they did not touch take mine; equal changes are one;
-/// lists of references merge by element, objects by key (and lists in them by element), texts of several lines by line; what else both changed is a conflict.
+/// Merges my `patch`, based on the values in `base`, with their row.
+///
+/// - A column that they did not change takes my value; equal changes need no patch.
+/// - Arrays (lists of references) merge by element.
+/// - Objects merge by key, and arrays in them by element.
+/// - Multi-line texts merge by line.
+/// - Any other column that both sides changed is a conflict.
 pub fn merge(base: &Row, patch: &Row, theirs: &Row) -> MergeResult {
-    let mut merged = MergeResult::default();
+    let mut result = MergeResult::default();
     for (column, mine) in patch {
         let before = base.get(column).unwrap_or(&Value::Null);
-        let now = theirs.get(column).unwrap_or(&Value::Null);
-        if now == mine {
+        let current = theirs.get(column).unwrap_or(&Value::Null);
+        if current == mine {
             continue;
         }
-        if now == before {
-            merged.patch.insert(column.clone(), mine.clone());
+        if current == before {
+            result.patch.insert(column.clone(), mine.clone());
             continue;
         }
-        match (before, mine, now) {
-            (Value::Array(before), Value::Array(mine), Value::Array(now)) => {
-                merged.patch.insert(column.clone(), Value::Array(merge_sets(before, mine, now)));
+        match (before, mine, current) {
+            (Value::Array(before), Value::Array(mine), Value::Array(current)) => {
+                result.patch.insert(column.clone(), Value::Array(merge_sets(before, mine, current)));
             }
-            (Value::Object(before), Value::Object(mine), Value::Object(now)) => match merge_maps(before, mine, now) {
-                Some(both) => {
-                    merged.patch.insert(column.clone(), Value::Object(both));
-                }
-                None => merged.conflicts.push(column.clone()),
-            },
-            (Value::String(before), Value::String(mine), Value::String(now))
-                if [before, mine, now].iter().any(|text| text.contains('\n')) =>
-            {
-                match merge_lines(before, mine, now) {
-                    Some(both) => {
-                        merged.patch.insert(column.clone(), Value::String(both));
+            (Value::Object(before), Value::Object(mine), Value::Object(current)) => {
+                match merge_maps(before, mine, current) {
+                    Some(merged) => {
+                        result.patch.insert(column.clone(), Value::Object(merged));
                     }
-                    None => merged.conflicts.push(column.clone()),
+                    None => result.conflicts.push(column.clone()),
                 }
             }
-            _ => merged.conflicts.push(column.clone()),
+            (Value::String(before), Value::String(mine), Value::String(current))
+                if [before, mine, current].iter().any(|text| text.contains('\n')) =>
+            {
+                match merge_lines(before, mine, current) {
+                    Some(merged) => {
+                        result.patch.insert(column.clone(), Value::String(merged));
+                    }
+                    None => result.conflicts.push(column.clone()),
+                }
+            }
+            _ => result.conflicts.push(column.clone()),
+        }
+    }
+    result
+}
+
+/// Returns their elements without those that I removed, followed by those that I added.
+fn merge_sets(before: &[Value], mine: &[Value], current: &[Value]) -> Vec<Value> {
+    let mut merged: Vec<Value> = current.iter().filter(|v| !before.contains(v) || mine.contains(v)).cloned().collect();
+    for added in mine.iter().filter(|v| !before.contains(v)) {
+        if !merged.contains(added) {
+            merged.push(added.clone());
         }
     }
     merged
 }
 
-/// Theirs, with what I added and without what I took away.
-fn merge_sets(before: &[Value], mine: &[Value], now: &[Value]) -> Vec<Value> {
-    let mut both: Vec<Value> = now.iter().filter(|v| !before.contains(v) || mine.contains(v)).cloned().collect();
-    for added in mine.iter().filter(|v| !before.contains(v)) {
-        if !both.contains(added) {
-            both.push(added.clone());
-        }
-    }
-    both
-}
-
+/// Merges objects by key, and arrays in them by element.
+///
+/// Returns `None` if both sides changed a value that is not an array on all sides.
 fn merge_maps(
     before: &Map<String, Value>,
     mine: &Map<String, Value>,
-    now: &Map<String, Value>,
+    current: &Map<String, Value>,
 ) -> Option<Map<String, Value>> {
-    let mut both = now.clone();
+    let mut merged = current.clone();
     for key in mine.keys().chain(before.keys()) {
-        let (b, m, n) = (before.get(key), mine.get(key), now.get(key));
-        if m == b || m == n {
+        let (b, m, c) = (before.get(key), mine.get(key), current.get(key));
+        if m == b || m == c {
             continue;
         }
-        let list = |value: Option<&Value>| value.map_or(Some(Vec::new()), |v| v.as_array().cloned());
-        if n != b {
-            let (b, m, n) = (list(b)?, list(m)?, list(n)?);
-            both.insert(key.clone(), Value::Array(merge_sets(&b, &m, &n)));
+        // A missing value counts as an empty array.
+        let array = |value: Option<&Value>| value.map_or(Some(Vec::new()), |v| v.as_array().cloned());
+        if c != b {
+            let (b, m, c) = (array(b)?, array(m)?, array(c)?);
+            merged.insert(key.clone(), Value::Array(merge_sets(&b, &m, &c)));
             continue;
         }
         match m {
-            Some(value) => both.insert(key.clone(), value.clone()),
-            None => both.remove(key),
+            Some(value) => merged.insert(key.clone(), value.clone()),
+            None => merged.remove(key),
         };
     }
-    Some(both)
+    Some(merged)
 }
 
 #[cfg(test)]
@@ -110,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_in_objects_merge_by_element() {
+    fn arrays_in_objects_merge_by_element() {
         let base = row(json!({"reactions": {"+1": ["a"], "!": ["a"]}}));
         let mine = row(json!({"reactions": {"+1": ["a", "me"], "!": []}}));
         let theirs = row(json!({"reactions": {"+1": ["a", "b"], "!": ["a", "b"], "?": ["b"]}}));
@@ -118,23 +131,27 @@ mod tests {
         assert_eq!(merged.conflicts, [] as [String; 0]);
         assert_eq!(merged.patch["reactions"], json!({"+1": ["a", "b", "me"], "!": ["b"], "?": ["b"]}));
         let other = row(json!({"reactions": {"+1": 3}}));
-        assert_eq!(merge(&base, &mine, &other).conflicts, ["reactions"], "what is no list on both sides is a question");
+        assert_eq!(
+            merge(&base, &mine, &other).conflicts,
+            ["reactions"],
+            "values that are not arrays on all sides conflict"
+        );
     }
 
     #[test]
-    fn fields_that_nobody_else_touched_merge() {
+    fn fields_unchanged_on_the_server_take_the_local_value() {
         let merged = merge(&row(json!({"a": 1})), &row(json!({"a": 2})), &row(json!({"a": 1, "b": 9})));
         assert_eq!(merged, MergeResult { patch: row(json!({"a": 2})), conflicts: vec![] });
     }
 
     #[test]
-    fn the_same_field_changed_twice_is_a_conflict_unless_the_change_is_the_same() {
+    fn different_changes_of_a_field_conflict_and_equal_changes_do_not() {
         assert_eq!(merge(&row(json!({"a": 1})), &row(json!({"a": 2})), &row(json!({"a": 3}))).conflicts, ["a"]);
         assert_eq!(merge(&row(json!({"a": 1})), &row(json!({"a": 2})), &row(json!({"a": 2}))), MergeResult::default());
     }
 
     #[test]
-    fn people_added_by_both_are_both_there_and_one_taken_away_is_gone() {
+    fn additions_and_removals_of_array_elements_merge() {
         let merged = merge(
             &row(json!({"who": ["a", "b"]})),
             &row(json!({"who": ["a", "c"]})),
@@ -144,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_of_several_lines_merges_by_line() {
+    fn multi_line_texts_merge_by_line() {
         let texts = |text: &str| row(json!({"descr": text}));
         let merged = merge(&texts("a\nb\nc\n"), &texts("A\nb\nc\n"), &texts("a\nb\nc\nd\n"));
         assert_eq!(merged.patch, texts("A\nb\nc\nd\n"));
@@ -152,23 +169,24 @@ mod tests {
     }
 
     #[test]
-    fn metadata_merges_by_key() {
+    fn objects_merge_by_key() {
         let merged =
             merge(&row(json!({"m": {"x": 1}})), &row(json!({"m": {"x": 1, "mine": 1}})), &row(json!({"m": {"x": 2}})));
         assert_eq!(merged.patch, row(json!({"m": {"x": 2, "mine": 1}})));
-        let torn = merge(&row(json!({"m": {"x": 1}})), &row(json!({"m": {"x": 3}})), &row(json!({"m": {"x": 2}})));
-        assert_eq!(torn.conflicts, ["m"]);
+        let conflicting =
+            merge(&row(json!({"m": {"x": 1}})), &row(json!({"m": {"x": 3}})), &row(json!({"m": {"x": 2}})));
+        assert_eq!(conflicting.conflicts, ["m"]);
     }
 
     proptest! {
         #[test]
-        fn nothing_of_mine_is_dropped_in_silence(base in 0..3i32, mine in 0..3i32, theirs in 0..3i32) {
+        fn local_changes_are_merged_or_reported_as_conflicts(base in 0..3i32, mine in 0..3i32, theirs in 0..3i32) {
             let merged = merge(&row(json!({"a": base})), &row(json!({"a": mine})), &row(json!({"a": theirs})));
-            let kept = merged.patch.get("a") == Some(&json!(mine));
-            let told = merged.conflicts == ["a"];
-            prop_assert!(kept || told || mine == theirs);
-            // and nothing of theirs is overwritten that I had not seen
-            prop_assert!(!kept || theirs == base);
+            let applied = merged.patch.get("a") == Some(&json!(mine));
+            let conflict = merged.conflicts == ["a"];
+            prop_assert!(applied || conflict || mine == theirs);
+            // A change of theirs is never overwritten.
+            prop_assert!(!applied || theirs == base);
         }
     }
 }

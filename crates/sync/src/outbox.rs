@@ -1,119 +1,127 @@
-//! Writes on their way. An entry is kept on the device until the server has answered it for good; it carries a key, so that a
-//! repeat is answered and not done again; the order of entries of one thing is kept.
+//! Outbox: writes that the server has not confirmed yet.
+//!
+//! An entry stays on the device until the server has accepted it or the user has discarded it. Its
+//! idempotency key makes repeated sending safe.
+//!
+//! Invariant: the entries of one entity are sent in the order in which they were made.
 
-use crate::event::{Method, Request};
 use crate::merge::{MergeResult, merge, pick_columns};
+use crate::request::{Method, Request};
 use pmo_domain::api_types::Problem;
 use pmo_domain::{EntityRef, Row};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// What a write does.
+/// Operation of a write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Operation {
-    /// Make a thing; the values carry its id.
+    /// Creates an entity.
     Create {
-        /// The values.
+        /// Initial values by column, including the id.
         values: Row,
     },
-    /// Change columns.
+    /// Changes columns of an entity.
     Update {
-        /// New values.
+        /// New values by column.
         patch: Row,
-        /// The values that the change was made on.
+        /// Values of the same columns on which the change is based.
         base: Row,
-        /// The version that the change was made on.
+        /// Version of the row on which the change is based; 0 if the server has none yet.
         base_version: i64,
     },
-    /// Delete a thing.
+    /// Deletes an entity.
     Delete {
-        /// The version that is to go.
+        /// Version of the row to delete; 0 if the server has none yet.
         base_version: i64,
     },
-    /// Hang a thing below another, where no column of it says so, or take it from there.
+    /// Adds or removes a free link to a parent: a link that no column stands for.
     Link {
-        /// The thing above.
+        /// Parent of the link; the child is the entity of the entry.
         parent: EntityRef,
-        /// To hang there, or not to.
+        /// Whether to link or to unlink.
         #[serde(rename = "below")]
         linked: bool,
     },
 }
 
-/// How far a write has come.
+/// State of a write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum EntryState {
-    /// To be sent.
+    /// Waits to be sent or is in flight.
     #[serde(rename = "waiting")]
     Pending,
-    /// Both changed the same thing: a person decides.
+    /// Both sides changed the same columns, or a changed row is to be deleted: the user decides.
     Conflict {
-        /// The server's row.
+        /// Current row of the server.
         current: Row,
-        /// The columns.
+        /// Columns in conflict; empty for a deletion.
         fields: Vec<String>,
     },
-    /// The server will not have it.
+    /// The server rejected the write: the user decides.
     #[serde(rename = "refused")]
     Rejected {
-        /// Why, and what to do.
+        /// Problem that the server reported.
         problem: Problem,
     },
 }
 
-/// What a person decides of a write that needs them.
+/// Choice of the user for a conflict or a rejected write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Resolution {
-    /// Theirs where both changed the same; a refused write is given up.
+    /// Takes the server's values of the columns in conflict; discards a rejected write.
     #[serde(rename = "Theirs")]
     TakeTheirs,
-    /// Mine on top of theirs, under this new key; a refused write is tried again.
+    /// Keeps the local values and sends them under this new idempotency key.
+    ///
+    /// A rejected write is sent again under its own key.
     #[serde(rename = "Mine")]
     KeepMine(Uuid),
-    /// These values for the columns in question, theirs for those that are not named, under this new key.
+    /// Takes these values for the columns in conflict, and the server's for the columns not named.
+    ///
+    /// The write is sent under this new idempotency key.
     #[serde(rename = "Each")]
     PerField(Row, Uuid),
 }
 
-/// A write.
+/// Write in the outbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct OutboxEntry {
-    /// Its id, in order of making (UUID v7).
+    /// Id of the entry (UUID v7): ids sort in the order of creation.
     pub id: Uuid,
-    /// The idempotency key.
+    /// Idempotency key of the request.
     #[serde(rename = "key")]
     pub idempotency_key: Uuid,
-    /// The thing.
+    /// Entity that is written; the child in case of a link.
     pub entity: EntityRef,
-    /// What it does.
+    /// Operation on the entity.
     pub operation: Operation,
-    /// How far it has come.
+    /// State of the write.
     #[serde(flatten)]
     pub state: EntryState,
-    /// How often it was sent.
+    /// Number of times it was sent under this key.
     pub attempts: u32,
-    /// Milliseconds since 1970 before which it is not sent again.
+    /// Earliest time of the next attempt, in milliseconds since 1970.
     #[serde(default)]
     #[serde(rename = "not_before")]
     pub retry_at: f64,
-    /// On disk.
+    /// Whether the current state of the entry is on disk; only then it is sent.
     #[serde(skip)]
     pub persisted: bool,
-    /// An answer is awaited.
+    /// Whether the request was sent and has no response yet.
     #[serde(skip)]
     pub in_flight: bool,
-    /// The batch that brings it to disk.
+    /// Number of the batch that writes the current state to disk.
     #[serde(skip)]
     pub batch: u64,
-    /// What a person typed is on its way to disk, and not only what has come of it.
+    /// Whether that batch contains user input, not only a state change by the leader.
     #[serde(skip)]
     pub has_unsaved_input: bool,
 }
 
-/// Whether a column's value names a thing.
+/// Returns whether the value of a column contains the id of an entity.
 fn refers_to(value: &Value, id: &str) -> bool {
     match value {
         Value::String(text) => text == id,
@@ -123,7 +131,7 @@ fn refers_to(value: &Value, id: &str) -> bool {
 }
 
 impl OutboxEntry {
-    /// A write to be sent.
+    /// Creates a pending entry; `ids` are the id of the entry and its idempotency key.
     pub fn new(ids: [Uuid; 2], entity: EntityRef, operation: Operation) -> Self {
         Self {
             id: ids[0],
@@ -140,7 +148,7 @@ impl OutboxEntry {
         }
     }
 
-    /// The request that does it.
+    /// Builds the HTTP request of the write.
     pub fn request(&self) -> Request {
         let path = format!("/{}/{}", self.entity.code, self.entity.id);
         let (method, path, body, if_match) = match &self.operation {
@@ -151,22 +159,24 @@ impl OutboxEntry {
                 (Method::Patch, path, Some(Value::Object(patch.clone())), Some(*base_version))
             }
             Operation::Delete { base_version } => (Method::Delete, path, None, Some(*base_version)),
-            Operation::Link { parent, linked: below } => {
+            Operation::Link { parent, linked } => {
                 let (path, child) = ("/entity_instance_link", &self.entity);
-                if *below {
+                if *linked {
                     let link = serde_json::json!({
                         "parent_code": parent.code, "parent_id": parent.id, "child_code": child.code, "child_id": child.id
                     });
                     (Method::Post, path.to_owned(), Some(link), None)
                 } else {
-                    let (above, id) = (&parent.code, parent.id);
-                    let ends =
-                        format!("parent_code={above}&parent_id={id}&child_code={}&child_id={}", child.code, child.id);
-                    (Method::Delete, format!("{path}?{ends}"), None, None)
+                    let (parent_code, parent_id) = (&parent.code, parent.id);
+                    let query = format!(
+                        "parent_code={parent_code}&parent_id={parent_id}&child_code={}&child_id={}",
+                        child.code, child.id
+                    );
+                    (Method::Delete, format!("{path}?{query}"), None, None)
                 }
             }
         };
-        // A row of version 0 was made here and its first answer is still out: there is no version to name yet.
+        // A row of version 0 was created locally and has no response yet: its version is unknown.
         let if_match = if_match.filter(|v| *v > 0);
         Request {
             method,
@@ -178,22 +188,24 @@ impl OutboxEntry {
         }
     }
 
-    /// Whether it ties two things, or parts them.
+    /// Returns whether the write adds or removes a link.
     pub fn is_link(&self) -> bool {
         matches!(self.operation, Operation::Link { .. })
     }
 
-    /// Takes the columns out that refer to these things, which will never be. Whether anything is left that was typed.
-    pub fn remove_references(&mut self, things: &[EntityRef]) -> bool {
+    /// Removes the columns of an update that refer to entities which will never be created.
+    ///
+    /// Returns whether the write still has columns; `false` for all other operations.
+    pub fn remove_references(&mut self, entities: &[EntityRef]) -> bool {
         let Operation::Update { patch, base, .. } = &mut self.operation else { return false };
-        let refers = |value: &Value| things.iter().any(|thing| refers_to(value, &thing.id.to_string()));
+        let refers = |value: &Value| entities.iter().any(|entity| refers_to(value, &entity.id.to_string()));
         patch.retain(|_, value| !refers(value));
         base.retain(|column, _| patch.contains_key(column));
         !patch.is_empty()
     }
 
-    /// Whether it is about a thing, or refers to it.
-    pub fn touches(&self, entity: &EntityRef) -> bool {
+    /// Returns whether the write changes an entity or refers to it.
+    pub fn refers_to_entity(&self, entity: &EntityRef) -> bool {
         if self.entity == *entity {
             return true;
         }
@@ -207,17 +219,23 @@ impl OutboxEntry {
         values.values().any(|value| refers_to(value, &id))
     }
 
-    /// Whether it is to be sent after `other`, which was made before it: what it refers to is made first, and what hangs on a thing is sent before that goes.
+    /// Returns whether the entry must be sent after `other`, which was made before it.
+    ///
+    /// - Entries of the same entity are sent in order.
+    /// - An entity is created before entries that refer to it are sent.
+    /// - Pending entries that refer to an entity are sent before the entity is deleted.
     pub fn depends_on(&self, other: &Self) -> bool {
         self.entity == other.entity
             || match (&self.operation, &other.operation) {
-                (_, Operation::Create { .. }) if self.touches(&other.entity) => true,
-                (Operation::Delete { .. }, _) => other.state == EntryState::Pending && other.touches(&self.entity),
+                (_, Operation::Create { .. }) if self.refers_to_entity(&other.entity) => true,
+                (Operation::Delete { .. }, _) => {
+                    other.state == EntryState::Pending && other.refers_to_entity(&self.entity)
+                }
                 _ => false,
             }
     }
 
-    /// What the row looks like with this write done; none: deleted.
+    /// Returns the row with this write applied; `None` means that the row does not exist.
     pub fn apply_to(&self, row: Option<Row>) -> Option<Row> {
         match (&self.operation, row) {
             (Operation::Create { values }, None) => {
@@ -234,7 +252,7 @@ impl OutboxEntry {
         }
     }
 
-    /// Whether a later update can be written into this entry: it has never left the device.
+    /// Returns whether a later update may be merged into this entry because it was never sent.
     pub fn can_coalesce(&self) -> bool {
         self.state == EntryState::Pending
             && !self.in_flight
@@ -242,7 +260,7 @@ impl OutboxEntry {
             && matches!(self.operation, Operation::Create { .. } | Operation::Update { .. })
     }
 
-    /// Writes a later update into this entry.
+    /// Merges a later update into this entry; `before` is the row on which that update is based.
     pub fn coalesce(&mut self, patch: Row, before: &Row) {
         match &mut self.operation {
             Operation::Create { values } => values.extend(patch),
@@ -259,8 +277,10 @@ impl OutboxEntry {
         self.persisted = false;
     }
 
-    /// Takes a 412 in: merges with the server's row, under a new key. True where it can be sent again as it is, false where a person
-    /// must decide.
+    /// Rebases the write on the server's row, for example after a 412, under a new idempotency key.
+    ///
+    /// Returns `true` if it can be sent again, `false` if it is a conflict that the user must
+    /// resolve.
     pub fn rebase(&mut self, current: Row, new_key: Uuid) -> bool {
         let version = pmo_domain::api_types::row_version(&current).0;
         self.idempotency_key = new_key;
@@ -276,14 +296,14 @@ impl OutboxEntry {
                     self.state = EntryState::Pending;
                     true
                 } else {
-                    // What merges is merged already; of what doesn't, mine stays beside what it was made on.
+                    // Columns in conflict keep the local value and the value it is based on.
                     let mut merged = rest;
-                    let mut made_on: Row = pick_columns(merged.keys(), &current);
+                    let mut merged_base: Row = pick_columns(merged.keys(), &current);
                     for column in &conflicts {
                         merged.insert(column.clone(), patch.get(column).cloned().unwrap_or(Value::Null));
-                        made_on.insert(column.clone(), base.get(column).cloned().unwrap_or(Value::Null));
+                        merged_base.insert(column.clone(), base.get(column).cloned().unwrap_or(Value::Null));
                     }
-                    (*patch, *base) = (merged, made_on);
+                    (*patch, *base) = (merged, merged_base);
                     self.state = EntryState::Conflict { current, fields: conflicts };
                     false
                 }
@@ -296,12 +316,15 @@ impl OutboxEntry {
         }
     }
 
-    /// Settles a conflict: the columns in question get these values, theirs where none is named, under a new key. What merged is still mine. Answers what
-    /// was typed and given up.
+    /// Resolves a conflict under a new idempotency key.
+    ///
+    /// A column in conflict gets the given value; without one it gets the server's value. Columns
+    /// that were merged without a conflict keep the local values. Returns the local values that
+    /// were discarded.
     pub fn resolve(&mut self, values: &Row, new_key: Uuid) -> Row {
-        let mut given_up = Row::new();
+        let mut discarded = Row::new();
         let EntryState::Conflict { current, fields } = std::mem::replace(&mut self.state, EntryState::Pending) else {
-            return given_up;
+            return discarded;
         };
         let version = pmo_domain::api_types::row_version(&current).0;
         match &mut self.operation {
@@ -310,7 +333,7 @@ impl OutboxEntry {
                     let theirs = current.get(column).unwrap_or(&Value::Null);
                     let chosen = values.get(column).unwrap_or(theirs);
                     if let Some(mine) = patch.remove(column).filter(|mine| mine != chosen) {
-                        given_up.insert(column.clone(), mine);
+                        discarded.insert(column.clone(), mine);
                     }
                     if chosen != theirs {
                         patch.insert(column.clone(), chosen.clone());
@@ -325,11 +348,14 @@ impl OutboxEntry {
         self.idempotency_key = new_key;
         self.attempts = 0;
         self.persisted = false;
-        given_up
+        discarded
     }
 
-    /// Names a version that no row has, under another key: the answer is the present row, with which it is merged. False where it names none. Should an earlier
-    /// try have gone through, the merge finds it there.
+    /// Replaces the base version with one that cannot exist and rotates the idempotency key.
+    ///
+    /// The server then answers 412 with the current row and the entry is merged. Returns `false`
+    /// for operations without a base version. Safe if an earlier attempt succeeded: the merge finds
+    /// its values in the row.
     pub fn force_precondition_failure(&mut self) -> bool {
         match &mut self.operation {
             Operation::Update { base_version, .. } | Operation::Delete { base_version } if *base_version > 0 => {
@@ -342,7 +368,7 @@ impl OutboxEntry {
         }
     }
 
-    /// What this write would have the columns be.
+    /// Returns the values that the write sets, by column.
     pub fn local_values(&self) -> Row {
         match &self.operation {
             Operation::Create { values } => values.clone(),
@@ -351,7 +377,7 @@ impl OutboxEntry {
         }
     }
 
-    /// An update with nothing left to write.
+    /// Returns whether the write is an update without any columns.
     pub fn is_noop(&self) -> bool {
         matches!(&self.operation, Operation::Update { patch, .. } if patch.is_empty())
     }

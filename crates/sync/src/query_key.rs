@@ -1,101 +1,117 @@
-//! What can be asked for. Two askers with equal keys share one entry and one request.
+//! Keys of queries. Observers with equal keys share one cache entry and one request.
 
 use pmo_domain::query::Filter;
 use pmo_domain::{EntityCode, EntityRef};
 use serde::{Deserialize, Serialize};
 
-/// The thing above the rows of a list, and the column of theirs that names it.
+/// Restriction of a list to the children of one parent.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ParentFilter {
-    /// The thing above.
+    /// Parent of the rows.
     pub parent: EntityRef,
-    /// The rows' column that names it; none where only a link ties them.
+    /// Column of the rows that holds the parent's id; `None` if free links define the children.
     pub column: Option<String>,
 }
 
-/// A list: the rows of a type that the person may see, below one thing or everywhere, those that pass some filters, in an order.
+/// Key of a list: the rows of one type that the user may view.
+///
+/// Optionally restricted to one parent, to filters and to a search text, and sorted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ListKey {
-    /// The type of the rows.
+    /// Entity type of the rows.
     pub code: EntityCode,
-    /// Only below this.
-    pub below: Option<ParentFilter>,
-    /// Only those that pass all of these.
+    /// Restriction to one parent; `None` for all rows of the type.
+    #[serde(rename = "below")]
+    pub parent_filter: Option<ParentFilter>,
+    /// Filters that a row must match, all of them.
     #[serde(default)]
     pub filters: Vec<Filter>,
-    /// Columns and whether descending; the id comes last by itself.
+    /// Sort columns, each with `true` for descending; the id is always the last sort key.
     #[serde(default)]
     pub sort: Vec<(String, bool)>,
-    /// Words that the server looks for.
+    /// Text of the full-text search on the server.
     #[serde(default)]
     pub search: Option<String>,
-    /// Not only what hangs below the thing itself, but all that hangs below that, by owned links: a part of a tree that is kept whole.
+    /// Includes all descendants of the parent along owned relations: part of a pinned tree.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[serde(rename = "deep")]
     pub recursive: bool,
-    /// Fetched a page at a time, when somebody asks for more; else all pages at once.
+    /// Fetches one page at a time, on request; otherwise all pages are fetched at once.
     #[serde(default)]
     pub paged: bool,
 }
 
 impl ListKey {
-    /// Every row of a type.
+    /// Returns the key of the list of all rows of a type.
     pub fn all(code: EntityCode) -> Self {
-        Self { code, below: None, filters: Vec::new(), sort: Vec::new(), search: None, recursive: false, paged: false }
+        Self {
+            code,
+            parent_filter: None,
+            filters: Vec::new(),
+            sort: Vec::new(),
+            search: None,
+            recursive: false,
+            paged: false,
+        }
     }
 
-    /// The rows below `parent`, tied by `column`.
-    pub fn below(code: EntityCode, parent: EntityRef, column: impl Into<String>) -> Self {
-        Self { below: Some(ParentFilter { parent, column: Some(column.into()) }), ..Self::all(code) }
+    /// Returns the key of the list of the rows whose `column` holds the id of `parent`.
+    pub fn children_of(code: EntityCode, parent: EntityRef, column: impl Into<String>) -> Self {
+        Self { parent_filter: Some(ParentFilter { parent, column: Some(column.into()) }), ..Self::all(code) }
     }
 
-    /// The same in another order.
+    /// Returns this key with another sort order.
     pub fn sorted(self, column: impl Into<String>, descending: bool) -> Self {
         Self { sort: vec![(column.into(), descending)], ..self }
     }
 
-    /// Only those that pass a filter as well.
+    /// Returns this key with an additional filter.
     pub fn filtered(mut self, filter: Filter) -> Self {
         self.filters.push(filter);
         self
     }
 
-    /// The list of which this one is a part, whole and unsorted: where it is held, this one follows from it. None where it is that list itself, or where
-    /// only the server knows what belongs to it.
+    /// Returns the key of the unfiltered, unsorted list from which this list can be derived.
+    ///
+    /// `None` if this is that list itself, or if only the server can decide which rows belong to
+    /// the list (search, recursive).
     pub fn base_list(&self) -> Option<Self> {
-        let whole = Self { below: self.below.clone(), ..Self::all(self.code.clone()) };
-        (self.search.is_none() && !self.recursive && whole != *self).then_some(whole)
+        let base = Self { parent_filter: self.parent_filter.clone(), ..Self::all(self.code.clone()) };
+        (self.search.is_none() && !self.recursive && base != *self).then_some(base)
     }
 
-    /// The address of a page of at most `rows` rows.
+    /// Returns the request path of a page of at most `rows` rows, beginning at `cursor`.
     pub fn page_path(&self, rows: usize, cursor: Option<&str>) -> String {
-        let mut path = match &self.below {
+        let mut path = match &self.parent_filter {
             None => format!("/{}?limit={rows}", self.code),
-            Some(below) => format!("/{}/{}/{}?limit={rows}", below.parent.code, below.parent.id, self.code),
+            Some(ParentFilter { parent, .. }) => format!("/{}/{}/{}?limit={rows}", parent.code, parent.id, self.code),
         };
-        let mut add = |name: &str, value: &str| {
+        let mut push_param = |name: &str, value: &str| {
             path.extend(["&", &percent_encode(name), "=", &percent_encode(value)]);
         };
         for filter in &self.filters {
             let (name, value) = filter.to_query_pair();
-            add(&name, &value);
+            push_param(&name, &value);
         }
         if !self.sort.is_empty() {
-            let sort: Vec<String> =
-                self.sort.iter().map(|(column, down)| format!("{}{column}", if *down { "-" } else { "" })).collect();
-            add("sort", &sort.join(","));
+            let sort: Vec<String> = self
+                .sort
+                .iter()
+                .map(|(column, descending)| format!("{}{column}", if *descending { "-" } else { "" }))
+                .collect();
+            push_param("sort", &sort.join(","));
         }
-        if let Some(words) = &self.search {
-            add("search", words);
+        if let Some(text) = &self.search {
+            push_param("search", text);
         }
         if let Some(cursor) = cursor {
-            add("cursor", cursor);
+            push_param("cursor", cursor);
         }
         path
     }
 }
 
-/// A text as part of an address.
+/// Percent-encodes a text for use in a URL query; unreserved characters and commas stay as is.
 pub fn percent_encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -108,22 +124,22 @@ pub fn percent_encode(text: &str) -> String {
     encoded
 }
 
-/// What every page needs before it shows a thing.
+/// Key of a set of reference data, which every page needs before it can render entities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ReferenceDataKey {
-    /// Entity types.
+    /// Entity types with their columns and child relations.
     Codes,
-    /// Option sets.
+    /// Datalabels: the option sets of columns.
     Datalabels,
     /// Global settings.
     Settings,
 }
 
 impl ReferenceDataKey {
-    /// All of them.
+    /// All keys.
     pub const ALL: [Self; 3] = [Self::Codes, Self::Datalabels, Self::Settings];
 
-    /// Its address.
+    /// Returns the request path of the reference data.
     pub fn page_path(self) -> &'static str {
         match self {
             Self::Codes => "/entity/codes",
@@ -133,46 +149,48 @@ impl ReferenceDataKey {
     }
 }
 
-/// A query.
+/// Key of a query: one row, a list or reference data.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Query {
-    /// One thing.
+    /// One entity.
     Row(EntityRef),
-    /// A list.
+    /// A list of entities of one type.
     List(ListKey),
     /// Reference data.
     Meta(ReferenceDataKey),
 }
 
-/// What the server is asked to watch. Lists with the same rows to hear of share one.
+/// Subscription on the server; lists that depend on the same rows share one topic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Topic {
-    /// One thing.
+    /// Changes of one entity.
     Row(EntityRef),
-    /// The rows of a type, everywhere or below a thing.
+    /// Changes of the rows of a type, all of them or the children of one parent.
     Rows(EntityCode, Option<EntityRef>),
-    /// The rows of a type anywhere below a thing.
+    /// Changes of all descendants of an entity that have this type.
     Tree(EntityCode, EntityRef),
 }
 
 impl Query {
-    /// Whether it is about things of a type: one of them, or a list of them.
-    pub fn is_of(&self, of: &EntityCode) -> bool {
+    /// Returns whether the query reads rows of an entity type: one row, or a list of them.
+    pub fn is_of_type(&self, code: &EntityCode) -> bool {
         match self {
-            Self::Row(entity) => entity.code == *of,
-            Self::List(key) => key.code == *of,
+            Self::Row(entity) => entity.code == *code,
+            Self::List(key) => key.code == *code,
             Self::Meta(_) => false,
         }
     }
 
-    /// What to watch for it; reference data is not watched.
+    /// Returns the topic whose changes affect the query; `None` for reference data.
     pub fn topic(&self) -> Option<Topic> {
         match self {
             Self::Row(entity) => Some(Topic::Row(entity.clone())),
-            Self::List(ListKey { code, below: Some(below), recursive: true, .. }) => {
-                Some(Topic::Tree(code.clone(), below.parent.clone()))
+            Self::List(ListKey { code, parent_filter: Some(filter), recursive: true, .. }) => {
+                Some(Topic::Tree(code.clone(), filter.parent.clone()))
             }
-            Self::List(key) => Some(Topic::Rows(key.code.clone(), key.below.as_ref().map(|b| b.parent.clone()))),
+            Self::List(key) => {
+                Some(Topic::Rows(key.code.clone(), key.parent_filter.as_ref().map(|filter| filter.parent.clone())))
+            }
             Self::Meta(_) => None,
         }
     }
@@ -184,7 +202,7 @@ mod tests {
     use pmo_domain::query::Operator;
 
     #[test]
-    fn an_address_says_filters_order_and_words() {
+    fn page_path_encodes_filters_sort_and_cursor() {
         let key = ListKey::all(EntityCode::new("task").unwrap())
             .filtered(Filter { column: "name".into(), operator: Operator::Contains, values: vec!["a&b ü".into()] })
             .sorted("due_date", true);

@@ -1,15 +1,19 @@
-//! Rows as the texts that the server sent. Thousands of them lie in memory and few are looked at: a row is decoded when somebody looks, and a single
-//! column is read without decoding the rest. It must never change a text.
+//! Rows stored as the JSON text that the server sent.
+//!
+//! Thousands of rows are in memory and few are displayed: a row is decoded on demand, and a single
+//! column is read without decoding the others.
+//!
+//! Must not: modify the text of a row.
 
 use pmo_domain::Row;
 use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A row's JSON: a part of a text that it shares with its neighbours.
+/// JSON text of a row: a slice of a text that is shared with the other rows of the response.
 #[derive(Clone)]
 pub struct RawRow {
-    // Not `Arc<str>`: an answer becomes one without being copied.
+    // Not `Arc<str>`: a response body becomes an `Arc<String>` without a copy.
     text: Arc<String>,
     from: u32,
     to: u32,
@@ -28,43 +32,45 @@ impl PartialEq for RawRow {
 }
 
 impl RawRow {
-    /// A text of its own.
+    /// Creates a row with a text of its own.
     pub fn new(text: &str) -> Self {
         Self { from: 0, to: text.len() as u32, text: Arc::new(text.to_owned()) }
     }
 
-    /// A part of a shared text; none where there is no such part.
+    /// Creates a row from the byte range `from..to` of a shared text.
+    ///
+    /// Returns `None` if the range is out of bounds or not on character boundaries.
     pub fn slice(text: &Arc<String>, from: usize, to: usize) -> Option<Self> {
         text.get(from..to)?;
         Some(Self { text: text.clone(), from: from as u32, to: to as u32 })
     }
 
-    /// Writes a row.
+    /// Serializes a decoded row.
     pub fn from_row(row: &Row) -> Self {
         Self::new(&serde_json::to_string(row).unwrap_or_default())
     }
 
-    /// The text.
+    /// Returns the JSON text.
     pub fn as_str(&self) -> &str {
         self.text.get(self.from as usize..self.to as usize).unwrap_or_default()
     }
 
-    /// All columns; empty where the text is no row.
+    /// Decodes all columns; returns an empty row if the text is not a JSON object.
     pub fn decode(&self) -> Row {
         serde_json::from_str(self.as_str()).unwrap_or_default()
     }
 
-    /// The JSON of one column.
+    /// Returns the JSON text of one column.
     pub fn field(&self, name: &str) -> Option<&str> {
         fields(self.as_str()).find(|(key, _)| *key == name).map(|(_, value)| value)
     }
 
-    /// The value of one column; null where there is none.
+    /// Decodes the value of one column; null if the column is missing.
     pub fn value(&self, name: &str) -> Value {
         self.field(name).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
     }
 
-    /// The text of one column, where it is one.
+    /// Returns the value of one column if it is a string.
     pub fn text(&self, name: &str) -> Option<String> {
         match self.value(name) {
             Value::String(text) => Some(text),
@@ -73,16 +79,16 @@ impl RawRow {
     }
 }
 
-/// What the engine must know of every row, read in one pass.
+/// Fields of a row that the engine always needs, read in one pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RowHeader {
-    /// The id.
+    /// Id of the entity; `None` if missing or invalid.
     pub id: Option<Uuid>,
-    /// The version.
+    /// Version of the row; 0 if missing.
     pub version: i64,
-    /// The reader's level, where it is told.
+    /// Permission level of the user, if the row contains it.
     pub permission: Option<u8>,
-    /// Whether names of referenced things come with it.
+    /// Whether the row contains the display names of referenced entities.
     pub has_reference_names: bool,
 }
 
@@ -97,72 +103,79 @@ impl RowHeader {
         }
     }
 
-    /// Reads a row's marks.
-    pub fn of(text: &str) -> Self {
-        let mut marks = Self::default();
-        fields(text).for_each(|(key, value)| marks.set_header_field(key, value));
-        marks
+    /// Parses the header from the JSON text of a row.
+    pub fn parse(text: &str) -> Self {
+        let mut header = Self::default();
+        fields(text).for_each(|(key, value)| header.set_header_field(key, value));
+        header
     }
 }
 
-/// Whether two rows tell the same, but for the reader's level and for names that come with them.
+/// Returns whether two rows have equal columns, apart from the permission and reference names.
 pub fn values_equal(a: &RawRow, b: &RawRow) -> bool {
     if a == b {
         return true;
     }
-    let told = |raw: &RawRow| {
+    let columns = |raw: &RawRow| {
         let mut row = raw.decode();
         row.remove("permission");
         row.remove("ref_data_entityInstance");
         row
     };
-    told(a) == told(b)
+    columns(a) == columns(b)
 }
 
-/// The names and values of a JSON object, one after the other, as they are written. Ends where the text is no object any more. Column names have no
-/// escapes; one that had would not be found, and no harm done.
+/// Iterates over the fields of a JSON object as pairs of name and JSON text of the value.
+///
+/// The iteration ends where the text is not valid. Escapes in names are not decoded: column names
+/// have none, and a name with one would not be found.
 pub fn fields(text: &str) -> FieldScanner<'_> {
     let start = text.len() - text.trim_start().len();
     let at = if text.as_bytes().get(start) == Some(&b'{') { start + 1 } else { text.len() };
     FieldScanner { text, at, closed: false }
 }
 
-/// What is told of an answer while it is read, see [`scan`].
+/// Item that [`scan_response`] reports.
 pub enum ScanItem<'a> {
-    /// A field and its value.
+    /// Name of a field and the JSON text of its value.
     Field(&'a str, &'a str),
-    /// A row: where it begins and ends, and its marks.
+    /// Start and end of a row in the text (byte offsets), and its header.
     Row(usize, usize, RowHeader),
 }
 
-/// Reads an answer whose rows are the array under the name `rows`, in one pass. None where it is no such answer, or was cut off; what was told until then
-/// counts for nothing.
-pub fn scan_response<'a>(text: &'a str, rows: &str, mut each: impl FnMut(ScanItem<'a>)) -> Option<()> {
-    let mut reader = fields(text);
+/// Scans a response whose rows are the array in the field `rows`, in one pass.
+///
+/// Calls `on_item` for each field and each row. Returns `None` if the text has no such array or was
+/// truncated; the caller must then discard all reported items.
+pub fn scan_response<'a>(text: &'a str, rows: &str, mut on_item: impl FnMut(ScanItem<'a>)) -> Option<()> {
+    let mut scanner = fields(text);
     let mut found = false;
-    while let Some(key) = reader.key() {
+    while let Some(key) = scanner.key() {
         if key == rows {
-            reader.rows(&mut each)?;
+            scanner.rows(&mut on_item)?;
             found = true;
         } else {
-            each(ScanItem::Field(key, reader.value()?));
+            on_item(ScanItem::Field(key, scanner.value()?));
         }
     }
-    (found && reader.closed).then_some(())
+    (found && scanner.closed).then_some(())
 }
 
-/// A bit for each byte of a word that is this one; those above the lowest may be wrong.
+/// Returns a mask with the high bit set in each byte of `word` that equals `byte`.
+///
+/// Only the lowest set bit is reliable; higher ones may be false positives.
 fn matching_byte_mask(word: u64, byte: u8) -> u64 {
     const LOW_BITS: u64 = 0x0101_0101_0101_0101;
-    let same = word ^ (LOW_BITS * u64::from(byte));
-    same.wrapping_sub(LOW_BITS) & !same & (LOW_BITS << 7)
+    let difference = word ^ (LOW_BITS * u64::from(byte));
+    difference.wrapping_sub(LOW_BITS) & !difference & (LOW_BITS << 7)
 }
 
-/// See [`fields`].
+/// Scanner over the fields of a JSON object, see [`fields`].
 pub struct FieldScanner<'a> {
     text: &'a str,
+    /// Current byte offset in `text`.
     at: usize,
-    /// The object has been read to its end.
+    /// Whether the closing brace was reached.
     closed: bool,
 }
 
@@ -174,12 +187,12 @@ impl<'a> FieldScanner<'a> {
         }
     }
 
-    /// Passes over a string whose opening quote is at the present place.
+    /// Skips a string whose opening quote is at the current offset.
     fn string(&mut self) -> Option<()> {
         let bytes = self.text.as_bytes();
         self.at += 1;
         loop {
-            // Eight letters at a time, up to one that means something.
+            // Eight bytes at a time, up to the next quote or backslash.
             while let Some(word) = bytes.get(self.at..self.at + 8).and_then(|word| word.try_into().ok()) {
                 let word = u64::from_le_bytes(word);
                 let found = matching_byte_mask(word, b'"') | matching_byte_mask(word, b'\\');
@@ -200,7 +213,7 @@ impl<'a> FieldScanner<'a> {
         }
     }
 
-    /// Passes over a value.
+    /// Skips a value.
     fn skip_value(&mut self) -> Option<()> {
         let bytes = self.text.as_bytes();
         match bytes.get(self.at)? {
@@ -232,7 +245,7 @@ impl<'a> FieldScanner<'a> {
         }
     }
 
-    /// Passes over the next name, and comes to its value.
+    /// Reads the next name and moves to its value; `None` at the end or on invalid text.
     fn key(&mut self) -> Option<&'a str> {
         let bytes = self.text.as_bytes();
         self.skip_whitespace();
@@ -256,7 +269,7 @@ impl<'a> FieldScanner<'a> {
         Some(key)
     }
 
-    /// Passes over a value, and answers it.
+    /// Reads a value as JSON text.
     fn value(&mut self) -> Option<&'a str> {
         let from = self.at;
         self.skip_value()?;
@@ -268,28 +281,30 @@ impl<'a> FieldScanner<'a> {
         Some((key, self.value()?))
     }
 
-    /// Passes over a row, and answers its marks; over anything else without any. A function of its own, because a browser makes functions faster that are
-    /// called often, and not those that stay long.
+    /// Reads a row and returns its header; any other value is skipped and has an empty header.
+    ///
+    /// Not inlined: the browser optimizes functions that are called often, not a loop in a function
+    /// that is called once.
     #[inline(never)]
     fn row(&mut self) -> Option<RowHeader> {
-        let mut marks = RowHeader::default();
+        let mut header = RowHeader::default();
         if self.text.as_bytes().get(self.at) != Some(&b'{') {
             self.skip_value()?;
-            return Some(marks);
+            return Some(header);
         }
         self.at += 1;
         while let Some((key, value)) = self.step() {
-            marks.set_header_field(key, value);
+            header.set_header_field(key, value);
         }
         if !std::mem::take(&mut self.closed) {
             return None;
         }
         self.at += 1;
-        Some(marks)
+        Some(header)
     }
 
-    /// Passes over an array of rows; none where it is not whole.
-    fn rows(&mut self, each: &mut impl FnMut(ScanItem<'a>)) -> Option<()> {
+    /// Reads an array of rows; `None` if it is truncated or not an array.
+    fn rows(&mut self, on_item: &mut impl FnMut(ScanItem<'a>)) -> Option<()> {
         let bytes = self.text.as_bytes();
         if bytes.get(self.at) != Some(&b'[') {
             return None;
@@ -302,8 +317,8 @@ impl<'a> FieldScanner<'a> {
         }
         loop {
             self.skip_whitespace();
-            let (from, marks) = (self.at, self.row()?);
-            each(ScanItem::Row(from, self.at, marks));
+            let (from, header) = (self.at, self.row()?);
+            on_item(ScanItem::Row(from, self.at, header));
             self.skip_whitespace();
             self.at += 1;
             match bytes.get(self.at - 1)? {
@@ -334,15 +349,15 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn one_column_is_read_without_the_rest() {
+    fn single_columns_are_read_without_decoding_the_row() {
         let raw = RawRow::new(
             r#" { "a" : "x\"}," , "b":[1,{"c":"]"}], "n": -1.5e3 ,"t":true,"z":null,"id":"00000000-0000-0000-0000-000000000007","version":12}"#,
         );
         assert_eq!(raw.value("a"), json!("x\"},"));
         assert_eq!(raw.value("b"), json!([1, {"c": "]"}]));
         assert_eq!((raw.field("n"), raw.field("t"), raw.field("z")), (Some("-1.5e3"), Some("true"), Some("null")));
-        let marks = RowHeader::of(raw.as_str());
-        assert_eq!((marks.id, marks.version, marks.permission), (Some(Uuid::from_u128(7)), 12, None));
+        let header = RowHeader::parse(raw.as_str());
+        assert_eq!((header.id, header.version, header.permission), (Some(Uuid::from_u128(7)), 12, None));
         assert_eq!(raw.value("absent"), Value::Null);
     }
 
@@ -365,7 +380,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_read_piecewise_is_what_is_decoded(row in proptest::collection::btree_map("[a-z_]{1,6}", values(), 0..8), pretty in any::<bool>()) {
+        fn scanned_fields_equal_decoded_fields(row in proptest::collection::btree_map("[a-z_]{1,6}", values(), 0..8), pretty in any::<bool>()) {
             let row: Row = row.into_iter().collect();
             let text = if pretty { serde_json::to_string_pretty(&row) } else { serde_json::to_string(&row) }.unwrap();
             let read: Row = fields(&text).map(|(k, v)| (k.to_owned(), serde_json::from_str(v).unwrap())).collect();
@@ -373,31 +388,31 @@ mod tests {
         }
 
         #[test]
-        fn an_answer_is_read_in_one_pass_and_one_that_was_cut_off_is_none(rows in proptest::collection::vec((any::<u128>(), any::<i64>(), values()), 0..6), more in values(), pretty in any::<bool>(), cut in any::<prop::sample::Index>()) {
+        fn scan_returns_all_items_and_none_for_a_truncated_response(rows in proptest::collection::vec((any::<u128>(), any::<i64>(), values()), 0..6), more in values(), pretty in any::<bool>(), cut in any::<prop::sample::Index>()) {
             let rows: Vec<Value> = rows.into_iter().map(|(id, version, value)| json!({"id": Uuid::from_u128(id), "version": version, "value": value})).collect();
-            let answer = json!({"data": rows, "more": more, "zero": {"data": [1]}});
-            let text = if pretty { serde_json::to_string_pretty(&answer) } else { serde_json::to_string(&answer) }.unwrap();
+            let response = json!({"data": rows, "more": more, "zero": {"data": [1]}});
+            let text = if pretty { serde_json::to_string_pretty(&response) } else { serde_json::to_string(&response) }.unwrap();
             let read = |text: &str| {
                 let mut read = serde_json::Map::from_iter([("data".to_owned(), json!([]))]);
-                scan_response(text, "data", |scanned| match scanned {
+                scan_response(text, "data", |item| match item {
                     ScanItem::Field(key, value) => drop(read.insert(key.into(), serde_json::from_str(value).unwrap())),
-                    ScanItem::Row(from, to, marks) => {
-                        assert_eq!(marks, RowHeader::of(&text[from..to]));
+                    ScanItem::Row(from, to, header) => {
+                        assert_eq!(header, RowHeader::parse(&text[from..to]));
                         read["data"].as_array_mut().unwrap().push(serde_json::from_str(&text[from..to]).unwrap());
                     }
                 })?;
                 Some(Value::Object(read))
             };
-            prop_assert_eq!(read(&text), Some(answer));
-            let mut at = cut.index(text.len());
-            while !text.is_char_boundary(at) { at -= 1; }
-            prop_assert_eq!(read(&text[..at]), None);
+            prop_assert_eq!(read(&text), Some(response));
+            let mut end = cut.index(text.len());
+            while !text.is_char_boundary(end) { end -= 1; }
+            prop_assert_eq!(read(&text[..end]), None);
             prop_assert_eq!(read(r#"{"more":[]}"#), None);
             prop_assert_eq!(read(r#"{"data":{}}"#), None);
         }
 
         #[test]
-        fn no_text_makes_it_stumble(text in "\\PC{0,40}", cut in 0..60usize) {
+        fn invalid_text_does_not_panic(text in "\\PC{0,40}", cut in 0..60usize) {
             let _ = (fields(&text).count(), scan_response(&text, "data", |_| {}));
             let json = r#"{"a":"\u00e9\\","b":[{"c":[]}],"d":1}"#;
             let _ = fields(json.get(..cut.min(json.len())).unwrap_or_default()).count();

@@ -1,49 +1,52 @@
-//! Times and sizes of the engine, with the defaults of a person at work.
+//! Configuration of the engine: timeouts, intervals and limits, with the production defaults.
 
-/// Settings. Times are milliseconds.
+/// Timeouts, intervals and limits of the engine; times are in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct EngineConfig {
-    /// What was fetched is believed for this long.
+    /// Age at which fetched data becomes stale.
     pub stale_after_ms: f64,
-    /// What nobody looks at leaves memory after this long.
+    /// Time after which rows and lists without observers are removed from memory.
     pub gc_after_ms: f64,
-    /// Tries of a read before it waits for a look, the network or [`Settings::retry_at_last`].
+    /// Retries of a failed read with exponential backoff.
+    ///
+    /// After that it is retried once per [`Self::retry_exhausted_ms`]. A new observer, a returning
+    /// network or a page that becomes visible triggers a retry immediately.
     pub max_retries: u32,
-    /// The first wait between tries; each doubles it.
+    /// Delay before the first retry of a read; it doubles with each retry.
     pub retry_initial_ms: f64,
-    /// The longest of those waits.
+    /// Upper bound of the delay between the first [`Self::max_retries`] retries.
     pub retry_max_ms: f64,
-    /// The wait after the last try.
+    /// Delay between retries after [`Self::max_retries`] retries.
     pub retry_exhausted_ms: f64,
-    /// The first wait before the socket is opened again.
+    /// Delay before the socket is reopened for the first time; it doubles with each failure.
     pub reconnect_initial_ms: f64,
-    /// The longest of those waits.
+    /// Upper bound of the reconnect delay.
     pub reconnect_max_ms: f64,
-    /// Between two PINGs.
+    /// Interval between two PING messages.
     pub heartbeat_interval_ms: f64,
-    /// A PONG may take this long.
+    /// Time within which PONG must arrive.
     pub pong_timeout_ms: f64,
-    /// HELLO may take this long.
+    /// Time within which HELLO must arrive.
     pub hello_timeout_ms: f64,
-    /// What was left stays watched for this long.
+    /// Time for which a topic without observers stays subscribed.
     pub unsubscribe_grace_ms: f64,
-    /// Between two questions for changes where the socket does not open.
+    /// Interval between two polls for changes while the socket cannot be opened.
     pub poll_interval_ms: f64,
-    /// Sockets that fail in a row before changes are asked for instead.
+    /// Consecutive failed socket connections after which changes are polled instead.
     pub poll_after_failures: u32,
-    /// Writes that are on their way at once.
+    /// Maximum number of writes in flight.
     pub parallel_writes: usize,
-    /// Rows of a page.
+    /// Maximum number of rows per page of a list.
     pub page_rows: usize,
-    /// Live changes that lie beside the packed chunks before they are folded in.
+    /// Rows in the delta log above which they are merged into the packed chunks.
     pub compaction_threshold: usize,
-    /// Rows of one event from which on they are packed and not laid beside.
+    /// Changed rows per event at or above which they are packed, not written to the delta log.
     pub bulk_pack_threshold: usize,
-    /// A tab that leads says so this often.
+    /// Interval between two heartbeats of the leading tab.
     pub leader_heartbeat_ms: f64,
-    /// A leader that was silent for this long is replaced by a tab that is shown.
+    /// Silence of the leader after which a visible tab takes over.
     pub leader_timeout_ms: f64,
-    /// A device that has not reached the server for this long shows nothing until it has.
+    /// Time without contact to the server after which cached data is hidden until the next contact.
     pub offline_lease_ms: f64,
 }
 

@@ -1,5 +1,8 @@
-//! What is kept on the device, and the contract of those who keep it: five areas of named bytes, written all or nothing. Work is UTF-8 text. What the bytes mean is
-//! decided in [`crate::engine`]; a store must never look into them.
+//! Contract of the device's key-value store: five namespaces of keys and bytes, written atomically.
+//!
+//! The values of the user data namespaces are UTF-8 text. [`crate::engine`] defines the formats.
+//!
+//! Must not: interpret the values in an implementation of [`Store`].
 
 use crate::draft::Draft;
 use crate::outbox::OutboxEntry;
@@ -8,28 +11,31 @@ use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Where something is kept. The first three are the cache, which may be dropped at will; the last two are work, which may not.
+/// Namespace of keys.
+///
+/// The first three are the cache, which may be dropped at any time; the last two are user data,
+/// which may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Namespace {
-    /// Rows: packed chunks, and live changes beside them.
+    /// Rows: packed chunks and the delta log of later changes.
     Entities,
-    /// Lists.
+    /// Ids of the rows of each list, in order.
     Lists,
-    /// Reference data, names, where the feed stands.
+    /// Reference data, display names, pinned trees and the position in the feed.
     Metadata,
-    /// Edits that are not sent yet.
+    /// Drafts: edits that the user has not committed.
     Drafts,
-    /// Writes on their way.
+    /// Outbox: writes that the server has not confirmed.
     Outbox,
 }
 
 impl Namespace {
-    /// All areas.
+    /// All namespaces.
     pub const ALL: [Self; 5] = [Self::Entities, Self::Lists, Self::Metadata, Self::Drafts, Self::Outbox];
-    /// Those that may be dropped.
+    /// Namespaces of the cache, which may be dropped.
     pub const CACHE: [Self; 3] = [Self::Entities, Self::Lists, Self::Metadata];
 
-    /// Its name in the database.
+    /// Returns the name of the object store in the device's database.
     pub fn name(self) -> &'static str {
         match self {
             Self::Entities => "entities",
@@ -40,150 +46,174 @@ impl Namespace {
         }
     }
 
-    /// Whether it holds what a person typed.
+    /// Returns whether the namespace holds user input, which must not be lost.
     pub fn is_user_data(self) -> bool {
         matches!(self, Self::Drafts | Self::Outbox)
     }
 }
 
-/// A write to the device.
+/// Write to the device.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
-    /// These bytes under this name.
+    /// Sets the value of a key.
     Put(Namespace, String, Vec<u8>),
-    /// The same, by the tab that leads alone: what has come of an entry since. From a tab that leads no more it would bring back what is done.
+    /// Sets the value of a key if the writing tab is still the leader (fencing).
+    ///
+    /// Used for state changes of outbox entries: a former leader would restore completed entries.
     PutFenced(Namespace, String, Vec<u8>),
-    /// Nothing under this name any more.
+    /// Removes a key.
     Remove(Namespace, String),
-    /// Nothing in this area any more.
+    /// Removes all keys of a namespace.
     Clear(Namespace),
 }
 
 impl Write {
-    /// Where.
-    pub fn area(&self) -> Namespace {
+    /// Returns the namespace that is written.
+    pub fn namespace(&self) -> Namespace {
         match self {
-            Self::Put(area, ..) | Self::PutFenced(area, ..) | Self::Remove(area, _) | Self::Clear(area) => *area,
+            Self::Put(namespace, ..)
+            | Self::PutFenced(namespace, ..)
+            | Self::Remove(namespace, _)
+            | Self::Clear(namespace) => *namespace,
         }
     }
 
-    /// Whether only the tab that leads may do it: everything in the cache, and what has come of an entry of the outbox. What a person types is written by
-    /// whichever tab they typed it to.
+    /// Returns whether only the leader may do the write.
+    ///
+    /// This holds for all writes to the cache, for state changes of outbox entries and for their
+    /// removal. User input is written by the tab that received it.
     pub fn requires_leadership(&self) -> bool {
-        !self.area().is_user_data() || matches!(self, Self::PutFenced(..) | Self::Remove(Namespace::Outbox, _))
+        !self.namespace().is_user_data() || matches!(self, Self::PutFenced(..) | Self::Remove(Namespace::Outbox, _))
     }
 }
 
-/// What is left to do of `writes` where only the last of each name counts: areas to be emptied first, then names, each once.
+/// Reduces writes to the namespaces to clear first and then the last write of each key.
 pub fn coalesce_writes<'a>(writes: impl IntoIterator<Item = &'a Write>) -> (Vec<Namespace>, Vec<&'a Write>) {
     let (mut cleared, mut last): (BTreeSet<Namespace>, BTreeMap<(Namespace, &str), &Write>) = Default::default();
     for write in writes {
         match write {
-            Write::Put(area, name, _) | Write::PutFenced(area, name, _) | Write::Remove(area, name) => {
-                last.insert((*area, name), write);
+            Write::Put(namespace, key, _) | Write::PutFenced(namespace, key, _) | Write::Remove(namespace, key) => {
+                last.insert((*namespace, key), write);
             }
-            Write::Clear(area) => {
-                cleared.insert(*area);
-                last.retain(|(other, _), _| other != area);
+            Write::Clear(namespace) => {
+                cleared.insert(*namespace);
+                last.retain(|(other, _), _| other != namespace);
             }
         }
     }
     (cleared.into_iter().collect(), last.into_values().collect())
 }
 
-/// Named bytes.
+/// Key and value.
 pub type KeyValue = (String, Vec<u8>);
 
-/// What of an area to read.
+/// Selection of keys of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum KeySelector<'a> {
-    /// All of it.
+    /// All keys.
     All,
-    /// Names that begin so.
+    /// Keys with this prefix.
     Prefix(&'a str),
-    /// These names.
-    Names(&'a [String]),
+    /// Exactly these keys.
+    Keys(&'a [String]),
 }
 
-/// Why the device did not keep something.
+/// Reason why a store operation failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The browser gives no database, or took it away.
-    #[error("this browser keeps no data for the app")]
+    /// The browser provides no database, or has closed it.
+    #[error("local storage is not available in this browser")]
     Unavailable,
-    /// No room is left.
-    #[error("the device has no room left")]
+    /// The storage quota is exhausted.
+    #[error("local storage is full")]
     QuotaExceeded,
-    /// Anything else, in the browser's words.
-    #[error("the device's database failed: {0}")]
+    /// Any other error, with the message of the browser.
+    #[error("local storage error: {0}")]
     Failed(String),
 }
 
-/// Keeps one person's data on the device. Implementations pass the suite in [`conformance`].
-#[allow(async_fn_in_trait)] // one thread, in the browser and in tests
+/// Key-value store of one user on the device.
+///
+/// Implementations must pass the suite in [`conformance`].
+#[allow(async_fn_in_trait)] // no `Send` bound needed: single-threaded in the browser and in tests
 pub trait Store {
-    /// What is kept, in order of names; a name that is not there is left out.
-    async fn read(&self, area: Namespace, which: KeySelector<'_>) -> Result<Vec<KeyValue>, StoreError>;
-    /// The names that begin so, in order.
-    async fn keys(&self, area: Namespace, prefix: &str) -> Result<Vec<String>, StoreError>;
-    /// Does all of `writes`, in order, or none of those to the cache and none of those to the work; returns when they are on disk. With a term, what
-    /// only the tab that leads may do is done only where no later term has begun on the device, nor everything been wiped since, which is looked at in
-    /// the same transaction; a term outlives the clearing of its area.
+    /// Returns the selected keys that exist with their values, in ascending order of keys.
+    async fn read(&self, namespace: Namespace, selector: KeySelector<'_>) -> Result<Vec<KeyValue>, StoreError>;
+    /// Returns the keys with a prefix, in ascending order.
+    async fn keys(&self, namespace: Namespace, prefix: &str) -> Result<Vec<String>, StoreError>;
+    /// Applies `writes` in order and returns when they are on disk.
+    ///
+    /// Atomic for the cache and atomic for the user data, but not across both.
+    ///
+    /// With a `term`, the writes that require leadership are applied only if the device holds this
+    /// term or an earlier one. They are skipped if another tab has started a later term or if the
+    /// device was cleared since; the check is part of the same transaction. The stored term
+    /// survives clearing its namespace.
     async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError>;
 }
 
-/// The name under which the term of the tab that leads lies: for the cache and for the work, which may be two databases.
+/// Key of the leader's term.
 pub const LEADER_TERM_KEY: &str = "term";
-/// Where it lies.
-pub const TERM_AREAS: [Namespace; 2] = [Namespace::Metadata, Namespace::Outbox];
+/// Namespaces that hold the term: one of the cache and one of the user data.
+///
+/// The two may be in separate databases, and each needs the term in its own transaction.
+pub const TERM_NAMESPACES: [Namespace; 2] = [Namespace::Metadata, Namespace::Outbox];
 
-/// The term on the device; 0: none yet.
+/// Returns the term stored on the device; 0 if there is none.
 pub async fn current_term(store: &impl Store) -> u64 {
-    let kept =
-        store.read(Namespace::Outbox, KeySelector::Names(&[LEADER_TERM_KEY.to_owned()])).await.unwrap_or_default();
-    kept.first().and_then(|(_, bytes)| json(bytes)).unwrap_or_default()
+    let stored =
+        store.read(Namespace::Outbox, KeySelector::Keys(&[LEADER_TERM_KEY.to_owned()])).await.unwrap_or_default();
+    stored.first().and_then(|(_, bytes)| parse_json(bytes)).unwrap_or_default()
 }
 
-/// Begins a term, later than every other; `now` in milliseconds since 1970, so that it is so even where the device was wiped.
+/// Starts and stores a new term that is later than all earlier ones.
+///
+/// `now`, in milliseconds since 1970, is the lower bound of the term, so that it is later even if
+/// the device was cleared.
 pub async fn increment_term(store: &impl Store, now: f64) -> u64 {
     let term = (current_term(store).await + 1).max(now as u64);
-    let begin = TERM_AREAS.map(|area| Write::Put(area, LEADER_TERM_KEY.into(), term.to_string().into_bytes()));
-    if store.write(&begin, None).await.is_err() {
-        // No room, most likely: the cache makes some. Where that does not help either, nothing is kept on this device, and the first write of it says so.
-        let writes: Vec<Write> = Namespace::CACHE.map(Write::Clear).into_iter().chain(begin).collect();
+    let put_term =
+        TERM_NAMESPACES.map(|namespace| Write::Put(namespace, LEADER_TERM_KEY.into(), term.to_string().into_bytes()));
+    if store.write(&put_term, None).await.is_err() {
+        // Most likely the quota is exhausted: clear the cache and try again. If that fails too, the
+        // device cannot store anything, and the next write reports the error.
+        let writes: Vec<Write> = Namespace::CACHE.map(Write::Clear).into_iter().chain(put_term).collect();
         let _ = store.write(&writes, None).await;
     }
     term
 }
 
-/// What a person's device holds when the app opens. Chunks are read when somebody needs them.
+/// State read from the device when the engine starts; chunks are read later, on demand.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PersistedState {
-    /// Live changes beside the chunks.
+    /// Delta log: rows changed after their chunks were written.
     pub log: Vec<KeyValue>,
-    /// The names of all chunks.
+    /// Keys of all chunks.
     pub chunks: Vec<String>,
-    /// Lists.
+    /// Entries of [`Namespace::Lists`].
     pub lists: Vec<KeyValue>,
-    /// Reference data, names, where the feed stands.
+    /// Entries of [`Namespace::Metadata`].
     pub metadata: Vec<KeyValue>,
-    /// Drafts.
+    /// Drafts, including the empty ones that mark an ended draft.
     pub drafts: Vec<Draft>,
-    /// Writes on their way, in order.
+    /// Outbox entries in the order of creation.
     pub outbox: Vec<OutboxEntry>,
 }
 
-/// Chunks are named so, with a number behind it.
+/// Key prefix of chunks, followed by the chunk number.
 pub const CHUNK_PREFIX: &str = "chunk:";
-/// Live changes are named so, with the id behind it.
+/// Key prefix of the rows of the delta log, followed by the id of the entity.
 pub const ROW_PREFIX: &str = "row:";
 
-/// Reads JSON that was kept. (By way of text, as everything else is read: a second reader would be written for the browser for each type.)
-pub fn json<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
+/// Parses stored JSON; `None` if it is invalid.
+///
+/// Goes through `&str` like all other parsing: a second reader would instantiate `serde_json` once
+/// more for each type and add to the download.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
     serde_json::from_str(std::str::from_utf8(bytes).ok()?).ok()
 }
 
-/// Reads what the engine starts with.
+/// Reads the state with which the engine starts.
 pub async fn load(store: &impl Store) -> Result<PersistedState, StoreError> {
     Ok(PersistedState {
         log: store.read(Namespace::Entities, KeySelector::Prefix(ROW_PREFIX)).await?,
@@ -195,57 +225,61 @@ pub async fn load(store: &impl Store) -> Result<PersistedState, StoreError> {
     })
 }
 
-/// The outbox, in order: names are ids that sort by time. One entry that can't be read costs itself alone.
+/// Reads the outbox in the order of creation: keys are ids that sort by time.
+///
+/// Entries that cannot be parsed are skipped.
 pub async fn load_outbox(store: &impl Store) -> Result<Vec<OutboxEntry>, StoreError> {
-    let kept = store.read(Namespace::Outbox, KeySelector::All).await?;
-    Ok(kept.iter().filter_map(|(_, bytes)| json(bytes)).collect())
+    let stored = store.read(Namespace::Outbox, KeySelector::All).await?;
+    Ok(stored.iter().filter_map(|(_, bytes)| parse_json(bytes)).collect())
 }
 
-/// The drafts.
+/// Reads the drafts; those that cannot be parsed are skipped.
 pub async fn load_drafts(store: &impl Store) -> Result<Vec<Draft>, StoreError> {
-    let kept = store.read(Namespace::Drafts, KeySelector::All).await?;
-    Ok(kept.iter().filter_map(|(_, bytes)| json(bytes)).collect())
+    let stored = store.read(Namespace::Drafts, KeySelector::All).await?;
+    Ok(stored.iter().filter_map(|(_, bytes)| parse_json(bytes)).collect())
 }
 
-/// Keeps data in memory: for tests, and where the browser gives no database.
+/// Store in memory, for tests and for browsers without a database.
 #[derive(Clone, Default)]
 pub struct MemoryStore {
-    kept: RefCell<BTreeMap<Namespace, BTreeMap<String, Vec<u8>>>>,
+    data: RefCell<BTreeMap<Namespace, BTreeMap<String, Vec<u8>>>>,
 }
 
 impl MemoryStore {
-    /// Everything of an area, for tests that look at the bytes.
-    pub fn area(&self, area: Namespace) -> BTreeMap<String, Vec<u8>> {
-        self.kept.borrow().get(&area).cloned().unwrap_or_default()
+    /// Returns all entries of a namespace, for tests that check the stored bytes.
+    pub fn contents(&self, namespace: Namespace) -> BTreeMap<String, Vec<u8>> {
+        self.data.borrow().get(&namespace).cloned().unwrap_or_default()
     }
 
-    /// As [`Store::write`], at once.
+    /// Applies writes synchronously, without a check of the term; otherwise as [`Store::write`].
     pub fn write_now(&self, writes: &[Write]) {
-        let mut kept = self.kept.borrow_mut();
+        let mut data = self.data.borrow_mut();
         for write in writes {
-            let area = kept.entry(write.area()).or_default();
+            let entries = data.entry(write.namespace()).or_default();
             match write {
-                Write::Put(_, name, bytes) | Write::PutFenced(_, name, bytes) => {
-                    area.insert(name.clone(), bytes.clone());
+                Write::Put(_, key, bytes) | Write::PutFenced(_, key, bytes) => {
+                    entries.insert(key.clone(), bytes.clone());
                 }
-                Write::Remove(_, name) => drop(area.remove(name)),
-                Write::Clear(_) => area.clear(),
+                Write::Remove(_, key) => drop(entries.remove(key)),
+                Write::Clear(_) => entries.clear(),
             }
         }
     }
 
-    /// As [`Store::read`], at once.
-    pub fn read_now(&self, area: Namespace, which: KeySelector<'_>) -> Vec<KeyValue> {
-        let kept = self.kept.borrow();
-        let Some(area) = kept.get(&area) else { return Vec::new() };
-        let pair = |(name, bytes): (&String, &Vec<u8>)| (name.clone(), bytes.clone());
-        match which {
-            KeySelector::All => area.iter().map(pair).collect(),
-            KeySelector::Prefix(prefix) => {
-                area.range(prefix.to_owned()..).take_while(|(name, _)| name.starts_with(prefix)).map(pair).collect()
-            }
-            KeySelector::Names(names) => {
-                let found: Vec<KeyValue> = names.iter().filter_map(|n| area.get_key_value(n)).map(pair).collect();
+    /// Reads entries synchronously; otherwise as [`Store::read`].
+    pub fn read_now(&self, namespace: Namespace, selector: KeySelector<'_>) -> Vec<KeyValue> {
+        let data = self.data.borrow();
+        let Some(entries) = data.get(&namespace) else { return Vec::new() };
+        let to_owned = |(key, bytes): (&String, &Vec<u8>)| (key.clone(), bytes.clone());
+        match selector {
+            KeySelector::All => entries.iter().map(to_owned).collect(),
+            KeySelector::Prefix(prefix) => entries
+                .range(prefix.to_owned()..)
+                .take_while(|(key, _)| key.starts_with(prefix))
+                .map(to_owned)
+                .collect(),
+            KeySelector::Keys(keys) => {
+                let found: Vec<KeyValue> = keys.iter().filter_map(|k| entries.get_key_value(k)).map(to_owned).collect();
                 sort::sorted(found, |a, b| a.0.cmp(&b.0))
             }
         }
@@ -253,117 +287,123 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn read(&self, area: Namespace, which: KeySelector<'_>) -> Result<Vec<KeyValue>, StoreError> {
-        Ok(self.read_now(area, which))
+    async fn read(&self, namespace: Namespace, selector: KeySelector<'_>) -> Result<Vec<KeyValue>, StoreError> {
+        Ok(self.read_now(namespace, selector))
     }
 
-    async fn keys(&self, area: Namespace, prefix: &str) -> Result<Vec<String>, StoreError> {
-        Ok(self.read_now(area, KeySelector::Prefix(prefix)).into_iter().map(|(name, _)| name).collect())
+    async fn keys(&self, namespace: Namespace, prefix: &str) -> Result<Vec<String>, StoreError> {
+        Ok(self.read_now(namespace, KeySelector::Prefix(prefix)).into_iter().map(|(key, _)| key).collect())
     }
 
     async fn write(&self, writes: &[Write], term: Option<u64>) -> Result<(), StoreError> {
-        let kept =
-            TERM_AREAS.map(|area| (area, self.read_now(area, KeySelector::Names(&[LEADER_TERM_KEY.to_owned()]))));
-        let held = kept[1].1.first().and_then(|(_, bytes)| json::<u64>(bytes));
-        let leads = term.is_none_or(|term| held.is_some_and(|held| held <= term));
+        let stored_terms = TERM_NAMESPACES
+            .map(|namespace| (namespace, self.read_now(namespace, KeySelector::Keys(&[LEADER_TERM_KEY.to_owned()]))));
+        let stored_term = stored_terms[1].1.first().and_then(|(_, bytes)| parse_json::<u64>(bytes));
+        let is_leader = term.is_none_or(|term| stored_term.is_some_and(|stored| stored <= term));
         self.write_now(
-            &writes.iter().filter(|write| leads || !write.requires_leadership()).cloned().collect::<Vec<_>>(),
+            &writes.iter().filter(|write| is_leader || !write.requires_leadership()).cloned().collect::<Vec<_>>(),
         );
-        for (area, named) in kept.into_iter().filter(|_| term.is_some() && leads) {
-            self.write_now(&named.into_iter().map(|(name, term)| Write::Put(area, name, term)).collect::<Vec<_>>());
+        // The term survives a `Clear` of its namespace.
+        for (namespace, entries) in stored_terms.into_iter().filter(|_| term.is_some() && is_leader) {
+            self.write_now(
+                &entries.into_iter().map(|(key, term)| Write::Put(namespace, key, term)).collect::<Vec<_>>(),
+            );
         }
         Ok(())
     }
 }
 
-/// What every [`Store`] must do; run on each implementation, natively and in the browser.
+/// Conformance suite for [`Store`], run on each implementation, natively and in the browser.
 pub mod conformance {
     use super::*;
     use crate::outbox::Operation;
     use pmo_domain::{EntityCode, EntityRef};
     use uuid::Uuid;
 
-    fn put(area: Namespace, name: &str, bytes: &[u8]) -> Write {
-        Write::Put(area, name.to_owned(), bytes.to_vec())
+    fn put(namespace: Namespace, key: &str, bytes: &[u8]) -> Write {
+        Write::Put(namespace, key.to_owned(), bytes.to_vec())
     }
 
-    fn key_value(name: &str, bytes: &[u8]) -> KeyValue {
-        (name.to_owned(), bytes.to_vec())
+    fn key_value(key: &str, bytes: &[u8]) -> KeyValue {
+        (key.to_owned(), bytes.to_vec())
     }
 
-    /// Runs the suite on a store that is empty; answers what did not hold.
+    /// Runs the suite on an empty store and returns the first expectation that is not met.
     pub async fn run(store: &impl Store) -> Result<(), String> {
-        let told = |e: StoreError| e.to_string();
-        let expect = |holds: bool, what: &str| if holds { Ok(()) } else { Err(what.to_owned()) };
-        expect(load(store).await.map_err(told)? == PersistedState::default(), "an empty store holds nothing")?;
+        let message = |e: StoreError| e.to_string();
+        let expect = |ok: bool, expectation: &str| if ok { Ok(()) } else { Err(expectation.to_owned()) };
+        expect(load(store).await.map_err(message)? == PersistedState::default(), "an empty store has no state")?;
 
-        // Every byte comes back, in order of names, whatever the order of writing.
-        // Work is text, whatever letters it has; the cache is any bytes.
-        let any: Vec<u8> = (0..=255).collect();
-        let letters = "{\"ä\": \"\u{1F600}\\n\"}".as_bytes().to_vec();
+        // Values are returned unchanged, in ascending order of keys, independent of the order of
+        // writing. Values of user data are UTF-8 text; values of the cache are arbitrary bytes.
+        let all_bytes: Vec<u8> = (0..=255).collect();
+        let text = "{\"ä\": \"\u{1F600}\\n\"}".as_bytes().to_vec();
         let large: Vec<u8> = (0..3_000_000u32).map(|n| ((n * 31) >> 3) as u8).collect();
-        for area in Namespace::ALL {
-            let all = if area.is_user_data() { letters.clone() } else { any.clone() };
+        for namespace in Namespace::ALL {
+            let value = if namespace.is_user_data() { text.clone() } else { all_bytes.clone() };
             store
-                .write(&[put(area, "b", &all), put(area, "a", &[]), put(area, "c", b"{}")], None)
+                .write(&[put(namespace, "b", &value), put(namespace, "a", &[]), put(namespace, "c", b"{}")], None)
                 .await
-                .map_err(told)?;
-            let found = store.read(area, KeySelector::All).await.map_err(told)?;
+                .map_err(message)?;
+            let found = store.read(namespace, KeySelector::All).await.map_err(message)?;
             expect(
-                found == [key_value("a", &[]), key_value("b", &all), key_value("c", b"{}")],
-                "bytes come back in order of names",
+                found == [key_value("a", &[]), key_value("b", &value), key_value("c", b"{}")],
+                "values are returned unchanged, in order of keys",
             )?;
         }
-        store.write(&[put(Namespace::Entities, "large", &large)], None).await.map_err(told)?;
-        let found = store.read(Namespace::Entities, KeySelector::Names(&["large".into()])).await.map_err(told)?;
-        expect(found == [("large".to_owned(), large)], "a large value comes back whole")?;
+        store.write(&[put(Namespace::Entities, "large", &large)], None).await.map_err(message)?;
+        let found = store.read(Namespace::Entities, KeySelector::Keys(&["large".into()])).await.map_err(message)?;
+        expect(found == [("large".to_owned(), large)], "a large value is returned unchanged")?;
 
-        // Parts of an area.
-        let area = Namespace::Entities;
+        // Prefixes and lists of keys select a part of a namespace.
+        let namespace = Namespace::Entities;
         store
             .write(
                 &[
-                    put(area, "row:1", b"1"),
-                    put(area, "row:2", b"2"),
-                    put(area, "rower", b"3"),
-                    put(area, "chunk:1", b"4"),
+                    put(namespace, "row:1", b"1"),
+                    put(namespace, "row:2", b"2"),
+                    put(namespace, "rower", b"3"),
+                    put(namespace, "chunk:1", b"4"),
                 ],
                 None,
             )
             .await
-            .map_err(told)?;
-        let found = store.read(area, KeySelector::Prefix("row:")).await.map_err(told)?;
-        expect(found == [key_value("row:1", b"1"), key_value("row:2", b"2")], "a prefix finds what begins with it")?;
-        let names = store.keys(area, "chunk:").await.map_err(told)?;
-        expect(names == ["chunk:1"], "names alone can be asked for")?;
-        let wanted = ["row:2".to_owned(), "nothing".to_owned(), "chunk:1".to_owned()];
-        let found = store.read(area, KeySelector::Names(&wanted)).await.map_err(told)?;
-        expect(found == [key_value("chunk:1", b"4"), key_value("row:2", b"2")], "what is not there is left out")?;
-
-        // The last write of a name stands, also within one transaction; areas do not touch each other.
-        store
-            .write(
-                &[
-                    put(area, "row:1", b"new"),
-                    Write::Remove(area, "row:2".into()),
-                    put(area, "row:3", b"x"),
-                    Write::Remove(area, "row:3".into()),
-                ],
-                None,
-            )
-            .await
-            .map_err(told)?;
-        let found = store.read(area, KeySelector::Prefix("row:")).await.map_err(told)?;
-        expect(found == [key_value("row:1", b"new")], "the last write stands")?;
-        store.write(&[Write::Clear(area), put(area, "after", b"1")], None).await.map_err(told)?;
-        let found = store.read(area, KeySelector::All).await.map_err(told)?;
-        expect(found == [key_value("after", b"1")], "an area is emptied, and what comes after stays")?;
+            .map_err(message)?;
+        let found = store.read(namespace, KeySelector::Prefix("row:")).await.map_err(message)?;
         expect(
-            store.read(Namespace::Lists, KeySelector::All).await.map_err(told)?.len() == 3,
-            "another area is not touched",
+            found == [key_value("row:1", b"1"), key_value("row:2", b"2")],
+            "a prefix selects the keys that start with it",
+        )?;
+        let keys = store.keys(namespace, "chunk:").await.map_err(message)?;
+        expect(keys == ["chunk:1"], "keys can be listed without values")?;
+        let requested = ["row:2".to_owned(), "nothing".to_owned(), "chunk:1".to_owned()];
+        let found = store.read(namespace, KeySelector::Keys(&requested)).await.map_err(message)?;
+        expect(found == [key_value("chunk:1", b"4"), key_value("row:2", b"2")], "missing keys are left out")?;
+
+        // The last write of a key wins, also within one transaction; namespaces are independent.
+        store
+            .write(
+                &[
+                    put(namespace, "row:1", b"new"),
+                    Write::Remove(namespace, "row:2".into()),
+                    put(namespace, "row:3", b"x"),
+                    Write::Remove(namespace, "row:3".into()),
+                ],
+                None,
+            )
+            .await
+            .map_err(message)?;
+        let found = store.read(namespace, KeySelector::Prefix("row:")).await.map_err(message)?;
+        expect(found == [key_value("row:1", b"new")], "the last write of a key wins")?;
+        store.write(&[Write::Clear(namespace), put(namespace, "after", b"1")], None).await.map_err(message)?;
+        let found = store.read(namespace, KeySelector::All).await.map_err(message)?;
+        expect(found == [key_value("after", b"1")], "writes after a clear are stored")?;
+        expect(
+            store.read(Namespace::Lists, KeySelector::All).await.map_err(message)?.len() == 3,
+            "clearing leaves other namespaces unchanged",
         )?;
 
-        // Work is read as what it is, in order; what can't be read costs itself alone.
+        // User data is parsed and returned in order; values that cannot be parsed are skipped.
         let code = EntityCode::new("task").map_err(|e| e.to_string())?;
         let entity = EntityRef::new(code, Uuid::from_u128(1));
         let draft = Draft::new(entity.clone(), 3, 5.0);
@@ -387,36 +427,45 @@ pub mod conformance {
                 None,
             )
             .await
-            .map_err(told)?;
-        let stored = load(store).await.map_err(told)?;
-        expect(stored.drafts == [draft], "a draft comes back, and a broken one is left out")?;
-        expect(stored.outbox.iter().map(|e| e.id.as_u128()).eq([1, 2]), "the outbox comes back in order")?;
+            .map_err(message)?;
+        let stored = load(store).await.map_err(message)?;
+        expect(stored.drafts == [draft], "drafts are read and invalid ones skipped")?;
+        expect(stored.outbox.iter().map(|e| e.id.as_u128()).eq([1, 2]), "the outbox is read in order")?;
 
-        // Of a tab whose term is over only what a person typed gets there.
+        // A tab whose term has ended can write user input only.
         let (first, second) = (increment_term(store, 5.0).await, increment_term(store, 5.0).await);
-        expect((first, second, current_term(store).await) == (5, 6, 6), "each term is later than the one before")?;
-        let rewrite = Write::PutFenced(Namespace::Outbox, "late".into(), b"1".to_vec());
-        let late = [put(Namespace::Lists, "late", b"1"), put(Namespace::Drafts, "late", b"1"), rewrite.clone()];
-        store.write(&late, Some(first)).await.map_err(told)?;
+        expect((first, second, current_term(store).await) == (5, 6, 6), "each term is later than the previous one")?;
+        let fenced = Write::PutFenced(Namespace::Outbox, "late".into(), b"1".to_vec());
+        let late = [put(Namespace::Lists, "late", b"1"), put(Namespace::Drafts, "late", b"1"), fenced.clone()];
+        store.write(&late, Some(first)).await.map_err(message)?;
         expect(
-            store.keys(Namespace::Lists, "late").await.map_err(told)?.is_empty(),
-            "the cache is the leader's alone",
+            store.keys(Namespace::Lists, "late").await.map_err(message)?.is_empty(),
+            "a former leader cannot write the cache",
         )?;
-        expect(store.keys(Namespace::Drafts, "late").await.map_err(told)?.len() == 1, "what is typed is anybody's")?;
         expect(
-            store.keys(Namespace::Outbox, "late").await.map_err(told)?.is_empty(),
-            "what comes of it is the leader's",
+            store.keys(Namespace::Drafts, "late").await.map_err(message)?.len() == 1,
+            "any tab can write user input",
         )?;
-        store.write(&[rewrite], Some(second)).await.map_err(told)?;
-        expect(store.keys(Namespace::Outbox, "late").await.map_err(told)?.len() == 1, "who writes it")?;
+        expect(
+            store.keys(Namespace::Outbox, "late").await.map_err(message)?.is_empty(),
+            "a former leader cannot change outbox entries",
+        )?;
+        store.write(&[fenced], Some(second)).await.map_err(message)?;
+        expect(
+            store.keys(Namespace::Outbox, "late").await.map_err(message)?.len() == 1,
+            "the leader can change outbox entries",
+        )?;
         store
             .write(&[Write::Clear(Namespace::Metadata), put(Namespace::Lists, "late", b"2")], Some(second))
             .await
-            .map_err(told)?;
-        expect(store.keys(Namespace::Lists, "late").await.map_err(told)?.len() == 1, "the leader writes")?;
-        expect(current_term(store).await == second, "and leads on after it has emptied the cache")?;
+            .map_err(message)?;
+        expect(
+            store.keys(Namespace::Lists, "late").await.map_err(message)?.len() == 1,
+            "the leader can write the cache",
+        )?;
+        expect(current_term(store).await == second, "the term survives clearing the cache")?;
 
-        store.write(&Namespace::ALL.map(Write::Clear), None).await.map_err(told)?;
-        expect(load(store).await.map_err(told)? == PersistedState::default(), "a cleared store holds nothing")
+        store.write(&Namespace::ALL.map(Write::Clear), None).await.map_err(message)?;
+        expect(load(store).await.map_err(message)? == PersistedState::default(), "a cleared store has no state")
     }
 }

@@ -1,5 +1,7 @@
-//! What the tabs of one person tell each other. One of them leads: it holds the socket, asks the server, sends the outbox and writes the cache; the
-//! others say what they look at and hear what is new.
+//! Messages between the tabs of one user: one leader and any number of followers.
+//!
+//! The leader holds the socket, sends all requests and the outbox, and writes the cache on the
+//! device. Followers send their observed queries and receive updates.
 
 use crate::outbox::Resolution;
 use crate::query_key::{ListKey, Query, ReferenceDataKey};
@@ -10,29 +12,29 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-/// A tab, for as long as it lives.
+/// Identifies a tab until it is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TabId(pub Uuid);
 
-/// What a tab looks at, and what it holds of it.
+/// Query that a tab observes, with a digest of its cached data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ObservedQuery {
-    /// The query.
+    /// Observed query.
     pub query: Query,
-    /// A number for what is held: the leader tells what is missing where its own is another.
+    /// Digest of the cached data; if the leader's digest differs, it sends its own data.
     pub digest: u64,
 }
 
-/// A row as the server told it.
+/// Row as the server returned it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RowUpdate {
-    /// Its type.
+    /// Entity type.
     pub code: EntityCode,
-    /// The reader's level, where it is known.
+    /// Permission level of the user, if known.
     #[serde(default)]
     pub permission: Option<u8>,
-    /// Its columns.
+    /// Columns as JSON text.
     pub row: Box<RawValue>,
 }
 
@@ -42,140 +44,147 @@ impl PartialEq for RowUpdate {
     }
 }
 
-/// A list as the server told it.
+/// List as the server returned it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ListUpdate {
-    /// Which.
+    /// Key of the list.
     pub key: ListKey,
-    /// Its rows, in order.
+    /// Ids of the rows, in order.
     pub ids: Vec<Uuid>,
-    /// Nothing that belongs to it is missing.
+    /// Whether all rows of the list were fetched.
     pub complete: bool,
-    /// Milliseconds since 1970 when the server said so.
+    /// Time of the server response, in milliseconds since 1970.
     pub synced_at: f64,
 }
 
-/// What the leader has learnt.
+/// Changes that the leader sends to its followers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LeaderUpdate {
-    /// The leader's term: what an earlier leader says is not news.
+    /// Term of the leader; followers ignore updates of an earlier term.
     pub term: u64,
-    /// Rows.
+    /// New or changed rows.
     pub rows: Vec<RowUpdate>,
-    /// Things that are gone for this person.
+    /// Entities that were deleted or that the user may no longer view.
     #[serde(rename = "gone")]
     pub removed: Vec<EntityRef>,
-    /// What this person may see has changed: what a tab holds and does not look at goes.
+    /// Whether the user's access has changed; followers then drop all data without observers.
     #[serde(rename = "swept")]
     pub access_changed: bool,
-    /// Lists.
+    /// New or changed lists.
     pub lists: Vec<ListUpdate>,
-    /// Lists that can't be seen any more.
-    pub lists_gone: Vec<ListKey>,
-    /// Reference data.
+    /// Lists that do not exist for the user any more, for example because their parent was deleted.
+    #[serde(rename = "lists_gone")]
+    pub lists_removed: Vec<ListKey>,
+    /// New or changed reference data.
     pub metas: Vec<(ReferenceDataKey, Value)>,
-    /// Names by type; those of a type replace what was known.
+    /// Display names by entity type and id; they replace all known names of the type.
     pub names: BTreeMap<String, BTreeMap<Uuid, String>>,
-    /// Queries that were answered, and whether that went well.
+    /// Completed queries, each with `true` for success.
     #[serde(rename = "settled")]
     pub completed: Vec<(Query, bool)>,
-    /// Things that are kept on the device with all that hangs below them.
-    /// How much of each there is, and whether all of it.
-    pub kept: Option<Vec<(EntityRef, usize, bool)>>,
-    /// Who else looks at what a tab looks at, by its address.
+    /// All pinned trees, if changed: root, number of rows, and whether the tree is complete.
+    #[serde(rename = "kept")]
+    pub pinned: Option<Vec<(EntityRef, usize, bool)>>,
+    /// Other users who view the same entities: path of the entity to user id to display name.
     #[serde(rename = "present")]
     pub presence: BTreeMap<String, BTreeMap<Uuid, String>>,
-    /// Where the feed stands: epoch and cursor.
+    /// Position in the feed: epoch and cursor.
     pub feed: Option<(String, String)>,
-    /// Whether the server can be reached, and whether changes are heard of.
+    /// Connection status: whether the server is reachable, and whether changes are received.
     pub status: (bool, bool),
 }
 
 impl LeaderUpdate {
-    /// Whether there is nothing to tell.
+    /// Returns whether the update has no changes; term, feed position and status do not count.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
             && self.removed.is_empty()
             && !self.access_changed
             && self.lists.is_empty()
-            && self.lists_gone.is_empty()
+            && self.lists_removed.is_empty()
             && self.metas.is_empty()
             && self.names.is_empty()
             && self.completed.is_empty()
-            && self.kept.is_none()
+            && self.pinned.is_none()
             && self.presence.is_empty()
     }
 }
 
-/// A message between tabs.
+/// Message between the tabs of one user.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TabMessage {
-    /// The leader lives.
+    /// Heartbeat of the leader.
     #[serde(rename = "leading")]
     LeaderHeartbeat {
-        /// Its term.
+        /// Term of the leader.
         term: u64,
-        /// It has just begun: say what you look at.
+        /// Whether the leader has just started; followers then send their queries.
         new: bool,
     },
-    /// A tab says all that it looks at.
+    /// All queries that a follower observes.
     #[serde(rename = "watching")]
     FollowerQueries {
-        /// Who.
+        /// Follower that sends the message.
         tab: TabId,
-        /// What.
-        watched: Vec<ObservedQuery>,
-        /// The address of what its page is about, while it is in sight; empty: nothing.
+        /// Observed queries of the follower.
+        #[serde(rename = "watched")]
+        queries: Vec<ObservedQuery>,
+        /// Path of the entity that the visible page is about; empty if there is none.
         #[serde(default)]
-        looking: String,
+        #[serde(rename = "looking")]
+        viewing: String,
     },
-    /// A tab asks for a query anew, however fresh it is.
+    /// Request to fetch a query even if the cached data is fresh.
     Refetch {
-        /// Which.
+        /// Query to fetch.
         query: Query,
     },
-    /// A tab wants the next page of a list.
+    /// Request to fetch the next page of a list.
     #[serde(rename = "more")]
     FetchMore {
-        /// Which.
+        /// Key of the list.
         key: ListKey,
     },
-    /// A person has settled a write in another tab than the leader: it alone changes what it may be sending. (Not `settle`: a tab of an earlier build reads
-    /// that as a choice for theirs.)
+    /// The user has resolved a conflict in a follower; only the leader may change outbox entries.
+    ///
+    /// The wire name is not `settle`: tabs of an earlier build would read it as
+    /// [`Resolution::TakeTheirs`].
     #[serde(rename = "decide")]
     ResolveConflict {
-        /// The entry.
+        /// Outbox entry.
         entry: Uuid,
-        /// The key that it had when the person looked.
+        /// Idempotency key of the entry when the user saw it.
         seen: Uuid,
-        /// What they chose.
+        /// Choice of the user.
         choice: Resolution,
     },
-    /// A person gives a write up.
+    /// The user discards a write.
     Discard {
-        /// The entry.
+        /// Outbox entry.
         entry: Uuid,
     },
-    /// A person mends a refused write in its draft.
+    /// The user turns a rejected write back into a draft.
     Reopen {
-        /// The entry.
+        /// Outbox entry.
         entry: Uuid,
     },
-    /// A person wants a thing kept on the device with all that hangs below it, or no longer.
-    Keep {
-        /// The thing.
+    /// The user pins an entity with its descendants on the device, or unpins it.
+    #[serde(rename = "keep")]
+    SetPinned {
+        /// Root of the tree.
         entity: EntityRef,
-        /// To be kept, or not.
+        /// Whether to pin or to unpin.
         on: bool,
     },
-    /// A tab closes.
+    /// A tab is closing.
     #[serde(rename = "bye")]
     TabClosing {
-        /// Who.
+        /// Closing tab.
         tab: TabId,
     },
-    /// The leader has learnt something.
-    News(Box<LeaderUpdate>),
+    /// Changes from the leader.
+    #[serde(rename = "news")]
+    LeaderUpdate(Box<LeaderUpdate>),
 }

@@ -1,11 +1,11 @@
-//! The promises, each by name, on an engine whose server is a few lines of test: that server, and the tab that it serves.
+//! Tests of the engine against a scripted server: fixtures, and a tab with its device.
 
-mod mutations;
-mod persistence; // the device
-mod queries; // fetching, what has changed, the session
-mod stored_formats; // what devices hold and tabs send
-mod tabs; // several tabs on one device
-mod trees; // what is kept whole // outbox, conflicts, drafts
+mod mutations; // outbox, conflicts, drafts and links
+mod persistence; // cache on the device
+mod queries; // fetching, invalidation and the connection
+mod stored_formats; // formats of stored data and of messages between tabs
+mod tabs; // leader and followers
+mod trees; // pinned trees
 
 use crate::store::KeySelector;
 use crate::*;
@@ -44,14 +44,15 @@ fn patch(value: Value) -> Row {
 }
 
 fn tasks() -> ListKey {
-    ListKey::below(code("task"), project(1), "project_id")
+    ListKey::children_of(code("task"), project(1), "project_id")
 }
 
+/// Body of a list response with a single page.
 fn list(rows: Vec<Row>) -> Value {
     serde_json::to_value(ListResponse { data: rows, ..ListResponse::default() }).unwrap()
 }
 
-fn answer(body: Value) -> Response {
+fn ok_response(body: Value) -> Response {
     Response { body: body.to_string(), feed_cursor: Some("1.5".into()), ..Response::default() }
 }
 
@@ -59,24 +60,28 @@ fn ids(n: u128) -> [Uuid; 2] {
     [Uuid::from_u128(n), Uuid::from_u128(n + 500)]
 }
 
-/// Runs a future that never waits.
+/// Returns the output of a future that is ready at the first poll.
 fn now_or_never<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(value) => value,
-        Poll::Pending => panic!("the future waits"),
+        Poll::Pending => panic!("the future is pending"),
     }
 }
 
-/// An engine with its device.
+/// Engine of one tab with its device and a record of its effects.
 struct Tab {
     engine: Engine,
     store: MemoryStore,
+    /// Requests without a response yet, in the order of sending.
     requests: Vec<(RequestId, Request)>,
+    /// Messages sent over the socket.
     sent: Vec<ClientMessage>,
     changed: Vec<Query>,
     connects: usize,
     writes: Vec<Write>,
-    said: Vec<TabMessage>,
+    /// Messages sent to other tabs.
+    broadcasts: Vec<TabMessage>,
+    /// Current time, in milliseconds since 1970.
     now: f64,
 }
 
@@ -86,10 +91,10 @@ impl Tab {
     }
 
     fn with_store(store: MemoryStore) -> Self {
-        Self::at(store, 1_000_000.0)
+        Self::with_store_at(store, 1_000_000.0)
     }
 
-    fn at(store: MemoryStore, now: f64) -> Self {
+    fn with_store_at(store: MemoryStore, now: f64) -> Self {
         let mut tab = Self {
             engine: Engine::new(3),
             store,
@@ -98,7 +103,7 @@ impl Tab {
             changed: vec![],
             connects: 0,
             writes: vec![],
-            said: vec![],
+            broadcasts: vec![],
             now,
         };
         let stored = Box::new(now_or_never(store::load(&tab.store)).unwrap());
@@ -106,17 +111,18 @@ impl Tab {
         tab
     }
 
-    /// The same device after a crash.
+    /// Returns a new tab on the same device, as after a crash.
     fn reloaded(self) -> Self {
         Self::with_store(self.store)
     }
 
-    /// All that the device holds, as one text.
-    fn kept(&self) -> String {
-        let areas = Namespace::ALL.map(|area| self.store.area(area));
-        areas.iter().flatten().map(|(name, bytes)| format!("{name} {}\n", String::from_utf8_lossy(bytes))).collect()
+    /// Returns all keys and values on the device as one text.
+    fn stored_text(&self) -> String {
+        let contents = Namespace::ALL.map(|namespace| self.store.contents(namespace));
+        contents.iter().flatten().map(|(key, bytes)| format!("{key} {}\n", String::from_utf8_lossy(bytes))).collect()
     }
 
+    /// Dispatches an event, performs its effects, and does the same with the events that follow.
     fn event(&mut self, event: Event) {
         let mut queue = vec![event];
         while let Some(event) = queue.pop() {
@@ -127,11 +133,11 @@ impl Tab {
                         self.writes.extend(writes);
                         queue.insert(0, Event::Persisted(batch, batch, Ok(())));
                     }
-                    Effect::Read(area, names) => {
-                        let found = self.store.read_now(area, KeySelector::Names(&names));
-                        queue.insert(0, Event::StoreRead(area, names, found));
+                    Effect::Read(namespace, keys) => {
+                        let found = self.store.read_now(namespace, KeySelector::Keys(&keys));
+                        queue.insert(0, Event::StoreRead(namespace, keys, found));
                     }
-                    Effect::Broadcast(message) => self.said.push(message),
+                    Effect::Broadcast(message) => self.broadcasts.push(message),
                     Effect::CheckTerm => queue.insert(0, Event::TermChecked(0)),
                     Effect::Cancel(id) => self.requests.retain(|(other, _)| *other != id),
                     Effect::Fetch(id, request) => self.requests.push((id, request)),
@@ -144,17 +150,20 @@ impl Tab {
         }
     }
 
-    fn answer(&mut self, body: Value) {
+    /// Responds to the oldest request with a JSON body.
+    fn respond(&mut self, body: Value) {
         let (id, _) = self.requests.remove(0);
-        self.event(Event::ResponseReceived(id, Ok(answer(body))));
+        self.event(Event::ResponseReceived(id, Ok(ok_response(body))));
     }
 
-    fn fail(&mut self, failure: RequestError) {
+    /// Fails the oldest request.
+    fn fail(&mut self, error: RequestError) {
         let (id, _) = self.requests.remove(0);
-        self.event(Event::ResponseReceived(id, Err(failure)));
+        self.event(Event::ResponseReceived(id, Err(error)));
     }
 
-    fn refuse(&mut self, status: u16, current: Option<Row>) {
+    /// Rejects the oldest request with a problem.
+    fn reject(&mut self, status: u16, current: Option<Row>) {
         let problem = Problem { kind: "x".into(), title: "x".into(), status, detail: None, errors: vec![], current };
         self.fail(RequestError::Rejected(Box::new(problem)));
     }
@@ -168,10 +177,15 @@ impl Tab {
         }));
     }
 
+    /// Receives changes of tasks over the socket: id, action and version of each.
     fn invalidate(&mut self, changes: &[(u128, Action, i64)]) {
         let changes = changes
             .iter()
-            .map(|(n, action, v)| Change { entity_id: Uuid::from_u128(*n), action: *action, version: Version(*v) })
+            .map(|(n, action, version)| Change {
+                entity_id: Uuid::from_u128(*n),
+                action: *action,
+                version: Version(*version),
+            })
             .collect();
         self.event(Event::SocketMessage(ServerMessage::Invalidate {
             entity_code: code("task"),
@@ -189,19 +203,19 @@ impl Tab {
         self.engine.rows(&tasks()).iter().map(|r| r.data["name"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// A tab with an open socket that looks at a project's three tasks.
-    fn looking() -> Self {
+    /// Returns a tab with an open socket that observes the three tasks of a project.
+    fn observing_tasks() -> Self {
         let mut tab = Self::new();
         tab.hello();
         tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
-        tab.answer(list(vec![row(1, 1, "one"), row(2, 1, "two"), row(3, 1, "three")]));
+        tab.respond(list(vec![row(1, 1, "one"), row(2, 1, "two"), row(3, 1, "three")]));
         tab.sent.clear();
         tab.changed.clear();
         tab
     }
 
-    /// A person looks at a write that needs them and chooses.
-    fn settle(&mut self, id: u128, keep_mine: Option<u128>) {
+    /// Resolves a conflict: keeps the local values under the given key, or takes the server's.
+    fn resolve(&mut self, id: u128, keep_mine: Option<u128>) {
         let entry = Uuid::from_u128(id);
         let seen = self.engine.outbox().iter().find(|e| e.id == entry).unwrap().idempotency_key;
         let choice = keep_mine.map_or(Resolution::TakeTheirs, |key| Resolution::KeepMine(Uuid::from_u128(key)));

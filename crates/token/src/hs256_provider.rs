@@ -1,5 +1,9 @@
-//! HMAC-SHA-256 for `jsonwebtoken`. Its own provider brings RSA and elliptic curves along, which nothing here uses and which every
-//! build would compile; this one must never answer for another algorithm.
+//! HMAC-SHA-256 provider for `jsonwebtoken`.
+//!
+//! The default provider adds RSA and elliptic curves, which the services do not use and every build
+//! would compile.
+//!
+//! Must not: accept an algorithm other than HS256.
 
 use hmac::{Hmac, KeyInit, Mac};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, JwtVerifier, KeyUtils};
@@ -8,16 +12,16 @@ use jsonwebtoken::signature::{self, Signer, Verifier};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use sha2::Sha256;
 
-/// What signs and verifies in this process.
+/// Factories for signer and verifier, registered once per process.
 static PROVIDER: CryptoProvider = CryptoProvider {
     signer_factory: |algorithm, key: &EncodingKey| Ok(Box::new(Hs256::new(*algorithm, key.as_bytes())?)),
     verifier_factory: |algorithm, key: &DecodingKey| Ok(Box::new(Hs256::new(*algorithm, key.try_get_as_bytes()?)?)),
     key_utils: KeyUtils::new_unimplemented(),
 };
 
-/// Makes it this process's provider; more than once does no harm.
-pub fn install() {
-    let _already_there = PROVIDER.install_default();
+/// Installs the provider for this process; repeated calls have no effect.
+pub(crate) fn install() {
+    let _already_installed = PROVIDER.install_default();
 }
 
 struct Hs256(Hmac<Sha256>);
@@ -30,21 +34,21 @@ impl Hs256 {
         Hmac::new_from_slice(secret).map(Self).map_err(|_| ErrorKind::InvalidKeyFormat.into())
     }
 
-    fn over(&self, message: &[u8]) -> Hmac<Sha256> {
+    fn mac(&self, message: &[u8]) -> Hmac<Sha256> {
         self.0.clone().chain_update(message)
     }
 }
 
 impl Signer<Vec<u8>> for Hs256 {
     fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
-        Ok(self.over(message).finalize().into_bytes().to_vec())
+        Ok(self.mac(message).finalize().into_bytes().to_vec())
     }
 }
 
 impl Verifier<Vec<u8>> for Hs256 {
-    /// In constant time.
+    // Compares in constant time.
     fn verify(&self, message: &[u8], signature: &Vec<u8>) -> Result<(), signature::Error> {
-        self.over(message).verify_slice(signature).map_err(|_| signature::Error::new())
+        self.mac(message).verify_slice(signature).map_err(|_| signature::Error::new())
     }
 }
 

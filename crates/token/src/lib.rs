@@ -1,5 +1,6 @@
-//! Access tokens: the api signs them, api and pubsub read them. This crate must never read a clock: the caller says what time
-//! it is, so that expiry can be tested.
+//! Access tokens (JWT): the api signs them, the api and pubsub verify them.
+//!
+//! Must not: read a clock. The caller passes the current time, so that tests can cover expiry.
 
 mod hs256_provider;
 
@@ -7,21 +8,23 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Seconds that an access token lives.
+/// Lifetime of an access token, in seconds.
 pub const TOKEN_TTL_SECONDS: i64 = 15 * 60;
-/// Shortest secret, in bytes: as long as the hash that it keys.
+/// Minimum length of the secret, in bytes: the output length of SHA-256.
 pub const MIN_SECRET_BYTES: usize = 32;
 
-/// What a token says of its bearer. The names are there so that a write needs no look-up to be logged in their name.
+/// Claims of an access token.
+///
+/// Contain the user's names, so that the change log can record the author without a query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims {
-    /// The person.
+    /// Id of the person.
     pub sub: Uuid,
-    /// Seconds since 1970 at which it was issued.
+    /// Time of issue, in seconds since the Unix epoch.
     pub iat: i64,
-    /// Seconds since 1970 from which it counts for nothing.
+    /// Expiry, in seconds since the Unix epoch.
     pub exp: i64,
-    /// Sign-in name.
+    /// Login name.
     pub username: String,
     /// Given name.
     #[serde(default)]
@@ -29,26 +32,26 @@ pub struct Claims {
     /// Family name.
     #[serde(default)]
     pub last_name: String,
-    /// employee, customer, system or guest.
+    /// Type of the person: `employee`, `customer`, `system` or `guest`.
     #[serde(default)]
     pub person_type: String,
 }
 
-/// Why a token does not count.
+/// Error of signing or verifying a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Its time is over.
+    /// The token has expired.
     #[error("the access token has expired")]
     Expired,
-    /// It was not made here, or was changed.
+    /// The token is malformed or its signature does not match.
     #[error("the access token is not valid")]
     Invalid,
-    /// The secret is too short to sign with.
+    /// The secret has fewer than [`MIN_SECRET_BYTES`] bytes.
     #[error("JWT_SECRET must have at least 32 bytes")]
     ShortSecret,
 }
 
-/// Signs and reads tokens with one secret (HS256).
+/// Keys that sign and verify tokens with one secret (HS256).
 #[derive(Clone)]
 pub struct TokenKeys {
     encoding: EncodingKey,
@@ -56,7 +59,9 @@ pub struct TokenKeys {
 }
 
 impl TokenKeys {
-    /// Takes the secret that api and pubsub share.
+    /// Creates the keys from the secret that the api and pubsub share.
+    ///
+    /// Fails with [`TokenError::ShortSecret`] if the secret is too short.
     pub fn new(secret: &str) -> Result<Self, TokenError> {
         if secret.len() < MIN_SECRET_BYTES {
             return Err(TokenError::ShortSecret);
@@ -68,15 +73,17 @@ impl TokenKeys {
         })
     }
 
-    /// Signs `claims`.
+    /// Signs `claims` and returns the token.
     pub fn sign(&self, claims: &Claims) -> Result<String, TokenError> {
         jsonwebtoken::encode(&Header::new(Algorithm::HS256), claims, &self.encoding).map_err(|_| TokenError::Invalid)
     }
 
-    /// Reads a token at the moment `now`, in seconds since 1970.
+    /// Verifies a token and returns its claims.
+    ///
+    /// `now` is in seconds since the Unix epoch; a token with `exp <= now` is expired.
     pub fn verify(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
         let mut validation = Validation::new(Algorithm::HS256);
-        validation.validate_exp = false; // checked below, against the caller's clock
+        validation.validate_exp = false; // checked below against `now`
         validation.set_required_spec_claims(&["exp", "sub"]);
         let claims =
             jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).map_err(|_| TokenError::Invalid)?.claims;
@@ -86,7 +93,7 @@ impl TokenKeys {
 
 impl std::fmt::Debug for TokenKeys {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Keys(…)")
+        f.write_str("TokenKeys(…)")
     }
 }
 
@@ -107,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_counts_until_its_time_is_over_and_only_with_its_secret() {
+    fn token_is_valid_until_expiry_and_only_with_its_secret() {
         let keys = TokenKeys::new(&"s".repeat(32)).unwrap();
         let token = keys.sign(&claims()).unwrap();
         assert_eq!(keys.verify(&token, 1899), Ok(claims()));
@@ -118,24 +125,24 @@ mod tests {
     }
 
     #[test]
-    fn an_unsigned_token_is_bad() {
+    fn unsigned_token_is_rejected() {
         let keys = TokenKeys::new(&"s".repeat(32)).unwrap();
         let signed = keys.sign(&claims()).unwrap();
         let body = signed.split('.').nth(1).unwrap();
-        let none = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.");
-        assert_eq!(keys.verify(&none, 1000), Err(TokenError::Invalid));
+        let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.");
+        assert_eq!(keys.verify(&unsigned, 1000), Err(TokenError::Invalid));
     }
 
     #[test]
-    fn a_token_that_another_maker_signed_with_the_secret_is_read() {
-        // Made with Python's hmac and hashlib from the claims and the secret below.
+    fn token_signed_by_another_library_is_accepted() {
+        // Created with Python's `hmac` and `hashlib` from the same claims and secret.
         const FOREIGN_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDciLCJpYXQiOjEwMDAsImV4cCI6MTkwMCwidXNlcm5hbWUiOiJhQGIuYyIsImZpcnN0X25hbWUiOiJBIiwibGFzdF9uYW1lIjoiQiIsInBlcnNvbl90eXBlIjoiZW1wbG95ZWUifQ.amF8JW6CjD4m8G9b6sEocsqyEb1P31wPnhTTFKvgE8g";
         let keys = TokenKeys::new(&"s".repeat(32)).unwrap();
         assert_eq!(keys.verify(FOREIGN_TOKEN, 1000), Ok(claims()));
     }
 
     #[test]
-    fn a_short_secret_is_refused() {
+    fn short_secret_is_rejected() {
         assert_eq!(TokenKeys::new("short").unwrap_err(), TokenError::ShortSecret);
     }
 }

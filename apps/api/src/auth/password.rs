@@ -1,19 +1,24 @@
-//! argon2id. Checking costs the same whether or not there is a hash to check against.
+//! Password hashing with argon2id.
+//!
+//! Invariant: verification takes the same time whether or not the account has a hash.
 
 use argon2::{Argon2, PasswordHasher, PasswordVerifier};
 use std::sync::LazyLock;
 
-static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| hash("nobody").unwrap_or_default());
+/// Hash that is verified if an account has none.
+static DUMMY_HASH: LazyLock<String> = LazyLock::new(|| hash("dummy").unwrap_or_default());
 
-/// Hashes a password with a fresh salt.
+/// Hashes a password with a random salt. Returns `None` if hashing fails.
 pub fn hash(password: &str) -> Option<String> {
     Argon2::default().hash_password(password.as_bytes()).ok().map(|h| h.to_string())
 }
 
-/// Whether `password` is the one of `stored`; with no hash, works as long and says no.
-pub fn verify(password: &str, stored: Option<&str>) -> bool {
-    let against = stored.unwrap_or(&DUMMY_HASH);
-    let matches = Argon2::default().verify_password(password.as_bytes(), against).is_ok();
+/// Returns whether `password` matches `stored`.
+///
+/// Without a stored hash, does the same work against a dummy hash and returns `false`.
+pub(super) fn verify(password: &str, stored: Option<&str>) -> bool {
+    let hash_or_dummy = stored.unwrap_or(&DUMMY_HASH);
+    let matches = Argon2::default().verify_password(password.as_bytes(), hash_or_dummy).is_ok();
     matches && stored.is_some()
 }
 
@@ -22,11 +27,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_right_password_matches() {
+    fn only_the_correct_password_matches() {
         let stored = hash("correct horse").unwrap();
         assert!(stored.starts_with("$argon2id$"));
         assert!(verify("correct horse", Some(&stored)));
         assert!(!verify("wrong horse", Some(&stored)));
-        assert!(!verify("nobody", None));
+        assert!(!verify("dummy", None));
     }
 }

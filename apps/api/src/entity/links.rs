@@ -1,7 +1,8 @@
-//! Links that no column stands for: a project in a program, a person in a role. A link carries grants, so that making and undoing one asks
-//! for more than editing.
+//! Links that no column represents, such as a project in a program or a person in a role.
+//!
+//! Grants are inherited along links, so creating or deleting one requires more than EDIT.
 
-use super::mutation::permission_message;
+use super::authorization::permission_message;
 use super::write::{check_idempotency_header, commit_with_response};
 use super::{IdempotencyCheck, MutationResponse};
 use crate::auth::AuthUser;
@@ -15,182 +16,198 @@ use pmo_domain::{EntityCode, Permission, PersonId};
 use serde::Deserialize;
 use uuid::Uuid;
 
-/// A link to make.
+/// Link to create.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct NewLink {
-    /// The type above,
+pub(super) struct NewLink {
+    /// Parent type code.
     #[schema(example = "program")]
     parent_code: String,
-    /// and the thing.
+    /// Parent id.
     parent_id: Uuid,
-    /// The type below,
+    /// Child type code.
     #[schema(example = "project")]
     child_code: String,
-    /// and the thing.
+    /// Child id.
     child_id: Uuid,
 }
 
-/// The ends of a link.
+/// Parent and child of a link.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-pub struct LinkEnds {
-    /// The type above,
+pub(super) struct LinkEnds {
+    /// Parent type code.
     #[param(example = "program")]
     parent_code: String,
-    /// and the thing.
+    /// Parent id.
     parent_id: Uuid,
-    /// The type below,
+    /// Child type code.
     #[param(example = "project")]
     child_code: String,
-    /// and the thing.
+    /// Child id.
     child_id: Uuid,
 }
 
-/// Checks that a person may tie the two, or part them.
+/// Checks that `person` may create (`creating`) or delete a link between the two entities.
 async fn check_can_link(
-    c: &mut Connection,
+    conn: &mut Connection,
     person: PersonId,
     parent: (&EntityCode, Uuid),
     child: (&EntityCode, Uuid),
     owned: bool,
-    making: bool,
+    creating: bool,
 ) -> Result<()> {
-    let nobody = |field: &str, code: &EntityCode, id| {
-        ApiError::unprocessable(field, format!("there is no {code} {id} that you may see"))
+    let not_visible = |field: &str, code: &EntityCode, id| {
+        ApiError::unprocessable(field, format!("{code} {id} does not exist, or is not visible to you"))
     };
-    let above = permission::permission_on(c, person, parent.0, parent.1).await?;
-    let below = permission::permission_on(c, person, child.0, child.1).await?;
-    let (above, below) = if making {
+    let parent_level = permission::permission_on(conn, person, parent.0, parent.1).await?;
+    let child_level = permission::permission_on(conn, person, child.0, child.1).await?;
+    let (parent_level, child_level) = if creating {
         (
-            above.ok_or_else(|| nobody("parent_id", parent.0, parent.1))?,
-            below.ok_or_else(|| nobody("child_id", child.0, child.1))?,
+            parent_level.ok_or_else(|| not_visible("parent_id", parent.0, parent.1))?,
+            child_level.ok_or_else(|| not_visible("child_id", child.0, child.1))?,
         )
     } else {
-        // Whoever sees one end only does not learn of the other.
-        (above.ok_or(ApiError::NotFound)?, below.ok_or(ApiError::NotFound)?)
+        // The same 404 for both ends: a caller who sees one end must not learn that the other
+        // exists.
+        (parent_level.ok_or(ApiError::NotFound)?, child_level.ok_or(ApiError::NotFound)?)
     };
-    let (least_above, least_below) = match (parent.0.as_str(), owned) {
-        // Who is in a role holds all that it is granted.
+    let (parent_required, child_required) = match (parent.0.as_str(), owned) {
+        // A member of a role holds all grants of the role: only its owners may change the members.
         ("role", _) => (Permission::Owner, Permission::View),
-        // Whoever may create above becomes one of its owners' company: that is for those who may share it.
-        (_, true) if making => (Permission::Create, Permission::Share),
+        // An owned link passes the grants on the parent down to the child: requires SHARE on the
+        // child.
+        (_, true) if creating => (Permission::Create, Permission::Share),
         (_, true) => (Permission::Edit, Permission::Share),
         (_, false) => (Permission::Edit, Permission::View),
     };
-    if above < least_above {
-        return Err(ApiError::Forbidden(format!("On the {}: {}", parent.0, permission_message(least_above, above))));
+    if parent_level < parent_required {
+        return Err(ApiError::Forbidden(format!(
+            "On the {}: {}",
+            parent.0,
+            permission_message(parent_required, parent_level)
+        )));
     }
-    if below < least_below {
-        return Err(ApiError::Forbidden(format!("On the {}: {}", child.0, permission_message(least_below, below))));
+    if child_level < child_required {
+        return Err(ApiError::Forbidden(format!(
+            "On the {}: {}",
+            child.0,
+            permission_message(child_required, child_level)
+        )));
     }
     Ok(())
 }
 
-/// Hang a thing below another.
+/// Creates a link between a parent and a child.
 #[utoipa::path(post, path = "/entity_instance_link", tag = "sharing", request_body = NewLink, params(
-    ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
-    (status = 201, description = "The link; the one that is there already, if there is", body = Object), (status = 400, description = "Not JSON"),
-    (status = 401, description = "Not signed in"), (status = 403, description = "May see both, may not tie them"),
-    (status = 413, description = "Too large"), (status = 415, description = "Not JSON by its type"),
-    (status = 422, description = "One is not there, these types are not tied, or a column says it")))]
+    ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
+    (status = 201, description = "The link; an existing link is returned unchanged", body = Object), (status = 400, description = "Not JSON"),
+    (status = 401, description = "Not signed in"), (status = 403, description = "Forbidden: requires more permission on an end"),
+    (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
+    (status = 422, description = "An end was not found, the types cannot be linked, or a column represents the link")))]
 pub(super) async fn create_link(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<MutationResponse> {
-    let asked = body.to_string();
-    let new: NewLink = serde_json::from_value(body).map_err(|e| ApiError::unprocessable("body", e.to_string()))?;
+    let body_text = body.to_string();
+    let link: NewLink = serde_json::from_value(body).map_err(|e| ApiError::unprocessable("body", e.to_string()))?;
     let model = app.model().await?;
-    let unknown = |field: &str| ApiError::unprocessable(field, "is no entity type");
-    let parent = &model.entity(&new.parent_code).map_err(|_| unknown("parent_code"))?.code;
-    let child = &model.entity(&new.child_code).map_err(|_| unknown("child_code"))?.code;
-    let tie = model
-        .catalogue
+    let unknown_type = |field: &str| ApiError::unprocessable(field, "is not an entity type");
+    let parent = &model.entity(&link.parent_code).map_err(|_| unknown_type("parent_code"))?.code;
+    let child = &model.entity(&link.child_code).map_err(|_| unknown_type("child_code"))?.code;
+    let relation = model
+        .catalog
         .child_relation(parent.as_str(), child.as_str())
-        .ok_or_else(|| ApiError::unprocessable("child_code", format!("can't hang below a {parent}")))?;
-    if let Some(column) = &tie.parent_column {
+        .ok_or_else(|| ApiError::unprocessable("child_code", format!("cannot be a child of {parent}")))?;
+    if let Some(column) = &relation.parent_column {
         return Err(ApiError::unprocessable(
             "child_code",
-            format!("hangs below a {parent} by its column {column}: change that"),
+            format!("is a child of {parent} through column {column}; update that column"),
         ));
     }
-    if new.parent_id == new.child_id {
-        return Err(ApiError::unprocessable("child_id", "can't hang below itself"));
+    if link.parent_id == link.child_id {
+        return Err(ApiError::unprocessable("child_id", "cannot be a child of itself"));
     }
-    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let (parent, child) = ((parent, new.parent_id), (child, new.child_id));
-    check_can_link(&mut transaction, who.person, parent, child, tie.owned, true).await?;
-    let key = match check_idempotency_header(&mut transaction, &who, &headers, &[b"LINK", asked.as_bytes()]).await? {
-        IdempotencyCheck::Replay(answer) => return Ok(answer),
-        IdempotencyCheck::New(key) => key,
-    };
-    let made = link::insert_or_get(&mut transaction, parent, child, tie.owned, false).await?;
-    commit_with_response(transaction, &who, key, MutationResponse { status: StatusCode::CREATED, body: Some(made) })
+    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
+    let (parent, child) = ((parent, link.parent_id), (child, link.child_id));
+    check_can_link(&mut transaction, user.person, parent, child, relation.owned, true).await?;
+    let key =
+        match check_idempotency_header(&mut transaction, &user, &headers, &[b"LINK", body_text.as_bytes()]).await? {
+            IdempotencyCheck::Replay(response) => return Ok(response),
+            IdempotencyCheck::New(key) => key,
+        };
+    let created = link::insert_or_get(&mut transaction, parent, child, relation.owned, false).await?;
+    commit_with_response(transaction, &user, key, MutationResponse { status: StatusCode::CREATED, body: Some(created) })
         .await
 }
 
-/// Take a thing from below another.
-#[utoipa::path(delete, path = "/entity_instance_link/{id}", tag = "sharing", params(("id" = Uuid, Path, description = "The link"),
-    ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
-    (status = 204, description = "Taken away"), (status = 400, description = "A header can't be read"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "May see both, may not part them"), (status = 404, description = "No such link for this person"),
-    (status = 422, description = "It follows a column: change that")))]
+/// Deletes a link by its id.
+#[utoipa::path(delete, path = "/entity_instance_link/{id}", tag = "sharing", params(("id" = Uuid, Path, description = "Link id"),
+    ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
+    (status = 204, description = "Deleted"), (status = 400, description = "Invalid header"), (status = 401, description = "Not signed in"),
+    (status = 403, description = "Forbidden: requires more permission on an end"), (status = 404, description = "Not found, or not visible to the caller"),
+    (status = 422, description = "The link comes from a column; update the column")))]
 pub(super) async fn delete_link(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<MutationResponse> {
     let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
-    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    // The key comes first: a link that is gone can't be looked at any more, and the answer tells nothing.
-    let key = match check_idempotency_header(&mut transaction, &who, &headers, &[b"UNLINK", id.as_bytes()]).await? {
-        IdempotencyCheck::Replay(answer) => return Ok(answer),
+    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
+    // The key is checked first: a deleted link cannot be read any more, and the stored response
+    // discloses nothing.
+    let key = match check_idempotency_header(&mut transaction, &user, &headers, &[b"UNLINK", id.as_bytes()]).await? {
+        IdempotencyCheck::Replay(response) => return Ok(response),
         IdempotencyCheck::New(key) => key,
     };
-    let found = link::find(&mut transaction, id).await?.ok_or(ApiError::NotFound)?;
-    remove_link(transaction, &who, found, key).await
+    let link = link::find(&mut transaction, id).await?.ok_or(ApiError::NotFound)?;
+    remove_link(transaction, &user, link, key).await
 }
 
-/// Take a thing from below another, named by its two ends: for whoever has not seen the link itself.
+/// Deletes the link between a parent and a child, for clients that do not know its id.
 #[utoipa::path(delete, path = "/entity_instance_link", tag = "sharing", params(LinkEnds,
-    ("Idempotency-Key" = Option<String>, Header, description = "A repeat with the same key gets the first answer")), responses(
-    (status = 204, description = "Taken away"), (status = 400, description = "An end is missing or can't be read"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "May see both, may not part them"), (status = 404, description = "No such link for this person"),
-    (status = 422, description = "They are tied by a column alone: change that")))]
+    ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
+    (status = 204, description = "Deleted"), (status = 400, description = "A parameter is missing or invalid"), (status = 401, description = "Not signed in"),
+    (status = 403, description = "Forbidden: requires more permission on an end"), (status = 404, description = "Not found, or not visible to the caller"),
+    (status = 422, description = "The link comes from a column; update the column")))]
 pub(super) async fn delete_link_by_ends(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Query(ends): Query<LinkEnds>,
     headers: HeaderMap,
 ) -> Result<MutationResponse> {
-    let code = |text: &str| EntityCode::new(text).map_err(|_| ApiError::NotFound);
-    let (parent, child) = (code(&ends.parent_code)?, code(&ends.child_code)?);
+    let entity_code = |text: &str| EntityCode::new(text).map_err(|_| ApiError::NotFound);
+    let (parent, child) = (entity_code(&ends.parent_code)?, entity_code(&ends.child_code)?);
     let (parent, child) = ((&parent, ends.parent_id), (&child, ends.child_id));
-    let mut transaction = pmo_database::begin(&app.pool, &who.actor).await?;
-    let asked = format!("{} {} {} {}", parent.0, parent.1, child.0, child.1);
-    let key = match check_idempotency_header(&mut transaction, &who, &headers, &[b"UNLINK", asked.as_bytes()]).await? {
-        IdempotencyCheck::Replay(answer) => return Ok(answer),
-        IdempotencyCheck::New(key) => key,
-    };
-    let found = link::find_between(&mut transaction, parent, child).await?.ok_or(ApiError::NotFound)?;
-    remove_link(transaction, &who, found, key).await
+    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
+    let ends_text = format!("{} {} {} {}", parent.0, parent.1, child.0, child.1);
+    let key =
+        match check_idempotency_header(&mut transaction, &user, &headers, &[b"UNLINK", ends_text.as_bytes()]).await? {
+            IdempotencyCheck::Replay(response) => return Ok(response),
+            IdempotencyCheck::New(key) => key,
+        };
+    let link = link::find_between(&mut transaction, parent, child).await?.ok_or(ApiError::NotFound)?;
+    remove_link(transaction, &user, link, key).await
 }
 
 async fn remove_link(
     mut transaction: Transaction,
-    who: &AuthUser,
-    found: link::EntityLink,
+    user: &AuthUser,
+    link: link::EntityLink,
     key: Option<(String, Vec<u8>)>,
 ) -> Result<MutationResponse> {
-    let (parent, child) = ((&found.parent.0, found.parent.1), (&found.child.0, found.child.1));
-    check_can_link(&mut transaction, who.person, parent, child, found.owned, false).await?;
-    if !found.column.is_empty() {
-        return Err(ApiError::unprocessable("id", format!("follows the column {}: change that", found.column)));
+    let (parent, child) = ((&link.parent.0, link.parent.1), (&link.child.0, link.child.1));
+    check_can_link(&mut transaction, user.person, parent, child, link.owned, false).await?;
+    if !link.column.is_empty() {
+        return Err(ApiError::unprocessable(
+            "id",
+            format!("comes from the column {}; update that column", link.column),
+        ));
     }
-    link::delete(&mut transaction, found.id).await?;
-    commit_with_response(transaction, who, key, MutationResponse { status: StatusCode::NO_CONTENT, body: None }).await
+    link::delete(&mut transaction, link.id).await?;
+    commit_with_response(transaction, user, key, MutationResponse { status: StatusCode::NO_CONTENT, body: None }).await
 }

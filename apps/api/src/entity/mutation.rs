@@ -1,9 +1,12 @@
-//! One write inside a transaction: who may do it, what it must obey, what it comes to. Single requests, batches and bulk edits all come
-//! through here. It must never commit: the caller decides what belongs together.
+//! Execution of one write inside a transaction: authorization, validation, idempotency, response.
+//!
+//! Single requests, batches and bulk updates all use it.
+//!
+//! Must not: commit. The caller decides which writes form a transaction.
 
-use super::move_entity::{self, MoveRequest};
+use super::outline_move::{self, MoveRequest};
 use super::read::render_row;
-use super::validation;
+use super::{authorization, validation};
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::state::EntityModel;
@@ -16,30 +19,30 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-/// What a write came to.
+/// Response of a write.
 pub(crate) struct MutationResponse {
-    /// 200, 201 or 204.
+    /// Status: 200, 201 or 204; with [`Mutation::status_only`] also 304.
     pub status: StatusCode,
-    /// The row; none with 204.
+    /// The row; `None` with 204.
     pub body: Option<Value>,
 }
 
-/// What is to be done.
+/// Kind of a write.
 #[derive(Clone, Debug)]
 pub(crate) enum MutationKind {
-    /// Make a thing; below another by a link where no column names the parent.
-    Create { below: Option<(EntityCode, Uuid)> },
-    /// Change the columns of the body.
+    /// Creation of an entity, with a link to its parent if no column represents the relation.
+    Create { parent_link: Option<(EntityCode, Uuid)> },
+    /// Update of the columns in the body.
     Update,
-    /// The same, and what the body leaves out becomes empty.
+    /// Replacement: columns that are not in the body are cleared.
     Replace,
-    /// Put it elsewhere in its outline.
+    /// Move within the outline.
     Move(MoveRequest),
-    /// Delete softly, with what belongs to it.
+    /// Soft deletion of the entity and its owned descendants.
     Delete,
-    /// Bring back.
+    /// Restoration of a deleted entity.
     Restore,
-    /// Take a deleted thing away for good, with what belongs to it.
+    /// Permanent deletion of a soft-deleted entity and its owned descendants.
     Purge,
 }
 
@@ -56,10 +59,11 @@ impl MutationKind {
         }
     }
 
-    /// The level on the thing that it asks for.
+    /// Returns the permission on the entity that this kind requires at least.
     fn required_permission(&self) -> Permission {
         match self {
-            // Those who may comment write themselves into what is for that, those who may log work what is for that.
+            // COMMENT suffices for columns in which users write only themselves, CONTRIBUTE for
+            // those of contributors. `check_contribution` checks both.
             Self::Create { .. } | Self::Update => Permission::Comment,
             Self::Replace | Self::Move(_) => Permission::Edit,
             Self::Delete | Self::Restore => Permission::Delete,
@@ -71,229 +75,246 @@ impl MutationKind {
 /// One write.
 #[derive(Clone, Debug)]
 pub(crate) struct Mutation<'a> {
-    /// What.
+    /// Kind of the write.
     pub action: MutationKind,
-    /// The type.
+    /// Entity type.
     pub entity: &'a EntityType,
-    /// The thing; nil where it is to be made.
+    /// Entity id; nil for a create.
     pub id: Uuid,
-    /// Its values.
+    /// Column values, as a JSON object.
     pub body: Value,
-    /// Values that the service itself sets, whatever may be written.
+    /// Values set by the service itself, which clients cannot write.
     pub server_values: Row,
-    /// The version that it was made on.
+    /// Version that the write is based on; `None` skips the check.
     pub version: Option<i64>,
-    /// A repeat with the same key gets the first answer.
-    pub key: Option<String>,
-    /// Nobody reads the answer but for its status: 304 where nothing is another than before.
+    /// Idempotency key; a repeated write with the same key returns the stored response.
+    pub idempotency_key: Option<String>,
+    /// Whether to return only the status, without the row; 304 if the version did not change.
     pub status_only: bool,
 }
 
-/// Looks for the answer kept under a key. The caller has checked the permission: a repeat tells nobody more.
+/// Looks up the response stored under an idempotency key.
+///
+/// `request` identifies the request; reusing a key for a different request is a 422 error. The
+/// caller must check the permission first, because a stored response may contain a row.
 pub(crate) async fn check_idempotency(
-    c: &mut Connection,
-    who: &AuthUser,
+    conn: &mut Connection,
+    user: &AuthUser,
     key: Option<&str>,
-    asked: &[&[u8]],
+    request: &[&[u8]],
 ) -> Result<IdempotencyCheck> {
     let Some(key) = key else { return Ok(IdempotencyCheck::New(None)) };
     let mut hash = Sha256::new();
-    for part in asked {
+    for part in request {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part);
     }
     let fingerprint = hash.finalize().to_vec();
-    match idempotency::find(c, who.person.0, key).await? {
+    match idempotency::find(conn, user.person.0, key).await? {
         None => Ok(IdempotencyCheck::New(Some((key.to_owned(), fingerprint)))),
-        Some(kept) if kept.fingerprint == fingerprint => {
-            let status = u16::try_from(kept.status).ok().and_then(|s| StatusCode::from_u16(s).ok());
-            Ok(IdempotencyCheck::Replay(MutationResponse { status: status.unwrap_or(StatusCode::OK), body: kept.body }))
+        Some(stored) if stored.fingerprint == fingerprint => {
+            let status = u16::try_from(stored.status).ok().and_then(|s| StatusCode::from_u16(s).ok());
+            Ok(IdempotencyCheck::Replay(MutationResponse {
+                status: status.unwrap_or(StatusCode::OK),
+                body: stored.body,
+            }))
         }
         Some(_) => {
-            Err(ApiError::unprocessable("Idempotency-Key", "was used before for another request; take a new key"))
+            Err(ApiError::unprocessable("Idempotency-Key", "was already used for another request; use a new key"))
         }
     }
 }
 
-/// Whether a write was seen before.
+/// Result of looking up an idempotency key.
 pub(crate) enum IdempotencyCheck {
-    /// No: keep its answer under this key, if there is one.
+    /// First request: store its response under this key and fingerprint, if there is a key.
     New(Option<(String, Vec<u8>)>),
-    /// Yes: this was the answer.
+    /// Repeated request: the stored response.
     Replay(MutationResponse),
 }
 
-/// Keeps an answer for repeats.
+/// Stores a response under its idempotency key, if there is one.
 pub(crate) async fn store_response(
-    c: &mut Connection,
-    who: &AuthUser,
+    conn: &mut Connection,
+    user: &AuthUser,
     key: Option<(String, Vec<u8>)>,
-    answer: &MutationResponse,
+    response: &MutationResponse,
 ) -> Result<()> {
     if let Some((key, fingerprint)) = key {
-        let status = i16::try_from(answer.status.as_u16()).map_err(|_| ApiError::Internal)?;
-        idempotency::store(c, who.person.0, &key, &StoredResponse { fingerprint, status, body: answer.body.clone() })
-            .await?;
+        let status = i16::try_from(response.status.as_u16()).map_err(|_| ApiError::Internal)?;
+        idempotency::store(
+            conn,
+            user.person.0,
+            &key,
+            &StoredResponse { fingerprint, status, body: response.body.clone() },
+        )
+        .await?;
     }
     Ok(())
 }
 
 impl Mutation<'_> {
-    /// Does it, in the caller's transaction.
-    pub async fn execute(&self, c: &mut Connection, model: &EntityModel, who: &AuthUser) -> Result<MutationResponse> {
+    /// Executes the write in the caller's transaction.
+    #[tracing::instrument(level = "debug", skip_all, fields(entity = %self.entity.code))]
+    pub(crate) async fn execute(
+        &self,
+        conn: &mut Connection,
+        model: &EntityModel,
+        user: &AuthUser,
+    ) -> Result<MutationResponse> {
         match &self.action {
-            MutationKind::Create { below } => self.create(c, model, who, below.as_ref()).await,
-            _ => self.execute_update(c, model, who).await,
+            MutationKind::Create { parent_link } => self.create(conn, model, user, parent_link.as_ref()).await,
+            _ => self.execute_update(conn, model, user).await,
         }
     }
 
-    async fn idempotency_check(&self, c: &mut Connection, who: &AuthUser) -> Result<IdempotencyCheck> {
+    async fn idempotency_check(&self, conn: &mut Connection, user: &AuthUser) -> Result<IdempotencyCheck> {
         let (entity, id, body) = (self.entity.code.as_str(), self.id.to_string(), self.body.to_string());
-        let below = match &self.action {
-            MutationKind::Create { below: Some((code, id)) } => format!("{code} {id}"),
+        let parent_text = match &self.action {
+            MutationKind::Create { parent_link: Some((code, id)) } => format!("{code} {id}"),
             _ => String::new(),
         };
-        let asked = [self.action.name(), entity, &id, &below, &body].map(str::as_bytes);
-        check_idempotency(c, who, self.key.as_deref(), &asked).await
+        let request = [self.action.name(), entity, &id, &parent_text, &body].map(str::as_bytes);
+        check_idempotency(conn, user, self.idempotency_key.as_deref(), &request).await
     }
 
     async fn create(
         &self,
-        c: &mut Connection,
+        conn: &mut Connection,
         model: &EntityModel,
-        who: &AuthUser,
-        below: Option<&(EntityCode, Uuid)>,
+        user: &AuthUser,
+        parent_link: Option<&(EntityCode, Uuid)>,
     ) -> Result<MutationResponse> {
         let entity = self.entity;
         let values = validation::validate_body(model, entity, &self.body, None)?;
-        let tie = below.and_then(|(code, _)| model.catalogue.child_relation(code.as_str(), entity.code.as_str()));
-        let linked = below.zip(tie).map(|((code, id), tie)| (code, *id, tie));
-        validation::check_can_create(c, model, who.person, entity, &values, linked).await?;
-        let key = match self.idempotency_check(c, who).await? {
-            IdempotencyCheck::Replay(answer) => return Ok(answer),
+        let relation =
+            parent_link.and_then(|(code, _)| model.catalog.child_relation(code.as_str(), entity.code.as_str()));
+        let linked = parent_link.zip(relation).map(|((code, id), relation)| (code, *id, relation));
+        authorization::check_can_create(conn, model, user.person, entity, &values, linked).await?;
+        let key = match self.idempotency_check(conn, user).await? {
+            IdempotencyCheck::Replay(response) => return Ok(response),
             IdempotencyCheck::New(key) => key,
         };
-        validation::check_self_only_columns(entity, who.person, &values, None)?;
-        validation::check_references(c, model, who.person, entity, &values, None).await?;
-        validation::check_mentions_visible(c, model, who.person, entity, &values, None).await?;
+        validation::check_self_only_columns(entity, user.person, &values, None)?;
+        authorization::check_references(conn, model, user.person, entity, &values, None).await?;
+        authorization::check_mentions_visible(conn, model, user.person, entity, &values, None).await?;
         let values = merge_values(values, &self.server_values);
-        let id = row::insert(c, entity, &values).await?;
-        if let Some((code, parent, tie)) = linked {
-            link::insert_or_get(c, (code, parent), (&entity.code, id), tie.owned, true).await?;
+        let id = row::insert(conn, entity, &values).await?;
+        if let Some((code, parent, relation)) = linked {
+            link::insert_or_get(conn, (code, parent), (&entity.code, id), relation.owned, true).await?;
         }
-        permission::grant_owner(c, who.person, &entity.code, id).await?;
+        permission::grant_owner(conn, user.person, &entity.code, id).await?;
         if self.status_only {
             return Ok(MutationResponse { status: StatusCode::CREATED, body: None });
         }
-        let row = row::by_id(c, entity, id, false).await?.ok_or(ApiError::Internal)?;
-        let row = render_row(c, entity, who.person, Permission::Owner, row).await?;
-        let answer = MutationResponse { status: StatusCode::CREATED, body: Some(Value::Object(row)) };
-        store_response(c, who, key, &answer).await?;
-        Ok(answer)
+        let row = row::by_id(conn, entity, id, false).await?.ok_or(ApiError::Internal)?;
+        let row = render_row(conn, entity, user.person, Permission::Owner, row).await?;
+        let response = MutationResponse { status: StatusCode::CREATED, body: Some(Value::Object(row)) };
+        store_response(conn, user, key, &response).await?;
+        Ok(response)
     }
 
     async fn execute_update(
         &self,
-        c: &mut Connection,
+        conn: &mut Connection,
         model: &EntityModel,
-        who: &AuthUser,
+        user: &AuthUser,
     ) -> Result<MutationResponse> {
         let (entity, id) = (self.entity, self.id);
-        row::lock(c, entity, id).await?;
-        let level = permission::permission_on(c, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-        let present = row::by_id(c, entity, id, true).await?.ok_or(ApiError::NotFound)?;
-        let alive = present.get("active_flag") == Some(&Value::Bool(true));
-        // What is deleted is there for those who may bring it back.
-        if !alive && level < Permission::Delete {
+        row::lock(conn, entity, id).await?;
+        let level = permission::permission_on(conn, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+        let current = row::by_id(conn, entity, id, true).await?.ok_or(ApiError::NotFound)?;
+        let is_active = current.get("active_flag") == Some(&Value::Bool(true));
+        // Only users who may restore a deleted entity can see it.
+        if !is_active && level < Permission::Delete {
             return Err(ApiError::NotFound);
         }
-        let least = self.action.required_permission();
-        if level < least {
-            return Err(ApiError::Forbidden(permission_message(
-                if matches!(self.action, MutationKind::Update) { Permission::Edit } else { least },
+        let required = self.action.required_permission();
+        if level < required {
+            return Err(ApiError::Forbidden(authorization::permission_message(
+                if matches!(self.action, MutationKind::Update) { Permission::Edit } else { required },
                 level,
             )));
         }
-        let key = match self.idempotency_check(c, who).await? {
-            IdempotencyCheck::Replay(answer) => return Ok(answer),
+        let key = match self.idempotency_check(conn, user).await? {
+            IdempotencyCheck::Replay(response) => return Ok(response),
             IdempotencyCheck::New(key) => key,
         };
-        let wants_alive = !matches!(self.action, MutationKind::Restore | MutationKind::Purge);
-        if alive != wants_alive && !matches!(self.action, MutationKind::Restore) {
-            return Err(if wants_alive {
+        let must_be_active = !matches!(self.action, MutationKind::Restore | MutationKind::Purge);
+        if is_active != must_be_active && !matches!(self.action, MutationKind::Restore) {
+            return Err(if must_be_active {
                 ApiError::NotFound
             } else {
-                ApiError::unprocessable("id", "is not deleted: delete it first, then it can be taken away for good")
+                ApiError::unprocessable("id", "is not deleted; delete it before purging it")
             });
         }
-        if self.version.is_some_and(|v| v != row_version(&present).0) {
-            let current = render_row(c, entity, who.person, level, present).await?;
-            return Err(ApiError::PreconditionFailed(Box::new(current)));
+        if self.version.is_some_and(|v| v != row_version(&current).0) {
+            let rendered = render_row(conn, entity, user.person, level, current).await?;
+            return Err(ApiError::PreconditionFailed(Box::new(rendered)));
         }
         match &self.action {
-            MutationKind::Move(to) => move_entity::apply_move(c, model, who, entity, (level, &present), to).await?,
-            MutationKind::Update | MutationKind::Replace => self.write(c, model, who, level, &present).await?,
-            MutationKind::Delete => drop(row::delete(c, entity, id).await?),
-            MutationKind::Restore => drop(row::restore(c, entity, id).await?),
-            MutationKind::Purge => drop(row::purge(c, entity, id).await?),
+            MutationKind::Move(target) => {
+                outline_move::apply_move(conn, model, user, entity, (level, &current), target).await?
+            }
+            MutationKind::Update | MutationKind::Replace => self.write(conn, model, user, level, &current).await?,
+            MutationKind::Delete => drop(row::delete(conn, entity, id).await?),
+            MutationKind::Restore => drop(row::restore(conn, entity, id).await?),
+            MutationKind::Purge => drop(row::purge(conn, entity, id).await?),
             MutationKind::Create { .. } => {}
         }
-        let answer = if matches!(self.action, MutationKind::Delete | MutationKind::Purge) {
+        let response = if matches!(self.action, MutationKind::Delete | MutationKind::Purge) {
             MutationResponse { status: StatusCode::NO_CONTENT, body: None }
         } else {
-            let row = row::by_id(c, entity, id, false).await?.ok_or(ApiError::NotFound)?;
+            let row = row::by_id(conn, entity, id, false).await?.ok_or(ApiError::NotFound)?;
             if self.status_only {
-                let same = row_version(&row) == row_version(&present);
+                let unchanged = row_version(&row) == row_version(&current);
                 return Ok(MutationResponse {
-                    status: if same { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
+                    status: if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
                     body: None,
                 });
             }
-            let row = render_row(c, entity, who.person, level, row).await?;
+            let row = render_row(conn, entity, user.person, level, row).await?;
             MutationResponse { status: StatusCode::OK, body: Some(Value::Object(row)) }
         };
-        store_response(c, who, key, &answer).await?;
-        Ok(answer)
+        store_response(conn, user, key, &response).await?;
+        Ok(response)
     }
 
     async fn write(
         &self,
-        c: &mut Connection,
+        conn: &mut Connection,
         model: &EntityModel,
-        who: &AuthUser,
+        user: &AuthUser,
         level: Permission,
-        present: &Row,
+        current: &Row,
     ) -> Result<()> {
         let entity = self.entity;
         let values = match (&self.action, &self.body) {
             (MutationKind::Replace, Value::Object(body)) => {
-                let mut whole = body.clone();
-                let settable = |c: &&pmo_domain::Column| !c.read_only && !c.hidden && c.name != "code" && !c.not_null;
+                let mut merged = validation::with_current_names(entity, body)?;
+                let settable = |column: &&pmo_domain::Column| {
+                    !column.read_only && !column.hidden && column.name != "code" && !column.not_null
+                };
                 for column in entity.columns.iter().filter(settable) {
-                    whole.entry(column.name.clone()).or_insert(Value::Null);
+                    merged.entry(column.name.clone()).or_insert(Value::Null);
                 }
-                validation::validate_body(model, entity, &json!(whole), Some(present))?
+                validation::validate_body(model, entity, &json!(merged), Some(current))?
             }
-            _ => validation::validate_body(model, entity, &self.body, Some(present))?,
+            _ => validation::validate_body(model, entity, &self.body, Some(current))?,
         };
         if level < Permission::Edit {
-            validation::check_contribution(c, model, who.person, entity, level, present, &values).await?;
+            authorization::check_contribution(conn, model, user.person, entity, level, current, &values).await?;
         }
-        validation::check_self_only_columns(entity, who.person, &values, Some(present))?;
-        validation::check_references(c, model, who.person, entity, &values, Some(present)).await?;
-        validation::check_mentions_visible(c, model, who.person, entity, &values, Some(present)).await?;
-        validation::check_can_move(c, model, who.person, entity, level, present, &values).await?;
-        row::update(c, entity, self.id, &merge_values(values, &self.server_values)).await?;
+        validation::check_self_only_columns(entity, user.person, &values, Some(current))?;
+        authorization::check_references(conn, model, user.person, entity, &values, Some(current)).await?;
+        authorization::check_mentions_visible(conn, model, user.person, entity, &values, Some(current)).await?;
+        authorization::check_can_move(conn, model, user.person, entity, level, current, &values).await?;
+        row::update(conn, entity, self.id, &merge_values(values, &self.server_values)).await?;
         Ok(())
     }
 }
 
-fn merge_values(mut values: Row, given: &Row) -> Row {
-    values.extend(given.clone());
+fn merge_values(mut values: Row, server_values: &Row) -> Row {
+    values.extend(server_values.clone());
     values
-}
-
-/// The words for a level that is too low.
-pub(crate) fn permission_message(least: Permission, level: Permission) -> String {
-    format!("That asks for the right to {}; you may {}.", least.label(), level.label())
 }

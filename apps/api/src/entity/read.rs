@@ -1,4 +1,6 @@
-//! GET: one thing, lists, children. What the reader may not see is 404 or absent, never 403.
+//! GET routes: one entity, lists, children, parents.
+//!
+//! Invariant: an entity that the caller may not see is reported as 404 or left out, never as 403.
 
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
@@ -20,26 +22,28 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Where the feed stood before the answer's reads: SUBSCRIBE names it as `since`.
-pub static FEED_CURSOR: HeaderName = HeaderName::from_static("feed-cursor");
+/// Response header with the feed position from before the reads of the response.
+///
+/// SUBSCRIBE takes it as `since`.
+pub(crate) static FEED_CURSOR: HeaderName = HeaderName::from_static("feed-cursor");
 
 type Parameters = Query<Vec<(String, String)>>;
 
-pub(super) async fn connection(app: &AppState) -> Result<PoolConnection> {
+pub(super) async fn acquire_connection(app: &AppState) -> Result<PoolConnection> {
     Ok(app.pool.acquire().await.map_err(DatabaseError::from)?)
 }
 
-pub(crate) fn id_of(text: &str) -> Result<Uuid> {
+pub(crate) fn parse_id(text: &str) -> Result<Uuid> {
     text.parse().map_err(|_| ApiError::NotFound)
 }
 
-/// Adds the reader's level and the names of what the row refers to.
+/// Adds the caller's permission and the names of referenced entities to a row.
 fn annotate_row(row: &mut Row, level: Permission, names: &ReferenceNames) {
     row.insert("permission".into(), json!(level));
     row.insert("ref_data_entityInstance".into(), json!(names));
 }
 
-/// One thing as its writer sees it, within the transaction that wrote it.
+/// Renders a row for its writer, within the writing transaction.
 pub(crate) async fn render_row(
     connection: &mut Connection,
     entity: &EntityType,
@@ -47,20 +51,23 @@ pub(crate) async fn render_row(
     level: Permission,
     mut row: Row,
 ) -> Result<Row> {
-    let mentioned = row::referenced_ids(entity, std::slice::from_ref(&row));
-    let references = row::reference_names_uncached(connection, person, entity, &mentioned).await?;
-    annotate_row(&mut row, level, &references);
+    let ids = row::referenced_ids(entity, std::slice::from_ref(&row));
+    let names = row::reference_names_uncached(connection, person, entity, &ids).await?;
+    annotate_row(&mut row, level, &names);
     Ok(row)
 }
 
-/// A tag of version and representation: names and the reader's level change without the version.
+/// Returns the `ETag` of a row: its version and a hash of the representation.
+///
+/// The hash is needed because reference names and the caller's permission change without the
+/// version.
 pub(super) fn etag(row: &Row) -> String {
     let text = serde_json::to_vec(row).unwrap_or_default();
     let digest: String = Sha256::digest(&text).iter().take(6).map(|b| format!("{b:02x}")).collect();
     format!("\"{}-{digest}\"", row_version(row).0)
 }
 
-/// The row as an answer with its ETag.
+/// Builds a response with the row and its `ETag`.
 pub(super) fn row_response(status: StatusCode, row: &Row) -> Response {
     let mut response = (status, Json(row)).into_response();
     if let Ok(tag) = HeaderValue::from_str(&etag(row)) {
@@ -77,29 +84,29 @@ fn with_cursor(mut response: Response, cursor: pmo_domain::FeedCursor) -> Respon
     response
 }
 
-/// One thing.
-#[utoipa::path(get, path = "/{entity}/{id}", tag = "things", params(
-    ("entity" = String, Path, description = "The type's code", example = "task"), ("id" = Uuid, Path, description = "The thing"),
-    ("If-None-Match" = Option<String>, Header, description = "An ETag: 304 where nothing has changed")), responses(
-    (status = 200, description = "The row, with 'permission' and 'ref_data_entityInstance'; ETag and Feed-Cursor in the headers", body = Object),
-    (status = 304, description = "Nothing has changed"), (status = 401, description = "Not signed in"),
-    (status = 404, description = "Not there, or not for this reader")))]
+/// Returns one entity.
+#[utoipa::path(get, path = "/{entity}/{id}", tag = "entities", params(
+    ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
+    ("If-None-Match" = Option<String>, Header, description = "ETag of the cached response; 304 if it is current")), responses(
+    (status = 200, description = "The row with `permission` and `ref_data_entityInstance`; headers ETag and Feed-Cursor", body = Object),
+    (status = 304, description = "Not modified"), (status = 401, description = "Not signed in"),
+    (status = 404, description = "Not found, or not visible to the caller")))]
 pub(super) async fn get_entity(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Path((code, id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response> {
     let model = app.model_for_type(&code).await?;
-    let (entity, id) = (model.entity(&code)?, id_of(&id)?);
+    let (entity, id) = (model.entity(&code)?, parse_id(&id)?);
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
-    let mut reader = app.visibility_cache.begin_read(&mut connection, who.person).await?;
+    let mut reader = app.visibility_cache.begin_read(&mut connection, user.person).await?;
     let cursor = reader.cursor.clone();
     let level =
-        permission::permission_on(&mut connection, who.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+        permission::permission_on(&mut connection, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
     let mut row = row::by_id(&mut connection, entity, id, false).await?.ok_or(ApiError::NotFound)?;
-    let mentioned = row::referenced_ids(entity, std::slice::from_ref(&row));
-    let names = row::reference_names(&mut connection, &mut reader, entity, &mentioned).await?;
+    let ids = row::referenced_ids(entity, std::slice::from_ref(&row));
+    let names = row::reference_names(&mut connection, &mut reader, entity, &ids).await?;
     connection.commit().await.map_err(DatabaseError::from)?;
     annotate_row(&mut row, level, &names);
     let tag = etag(&row);
@@ -108,10 +115,14 @@ pub(super) async fn get_entity(
     Ok(with_cursor(response, cursor))
 }
 
-/// Whether the reader has what bears this ETag.
+/// Returns whether `If-None-Match` contains this `ETag` or `*`.
 fn if_none_match_hits(headers: &HeaderMap, tag: &str) -> bool {
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
-    known.is_some_and(|known| known.split(',').any(|k| k.trim().trim_start_matches("W/") == tag || k.trim() == "*"))
+    let header_value = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    header_value.is_some_and(|header_value| {
+        header_value
+            .split(',')
+            .any(|candidate| candidate.trim().trim_start_matches("W/") == tag || candidate.trim() == "*")
+    })
 }
 
 fn not_modified(tag: &str) -> Response {
@@ -122,84 +133,89 @@ fn not_modified(tag: &str) -> Response {
     response
 }
 
-/// Things of a type, as far as the reader may see them.
-#[utoipa::path(get, path = "/{entity}", tag = "things", params(
-    ("entity" = String, Path, description = "The type's code", example = "project"),
-    ("limit" = Option<usize>, Query, description = "Most rows, 1 to 1000"), ("offset" = Option<usize>, Query, description = "Rows to pass over"),
-    ("cursor" = Option<String>, Query, description = "`next_cursor` of the page before"),
-    ("sort" = Option<String>, Query, description = "Columns, `-` before one for descending"),
-    ("search" = Option<String>, Query, description = "Words in name, code or description"),
-    ("ids" = Option<String>, Query, description = "At most 200 ids; one that is absent from the answer is gone for this reader"),
-    ("fields" = Option<String>, Query, description = "Columns to answer"), ("content" = Option<String>, Query, description = "`metadata`: the columns instead of rows"),
-    ("parent_entity_code" = Option<String>, Query, description = "With parent_entity_instance_id: only what hangs below that thing"),
-    ("parent_entity_instance_id" = Option<Uuid>, Query, description = "The thing above"),
-    ("include_deleted" = Option<bool>, Query, description = "Deleted things too, as far as the reader may restore them"),
-    ("If-None-Match" = Option<String>, Header, description = "An ETag: 304 where the page is the same")), responses(
-    (status = 304, description = "The page is the same"),
-    (status = 200, description = "The page; ETag and Feed-Cursor in the headers. Any column is a filter too: `due_date[gte]=2026-01-01`", body = Object),
-    (status = 400, description = "A parameter is unknown or wrong; the problem names it"), (status = 401, description = "Not signed in"),
+/// Lists the entities of a type that are visible to the caller.
+#[utoipa::path(get, path = "/{entity}", tag = "entities", params(
+    ("entity" = String, Path, description = "Entity type code", example = "project"),
+    ("limit" = Option<usize>, Query, description = "Maximum number of rows, 1 to 1000"), ("offset" = Option<usize>, Query, description = "Number of rows to skip"),
+    ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page"),
+    ("sort" = Option<String>, Query, description = "Sort columns; prefix `-` for descending order"),
+    ("search" = Option<String>, Query, description = "Search words in name, code or description"),
+    ("ids" = Option<String>, Query, description = "At most 200 ids; an id missing from the response is deleted or not visible to the caller"),
+    ("fields" = Option<String>, Query, description = "Columns to return"), ("content" = Option<String>, Query, description = "`metadata` returns column definitions instead of rows"),
+    ("parent_entity_code" = Option<String>, Query, description = "With parent_entity_instance_id: only children of that entity"),
+    ("parent_entity_instance_id" = Option<Uuid>, Query, description = "Parent id"),
+    ("include_deleted" = Option<bool>, Query, description = "Also return deleted entities that the caller may restore"),
+    ("If-None-Match" = Option<String>, Header, description = "ETag of the cached response; 304 if it is current")), responses(
+    (status = 304, description = "Not modified"),
+    (status = 200, description = "The page; headers ETag and Feed-Cursor. Every column is also a filter: `due_date[gte]=2026-01-01`", body = Object),
+    (status = 400, description = "Unknown or invalid parameter; see `errors`"), (status = 401, description = "Not signed in"),
     (status = 404, description = "No such type")))]
 pub(super) async fn list_entities(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Path(code): Path<String>,
     Query(parameters): Parameters,
     headers: HeaderMap,
 ) -> Result<Response> {
     let model = app.model_for_type(&code).await?;
     let entity = model.entity(&code)?;
-    let (above, parameters): (Vec<_>, Vec<_>) =
+    let (parent_parameters, parameters): (Vec<_>, Vec<_>) =
         parameters.into_iter().partition(|(name, _)| name.starts_with("parent_entity_"));
-    if above.is_empty() {
-        return list_response(&app, &who, &headers, entity, &parameters, None).await;
+    if parent_parameters.is_empty() {
+        return list_response(&app, &user, &headers, entity, &parameters, None).await;
     }
-    let named = |name: &str| above.iter().find(|p| p.0 == name).map(|p| p.1.as_str());
-    let (Some(parent), Some(id)) = (named("parent_entity_code"), named("parent_entity_instance_id")) else {
-        return Err(ApiError::bad_request(&above[0].0, "parent_entity_code and parent_entity_instance_id go together"));
+    let parent_parameter = |name: &str| parent_parameters.iter().find(|p| p.0 == name).map(|p| p.1.as_str());
+    let (Some(parent), Some(id)) =
+        (parent_parameter("parent_entity_code"), parent_parameter("parent_entity_instance_id"))
+    else {
+        return Err(ApiError::bad_request(
+            &parent_parameters[0].0,
+            "parent_entity_code and parent_entity_instance_id must be used together",
+        ));
     };
-    let unknown = || ApiError::bad_request("parent_entity_code", format!("is no type that a {code} hangs below"));
-    let parent = model.catalogue.get(parent).ok_or_else(unknown)?;
-    model.catalogue.child_relation(parent.code.as_str(), &code).ok_or_else(unknown)?;
+    let not_a_parent = || ApiError::bad_request("parent_entity_code", format!("is not a parent type of {code}"));
+    let parent = model.catalog.get(parent).ok_or_else(not_a_parent)?;
+    model.catalog.child_relation(parent.code.as_str(), &code).ok_or_else(not_a_parent)?;
     id.parse::<Uuid>().map_err(|_| ApiError::bad_request("parent_entity_instance_id", "must be an id (a UUID)"))?;
-    list_below(&app, &who, &headers, &model, parent, id, entity, &parameters).await
+    list_children_of(&app, &user, &headers, &model, parent, id, entity, &parameters).await
 }
 
-/// Children of a thing.
-#[utoipa::path(get, path = "/{parent}/{id}/{child}", tag = "things", params(
-    ("parent" = String, Path, description = "The parent's type", example = "project"), ("id" = Uuid, Path, description = "The parent"),
-    ("child" = String, Path, description = "The children's type", example = "task")), responses(
-    (status = 200, description = "As the list of the type, with the same parameters and headers", body = Object),
-    (status = 304, description = "The page is the same"),
-    (status = 400, description = "A parameter is unknown or wrong"), (status = 401, description = "Not signed in"),
-    (status = 404, description = "No such parent for this reader, or no such children")))]
+/// Lists the children of an entity.
+#[utoipa::path(get, path = "/{parent}/{id}/{child}", tag = "entities", params(
+    ("parent" = String, Path, description = "Parent type code", example = "project"), ("id" = Uuid, Path, description = "Parent id"),
+    ("child" = String, Path, description = "Child type code", example = "task")), responses(
+    (status = 200, description = "Same as the list of the type, with the same parameters and headers", body = Object),
+    (status = 304, description = "Not modified"),
+    (status = 400, description = "Unknown or invalid parameter; see `errors`"), (status = 401, description = "Not signed in"),
+    (status = 404, description = "Parent not found or not visible to the caller, or no such child type")))]
 pub(super) async fn list_children(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Path((parent, id, child)): Path<(String, String, String)>,
     Query(parameters): Parameters,
     headers: HeaderMap,
 ) -> Result<Response> {
     let model = app.model_for_type(&parent).await?;
     let parent = model.entity(&parent)?;
-    list_below(&app, &who, &headers, &model, parent, &id, model.entity(&child)?, &parameters).await
+    list_children_of(&app, &user, &headers, &model, parent, &id, model.entity(&child)?, &parameters).await
 }
 
-/// 404 where a thing is not there for the reader.
+/// Fails with 404 unless the entity exists and is visible to the reader.
 async fn require_visible(
-    c: &mut Connection,
+    conn: &mut Connection,
     reader: &mut ReadContext<'_>,
     entity: &EntityType,
     id: Uuid,
 ) -> Result<()> {
-    permission::permission_on(c, reader.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-    row::filter_existing(c, entity, &[id]).await?.contains(&id).then_some(()).ok_or(ApiError::NotFound)
+    permission::permission_on(conn, reader.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    row::filter_existing(conn, entity, &[id]).await?.contains(&id).then_some(()).ok_or(ApiError::NotFound)
 }
 
-/// Children of a thing that the reader may see.
-#[expect(clippy::too_many_arguments, reason = "what a list of children is made of, handed on as it is")]
-async fn list_below(
+/// Lists the children of an entity after checking that it is visible.
+#[expect(clippy::too_many_arguments, reason = "the parameters of a list of children, passed on unchanged")]
+async fn list_children_of(
     app: &AppState,
-    who: &AuthUser,
+    user: &AuthUser,
     headers: &HeaderMap,
     model: &EntityModel,
     parent: &EntityType,
@@ -207,19 +223,20 @@ async fn list_below(
     entity: &EntityType,
     parameters: &[(String, String)],
 ) -> Result<Response> {
-    let id = id_of(id)?;
-    let tie = model.catalogue.child_relation(parent.code.as_str(), entity.code.as_str()).ok_or(ApiError::NotFound)?;
-    let below = ParentFilter { parent_code: &parent.code, parent_id: id, tie };
-    list_response(app, who, headers, entity, parameters, Some((parent, below))).await
+    let id = parse_id(id)?;
+    let relation =
+        model.catalog.child_relation(parent.code.as_str(), entity.code.as_str()).ok_or(ApiError::NotFound)?;
+    let parent_filter = ParentFilter { parent_code: &parent.code, parent_id: id, relation };
+    list_response(app, user, headers, entity, parameters, Some((parent, parent_filter))).await
 }
 
 async fn list_response(
     app: &AppState,
-    who: &AuthUser,
+    user: &AuthUser,
     headers: &HeaderMap,
     entity: &EntityType,
     parameters: &[(String, String)],
-    below: Option<(&EntityType, ParentFilter<'_>)>,
+    parent_filter: Option<(&EntityType, ParentFilter<'_>)>,
 ) -> Result<Response> {
     let query = ListQuery::parse(parameters, entity).map_err(ApiError::BadRequest)?;
     let fields: Vec<&str> = if query.fields.is_empty() {
@@ -227,7 +244,7 @@ async fn list_response(
     } else {
         query.fields.iter().map(String::as_str).collect()
     };
-    let mut answer = ListBody {
+    let mut list_body = ListBody {
         data: Vec::new(),
         fields,
         metadata: json!({}),
@@ -239,41 +256,44 @@ async fn list_response(
         next_cursor: None,
     };
     if query.metadata_only {
-        answer.metadata = entity.metadata();
-        return Ok(Json(answer).into_response());
+        list_body.metadata = entity.metadata();
+        return Ok(Json(list_body).into_response());
     }
-    let _turn = app.acquire_list_permit().await;
+    let _permit = app.acquire_list_permit().await;
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
-    let mut reader = app.visibility_cache.begin_read(&mut connection, who.person).await?;
-    if let Some((parent, below)) = &below {
-        require_visible(&mut connection, &mut reader, parent, below.parent_id).await?;
+    let mut reader = app.visibility_cache.begin_read(&mut connection, user.person).await?;
+    if let Some((parent, parent_filter)) = &parent_filter {
+        require_visible(&mut connection, &mut reader, parent, parent_filter.parent_id).await?;
     }
-    let below = below.as_ref().map(|(_, below)| below);
-    let mut page = list::fetch_page(&mut connection, &mut reader, &app.row_cache, entity, &query, below).await?;
+    let parent_filter = parent_filter.as_ref().map(|(_, parent_filter)| parent_filter);
+    let mut page =
+        list::fetch_page(&mut connection, &mut reader, &app.row_cache, entity, &query, parent_filter).await?;
     if query.include_deleted {
         let deleted: Vec<Uuid> = page.rows.iter().filter(|r| !r.active).map(|r| r.id).collect();
-        let levels = permission::permissions_of(&mut connection, &[who.person], &entity.code, &deleted).await?;
-        page.rows.retain(|row| row.active || levels.get(&(who.person, row.id)) >= Some(&Permission::Delete));
+        let levels = permission::permissions_of(&mut connection, &[user.person], &entity.code, &deleted).await?;
+        page.rows.retain(|row| row.active || levels.get(&(user.person, row.id)) >= Some(&Permission::Delete));
     }
-    answer.references = row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?;
-    let mut texts: Vec<Arc<RawValue>> = page.rows.iter().map(|listed| listed.row.json.clone()).collect();
+    list_body.references = row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?;
+    let mut rows: Vec<Arc<RawValue>> = page.rows.iter().map(|entry| entry.row.json.clone()).collect();
     if let Some(ids) = &query.ids {
-        // A client that refreshes single rows needs the reader's level as GET of one row tells it.
-        let levels = permission::permissions_of(&mut connection, &[who.person], &entity.code, ids).await?;
-        for (row, text) in page.rows.iter().zip(&mut texts) {
-            if let Some(level) = levels.get(&(who.person, row.id)) {
-                let with_level = with_permission(text.get(), *level);
-                *text = RawValue::from_string(with_level).map_err(|_| ApiError::Internal)?.into();
+        // Clients that refresh single rows by `ids` need the same `permission` field as in GET of
+        // one entity.
+        let levels = permission::permissions_of(&mut connection, &[user.person], &entity.code, ids).await?;
+        for (row, json) in page.rows.iter().zip(&mut rows) {
+            if let Some(level) = levels.get(&(user.person, row.id)) {
+                let annotated = with_permission(json.get(), *level);
+                *json = RawValue::from_string(annotated).map_err(|_| ApiError::Internal)?.into();
             }
         }
     }
     connection.commit().await.map_err(DatabaseError::from)?;
-    answer.data = texts.iter().map(|text| &**text).collect();
-    answer.total = page.total;
-    answer.total_is_exact = page.exact;
-    answer.next_cursor = page.next_cursor;
-    let body = serde_json::to_vec(&answer).map_err(|_| ApiError::Internal)?;
-    // A page is what its bytes are: the reader's rights and the names of what it mentions are in them.
+    list_body.data = rows.iter().map(|json| &**json).collect();
+    list_body.total = page.total;
+    list_body.total_is_exact = page.exact;
+    list_body.next_cursor = page.next_cursor;
+    let body = serde_json::to_vec(&list_body).map_err(|_| ApiError::Internal)?;
+    // The `ETag` hashes the whole body, because it contains the caller's permissions and the names
+    // of referenced entities.
     let digest = Sha256::digest(&body);
     let tag = format!("\"{}\"", digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect::<String>());
     let mut response = if if_none_match_hits(headers, &tag) {
@@ -289,12 +309,12 @@ async fn list_response(
     Ok(with_cursor(response, reader.cursor))
 }
 
-/// A row's JSON with the reader's level in it.
+/// Adds the caller's permission to the JSON of a row.
 pub(crate) fn with_permission(row: &str, level: Permission) -> String {
     format!("{{\"permission\":{},{}", u8::from(level), row.trim_start_matches('{'))
 }
 
-/// [`pmo_domain::rest::ListAnswer`] as it is written here: rows go through as the database made them.
+/// Serializable form of [`pmo_domain::api_types::ListResponse`] that passes on rows as raw JSON.
 #[derive(serde::Serialize)]
 struct ListBody<'a> {
     data: Vec<&'a RawValue>,
@@ -309,28 +329,29 @@ struct ListBody<'a> {
     next_cursor: Option<String>,
 }
 
-/// The tabs of a thing's page: what can hang below it, and how much does.
-#[utoipa::path(get, path = "/{parent}/{id}/dynamic-child-entity-tabs", tag = "things", params(
-    ("parent" = String, Path, description = "The parent's type", example = "project"), ("id" = Uuid, Path, description = "The parent")), responses(
+/// Returns the child types of an entity with the number of visible children of each.
+#[utoipa::path(get, path = "/{parent}/{id}/dynamic-child-entity-tabs", tag = "entities", params(
+    ("parent" = String, Path, description = "Parent type code", example = "project"), ("id" = Uuid, Path, description = "Parent id")), responses(
     (status = 200, description = "[{code, ui_label, ui_icon, count}]", body = Object), (status = 401, description = "Not signed in"),
-    (status = 404, description = "No such thing for this reader")))]
+    (status = 404, description = "Not found, or not visible to the caller")))]
 pub(super) async fn child_tabs(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Path((code, id)): Path<(String, String)>,
 ) -> Result<Json<Value>> {
     let model = app.model_for_type(&code).await?;
-    let (parent, id) = (model.entity(&code)?, id_of(&id)?);
-    let _turn = app.acquire_list_permit().await;
+    let (parent, id) = (model.entity(&code)?, parse_id(&id)?);
+    let _permit = app.acquire_list_permit().await;
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
-    let mut reader = app.visibility_cache.begin_read(&mut connection, who.person).await?;
+    let mut reader = app.visibility_cache.begin_read(&mut connection, user.person).await?;
     require_visible(&mut connection, &mut reader, parent, id).await?;
     let mut tabs = Vec::new();
-    for tie in &parent.children {
-        let Some(child) = model.catalogue.get(tie.code.as_str()) else { continue };
-        let below = ParentFilter { parent_code: &parent.code, parent_id: id, tie };
+    for relation in &parent.children {
+        let Some(child) = model.catalog.get(relation.code.as_str()) else { continue };
+        let parent_filter = ParentFilter { parent_code: &parent.code, parent_id: id, relation };
         let query = ListQuery { limit: 1, ..ListQuery::default() };
-        let page = list::fetch_page(&mut connection, &mut reader, &app.row_cache, child, &query, Some(&below)).await?;
+        let page =
+            list::fetch_page(&mut connection, &mut reader, &app.row_cache, child, &query, Some(&parent_filter)).await?;
         tabs.push(
             json!({"code": child.code, "ui_label": child.ui_label, "ui_icon": child.ui_icon, "count": page.total}),
         );
@@ -338,36 +359,37 @@ pub(super) async fn child_tabs(
     Ok(Json(Value::Array(tabs)))
 }
 
-/// What a thing hangs below, as far as its reader sees that: by columns and by links alone.
-#[utoipa::path(get, path = "/{entity}/{id}/parents", tag = "things", params(
-    ("entity" = String, Path, description = "The type's code", example = "artifact"), ("id" = Uuid, Path, description = "The thing")), responses(
-    (status = 200, description = "{data: [{code, id, title, owned}]}: at most 100, those that own it first", body = Object), (status = 401, description = "Not signed in"),
-    (status = 404, description = "No such thing for this reader")))]
+/// Lists the parents of an entity that are visible to the caller, by columns and by links.
+#[utoipa::path(get, path = "/{entity}/{id}/parents", tag = "entities", params(
+    ("entity" = String, Path, description = "Entity type code", example = "artifact"), ("id" = Uuid, Path, description = "Entity id")), responses(
+    (status = 200, description = "{data: [{code, id, title, owned}]}: at most 100, owners first", body = Object), (status = 401, description = "Not signed in"),
+    (status = 404, description = "Not found, or not visible to the caller")))]
 pub(super) async fn parents(
     State(app): State<AppState>,
-    who: AuthUser,
+    user: AuthUser,
     Path((code, id)): Path<(String, String)>,
 ) -> Result<Json<Value>> {
-    /// Most that are told.
+    /// Maximum number of parents returned.
     const MAX_PARENTS: usize = 100;
     let model = app.model_for_type(&code).await?;
-    let (entity, id) = (model.entity(&code)?, id_of(&id)?);
+    let (entity, id) = (model.entity(&code)?, parse_id(&id)?);
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
-    let mut reader = app.visibility_cache.begin_read(&mut connection, who.person).await?;
+    let mut reader = app.visibility_cache.begin_read(&mut connection, user.person).await?;
     require_visible(&mut connection, &mut reader, entity, id).await?;
-    let above = pmo_database::link::parents(&mut connection, &entity.code, id, 10 * MAX_PARENTS).await?;
-    let ids: Vec<Uuid> = above.iter().map(|(id, _)| *id).collect();
-    let mut seen = permission::visible(&mut connection, who.person, &ids).await?;
-    // What is deleted is there for nobody.
-    let mut alive = BTreeSet::new();
-    for code in seen.iter().map(|parent| parent.code.clone()).collect::<BTreeSet<_>>() {
-        let of_type: Vec<Uuid> = seen.iter().filter(|parent| parent.code == code).map(|parent| parent.id).collect();
-        alive.extend(row::filter_existing(&mut connection, model.entity(&code)?, &of_type).await?);
+    let links = pmo_database::link::parents(&mut connection, &entity.code, id, 10 * MAX_PARENTS).await?;
+    let ids: Vec<Uuid> = links.iter().map(|(id, _)| *id).collect();
+    let mut visible = permission::visible(&mut connection, user.person, &ids).await?;
+    // Deleted parents are omitted.
+    let mut existing = BTreeSet::new();
+    for code in visible.iter().map(|parent| parent.code.clone()).collect::<BTreeSet<_>>() {
+        let ids_of_type: Vec<Uuid> =
+            visible.iter().filter(|parent| parent.code == code).map(|parent| parent.id).collect();
+        existing.extend(row::filter_existing(&mut connection, model.entity(&code)?, &ids_of_type).await?);
     }
-    seen.retain(|parent| alive.contains(&parent.id));
-    let told = above.iter().filter_map(|(id, owned)| {
-        let parent = seen.iter().find(|parent| parent.id == *id)?;
+    visible.retain(|parent| existing.contains(&parent.id));
+    let entries = links.iter().filter_map(|(id, owned)| {
+        let parent = visible.iter().find(|parent| parent.id == *id)?;
         Some(json!({"code": parent.code, "id": id, "title": parent.title, "owned": owned}))
     });
-    Ok(Json(json!({"data": told.take(MAX_PARENTS).collect::<Vec<_>>()})))
+    Ok(Json(json!({"data": entries.take(MAX_PARENTS).collect::<Vec<_>>()})))
 }

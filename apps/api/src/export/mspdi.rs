@@ -1,26 +1,29 @@
-//! Writes a plan as Microsoft Project XML (MSPDI, schema of Project 2007 and later), elements in the schema's order. Pure. What it writes [`crate::import::mspdi`] reads back
-//! as the same plan.
+//! Writer of Microsoft Project XML (MSPDI, schema of Project 2007 and later). Pure.
+//!
+//! Elements are in the order of the schema.
+//!
+//! Invariant: [`crate::import::mspdi`] reads the result back as the same plan.
 
 use crate::import::mspdi::{Plan, PlanTask};
 use jiff::civil::Date;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
-/// Minutes of a working day, as the file's calendar has them: 8 to 12 and 13 to 17.
+/// Minutes of a working day (8 to 12 and 13 to 17) in the calendar of the file.
 const MINUTES_PER_DAY: f64 = 480.0;
 
 type Xml = Writer<Vec<u8>>;
 
-/// A text without the characters that XML can't carry.
-fn clean(text: &str) -> String {
+/// Removes characters that XML cannot represent.
+fn strip_invalid_chars(text: &str) -> String {
     text.chars()
-        .filter(|c| matches!(c, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..))
+        .filter(|ch| matches!(ch, '\t' | '\n' | '\r' | '\u{20}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..))
         .collect()
 }
 
-// Writing into memory does not fail.
+// Errors are ignored: writing to memory cannot fail.
 fn field(xml: &mut Xml, name: &str, text: &str) {
-    let _ = xml.create_element(name).write_text_content(BytesText::new(&clean(text)));
+    let _ = xml.create_element(name).write_text_content(BytesText::new(&strip_invalid_chars(text)));
 }
 
 fn optional_field(xml: &mut Xml, name: &str, text: Option<String>) {
@@ -29,33 +32,33 @@ fn optional_field(xml: &mut Xml, name: &str, text: Option<String>) {
     }
 }
 
-fn group(xml: &mut Xml, name: &str, inside: impl FnOnce(&mut Xml)) {
+fn group(xml: &mut Xml, name: &str, write_content: impl FnOnce(&mut Xml)) {
     let _ = xml.create_element(name).write_inner_content(|xml| {
-        inside(xml);
+        write_content(xml);
         Ok(())
     });
 }
 
-fn flag(on: bool) -> &'static str {
-    if on { "1" } else { "0" }
+fn flag(value: bool) -> &'static str {
+    if value { "1" } else { "0" }
 }
 
 fn duration(minutes: f64) -> String {
     let seconds = (minutes * 60.0).round();
-    let (hours, rest) = ((seconds / 3600.0).floor(), seconds.rem_euclid(3600.0));
-    format!("PT{hours}H{}M{}S", (rest / 60.0).floor(), rest.rem_euclid(60.0))
+    let (hours, remainder) = ((seconds / 3600.0).floor(), seconds.rem_euclid(3600.0));
+    format!("PT{hours}H{}M{}S", (remainder / 60.0).floor(), remainder.rem_euclid(60.0))
 }
 
 fn start_of_day(day: Date) -> String {
     format!("{day}T08:00:00")
 }
 
-/// The end of a day's work; a moment ends as it begins.
+/// Returns the end of a working day; a milestone ends at its start.
 fn end_of_day(day: Date, milestone: bool) -> String {
     format!("{day}T{}", if milestone { "08:00:00" } else { "17:00:00" })
 }
 
-/// A plan as a file.
+/// Renders a plan as a file.
 pub fn write(plan: &Plan) -> String {
     let mut xml = Writer::new_with_indent(Vec::new(), b' ', 1);
     let _ = xml.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), Some("yes"))));
@@ -84,26 +87,29 @@ fn project(xml: &mut Xml, plan: &Plan) {
     field(xml, "MinutesPerWeek", "2400");
     field(xml, "DaysPerMonth", "20");
     group(xml, "Calendars", calendar);
-    // A task's number in its plan, level by level.
-    let mut numbers: Vec<String> = Vec::with_capacity(plan.tasks.len());
+    // Outline number and level of each task.
+    let mut outline_numbers: Vec<String> = Vec::with_capacity(plan.tasks.len());
     let mut levels: Vec<usize> = Vec::with_capacity(plan.tasks.len());
-    let mut below = vec![0usize; plan.tasks.len() + 1];
+    let mut child_counts = vec![0usize; plan.tasks.len() + 1];
     for task in &plan.tasks {
         let slot = task.parent.map_or(plan.tasks.len(), |parent| parent);
-        below[slot] += 1;
-        let place = below[slot];
-        numbers.push(task.parent.map_or_else(|| place.to_string(), |parent| format!("{}.{place}", numbers[parent])));
+        child_counts[slot] += 1;
+        let position = child_counts[slot];
+        outline_numbers.push(
+            task.parent
+                .map_or_else(|| position.to_string(), |parent| format!("{}.{position}", outline_numbers[parent])),
+        );
         levels.push(task.parent.map_or(1, |parent| levels[parent] + 1));
     }
     let mut links: Vec<Vec<usize>> = vec![Vec::new(); plan.tasks.len()];
-    for (n, link) in plan.links.iter().enumerate() {
-        links[link.successor].push(n);
+    for (index, link) in plan.links.iter().enumerate() {
+        links[link.successor].push(index);
     }
     group(xml, "Tasks", |xml| {
-        for (n, task) in plan.tasks.iter().enumerate() {
+        for (index, task) in plan.tasks.iter().enumerate() {
             group(xml, "Task", |xml| {
-                write_task(xml, task, n, &numbers[n], levels[n]);
-                for link in links[n].iter().map(|n| &plan.links[*n]) {
+                write_task(xml, task, index, &outline_numbers[index], levels[index]);
+                for link in links[index].iter().map(|index| &plan.links[*index]) {
                     group(xml, "PredecessorLink", |xml| {
                         field(xml, "PredecessorUID", &plan.tasks[link.predecessor].uid.to_string());
                         field(
@@ -126,10 +132,10 @@ fn project(xml: &mut Xml, plan: &Plan) {
         }
     });
     group(xml, "Resources", |xml| {
-        for (n, resource) in plan.resources.iter().enumerate() {
+        for (index, resource) in plan.resources.iter().enumerate() {
             group(xml, "Resource", |xml| {
-                field(xml, "UID", &(n + 1).to_string());
-                field(xml, "ID", &(n + 1).to_string());
+                field(xml, "UID", &(index + 1).to_string());
+                field(xml, "ID", &(index + 1).to_string());
                 field(xml, "Name", &resource.name);
                 field(xml, "Type", "1");
                 field(xml, "IsNull", "0");
@@ -139,13 +145,13 @@ fn project(xml: &mut Xml, plan: &Plan) {
     });
     group(xml, "Assignments", |xml| {
         let mut number = 0;
-        for (n, resource) in plan.resources.iter().enumerate() {
+        for (index, resource) in plan.resources.iter().enumerate() {
             for task in &resource.tasks {
                 number += 1;
                 group(xml, "Assignment", |xml| {
                     field(xml, "UID", &number.to_string());
                     field(xml, "TaskUID", &plan.tasks[*task].uid.to_string());
-                    field(xml, "ResourceUID", &(n + 1).to_string());
+                    field(xml, "ResourceUID", &(index + 1).to_string());
                     field(xml, "Units", "1");
                 });
             }
@@ -153,14 +159,14 @@ fn project(xml: &mut Xml, plan: &Plan) {
     });
 }
 
-fn write_task(xml: &mut Xml, task: &PlanTask, place: usize, number: &str, level: usize) {
+fn write_task(xml: &mut Xml, task: &PlanTask, index: usize, outline_number: &str, level: usize) {
     field(xml, "UID", &task.uid.to_string());
-    field(xml, "ID", &(place + 1).to_string());
+    field(xml, "ID", &(index + 1).to_string());
     field(xml, "Name", &task.name);
     field(xml, "Type", "0");
     field(xml, "IsNull", "0");
-    field(xml, "WBS", if task.wbs.is_empty() { number } else { &task.wbs });
-    field(xml, "OutlineNumber", number);
+    field(xml, "WBS", if task.wbs.is_empty() { outline_number } else { &task.wbs });
+    field(xml, "OutlineNumber", outline_number);
     field(xml, "OutlineLevel", &level.to_string());
     field(xml, "Priority", &task.priority.to_string());
     optional_field(xml, "Start", task.start.map(start_of_day));
@@ -177,7 +183,7 @@ fn write_task(xml: &mut Xml, task: &PlanTask, place: usize, number: &str, level:
     optional_field(xml, "Notes", task.notes.clone());
 }
 
-/// Monday to Friday, 8 to 12 and 13 to 17.
+/// Writes the working times: Monday to Friday, 8 to 12 and 13 to 17.
 fn calendar(xml: &mut Xml) {
     group(xml, "Calendar", |xml| {
         field(xml, "UID", "1");
@@ -185,11 +191,11 @@ fn calendar(xml: &mut Xml) {
         field(xml, "IsBaseCalendar", "1");
         group(xml, "WeekDays", |xml| {
             for day in 1..=7 {
-                let works = (2..=6).contains(&day);
+                let is_working_day = (2..=6).contains(&day);
                 group(xml, "WeekDay", |xml| {
                     field(xml, "DayType", &day.to_string());
-                    field(xml, "DayWorking", flag(works));
-                    if works {
+                    field(xml, "DayWorking", flag(is_working_day));
+                    if is_working_day {
                         group(xml, "WorkingTimes", |xml| {
                             for (from, to) in [("08:00:00", "12:00:00"), ("13:00:00", "17:00:00")] {
                                 group(xml, "WorkingTime", |xml| {
@@ -235,25 +241,25 @@ mod tests {
         )
             .prop_map(|(tasks, links, title)| {
                 let mut plan = Plan { title: Some(title), ..Plan::default() };
-                for (n, (above, name, notes, start, length, percent, milestone, priority, hours)) in
+                for (n, (parent_choice, name, notes, start, days, percent, milestone, priority, hours)) in
                     tasks.into_iter().enumerate()
                 {
-                    // In outline order: below the one before it, or below what that hangs below.
-                    let mut ways = vec![None];
-                    let mut at = n.checked_sub(1);
-                    while let Some(up) = at {
-                        ways.push(Some(up));
-                        at = plan.tasks[up].parent;
+                    // In outline order: the parent is the previous task or one of its ancestors.
+                    let mut possible_parents = vec![None];
+                    let mut ancestor = n.checked_sub(1);
+                    while let Some(task_index) = ancestor {
+                        possible_parents.push(Some(task_index));
+                        ancestor = plan.tasks[task_index].parent;
                     }
-                    let finish = start.checked_add(jiff::Span::new().days(length)).unwrap();
+                    let finish = start.checked_add(jiff::Span::new().days(days)).unwrap();
                     plan.tasks.push(PlanTask {
                         uid: n as i64 + 1,
-                        parent: ways[above.index(ways.len())],
+                        parent: possible_parents[parent_choice.index(possible_parents.len())],
                         name: name.trim().to_owned(),
                         notes: notes.map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()),
                         start: Some(start),
                         finish: Some(finish),
-                        days: f64::from(length),
+                        days: f64::from(days),
                         percent: f64::from(percent),
                         milestone,
                         priority,
@@ -268,8 +274,8 @@ mod tests {
                 let count = plan.tasks.len();
                 for (a, b, kind, lag) in links {
                     let (a, b) = (a.index(count), b.index(count));
-                    // Forwards alone, so that nothing waits for itself.
-                    if a < b && !plan.links.iter().any(|l| (l.predecessor, l.successor) == (a, b)) {
+                    // Only forward links, so that there are no cycles.
+                    if a < b && !plan.links.iter().any(|link| (link.predecessor, link.successor) == (a, b)) {
                         plan.links.push(PlanLink {
                             predecessor: a,
                             successor: b,
@@ -278,24 +284,26 @@ mod tests {
                         });
                     }
                 }
-                plan.links.sort_by_key(|l| (l.successor, l.predecessor));
+                plan.links.sort_by_key(|link| (link.successor, link.predecessor));
                 plan.resources = vec![PlanResource {
                     name: "Ada <King>".into(),
                     email: Some("ada@x.example".into()),
                     tasks: (0..count).step_by(3).collect(),
                 }];
-                // What the file itself says of each: its number, and whether something hangs below.
-                let mut below = vec![0usize; count + 1];
+                // The file contains two derived fields: the outline number, and whether a task has
+                // children.
+                let mut child_counts = vec![0usize; count + 1];
                 for n in 0..count {
                     let slot = plan.tasks[n].parent.unwrap_or(count);
-                    below[slot] += 1;
-                    let place = below[slot];
-                    plan.tasks[n].wbs = plan.tasks[n]
-                        .parent
-                        .map_or_else(|| place.to_string(), |p| format!("{}.{place}", plan.tasks[p].wbs));
+                    child_counts[slot] += 1;
+                    let position = child_counts[slot];
+                    plan.tasks[n].wbs = plan.tasks[n].parent.map_or_else(
+                        || position.to_string(),
+                        |parent| format!("{}.{position}", plan.tasks[parent].wbs),
+                    );
                 }
-                for (task, below) in plan.tasks.iter_mut().zip(&below) {
-                    task.summary = *below > 0;
+                for (task, child_counts) in plan.tasks.iter_mut().zip(&child_counts) {
+                    task.summary = *child_counts > 0;
                 }
                 plan
             })
@@ -303,18 +311,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back_as_the_same_plan(plan in arbitrary()) {
+        fn written_plan_is_parsed_back_unchanged(plan in arbitrary()) {
             let xml = write(&plan);
-            let mut read = parse(xml.as_bytes()).unwrap();
-            read.skipped.clear();
-            prop_assert_eq!(&read, &plan);
-            prop_assert_eq!(write(&read), xml);
+            let mut parsed = parse(xml.as_bytes()).unwrap();
+            parsed.skipped.clear();
+            prop_assert_eq!(&parsed, &plan);
+            prop_assert_eq!(write(&parsed), xml);
         }
     }
 
     #[test]
-    fn durations_are_told_in_hours_minutes_and_seconds() {
+    fn durations_are_written_in_hours_minutes_and_seconds() {
         assert_eq!([duration(480.0), duration(90.5), duration(0.0)], ["PT8H0M0S", "PT1H30M30S", "PT0H0M0S"]);
-        assert_eq!(clean("a\u{1}b\u{fffe}\n"), "ab\n");
+        assert_eq!(strip_invalid_chars("a\u{1}b\u{fffe}\n"), "ab\n");
     }
 }

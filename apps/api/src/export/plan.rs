@@ -1,6 +1,8 @@
-//! A project as a plan: its tasks in outline order, what waits for what, who does what; as far as its reader may see them.
+//! Conversion of a project into a plan: tasks in outline order, dependencies and assignments.
+//!
+//! Contains only what the user may see.
 
-use super::ExportContext;
+use super::context::ExportContext;
 use crate::error::{ApiError, Result};
 use crate::import::mspdi::{Plan, PlanLink, PlanResource, PlanTask};
 use crate::state::EntityModel;
@@ -15,40 +17,42 @@ use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
-/// A project with its tasks, links and people.
-pub async fn load_plan(kept: &ExportContext<'_>, person: PersonId, id: Uuid) -> Result<Plan> {
-    let ExportContext { pool, memory, texts, model } = *kept;
+/// Loads a project with its tasks, dependencies and assignees.
+pub async fn load_plan(context: &ExportContext<'_>, person: PersonId, id: Uuid) -> Result<Plan> {
+    let ExportContext { pool, visibility_cache, row_cache, model } = *context;
     let (project, task, link) = (model.entity("project")?, model.entity("task")?, model.entity("task_dependency")?);
     let mut connection = pmo_database::begin_snapshot_read(pool).await?;
-    let mut reader = memory.begin_read(&mut connection, person).await?;
+    let mut reader = visibility_cache.begin_read(&mut connection, person).await?;
     permission::permission_on(&mut connection, person, &project.code, id).await?.ok_or(ApiError::NotFound)?;
-    let itself = row::by_id(&mut connection, project, id, false).await?.ok_or(ApiError::NotFound)?;
-    let (tasks, people) = load_children(&mut connection, &mut reader, texts, model, task, id).await?;
-    let (links, _) = load_children(&mut connection, &mut reader, texts, model, link, id).await?;
+    let project_row = row::by_id(&mut connection, project, id, false).await?.ok_or(ApiError::NotFound)?;
+    let (tasks, people) = load_children(&mut connection, &mut reader, row_cache, model, task, id).await?;
+    let (links, _) = load_children(&mut connection, &mut reader, row_cache, model, link, id).await?;
     connection.commit().await.map_err(DatabaseError::from)?;
-    Ok(plan(&itself, &tasks, &links, &people))
+    Ok(build_plan(&project_row, &tasks, &links, &people))
 }
 
-/// All rows of a type below a project, and the names of the people in them.
+/// Loads all rows of a type that are children of the project.
+///
+/// Also returns the names of the employees that they reference.
 async fn load_children(
-    c: &mut Connection,
+    conn: &mut Connection,
     reader: &mut ReadContext<'_>,
-    texts: &RowCache,
+    row_cache: &RowCache,
     model: &EntityModel,
     entity: &EntityType,
     project: Uuid,
 ) -> Result<(Vec<Row>, BTreeMap<Uuid, String>)> {
-    let above = model.entity("project")?;
-    let tie = model.catalogue.child_relation("project", entity.code.as_str()).ok_or(ApiError::Internal)?;
-    let place = list::ParentFilter { parent_code: &above.code, parent_id: project, tie };
+    let parent = model.entity("project")?;
+    let relation = model.catalog.child_relation("project", entity.code.as_str()).ok_or(ApiError::Internal)?;
+    let parent_filter = list::ParentFilter { parent_code: &parent.code, parent_id: project, relation };
     let mut query = ListQuery { limit: MAX_PAGE_SIZE, ..ListQuery::default() };
     let (mut rows, mut people) = (Vec::new(), BTreeMap::new());
     loop {
-        let page = list::fetch_page(c, reader, texts, entity, &query, Some(&place)).await?;
-        let names = row::reference_names(c, reader, entity, &page.referenced_ids).await?;
+        let page = list::fetch_page(conn, reader, row_cache, entity, &query, Some(&parent_filter)).await?;
+        let names = row::reference_names(conn, reader, entity, &page.referenced_ids).await?;
         people.extend(names.get("employee").into_iter().flatten().map(|(id, name)| (*id, name.clone())));
-        for listed in &page.rows {
-            rows.push(serde_json::from_str::<Row>(listed.row.json.get()).map_err(|_| ApiError::Internal)?);
+        for entry in &page.rows {
+            rows.push(serde_json::from_str::<Row>(entry.row.json.get()).map_err(|_| ApiError::Internal)?);
         }
         let Some(next) = page.next_cursor else { return Ok((rows, people)) };
         query.cursor = Some(next);
@@ -59,7 +63,7 @@ fn text_field<'a>(row: &'a Row, column: &str) -> &'a str {
     row.get(column).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn id(row: &Row, column: &str) -> Option<Uuid> {
+fn id_field(row: &Row, column: &str) -> Option<Uuid> {
     text_field(row, column).parse().ok()
 }
 
@@ -71,13 +75,17 @@ fn number_field(row: &Row, column: &str) -> Option<f64> {
     row.get(column).and_then(Value::as_f64)
 }
 
-/// Rows as a plan. Pure: a task whose parent is not among them stands at the top; a link one of whose ends is not is left out.
-pub fn plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap<Uuid, String>) -> Plan {
-    let present: HashMap<Uuid, &Row> = tasks.iter().filter_map(|row| Some((id(row, "id")?, row))).collect();
+/// Builds a plan from rows. Pure.
+///
+/// A task becomes a top-level task if its parent is not among `tasks`; a dependency with a missing
+/// end is left out.
+pub fn build_plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap<Uuid, String>) -> Plan {
+    let tasks_by_id: HashMap<Uuid, &Row> = tasks.iter().filter_map(|row| Some((id_field(row, "id")?, row))).collect();
     let mut children: HashMap<Option<Uuid>, Vec<(&Row, Uuid)>> = HashMap::new();
-    for (own, row) in &present {
-        let parent = id(row, "parent__task_id").filter(|p| present.contains_key(p) && p != own);
-        children.entry(parent).or_default().push((row, *own));
+    for (task_id, row) in &tasks_by_id {
+        let parent =
+            id_field(row, "parent__task_id").filter(|parent| tasks_by_id.contains_key(parent) && parent != task_id);
+        children.entry(parent).or_default().push((row, *task_id));
     }
     for siblings in children.values_mut() {
         siblings.sort_by(|(a, x), (b, y)| (text_field(a, "rank"), x).cmp(&(text_field(b, "rank"), y)));
@@ -88,19 +96,21 @@ pub fn plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap<Uuid,
         finish: date_field(project, "planned_end_date"),
         ..Plan::default()
     };
-    let mut place: HashMap<Uuid, usize> = HashMap::new();
+    let mut index_by_id: HashMap<Uuid, usize> = HashMap::new();
     let mut stack: Vec<(Uuid, &Row, Option<usize>)> =
         children.get(&None).into_iter().flatten().rev().map(|(row, id)| (*id, *row, None)).collect();
-    while let Some((own, row, parent)) = stack.pop() {
+    while let Some((task_id, row, parent)) = stack.pop() {
         let index = plan.tasks.len();
-        place.insert(own, index);
-        let below = children.get(&Some(own));
-        plan.tasks.push(task(row, index, parent, below.is_some()));
-        stack.extend(below.into_iter().flatten().rev().map(|(row, id)| (*id, *row, Some(index))));
+        index_by_id.insert(task_id, index);
+        let child_tasks = children.get(&Some(task_id));
+        plan.tasks.push(task(row, index, parent, child_tasks.is_some()));
+        stack.extend(child_tasks.into_iter().flatten().rev().map(|(row, id)| (*id, *row, Some(index))));
     }
     for row in links {
-        let ends = id(row, "predecessor__task_id").zip(id(row, "successor__task_id"));
-        let Some((Some(&predecessor), Some(&successor))) = ends.map(|(a, b)| (place.get(&a), place.get(&b))) else {
+        let ends = id_field(row, "predecessor__task_id").zip(id_field(row, "successor__task_id"));
+        let Some((Some(&predecessor), Some(&successor))) =
+            ends.map(|(a, b)| (index_by_id.get(&a), index_by_id.get(&b)))
+        else {
             continue;
         };
         let kind = ["FS", "SS", "FF", "SF"]
@@ -115,16 +125,18 @@ pub fn plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap<Uuid,
         });
     }
     plan.links.sort_by_key(|link| (link.successor, link.predecessor));
-    let mut work: BTreeMap<Uuid, Vec<usize>> = BTreeMap::new();
-    for (own, row) in &present {
+    let mut tasks_by_person: BTreeMap<Uuid, Vec<usize>> = BTreeMap::new();
+    for (task_id, row) in &tasks_by_id {
         for person in row.get("assignee__employee_ids").and_then(Value::as_array).into_iter().flatten() {
-            if let (Some(person), Some(index)) = (person.as_str().and_then(|id| id.parse().ok()), place.get(own)) {
-                work.entry(person).or_default().push(*index);
+            if let (Some(person), Some(index)) =
+                (person.as_str().and_then(|id| id.parse().ok()), index_by_id.get(task_id))
+            {
+                tasks_by_person.entry(person).or_default().push(*index);
             }
         }
     }
-    for (person, mut tasks) in work {
-        // Whom the reader may not see goes nowhere.
+    for (person, mut tasks) in tasks_by_person {
+        // People that the user may not see have no name here and are left out.
         let Some(name) = people.get(&person) else { continue };
         tasks.sort_unstable();
         plan.resources.push(PlanResource { name: name.clone(), email: None, tasks });
@@ -132,17 +144,19 @@ pub fn plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap<Uuid,
     plan
 }
 
-/// Working days of a task that says none: those between its dates; where it has none of both, one, as Microsoft Project begins with.
+/// Derives the duration of a task, in working days, from its dates.
+///
+/// Returns 0 for a milestone. If a date is missing, returns 1, the default of Microsoft Project.
 fn working_days(row: &Row) -> f64 {
     if row.get("milestone_flag") == Some(&Value::Bool(true)) {
         return 0.0;
     }
     let (Some(start), Some(finish)) = (date_field(row, "start_date"), date_field(row, "due_date")) else { return 1.0 };
-    let works = |day: &jiff::civil::Date| {
+    let is_working_day = |day: &jiff::civil::Date| {
         !matches!(day.weekday(), jiff::civil::Weekday::Saturday | jiff::civil::Weekday::Sunday)
     };
     let days = start.series(jiff::Span::new().days(1)).take_while(|day| *day <= finish).take(20_000);
-    f64::from(u32::try_from(days.filter(works).count()).unwrap_or(u32::MAX))
+    f64::from(u32::try_from(days.filter(is_working_day).count()).unwrap_or(u32::MAX))
 }
 
 fn task(row: &Row, index: usize, parent: Option<usize>, summary: bool) -> PlanTask {

@@ -1,5 +1,8 @@
-//! Where the contents of files are kept: by their SHA-256, so that what is there once is stored once and never changes. Behind a trait, so that an object store
-//! can take the disk's place. A store must never make a name of what somebody sent: its own are hashes and ids.
+//! Content-addressed storage of file contents: each blob is stored once, under its SHA-256.
+//!
+//! The [`BlobStore`] trait allows an object store in place of the disk.
+//!
+//! Must not: derive a path from client input. Paths consist of hashes and upload ids.
 
 use axum::body::Bytes;
 use futures_util::{Stream, StreamExt, stream};
@@ -13,38 +16,38 @@ use tokio::fs::{self, File, OpenOptions};
 use tokio::io::{AsyncReadExt, AsyncSeekExt, AsyncWriteExt};
 use uuid::Uuid;
 
-/// Bytes as they come.
+/// Stream of bytes, as received or read.
 pub type ByteStream = Pin<Box<dyn Stream<Item = io::Result<Bytes>> + Send>>;
-/// What a store is at.
+/// Boxed future of a store operation.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Bytes that are read at once.
+/// Read buffer size, in bytes.
 const CHUNK_BYTES: usize = 128 * 1024;
-/// Bytes of the beginning by which a kind is told.
+/// Number of leading bytes that media type detection gets.
 pub const SNIFF_BYTES: usize = 8192;
 
-/// Why a store can't.
+/// Error of a blob store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// Another request writes the same upload.
-    #[error("another request writes it")]
+    /// Another request is writing the same upload.
+    #[error("another request is writing this upload")]
     Locked,
-    /// The upload stands at so many bytes, and not where the caller thinks.
-    #[error("it stands at {0} bytes")]
+    /// The upload has a different length than the caller's offset; carries the stored length.
+    #[error("the upload has {0} bytes")]
     OffsetMismatch(u64),
-    /// More came than was announced.
-    #[error("more bytes than were announced")]
+    /// More bytes arrived than were announced.
+    #[error("more bytes than announced")]
     SizeExceeded,
-    /// What was to come ended early; what had come is kept.
-    #[error("it was cut")]
+    /// The byte stream ended with an error; the bytes received so far are stored.
+    #[error("the byte stream was interrupted")]
     Interrupted,
-    /// No room is left.
-    #[error("no room is left")]
+    /// No space is left.
+    #[error("no space left")]
     StorageFull,
-    /// There is no such content.
-    #[error("there is no such content")]
+    /// The blob does not exist.
+    #[error("blob not found")]
     NotFound,
-    /// Anything else.
+    /// Any other I/O error.
     #[error(transparent)]
     Io(io::Error),
 }
@@ -59,48 +62,53 @@ impl From<io::Error> for StoreError {
     }
 }
 
-/// A content that is kept.
+/// A stored blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBlob {
-    /// SHA-256 in hex: its name here.
+    /// SHA-256 in lowercase hex: the key of the blob.
     pub sha256: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Its first [`HEAD`] bytes.
+    /// The first [`SNIFF_BYTES`] bytes.
     pub head: Vec<u8>,
 }
 
-/// Keeps uploads while they grow, and contents for good.
+/// Stores incomplete uploads and finished blobs.
 pub trait BlobStore: Send + Sync {
-    /// Bytes of an upload that are here.
+    /// Returns the number of stored bytes of an upload, 0 if there are none.
     fn received_bytes(&self, upload: Uuid) -> BoxFuture<'_, u64>;
-    /// Adds to an upload what comes, from `offset` on, to `most` bytes in all; answers how many are here. What has come stays, whatever happens then.
-    fn append(&self, upload: Uuid, offset: u64, most: u64, bytes: ByteStream) -> BoxFuture<'_, u64>;
-    /// Makes of an upload a content. The upload stays until [`Store::discard`].
+    /// Appends `bytes` to an upload at `offset` and returns the new length.
+    ///
+    /// Fails if `offset` is not the current length, if the length would exceed `max_size`, or if
+    /// another request is writing. Bytes received before an error stay stored.
+    fn append(&self, upload: Uuid, offset: u64, max_size: u64, bytes: ByteStream) -> BoxFuture<'_, u64>;
+    /// Stores an upload as a blob.
+    ///
+    /// The upload itself stays until [`BlobStore::discard`]; a repeated call returns the same blob.
     fn finalize(&self, upload: Uuid) -> BoxFuture<'_, StoredBlob>;
-    /// Forgets an upload.
+    /// Deletes an upload, if it exists.
     fn discard(&self, upload: Uuid) -> BoxFuture<'_, ()>;
-    /// Reads `length` bytes of a content, from `from` on.
-    fn read(&self, sha256: &str, from: u64, length: u64) -> BoxFuture<'_, ByteStream>;
-    /// Contents that nobody has kept anew for `age`.
+    /// Reads `length` bytes of a blob from `offset` on.
+    fn read(&self, sha256: &str, offset: u64, length: u64) -> BoxFuture<'_, ByteStream>;
+    /// Lists the keys of blobs that were last stored more than `age` ago.
     fn list_older_than(&self, age: Duration) -> BoxFuture<'_, Vec<String>>;
-    /// Forgets a content, unless it was kept anew within `age`.
+    /// Deletes a blob unless it was stored again within `age`.
     fn delete_if_older(&self, sha256: &str, age: Duration) -> BoxFuture<'_, ()>;
 }
 
-/// A store in a folder: `incoming/<upload>` and `<2 hex digits>/<sha256>`.
+/// Blob store in a folder: `incoming/<upload>` and `<2 hex digits>/<sha256>`.
 #[derive(Clone, Debug)]
 pub struct DiskBlobStore {
     folder: PathBuf,
 }
 
 impl DiskBlobStore {
-    /// Keeps everything below `folder`, which is made when it is needed.
+    /// Creates a store in `folder`; the folder is created on first use.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self { folder: folder.into() }
     }
 
-    /// Whether it can be written to.
+    /// Checks that files can be written, by writing a probe file.
     pub fn check_writable(&self) -> io::Result<()> {
         let incoming = self.folder.join("incoming");
         std::fs::create_dir_all(&incoming)?;
@@ -113,91 +121,92 @@ impl DiskBlobStore {
         self.folder.join("incoming").join(upload.simple().to_string())
     }
 
-    /// The place of a content; none of what is no hash.
+    /// Returns the path of a blob, or an error if `sha256` is not a hash.
     fn blob_path(&self, sha256: &str) -> Result<PathBuf, StoreError> {
-        let hash = sha256.len() == 64 && sha256.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-        if !hash {
+        let is_hash = sha256.len() == 64 && sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if !is_hash {
             return Err(StoreError::NotFound);
         }
         Ok(self.folder.join(&sha256[..2]).join(sha256))
     }
 
-    async fn write(&self, upload: Uuid, offset: u64, most: u64, mut bytes: ByteStream) -> Result<u64, StoreError> {
+    async fn write(&self, upload: Uuid, offset: u64, max_size: u64, mut bytes: ByteStream) -> Result<u64, StoreError> {
         let path = self.upload_path(upload);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).await?;
         }
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).await?.into_std().await;
-        // One request at a time: two that resume the same would write over each other.
+        // One writer at a time: two requests that resume the same upload would overwrite each
+        // other.
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::Locked),
             Err(TryLockError::Error(error)) => return Err(error.into()),
         }
-        let mut at = file.metadata()?.len();
-        if at != offset {
-            return Err(StoreError::OffsetMismatch(at));
+        let mut length = file.metadata()?.len();
+        if length != offset {
+            return Err(StoreError::OffsetMismatch(length));
         }
         let mut file = File::from_std(file);
-        file.seek(SeekFrom::Start(at)).await?;
+        file.seek(SeekFrom::Start(length)).await?;
         let outcome = loop {
             match bytes.next().await {
                 None => break Ok(()),
                 Some(Err(_)) => break Err(StoreError::Interrupted),
                 Some(Ok(chunk)) => {
-                    let after = at + chunk.len() as u64;
-                    if after > most {
+                    let new_length = length + chunk.len() as u64;
+                    if new_length > max_size {
                         break Err(StoreError::SizeExceeded);
                     }
                     if let Err(error) = file.write_all(&chunk).await {
                         break Err(error.into());
                     }
-                    at = after;
+                    length = new_length;
                 }
             }
         };
         file.flush().await?;
-        outcome.map(|()| at)
+        outcome.map(|()| length)
     }
 
-    async fn make(&self, upload: Uuid) -> Result<StoredBlob, StoreError> {
+    async fn store_blob(&self, upload: Uuid) -> Result<StoredBlob, StoreError> {
         let path = self.upload_path(upload);
         let mut file = File::open(&path).await?;
-        let (mut hash, mut head, mut size, mut buffer) = (Sha256::new(), Vec::new(), 0, vec![0; CHUNK_BYTES]);
+        let (mut hasher, mut head, mut size, mut buffer) = (Sha256::new(), Vec::new(), 0, vec![0; CHUNK_BYTES]);
         loop {
-            let n = file.read(&mut buffer).await?;
-            if n == 0 {
+            let count = file.read(&mut buffer).await?;
+            if count == 0 {
                 break;
             }
-            hash.update(&buffer[..n]);
-            head.extend_from_slice(&buffer[..n.min(SNIFF_BYTES - head.len().min(SNIFF_BYTES))]);
-            size += n as u64;
+            hasher.update(&buffer[..count]);
+            head.extend_from_slice(&buffer[..count.min(SNIFF_BYTES - head.len().min(SNIFF_BYTES))]);
+            size += count as u64;
         }
-        // On the disk before the database says that it is there.
+        // The content must be on disk before the database references it.
         file.sync_all().await?;
-        let sha256: String = hash.finalize().iter().map(|b| format!("{b:02x}")).collect();
-        // Young, so that nobody sweeps it away before a row holds it.
+        let sha256: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        // A recent modification time protects the blob from cleanup until a row references it.
         touch(&path).await?;
-        let place = self.blob_path(&sha256)?;
-        if let Some(folder) = place.parent() {
+        let blob_path = self.blob_path(&sha256)?;
+        if let Some(folder) = blob_path.parent() {
             fs::create_dir_all(folder).await?;
         }
-        match fs::hard_link(&path, &place).await {
+        match fs::hard_link(&path, &blob_path).await {
             Ok(()) => {}
-            // It is there already: young again, so that nobody sweeps it away.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => touch(&place).await?,
-            // Not every file system has links.
-            Err(_) => drop(fs::copy(&path, &place).await?),
+            // The blob exists already: renew its modification time to protect it from cleanup.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => touch(&blob_path).await?,
+            // Fallback for file systems without hard links.
+            Err(_) => drop(fs::copy(&path, &blob_path).await?),
         }
-        if let Some(folder) = place.parent() {
+        if let Some(folder) = blob_path.parent() {
             File::open(folder).await?.sync_all().await?;
         }
         Ok(StoredBlob { sha256, size, head })
     }
 
     async fn list_older(&self, age: Duration) -> Result<Vec<String>, StoreError> {
-        let mut found = Vec::new();
-        let Ok(mut folders) = fs::read_dir(&self.folder).await else { return Ok(found) };
+        let mut keys = Vec::new();
+        let Ok(mut folders) = fs::read_dir(&self.folder).await else { return Ok(keys) };
         while let Some(folder) = folders.next_entry().await? {
             if folder.file_name().len() != 2 {
                 continue;
@@ -207,21 +216,21 @@ impl DiskBlobStore {
                 if is_older(&file.metadata().await?, age)
                     && let Ok(name) = file.file_name().into_string()
                 {
-                    found.push(name);
+                    keys.push(name);
                 }
             }
         }
-        Ok(found)
+        Ok(keys)
     }
 }
 
-async fn touch(place: &Path) -> io::Result<()> {
-    let file = OpenOptions::new().append(true).open(place).await?.into_std().await;
+async fn touch(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().append(true).open(path).await?.into_std().await;
     file.set_modified(SystemTime::now())
 }
 
-fn is_older(file: &std::fs::Metadata, age: Duration) -> bool {
-    file.modified().ok().and_then(|at| at.elapsed().ok()).is_some_and(|passed| passed > age)
+fn is_older(metadata: &std::fs::Metadata, age: Duration) -> bool {
+    metadata.modified().ok().and_then(|modified| modified.elapsed().ok()).is_some_and(|elapsed| elapsed > age)
 }
 
 impl BlobStore for DiskBlobStore {
@@ -235,12 +244,12 @@ impl BlobStore for DiskBlobStore {
         })
     }
 
-    fn append(&self, upload: Uuid, offset: u64, most: u64, bytes: ByteStream) -> BoxFuture<'_, u64> {
-        Box::pin(self.write(upload, offset, most, bytes))
+    fn append(&self, upload: Uuid, offset: u64, max_size: u64, bytes: ByteStream) -> BoxFuture<'_, u64> {
+        Box::pin(self.write(upload, offset, max_size, bytes))
     }
 
     fn finalize(&self, upload: Uuid) -> BoxFuture<'_, StoredBlob> {
-        Box::pin(self.make(upload))
+        Box::pin(self.store_blob(upload))
     }
 
     fn discard(&self, upload: Uuid) -> BoxFuture<'_, ()> {
@@ -252,22 +261,22 @@ impl BlobStore for DiskBlobStore {
         })
     }
 
-    fn read(&self, sha256: &str, from: u64, length: u64) -> BoxFuture<'_, ByteStream> {
-        let place = self.blob_path(sha256);
+    fn read(&self, sha256: &str, offset: u64, length: u64) -> BoxFuture<'_, ByteStream> {
+        let path = self.blob_path(sha256);
         Box::pin(async move {
-            let mut file = File::open(place?).await?;
-            file.seek(SeekFrom::Start(from)).await?;
-            let next = |(mut file, left): (File, u64)| async move {
-                if left == 0 {
+            let mut file = File::open(path?).await?;
+            file.seek(SeekFrom::Start(offset)).await?;
+            let next = |(mut file, remaining): (File, u64)| async move {
+                if remaining == 0 {
                     return Ok(None);
                 }
-                let mut buffer = vec![0; CHUNK_BYTES.min(usize::try_from(left).unwrap_or(CHUNK_BYTES))];
-                let n = file.read(&mut buffer).await?;
-                if n == 0 {
+                let mut buffer = vec![0; CHUNK_BYTES.min(usize::try_from(remaining).unwrap_or(CHUNK_BYTES))];
+                let count = file.read(&mut buffer).await?;
+                if count == 0 {
                     return Err(io::Error::from(ErrorKind::UnexpectedEof));
                 }
-                buffer.truncate(n);
-                Ok(Some((Bytes::from(buffer), (file, left - n as u64))))
+                buffer.truncate(count);
+                Ok(Some((Bytes::from(buffer), (file, remaining - count as u64))))
             };
             let chunks: ByteStream = Box::pin(stream::try_unfold((file, length), next));
             Ok(chunks)
@@ -279,11 +288,11 @@ impl BlobStore for DiskBlobStore {
     }
 
     fn delete_if_older(&self, sha256: &str, age: Duration) -> BoxFuture<'_, ()> {
-        let place = self.blob_path(sha256);
+        let path = self.blob_path(sha256);
         Box::pin(async move {
-            let place = place?;
-            if is_older(&fs::metadata(&place).await?, age) {
-                fs::remove_file(&place).await?;
+            let path = path?;
+            if is_older(&fs::metadata(&path).await?, age) {
+                fs::remove_file(&path).await?;
             }
             Ok(())
         })
@@ -294,91 +303,99 @@ impl BlobStore for DiskBlobStore {
 mod tests {
     use super::*;
 
-    fn disk() -> DiskBlobStore {
+    fn store() -> DiskBlobStore {
         DiskBlobStore::new(std::env::temp_dir().join(format!("pmo-store-{}", Uuid::new_v4())))
     }
 
-    fn chunks(parts: &[&'static str], cut: bool) -> ByteStream {
-        let mut all: Vec<io::Result<Bytes>> = parts.iter().map(|p| Ok(Bytes::from_static(p.as_bytes()))).collect();
-        all.extend(cut.then(|| Err(io::Error::from(ErrorKind::ConnectionReset))));
-        Box::pin(stream::iter(all))
+    fn byte_stream(parts: &[&'static str], interrupted: bool) -> ByteStream {
+        let mut items: Vec<io::Result<Bytes>> =
+            parts.iter().map(|part| Ok(Bytes::from_static(part.as_bytes()))).collect();
+        items.extend(interrupted.then(|| Err(io::Error::from(ErrorKind::ConnectionReset))));
+        Box::pin(stream::iter(items))
     }
 
-    async fn whole(disk: &DiskBlobStore, sha256: &str, from: u64, length: u64) -> String {
-        let mut read = disk.read(sha256, from, length).await.unwrap();
-        let mut all = Vec::new();
+    async fn read_to_string(store: &DiskBlobStore, sha256: &str, from: u64, length: u64) -> String {
+        let mut read = store.read(sha256, from, length).await.unwrap();
+        let mut items = Vec::new();
         while let Some(chunk) = read.next().await {
-            all.extend_from_slice(&chunk.unwrap());
+            items.extend_from_slice(&chunk.unwrap());
         }
-        String::from_utf8(all).unwrap()
+        String::from_utf8(items).unwrap()
     }
 
     #[tokio::test]
-    async fn an_upload_goes_on_where_it_was_cut_and_becomes_a_content() {
-        let (disk, id) = (disk(), Uuid::new_v4());
-        assert_eq!(disk.received_bytes(id).await.unwrap(), 0);
-        assert!(matches!(disk.append(id, 0, 11, chunks(&["hello", " "], true)).await, Err(StoreError::Interrupted)));
-        assert_eq!(disk.received_bytes(id).await.unwrap(), 6, "what has come stays");
-        assert!(matches!(disk.append(id, 0, 11, chunks(&["x"], false)).await, Err(StoreError::OffsetMismatch(6))));
+    async fn interrupted_upload_resumes_and_becomes_a_blob() {
+        let (store, id) = (store(), Uuid::new_v4());
+        assert_eq!(store.received_bytes(id).await.unwrap(), 0);
         assert!(matches!(
-            disk.append(id, 6, 11, chunks(&["world, and more"], false)).await,
+            store.append(id, 0, 11, byte_stream(&["hello", " "], true)).await,
+            Err(StoreError::Interrupted)
+        ));
+        assert_eq!(store.received_bytes(id).await.unwrap(), 6, "received bytes stay stored");
+        assert!(matches!(
+            store.append(id, 0, 11, byte_stream(&["x"], false)).await,
+            Err(StoreError::OffsetMismatch(6))
+        ));
+        assert!(matches!(
+            store.append(id, 6, 11, byte_stream(&["world, and more"], false)).await,
             Err(StoreError::SizeExceeded)
         ));
-        assert_eq!(disk.append(id, 6, 11, chunks(&["wor", "ld"], false)).await.unwrap(), 11);
-        let kept = disk.finalize(id).await.unwrap();
-        assert_eq!((kept.size, kept.head.as_slice()), (11, &b"hello world"[..]));
-        assert_eq!(kept.sha256, "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9");
-        assert_eq!(disk.finalize(id).await.unwrap(), kept, "a repeat comes to the same");
-        disk.discard(id).await.unwrap();
-        disk.discard(id).await.unwrap();
-        assert_eq!(whole(&disk, &kept.sha256, 0, 11).await, "hello world");
-        assert_eq!(whole(&disk, &kept.sha256, 6, 3).await, "wor");
-        std::fs::remove_dir_all(&disk.folder).unwrap();
+        assert_eq!(store.append(id, 6, 11, byte_stream(&["wor", "ld"], false)).await.unwrap(), 11);
+        let blob = store.finalize(id).await.unwrap();
+        assert_eq!((blob.size, blob.head.as_slice()), (11, &b"hello world"[..]));
+        assert_eq!(blob.sha256, "b94d27b9934d3e08a52e52d7da7dabfac484efe37a5380ee9088f7ace2efcde9");
+        assert_eq!(store.finalize(id).await.unwrap(), blob, "finalize is idempotent");
+        store.discard(id).await.unwrap();
+        store.discard(id).await.unwrap();
+        assert_eq!(read_to_string(&store, &blob.sha256, 0, 11).await, "hello world");
+        assert_eq!(read_to_string(&store, &blob.sha256, 6, 3).await, "wor");
+        std::fs::remove_dir_all(&store.folder).unwrap();
     }
 
     #[tokio::test]
-    async fn one_request_at_a_time_writes_an_upload() {
-        let (disk, id) = (disk(), Uuid::new_v4());
+    async fn concurrent_writes_to_an_upload_are_rejected() {
+        let (store, id) = (store(), Uuid::new_v4());
         let (sender, receiver) = tokio::sync::mpsc::channel::<io::Result<Bytes>>(1);
-        let slow: ByteStream =
-            Box::pin(stream::unfold(receiver, |mut r| async move { r.recv().await.map(|item| (item, r)) }));
-        let writer = disk.clone();
+        let slow: ByteStream = Box::pin(stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|item| (item, receiver))
+        }));
+        let writer = store.clone();
         let first = tokio::spawn(async move { writer.append(id, 0, 10, slow).await.unwrap() });
-        // Once the second is taken, the first is being written.
+        // The third send succeeds only after the first append has begun to read the channel.
         sender.send(Ok(Bytes::from_static(b"a"))).await.unwrap();
         sender.send(Ok(Bytes::from_static(b"b"))).await.unwrap();
         sender.send(Ok(Bytes::from_static(b"c"))).await.unwrap();
-        assert!(matches!(disk.append(id, 0, 10, chunks(&["x"], false)).await, Err(StoreError::Locked)));
+        assert!(matches!(store.append(id, 0, 10, byte_stream(&["x"], false)).await, Err(StoreError::Locked)));
         drop(sender);
         assert_eq!(first.await.unwrap(), 3);
-        std::fs::remove_dir_all(&disk.folder).unwrap();
+        std::fs::remove_dir_all(&store.folder).unwrap();
     }
 
     #[tokio::test]
-    async fn a_name_that_is_no_hash_leads_nowhere() {
-        let disk = disk();
+    async fn names_that_are_not_hashes_are_not_found() {
+        let store = store();
         for name in ["", "../../etc/passwd", &"A".repeat(64), &"../".repeat(22)[..64]] {
-            assert!(matches!(disk.read(name, 0, 1).await, Err(StoreError::NotFound)), "{name}");
-            assert!(matches!(disk.delete_if_older(name, Duration::ZERO).await, Err(StoreError::NotFound)), "{name}");
+            assert!(matches!(store.read(name, 0, 1).await, Err(StoreError::NotFound)), "{name}");
+            assert!(matches!(store.delete_if_older(name, Duration::ZERO).await, Err(StoreError::NotFound)), "{name}");
         }
     }
 
     #[tokio::test]
-    async fn what_was_kept_anew_is_not_swept_away() {
-        let (disk, id) = (disk(), Uuid::new_v4());
-        disk.append(id, 0, 1, chunks(&["x"], false)).await.unwrap();
-        let kept = disk.finalize(id).await.unwrap();
-        let place = disk.blob_path(&kept.sha256).unwrap();
+    async fn blobs_stored_again_recently_are_not_deleted() {
+        let (store, id) = (store(), Uuid::new_v4());
+        store.append(id, 0, 1, byte_stream(&["x"], false)).await.unwrap();
+        let blob = store.finalize(id).await.unwrap();
+        let path = store.blob_path(&blob.sha256).unwrap();
         let day = Duration::from_secs(86_400);
-        let old = std::fs::File::options().append(true).open(&place).unwrap();
-        old.set_modified(SystemTime::now() - 2 * day).unwrap();
-        assert_eq!(disk.list_older_than(day).await.unwrap(), std::slice::from_ref(&kept.sha256));
-        disk.finalize(id).await.unwrap();
-        disk.delete_if_older(&kept.sha256, day).await.unwrap();
-        assert_eq!(whole(&disk, &kept.sha256, 0, 1).await, "x");
-        old.set_modified(SystemTime::now() - 2 * day).unwrap();
-        disk.delete_if_older(&kept.sha256, day).await.unwrap();
-        assert!(matches!(disk.read(&kept.sha256, 0, 1).await, Err(StoreError::NotFound)));
-        std::fs::remove_dir_all(&disk.folder).unwrap();
+        let file = std::fs::File::options().append(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - 2 * day).unwrap();
+        assert_eq!(store.list_older_than(day).await.unwrap(), std::slice::from_ref(&blob.sha256));
+        store.finalize(id).await.unwrap();
+        store.delete_if_older(&blob.sha256, day).await.unwrap();
+        assert_eq!(read_to_string(&store, &blob.sha256, 0, 1).await, "x");
+        file.set_modified(SystemTime::now() - 2 * day).unwrap();
+        store.delete_if_older(&blob.sha256, day).await.unwrap();
+        assert!(matches!(store.read(&blob.sha256, 0, 1).await, Err(StoreError::NotFound)));
+        std::fs::remove_dir_all(&store.folder).unwrap();
     }
 }

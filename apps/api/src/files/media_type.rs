@@ -1,31 +1,37 @@
-//! What a file is, told by its contents and never by what its sender says; what it is called; and how a browser may be shown it. Pure. Nothing that a browser would
-//! run may ever come out of here as something to be shown.
+//! Media type detection by content, file names, and inline display rules. Pure.
+//!
+//! The type that the client declares is ignored.
+//!
+//! Must not: allow inline display of a type that a browser could execute.
 
-/// What is said of bytes that nobody knows.
+/// Media type of unknown content.
 pub const OCTET_STREAM: &str = "application/octet-stream";
-/// Longest name, in characters, as of anything here.
+/// Maximum length of a file name, in characters, as for any other name.
 const MAX_FILENAME_LEN: usize = 500;
 
-/// The media type of what begins with `head`; `name` says only which text a text is.
-pub fn sniff(head: &[u8], name: &str, whole: bool) -> &'static str {
-    if let Some(kind) = infer::get(head) {
-        return kind.mime_type();
+/// Detects the media type of content that begins with `head`.
+///
+/// `name` only selects among text formats by its extension; `complete` states that `head` is the
+/// whole content.
+pub fn sniff(head: &[u8], name: &str, complete: bool) -> &'static str {
+    if let Some(file_type) = infer::get(head) {
+        return file_type.mime_type();
     }
-    if head.is_empty() || !is_text(head, whole) {
+    if head.is_empty() || !is_text(head, complete) {
         return OCTET_STREAM;
     }
-    let ending = name.rsplit_once('.').map(|(_, ending)| ending.to_ascii_lowercase()).unwrap_or_default();
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase()).unwrap_or_default();
     let text = String::from_utf8_lossy(head);
-    let begins = text.trim_start_matches('\u{feff}').trim_start().get(..512.min(text.len())).unwrap_or(&text);
-    let begins = begins.to_ascii_lowercase();
-    // A picture that is a program, too.
-    if begins.contains("<svg") {
+    let beginning = text.trim_start_matches('\u{feff}').trim_start().get(..512.min(text.len())).unwrap_or(&text);
+    let beginning = beginning.to_ascii_lowercase();
+    // SVG images can contain scripts.
+    if beginning.contains("<svg") {
         return "image/svg+xml";
     }
-    if ["<!doctype html", "<html", "<head", "<body", "<script", "<iframe"].iter().any(|tag| begins.contains(tag)) {
+    if ["<!doctype html", "<html", "<head", "<body", "<script", "<iframe"].iter().any(|tag| beginning.contains(tag)) {
         return "text/html";
     }
-    match ending.as_str() {
+    match extension.as_str() {
         "csv" => "text/csv",
         "md" | "markdown" => "text/markdown",
         "json" => "application/json",
@@ -34,41 +40,47 @@ pub fn sniff(head: &[u8], name: &str, whole: bool) -> &'static str {
     }
 }
 
-/// Whether bytes are a text in UTF-8; where they are not the whole, its last letter may be cut.
-fn is_text(head: &[u8], whole: bool) -> bool {
+/// Returns whether `head` is UTF-8 text.
+///
+/// If `head` is not the whole content, its last character may be incomplete.
+fn is_text(head: &[u8], complete: bool) -> bool {
     let valid = match std::str::from_utf8(head) {
         Ok(_) => true,
-        Err(error) => !whole && error.error_len().is_none(),
+        Err(error) => !complete && error.error_len().is_none(),
     };
-    valid && !head.iter().any(|b| *b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b))
+    valid && !head.iter().any(|byte| *byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b))
 }
 
-/// How a browser may show it: the type to say, and whether it may be shown in a page at all. Anything else is only to be kept.
+/// Returns the type to send for inline display.
+///
+/// Returns `None` for types that must be downloaded.
 pub fn inline_media_type(media_type: &str) -> Option<&'static str> {
-    const SHOWN: [&str; 7] =
+    const INLINE: [&str; 7] =
         ["image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp", "application/pdf"];
-    SHOWN.into_iter().find(|kind| *kind == media_type)
+    INLINE.into_iter().find(|inline| *inline == media_type)
 }
 
-/// The name of a file without the way to it, without what would hide or break it; `file` where nothing is left.
-pub fn sanitize_filename(sent: &str) -> String {
-    let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
-    // Marks that turn the direction of writing would let 'exe.gpj' read 'jpg.exe'.
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+/// Returns a file name without path, control characters and invisible characters.
+///
+/// Returns `file` if no other characters are left.
+pub fn sanitize_filename(name: &str) -> String {
+    let base_name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    // Bidirectional override characters could make `exe.gpj` appear as `jpg.exe`.
+    let is_hidden = |ch: char| {
+        ch.is_control()
+            || matches!(ch, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
-    let clean: String = last.chars().filter(|c| !hides(*c)).take(MAX_FILENAME_LEN).collect();
+    let clean: String = base_name.chars().filter(|ch| !is_hidden(*ch)).take(MAX_FILENAME_LEN).collect();
     let clean = clean.trim();
-    if clean.is_empty() || clean.chars().all(|c| c == '.') { "file".to_owned() } else { clean.to_owned() }
+    if clean.is_empty() || clean.chars().all(|ch| ch == '.') { "file".to_owned() } else { clean.to_owned() }
 }
 
-/// A Content-Disposition with a name in any letters (RFC 6266).
-pub fn disposition(shown: bool, name: &str) -> String {
-    let how = if shown { "inline" } else { "attachment" };
-    let plain: String = name
+/// Builds a Content-Disposition header value; non-ASCII names are encoded as in RFC 6266.
+pub fn disposition(inline: bool, name: &str) -> String {
+    let disposition_type = if inline { "inline" } else { "attachment" };
+    let ascii_name: String = name
         .chars()
-        .map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%' | ';') || c == ' ' { c } else { '_' })
+        .map(|ch| if ch.is_ascii_graphic() && !matches!(ch, '"' | '\\' | '%' | ';') || ch == ' ' { ch } else { '_' })
         .collect();
     let mut encoded = String::new();
     for byte in name.bytes() {
@@ -78,7 +90,7 @@ pub fn disposition(shown: bool, name: &str) -> String {
             encoded += &format!("%{byte:02X}");
         }
     }
-    format!("{how}; filename=\"{plain}\"; filename*=UTF-8''{encoded}")
+    format!("{disposition_type}; filename=\"{ascii_name}\"; filename*=UTF-8''{encoded}")
 }
 
 #[cfg(test)]
@@ -87,7 +99,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_file_is_what_its_bytes_say() {
+    fn media_type_is_detected_from_content() {
         let png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR";
         assert_eq!(sniff(png, "report.html", true), "image/png");
         assert_eq!(sniff(b"%PDF-1.7\n", "x.png", true), "application/pdf");
@@ -97,22 +109,22 @@ mod tests {
         assert_eq!(
             sniff(b"<?xml version=\"1.0\"?><svg onload=alert(1)>", "logo.png", true),
             "text/xml",
-            "shown as little as the picture"
+            "not displayed inline either"
         );
         assert_eq!(sniff(b"a;b\n1;2\n", "rows.CSV", true), "text/csv");
         assert_eq!(sniff("Grüße".as_bytes(), "note", true), "text/plain");
         assert_eq!(
             sniff(&"Grüße".as_bytes()[..4], "note", false),
             "text/plain",
-            "a letter may be cut where more comes"
+            "the last character may be incomplete if more content follows"
         );
         assert_eq!(sniff(&"Grüße".as_bytes()[..3], "note", true), OCTET_STREAM);
         assert_eq!((sniff(b"", "empty.txt", true), sniff(b"\0\x01\x02", "a.txt", true)), (OCTET_STREAM, OCTET_STREAM));
     }
 
     #[test]
-    fn nothing_that_a_browser_runs_is_shown() {
-        for kind in [
+    fn executable_types_are_not_displayed_inline() {
+        for media_type in [
             "text/html",
             "image/svg+xml",
             "text/xml",
@@ -121,7 +133,7 @@ mod tests {
             "text/plain",
             OCTET_STREAM,
         ] {
-            assert_eq!(inline_media_type(kind), None, "{kind}");
+            assert_eq!(inline_media_type(media_type), None, "{media_type}");
         }
         assert_eq!(
             (inline_media_type("image/png"), inline_media_type("application/pdf")),
@@ -130,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_no_way() {
+    fn file_names_contain_no_path() {
         assert_eq!(sanitize_filename("../../x"), "x");
         assert_eq!(sanitize_filename("C:\\Users\\me\\plan.pdf"), "plan.pdf");
         assert_eq!(
@@ -142,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_disposition_is_one_line_of_ascii() {
+    fn disposition_is_one_ascii_line() {
         assert_eq!(
             disposition(false, "Plan \"A\".pdf"),
             "attachment; filename=\"Plan _A_.pdf\"; filename*=UTF-8''Plan%20%22A%22.pdf"
@@ -152,19 +164,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_name_is_harmless(sent in ".{0,600}") {
-            let clean = sanitize_filename(&sent);
+        fn any_name_is_sanitized(name in ".{0,600}") {
+            let clean = sanitize_filename(&name);
             prop_assert!(!clean.is_empty() && clean.chars().count() <= 500);
             prop_assert!(!clean.contains(['/', '\\', '\0', '\n']) && clean != ".." && clean != ".");
-            let line = disposition(false, &clean);
-            prop_assert!(line.bytes().all(|b| (0x20..0x7f).contains(&b)), "{line}");
-            prop_assert_eq!(line.matches('"').count(), 2);
+            let header = disposition(false, &clean);
+            prop_assert!(header.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{header}");
+            prop_assert_eq!(header.matches('"').count(), 2);
         }
 
         #[test]
-        fn any_bytes_have_a_kind(head in prop::collection::vec(any::<u8>(), 0..200)) {
-            let kind = sniff(&head, "x.bin", true);
-            prop_assert!(kind.contains('/'));
+        fn any_content_has_a_media_type(head in prop::collection::vec(any::<u8>(), 0..200)) {
+            let media_type = sniff(&head, "x.bin", true);
+            prop_assert!(media_type.contains('/'));
         }
     }
 }

@@ -1,37 +1,40 @@
-//! Rows from a CSV file, read against a type's columns. Pure: bytes in, values and what is wrong with them out. It must never know a database; what a cell
-//! refers to by name is looked up by its caller.
+//! Parser of CSV files: maps columns and converts cells to values of a type. Pure.
+//!
+//! Must not: access the database. The caller resolves references by name.
 
 use pmo_domain::api_types::FieldError;
 use pmo_domain::{Column, ColumnKind, EntityType};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Most rows of a file.
+/// Maximum number of rows in a file.
 pub const MAX_ROWS: usize = 10_000;
-/// Most columns.
+/// Maximum number of columns in a file.
 const MAX_COLUMNS: usize = 200;
-/// Longest cell in bytes: four for each character of the longest text.
-const MAX_CELL_CHARS: usize = 4 * pmo_domain::column::MAX_TEXT_LEN;
+/// Maximum length of a cell in bytes: four for each character of the longest text.
+const MAX_CELL_BYTES: usize = 4 * pmo_domain::column::MAX_TEXT_LEN;
 
-/// A file as it was read: every line has as many cells as the head.
+/// Parsed CSV file.
+///
+/// Invariant: every row has as many cells as the header.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CsvTable {
-    /// The names in the first line.
-    pub head: Vec<String>,
-    /// The lines below, each with its number in the file.
+    /// Column names from the first line.
+    pub header: Vec<String>,
+    /// Remaining rows, each with its line number in the file.
     pub rows: Vec<(u64, Vec<String>)>,
 }
 
-fn csv_error(place: impl Into<String>, message: impl Into<String>) -> FieldError {
-    FieldError { field: place.into(), message: message.into() }
+fn csv_error(location: impl Into<String>, message: impl Into<String>) -> FieldError {
+    FieldError { field: location.into(), message: message.into() }
 }
 
-/// The text of a file: UTF-8, with or without its mark, or UTF-16 with its mark.
+/// Decodes a file: UTF-8 with or without byte order mark, or UTF-16 with byte order mark.
 fn decode_text(bytes: &[u8]) -> Result<String, FieldError> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let units: Vec<u16> = bytes.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
         String::from_utf16(&units)
-            .map_err(|_| csv_error("file", "The file begins as UTF-16 and is damaged further on."))
+            .map_err(|_| csv_error("file", "The file starts as UTF-16 but contains invalid data."))
     };
     match bytes {
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
@@ -45,7 +48,7 @@ fn decode_text(bytes: &[u8]) -> Result<String, FieldError> {
                     Err(csv_error(
                         "file",
                         format!(
-                            "The file is not UTF-8: line {line} has a letter of another encoding. Save it as CSV UTF-8 and try again."
+                            "The file is not UTF-8: line {line} has a character in another encoding. Save it as CSV UTF-8 and try again."
                         ),
                     ))
                 }
@@ -54,74 +57,84 @@ fn decode_text(bytes: &[u8]) -> Result<String, FieldError> {
     }
 }
 
-/// The sign between cells: whichever stands most often in the first line, outside quotes.
+/// Detects the delimiter: the candidate that is most frequent in the first line, outside quotes.
 fn delimiter(text: &str) -> u8 {
     let mut counts = [(b',', 0usize), (b';', 0), (b'\t', 0)];
     let mut quoted = false;
-    for byte in text.bytes().take(MAX_CELL_CHARS) {
+    for byte in text.bytes().take(MAX_CELL_BYTES) {
         match byte {
             b'"' => quoted = !quoted,
             b'\n' | b'\r' if !quoted => break,
-            _ if !quoted => counts.iter_mut().filter(|(sign, _)| *sign == byte).for_each(|(_, n)| *n += 1),
+            _ if !quoted => {
+                counts.iter_mut().filter(|(delimiter, _)| *delimiter == byte).for_each(|(_, count)| *count += 1)
+            }
             _ => {}
         }
     }
-    counts.into_iter().rev().max_by_key(|(_, n)| *n).map_or(b',', |(sign, n)| if n == 0 { b',' } else { sign })
+    counts
+        .into_iter()
+        .rev()
+        .max_by_key(|(_, count)| *count)
+        .map_or(b',', |(delimiter, count)| if count == 0 { b',' } else { delimiter })
 }
 
-/// Which line a place is in, for places in order. (The reader's own count is one short where lines end in two signs.)
+/// Counter that converts ascending byte offsets into line numbers.
+///
+/// The count of the CSV reader is one too low if lines end with CRLF.
 struct LineCount<'a> {
     text: &'a [u8],
-    at: usize,
+    position: usize,
     line: u64,
 }
 
 impl LineCount<'_> {
-    fn line_number(&mut self, place: u64) -> u64 {
-        let place = usize::try_from(place).unwrap_or(usize::MAX).min(self.text.len());
-        // A record begins behind the line ends before it.
-        let blank = self.text[place..].iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
-        while self.at < place + blank {
-            let ends = match self.text[self.at] {
+    fn line_number(&mut self, offset: u64) -> u64 {
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.text.len());
+        // A record starts after the line breaks that precede it.
+        let line_breaks = self.text[offset..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        while self.position < offset + line_breaks {
+            let is_line_end = match self.text[self.position] {
                 b'\n' => true,
-                b'\r' => self.text.get(self.at + 1) != Some(&b'\n'),
+                b'\r' => self.text.get(self.position + 1) != Some(&b'\n'),
                 _ => false,
             };
-            self.line += u64::from(ends);
-            self.at += 1;
+            self.line += u64::from(is_line_end);
+            self.position += 1;
         }
         self.line
     }
 }
 
-/// Reads a file. Lines may end in any of the usual ways, mixed; empty ones are passed over.
-pub fn read(bytes: &[u8]) -> Result<CsvTable, FieldError> {
+/// Parses a file.
+///
+/// Lines may end with LF, CRLF or CR, also mixed; empty lines are skipped.
+pub fn parse(bytes: &[u8]) -> Result<CsvTable, FieldError> {
     let text = decode_text(bytes)?;
     if text.trim().is_empty() {
         return Err(csv_error("file", "The file is empty."));
     }
     if text.contains('\0') {
-        return Err(csv_error("file", "The file has NUL characters in it: it is no text."));
+        return Err(csv_error("file", "The file contains NUL characters and is not a text file."));
     }
     let mut reader = csv::ReaderBuilder::new()
         .delimiter(delimiter(&text))
         .flexible(true)
         .has_headers(false)
         .from_reader(text.as_bytes());
-    let mut lines_of = LineCount { text: text.as_bytes(), at: 0, line: 1 };
+    let mut line_counter = LineCount { text: text.as_bytes(), position: 0, line: 1 };
     let mut lines = Vec::new();
     let mut record = csv::StringRecord::new();
     loop {
         match reader.read_record(&mut record) {
             Ok(false) => break,
             Ok(true) => {}
-            Err(error) => return Err(csv_error("file", format!("The file can't be read as CSV: {error}."))),
+            Err(error) => return Err(csv_error("file", format!("The file is not valid CSV: {error}."))),
         }
-        let line = lines_of.line_number(record.position().map_or(0, csv::Position::byte));
-        if record.iter().any(|cell| cell.len() > MAX_CELL_CHARS) {
+        let line = line_counter.line_number(record.position().map_or(0, csv::Position::byte));
+        if record.iter().any(|cell| cell.len() > MAX_CELL_BYTES) {
             return Err(csv_error(
                 format!("line {line}"),
-                "A cell is longer than any text may be. A quotation mark may be missing where it ends.",
+                "A cell exceeds the maximum text length. A closing quotation mark may be missing.",
             ));
         }
         if record.iter().all(|cell| cell.trim().is_empty()) {
@@ -133,7 +146,7 @@ pub fn read(bytes: &[u8]) -> Result<CsvTable, FieldError> {
                 format!("The file has more than {MAX_ROWS} rows. Split it and import the parts."),
             ));
         }
-        // Before anything is copied: a line may be all commas.
+        // Checked before cells are copied, because a line may consist of delimiters only.
         if record.iter().skip(MAX_COLUMNS).any(|cell| !cell.trim().is_empty()) {
             return Err(csv_error(format!("line {line}"), format!("The file has more than {MAX_COLUMNS} columns.")));
         }
@@ -143,27 +156,27 @@ pub fn read(bytes: &[u8]) -> Result<CsvTable, FieldError> {
     let (_, head) = lines.next().ok_or_else(|| csv_error("file", "The file is empty."))?;
     let head: Vec<String> = head.iter().map(|name| name.trim().to_owned()).collect();
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for (n, name) in head.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-        if let Some(before) = seen.insert(name.to_lowercase(), n) {
+    for (index, name) in head.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+        if let Some(first) = seen.insert(name.to_lowercase(), index) {
             return Err(csv_error(
-                format!("column {}", n + 1),
+                format!("column {}", index + 1),
                 format!(
-                    "Two columns are called '{}', the {}. and the {}. Rename one of them.",
+                    "Two columns have the name '{}': columns {} and {}. Rename one of them.",
                     truncate(name),
-                    before + 1,
-                    n + 1
+                    first + 1,
+                    index + 1
                 ),
             ));
         }
     }
     let mut rows = Vec::with_capacity(lines.len());
     for (line, mut cells) in lines {
-        // Cells beyond the head are nobody's; empty ones are what spreadsheets leave behind.
+        // Cells beyond the header belong to no column; spreadsheets often append empty ones.
         if cells.iter().skip(head.len()).any(|cell| !cell.trim().is_empty()) {
             return Err(csv_error(
                 format!("line {line}"),
                 format!(
-                    "The line has {} cells, and the first line names {}. A quotation mark may be missing.",
+                    "The line has {} cells, but the header has {}. A quotation mark may be missing.",
                     cells.len(),
                     head.len()
                 ),
@@ -172,75 +185,84 @@ pub fn read(bytes: &[u8]) -> Result<CsvTable, FieldError> {
         cells.resize(head.len(), String::new());
         rows.push((line, cells));
     }
-    Ok(CsvTable { head, rows })
+    Ok(CsvTable { header: head, rows })
 }
 
 fn truncate(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
-/// Which column each name of the head stands for; none: left out. `asked` says it for some by name, empty for 'leave out'; the rest is found by a column's name or
-/// label. What the server alone writes is left out.
+/// Maps each name in the header to a column; `None` skips it.
+///
+/// `mapping` assigns columns explicitly, an empty string skips. Other names are matched with the
+/// name or label of a column. Read-only columns are skipped.
 pub fn map_columns<'a>(
     head: &[String],
     entity: &'a EntityType,
-    asked: &BTreeMap<String, String>,
+    mapping: &BTreeMap<String, String>,
 ) -> Result<Vec<Option<&'a Column>>, Vec<FieldError>> {
     let writable = |column: &&Column| !column.read_only && !matches!(column.kind, ColumnKind::Json | ColumnKind::Id);
     let mut errors = Vec::new();
-    for name in asked.keys().filter(|name| !head.contains(name)) {
-        errors.push(csv_error(truncate(name), "is no column of the file"));
+    for name in mapping.keys().filter(|name| !head.contains(name)) {
+        errors.push(csv_error(truncate(name), "is not a column of the file"));
     }
-    let called = |words: &str| {
-        let by_name = entity.columns.iter().find(|c| c.name.to_lowercase() == words);
-        by_name.or_else(|| entity.columns.iter().find(|c| c.label.to_lowercase() == words)).filter(writable)
+    let find_writable = |lowercase_name: &str| {
+        let by_name = entity.columns.iter().find(|column| column.name.to_lowercase() == lowercase_name);
+        by_name
+            .or_else(|| entity.columns.iter().find(|column| column.label.to_lowercase() == lowercase_name))
+            .filter(writable)
     };
-    let exactly = |name: &String| called(&name.to_lowercase());
-    // A unit may stand behind the name of an amount, 'Impact (EUR)', where nothing else of the file has that name.
+    let exact_match = |name: &String| find_writable(&name.to_lowercase());
+    // A unit may follow the name of an amount, as in `Impact (EUR)`, if no other column of the file
+    // has that name.
     let with_unit = |name: &String| {
         let lower = name.to_lowercase();
-        let column = called(lower.strip_suffix(')')?.rsplit_once('(')?.0.trim())?;
-        let amount = matches!(
+        let column = find_writable(lower.strip_suffix(')')?.rsplit_once('(')?.0.trim())?;
+        let is_amount = matches!(
             column.kind,
             ColumnKind::Money | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Percent | ColumnKind::Number
         );
-        let free = |other: &String| {
-            other == name || (asked.get(other).is_none_or(|to| *to != column.name) && exactly(other) != Some(column))
+        let allows_unit = |other: &String| {
+            other == name
+                || (mapping.get(other).is_none_or(|target| *target != column.name)
+                    && exact_match(other) != Some(column))
         };
-        (amount && head.iter().all(free)).then_some(column)
+        (is_amount && head.iter().all(allows_unit)).then_some(column)
     };
-    let mut taken: BTreeSet<&str> = BTreeSet::new();
-    let mut found = Vec::with_capacity(head.len());
+    let mut mapped: BTreeSet<&str> = BTreeSet::new();
+    let mut columns = Vec::with_capacity(head.len());
     for name in head {
-        let column = match asked.get(name) {
-            Some(wanted) if wanted.is_empty() => None,
-            Some(wanted) => match entity.column(wanted).filter(writable) {
+        let column = match mapping.get(name) {
+            Some(target) if target.is_empty() => None,
+            Some(target) => match entity.column(target).filter(writable) {
                 None => {
                     errors.push(csv_error(
                         truncate(name),
-                        format!("'{}' is no column of {} that can be written", truncate(wanted), entity.with_article()),
+                        format!("'{}' is not a writable column of {}", truncate(target), entity.with_article()),
                     ));
                     None
                 }
                 column => column,
             },
-            None => exactly(name).or_else(|| with_unit(name).filter(|column| !taken.contains(column.name.as_str()))),
+            None => {
+                exact_match(name).or_else(|| with_unit(name).filter(|column| !mapped.contains(column.name.as_str())))
+            }
         };
         match column {
-            Some(column) if !taken.insert(&column.name) => {
+            Some(column) if !mapped.insert(&column.name) => {
                 errors.push(csv_error(
                     truncate(name),
-                    format!("another column of the file stands for {} already", column.label),
+                    format!("another column of the file is already mapped to {}", column.label),
                 ));
-                found.push(None);
+                columns.push(None);
             }
-            column => found.push(column),
+            column => columns.push(column),
         }
     }
-    if errors.is_empty() { Ok(found) } else { Err(errors) }
+    if errors.is_empty() { Ok(columns) } else { Err(errors) }
 }
 
-/// The words of a cell that refers to things, each alone.
+/// Splits a reference cell into single references; returns none for other columns.
 pub fn split_references(column: &Column, cell: &str) -> Vec<String> {
     match column.kind {
         ColumnKind::References { .. } => {
@@ -253,16 +275,18 @@ pub fn split_references(column: &Column, cell: &str) -> Vec<String> {
     }
 }
 
-/// Signs with which a spreadsheet begins to calculate.
+/// Leading characters that make a spreadsheet evaluate a cell as a formula.
 const FORMULA_PREFIXES: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
-/// A text as it goes into a cell: one that a spreadsheet would calculate gets an apostrophe before it, which spreadsheets take for 'this is a text'.
+/// Escapes a text for a CSV cell: prefixes an apostrophe if a spreadsheet would evaluate it.
+///
+/// Spreadsheets treat a cell with a leading apostrophe as text.
 pub fn escape_formula(text: &str) -> String {
-    // What begins with an apostrophe gets another, so that taking one away gives back what was there.
+    // A leading apostrophe is escaped as well, so that unescaping restores the original text.
     if text.starts_with(FORMULA_PREFIXES) || text.starts_with('\'') { format!("'{text}") } else { text.to_owned() }
 }
 
-/// A cell without the apostrophe that [`harmless`] put there. A formula in it is the text that it is.
+/// Removes the apostrophe that [`escape_formula`] added. A formula stays text.
 fn unescape_formula(cell: &str) -> String {
     match cell.strip_prefix('\'') {
         Some(rest) if rest.starts_with(FORMULA_PREFIXES) || rest.starts_with('\'') => rest.to_owned(),
@@ -270,10 +294,13 @@ fn unescape_formula(cell: &str) -> String {
     }
 }
 
-/// A cell as a value of its column, or what is wrong with it. `ids` are what its words refer to; empty cells say that there is nothing.
-pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> Result<Value, String> {
+/// Converts a cell into a value of its column.
+///
+/// `ids` are the resolved references of the cell. An empty cell becomes null or an empty list.
+/// Returns a message if the cell is invalid.
+pub fn parse_cell(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> Result<Value, String> {
     let trimmed = cell.trim();
-    let read = match &column.kind {
+    let parsed = match &column.kind {
         ColumnKind::References { .. } => json!(ids),
         _ if trimmed.is_empty() => Value::Null,
         ColumnKind::Reference { .. } => ids.first().cloned().unwrap_or(Value::Null),
@@ -282,11 +309,11 @@ pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> 
             "false" | "no" | "0" => json!(false),
             _ => return Err("must be yes or no".to_owned()),
         },
-        // Our own amounts have four places: three are thousands, or nobody knows.
-        ColumnKind::Money if is_ambiguous(trimmed, '.') => return Err(normalize_separators(trimmed, '.')),
-        ColumnKind::Money => json!(number(trimmed)?),
+        // Exported amounts have four decimals; with three, a dot may be a thousands separator.
+        ColumnKind::Money if is_ambiguous(trimmed, '.') => return Err(ambiguous_number_message(trimmed, '.')),
+        ColumnKind::Money => json!(parse_number(trimmed)?),
         ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Integer | ColumnKind::Number => {
-            json!(number(trimmed)?)
+            json!(parse_number(trimmed)?)
         }
         ColumnKind::Datalabel { .. } => {
             let lower = trimmed.to_lowercase();
@@ -301,61 +328,63 @@ pub fn value(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> 
         ColumnKind::LongText => json!(unescape_formula(cell)),
         _ => json!(unescape_formula(trimmed)),
     };
-    if read.is_null() && column.not_null && !column.required {
+    if parsed.is_null() && column.not_null && !column.required {
         return Err("must not be empty".to_owned());
     }
-    column.validate(&read)
+    column.validate(&parsed)
 }
 
-/// The signs of a number alone, without blanks and unit.
+/// Removes whitespace, apostrophes and a trailing unit from a number.
 fn strip_unit(text: &str) -> String {
-    let text: String = text.chars().filter(|c| !c.is_whitespace() && *c != '\'').collect();
-    text.trim_end_matches(|c: char| c.is_alphabetic() || c == '%' || c == '€').to_owned()
+    let text: String = text.chars().filter(|ch| !ch.is_whitespace() && *ch != '\'').collect();
+    text.trim_end_matches(|ch: char| ch.is_alphabetic() || ch == '%' || ch == '€').to_owned()
 }
 
-/// Whether a number may have thousands told apart by `sign`, or a part of one behind it: 1,500.
-fn is_ambiguous(text: &str, sign: char) -> bool {
-    let bare = strip_unit(text);
-    let other = if sign == ',' { '.' } else { ',' };
-    bare.split_once(sign).is_some_and(|(whole, rest)| {
-        let digits = whole.trim_start_matches(['-', '+']);
-        let alone = !rest.contains([sign, other]) && !whole.contains(other);
-        alone && rest.len() == 3 && (1..=3).contains(&digits.len()) && !digits.starts_with('0')
+/// Returns whether `separator` may separate either thousands or decimals, as in 1,500.
+fn is_ambiguous(text: &str, separator: char) -> bool {
+    let number = strip_unit(text);
+    let other = if separator == ',' { '.' } else { ',' };
+    number.split_once(separator).is_some_and(|(integer_part, fraction)| {
+        let digits = integer_part.trim_start_matches(['-', '+']);
+        let is_only_separator = !fraction.contains([separator, other]) && !integer_part.contains(other);
+        is_only_separator && fraction.len() == 3 && (1..=3).contains(&digits.len()) && !digits.starts_with('0')
     })
 }
 
-fn normalize_separators(text: &str, sign: char) -> String {
-    let bare = strip_unit(text);
-    let (whole, rest) = bare.split_once(sign).unwrap_or((&bare, ""));
-    format!("'{bare}' could be {whole}{rest} or {whole}.{rest}0: write one of them")
+fn ambiguous_number_message(text: &str, separator: char) -> String {
+    let number = strip_unit(text);
+    let (integer_part, fraction) = number.split_once(separator).unwrap_or((&number, ""));
+    format!("'{number}' is ambiguous: write {integer_part}{fraction} or {integer_part}.{fraction}0")
 }
 
-/// A number as it is written in one country or another: 1,5 and 1.5, 1.250,50 and 1,250.50, 1 250 €. What could be either is refused, and so is what is none, such as a day.
-fn number(text: &str) -> Result<String, String> {
-    let bare = strip_unit(text);
-    let no_number = || format!("'{}' can't be read as a number", bare.chars().take(40).collect::<String>());
-    let (commas, dots) = (bare.matches(',').count(), bare.matches('.').count());
-    // Thousands are told apart in threes.
-    let joined = |text: &str, sign: char| {
-        let mut groups = text.trim_start_matches(['-', '+']).split(sign);
+/// Normalizes a number in any common notation: 1,5 and 1.5, 1.250,50 and 1,250.50, 1 250 €.
+///
+/// Returns an error if the notation is ambiguous or the text is not a number, such as a date.
+fn parse_number(text: &str) -> Result<String, String> {
+    let stripped = strip_unit(text);
+    let not_a_number = || format!("'{}' is not a number", stripped.chars().take(40).collect::<String>());
+    let (commas, dots) = (stripped.matches(',').count(), stripped.matches('.').count());
+    // Thousands separators form groups of three digits.
+    let join_groups = |text: &str, separator: char| {
+        let mut groups = text.trim_start_matches(['-', '+']).split(separator);
         let first = groups.next().unwrap_or_default();
-        let sound = (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3);
-        if sound { Ok(text.replace(sign, "")) } else { Err(no_number()) }
+        let valid = (1..=3).contains(&first.len()) && groups.all(|group| group.len() == 3);
+        if valid { Ok(text.replace(separator, "")) } else { Err(not_a_number()) }
     };
     match (commas, dots) {
-        (0, 0 | 1) => Ok(bare),
-        (1, 0) if is_ambiguous(text, ',') => Err(normalize_separators(text, ',')),
-        (1, 0) => Ok(bare.replace(',', ".")),
-        (0, _) => joined(&bare, '.'),
-        (_, 0) => joined(&bare, ','),
+        (0, 0 | 1) => Ok(stripped),
+        (1, 0) if is_ambiguous(text, ',') => Err(ambiguous_number_message(text, ',')),
+        (1, 0) => Ok(stripped.replace(',', ".")),
+        (0, _) => join_groups(&stripped, '.'),
+        (_, 0) => join_groups(&stripped, ','),
         _ => {
-            let ends_in_comma = bare.rfind(',') > bare.rfind('.');
-            let (last, thousands) = if ends_in_comma { (',', '.') } else { ('.', ',') };
-            let (whole, part) = bare.rsplit_once(last).unwrap_or((&bare, ""));
-            if whole.contains(last) {
-                return Err(no_number());
+            let ends_in_comma = stripped.rfind(',') > stripped.rfind('.');
+            let (decimal_separator, thousands_separator) = if ends_in_comma { (',', '.') } else { ('.', ',') };
+            let (integer_part, fraction) = stripped.rsplit_once(decimal_separator).unwrap_or((&stripped, ""));
+            if integer_part.contains(decimal_separator) {
+                return Err(not_a_number());
             }
-            Ok(format!("{}.{part}", joined(whole, thousands)?))
+            Ok(format!("{}.{fraction}", join_groups(integer_part, thousands_separator)?))
         }
     }
 }
@@ -367,17 +396,17 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn a_line_is_counted_alike_however_lines_end() {
+    fn line_numbers_are_independent_of_line_endings() {
         for end in ["\n", "\r\n", "\r"] {
             let text = ["name,descr", "a,", "", "b,\"two", "lines\"", "c,"].join(end);
-            let table = read(text.as_bytes()).unwrap();
+            let table = parse(text.as_bytes()).unwrap();
             assert_eq!(table.rows.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [2, 4, 6], "{end:?}");
         }
     }
 
     #[test]
-    fn numbers_are_read_as_they_are_written_anywhere_and_what_could_be_either_is_refused() {
-        let read = |text: &str| number(text).ok();
+    fn numbers_in_common_notations_are_parsed_and_ambiguous_ones_rejected() {
+        let parse = |text: &str| parse_number(text).ok();
         for (text, value) in [
             ("1.5", "1.5"),
             ("1,5", "1.5"),
@@ -394,14 +423,14 @@ mod tests {
             ("-3,25", "-3.25"),
             ("0.125", "0.125"),
         ] {
-            assert_eq!(read(text).as_deref(), Some(value), "{text}");
+            assert_eq!(parse(text).as_deref(), Some(value), "{text}");
         }
         for text in ["1,500", "-12,000", "1.2,3.4", "1,2.3,4", "12.03.2024", "1,2,3", "1.25,50", "1.250.00"] {
-            assert_eq!(read(text), None, "{text}");
+            assert_eq!(parse(text), None, "{text}");
         }
         let amount = Column::infer("task", "budget_amt", "numeric", false, &Default::default());
-        assert!(value(&amount, "1.500", &[], &[]).is_err(), "of an amount it could be either");
-        assert_eq!(value(&amount, "1250.5000", &[], &[]).unwrap(), "1250.5000");
+        assert!(parse_cell(&amount, "1.500", &[], &[]).is_err(), "ambiguous for an amount");
+        assert_eq!(parse_cell(&amount, "1250.5000", &[], &[]).unwrap(), "1250.5000");
     }
 
     fn task() -> EntityType {
@@ -422,9 +451,9 @@ mod tests {
     }
 
     #[test]
-    fn any_usual_file_is_read() {
+    fn common_csv_dialects_are_parsed() {
         let expected = CsvTable {
-            head: vec!["a".into(), "b".into()],
+            header: vec!["a".into(), "b".into()],
             rows: vec![(2, vec!["1".into(), "x, y".into()]), (3, vec!["2".into(), String::new()])],
         };
         for text in [
@@ -433,93 +462,96 @@ mod tests {
             "a\tb\r1\tx, y\r2\t",
             "a,b\r\n1,\"x, y\"\n2\n\n , \n",
         ] {
-            let table = read(text.as_bytes()).unwrap();
+            let table = parse(text.as_bytes()).unwrap();
             let cells = |t: &CsvTable| t.rows.iter().map(|(_, cells)| cells.clone()).collect::<Vec<_>>();
-            assert_eq!((&table.head, cells(&table)), (&expected.head, cells(&expected)), "{text:?}");
+            assert_eq!((&table.header, cells(&table)), (&expected.header, cells(&expected)), "{text:?}");
         }
         let mut utf16 = vec![0xff, 0xfe];
         utf16.extend("ä,b\n1,2".encode_utf16().flat_map(u16::to_le_bytes));
-        assert_eq!(read(&utf16).unwrap().head, ["ä", "b"]);
+        assert_eq!(parse(&utf16).unwrap().header, ["ä", "b"]);
     }
 
     #[test]
-    fn what_is_wrong_with_a_file_is_said() {
-        let many = format!("a\n{}", "1\n".repeat(MAX_ROWS + 1));
-        let long = format!("a,b\n\"{},2", "x".repeat(MAX_CELL_CHARS + 1));
-        for (bytes, word) in [
+    fn invalid_files_are_rejected_with_a_reason() {
+        let too_many_rows = format!("a\n{}", "1\n".repeat(MAX_ROWS + 1));
+        let long_cell = format!("a,b\n\"{},2", "x".repeat(MAX_CELL_BYTES + 1));
+        for (bytes, expected) in [
             (b"".to_vec(), "empty"),
             (b" \n\n".to_vec(), "empty"),
             (b"a,b\n\xe4,1".to_vec(), "line 2"),
             (b"a,b,A\n1,2,3".to_vec(), "Two columns"),
             (b"a,b\n1,2,3".to_vec(), "3 cells"),
             (b"a\0b".to_vec(), "NUL"),
-            (many.into_bytes(), "more than 10000 rows"),
-            (long.into_bytes(), "longer than any text"),
-            (vec![b'x'; 1 << 20], "longer than any text"),
+            (too_many_rows.into_bytes(), "more than 10000 rows"),
+            (long_cell.into_bytes(), "maximum text length"),
+            (vec![b'x'; 1 << 20], "maximum text length"),
         ] {
-            let wrong = read(&bytes).unwrap_err();
-            assert!(format!("{} {}", wrong.field, wrong.message).contains(word), "{word}: {wrong:?}");
+            let error = parse(&bytes).unwrap_err();
+            assert!(format!("{} {}", error.field, error.message).contains(expected), "{expected}: {error:?}");
         }
     }
 
     #[test]
-    fn columns_are_found_by_name_or_label_or_as_asked() {
+    fn columns_are_mapped_by_name_label_or_request() {
         let entity = task();
         let head = ["Name", "Estimated (h)", "Wann", "Version", "rest"].map(str::to_owned);
-        let names = |asked: &[(&str, &str)]| {
-            let asked = asked.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
-            map_columns(&head, &entity, &asked).map(|found| {
-                found.into_iter().map(|c| c.map(|c| c.name.clone()).unwrap_or_default()).collect::<Vec<_>>()
+        let names = |mapping: &[(&str, &str)]| {
+            let mapping = mapping.iter().map(|(name, target)| ((*name).to_owned(), (*target).to_owned())).collect();
+            map_columns(&head, &entity, &mapping).map(|columns| {
+                columns
+                    .into_iter()
+                    .map(|column| column.map(|column| column.name.clone()).unwrap_or_default())
+                    .collect::<Vec<_>>()
             })
         };
         assert_eq!(names(&[]).unwrap(), ["name", "estimated_hours", "", "", ""]);
-        let twice = ["Estimated (was)", "Name (old)", "Estimated"].map(str::to_owned);
-        let found = map_columns(&twice, &entity, &BTreeMap::new()).unwrap();
-        let found: Vec<_> = found.into_iter().map(|c| c.map(|c| c.name.as_str())).collect();
-        assert_eq!(found, [None, None, Some("estimated_hours")], "what has the name itself has it");
+        let with_units = ["Estimated (was)", "Name (old)", "Estimated"].map(str::to_owned);
+        let columns = map_columns(&with_units, &entity, &BTreeMap::new()).unwrap();
+        let columns: Vec<_> = columns.into_iter().map(|column| column.map(|column| column.name.as_str())).collect();
+        assert_eq!(columns, [None, None, Some("estimated_hours")], "the exact name takes precedence");
         assert_eq!(names(&[("Wann", "due_date"), ("Name", "")]).unwrap(), ["", "estimated_hours", "due_date", "", ""]);
-        for (asked, word) in [
-            (("nope", "name"), "no column of the file"),
-            (("rest", "version"), "can be written"),
+        for (mapping, expected) in [
+            (("nope", "name"), "not a column of the file"),
+            (("rest", "version"), "writable"),
             (("rest", "name"), "already"),
         ] {
-            assert!(names(&[asked]).unwrap_err()[0].message.contains(word), "{asked:?}");
+            assert!(names(&[mapping]).unwrap_err()[0].message.contains(expected), "{mapping:?}");
         }
     }
 
     #[test]
-    fn cells_are_read_as_people_write_them() {
+    fn cells_are_parsed_in_common_notations() {
         let entity = task();
         let stages = ["To Do".to_owned(), "Done".to_owned()];
-        let read = |column: &str, cell: &str| value(entity.column(column).unwrap(), cell, &stages, &[]);
+        let read = |column: &str, cell: &str| parse_cell(entity.column(column).unwrap(), cell, &stages, &[]);
         assert_eq!(read("estimated_hours", " 7,5 h").unwrap(), json!(7.5));
         assert_eq!(read("budget_amt", "1,250.50 €").unwrap(), json!("1250.50"));
         assert_eq!(read("dl__task_stage", "done").unwrap(), json!("Done"));
         assert_eq!(read("milestone_flag", "Yes").unwrap(), json!(true));
         assert_eq!(read("due_date", "").unwrap(), Value::Null);
-        assert_eq!(read("name", "=1+1").unwrap(), json!("=1+1"), "a formula is the text that it is");
-        for (column, cell, word) in [
+        assert_eq!(read("name", "=1+1").unwrap(), json!("=1+1"), "a formula is imported as text");
+        for (column, cell, expected) in [
             ("dl__task_stage", "Later", "To Do, Done"),
-            ("due_date", "31.1.2026", "day"),
+            ("due_date", "31.1.2026", "date"),
             ("estimated_hours", "many", "number"),
             ("milestone_flag", "maybe", "yes or no"),
         ] {
-            assert!(read(column, cell).unwrap_err().contains(word), "{column}");
+            assert!(read(column, cell).unwrap_err().contains(expected), "{column}");
         }
     }
 
     proptest! {
         #[test]
-        fn a_text_survives_the_way_through_a_cell(text in "['=+@\\-\t]{0,3}[a-z=']{0,5}") {
+        fn escaped_text_round_trips(text in "['=+@\\-\t]{0,3}[a-z=']{0,5}") {
             let cell = escape_formula(&text);
             prop_assert!(!cell.starts_with(FORMULA_PREFIXES));
             prop_assert_eq!(unescape_formula(&cell), text);
         }
 
         #[test]
-        fn nothing_makes_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[a-c,;\"\n\r\t]{0,80}") {
-            let _ = read(&bytes);
-            let _ = read(text.as_bytes());
+        fn arbitrary_input_does_not_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200), text in "[a-c,;\"\n\r\t]{0,80}") {
+            let _ = parse(&bytes);
+            let _ = parse(text.as_bytes());
         }
     }
 }

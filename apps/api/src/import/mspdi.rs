@@ -1,26 +1,28 @@
-//! Reads a plan from Microsoft Project XML (MSPDI, schema of Project 2007 and later). Pure: text in, a checked plan out, so that
-//! nothing is written before everything is known to fit.
+//! Parser of Microsoft Project XML (MSPDI, schema of Project 2007 and later). Pure.
+//!
+//! Converts text into a validated plan, so that nothing is written before the whole file has been
+//! checked.
 
 use jiff::civil::{Date, DateTime, Weekday};
 use pmo_domain::api_types::FieldError;
 use quick_xml::events::Event;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Most tasks of a plan.
+/// Maximum number of tasks in a plan.
 pub const MAX_TASKS: usize = 20_000;
-/// Deepest nesting of elements that a plan can need.
-const MAX_OUTLINE_DEPTH: usize = 32;
+/// Maximum nesting depth of XML elements.
+const MAX_ELEMENT_DEPTH: usize = 32;
 
-/// A task as the file has it.
+/// Task of a plan.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlanTask {
-    /// The file's own number for it.
+    /// Unique id of the task in the file.
     pub uid: i64,
-    /// Place in the plan's list of the task above; none at the top.
+    /// Index of the parent in [`Plan::tasks`]; `None` at the top level.
     pub parent: Option<usize>,
-    /// Name.
+    /// Task name.
     pub name: String,
-    /// Notes.
+    /// Task notes.
     pub notes: Option<String>,
     /// Outline number.
     pub wbs: String,
@@ -28,87 +30,89 @@ pub struct PlanTask {
     pub start: Option<Date>,
     /// Last day.
     pub finish: Option<Date>,
-    /// Working days.
+    /// Duration in working days.
     pub days: f64,
-    /// First day of work done.
+    /// First day of actual work.
     pub actual_start: Option<Date>,
-    /// Day when it was finished.
+    /// Day on which the work was finished.
     pub actual_finish: Option<Date>,
-    /// Of a hundred.
+    /// Completion, 0 to 100.
     pub percent: f64,
-    /// A moment rather than a stretch.
+    /// Whether the task is a milestone.
     pub milestone: bool,
-    /// Has tasks below.
+    /// Whether the task has children.
     pub summary: bool,
-    /// 0 to 1000, 500 is the middle.
+    /// Priority, 0 to 1000; 500 is the default.
     pub priority: i64,
     /// Planned work in hours.
     pub work_hours: Option<f64>,
-    /// Work done in hours.
+    /// Actual work in hours.
     pub actual_hours: Option<f64>,
 }
 
-/// A link between two tasks, by place in the plan's list.
+/// Dependency between two tasks, by index in [`Plan::tasks`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlanLink {
-    /// Comes first.
+    /// Index of the predecessor.
     pub predecessor: usize,
-    /// Waits.
+    /// Index of the successor.
     pub successor: usize,
-    /// FS, SS, FF or SF.
+    /// Dependency type: FS, SS, FF or SF.
     pub kind: &'static str,
-    /// Working days to wait.
+    /// Lag in working days; negative for a lead.
     pub lag_days: f64,
 }
 
-/// A person who works, as the file has them.
+/// Person who is assigned to tasks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct PlanResource {
-    /// Name.
+    /// Name of the person.
     pub name: String,
-    /// Address.
+    /// Email address.
     pub email: Option<String>,
-    /// Tasks, by place in the plan's list.
+    /// Assigned tasks, by index in [`Plan::tasks`].
     pub tasks: Vec<usize>,
 }
 
-/// A plan, checked: links and parents point at tasks of the plan, and nothing waits for itself.
+/// Validated plan.
+///
+/// Invariant: links and parents refer to tasks of the plan, and the links have no cycle.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// What the file calls it.
+    /// Title of the plan.
     pub title: Option<String>,
     /// First day.
     pub start: Option<Date>,
     /// Last day.
     pub finish: Option<Date>,
-    /// In outline order: a parent stands before what is below it.
+    /// Tasks in outline order: a parent precedes its children.
     pub tasks: Vec<PlanTask>,
-    /// Links.
+    /// Dependencies between tasks.
     pub links: Vec<PlanLink>,
-    /// People.
+    /// Assigned people.
     pub resources: Vec<PlanResource>,
-    /// What was not taken: what, how many, why.
+    /// Skipped elements: number by element and reason.
     pub skipped: BTreeMap<(String, &'static str), usize>,
 }
 
-/// A file that is no usable plan.
+/// Error of a file that is not a valid plan.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[error("{message}")]
 pub struct PlanError {
-    /// In the words of the one who imports.
+    /// Message for the importing user.
     pub message: String,
-    /// Where, as an element or a task.
+    /// Location in the file: an element or a task.
     pub location: String,
 }
 
 impl From<PlanError> for FieldError {
-    fn from(bad: PlanError) -> Self {
-        Self { field: bad.location, message: bad.message }
+    fn from(error: PlanError) -> Self {
+        Self { field: error.location, message: error.message }
     }
 }
 
-fn invalid(place: impl Into<String>, message: impl Into<String>) -> PlanError {
-    PlanError { location: place.into(), message: message.into() }
+fn invalid(location: impl Into<String>, message: impl Into<String>) -> PlanError {
+    PlanError { location: location.into(), message: message.into() }
 }
 
 #[derive(Default)]
@@ -127,7 +131,7 @@ struct Raw {
     calendars: usize,
 }
 
-/// Elements of a task that are taken, or that say nothing of their own beside those.
+/// Task elements that are imported, or that contain nothing beyond those.
 const KNOWN_TASK_ELEMENTS: [&str; 26] = [
     "UID",
     "ID",
@@ -157,40 +161,47 @@ const KNOWN_TASK_ELEMENTS: [&str; 26] = [
     "ManualFinish",
 ];
 
-/// Reads a plan.
+/// Parses and validates a plan.
 pub fn parse(bytes: &[u8]) -> Result<Plan, PlanError> {
-    let raw = read(bytes)?;
+    let raw = parse_xml(bytes)?;
     let mut plan = Plan {
         title: raw
             .project
             .get("Title")
             .or_else(|| raw.project.get("Name"))
-            .map(|t| normalize_title(t))
-            .filter(|t| !t.is_empty()),
-        start: raw.project.get("StartDate").and_then(|t| day(t)),
-        finish: raw.project.get("FinishDate").and_then(|t| day(t)),
+            .map(|text| normalize_title(text))
+            .filter(|text| !text.is_empty()),
+        start: raw.project.get("StartDate").and_then(|text| parse_date(text)),
+        finish: raw.project.get("FinishDate").and_then(|text| parse_date(text)),
         ..Plan::default()
     };
-    let minutes_a_day =
-        raw.project.get("MinutesPerDay").and_then(|t| t.parse().ok()).filter(|m| *m > 0.0).unwrap_or(480.0);
-    let mut left_out: BTreeMap<(String, &'static str), usize> = BTreeMap::new();
-    let mut leave = |what: &str, why: &'static str| *left_out.entry((what.to_owned(), why)).or_default() += 1;
-    let place_of = tasks(&raw, &mut plan, minutes_a_day, &mut leave)?;
-    links(&raw, &mut plan, &place_of, minutes_a_day)?;
-    resources(&raw, &mut plan, &place_of, &mut leave)?;
+    let minutes_per_day = raw
+        .project
+        .get("MinutesPerDay")
+        .and_then(|text| text.parse().ok())
+        .filter(|minutes| *minutes > 0.0)
+        .unwrap_or(480.0);
+    let mut skipped: BTreeMap<(String, &'static str), usize> = BTreeMap::new();
+    let mut record_skipped =
+        |element: &str, reason: &'static str| *skipped.entry((element.to_owned(), reason)).or_default() += 1;
+    let index_by_uid = build_tasks(&raw, &mut plan, minutes_per_day, &mut record_skipped)?;
+    build_links(&raw, &mut plan, &index_by_uid, minutes_per_day)?;
+    build_resources(&raw, &mut plan, &index_by_uid, &mut record_skipped)?;
     if raw.calendars > 0 {
-        left_out.insert(
-            ("Calendar".into(), "working time is not part of a plan's import; its working days set the lengths"),
+        skipped.insert(
+            ("Calendar".into(), "calendars are not imported; their working days determine durations"),
             raw.calendars,
         );
     }
-    plan.skipped = left_out;
+    plan.skipped = skipped;
     Ok(plan)
 }
 
-/// Reads the XML into flat fields. Entities other than XML's own five are refused, and so is a document type: without them no
-/// small file can grow.
-fn read(bytes: &[u8]) -> Result<Raw, PlanError> {
+/// Reads the XML into flat fields.
+///
+/// Rejects document types and entities other than the five predefined ones, because entity
+/// expansion could make a small file grow without limit.
+fn parse_xml(bytes: &[u8]) -> Result<Raw, PlanError> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = std::str::from_utf8(bytes)
         .map_err(|_| invalid("file", "The file is not UTF-8. Save the plan as XML in UTF-8 and try again."))?;
@@ -210,7 +221,7 @@ fn read(bytes: &[u8]) -> Result<Raw, PlanError> {
             invalid(
                 "file",
                 format!(
-                    "The file is not well-formed XML near byte {}: {error}. It may be cut off.",
+                    "The file is not well-formed XML near byte {}: {error}. It may be truncated.",
                     reader.buffer_position()
                 ),
             )
@@ -219,7 +230,7 @@ fn read(bytes: &[u8]) -> Result<Raw, PlanError> {
             Event::DocType(_) => {
                 return Err(invalid(
                     "file",
-                    "The file declares a document type; a Microsoft Project file has none. It was not read.",
+                    "The file declares a document type, which a Microsoft Project file never does. It was rejected.",
                 ));
             }
             Event::Start(start) => {
@@ -228,13 +239,13 @@ fn read(bytes: &[u8]) -> Result<Raw, PlanError> {
                     return Err(invalid(
                         "file",
                         format!(
-                            "The file is not Microsoft Project XML: it begins with <{}>.",
+                            "The file is not Microsoft Project XML: it starts with <{}>.",
                             name.chars().take(60).collect::<String>()
                         ),
                     ));
                 }
-                if path.len() >= MAX_OUTLINE_DEPTH {
-                    return Err(invalid("file", "The file's elements are nested deeper than any plan's."));
+                if path.len() >= MAX_ELEMENT_DEPTH {
+                    return Err(invalid("file", "The elements of the file are nested too deeply."));
                 }
                 match (path.last().map(String::as_str), name.as_str()) {
                     (Some("Tasks"), "Task") => task = RawTask::default(),
@@ -260,23 +271,20 @@ fn read(bytes: &[u8]) -> Result<Raw, PlanError> {
                 let character = reference.resolve_char_ref().ok().flatten();
                 let name: &str = &reference;
                 match (character, name) {
-                    (Some(c), _) => value.push(c),
+                    (Some(ch), _) => value.push(ch),
                     (_, "amp") => value.push('&'),
                     (_, "lt") => value.push('<'),
                     (_, "gt") => value.push('>'),
                     (_, "quot") => value.push('"'),
                     (_, "apos") => value.push('\''),
                     _ => {
-                        return Err(invalid(
-                            "file",
-                            "The file uses an entity that XML itself does not know. It was not read.",
-                        ));
+                        return Err(invalid("file", "The file uses an undefined XML entity. It was rejected."));
                     }
                 }
             }
             Event::End(_) => {
                 let Some(name) = path.pop() else {
-                    return Err(invalid("file", "The file has an end without a beginning."));
+                    return Err(invalid("file", "The file has an end tag without a start tag."));
                 };
                 let parent = path.last().map(String::as_str);
                 let grandparent = path.len().checked_sub(2).and_then(|i| path.get(i)).map(String::as_str);
@@ -295,7 +303,7 @@ fn read(bytes: &[u8]) -> Result<Raw, PlanError> {
                     (_, Some("Resources"), "Resource") => raw.resources.push(std::mem::take(&mut fields)),
                     (_, Some("Assignments"), "Assignment") => raw.assignments.push(std::mem::take(&mut fields)),
                     (_, Some("WeekDays"), "WeekDay") => {
-                        // The first calendar that names a day decides.
+                        // The first calendar that defines a weekday wins.
                         if let (Some(day), Some(working)) = week_day {
                             raw.working.entry(day).or_insert(working);
                         }
@@ -326,7 +334,7 @@ fn read(bytes: &[u8]) -> Result<Raw, PlanError> {
         return Err(invalid(
             "file",
             format!(
-                "The file ends inside <{}>: it is cut off. Export the plan again.",
+                "The file ends inside <{}>: it is truncated. Export the plan again.",
                 path.last().map_or("Project", String::as_str)
             ),
         ));
@@ -334,194 +342,207 @@ fn read(bytes: &[u8]) -> Result<Raw, PlanError> {
     Ok(raw)
 }
 
-fn tasks(
+fn build_tasks(
     raw: &Raw,
     plan: &mut Plan,
-    minutes_a_day: f64,
-    leave: &mut impl FnMut(&str, &'static str),
+    minutes_per_day: f64,
+    record_skipped: &mut impl FnMut(&str, &'static str),
 ) -> Result<HashMap<i64, usize>, PlanError> {
-    let mut place_of: HashMap<i64, usize> = HashMap::new();
-    let mut open: Vec<(i64, usize)> = Vec::new(); // the tasks above, by level
+    let mut index_by_uid: HashMap<i64, usize> = HashMap::new();
+    let mut ancestors: Vec<(i64, usize)> = Vec::new(); // ancestors of the current task, with their levels
     for (position, task) in raw.tasks.iter().enumerate() {
-        let field = |name: &str| task.fields.get(name).map(|t| t.trim()).filter(|t| !t.is_empty());
-        let place = || format!("Task {}", field("UID").unwrap_or("without UID"));
-        let whole = |name: &str| -> Result<Option<i64>, PlanError> {
+        let field = |name: &str| task.fields.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
+        let location = || format!("Task {}", field("UID").unwrap_or("without UID"));
+        let integer_field = |name: &str| -> Result<Option<i64>, PlanError> {
             field(name)
-                .map(|t| {
-                    t.parse().map_err(|_| {
+                .map(|text| {
+                    text.parse().map_err(|_| {
                         invalid(
-                            place(),
-                            format!("<{name}> is '{}', not a number.", t.chars().take(40).collect::<String>()),
+                            location(),
+                            format!("<{name}> is '{}', not a number.", text.chars().take(40).collect::<String>()),
                         )
                     })
                 })
                 .transpose()
         };
-        let uid = whole("UID")?
+        let uid = integer_field("UID")?
             .ok_or_else(|| invalid(format!("Task at position {}", position + 1), "The task has no <UID>."))?;
         if field("IsNull") == Some("1") {
-            leave("Task", "an empty line of the plan");
+            record_skipped("Task", "empty row of the plan");
             continue;
         }
         if uid == 0 {
             plan.title = plan.title.take().or_else(|| field("Name").map(str::to_owned));
-            leave("Task", "the summary of the whole plan is the project itself");
+            record_skipped("Task", "the project summary task becomes the project itself");
             continue;
         }
-        let level = whole("OutlineLevel")?.unwrap_or(1);
-        open.retain(|(above, _)| *above < level);
-        let date = |name: &str| -> Result<Option<DateTime>, PlanError> {
+        let level = integer_field("OutlineLevel")?.unwrap_or(1);
+        ancestors.retain(|(ancestor_level, _)| *ancestor_level < level);
+        let date_field = |name: &str| -> Result<Option<DateTime>, PlanError> {
             field(name)
-                .map(|t| {
-                    parse_datetime(t).ok_or_else(|| {
+                .map(|text| {
+                    parse_datetime(text).ok_or_else(|| {
                         invalid(
-                            place(),
-                            format!("<{name}> is '{}', not a date.", t.chars().take(40).collect::<String>()),
+                            location(),
+                            format!("<{name}> is '{}', not a date.", text.chars().take(40).collect::<String>()),
                         )
                     })
                 })
                 .transpose()
         };
-        let (start, finish) = (date("Start")?, date("Finish")?);
+        let (start, finish) = (date_field("Start")?, date_field("Finish")?);
         let milestone = field("Milestone") == Some("1");
-        let last_day = finish.map(|f| last_day(start, f));
+        let last_day = finish.map(|finish| last_day(start, finish));
         let days = match field("Duration").and_then(duration_minutes) {
-            Some(minutes) => minutes / minutes_a_day,
+            Some(minutes) => minutes / minutes_per_day,
             None if milestone => 0.0,
-            None => working_days(&raw.working, start.map(|s| s.date()), last_day),
+            None => working_days(&raw.working, start.map(|start| start.date()), last_day),
         };
-        let percent: f64 = field("PercentComplete").and_then(|t| t.parse().ok()).unwrap_or(0.0);
+        let percent: f64 = field("PercentComplete").and_then(|text| text.parse().ok()).unwrap_or(0.0);
         let name = field("Name").unwrap_or("Untitled task");
-        for name in task.fields.keys().filter(|n| !KNOWN_TASK_ELEMENTS.contains(&n.as_str())) {
-            leave(name, "this column of a task has no place here yet");
+        for name in task.fields.keys().filter(|name| !KNOWN_TASK_ELEMENTS.contains(&name.as_str())) {
+            record_skipped(name, "this task field is not supported");
         }
         let index = plan.tasks.len();
-        if place_of.insert(uid, index).is_some() {
-            return Err(invalid(place(), "Two tasks have the same UID."));
+        if index_by_uid.insert(uid, index).is_some() {
+            return Err(invalid(location(), "Two tasks have the same UID."));
         }
         plan.tasks.push(PlanTask {
             uid,
-            parent: open.last().map(|(_, index)| *index),
+            parent: ancestors.last().map(|(_, index)| *index),
             name: truncate(name, 500),
-            notes: field("Notes").map(|n| truncate(n, 100_000)),
+            notes: field("Notes").map(|notes| truncate(notes, 100_000)),
             wbs: truncate(field("WBS").or(field("OutlineNumber")).unwrap_or_default(), 200),
-            start: start.map(|s| s.date()),
+            start: start.map(|start| start.date()),
             finish: last_day,
             days: (days * 1000.0).round() / 1000.0,
-            actual_start: date("ActualStart")?.map(|d| d.date()),
-            actual_finish: date("ActualFinish")?.map(|end| self::last_day(start, end)),
+            actual_start: date_field("ActualStart")?.map(|date| date.date()),
+            actual_finish: date_field("ActualFinish")?.map(|end| self::last_day(start, end)),
             percent: percent.clamp(0.0, 100.0),
             milestone,
             summary: field("Summary") == Some("1"),
-            priority: whole("Priority")?.unwrap_or(500),
-            work_hours: field("Work").and_then(duration_minutes).map(|m| m / 60.0),
-            actual_hours: field("ActualWork").and_then(duration_minutes).map(|m| m / 60.0),
+            priority: integer_field("Priority")?.unwrap_or(500),
+            work_hours: field("Work").and_then(duration_minutes).map(|minutes| minutes / 60.0),
+            actual_hours: field("ActualWork").and_then(duration_minutes).map(|minutes| minutes / 60.0),
         });
-        open.push((level, index));
+        ancestors.push((level, index));
     }
-    Ok(place_of)
+    Ok(index_by_uid)
 }
 
-fn links(raw: &Raw, plan: &mut Plan, place_of: &HashMap<i64, usize>, minutes_a_day: f64) -> Result<(), PlanError> {
+fn build_links(
+    raw: &Raw,
+    plan: &mut Plan,
+    index_by_uid: &HashMap<i64, usize>,
+    minutes_per_day: f64,
+) -> Result<(), PlanError> {
     for task in &raw.tasks {
-        let uid = task.fields.get("UID").and_then(|t| t.trim().parse::<i64>().ok()).unwrap_or_default();
-        let Some(&successor) = place_of.get(&uid) else { continue };
+        let uid = task.fields.get("UID").and_then(|text| text.trim().parse::<i64>().ok()).unwrap_or_default();
+        let Some(&successor) = index_by_uid.get(&uid) else { continue };
         let mut seen = BTreeSet::new();
         for link in &task.links {
-            let place = format!("Task {uid}");
-            let text = link.get("PredecessorUID").map(|t| t.trim()).unwrap_or_default();
-            let from: i64 = text.parse().map_err(|_| invalid(&place, "A link has no usable <PredecessorUID>."))?;
-            let Some(&predecessor) = place_of.get(&from) else {
+            let location = format!("Task {uid}");
+            let text = link.get("PredecessorUID").map(|text| text.trim()).unwrap_or_default();
+            let predecessor_uid: i64 =
+                text.parse().map_err(|_| invalid(&location, "A link has no valid <PredecessorUID>."))?;
+            let Some(&predecessor) = index_by_uid.get(&predecessor_uid) else {
                 return Err(invalid(
-                    place,
-                    format!("'{}' waits for task {from}, which is not in the plan.", plan.tasks[successor].name),
+                    location,
+                    format!(
+                        "'{}' depends on task {predecessor_uid}, which is not in the plan.",
+                        plan.tasks[successor].name
+                    ),
                 ));
             };
             if predecessor == successor {
-                return Err(invalid(place, format!("'{}' waits for itself.", plan.tasks[successor].name)));
+                return Err(invalid(location, format!("'{}' depends on itself.", plan.tasks[successor].name)));
             }
-            let kind = match link.get("Type").map(|t| t.trim()) {
+            let kind = match link.get("Type").map(|text| text.trim()) {
                 Some("0") => "FF",
                 None | Some("" | "1") => "FS",
                 Some("2") => "SF",
                 Some("3") => "SS",
                 Some(other) => {
                     return Err(invalid(
-                        place,
+                        location,
                         format!(
-                            "A link has the type '{}'; 0 to 3 are known.",
+                            "A link has the type '{}'; valid types are 0 to 3.",
                             other.chars().take(20).collect::<String>()
                         ),
                     ));
                 }
             };
-            // <LinkLag> counts tenths of a minute.
-            let lag: f64 = link.get("LinkLag").and_then(|t| t.trim().parse().ok()).unwrap_or(0.0);
+            // LinkLag is in tenths of a minute.
+            let lag: f64 = link.get("LinkLag").and_then(|text| text.trim().parse().ok()).unwrap_or(0.0);
             if seen.insert(predecessor) {
-                let lag_days = (lag / 10.0 / minutes_a_day * 1000.0).round() / 1000.0;
+                let lag_days = (lag / 10.0 / minutes_per_day * 1000.0).round() / 1000.0;
                 plan.links.push(PlanLink { predecessor, successor, kind, lag_days });
             }
         }
     }
     match find_cycle(plan.tasks.len(), &plan.links) {
         None => Ok(()),
-        Some(ring) => {
-            let names: Vec<_> = ring.iter().take(6).map(|i| format!("'{}'", plan.tasks[*i].name)).collect();
-            let more = if ring.len() > 6 { ", …" } else { "" };
+        Some(cycle) => {
+            let names: Vec<_> = cycle.iter().take(6).map(|index| format!("'{}'", plan.tasks[*index].name)).collect();
+            let more = if cycle.len() > 6 { ", …" } else { "" };
             Err(invalid(
-                format!("Task {}", plan.tasks[ring[0]].uid),
-                format!("These tasks wait for each other in a ring: {}{more}.", names.join(" → ")),
+                format!("Task {}", plan.tasks[cycle[0]].uid),
+                format!("These tasks form a dependency cycle: {}{more}.", names.join(" → ")),
             ))
         }
     }
 }
 
-/// A ring of links, if there is one: what is left when tasks that wait for nothing are taken away again and again (Kahn 1962).
+/// Returns a cycle of links, if there is one.
+///
+/// Repeatedly removes tasks without predecessors (Kahn 1962); if tasks remain, the remaining links
+/// contain a cycle.
 fn find_cycle(tasks: usize, links: &[PlanLink]) -> Option<Vec<usize>> {
-    let mut waiting = vec![0usize; tasks];
-    let mut after: Vec<Vec<usize>> = vec![Vec::new(); tasks];
+    let mut in_degree = vec![0usize; tasks];
+    let mut successors: Vec<Vec<usize>> = vec![Vec::new(); tasks];
     for link in links {
-        waiting[link.successor] += 1;
-        after[link.predecessor].push(link.successor);
+        in_degree[link.successor] += 1;
+        successors[link.predecessor].push(link.successor);
     }
-    let mut free: Vec<usize> = (0..tasks).filter(|t| waiting[*t] == 0).collect();
-    while let Some(task) = free.pop() {
-        for &next in &after[task] {
-            waiting[next] -= 1;
-            if waiting[next] == 0 {
-                free.push(next);
+    let mut ready: Vec<usize> = (0..tasks).filter(|task| in_degree[*task] == 0).collect();
+    while let Some(task) = ready.pop() {
+        for &next in &successors[task] {
+            in_degree[next] -= 1;
+            if in_degree[next] == 0 {
+                ready.push(next);
             }
         }
     }
-    // Every task left has one before it that is left too: going back from any must come round.
-    let mut at = (0..tasks).find(|t| waiting[*t] > 0)?;
-    let mut trail = vec![at];
+    // Every remaining task has a remaining predecessor, so following predecessors must revisit a
+    // task.
+    let mut current = (0..tasks).find(|task| in_degree[*task] > 0)?;
+    let mut path = vec![current];
     loop {
-        at = links.iter().find(|l| l.successor == at && waiting[l.predecessor] > 0)?.predecessor;
-        if let Some(start) = trail.iter().position(|t| *t == at) {
-            let mut ring = trail.split_off(start);
-            ring.reverse();
-            return Some(ring);
+        current = links.iter().find(|link| link.successor == current && in_degree[link.predecessor] > 0)?.predecessor;
+        if let Some(start) = path.iter().position(|task| *task == current) {
+            let mut cycle = path.split_off(start);
+            cycle.reverse();
+            return Some(cycle);
         }
-        trail.push(at);
+        path.push(current);
     }
 }
 
-fn resources(
+fn build_resources(
     raw: &Raw,
     plan: &mut Plan,
-    place_of: &HashMap<i64, usize>,
-    leave: &mut impl FnMut(&str, &'static str),
+    index_by_uid: &HashMap<i64, usize>,
+    record_skipped: &mut impl FnMut(&str, &'static str),
 ) -> Result<(), PlanError> {
     let mut by_uid: HashMap<&str, usize> = HashMap::new();
     for resource in &raw.resources {
-        let field = |name: &str| resource.get(name).map(|t| t.trim()).filter(|t| !t.is_empty());
+        let field = |name: &str| resource.get(name).map(|text| text.trim()).filter(|text| !text.is_empty());
         let Some(name) = field("Name") else {
-            leave("Resource", "it has no name");
+            record_skipped("Resource", "has no name");
             continue;
         };
         if matches!(field("Type"), Some("0" | "2")) {
-            leave("Resource", "material and cost resources are no people");
+            record_skipped("Resource", "material and cost resources are not people");
             continue;
         }
         by_uid.insert(field("UID").unwrap_or_default(), plan.resources.len());
@@ -532,8 +553,8 @@ fn resources(
         });
     }
     for assignment in &raw.assignments {
-        let field = |name: &str| assignment.get(name).map(|t| t.trim()).unwrap_or_default();
-        let task = field("TaskUID").parse::<i64>().ok().and_then(|uid| place_of.get(&uid)).copied();
+        let field = |name: &str| assignment.get(name).map(|text| text.trim()).unwrap_or_default();
+        let task = field("TaskUID").parse::<i64>().ok().and_then(|uid| index_by_uid.get(&uid)).copied();
         match (task, by_uid.get(field("ResourceUID"))) {
             (Some(task), Some(&resource)) => {
                 let tasks = &mut plan.resources[resource].tasks;
@@ -544,10 +565,13 @@ fn resources(
             (None, _) if field("TaskUID") != "0" => {
                 return Err(invalid(
                     "Assignments",
-                    format!("An assignment is for task {}, which is not in the plan.", truncate(field("TaskUID"), 20)),
+                    format!(
+                        "An assignment refers to task {}, which is not in the plan.",
+                        truncate(field("TaskUID"), 20)
+                    ),
                 ));
             }
-            _ => leave("Assignment", "it names no person of the plan"),
+            _ => record_skipped("Assignment", "does not refer to a person of the plan"),
         }
     }
     Ok(())
@@ -556,40 +580,48 @@ fn resources(
 fn normalize_title(title: &str) -> String {
     let title = title.trim();
     let lower = title.to_lowercase();
-    let stem =
-        [".xml", ".mpp"].iter().find(|e| lower.ends_with(**e)).map_or(title, |e| &title[..title.len() - e.len()]);
+    let stem = [".xml", ".mpp"]
+        .iter()
+        .find(|extension| lower.ends_with(**extension))
+        .map_or(title, |extension| &title[..title.len() - extension.len()]);
     truncate(stem.trim(), 500)
 }
 
-fn truncate(text: &str, most: usize) -> String {
-    text.chars().filter(|c| *c != '\0').take(most).collect()
+fn truncate(text: &str, max_chars: usize) -> String {
+    text.chars().filter(|ch| *ch != '\0').take(max_chars).collect()
 }
 
 fn parse_datetime(text: &str) -> Option<DateTime> {
-    text.trim().parse::<DateTime>().ok().filter(|d| (1900..=2200).contains(&d.year()))
+    text.trim().parse::<DateTime>().ok().filter(|datetime| (1900..=2200).contains(&datetime.year()))
 }
 
-fn day(text: &str) -> Option<Date> {
-    parse_datetime(text).map(|m| m.date())
+fn parse_date(text: &str) -> Option<Date> {
+    parse_datetime(text).map(|datetime| datetime.date())
 }
 
-/// The last day of a stretch: one that ends at midnight ended the day before, unless it begins then too.
+/// Returns the last day of a period.
+///
+/// A period that ends at midnight ends on the previous day, unless it also begins then.
 fn last_day(start: Option<DateTime>, end: DateTime) -> Date {
     let midnight = end.time() == jiff::civil::Time::midnight();
-    if midnight && start.is_some_and(|s| s < end) { end.date().yesterday().unwrap_or(end.date()) } else { end.date() }
+    if midnight && start.is_some_and(|start| start < end) {
+        end.date().yesterday().unwrap_or(end.date())
+    } else {
+        end.date()
+    }
 }
 
-/// Minutes of an ISO 8601 duration of hours, minutes and seconds, such as `PT8H30M0S`.
+/// Returns the minutes of an ISO 8601 duration of hours, minutes and seconds, such as `PT8H30M0S`.
 fn duration_minutes(text: &str) -> Option<f64> {
     let mut rest = text.trim().strip_prefix('P')?;
     let (mut minutes, mut in_time) = (0.0, false);
     while !rest.is_empty() {
-        if let Some(after) = rest.strip_prefix('T') {
+        if let Some(time_part) = rest.strip_prefix('T') {
             in_time = true;
-            rest = after;
+            rest = time_part;
             continue;
         }
-        let end = rest.find(|c: char| !(c.is_ascii_digit() || c == '.'))?;
+        let end = rest.find(|ch: char| !(ch.is_ascii_digit() || ch == '.'))?;
         let number: f64 = rest[..end].parse().ok()?;
         let unit = rest[end..].chars().next()?;
         minutes += number
@@ -602,28 +634,35 @@ fn duration_minutes(text: &str) -> Option<f64> {
             };
         rest = &rest[end + unit.len_utf8()..];
     }
-    Some(minutes).filter(|m| m.is_finite() && *m < 60.0 * 24.0 * 365.0 * 200.0)
+    Some(minutes).filter(|minutes| minutes.is_finite() && *minutes < 60.0 * 24.0 * 365.0 * 200.0)
 }
 
-/// Working days from `start` to `finish`, both counted; Monday to Friday where the file's calendar says nothing.
+/// Returns the number of working days from `start` to `finish`, both included.
+///
+/// Days that the calendar of the file does not define default to Monday to Friday.
 fn working_days(working: &BTreeMap<i64, bool>, start: Option<Date>, finish: Option<Date>) -> f64 {
     let (Some(start), Some(finish)) = (start, finish) else { return 0.0 };
-    // MSPDI numbers days from Sunday, 1.
-    let works = |weekday: Weekday| {
+    // MSPDI numbers weekdays from Sunday = 1.
+    let is_working_day = |weekday: Weekday| {
         let number = i64::from(weekday.to_sunday_one_offset());
         working.get(&number).copied().unwrap_or(!matches!(weekday, Weekday::Saturday | Weekday::Sunday))
     };
     if finish < start {
         return 0.0;
     }
-    let span = i64::from(start.until(finish).map(|s| s.get_days()).unwrap_or_default()) + 1;
-    let a_week =
-        (0..7).filter(|i| start.checked_add(jiff::Span::new().days(*i)).is_ok_and(|d| works(d.weekday()))).count();
-    let rest = (0..span % 7)
-        .filter(|i| start.checked_add(jiff::Span::new().days(*i)).is_ok_and(|d| works(d.weekday())))
+    let span = i64::from(start.until(finish).map(|span| span.get_days()).unwrap_or_default()) + 1;
+    let days_per_week = (0..7)
+        .filter(|offset| {
+            start.checked_add(jiff::Span::new().days(*offset)).is_ok_and(|day| is_working_day(day.weekday()))
+        })
         .count();
-    #[allow(clippy::cast_precision_loss)] // some hundred thousand days at most
-    let days = (span / 7) as f64 * a_week as f64 + rest as f64;
+    let remaining_days = (0..span % 7)
+        .filter(|offset| {
+            start.checked_add(jiff::Span::new().days(*offset)).is_ok_and(|day| is_working_day(day.weekday()))
+        })
+        .count();
+    #[allow(clippy::cast_precision_loss)] // at most some hundred thousand days
+    let days = (span / 7) as f64 * days_per_week as f64 + remaining_days as f64;
     days
 }
 

@@ -1,4 +1,5 @@
-//! Files: in parts that are cut and go on, kept once, told to whoever may see the artifact, and never run by a browser.
+//! Files of artifacts: resumable uploads, deduplicated storage, authorized downloads, safe content
+//! types.
 
 use crate::harness::*;
 use axum::body::Bytes;
@@ -6,143 +7,162 @@ use std::io;
 use std::path::PathBuf;
 use uuid::Uuid;
 
-struct Folder(PathBuf);
+/// Temporary blob directory of a test; deleted on drop.
+struct BlobDirectory(PathBuf);
 
-impl Folder {
+impl BlobDirectory {
     fn new() -> Self {
         Self(std::env::temp_dir().join(format!("pmo-files-{}", Uuid::new_v4())))
     }
-    /// Names of the contents that are kept.
-    fn contents(&self) -> Vec<String> {
-        let folders = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
-        let kept = folders.filter(|f| f.file_name().len() == 2);
-        let files = kept.flat_map(|f| std::fs::read_dir(f.path()).into_iter().flatten().flatten());
+
+    /// Returns the names of the stored blobs.
+    fn blob_names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        // Blobs are in subdirectories that are named by the first two digits of the hash.
+        let subdirectories = entries.filter(|entry| entry.file_name().len() == 2);
+        let files = subdirectories.flat_map(|entry| std::fs::read_dir(entry.path()).into_iter().flatten().flatten());
         files.map(|f| f.file_name().into_string().unwrap()).collect()
     }
-    /// Uploads that have begun to come.
-    fn incoming(&self) -> usize {
+
+    /// Returns the number of incomplete uploads with received bytes.
+    fn incoming_count(&self) -> usize {
         std::fs::read_dir(self.0.join("incoming")).map_or(0, Iterator::count)
     }
 }
 
-impl Drop for Folder {
+impl Drop for BlobDirectory {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-async fn service(pool: &PgPool, folder: &Folder) -> Router {
-    router_with(pool, &["--files-dir", folder.0.to_str().unwrap(), "--file-limit-mb", "40"]).await
+/// Builds a router with a blob directory and a file size limit of 40 MB.
+async fn build_file_router(pool: &PgPool, directory: &BlobDirectory) -> Router {
+    build_router_with(pool, &["--files-dir", directory.0.to_str().unwrap(), "--file-limit-mb", "40"]).await
 }
 
-struct Told {
+/// Response with its body as bytes.
+struct FileResponse {
     status: StatusCode,
     headers: axum::http::HeaderMap,
     bytes: Bytes,
 }
 
-impl Told {
+impl FileResponse {
+    /// Returns the value of a header, or an empty text if it is absent.
     fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |v| v.to_str().unwrap())
     }
 }
 
-async fn send(who: &Api, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Told {
+/// Sends a request; a client with an empty token sends no credentials.
+async fn send(client: &ApiClient, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> FileResponse {
     let mut request = Request::builder().method(method).uri(path);
-    if !who.token.is_empty() {
-        request = request.header("authorization", format!("Bearer {}", who.token));
+    if !client.token.is_empty() {
+        request = request.header("authorization", format!("Bearer {}", client.token));
     }
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let answer = who.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
-    let (parts, body) = answer.into_parts();
-    Told { status: parts.status, headers: parts.headers, bytes: body.collect().await.unwrap().to_bytes() }
+    let response = client.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    FileResponse { status: parts.status, headers: parts.headers, bytes: body.collect().await.unwrap().to_bytes() }
 }
 
-async fn part(who: &Api, id: &str, offset: u64, body: impl Into<Body>) -> Told {
+/// Sends a part of an upload that begins at `offset`.
+async fn send_part(client: &ApiClient, id: &str, offset: u64, body: impl Into<Body>) -> FileResponse {
     let headers = [("content-type", "application/octet-stream"), ("upload-offset", &*offset.to_string())];
-    send(who, "PATCH", &format!("/api/v1/upload/{id}"), &headers, body.into()).await
+    send(client, "PATCH", &format!("/api/v1/upload/{id}"), &headers, body.into()).await
 }
 
-fn cut(sent: &'static [u8]) -> Body {
-    let parts: [io::Result<Bytes>; 2] = [Ok(Bytes::from_static(sent)), Err(io::ErrorKind::ConnectionReset.into())];
+/// Returns a body whose connection is reset after the given bytes.
+fn interrupted_body(received: &'static [u8]) -> Body {
+    let parts: [io::Result<Bytes>; 2] = [Ok(Bytes::from_static(received)), Err(io::ErrorKind::ConnectionReset.into())];
     Body::from_stream(futures_util::stream::iter(parts))
 }
 
-async fn begin(who: &Api, (entity, id): (&str, &str), name: &str, size: usize) -> Answer {
-    who.post(
+/// Creates an upload for an entity, or finds the open one with the same name and size.
+async fn start_upload(client: &ApiClient, (entity, id): (&str, &str), name: &str, size: usize) -> ApiResponse {
+    client.post(
         "/upload",
         json!({"name": name, "size_bytes": size, "entity": entity, "id": id, "fingerprint": format!("{name} {size}")}),
     )
     .await
 }
 
-/// Uploads a file whole and answers its artifact.
-async fn upload(who: &Api, about: (&str, &str), name: &str, bytes: &[u8]) -> Value {
-    let begun = begin(who, about, name, bytes.len()).await;
-    assert_eq!(begun.status, 201, "{}", begun.body);
-    let id = begun.body["id"].as_str().unwrap();
-    assert_eq!(part(who, id, 0, bytes.to_vec()).await.status, 204);
-    let made = who.post(&format!("/upload/{id}/finish"), json!({})).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    made.body
+/// Uploads a file in one part and returns its artifact.
+async fn upload(client: &ApiClient, target: (&str, &str), name: &str, bytes: &[u8]) -> Value {
+    let started = start_upload(client, target, name, bytes.len()).await;
+    assert_eq!(started.status, 201, "{}", started.body);
+    let id = started.body["id"].as_str().unwrap();
+    assert_eq!(send_part(client, id, 0, bytes.to_vec()).await.status, 204);
+    let created = client.post(&format!("/upload/{id}/finish"), json!({})).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    created.body
 }
 
-async fn address(who: &Api, artifact: &Value) -> String {
-    let told = who.get(&format!("/artifact/{}/address", artifact["id"].as_str().unwrap())).await;
-    assert_eq!(told.status, 200, "{}", told.body);
-    told.body["path"].as_str().unwrap().to_owned()
+/// Returns the signed download path of an artifact.
+async fn download_path(client: &ApiClient, artifact: &Value) -> String {
+    let response = client.get(&format!("/artifact/{}/address", artifact["id"].as_str().unwrap())).await;
+    assert_eq!(response.status, 200, "{}", response.body);
+    response.body["path"].as_str().unwrap().to_owned()
 }
 
-async fn project(who: &Api, name: &str) -> String {
-    who.post("/project", json!({"name": name})).await.body["id"].as_str().unwrap().to_owned()
+/// Creates a project and returns its id.
+async fn create_project(client: &ApiClient, name: &str) -> String {
+    client.post("/project", json!({"name": name})).await.body["id"].as_str().unwrap().to_owned()
 }
 
-fn nobody(router: &Router) -> Api {
-    Api { router: router.clone(), token: String::new() }
+/// Creates a client without credentials.
+fn anonymous(router: &Router) -> ApiClient {
+    ApiClient { router: router.clone(), token: String::new() }
 }
 
+/// The first bytes of a PNG file.
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0";
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn an_upload_that_is_cut_goes_on_and_becomes_an_artifact_once(pool: PgPool) {
-    let folder = Folder::new();
-    let router = service(&pool, &folder).await;
-    let admin = Api::of(&router, "admin").await;
-    let plan = project(&admin, "Files").await;
-    let begun = begin(&admin, ("project", &plan), "../../notes.txt", 11).await;
+async fn interrupted_upload_resumes_and_creates_one_artifact(pool: PgPool) {
+    let directory = BlobDirectory::new();
+    let router = build_file_router(&pool, &directory).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
+    let project = create_project(&admin, "Files").await;
+    let started = start_upload(&admin, ("project", &project), "../../notes.txt", 11).await;
     assert_eq!(
-        (begun.status, &begun.body["offset"], &begun.body["name"]),
+        (started.status, &started.body["offset"], &started.body["name"]),
         (StatusCode::CREATED, &json!(0), &json!("notes.txt"))
     );
-    let id = begun.body["id"].as_str().unwrap();
-    assert_eq!(part(&admin, id, 0, cut(b"hello ")).await.status, 400, "cut in the middle");
+    let id = started.body["id"].as_str().unwrap();
+    assert_eq!(send_part(&admin, id, 0, interrupted_body(b"hello ")).await.status, 400, "the body is truncated");
     let finish = format!("/upload/{id}/finish");
     let early = admin.post(&finish, json!({})).await;
     assert_eq!((early.status, &early.body["type"]), (StatusCode::CONFLICT, &json!("/problems/offset")));
-    assert_eq!(admin.get(&format!("/project/{plan}/artifact")).await.body["total"], 0, "nothing half-made");
-    // Who comes back finds it by what it is.
-    let again = begin(&admin, ("project", &plan), "../../notes.txt", 11).await;
-    assert_eq!((again.status, &again.body["id"], &again.body["offset"]), (StatusCode::OK, &json!(id), &json!(6)));
+    assert_eq!(
+        admin.get(&format!("/project/{project}/artifact")).await.body["total"],
+        0,
+        "an incomplete upload creates no artifact"
+    );
+    // A client finds its interrupted upload by the fingerprint.
+    let resumed = start_upload(&admin, ("project", &project), "../../notes.txt", 11).await;
+    assert_eq!((resumed.status, &resumed.body["id"], &resumed.body["offset"]), (StatusCode::OK, &json!(id), &json!(6)));
     assert_eq!(admin.get("/upload").await.body["data"][0]["offset"], 6);
-    let wrong = part(&admin, id, 0, "hello ").await;
-    assert_eq!((wrong.status, wrong.header("upload-offset")), (StatusCode::CONFLICT, "6"));
-    assert_eq!(part(&admin, id, 6, "world and more").await.status, 413);
-    let rest = part(&admin, id, 6, "world").await;
+    let wrong_offset = send_part(&admin, id, 0, "hello ").await;
+    assert_eq!((wrong_offset.status, wrong_offset.header("upload-offset")), (StatusCode::CONFLICT, "6"));
+    assert_eq!(send_part(&admin, id, 6, "world and more").await.status, 413);
+    let rest = send_part(&admin, id, 6, "world").await;
     assert_eq!((rest.status, rest.header("upload-offset")), (StatusCode::NO_CONTENT, "11"));
-    let made = admin.post(&finish, json!({})).await;
-    assert_eq!(made.status, 201, "{}", made.body);
-    let row = &made.body;
+    let created = admin.post(&finish, json!({})).await;
+    assert_eq!(created.status, 201, "{}", created.body);
+    let row = &created.body;
     assert_eq!(
         (&row["name"], &row["media_type"], &row["size_bytes"], &row["version"]),
         (&json!("notes.txt"), &json!("text/plain"), &json!(11), &json!(1))
     );
     assert_eq!(row["dl__artifact_type"], "Document");
-    let above = admin.get(&format!("/artifact/{}/parents", row["id"].as_str().unwrap())).await;
-    assert_eq!(above.body["data"], json!([{"code": "project", "id": plan, "title": "Files", "owned": true}]));
-    let other = project(&admin, "Put away").await;
-    let link = json!({"parent_code": "project", "parent_id": other, "child_code": "artifact", "child_id": row["id"]});
+    let parents = admin.get(&format!("/artifact/{}/parents", row["id"].as_str().unwrap())).await;
+    assert_eq!(parents.body["data"], json!([{"code": "project", "id": project, "title": "Files", "owned": true}]));
+    let deleted_project = create_project(&admin, "Deleted").await;
+    let link = json!({"parent_code": "project", "parent_id": deleted_project, "child_code": "artifact", "child_id": row["id"]});
     assert!(admin.post("/entity_instance_link", link).await.status.is_success());
     assert_eq!(
         admin.get(&format!("/artifact/{}/parents", row["id"].as_str().unwrap())).await.body["data"]
@@ -152,7 +172,7 @@ async fn an_upload_that_is_cut_goes_on_and_becomes_an_artifact_once(pool: PgPool
         2
     );
     sqlx::query("update app.project set active_flag = false where id::text = $1")
-        .bind(&other)
+        .bind(&deleted_project)
         .execute(&pool)
         .await
         .unwrap();
@@ -162,85 +182,88 @@ async fn an_upload_that_is_cut_goes_on_and_becomes_an_artifact_once(pool: PgPool
             .unwrap()
             .len(),
         1,
-        "what is deleted is not told"
+        "a deleted parent is not listed"
     );
-    // The answer was lost: a repeat makes no second one.
-    let repeat = admin.post(&finish, json!({})).await;
-    assert_eq!((repeat.status, &repeat.body["id"]), (StatusCode::OK, &row["id"]));
-    // Whoever sends the same as well learns that all of it is here.
+    // A repeated request, as after a lost response, creates no second artifact.
+    let repeated = admin.post(&finish, json!({})).await;
+    assert_eq!((repeated.status, &repeated.body["id"]), (StatusCode::OK, &row["id"]));
+    // A concurrent sender of the same file learns that all bytes are stored.
     assert_eq!(admin.get(&format!("/upload/{id}")).await.body["offset"], 11);
-    assert_eq!(part(&admin, id, 0, "hello ").await.header("upload-offset"), "11");
-    assert_eq!(admin.get(&format!("/project/{plan}/artifact")).await.body["total"], 1);
-    assert_eq!((folder.contents().len(), folder.incoming()), (1, 0));
-    let path = address(&admin, row).await;
-    let told = send(&nobody(&router), "GET", &path, &[], Body::empty()).await;
-    assert_eq!((told.status, &told.bytes[..]), (StatusCode::OK, &b"hello world"[..]));
-    assert_eq!(told.header("content-disposition"), "attachment; filename=\"notes.txt\"; filename*=UTF-8''notes.txt");
-    // The same again is another artifact and no other content; what nobody holds goes, what is deleted stays.
-    let twin = upload(&admin, ("project", &plan), "twin.txt", b"hello world").await;
-    assert_eq!(folder.contents().len(), 1);
+    assert_eq!(send_part(&admin, id, 0, "hello ").await.header("upload-offset"), "11");
+    assert_eq!(admin.get(&format!("/project/{project}/artifact")).await.body["total"], 1);
+    assert_eq!((directory.blob_names().len(), directory.incoming_count()), (1, 0));
+    let path = download_path(&admin, row).await;
+    let download = send(&anonymous(&router), "GET", &path, &[], Body::empty()).await;
+    assert_eq!((download.status, &download.bytes[..]), (StatusCode::OK, &b"hello world"[..]));
     assert_eq!(
-        admin.send("DELETE", &format!("/artifact/{}", twin["id"].as_str().unwrap()), None, &[]).await.status,
+        download.header("content-disposition"),
+        "attachment; filename=\"notes.txt\"; filename*=UTF-8''notes.txt"
+    );
+    // Another file with the same content is another artifact that shares the blob.
+    let duplicate = upload(&admin, ("project", &project), "twin.txt", b"hello world").await;
+    assert_eq!(directory.blob_names().len(), 1);
+    assert_eq!(
+        admin.send("DELETE", &format!("/artifact/{}", duplicate["id"].as_str().unwrap()), None, &[]).await.status,
         204
     );
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn parts_of_a_file_are_told_and_a_browser_runs_none_of_it(pool: PgPool) {
-    let folder = Folder::new();
-    let router = service(&pool, &folder).await;
-    let admin = Api::of(&router, "admin").await;
-    let plan = project(&admin, "Ranges").await;
-    let page = upload(&admin, ("project", &plan), "photo.png", b"<!doctype html><script>alert(1)</script>").await;
-    assert_eq!(page["media_type"], "text/html", "told by what it is, not by its name");
-    let path = address(&admin, &page).await;
+async fn range_requests_work_and_content_is_sandboxed(pool: PgPool) {
+    let directory = BlobDirectory::new();
+    let router = build_file_router(&pool, &directory).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
+    let project = create_project(&admin, "Ranges").await;
+    let page = upload(&admin, ("project", &project), "photo.png", b"<!doctype html><script>alert(1)</script>").await;
+    assert_eq!(page["media_type"], "text/html", "the media type is detected from the content, not from the name");
+    let path = download_path(&admin, &page).await;
     for query in ["", "?show=true"] {
-        let told =
-            send(&nobody(&router), "GET", &format!("{path}{query}"), &[("accept-encoding", "gzip")], Body::empty())
+        let response =
+            send(&anonymous(&router), "GET", &format!("{path}{query}"), &[("accept-encoding", "gzip")], Body::empty())
                 .await;
-        assert_eq!(told.header("content-type"), "application/octet-stream");
-        assert!(told.header("content-disposition").starts_with("attachment"));
-        assert_eq!((told.header("x-content-type-options"), told.header("content-encoding")), ("nosniff", ""));
-        assert!(told.header("content-security-policy").contains("sandbox"));
+        assert_eq!(response.header("content-type"), "application/octet-stream");
+        assert!(response.header("content-disposition").starts_with("attachment"));
+        assert_eq!((response.header("x-content-type-options"), response.header("content-encoding")), ("nosniff", ""));
+        assert!(response.header("content-security-policy").contains("sandbox"));
     }
-    let picture = upload(&admin, ("project", &plan), "evil\r\nname\u{202e}.png", PNG).await;
+    let picture = upload(&admin, ("project", &project), "evil\r\nname\u{202e}.png", PNG).await;
     assert_eq!((&picture["media_type"], &picture["dl__artifact_type"]), (&json!("image/png"), &json!("Picture")));
-    let path = address(&admin, &picture).await;
-    let shown = send(&nobody(&router), "GET", &format!("{path}?show=true"), &[], Body::empty()).await;
-    assert_eq!(shown.header("content-type"), "image/png");
+    let path = download_path(&admin, &picture).await;
+    let inline_response = send(&anonymous(&router), "GET", &format!("{path}?show=true"), &[], Body::empty()).await;
+    assert_eq!(inline_response.header("content-type"), "image/png");
     assert!(
-        shown.header("content-disposition").starts_with("inline; filename=\"evilname.png\""),
+        inline_response.header("content-disposition").starts_with("inline; filename=\"evilname.png\""),
         "{}",
-        shown.header("content-disposition")
+        inline_response.header("content-disposition")
     );
-    let range = |range: &'static str| {
+    let get_range = |range: &'static str| {
         let (router, path) = (router.clone(), path.clone());
-        async move { send(&nobody(&router), "GET", &path, &[("range", range)], Body::empty()).await }
+        async move { send(&anonymous(&router), "GET", &path, &[("range", range)], Body::empty()).await }
     };
-    let some = range("bytes=1-3").await;
+    let partial = get_range("bytes=1-3").await;
     assert_eq!(
-        (some.status, &some.bytes[..], some.header("content-range")),
+        (partial.status, &partial.bytes[..], partial.header("content-range")),
         (StatusCode::PARTIAL_CONTENT, &b"PNG"[..], &*format!("bytes 1-3/{}", PNG.len()))
     );
-    assert_eq!(&range("bytes=-2").await.bytes[..], &PNG[PNG.len() - 2..]);
-    assert_eq!(range("bytes=20-").await.bytes.len(), PNG.len() - 20);
-    let none = range("bytes=1000-").await;
+    assert_eq!(&get_range("bytes=-2").await.bytes[..], &PNG[PNG.len() - 2..]);
+    assert_eq!(get_range("bytes=20-").await.bytes.len(), PNG.len() - 20);
+    let unsatisfiable = get_range("bytes=1000-").await;
     assert_eq!(
-        (none.status, none.header("content-range")),
+        (unsatisfiable.status, unsatisfiable.header("content-range")),
         (StatusCode::RANGE_NOT_SATISFIABLE, &*format!("bytes */{}", PNG.len()))
     );
-    for whole in ["bytes=0-1,3-4", "letters=1-2", "bytes=x"] {
-        let told = range(whole).await;
-        assert!(told.status == 200 && told.bytes.len() == PNG.len(), "{whole}: {}", told.status);
+    for ignored_range in ["bytes=0-1,3-4", "letters=1-2", "bytes=x"] {
+        let response = get_range(ignored_range).await;
+        assert!(response.status == 200 && response.bytes.len() == PNG.len(), "{ignored_range}: {}", response.status);
     }
-    let etag = shown.header("etag").to_owned();
-    let other =
-        send(&nobody(&router), "GET", &path, &[("range", "bytes=1-3"), ("if-range", "\"another\"")], Body::empty())
+    let etag = inline_response.header("etag").to_owned();
+    let changed =
+        send(&anonymous(&router), "GET", &path, &[("range", "bytes=1-3"), ("if-range", "\"another\"")], Body::empty())
             .await;
-    assert_eq!(other.status, 200, "of another content no part is told");
-    let same = send(&nobody(&router), "GET", &path, &[("if-none-match", &etag)], Body::empty()).await;
-    assert_eq!((same.status, same.bytes.len()), (StatusCode::NOT_MODIFIED, 0));
-    let head = send(&nobody(&router), "HEAD", &path, &[], Body::empty()).await;
+    assert_eq!(changed.status, 200, "the whole file is sent if it has changed since the client's ETag");
+    let unchanged = send(&anonymous(&router), "GET", &path, &[("if-none-match", &etag)], Body::empty()).await;
+    assert_eq!((unchanged.status, unchanged.bytes.len()), (StatusCode::NOT_MODIFIED, 0));
+    let head = send(&anonymous(&router), "HEAD", &path, &[], Body::empty()).await;
     assert_eq!(
         (head.status, head.header("content-length"), head.bytes.len()),
         (StatusCode::OK, &*PNG.len().to_string(), 0)
@@ -248,76 +271,87 @@ async fn parts_of_a_file_are_told_and_a_browser_runs_none_of_it(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_file_is_for_those_who_may_see_its_artifact_while_they_may(pool: PgPool) {
-    let folder = Folder::new();
-    let router = service(&pool, &folder).await;
-    let (admin, viewer, outsider) =
-        (Api::of(&router, "admin").await, Api::of(&router, "viewer").await, Api::of(&router, "outsider").await);
-    let plan = project(&admin, "Shared").await;
-    let grant = |level: u8| {
-        let (admin, plan, pool) = (&admin, plan.clone(), pool.clone());
+async fn download_and_upload_require_current_access_to_the_artifact(pool: PgPool) {
+    let directory = BlobDirectory::new();
+    let router = build_file_router(&pool, &directory).await;
+    let (admin, viewer, outsider) = (
+        ApiClient::sign_in(&router, "admin").await,
+        ApiClient::sign_in(&router, "viewer").await,
+        ApiClient::sign_in(&router, "outsider").await,
+    );
+    let project = create_project(&admin, "Shared").await;
+    let grant_viewer = |level: u8| {
+        let (admin, project, pool) = (&admin, project.clone(), pool.clone());
         async move {
             let person: Uuid = sqlx::query_scalar("select id from app.person where email = 'viewer@pmo.example'")
                 .fetch_one(&pool)
                 .await
                 .unwrap();
-            let body =
-                json!({"person_id": person, "entity_code": "project", "entity_instance_id": plan, "permission": level});
+            let body = json!({"person_id": person, "entity_code": "project", "entity_instance_id": project, "permission": level});
             admin.post("/entity_rbac", body).await.body["id"].as_str().unwrap().to_owned()
         }
     };
-    let file = upload(&admin, ("project", &plan), "plan.pdf", b"%PDF-1.7\n%%EOF").await;
+    let file = upload(&admin, ("project", &project), "plan.pdf", b"%PDF-1.7\n%%EOF").await;
     let id = file["id"].as_str().unwrap();
-    for who in [&viewer, &outsider] {
-        assert_eq!(who.get(&format!("/artifact/{id}/address")).await.status, 404);
-        assert_eq!(begin(who, ("project", &plan), "x", 1).await.status, 404);
+    for client in [&viewer, &outsider] {
+        assert_eq!(client.get(&format!("/artifact/{id}/address")).await.status, 404);
+        assert_eq!(start_upload(client, ("project", &project), "x", 1).await.status, 404);
     }
-    let seen = grant(0).await;
-    assert_eq!(begin(&viewer, ("project", &plan), "x", 1).await.status, 403, "who looks attaches nothing");
-    assert_eq!(begin(&viewer, ("artifact", id), "x", 1).await.status, 403);
-    let path = address(&viewer, &file).await;
-    assert_eq!(send(&nobody(&router), "GET", &path, &[], Body::empty()).await.status, 200);
-    assert_eq!(admin.send("DELETE", &format!("/entity_rbac/{seen}"), None, &[]).await.status, 204);
+    let grant_id = grant_viewer(0).await;
     assert_eq!(
-        send(&nobody(&router), "GET", &path, &[], Body::empty()).await.status,
-        404,
-        "the address is asked again"
+        start_upload(&viewer, ("project", &project), "x", 1).await.status,
+        403,
+        "VIEW permission does not allow attachments"
     );
-    for bad in ["/api/v1/file/", "/api/v1/file/AAAA", &path[..path.len() - 2]] {
-        assert_eq!(send(&nobody(&router), "GET", bad, &[], Body::empty()).await.status, 404, "{bad}");
+    assert_eq!(start_upload(&viewer, ("artifact", id), "x", 1).await.status, 403);
+    let path = download_path(&viewer, &file).await;
+    assert_eq!(send(&anonymous(&router), "GET", &path, &[], Body::empty()).await.status, 200);
+    assert_eq!(admin.send("DELETE", &format!("/entity_rbac/{grant_id}"), None, &[]).await.status, 204);
+    assert_eq!(
+        send(&anonymous(&router), "GET", &path, &[], Body::empty()).await.status,
+        404,
+        "each download checks the permission again"
+    );
+    for invalid_path in ["/api/v1/file/", "/api/v1/file/AAAA", &path[..path.len() - 2]] {
+        assert_eq!(
+            send(&anonymous(&router), "GET", invalid_path, &[], Body::empty()).await.status,
+            404,
+            "{invalid_path}"
+        );
     }
-    // A right that is lost on the way ends the upload with nothing made; what is another's is not there.
-    let seen = grant(2).await;
-    let begun = begin(&viewer, ("project", &plan), "late.txt", 2).await;
-    let upload_id = begun.body["id"].as_str().unwrap().to_owned();
-    assert_eq!(part(&viewer, &upload_id, 0, "hi").await.status, 204);
+    // An upload creates no artifact if the permission is lost before its completion. Uploads of
+    // other users are not found.
+    let grant_id = grant_viewer(2).await;
+    let started = start_upload(&viewer, ("project", &project), "late.txt", 2).await;
+    let upload_id = started.body["id"].as_str().unwrap().to_owned();
+    assert_eq!(send_part(&viewer, &upload_id, 0, "hi").await.status, 204);
     assert_eq!(admin.get(&format!("/upload/{upload_id}")).await.status, 404);
-    assert_eq!(part(&admin, &upload_id, 2, "").await.status, 404);
-    admin.send("DELETE", &format!("/entity_rbac/{seen}"), None, &[]).await;
+    assert_eq!(send_part(&admin, &upload_id, 2, "").await.status, 404);
+    admin.send("DELETE", &format!("/entity_rbac/{grant_id}"), None, &[]).await;
     assert_eq!(viewer.post(&format!("/upload/{upload_id}/finish"), json!({})).await.status, 404);
-    assert_eq!(admin.get(&format!("/project/{plan}/artifact")).await.body["total"], 1);
-    // Given up: it leaves nothing.
+    assert_eq!(admin.get(&format!("/project/{project}/artifact")).await.body["total"], 1);
+    // A cancelled upload leaves no bytes behind.
     assert_eq!(viewer.send("DELETE", &format!("/upload/{upload_id}"), None, &[]).await.status, 204);
     assert_eq!(
-        (folder.incoming(), viewer.get(&format!("/upload/{upload_id}")).await.status),
+        (directory.incoming_count(), viewer.get(&format!("/upload/{upload_id}")).await.status),
         (0, StatusCode::NOT_FOUND)
     );
-    // A deleted artifact's file is not there.
-    let path = address(&admin, &file).await;
+    // The file of a deleted artifact is not found.
+    let path = download_path(&admin, &file).await;
     admin.send("DELETE", &format!("/artifact/{id}"), None, &[]).await;
-    assert_eq!(send(&nobody(&router), "GET", &path, &[], Body::empty()).await.status, 404);
+    assert_eq!(send(&anonymous(&router), "GET", &path, &[], Body::empty()).await.status, 404);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn another_version_supersedes_the_first_and_bounds_hold(pool: PgPool) {
-    let folder = Folder::new();
-    let router = service(&pool, &folder).await;
-    let admin = Api::of(&router, "admin").await;
-    let plan = project(&admin, "Versions").await;
-    // An artifact without a file is filled;
+async fn new_version_supersedes_the_first_and_limits_are_enforced(pool: PgPool) {
+    let directory = BlobDirectory::new();
+    let router = build_file_router(&pool, &directory).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
+    let project = create_project(&admin, "Versions").await;
+    // An upload to an artifact without a file fills it.
     let empty = admin
         .post(
-            &format!("/project/{plan}/artifact"),
+            &format!("/project/{project}/artifact"),
             json!({"name": "Contract", "dl__security_classification": "Confidential"}),
         )
         .await
@@ -329,50 +363,56 @@ async fn another_version_supersedes_the_first_and_bounds_hold(pool: PgPool) {
         (&filled["id"], &filled["name"], &filled["version"], &filled["size_bytes"]),
         (&json!(id), &json!("Contract"), &json!(2), &json!(3))
     );
-    // one that has a file is superseded by another.
+    // An upload to an artifact with a file creates an artifact that supersedes it.
     let second = upload(&admin, ("artifact", id), "contract-2.txt", b"two!").await;
     assert_ne!(second["id"], json!(id));
     assert_eq!(
         (&second["supersedes__artifact_id"], &second["dl__security_classification"]),
         (&json!(id), &json!("Confidential"))
     );
-    assert_eq!(admin.get(&format!("/project/{plan}/artifact")).await.body["total"], 2);
-    let first = send(&nobody(&router), "GET", &address(&admin, &filled).await, &[], Body::empty()).await;
-    assert_eq!(&first.bytes[..], b"one", "contents never change");
-    // An empty file is a file.
-    let nothing = upload(&admin, ("project", &plan), "empty.txt", b"").await;
-    assert_eq!((&nothing["size_bytes"], &nothing["media_type"]), (&json!(0), &json!("application/octet-stream")));
+    assert_eq!(admin.get(&format!("/project/{project}/artifact")).await.body["total"], 2);
+    let first = send(&anonymous(&router), "GET", &download_path(&admin, &filled).await, &[], Body::empty()).await;
+    assert_eq!(&first.bytes[..], b"one", "the file of the first version is unchanged");
+    // An empty file is accepted.
+    let empty_file = upload(&admin, ("project", &project), "empty.txt", b"").await;
+    assert_eq!((&empty_file["size_bytes"], &empty_file["media_type"]), (&json!(0), &json!("application/octet-stream")));
     assert_eq!(
-        send(&nobody(&router), "GET", &address(&admin, &nothing).await, &[("range", "bytes=0-1")], Body::empty())
-            .await
-            .status,
+        send(
+            &anonymous(&router),
+            "GET",
+            &download_path(&admin, &empty_file).await,
+            &[("range", "bytes=0-1")],
+            Body::empty()
+        )
+        .await
+        .status,
         200
     );
-    // Bounds.
-    assert_eq!(begin(&admin, ("project", &plan), "huge", 40 * 1024 * 1024 + 1).await.status, 413);
-    assert_eq!(begin(&admin, ("timesheet", id), "x", 1).await.status, 404, "not there");
+    // Limits of file size, part size, targets and open uploads.
+    assert_eq!(start_upload(&admin, ("project", &project), "huge", 40 * 1024 * 1024 + 1).await.status, 413);
+    assert_eq!(start_upload(&admin, ("timesheet", id), "x", 1).await.status, 404, "the target does not exist");
     let risk =
-        admin.post("/risk", json!({"name": "r", "project_id": plan})).await.body["id"].as_str().unwrap().to_owned();
-    assert_eq!(begin(&admin, ("risk", &risk), "x", 1).await.status, 422, "risks take no artifacts");
-    for bad in [
+        admin.post("/risk", json!({"name": "r", "project_id": project})).await.body["id"].as_str().unwrap().to_owned();
+    assert_eq!(start_upload(&admin, ("risk", &risk), "x", 1).await.status, 422, "risks do not accept artifacts");
+    for invalid in [
         json!({"name": "x"}),
-        json!({"name": "x", "size_bytes": -1, "entity": "project", "id": plan}),
-        json!({"name": 1, "size_bytes": 1, "entity": "project", "id": plan}),
+        json!({"name": "x", "size_bytes": -1, "entity": "project", "id": project}),
+        json!({"name": 1, "size_bytes": 1, "entity": "project", "id": project}),
         json!([]),
     ] {
-        assert_eq!(admin.post("/upload", bad.clone()).await.status, 422, "{bad}");
+        assert_eq!(admin.post("/upload", invalid.clone()).await.status, 422, "{invalid}");
     }
-    let big = 17 * 1024 * 1024;
-    let begun = begin(&admin, ("project", &plan), "big.bin", big).await;
-    let upload_id = begun.body["id"].as_str().unwrap();
-    assert_eq!(part(&admin, upload_id, 0, vec![1; big]).await.status, 413, "a part has its bound");
-    let at = admin.get(&format!("/upload/{upload_id}")).await.body["offset"].as_u64().unwrap();
-    assert_eq!(at, 0, "one chunk that is too large is not taken at all");
-    let bound = 16 * 1024 * 1024;
-    assert_eq!(part(&admin, upload_id, 0, vec![1; bound]).await.status, 204);
-    assert_eq!(part(&admin, upload_id, bound as u64, vec![1; big - bound]).await.status, 204);
-    let made = admin.post(&format!("/upload/{upload_id}/finish"), json!({})).await;
-    assert_eq!((made.status, &made.body["size_bytes"]), (StatusCode::CREATED, &json!(big)));
+    let size = 17 * 1024 * 1024;
+    let started = start_upload(&admin, ("project", &project), "big.bin", size).await;
+    let upload_id = started.body["id"].as_str().unwrap();
+    assert_eq!(send_part(&admin, upload_id, 0, vec![1; size]).await.status, 413, "a part has a maximum size");
+    let offset = admin.get(&format!("/upload/{upload_id}")).await.body["offset"].as_u64().unwrap();
+    assert_eq!(offset, 0, "a part that exceeds the limit is not stored");
+    let max_part = 16 * 1024 * 1024;
+    assert_eq!(send_part(&admin, upload_id, 0, vec![1; max_part]).await.status, 204);
+    assert_eq!(send_part(&admin, upload_id, max_part as u64, vec![1; size - max_part]).await.status, 204);
+    let created = admin.post(&format!("/upload/{upload_id}/finish"), json!({})).await;
+    assert_eq!((created.status, &created.body["size_bytes"]), (StatusCode::CREATED, &json!(size)));
     assert_eq!(
         send(&admin, "PATCH", &format!("/api/v1/upload/{upload_id}"), &[("content-type", "text/html")], Body::empty())
             .await
@@ -380,43 +420,47 @@ async fn another_version_supersedes_the_first_and_bounds_hold(pool: PgPool) {
         415
     );
     for n in 0..50 {
-        assert_eq!(begin(&admin, ("project", &plan), &format!("{n}"), 1).await.status, 201);
+        assert_eq!(start_upload(&admin, ("project", &project), &format!("{n}"), 1).await.status, 201);
     }
-    assert_eq!(begin(&admin, ("project", &plan), "one too many", 1).await.status, 422);
+    assert_eq!(start_upload(&admin, ("project", &project), "one too many", 1).await.status, 422);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn what_no_artifact_holds_is_swept_away(pool: PgPool) {
-    let folder = Folder::new();
-    let router = service(&pool, &folder).await;
-    let admin = Api::of(&router, "admin").await;
-    let plan = project(&admin, "Swept").await;
-    let (held, gone) = (
-        upload(&admin, ("project", &plan), "held.txt", b"held").await,
-        upload(&admin, ("project", &plan), "gone.txt", b"gone").await,
+async fn unreferenced_blobs_are_deleted(pool: PgPool) {
+    let directory = BlobDirectory::new();
+    let router = build_file_router(&pool, &directory).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
+    let project = create_project(&admin, "Garbage").await;
+    let (restorable, purged) = (
+        upload(&admin, ("project", &project), "restorable.txt", b"restorable").await,
+        upload(&admin, ("project", &project), "purged.txt", b"purged").await,
     );
-    let started = begin(&admin, ("project", &plan), "begun.txt", 5).await.body;
-    part(&admin, started["id"].as_str().unwrap(), 0, "be").await;
-    for id in [&held, &gone] {
-        admin.send("DELETE", &format!("/artifact/{}", id["id"].as_str().unwrap()), None, &[]).await;
+    let unfinished = start_upload(&admin, ("project", &project), "unfinished.txt", 5).await.body;
+    send_part(&admin, unfinished["id"].as_str().unwrap(), 0, "be").await;
+    for artifact in [&restorable, &purged] {
+        admin.send("DELETE", &format!("/artifact/{}", artifact["id"].as_str().unwrap()), None, &[]).await;
     }
-    admin.send("DELETE", &format!("/artifact/{}/purge", gone["id"].as_str().unwrap()), None, &[]).await;
-    let sweep = || async {
-        let disk = pmo_api::files::blob_store::DiskBlobStore::new(&folder.0);
+    admin.send("DELETE", &format!("/artifact/{}/purge", purged["id"].as_str().unwrap()), None, &[]).await;
+    let collect_garbage = || async {
+        let disk = pmo_api::files::blob_store::DiskBlobStore::new(&directory.0);
         pmo_api::files::collect_garbage(&mut pool.acquire().await.unwrap(), &disk).await.unwrap();
     };
-    sweep().await;
-    assert_eq!((folder.contents().len(), folder.incoming()), (2, 1), "what is young stays");
-    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 86_400);
-    for name in folder.contents() {
-        let place = folder.0.join(&name[..2]).join(&name);
-        std::fs::File::options().append(true).open(place).unwrap().set_modified(old).unwrap();
-    }
-    sqlx::query("update app.upload set touched_ts = now() - interval '3 days'").execute(&pool).await.unwrap();
-    sweep().await;
+    collect_garbage().await;
     assert_eq!(
-        (folder.contents().len(), folder.incoming()),
+        (directory.blob_names().len(), directory.incoming_count()),
+        (2, 1),
+        "recent blobs and uploads are not deleted"
+    );
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(3 * 86_400);
+    for name in directory.blob_names() {
+        let path = directory.0.join(&name[..2]).join(&name);
+        std::fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
+    }
+    sqlx::query("update app.upload set last_part_ts = now() - interval '3 days'").execute(&pool).await.unwrap();
+    collect_garbage().await;
+    assert_eq!(
+        (directory.blob_names().len(), directory.incoming_count()),
         (1, 0),
-        "what is deleted may be restored, what is purged is gone"
+        "the blob of a deleted artifact stays, that of a purged one is deleted"
     );
 }

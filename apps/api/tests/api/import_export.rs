@@ -1,85 +1,100 @@
-//! Data comes and goes: rows as CSV, plans as Microsoft Project XML, everything as JSON, what is due as a calendar.
+//! Import and export: rows as CSV, plans as Microsoft Project XML, all data as JSON, due dates as
+//! iCalendar.
 
 use crate::harness::*;
 use uuid::Uuid;
 
+/// Sends a request with any body; returns the status, the body as text and the headers.
+///
+/// A client with an empty token sends no credentials.
 async fn send(
-    who: &Api,
+    client: &ApiClient,
     method: &str,
     path: &str,
-    kind: &str,
+    content_type: &str,
     body: impl Into<Body>,
 ) -> (StatusCode, String, axum::http::HeaderMap) {
-    let mut request = Request::builder().method(method).uri(format!("/api/v1{path}")).header("content-type", kind);
-    if !who.token.is_empty() {
-        request = request.header("authorization", format!("Bearer {}", who.token));
+    let mut request =
+        Request::builder().method(method).uri(format!("/api/v1{path}")).header("content-type", content_type);
+    if !client.token.is_empty() {
+        request = request.header("authorization", format!("Bearer {}", client.token));
     }
-    let answer = who.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
-    let (parts, body) = answer.into_parts();
+    let response = client.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     (parts.status, String::from_utf8_lossy(&bytes).into_owned(), parts.headers)
 }
 
-async fn import(who: &Api, path: &str, csv: impl Into<Body>) -> (StatusCode, Value) {
-    let (status, text, _) = send(who, "POST", path, "text/csv", csv).await;
+/// Imports a CSV file; returns the status and the report.
+async fn import(client: &ApiClient, path: &str, csv: impl Into<Body>) -> (StatusCode, Value) {
+    let (status, text, _) = send(client, "POST", path, "text/csv", csv).await;
     (status, serde_json::from_str(&text).unwrap_or_default())
 }
 
-async fn export(who: &Api, path: &str) -> String {
-    let (status, text, _) = send(who, "GET", path, "text/plain", Body::empty()).await;
+/// Returns an export as text.
+async fn export(client: &ApiClient, path: &str) -> String {
+    let (status, text, _) = send(client, "GET", path, "text/plain", Body::empty()).await;
     assert_eq!(status, StatusCode::OK, "{text}");
     text
 }
 
-async fn project(who: &Api, name: &str) -> String {
-    who.post("/project", json!({"name": name})).await.body["id"].as_str().unwrap().to_owned()
+/// Creates a project and returns its id.
+async fn create_project(client: &ApiClient, name: &str) -> String {
+    client.post("/project", json!({"name": name})).await.body["id"].as_str().unwrap().to_owned()
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn rows_are_made_and_changed_by_their_code(pool: PgPool) {
-    let router = router(&pool).await;
-    let admin = Api::of(&router, "admin").await;
-    let plan = project(&admin, "Imported into").await;
+async fn csv_import_creates_and_updates_rows_by_code(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
+    let project = create_project(&admin, "Imported into").await;
     let file = "Code;Name;Stage;Estimate;Due;Assignee;Project;Remark\r\nX-1;Brief;in progress;7,5;2026-03-01;Edda Editor;Imported into;left out\nX-2;=1+1;;;;;Imported into;\r";
     let path = "/task/import?mapping=%7B%22Estimate%22%3A%22estimated_hours%22%7D";
-    let (status, dry) = import(&admin, &format!("{path}&dry_run=true"), file).await;
-    assert_eq!(status, StatusCode::OK, "{dry}");
-    assert_eq!((&dry["created"], &dry["refused"], &dry["rows"]), (&json!(2), &json!(0), &json!(2)), "{dry}");
-    assert_eq!(dry["columns"][7], json!({"name": "Remark", "column": null, "label": null}));
-    assert_eq!(admin.get(&format!("/project/{plan}/task")).await.body["total"], 0, "a dry run leaves nothing behind");
+    let (status, preview) = import(&admin, &format!("{path}&dry_run=true"), file).await;
+    assert_eq!(status, StatusCode::OK, "{preview}");
+    assert_eq!(
+        (&preview["created"], &preview["refused"], &preview["rows"]),
+        (&json!(2), &json!(0), &json!(2)),
+        "{preview}"
+    );
+    assert_eq!(preview["columns"][7], json!({"name": "Remark", "column": null, "label": null}));
+    assert_eq!(admin.get(&format!("/project/{project}/task")).await.body["total"], 0, "a dry run writes nothing");
     let (status, report) = import(&admin, path, file).await;
     assert_eq!(status, StatusCode::CREATED, "{report}");
-    let tasks = admin.get(&format!("/project/{plan}/task?sort=code")).await.body;
+    let tasks = admin.get(&format!("/project/{project}/task?sort=code")).await.body;
     let task = &tasks["data"][0];
     assert_eq!(
         (&task["code"], &task["dl__task_stage"], &task["estimated_hours"], &task["due_date"]),
         (&json!("X-1"), &json!("In Progress"), &json!(7.5), &json!("2026-03-01"))
     );
     assert_eq!(task["assignee__employee_ids"].as_array().unwrap().len(), 1);
-    assert_eq!(tasks["data"][1]["name"], "=1+1", "a formula is a text");
-    // Again, with one change: by the code, and what the file does not name stays.
+    assert_eq!(tasks["data"][1]["name"], "=1+1", "a formula is imported as text");
+    // A second import updates rows by code. Columns that the file does not have stay unchanged.
     let (status, report) = import(&admin, "/task/import", "code,name\nX-1,Brief\nx-2,Two\n,New one").await;
     assert_eq!(status, StatusCode::CREATED, "{report}");
     assert_eq!((&report["created"], &report["changed"], &report["unchanged"]), (&json!(1), &json!(1), &json!(1)));
-    let row = admin.get(&format!("/project/{plan}/task?sort=code")).await.body["data"][1].clone();
+    let row = admin.get(&format!("/project/{project}/task?sort=code")).await.body["data"][1].clone();
     assert_eq!((&row["name"], &row["version"]), (&json!("Two"), &json!(2)));
-    // Out and in again: nothing is another.
-    let csv = export(&admin, &format!("/task/export?project_id={plan}")).await;
+    // An export that is imported again changes nothing.
+    let csv = export(&admin, &format!("/task/export?project_id={project}")).await;
     assert!(csv.starts_with("code,name,") && csv.contains("Edda Editor"), "{csv}");
     let (status, report) = import(&admin, "/task/import", csv).await;
     assert_eq!((status, &report["unchanged"]), (StatusCode::CREATED, &json!(2)), "{report}");
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn what_is_wrong_with_a_line_is_said_and_nothing_is_written(pool: PgPool) {
-    let router = router(&pool).await;
-    let (admin, editor, outsider) =
-        (Api::of(&router, "admin").await, Api::of(&router, "editor").await, Api::of(&router, "outsider").await);
-    let plan = project(&admin, "Refused").await;
+async fn csv_import_with_invalid_lines_reports_them_and_writes_nothing(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let (admin, editor, outsider) = (
+        ApiClient::sign_in(&router, "admin").await,
+        ApiClient::sign_in(&router, "editor").await,
+        ApiClient::sign_in(&router, "outsider").await,
+    );
+    let project = create_project(&admin, "Refused").await;
     let file = "name,due_date,dl__task_stage,project_id,code\nRight,2026-01-01,To Do,Refused,\nWrong,soon,Later,Nowhere,A\n,2026-01-01,,Refused,B\nTwice,,,Refused,A\n";
-    let (status, dry) = import(&admin, "/task/import?dry_run=true", file).await;
-    assert_eq!((status, &dry["refused"], &dry["created"]), (StatusCode::OK, &json!(3), &json!(1)), "{dry}");
-    let errors = dry["lines"]
+    let (status, preview) = import(&admin, "/task/import?dry_run=true", file).await;
+    assert_eq!((status, &preview["refused"], &preview["created"]), (StatusCode::OK, &json!(3), &json!(1)), "{preview}");
+    let errors = preview["lines"]
         .as_array()
         .unwrap()
         .iter()
@@ -88,37 +103,41 @@ async fn what_is_wrong_with_a_line_is_said_and_nothing_is_written(pool: PgPool) 
         .map(|e| e["field"].as_str().unwrap())
         .collect::<Vec<_>>();
     assert_eq!(errors, ["due_date", "dl__task_stage", "project_id"]);
-    let (status, refused) = import(&admin, "/task/import", file).await;
+    let (status, rejected) = import(&admin, "/task/import", file).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let fields: Vec<&str> =
-        refused["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap()).collect();
+        rejected["errors"].as_array().unwrap().iter().map(|e| e["field"].as_str().unwrap()).collect();
     assert!(
         fields.contains(&"line 3: due_date") && fields.contains(&"line 4: name") && fields.contains(&"line 5: code"),
         "{fields:?}"
     );
-    assert_eq!(admin.get(&format!("/project/{plan}/task")).await.body["total"], 0, "not even the line that is right");
-    // Whoever may not see the project can't put anything into it, nor learn its name.
-    for who in [&editor, &outsider] {
-        let (status, refused) = import(who, "/task/import", "name,project_id\nx,Refused\n").await;
-        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
-        let (status, refused) = import(who, &format!("/task/import?parent=project:{plan}"), "name\nx\n").await;
-        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
+    assert_eq!(
+        admin.get(&format!("/project/{project}/task")).await.body["total"],
+        0,
+        "the valid line is not imported either"
+    );
+    // A user who cannot see the project can neither add rows to it nor learn its name.
+    for client in [&editor, &outsider] {
+        let (status, rejected) = import(client, "/task/import", "name,project_id\nx,Refused\n").await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{rejected}");
+        let (status, rejected) = import(client, &format!("/task/import?parent=project:{project}"), "name\nx\n").await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{rejected}");
     }
-    // A code of something that one may not see is taken, and says no more.
-    admin.post("/task", json!({"name": "Secret", "code": "SECRET-1", "project_id": plan})).await;
-    let (status, refused) = import(&editor, "/task/import", "name,code,project_id\nx,SECRET-1,\n").await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
-    assert!(!refused.to_string().contains("Secret"));
-    for (body, status, word) in [
+    // The code of a hidden entity is reported as taken, without further details.
+    admin.post("/task", json!({"name": "Secret", "code": "SECRET-1", "project_id": project})).await;
+    let (status, rejected) = import(&editor, "/task/import", "name,code,project_id\nx,SECRET-1,\n").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{rejected}");
+    assert!(!rejected.to_string().contains("Secret"));
+    for (body, status, expected_text) in [
         (b"name,Name\nx,y".to_vec(), 422, "Two columns"),
         (b"name\n\xff\xfe\xfa".to_vec(), 422, "UTF-8"),
         ([&b"name"[..], &b"\ny".repeat(1_000_000)].concat(), 422, "more than 10000 rows"),
-        (vec![b'x'; 3 << 20], 422, "longer than any text"),
+        (vec![b'x'; 3 << 20], 422, "exceeds the maximum text length"),
         (vec![b'x'; 50_000_000], 413, "larger than 4 MB"),
     ] {
-        let (answered, problem) = import(&admin, "/task/import", body).await;
-        assert_eq!(answered.as_u16(), status, "{word}: {problem}");
-        assert!(problem.to_string().contains(word), "{word}: {problem}");
+        let (actual_status, problem) = import(&admin, "/task/import", body).await;
+        assert_eq!(actual_status.as_u16(), status, "{expected_text}: {problem}");
+        assert!(problem.to_string().contains(expected_text), "{expected_text}: {problem}");
     }
     let (status, ..) = send(&admin, "POST", "/task/import", "application/json", "{}").await;
     assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
@@ -127,36 +146,39 @@ async fn what_is_wrong_with_a_line_is_said_and_nothing_is_written(pool: PgPool) 
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_plan_goes_out_and_comes_back_the_same(pool: PgPool) {
-    let router = router(&pool).await;
-    let admin = Api::of(&router, "admin").await;
+async fn plan_export_and_import_round_trip_is_lossless(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
     let sample = concat!(env!("CARGO_MANIFEST_DIR"), "/../../db/samples/website-relaunch.mspdi.xml");
     let (status, text, _) =
         send(&admin, "POST", "/project/import", "application/xml", std::fs::read(sample).unwrap()).await;
     assert_eq!(status, StatusCode::CREATED, "{text}");
     let first: Value = serde_json::from_str(&text).unwrap();
-    let path = |answer: &Value| format!("/project/{}/export", answer["project"]["id"].as_str().unwrap());
+    let path = |response: &Value| format!("/project/{}/export", response["project"]["id"].as_str().unwrap());
     let xml = export(&admin, &path(&first)).await;
     let (status, text, _) = send(&admin, "POST", "/project/import", "application/xml", xml.clone()).await;
     assert_eq!(status, StatusCode::CREATED, "{text}");
     let second: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(first["report"]["taken"], second["report"]["taken"]);
-    let read = |xml: &str| pmo_api::import::mspdi::parse(xml.as_bytes()).unwrap();
-    let again = export(&admin, &path(&second)).await;
-    assert_eq!(read(&xml), read(&again));
-    assert_eq!(xml, again, "letter by letter");
-    let outsider = Api::of(&router, "outsider").await;
+    let parse = |xml: &str| pmo_api::import::mspdi::parse(xml.as_bytes()).unwrap();
+    let second_xml = export(&admin, &path(&second)).await;
+    assert_eq!(parse(&xml), parse(&second_xml));
+    assert_eq!(xml, second_xml, "the XML is identical byte by byte");
+    let outsider = ApiClient::sign_in(&router, "outsider").await;
     assert_eq!(outsider.get(&path(&first)).await.status, StatusCode::NOT_FOUND);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn an_export_holds_what_its_reader_sees_and_nothing_else(pool: PgPool) {
-    let router = router(&pool).await;
-    let (admin, viewer, outsider) =
-        (Api::of(&router, "admin").await, Api::of(&router, "viewer").await, Api::of(&router, "outsider").await);
+async fn export_contains_exactly_the_visible_entities(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let (admin, viewer, outsider) = (
+        ApiClient::sign_in(&router, "admin").await,
+        ApiClient::sign_in(&router, "viewer").await,
+        ApiClient::sign_in(&router, "outsider").await,
+    );
     admin.post("/project", json!({"name": "@SUM(A1)", "descr": "-2"})).await;
     let csv = export(&admin, "/project/export?fields=name,descr&sort=name").await;
-    assert!(csv.contains("'@SUM(A1),'-2\r\n"), "a spreadsheet does not calculate it: {csv}");
+    assert!(csv.contains("'@SUM(A1),'-2\r\n"), "formulas are escaped for spreadsheets: {csv}");
     assert_eq!(export(&outsider, "/project/export?fields=name").await, "name\r\n");
     let lines = |text: String| text.lines().map(|l| serde_json::from_str::<Value>(l).unwrap()).collect::<Vec<_>>();
     let count = |lines: &[Value], code: &str| {
@@ -181,60 +203,65 @@ async fn an_export_holds_what_its_reader_sees_and_nothing_else(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_calendar_shows_what_its_person_sees_until_it_is_revoked(pool: PgPool) {
-    let router = router(&pool).await;
-    let (admin, editor) = (Api::of(&router, "admin").await, Api::of(&router, "editor").await);
-    let plan = project(&admin, "Dated").await;
-    let me = editor.get("/auth/me").await.body;
-    let day = jiff::Zoned::now().date().to_string();
-    for (name, due, mine) in
-        [("Mine, now", day.as_str(), true), ("Somebody's", day.as_str(), false), ("Long ago", "2001-01-01", true)]
+async fn calendar_feed_shows_visible_entities_until_it_is_revoked(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let (admin, editor) = (ApiClient::sign_in(&router, "admin").await, ApiClient::sign_in(&router, "editor").await);
+    let project = create_project(&admin, "Dated").await;
+    let user = editor.get("/auth/me").await.body;
+    let today = jiff::Zoned::now().date().to_string();
+    for (name, due, is_assigned) in
+        [("Mine, now", today.as_str(), true), ("Not assigned", today.as_str(), false), ("Long ago", "2001-01-01", true)]
     {
-        let assignees = if mine { json!([me["id"]]) } else { json!([]) };
-        let made = admin
+        let assignees = if is_assigned { json!([user["id"]]) } else { json!([]) };
+        let created = admin
             .post(
                 "/task",
-                json!({"name": name, "project_id": plan, "due_date": due, "assignee__employee_ids": assignees}),
+                json!({"name": name, "project_id": project, "due_date": due, "assignee__employee_ids": assignees}),
             )
             .await;
-        assert_eq!(made.status, StatusCode::CREATED, "{}", made.body);
+        assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
     }
-    let grant =
-        json!({"person_id": me["personId"], "entity_code": "project", "entity_instance_id": plan, "permission": 0});
+    let grant = json!({"person_id": user["personId"], "entity_code": "project", "entity_instance_id": project, "permission": 0});
     let grant = admin.post("/entity_rbac", grant).await.body["id"].as_str().unwrap().to_owned();
-    let nobody = Api { router: router.clone(), token: String::new() };
-    let own = editor.post("/calendar_feed", json!({})).await;
-    assert_eq!(own.status, StatusCode::CREATED, "{}", own.body);
-    let about = editor.post("/calendar_feed", json!({"entity": "project", "id": plan})).await;
-    let address = |made: &Answer| made.body["path"].as_str().unwrap().strip_prefix("/api/v1").unwrap().to_owned();
-    let (status, text, headers) = send(&nobody, "GET", &address(&own), "text/plain", Body::empty()).await;
+    let anonymous = ApiClient { router: router.clone(), token: String::new() };
+    let own_feed = editor.post("/calendar_feed", json!({})).await;
+    assert_eq!(own_feed.status, StatusCode::CREATED, "{}", own_feed.body);
+    let project_feed = editor.post("/calendar_feed", json!({"entity": "project", "id": project})).await;
+    let feed_path =
+        |created: &ApiResponse| created.body["path"].as_str().unwrap().strip_prefix("/api/v1").unwrap().to_owned();
+    let (status, text, headers) = send(&anonymous, "GET", &feed_path(&own_feed), "text/plain", Body::empty()).await;
     assert_eq!((status, headers["content-type"].to_str().unwrap()), (StatusCode::OK, "text/calendar; charset=utf-8"));
     assert!(
-        text.contains("SUMMARY:Mine\\, now\r\n") && !text.contains("Somebody") && !text.contains("Long ago"),
+        text.contains("SUMMARY:Mine\\, now\r\n") && !text.contains("Not assigned") && !text.contains("Long ago"),
         "{text}"
     );
-    let (_, text, _) = send(&nobody, "GET", &address(&about), "text/plain", Body::empty()).await;
-    assert!(text.contains("X-WR-CALNAME:Dated") && text.contains("Somebody's"), "{text}");
+    let (_, text, _) = send(&anonymous, "GET", &feed_path(&project_feed), "text/plain", Body::empty()).await;
+    assert!(text.contains("X-WR-CALNAME:Dated") && text.contains("Not assigned"), "{text}");
     let list = editor.get("/calendar_feed").await.body;
     assert_eq!(list["data"].as_array().unwrap().len(), 2);
-    assert!(!list.to_string().contains(&address(&own)[10..40]), "the address is told once");
+    assert!(!list.to_string().contains(&feed_path(&own_feed)[10..40]), "the secret URL is returned only once");
     assert_eq!(admin.get("/calendar_feed").await.body["data"], json!([]));
-    // What its person lost is gone from it.
+    // After the grant is revoked, the feed no longer contains the project.
     admin.send("DELETE", &format!("/entity_rbac/{grant}"), None, &[]).await;
-    assert_eq!(send(&nobody, "GET", &address(&about), "text/plain", Body::empty()).await.0, StatusCode::NOT_FOUND);
-    assert!(!send(&nobody, "GET", &address(&own), "text/plain", Body::empty()).await.1.contains("Mine"));
-    let id = own.body["id"].as_str().unwrap();
+    assert_eq!(
+        send(&anonymous, "GET", &feed_path(&project_feed), "text/plain", Body::empty()).await.0,
+        StatusCode::NOT_FOUND
+    );
+    assert!(!send(&anonymous, "GET", &feed_path(&own_feed), "text/plain", Body::empty()).await.1.contains("Mine"));
+    let id = own_feed.body["id"].as_str().unwrap();
     assert_eq!(
         admin.send("DELETE", &format!("/calendar_feed/{id}"), None, &[]).await.status,
         StatusCode::NOT_FOUND,
-        "somebody else's"
+        "the feed belongs to another user"
     );
     assert_eq!(editor.send("DELETE", &format!("/calendar_feed/{id}"), None, &[]).await.status, StatusCode::NO_CONTENT);
-    for gone in [address(&own), "/calendar/nothing.ics".to_owned(), format!("/calendar/{}", Uuid::now_v7())] {
-        assert_eq!(send(&nobody, "GET", &gone, "text/plain", Body::empty()).await.0, StatusCode::NOT_FOUND);
+    for invalid_path in
+        [feed_path(&own_feed), "/calendar/nothing.ics".to_owned(), format!("/calendar/{}", Uuid::now_v7())]
+    {
+        assert_eq!(send(&anonymous, "GET", &invalid_path, "text/plain", Body::empty()).await.0, StatusCode::NOT_FOUND);
     }
     assert_eq!(
-        editor.post("/calendar_feed", json!({"entity": "project", "id": plan})).await.status,
+        editor.post("/calendar_feed", json!({"entity": "project", "id": project})).await.status,
         StatusCode::NOT_FOUND
     );
     assert_eq!(
@@ -244,10 +271,10 @@ async fn a_calendar_shows_what_its_person_sees_until_it_is_revoked(pool: PgPool)
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn out_and_in_again_takes_away_nothing_that_the_file_could_not_say(pool: PgPool) {
-    let router = router(&pool).await;
-    let (admin, editor) = (Api::of(&router, "admin").await, Api::of(&router, "editor").await);
-    let plan = project(&admin, "Round").await;
+async fn import_of_an_export_preserves_references_that_the_file_cannot_express(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let (admin, editor) = (ApiClient::sign_in(&router, "admin").await, ApiClient::sign_in(&router, "editor").await);
+    let project = create_project(&admin, "Round").await;
     let person: Uuid = sqlx::query_scalar("select id from app.person where email = 'editor@pmo.example'")
         .fetch_one(&pool)
         .await
@@ -255,11 +282,11 @@ async fn out_and_in_again_takes_away_nothing_that_the_file_could_not_say(pool: P
     admin
         .post(
             "/entity_rbac",
-            json!({"person_id": person, "entity_code": "project", "entity_instance_id": plan, "permission": 3}),
+            json!({"person_id": person, "entity_code": "project", "entity_instance_id": project, "permission": 3}),
         )
         .await;
-    // Two of one name, one that has left, and one whom the editor can't see.
-    let employee = |name: &str| {
+    // Two employees of the same name, a deleted one, and one that the editor cannot see.
+    let create_employee = |name: &str| {
         let (pool, name) = (pool.clone(), name.to_owned());
         async move {
             sqlx::query_scalar::<_, Uuid>("insert into app.employee (name) values ($1) returning id")
@@ -269,57 +296,60 @@ async fn out_and_in_again_takes_away_nothing_that_the_file_could_not_say(pool: P
                 .unwrap()
         }
     };
-    let (twin, _other, gone) =
-        (employee("Twin Same").await, employee("Twin Same").await, employee("Left Already").await);
-    let hidden = employee("Hidden Person").await;
+    let (twin, _other, deleted) =
+        (create_employee("Twin Same").await, create_employee("Twin Same").await, create_employee("Left Already").await);
+    let hidden = create_employee("Hidden Person").await;
     let task = admin
         .post(
             "/task",
-            json!({"name": "t", "code": "RT-1", "project_id": plan, "assignee__employee_ids": [twin, gone, hidden]}),
+            json!({"name": "t", "code": "RT-1", "project_id": project, "assignee__employee_ids": [twin, deleted, hidden]}),
         )
         .await;
     assert_eq!(task.status, 201, "{}", task.body);
     let path = format!("/task/{}", task.body["id"].as_str().unwrap());
-    sqlx::query("select app.soft_delete('employee', $1)").bind(gone).execute(&pool).await.unwrap();
+    sqlx::query("select app.soft_delete('employee', $1)").bind(deleted).execute(&pool).await.unwrap();
     sqlx::query("insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission, is_deny) values ($1, 'employee', $2, 0, true)").bind(person).bind(hidden).execute(&pool).await.unwrap();
-    let held = || async { admin.get(&path).await.body["assignee__employee_ids"].clone() };
-    for who in [&admin, &editor] {
-        let csv =
-            export(who, &format!("/task/export?project_id={plan}&fields=code,name,assignee__employee_ids,project_id"))
-                .await;
-        let (status, report) = import(who, "/task/import", csv.clone()).await;
+    let assignees = || async { admin.get(&path).await.body["assignee__employee_ids"].clone() };
+    for client in [&admin, &editor] {
+        let csv = export(
+            client,
+            &format!("/task/export?project_id={project}&fields=code,name,assignee__employee_ids,project_id"),
+        )
+        .await;
+        let (status, report) = import(client, "/task/import", csv.clone()).await;
         assert_eq!((status, &report["unchanged"]), (StatusCode::CREATED, &json!(1)), "{csv}\n{report}");
-        assert_eq!(held().await, json!([twin, gone, hidden]));
+        assert_eq!(assignees().await, json!([twin, deleted, hidden]));
     }
-    // What the file does say counts: the one who is left out goes, the hidden one stays.
+    // The references that the file can express are replaced: the omitted employee is removed, the
+    // hidden one stays.
     let (status, report) = import(&editor, "/task/import", "code,assignee__employee_ids\nrt-1,Twin Same\n").await;
     assert_eq!((status, &report["changed"]), (StatusCode::CREATED, &json!(1)), "{report}");
-    let now = held().await;
+    let current = assignees().await;
     assert!(
-        now.as_array().unwrap().contains(&json!(hidden)) && !now.as_array().unwrap().contains(&json!(gone)),
-        "{now}"
+        current.as_array().unwrap().contains(&json!(hidden)) && !current.as_array().unwrap().contains(&json!(deleted)),
+        "{current}"
     );
-    assert_eq!(admin.get(&path).await.body["code"], "RT-1", "the code stays as it is written");
-    // A word that could be two is refused where it is new.
-    admin.post("/task", json!({"name": "u", "code": "RT-2", "project_id": plan})).await;
-    let (status, refused) = import(&admin, "/task/import", "code,assignee__employee_ids\nRT-2,Twin Same\n").await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
-    let (status, refused) = import(&admin, "/task/import", "code,estimated_hours\nRT-2,\"1,500\"\n").await;
-    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{refused}");
-    assert!(refused["errors"][0]["message"].as_str().unwrap().contains("1500 or 1.500"), "{refused}");
+    assert_eq!(admin.get(&path).await.body["code"], "RT-1", "the spelling of the code stays unchanged");
+    // An ambiguous name is rejected unless the row already refers to one of the matches.
+    admin.post("/task", json!({"name": "u", "code": "RT-2", "project_id": project})).await;
+    let (status, rejected) = import(&admin, "/task/import", "code,assignee__employee_ids\nRT-2,Twin Same\n").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{rejected}");
+    let (status, rejected) = import(&admin, "/task/import", "code,estimated_hours\nRT-2,\"1,500\"\n").await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{rejected}");
+    assert!(rejected["errors"][0]["message"].as_str().unwrap().contains("1500 or 1.500"), "{rejected}");
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn what_links_alone_tie_goes_out_with_what_it_hangs_below(pool: PgPool) {
-    let router = router(&pool).await;
-    let (admin, outsider) = (Api::of(&router, "admin").await, Api::of(&router, "outsider").await);
-    let plan = project(&admin, "Linked").await;
+async fn export_by_parent_includes_linked_children(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let (admin, outsider) = (ApiClient::sign_in(&router, "admin").await, ApiClient::sign_in(&router, "outsider").await);
+    let project = create_project(&admin, "Linked").await;
     let risk =
-        admin.post("/risk", json!({"name": "r", "project_id": plan})).await.body["id"].as_str().unwrap().to_owned();
+        admin.post("/risk", json!({"name": "r", "project_id": project})).await.body["id"].as_str().unwrap().to_owned();
     let mut tasks = Vec::new();
-    for name in ["tied", "free"] {
+    for name in ["linked", "free"] {
         tasks.push(
-            admin.post("/task", json!({"name": name, "project_id": plan})).await.body["id"]
+            admin.post("/task", json!({"name": name, "project_id": project})).await.body["id"]
                 .as_str()
                 .unwrap()
                 .to_owned(),
@@ -328,14 +358,15 @@ async fn what_links_alone_tie_goes_out_with_what_it_hangs_below(pool: PgPool) {
     let link = json!({"parent_code": "risk", "parent_id": risk, "child_code": "task", "child_id": tasks[0]});
     assert_eq!(admin.post("/entity_instance_link", link).await.status, 201);
     let csv = export(&admin, &format!("/task/export?fields=name&parent=risk:{risk}")).await;
-    assert_eq!(csv.trim(), "name\r\ntied");
+    assert_eq!(csv.trim(), "name\r\nlinked");
     for (path, status) in
         [("parent=risk", 400), ("parent=nothing:x", 400), ("parent=office:01a2056d-3563-7049-ab62-bfe1ca58ce3f", 400)]
     {
-        let (told, text, _) = send(&admin, "GET", &format!("/task/export?{path}"), "text/plain", Body::empty()).await;
-        assert_eq!(told.as_u16(), status, "{text}");
+        let (actual_status, text, _) =
+            send(&admin, "GET", &format!("/task/export?{path}"), "text/plain", Body::empty()).await;
+        assert_eq!(actual_status.as_u16(), status, "{text}");
     }
-    let (told, ..) =
+    let (actual_status, ..) =
         send(&outsider, "GET", &format!("/task/export?parent=risk:{risk}"), "text/plain", Body::empty()).await;
-    assert_eq!(told, StatusCode::NOT_FOUND);
+    assert_eq!(actual_status, StatusCode::NOT_FOUND);
 }

@@ -1,17 +1,27 @@
-//! The api over HTTP without a network.
+//! Integration tests of the API: HTTP requests to the router in process, without a network.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
+// A panic fails the test and names its line.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod administration;
+mod batch;
 mod comments;
+mod demo;
+mod feed_notifier;
 mod files;
 mod harness;
+mod history;
 mod import;
 mod import_export;
+mod links;
 mod lists;
-mod platform;
+mod outline;
+mod purge;
 mod routes;
+mod search;
 mod sharing;
 mod sign_in;
+mod snapshot;
+mod sync_changes;
 mod types;
 mod writes;

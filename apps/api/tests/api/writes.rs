@@ -1,21 +1,24 @@
-//! What a write must obey.
+//! Writes: versions, idempotency keys, validation, deletion and restore.
 
 use crate::harness::*;
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_write_names_the_version_it_was_made_on(pool: PgPool) {
-    let router = router(&pool).await;
-    let editor = Api::of(&router, "editor").await;
-    let id = editor.first("task").await;
+async fn update_with_an_outdated_version_is_rejected_with_the_current_row(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let editor = ApiClient::sign_in(&router, "editor").await;
+    let id = editor.first_id("task").await;
     let path = format!("/task/{id}");
-    let before = editor.get(&path).await;
-    let tag = before.headers[header::ETAG].to_str().unwrap().to_owned();
-    assert_eq!(editor.send("GET", &path, None, &[("if-none-match", &tag)]).await.status, StatusCode::NOT_MODIFIED);
-    assert!(before.headers.contains_key("feed-cursor"));
-    let first = editor.send("PATCH", &path, Some(json!({"name": "one"})), &[("if-match", &tag)]).await;
-    assert_eq!((first.status, first.body["version"].as_i64()), (StatusCode::OK, Some(2)));
-    let late = editor.send("PATCH", &path, Some(json!({"name": "two"})), &[("if-match", "\"1\"")]).await;
-    assert_eq!((late.status, late.body["current"]["name"].as_str()), (StatusCode::PRECONDITION_FAILED, Some("one")));
+    let unchanged = editor.get(&path).await;
+    let etag = unchanged.headers[header::ETAG].to_str().unwrap().to_owned();
+    assert_eq!(editor.send("GET", &path, None, &[("if-none-match", &etag)]).await.status, StatusCode::NOT_MODIFIED);
+    assert!(unchanged.headers.contains_key("feed-cursor"));
+    let updated = editor.send("PATCH", &path, Some(json!({"name": "one"})), &[("if-match", &etag)]).await;
+    assert_eq!((updated.status, updated.body["version"].as_i64()), (StatusCode::OK, Some(2)));
+    let outdated = editor.send("PATCH", &path, Some(json!({"name": "two"})), &[("if-match", "\"1\"")]).await;
+    assert_eq!(
+        (outdated.status, outdated.body["current"]["name"].as_str()),
+        (StatusCode::PRECONDITION_FAILED, Some("one"))
+    );
     assert_eq!(
         editor.send("DELETE", &path, None, &[("if-match", "\"1\"")]).await.status,
         StatusCode::PRECONDITION_FAILED
@@ -27,42 +30,42 @@ async fn a_write_names_the_version_it_was_made_on(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_repeat_with_the_same_key_gets_the_first_answer_and_is_done_once(pool: PgPool) {
-    let router = router(&pool).await;
-    let editor = Api::of(&router, "editor").await;
+async fn repeated_request_with_the_same_key_returns_the_stored_response(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let editor = ApiClient::sign_in(&router, "editor").await;
     let create = |name: &'static str| {
         let editor = &editor;
         async move { editor.send("POST", "/project", Some(json!({"name": name})), &[("idempotency-key", "k1")]).await }
     };
-    let (one, two) = (create("a").await, create("a").await);
-    assert_eq!((one.status, two.status), (StatusCode::CREATED, StatusCode::CREATED));
-    assert_eq!(one.body, two.body);
-    let made: i64 =
+    let (first, repeated) = (create("a").await, create("a").await);
+    assert_eq!((first.status, repeated.status), (StatusCode::CREATED, StatusCode::CREATED));
+    assert_eq!(first.body, repeated.body);
+    let rows: i64 =
         sqlx::query_scalar("select count(*) from app.project where name = 'a'").fetch_one(&pool).await.unwrap();
-    assert_eq!(made, 1);
+    assert_eq!(rows, 1);
     assert_eq!(create("b").await.status, StatusCode::UNPROCESSABLE_ENTITY);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_creator_owns_what_they_made_and_the_client_may_mint_the_id(pool: PgPool) {
-    let router = router(&pool).await;
-    let editor = Api::of(&router, "editor").await;
+async fn creator_becomes_owner_and_may_choose_the_id(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let editor = ApiClient::sign_in(&router, "editor").await;
     let id = uuid::Uuid::now_v7();
-    let made = editor.post("/project", json!({"id": id, "name": " Mine ", "budget_allocated_amt": "1250.50"})).await;
+    let created = editor.post("/project", json!({"id": id, "name": " Mine ", "budget_allocated_amt": "1250.50"})).await;
     assert_eq!(
-        (made.status, &made.body["id"], &made.body["name"], &made.body["permission"]),
+        (created.status, &created.body["id"], &created.body["name"], &created.body["permission"]),
         (StatusCode::CREATED, &json!(id), &json!("Mine"), &json!(7))
     );
-    assert_eq!(made.body["budget_allocated_amt"], "1250.5000", "money is a decimal text");
+    assert_eq!(created.body["budget_allocated_amt"], "1250.5000", "an amount is a decimal string");
     assert_eq!(editor.post("/project", json!({"id": id, "name": "Again"})).await.status, StatusCode::CONFLICT);
     assert_eq!(editor.post(&format!("/project/{id}/task"), json!({"name": "t"})).await.body["project_id"], json!(id));
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn bad_input_is_a_4xx_that_names_the_field_and_writes_nothing(pool: PgPool) {
-    let router = router(&pool).await;
-    let editor = Api::of(&router, "editor").await;
-    let task = editor.first("task").await;
+async fn invalid_input_returns_4xx_with_the_field_and_writes_nothing(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let editor = ApiClient::sign_in(&router, "editor").await;
+    let task = editor.first_id("task").await;
     let path = format!("/task/{task}");
     for (body, field) in [
         (json!({"name": ""}), "name"),
@@ -81,9 +84,9 @@ async fn bad_input_is_a_4xx_that_names_the_field_and_writes_nothing(pool: PgPool
         (json!({"parent__task_id": task}), "parent__task_id"),
         (json!({"dl__task_stage": null}), "dl__task_stage"),
     ] {
-        let answer = editor.patch(&path, body.clone()).await;
-        assert!(answer.status.is_client_error(), "{body}: {}", answer.status);
-        assert_eq!(answer.body["errors"][0]["field"], field, "{body}: {}", answer.body);
+        let response = editor.patch(&path, body.clone()).await;
+        assert!(response.status.is_client_error(), "{body}: {}", response.status);
+        assert_eq!(response.body["errors"][0]["field"], field, "{body}: {}", response.body);
     }
     assert_eq!(editor.get(&path).await.body["version"], 1);
     for query in [
@@ -98,10 +101,10 @@ async fn bad_input_is_a_4xx_that_names_the_field_and_writes_nothing(pool: PgPool
         "fields=nope",
         "limit=1&offset=1&cursor=aa",
     ] {
-        let answer = editor.get(&format!("/task?{query}")).await;
-        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}: {}", answer.body);
+        let response = editor.get(&format!("/task?{query}")).await;
+        assert_eq!(response.status, StatusCode::BAD_REQUEST, "{query}: {}", response.body);
     }
-    for (kind, body, status) in [
+    for (content_type, body, status) in [
         ("text/plain", "{}", 415),
         ("application/json", "{", 400),
         ("application/json", "[]", 400),
@@ -109,102 +112,121 @@ async fn bad_input_is_a_4xx_that_names_the_field_and_writes_nothing(pool: PgPool
     ] {
         let request = Request::post("/api/v1/project")
             .header("authorization", format!("Bearer {}", editor.token))
-            .header("content-type", kind)
+            .header("content-type", content_type)
             .body(Body::from(body))
             .unwrap();
-        assert_eq!(ask(&router, request).await.status, status, "{kind} {body}");
+        assert_eq!(send_request(&router, request).await.status, status, "{content_type} {body}");
     }
-    let huge = Request::post("/api/v1/project")
+    let oversized = Request::post("/api/v1/project")
         .header("authorization", format!("Bearer {}", editor.token))
         .header("content-type", "application/json")
         .body(Body::from(vec![b' '; 10 << 20]))
         .unwrap();
-    assert_eq!(ask(&router, huge).await.status, 413);
+    assert_eq!(send_request(&router, oversized).await.status, 413);
     assert_eq!(editor.get("/no_such_type").await.status, 404);
     assert_eq!(editor.get("/task/not-an-id").await.status, 404);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn deleting_hides_and_restoring_brings_back(pool: PgPool) {
-    let router = router(&pool).await;
-    let (admin, editor) = (Api::of(&router, "admin").await, Api::of(&router, "editor").await);
-    let project = editor.first("project").await;
-    let tasks = editor.get(&format!("/project/{project}/task")).await.body["total"].as_i64().unwrap();
-    assert!(tasks > 0);
+async fn delete_hides_and_restore_returns_an_entity(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let (admin, editor) = (ApiClient::sign_in(&router, "admin").await, ApiClient::sign_in(&router, "editor").await);
+    let project = editor.first_id("project").await;
+    let task_count = editor.get(&format!("/project/{project}/task")).await.body["total"].as_i64().unwrap();
+    assert!(task_count > 0);
     assert_eq!(editor.send("DELETE", &format!("/project/{project}"), None, &[]).await.status, StatusCode::NO_CONTENT);
     assert_eq!(admin.get(&format!("/project/{project}")).await.status, StatusCode::NOT_FOUND);
     assert_eq!(admin.get(&format!("/task?project_id={project}")).await.body["total"], 0);
     assert_eq!(admin.get("/project?include_deleted=true&active_flag=false").await.body["total"], 1);
     assert_eq!(editor.send("DELETE", &format!("/project/{project}"), None, &[]).await.status, StatusCode::NOT_FOUND);
     assert_eq!(editor.send("POST", &format!("/project/{project}/restore"), None, &[]).await.status, StatusCode::OK);
-    assert_eq!(editor.get(&format!("/project/{project}/task")).await.body["total"], tasks);
+    assert_eq!(editor.get(&format!("/project/{project}/task")).await.body["total"], task_count);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn the_id_that_stands_for_every_instance_is_nobodys(pool: PgPool) {
-    let router = router(&pool).await;
-    let editor = Api::of(&router, "editor").await;
-    let grants = || async {
+async fn reserved_wildcard_id_is_rejected(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let editor = ApiClient::sign_in(&router, "editor").await;
+    let count_grants = || async {
         sqlx::query_scalar::<_, i64>("select count(*) from app.entity_rbac").fetch_one(&pool).await.unwrap()
     };
-    let before = grants().await;
+    let grants_before = count_grants().await;
     for id in [pmo_domain::EVERY_INSTANCE.to_string(), uuid::Uuid::nil().to_string()] {
-        let answer = editor.post("/project", json!({"id": id, "name": "mine"})).await;
+        let response = editor.post("/project", json!({"id": id, "name": "mine"})).await;
         assert_eq!(
-            (answer.status, &answer.body["errors"][0]["field"]),
+            (response.status, &response.body["errors"][0]["field"]),
             (StatusCode::UNPROCESSABLE_ENTITY, &json!("id"))
         );
     }
-    // Nor is the id of another thing, of whatever type.
-    let project = editor.first("project").await;
-    let answer = editor.post("/task", json!({"id": project, "project_id": project, "name": "mine"})).await;
-    assert_eq!(answer.status, StatusCode::CONFLICT, "{}", answer.body);
-    assert_eq!(grants().await, before);
+    // The id of an entity of another type is rejected, too.
+    let project = editor.first_id("project").await;
+    let response = editor.post("/task", json!({"id": project, "project_id": project, "name": "mine"})).await;
+    assert_eq!(response.status, StatusCode::CONFLICT, "{}", response.body);
+    assert_eq!(count_grants().await, grants_before);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn what_a_row_refers_to_already_does_not_stand_in_the_way_of_an_edit(pool: PgPool) {
-    let router = router(&pool).await;
-    let admin = Api::of(&router, "admin").await;
-    let people = admin.get("/employee?limit=3&sort=code").await.body["data"].clone();
-    let (gone, stays) = (people[0]["id"].clone(), people[1]["id"].clone());
-    let task = admin.first("task").await;
+async fn existing_reference_to_a_deleted_entity_does_not_block_an_edit(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
+    let employees = admin.get("/employee?limit=3&sort=code").await.body["data"].clone();
+    let (deleted, active) = (employees[0]["id"].clone(), employees[1]["id"].clone());
+    let task = admin.first_id("task").await;
     assert_eq!(
-        admin.patch(&format!("/task/{task}"), json!({"assignee__employee_ids": [gone]})).await.status,
+        admin.patch(&format!("/task/{task}"), json!({"assignee__employee_ids": [deleted]})).await.status,
         StatusCode::OK
     );
-    let path = format!("/employee/{}", gone.as_str().unwrap());
+    let path = format!("/employee/{}", deleted.as_str().unwrap());
     assert_eq!(admin.send("DELETE", &path, None, &[]).await.status, StatusCode::NO_CONTENT);
-    let answer = admin.patch(&format!("/task/{task}"), json!({"assignee__employee_ids": [gone, stays]})).await;
-    assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
-    let other = admin.get("/task?limit=2&sort=code").await.body["data"][1]["id"].as_str().unwrap().to_owned();
-    let answer = admin.patch(&format!("/task/{other}"), json!({"assignee__employee_ids": [gone]})).await;
-    assert_eq!(answer.status, StatusCode::UNPROCESSABLE_ENTITY, "a new mention of somebody who is gone");
+    let response = admin.patch(&format!("/task/{task}"), json!({"assignee__employee_ids": [deleted, active]})).await;
+    assert_eq!(response.status, StatusCode::OK, "{}", response.body);
+    let other_task = admin.get("/task?limit=2&sort=code").await.body["data"][1]["id"].as_str().unwrap().to_owned();
+    let response = admin.patch(&format!("/task/{other_task}"), json!({"assignee__employee_ids": [deleted]})).await;
+    assert_eq!(response.status, StatusCode::UNPROCESSABLE_ENTITY, "a new reference to a deleted employee is rejected");
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn nobody_may_keep_a_row_and_files_that_are_not_there_are_no_pages(pool: PgPool) {
-    let folder = std::env::temp_dir().join(format!("pmo-dist-{}", uuid::Uuid::new_v4()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let build = json!({"id": "b", "script": "/a.js", "wasm": "/a.wasm", "styles": [], "start": "", "start_hash": "sha256-x",
+async fn rows_are_not_cached_and_missing_assets_return_404(pool: PgPool) {
+    let directory = std::env::temp_dir().join(format!("pmo-dist-{}", uuid::Uuid::new_v4()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let manifest = json!({"id": "b", "script": "/a.js", "wasm": "/a.wasm", "styles": [], "start": "", "start_hash": "sha256-x",
         "theme": "", "theme_hash": "sha256-y", "font": "/f.woff2"});
-    std::fs::write(folder.join("build.json"), build.to_string()).unwrap();
-    std::fs::write(folder.join("app-0123456789abcdef.js"), "1").unwrap();
-    let router = router_with(&pool, &["--web-dist", folder.to_str().unwrap()]).await;
-    let editor = Api::of(&router, "editor").await;
-    let project = editor.first("project").await;
+    std::fs::write(directory.join("build.json"), manifest.to_string()).unwrap();
+    std::fs::write(directory.join("app-0123456789abcdef.js"), "1").unwrap();
+    let router = build_router_with(&pool, &["--web-dist", directory.to_str().unwrap()]).await;
+    let editor = ApiClient::sign_in(&router, "editor").await;
+    let project = editor.first_id("project").await;
     for path in [format!("/project/{project}"), "/project".into(), format!("/project/{project}/access")] {
-        let answer = editor.get(&path).await;
-        assert_eq!(answer.headers[header::CACHE_CONTROL], "private, no-cache", "{path}");
+        let response = editor.get(&path).await;
+        assert_eq!(response.headers[header::CACHE_CONTROL], "private, no-cache", "{path}");
     }
-    let file = |path: &str| Request::get(path).body(Body::empty()).unwrap();
-    let kept = ask(&router, file("/app-0123456789abcdef.js")).await;
+    let get_request = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+    let script = send_request(&router, get_request("/app-0123456789abcdef.js")).await;
     assert_eq!(
-        (kept.status, kept.headers[header::CACHE_CONTROL].to_str().unwrap()),
+        (script.status, script.headers[header::CACHE_CONTROL].to_str().unwrap()),
         (StatusCode::OK, "public, max-age=31536000, immutable")
     );
-    assert_eq!(ask(&router, file("/app-fedcba9876543210.js")).await.status, StatusCode::NOT_FOUND);
-    let page = ask(&router, file(&format!("/project/{project}"))).await;
+    assert_eq!(send_request(&router, get_request("/app-fedcba9876543210.js")).await.status, StatusCode::NOT_FOUND);
+    let page = send_request(&router, get_request(&format!("/project/{project}"))).await;
     assert_eq!((page.status, page.headers[header::CACHE_CONTROL].to_str().unwrap()), (StatusCode::OK, "no-cache"));
-    std::fs::remove_dir_all(&folder).unwrap();
+    std::fs::remove_dir_all(&directory).unwrap();
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn option_changes_only_along_allowed_transitions(pool: PgPool) {
+    sqlx::raw_sql("update app.datalabel set parent_ids = array[id - 1] where name = 'change_status' and id > 1")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let router = build_router(&pool).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
+    let (project, _) = create_plan(&admin).await;
+    let change_request =
+        text_of(&admin.post("/change_request", json!({"name": "c", "project_id": project})).await.body["id"]);
+    let path = format!("/change_request/{change_request}");
+    let response = admin.patch(&path, json!({"dl__change_status": "Approved"})).await;
+    assert_eq!((response.status.as_u16(), &response.body["errors"][0]["field"]), (422, &json!("dl__change_status")));
+    assert_eq!(admin.patch(&path, json!({"dl__change_status": "Submitted"})).await.status, 200);
+    assert_eq!(admin.patch(&path, json!({"dl__change_status": "Approved"})).await.status, 200);
+    assert_eq!(admin.patch(&path, json!({"dl__change_status": "Nonsense"})).await.status, 422);
 }

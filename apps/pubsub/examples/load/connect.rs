@@ -23,10 +23,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Source addresses of the clients, from 127.0.0.2 on. Each has its own range of ephemeral ports.
 const SOURCE_ADDRESSES: usize = 250;
 
-pub type Client = WebSocketStream<TcpStream>;
+pub(crate) type Client = WebSocketStream<TcpStream>;
 
 /// What a client subscribes to.
-pub enum Subscription {
+pub(crate) enum Subscription {
     Nothing,
     /// All entities of the type.
     Type,
@@ -35,7 +35,7 @@ pub enum Subscription {
 
 /// Number of failures by description.
 #[derive(Default)]
-pub struct Failures(Mutex<BTreeMap<String, usize>>);
+pub(crate) struct Failures(Mutex<BTreeMap<String, usize>>);
 
 impl Failures {
     fn add(&self, failure: String) {
@@ -47,7 +47,9 @@ impl Failures {
     }
 }
 
-/// Describes an I/O error by its kind, without addresses, so that equal failures are counted together.
+/// Describes an I/O error by its kind.
+///
+/// The text contains no addresses, so that equal failures are counted together.
 fn describe_io_error(step: &str, error: &std::io::Error) -> String {
     match error.raw_os_error() {
         Some(23 | 24) => format!("{step}: too many open files"), // ENFILE, EMFILE
@@ -73,8 +75,10 @@ async fn with_timeout<T>(step: &str, future: impl Future<Output = Result<T, Stri
     }
 }
 
-/// Opens a TCP connection from one of several source addresses: the ephemeral ports of a single address do not suffice.
-/// The last attempt leaves the source address to the system, in case only 127.0.0.1 exists.
+/// Opens a TCP connection from one of several source addresses.
+///
+/// The ephemeral ports of a single address do not suffice. The last attempt leaves the source
+/// address to the system, in case only 127.0.0.1 exists.
 async fn open_tcp(address: SocketAddr, n: usize, attempt: usize) -> Result<TcpStream, String> {
     let socket = TcpSocket::new_v4().map_err(|e| describe_io_error("socket", &e))?;
     if attempt + 1 < MAX_CONNECT_ATTEMPTS {
@@ -117,7 +121,7 @@ fn sign_token(n: usize) -> String {
 }
 
 /// Reads messages until one of the given type arrives; returns its payload.
-pub async fn receive(client: &mut Client, message_type: &str) -> Result<Value, String> {
+pub(crate) async fn receive(client: &mut Client, message_type: &str) -> Result<Value, String> {
     loop {
         let message = match client.next().await {
             Some(Ok(message)) => message,
@@ -157,7 +161,9 @@ async fn open_subscribed_client(
     Ok(client)
 }
 
-/// Repeats an attempt after a pause until it succeeds, and counts the failures. Returns `None` if all attempts fail.
+/// Repeats an attempt after a pause until it succeeds, and counts the failures.
+///
+/// Returns `None` if all attempts fail.
 async fn retry(failures: &Failures, open: impl AsyncFn(usize) -> Result<Client, String>) -> Option<Client> {
     for attempt in 0..MAX_CONNECT_ATTEMPTS {
         match open(attempt).await {
@@ -170,7 +176,7 @@ async fn retry(failures: &Failures, open: impl AsyncFn(usize) -> Result<Client, 
 }
 
 /// The clients of a scenario, with the number of requested ones and the failed attempts.
-pub struct OpenedClients {
+pub(crate) struct OpenedClients {
     /// Index and connection of each opened client.
     pub clients: Vec<(usize, Client)>,
     requested: usize,
@@ -178,21 +184,23 @@ pub struct OpenedClients {
 }
 
 impl OpenedClients {
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.clients.len()
     }
 
-    pub fn report(&self) -> Value {
+    pub(crate) fn report(&self) -> Value {
         json!({"requested": self.requested, "opened": self.count(), "failed_attempts": self.failures.to_json()})
     }
 
-    pub fn into_clients(self) -> Vec<Client> {
+    pub(crate) fn into_clients(self) -> Vec<Client> {
         self.clients.into_iter().map(|(_, client)| client).collect()
     }
 }
 
-/// Opens the clients 0 to `count` in batches. Stops after a batch without a success: a limit of the machine or of the
-/// server is exhausted, and each further batch would only wait for its timeouts.
+/// Opens the clients 0 to `count` in batches.
+///
+/// Stops after a batch without a success: a limit of the machine or of the server is exhausted, and
+/// each further batch would only wait for its timeouts.
 async fn open_in_batches(count: usize, open: impl AsyncFn(usize, &Failures) -> Option<Client>) -> OpenedClients {
     let (mut clients, failures) = (Vec::with_capacity(count), Failures::default());
     for first in (0..count).step_by(CONNECT_BATCH) {
@@ -210,7 +218,11 @@ async fn open_in_batches(count: usize, open: impl AsyncFn(usize, &Failures) -> O
 }
 
 /// Opens signed-in clients with their subscriptions.
-pub async fn open_clients(address: &str, count: usize, subscription: impl Fn(usize) -> Subscription) -> OpenedClients {
+pub(crate) async fn open_clients(
+    address: &str,
+    count: usize,
+    subscription: impl Fn(usize) -> Subscription,
+) -> OpenedClients {
     open_in_batches(count, async |n, failures| {
         let subscription = subscription(n);
         retry(failures, async |attempt| open_subscribed_client(address, n, attempt, &subscription).await).await
@@ -219,7 +231,7 @@ pub async fn open_clients(address: &str, count: usize, subscription: impl Fn(usi
 }
 
 /// Opens clients of the broadcast server.
-pub async fn open_broadcast_clients(address: &str, count: usize) -> OpenedClients {
+pub(crate) async fn open_broadcast_clients(address: &str, count: usize) -> OpenedClients {
     open_in_batches(count, async |n, failures| {
         retry(failures, async |attempt| open_websocket(address, "/", n, attempt).await).await
     })
@@ -227,7 +239,7 @@ pub async fn open_broadcast_clients(address: &str, count: usize) -> OpenedClient
 }
 
 /// Opens one client for a scenario that cannot run without it.
-pub async fn open_required_client(address: &str, subscription: Subscription) -> Client {
+pub(crate) async fn open_required_client(address: &str, subscription: Subscription) -> Client {
     let failures = Failures::default();
     let open = async |attempt| open_subscribed_client(address, 0, attempt, &subscription).await;
     let client = retry(&failures, open).await;

@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 /// Broadcasts each text frame to all connections.
-pub async fn run_broadcast_server(address: &str) {
+pub(crate) async fn run_broadcast_server(address: &str) {
     let listener = TcpListener::bind(address).await.expect("cannot listen");
     let senders: Arc<Mutex<Vec<mpsc::UnboundedSender<Message>>>> = Arc::default();
     loop {
@@ -56,7 +56,7 @@ async fn serve_broadcast(stream: TcpStream, senders: Arc<Mutex<Vec<mpsc::Unbound
 }
 
 /// Measures the time from a frame to the broadcast server until its last client has received it.
-pub async fn broadcast(address: &str, count: usize) {
+pub(crate) async fn broadcast(address: &str, count: usize) {
     // One client more than receivers: it sends.
     let opened = open_broadcast_clients(address, count + 1).await;
     let connections = opened.report();
@@ -82,7 +82,7 @@ pub async fn broadcast(address: &str, count: usize) {
 }
 
 /// Measures the time from NOTIFY to its arrival at a LISTEN connection.
-pub async fn notify() -> sqlx::Result<()> {
+pub(crate) async fn notify() -> sqlx::Result<()> {
     let mut listener = PgListener::connect(&database_url()).await?;
     listener.listen("bench").await?;
     let mut writer = connect_database().await;

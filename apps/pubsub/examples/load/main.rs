@@ -1,7 +1,9 @@
-//! Load generator of `just bench feed`: thousands of WebSocket clients, concurrent writes, and the floors that they are
-//! compared with. Each measurement is printed as one line of JSON; `bench/feed.mjs` runs the scenarios and prints the
-//! table. Clients that cannot connect and changes that do not arrive are counted in the output; the scenario goes on
-//! without them.
+//! Load generator of `just bench feed`.
+//!
+//! It runs thousands of WebSocket clients, concurrent writes, and the floors that they are compared
+//! with. Each measurement is printed as one line of JSON; `bench/feed.mjs` runs the scenarios and
+//! prints the table. Clients that cannot connect and changes that do not arrive are counted in the
+//! output; the scenario goes on without them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a broken set-up ends the scenario with the reason
 
@@ -43,13 +45,15 @@ enum Scenario {
     Prepare,
     /// Floor: a server that broadcasts each text frame to all connections.
     BroadcastServer,
-    /// Floor: time from a frame to the broadcast server until the last of `clients` has received it.
+    /// Floor: time from a frame to the broadcast server until the last of `clients` has received
+    /// it.
     Broadcast { clients: usize },
     /// Floor: time from NOTIFY to its arrival at a LISTEN connection.
     Notify,
     /// Time from COMMIT until one client is notified.
     Commit,
-    /// Delivery latency at a constant write rate, with `clients` that each subscribe to some entities.
+    /// Delivery latency at a constant write rate, with `clients` that each subscribe to some
+    /// entities.
     Rate { clients: usize, writes: usize },
     /// Time from COMMIT until the last of `clients` is notified of a change of one entity.
     Fan { clients: usize },
@@ -59,8 +63,8 @@ enum Scenario {
     Idle { clients: usize, watches: usize },
     /// Time until `clients` with a type subscription have received one transaction of `rows` rows.
     Burst { clients: usize, rows: usize },
-    /// As `rate`, with a large write and one additional client that subscribes to the type and, without `--reads`,
-    /// never reads.
+    /// As `rate`, with a large write and one additional client that subscribes to the type and,
+    /// without `--reads`, never reads.
     Stalled {
         clients: usize,
         writes: usize,

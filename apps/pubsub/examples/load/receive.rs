@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 /// What the clients of a pool have received.
 #[derive(Default)]
-pub struct Results {
+pub(crate) struct Results {
     /// Time of the last write of each entity.
     pub written_at: HashMap<Uuid, Instant>,
     /// Time from a write to each of its deliveries, in milliseconds.
@@ -28,22 +28,24 @@ pub struct Results {
 }
 
 /// Outcome of a wait for changes.
-pub struct Delivery {
+pub(crate) struct Delivery {
     pub last_change_at: Option<Instant>,
     /// Changes that did not arrive before `STALL_TIMEOUT`.
     pub missing: usize,
 }
 
 /// Reads from all clients until it is dropped.
-pub struct ClientPool {
+pub(crate) struct ClientPool {
     pub results: Arc<Mutex<Results>>,
     complete: Arc<Notify>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl ClientPool {
-    /// Starts a reader per client. Latencies are recorded if `with_latencies`, which needs to parse each message.
-    pub fn new(clients: Vec<Client>, with_latencies: bool) -> Self {
+    /// Starts a reader per client.
+    ///
+    /// Latencies are recorded if `with_latencies`, which needs to parse each message.
+    pub(crate) fn new(clients: Vec<Client>, with_latencies: bool) -> Self {
         let (results, complete) = (Arc::new(Mutex::new(Results::default())), Arc::new(Notify::new()));
         let read = |mut client: Client| {
             let (results, complete) = (results.clone(), complete.clone());
@@ -74,13 +76,13 @@ impl ClientPool {
     }
 
     /// Resets the counters and sets the number of changes to wait for.
-    pub fn expect(&self, changes: usize) {
+    pub(crate) fn expect(&self, changes: usize) {
         let mut results = self.results.lock().unwrap();
         (results.frames, results.changes, results.expected, results.last_change_at) = (0, 0, changes, None);
     }
 
     /// Waits until the expected changes have arrived, or until none arrives for `STALL_TIMEOUT`.
-    pub async fn wait_for_changes(&self) -> Delivery {
+    pub(crate) async fn wait_for_changes(&self) -> Delivery {
         let (mut received, mut progress_at) = (0, Instant::now());
         loop {
             {
@@ -97,7 +99,7 @@ impl ClientPool {
         }
     }
 
-    pub fn closed(&self) -> usize {
+    pub(crate) fn closed(&self) -> usize {
         self.results.lock().unwrap().closed
     }
 }
@@ -123,14 +125,14 @@ impl Results {
 
 /// Latencies of repeated rounds, each from a write to its last delivery.
 #[derive(Default)]
-pub struct Rounds {
+pub(crate) struct Rounds {
     latencies: Vec<f64>,
     incomplete: usize,
     missing: usize,
 }
 
 impl Rounds {
-    pub fn add(&mut self, started_at: Instant, delivery: &Delivery) {
+    pub(crate) fn add(&mut self, started_at: Instant, delivery: &Delivery) {
         match delivery.last_change_at {
             Some(last) if delivery.missing == 0 => self.latencies.push(milliseconds(last - started_at)),
             _ => {
@@ -140,11 +142,11 @@ impl Rounds {
         }
     }
 
-    pub fn should_stop(&self) -> bool {
+    pub(crate) fn should_stop(&self) -> bool {
         self.incomplete >= MAX_INCOMPLETE_ROUNDS
     }
 
-    pub fn print(mut self, name: &str, pool: &ClientPool, connections: Value) {
+    pub(crate) fn print(mut self, name: &str, pool: &ClientPool, connections: Value) {
         let details = json!({
             "connections": connections, "closed": pool.closed(), "incomplete_rounds": self.incomplete,
             "missing_changes": self.missing,

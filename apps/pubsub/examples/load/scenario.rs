@@ -12,14 +12,16 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-/// Entities that each client of the scenario `rate` subscribes to, out of the first `RATE_ENTITIES`.
+/// Number of entities that each client of the scenario `rate` subscribes to.
+///
+/// They are among the first `RATE_ENTITIES`.
 const RATE_SUBSCRIPTIONS: usize = 20;
 const RATE_ENTITIES: usize = 1000;
 /// Names of the metric of the outbound queues, the current and the previous one.
 const QUEUE_METRICS: [&str; 2] = ["pmo_pubsub_outbound_queue_bytes ", "pmo_pubsub_queued_bytes "];
 
 /// Measures the time from COMMIT, and from the UPDATE before it, until one client is notified.
-pub async fn commit(address: &str) -> sqlx::Result<()> {
+pub(crate) async fn commit(address: &str) -> sqlx::Result<()> {
     let mut client = open_required_client(address, Subscription::Entities(vec![entity_id(0)])).await;
     let mut writer = connect_database().await;
     let (mut from_commit, mut from_update) = (Vec::new(), Vec::new());
@@ -61,9 +63,11 @@ fn rate_target(n: usize) -> usize {
     n * 7 % RATE_ENTITIES
 }
 
-/// Measures delivery latencies at a constant write rate. `additional` adds a large write and a client with a type
-/// subscription that reads (`true`) or does not read (`false`).
-pub async fn rate(address: &str, clients: usize, rate: usize, additional: Option<bool>) -> sqlx::Result<()> {
+/// Measures delivery latencies at a constant write rate.
+///
+/// `additional` adds a large write and a client with a type subscription that reads (`true`) or
+/// does not read (`false`).
+pub(crate) async fn rate(address: &str, clients: usize, rate: usize, additional: Option<bool>) -> sqlx::Result<()> {
     let subscription = |n: usize| Subscription::Entities(rate_entities(n).map(entity_id).collect());
     let opened = open_clients(address, clients, subscription).await;
     let connections = opened.report();
@@ -113,7 +117,7 @@ pub async fn rate(address: &str, clients: usize, rate: usize, additional: Option
 }
 
 /// Measures the time from COMMIT until the last client is notified.
-pub async fn fan_out(address: &str, clients: usize) -> sqlx::Result<()> {
+pub(crate) async fn fan_out(address: &str, clients: usize) -> sqlx::Result<()> {
     let opened = open_clients(address, clients, |_| Subscription::Entities(vec![entity_id(0)])).await;
     let (connections, count) = (opened.report(), opened.count());
     let pool = ClientPool::new(opened.into_clients(), false);
@@ -140,7 +144,7 @@ pub async fn fan_out(address: &str, clients: usize) -> sqlx::Result<()> {
 }
 
 /// Measures deliveries per second at rising write rates.
-pub async fn sustained(address: &str, clients: usize) {
+pub(crate) async fn sustained(address: &str, clients: usize) {
     let opened = open_clients(address, clients, |_| Subscription::Entities(vec![entity_id(0), entity_id(1)])).await;
     let (connections, count) = (opened.report(), opened.count());
     let pool = ClientPool::new(opened.into_clients(), false);
@@ -148,8 +152,8 @@ pub async fn sustained(address: &str, clients: usize) {
         pool.expect(usize::MAX);
         let started_at = Instant::now();
         let writes = write_at_rate(&pool, rate, 5, |n| entity_id(n % 2)).await;
-        // The feed coalesces changes of one entity in a log batch, so the number of deliveries is not known before:
-        // wait until no more arrive.
+        // The feed coalesces changes of one entity in a log batch, so the number of deliveries is
+        // not known before: wait until no more arrive.
         let mut received = 0;
         loop {
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -178,7 +182,7 @@ fn resident_kilobytes(pid: u32) -> f64 {
 }
 
 /// Measures the resident memory of the server per connection.
-pub async fn idle(address: &str, clients: usize, watches: usize, pid: u32) {
+pub(crate) async fn idle(address: &str, clients: usize, watches: usize, pid: u32) {
     // The first connections allocate memory that is shared by all.
     drop(open_clients(address, 100, |_| Subscription::Nothing).await);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -205,7 +209,7 @@ async fn queued_bytes(address: &str) -> std::io::Result<f64> {
 }
 
 /// Measures the time until all clients have received a large transaction.
-pub async fn burst(address: &str, clients: usize, rows: usize) -> sqlx::Result<()> {
+pub(crate) async fn burst(address: &str, clients: usize, rows: usize) -> sqlx::Result<()> {
     let opened = open_clients(address, clients, |_| Subscription::Type).await;
     let (connections, count) = (opened.report(), opened.count().max(1));
     let pool = ClientPool::new(opened.into_clients(), false);

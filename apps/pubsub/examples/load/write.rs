@@ -8,20 +8,24 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-pub fn database_url() -> String {
+pub(crate) fn database_url() -> String {
     std::env::var("DATABASE_URL").expect("DATABASE_URL is not set")
 }
 
-pub async fn connect_database() -> PgConnection {
+pub(crate) async fn connect_database() -> PgConnection {
     PgConnection::connect(&database_url()).await.expect("cannot connect to the database")
 }
 
-pub async fn update_entity(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
+pub(crate) async fn update_entity(connection: &mut PgConnection, id: Uuid) -> sqlx::Result<()> {
     sqlx::query("update app.wiki set name = 'w' || (version + 1) where id = $1").bind(id).execute(connection).await?;
     Ok(())
 }
 
-pub async fn insert_linked_entities(connection: &mut PgConnection, ids: &[Uuid], name: &str) -> sqlx::Result<()> {
+pub(crate) async fn insert_linked_entities(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    name: &str,
+) -> sqlx::Result<()> {
     sqlx::query("insert into app.wiki (id, name) select id, $2 from unnest($1::uuid[]) id")
         .bind(ids)
         .bind(name)
@@ -36,7 +40,7 @@ pub async fn insert_linked_entities(connection: &mut PgConnection, ids: &[Uuid],
 }
 
 /// Creates users, entities and grants.
-pub async fn prepare() -> sqlx::Result<()> {
+pub(crate) async fn prepare() -> sqlx::Result<()> {
     let mut connection = connect_database().await;
     sqlx::query("insert into app.project (id, name) values ($1, 'bench') on conflict do nothing")
         .bind(project_id())
@@ -59,14 +63,21 @@ pub async fn prepare() -> sqlx::Result<()> {
 
 /// Writes of a period at a constant rate.
 #[derive(Default)]
-pub struct Writes {
+pub(crate) struct Writes {
     /// Numbers of the committed writes.
     pub committed: Vec<usize>,
     pub failed: usize,
 }
 
-/// Updates one entity per tick, `rate` times a second for `seconds`; `entity` maps the number of a write to its entity.
-pub async fn write_at_rate(pool: &ClientPool, rate: usize, seconds: usize, entity: impl Fn(usize) -> Uuid) -> Writes {
+/// Updates one entity per tick, `rate` times a second for `seconds`.
+///
+/// `entity` maps the number of a write to its entity.
+pub(crate) async fn write_at_rate(
+    pool: &ClientPool,
+    rate: usize,
+    seconds: usize,
+    entity: impl Fn(usize) -> Uuid,
+) -> Writes {
     let options = PgPoolOptions::new().max_connections(4).acquire_timeout(Duration::from_secs(120));
     let database = options.connect(&database_url()).await.expect("cannot connect to the database");
     let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / rate as f64));

@@ -1,4 +1,4 @@
-//! What people may see, and cease to: told at once, to whom it concerns and to nobody else.
+//! Tests of access changes: they are pushed immediately, and only to affected users.
 
 use crate::service::Server;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_grant_taken_back_is_pushed_at_once_and_so_is_a_new_one(pool: PgPool) {
+async fn grant_changes_are_pushed_immediately(pool: PgPool) {
     let server = Server::start(&pool).await;
     let project = server.project().await;
     let person = server.person(None).await;
@@ -21,19 +21,19 @@ async fn a_grant_taken_back_is_pushed_at_once_and_so_is_a_new_one(pool: PgPool) 
         json!([{"entityId": task, "action": "REVOKE", "version": 0}])
     );
     client.next("ACCESS").await;
-    server.rename("task", task, "unseen").await;
-    server.settled().await;
+    server.rename("task", task, "without access").await;
+    server.wait_until_read().await;
     client.quiet().await;
     server.grant(person, project, 0).await;
     while client.next("INVALIDATE").await["changes"][0]["action"] != "CREATE" {}
     client.next("ACCESS").await;
-    server.rename("task", task, "seen").await;
-    // What was written while it was out of sight may be told now, as it is in sight again; the newest comes last.
+    server.rename("task", task, "with access").await;
+    // Changes made without access may be delivered after the new grant; the latest one comes last.
     while client.next("INVALIDATE").await["changes"][0]["version"] != 3 {}
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_grant_that_runs_out_ends_with_nobody_writing(pool: PgPool) {
+async fn expired_grants_end_without_a_write(pool: PgPool) {
     let server = Server::start(&pool).await;
     let project = server.project().await;
     let person = server.person(None).await;
@@ -45,12 +45,13 @@ async fn a_grant_that_runs_out_ends_with_nobody_writing(pool: PgPool) {
         .execute(&pool)
         .await
         .unwrap();
-    // The change of the grant is a row of the log, its end is none: on a slow machine both come in one look.
+    // The update of the grant is a log row, its expiry is not: on a slow machine both take effect
+    // in one poll.
     while client.next("INVALIDATE").await["changes"][0]["action"] != "REVOKE" {}
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_project_moved_out_of_sight_is_told_to_those_who_lose_it_and_to_nobody_else(pool: PgPool) {
+async fn moving_a_project_notifies_only_users_who_lose_access(pool: PgPool) {
     let server = Server::start(&pool).await;
     let business = |name: &'static str| {
         let pool = pool.clone();
@@ -62,28 +63,28 @@ async fn a_project_moved_out_of_sight_is_told_to_those_who_lose_it_and_to_nobody
                 .unwrap()
         }
     };
-    let (here, there) = (business("here").await, business("there").await);
+    let (source, target) = (business("source").await, business("target").await);
     let (project, other) = (server.project().await, server.project().await);
     let task = server.task(project).await;
     sqlx::query("update app.project set business_id = $2 where id = $1")
         .bind(project)
-        .bind(here)
+        .bind(source)
         .execute(&pool)
         .await
         .unwrap();
     let (loses, keeps) = (server.person(None).await, server.person(Some((other, 0))).await);
-    for (person, on) in [(loses, here), (keeps, here), (keeps, there)] {
+    for (person, on) in [(loses, source), (keeps, source), (keeps, target)] {
         sqlx::query("insert into app.entity_rbac (person_id, entity_code, entity_instance_id, permission, inheritance_mode) values ($1, 'business', $2, 0, $3)")
             .bind(person).bind(on).bind(if person == loses { "cascade" } else { "none" }).execute(&pool).await.unwrap();
     }
     let (mut first, mut second) = (server.connect(loses).await, server.connect(keeps).await);
     assert_eq!(first.subscribe(json!({"entityCode": "task", "entityIds": [task]})).await["count"], 1);
     second.subscribe(json!({"entityCode": "project", "entityIds": [other]})).await;
-    server.settled().await;
+    server.wait_until_read().await;
     second.quiet().await;
     sqlx::query("update app.project set business_id = $2 where id = $1")
         .bind(project)
-        .bind(there)
+        .bind(target)
         .execute(&pool)
         .await
         .unwrap();
@@ -92,19 +93,19 @@ async fn a_project_moved_out_of_sight_is_told_to_those_who_lose_it_and_to_nobody
         json!([{"entityId": task, "action": "REVOKE", "version": 0}])
     );
     first.next("ACCESS").await;
-    server.settled().await;
-    // What is granted without going down is on no way.
+    server.wait_until_read().await;
+    // A grant without inheritance does not apply to children, so this user is not affected.
     second.only_pong().await;
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn making_things_tells_nobody_to_sweep(pool: PgPool) {
+async fn creator_grants_trigger_no_revalidation(pool: PgPool) {
     let server = Server::start(&pool).await;
     let person = server.person(None).await;
     let mut client = server.connect(person).await;
     client.subscribe(json!({"entityCode": "project"})).await;
     let mut transaction = pool.begin().await.unwrap();
-    let made: Uuid = sqlx::query_scalar("insert into app.project (name) values ('mine') returning id")
+    let created: Uuid = sqlx::query_scalar("insert into app.project (name) values ('mine') returning id")
         .fetch_one(&mut *transaction)
         .await
         .unwrap();
@@ -112,28 +113,31 @@ async fn making_things_tells_nobody_to_sweep(pool: PgPool) {
         &mut transaction,
         pmo_domain::PersonId(person),
         &pmo_domain::EntityCode::new("project").unwrap(),
-        made,
+        created,
     )
     .await
     .unwrap();
     transaction.commit().await.unwrap();
-    // One's own, and so to be seen at once, with no other change of access told before it.
+    // The change of the own entity must come first, without a preceding ACCESS.
     let Message::Text(text) = client.frame().await else { panic!("a text frame") };
-    let told: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!((&told["type"], &told["payload"]["changes"][0]["entityId"]), (&json!("INVALIDATE"), &json!(made)));
-    server.settled().await;
+    let message: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&message["type"], &message["payload"]["changes"][0]["entityId"]),
+        (&json!("INVALIDATE"), &json!(created))
+    );
+    server.wait_until_read().await;
     client.only_pong().await;
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn grants_of_others_on_hidden_things_are_told_to_nobody_else(pool: PgPool) {
+async fn grants_on_invisible_entities_are_not_disclosed(pool: PgPool) {
     let server = Server::start(&pool).await;
     let (mine, secret) = (server.project().await, server.project().await);
     let person = server.person(Some((mine, 0))).await;
     let mut client = server.connect(person).await;
     client.subscribe(json!({"entityCode": "project"})).await;
     client.quiet().await;
-    // One transaction: a role that has nothing to do with this person is let into the secret, and the person gets another grant.
+    // In one transaction, a role without this person gets a grant on the secret project.
     let mut transaction = pool.begin().await.unwrap();
     let role: Uuid = sqlx::query_scalar("insert into app.role (name) values ('board') returning id")
         .fetch_one(&mut *transaction)
@@ -146,7 +150,7 @@ async fn grants_of_others_on_hidden_things_are_told_to_nobody_else(pool: PgPool)
         .await
         .unwrap();
     transaction.commit().await.unwrap();
-    server.settled().await;
+    server.wait_until_read().await;
     loop {
         client.send(json!({"type": "PING"})).await;
         let Message::Text(text) = client.frame().await else { panic!("a text frame") };
@@ -158,30 +162,30 @@ async fn grants_of_others_on_hidden_things_are_told_to_nobody_else(pool: PgPool)
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn what_is_made_below_a_thing_by_a_link_tells_nobody_to_sweep(pool: PgPool) {
+async fn creating_a_linked_child_triggers_no_revalidation(pool: PgPool) {
     let server = Server::start(&pool).await;
     let project = server.project().await;
     let mut client = server.connect(server.person(Some((project, 0))).await).await;
     client.subscribe(json!({"entityCode": "project", "entityIds": [project]})).await;
     client.quiet().await;
     let mut transaction = pool.begin().await.unwrap();
-    let made: Uuid = sqlx::query_scalar("insert into app.wiki (name) values ('w') returning id")
+    let created: Uuid = sqlx::query_scalar("insert into app.wiki (name) values ('w') returning id")
         .fetch_one(&mut *transaction)
         .await
         .unwrap();
     sqlx::query("insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id, owned) values ('project', $1, 'wiki', $2, true)")
         .bind(project)
-        .bind(made)
+        .bind(created)
         .execute(&mut *transaction)
         .await
         .unwrap();
     transaction.commit().await.unwrap();
-    server.settled().await;
+    server.wait_until_read().await;
     client.only_pong().await;
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn many_new_places_hide_no_loss_of_access(pool: PgPool) {
+async fn many_new_ancestor_sets_do_not_hide_a_revocation(pool: PgPool) {
     let server = Server::start(&pool).await;
     let project = server.project().await;
     let person = server.person(None).await;
@@ -190,7 +194,7 @@ async fn many_new_places_hide_no_loss_of_access(pool: PgPool) {
     client.subscribe(json!({"entityCode": "project", "entityIds": [project]})).await;
     client.quiet().await;
     let mut transaction = pool.begin().await.unwrap();
-    sqlx::query("insert into app.access_change (reach) select -n from generate_series(1, 6000) n")
+    sqlx::query("insert into app.access_change (new_ancestor_set_id) select -n from generate_series(1, 6000) n")
         .execute(&mut *transaction)
         .await
         .unwrap();
@@ -200,7 +204,7 @@ async fn many_new_places_hide_no_loss_of_access(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn who_leaves_a_role_or_the_house_loses_what_came_with_it_at_once(pool: PgPool) {
+async fn leaving_a_role_or_deactivation_revokes_access_immediately(pool: PgPool) {
     let server = Server::start(&pool).await;
     let (by_role, own) = (server.project().await, server.project().await);
     let person = server.person(Some((own, 0))).await;
@@ -219,15 +223,15 @@ async fn who_leaves_a_role_or_the_house_loses_what_came_with_it_at_once(pool: Pg
         .await
         .unwrap();
     let mut client = server.connect(person).await;
-    let done = client.subscribe(json!({"entityCode": "project", "entityIds": [by_role, own]})).await;
-    assert_eq!(done["count"], 2);
-    let revoked = |told: Value, id: Uuid| {
-        assert_eq!(told["changes"], json!([{"entityId": id, "action": "REVOKE", "version": 0}]));
+    let subscribed = client.subscribe(json!({"entityCode": "project", "entityIds": [by_role, own]})).await;
+    assert_eq!(subscribed["count"], 2);
+    let assert_revoked = |payload: Value, id: Uuid| {
+        assert_eq!(payload["changes"], json!([{"entityId": id, "action": "REVOKE", "version": 0}]));
     };
     sqlx::query("delete from app.entity_instance_link where parent_id = $1").bind(role).execute(&pool).await.unwrap();
-    revoked(client.next("INVALIDATE").await, by_role);
+    assert_revoked(client.next("INVALIDATE").await, by_role);
     client.next("ACCESS").await;
     sqlx::query("update app.person set active_flag = false where id = $1").bind(person).execute(&pool).await.unwrap();
-    revoked(client.next("INVALIDATE").await, own);
+    assert_revoked(client.next("INVALIDATE").await, own);
     client.next("ACCESS").await;
 }

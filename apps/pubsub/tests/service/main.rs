@@ -1,11 +1,11 @@
-//! The service over real sockets, each test with a database of its own.
+//! Tests of the service over real connections, each with its own database.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a test that fails here says where
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a panic names its line
 
-mod access; // what people may see, and cease to
-mod operations; // pods, outages, slow readers, the log's age
-mod presence; // who looks at what
-mod protocol_limits; // tokens, bad frames, limits
-mod resume; // who was away
-mod service; // a running service and its clients
-mod subscriptions; // who hears what
+mod access; // changes of grants and visibility
+mod operations; // pods, outages, slow consumers, log retention
+mod presence; // which users view which entity
+mod protocol_limits; // tokens, invalid frames, limits
+mod resume; // catch-up after a disconnect
+mod service; // test server and clients
+mod subscriptions; // delivery to subscribers

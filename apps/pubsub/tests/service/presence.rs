@@ -1,38 +1,38 @@
-//! Who looks at what: over real sockets, on one pod and between two.
+//! Tests of presence over real connections, on one pod and between two.
 
 use crate::service::{Client, Server};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 
-async fn look(client: &mut Client, things: &[Uuid]) {
-    let things: Vec<Value> = things.iter().map(|id| json!({"entityCode": "project", "entityId": id})).collect();
-    client.send(json!({"type": "LOOKING", "payload": {"things": things}})).await;
+async fn view(client: &mut Client, projects: &[Uuid]) {
+    let entities: Vec<Value> = projects.iter().map(|id| json!({"entityCode": "project", "entityId": id})).collect();
+    client.send(json!({"type": "LOOKING", "payload": {"things": entities}})).await;
 }
 
-fn people(told: &Value) -> Vec<Uuid> {
-    told["people"].as_array().unwrap().iter().map(|p| p["personId"].as_str().unwrap().parse().unwrap()).collect()
+fn people(payload: &Value) -> Vec<Uuid> {
+    payload["people"].as_array().unwrap().iter().map(|p| p["personId"].as_str().unwrap().parse().unwrap()).collect()
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn who_looks_at_the_same_is_told_of_each_other_on_whichever_pod_until_access_ends(pool: PgPool) {
+async fn viewers_see_each_other_on_all_pods_until_access_ends(pool: PgPool) {
     let (one, two) = (Server::start(&pool).await, Server::start(&pool).await);
     let project = one.project().await;
-    let (a, b, stranger) = (one.person(Some((project, 0))).await, one.person(None).await, one.person(None).await);
+    let (a, b, other) = (one.person(Some((project, 0))).await, one.person(None).await, one.person(None).await);
     let grant = one.grant(b, project, 0).await;
-    let mut here = one.connect(a).await;
-    let mut there = two.connect(b).await;
-    let mut outside = one.connect(stranger).await;
-    look(&mut here, &[project]).await;
-    assert_eq!(people(&here.next("PRESENCE").await), [] as [Uuid; 0]);
-    look(&mut outside, &[project]).await;
-    outside.only_pong().await;
-    look(&mut there, &[project]).await;
-    // Whichever pod hears first: in the end each knows of the other.
-    while people(&here.next("PRESENCE").await) != [b] {}
-    while people(&there.next("PRESENCE").await) != [a] {}
+    let mut first = one.connect(a).await;
+    let mut second = two.connect(b).await;
+    let mut unauthorized = one.connect(other).await;
+    view(&mut first, &[project]).await;
+    assert_eq!(people(&first.next("PRESENCE").await), [] as [Uuid; 0]);
+    view(&mut unauthorized, &[project]).await;
+    unauthorized.only_pong().await;
+    view(&mut second, &[project]).await;
+    // The order of the notifications is not fixed; in the end both clients know of each other.
+    while people(&first.next("PRESENCE").await) != [b] {}
+    while people(&second.next("PRESENCE").await) != [a] {}
     sqlx::query("delete from app.entity_rbac where id = $1").bind(grant).execute(&pool).await.unwrap();
-    while people(&here.next("PRESENCE").await) != [] as [Uuid; 0] {}
-    drop(here);
-    outside.only_pong().await;
+    while people(&first.next("PRESENCE").await) != [] as [Uuid; 0] {}
+    drop(first);
+    unauthorized.only_pong().await;
 }

@@ -1,4 +1,4 @@
-//! Tokens, bad frames, limits.
+//! Tests of tokens, invalid frames and limits.
 
 use crate::service::{QUICK, Server, token};
 use futures_util::SinkExt;
@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn tokens_open_warn_and_close(pool: PgPool) {
+async fn tokens_authenticate_warn_and_expire(pool: PgPool) {
     let server = Server::start(&pool).await;
     let person = server.person(None).await;
     assert_eq!(server.raw("/?token=nonsense").await.closed_with().await, 4001);
@@ -17,23 +17,23 @@ async fn tokens_open_warn_and_close(pool: PgPool) {
     let mut by_message = server.raw("/ws").await;
     by_message.send(json!({"type": "AUTH", "payload": {"token": token(person, 900)}})).await;
     by_message.next("HELLO").await;
-    let mut silent = server.raw("/ws").await;
-    silent.send(json!({"type": "PING"})).await;
-    assert_eq!(silent.closed_with().await, 4001, "the first message must say who it is");
-    let mut soon = server.raw(&format!("/?token={}", token(person, 3))).await;
-    soon.next("HELLO").await;
-    assert!(soon.next("TOKEN_EXPIRING_SOON").await["expiresIn"].as_i64().unwrap() <= 3);
-    soon.send(json!({"type": "TOKEN_REFRESH", "payload": {"token": token(person, 900)}})).await;
-    soon.quiet().await;
-    let mut over = server.raw(&format!("/?token={}", token(person, 2))).await;
-    assert_eq!(over.closed_with().await, 4002);
+    let mut unauthenticated = server.raw("/ws").await;
+    unauthenticated.send(json!({"type": "PING"})).await;
+    assert_eq!(unauthenticated.closed_with().await, 4001, "the first message must be AUTH");
+    let mut expiring = server.raw(&format!("/?token={}", token(person, 3))).await;
+    expiring.next("HELLO").await;
+    assert!(expiring.next("TOKEN_EXPIRING_SOON").await["expiresIn"].as_i64().unwrap() <= 3);
+    expiring.send(json!({"type": "TOKEN_REFRESH", "payload": {"token": token(person, 900)}})).await;
+    expiring.quiet().await;
+    let mut expired = server.raw(&format!("/?token={}", token(person, 2))).await;
+    assert_eq!(expired.closed_with().await, 4002);
     let other = server.person(None).await;
-    soon.send(json!({"type": "TOKEN_REFRESH", "payload": {"token": token(other, 900)}})).await;
-    assert_eq!(soon.closed_with().await, 4001, "a socket stays its person's");
+    expiring.send(json!({"type": "TOKEN_REFRESH", "payload": {"token": token(other, 900)}})).await;
+    assert_eq!(expiring.closed_with().await, 4001, "a connection never changes its user");
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn bad_frames_are_answered_and_a_flood_is_ended(pool: PgPool) {
+async fn invalid_frames_get_errors_and_floods_close_the_connection(pool: PgPool) {
     let server = Server::start(&pool).await;
     let mut client = server.connect(server.person(None).await).await;
     for frame in [
@@ -59,7 +59,7 @@ async fn bad_frames_are_answered_and_a_flood_is_ended(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_page_of_another_site_may_not_connect(pool: PgPool) {
+async fn pages_of_other_origins_cannot_connect(pool: PgPool) {
     let server = Server::start(&pool).await;
     let mut request = format!("ws://{}/ws", server.address).into_client_request().unwrap();
     request.headers_mut().insert("origin", "https://evil.example".parse().unwrap());
@@ -67,7 +67,7 @@ async fn a_page_of_another_site_may_not_connect(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn one_person_has_so_many_sockets_and_no_more(pool: PgPool) {
+async fn connections_per_user_are_limited(pool: PgPool) {
     let server = Server::start_with(&pool, &[&QUICK[..], &["--connections-per-person", "2"]].concat()).await;
     let (person, other) = (server.person(None).await, server.person(None).await);
     let (_first, mut second) = (server.connect(person).await, server.connect(person).await);

@@ -1,4 +1,4 @@
-//! Who was away learns what was missed, or that it can't be known.
+//! Tests of catch-up after a disconnect.
 
 use crate::service::{QUICK, Server, token};
 use serde_json::{Value, json};
@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio_tungstenite::tungstenite::Message;
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn what_happened_between_a_fetch_and_its_subscription_is_told(pool: PgPool) {
+async fn changes_between_fetch_and_subscribe_are_delivered(pool: PgPool) {
     let server = Server::start(&pool).await;
     let project = server.project().await;
     let mut client = server.connect(server.person(Some((project, 0))).await).await;
@@ -14,12 +14,12 @@ async fn what_happened_between_a_fetch_and_its_subscription_is_told(pool: PgPool
     server.rename("project", project, "between").await;
     let subscribe = |payload: Value| json!({"type": "SUBSCRIBE", "payload": payload});
     client.send(subscribe(json!({"entityCode": "project", "entityIds": [project], "since": since}))).await;
-    // By catching up, or by the feed itself where it has not looked yet.
-    let (mut told, mut subscribed) = (false, false);
-    while !(told && subscribed) {
+    // Delivered by the catch-up, or by the feed if it has not polled yet.
+    let (mut delivered, mut subscribed) = (false, false);
+    while !(delivered && subscribed) {
         let Message::Text(text) = client.frame().await else { panic!("a text frame") };
         let message: Value = serde_json::from_str(&text).unwrap();
-        told |= message["type"] == "INVALIDATE" && message["payload"]["changes"][0]["version"] == 2;
+        delivered |= message["type"] == "INVALIDATE" && message["payload"]["changes"][0]["version"] == 2;
         subscribed |= message["type"] == "SUBSCRIBED";
     }
     client.send(subscribe(json!({"entityCode": "project", "entityIds": [], "since": "7.1"}))).await;
@@ -28,7 +28,7 @@ async fn what_happened_between_a_fetch_and_its_subscription_is_told(pool: PgPool
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_returning_client_learns_what_it_missed(pool: PgPool) {
+async fn resume_delivers_missed_changes(pool: PgPool) {
     let server = Server::start(&pool).await;
     let project = server.project().await;
     let person = server.person(Some((project, 0))).await;
@@ -57,14 +57,14 @@ async fn a_returning_client_learns_what_it_missed(pool: PgPool) {
     assert_eq!(
         (changes.len(), &changes[0]["entityId"], &changes[0]["version"]),
         (1, &json!(project), &json!(6)),
-        "five changes, told as one"
+        "five changes, coalesced"
     );
     client.send(json!({"type": "RESUME", "payload": {"epoch": "99", "cursor": "99.1"}})).await;
     assert_eq!(client.next("RESUMED").await["recovered"], false);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn catching_up_past_a_slow_writer_tells_each_change_of_access_once(pool: PgPool) {
+async fn catch_up_beside_a_long_transaction_repeats_no_access_change(pool: PgPool) {
     let server = Server::start(&pool).await;
     let project = server.project().await;
     let person = server.person(None).await;
@@ -76,14 +76,14 @@ async fn catching_up_past_a_slow_writer_tells_each_change_of_access_once(pool: P
     client.next("ACCESS").await;
     client.send(json!({"type": "PING"})).await;
     let cursor = client.next("PONG").await["cursor"].clone();
-    assert_ne!(cursor, hello["cursor"], "the cursor goes on beside a slow writer");
+    assert_ne!(cursor, hello["cursor"], "the cursor advances beside a long transaction");
     client.subscribe(json!({"entityCode": "project", "entityIds": [project], "since": cursor})).await;
     client.only_pong().await;
     slow.rollback().await.unwrap();
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn what_was_purged_meanwhile_is_told_to_those_who_saw_it(pool: PgPool) {
+async fn resume_delivers_purges_to_former_viewers(pool: PgPool) {
     let server = Server::start(&pool).await;
     let (mine, other) = (server.project().await, server.project().await);
     let (task, hidden) = (server.task(mine).await, server.task(other).await);
@@ -101,14 +101,17 @@ async fn what_was_purged_meanwhile_is_told_to_those_who_saw_it(pool: PgPool) {
     client.send(json!({"type": "SUBSCRIBE", "payload": {"entityCode": "task"}})).await;
     client.send(json!({"type": "RESUME", "payload": {"epoch": epoch, "cursor": cursor}})).await;
     client.next("SUBSCRIBED").await;
-    let told = client.next("INVALIDATE").await;
-    assert_eq!(told["changes"].as_array().unwrap().len(), 1, "{told} but not {hidden}");
-    assert_eq!((&told["changes"][0]["entityId"], &told["changes"][0]["action"]), (&json!(task), &json!("DELETE")));
+    let invalidate = client.next("INVALIDATE").await;
+    assert_eq!(invalidate["changes"].as_array().unwrap().len(), 1, "{invalidate} but not {hidden}");
+    assert_eq!(
+        (&invalidate["changes"][0]["entityId"], &invalidate["changes"][0]["action"]),
+        (&json!(task), &json!("DELETE"))
+    );
     assert_eq!(client.next("RESUMED").await["recovered"], true);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn who_was_away_for_longer_than_the_log_goes_back_is_told_so(pool: PgPool) {
+async fn resume_beyond_retention_returns_not_recovered(pool: PgPool) {
     let server = Server::start(&pool).await;
     let person = server.person(None).await;
     let (epoch, cursor) = server.connect(person).await.epoch_and_cursor.clone();
@@ -116,25 +119,25 @@ async fn who_was_away_for_longer_than_the_log_goes_back_is_told_so(pool: PgPool)
     let resume = json!({"type": "RESUME", "payload": {"epoch": epoch, "cursor": cursor}});
     client.send(resume.clone()).await;
     assert_eq!(client.next("RESUMED").await["recovered"], true);
-    server.sql("update app.feed_epoch set cut_xid = pg_current_xact_id()").await;
+    server.sql("update app.feed_epoch set truncated_before_xid = pg_current_xact_id()").await;
     client.send(resume).await;
     assert_eq!(client.next("RESUMED").await["recovered"], false);
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_pod_that_stops_sends_its_clients_to_another_where_they_go_on(pool: PgPool) {
+async fn clients_resume_on_another_pod_after_shutdown(pool: PgPool) {
     let (one, two) = (Server::start(&pool).await, Server::start_with(&pool, &QUICK).await);
     let project = one.project().await;
     let person = one.person(Some((project, 0))).await;
     let mut client = one.connect(person).await;
     client.subscribe(json!({"entityCode": "project", "entityIds": [project]})).await;
     let (epoch, cursor) = client.epoch_and_cursor.clone();
-    // Who has not said yet who they are is told as well.
-    let mut stranger = one.raw("/ws").await;
-    let stopping = one.stopper.clone();
-    let stop = tokio::spawn(async move { stopping.stop().await });
+    // An unauthenticated connection is closed as well.
+    let mut unauthenticated = one.raw("/ws").await;
+    let handle = one.stopper.clone();
+    let stop = tokio::spawn(async move { handle.stop().await });
     assert_eq!(client.closed_with().await, 1012);
-    assert_eq!(stranger.closed_with().await, 1012);
+    assert_eq!(unauthenticated.closed_with().await, 1012);
     stop.await.unwrap();
     assert!(one.get("/ready").await.0.contains("503"));
     one.rename("project", project, "meanwhile").await;
@@ -147,12 +150,12 @@ async fn a_pod_that_stops_sends_its_clients_to_another_where_they_go_on(pool: Pg
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
-async fn a_database_that_is_another_begins_a_new_epoch(pool: PgPool) {
+async fn new_database_identity_starts_a_new_epoch(pool: PgPool) {
     let server = Server::start(&pool).await;
     let person = server.person(None).await;
     let mut client = server.connect(person).await;
     let (epoch, cursor) = client.epoch_and_cursor.clone();
-    // As after a failover or a restore: another identity, and connections that are gone.
+    // Like a failover or restore: another database identity, and all connections terminated.
     server.sql("update app.feed_epoch set identity = 'another'").await;
     server.sql("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()").await;
     assert_eq!(client.closed_with().await, 1012);

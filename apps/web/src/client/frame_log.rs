@@ -1,44 +1,48 @@
-//! The last frames of the socket, for whoever looks: kept only while somebody does, cut short, and without tokens.
+//! Log of the most recent WebSocket frames, for the devtools.
+//!
+//! Recorded only while the devtools are open; frames are truncated.
+//!
+//! Must not: record a token.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-/// Frames that are kept.
+/// Maximum number of recorded frames.
 const MAX_FRAMES: usize = 100;
-/// Letters of each that are kept.
+/// Maximum length of a recorded frame, in characters.
 const MAX_FRAME_CHARS: usize = 300;
 
-/// The last frames.
+/// Ring buffer of the most recent frames.
 #[derive(Default)]
 pub struct FrameLog {
-    listening: Cell<bool>,
-    last: RefCell<VecDeque<Vec<String>>>,
+    enabled: Cell<bool>,
+    frames: RefCell<VecDeque<Vec<String>>>,
 }
 
 impl FrameLog {
-    /// Begins or ends keeping them.
-    pub fn listen(&self, on: bool) {
-        self.listening.set(on);
-        if !on {
-            self.last.borrow_mut().clear();
+    /// Starts or stops recording; stopping clears the log.
+    pub fn set_enabled(&self, enabled: bool) {
+        self.enabled.set(enabled);
+        if !enabled {
+            self.frames.borrow_mut().clear();
         }
     }
 
-    /// A frame went out or came in.
-    pub fn note(&self, out: bool, text: &str) {
-        if !self.listening.get() {
+    /// Records a frame that was sent (`outgoing`) or received.
+    pub fn record(&self, outgoing: bool, text: &str) {
+        if !self.enabled.get() {
             return;
         }
-        let secret = text.contains("\"token\"");
-        let text = if secret { "a token".to_owned() } else { text.chars().take(MAX_FRAME_CHARS).collect() };
+        let has_token = text.contains("\"token\"");
+        let text = if has_token { "[token redacted]".to_owned() } else { text.chars().take(MAX_FRAME_CHARS).collect() };
         let time = js_sys::Date::new_0().to_locale_time_string("en-GB").as_string().unwrap_or_default();
-        let mut last = self.last.borrow_mut();
-        last.push_front(vec![time, if out { "sent" } else { "came" }.to_owned(), text]);
-        last.truncate(MAX_FRAMES);
+        let mut frames = self.frames.borrow_mut();
+        frames.push_front(vec![time, if outgoing { "sent" } else { "received" }.to_owned(), text]);
+        frames.truncate(MAX_FRAMES);
     }
 
-    /// Time, direction and text of each, the last first.
+    /// Returns time, direction and text of each recorded frame, newest first.
     pub fn entries(&self) -> Vec<Vec<String>> {
-        self.last.borrow().iter().cloned().collect()
+        self.frames.borrow().iter().cloned().collect()
     }
 }

@@ -1,9 +1,12 @@
-//! Requests and tokens. The access token lives in memory alone; the refresh cookie is the browser's business.
+//! HTTP requests and the access token.
+//!
+//! The access token is held in memory only; the browser manages the refresh cookie.
 
 use super::network_throttle::throttle;
 use futures_channel::oneshot;
 pub use gloo_net::http::Method;
 use gloo_net::http::{RequestBuilder, Response as HttpResponse};
+use leptos::prelude::{RwSignal, Set};
 use pmo_domain::api_types::{AuthResponse, Problem};
 use pmo_sync::{Method as EngineMethod, Request, RequestError, Response};
 use serde_json::{Value, json};
@@ -14,11 +17,11 @@ use web_sys::window;
 
 thread_local! {
     static TOKEN: RefCell<Option<String>> = const { RefCell::new(None) };
-    /// Those who wait for one.
+    /// Wakes the requests that wait for a token.
     static TOKEN_WAITERS: RefCell<Vec<oneshot::Sender<()>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The access token, if there is one.
+/// Returns the access token, if one is set.
 pub fn token() -> Option<String> {
     TOKEN.with_borrow(Clone::clone)
 }
@@ -27,13 +30,13 @@ fn url(path: &str) -> String {
     format!("/api/v1{path}")
 }
 
-/// Ends a request: when nobody waits for it any more, or after half a minute.
+/// Aborts a request on cancellation or timeout.
 #[derive(Clone, Default)]
 pub struct AbortHandle(Rc<RefCell<Option<web_sys::AbortController>>>);
 
 impl AbortHandle {
-    /// Ends it now.
-    pub fn now(&self) {
+    /// Aborts the request; does nothing if none is running.
+    pub fn abort(&self) {
         if let Some(controller) = self.0.borrow_mut().take() {
             controller.abort();
         }
@@ -58,7 +61,7 @@ fn builder(method: Method, path: &str) -> RequestBuilder {
 fn unauthorized_failure() -> RequestError {
     let problem = Problem {
         kind: String::new(),
-        title: "Sign in first".into(),
+        title: "Sign-in required".into(),
         status: 401,
         detail: None,
         errors: vec![],
@@ -67,8 +70,11 @@ fn unauthorized_failure() -> RequestError {
     RequestError::Rejected(Box::new(problem))
 }
 
-/// What an HTTP answer means. HTML with 200 is a captive portal, not an answer.
-async fn read(response: HttpResponse) -> Result<Response, RequestError> {
+/// Converts an HTTP response into the engine's result.
+///
+/// A successful response without JSON counts as a network error: a captive portal answers with HTML
+/// and status 200.
+async fn read_response(response: HttpResponse) -> Result<Response, RequestError> {
     let status = response.status();
     let header = |name: &str| response.headers().get(name);
     let (feed_cursor, etag) = (header("feed-cursor"), header("etag"));
@@ -76,7 +82,7 @@ async fn read(response: HttpResponse) -> Result<Response, RequestError> {
     if matches!(status, 204 | 304) {
         return Ok(Response { not_modified: status == 304, feed_cursor, etag, body: String::new() });
     }
-    // As bytes: a text would be copied letter by letter on its way in.
+    // Read as bytes: a JavaScript string would be transcoded character by character.
     let body = response.binary().await.map_err(|_| RequestError::Network)?;
     let body = String::from_utf8(body).map_err(|_| RequestError::Network)?;
     if (200..300).contains(&status) && kind.contains("json") {
@@ -88,8 +94,11 @@ async fn read(response: HttpResponse) -> Result<Response, RequestError> {
     }
 }
 
-/// Makes a request of the engine.
-pub async fn send(request: Request, cancel: &AbortHandle) -> Result<Response, RequestError> {
+/// Sends a request of the engine.
+///
+/// Without an access token, sends nothing and fails with status 401. Fails with
+/// [`RequestError::Network`] on timeout.
+pub async fn send(request: Request, abort_handle: &AbortHandle) -> Result<Response, RequestError> {
     if token().is_none() {
         return Err(unauthorized_failure());
     }
@@ -103,12 +112,12 @@ pub async fn send(request: Request, cancel: &AbortHandle) -> Result<Response, Re
         EngineMethod::Delete => Method::DELETE,
     };
     let path = request.path.clone();
-    let mut builder = builder(method, &path).abort_signal(cancel.signal().as_ref());
+    let mut builder = builder(method, &path).abort_signal(abort_handle.signal().as_ref());
     if let Some(version) = request.if_match {
         builder = builder.header("if-match", &format!("\"{version}\""));
     }
     if let Some(etag) = &request.if_none_match {
-        // Without it the browser's own cache would answer 304 with what it holds.
+        // With the HTTP cache enabled, the browser would replace a 304 by its cached response.
         builder = builder.header("if-none-match", etag).cache(web_sys::RequestCache::NoStore);
     }
     if let Some(key) = &request.idempotency_key {
@@ -118,24 +127,26 @@ pub async fn send(request: Request, cancel: &AbortHandle) -> Result<Response, Re
         Some(body) => builder.json(body),
         None => builder.build(),
     };
-    let too_late = cancel.clone();
-    // A whole tree takes as long as the server lets it.
-    let patience = if path.starts_with("/sync/snapshot") { 330_000 } else { 30_000 };
-    let _timeout = gloo_timers::callback::Timeout::new(patience, move || too_late.now());
+    let timeout_handle = abort_handle.clone();
+    // A snapshot of a tree may take as long as the server allows.
+    let timeout_ms = if path.starts_with("/sync/snapshot") { 330_000 } else { 30_000 };
+    let _timeout = gloo_timers::callback::Timeout::new(timeout_ms, move || timeout_handle.abort());
     let response = request.map_err(|_| RequestError::Network)?.send().await.map_err(|_| RequestError::Network)?;
-    read(response).await
+    read_response(response).await
 }
 
-/// Why a token could not be renewed.
+/// Error of a token refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefreshError {
-    /// Nobody answers.
+    /// The server is unreachable or sent an invalid response.
     Network,
-    /// The session is over.
-    Ended,
+    /// The session has expired; the user must sign in.
+    SessionExpired,
 }
 
-/// Takes a token into use; the caller has made sure that it is this tab's person's. None: no token any more.
+/// Sets the access token, or removes it with `None`.
+///
+/// The caller must check that the token belongs to the user of this tab.
 pub fn set_token(token: Option<String>) {
     if token.is_some() {
         wake_token_waiters();
@@ -143,16 +154,16 @@ pub fn set_token(token: Option<String>) {
     TOKEN.with_borrow_mut(|slot| *slot = token);
 }
 
-/// A bound for requests on which others wait.
+/// Returns the abort signal of a request that other work waits for: a timeout of 20 s.
 fn request_timeout() -> web_sys::AbortSignal {
     web_sys::AbortSignal::timeout_with_u32(20_000)
 }
 
-fn parse_auth_response(answer: Response) -> Option<AuthResponse> {
-    serde_json::from_str(&answer.body).ok()
+fn parse_auth_response(response: Response) -> Option<AuthResponse> {
+    serde_json::from_str(&response.body).ok()
 }
 
-/// Renews the access token with the refresh cookie.
+/// Requests a new access token with the refresh cookie.
 pub async fn refresh() -> Result<AuthResponse, RefreshError> {
     let outcome = refresh_inner().await;
     if outcome.is_err() {
@@ -171,77 +182,86 @@ async fn refresh_inner() -> Result<AuthResponse, RefreshError> {
         .build()
         .map_err(|_| RefreshError::Network)?;
     let response = request.send().await.map_err(|_| RefreshError::Network)?;
-    match read(response).await {
-        Ok(answer) => parse_auth_response(answer).ok_or(RefreshError::Network),
-        Err(RequestError::Rejected(problem)) if problem.status == 401 => Err(RefreshError::Ended),
+    match read_response(response).await {
+        Ok(response) => parse_auth_response(response).ok_or(RefreshError::Network),
+        Err(RequestError::Rejected(problem)) if problem.status == 401 => Err(RefreshError::SessionExpired),
         Err(_) => Err(RefreshError::Network),
     }
 }
 
-/// Signs in; the error is for people.
+/// Signs in with email address and password; the error is a message for the user.
 pub async fn login(email: &str, password: &str) -> Result<AuthResponse, String> {
     let body = json!({"email": email, "password": password});
     let request =
         RequestBuilder::new(&url("/auth/login")).method(Method::POST).json(&body).map_err(|e| e.to_string())?;
-    let unreachable = || "The server can't be reached. Check the network and try again.".to_owned();
+    let unreachable = || "Server unreachable. Check the network and try again.".to_owned();
     let response = request.send().await.map_err(|_| unreachable())?;
-    match read(response).await {
-        Ok(answer) => parse_auth_response(answer).ok_or_else(unreachable),
+    match read_response(response).await {
+        Ok(response) => parse_auth_response(response).ok_or_else(unreachable),
         Err(RequestError::Rejected(problem)) => Err(problem.detail.unwrap_or(problem.title)),
         Err(RequestError::Network) => Err(unreachable()),
     }
 }
 
-/// Ends the session on the server; false where it could not be reached.
+/// Removes the access token and ends the session on the server.
+///
+/// Returns `false` if the server did not confirm.
 pub async fn logout() -> bool {
     set_token(None);
     let request =
         RequestBuilder::new(&url("/auth/logout")).method(Method::POST).abort_signal(Some(&request_timeout())).build();
     match request {
-        Ok(request) => request.send().await.is_ok_and(|answer| answer.status() == 204),
+        Ok(request) => request.send().await.is_ok_and(|response| response.status() == 204),
         Err(_) => false,
     }
 }
 
-/// For [`ask`].
-
-/// Asks the server for what no device keeps; the error is for people. `key`: a write that a repeat must not do again.
-pub async fn request(method: Method, path: &str, body: Option<&Value>, key: Option<&str>) -> Result<Value, String> {
-    try_request(method, path, body, key).await.map_err(|failure| failure_message(&failure))
+/// Sends a request for data that the engine does not cache; the error is a message for the user.
+///
+/// `idempotency_key` prevents a repeated write from being applied twice.
+pub async fn request(
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    idempotency_key: Option<&str>,
+) -> Result<Value, String> {
+    try_request(method, path, body, idempotency_key).await.map_err(|error| failure_message(&error))
 }
 
-/// A token is here, or can't be had now: whoever waits goes on.
+/// Resumes all requests that wait for a token, after one is set or a refresh has failed.
 fn wake_token_waiters() {
-    for waits in TOKEN_WAITERS.take() {
-        let _ = waits.send(());
+    for sender in TOKEN_WAITERS.take() {
+        let _ = sender.send(());
     }
 }
 
-/// A page that has just been loaded is there before its token: whoever asks waits until it is known whether there is one.
+/// Waits until a token is set or a refresh has failed; returns immediately if there is a token.
+///
+/// After a reload, pages send requests before the first token has arrived.
 async fn wait_for_token() {
     if token().is_none() {
-        let (waits, comes) = oneshot::channel();
-        TOKEN_WAITERS.with_borrow_mut(|all| all.push(waits));
-        let _ = comes.await;
+        let (sender, receiver) = oneshot::channel();
+        TOKEN_WAITERS.with_borrow_mut(|waiters| waiters.push(sender));
+        let _ = receiver.await;
     }
 }
 
-/// The same, for who does something about a failure.
+/// Sends a request like [`request`], but returns a [`RequestError`] instead of a message.
 pub async fn try_request(
     method: Method,
     path: &str,
     body: Option<&Value>,
-    key: Option<&str>,
+    idempotency_key: Option<&str>,
 ) -> Result<Value, RequestError> {
     wait_for_token().await;
     if !throttle().await {
         return Err(RequestError::Network);
     }
-    // What is read whole before it is answered takes as long as the server lets it.
-    let patience =
+    // To complete an upload, the server reads the whole file before it responds.
+    let timeout =
         if path.ends_with("/finish") { web_sys::AbortSignal::timeout_with_u32(65_000) } else { request_timeout() };
-    let mut builder = builder(method, path).abort_signal(Some(&patience));
-    if let Some(key) = key {
+    let mut builder = builder(method, path).abort_signal(Some(&timeout));
+    if let Some(key) = idempotency_key {
         builder = builder.header("idempotency-key", key);
     }
     let request = match body {
@@ -249,75 +269,85 @@ pub async fn try_request(
         None => builder.build(),
     };
     let response = request.map_err(|_| RequestError::Network)?.send().await.map_err(|_| RequestError::Network)?;
-    let answer = read(response).await?;
-    if answer.body.is_empty() {
+    let response = read_response(response).await?;
+    if response.body.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_str(&answer.body).map_err(|_| RequestError::Network)
+    serde_json::from_str(&response.body).map_err(|_| RequestError::Network)
 }
 
-/// Sends a part of a file that is being uploaded.
-pub async fn send_part(path: &str, offset: f64, part: &JsValue, cancel: &AbortHandle) -> Result<(), RequestError> {
+/// Sends a part of an upload; `offset` is the position of its first byte in the file.
+pub async fn send_part(
+    path: &str,
+    offset: f64,
+    part: &JsValue,
+    abort_handle: &AbortHandle,
+) -> Result<(), RequestError> {
     if !throttle().await {
         return Err(RequestError::Network);
     }
     let request = builder(Method::PATCH, path)
         .header("content-type", "application/octet-stream")
         .header("upload-offset", &offset.to_string())
-        .abort_signal(cancel.signal().as_ref())
+        .abort_signal(abort_handle.signal().as_ref())
         .body(part.clone())
         .map_err(|_| RequestError::Network)?;
-    let too_late = cancel.clone();
-    // The server waits for a minute.
-    let _timeout = gloo_timers::callback::Timeout::new(65_000, move || too_late.now());
-    read(request.send().await.map_err(|_| RequestError::Network)?).await.map(drop)
+    let timeout_handle = abort_handle.clone();
+    // Longer than the timeout of the server, one minute.
+    let _timeout = gloo_timers::callback::Timeout::new(65_000, move || timeout_handle.abort());
+    read_response(request.send().await.map_err(|_| RequestError::Network)?).await.map(drop)
 }
 
-/// A failure in words for people.
-pub fn failure_message(failure: &RequestError) -> String {
-    match failure {
+/// Returns the message for the user about a failed request.
+pub fn failure_message(error: &RequestError) -> String {
+    match error {
         RequestError::Rejected(problem) => problem_message(problem),
         RequestError::Network => UNREACHABLE_MESSAGE.to_owned(),
     }
 }
 
-/// Lets the browser fetch an address and keep it as a file, in its own time.
-pub fn start_download(address: &str) -> Option<()> {
+/// Starts a download of `url` by the browser and returns without waiting for it.
+pub fn start_download(url: &str) -> Option<()> {
     let link: web_sys::HtmlAnchorElement = window()?.document()?.create_element("a").ok()?.unchecked_into();
-    link.set_href(address);
+    link.set_href(url);
     link.set_download("");
     link.click();
     Some(())
 }
 
-/// Said where the network is needed, and nobody answers.
-const UNREACHABLE_MESSAGE: &str = "The server can't be reached. This needs the network; try again when it is back.";
+/// Message for an action that requires the network.
+const UNREACHABLE_MESSAGE: &str = "Server unreachable. This action requires a network connection. Try again later.";
 
-/// A refusal in the words that it came with.
+/// Returns the message of a problem: its field errors, else its detail, else its title.
 fn problem_message(problem: &Problem) -> String {
     let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
     if fields.is_empty() { problem.detail.clone().unwrap_or_else(|| problem.title.clone()) } else { fields.join(" ") }
 }
 
-/// Sends a file; the error is for people.
-pub async fn send_file(path: &str, kind: &str, file: &web_sys::File, key: &str) -> Result<Value, String> {
+/// Sends a file as the request body; the error is a message for the user.
+pub async fn send_file(
+    path: &str,
+    content_type: &str,
+    file: &web_sys::File,
+    idempotency_key: &str,
+) -> Result<Value, String> {
     if !throttle().await {
         return Err(UNREACHABLE_MESSAGE.to_owned());
     }
     let request = builder(Method::POST, path)
-        .header("content-type", kind)
-        .header("idempotency-key", key)
+        .header("content-type", content_type)
+        .header("idempotency-key", idempotency_key)
         .body(file.clone())
         .map_err(|e| e.to_string())?;
     let response = request.send().await.map_err(|_| UNREACHABLE_MESSAGE.to_owned())?;
-    match read(response).await {
-        Ok(answer) => serde_json::from_str(&answer.body).map_err(|e| e.to_string()),
+    match read_response(response).await {
+        Ok(response) => serde_json::from_str(&response.body).map_err(|e| e.to_string()),
         Err(RequestError::Rejected(problem)) => Err(problem_message(&problem)),
-        Err(RequestError::Network) => Err("The server gave no answer that can be read. Try again.".into()),
+        Err(RequestError::Network) => Err("Invalid server response. Try again.".into()),
     }
 }
 
-/// Fetches a file and gives it to the browser to keep; the error is for people.
+/// Downloads a file and saves it as `name`; the error is a message for the user.
 pub async fn download(path: &str, name: &str) -> Result<(), String> {
     if !throttle().await {
         return Err(UNREACHABLE_MESSAGE.to_owned());
@@ -325,25 +355,35 @@ pub async fn download(path: &str, name: &str) -> Result<(), String> {
     let request = builder(Method::GET, path).build().map_err(|e| e.to_string())?;
     let response = request.send().await.map_err(|_| UNREACHABLE_MESSAGE.to_owned())?;
     if !response.ok() {
-        return match read(response).await {
+        return match read_response(response).await {
             Err(RequestError::Rejected(problem)) => Err(problem_message(&problem)),
             _ => Err(UNREACHABLE_MESSAGE.to_owned()),
         };
     }
-    let cut = || "The file did not arrive whole. Try again.".to_owned();
-    let bytes = js_sys::Uint8Array::from(response.binary().await.map_err(|_| cut())?.as_slice());
-    let blob = web_sys::Blob::new_with_u8_array_sequence(&js_sys::Array::of1(&bytes)).map_err(|_| cut())?;
-    save_blob(&blob, name).ok_or_else(cut)
+    let incomplete = || "Download incomplete. Try again.".to_owned();
+    let bytes = js_sys::Uint8Array::from(response.binary().await.map_err(|_| incomplete())?.as_slice());
+    let blob = web_sys::Blob::new_with_u8_array_sequence(&js_sys::Array::of1(&bytes)).map_err(|_| incomplete())?;
+    save_blob(&blob, name).ok_or_else(incomplete)
 }
 
-/// Lets the browser keep a blob as a file.
+/// Saves a blob as a file named `name`.
 fn save_blob(blob: &web_sys::Blob, name: &str) -> Option<()> {
-    let address = web_sys::Url::create_object_url_with_blob(blob).ok()?;
+    let url = web_sys::Url::create_object_url_with_blob(blob).ok()?;
     let link: web_sys::HtmlAnchorElement = window()?.document()?.create_element("a").ok()?.unchecked_into();
-    link.set_href(&address);
+    link.set_href(&url);
     link.set_download(name);
     link.click();
-    // The browser has begun by then.
-    gloo_timers::callback::Timeout::new(60_000, move || drop(web_sys::Url::revoke_object_url(&address))).forget();
+    // Revoked later: the browser reads the blob only after it has started the download.
+    gloo_timers::callback::Timeout::new(60_000, move || drop(web_sys::Url::revoke_object_url(&url))).forget();
     Some(())
+}
+
+/// Downloads an export as a file; `error` receives the message of a failure.
+pub fn export_file(path: String, name: String, error: RwSignal<Option<String>>) {
+    error.set(None);
+    wasm_bindgen_futures::spawn_local(async move {
+        if let Err(message) = download(&path, &name).await {
+            error.set(Some(message));
+        }
+    });
 }

@@ -1,38 +1,40 @@
-//! Small things that a person leaves on this device between visits, such as a comment that is half written. Each is kept under its person, and goes when they sign out
-//! without keeping their work.
+//! Small per-user values in `window.localStorage`, such as an unfinished comment.
+//!
+//! Keys contain the id of the signed-in user. The values are removed on sign-out, unless the user
+//! chooses to keep unsent work.
 
 use super::{client, storage};
 
 const PREFIX: &str = "pmo.kept.";
 
-fn name(of: &str) -> Option<String> {
+fn storage_key(name: &str) -> Option<String> {
     let person = client().read(pmo_sync::Engine::person)?;
-    Some(format!("{PREFIX}{}.{of}", person.0))
+    Some(format!("{PREFIX}{}.{name}", person.0))
 }
 
-/// What was left there.
-pub fn get(of: &str) -> Option<String> {
-    storage()?.get_item(&name(of)?).ok()?
+/// Returns the value stored under `name` for the signed-in user, if any.
+pub fn get(name: &str) -> Option<String> {
+    storage()?.get_item(&storage_key(name)?).ok()?
 }
 
-/// Leaves something there; nothing where it is empty.
-pub fn set(of: &str, text: &str) {
-    let (Some(storage), Some(name)) = (storage(), name(of)) else { return };
-    let _ = if text.is_empty() { storage.remove_item(&name) } else { storage.set_item(&name, text) };
+/// Stores `value` under `name` for the signed-in user; an empty value removes the entry.
+pub fn set(name: &str, value: &str) {
+    let (Some(storage), Some(key)) = (storage(), storage_key(name)) else { return };
+    let _ = if value.is_empty() { storage.remove_item(&key) } else { storage.set_item(&key, value) };
 }
 
-/// Whether this person has left anything here.
+/// Returns whether any value is stored for the signed-in user.
 pub fn has_entries() -> bool {
-    let (Some(storage), Some(prefix)) = (storage(), name("")) else { return false };
+    let (Some(storage), Some(prefix)) = (storage(), storage_key("")) else { return false };
     (0..storage.length().unwrap_or(0))
         .any(|n| storage.key(n).ok().flatten().is_some_and(|key| key.starts_with(&prefix)))
 }
 
-/// Takes all of this person's away.
+/// Removes every stored value of the signed-in user.
 pub fn clear() {
-    let (Some(storage), Some(prefix)) = (storage(), name("")) else { return };
-    let all = (0..storage.length().unwrap_or(0)).filter_map(|n| storage.key(n).ok().flatten());
-    for key in all.filter(|key| key.starts_with(&prefix)).collect::<Vec<_>>() {
+    let (Some(storage), Some(prefix)) = (storage(), storage_key("")) else { return };
+    let keys = (0..storage.length().unwrap_or(0)).filter_map(|n| storage.key(n).ok().flatten());
+    for key in keys.filter(|key| key.starts_with(&prefix)).collect::<Vec<_>>() {
         let _ = storage.remove_item(&key);
     }
 }

@@ -1,22 +1,25 @@
-//! A network as a person wants it to try the app out: none, slow, or without a socket. Set from the devtools, for this tab alone; nothing is ever set by
-//! the app itself.
+//! Network throttling for tests by hand: offline, slow, or without a WebSocket.
+//!
+//! Set in the devtools, for this tab only.
+//!
+//! Must not: be changed by the app itself, only by the user.
 
 use super::Client;
 use pmo_sync::Event;
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// How long a slow answer is kept back, in milliseconds.
+/// Added latency of each request while the network is slow, in milliseconds.
 const SLOW_LATENCY_MS: u32 = 2_000;
 
-/// What is tried out.
+/// Simulated network conditions; the default is no throttling.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NetworkConditions {
-    /// Nothing gets through.
+    /// Requests fail and no WebSocket is open.
     pub offline: bool,
-    /// Every answer takes two seconds longer.
+    /// Requests are delayed by two seconds.
     pub slow: bool,
-    /// Sockets break, and none opens.
+    /// The WebSocket is closed and cannot be opened.
     pub no_socket: bool,
 }
 
@@ -24,12 +27,12 @@ thread_local! {
     static CONDITIONS: Cell<NetworkConditions> = const { Cell::new(NetworkConditions { offline: false, slow: false, no_socket: false }) };
 }
 
-/// What is tried out now.
+/// Returns the simulated conditions of this tab.
 pub fn conditions() -> NetworkConditions {
     CONDITIONS.get()
 }
 
-/// Lets a request through, late where the network is slow; false: it does not get through.
+/// Delays a request while the network is slow, and returns whether it may be sent.
 pub async fn throttle() -> bool {
     if conditions().slow {
         gloo_timers::future::TimeoutFuture::new(SLOW_LATENCY_MS).await;
@@ -37,23 +40,23 @@ pub async fn throttle() -> bool {
     !conditions().offline
 }
 
-/// Whether a socket can be open.
+/// Returns whether a WebSocket may be open.
 pub fn sockets_allowed() -> bool {
     !conditions().offline && !conditions().no_socket
 }
 
 impl Client {
-    /// Tries something out from now on.
-    pub fn set_conditions(self: &Rc<Self>, wanted: NetworkConditions) {
-        let before = CONDITIONS.replace(wanted);
+    /// Applies the simulated conditions immediately.
+    pub fn set_conditions(self: &Rc<Self>, conditions: NetworkConditions) {
+        let previous = CONDITIONS.replace(conditions);
         if !sockets_allowed() {
             self.socket.disconnect();
             self.dispatch(Event::SocketClosed(1006));
         }
-        if before.offline != wanted.offline {
-            self.dispatch(Event::Online(!wanted.offline));
-        } else if before.no_socket && !wanted.no_socket {
-            // Somebody looks at the page: it is tried again at once.
+        if previous.offline != conditions.offline {
+            self.dispatch(Event::Online(!conditions.offline));
+        } else if previous.no_socket && !conditions.no_socket {
+            // A visible page reconnects without waiting for the backoff.
             self.dispatch(Event::VisibilityChanged(true));
         }
     }

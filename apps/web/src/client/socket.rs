@@ -1,5 +1,7 @@
-//! The WebSocket: AUTH is its first message, frames go to the engine, a close tells its code. The address is a setting of the page, not
-//! of the build.
+//! The WebSocket connection of a tab.
+//!
+//! Sends `AUTH` first, passes frames to the engine and reports the close code. The URL comes from
+//! the page, not from the build.
 
 use super::network_throttle::sockets_allowed;
 use super::{Client, http};
@@ -12,21 +14,23 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use wasm_bindgen_futures::spawn_local;
 
-/// The tab's socket, if it has one.
+/// The WebSocket of this tab; closed by default.
 #[derive(Default)]
-pub struct Socket {
+pub(crate) struct Socket {
     outgoing: RefCell<Option<mpsc::UnboundedSender<ClientMessage>>>,
-    /// Only the newest socket may speak.
+    /// Incremented on each connect and disconnect; events of an older connection are ignored.
     generation: Cell<u32>,
 }
 
-/// Where the socket is: what the page was told, else port 4001 of this host where the page comes from a development port, else `/ws`
-/// of the same origin.
+/// Returns the URL of the WebSocket endpoint.
+///
+/// The `pmo-socket` meta element of the page has precedence. Otherwise the endpoint is `/ws` of the
+/// same origin for HTTPS, and port 4001 of the same host for HTTP (development).
 fn socket_url() -> Option<String> {
     let window = web_sys::window()?;
-    let told = window.document()?.query_selector("meta[name=pmo-socket]").ok()??.get_attribute("content")?;
-    if !told.is_empty() {
-        return Some(told);
+    let configured = window.document()?.query_selector("meta[name=pmo-socket]").ok()??.get_attribute("content")?;
+    if !configured.is_empty() {
+        return Some(configured);
     }
     let location = window.location();
     if location.protocol().ok()? == "https:" {
@@ -36,15 +40,17 @@ fn socket_url() -> Option<String> {
 }
 
 impl Socket {
-    /// Opens a new socket in place of the present one.
-    pub fn connect(&self, client: Rc<Client>) {
+    /// Closes the current connection, if any, and opens a new one.
+    ///
+    /// Reports a failure to the engine as a closed socket.
+    pub(crate) fn connect(&self, client: Rc<Client>) {
         self.disconnect();
         let generation = self.generation.get();
         let (sender, mut outgoing) = mpsc::unbounded::<ClientMessage>();
         let Some(token) = http::token() else {
             return spawn_local(async move { client.dispatch(Event::SocketClosed(CLOSE_UNAUTHORIZED)) });
         };
-        let Some(Ok(socket)) = socket_url().filter(|_| sockets_allowed()).map(|a| WebSocket::open(&a)) else {
+        let Some(Ok(socket)) = socket_url().filter(|_| sockets_allowed()).map(|url| WebSocket::open(&url)) else {
             return spawn_local(async move { client.dispatch(Event::SocketClosed(1006)) });
         };
         let _ = sender.unbounded_send(ClientMessage::Auth { token });
@@ -57,7 +63,7 @@ impl Socket {
                     message = outgoing.next() => {
                         let Some(message) = message else { break None };
                         let Ok(text) = serde_json::to_string(&message) else { continue };
-                        client.frames.note(true, &text);
+                        client.frames.record(true, &text);
                         if write.send(Message::Text(text)).await.is_err() {
                             break Some(1006);
                         }
@@ -67,8 +73,8 @@ impl Socket {
                             if client.socket.generation.get() != generation {
                                 break None;
                             }
-                            client.frames.note(false, &text);
-                            // A message of a later protocol is passed over.
+                            client.frames.record(false, &text);
+                            // Messages of a newer protocol version are ignored.
                             if let Some(message) = ServerMessage::parse(&text) {
                                 client.dispatch(Event::SocketMessage(message));
                             }
@@ -88,22 +94,22 @@ impl Socket {
         });
     }
 
-    /// Sends a message, if a socket is open.
-    pub fn send(&self, message: &ClientMessage) {
+    /// Sends a message if the socket is open, and drops it otherwise.
+    pub(crate) fn send(&self, message: &ClientMessage) {
         if let Some(sender) = &*self.outgoing.borrow() {
             let _ = sender.unbounded_send(message.clone());
         }
     }
 
-    /// Tells the server of a renewed token.
-    pub fn send_token(&self) {
+    /// Sends the refreshed access token to the server.
+    pub(crate) fn send_token(&self) {
         if let Some(token) = http::token() {
             self.send(&ClientMessage::TokenRefresh { token });
         }
     }
 
-    /// Closes the socket without a word to the engine.
-    pub fn disconnect(&self) {
+    /// Closes the socket without notifying the engine.
+    pub(crate) fn disconnect(&self) {
         self.generation.set(self.generation.get() + 1);
         *self.outgoing.borrow_mut() = None;
     }

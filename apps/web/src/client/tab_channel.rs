@@ -1,5 +1,7 @@
-//! Neighbouring tabs of one person: one of them leads (it holds a Web Lock for as long as it lives), and all hear what the others say. Who leads is
-//! decided by the browser; what leading means, by the engine.
+//! Leader election and messages between the tabs of one user.
+//!
+//! One tab is the leader: it holds a Web Lock until it is closed. The browser elects the leader;
+//! the engine defines its duties. All tabs exchange messages over a `BroadcastChannel`.
 
 use super::{AuthState, StoreTask, client};
 use futures_channel::oneshot;
@@ -10,36 +12,36 @@ use std::cell::RefCell;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 
-/// Says that the outbox on the device has changed.
-pub const OUTBOX_CHANGED: &str = "outbox";
-/// Says that drafts on the device have changed.
-pub const DRAFTS_CHANGED: &str = "drafts";
-/// Says that this person has signed out.
-pub const SIGNED_OUT: &str = "signed-out";
-/// Says that this person has signed in again, after their session had ended.
-pub const SIGNED_IN: &str = "signed-in";
+/// Message: the persisted outbox has changed.
+pub(crate) const OUTBOX_CHANGED: &str = "outbox";
+/// Message: the persisted drafts have changed.
+pub(crate) const DRAFTS_CHANGED: &str = "drafts";
+/// Message: the user has signed out.
+pub(crate) const SIGNED_OUT: &str = "signed-out";
+/// Message: the user has signed in again, after the session had expired.
+pub(crate) const SIGNED_IN: &str = "signed-in";
 
-/// The channel to the other tabs.
-pub struct Tabs {
+/// The channel to the other tabs, and the name of the leader lock.
+pub(crate) struct Tabs {
     channel: Option<web_sys::BroadcastChannel>,
     lock: String,
 }
 
 impl Tabs {
-    /// Joins the tabs of `person`.
-    pub fn join(person: PersonId) -> Self {
+    /// Opens the channel of `person` and handles its messages.
+    pub(crate) fn join(person: PersonId) -> Self {
         let channel = web_sys::BroadcastChannel::new(&format!("pmo-{person}")).ok();
         if let Some(channel) = &channel {
-            let heard = Closure::<dyn Fn(web_sys::MessageEvent)>::new(|event: web_sys::MessageEvent| {
+            let on_message = Closure::<dyn Fn(web_sys::MessageEvent)>::new(|event: web_sys::MessageEvent| {
                 let Some(text) = event.data().as_string() else { return };
                 match text.as_str() {
                     OUTBOX_CHANGED => client().enqueue_store_task(StoreTask::ReadOutbox),
                     DRAFTS_CHANGED => client().enqueue_store_task(StoreTask::ReadDrafts),
                     SIGNED_OUT => super::reload(),
-                    SIGNED_IN if matches!(client().presence.get_untracked(), AuthState::SessionExpired(_)) => {
+                    SIGNED_IN if matches!(client().auth_state.get_untracked(), AuthState::SessionExpired(_)) => {
                         client().refresh_token();
                     }
-                    // A message of a later build is passed over.
+                    // Messages of a newer build are ignored.
                     text => {
                         if let Ok(message) = serde_json::from_str::<TabMessage>(text) {
                             client().dispatch(Event::TabMessageReceived(message));
@@ -47,14 +49,14 @@ impl Tabs {
                     }
                 }
             });
-            channel.set_onmessage(Some(heard.as_ref().unchecked_ref()));
-            heard.forget();
+            channel.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
+            on_message.forget();
         }
         Self { channel, lock: lock_name(person) }
     }
 
-    /// Says something to the others.
-    pub fn post_message(&self, text: &str) {
+    /// Posts a message to the other tabs.
+    pub(crate) fn post_message(&self, text: &str) {
         if let Some(channel) = &self.channel {
             let _ = channel.post_message(&JsValue::from_str(text));
         }
@@ -65,14 +67,17 @@ fn lock_name(person: PersonId) -> String {
     format!("pmo-{person}-leader")
 }
 
-/// Whether the browser has locks: on secure pages alone.
-pub fn supports_locks() -> bool {
+/// Returns whether the browser offers Web Locks; it does so only on secure pages.
+pub(crate) fn supports_locks() -> bool {
     let navigator = web_sys::window().map(|w| w.navigator());
     navigator.and_then(|n| js_sys::Reflect::get(&n, &"locks".into()).ok()).is_some_and(|locks| locks.is_object())
 }
 
-/// Asks for the lock. `granted` hears whether it was got; the lock is kept until another tab takes it, and `lost` hears of that. False where the browser
-/// has no locks.
+/// Requests the lock `name`, with `option` (`ifAvailable` or `steal`) set.
+///
+/// Calls `granted` with whether the lock was acquired. The lock is held until the tab is closed or
+/// another tab steals it; `lost` is called in the second case. Returns `false` if the browser has
+/// no Web Locks; neither callback is called then.
 fn request(
     name: &str,
     option: Option<&str>,
@@ -88,17 +93,18 @@ fn request(
     if let Some(option) = option {
         let _ = js_sys::Reflect::set(&options, &option.into(), &JsValue::TRUE);
     }
-    let holding = Closure::once_into_js(move |lock: JsValue| -> JsValue {
-        let got = !lock.is_null();
-        granted(got);
-        if got { js_sys::Promise::new(&mut |_, _| {}).into() } else { JsValue::UNDEFINED }
+    let on_lock = Closure::once_into_js(move |lock: JsValue| -> JsValue {
+        let acquired = !lock.is_null();
+        granted(acquired);
+        // A promise that never resolves keeps the lock.
+        if acquired { js_sys::Promise::new(&mut |_, _| {}).into() } else { JsValue::UNDEFINED }
     });
-    let answer = function.call3(&locks, &JsValue::from_str(name), &options, &holding);
-    if let Ok(answer) = answer
-        && let Ok(promise) = answer.dyn_into::<js_sys::Promise>()
+    let result = function.call3(&locks, &JsValue::from_str(name), &options, &on_lock);
+    if let Ok(result) = result
+        && let Ok(promise) = result.dyn_into::<js_sys::Promise>()
     {
         wasm_bindgen_futures::spawn_local(async move {
-            // It never ends well: either it was taken, or it was not to be had.
+            // The promise of an acquired lock is rejected when another tab steals the lock.
             if wasm_bindgen_futures::JsFuture::from(promise).await.is_err() {
                 lost();
             }
@@ -107,12 +113,15 @@ fn request(
     true
 }
 
-/// Leads at once where no other tab does. Without Web Locks (an insecure page) every tab leads; keys make a double send harmless.
-pub async fn try_acquire_lock(person: PersonId) -> bool {
+/// Acquires the leader lock if it is free, and returns whether this tab is the leader.
+///
+/// Without Web Locks (insecure page) every tab is a leader; idempotency keys make it harmless if
+/// two tabs send the same write.
+pub(crate) async fn try_acquire_lock(person: PersonId) -> bool {
     let (sender, receiver) = oneshot::channel();
     let name = lock_name(person);
-    let granted = move |got| {
-        let _ = sender.send(got);
+    let granted = move |acquired| {
+        let _ = sender.send(acquired);
     };
     if !request(&name, Some("ifAvailable"), granted, on_leadership_lost) {
         return true;
@@ -120,8 +129,8 @@ pub async fn try_acquire_lock(person: PersonId) -> bool {
     receiver.await.unwrap_or(false)
 }
 
-/// Leads as soon as no other tab does.
-pub fn wait_for_lock(person: PersonId) {
+/// Queues for the leader lock; this tab becomes the leader when it acquires the lock.
+pub(crate) fn wait_for_lock(person: PersonId) {
     wait_for(lock_name(person));
 }
 
@@ -129,16 +138,16 @@ fn wait_for(name: String) {
     request(
         &name,
         None,
-        |got| {
-            if got {
-                client().enqueue_store_task(StoreTask::Lead)
+        |acquired| {
+            if acquired {
+                client().enqueue_store_task(StoreTask::BecomeLeader)
             }
         },
         on_leadership_lost,
     );
 }
 
-/// Another tab has taken the lead: this one follows, and waits for its turn.
+/// Makes this tab a follower, after another tab has taken the lock, and queues for the lock again.
 fn on_leadership_lost() {
     client().dispatch(Event::LeadershipLost);
     let name = client().tabs.borrow().as_ref().map(|tabs| tabs.lock.clone());
@@ -151,22 +160,22 @@ thread_local! {
     static STEALING_LOCK: RefCell<bool> = const { RefCell::new(false) };
 }
 
-/// Takes the lead from a tab that does not answer.
-pub fn steal_lock() {
+/// Takes the leader lock from a tab that does not respond.
+pub(crate) fn steal_lock() {
     let name = client().tabs.borrow().as_ref().map(|tabs| tabs.lock.clone());
     let Some(name) = name else { return };
-    if STEALING_LOCK.with(|taking| taking.replace(true)) {
+    if STEALING_LOCK.with(|stealing| stealing.replace(true)) {
         return;
     }
-    let granted = |got| {
-        STEALING_LOCK.with(|taking| taking.replace(false));
-        if got {
-            client().enqueue_store_task(StoreTask::Lead);
+    let granted = |acquired| {
+        STEALING_LOCK.with(|stealing| stealing.replace(false));
+        if acquired {
+            client().enqueue_store_task(StoreTask::BecomeLeader);
         }
     };
     if !request(&name, Some("steal"), granted, || client().dispatch(Event::LeadershipLost)) {
-        // A browser without locks: who asks leads.
-        STEALING_LOCK.with(|taking| taking.replace(false));
-        client().enqueue_store_task(StoreTask::Lead);
+        // Without Web Locks every tab that asks becomes a leader.
+        STEALING_LOCK.with(|stealing| stealing.replace(false));
+        client().enqueue_store_task(StoreTask::BecomeLeader);
     }
 }

@@ -1,8 +1,11 @@
-//! Files on their way to the server: in parts, so that a lost connection costs one part and no more. An upload waits where the network is away, goes on when it is
-//! back, and can be given up. Its bytes are in the browser's hands alone: after a reload the same file is chosen again, and goes on where it was.
+//! Resumable file uploads in parts.
+//!
+//! A lost connection costs at most one part. An upload pauses while offline, resumes by itself, and
+//! can be cancelled. Only the browser holds the bytes: after a reload the user selects the same
+//! file again, and the upload resumes at the offset that the server reports.
 
+use super::client;
 use super::http::{self, AbortHandle, Method};
-use crate::hooks::invalidate_entity_queries;
 use gloo_timers::future::sleep;
 use leptos::prelude::*;
 use pmo_domain::{EntityCode, EntityRef};
@@ -14,46 +17,48 @@ use std::time::Duration;
 use uuid::Uuid;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
-/// Bytes of the first part; one that takes less than [`QUICK`] is followed by one twice as large.
+/// Size of the first part; doubled after each part that takes less than [`FAST_PART_MS`].
 const INITIAL_PART_BYTES: f64 = 262_144.0;
+/// Maximum size of a part.
 const MAX_PART_BYTES: f64 = 8_388_608.0;
-/// Milliseconds of a part that was quick.
+/// Duration below which a part counts as fast, in milliseconds.
 const FAST_PART_MS: f64 = 1_000.0;
-/// Between two tries, at first and at last.
+/// Delay before the first retry; doubled with each further retry.
 const RETRY_INITIAL: Duration = Duration::from_secs(1);
+/// Maximum delay between two retries.
 const RETRY_MAX: Duration = Duration::from_secs(15);
-/// Refusals that may pass by themselves, such as a token that is being renewed, before one is believed.
+/// Maximum number of retries after temporary rejections, such as an expired token.
 const MAX_REJECTIONS: u32 = 5;
-/// How often an upload begins that the server has given up.
+/// Maximum number of attempts for an upload that the server has expired.
 const MAX_RESTARTS: u32 = 3;
 
-/// How far an upload has come.
+/// Progress of an upload.
 #[derive(Clone, Debug, PartialEq)]
 pub enum UploadState {
-    /// Its bytes are on their way.
+    /// Bytes are being sent.
     Sending,
-    /// The network is away.
+    /// The upload waits for the network.
     Waiting,
-    /// It has arrived, and becomes an artifact.
+    /// All bytes are sent; the server is creating the artifact.
     Finishing,
-    /// The artifact that came of it.
+    /// The upload is complete; holds the id of the artifact.
     Done(Uuid),
-    /// It was refused, in words for people.
-    Refused(String),
+    /// The upload has failed; holds the message for the user.
+    Rejected(String),
 }
 
-/// An upload, as a page shows it.
+/// State of an upload for the page.
 #[derive(Clone)]
 pub struct Upload {
-    /// Which.
+    /// Identifies the upload within this page.
     pub number: u32,
-    /// What the file is called.
+    /// Name of the file.
     pub name: String,
-    /// Bytes.
+    /// Size of the file in bytes.
     pub size: f64,
-    /// Bytes that have arrived.
+    /// Number of bytes that the server has received.
     pub sent: ArcRwSignal<f64>,
-    /// How far it has come.
+    /// Progress of the upload.
     pub state: ArcRwSignal<UploadState>,
 }
 
@@ -61,11 +66,11 @@ thread_local! {
     static FINISHED_COUNT: ArcRwSignal<u32> = ArcRwSignal::new(0);
     static NEXT_UPLOAD_ID: Cell<u32> = const { Cell::new(0) };
     static UPLOADS: ArcRwSignal<Vec<Upload>> = ArcRwSignal::new(Vec::new());
-    /// What ends the requests of those that are on their way.
+    /// Abort handles of the active uploads, by upload number.
     static ABORT_HANDLES: RefCell<HashMap<u32, AbortHandle>> = RefCell::default();
 }
 
-/// All uploads since the page was loaded, those that were put away left out.
+/// Returns all uploads since the page was loaded, except dismissed and cancelled ones.
 pub fn all() -> ArcRwSignal<Vec<Upload>> {
     UPLOADS.with(Clone::clone)
 }
@@ -74,15 +79,18 @@ fn artifact() -> Option<EntityCode> {
     EntityCode::new("artifact").ok()
 }
 
-/// How many uploads have become artifacts since the page was loaded.
+/// Returns the number of uploads that were completed since the page was loaded.
 pub fn finished_count() -> ArcRwSignal<u32> {
     FINISHED_COUNT.with(Clone::clone)
 }
 
-/// Begins to upload files to a thing, or to an artifact whose file they become.
-pub fn upload(about: &EntityRef, files: Vec<web_sys::File>) {
+/// Starts to upload files.
+///
+/// If `target` is an artifact, the file becomes its new content; otherwise each file becomes an
+/// artifact of `target`.
+pub fn upload(target: &EntityRef, files: Vec<web_sys::File>) {
     for file in files {
-        // Never given again: the loop of one that was given up must not take the next for itself.
+        // Numbers are not reused: the task of a cancelled upload must not affect a later upload.
         let number = NEXT_UPLOAD_ID.with(|next| next.replace(next.get() + 1));
         let upload = Upload {
             number,
@@ -91,174 +99,185 @@ pub fn upload(about: &EntityRef, files: Vec<web_sys::File>) {
             sent: ArcRwSignal::new(0.0),
             state: ArcRwSignal::new(UploadState::Sending),
         };
-        all().update(|all| all.push(upload.clone()));
-        let (about, cancel) = (about.clone(), AbortHandle::default());
-        ABORT_HANDLES.with_borrow_mut(|ends| ends.insert(number, cancel.clone()));
+        all().update(|uploads| uploads.push(upload.clone()));
+        let (target, abort_handle) = (target.clone(), AbortHandle::default());
+        ABORT_HANDLES.with_borrow_mut(|handles| handles.insert(number, abort_handle.clone()));
         spawn_local(async move {
-            let end = upload_with_restart(&upload, &about, &file, &cancel).await;
-            ABORT_HANDLES.with_borrow_mut(|ends| ends.remove(&number));
-            match end {
-                Ok(made) => {
-                    upload.state.set(UploadState::Done(made));
+            let result = upload_with_restart(&upload, &target, &file, &abort_handle).await;
+            ABORT_HANDLES.with_borrow_mut(|handles| handles.remove(&number));
+            match result {
+                Ok(artifact_id) => {
+                    upload.state.set(UploadState::Done(artifact_id));
                     finished_count().update(|n| *n += 1);
                     if let Some(code) = artifact() {
-                        invalidate_entity_queries(&code, None);
+                        client().invalidate(|query| query.is_of_type(&code));
                     }
                 }
-                Err(UploadError::Refused(why) | UploadError::Gone(why)) => upload.state.set(UploadState::Refused(why)),
+                Err(UploadError::Rejected(message) | UploadError::Expired(message)) => {
+                    upload.state.set(UploadState::Rejected(message));
+                }
                 Err(UploadError::Cancelled) => {}
             }
         });
     }
 }
 
-/// Whether an upload has not been given up.
+/// Returns whether an upload is running, that is, neither ended nor cancelled.
 fn is_active(number: u32) -> bool {
-    ABORT_HANDLES.with_borrow(|ends| ends.contains_key(&number))
+    ABORT_HANDLES.with_borrow(|handles| handles.contains_key(&number))
 }
 
-/// Gives an upload up, or puts one that has ended away.
+/// Cancels an active upload, or dismisses an ended one; removes it from the list.
 pub fn cancel_or_dismiss(number: u32) {
-    if let Some(cancel) = ABORT_HANDLES.with_borrow_mut(|ends| ends.remove(&number)) {
-        cancel.now();
+    if let Some(handle) = ABORT_HANDLES.with_borrow_mut(|handles| handles.remove(&number)) {
+        handle.abort();
     }
-    all().update(|all| all.retain(|upload| upload.number != number));
+    all().update(|uploads| uploads.retain(|upload| upload.number != number));
 }
 
-/// Why an upload did not become an artifact.
+/// Error of an upload.
 enum UploadError {
-    /// It was given up here.
+    /// The user has cancelled the upload.
     Cancelled,
-    /// The server has given it up, or knows nothing of it.
-    Gone(String),
-    /// It was refused, in words for people.
-    Refused(String),
+    /// The server does not know the upload: it has expired or was deleted (404).
+    Expired(String),
+    /// The server has rejected the upload; holds the message for the user.
+    Rejected(String),
 }
 
-/// What a request came to, once it is worth an answer: tried again while the network is away, and where a refusal may pass.
-async fn retry_request<T>(upload: &Upload, ask: impl AsyncFn() -> Result<T, RequestError>) -> Result<T, UploadError> {
-    let (mut pause, mut refusals) = (RETRY_INITIAL, 0);
+/// Repeats a request until it succeeds or fails permanently, or the upload is cancelled.
+///
+/// Network errors are retried without limit, the statuses 401, 423, 429 and 503 up to
+/// [`MAX_REJECTIONS`] times.
+async fn retry_request<T>(
+    upload: &Upload,
+    request: impl AsyncFn() -> Result<T, RequestError>,
+) -> Result<T, UploadError> {
+    let (mut delay, mut rejections) = (RETRY_INITIAL, 0);
     loop {
-        let failure = match ask().await {
+        let error = match request().await {
             _ if !is_active(upload.number) => return Err(UploadError::Cancelled),
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
+            Ok(response) => return Ok(response),
+            Err(error) => error,
         };
-        match &failure {
+        match &error {
             RequestError::Network => upload.state.set(UploadState::Waiting),
             RequestError::Rejected(problem)
-                if matches!(problem.status, 401 | 423 | 429 | 503) && refusals < MAX_REJECTIONS =>
+                if matches!(problem.status, 401 | 423 | 429 | 503) && rejections < MAX_REJECTIONS =>
             {
-                refusals += 1;
+                rejections += 1;
             }
-            RequestError::Rejected(_) => return Err(upload_error(failure)),
+            RequestError::Rejected(_) => return Err(upload_error(error)),
         }
-        sleep(pause).await;
+        sleep(delay).await;
         if !is_active(upload.number) {
             return Err(UploadError::Cancelled);
         }
-        pause = (pause * 2).min(RETRY_MAX);
+        delay = (delay * 2).min(RETRY_MAX);
     }
 }
 
-fn upload_error(failure: RequestError) -> UploadError {
-    let gone = matches!(&failure, RequestError::Rejected(problem) if problem.status == 404);
-    let why = http::failure_message(&failure);
-    if gone { UploadError::Gone(why) } else { UploadError::Refused(why) }
+fn upload_error(error: RequestError) -> UploadError {
+    let expired = matches!(&error, RequestError::Rejected(problem) if problem.status == 404);
+    let message = http::failure_message(&error);
+    if expired { UploadError::Expired(message) } else { UploadError::Rejected(message) }
 }
 
-/// Carries a file over; answers the artifact that came of it. One that the server has given up meanwhile, because no part of it came for long, is begun anew.
+/// Uploads a file and returns the id of its artifact.
+///
+/// Restarts an upload that the server has expired because no part arrived for too long.
 async fn upload_with_restart(
     upload: &Upload,
-    about: &EntityRef,
+    target: &EntityRef,
     file: &web_sys::File,
-    cancel: &AbortHandle,
+    abort_handle: &AbortHandle,
 ) -> Result<Uuid, UploadError> {
     for _ in 0..MAX_RESTARTS {
-        match upload_once(upload, about, file, cancel).await {
-            Err((true, UploadError::Gone(_))) => {}
-            end => return end.map_err(|(_, stop)| stop),
+        match upload_once(upload, target, file, abort_handle).await {
+            Err((true, UploadError::Expired(_))) => {}
+            result => return result.map_err(|(_, error)| error),
         }
     }
-    Err(UploadError::Refused("The server did not keep what had come of it. Try again.".to_owned()))
+    Err(UploadError::Rejected("The upload has expired on the server. Try again.".to_owned()))
 }
 
-/// The same, once; the error with it: whether the upload may begin anew.
+/// Uploads a file once; an error comes with whether the upload may be restarted.
 async fn upload_once(
     upload: &Upload,
-    about: &EntityRef,
+    target: &EntityRef,
     file: &web_sys::File,
-    cancel: &AbortHandle,
+    abort_handle: &AbortHandle,
 ) -> Result<Uuid, (bool, UploadError)> {
     let size = file.size();
-    let mark = format!("{} {size} {}", file.name(), file.last_modified());
-    let asked = json!({"name": file.name(), "size_bytes": size as u64, "entity": about.code, "id": about.id, "fingerprint": mark});
-    let begun = retry_request(upload, async || http::try_request(Method::POST, "/upload", Some(&asked), None).await)
+    let fingerprint = format!("{} {size} {}", file.name(), file.last_modified());
+    let body = json!({"name": file.name(), "size_bytes": size as u64, "entity": target.code, "id": target.id, "fingerprint": fingerprint});
+    let created = retry_request(upload, async || http::try_request(Method::POST, "/upload", Some(&body), None).await)
         .await
-        .map_err(|stop| (false, stop))?;
-    let unread = || (true, UploadError::Refused("The server gave no answer that can be read. Try again.".to_owned()));
-    let id: Uuid = begun["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(unread)?;
+        .map_err(|error| (false, error))?;
+    let invalid_response = || (true, UploadError::Rejected("Invalid server response. Try again.".to_owned()));
+    let id: Uuid = created["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(invalid_response)?;
     let path = format!("/upload/{id}");
-    let outcome = send(upload, &path, offset(&begun), file, cancel).await;
+    let outcome = send(upload, &path, offset(&created), file, abort_handle).await;
     if !is_active(upload.number) {
-        // What has come need not lie there until it is swept away.
+        // Frees the received bytes now instead of when the upload expires.
         let _ = http::try_request(Method::DELETE, &path, None, None).await;
         return Err((true, UploadError::Cancelled));
     }
-    outcome.map_err(|stop| (true, stop))?;
+    outcome.map_err(|error| (true, error))?;
     upload.state.set(UploadState::Finishing);
-    let finish = format!("{path}/finish");
-    // Not begun anew from here: it may have become an artifact that is gone since.
-    let made = retry_request(upload, async || http::try_request(Method::POST, &finish, Some(&json!({})), None).await)
-        .await
-        .map_err(|stop| (false, stop))?;
-    made["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(unread)
+    let finish_path = format!("{path}/finish");
+    // Must not restart after this point: the artifact may have been created and deleted again.
+    let artifact =
+        retry_request(upload, async || http::try_request(Method::POST, &finish_path, Some(&json!({})), None).await)
+            .await
+            .map_err(|error| (false, error))?;
+    artifact["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(invalid_response)
 }
 
 fn unreadable_file_error() -> UploadError {
-    UploadError::Refused("The file can't be read any more: choose it again.".to_owned())
+    UploadError::Rejected("The file can no longer be read. Select it again.".to_owned())
 }
 
-fn offset(told: &Value) -> f64 {
-    told["offset"].as_f64().unwrap_or_default()
+fn offset(response: &Value) -> f64 {
+    response["offset"].as_f64().unwrap_or_default()
 }
 
-/// Sends what is not there yet, part by part.
+/// Sends the bytes from offset `from` to the end of the file, part by part.
 async fn send(
     upload: &Upload,
     path: &str,
     from: f64,
     file: &web_sys::File,
-    cancel: &AbortHandle,
+    abort_handle: &AbortHandle,
 ) -> Result<(), UploadError> {
-    let (mut at, mut part) = (from, INITIAL_PART_BYTES);
-    while at < file.size() {
-        upload.sent.set(at);
-        let to = (at + part).min(file.size());
-        let blob = file.slice_with_f64_and_f64(at, to).map_err(|_| unreadable_file_error())?;
-        // Read here: a file that is gone from the device is no network that is away.
+    let (mut position, mut part_bytes) = (from, INITIAL_PART_BYTES);
+    while position < file.size() {
+        upload.sent.set(position);
+        let end = (position + part_bytes).min(file.size());
+        let blob = file.slice_with_f64_and_f64(position, end).map_err(|_| unreadable_file_error())?;
+        // Read before the request, so that a deleted file is not mistaken for a network error.
         let bytes = JsFuture::from(blob.array_buffer()).await.map_err(|_| unreadable_file_error())?;
-        let begun = js_sys::Date::now();
-        match http::send_part(path, at, &bytes, cancel).await {
+        let started_at = js_sys::Date::now();
+        match http::send_part(path, position, &bytes, abort_handle).await {
             _ if !is_active(upload.number) => return Err(UploadError::Cancelled),
             Ok(()) => {
                 upload.state.set(UploadState::Sending);
-                at = to;
-                if js_sys::Date::now() - begun < FAST_PART_MS {
-                    part = (part * 2.0).min(MAX_PART_BYTES);
+                position = end;
+                if js_sys::Date::now() - started_at < FAST_PART_MS {
+                    part_bytes = (part_bytes * 2.0).min(MAX_PART_BYTES);
                 }
             }
             Err(RequestError::Rejected(problem)) if !matches!(problem.status, 400 | 401 | 409 | 423 | 429 | 503) => {
                 return Err(upload_error(RequestError::Rejected(problem)));
             }
-            Err(failure) => {
-                // It may have come in part: the server says how far, once it can be asked.
-                part = INITIAL_PART_BYTES;
-                if matches!(failure, RequestError::Network) {
+            Err(error) => {
+                // The server may have received some bytes: ask it for the offset.
+                part_bytes = INITIAL_PART_BYTES;
+                if matches!(error, RequestError::Network) {
                     upload.state.set(UploadState::Waiting);
                 }
                 sleep(RETRY_INITIAL).await;
-                at = offset(
+                position = offset(
                     &retry_request(upload, async || http::try_request(Method::GET, path, None, None).await).await?,
                 );
             }

@@ -1,10 +1,10 @@
-//! What hangs below one thing, type by type.
+//! Page with the children of one type of an entity.
 
-use super::NotFoundPage;
 use super::create_dialogs::{LinkDialog, NewDialog};
 use super::files::FileDropZone;
 use super::import_export::ImportDialog;
 use super::list::EntityTabs;
+use super::not_found::NotFoundPage;
 use super::sharing::PresenceAvatars;
 use crate::hooks::{use_entity, use_entity_codes};
 use crate::table::EntityTable;
@@ -17,69 +17,78 @@ use leptos_router::components::A;
 use pmo_domain::{EntityCode, EntityRef, Permission};
 use pmo_sync::{ListKey, RowView};
 
-/// Children of one type of a thing.
+/// Table of the children of one type, with buttons to create, link and import.
 #[component]
-pub fn ChildrenPage(
-    /// The thing above.
+pub(crate) fn ChildrenPage(
+    /// Parent entity.
     parent: EntityRef,
-    /// The type below.
+    /// Type of the children.
     child: EntityCode,
 ) -> impl IntoView {
     let codes = use_entity_codes();
     let row = use_entity::<RowView>(parent.clone());
-    let making = RwSignal::new(false);
+    let creating = RwSignal::new(false);
     reactive_view(move || {
-        let catalogue = codes.get();
-        let (Some(above), Some(entity), Some(tie)) = (
-            catalogue.get(parent.code.as_str()).cloned(),
-            catalogue.get(child.as_str()).cloned(),
-            catalogue.child_relation(parent.code.as_str(), child.as_str()).cloned(),
+        let catalog = codes.get();
+        let (Some(parent_type), Some(entity), Some(relation)) = (
+            catalog.get(parent.code.as_str()).cloned(),
+            catalog.get(child.as_str()).cloned(),
+            catalog.child_relation(parent.code.as_str(), child.as_str()).cloned(),
         ) else {
-            return if catalogue.types.is_empty() { ().into_any() } else { view! { <NotFoundPage/> }.into_any() };
+            return if catalog.types.is_empty() { ().into_any() } else { view! { <NotFoundPage/> }.into_any() };
         };
         let key = ListKey {
-            below: Some(pmo_sync::ParentFilter { parent: parent.clone(), column: tie.parent_column.clone() }),
+            parent_filter: Some(pmo_sync::ParentFilter {
+                parent: parent.clone(),
+                column: relation.parent_column.clone(),
+            }),
             ..ListKey::all(child.clone())
         };
         let (parent, child) = (parent.clone(), child.clone());
-        let (below, asks) = (tie.parent_column.is_some() && tie.parent_type_column.is_none(), tie.create_permission);
+        let (has_parent_column, required_permission) =
+            (relation.parent_column.is_some() && relation.parent_type_column.is_none(), relation.create_permission);
         let level = {
             let code = parent.code.clone();
-            Memo::new(move |_| super::entity_page::known_permission(&code, &row.get()?))
+            Memo::new(move |_| crate::hooks::known_permission(&code, &row.get()?))
         };
-        let at_least = move |least: Permission| level.get().is_some_and(|level| level >= u64::from(u8::from(least)));
-        let makeable = move || below && at_least(asks);
-        let attaches = {
-            let (above, files) = (parent.clone(), child == "artifact");
-            reactive_view(move || (files && at_least(asks)).then(|| view! { <FileDropZone about=above.clone()/> }))
+        let has_permission =
+            move |required: Permission| level.get().is_some_and(|level| level >= u64::from(u8::from(required)));
+        let can_create = move || has_parent_column && has_permission(required_permission);
+        let drop_zone = {
+            let (about, is_artifact) = (parent.clone(), child == "artifact");
+            reactive_view(move || {
+                (is_artifact && has_permission(required_permission))
+                    .then(|| view! { <FileDropZone about=about.clone()/> })
+            })
         };
         let (importing, import) = (RwSignal::new(false), (child.clone(), parent.clone()));
-        // Where only links tie them, what is there already is added and taken out.
-        let linked = tie.parent_column.is_none().then(|| parent.clone());
-        let add = linked.clone().map(|parent| (parent, child.clone(), key.clone()));
+        // Without a parent column the relation is a free link: existing entities are linked and
+        // unlinked instead of created.
+        let linked = relation.parent_column.is_none().then(|| parent.clone());
+        let link_target = linked.clone().map(|parent| (parent, child.clone(), key.clone()));
         view! {
             <header class="topbar">
                 <A href=format!("/{}", parent.code) attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A>
                 <nav class="crumbs" aria-label="Breadcrumb"><ol>
-                    <li><A href=format!("/{}", parent.code)>{above.ui_label.clone()}</A></li>
+                    <li><A href=format!("/{}", parent.code)>{parent_type.ui_label.clone()}</A></li>
                     <li>{icon("chevron-right")}<h1 aria-current="page">{reactive_view(move || row.get().map(|r| format::text(&r.data, "name")))}</h1></li>
                 </ol></nav>
-                {let name = entity.name.clone(); reactive_view(move || makeable().then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{name.clone()}</button> }))}
-                {let words = format!("Add {}", entity.name.to_lowercase()); let tied = linked.is_some();
-                    reactive_view(move || (tied && at_least(Permission::Create)).then(|| view! { <button class="btn sm" on:click=move |_| making.set(true)>{icon("plus")}{words.clone()}</button> }))}
-                {reactive_view(move || makeable().then(|| view! { <button class="btn sm desk" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> }))}
+                {let name = entity.name.clone(); reactive_view(move || can_create().then(|| view! { <button class="btn sm" on:click=move |_| creating.set(true)>{icon("plus")}{name.clone()}</button> }))}
+                {let label = format!("Add {}", entity.name.to_lowercase()); let is_linked = linked.is_some();
+                    reactive_view(move || (is_linked && has_permission(Permission::Create)).then(|| view! { <button class="btn sm" on:click=move |_| creating.set(true)>{icon("plus")}{label.clone()}</button> }))}
+                {reactive_view(move || can_create().then(|| view! { <button class="btn sm desk" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> }))}
                 <PresenceAvatars entity=parent.clone()/>
                 <SyncStatusButton compact=true/>
             </header>
             <EntityTabs parent=parent.clone()/>
             <Banners/>
             {reactive_view(move || importing.get().then(|| view! { <ImportDialog code=import.0.clone() parent=Some(import.1.clone()) open=importing/> }))}
-            {attaches}
-            // Who may not take out is not offered to.
-            <div class="as-is" class:looks=reactive_attr(move || !at_least(Permission::Share))><EntityTable entity=entity.clone() list=key linked=linked/></div>
-            {reactive_view(move || making.get().then(|| match add.clone() {
-                Some((parent, child, key)) => view! { <LinkDialog parent=parent child=child list=key open=making/> }.into_any(),
-                None => view! { <NewDialog code=child.clone() parent=Some((parent.clone(), tie.parent_column.clone().unwrap_or_default())) open=making/> }.into_any(),
+            {drop_zone}
+            // Without SHARE permission the class `looks` hides the unlink buttons.
+            <div class="as-is" class:looks=reactive_attr(move || !has_permission(Permission::Share))><EntityTable entity=entity.clone() list=key linked_parent=linked/></div>
+            {reactive_view(move || creating.get().then(|| match link_target.clone() {
+                Some((parent, child, key)) => view! { <LinkDialog parent=parent child=child list=key open=creating/> }.into_any(),
+                None => view! { <NewDialog code=child.clone() parent=Some((parent.clone(), relation.parent_column.clone().unwrap_or_default())) open=creating/> }.into_any(),
             }))}
         }
         .into_any()

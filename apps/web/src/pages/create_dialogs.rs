@@ -1,7 +1,7 @@
-//! Dialogs that make things: a new one, one that is there already put into a list, a plan from a file.
+//! Dialogs that create an entity or link an existing one to a parent.
 
 use crate::client::client;
-use crate::hooks::{catalogue, row_with, use_entity_codes, use_entity_list, use_entity_mutation};
+use crate::hooks::{catalog, row_with, use_entity_codes, use_entity_list, use_entity_mutation};
 use crate::ui::dialog::Dialog;
 use crate::ui::field::{Field, FormState};
 use crate::ui::layout::{Banners, SyncStatusButton};
@@ -16,38 +16,41 @@ use pmo_sync::ListKey;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-/// Names that are offered at once.
+/// Maximum number of suggested names.
 const MAX_SUGGESTIONS: usize = 8;
 
-/// Hangs what is there already below a thing, where links alone say what hangs there. Works offline with every name that this device knows.
+/// Links an existing entity to a parent, for relations without a parent column.
+///
+/// Works offline with all names that are stored on the device.
 #[component]
-pub fn LinkDialog(
-    /// The thing above.
+pub(crate) fn LinkDialog(
+    /// Parent entity.
     parent: EntityRef,
-    /// The type below.
+    /// Type of the child.
     child: EntityCode,
-    /// What hangs there.
+    /// List of the children that are already linked.
     list: ListKey,
-    /// Whether it is open.
+    /// Whether the dialog is open.
     open: RwSignal<bool>,
 ) -> impl IntoView {
-    let entity = catalogue().get(child.as_str()).cloned();
+    let entity = catalog().get(child.as_str()).cloned();
     let name = entity.map_or_else(|| child.to_string(), |e| e.with_article());
-    let words = RwSignal::new(String::new());
-    let into_role = parent.code == "role";
-    let present = use_entity_list(list);
-    // Everything of the type is looked at meanwhile, so that there is something to choose from.
+    let search = RwSignal::new(String::new());
+    let is_role = parent.code == "role";
+    let linked = use_entity_list(list);
+    // Observe all entities of the type while the dialog is open, so that their names are loaded.
     let all = use_entity_list(ListKey::all(child.clone()));
-    let offered = reactive_view(move || {
+    let suggestions = reactive_view(move || {
         all.track();
-        let (wanted, here) = (words.get().to_lowercase(), present.get().ids);
-        let known = client().read(|e| e.known_names(child.as_str()));
-        let fits = |(id, name): &(Uuid, String)| !here.contains(id) && name.to_lowercase().contains(&wanted);
-        let found: Vec<_> = known.into_iter().filter(fits).take(MAX_SUGGESTIONS).collect();
+        let (needle, linked_ids) = (search.get().to_lowercase(), linked.get().ids);
+        let names = client().read(|e| e.known_names(child.as_str()));
+        let matches_search =
+            |(id, name): &(Uuid, String)| !linked_ids.contains(id) && name.to_lowercase().contains(&needle);
+        let found: Vec<_> = names.into_iter().filter(matches_search).take(MAX_SUGGESTIONS).collect();
         if found.is_empty() {
-            return view! { <p class="softer">"Nothing of that name is known here."</p> }.into_any();
+            return view! { <p class="softer">"No matches"</p> }.into_any();
         }
-        let lines: Vec<_> = found
+        let buttons: Vec<_> = found
             .into_iter()
             .map(|(id, name)| {
                 let (parent, child) = (parent.clone(), child.clone());
@@ -58,68 +61,68 @@ pub fn LinkDialog(
                 view! { <li><button type="button" class="btn quiet wide" on:click=add>{name}</button></li> }
             })
             .collect();
-        view! { <ul class="rows tray">{lines}</ul> }.into_any()
+        view! { <ul class="rows tray">{buttons}</ul> }.into_any()
     });
-    let lead = if into_role {
-        "Who is in it may do what it is granted."
+    let lead = if is_role {
+        "Members receive all permissions that are granted to the role."
     } else {
-        "It stays where it is, and stands here too."
+        "Adds a link; the item stays in its parent."
     };
     view! {
         <Dialog title=format!("Add {name}") lead=lead close=Callback::new(move |()| open.set(false))>
             <div class="body new-form">
-                <label class="field"><span class="vh">"Name"</span><span class="input">{icon("search")}<input type="search" placeholder="Type a name" autofocus on:input=move |e| words.set(event_target_value(&e))/></span></label>
-                {offered}
+                <label class="field"><span class="vh">"Name"</span><span class="input">{icon("search")}<input type="search" placeholder="Type a name" autofocus on:input=move |e| search.set(event_target_value(&e))/></span></label>
+                {suggestions}
             </div>
         </Dialog>
     }
 }
 
-/// Makes a thing: by its name, and by as much more as one likes to say at once.
+/// Creates an entity from its name and required fields; the other fields can be shown.
 #[component]
-pub fn NewDialog(
-    /// The type.
+pub(crate) fn NewDialog(
+    /// Type of the new entity.
     code: EntityCode,
-    /// The thing above it and the column that names that.
+    /// Parent entity and the column of the new entity that refers to it.
     parent: Option<(EntityRef, String)>,
-    /// Whether it is open.
+    /// Whether the dialog is open.
     open: RwSignal<bool>,
-    /// More values of the new thing.
+    /// Further initial values.
     #[prop(optional)]
-    more: Option<Row>,
-    /// Hears which it is.
+    initial: Option<Row>,
+    /// Receives the id of the created entity.
     #[prop(optional)]
-    made: Option<RwSignal<Option<Uuid>>>,
+    created_id: Option<RwSignal<Option<Uuid>>>,
 ) -> impl IntoView {
-    let entity = catalogue().get(code.as_str()).cloned();
+    let entity = catalog().get(code.as_str()).cloned();
     let title = entity.as_ref().map_or_else(|| "New".to_owned(), |e| format!("New {}", e.name.to_lowercase()));
     let close = Callback::new(move |()| open.set(false));
-    let (opens, navigate) = (parent.is_none(), use_navigate());
-    let address = code.clone();
+    let (opens_page, navigate) = (parent.is_none(), use_navigate());
+    let type_code = code.clone();
     let done = Callback::new(move |id: Uuid| {
         open.set(false);
-        if let Some(made) = made {
-            made.set(Some(id));
+        if let Some(created_id) = created_id {
+            created_id.set(Some(id));
         }
-        if opens {
-            navigate(&format!("/{address}/{id}"), NavigateOptions::default());
+        if opens_page {
+            navigate(&format!("/{type_code}/{id}"), NavigateOptions::default());
         }
     });
-    view! { <Dialog title=title close=close><NewForm code=code parent=parent more=more.unwrap_or_default() all=false done=done give_up=close/></Dialog> }
+    view! { <Dialog title=title close=close><NewForm code=code parent=parent initial=initial.unwrap_or_default() all_fields=false done=done cancel=close/></Dialog> }
 }
 
-/// The same as a page of its own, with every field: `/risk/new`.
+/// Page that creates an entity, with all fields: `/risk/new`.
 #[component]
-pub fn NewPage(
-    /// The type.
+pub(crate) fn NewPage(
+    /// Type of the new entity.
     code: EntityCode,
 ) -> impl IntoView {
     let codes = use_entity_codes();
     let navigate = use_navigate();
-    let (there, back) = (navigate.clone(), format!("/{code}"));
-    let of = code.clone();
-    let done = Callback::new(move |id: Uuid| there(&format!("/{of}/{id}"), NavigateOptions::default()));
-    let give_up = Callback::new({
+    let (open_entity, back) = (navigate.clone(), format!("/{code}"));
+    let type_code = code.clone();
+    let done = Callback::new(move |id: Uuid| open_entity(&format!("/{type_code}/{id}"), NavigateOptions::default()));
+    let cancel = Callback::new({
         let back = back.clone();
         move |()| navigate(&back, NavigateOptions::default())
     });
@@ -129,87 +132,96 @@ pub fn NewPage(
             <header class="topbar"><nav class="crumbs" aria-label="Breadcrumb"><ol><li><A href=back.clone()>{kind.ui_label.clone()}</A></li>
                 <li>{icon("chevron-right")}<h1 aria-current="page">{format!("New {}", kind.name.to_lowercase())}</h1></li></ol></nav><SyncStatusButton compact=true/></header>
             <Banners/>
-            <div class="content"><div class="new-page"><NewForm code=code.clone() parent=None more=Row::new() all=true done=done give_up=give_up/></div></div>
+            <div class="content"><div class="new-page"><NewForm code=code.clone() parent=None initial=Row::new() all_fields=true done=done cancel=cancel/></div></div>
         }
         .into_any()
     })
 }
 
-/// The thing whose page is open, or the things above that: where something new most likely belongs.
-fn current_parent(path: &str, of: &str) -> Option<Uuid> {
-    let mut parts = path.trim_matches('/').split('/');
-    let here = EntityRef::new(EntityCode::new(parts.next()?).ok()?, parts.next()?.parse().ok()?);
-    if here.code == of {
-        return Some(here.id);
+/// Returns the most likely parent of type `parent_code` for a new entity, from the URL `path`.
+///
+/// The result is the entity of the open page, or the entity of that type to which its row refers.
+fn current_parent(path: &str, parent_code: &str) -> Option<Uuid> {
+    let mut segments = path.trim_matches('/').split('/');
+    let current = EntityRef::new(EntityCode::new(segments.next()?).ok()?, segments.next()?.parse().ok()?);
+    if current.code == parent_code {
+        return Some(current.id);
     }
-    let row = client().read(|e| e.row(&here))?;
-    let catalogue = catalogue();
-    let columns = &catalogue.get(here.code.as_str())?.columns;
-    let names = |c: &&Column| matches!(&c.kind, ColumnKind::Reference { entity } if entity == of);
-    columns.iter().filter(names).find_map(|c| row.data.get(&c.name)?.as_str()?.parse().ok())
+    let row = client().read(|e| e.row(&current))?;
+    let catalog = catalog();
+    let columns = &catalog.get(current.code.as_str())?.columns;
+    let refers_to_parent = |c: &&Column| matches!(&c.kind, ColumnKind::Reference { entity } if entity == parent_code);
+    columns.iter().filter(refers_to_parent).find_map(|c| row.data.get(&c.name)?.as_str()?.parse().ok())
 }
 
-/// The fields of a thing that is being made.
+/// Form with the fields of a new entity.
 #[component]
 fn NewForm(
     code: EntityCode,
     parent: Option<(EntityRef, String)>,
-    more: Row,
-    /// Every field, not only what is needed.
-    all: bool,
+    initial: Row,
+    /// Whether all fields are shown initially, not only the required ones.
+    all_fields: bool,
     done: Callback<Uuid>,
-    give_up: Callback<()>,
+    cancel: Callback<()>,
 ) -> impl IntoView {
-    let catalogue = catalogue();
-    let entity = catalogue.get(code.as_str()).cloned();
-    let mut first = more;
-    // What it may hang below, where nobody has said: the thing where one stands, else it is asked for.
+    let catalog = catalog();
+    let entity = catalog.get(code.as_str()).cloned();
+    let mut initial_row = initial;
+    // Without a given parent, use the entity of the current page if its type fits; otherwise the
+    // form shows the parent columns as fields.
     let root = entity.as_ref().is_none_or(|e| e.root_flag);
-    let ways: Vec<(String, String)> = catalogue
+    let parent_columns: Vec<(String, String)> = catalog
         .parent_relations(code.as_str())
-        .filter(|(above, tie)| parent.is_none() && tie.owned && tie.parent_type_column.is_none() && above.code != code)
-        .filter_map(|(above, tie)| Some((above.code.to_string(), tie.parent_column.clone()?)))
+        .filter(|(parent_type, relation)| {
+            parent.is_none() && relation.owned && relation.parent_type_column.is_none() && parent_type.code != code
+        })
+        .filter_map(|(parent_type, relation)| Some((parent_type.code.to_string(), relation.parent_column.clone()?)))
         .filter(|(_, column)| !root || entity.as_ref().and_then(|e| e.column(column)).is_some_and(|c| c.required))
         .collect();
     let path = use_location().pathname.get_untracked();
-    let known = ways.iter().any(|(_, column)| first.contains_key(column));
-    let here = ways
+    let has_parent_value = parent_columns.iter().any(|(_, column)| initial_row.contains_key(column));
+    let page_parent = parent_columns
         .iter()
-        .filter(|_| !known)
-        .find_map(|(above, column)| Some((column.clone(), current_parent(&path, above)?)));
-    let owner_columns: Vec<String> = match &here {
+        .filter(|_| !has_parent_value)
+        .find_map(|(parent_code, column)| Some((column.clone(), current_parent(&path, parent_code)?)));
+    let owner_columns: Vec<String> = match &page_parent {
         Some((column, id)) => {
-            first.insert(column.clone(), json!(id));
+            initial_row.insert(column.clone(), json!(id));
             vec![column.clone()]
         }
-        None => ways.into_iter().map(|(_, column)| column).filter(|_| !known).collect(),
+        None => parent_columns.into_iter().map(|(_, column)| column).filter(|_| !has_parent_value).collect(),
     };
-    let needs = |c: &Column| c.required || owner_columns.contains(&c.name);
-    let named = entity.as_ref().and_then(|e| e.column("name")).is_none_or(|c| !c.hidden);
-    let fixed = parent.as_ref().map(|(_, column)| column.clone());
+    let is_required = |c: &Column| c.required || owner_columns.contains(&c.name);
+    let has_name = entity.as_ref().and_then(|e| e.column("name")).is_none_or(|c| !c.hidden);
+    let parent_column = parent.as_ref().map(|(_, column)| column.clone());
     let fields: Vec<Column> = entity
         .iter()
         .flat_map(|e| e.columns.clone())
-        .filter(|c| c.name != "name" && Some(&c.name) != fixed.as_ref() && !c.read_only)
+        .filter(|c| c.name != "name" && Some(&c.name) != parent_column.as_ref() && !c.read_only)
         .filter(|c| {
-            needs(c) || !c.hidden && !matches!(c.kind, ColumnKind::Json | ColumnKind::Uuid | ColumnKind::TextList)
+            is_required(c) || !c.hidden && !matches!(c.kind, ColumnKind::Json | ColumnKind::Uuid | ColumnKind::TextList)
         })
         .collect();
-    let (needed, others): (Vec<Column>, Vec<Column>) = fields.into_iter().partition(needs);
-    let required: Vec<String> =
-        needed.iter().filter(|c| c.required).map(|c| c.name.clone()).chain(named.then(|| "name".to_owned())).collect();
-    let values = RwSignal::new(first);
-    let within = parent.clone();
+    let (required_fields, optional_fields): (Vec<Column>, Vec<Column>) = fields.into_iter().partition(is_required);
+    let required: Vec<String> = required_fields
+        .iter()
+        .filter(|c| c.required)
+        .map(|c| c.name.clone())
+        .chain(has_name.then(|| "name".to_owned()))
+        .collect();
+    let values = RwSignal::new(initial_row);
+    let parent_ref = parent.clone();
     let form = FormState::from_row(move || {
         let mut row = values.get();
-        row.extend(within.iter().flat_map(|(parent, column)| row_with(column, json!(parent.id))));
+        row.extend(parent_ref.iter().flat_map(|(parent, column)| row_with(column, json!(parent.id))));
         row
     });
     let complete = Memo::new(move |_| {
-        let said = |v: &Row, name: &String| {
+        let has_value = |v: &Row, name: &String| {
             v.get(name).is_some_and(|x| !x.is_null() && x.as_str().is_none_or(|s| !s.trim().is_empty()))
         };
-        form.invalid_fields.with(Vec::is_empty) && values.with(|v| required.iter().all(|name| said(v, name)))
+        form.invalid_fields.with(Vec::is_empty) && values.with(|v| required.iter().all(|name| has_value(v, name)))
     });
     let submit = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
@@ -229,10 +241,10 @@ fn NewForm(
         let change = Callback::new(move |value: Value| values.update(|v| v.extend(row_with(&name.get_value(), value))));
         view! { <Field column=column value=value changed=false enabled=true change=change/> }
     };
-    let showing = RwSignal::new(all);
-    let some = !others.is_empty();
-    let others = StoredValue::new(others);
-    let needed = needed.into_iter().map(field).collect_view();
+    let expanded = RwSignal::new(all_fields);
+    let has_optional = !optional_fields.is_empty();
+    let optional_fields = StoredValue::new(optional_fields);
+    let required_fields = required_fields.into_iter().map(field).collect_view();
     let focus = NodeRef::<leptos::html::Input>::new();
     Effect::new(move || {
         if let Some(input) = focus.get() {
@@ -241,12 +253,12 @@ fn NewForm(
     });
     view! {
         <form class="body new-form" on:submit=submit>
-            {named.then(|| view! { <div class="field"><label for="new-name">"Name"</label><span class="input"><input id="new-name" node_ref=focus maxlength="500" autocomplete="off"
+            {has_name.then(|| view! { <div class="field"><label for="new-name">"Name"</label><span class="input"><input id="new-name" node_ref=focus maxlength="500" autocomplete="off"
                 on:input=move |e| values.update(|v| v.extend(row_with("name", json!(event_target_value(&e)))))/></span></div> })}
-            {needed}
-            {reactive_view(move || showing.get().then(|| view! { <div class="form more-fields">{others.get_value().into_iter().map(field).collect_view()}</div> }))}
-            <footer class="buttons">{reactive_view(move || (some && !showing.get()).then(|| view! { <button type="button" class="btn quiet first" on:click=move |_| showing.set(true)>"More fields"</button> }))}
-                <button type="button" class="btn quiet" on:click=move |_| give_up.run(())>"Cancel"</button>
+            {required_fields}
+            {reactive_view(move || expanded.get().then(|| view! { <div class="form more-fields">{optional_fields.get_value().into_iter().map(field).collect_view()}</div> }))}
+            <footer class="buttons">{reactive_view(move || (has_optional && !expanded.get()).then(|| view! { <button type="button" class="btn quiet first" on:click=move |_| expanded.set(true)>"More fields"</button> }))}
+                <button type="button" class="btn quiet" on:click=move |_| cancel.run(())>"Cancel"</button>
                 <button class="btn primary" disabled=reactive_attr(move || !complete.get())>"Create"</button></footer>
         </form>
     }

@@ -1,6 +1,7 @@
-//! One thing: title, text, fields and properties from the catalogue, with a draft that is kept at every keystroke.
+//! Page of one entity: title, description, fields and properties.
+//!
+//! The fields come from the catalog. Edits form a draft that is persisted on every keystroke.
 
-use super::NotFoundPage;
 use super::administration::{PasswordReset, is_administrator};
 use super::comments::CommentThreadList;
 use super::create_dialogs::NewDialog;
@@ -9,23 +10,25 @@ use super::history::History;
 use super::import_export::EntityActions;
 use super::links::LinkedParents;
 use super::list::{EntityTabs, name_of};
+use super::not_found::NotFoundPage;
 use super::sharing::{PresenceAvatars, SharingDialog};
 use crate::client::client;
 use crate::hooks::{
-    DraftHandle, catalogue, is_terminal, row_with, use_draft, use_entity, use_entity_codes, use_not_found, use_rows,
+    DraftHandle, catalog, is_terminal, row_with, use_draft, use_entity, use_entity_codes, use_not_found, use_rows,
 };
 use crate::table::editor::OptionEditor;
 use crate::ui::conflict_dialog::conflict_of;
 use crate::ui::dialog::Dialog;
-use crate::ui::field::{Field, FormState, Widget, field_error, property_value, validated_input};
+use crate::ui::field::{Field, FieldControl, FormState, field_error, property_value, validated_input};
 use crate::ui::format;
-use crate::ui::layout::{Banners, OverlayState, SyncStatusButton};
+use crate::ui::layout::{Banners, SyncStatusButton};
 use crate::ui::markdown::MarkdownField;
 use crate::ui::offline_button::OfflineButton;
-use crate::ui::overlays::delete_with_undo;
+use crate::ui::overlay_state::OverlayState;
 use crate::ui::picker::PickerExit;
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::rejected_edits::RejectedBanner;
+use crate::ui::toast::delete_with_undo;
 use crate::ui::value_view::{self, icon};
 use leptos::prelude::*;
 use leptos_router::components::A;
@@ -35,16 +38,16 @@ use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Permission, sort};
 use pmo_sync::{ListKey, RowView};
 use serde_json::{Value, json};
 
-/// What the page's parts share.
+/// State shared by the components of the page.
 #[derive(Clone, Copy)]
 struct EntityPageState {
     row: Memo<Option<RowView>>,
     draft: DraftHandle,
-    may_edit: Memo<bool>,
+    can_edit: Memo<bool>,
 }
 
 impl EntityPageState {
-    /// A column's value: the draft's, else the row's.
+    /// Returns the value of a column: from the draft if it has one, else from the row.
     fn value(&self, column: &str) -> Value {
         let drafted = self.draft.draft.with(|d| d.as_ref().and_then(|d| d.current_data.get(column).cloned()));
         drafted
@@ -57,7 +60,7 @@ impl EntityPageState {
     }
 }
 
-/// Whether a column stands in the panel at the side: what a person decides by, at a glance.
+/// Returns whether a column belongs to the side panel: stage, dates, progress and people.
 fn is_property(column: &Column) -> bool {
     match &column.kind {
         ColumnKind::Datalabel { set } => !set.ends_with("_type"),
@@ -68,79 +71,51 @@ fn is_property(column: &Column) -> bool {
     }
 }
 
-/// The page of one thing.
+/// Page of one entity; shows a placeholder while loading and a message if it is not found.
 #[component]
-pub fn InstancePage(
-    /// The thing.
+pub(crate) fn EntityPage(
+    /// Entity to show.
     entity: EntityRef,
 ) -> impl IntoView {
     let codes = use_entity_codes();
     let row = use_entity::<RowView>(entity.clone());
     let missing = use_not_found(entity.clone());
-    let gone = Memo::new(move |_| missing.get() && row.get().is_none());
-    let known = {
+    let not_found = Memo::new(move |_| missing.get() && row.get().is_none());
+    let kind = {
         let code = entity.code.clone();
         Memo::new(move |_| codes.get().get(code.as_str()).cloned())
     };
-    let here = Memo::new(move |_| row.get().is_some());
+    let loaded = Memo::new(move |_| row.get().is_some());
     reactive_view(move || {
-        if gone.get() {
-            return view! { <NotFoundPage of=entity.clone()/> }.into_any();
+        if not_found.get() {
+            return view! { <NotFoundPage entity=entity.clone()/> }.into_any();
         }
-        match (known.get(), here.get()) {
-            (Some(kind), true) => view! { <Instance kind=kind entity=entity.clone() row=row/> }.into_any(),
+        match (kind.get(), loaded.get()) {
+            (Some(kind), true) => view! { <EntityView kind=kind entity=entity.clone() row=row/> }.into_any(),
             _ => view! { <div class="content"><div class="skeletons" aria-busy="true">{(0..6).map(|_| view! { <span class="skeleton"></span> }).collect_view()}</div></div> }.into_any(),
         }
     })
 }
 
-/// The things that own a row, by its columns.
-fn owner_refs(code: &pmo_domain::EntityCode, row: &RowView) -> Vec<EntityRef> {
-    let catalogue = catalogue();
-    let owner = |(parent, tie): (&EntityType, &pmo_domain::ChildRelation)| {
-        let id = row.data.get(tie.parent_column.as_ref()?)?.as_str()?.parse().ok()?;
-        let fits = tie
-            .parent_type_column
-            .as_ref()
-            .is_none_or(|c| row.data.get(c).and_then(Value::as_str) == Some(parent.code.as_str()));
-        (tie.owned && fits).then(|| EntityRef::new(parent.code.clone(), id))
-    };
-    catalogue.parent_relations(code.as_str()).filter_map(owner).collect()
-}
-
-/// What one may do with a thing, as far as this device knows. A row that came with a list does not say; what one may do above it holds below as well, and
-/// the server has the last word. What was made here is one's own.
-pub(crate) fn known_permission(code: &pmo_domain::EntityCode, row: &RowView) -> Option<u64> {
-    let told = |row: &RowView| {
-        let here = row.pending && row.data.get("version").and_then(Value::as_u64) == Some(0);
-        let own = here.then(|| u64::from(u8::from(Permission::Owner)));
-        own.or_else(|| row.data.get("permission").and_then(Value::as_u64))
-    };
-    let parents = || owner_refs(code, row);
-    told(row).or_else(|| {
-        parents().iter().filter_map(|parent| client().read(|e| e.row(parent)).as_ref().and_then(told)).max()
-    })
-}
-
 #[component]
-fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView {
+fn EntityView(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView {
     let draft = use_draft(entity.clone());
     let level = {
         let code = entity.code.clone();
-        Memo::new(move |_| known_permission(&code, &row.get()?))
+        Memo::new(move |_| crate::hooks::known_permission(&code, &row.get()?))
     };
-    let at_least = move |permission: Permission| {
+    let has_permission = move |permission: Permission| {
         Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(permission))))
     };
-    let page = EntityPageState { row, draft, may_edit: at_least(Permission::Edit) };
-    let may_delete = at_least(Permission::Delete);
+    let page = EntityPageState { row, draft, can_edit: has_permission(Permission::Edit) };
+    let can_delete = has_permission(Permission::Delete);
     let form = FormState::from_row(move || {
         let mut all = row.get().map(|r| (*r.data).clone()).unwrap_or_default();
         all.extend(draft.draft.get().into_iter().flat_map(|d| d.current_data));
         all
     });
-    let trouble = client().device_trouble.clone();
-    let sendable = move || form.invalid_fields.with_untracked(|wrong| wrong.is_empty());
+    let storage_error = client().storage_error.clone();
+    let is_valid = move || form.invalid_fields.with_untracked(|fields| fields.is_empty());
     let title = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "name")).unwrap_or_default());
     let code_text = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "code")).unwrap_or_default());
     let deleting = RwSignal::new(false);
@@ -162,12 +137,12 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         _ if c.name.starts_with("actual") => 5,
         _ => 4,
     });
-    let keys = window_event_listener(leptos::ev::keydown, move |event| {
+    let key_listener = window_event_listener(leptos::ev::keydown, move |event| {
         let command = event.ctrl_key() || event.meta_key();
         let drafting = draft.draft.with_untracked(Option::is_some);
         match event.key().to_lowercase().as_str() {
             "s" if command && drafting => {
-                if sendable() {
+                if is_valid() {
                     draft.commit();
                 }
             }
@@ -178,36 +153,37 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         }
         event.prevent_default();
     });
-    on_cleanup(move || keys.remove());
+    on_cleanup(move || key_listener.remove());
     let tabs =
         (!kind.children.is_empty() && kind.code != "task").then(|| view! { <EntityTabs parent=entity.clone()/> });
-    let keepable = kind.children.iter().any(|tie| tie.owned);
+    let can_be_pinned = kind.children.iter().any(|relation| relation.owned);
     let is_task = kind.code == "task";
     let children = is_task.then(|| view! { <TaskChildren task=entity.clone() page=page/> });
     let links = is_task.then(|| view! { <TaskLinks task=entity.clone() page=page/> });
-    let by_link = |(_, tie): (&EntityType, &pmo_domain::ChildRelation)| tie.parent_column.is_none();
-    let stands_in = catalogue()
+    let is_free_link = |(_, relation): (&EntityType, &pmo_domain::ChildRelation)| relation.parent_column.is_none();
+    let linked_parents = catalog()
         .parent_relations(kind.code.as_str())
-        .any(by_link)
+        .any(is_free_link)
         .then(|| view! { <LinkedParents entity=entity.clone()/> });
     let file = (kind.code == "artifact")
-        .then(|| view! { <ArtifactFile artifact=entity.clone() row=row may_edit=page.may_edit/> });
+        .then(|| view! { <ArtifactFile artifact=entity.clone() row=row can_edit=page.can_edit/> });
     let sign_in =
         (kind.code == "person" && is_administrator()).then(|| view! { <PasswordReset person=entity.clone()/> });
-    let talks = kind.children.iter().any(|c| c.code == "message");
-    // What is said and what happened stand in one place; history where nothing can be said.
-    let looking_back = RwSignal::new(!talks);
-    let (about, of) = (StoredValue::new(entity.clone()), StoredValue::new(kind.clone()));
-    let talk = reactive_view(move || match looking_back.get() {
+    let has_comments = kind.children.iter().any(|c| c.code == "message");
+    // Comments and history share one place; types without comments show the history.
+    let show_history = RwSignal::new(!has_comments);
+    let (about, stored_kind) = (StoredValue::new(entity.clone()), StoredValue::new(kind.clone()));
+    let activity = reactive_view(move || match show_history.get() {
         true => {
-            view! { <History entity=about.get_value() kind=of.get_value() row=row may_edit=page.may_edit/> }.into_any()
+            view! { <History entity=about.get_value() kind=stored_kind.get_value() row=row can_edit=page.can_edit/> }
+                .into_any()
         }
         false => view! { <CommentThreadList entity=about.get_value() level=level/> }.into_any(),
     });
-    let which = talks.then(|| view! {
+    let activity_switch = has_comments.then(|| view! {
         <div class="section sides"><div class="segments" role="group" aria-label="Comments or history">
-            <button type="button" aria-pressed=reactive_attr(move || (!looking_back.get()).to_string()) on:click=move |_| looking_back.set(false)>{icon("message-square")}"Comments"</button>
-            <button type="button" aria-pressed=reactive_attr(move || looking_back.get().to_string()) on:click=move |_| looking_back.set(true)>{icon("history")}"History"</button>
+            <button type="button" aria-pressed=reactive_attr(move || (!show_history.get()).to_string()) on:click=move |_| show_history.set(false)>{icon("message-square")}"Comments"</button>
+            <button type="button" aria-pressed=reactive_attr(move || show_history.get().to_string()) on:click=move |_| show_history.set(true)>{icon("history")}"History"</button>
         </div></div>
     });
     let sharing = RwSignal::new(false);
@@ -222,26 +198,26 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         Callback::new(move |()| {
             deleting.set(false);
             draft.discard();
-            let to = back.clone()();
-            delete_with_undo(overlays, vec![entity.clone()], format!("{} is deleted", title()));
-            navigate(&to, leptos_router::NavigateOptions::default());
+            let target = back.clone()();
+            delete_with_undo(overlays, vec![entity.clone()], format!("{} deleted", title()));
+            navigate(&target, leptos_router::NavigateOptions::default());
         })
     };
-    let doomed = kind_name.clone();
+    let deleted_kind = kind_name.clone();
     view! {
         <header class="topbar">
             {let back = back.clone(); view! { <A href=move || back() attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A> }}
             <Crumbs kind=kind.clone() row=row/>
             <PresenceAvatars entity=entity.clone()/>
-            {keepable.then(|| view! { <OfflineButton entity=entity.clone()/> })}
-            <button class="btn quiet icon" aria-label="Share" title="Who may see it" on:click=move |_| sharing.set(true)>{icon("users")}</button>
-            {reactive_view(move || may_delete.get().then(|| view! { <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| deleting.set(true)>{icon("trash-2")}</button> }))}
+            {can_be_pinned.then(|| view! { <OfflineButton entity=entity.clone()/> })}
+            <button class="btn quiet icon" aria-label="Share" title="Share" on:click=move |_| sharing.set(true)>{icon("users")}</button>
+            {reactive_view(move || can_delete.get().then(|| view! { <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| deleting.set(true)>{icon("trash-2")}</button> }))}
             <EntityActions entity=about.get_value() title=Signal::derive(title)/>
             <SyncStatusButton compact=true/>
         </header>
         {tabs}
         <Banners/>
-        <ConflictStrip entity=entity.clone() row=row/>
+        <ConflictBanner entity=entity.clone() row=row/>
         <RejectedBanner entity=entity.clone()/>
         <div class="content">
             <div class="instance">
@@ -249,8 +225,8 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
                     <Title page=page column=kind.column("name").cloned()/>
                     <div class="doc-meta first">
                         <span class="num">{reactive_view(move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "wbs")).filter(|w| !w.is_empty()).unwrap_or_else(code_text)))}</span>
-                        {reactive_view(move || row.with(|r| r.as_ref().filter(|r| r.pending).map(|_| view! { <span>{icon("pending")}"Saved here, not sent yet"</span> })))}
-                        {reactive_view(move || draft.draft.with(|d| d.as_ref().filter(|d| d.has_changes()).map(|_| view! { <span>{icon("hard-drive")}{if trouble.get().is_some() { "Draft, in this tab only" } else { "Draft kept on this device" }}</span> })))}
+                        {reactive_view(move || row.with(|r| r.as_ref().filter(|r| r.pending).map(|_| view! { <span>{icon("pending")}"Saved locally, pending sync"</span> })))}
+                        {reactive_view(move || draft.draft.with(|d| d.as_ref().filter(|d| d.has_changes()).map(|_| view! { <span>{icon("hard-drive")}{if storage_error.get().is_some() { "Draft in this tab only" } else { "Draft saved locally" }}</span> })))}
                     </div>
                     <Description page=page/>
                     {file}
@@ -259,14 +235,14 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
                         {fields.into_iter().filter(|c| !c.read_only).map(|column| field_view(page, column)).collect_view()}
                     </div></fieldset>
                     {children}
-                    {which}
-                    {talk}
+                    {activity_switch}
+                    {activity}
                 </form>
                 <aside aria-label="Properties"><div class="props">
                     {(!properties.is_empty()).then(|| view! { <h3>"Properties"</h3> })}
                     <dl>{properties.into_iter().map(|column| property_view(page, column)).collect_view()}</dl>
                     {links}
-                    {stands_in}
+                    {linked_parents}
                     <h3>"Access"</h3>
                     <dl>
                         <dt>"You can"</dt><dd><span class="ro">{reactive_view(move || level.get().and_then(|l| Permission::try_from(u8::try_from(l).ok()?).ok()).map(access_label))}</span></dd>
@@ -278,7 +254,7 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
         <DraftBar page=page kind=kind form=form/>
         {reactive_view(move || sharing.get().then(|| view! { <SharingDialog entity=about.get_value() title=title() open=sharing/> }))}
         {reactive_view(move || deleting.get().then(|| view! {
-            <Dialog title=format!("Delete this {doomed}?") lead=format!("{} and what belongs to it leave every list.{}", title(), if draft.draft.with_untracked(|d| d.as_ref().is_some_and(|d| d.has_changes())) { " What you have not saved of it goes for good." } else { "" }) close=Callback::new(move |()| deleting.set(false))>
+            <Dialog title=format!("Delete this {deleted_kind}?") lead=format!("{} and its children are removed from all lists.{}", title(), if draft.draft.with_untracked(|d| d.as_ref().is_some_and(|d| d.has_changes())) { " Unsaved changes are lost." } else { "" }) close=Callback::new(move |()| deleting.set(false))>
                 <footer class="buttons"><button class="btn quiet" on:click=move |_| deleting.set(false)>"Cancel"</button>
                     <button class="btn danger" on:click=move |_| confirm.run(())>"Delete"</button></footer>
             </Dialog>
@@ -286,21 +262,21 @@ fn Instance(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> 
     }
 }
 
-/// Says on the page of a thing that a change of it waits for a choice.
+/// Banner that a write of this entity is in conflict and must be resolved.
 #[component]
-fn ConflictStrip(entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView {
+fn ConflictBanner(entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView {
     let overlays = expect_context::<OverlayState>();
     let status = client().status.clone();
-    let waits = Memo::new(move |_| {
+    let conflict = Memo::new(move |_| {
         status.track();
         row.with(|r| r.as_ref().is_some_and(|r| r.needs_attention)).then(|| conflict_of(&entity)).flatten()
     });
     reactive_view(move || {
-        waits.get().map(|id| {
+        conflict.get().map(|id| {
             view! {
                 <div class="banner danger strip" role="status">{icon("conflict")}
-                    <span class="grow"><strong>"Somebody else changed the same as you. "</strong>"Yours is kept here until you choose."</span>
-                    <button class="btn sm" on:click=move |_| overlays.merging.set(Some(id))>"Review"</button>
+                    <span class="grow"><strong>"Conflict: another user changed the same field. "</strong>"Your change is saved locally until you resolve the conflict."</span>
+                    <button class="btn sm" on:click=move |_| overlays.conflict_entry.set(Some(id))>"Review"</button>
                 </div>
             }
         })
@@ -309,28 +285,28 @@ fn ConflictStrip(entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView
 
 fn access_label(level: Permission) -> String {
     match level {
-        Permission::View => "Look".into(),
-        Permission::Comment => "Look and comment".into(),
+        Permission::View => "View".into(),
+        Permission::Comment => "View and comment".into(),
         Permission::Contribute => "Log work".into(),
         Permission::Edit => "Edit".into(),
         Permission::Share => "Edit, share".into(),
         Permission::Delete => "Edit, share, delete".into(),
         Permission::Create => "Edit, share, delete, create".into(),
-        Permission::Owner => "Everything (owner)".into(),
+        Permission::Owner => "Full access (owner)".into(),
     }
 }
 
-/// The thing above, if the row names one: its project for a task.
+/// Returns the parent that the row names, such as the project of a task.
 fn parent_of(kind: &EntityType, row: Memo<Option<RowView>>) -> Option<EntityRef> {
-    let catalogue = catalogue();
+    let catalog = catalog();
     let row = row.get()?;
-    catalogue
+    catalog
         .parent_relations(kind.code.as_str())
-        .filter(|(parent, tie)| tie.owned && parent.code != kind.code)
-        .find_map(|(parent, tie)| {
+        .filter(|(parent, relation)| relation.owned && parent.code != kind.code)
+        .find_map(|(parent, relation)| {
             Some(EntityRef::new(
                 parent.code.clone(),
-                format::text(&row.data, tie.parent_column.as_ref()?).parse().ok()?,
+                format::text(&row.data, relation.parent_column.as_ref()?).parse().ok()?,
             ))
         })
 }
@@ -345,11 +321,11 @@ fn parent_href(kind: EntityType, row: Memo<Option<RowView>>) -> impl Fn() -> Str
 
 #[component]
 fn Crumbs(kind: EntityType, row: Memo<Option<RowView>>) -> impl IntoView {
-    let above = {
+    let parent = {
         let kind = kind.clone();
         Memo::new(move |_| parent_of(&kind, row).filter(|_| !kind.root_flag))
     };
-    let present = {
+    let current = {
         let root = kind.root_flag;
         reactive_view(move || {
             row.with(|r| {
@@ -360,9 +336,9 @@ fn Crumbs(kind: EntityType, row: Memo<Option<RowView>>) -> impl IntoView {
             })
         })
     };
-    let first = reactive_view(move || match above.get() {
+    let parent_crumbs = reactive_view(move || match parent.get() {
         Some(parent) => {
-            let label = catalogue().get(parent.code.as_str()).map(|t| t.ui_label.clone()).unwrap_or_default();
+            let label = catalog().get(parent.code.as_str()).map(|t| t.ui_label.clone()).unwrap_or_default();
             let address = format!("/{}/{}", parent.code, parent.id);
             let name = name_of(parent.clone());
             view! { <li><A href=format!("/{}", parent.code)>{label}</A></li><li>{icon("chevron-right")}<A href=address>{name}</A></li> }.into_any()
@@ -372,7 +348,7 @@ fn Crumbs(kind: EntityType, row: Memo<Option<RowView>>) -> impl IntoView {
             view! { <li><A href=address>{label}</A></li> }.into_any()
         }
     });
-    view! { <nav class="crumbs" aria-label="Breadcrumb"><ol>{first}<li>{icon("chevron-right")}<h1 aria-current="page">{reactive_view(present)}</h1></li></ol></nav> }
+    view! { <nav class="crumbs" aria-label="Breadcrumb"><ol>{parent_crumbs}<li>{icon("chevron-right")}<h1 aria-current="page">{reactive_view(current)}</h1></li></ol></nav> }
 }
 
 #[component]
@@ -384,7 +360,7 @@ fn Title(page: EntityPageState, column: Option<Column>) -> impl IntoView {
         validated_input(column, Signal::derive(move || page.value("name")), change)
     });
     view! {
-        <textarea class="doc-title first" class:changed=reactive_attr(move || page.changed("name")) rows="1" aria-label="Name" maxlength="500" node_ref=node disabled=reactive_attr(move || !page.may_edit.get())
+        <textarea class="doc-title first" class:changed=reactive_attr(move || page.changed("name")) rows="1" aria-label="Name" maxlength="500" node_ref=node disabled=reactive_attr(move || !page.can_edit.get())
             prop:value=reactive_attr(value) on:input=move |e| change.run(json!(event_target_value(&e).replace('\n', " ")))></textarea>
         {field_error(error)}
     }
@@ -393,11 +369,11 @@ fn Title(page: EntityPageState, column: Option<Column>) -> impl IntoView {
 #[component]
 fn Description(page: EntityPageState) -> impl IntoView {
     let placeholder =
-        Signal::derive(move || if page.may_edit.get() { "Describe it" } else { "No description" }.to_owned());
+        Signal::derive(move || if page.can_edit.get() { "Add a description" } else { "No description" }.to_owned());
     let change = Callback::new(move |value: Value| page.draft.set("descr", value));
     view! {
         <section class="section first description">
-            <MarkdownField id="description" label="Description" value=Signal::derive(move || page.value("descr")) off=Signal::derive(move || !page.may_edit.get())
+            <MarkdownField id="description" label="Description" value=Signal::derive(move || page.value("descr")) off=Signal::derive(move || !page.can_edit.get())
                 change=change placeholder=placeholder class=Signal::derive(move || if page.changed("descr") { "changed" } else { "" }.to_owned())/>
         </section>
     }
@@ -408,14 +384,14 @@ fn field_view(page: EntityPageState, column: Column) -> impl IntoView {
     let value = Signal::derive(move || page.value(&name.get_value()));
     let changed = Signal::derive(move || page.changed(&name.get_value()));
     let change = Callback::new(move |value: Value| page.draft.set(&name.get_value(), value));
-    view! { <Field column=column value=value changed=changed enabled=page.may_edit change=change/> }
+    view! { <Field column=column value=value changed=changed enabled=page.can_edit change=change/> }
 }
 
-/// A property: read until it is clicked, then chosen from a list beside it, or typed in its place.
+/// Property with in-place editing: a click opens a picker beside it or an input in its place.
 fn property_view(page: EntityPageState, column: Column) -> impl IntoView {
     let name = StoredValue::new(column.name.clone());
     let label = column.label.clone();
-    let listed = matches!(
+    let uses_picker = matches!(
         column.kind,
         ColumnKind::Datalabel { .. } | ColumnKind::Reference { .. } | ColumnKind::References { .. }
     );
@@ -424,7 +400,7 @@ fn property_view(page: EntityPageState, column: Column) -> impl IntoView {
     let value = Signal::derive(move || page.value(&name.get_value()));
     let change = Callback::new(move |value: Value| page.draft.set(&name.get_value(), value));
     let (error, change) = validated_input(column.get_value(), value, change);
-    let read = move || {
+    let display = move || {
         let shown_row = row_with(&name.get_value(), value.get());
         let empty = matches!(value.get(), Value::Null) || value.get() == json!([]);
         if empty {
@@ -433,25 +409,25 @@ fn property_view(page: EntityPageState, column: Column) -> impl IntoView {
             column.with_value(|c| property_value(c, &shown_row))
         }
     };
-    let locked = column.with_value(|c| c.read_only);
+    let read_only = column.with_value(|c| c.read_only);
     let id = format!("p-{}", name.get_value());
     let button = {
         let id = id.clone();
-        move || view! { <button type="button" id=id.clone() on:click=move |_| editing.set(true)><span class="vh">{format!("Edit {label}: ")}</span>{reactive_view(read)}</button> }
+        move || view! { <button type="button" id=id.clone() on:click=move |_| editing.set(true)><span class="vh">{format!("Edit {label}: ")}</span>{reactive_view(display)}</button> }
     };
     let label = column.with_value(|c| c.label.clone());
     view! {
         <dt>{label}</dt>
         <dd class:changed=reactive_attr(move || page.changed(&name.get_value()))>
-            {reactive_view(move || match (editing.get(), page.may_edit.get() && !locked) {
-                (true, true) if listed => {
-                    let leave = Callback::new(move |_: PickerExit| editing.set(false));
-                    view! { {button()}<OptionEditor column=column.get_value() beside=id.clone() value=value take=change leave=leave/> }.into_any()
+            {reactive_view(move || match (editing.get(), page.can_edit.get() && !read_only) {
+                (true, true) if uses_picker => {
+                    let close = Callback::new(move |_: PickerExit| editing.set(false));
+                    view! { {button()}<OptionEditor column=column.get_value() beside=id.clone() value=value change=change close=close/> }.into_any()
                 }
-                (true, true) => view! { <div class="property-edit"><Widget column=column.get_value() id=id.clone() value=value enabled=page.may_edit change=change/>
+                (true, true) => view! { <div class="property-edit"><FieldControl column=column.get_value() id=id.clone() value=value enabled=page.can_edit change=change/>
                     <button type="button" class="btn quiet icon sm" aria-label="Done" disabled=reactive_attr(move || error.with(Option::is_some)) on:click=move |_| editing.set(false)>{icon("check")}</button>{field_error(error)}</div> }.into_any(),
                 (false, true) => button().into_any(),
-                _ => view! { <span class="ro">{reactive_view(read)}</span> }.into_any(),
+                _ => view! { <span class="ro">{reactive_view(display)}</span> }.into_any(),
             })}
         </dd>
     }
@@ -459,9 +435,9 @@ fn property_view(page: EntityPageState, column: Column) -> impl IntoView {
 
 #[component]
 fn TaskChildren(task: EntityRef, page: EntityPageState) -> impl IntoView {
-    let list = use_rows::<RowView>(ListKey::below(task.code.clone(), task.clone(), "parent__task_id"));
+    let list = use_rows::<RowView>(ListKey::children_of(task.code.clone(), task.clone(), "parent__task_id"));
     let adding = RwSignal::new(false);
-    let done = move || {
+    let done_count = move || {
         list.with(|l| {
             l.rows.iter().filter(|r| is_terminal("task_stage", &format::text(&r.data, "dl__task_stage"))).count()
         })
@@ -486,54 +462,55 @@ fn TaskChildren(task: EntityRef, page: EntityPageState) -> impl IntoView {
         page.row.with_untracked(|r| r.as_ref().and_then(|r| r.data.get("project_id").cloned())).unwrap_or(Value::Null)
     };
     view! {
-        <section class="section" class:hidden=reactive_attr(move || !page.may_edit.get() && list.with(|l| l.rows.is_empty()))>
+        <section class="section" class:hidden=reactive_attr(move || !page.can_edit.get() && list.with(|l| l.rows.is_empty()))>
             <header><h2>"Sub-tasks"</h2>
-                <span class="n">{reactive_view(move || list.with(|l| (!l.rows.is_empty()).then(|| format!("{} of {} done", done(), l.rows.len()))))}</span>
-                {reactive_view(move || page.may_edit.get().then(|| view! { <button type="button" class="btn quiet sm" on:click=move |_| adding.set(true)>{icon("plus")}"Add"</button> }))}
+                <span class="n">{reactive_view(move || list.with(|l| (!l.rows.is_empty()).then(|| format!("{} of {} done", done_count(), l.rows.len()))))}</span>
+                {reactive_view(move || page.can_edit.get().then(|| view! { <button type="button" class="btn quiet sm" on:click=move |_| adding.set(true)>{icon("plus")}"Add"</button> }))}
             </header>
             <ul class="rows">{reactive_view(rows)}</ul>
-            {reactive_view(move || adding.get().then(|| view! { <NewDialog code=code.clone() parent=Some((task.clone(), "parent__task_id".to_owned())) open=adding more=row_with("project_id", project())/> }))}
+            {reactive_view(move || adding.get().then(|| view! { <NewDialog code=code.clone() parent=Some((task.clone(), "parent__task_id".to_owned())) open=adding initial=row_with("project_id", project())/> }))}
         </section>
     }
 }
 
-/// What a task waits for and what it holds up.
+/// Dependencies of a task: predecessors ("Blocked by") and successors ("Blocks").
 #[component]
 fn TaskLinks(task: EntityRef, page: EntityPageState) -> impl IntoView {
     let project = Memo::new(move |_| {
         page.row.with(|r| r.as_ref().and_then(|r| format::text(&r.data, "project_id").parse().ok()))
     });
-    let codes = catalogue();
+    let codes = catalog();
     reactive_view(move || {
-        let (Some(project), Some(kind), Some(above)) =
+        let (Some(project), Some(kind), Some(project_type)) =
             (project.get(), codes.get("task_dependency"), codes.get("project"))
         else {
             return ().into_any();
         };
-        let list = use_rows::<RowView>(ListKey::below(
+        let list = use_rows::<RowView>(ListKey::children_of(
             kind.code.clone(),
-            EntityRef::new(above.code.clone(), project),
+            EntityRef::new(project_type.code.clone(), project),
             "project_id",
         ));
         let id = task.id.to_string();
         let task_code = task.code.clone();
-        let side = move |title: &'static str, mine: &'static str, other: &'static str| {
+        let links_view = move |title: &'static str, own_column: &'static str, other_column: &'static str| {
             let (id, task_code) = (id.clone(), task_code.clone());
             reactive_view(move || {
-                let found: Vec<_> = list.get().rows.into_iter().filter(|r| format::text(&r.data, mine) == id).collect();
+                let found: Vec<_> =
+                    list.get().rows.into_iter().filter(|r| format::text(&r.data, own_column) == id).collect();
                 if found.is_empty() {
                     return ().into_any();
                 }
                 let links = found
                     .into_iter()
                     .filter_map(|r| {
-                        let other = EntityRef::new(task_code.clone(), format::text(&r.data, other).parse().ok()?);
+                        let other = EntityRef::new(task_code.clone(), format::text(&r.data, other_column).parse().ok()?);
                         let row = use_entity::<RowView>(other.clone());
                         let stage = reactive_view(move || {
                             let stage = row.get().map(|r| format::text(&r.data, "dl__task_stage")).unwrap_or_default();
                             value_view::option_mark("task_stage", &stage).filter(|_| !stage.is_empty()).map(|m| icon(&m))
                         });
-                        let name = client().read(|e| e.name("task", other.id)).unwrap_or_else(|| "A task you may not see".into());
+                        let name = client().read(|e| e.name("task", other.id)).unwrap_or_else(|| "Restricted task".into());
                         let lag = format::number(&r.data, "lag_days").filter(|l| *l != 0.0).map(|l| format!(" {}{}d", if l > 0.0 { "+" } else { "" }, format::trim_zeros(l)));
                         let kind = format!("{}{}", format::text(&r.data, "dl__dependency_type"), lag.unwrap_or_default());
                         Some(view! { <li>{stage}<A href=format!("/task/{}", other.id)>{name}</A><small>{kind}</small></li> })
@@ -543,20 +520,20 @@ fn TaskLinks(task: EntityRef, page: EntityPageState) -> impl IntoView {
             })
         };
         view! {
-            {side.clone()("Waits for", "successor__task_id", "predecessor__task_id")}
-            {side("Holds up", "predecessor__task_id", "successor__task_id")}
+            {links_view.clone()("Blocked by", "successor__task_id", "predecessor__task_id")}
+            {links_view("Blocks", "predecessor__task_id", "successor__task_id")}
         }
         .into_any()
     })
 }
 
-/// The bar at the foot: how many changes, which fields, undo, redo, discard, save.
+/// Draft bar at the bottom of the page: changed fields, undo, redo, discard and save.
 #[component]
 fn DraftBar(page: EntityPageState, kind: EntityType, form: FormState) -> impl IntoView {
-    let (draft, trouble) = (page.draft, client().device_trouble.clone());
+    let (draft, storage_error) = (page.draft, client().storage_error.clone());
     let columns = StoredValue::new(kind.columns.clone());
-    // A number may come back written otherwise.
-    let same = move |column: &str, a: &Value, b: &Value| {
+    // Compare typed values: the server may format a number differently.
+    let equal = move |column: &str, a: &Value, b: &Value| {
         let kind = columns.with_value(|all| all.iter().find(|c| c.name == column).map(|c| c.kind.clone()));
         a == b
             || kind.is_some_and(|kind| ComparableValue::from_value(&kind, a) == ComparableValue::from_value(&kind, b))
@@ -571,20 +548,20 @@ fn DraftBar(page: EntityPageState, kind: EntityType, form: FormState) -> impl In
     reactive_view(move || {
         draft.draft.get().map(|d| {
             let fields: Vec<String> = d.current_data.keys().cloned().collect();
-            let wrong = form.invalid_fields.get();
+            let invalid_fields = form.invalid_fields.get();
             let title = match fields.len() {
-                // In the line that a phone shows as well.
-                _ if !wrong.is_empty() => format!("To be corrected first: {}", wrong.join(", ")),
+                // In the title, because small screens hide the second line.
+                _ if !invalid_fields.is_empty() => format!("Invalid fields: {}", invalid_fields.join(", ")),
                 0 => "No unsaved changes".to_owned(),
                 1 => "1 unsaved change".to_owned(),
                 n => format!("{n} unsaved changes"),
             };
-            let none = fields.is_empty();
-            let place = if trouble.get().is_some() { "in this tab only" } else { "kept on this device" };
-            let theirs: Vec<String> = page.row.with(|row| row.as_ref().map(|row| d.conflicting_fields(&row.data, same).cloned().collect()).unwrap_or_default());
-            let meta = if !theirs.is_empty() { format!("Somebody else has changed {} meanwhile", labels(theirs)) }
-                else if none { "Redo brings them back".to_owned() } else { format!("{} · {place}", labels(fields)) };
-            let none = none || !wrong.is_empty();
+            let no_changes = fields.is_empty();
+            let location = if storage_error.get().is_some() { "in this tab only" } else { "saved locally" };
+            let conflicting: Vec<String> = page.row.with(|row| row.as_ref().map(|row| d.conflicting_fields(&row.data, equal).cloned().collect()).unwrap_or_default());
+            let meta = if !conflicting.is_empty() { format!("Another user changed {}", labels(conflicting)) }
+                else if no_changes { "Redo restores them".to_owned() } else { format!("{} · {location}", labels(fields)) };
+            let save_disabled = no_changes || !invalid_fields.is_empty();
             view! {
                 <div class="float"><div class="draft" role="region" aria-label="Draft">
                     <i class="i i-pencil softer desk" aria-hidden="true"></i>
@@ -592,7 +569,7 @@ fn DraftBar(page: EntityPageState, kind: EntityType, form: FormState) -> impl In
                     <button class="btn quiet icon" aria-label="Undo" title="Undo (Ctrl Z)" disabled=d.undo_stack.is_empty() on:click=move |_| draft.undo()>{icon("undo-2")}</button>
                     <button class="btn quiet icon" aria-label="Redo" title="Redo (Ctrl Shift Z)" disabled=!d.can_redo() on:click=move |_| draft.redo()>{icon("redo-2")}</button>
                     <button class="btn quiet" on:click=move |_| draft.discard()>"Discard"</button>
-                    <button class="btn primary" disabled=none on:click=move |_| draft.commit()>"Save"<kbd class="desk">"Ctrl S"</kbd></button>
+                    <button class="btn primary" disabled=save_disabled on:click=move |_| draft.commit()>"Save"<kbd class="desk">"Ctrl S"</kbd></button>
                 </div></div>
             }
         })

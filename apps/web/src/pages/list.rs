@@ -1,9 +1,11 @@
-//! Things of a type, as a table whose columns come from the catalogue; and the ways to make one.
+//! List page of an entity type, with create and import; also the tabs of an entity.
+//!
+//! The columns come from the catalog.
 
-use super::{ImportDialogProps, NewDialogProps, NotFoundPage};
+use super::lazy_views::lazy_page_overlay;
+use super::not_found::NotFoundPage;
 use crate::client::{client, http};
 use crate::hooks::{use_entity, use_entity_codes, use_status};
-use crate::lazy::lazy_overlay;
 use crate::table::EntityTable;
 use crate::ui::format;
 use crate::ui::layout::{Banners, SyncStatusButton};
@@ -17,146 +19,152 @@ use serde_json::Value;
 use std::collections::HashMap;
 use wasm_bindgen_futures::spawn_local;
 
-/// Everything of a type that one may see.
+/// Table of all entities of a type that are visible to the user.
 #[component]
-pub fn ListPage(
-    /// The type.
+pub(crate) fn ListPage(
+    /// Entity type.
     code: EntityCode,
 ) -> impl IntoView {
     let codes = use_entity_codes();
-    let known = {
+    let kind = {
         let code = code.clone();
         Memo::new(move |_| codes.get().get(code.as_str()).cloned())
     };
-    let (making, importing) = (RwSignal::new(false), RwSignal::new(false));
-    let nothing_known = move || !codes.get().types.is_empty() && known.get().is_none();
+    let (creating, importing) = (RwSignal::new(false), RwSignal::new(false));
+    let not_found = move || !codes.get().types.is_empty() && kind.get().is_none();
     view! {
-        {reactive_view(move || if nothing_known() { view! { <NotFoundPage/> }.into_any() } else { ().into_any() })}
-        {reactive_view(move || known.get().map(|entity| {
+        {reactive_view(move || if not_found() { view! { <NotFoundPage/> }.into_any() } else { ().into_any() })}
+        {reactive_view(move || kind.get().map(|entity| {
             let key = ListKey::all(entity.code.clone());
             let code = entity.code.clone();
-            let code_of = code.clone();
-            // One that hangs below something may be made wherever one may make it there: its dialog asks where.
-            let below = |tie: &pmo_domain::ChildRelation| tie.owned && entity.columns.iter().any(|c| c.required && tie.parent_column.as_ref() == Some(&c.name));
-            let makeable = entity.can_create || codes.get().parent_relations(code.as_str()).any(|(_, tie)| below(tie));
-            let importable = makeable;
-            let words = format!("New {}", entity.name.to_lowercase());
+            let import_code = code.clone();
+            // A type with a required parent is offered to all users: the dialog asks for the
+            // parent, and the server checks the permission on it.
+            let requires_parent = |relation: &pmo_domain::ChildRelation| relation.owned && entity.columns.iter().any(|c| c.required && relation.parent_column.as_ref() == Some(&c.name));
+            let can_create = entity.can_create || codes.get().parent_relations(code.as_str()).any(|(_, relation)| requires_parent(relation));
+            let can_import = can_create;
+            let label = format!("New {}", entity.name.to_lowercase());
             view! {
                 <header class="topbar">
                     <nav class="crumbs" aria-label="Breadcrumb"><ol><li><h1 aria-current="page">{entity.ui_label.clone()}</h1></li></ol></nav>
-                    {importable.then(|| view! { <button class="btn sm" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> })}
-                    {makeable.then(|| view! { <button class="btn sm primary" on:click=move |_| making.set(true)>{icon("plus")}<span class="desk">{words}</span><span class="phone">"New"</span></button> })}
+                    {can_import.then(|| view! { <button class="btn sm" on:click=move |_| importing.set(true)>{icon("file-up")}"Import"</button> })}
+                    {can_create.then(|| view! { <button class="btn sm primary" on:click=move |_| creating.set(true)>{icon("plus")}<span class="desk">{label}</span><span class="phone">"New"</span></button> })}
                     <SyncStatusButton compact=true/>
                 </header>
                 <Banners/>
                 <EntityTable entity=entity.clone() list=key/>
-                {reactive_view(move || making.get().then(|| {
+                {reactive_view(move || creating.get().then(|| {
                     let code = code.clone();
-                    lazy_overlay(move |pages| (pages.new_dialog)(NewDialogProps::builder().code(code.clone()).parent(None).open(making).build()))
+                    lazy_page_overlay(move |pages| (pages.new_dialog)(code.clone(), creating))
                 }))}
                 {reactive_view(move || importing.get().then(|| {
-                    let code = code_of.clone();
-                    lazy_overlay(move |pages| (pages.import_dialog)(ImportDialogProps::builder().code(code.clone()).parent(None).open(importing).build()))
+                    let code = import_code.clone();
+                    lazy_page_overlay(move |pages| (pages.import_dialog)(code.clone(), importing))
                 }))}
             }
         }))}
     }
 }
 
-/// The tabs of a thing: its own page, then what hangs below it.
+/// Tabs of an entity: its overview, then one tab per child type with the number of children.
 #[component]
-pub fn EntityTabs(
-    /// The thing.
+pub(crate) fn EntityTabs(
+    /// Entity to which the tabs belong.
     parent: EntityRef,
-    /// What stands at the right.
+    /// Content at the right end of the tab bar.
     #[prop(optional)]
     children: Option<Children>,
 ) -> impl IntoView {
     let codes = use_entity_codes();
-    let address = format!("/{}/{}", parent.code, parent.id);
-    // The tab that a thing opens on has the thing's own address.
-    let first = if parent.code == "project" { "task" } else { "overview" };
-    // How many hang below, as the server counts them; what this device holds whole it counts itself.
-    let told = RwSignal::new(HashMap::<String, u64>::new());
-    let above = parent.clone();
-    let held = move |tie: &pmo_domain::ChildRelation| {
-        let whole = ListKey {
-            below: Some(pmo_sync::ParentFilter { parent: above.clone(), column: tie.parent_column.clone() }),
-            ..ListKey::all(tie.code.clone())
+    let base = format!("/{}/{}", parent.code, parent.id);
+    // The default tab uses the URL of the entity itself.
+    let default_tab = if parent.code == "project" { "task" } else { "overview" };
+    // Number of children per type from the server; lists that are completely cached are counted
+    // locally instead.
+    let server_counts = RwSignal::new(HashMap::<String, u64>::new());
+    let parent_ref = parent.clone();
+    let cached_count = move |relation: &pmo_domain::ChildRelation| {
+        let key = ListKey {
+            parent_filter: Some(pmo_sync::ParentFilter {
+                parent: parent_ref.clone(),
+                column: relation.parent_column.clone(),
+            }),
+            ..ListKey::all(relation.code.clone())
         };
-        client().version_signal(&Query::List(whole.clone())).track();
-        client().read(|e| e.fresh_count(&whole)).map(|n| n as u64)
+        client().version_signal(&Query::List(key.clone())).track();
+        client().read(|e| e.fresh_count(&key)).map(|n| n as u64)
     };
     let path = format!("/{}/{}/dynamic-child-entity-tabs", parent.code, parent.id);
     let status = use_status();
-    // Asked again when what was made or taken away here has arrived.
-    let settled = Memo::new(move |_| {
+    // Refetch the counts once all queued writes except updates have been sent.
+    let all_sent = Memo::new(move |_| {
         let online = status.with(|s| s.online);
         online && client().read(|e| e.outbox().iter().all(|entry| matches!(entry.operation, Operation::Update { .. })))
     });
     let uploaded = crate::client::uploads::finished_count();
     Effect::new(move || {
         uploaded.track();
-        if !settled.get() {
+        if !all_sent.get() {
             return;
         }
         let path = path.clone();
         spawn_local(async move {
-            if let Ok(answer) = http::request(http::Method::GET, &path, None, None).await {
+            if let Ok(response) = http::request(http::Method::GET, &path, None, None).await {
                 let count = |tab: &Value| Some((tab["code"].as_str()?.to_owned(), tab["count"].as_u64()?));
-                told.try_set(answer.as_array().into_iter().flatten().filter_map(count).collect());
+                server_counts.try_set(response.as_array().into_iter().flatten().filter_map(count).collect());
             }
         });
     });
-    // The tabs are drawn anew when a count changes, and not with each row that does.
-    let above = parent.code.clone();
+    // A memo: re-render the tabs when a count changes, not on every change of a row.
+    let parent_code = parent.code.clone();
     let counts = Memo::new(move |_| {
-        let (catalogue, mut counts) = (codes.get(), told.get());
-        let children = catalogue.get(above.as_str()).map(|entity| &entity.children[..]).unwrap_or_default();
-        counts.extend(children.iter().filter_map(|tie| Some((tie.code.to_string(), held(tie)?))));
+        let (catalog, mut counts) = (codes.get(), server_counts.get());
+        let children = catalog.get(parent_code.as_str()).map(|entity| &entity.children[..]).unwrap_or_default();
+        counts
+            .extend(children.iter().filter_map(|relation| Some((relation.code.to_string(), cached_count(relation)?))));
         counts
     });
-    // The types may come after the page.
+    // The catalog may load after the page.
     let views = reactive_view(move || {
-        let catalogue = codes.get();
-        let children = catalogue.get(parent.code.as_str()).map(|entity| &entity.children[..]).unwrap_or_default();
-        let below = children.iter().filter_map(|tie| catalogue.get(tie.code.as_str()));
+        let catalog = codes.get();
+        let children = catalog.get(parent.code.as_str()).map(|entity| &entity.children[..]).unwrap_or_default();
+        let child_types = children.iter().filter_map(|relation| catalog.get(relation.code.as_str()));
         let counts = counts.get();
-        let tabs = below.map(|child| {
+        let tabs = child_types.map(|child| {
             let code = child.code.as_str();
             (code, child.ui_label.clone(), counts.get(code).copied())
         });
         let tab = |(tab, label, count): (&str, String, Option<u64>)| {
-            let href = if tab == first { address.clone() } else { format!("{address}/{tab}") };
+            let href = if tab == default_tab { base.clone() } else { format!("{base}/{tab}") };
             let count = count.filter(|n| *n > 0);
             view! { <A href=href exact=true>{label}{count.map(|n| view! { <span class="count">{n}</span> })}</A> }
         };
         std::iter::once(("overview", "Overview".to_owned(), None)).chain(tabs).map(tab).collect::<Vec<_>>()
     });
-    // The one that is open is in sight, on a phone too.
+    // Scroll the current tab into view, which matters on narrow screens.
     let bar = NodeRef::<leptos::html::Nav>::new();
-    // Counts make tabs wider when they come.
-    let counted = Memo::new(move |_| told.with(|told| !told.is_empty()));
+    // The counts make the tabs wider when they arrive: scroll again.
+    let has_counts = Memo::new(move |_| server_counts.with(|counts| !counts.is_empty()));
     Effect::new(move || {
         codes.track();
-        counted.track();
+        has_counts.track();
         let Some(bar) = bar.get() else { return };
         request_animation_frame(move || {
-            if let Ok(Some(here)) = bar.query_selector("[aria-current=page]") {
-                let how = web_sys::ScrollIntoViewOptions::new();
-                how.set_inline(web_sys::ScrollLogicalPosition::Center);
-                how.set_block(web_sys::ScrollLogicalPosition::Nearest);
-                here.scroll_into_view_with_scroll_into_view_options(&how);
+            if let Ok(Some(current)) = bar.query_selector("[aria-current=page]") {
+                let options = web_sys::ScrollIntoViewOptions::new();
+                options.set_inline(web_sys::ScrollLogicalPosition::Center);
+                options.set_block(web_sys::ScrollLogicalPosition::Nearest);
+                current.scroll_into_view_with_scroll_into_view_options(&options);
             }
         });
     });
-    view! { <div class="subbar"><nav class="tabs" aria-label="Parts" node_ref=bar>{views}</nav>{children.map(|c| c())}</div> }
+    view! { <div class="subbar"><nav class="tabs" aria-label="Sections" node_ref=bar>{views}</nav>{children.map(|c| c())}</div> }
 }
 
-/// The name of a thing for a crumb.
-pub fn name_of(entity: EntityRef) -> Signal<String> {
+/// Returns the name of an entity for the breadcrumb.
+pub(crate) fn name_of(entity: EntityRef) -> Signal<String> {
     let row = use_entity::<RowView>(entity.clone());
-    // A row that names it may have come sooner than itself.
-    let named = move || client().read(|e| e.name(entity.code.as_str(), entity.id)).unwrap_or_default();
-    Signal::derive(move || row.get().map_or_else(&named, |r| format::text(&r.data, "name")))
+    // The name may be known from a referring row before the row itself is loaded.
+    let cached_name = move || client().read(|e| e.name(entity.code.as_str(), entity.id)).unwrap_or_default();
+    Signal::derive(move || row.get().map_or_else(&cached_name, |r| format::text(&r.data, "name")))
 }

@@ -1,9 +1,9 @@
-//! The first page of an installation that holds nothing yet: the ways to begin.
+//! First page of an empty installation: create a project, import a plan or load demo data.
 
 use super::import_export::ImportDialog;
 use crate::client::{http, new_id};
 use crate::hooks::invalidate;
-use crate::ui::layout::OverlayState;
+use crate::ui::overlay_state::OverlayState;
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::value_view::icon;
 use leptos::prelude::*;
@@ -11,24 +11,24 @@ use pmo_domain::EntityCode;
 use serde_json::json;
 use wasm_bindgen_futures::spawn_local;
 
-/// The ways to begin: a blank one, one from a file, or a company to try it out with.
+/// Offers to create the first entity, to import a plan, or to load the demo company.
 #[component]
-pub fn FirstRun(
-    /// The type with which one begins.
+pub(crate) fn FirstRun(
+    /// Type of the first entity.
     code: EntityCode,
 ) -> impl IntoView {
     let overlays = expect_context::<OverlayState>();
     let (importing, busy, error) = (RwSignal::new(false), RwSignal::new(false), RwSignal::new(None::<String>));
-    let make = {
+    let create = {
         let code = code.clone();
         move |_| overlays.creating.set(Some(code.clone()))
     };
-    let demo = move |_| {
+    let load_demo = move |_| {
         busy.set(true);
         error.set(None);
         spawn_local(async move {
             match http::request(http::Method::POST, "/demo", Some(&json!({})), Some(&new_id().to_string())).await {
-                // Everything is another now.
+                // The demo data affects every query.
                 Ok(_) => invalidate(|_| true),
                 Err(message) => error.set(Some(message)),
             }
@@ -37,12 +37,12 @@ pub fn FirstRun(
     };
     view! {
         <div class="first-run">
-            <header><h2>"Start with a plan"</h2><p>"A project holds tasks, risks, decisions and costs. Bring one you have, begin with a blank one, or look around in a company that is made up. Everything works offline from the first minute."</p></header>
+            <header><h2>"Start with a plan"</h2><p>"A project contains tasks, risks, decisions and costs. Import a plan, start with an empty project, or explore a demo company. Everything works offline."</p></header>
             <ul>
-                <li><button class="way" on:click=make><span class="glyph">{icon("folder-kanban")}</span><strong>"Create your first project"</strong><p>"Name it, choose a manager, add tasks as you think of them."</p></button></li>
-                <li><button class="way" on:click=move |_| importing.set(true)><span class="glyph">{icon("file-up")}</span><strong>"Import a plan"</strong><p>"Microsoft Project XML or CSV, with outline, dates and links."</p></button></li>
-                <li><button class="way" disabled=reactive_attr(move || busy.get()) on:click=demo><span class="glyph">{icon("users")}</span><strong>{reactive_view(move || if busy.get() { "Loading…" } else { "Load demo data" })}</strong>
-                    <p>"36 projects with 1,600 tasks and 80 people. For administrators; nobody can sign in as those people."</p></button></li>
+                <li><button class="way" on:click=create><span class="glyph">{icon("folder-kanban")}</span><strong>"Create your first project"</strong><p>"Name it, choose a manager and add tasks."</p></button></li>
+                <li><button class="way" on:click=move |_| importing.set(true)><span class="glyph">{icon("file-up")}</span><strong>"Import a plan"</strong><p>"Microsoft Project XML or CSV, with outline, dates and dependencies."</p></button></li>
+                <li><button class="way" disabled=reactive_attr(move || busy.get()) on:click=load_demo><span class="glyph">{icon("users")}</span><strong>{reactive_view(move || if busy.get() { "Loading…" } else { "Load demo data" })}</strong>
+                    <p>"36 projects with 1,600 tasks and 80 people. For administrators; the demo people cannot sign in."</p></button></li>
             </ul>
             {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
         </div>

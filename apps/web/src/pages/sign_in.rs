@@ -1,4 +1,6 @@
-//! The door. Over the page where a session has ended: everything behind it stays as it was.
+//! Sign-in, as a page or as a dialog.
+//!
+//! When the session expires, the dialog opens over the page; the state of the page is preserved.
 
 use crate::client::{client, http};
 use crate::ui::reactive::{reactive_attr, reactive_view};
@@ -6,10 +8,10 @@ use crate::ui::value_view::icon;
 use leptos::prelude::*;
 use wasm_bindgen_futures::spawn_local;
 
-/// Sign-in, as a page or over one.
+/// Sign-in form, as a page or as a dialog over the current page.
 #[component]
-pub fn SignIn(
-    /// The session of somebody who is here has ended.
+pub(crate) fn SignIn(
+    /// Whether a session has expired; the form is then a dialog over the current page.
     over_page: bool,
 ) -> impl IntoView {
     let (email, password) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
@@ -23,7 +25,7 @@ pub fn SignIn(
         error.set(None);
         spawn_local(async move {
             match http::login(&email.get_untracked(), &password.get_untracked()).await {
-                Ok(answer) => client().signed_in(answer).await,
+                Ok(response) => client().signed_in(response).await,
                 Err(message) => error.set(Some(message)),
             }
             busy.set(false);
@@ -34,7 +36,7 @@ pub fn SignIn(
             <p class="word"><span class="mark"><i class="i i-logo" aria-hidden="true"></i></span>"PMO"</p>
             <div>
                 <h1 id="welcome">{if over_page { "Sign in again" } else { "Sign in" }}</h1>
-                <p class="lead">{if over_page { "Your session has ended. What you were doing is kept." } else { "to Program Office" }}</p>
+                <p class="lead">{if over_page { "Session expired. Your work is saved." } else { "to Program Office" }}</p>
             </div>
             <div class="field"><label for="email">"Email"</label>
                 <span class="input"><input id="email" type="email" name="email" autocomplete="username" required autofocus
@@ -46,7 +48,7 @@ pub fn SignIn(
                         on:click=move |_| shown.update(|s| *s = !*s)>{reactive_view(move || icon(if shown.get() { "eye-off" } else { "eye" }))}</button></span></div>
             {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
             <button class="btn primary lg wide" disabled=reactive_attr(move || busy.get())>{reactive_view(move || if busy.get() { "Signing in…" } else { "Sign in" })}</button>
-            <p class="fine">{icon("hard-drive")}<span>"Plans you open stay readable and editable without a network. Signing out removes them from this device."</span></p>
+            <p class="fine">{icon("hard-drive")}<span>"Plans that you open stay available offline and can be edited. Signing out removes them from this device."</span></p>
         </form>
     };
     if over_page {
@@ -58,18 +60,18 @@ pub fn SignIn(
             <aside aria-hidden="true">
                 <div class="plate">
                     <header><i class="i i-health-amber sm"></i><strong>"Release 4.0 · Road to beta"</strong></header>
-                    <ul>{SAMPLE_TIMELINE.iter().map(|(mark, name, style)| view! {
-                        <li><span><i class=format!("i i-{mark}")></i><span>{*name}</span></span><i class=if style.contains("--d") { "" } else { "dia" } style=*style></i></li>
+                    <ul>{SAMPLE_TIMELINE.iter().map(|(icon_name, name, style)| view! {
+                        <li><span><i class=format!("i i-{icon_name}")></i><span>{*name}</span></span><i class=if style.contains("--d") { "" } else { "dia" } style=*style></i></li>
                     }).collect_view()}</ul>
                 </div>
-                <p class="plate-note">"One plan for everybody, up to date on every screen and at hand when the network is not."</p>
+                <p class="plate-note">"One shared plan, updated in real time and available offline."</p>
             </aside>
         </div>
     }
     .into_any()
 }
 
-/// A plan as decoration: mark, name, place on the time line.
+/// Sample plan, shown as decoration: icon, task name and position on the timeline (CSS properties).
 const SAMPLE_TIMELINE: [(&str, &str, &str); 8] = [
     ("stage-completed", "Scope agreed", "--s:12"),
     ("stage-in-progress", "Freeze the interfaces", "--s:16;--d:25;--p:60"),

@@ -1,13 +1,15 @@
-//! What is done to many rows at once: a column of all set to one value, all of them deleted. Each is a write of its own, kept and sent like any other.
+//! Bulk actions on the selected rows: set one column to a value, or delete the rows.
+//!
+//! Each row is a write of its own, which is persisted and sent like any other.
 
-use super::{TableContext, editable};
+use super::context::{TableContext, editable};
 use crate::hooks::{row_with, use_entity_mutation};
 use crate::ui::dialog::Dialog;
 use crate::ui::field::{Field, FormState};
-use crate::ui::layout::OverlayState;
-use crate::ui::overlays::delete_with_undo;
+use crate::ui::overlay_state::OverlayState;
 use crate::ui::picker::{Choice, ChoiceIcon, Picker, PickerExit};
 use crate::ui::reactive::{reactive_attr, reactive_view};
+use crate::ui::toast::delete_with_undo;
 use crate::ui::value_view::icon;
 use leptos::prelude::*;
 use pmo_domain::{Column, ColumnKind};
@@ -15,10 +17,10 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
-/// The bar at the foot while rows are selected.
+/// Bar at the bottom of the page while rows are selected.
 #[component]
-pub fn SelectionBar(
-    /// The table.
+pub(crate) fn SelectionBar(
+    /// Table of the selected rows.
     grid: TableContext,
 ) -> impl IntoView {
     let count = move || grid.selected.with(BTreeSet::len);
@@ -35,11 +37,11 @@ pub fn SelectionBar(
             .cloned()
             .collect()
     });
-    // What people change most is one click away; the rest is in a list.
-    let at_hand: Vec<Column> =
+    // The columns that are changed most often have a button; the picker offers all of them.
+    let frequent: Vec<Column> =
         columns.iter().filter(|c| matches!(c.kind, ColumnKind::Datalabel { .. })).take(2).cloned().collect();
     let people = columns.iter().find(|c| matches!(&c.kind, ColumnKind::Reference { entity } | ColumnKind::References { entity } if entity == "employee")).cloned();
-    let buttons = at_hand
+    let buttons = frequent
         .into_iter()
         .chain(people)
         .map(|column| {
@@ -52,7 +54,7 @@ pub fn SelectionBar(
         move || {
             columns
                 .iter()
-                .map(|c| Choice { value: c.name.clone(), label: c.label.clone(), sign: ChoiceIcon::Bare })
+                .map(|c| Choice { value: c.name.clone(), label: c.label.clone(), icon: ChoiceIcon::Bare })
                 .collect::<Vec<_>>()
         }
     });
@@ -60,31 +62,31 @@ pub fn SelectionBar(
     let pick = Callback::new(move |name: String| {
         setting.set(columns.with_value(|all| all.iter().find(|c| c.name == name).cloned()))
     });
-    let words = move || match count() {
+    let selection_text = move || match count() {
         1 => "1 selected".to_owned(),
         n => format!("{n} selected"),
     };
     view! {
-        <div class="float"><div class="selection" role="toolbar" aria-label=reactive_attr(words)>
-            <span class="n" role="status">{reactive_view(words)}</span><span class="sep"></span>
+        <div class="float"><div class="selection" role="toolbar" aria-label=reactive_attr(selection_text)>
+            <span class="n" role="status">{reactive_view(selection_text)}</span><span class="sep"></span>
             {buttons}
             <button class="btn quiet" id="set-column" aria-haspopup="listbox" on:click=move |_| choosing.set(true)>{icon("pencil")}"Set…"</button>
             <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| grid.deleting.set(true)>{icon("trash-2")}</button>
             <span class="sep"></span>
-            <button class="btn quiet icon" aria-label="Clear the selection" title="Clear (Esc)" on:click=move |_| clear()>{icon("x")}</button>
+            <button class="btn quiet icon" aria-label="Clear selection" title="Clear (Esc)" on:click=move |_| clear()>{icon("x")}</button>
         </div></div>
         {reactive_view(move || choosing.get().then(|| view! { <Picker label="Column" choices=choices chosen=Signal::derive(Vec::new) beside="set-column" pick=pick close=Callback::new(move |_: PickerExit| choosing.set(false))/> }))}
-        {reactive_view(move || setting.get().map(|column| view! { <SetDialog grid=grid column=column setting=setting/> }))}
+        {reactive_view(move || setting.get().map(|column| view! { <BulkEditDialog grid=grid column=column setting=setting/> }))}
         {reactive_view(move || grid.deleting.get().then(|| view! { <DeleteDialog grid=grid/> }))}
     }
 }
 
-/// Sets a column of all selected rows.
+/// Dialog that sets one column of all selected rows.
 #[component]
-fn SetDialog(grid: TableContext, column: Column, setting: RwSignal<Option<Column>>) -> impl IntoView {
+fn BulkEditDialog(grid: TableContext, column: Column, setting: RwSignal<Option<Column>>) -> impl IntoView {
     let count = grid.selected.with_untracked(BTreeSet::len);
     let value = RwSignal::new(Value::Null);
-    // Things of one plan have choices of that plan: those of the first row stand for all.
+    // Choices can depend on other columns of the row, such as its project: use the first row.
     let first = grid
         .selected
         .with_untracked(|s| s.first().copied())
@@ -98,48 +100,50 @@ fn SetDialog(grid: TableContext, column: Column, setting: RwSignal<Option<Column
     let required = column.required || column.not_null;
     let apply = move |event: leptos::ev::SubmitEvent| {
         event.prevent_default();
-        let new = value.get_untracked();
+        let new_value = value.get_untracked();
         let mutation = use_entity_mutation(grid.entity.with_value(|e| e.code.clone()));
-        // In the order of the table, so that what the server answers comes in an order that people follow.
+        // Write in table order, so that the rows are confirmed from top to bottom.
         let selected = grid.selected.get_untracked();
         let ids: Vec<Uuid> =
             grid.rows.with_untracked(|rows| rows.ids.iter().filter(|id| selected.contains(id)).copied().collect());
         for id in ids {
-            mutation.update(id, row_with(&name, new.clone()));
+            mutation.update(id, row_with(&name, new_value.clone()));
         }
         close.run(());
     };
-    let off = Memo::new(move |_| form.invalid_fields.with(|w| !w.is_empty()) || required && value.with(Value::is_null));
-    let things = if count == 1 { "1 row".to_owned() } else { format!("{count} rows") };
+    let submit_disabled = Memo::new(move |_| {
+        form.invalid_fields.with(|fields| !fields.is_empty()) || required && value.with(Value::is_null)
+    });
+    let rows_text = if count == 1 { "1 row".to_owned() } else { format!("{count} rows") };
     view! {
-        <Dialog title=format!("Set {} of {things}", column.label.to_lowercase()) close=close>
+        <Dialog title=format!("Set {} of {rows_text}", column.label.to_lowercase()) close=close>
             <form class="body new-form" on:submit=apply>
                 <Field column=column value=Signal::derive(move || value.get()) changed=false enabled=true change=Callback::new(move |new| value.set(new))/>
                 <footer class="buttons"><button type="button" class="btn quiet" on:click=move |_| close.run(())>"Cancel"</button>
-                    <button class="btn primary" disabled=reactive_attr(move || off.get())>{format!("Set {things}")}</button></footer>
+                    <button class="btn primary" disabled=reactive_attr(move || submit_disabled.get())>{format!("Set {rows_text}")}</button></footer>
             </form>
         </Dialog>
     }
 }
 
-/// Asks before many things go.
+/// Confirmation before the selected rows are deleted.
 #[component]
 fn DeleteDialog(grid: TableContext) -> impl IntoView {
     let count = grid.selected.with_untracked(BTreeSet::len);
-    let what = grid.entity.with_value(|e| if count == 1 { e.name.to_lowercase() } else { e.ui_label.to_lowercase() });
+    let noun = grid.entity.with_value(|e| if count == 1 { e.name.to_lowercase() } else { e.ui_label.to_lowercase() });
     let close = Callback::new(move |()| {
         grid.deleting.set(false);
         grid.focus();
     });
-    let (overlays, words) = (expect_context::<OverlayState>(), what.clone());
+    let (overlays, toast_noun) = (expect_context::<OverlayState>(), noun.clone());
     let confirm = move |_| {
-        let things: Vec<_> = grid.selected.get_untracked().into_iter().map(|id| grid.entity_ref(id)).collect();
-        delete_with_undo(overlays, things, format!("{count} {words} deleted"));
+        let entities: Vec<_> = grid.selected.get_untracked().into_iter().map(|id| grid.entity_ref(id)).collect();
+        delete_with_undo(overlays, entities, format!("{count} {toast_noun} deleted"));
         grid.selected.set(BTreeSet::new());
         close.run(());
     };
     view! {
-        <Dialog title=format!("Delete {count} {what}?") lead="They and what belongs to them leave every list. Whoever may delete them can bring them back." close=close>
+        <Dialog title=format!("Delete {count} {noun}?") lead="They and their children are removed from all lists. Users with delete permission can restore them." close=close>
             <footer class="buttons"><button class="btn quiet" on:click=move |_| close.run(())>"Cancel"</button>
                 <button class="btn danger" autofocus on:click=confirm>"Delete"</button></footer>
         </Dialog>

@@ -1,46 +1,50 @@
-//! How a table is arranged: order, conditions, columns and their widths, as the page's address says it. The conditions are written as the interface
-//! takes them, so that an address can be shared, kept as a bookmark, and given to an export. Pure.
+//! State of a table view in the URL: sort order, filters, columns and widths.
+//!
+//! Filters use the syntax of the REST API, so that a URL can be shared, bookmarked and passed to an
+//! export. The functions are pure.
 
 use pmo_domain::EntityType;
 use pmo_domain::query::{Filter, ListQuery, Operator};
 use pmo_sync::percent_encode;
 
-/// The narrowest and the widest column, in pixels.
-pub const COLUMN_WIDTH_RANGE: std::ops::RangeInclusive<u32> = 48..=640;
+/// Minimum and maximum width of a column, in pixels.
+pub(crate) const COLUMN_WIDTH_RANGE: std::ops::RangeInclusive<u32> = 48..=640;
 
-/// An arrangement. What it leaves out is as the type has it.
+/// View of a table. Parts that are not set use the defaults of the type.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TableView {
-    /// The column to sort by, and whether descending.
+pub(crate) struct TableView {
+    /// Sort column, and whether the order is descending.
     pub sort: Option<(String, bool)>,
-    /// Only rows that pass all of these.
+    /// Conditions that a row must all satisfy.
     pub filters: Vec<Filter>,
-    /// Columns by name, in order; empty: the type's.
+    /// Names of the visible columns, in order; empty for the defaults of the type.
     pub columns: Vec<String>,
-    /// Widths of columns in pixels.
+    /// Changed column widths, in pixels.
     pub widths: Vec<(String, u32)>,
 }
 
 impl TableView {
-    /// Reads the parameters of an address. What it says that the type does not know is passed over: an address may be older than the type.
-    pub fn from_query(parameters: impl IntoIterator<Item = (String, String)>, entity: &EntityType) -> Self {
-        let mut read = Self::default();
+    /// Parses the query parameters of a URL.
+    ///
+    /// Parameters that do not fit the type are ignored, because a URL can be older than the type.
+    pub(crate) fn from_query(parameters: impl IntoIterator<Item = (String, String)>, entity: &EntityType) -> Self {
+        let mut view = Self::default();
         for (name, text) in parameters {
             let known = |column: &&str| entity.column(column).is_some();
             match name.as_str() {
-                "columns" => read.columns = text.split(',').filter(known).map(str::to_owned).collect(),
+                "columns" => view.columns = text.split(',').filter(known).map(str::to_owned).collect(),
                 "widths" => {
                     let width = |part: &str| {
                         let (column, width) = part.split_once(':')?;
                         let width = width.parse().ok().filter(|w| COLUMN_WIDTH_RANGE.contains(w))?;
                         entity.column(column).map(|c| (c.name.clone(), width))
                     };
-                    read.widths = text.split(',').filter_map(width).collect();
+                    view.widths = text.split(',').filter_map(width).collect();
                 }
                 "sort" => {
                     let first = text.split(',').next().unwrap_or_default();
-                    let (column, down) = first.strip_prefix('-').map_or((first, false), |column| (column, true));
-                    read.sort = entity.column(column).map(|c| (c.name.clone(), down));
+                    let (column, descending) = first.strip_prefix('-').map_or((first, false), |column| (column, true));
+                    view.sort = entity.column(column).map(|c| (c.name.clone(), descending));
                 }
                 _ => {
                     let (column, operator) = match name.split_once('[') {
@@ -54,18 +58,18 @@ impl TableView {
                         }
                         _ => vec![text],
                     };
-                    read.filters.push(Filter { column: column.name.clone(), operator, values });
+                    view.filters.push(Filter { column: column.name.clone(), operator, values });
                 }
             }
         }
-        read
+        view
     }
 
-    /// The same as parameters of an address, with its question mark; empty where it says nothing.
-    pub fn to_query(&self) -> String {
+    /// Formats the view as a query string that begins with `?`; empty for the default view.
+    pub(crate) fn to_query(&self) -> String {
         let mut parts: Vec<(String, String)> = Vec::new();
-        if let Some((column, down)) = &self.sort {
-            parts.push(("sort".into(), format!("{}{column}", if *down { "-" } else { "" })));
+        if let Some((column, descending)) = &self.sort {
+            parts.push(("sort".into(), format!("{}{column}", if *descending { "-" } else { "" })));
         }
         parts.extend(self.filters.iter().map(Filter::to_query_pair));
         if !self.columns.is_empty() {
@@ -80,31 +84,31 @@ impl TableView {
         if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
     }
 
-    /// Without the conditions that the server would refuse, such as a day that is none.
-    pub fn checked(mut self, entity: &EntityType) -> Self {
+    /// Removes the filters that the server would reject, such as a filter by an invalid date.
+    pub(crate) fn without_invalid_filters(mut self, entity: &EntityType) -> Self {
         self.filters.retain(|filter| ListQuery::parse(&[filter.to_query_pair()], entity).is_ok());
         self
     }
 
-    /// Sorted by a column: the other way round where it is already, and as the type has it after both.
-    pub fn toggle_sort(mut self, column: &str) -> Self {
+    /// Sorts by a column; repeated calls cycle ascending, descending and default order.
+    pub(crate) fn toggle_sort(mut self, column: &str) -> Self {
         self.sort = match self.sort {
-            Some((by, false)) if by == column => Some((by, true)),
-            Some((by, true)) if by == column => None,
+            Some((current, false)) if current == column => Some((current, true)),
+            Some((current, true)) if current == column => None,
             _ => Some((column.to_owned(), false)),
         };
         self
     }
 
-    /// With a column of another width.
-    pub fn with_column_width(mut self, column: &str, width: u32) -> Self {
+    /// Sets the width of a column, limited to [`COLUMN_WIDTH_RANGE`].
+    pub(crate) fn with_column_width(mut self, column: &str, width: u32) -> Self {
         self.widths.retain(|(name, _)| name != column);
         self.widths.push((column.to_owned(), width.clamp(*COLUMN_WIDTH_RANGE.start(), *COLUMN_WIDTH_RANGE.end())));
         self
     }
 
-    /// The width of a column, where somebody has chosen one.
-    pub fn width(&self, column: &str) -> Option<u32> {
+    /// Returns the width of a column, if one was set.
+    pub(crate) fn width(&self, column: &str) -> Option<u32> {
         self.widths.iter().find(|(name, _)| name == column).map(|(_, width)| *width)
     }
 }
@@ -120,36 +124,36 @@ mod tests {
         EntityType::from_columns(EntityCode::new("task").unwrap(), &columns, &["task"])
     }
 
-    fn from_query(address: &str) -> TableView {
+    fn from_query(url: &str) -> TableView {
         let decode = |text: &str| js_sys::decode_uri_component(text).unwrap().as_string().unwrap();
-        let pairs = address.trim_start_matches('?').split('&').filter_map(|part| part.split_once('='));
+        let pairs = url.trim_start_matches('?').split('&').filter_map(|part| part.split_once('='));
         TableView::from_query(pairs.map(|(name, value)| (decode(name), decode(value))), &task())
     }
 
     #[wasm_bindgen_test]
-    fn an_address_says_the_whole_arrangement() {
-        let all = "?sort=-due_date&dl__task_stage%5Bin%5D=Blocked,To%20Do&name%5Bcontains%5D=a%26b&columns=name,due_date&widths=name%3A300";
-        let arrangement = from_query(all);
-        assert_eq!(arrangement.to_query(), all);
-        assert_eq!(arrangement.sort, Some(("due_date".into(), true)));
-        assert_eq!(arrangement.filters[0].values, ["Blocked", "To Do"]);
-        assert_eq!(arrangement.width("name"), Some(300));
+    fn url_round_trips_the_complete_view() {
+        let url = "?sort=-due_date&dl__task_stage%5Bin%5D=Blocked,To%20Do&name%5Bcontains%5D=a%26b&columns=name,due_date&widths=name%3A300";
+        let view = from_query(url);
+        assert_eq!(view.to_query(), url);
+        assert_eq!(view.sort, Some(("due_date".into(), true)));
+        assert_eq!(view.filters[0].values, ["Blocked", "To Do"]);
+        assert_eq!(view.width("name"), Some(300));
         assert_eq!(TableView::default().to_query(), "");
     }
 
     #[wasm_bindgen_test]
-    fn what_the_type_does_not_know_is_passed_over() {
-        let strange = from_query(
+    fn unknown_columns_and_invalid_values_are_ignored() {
+        let view = from_query(
             "?sort=-nothing&nope=1&columns=name,gone&widths=name:1,due_date:90,x:100&due_date%5Blt%5D=soon&limit=0",
         )
-        .checked(&task());
+        .without_invalid_filters(&task());
         let expected =
             TableView { columns: vec!["name".into()], widths: vec![("due_date".into(), 90)], ..TableView::default() };
-        assert_eq!(strange, expected);
+        assert_eq!(view, expected);
     }
 
     #[wasm_bindgen_test]
-    fn a_column_sorts_up_then_down_then_not() {
+    fn toggle_sort_cycles_ascending_descending_default() {
         let once = TableView::default().toggle_sort("name");
         assert_eq!(once.sort, Some(("name".into(), false)));
         assert_eq!(once.clone().toggle_sort("name").sort, Some(("name".into(), true)));

@@ -1,25 +1,25 @@
-//! A menu of what can be done with what a page is about.
+//! Menu of the actions that a page offers.
 
-use super::popover::{close_when_outside, open_beside};
+use super::popover::{close_when_outside, open_at_anchor};
 use super::reactive::reactive_view;
 use super::value_view::icon;
 use leptos::prelude::*;
 
-/// Something that can be done: its icon, its words, what does it.
+/// An item of the menu.
 #[derive(Clone)]
-pub struct Action {
-    /// An icon, by name.
-    pub sign: &'static str,
-    /// What it does, in words.
-    pub words: String,
-    /// Does it.
+pub(crate) struct Action {
+    /// Name of the icon.
+    pub icon: &'static str,
+    /// Label of the item.
+    pub label: String,
+    /// Performs the action.
     pub run: Callback<()>,
 }
 
-/// The button with the dots, and its menu.
+/// The “More actions” button and its menu.
 #[component]
-pub fn Actions(
-    /// What can be done, asked for when it is opened.
+pub(crate) fn Actions(
+    /// Returns the actions; called when the menu is opened.
     actions: Callback<(), Vec<Action>>,
 ) -> impl IntoView {
     let open = RwSignal::new(false);
@@ -31,16 +31,16 @@ pub fn Actions(
 
 #[component]
 fn Menu(actions: Vec<Action>, open: RwSignal<bool>) -> impl IntoView {
-    let place = NodeRef::<leptos::html::Div>::new();
+    let node = NodeRef::<leptos::html::Div>::new();
     Effect::new(move || {
-        if let Some(menu) = place.get() {
-            open_beside(&menu, "more-actions");
+        if let Some(menu) = node.get() {
+            open_at_anchor(&menu, "more-actions");
             focus(&menu, 0);
         }
     });
-    close_when_outside(place, move || open.set(false));
-    let keys = move |event: leptos::ev::KeyboardEvent| {
-        let Some(menu) = place.get_untracked() else { return };
+    close_when_outside(node, move || open.set(false));
+    let on_keydown = move |event: leptos::ev::KeyboardEvent| {
+        let Some(menu) = node.get_untracked() else { return };
         match event.key().as_str() {
             "ArrowDown" => focus(&menu, 1),
             "ArrowUp" => focus(&menu, -1),
@@ -52,28 +52,28 @@ fn Menu(actions: Vec<Action>, open: RwSignal<bool>) -> impl IntoView {
     };
     let items: Vec<_> = actions
         .into_iter()
-        .map(|Action { sign, words, run }| {
-            let act = move |_| {
+        .map(|Action { icon: name, label, run }| {
+            let on_click = move |_| {
                 open.set(false);
                 run.run(());
             };
-            view! { <button role="menuitem" tabindex="-1" on:click=act>{icon(sign)}<span class="grow">{words}</span></button> }
+            view! { <button role="menuitem" tabindex="-1" on:click=on_click>{icon(name)}<span class="grow">{label}</span></button> }
         })
         .collect();
-    view! { <div class="menu option-menu" role="menu" aria-label="More actions" popover="manual" node_ref=place on:keydown=keys>{items}</div> }
+    view! { <div class="menu option-menu" role="menu" aria-label="More actions" popover="manual" node_ref=node on:keydown=on_keydown>{items}</div> }
 }
 
-/// Brings the keyboard to an item, so many after the present one.
-fn focus(menu: &web_sys::HtmlElement, by: i32) {
+/// Moves the focus by `offset` items, wrapping around; the first item if none has the focus.
+fn focus(menu: &web_sys::HtmlElement, offset: i32) {
     use wasm_bindgen::JsCast;
     let Ok(items) = menu.query_selector_all("[role=menuitem]") else { return };
     let count = items.length().cast_signed();
     let active = document().active_element();
-    let now = (0..count).find(|n| {
+    let current = (0..count).find(|n| {
         items.get(n.cast_unsigned()).is_some_and(|item| active.as_ref().is_some_and(|a| item.is_same_node(Some(a))))
     });
-    let to = now.map_or(0, |now| (now + by).rem_euclid(count.max(1)));
-    if let Some(item) = items.get(to.cast_unsigned()) {
+    let target = current.map_or(0, |current| (current + offset).rem_euclid(count.max(1)));
+    if let Some(item) = items.get(target.cast_unsigned()) {
         let _ = item.unchecked_into::<web_sys::HtmlElement>().focus();
     }
 }

@@ -1,13 +1,14 @@
-//! The palette: everything on this device by name, what the server knows beyond it, and what can be done from where one is. Ctrl K or ⌘ K; `C` for making something.
+//! Command palette: search by name on this device and on the server, and commands for the page.
+//!
+//! Opened with Ctrl K or ⌘ K; `C` opens it to create an entity.
 
 use super::field::choices_of;
-use super::layout::OverlayState;
+use super::overlay_state::{OverlayState, PaletteMode};
 use super::picker::{Choice, ChoiceIcon, filter_choices};
 use super::reactive::{reactive_attr, reactive_view};
 use super::value_view::{self, icon};
 use crate::client::{client, http};
-use crate::hooks::{catalogue, row_with, use_entity_mutation, use_offline_entity};
-use crate::pages::known_permission;
+use crate::hooks::{catalog, known_permission, row_with, use_entity_mutation, use_offline_entity};
 use crate::ui::field::FormState;
 use leptos::prelude::*;
 use leptos_router::NavigateOptions;
@@ -18,54 +19,43 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use wasm_bindgen_futures::spawn_local;
 
-/// Most things that are told of each source.
+/// Maximum number of results per source (device, server, commands).
 const MAX_RESULTS: usize = 12;
-/// How long typing must rest before the server is asked.
+/// Delay after the last keystroke before the server is queried.
 const SEARCH_DEBOUNCE: Duration = Duration::from_millis(120);
 
-/// What is asked of the palette.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PaletteMode {
-    /// Anything.
-    Anything,
-    /// What to make.
-    Make,
-    /// A value for a column of the thing that is open: its number among what can be set.
-    Set(usize),
-}
-
-/// What a line does.
+/// Effect of selecting an item.
 #[derive(Clone, Debug, PartialEq)]
 enum PaletteAction {
-    Go(String),
-    Make(EntityCode),
-    Ask(usize),
-    Set(Value),
+    Navigate(String),
+    Create(EntityCode),
+    ChooseColumn(usize),
+    SetValue(Value),
 }
 
-/// A line.
+/// An item of the result list.
 #[derive(Clone, Debug, PartialEq)]
 struct PaletteItem {
     group: String,
-    sign: ChoiceIcon,
+    icon: ChoiceIcon,
     label: String,
     meta: String,
-    /// A person's sign is made of their id.
+    /// Id of the entity or value; the avatar of a person is derived from it.
     id: String,
-    act: PaletteAction,
+    action: PaletteAction,
 }
 
-/// The thing that the present page is about.
+/// Returns the entity that a URL path refers to, if any.
 fn current_entity(path: &str) -> Option<EntityRef> {
     let mut parts = path.trim_matches('/').split('/');
     let code = EntityCode::new(parts.next()?).ok()?;
     Some(EntityRef::new(code, parts.next()?.parse().ok()?))
 }
 
-/// The columns of a thing that are set from here: how far it is, who does it, when it is due.
+/// Returns the columns of a type that can be set in the palette: stage, people and options.
 fn quick_edit_columns(code: &str) -> Vec<Column> {
-    let catalogue = catalogue();
-    let Some(kind) = catalogue.get(code) else { return Vec::new() };
+    let catalog = catalog();
+    let Some(kind) = catalog.get(code) else { return Vec::new() };
     let stage = kind.stage_column().cloned();
     let labels = kind
         .columns
@@ -76,75 +66,77 @@ fn quick_edit_columns(code: &str) -> Vec<Column> {
     stage.clone().into_iter().chain(people).chain(labels).filter(|c| !c.read_only && !c.hidden).collect()
 }
 
-/// The palette, when it is asked something.
+/// Renders the palette while it is open.
 #[component]
-pub fn Palette() -> impl IntoView {
+pub(crate) fn Palette() -> impl IntoView {
     let overlays = expect_context::<OverlayState>();
-    reactive_view(move || overlays.palette_mode.get().map(|asked| view! { <PaletteDialog asked=asked/> }))
+    reactive_view(move || overlays.palette_mode.get().map(|mode| view! { <PaletteDialog mode=mode/> }))
 }
 
 #[component]
-fn PaletteDialog(asked: PaletteMode) -> impl IntoView {
+fn PaletteDialog(mode: PaletteMode) -> impl IntoView {
     let overlays = expect_context::<OverlayState>();
     let (navigate, location) = (use_navigate(), use_location());
-    let thing = StoredValue::new(current_entity(&location.pathname.get_untracked()));
-    let words = RwSignal::new(String::new());
-    let at = RwSignal::new(0usize);
-    // All that the device holds is read in, so that all of it is found.
+    let entity = StoredValue::new(current_entity(&location.pathname.get_untracked()));
+    let query = RwSignal::new(String::new());
+    let active = RwSignal::new(0usize);
+    // Loads all stored rows into memory, so that the search covers them.
     client().dispatch(Event::LoadAll);
-    let read = RwSignal::new(0u32);
-    let again = set_interval_with_handle(
+    let load_count = RwSignal::new(0u32);
+    let interval = set_interval_with_handle(
         move || {
             if client().read(pmo_sync::Engine::is_reading) {
-                read.update(|n| *n += 1);
+                load_count.update(|n| *n += 1);
             }
         },
         Duration::from_millis(100),
     );
     on_cleanup(move || {
-        if let Ok(again) = again {
-            again.clear();
+        if let Ok(interval) = interval {
+            interval.clear();
         }
     });
-    // The server's answer to the words that it was asked for.
-    let told = RwSignal::new((String::new(), Vec::<PaletteItem>::new()));
-    let asking = StoredValue::new(None::<TimeoutHandle>);
-    let drop_asking = move || {
-        if let Some(handle) = asking.try_update_value(Option::take).flatten() {
+    // The results of the last server search, with their query.
+    let server_results = RwSignal::new((String::new(), Vec::<PaletteItem>::new()));
+    let debounce = StoredValue::new(None::<TimeoutHandle>);
+    let cancel_search = move || {
+        if let Some(handle) = debounce.try_update_value(Option::take).flatten() {
             handle.clear();
         }
     };
-    on_cleanup(drop_asking);
+    on_cleanup(cancel_search);
     Effect::new(move || {
-        let text = words.get().trim().to_owned();
-        drop_asking();
-        if text.chars().count() < 2 || asked != PaletteMode::Anything {
+        let text = query.get().trim().to_owned();
+        cancel_search();
+        if text.chars().count() < 2 || mode != PaletteMode::Search {
             return;
         }
-        let ask = move || {
+        let search = move || {
             spawn_local(async move {
                 let path = format!("/search?limit={MAX_RESULTS}&q={}", pmo_sync::percent_encode(&text));
-                if let Ok(answer) = http::request(http::Method::GET, &path, None, None).await {
-                    let lines = answer["data"].as_array().into_iter().flatten().filter_map(item_from_hit).collect();
-                    told.try_set((text, lines));
+                if let Ok(response) = http::request(http::Method::GET, &path, None, None).await {
+                    let items = response["data"].as_array().into_iter().flatten().filter_map(item_from_hit).collect();
+                    server_results.try_set((text, items));
                 }
             })
         };
-        asking.set_value(set_timeout_with_handle(ask, SEARCH_DEBOUNCE).ok());
+        debounce.set_value(set_timeout_with_handle(search, SEARCH_DEBOUNCE).ok());
     });
-    // Nothing is offered that one may not do, as far as this device knows.
-    let may = |t: &EntityRef| {
-        let row = client().read(|e| e.row(t));
-        row.and_then(|row| known_permission(&t.code, &row))
+    // Only commands are offered that the user may perform, as far as this device knows.
+    let can_edit = |entity: &EntityRef| {
+        let row = client().read(|e| e.row(entity));
+        row.and_then(|row| known_permission(&entity.code, &row))
             .is_none_or(|level| level >= u64::from(u8::from(Permission::Edit)))
     };
-    let columns = thing
-        .with_value(|t| t.as_ref().filter(|t| may(t)).map(|t| quick_edit_columns(t.code.as_str())).unwrap_or_default());
+    let columns = entity.with_value(|entity| {
+        let editable = entity.as_ref().filter(|entity| can_edit(entity));
+        editable.map(|entity| quick_edit_columns(entity.code.as_str())).unwrap_or_default()
+    });
     let columns = StoredValue::new(columns);
-    let row = thing.get_value().map(use_offline_entity::<RowView>);
+    let row = entity.get_value().map(use_offline_entity::<RowView>);
     FormState::from_row(move || row.and_then(|row| row.get()).map(|r| (*r.data).clone()).unwrap_or_default());
-    let column = match asked {
-        PaletteMode::Set(n) => columns.with_value(|all| all.get(n).cloned()),
+    let column = match mode {
+        PaletteMode::SetColumn(n) => columns.with_value(|all| all.get(n).cloned()),
         _ => None,
     };
     let value = {
@@ -154,59 +146,59 @@ fn PaletteDialog(asked: PaletteMode) -> impl IntoView {
         })
     };
     let choices = column.as_ref().map(|c| choices_of(c, value, RwSignal::new(true)));
-    let several = column.as_ref().is_some_and(|c| matches!(c.kind, ColumnKind::References { .. }));
-    let lines = Memo::new(move |_| {
-        let text = words.get();
-        match (asked, choices) {
-            (PaletteMode::Set(_), Some(choices)) => {
-                let now = value_view::reference_ids(Some(&value.get()));
+    let multiple = column.as_ref().is_some_and(|c| matches!(c.kind, ColumnKind::References { .. }));
+    let items = Memo::new(move |_| {
+        let text = query.get();
+        match (mode, choices) {
+            (PaletteMode::SetColumn(_), Some(choices)) => {
+                let selected = value_view::reference_ids(Some(&value.get()));
                 filter_choices(choices.get(), &text)
                     .into_iter()
                     .take(MAX_RESULTS * 3)
-                    .map(|choice| choice_line(choice, several.then_some(&now)))
+                    .map(|choice| item_from_choice(choice, multiple.then_some(&selected)))
                     .collect()
             }
-            (PaletteMode::Make, _) => create_actions(&text),
+            (PaletteMode::Create, _) => create_actions(&text),
             _ => {
-                read.track();
-                all_items(&text, &told.get(), thing.get_value().as_ref(), &columns.get_value())
+                load_count.track();
+                all_items(&text, &server_results.get(), entity.get_value().as_ref(), &columns.get_value())
             }
         }
     });
     let close = move || overlays.palette_mode.set(None);
-    let run = StoredValue::new(move |act: PaletteAction| match act {
-        PaletteAction::Go(address) => {
+    let run = StoredValue::new(move |action: PaletteAction| match action {
+        PaletteAction::Navigate(path) => {
             close();
-            navigate(&address, NavigateOptions::default());
+            navigate(&path, NavigateOptions::default());
         }
-        PaletteAction::Make(code) => {
+        PaletteAction::Create(code) => {
             close();
             overlays.creating.set(Some(code));
         }
-        PaletteAction::Ask(n) => overlays.palette_mode.set(Some(PaletteMode::Set(n))),
-        PaletteAction::Set(value) => {
-            if let (Some(thing), PaletteMode::Set(n)) = (thing.get_value(), asked)
+        PaletteAction::ChooseColumn(n) => overlays.palette_mode.set(Some(PaletteMode::SetColumn(n))),
+        PaletteAction::SetValue(value) => {
+            if let (Some(entity), PaletteMode::SetColumn(n)) = (entity.get_value(), mode)
                 && let Some(column) = columns.with_value(|all| all.get(n).cloned())
             {
-                use_entity_mutation(thing.code).update(thing.id, row_with(&column.name, value));
+                use_entity_mutation(entity.code).update(entity.id, row_with(&column.name, value));
             }
             close();
         }
     });
-    let act = move |n: usize| {
-        if let Some(line) = lines.with_untracked(|l| l.get(n).cloned()) {
-            run.with_value(|run| run(line.act));
+    let select = move |n: usize| {
+        if let Some(item) = items.with_untracked(|items| items.get(n).cloned()) {
+            run.with_value(|run| run(item.action));
         }
     };
-    let keys = move |event: leptos::ev::KeyboardEvent| {
-        let count = lines.with_untracked(Vec::len).max(1);
+    let on_keydown = move |event: leptos::ev::KeyboardEvent| {
+        let count = items.with_untracked(Vec::len).max(1);
         match event.key().as_str() {
-            "ArrowDown" => at.update(|n| *n = (*n + 1) % count),
-            "ArrowUp" => at.update(|n| *n = (*n + count - 1) % count),
-            "Enter" => act(at.get_untracked()),
+            "ArrowDown" => active.update(|n| *n = (*n + 1) % count),
+            "ArrowUp" => active.update(|n| *n = (*n + count - 1) % count),
+            "Enter" => select(active.get_untracked()),
             "Escape" => close(),
-            "Backspace" if words.with_untracked(String::is_empty) && asked != PaletteMode::Anything => {
-                overlays.palette_mode.set(Some(PaletteMode::Anything))
+            "Backspace" if query.with_untracked(String::is_empty) && mode != PaletteMode::Search => {
+                overlays.palette_mode.set(Some(PaletteMode::Search))
             }
             "Tab" => {}
             _ => return,
@@ -216,53 +208,53 @@ fn PaletteDialog(asked: PaletteMode) -> impl IntoView {
     };
     let list = NodeRef::<leptos::html::Div>::new();
     Effect::new(move || {
-        let n = at.get();
-        let found = list.get().and_then(|l| l.query_selector(&format!("#palette-{n}")).ok().flatten());
-        if let Some(item) = found {
+        let n = active.get();
+        let element = list.get().and_then(|l| l.query_selector(&format!("#palette-{n}")).ok().flatten());
+        if let Some(item) = element {
             let options = web_sys::ScrollIntoViewOptions::new();
             options.set_block(web_sys::ScrollLogicalPosition::Nearest);
             item.scroll_into_view_with_scroll_into_view_options(&options);
         }
     });
-    let items = reactive_view(move || {
+    let options = reactive_view(move || {
         let mut group = String::new();
-        let shown: Vec<AnyView> = lines
+        let options: Vec<AnyView> = items
             .get()
             .into_iter()
             .enumerate()
-            .map(|(n, line)| {
-                let head = (line.group != group).then(|| {
-                    group.clone_from(&line.group);
-                    view! { <div class="group" role="presentation">{line.group.clone()}</div> }
+            .map(|(n, item)| {
+                let heading = (item.group != group).then(|| {
+                    group.clone_from(&item.group);
+                    view! { <div class="group" role="presentation">{item.group.clone()}</div> }
                 });
-                let sign = match &line.sign {
+                let icon_view = match &item.icon {
                     ChoiceIcon::Bare => ().into_any(),
                     ChoiceIcon::Icon(name) => icon(name).into_any(),
-                    ChoiceIcon::Person => value_view::avatar(&line.id, &line.label).into_any(),
+                    ChoiceIcon::Person => value_view::avatar(&item.id, &item.label).into_any(),
                 };
                 view! {
-                    {head}
-                    <div role="option" id=format!("palette-{n}") class:is-active=reactive_attr(move || at.get() == n) aria-selected=reactive_attr(move || (at.get() == n).to_string())
-                        on:mousedown=|e| e.prevent_default() on:click=move |_| act(n) on:pointermove=move |_| at.set(n)>{sign}<span class="grow">{highlight_matches(&line.label, &words.get_untracked())}</span>
-                        <span class="meta desk">{line.meta}</span>{reactive_view(move || (at.get() == n).then(|| view! { <kbd class="desk">"↵"</kbd> }))}</div>
+                    {heading}
+                    <div role="option" id=format!("palette-{n}") class:is-active=reactive_attr(move || active.get() == n) aria-selected=reactive_attr(move || (active.get() == n).to_string())
+                        on:mousedown=|e| e.prevent_default() on:click=move |_| select(n) on:pointermove=move |_| active.set(n)>{icon_view}<span class="grow">{highlight_matches(&item.label, &query.get_untracked())}</span>
+                        <span class="meta desk">{item.meta}</span>{reactive_view(move || (active.get() == n).then(|| view! { <kbd class="desk">"↵"</kbd> }))}</div>
                 }
                 .into_any()
             })
             .collect();
-        let some = words.with(|w| !w.trim().is_empty());
-        if shown.is_empty() && some {
-            view! { <p class="none">"Nothing is called that"</p> }.into_any()
+        let has_query = query.with(|q| !q.trim().is_empty());
+        if options.is_empty() && has_query {
+            view! { <p class="none">"No matches"</p> }.into_any()
         } else {
-            shown.into_any()
+            options.into_any()
         }
     });
-    let (placeholder, badge) = match (&column, asked) {
+    let (placeholder, badge) = match (&column, mode) {
         (Some(column), _) => (
             format!("{} to…", column.label),
-            thing.get_value().and_then(|t| client().read(|e| e.name(t.code.as_str(), t.id))),
+            entity.get_value().and_then(|t| client().read(|e| e.name(t.code.as_str(), t.id))),
         ),
-        (None, PaletteMode::Make) => ("What to make".to_owned(), None),
-        _ => ("Search, or say what to do".to_owned(), None),
+        (None, PaletteMode::Create) => ("Create…".to_owned(), None),
+        _ => ("Search or run a command".to_owned(), None),
     };
     let input = NodeRef::<leptos::html::Input>::new();
     Effect::new(move || {
@@ -270,32 +262,32 @@ fn PaletteDialog(asked: PaletteMode) -> impl IntoView {
             let _ = input.focus();
         }
     });
-    let beside = move |event: leptos::ev::MouseEvent| {
+    let on_mousedown = move |event: leptos::ev::MouseEvent| {
         if event.target() == event.current_target() {
             close();
         }
     };
     view! {
-        <div class="scrim top" on:mousedown=beside>
+        <div class="scrim top" on:mousedown=on_mousedown>
             <div class="palette" role="dialog" aria-modal="true" aria-label="Command palette">
-                <label class="ask">{icon("search")}<span class="vh">"Search or run a command"</span><input node_ref=input role="combobox" aria-expanded="true" aria-controls="palette-list" autocomplete="off" placeholder=placeholder prop:value=reactive_attr(move || words.get())
-                    aria-activedescendant=reactive_attr(move || format!("palette-{}", at.get())) on:keydown=keys on:input=move |e| { at.set(0); words.set(event_target_value(&e)); }/>
+                <label class="ask">{icon("search")}<span class="vh">"Search or run a command"</span><input node_ref=input role="combobox" aria-expanded="true" aria-controls="palette-list" autocomplete="off" placeholder=placeholder prop:value=reactive_attr(move || query.get())
+                    aria-activedescendant=reactive_attr(move || format!("palette-{}", active.get())) on:keydown=on_keydown on:input=move |e| { active.set(0); query.set(event_target_value(&e)); }/>
                     {badge.map(|badge| view! { <span class="badge">{badge}</span> })}</label>
-                <div class="menu" role="listbox" id="palette-list" aria-label="Results" node_ref=list>{items}</div>
-                <footer><span><kbd>"↑"</kbd><kbd>"↓"</kbd>" move"</span><span><kbd>"↵"</kbd>" open"</span><span><kbd>"Esc"</kbd>" close"</span><span class="grow"></span><span class="desk">"From this device, works offline"</span></footer>
+                <div class="menu" role="listbox" id="palette-list" aria-label="Results" node_ref=list>{options}</div>
+                <footer><span><kbd>"↑"</kbd><kbd>"↓"</kbd>" move"</span><span><kbd>"↵"</kbd>" open"</span><span><kbd>"Esc"</kbd>" close"</span><span class="grow"></span><span class="desk">"Local search works offline"</span></footer>
             </div>
         </div>
     }
 }
 
-/// A text with what fits the words marked.
-fn highlight_matches(text: &str, words: &str) -> Vec<AnyView> {
-    let (lower, words) = (text.to_lowercase(), words.trim().to_lowercase());
-    // Where small letters are longer than capitals the places would not be the same.
-    match lower.find(&words).filter(|_| !words.is_empty() && lower.len() == text.len()) {
-        Some(from) if text.is_char_boundary(from) && text.is_char_boundary(from + words.len()) => {
+/// Returns a text with the first occurrence of the query highlighted, ignoring case.
+fn highlight_matches(text: &str, query: &str) -> Vec<AnyView> {
+    let (lower, query) = (text.to_lowercase(), query.trim().to_lowercase());
+    // Byte offsets differ between the texts if lowercase letters have another encoded length.
+    match lower.find(&query).filter(|_| !query.is_empty() && lower.len() == text.len()) {
+        Some(from) if text.is_char_boundary(from) && text.is_char_boundary(from + query.len()) => {
             let (before, rest) = text.split_at(from);
-            let (hit, after) = rest.split_at(words.len());
+            let (hit, after) = rest.split_at(query.len());
             vec![
                 before.to_owned().into_any(),
                 view! { <mark>{hit.to_owned()}</mark> }.into_any(),
@@ -306,142 +298,149 @@ fn highlight_matches(text: &str, words: &str) -> Vec<AnyView> {
     }
 }
 
-fn choice_line(choice: Choice, several: Option<&Vec<String>>) -> PaletteItem {
-    let value = match several {
-        Some(now) => {
-            let mut all = now.clone();
-            match all.iter().position(|id| *id == choice.value) {
-                Some(at) => drop(all.remove(at)),
-                None => all.push(choice.value.clone()),
+/// Converts a choice of a column value.
+///
+/// `selected` is set for a list column: the choice is then added to the list or removed from it.
+fn item_from_choice(choice: Choice, selected: Option<&Vec<String>>) -> PaletteItem {
+    let value = match selected {
+        Some(selected) => {
+            let mut ids = selected.clone();
+            match ids.iter().position(|id| *id == choice.value) {
+                Some(index) => drop(ids.remove(index)),
+                None => ids.push(choice.value.clone()),
             }
-            json!(all)
+            json!(ids)
         }
         None if choice.value.is_empty() => Value::Null,
         None => json!(choice.value),
     };
-    let meta = several.filter(|now| now.contains(&choice.value)).map_or("", |_| "take away").to_owned();
+    let meta = selected.filter(|selected| selected.contains(&choice.value)).map_or("", |_| "Remove").to_owned();
     PaletteItem {
         group: String::new(),
-        sign: choice.sign,
+        icon: choice.icon,
         label: choice.label,
         meta,
         id: choice.value,
-        act: PaletteAction::Set(value),
+        action: PaletteAction::SetValue(value),
     }
 }
 
-fn create_actions(words: &str) -> Vec<PaletteItem> {
-    let catalogue = catalogue();
-    let may = |code: &str| {
-        let below = |(_, tie): (&pmo_domain::EntityType, &pmo_domain::ChildRelation)| {
-            tie.owned && tie.parent_column.is_some() && tie.parent_type_column.is_none()
+/// Returns a “New …” item for each type that the user may create and whose name matches the query.
+fn create_actions(query: &str) -> Vec<PaletteItem> {
+    let catalog = catalog();
+    let can_create = |code: &str| {
+        let has_parent = |(_, relation): (&pmo_domain::EntityType, &pmo_domain::ChildRelation)| {
+            relation.owned && relation.parent_column.is_some() && relation.parent_type_column.is_none()
         };
-        catalogue.get(code).is_some_and(|kind| kind.can_create) || catalogue.parent_relations(code).any(below)
+        catalog.get(code).is_some_and(|kind| kind.can_create) || catalog.parent_relations(code).any(has_parent)
     };
-    let kinds = catalogue.types.values().filter(|kind| kind.code != "message" && may(kind.code.as_str()));
+    let kinds = catalog.types.values().filter(|kind| kind.code != "message" && can_create(kind.code.as_str()));
     let choices = kinds.map(|kind| Choice {
         value: kind.code.to_string(),
         label: format!("New {}", kind.name.to_lowercase()),
-        sign: ChoiceIcon::Icon(kind.ui_icon.clone()),
+        icon: ChoiceIcon::Icon(kind.ui_icon.clone()),
     });
-    let line = |choice: Choice| {
-        let act = PaletteAction::Make(EntityCode::new(&choice.value).ok()?);
+    let item = |choice: Choice| {
+        let action = PaletteAction::Create(EntityCode::new(&choice.value).ok()?);
         Some(PaletteItem {
-            group: "Make".to_owned(),
-            sign: choice.sign,
+            group: "Create".to_owned(),
+            icon: choice.icon,
             label: choice.label,
             meta: String::new(),
             id: choice.value,
-            act,
+            action,
         })
     };
-    filter_choices(choices.collect(), words.trim().trim_start_matches("new ")).into_iter().filter_map(line).collect()
+    filter_choices(choices.collect(), query.trim().trim_start_matches("new ")).into_iter().filter_map(item).collect()
 }
 
-/// A hit of the server.
+/// Converts a search hit of the server; `None` if it is malformed or its type is unknown.
 fn item_from_hit(hit: &Value) -> Option<PaletteItem> {
     let (code, id, title) = (hit["entity"].as_str()?, hit["id"].as_str()?, hit["title"].as_str()?);
-    let catalogue = catalogue();
-    let kind = catalogue.get(code)?;
+    let catalog = catalog();
+    let kind = catalog.get(code)?;
     Some(PaletteItem {
         group: "From the server".to_owned(),
-        sign: ChoiceIcon::Icon(kind.ui_icon.clone()),
+        icon: ChoiceIcon::Icon(kind.ui_icon.clone()),
         label: title.to_owned(),
         meta: kind.name.clone(),
         id: id.to_owned(),
-        act: PaletteAction::Go(format!("/{code}/{id}")),
+        action: PaletteAction::Navigate(format!("/{code}/{id}")),
     })
 }
 
+/// Returns all items for a query: entities on this device and from the server, then commands.
+///
+/// `server_results` holds the results of the last server search and its query.
 fn all_items(
-    words: &str,
-    told: &(String, Vec<PaletteItem>),
-    thing: Option<&EntityRef>,
+    query: &str,
+    server_results: &(String, Vec<PaletteItem>),
+    entity: Option<&EntityRef>,
     columns: &[Column],
 ) -> Vec<PaletteItem> {
-    let catalogue = catalogue();
-    let text = words.trim();
-    let mut lines: Vec<PaletteItem> = client()
+    let catalog = catalog();
+    let text = query.trim();
+    let mut items: Vec<PaletteItem> = client()
         .read(|e| e.find(text, MAX_RESULTS))
         .into_iter()
-        .filter_map(|found| {
-            let kind = catalogue.get(found.entity.code.as_str())?;
-            let act = PaletteAction::Go(format!("/{}/{}", found.entity.code, found.entity.id));
-            let meta =
-                if found.code.is_empty() { kind.name.clone() } else { format!("{} · {}", found.code, kind.name) };
+        .filter_map(|hit| {
+            let kind = catalog.get(hit.entity.code.as_str())?;
+            let action = PaletteAction::Navigate(format!("/{}/{}", hit.entity.code, hit.entity.id));
+            let meta = if hit.code.is_empty() { kind.name.clone() } else { format!("{} · {}", hit.code, kind.name) };
             Some(PaletteItem {
                 group: "On this device".to_owned(),
-                sign: ChoiceIcon::Icon(kind.ui_icon.clone()),
-                label: found.name,
+                icon: ChoiceIcon::Icon(kind.ui_icon.clone()),
+                label: hit.name,
                 meta,
-                id: found.entity.id.to_string(),
-                act,
+                id: hit.entity.id.to_string(),
+                action,
             })
         })
         .collect();
-    // An answer to other words is passed over, and what is there already is not told twice.
-    if told.0 == text {
-        let known: Vec<String> = lines.iter().map(|l| l.id.clone()).collect();
-        lines.extend(told.1.iter().filter(|l| !known.contains(&l.id)).cloned());
+    // Results of an older query are ignored; entities that are listed already are skipped.
+    if server_results.0 == text {
+        let listed: Vec<String> = items.iter().map(|item| item.id.clone()).collect();
+        items.extend(server_results.1.iter().filter(|item| !listed.contains(&item.id)).cloned());
     }
-    let command = |group: String, sign: &str, label: String, act: PaletteAction| PaletteItem {
+    let command = |group: String, icon: &str, label: String, action: PaletteAction| PaletteItem {
         group,
-        sign: ChoiceIcon::Icon(sign.to_owned()),
+        icon: ChoiceIcon::Icon(icon.to_owned()),
         label,
         meta: String::new(),
         id: String::new(),
-        act,
+        action,
     };
     let mut commands = Vec::new();
-    if let Some(thing) = thing {
-        let name = client().read(|e| e.name(thing.code.as_str(), thing.id)).unwrap_or_default();
+    if let Some(entity) = entity {
+        let name = client().read(|e| e.name(entity.code.as_str(), entity.id)).unwrap_or_default();
         for (n, column) in columns.iter().enumerate() {
-            let (verb, sign) = match &column.kind {
+            let (label, icon) = match &column.kind {
                 ColumnKind::Datalabel { .. } => (format!("Change {}…", column.label.to_lowercase()), "circle"),
                 _ if column.name.starts_with("assignee") => ("Assign to…".to_owned(), "user"),
                 _ => (format!("Set {}…", column.label.to_lowercase()), "user"),
             };
-            commands.push(command(format!("Actions on “{name}”"), sign, verb, PaletteAction::Ask(n)));
+            commands.push(command(format!("Actions on “{name}”"), icon, label, PaletteAction::ChooseColumn(n)));
         }
     }
-    let go = catalogue
+    let destinations = catalog
         .types
         .values()
         .filter(|k| k.root_flag)
-        .chain(catalogue.types.values().filter(|k| !k.root_flag && k.code != "message"));
-    commands.extend(go.map(|kind| {
-        command("Go to".to_owned(), &kind.ui_icon, kind.ui_label.clone(), PaletteAction::Go(format!("/{}", kind.code)))
+        .chain(catalog.types.values().filter(|k| !k.root_flag && k.code != "message"));
+    commands.extend(destinations.map(|kind| {
+        let action = PaletteAction::Navigate(format!("/{}", kind.code));
+        command("Go to".to_owned(), &kind.ui_icon, kind.ui_label.clone(), action)
     }));
     let lower = text.to_lowercase();
-    let fits = |line: &PaletteItem| {
-        lower.is_empty() || lower.split_whitespace().all(|word| line.label.to_lowercase().contains(word))
+    let is_match = |item: &PaletteItem| {
+        lower.is_empty() || lower.split_whitespace().all(|word| item.label.to_lowercase().contains(word))
     };
-    let most = if lower.is_empty() { 14 } else { MAX_RESULTS };
-    lines.extend(commands.into_iter().filter(fits).take(most));
+    let max_commands = if lower.is_empty() { 14 } else { MAX_RESULTS };
+    items.extend(commands.into_iter().filter(is_match).take(max_commands));
     if !lower.is_empty() {
-        lines.extend(create_actions(text).into_iter().take(4));
+        items.extend(create_actions(text).into_iter().take(4));
     }
-    lines
+    items
 }
 
 #[cfg(test)]
@@ -451,7 +450,7 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test;
 
     #[wasm_bindgen_test]
-    fn the_page_says_which_thing_is_open() {
+    fn current_entity_is_read_from_the_url_path() {
         let id = Uuid::now_v7();
         assert_eq!(current_entity(&format!("/task/{id}")).map(|t| t.id), Some(id));
         assert_eq!(

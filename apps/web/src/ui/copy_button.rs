@@ -1,4 +1,4 @@
-//! A button that copies a text which is told once.
+//! Button that copies a text to the clipboard, for secrets that are shown once.
 
 use super::reactive::{reactive_attr, reactive_view};
 use super::value_view::icon;
@@ -6,10 +6,10 @@ use leptos::prelude::*;
 use wasm_bindgen::JsValue;
 use wasm_bindgen_futures::{JsFuture, spawn_local};
 
-/// Copies a text. Not there where the browser lets no page write to its clipboard, as over plain HTTP.
+/// Copies a text; renders nothing if the clipboard is not available, as on insecure pages.
 #[component]
-pub fn CopyButton(
-    /// What is copied.
+pub(crate) fn CopyButton(
+    /// The text to copy.
     #[prop(into)]
     text: String,
 ) -> impl IntoView {
@@ -18,16 +18,16 @@ pub fn CopyButton(
     let clipboard = js_sys::Reflect::get(&navigator, &JsValue::from_str("clipboard")).unwrap_or_default();
     (!clipboard.is_undefined()).then(|| {
         let copy = move |_| {
-            let done = window().navigator().clipboard().write_text(&text);
+            let promise = window().navigator().clipboard().write_text(&text);
             spawn_local(async move {
-                copied.try_set(Some(JsFuture::from(done).await.is_ok()));
+                copied.try_set(Some(JsFuture::from(promise).await.is_ok()));
             });
         };
-        let words = move || match copied.get() {
+        let label = move || match copied.get() {
             None => "Copy",
             Some(true) => "Copied",
-            Some(false) => "Not copied: select it",
+            Some(false) => "Copy failed: select the text",
         };
-        view! { <button type="button" class="btn sm" on:click=copy aria-live="polite">{reactive_view(move || icon(if copied.get() == Some(true) { "check" } else { "copy" }))}{reactive_attr(words)}</button> }
+        view! { <button type="button" class="btn sm" on:click=copy aria-live="polite">{reactive_view(move || icon(if copied.get() == Some(true) { "check" } else { "copy" }))}{reactive_attr(label)}</button> }
     })
 }

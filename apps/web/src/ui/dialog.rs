@@ -1,42 +1,42 @@
-//! Dialogs: over everything, closed by Esc or a click beside them, a sheet from the bottom edge on a phone.
+//! Modal dialogs: closed by Esc or a click outside; bottom sheets on small screens.
 
 use super::value_view::icon;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast;
 
-/// A dialog with a title, a body and a row of buttons at its foot.
+/// A modal dialog with a title; the children are its body and its footer with the buttons.
 #[component]
-pub fn Dialog(
-    /// What it is about.
+pub(crate) fn Dialog(
+    /// Title of the dialog, also its accessible name.
     #[prop(into)]
     title: String,
-    /// A sentence below the title.
+    /// Subtitle below the title.
     #[prop(optional, into)]
     lead: Option<String>,
-    /// Runs when it is to go.
+    /// Called when the user closes the dialog.
     #[prop(into)]
     close: Callback<()>,
-    /// What is typed or chosen in it would be lost: neither Esc nor a click beside it closes it then.
+    /// Whether the dialog holds unsaved input: neither Esc nor a click outside closes it then.
     #[prop(optional, into)]
     firm: Signal<bool>,
-    /// More of its look.
+    /// Additional CSS classes.
     #[prop(optional, into)]
     class: String,
-    /// The body.
+    /// Content of the dialog.
     children: Children,
 ) -> impl IntoView {
-    let key = window_event_listener(leptos::ev::keydown, move |event| {
+    let listener = window_event_listener(leptos::ev::keydown, move |event| {
         if event.key() == "Escape" && !firm.get_untracked() {
             close.run(());
         }
     });
-    on_cleanup(move || key.remove());
-    let beside = move |event: leptos::ev::MouseEvent| {
+    on_cleanup(move || listener.remove());
+    let on_mousedown = move |event: leptos::ev::MouseEvent| {
         if event.target() == event.current_target() && !firm.get_untracked() {
             close.run(());
         }
     };
-    // The keyboard goes on inside, unless something in it has asked for it.
+    // Focus moves into the dialog, unless an element of the dialog has the focus already.
     let node = NodeRef::<leptos::html::Div>::new();
     Effect::new(move || {
         if let Some(dialog) = node.get()
@@ -49,7 +49,7 @@ pub fn Dialog(
         }
     });
     view! {
-        <div class="scrim" on:mousedown=beside>
+        <div class="scrim" on:mousedown=on_mousedown>
             <div class=format!("dialog {class}") role="dialog" aria-modal="true" tabindex="-1" node_ref=node aria-label=title.clone()>
                 <header>
                     <div><h2>{title.clone()}</h2>{lead.map(|lead| view! { <p>{lead}</p> })}</div>

@@ -1,4 +1,4 @@
-//! Keeping a thing offline, with all that hangs below it: a button that says how it stands.
+//! Button that makes an entity and all its descendants available offline, and shows the progress.
 
 use super::reactive::{reactive_attr, reactive_view};
 use super::value_view::icon;
@@ -7,35 +7,30 @@ use crate::hooks::{set_pinned, use_pinned};
 use leptos::prelude::*;
 use pmo_domain::EntityRef;
 
-/// The button.
+/// Toggles whether the tree of an entity is pinned; hidden if the device store is not persistent.
 #[component]
-pub fn OfflineButton(
-    /// The thing.
+pub(crate) fn OfflineButton(
+    /// Root of the tree.
     entity: EntityRef,
 ) -> impl IntoView {
-    // Where the device keeps nothing there is nothing to offer.
-    let trouble = client().device_trouble.clone();
-    let kept = use_pinned(entity.clone());
-    let words = Memo::new(move |_| match kept.get() {
-        None => "Keep offline: everything of it, on this device".to_owned(),
-        Some(tree) if !tree.complete && tree.failed => {
-            "Could not be brought to this device yet; it is tried again".to_owned()
-        }
-        Some(tree) if !tree.complete => "Being brought to this device".to_owned(),
-        Some(tree) if tree.failed => {
-            format!("Kept on this device with {} things; it could not be brought up to date", tree.rows)
-        }
-        Some(tree) => format!("Kept on this device with {} things", tree.rows),
+    let storage_error = client().storage_error.clone();
+    let pinned = use_pinned(entity.clone());
+    let label = Memo::new(move |_| match pinned.get() {
+        None => "Make available offline".to_owned(),
+        Some(tree) if !tree.complete && tree.failed => "Download failed; retrying".to_owned(),
+        Some(tree) if !tree.complete => "Downloading for offline use".to_owned(),
+        Some(tree) if tree.failed => format!("Available offline ({} items); update failed", tree.rows),
+        Some(tree) => format!("Available offline ({} items)", tree.rows),
     });
-    let sign = reactive_view(move || match kept.get() {
+    let status_icon = reactive_view(move || match pinned.get() {
         None => icon("download"),
         Some(tree) if !tree.complete => icon("refresh-cw"),
         Some(_) => icon("hard-drive"),
     });
-    let turn = move |()| set_pinned(entity.clone(), kept.get_untracked().is_none());
-    let turn = Callback::new(turn);
+    let toggle = move |()| set_pinned(entity.clone(), pinned.get_untracked().is_none());
+    let toggle = Callback::new(toggle);
     view! {
-        <button class="btn quiet icon" class:hidden=reactive_attr(move || trouble.get().is_some()) data-testid="keep" aria-pressed=reactive_attr(move || kept.get().is_some().to_string()) aria-label=reactive_attr(move || words.get())
-            title=reactive_attr(move || words.get()) on:click=move |_| turn.run(())>{sign}</button>
+        <button class="btn quiet icon" class:hidden=reactive_attr(move || storage_error.get().is_some()) data-testid="keep" aria-pressed=reactive_attr(move || pinned.get().is_some().to_string()) aria-label=reactive_attr(move || label.get())
+            title=reactive_attr(move || label.get()) on:click=move |_| toggle.run(())>{status_icon}</button>
     }
 }

@@ -1,71 +1,75 @@
-//! What somebody typed that is not where they typed it: refused by the server, or about a thing that is gone.
+//! Edits that are not visible at their field: rejected by the server, or of a deleted entity.
 
 use super::field::property_value;
-use super::layout::OverlayState;
+use super::overlay_state::OverlayState;
 use super::reactive::reactive_view;
 use super::value_view::icon;
 use crate::client::client;
-use crate::hooks::{catalogue, row_with, use_draft};
+use crate::hooks::{catalog, row_with, use_draft};
 use leptos::prelude::*;
 use pmo_domain::api_types::{FieldError, Problem};
 use pmo_domain::{ColumnKind, EntityRef, Row};
 use pmo_sync::{EntryState, OutboxEntry};
 use serde_json::Value;
 
-/// Values of a row of a type, each with its label.
-pub fn values_view(code: &str, values: &Row) -> AnyView {
-    let catalogue = catalogue();
-    let kind = catalogue.get(code);
-    let line = |(name, value): (&String, &Value)| {
+/// Returns a list of column values of an entity type, each with its label; skips hidden columns.
+pub(crate) fn values_view(code: &str, values: &Row) -> AnyView {
+    let catalog = catalog();
+    let kind = catalog.get(code);
+    let entry = |(name, value): (&String, &Value)| {
         let column = kind?.column(name).filter(|c| !c.hidden && name != "id")?;
-        let read = match (&column.kind, value) {
+        let formatted = match (&column.kind, value) {
             (ColumnKind::ShortText | ColumnKind::LongText, Value::String(text)) => text.clone().into_any(),
             _ => property_value(column, &row_with(name, value.clone())),
         };
-        Some(view! { <dt>{column.label.clone()}</dt><dd>{read}</dd> })
+        Some(view! { <dt>{column.label.clone()}</dt><dd>{formatted}</dd> })
     };
-    let lines: Vec<_> = values.iter().filter_map(line).collect();
-    if lines.is_empty() { ().into_any() } else { view! { <dl class="typed">{lines}</dl> }.into_any() }
+    let entries: Vec<_> = values.iter().filter_map(entry).collect();
+    if entries.is_empty() { ().into_any() } else { view! { <dl class="typed">{entries}</dl> }.into_any() }
 }
 
-/// Why the server would not have a write of a type, in its words, with the labels of the columns that they are about.
-pub fn rejection_message(code: &str, problem: &Problem) -> String {
-    let catalogue = catalogue();
-    let words = |e: &FieldError| {
-        let column = catalogue.get(code).and_then(|kind| kind.column(&e.field));
+/// Returns the server's reason for rejecting a write, with the labels of the columns concerned.
+pub(crate) fn rejection_message(code: &str, problem: &Problem) -> String {
+    let catalog = catalog();
+    let field_message = |e: &FieldError| {
+        let column = catalog.get(code).and_then(|kind| kind.column(&e.field));
         if e.message.starts_with(char::is_uppercase) {
             e.message.clone()
         } else {
             format!("{} {}", column.map_or(&e.field, |c| &c.label), e.message)
         }
     };
-    let words: Vec<String> = problem.errors.iter().map(words).collect();
-    if words.is_empty() { problem.detail.clone().unwrap_or_else(|| problem.title.clone()) } else { words.join("; ") }
+    let messages: Vec<String> = problem.errors.iter().map(field_message).collect();
+    if messages.is_empty() {
+        problem.detail.clone().unwrap_or_else(|| problem.title.clone())
+    } else {
+        messages.join("; ")
+    }
 }
 
-/// The refused write that waits for a person on a thing, if there is one.
+/// Returns the first rejected write of an entity, if any.
 fn rejected_entry(entity: &EntityRef) -> Option<OutboxEntry> {
-    let waits = |e: &&OutboxEntry| e.entity == *entity && matches!(e.state, EntryState::Rejected { .. });
-    client().read(|e| e.outbox().iter().find(waits).cloned())
+    let is_rejected = |e: &&OutboxEntry| e.entity == *entity && matches!(e.state, EntryState::Rejected { .. });
+    client().read(|e| e.outbox().iter().find(is_rejected).cloned())
 }
 
-/// Says on the page of a thing that the server would not have what was typed there.
+/// Banner on the page of an entity about a rejected change; renders nothing if there is none.
 #[component]
-pub fn RejectedBanner(
-    /// The thing.
+pub(crate) fn RejectedBanner(
+    /// Entity of the page.
     entity: EntityRef,
 ) -> impl IntoView {
     let (status, overlays) = (client().status.clone(), expect_context::<OverlayState>());
-    let refused = Memo::new(move |_| {
+    let rejection = Memo::new(move |_| {
         status.track();
         let EntryState::Rejected { problem } = rejected_entry(&entity)?.state else { return None };
         Some(rejection_message(entity.code.as_str(), &problem))
     });
     reactive_view(move || {
-        refused.get().map(|why| {
+        rejection.get().map(|message| {
             view! {
                 <div class="banner danger strip" role="status">{icon("conflict")}
-                    <span class="grow"><strong>"A change was not taken. "</strong>{why}</span>
+                    <span class="grow"><strong>"A change was rejected. "</strong>{message}</span>
                     <button class="btn sm" on:click=move |_| overlays.tray.set(true)>"Review"</button>
                 </div>
             }
@@ -73,21 +77,21 @@ pub fn RejectedBanner(
     })
 }
 
-/// On the page of a thing that is not there: what was typed about it is.
+/// Rejected and unsaved edits of an entity that does not exist or is not visible any more.
 #[component]
-pub fn OrphanedEdits(
-    /// The thing.
+pub(crate) fn OrphanedEdits(
+    /// Entity of the page.
     entity: EntityRef,
 ) -> impl IntoView {
     let (status, overlays) = (client().status.clone(), expect_context::<OverlayState>());
     let draft = use_draft(entity.clone());
     reactive_view(move || {
         status.track();
-        let refused = rejected_entry(&entity).map(|entry| entry.local_values()).filter(|typed| !typed.is_empty());
-        let drafted = draft.draft.get().map(|draft| draft.current_data).filter(|typed| !typed.is_empty());
+        let rejected = rejected_entry(&entity).map(|entry| entry.local_values()).filter(|values| !values.is_empty());
+        let drafted = draft.draft.get().map(|draft| draft.current_data).filter(|values| !values.is_empty());
         let code = entity.code.as_str();
-        let refused = refused.map(|values| view! { {values_view(code, &values)}<button class="btn sm" on:click=move |_| overlays.tray.set(true)>"Review"</button> });
-        let drafted = drafted.map(|values| view! { {values_view(code, &values)}<button class="btn sm" on:click=move |_| draft.discard()>"Discard the draft"</button> });
-        (refused.is_some() || drafted.is_some()).then(|| view! { <section class="left-behind" data-testid="left-behind"><h3>"What you typed is still here"</h3>{refused}{drafted}</section> })
+        let rejected = rejected.map(|values| view! { {values_view(code, &values)}<button class="btn sm" on:click=move |_| overlays.tray.set(true)>"Review"</button> });
+        let drafted = drafted.map(|values| view! { {values_view(code, &values)}<button class="btn sm" on:click=move |_| draft.discard()>"Discard draft"</button> });
+        (rejected.is_some() || drafted.is_some()).then(|| view! { <section class="left-behind" data-testid="left-behind"><h3>"Your unsaved edits"</h3>{rejected}{drafted}</section> })
     })
 }

@@ -1,4 +1,6 @@
-//! A value as it is read, by its column's kind. The kind decides the look, not the page: a new type looks finished on its first day.
+//! Read-only views of values, by the kind of their column.
+//!
+//! Invariant: the column determines the view, not the page, so a new entity type needs no code.
 
 use super::format;
 use crate::client::client;
@@ -7,19 +9,21 @@ use leptos::prelude::*;
 use pmo_domain::{Column, ColumnKind, Row};
 use serde_json::Value;
 
-/// An icon that takes the ink of its text.
-pub fn icon(name: &str) -> impl IntoView + use<> {
+/// Returns an icon in the color of the surrounding text.
+pub(crate) fn icon(name: &str) -> impl IntoView + use<> {
     view! { <i class=format!("i i-{name}") aria-hidden="true"></i> }
 }
 
-/// Options that have a shape of their own.
-const SHAPES: &str = " backlog planning to-do in-progress in-review blocked completed cancelled low medium high critical green amber red initiation execution monitoring closure on-hold ";
+/// Slugs of the options that have their own icon.
+const OPTION_ICON_SLUGS: &str = " backlog planning to-do in-progress in-review blocked completed cancelled low medium high critical green amber red initiation execution monitoring closure on-hold ";
 
-/// The mark of an option: stages, priorities and health have a shape each; none for the rest, and for what an administrator called otherwise.
-pub fn option_mark(set: &str, option: &str) -> Option<String> {
+/// Returns the icon of an option, for stages, priorities, health and status.
+///
+/// `None` for options of other sets, and for stages, priorities and health that were renamed.
+pub(crate) fn option_mark(set: &str, option: &str) -> Option<String> {
     let slug = format::slug(option);
     if matches!(set, "task_stage" | "task_priority" | "project_health" | "project_stage")
-        && !SHAPES.contains(&format!(" {slug} "))
+        && !OPTION_ICON_SLUGS.contains(&format!(" {slug} "))
     {
         return None;
     }
@@ -42,8 +46,8 @@ pub fn option_mark(set: &str, option: &str) -> Option<String> {
     })
 }
 
-/// An option with its mark.
-pub fn option_pill(set: &str, option: &str) -> AnyView {
+/// Returns an option with its icon, or with a dot in its color if it has no icon.
+pub(crate) fn option_pill(set: &str, option: &str) -> AnyView {
     if option.is_empty() {
         return ().into_any();
     }
@@ -59,59 +63,60 @@ pub fn option_pill(set: &str, option: &str) -> AnyView {
     }
 }
 
-/// A person's round sign.
-pub fn avatar(id: &str, name: &str) -> impl IntoView + use<> {
+/// Returns the round avatar of a person, with their initials.
+pub(crate) fn avatar(id: &str, name: &str) -> impl IntoView + use<> {
     view! { <span class=format!("avatar a{}", format::tint_index(id)) aria-hidden="true">{format::initials(name)}</span> }
 }
 
-/// A person or several, by reference.
-pub fn people(entity: &str, ids: &[String]) -> AnyView {
+/// Returns the avatar and name of one person, or up to four avatars for several people.
+pub(crate) fn people(entity: &str, ids: &[String]) -> AnyView {
     let named: Vec<(String, String)> = ids
         .iter()
         .map(|id| {
             let name = id.parse().ok().and_then(|uuid| client().read(|e| e.name(entity, uuid)));
-            (id.clone(), name.unwrap_or_else(|| "Somebody".to_owned()))
+            (id.clone(), name.unwrap_or_else(|| "Unknown person".to_owned()))
         })
         .collect();
     match named.as_slice() {
         [] => ().into_any(),
         [(id, name)] => view! { <span class="person">{avatar(id, name)}<span>{name.clone()}</span></span> }.into_any(),
-        several => {
-            let all = several.iter().map(|(_, n)| n.as_str()).collect::<Vec<_>>().join(", ");
-            let signs: Vec<_> = several.iter().take(4).map(|(id, name)| avatar(id, name)).collect();
-            view! { <span class="avatars" role="group" aria-label=all.clone() title=all>{signs}</span> }.into_any()
+        multiple => {
+            let names = multiple.iter().map(|(_, n)| n.as_str()).collect::<Vec<_>>().join(", ");
+            let avatars: Vec<_> = multiple.iter().take(4).map(|(id, name)| avatar(id, name)).collect();
+            view! { <span class="avatars" role="group" aria-label=names.clone() title=names>{avatars}</span> }
+                .into_any()
         }
     }
 }
 
-/// How far along, of a hundred.
-pub fn progress(percent: f64) -> AnyView {
+/// Returns a progress bar with its value in percent.
+pub(crate) fn progress(percent: f64) -> AnyView {
     let percent = percent.round();
     view! { <span class="progress" style=format!("--p:{percent}")><span>{format!("{percent}%")}</span></span> }
         .into_any()
 }
 
-/// A row's value in a column.
-pub fn value(column: &Column, row: &Row) -> AnyView {
+/// Returns the view of a row's value in a column.
+pub(crate) fn value(column: &Column, row: &Row) -> AnyView {
     let name = column.name.as_str();
-    let plain = format::text(row, name);
+    let text = format::text(row, name);
     match &column.kind {
-        ColumnKind::Datalabel { set } => option_pill(set, &plain),
+        ColumnKind::Datalabel { set } => option_pill(set, &text),
         ColumnKind::Reference { entity } if entity == "employee" || entity == "person" => {
-            if plain.is_empty() {
+            if text.is_empty() {
                 ().into_any()
             } else {
-                people(entity, &[plain])
+                people(entity, &[text])
             }
         }
         ColumnKind::Reference { entity } => {
-            let named = plain.parse().ok().and_then(|id| client().read(|e| e.name(entity, id)));
+            let named = text.parse().ok().and_then(|id| client().read(|e| e.name(entity, id)));
             named.unwrap_or_default().into_any()
         }
         ColumnKind::References { entity } => people(entity, &reference_ids(row.get(name))),
-        ColumnKind::Date => view! { <time datetime=plain.clone()>{format::date(&plain, false)}</time> }.into_any(),
-        ColumnKind::Timestamp => view! { <time datetime=plain.clone()>{format::date(&plain, true)}</time> }.into_any(),
-        ColumnKind::Money => format::money(&plain).into_any(),
+        ColumnKind::Date => view! { <time datetime=text.clone()>{format::date(&text, false)}</time> }.into_any(),
+        ColumnKind::Timestamp => view! { <time datetime=text.clone()>{format::date(&text, true)}</time> }.into_any(),
+        ColumnKind::Money => format::money(&text).into_any(),
         ColumnKind::Percent => progress(format::number(row, name).unwrap_or_default()),
         ColumnKind::Hours => format::number(row, name).map(|n| format!("{}h", format::trim_zeros(n))).into_any(),
         ColumnKind::Days => {
@@ -120,22 +125,22 @@ pub fn value(column: &Column, row: &Row) -> AnyView {
         ColumnKind::Integer if name.ends_with("_bytes") => format::number(row, name).map(format::bytes).into_any(),
         ColumnKind::Integer | ColumnKind::Number => format::number(row, name).map(format::trim_zeros).into_any(),
         ColumnKind::Boolean => (row.get(name) == Some(&Value::Bool(true))).then(|| icon("check")).into_any(),
-        _ => plain.into_any(),
+        _ => text.into_any(),
     }
 }
 
-/// The ids of a list of references.
-pub fn reference_ids(value: Option<&Value>) -> Vec<String> {
+/// Returns the ids of a list of references; empty for any other value.
+pub(crate) fn reference_ids(value: Option<&Value>) -> Vec<String> {
     value.and_then(Value::as_array).into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
 }
 
-/// Whether numbers of this kind stand at the right.
-pub fn is_right_aligned(kind: &ColumnKind) -> bool {
+/// Returns whether values of this kind are right-aligned numbers.
+pub(crate) fn is_right_aligned(kind: &ColumnKind) -> bool {
     matches!(kind, ColumnKind::Money | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Integer | ColumnKind::Number)
 }
 
-/// The class of a table's column, which gives its width.
-pub fn column_class(column: &Column) -> &'static str {
+/// Returns the CSS class that sets the default width of a table column.
+pub(crate) fn column_class(column: &Column) -> &'static str {
     match (&column.kind, column.name.as_str()) {
         (_, "wbs") => "c-wbs",
         (_, "code") => "c-code",

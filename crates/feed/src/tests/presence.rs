@@ -1,50 +1,50 @@
-//! Who looks at what is told to those who look at the same and may, and to nobody else.
+//! Tests of presence: viewers are sent only to other viewers of the same entity who may see it.
 
 use super::*;
 use crate::presence::PodPresence;
 use pmo_domain::protocol::{PresentUser, ViewedEntity};
 
-/// Clients of persons 0, 1 and 2; persons 0 and 1 see project 0.
-fn three() -> Test {
+/// Connects clients of persons 0, 1 and 2. Persons 0 and 1 can see project 0.
+fn three_clients() -> Test {
     let mut test = Test::new(3, 100);
-    test.world.grants.insert((1, 0), None);
-    test.world.note_sights();
+    test.database.grants.insert((1, 0), None);
+    test.database.record_visibility();
     for n in 0..3 {
-        test.feed.handle(Event::PersonNamed(person(n), format!("P{n}").into()), test.world.now, &mut Vec::new());
+        test.feed.handle(Event::PersonNamed(person(n), format!("P{n}").into()), test.database.now, &mut Vec::new());
         test.connect(n);
     }
     test.settle();
     test
 }
 
-fn looking(things: &[usize]) -> ClientMessage {
-    let one = |n: &usize| ViewedEntity { entity_code: code("task"), entity_id: task(*n) };
-    ClientMessage::Viewing { things: things.iter().map(one).collect() }
+fn viewing(tasks: &[usize]) -> ClientMessage {
+    let to_entity = |n: &usize| ViewedEntity { entity_code: code("task"), entity_id: task(*n) };
+    ClientMessage::Viewing { entities: tasks.iter().map(to_entity).collect() }
 }
 
-/// What is said of presence after an event, until nothing more is asked: to whom, of which task, who.
+/// Processes an event and its database requests.
+///
+/// Returns the PRESENCE messages as connection, task and names of the viewers.
 fn presence(test: &mut Test, event: Event) -> Vec<(u64, Uuid, Vec<String>)> {
-    let mut said = Vec::new();
+    let mut messages = Vec::new();
     let mut events = vec![event];
     while let Some(event) = events.pop() {
-        for effect in told(test, event) {
+        for effect in effects_of(test, event) {
             match effect {
-                Effect::QueryDatabase(question) => {
-                    events.push(Event::DatabaseReplied(test.world.answer(&question, 100)))
-                }
+                Effect::QueryDatabase(query) => events.push(Event::DatabaseReplied(test.database.respond(&query, 100))),
                 Effect::Send(to, frame) => {
                     let message = serde_json::from_str(&frame.to_json()).unwrap();
                     if let ServerMessage::Presence { entity_id, people, .. } = message {
-                        let names: Vec<String> = people.into_iter().map(|here| here.name).collect();
-                        said.extend(to.iter().map(|id| (id.0, entity_id, names.clone())));
+                        let names: Vec<String> = people.into_iter().map(|user| user.name).collect();
+                        messages.extend(to.iter().map(|id| (id.0, entity_id, names.clone())));
                     }
                 }
                 _ => {}
             }
         }
     }
-    said.sort();
-    said
+    messages.sort();
+    messages
 }
 
 fn id(test: &Test, n: usize) -> ConnectionId {
@@ -52,72 +52,77 @@ fn id(test: &Test, n: usize) -> ConnectionId {
 }
 
 #[test]
-fn who_looks_at_the_same_hears_of_each_other_and_nobody_else_does() {
-    let mut test = three();
+fn viewers_of_an_entity_are_sent_only_to_each_other() {
+    let mut test = three_clients();
     let (a, b, c) = (id(&test, 0), id(&test, 1), id(&test, 2));
-    assert_eq!(presence(&mut test, Event::MessageReceived(a, looking(&[0]))), [(a.0, task(0), vec![])]);
-    // Who may not see it looks at nothing, and neither is told nor told of.
-    assert_eq!(presence(&mut test, Event::MessageReceived(c, looking(&[0]))), []);
+    assert_eq!(presence(&mut test, Event::MessageReceived(a, viewing(&[0]))), [(a.0, task(0), vec![])]);
+    // A user without access is not a viewer: the request has no effect.
+    assert_eq!(presence(&mut test, Event::MessageReceived(c, viewing(&[0]))), []);
     let both = [(a.0, task(0), vec!["P1".to_owned()]), (b.0, task(0), vec!["P0".to_owned()])];
-    assert_eq!(presence(&mut test, Event::MessageReceived(b, looking(&[0]))), both);
-    assert_eq!(presence(&mut test, Event::MessageReceived(b, looking(&[0]))), [], "nothing new");
-    // Elsewhere now: who stays is told, who went is not told of what they left.
+    assert_eq!(presence(&mut test, Event::MessageReceived(b, viewing(&[0]))), both);
+    assert_eq!(presence(&mut test, Event::MessageReceived(b, viewing(&[0]))), [], "no difference");
+    // After a change of the viewed task, only viewers of the old and of the new task are notified.
     assert_eq!(
-        presence(&mut test, Event::MessageReceived(b, looking(&[3]))),
+        presence(&mut test, Event::MessageReceived(b, viewing(&[3]))),
         [(a.0, task(0), vec![]), (b.0, task(3), vec![])]
     );
-    presence(&mut test, Event::MessageReceived(b, looking(&[0, 3])));
+    presence(&mut test, Event::MessageReceived(b, viewing(&[0, 3])));
     assert_eq!(presence(&mut test, Event::Disconnected(b)), [(a.0, task(0), vec![])]);
-    let refused = told(&mut test, Event::MessageReceived(a, looking(&[0; 40])));
-    assert!(matches!(messages(&refused)[..], [ServerMessage::Error { .. }]));
+    let effects = effects_of(&mut test, Event::MessageReceived(a, viewing(&[0; 40])));
+    assert!(matches!(messages(&effects)[..], [ServerMessage::Error { .. }]));
 }
 
 #[test]
-fn who_may_not_see_it_any_more_is_not_there_any_more() {
-    let mut test = three();
+fn viewer_is_removed_on_loss_of_access() {
+    let mut test = three_clients();
     let (a, b) = (id(&test, 0), id(&test, 1));
-    presence(&mut test, Event::MessageReceived(a, looking(&[0])));
-    presence(&mut test, Event::MessageReceived(b, looking(&[0])));
-    test.world.begin();
-    test.world.write(0, TxOp::Ungrant(1, 0));
-    test.world.commit(0);
+    presence(&mut test, Event::MessageReceived(a, viewing(&[0])));
+    presence(&mut test, Event::MessageReceived(b, viewing(&[0])));
+    test.database.begin();
+    test.database.write(0, TxOp::Ungrant(1, 0));
+    test.database.commit(0);
     assert_eq!(presence(&mut test, Event::LogNotified), [(a.0, task(0), vec![])]);
-    // What is moved out of their sight, too.
-    test.world.begin();
-    test.world.write(0, TxOp::Grant(1, 0, None));
-    test.world.commit(0);
+    // An entity that moves out of the visible projects is no longer viewed.
+    test.database.begin();
+    test.database.write(0, TxOp::Grant(1, 0, None));
+    test.database.commit(0);
     presence(&mut test, Event::LogNotified);
-    assert_eq!(presence(&mut test, Event::MessageReceived(b, looking(&[0]))).len(), 2);
-    test.world.begin();
-    test.world.write(0, TxOp::Grant(0, 1, None));
-    test.world.write(0, TxOp::Move(0, 1));
-    test.world.commit(0);
+    assert_eq!(presence(&mut test, Event::MessageReceived(b, viewing(&[0]))).len(), 2);
+    test.database.begin();
+    test.database.write(0, TxOp::Grant(0, 1, None));
+    test.database.write(0, TxOp::Move(0, 1));
+    test.database.commit(0);
     assert_eq!(presence(&mut test, Event::LogNotified), [(a.0, task(0), vec![])]);
 }
 
 #[test]
-fn other_pods_are_heard_and_forgotten_when_they_fall_silent() {
-    let mut test = three();
+fn viewers_of_other_pods_are_shown_until_they_time_out() {
+    let mut test = three_clients();
     let a = id(&test, 0);
-    let there = |names: &[&str]| {
-        let here =
+    let remote = |names: &[&str]| {
+        let to_user =
             |name: &&str| PresentUser { person_id: Uuid::from_u128(name.len() as u128 + 77), name: (*name).to_owned() };
         let entity = EntityRef::new(code("task"), task(0));
-        Event::RemotePresence(PodPresence { pod: Uuid::from_u128(5), entity, people: names.iter().map(here).collect() })
+        Event::RemotePresence(PodPresence {
+            pod: Uuid::from_u128(5),
+            entity,
+            people: names.iter().map(to_user).collect(),
+        })
     };
-    assert_eq!(presence(&mut test, there(&["Far"])), [], "nobody looks here");
-    assert_eq!(presence(&mut test, Event::MessageReceived(a, looking(&[0]))), [(a.0, task(0), vec!["Far".to_owned()])]);
-    assert_eq!(presence(&mut test, there(&["Far"])), [], "said again");
-    assert_eq!(presence(&mut test, there(&[])), [(a.0, task(0), vec![])]);
-    presence(&mut test, there(&["Far"]));
-    let announced =
-        |test: &mut Test| told(test, Event::Tick).iter().filter(|e| matches!(e, Effect::PublishPresence(..))).count();
-    test.world.now += 50_000;
-    assert_eq!(announced(&mut test), 1, "who looks here is said again");
-    assert_eq!(announced(&mut test), 0);
-    test.world.now += 50_000;
+    assert_eq!(presence(&mut test, remote(&["Far"])), [], "no local viewer");
+    assert_eq!(presence(&mut test, Event::MessageReceived(a, viewing(&[0]))), [(a.0, task(0), vec!["Far".to_owned()])]);
+    assert_eq!(presence(&mut test, remote(&["Far"])), [], "repeated announcement");
+    assert_eq!(presence(&mut test, remote(&[])), [(a.0, task(0), vec![])]);
+    presence(&mut test, remote(&["Far"]));
+    let announcements = |test: &mut Test| {
+        effects_of(test, Event::Tick).iter().filter(|e| matches!(e, Effect::PublishPresence(..))).count()
+    };
+    test.database.now += 50_000;
+    assert_eq!(announcements(&mut test), 1, "local viewers are announced again");
+    assert_eq!(announcements(&mut test), 0);
+    test.database.now += 50_000;
     assert_eq!(presence(&mut test, Event::Tick), []);
-    test.world.now += 50_000;
-    assert_eq!(presence(&mut test, Event::Tick), [(a.0, task(0), vec![])], "silent for too long");
-    assert!(test.feed.deadline(test.world.now) > test.world.now);
+    test.database.now += 50_000;
+    assert_eq!(presence(&mut test, Event::Tick), [(a.0, task(0), vec![])], "the pod timed out");
+    assert!(test.feed.deadline(test.database.now) > test.database.now);
 }

@@ -1,6 +1,8 @@
-//! Lists that follow their rows: by their filters, in their order. What a change costs depends on the row and its lists alone.
+//! Membership and order of lists, maintained incrementally as rows change.
+//!
+//! The cost of a change depends on the row and its lists, not on the size of the cache.
 
-use super::{Cache, CachedList, CachedRow, Column, Compiled, ListImpact, ListIndex, OwnerRelation, Slot};
+use super::{Cache, CachedList, CachedRow, Column, CompiledQuery, ListImpact, ListIndex, OwnerRelation, Slot};
 use crate::collections::DetHashSet;
 use crate::query_key::{ListKey, ParentFilter};
 use crate::raw_row::{RawRow, fields};
@@ -11,70 +13,71 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The ways in which a row of this list's type may belong to something: for a part of a tree.
-fn owners(key: &ListKey, catalogue: &Catalog) -> Vec<OwnerRelation> {
+/// Returns the owned relations to parents of the list's rows; empty unless the list is recursive.
+fn owner_relations(key: &ListKey, catalog: &Catalog) -> Vec<OwnerRelation> {
     let mut owners = Vec::new();
     if key.recursive {
-        for (parent, tie) in catalogue.parent_relations(key.code.as_str()).filter(|(_, tie)| tie.owned) {
-            let (column, code_column) = (tie.parent_column.clone(), tie.parent_type_column.clone());
-            owners.push(OwnerRelation { code: parent.code.clone(), column, code_column });
+        for (parent, relation) in catalog.parent_relations(key.code.as_str()).filter(|(_, relation)| relation.owned) {
+            let parent_column = relation.parent_column.clone();
+            let parent_type_column = relation.parent_type_column.clone();
+            owners.push(OwnerRelation { code: parent.code.clone(), parent_column, parent_type_column });
         }
     }
     owners
 }
 
-/// Rows that may have moved in the order of a column before it is sorted anew.
+/// Maximum number of changed rows before the order of a column is discarded and sorted again.
 const MAX_UNSORTED: usize = 500;
 
 impl Cache {
-    /// Where a list is.
+    /// Returns the index of a list.
     pub fn find_list(&self, key: &ListKey) -> Option<ListIndex> {
         self.lists_by_key.get(key).copied()
     }
 
-    /// The list at a place.
+    /// Returns the list at an index.
     pub fn list(&self, index: ListIndex) -> Option<&CachedList> {
         self.lists.get(index as usize)?.as_ref()
     }
 
-    /// The list at a place, to be changed.
+    /// Returns the list at an index for modification.
     pub fn list_mut(&mut self, index: ListIndex) -> Option<&mut CachedList> {
         self.lists.get_mut(index as usize)?.as_mut()
     }
 
-    /// A list.
+    /// Returns the list with this key, or `None` if it is not cached.
     pub fn get_list(&self, key: &ListKey) -> Option<&CachedList> {
         self.list(self.find_list(key)?)
     }
 
-    /// A list, to be changed.
+    /// Returns the list with a key for modification.
     pub fn get_list_mut(&mut self, key: &ListKey) -> Option<&mut CachedList> {
         self.list_mut(self.find_list(key)?)
     }
 
-    /// Lists and their places.
+    /// Iterates over all lists with their indexes.
     pub fn lists(&self) -> impl Iterator<Item = (ListIndex, &CachedList)> {
         self.lists.iter().enumerate().filter_map(|(index, list)| Some((index as ListIndex, list.as_ref()?)))
     }
 
-    /// Lists, to be changed.
+    /// Iterates over all lists for modification.
     pub fn lists_mut(&mut self) -> impl Iterator<Item = &mut CachedList> {
         self.lists.iter_mut().flatten()
     }
 
-    /// The lists of a type.
+    /// Iterates over the lists of an entity type.
     pub fn lists_of<'a>(&'a self, code: &EntityCode) -> impl Iterator<Item = &'a CachedList> + use<'a> {
-        let of_kind = self.kinds.get(code).and_then(|kind| self.lists_of_kind.get(kind));
-        of_kind.into_iter().flatten().filter_map(|index| self.list(*index))
+        let indexes = self.kinds.get(code).and_then(|kind| self.lists_of_kind.get(kind));
+        indexes.into_iter().flatten().filter_map(|index| self.list(*index))
     }
 
-    /// The place of a list, made where there is none.
-    pub fn list_or_insert(&mut self, key: &ListKey, catalogue: &Catalog) -> ListIndex {
+    /// Returns the index of a list, inserting an empty list that is not loaded if it is missing.
+    pub fn list_or_insert(&mut self, key: &ListKey, catalog: &Catalog) -> ListIndex {
         if let Some(index) = self.find_list(key) {
             return index;
         }
         let kind = self.kind(&key.code);
-        let (tests, order) = self.compile_query(kind, key, catalogue);
+        let (predicates, sort_keys) = self.compile_query(kind, key, catalog);
         let list = CachedList {
             key: key.clone(),
             kind,
@@ -92,9 +95,9 @@ impl Cache {
             dirty: false,
             loading_from_disk: false,
             chunks: Vec::new(),
-            predicates: tests,
-            order,
-            owners: owners(key, catalogue),
+            predicates,
+            sort_keys,
+            owners: owner_relations(key, catalog),
             ids: RefCell::default(),
         };
         let index = match self.lists.iter().position(Option::is_none) {
@@ -112,12 +115,12 @@ impl Cache {
         index
     }
 
-    /// Lets a list go.
+    /// Removes a list; its rows stay in the cache.
     pub fn drop_list(&mut self, index: ListIndex) -> Option<CachedList> {
         let list = self.lists.get_mut(index as usize)?.take()?;
         self.lists_by_key.remove(&list.key);
-        if let Some(of_kind) = self.lists_of_kind.get_mut(&list.kind) {
-            of_kind.retain(|i| *i != index);
+        if let Some(indexes) = self.lists_of_kind.get_mut(&list.kind) {
+            indexes.retain(|i| *i != index);
         }
         for slot in &list.slots {
             if let Some(row) = self.row_mut(*slot) {
@@ -127,121 +130,136 @@ impl Cache {
         Some(list)
     }
 
-    fn compile_query(&mut self, kind: u16, key: &ListKey, catalogue: &Catalog) -> Compiled {
-        let entity = catalogue.get(key.code.as_str());
-        let holds = |name: &str| entity.and_then(|e| e.column(name)).map_or(ColumnKind::ShortText, |c| c.kind.clone());
-        let tests = key
+    fn compile_query(&mut self, kind: u16, key: &ListKey, catalog: &Catalog) -> CompiledQuery {
+        let entity_type = catalog.get(key.code.as_str());
+        let kind_of =
+            |name: &str| entity_type.and_then(|t| t.column(name)).map_or(ColumnKind::ShortText, |c| c.kind.clone());
+        let predicates = key
             .filters
             .iter()
-            .map(|f| (self.column(kind, &f.column, holds(&f.column)), Predicate::new(f, &holds(&f.column))));
-        let tests = tests.collect();
-        let order = key.sort.iter().map(|(name, down)| (self.column(kind, name, holds(name)), *down)).collect();
-        (tests, order)
+            .map(|f| (self.column(kind, &f.column, kind_of(&f.column)), Predicate::new(f, &kind_of(&f.column))));
+        let predicates = predicates.collect();
+        let sort_keys =
+            key.sort.iter().map(|(name, descending)| (self.column(kind, name, kind_of(name)), *descending)).collect();
+        (predicates, sort_keys)
     }
 
-    /// Reads filters and orders anew: the types of columns are known now, or others.
-    pub fn recompile(&mut self, catalogue: &Catalog) {
+    /// Recompiles and reapplies the queries of all lists after the column types have changed.
+    pub fn recompile(&mut self, catalog: &Catalog) {
         self.columns.clear();
         for index in 0..self.lists.len() as ListIndex {
             let Some(list) = self.list(index) else { continue };
             let (kind, key) = (list.kind, list.key.clone());
-            let (tests, order) = self.compile_query(kind, &key, catalogue);
+            let (predicates, sort_keys) = self.compile_query(kind, &key, catalog);
             if let Some(list) = self.list_mut(index) {
-                list.owners = owners(&key, catalogue);
+                list.owners = owner_relations(&key, catalog);
             }
-            if tests.is_empty() && order.is_empty() {
+            if predicates.is_empty() && sort_keys.is_empty() {
                 continue;
             }
             if let Some(list) = self.list_mut(index) {
-                (list.predicates, list.order) = (tests, order);
+                (list.predicates, list.sort_keys) = (predicates, sort_keys);
             }
             let slots = self.list(index).map(|l| l.slots.clone()).unwrap_or_default();
             self.set_rows(index, slots);
         }
     }
 
-    fn column(&mut self, kind: u16, name: &str, holds: ColumnKind) -> usize {
-        if let Some(at) = self.columns.iter().position(|c| c.kind == kind && &*c.name == name) {
-            return at;
+    /// Returns the index of a column, inserting it if it is missing.
+    fn column(&mut self, kind: u16, name: &str, value_kind: ColumnKind) -> usize {
+        if let Some(index) = self.columns.iter().position(|c| c.kind == kind && &*c.name == name) {
+            return index;
         }
         let name = name.into();
-        self.columns.push(Column { kind, name, holds, keys: Vec::new(), order: None, moved: DetHashSet::default() });
+        self.columns.push(Column {
+            kind,
+            name,
+            value_kind,
+            keys: Vec::new(),
+            sorted: None,
+            unsorted: DetHashSet::default(),
+        });
         self.columns.len() - 1
     }
 
-    /// The columns that a list compares.
-    fn compared(&self, index: ListIndex) -> Vec<usize> {
-        let of = |list: &CachedList| {
-            let tested = list.predicates.iter().map(|test| test.0);
+    /// Returns the distinct columns that the filters and the sort order of a list use.
+    fn compared_columns(&self, index: ListIndex) -> Vec<usize> {
+        let columns_of = |list: &CachedList| {
+            let filtered = list.predicates.iter().map(|(column, _)| *column);
             let mut columns = Vec::new();
-            for column in tested.chain(list.order.iter().map(|order| order.0)) {
+            for column in filtered.chain(list.sort_keys.iter().map(|(column, _)| *column)) {
                 if !columns.contains(&column) {
                     columns.push(column);
                 }
             }
             columns
         };
-        self.list(index).map(of).unwrap_or_default()
+        self.list(index).map(columns_of).unwrap_or_default()
     }
 
-    /// Reads what a list compares of a row.
+    /// Parses the values of a row that the filters and the sort order of a list use.
     fn read_keys(&mut self, index: ListIndex, slot: Slot) {
-        let columns = self.compared(index);
+        let columns = self.compared_columns(index);
         self.read_columns(&columns, &[slot]);
     }
 
+    /// Discards the parsed values of a row that changed, and its positions in the sorted columns.
     pub(super) fn invalidate_sort_keys(&mut self, slot: Slot) {
         let Some(kind) = self.row(slot).map(|row| row.kind) else { return };
-        for at in 0..self.columns.len() {
-            if self.columns[at].kind != kind {
+        for index in 0..self.columns.len() {
+            if self.columns[index].kind != kind {
                 continue;
             }
-            if let Some(mut order) = self.columns[at].order.take() {
-                let place = order.partition_point(|other| self.compare(&[(at, false)], *other, slot).is_lt());
-                if order.get(place) == Some(&slot) {
-                    order.remove(place);
+            // The position is searched by the previous value: remove the row before the value.
+            if let Some(mut sorted) = self.columns[index].sorted.take() {
+                let position = sorted.partition_point(|other| self.compare(&[(index, false)], *other, slot).is_lt());
+                if sorted.get(position) == Some(&slot) {
+                    sorted.remove(position);
                 }
-                let column = &mut self.columns[at];
-                column.moved.insert(slot);
-                if column.moved.len() <= MAX_UNSORTED {
-                    column.order = Some(order);
+                let column = &mut self.columns[index];
+                column.unsorted.insert(slot);
+                if column.unsorted.len() <= MAX_UNSORTED {
+                    column.sorted = Some(sorted);
                 }
             }
-            if let Some(key) = self.columns[at].keys.get_mut(slot as usize) {
+            if let Some(key) = self.columns[index].keys.get_mut(slot as usize) {
                 *key = None;
             }
         }
     }
 
-    /// Every row of a type in the order of a column: sorted once, and kept in order from then on.
-    fn sorted_by_column(&mut self, at: usize) -> Vec<Slot> {
-        let Some(column) = self.columns.get_mut(at) else { return Vec::new() };
-        let (kind, order, moved) = (column.kind, column.order.take(), std::mem::take(&mut column.moved));
-        let of_kind = |cache: &Self, slot: Slot| cache.row(slot).is_some_and(|row| row.kind == kind);
-        let mut order = match order {
-            Some(mut order) => {
-                for slot in moved.into_iter().filter(|slot| of_kind(self, *slot)).collect::<Vec<_>>() {
-                    self.read_key(at, slot);
-                    let place = order.partition_point(|other| self.compare(&[(at, false)], *other, slot).is_lt());
-                    order.insert(place, slot);
+    /// Returns the rows of the column's type, sorted by the column in ascending order.
+    ///
+    /// Takes the cached order out of the column; the caller must put the result back into `sorted`.
+    fn sorted_by_column(&mut self, index: usize) -> Vec<Slot> {
+        let Some(column) = self.columns.get_mut(index) else { return Vec::new() };
+        let (kind, sorted, unsorted) = (column.kind, column.sorted.take(), std::mem::take(&mut column.unsorted));
+        let is_of_kind = |cache: &Self, slot: Slot| cache.row(slot).is_some_and(|row| row.kind == kind);
+        let mut slots = match sorted {
+            Some(mut sorted) => {
+                for slot in unsorted.into_iter().filter(|slot| is_of_kind(self, *slot)).collect::<Vec<_>>() {
+                    self.read_key(index, slot);
+                    let position =
+                        sorted.partition_point(|other| self.compare(&[(index, false)], *other, slot).is_lt());
+                    sorted.insert(position, slot);
                 }
-                return order;
+                return sorted;
             }
             None => self.rows().filter(|(_, row)| row.kind == kind).map(|(slot, _)| slot).collect::<Vec<_>>(),
         };
-        self.read_columns(&[at], &order);
-        self.sort(&[(at, false)], &mut order);
-        order
+        self.read_columns(&[index], &slots);
+        self.sort(&[(index, false)], &mut slots);
+        slots
     }
 
     fn read_key(&mut self, column: usize, slot: Slot) {
         self.read_columns(&[column], &[slot]);
     }
 
-    /// Reads these columns of these rows, each text once.
+    /// Parses the missing values of some columns of some rows, scanning each row once.
     fn read_columns(&mut self, columns: &[usize], slots: &[Slot]) {
-        for at in columns {
-            if let Some(column) = self.columns.get_mut(*at)
+        for index in columns {
+            if let Some(column) = self.columns.get_mut(*index)
                 && column.keys.len() < self.rows.len()
             {
                 column.keys.resize(self.rows.len(), None);
@@ -249,33 +267,34 @@ impl Cache {
         }
         for slot in slots {
             let Some(row) = self.rows.get(*slot as usize).and_then(Option::as_ref) else { continue };
-            let lacks = |column: &Column| matches!(column.keys.get(*slot as usize), Some(None));
-            let mut lacking = columns.iter().filter(|at| self.columns.get(**at).is_some_and(lacks)).count();
-            if lacking == 0 {
+            let is_missing = |column: &Column| matches!(column.keys.get(*slot as usize), Some(None));
+            let mut missing = columns.iter().filter(|index| self.columns.get(**index).is_some_and(is_missing)).count();
+            if missing == 0 {
                 continue;
             }
+            // The values of a row with local writes are read from its optimistic state instead.
             let text = row.base.as_ref().filter(|_| row.local.is_none()).map_or("", RawRow::as_str);
             for (name, value) in fields(text) {
-                for at in columns {
-                    if let Some(column) = self.columns.get_mut(*at)
+                for index in columns {
+                    if let Some(column) = self.columns.get_mut(*index)
                         && *column.name == *name
-                        && lacks(column)
+                        && is_missing(column)
                     {
-                        column.keys[*slot as usize] = Some(ComparableValue::from_json(&column.holds, value));
-                        lacking -= 1;
+                        column.keys[*slot as usize] = Some(ComparableValue::from_json(&column.value_kind, value));
+                        missing -= 1;
                     }
                 }
-                if lacking == 0 {
+                if missing == 0 {
                     break;
                 }
             }
-            for at in columns.iter().filter(|_| lacking > 0) {
-                if let Some(column) = self.columns.get_mut(*at)
-                    && lacks(column)
+            for index in columns.iter().filter(|_| missing > 0) {
+                if let Some(column) = self.columns.get_mut(*index)
+                    && is_missing(column)
                 {
-                    let shown = row.local.is_some().then(|| row.value(&column.name));
+                    let visible = row.local.is_some().then(|| row.value(&column.name));
                     column.keys[*slot as usize] =
-                        Some(ComparableValue::from_value(&column.holds, &shown.unwrap_or_default()));
+                        Some(ComparableValue::from_value(&column.value_kind, &visible.unwrap_or_default()));
                 }
             }
         }
@@ -286,27 +305,27 @@ impl Cache {
         self.columns.get(column).and_then(|c| c.keys.get(slot as usize)?.as_ref()).unwrap_or(ABSENT)
     }
 
-    fn compare(&self, order: &[(usize, bool)], a: Slot, b: Slot) -> Ordering {
-        for (column, down) in order {
+    fn compare(&self, sort_keys: &[(usize, bool)], a: Slot, b: Slot) -> Ordering {
+        for (column, descending) in sort_keys {
             let (left, right) = (self.key_at(*column, a), self.key_at(*column, b));
-            let found = left.compare(right);
-            if found.is_ne() {
-                // Descending turns everything round, absent included, as the database does.
-                return if *down { found.reverse() } else { found };
+            let ordering = left.compare(right);
+            if ordering.is_ne() {
+                // Descending order also reverses the position of nulls, as in the database.
+                return if *descending { ordering.reverse() } else { ordering };
             }
         }
         let id = |slot: Slot| self.row(slot).map(|row| row.id);
         id(a).cmp(&id(b))
     }
 
-    /// Those rows among the ones that `asked` picks which are in a list, or belong to it by their values.
-    pub fn candidate_members(&mut self, index: ListIndex, asked: impl Fn(Slot) -> bool) -> Vec<Slot> {
+    /// Returns the rows accepted by `include` that are in a list or belong to it by their values.
+    pub fn candidate_members(&mut self, index: ListIndex, include: impl Fn(Slot) -> bool) -> Vec<Slot> {
         let Some(kind) = self.list(index).map(|list| list.kind) else { return Vec::new() };
-        let of_kind = self.rows().filter(|(slot, row)| row.kind == kind && asked(*slot)).map(|(slot, _)| slot);
-        let of_kind: Vec<Slot> = of_kind.collect();
-        self.read_columns(&self.compared(index), &of_kind);
+        let candidates = self.rows().filter(|(slot, row)| row.kind == kind && include(*slot)).map(|(slot, _)| slot);
+        let candidates: Vec<Slot> = candidates.collect();
+        self.read_columns(&self.compared_columns(index), &candidates);
         let Some(list) = self.list(index) else { return Vec::new() };
-        let told_there = |raw: &RawRow| match &list.key.below {
+        let has_parent = |raw: &RawRow| match &list.key.parent_filter {
             None => true,
             Some(ParentFilter { parent, column }) => {
                 column.as_ref().is_some_and(|column| raw.text(column).as_deref() == Some(&parent.id.to_string()))
@@ -316,78 +335,83 @@ impl Cache {
             self.row(*slot).is_some_and(|row| {
                 row.lists.contains(&index)
                     || (row.is_visible() && self.is_member(list, *slot) == Some(true))
-                    // Deleted here, and not there yet.
-                    || (!row.is_visible() && row.base.as_ref().is_some_and(told_there))
+                    // A pending deletion that the server has not confirmed.
+                    || (!row.is_visible() && row.base.as_ref().is_some_and(has_parent))
             })
         };
-        of_kind.into_iter().filter(belongs).collect()
+        candidates.into_iter().filter(belongs).collect()
     }
 
-    /// Whether a row belongs to a list; none where its values can't tell.
+    /// Returns whether a row belongs to a list; `None` if only the server can decide.
     fn is_member(&self, list: &CachedList, slot: Slot) -> Option<bool> {
         let row = self.row(slot)?;
         if list.key.recursive {
             return self.is_in_tree(list, row);
         }
-        let below = match &list.key.below {
+        let has_parent = match &list.key.parent_filter {
             None => true,
             Some(ParentFilter { parent, column: Some(column) }) => {
                 let value = row.value(column);
                 value.as_str().and_then(|id| id.parse::<Uuid>().ok()) == Some(parent.id)
             }
-            // Links are the server's to tell, but for what was tied or parted here.
+            // Free links are known to the server only, except for pending local ones.
             Some(ParentFilter { parent, column: None }) => {
-                let ties = &row.local.as_ref()?.pending_links;
-                ties.iter().rfind(|(above, _)| above == parent)?.1
+                let links = &row.local.as_ref()?.pending_links;
+                links.iter().rfind(|(other, _)| other == parent)?.1
             }
         };
-        if !below || !self.matches_filters(list, slot) {
+        if !has_parent || !self.matches_filters(list, slot) {
             return Some(false);
         }
         if list.key.search.is_some() { None } else { Some(true) }
     }
 
-    /// Whether a row hangs below the root of a tree, or below what is in the tree; none where its columns can't tell.
+    /// Returns whether the parent of a row is the root of a pinned tree or in that tree.
+    ///
+    /// `None` if the columns of the row are not sufficient to decide.
     fn is_in_tree(&self, list: &CachedList, row: &CachedRow) -> Option<bool> {
-        let root = &list.key.below.as_ref()?.parent;
-        let hangs = |owner: &OwnerRelation| {
-            let named = |column: &String| row.value(column).as_str().map(str::to_owned);
-            let id: Uuid = named(owner.column.as_ref()?)?.parse().ok()?;
-            if owner.code_column.as_ref().is_some_and(|column| named(column).as_deref() != Some(owner.code.as_str())) {
+        let root = &list.key.parent_filter.as_ref()?.parent;
+        let has_owner_in_tree = |owner: &OwnerRelation| {
+            let text = |column: &String| row.value(column).as_str().map(str::to_owned);
+            let id: Uuid = text(owner.parent_column.as_ref()?)?.parse().ok()?;
+            let type_column = owner.parent_type_column.as_ref();
+            if type_column.is_some_and(|column| text(column).as_deref() != Some(owner.code.as_str())) {
                 return None;
             }
-            let above = EntityRef::new(owner.code.clone(), id);
+            let parent = EntityRef::new(owner.code.clone(), id);
             let in_tree = |row: &CachedRow| {
                 let mut lists = row.lists.iter().filter_map(|index| self.list(*index));
-                lists.any(|of| of.key.recursive && of.key.below == list.key.below)
+                lists.any(|other| other.key.recursive && other.key.parent_filter == list.key.parent_filter)
             };
-            Some(above == *root || self.get(&above).is_some_and(in_tree))
+            Some(parent == *root || self.get(&parent).is_some_and(in_tree))
         };
-        if list.owners.iter().any(|owner| hangs(owner) == Some(true)) {
+        if list.owners.iter().any(|owner| has_owner_in_tree(owner) == Some(true)) {
             return Some(true);
         }
-        // What a link alone may tie is the server's to tell.
-        let by_columns = !list.owners.is_empty() && list.owners.iter().all(|owner| owner.column.is_some());
+        // A free link may connect the row to the tree; only the server knows.
+        let by_columns = !list.owners.is_empty() && list.owners.iter().all(|owner| owner.parent_column.is_some());
         by_columns.then_some(false)
     }
 
-    /// Whether a row passes a list's filters.
+    /// Returns whether a row matches the filters of a list.
     fn matches_filters(&self, list: &CachedList, slot: Slot) -> bool {
-        list.predicates.iter().all(|(column, test)| test.matches(self.key_at(*column, slot)))
+        list.predicates.iter().all(|(column, predicate)| predicate.matches(self.key_at(*column, slot)))
     }
 
-    /// Gives a list these rows, in its order. Of a list that the server puts in order, the order given stands.
+    /// Replaces the rows of a list and sorts them.
+    ///
+    /// Search results keep the given order: the server ranks them.
     pub fn set_rows(&mut self, index: ListIndex, mut slots: Vec<Slot>) {
-        self.read_columns(&self.compared(index), &slots);
+        self.read_columns(&self.compared_columns(index), &slots);
         if let Some(list) = self.list(index)
             && list.key.search.is_none()
         {
-            self.sort(&list.order, &mut slots);
+            self.sort(&list.sort_keys, &mut slots);
         }
         self.replace_rows(index, slots);
     }
 
-    /// Gives a list these rows, in this order.
+    /// Replaces the rows of a list without sorting them.
     fn replace_rows(&mut self, index: ListIndex, slots: Vec<Slot>) {
         let Some(list) = self.list_mut(index) else { return };
         for slot in std::mem::take(&mut list.slots) {
@@ -402,11 +426,13 @@ impl Cache {
         }
         if let Some(list) = self.list_mut(index) {
             list.slots = slots;
-            list.touch();
+            list.mark_dirty();
         }
     }
 
-    /// Gives a list the rows that the device kept of it, in the order that it kept.
+    /// Sets the rows of a list as stored on the device, in the stored order.
+    ///
+    /// The list counts as loading until [`Self::finish_loading`].
     pub fn load_rows(&mut self, index: ListIndex, slots: Vec<Slot>) {
         for slot in &slots {
             if let Some(row) = self.row_mut(*slot) {
@@ -416,17 +442,19 @@ impl Cache {
         if let Some(list) = self.list_mut(index) {
             list.slots = slots;
             list.loading_from_disk = true;
-            list.touch();
+            list.mark_dirty();
             list.dirty = false;
         }
     }
 
-    /// All that the device kept of a list has been read: its rows are in its order now, and those that are not there, or do not belong to it, are out.
+    /// Completes the loading of a list after all of its chunks were read from the device.
+    ///
+    /// Removes the rows that do not exist or do not belong to the list, and sorts the others.
     pub fn finish_loading(&mut self, index: ListIndex) {
         let Some(list) = self.list_mut(index) else { return };
         list.loading_from_disk = false;
         let slots = list.slots.clone();
-        self.read_columns(&self.compared(index), &slots);
+        self.read_columns(&self.compared_columns(index), &slots);
         let Some(list) = self.list(index) else { return };
         let belongs = |slot: &Slot| {
             self.row(*slot).is_some_and(CachedRow::is_visible)
@@ -436,50 +464,51 @@ impl Cache {
         self.set_rows(index, slots);
     }
 
-    fn sort(&self, by: &[(usize, bool)], slots: &mut [Slot]) {
-        if slots.is_sorted_by(|a, b| self.compare(by, *a, *b).is_le()) {
+    fn sort(&self, sort_keys: &[(usize, bool)], slots: &mut [Slot]) {
+        if slots.is_sorted_by(|a, b| self.compare(sort_keys, *a, *b).is_le()) {
             return;
         }
-        let rank = |place: usize, step: usize| match by.first() {
-            Some((first, down)) => {
-                let rank = self.key_at(*first, slots[place]).abbreviated_key(step);
-                if *down { !rank } else { rank }
+        let prefix = |position: usize, step: usize| match sort_keys.first() {
+            Some((column, descending)) => {
+                let prefix = self.key_at(*column, slots[position]).abbreviated_key(step);
+                if *descending { !prefix } else { prefix }
             }
             None => 0,
         };
-        let compare = |a: usize, b: usize| self.compare(by, slots[a], slots[b]);
-        let places = sort::argsort_by_prefix(slots.len(), &rank, &compare);
-        let sorted: Vec<Slot> = places.into_iter().map(|place| slots[place as usize]).collect();
+        let compare = |a: usize, b: usize| self.compare(sort_keys, slots[a], slots[b]);
+        let positions = sort::argsort_by_prefix(slots.len(), &prefix, &compare);
+        let sorted: Vec<Slot> = positions.into_iter().map(|position| slots[position as usize]).collect();
         slots.copy_from_slice(&sorted);
     }
 
-    /// Fills a list from the whole of which it is a part.
-    pub fn derive(&mut self, index: ListIndex, whole: ListIndex) {
-        let Some(all) = self.list(whole) else { return };
-        let (synced_at, slots) = (all.synced_at, all.slots.clone());
-        self.read_columns(&self.compared(index), &slots);
-        // Another part in the same order is not sorted again.
-        let by = self.list(index).and_then(|part| if let [by] = part.order[..] { Some(by) } else { None });
-        let by = by.filter(|_| slots.len() * 4 > self.rows.len());
-        let ordered = by.map(|(column, _)| self.sorted_by_column(column));
-        let (Some(part), sorted) = (self.list(index), ordered.is_some()) else { return };
-        // The whole is below the same thing.
+    /// Derives the rows of a list from its base list by filtering and sorting.
+    pub fn derive(&mut self, index: ListIndex, base: ListIndex) {
+        let Some(base_list) = self.list(base) else { return };
+        let (synced_at, slots) = (base_list.synced_at, base_list.slots.clone());
+        self.read_columns(&self.compared_columns(index), &slots);
+        // With a single sort key, the order of the column is shared by all derived lists. It covers
+        // all rows of the type, so it pays only if the base list has a large share of them.
+        let sort_key = self.list(index).and_then(|list| if let [key] = list.sort_keys[..] { Some(key) } else { None });
+        let sort_key = sort_key.filter(|_| slots.len() * 4 > self.rows.len());
+        let ordered = sort_key.map(|(column, _)| self.sorted_by_column(column));
+        let (Some(list), is_sorted) = (self.list(index), ordered.is_some()) else { return };
+        // The parent filter needs no check: the base list has the same one.
         let belongs = |slot: &Slot| {
             let row = self.row(*slot).filter(|row| row.is_visible());
-            row.is_some_and(|row| ordered.is_none() || row.lists.contains(&whole)) && self.matches_filters(part, *slot)
+            row.is_some_and(|row| ordered.is_none() || row.lists.contains(&base)) && self.matches_filters(list, *slot)
         };
         let mut slots: Vec<Slot> =
             ordered.as_deref().unwrap_or(&slots).iter().copied().filter(|slot| belongs(slot)).collect();
-        if let (Some((column, down)), Some(ordered)) = (by, ordered) {
-            if down {
-                // Equal ones stay in the order of their ids.
+        if let (Some((column, descending)), Some(ordered)) = (sort_key, ordered) {
+            if descending {
+                // Rows with equal values stay in ascending order of their ids.
                 slots.reverse();
                 let equal = |a: &Slot, b: &Slot| self.key_at(column, *a).compare(self.key_at(column, *b)).is_eq();
                 slots.chunk_by_mut(equal).for_each(<[Slot]>::reverse);
             }
-            self.columns[column].order = Some(ordered);
+            self.columns[column].sorted = Some(ordered);
         }
-        if sorted {
+        if is_sorted {
             self.replace_rows(index, slots);
         } else {
             self.set_rows(index, slots);
@@ -489,69 +518,71 @@ impl Cache {
         }
     }
 
+    /// Removes a row from a list and returns its position; `None` if it was not in the list.
     pub(super) fn remove_row(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {
         let list = self.list_mut(index)?;
-        let at = list.slots.iter().position(|s| *s == slot)?;
-        list.slots.remove(at);
-        list.touch();
+        let position = list.slots.iter().position(|s| *s == slot)?;
+        list.slots.remove(position);
+        list.mark_dirty();
         if let Some(row) = self.row_mut(slot) {
             row.lists.retain(|i| *i != index);
         }
-        Some(at)
+        Some(position)
     }
 
-    /// A row is shown otherwise, or not any more: puts it where it belongs in every list of its type.
+    /// Updates membership and position of a changed row in all lists of its type.
     pub fn reindex_row(&mut self, slot: Slot) -> ListImpact {
-        let mut placed = ListImpact::default();
+        let mut impact = ListImpact::default();
         self.invalidate_sort_keys(slot);
-        // What lies unread on the device is not gone.
-        let read = self.row(slot).filter(|row| !row.unloaded);
-        let Some((kind, shown)) = read.map(|row| (row.kind, row.is_visible())) else { return placed };
+        // A row that was not loaded from the device yet has no values, but it exists.
+        let loaded = self.row(slot).filter(|row| !row.unloaded);
+        let Some((kind, visible)) = loaded.map(|row| (row.kind, row.is_visible())) else { return impact };
         for index in self.lists_of_kind.get(&kind).cloned().unwrap_or_default() {
             self.read_keys(index, slot);
             let Some(list) = self.list(index).filter(|l| l.loaded) else { continue };
-            if list.loading_from_disk && shown {
+            // While a list is loading, `finish_loading` decides which visible rows belong to it.
+            if list.loading_from_disk && visible {
                 continue;
             }
-            let deep = list.key.recursive;
-            let present = self.row(slot).is_some_and(|row| row.lists.contains(&index));
-            let belongs = if shown { self.is_member(list, slot) } else { Some(false) };
-            match (present, belongs) {
-                (true, Some(true)) if !list.order.is_empty() => {
+            let recursive = list.key.recursive;
+            let in_list = self.row(slot).is_some_and(|row| row.lists.contains(&index));
+            let belongs = if visible { self.is_member(list, slot) } else { Some(false) };
+            match (in_list, belongs) {
+                (true, Some(true)) if !list.sort_keys.is_empty() => {
                     let before = self.remove_row(index, slot);
                     let after = self.insert_row(index, slot);
                     if before != after {
-                        placed.changed.push(index);
+                        impact.changed.push(index);
                     }
                 }
-                (false, Some(true)) if self.insert_row(index, slot).is_some() => placed.changed.push(index),
+                (false, Some(true)) if self.insert_row(index, slot).is_some() => impact.changed.push(index),
                 (true, Some(false)) => {
                     self.remove_row(index, slot);
-                    placed.changed.push(index);
+                    impact.changed.push(index);
                 }
-                // Of a tree the engine asks when there is reason to.
-                (false, None) if !deep => placed.undecided.push(index),
+                // The engine decides separately whether a pinned tree must be refetched.
+                (false, None) if !recursive => impact.undecided.push(index),
                 _ => {}
             }
         }
-        placed
+        impact
     }
 
-    /// A tie that was made or undone here comes to nothing: the lists that it is about are as they were before. Answers them.
-    pub fn rollback_link(&mut self, slot: Slot, parent: &EntityRef, below: bool) -> Vec<ListIndex> {
+    /// Rolls back a local link (`linked`) or unlink that failed; returns the affected lists.
+    pub fn rollback_link(&mut self, slot: Slot, parent: &EntityRef, linked: bool) -> Vec<ListIndex> {
         let Some(kind) = self.row(slot).map(|row| row.kind) else { return Vec::new() };
-        let about = |index: &ListIndex| {
-            let tied_to = |b: &ParentFilter| b.column.is_none() && b.parent == *parent;
-            self.list(*index).is_some_and(|list| list.key.below.as_ref().is_some_and(tied_to))
+        let is_affected = |index: &ListIndex| {
+            let by_link = |filter: &ParentFilter| filter.column.is_none() && filter.parent == *parent;
+            self.list(*index).is_some_and(|list| list.key.parent_filter.as_ref().is_some_and(by_link))
         };
         let mut lists = self.lists_of_kind.get(&kind).cloned().unwrap_or_default();
-        lists.retain(about);
+        lists.retain(is_affected);
         for index in &lists {
-            let there = self.row(slot).is_some_and(|row| row.lists.contains(index));
-            if below && there {
+            let in_list = self.row(slot).is_some_and(|row| row.lists.contains(index));
+            if linked && in_list {
                 self.remove_row(*index, slot);
-            } else if !below
-                && !there
+            } else if !linked
+                && !in_list
                 && self.list(*index).is_some_and(|list| list.loaded && self.matches_filters(list, slot))
             {
                 self.insert_row(*index, slot);
@@ -560,21 +591,23 @@ impl Cache {
         lists
     }
 
+    /// Inserts a row into a list and returns its position.
+    ///
+    /// Returns `None` if its position is after the pages fetched so far.
     fn insert_row(&mut self, index: ListIndex, slot: Slot) -> Option<usize> {
         let list = self.list(index)?;
-        let at = list.slots.partition_point(|other| self.compare(&list.order, *other, slot).is_lt());
-        if at == list.slots.len() && !list.complete {
-            // It comes after what has been fetched so far.
+        let position = list.slots.partition_point(|other| self.compare(&list.sort_keys, *other, slot).is_lt());
+        if position == list.slots.len() && !list.complete {
             return None;
         }
         let list = self.list_mut(index)?;
-        list.slots.insert(at, slot);
-        list.touch();
+        list.slots.insert(position, slot);
+        list.mark_dirty();
         self.row_mut(slot)?.lists.push(index);
-        Some(at)
+        Some(position)
     }
 
-    /// The ids of a list, in order; the same ones until they change.
+    /// Returns the ids of a list in order; the same `Arc` until the list changes.
     pub fn ids(&self, list: &CachedList) -> Arc<Vec<Uuid>> {
         let ids = || Arc::new(list.slots.iter().filter_map(|slot| Some(self.row(*slot)?.id)).collect());
         list.ids.borrow_mut().get_or_insert_with(ids).clone()

@@ -1,4 +1,4 @@
-//! Lists that follow their rows, against lists that are worked out anew.
+//! Incrementally maintained lists, compared with lists that are computed from scratch.
 
 use super::*;
 use pmo_domain::query::{Filter, Operator};
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::json;
 use std::collections::HashMap;
 
-fn catalogue() -> Catalog {
+fn catalog() -> Catalog {
     let columns = [("id", "uuid"), ("name", "text"), ("budget_amt", "numeric"), ("project_id", "uuid")];
     Catalog { types: [(code(), EntityType::from_columns(code(), &columns, &["task", "project"]))].into() }
 }
@@ -25,29 +25,29 @@ fn filter(column: &str, operator: Operator, value: &str) -> Filter {
 }
 
 fn keys() -> Vec<ListKey> {
-    let below = ListKey::below(code(), project(1), "project_id");
+    let children = ListKey::children_of(code(), project(1), "project_id");
     vec![
         ListKey::all(code()),
         ListKey::all(code()).sorted("name", false),
         ListKey::all(code()).sorted("budget_amt", true),
         ListKey::all(code()).filtered(filter("name", Operator::Contains, "B")),
         ListKey::all(code()).filtered(filter("budget_amt", Operator::Gte, "9.5")).sorted("name", true),
-        below.clone(),
-        below.filtered(filter("name", Operator::Ne, "a")).sorted("budget_amt", false),
+        children.clone(),
+        children.filtered(filter("name", Operator::Ne, "a")).sorted("budget_amt", false),
     ]
 }
 
 fn later_keys() -> Vec<ListKey> {
-    let below = ListKey::below(code(), project(1), "project_id");
+    let children = ListKey::children_of(code(), project(1), "project_id");
     vec![
         ListKey::all(code()).filtered(filter("budget_amt", Operator::Lte, "6")).sorted("name", false),
         ListKey::all(code()).filtered(filter("name", Operator::Ne, "b")).sorted("name", true),
         ListKey::all(code()).sorted("budget_amt", false),
-        below.sorted("budget_amt", true),
+        children.sorted("budget_amt", true),
     ]
 }
 
-/// What becomes of a row: none, or its name, budget and project.
+/// Change of one row: its number, and its new name, budget and project, or `None` to delete it.
 type Change = (u8, Option<(Option<String>, Option<i32>, u8)>);
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
@@ -56,20 +56,20 @@ fn changes() -> impl Strategy<Value = Vec<Change>> {
 }
 
 fn expected(key: &ListKey, rows: &HashMap<u8, Row>) -> Vec<Uuid> {
-    let catalogue = catalogue();
-    let kind = |name: &str| catalogue.get("task").unwrap().column(name).unwrap().kind.clone();
+    let catalog = catalog();
+    let kind = |name: &str| catalog.get("task").unwrap().column(name).unwrap().kind.clone();
     let key_of =
         |row: &Row, name: &str| ComparableValue::from_value(&kind(name), row.get(name).unwrap_or(&Value::Null));
     let mut found: Vec<&Row> = rows
         .values()
-        .filter(|row| key.below.as_ref().is_none_or(|b| row["project_id"] == json!(b.parent.id)))
+        .filter(|row| key.parent_filter.as_ref().is_none_or(|filter| row["project_id"] == json!(filter.parent.id)))
         .filter(|row| key.filters.iter().all(|f| Predicate::new(f, &kind(&f.column)).matches(&key_of(row, &f.column))))
         .collect();
     found.sort_by(|a, b| {
-        for (column, down) in &key.sort {
-            let order = key_of(a, column).compare(&key_of(b, column));
-            if order.is_ne() {
-                return if *down { order.reverse() } else { order };
+        for (column, descending) in &key.sort {
+            let ordering = key_of(a, column).compare(&key_of(b, column));
+            if ordering.is_ne() {
+                return if *descending { ordering.reverse() } else { ordering };
             }
         }
         a["id"].as_str().cmp(&b["id"].as_str())
@@ -79,14 +79,14 @@ fn expected(key: &ListKey, rows: &HashMap<u8, Row>) -> Vec<Uuid> {
 
 proptest! {
     #[test]
-    fn lists_follow_every_change_of_a_row(changes in changes(), late in 0..60usize) {
+    fn lists_match_the_expected_rows_after_every_change(changes in changes(), start in 0..60usize) {
         let (mut cache, mut rows) = (Cache::default(), HashMap::new());
-        let catalogue = catalogue();
-        for (at, (n, values)) in changes.into_iter().enumerate() {
+        let catalog = catalog();
+        for (step, (n, values)) in changes.into_iter().enumerate() {
             let entity = EntityRef::new(code(), Uuid::from_u128(100 + u128::from(n)));
             let slot = cache.slot_or_insert(&entity);
             let row = values.map(|(name, budget, project)| {
-                let value = json!({"id": entity.id, "version": at, "name": name, "budget_amt": budget.map(|b| format!("{b}.50")),
+                let value = json!({"id": entity.id, "version": step, "name": name, "budget_amt": budget.map(|b| format!("{b}.50")),
                     "project_id": Uuid::from_u128(u128::from(project))});
                 value.as_object().cloned().unwrap()
             });
@@ -97,12 +97,12 @@ proptest! {
             }
             cache.reindex_row(slot);
             cache.release(slot, false);
-            if at == late.min(5) {
-                // Lists come when there are rows already: whole ones from the server, the others from them.
+            if step == start.min(5) {
+                // Rows exist already: base lists come from the server, the others are derived.
                 for key in keys() {
-                    let index = cache.list_or_insert(&key, &catalogue);
-                    match key.base_list().and_then(|whole| cache.find_list(&whole)) {
-                        Some(whole) => cache.derive(index, whole),
+                    let index = cache.list_or_insert(&key, &catalog);
+                    match key.base_list().and_then(|base| cache.find_list(&base)) {
+                        Some(base) => cache.derive(index, base),
                         None => {
                             let slots = expected(&key, &rows).into_iter().filter_map(|id| cache.slot_of(&EntityRef::new(code(), id))).collect();
                             let list = cache.list_mut(index).unwrap();
@@ -112,35 +112,35 @@ proptest! {
                     }
                 }
             }
-            if at >= late.min(5) {
+            if step >= start.min(5) {
                 for key in keys() {
                     let list = cache.get_list(&key).unwrap();
                     prop_assert_eq!(&*cache.ids(list), &expected(&key, &rows), "{:?}", key);
                 }
-                // Another part, in an order that is kept by now.
+                // Lists derived later use the cached order of their column.
                 for key in later_keys() {
-                    let index = cache.list_or_insert(&key, &catalogue);
+                    let index = cache.list_or_insert(&key, &catalog);
                     cache.derive(index, cache.find_list(&key.base_list().unwrap()).unwrap());
                     prop_assert_eq!(&*cache.ids(cache.list(index).unwrap()), &expected(&key, &rows), "{:?}", key);
                     cache.drop_list(index);
                 }
             }
         }
-        // Every row knows its lists.
+        // Invariant: each row refers to exactly the lists that contain it.
         for (slot, row) in cache.rows() {
-            let holding: Vec<ListIndex> = cache.lists().filter(|(_, l)| l.slots().contains(&slot)).map(|(i, _)| i).collect();
-            let mut known = row.lists.clone();
-            known.sort_unstable();
-            prop_assert_eq!(known, holding);
+            let containing: Vec<ListIndex> = cache.lists().filter(|(_, l)| l.slots().contains(&slot)).map(|(i, _)| i).collect();
+            let mut recorded = row.lists.clone();
+            recorded.sort_unstable();
+            prop_assert_eq!(recorded, containing);
         }
     }
 }
 
 #[test]
-fn a_list_that_is_fetched_page_by_page_takes_in_nothing_beyond_its_last_row() {
+fn paged_list_accepts_no_rows_after_its_last_fetched_row() {
     let mut cache = Cache::default();
     let key = ListKey { paged: true, ..ListKey::all(code()).sorted("name", false) };
-    let index = cache.list_or_insert(&key, &catalogue());
+    let index = cache.list_or_insert(&key, &catalog());
     let add = |cache: &mut Cache, n: u128, name: &str| {
         let slot = cache.slot_or_insert(&EntityRef::new(code(), Uuid::from_u128(n)));
         let row = json!({"id": Uuid::from_u128(n), "name": name});

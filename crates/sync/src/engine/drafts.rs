@@ -1,4 +1,6 @@
-//! Drafts: begun, set, undone, redone, given up and saved; joined with those of other tabs on the device. Nothing that was typed in either is lost.
+//! Drafts: editing, undo, redo, discard and commit; merged with the drafts of other tabs.
+//!
+//! Invariant: input from any tab is not lost.
 
 use super::Engine;
 use crate::collections::{DetHashMap, DetHashSet};
@@ -12,14 +14,18 @@ use pmo_domain::api_types::row_version;
 use serde_json::Value;
 use uuid::Uuid;
 
-/// The end of a draft is kept for this long, in milliseconds: no tab sleeps longer on what was typed before it.
+/// Time for which the tombstone of an ended draft is stored, in milliseconds.
+///
+/// A tab is never suspended longer than this with input from before the end of the draft.
 const TOMBSTONE_TTL_MS: f64 = 7.0 * 24.0 * 3_600_000.0;
 
 impl Engine {
-    /// The draft of a thing, begun where there is none. Another tab may have one on the device and have ended before it could say so: that is read
-    /// before this one is written, and joined with it.
+    /// Returns the draft of an entity; creates it if there is none.
+    ///
+    /// Another tab may have stored a draft and closed before it could announce the draft. So the
+    /// stored drafts are read before a new one is written, and merged with it.
     pub(super) fn begin_draft(&mut self, entity: &EntityRef, base_version: i64, now: f64) -> &mut Draft {
-        self.persistence.reread |= !self.drafts.contains_key(entity);
+        self.persistence.reload_pending |= !self.drafts.contains_key(entity);
         self.drafts.get_or_insert_with(entity.clone(), || Draft::new(entity.clone(), base_version, now))
     }
 
@@ -37,16 +43,18 @@ impl Engine {
         }
     }
 
-    /// Brings a draft to disk. One that has ended leaves an empty one behind with the time of its end: a removal that comes late would take with it what
-    /// another tab has typed since.
+    /// Writes a draft to disk.
+    ///
+    /// An ended draft is replaced by an empty one with the time of the end (a tombstone). A delayed
+    /// removal would also remove later input from another tab.
     pub(super) fn persist_draft(&mut self, entity: &EntityRef, now: f64) {
         if self.drafts.get(entity).is_some_and(Draft::is_empty) {
             self.drafts.remove(entity);
         }
-        let ended = || Draft::new(entity.clone(), 0, now);
+        let tombstone = || Draft::new(entity.clone(), 0, now);
         let bytes = match self.drafts.get(entity) {
             Some(draft) => serde_json::to_vec(draft),
-            None => serde_json::to_vec(&ended()),
+            None => serde_json::to_vec(&tombstone()),
         };
         self.persistence.writes.push(Write::Put(Namespace::Drafts, entity.to_string(), bytes.unwrap_or_default()));
         self.persistence.draft_writes.insert(entity.clone(), self.persistence.next_batch());
@@ -54,7 +62,7 @@ impl Engine {
         self.effects.push(Effect::BroadcastDraftsChanged);
     }
 
-    /// Takes the drafts of the device at the start. Where one ended long ago even that is not kept any more.
+    /// Loads the stored drafts at start, and removes expired tombstones.
     pub(super) fn hydrate_drafts(&mut self, drafts: Vec<Draft>, now: f64) {
         for draft in drafts {
             if !draft.is_empty() {
@@ -65,53 +73,58 @@ impl Engine {
         }
     }
 
-    /// The drafts on the device, read at `as_of`, are the truth for what another tab wrote; what was typed here since is newer.
+    /// Merges the stored drafts, read at `as_of`, with the drafts of this tab.
+    ///
+    /// The stored drafts are authoritative for input in other tabs. Later input in this tab is
+    /// newer.
     pub(super) fn reconcile_drafts(&mut self, drafts: Vec<Draft>, as_of: f64) {
         let stored: DetHashMap<EntityRef, Draft> = drafts.into_iter().map(|d| (d.entity.clone(), d)).collect();
         let touched: DetHashSet<EntityRef> = self.drafts.keys().chain(stored.keys()).cloned().collect();
         for entity in touched {
             let own = self.drafts.get(&entity).cloned();
             let mut other = stored.get(&entity).cloned();
-            // What was read before this tab's own last word on it came to disk is older than that.
-            let on_its_way = self.persistence.draft_writes.contains_key(&entity) || self.is_disabled();
-            if on_its_way && own.is_none() {
+            // The stored draft was read before the latest write of this tab was on disk.
+            let write_pending = self.persistence.draft_writes.contains_key(&entity) || self.is_disabled();
+            if write_pending && own.is_none() {
                 continue;
             }
             if let Some(ended) = other.take_if(|other| other.is_empty()) {
-                // It ended in another tab. What has been typed here since stands, and is there again.
+                // The draft was ended in another tab. Later input in this tab remains, and is
+                // stored again.
                 if let Some(own) = own.as_ref().filter(|own| own.updated_at > ended.updated_at) {
-                    if own.updated_at < as_of && !on_its_way {
+                    if own.updated_at < as_of && !write_pending {
                         self.persist_draft(&entity, as_of);
                     }
                     continue;
                 }
             }
             let newer_here = own.as_ref().is_some_and(|own| {
-                on_its_way
+                write_pending
                     || own.updated_at >= as_of
                     || other.as_ref().is_some_and(|other| other.updated_at <= own.updated_at)
             });
-            let (taken, told) = match (own, other) {
-                // What was typed in either is kept; where both typed the same field the later counts.
+            let (merged, must_persist) = match (own, other) {
+                // The input of both drafts is merged; for a field with input in both, the later
+                // draft wins.
                 (Some(mut own), Some(other)) if newer_here => {
-                    let more = own.merge_from(&other);
-                    (Some(own), more)
+                    let added = own.merge_from(&other);
+                    (Some(own), added)
                 }
                 (Some(own), Some(mut other)) => {
-                    let more = other.merge_from(&own);
-                    (Some(other), more)
+                    let added = other.merge_from(&own);
+                    (Some(other), added)
                 }
                 (Some(own), None) if newer_here => (Some(own), false),
                 (_, other) => (other, false),
             };
-            if taken.as_ref() == self.drafts.get(&entity) {
+            if merged.as_ref() == self.drafts.get(&entity) {
                 continue;
             }
-            match taken {
+            match merged {
                 Some(draft) => self.drafts.insert(entity.clone(), draft),
                 None => self.drafts.remove(&entity),
             };
-            if told {
+            if must_persist {
                 self.persist_draft(&entity, as_of);
             }
             self.effects.push(Effect::DraftChanged(entity.clone()));
@@ -124,7 +137,7 @@ impl Engine {
         self.persist_draft(entity, now);
     }
 
-    /// A draft becomes a write in the same transaction that ends it.
+    /// Turns a draft into a write, in the same transaction that ends the draft.
     pub(super) fn draft_commit(&mut self, entity: &EntityRef, ids: [Uuid; 2], now: f64) {
         let Some(draft) = self.drafts.remove(entity) else { return };
         self.persist_draft(entity, now);

@@ -1,44 +1,34 @@
-//! The device: what it kept, and how that comes back. Live changes come first, then lists in the order that was kept, then chunks as somebody needs them.
-//! It must never take what the device holds for newer than what the server said.
+//! Hydration: loads the cache from disk.
+//!
+//! Rows of the delta log are available first, then the lists in their stored order; chunks are read
+//! on demand.
+//!
+//! Must not: treat data from disk as newer than data from the server.
 
 use super::persistence::{
     Chunk, ListHead, PersistedMeta, PersistenceState, STORAGE_FORMAT_VERSION, chunk_name, list_name, row_name,
 };
-use super::pinned_trees::PIN_KEY_PREFIX;
+use super::pinned_trees::{PIN_KEY_PREFIX, unfetched_pin};
 use super::{Engine, FeedPosition, ReferenceData};
 use crate::cache::{CachedRow, ListIndex, Slot};
 use crate::chunk_codec::{PackedRow, unpack, unpack_ids};
 use crate::collections::{DetHashMap, DetHashSet};
 use crate::event::Effect;
 use crate::query_key::{ListKey, Query};
-use crate::store::{CHUNK_PREFIX, KeyValue, Namespace, PersistedState, ROW_PREFIX, Write, json};
+use crate::store::{CHUNK_PREFIX, KeyValue, Namespace, PersistedState, ROW_PREFIX, Write, parse_json};
 use pmo_domain::{EntityCode, EntityRef, PersonId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// Chunks that are read by one question to the device.
+/// Maximum number of chunks in one read of the store.
 const MAX_CHUNKS_PER_READ: usize = 4;
 
 impl Engine {
     pub(super) fn start(&mut self, person: PersonId, mut stored: PersistedState, term: Option<u64>, now: f64) {
         self.person = Some(person);
         self.leader = term.is_some();
-        let format = stored.metadata.iter().find(|(name, _)| name == "format").map(|(_, bytes)| bytes.as_slice());
-        if format != Some(STORAGE_FORMAT_VERSION) {
-            // Another format, or nothing yet.
-            let empty = stored.lists.is_empty() && stored.chunks.is_empty() && stored.log.is_empty();
-            let anything = format.is_some() || !empty;
-            if anything {
-                self.persistence.writes.extend(Namespace::CACHE.map(Write::Clear));
-            }
-            self.persistence.writes.push(Write::Put(
-                Namespace::Metadata,
-                "format".into(),
-                STORAGE_FORMAT_VERSION.to_vec(),
-            ));
-            stored = PersistedState { drafts: stored.drafts, outbox: stored.outbox, ..PersistedState::default() };
-        }
+        self.drop_other_format(&mut stored);
         for (name, bytes) in &stored.metadata {
             self.hydrate_metadata(name, bytes);
         }
@@ -51,9 +41,9 @@ impl Engine {
         self.replay_delta_log(&stored.log);
         self.hydrate_drafts(stored.drafts, now);
         self.reconcile_outbox(stored.outbox);
-        let looked_at: Vec<(Query, u32)> = self.observer_counts.iter().map(|(q, n)| (q.clone(), *n)).collect();
-        for (query, times) in looked_at {
-            for _ in 0..times {
+        let observed: Vec<(Query, u32)> = self.observer_counts.iter().map(|(q, n)| (q.clone(), *n)).collect();
+        for (query, count) in observed {
+            for _ in 0..count {
                 self.retain_query(&query);
             }
             self.mark_changed(query.clone());
@@ -68,48 +58,74 @@ impl Engine {
         self.effects.push(Effect::StatusChanged);
     }
 
-    /// This tab leads: what another packed meanwhile is read again; what this one knows better stays.
-    pub(super) fn lead(&mut self, stored: PersistedState, term: u64, now: f64) {
+    /// Takes over leadership: reads again what another tab has written meanwhile.
+    ///
+    /// Newer data in this tab is preserved.
+    /// Drops a cache in another format from `stored` and from the device; keeps user data and pins.
+    #[inline(never)] // called twice
+    fn drop_other_format(&mut self, stored: &mut PersistedState) {
+        let format = stored.metadata.iter().find(|(name, _)| name == "format").map(|(_, bytes)| bytes.as_slice());
+        if format != Some(STORAGE_FORMAT_VERSION) {
+            // The stored format is another one, or the store is empty.
+            let empty = stored.lists.is_empty() && stored.chunks.is_empty() && stored.log.is_empty();
+            let has_data = format.is_some() || !empty;
+            let mut pins = Vec::new();
+            if has_data {
+                // Pins are the user's choice: they outlive the data, which is fetched again.
+                pins.extend(stored.metadata.iter().filter_map(|(name, bytes)| unfetched_pin(name, bytes)));
+                self.persistence.writes.extend(Namespace::CACHE.map(Write::Clear));
+                let pin_writes =
+                    pins.iter().map(|(name, bytes)| Write::Put(Namespace::Metadata, name.clone(), bytes.clone()));
+                self.persistence.writes.extend(pin_writes);
+            }
+            self.persistence.writes.push(Write::Put(
+                Namespace::Metadata,
+                "format".into(),
+                STORAGE_FORMAT_VERSION.to_vec(),
+            ));
+            (stored.chunks, stored.log, stored.lists) = Default::default();
+            stored.metadata = pins;
+        }
+    }
+
+    pub(super) fn on_leadership_acquired(&mut self, mut stored: PersistedState, term: u64, now: f64) {
         if self.person.is_none() {
             return;
         }
         self.leader = true;
         self.tabs.term_unverified = false;
-        // What another tab could not answer this one asks for itself.
+        // The previous leader could not fetch these queries; this tab retries them.
         self.failed.clear();
         self.start_election_timer(term, now);
         let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
         for slot in &slots {
             if let Some(row) = self.cache.row_mut(*slot) {
-                // The leader before may have heard of a change, and moved the cursor, without living to fetch it.
+                // The previous leader may have received a change and moved the cursor, but ended
+                // before it fetched the row.
                 (row.chunk, row.in_delta_log, row.stale) = (0, false, true);
             }
         }
         self.cache.lists_mut().for_each(|list| list.stale = true);
-        let PersistenceState {
-            last_batch,
-            server_reached_at: reached,
-            locked,
-            outbox_removals: dropping,
-            draft_writes: drafting,
-            writes,
-            ..
-        } = std::mem::take(&mut self.persistence);
+        let PersistenceState { last_batch, server_reached_at, locked, outbox_removals, draft_writes, writes, .. } =
+            std::mem::take(&mut self.persistence);
         self.persistence = PersistenceState {
             last_batch,
-            server_reached_at: reached,
+            server_reached_at,
             locked,
-            outbox_removals: dropping,
-            draft_writes: drafting,
+            outbox_removals,
+            draft_writes,
             writes,
             ..PersistenceState::default()
         };
+        // The previous leader may have been a tab of an earlier build.
+        self.drop_other_format(&mut stored);
         self.hydrate_chunk_index(&stored);
         self.replay_delta_log(&stored.log);
         for (name, bytes) in stored.metadata.iter().filter(|(name, _)| name.starts_with(PIN_KEY_PREFIX)) {
             self.hydrate_metadata(name, bytes);
         }
-        // Trees were the other leader's: what this tab read of them at its start may be packed elsewhere by now.
+        // The previous leader owned the trees: rows that this tab read at start may be in other
+        // chunks by now.
         let trees: Vec<ListIndex> =
             self.cache.lists().filter(|(_, list)| list.key.recursive).map(|(index, _)| index).collect();
         for index in trees {
@@ -119,10 +135,10 @@ impl Engine {
             self.hydrate_list(bytes, true);
         }
         self.restore_pins(now);
-        // What was typed here may have been sent by the tab that led.
+        // The previous leader may have sent entries that were created in this tab.
         self.outbox.iter_mut().for_each(|entry| entry.attempts = entry.attempts.max(1));
         self.reconcile_outbox(stored.outbox);
-        // What is held here and not there is written again.
+        // Rows that are in memory but not on disk are written again.
         for slot in slots {
             if self
                 .cache
@@ -144,20 +160,20 @@ impl Engine {
 
     fn hydrate_metadata(&mut self, name: &str, bytes: &[u8]) {
         if let Some(code) = name.strip_prefix("names:") {
-            self.names.insert(code.to_owned(), json(bytes).unwrap_or_default());
+            self.names.insert(code.to_owned(), parse_json(bytes).unwrap_or_default());
         } else if name.starts_with(PIN_KEY_PREFIX) {
-            if let Some(kept) = json(bytes) {
-                self.take_kept_root(kept);
+            if let Some(pin) = parse_json(bytes) {
+                self.hydrate_pin(pin);
             }
         } else if name == "cursor" {
-            self.cursor = json::<FeedPosition>(bytes);
+            self.cursor = parse_json::<FeedPosition>(bytes);
         } else if name == "reached" {
-            self.persistence.server_reached_at = json(bytes).unwrap_or_default();
+            self.persistence.server_reached_at = parse_json(bytes).unwrap_or_default();
         } else if name.starts_with("meta:")
-            && let Some(kept) = json::<PersistedMeta>(bytes)
+            && let Some(record) = parse_json::<PersistedMeta>(bytes)
         {
-            let meta = ReferenceData { data: Arc::new(kept.data), synced_at: kept.synced_at, stale: true };
-            self.apply_reference_data(kept.key, meta);
+            let meta = ReferenceData { data: Arc::new(record.data), synced_at: record.synced_at, stale: true };
+            self.apply_reference_data(record.key, meta);
         }
     }
 
@@ -169,15 +185,15 @@ impl Engine {
         }
     }
 
-    fn hydrate_list(&mut self, bytes: &[u8], only_of_trees: bool) {
+    fn hydrate_list(&mut self, bytes: &[u8], trees_only: bool) {
         let Some((head, ids)) = unpack_ids(bytes) else { return };
         let Ok(head) = serde_json::from_str::<ListHead>(head) else { return };
-        if only_of_trees && !head.key.recursive {
+        if trees_only && !head.key.recursive {
             return;
         }
-        let index = self.cache.list_or_insert(&head.key, &self.catalogue);
+        let index = self.cache.list_or_insert(&head.key, &self.catalog);
         if self.cache.list(index).is_some_and(|list| list.loaded) {
-            return; // the server was faster
+            return; // a response of the server came first
         }
         let mut slots = Vec::with_capacity(ids.len());
         for id in ids {
@@ -194,7 +210,7 @@ impl Engine {
         }
     }
 
-    /// Live changes come first: what they hold is newer than any chunk.
+    /// Loads the delta log; its rows are newer than those of any chunk.
     fn replay_delta_log(&mut self, log: &[KeyValue]) {
         for (name, bytes) in log {
             let Some(id) = name.strip_prefix(ROW_PREFIX).and_then(|id| id.parse::<Uuid>().ok()) else { continue };
@@ -219,7 +235,7 @@ impl Engine {
                 }
             }
         }
-        // A list that lacks nothing is in order at once.
+        // A list that needs no unread chunk can be sorted at once.
         let lists: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.loading_from_disk).map(|(i, _)| i).collect();
         lists.into_iter().for_each(|index| self.finish_list(index));
     }
@@ -229,20 +245,22 @@ impl Engine {
         let names: Vec<String> =
             numbers.filter(unread).map(chunk_name).filter(|name| !self.persistence.reading.contains(name)).collect();
         self.persistence.reading.extend(names.iter().cloned());
-        // A few at a time: what is read lies in memory twice until it has been taken in.
+        // A few chunks per read: until they are applied, their data is in memory twice.
         for names in names.chunks(MAX_CHUNKS_PER_READ) {
             self.effects.push(Effect::Read(Namespace::Entities, names.to_vec()));
         }
     }
 
-    /// Asks the device for the rows of a list. The first ones come by themselves: they can be drawn before the rest is there.
+    /// Reads the rows of a list from disk.
+    ///
+    /// The first chunk is requested separately: its rows can be rendered before the others arrive.
     pub(super) fn read_list(&mut self, index: ListIndex) {
-        let parked = self
+        let evicted = self
             .cache
             .list(index)
             .filter(|list| !list.loaded)
             .and_then(|list| self.persistence.evicted_lists.take(&list.key));
-        if let Some(key) = parked {
+        if let Some(key) = evicted {
             let name = list_name(&key);
             self.persistence.reading.insert(name.clone());
             self.effects.push(Effect::Read(Namespace::Lists, vec![name]));
@@ -255,7 +273,7 @@ impl Engine {
         self.finish_list(index);
     }
 
-    /// Asks the device for a row of which it is not known where it lies.
+    /// Reads all chunks if a row is not in memory: the chunk that contains it is unknown.
     pub(super) fn read_row(&mut self, slot: Slot) {
         if self.cache.row(slot).is_some_and(|row| row.base.is_none()) {
             let all: Vec<u32> = self.persistence.chunks.keys().copied().collect();
@@ -263,20 +281,20 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_store_read(&mut self, area: Namespace, names: &[String], found: Vec<KeyValue>, now: f64) {
+    pub(super) fn on_store_read(&mut self, namespace: Namespace, keys: &[String], entries: Vec<KeyValue>, now: f64) {
         if self.person.is_none() {
             return;
         }
-        if area == Namespace::Lists {
-            for name in names {
-                self.persistence.reading.remove(name);
+        if namespace == Namespace::Lists {
+            for key in keys {
+                self.persistence.reading.remove(key);
             }
-            for (_, bytes) in found {
+            for (_, bytes) in entries {
                 self.hydrate_list(&bytes, false);
             }
-            let filling: Vec<ListIndex> =
+            let loading: Vec<ListIndex> =
                 self.cache.lists().filter(|(_, l)| l.loading_from_disk).map(|(i, _)| i).collect();
-            for index in filling {
+            for index in loading {
                 self.read_list(index);
                 if let Some(list) = self.cache.list(index) {
                     self.changed.insert(Query::List(list.key.clone()));
@@ -284,31 +302,32 @@ impl Engine {
             }
             return self.ensure_observed_fresh(now);
         }
-        let mut news: DetHashSet<Slot> = DetHashSet::default();
-        let mut found: DetHashMap<String, Vec<u8>> = found.into_iter().collect();
-        for name in names {
-            self.persistence.reading.remove(name);
-            let Some(number) = name.strip_prefix(CHUNK_PREFIX).and_then(|n| n.parse::<u32>().ok()) else { continue };
+        let mut loaded: DetHashSet<Slot> = DetHashSet::default();
+        let mut entries: DetHashMap<String, Vec<u8>> = entries.into_iter().collect();
+        for key in keys {
+            self.persistence.reading.remove(key);
+            let Some(number) = key.strip_prefix(CHUNK_PREFIX).and_then(|n| n.parse::<u32>().ok()) else { continue };
             if self.persistence.chunks.get(&number).is_none_or(|chunk| chunk.read) {
                 continue;
             }
-            match found.remove(name).as_deref().map(unpack) {
-                Some(Ok((code, rows))) => self.load_chunk(number, &code, rows, &mut news),
-                // What is damaged costs itself alone: its rows are asked for again.
+            match entries.remove(key).as_deref().map(unpack) {
+                Some(Ok((code, rows))) => self.load_chunk(number, &code, rows, &mut loaded),
+                // Only the damaged chunk is lost: its rows are fetched again.
                 _ => {
                     self.persistence.chunks.remove(&number);
-                    self.persistence.writes.push(Write::Remove(Namespace::Entities, name.clone()));
+                    self.persistence.writes.push(Write::Remove(Namespace::Entities, key.clone()));
                 }
             }
         }
-        for slot in &news {
+        for slot in &loaded {
             self.recompute_row(*slot, true);
-            // A list that has been told since lacked it: whether it is there still only the server knows.
-            let told_without = |row: &CachedRow| {
+            // A list that was received since does not contain the row. Only the server knows
+            // whether the row still belongs to it.
+            let is_contradicted = |row: &CachedRow| {
                 let mut lists = row.lists.iter().filter_map(|index| self.cache.list(*index));
                 row.stale && lists.any(|list| list.loaded && !list.stale)
             };
-            if (self.persistence.revalidating || self.cache.row(*slot).is_some_and(told_without))
+            if (self.persistence.revalidating || self.cache.row(*slot).is_some_and(is_contradicted))
                 && let Some(entity) = self.cache.entity(*slot)
             {
                 self.request_row(&entity);
@@ -316,7 +335,7 @@ impl Engine {
         }
         if self.persistence.chunks.values().all(|chunk| chunk.read) {
             self.persistence.revalidating = false;
-            // Nothing unread is left that could hold what is gone.
+            // No unread chunk remains that could contain removed rows.
             for id in std::mem::take(&mut self.persistence.pending_removals) {
                 self.persistence.writes.push(Write::Remove(Namespace::Entities, row_name(id)));
             }
@@ -330,15 +349,15 @@ impl Engine {
                 self.changed.insert(query.clone());
             }
         }
-        let filling: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.loading_from_disk).map(|(i, _)| i).collect();
-        for index in filling {
+        let loading: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.loading_from_disk).map(|(i, _)| i).collect();
+        for index in loading {
             self.finish_list(index);
         }
         self.ensure_observed_fresh(now);
     }
 
-    fn load_chunk(&mut self, number: u32, code: &EntityCode, rows: Vec<PackedRow>, news: &mut DetHashSet<Slot>) {
-        let mut kept = BTreeSet::new();
+    fn load_chunk(&mut self, number: u32, code: &EntityCode, rows: Vec<PackedRow>, loaded: &mut DetHashSet<Slot>) {
+        let mut slots = BTreeSet::new();
         for packed in rows {
             if self.persistence.pending_removals.contains(&packed.id) {
                 self.persistence.dirty_chunks.insert(number);
@@ -352,25 +371,25 @@ impl Engine {
             let slot = self.cache.slot_or_insert(&entity);
             let Some(row) = self.cache.row_mut(slot) else { continue };
             if row.chunk != 0 && row.chunk != number {
-                // It has been packed elsewhere since.
+                // The row has been packed into another chunk since.
                 self.persistence.dirty_chunks.insert(number);
                 continue;
             }
             row.chunk = number;
-            kept.insert(slot);
+            slots.insert(slot);
             if row.base.is_none() {
                 row.set_base(Some(packed.raw));
                 (row.version, row.permission) = (packed.version, packed.permission);
                 (row.stale, row.unloaded) = (true, false);
-                news.insert(slot);
+                loaded.insert(slot);
             } else if row.version != packed.version && !row.in_delta_log {
                 self.persistence.rows.insert(slot);
             }
         }
-        self.persistence.chunks.insert(number, Chunk { read: true, evicted_lists: false, rows: kept });
+        self.persistence.chunks.insert(number, Chunk { read: true, evicted: false, rows: slots });
     }
 
-    /// A list all of whose chunks have been read is in its own order from now on.
+    /// Sorts a list if all of its chunks have been read.
     fn finish_list(&mut self, index: ListIndex) {
         let Some(list) = self.cache.list(index).filter(|l| l.loading_from_disk) else { return };
         let unread = |number: &u32| self.persistence.chunks.get(number).is_some_and(|chunk| !chunk.read);
@@ -384,21 +403,21 @@ impl Engine {
             }
         }
         self.cache.finish_loading(index);
-        // What was changed beside the chunks may belong here by now.
+        // Rows in the delta log may belong to the list by now.
         for slot in self.persistence.logged.clone() {
             self.cache.reindex_row(slot);
         }
         if let Some(list) = self.cache.list_mut(index)
             && !list.chunks.iter().all(|number| self.persistence.chunks.contains_key(number))
         {
-            // Some of it was damaged: what is missing is asked for again.
+            // A chunk was damaged: the missing rows are fetched again.
             (list.stale, list.complete) = (true, false);
         }
-        if let Some(below) = &key.below {
-            self.apply_pending_links(&below.parent);
+        if let Some(filter) = &key.parent_filter {
+            self.apply_pending_links(&filter.parent);
         }
         if key.recursive {
-            // What was looked at inside the tree before it was there.
+            // Lists inside the tree that were observed before the tree was loaded.
             let waiting = self
                 .cache
                 .lists_of(&key.code)
@@ -414,16 +433,20 @@ impl Engine {
         self.rebuild_derived_lists(index);
     }
 
-    /// What was derived from a list while it was not read whole is worked out anew.
+    /// Rebuilds the lists that were derived from a list before it was loaded completely.
     fn rebuild_derived_lists(&mut self, index: ListIndex) {
-        let of_it = |part: &crate::cache::CachedList| {
-            part.key.base_list().and_then(|w| self.cache.find_list(&w)) == Some(index)
+        let is_derived_from_it = |derived_list: &crate::cache::CachedList| {
+            derived_list.key.base_list().and_then(|w| self.cache.find_list(&w)) == Some(index)
         };
-        let parts: Vec<ListIndex> =
-            self.cache.lists().filter(|(_, part)| part.derived && of_it(part)).map(|(i, _)| i).collect();
-        for part in parts {
-            self.cache.derive(part, index);
-            if let Some(list) = self.cache.list(part) {
+        let derived: Vec<ListIndex> = self
+            .cache
+            .lists()
+            .filter(|(_, derived_list)| derived_list.derived && is_derived_from_it(derived_list))
+            .map(|(i, _)| i)
+            .collect();
+        for derived_list in derived {
+            self.cache.derive(derived_list, index);
+            if let Some(list) = self.cache.list(derived_list) {
                 self.changed.insert(Query::List(list.key.clone()));
             }
         }

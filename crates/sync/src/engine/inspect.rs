@@ -1,40 +1,42 @@
-//! What the engine holds and does, as tables for people who look into it. It must never change anything, nor tell what a row holds.
+//! Diagnostic tables of the state of the engine, for the devtools.
+//!
+//! Must not: change the state or show the content of a row.
 
 use super::{Engine, PendingRequest};
 use crate::outbox::{EntryState, Operation};
 use crate::query_key::{ListKey, Query, Topic};
 use pmo_domain::EntityRef;
 
-/// Queries that are shown.
+/// Maximum number of row queries in the table of queries.
 const MAX_QUERIES: usize = 200;
 
-/// A table of texts.
+/// Table of text cells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextTable {
-    /// What it is of.
+    /// Title of the table.
     pub title: &'static str,
-    /// The columns' names.
+    /// Column headings.
     pub head: &'static [&'static str],
-    /// Its rows.
+    /// Rows of cells.
     pub rows: Vec<Vec<String>>,
 }
 
 impl TextTable {
-    /// The table as text, in columns that stand below each other.
+    /// Renders the table as plain text with aligned columns.
     pub fn render(&self) -> String {
-        let letters = |text: &str| text.chars().count();
-        let mut widths: Vec<usize> = self.head.iter().map(|name| letters(name)).collect();
+        let char_count = |text: &str| text.chars().count();
+        let mut widths: Vec<usize> = self.head.iter().map(|name| char_count(name)).collect();
         for row in &self.rows {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = letters(cell).max(*width);
+                *width = char_count(cell).max(*width);
             }
         }
         let mut text = String::new();
         let mut line = |cells: &mut dyn Iterator<Item = &str>| {
             for (cell, width) in cells.zip(&widths) {
                 text.push_str(cell);
-                let room = width.saturating_sub(letters(cell)) + 2;
-                (0..room).for_each(|_| text.push(' '));
+                let padding = width.saturating_sub(char_count(cell)) + 2;
+                (0..padding).for_each(|_| text.push(' '));
             }
             text.truncate(text.trim_end().len());
             text.push('\n');
@@ -48,8 +50,8 @@ impl TextTable {
 }
 
 fn format_list_key(key: &ListKey) -> String {
-    match &key.below {
-        Some(below) => format!("{} of {}", key.page_path(0, None), format_entity(&below.parent)),
+    match &key.parent_filter {
+        Some(filter) => format!("{} of {}", key.page_path(0, None), format_entity(&filter.parent)),
         None => key.page_path(0, None),
     }
 }
@@ -71,45 +73,45 @@ fn format_age(since: f64, now: f64) -> String {
 }
 
 impl Engine {
-    /// Everything that can be told of the engine at `now`: whether it leads and how it is linked, queries with state, age and observers, the outbox, drafts.
+    /// Returns the state of the engine at `now`: session, queries, outbox and drafts.
     pub fn inspect(&self, now: f64) -> Vec<TextTable> {
         vec![self.inspect_session(), self.inspect_queries(now), self.inspect_outbox(), self.inspect_drafts(now)]
     }
 
     fn inspect_session(&self) -> TextTable {
         let status = self.status();
-        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
-        let words_of = |purpose: &PendingRequest| match purpose {
+        let yes_no = |value: bool| if value { "yes" } else { "no" }.to_owned();
+        let describe = |purpose: &PendingRequest| match purpose {
             PendingRequest::Row(entity) => format_entity(entity),
             PendingRequest::Rows(code, ids) => format!("{} × {code}", ids.len()),
             PendingRequest::Page { key, .. } => format_list_key(key),
             PendingRequest::Meta(key) => format!("{key:?}"),
-            PendingRequest::Write(_) => "a write".to_owned(),
-            PendingRequest::Tree(root) => format!("all of {}", format_entity(root)),
+            PendingRequest::Write(_) => "write".to_owned(),
+            PendingRequest::Tree(root) => format!("tree of {}", format_entity(root)),
             PendingRequest::Changes => "changes".to_owned(),
         };
-        let under_way: Vec<String> = self.requests.values().map(words_of).collect();
+        let in_flight: Vec<String> = self.requests.values().map(describe).collect();
         let topics = self.subscribed.iter();
-        let (things, lists): (Vec<&Topic>, Vec<&Topic>) = topics.partition(|topic| matches!(topic, Topic::Row(_)));
+        let (entities, lists): (Vec<&Topic>, Vec<&Topic>) = topics.partition(|topic| matches!(topic, Topic::Row(_)));
         let rows = vec![
-            ("This tab leads", yes(self.leader)),
+            ("Leader", yes_no(self.leader)),
             ("Term", self.tabs.term.to_string()),
-            ("Other tabs", self.followers().to_string()),
-            ("Server reachable", yes(status.online)),
-            ("Socket", format!("{:?}", self.session.link)),
-            ("Sockets that failed in a row", self.session.attempts.to_string()),
-            ("Hears of changes", yes(status.live)),
-            ("Epoch", self.cursor.as_ref().map_or_else(String::new, |place| place.epoch.clone())),
-            ("Cursor", self.cursor.as_ref().map_or_else(String::new, |place| place.cursor.clone())),
-            ("Watched things and lists", format!("{} and {}", things.len(), lists.len())),
-            ("Requests under way", under_way.join(", ")),
-            ("Rows to be asked for", self.rows_to_fetch.values().map(|ids| ids.len()).sum::<usize>().to_string()),
+            ("Other tabs", self.follower_count().to_string()),
+            ("Server available", yes_no(status.online)),
+            ("WebSocket", format!("{:?}", self.session.state)),
+            ("Consecutive connection failures", self.session.attempts.to_string()),
+            ("Receives changes", yes_no(status.live)),
+            ("Epoch", self.cursor.as_ref().map_or_else(String::new, |position| position.epoch.clone())),
+            ("Cursor", self.cursor.as_ref().map_or_else(String::new, |position| position.cursor.clone())),
+            ("Subscribed entities and lists", format!("{} and {}", entities.len(), lists.len())),
+            ("Requests in flight", in_flight.join(", ")),
+            ("Rows to fetch", self.rows_to_fetch.values().map(|ids| ids.len()).sum::<usize>().to_string()),
             ("Rows and lists in memory", format!("{} and {}", self.cache.rows().count(), self.cache.lists().count())),
-            ("Chunks on the device, read", {
+            ("Chunks on disk, loaded", {
                 let read = self.persistence.chunks.values().filter(|chunk| chunk.read).count();
                 format!("{}, {read}", self.persistence.chunks.len())
             }),
-            ("Device refused in a row", self.persistence.failures.to_string()),
+            ("Consecutive storage failures", self.persistence.failures.to_string()),
         ];
         let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
         TextTable { title: "Session", head: &["", ""], rows }
@@ -120,7 +122,7 @@ impl Engine {
         let mut add = |query: &Query, state: (bool, bool, f64), size: String| {
             let (known, stale, synced_at) = state;
             let state = if self.in_flight.contains_key(query) {
-                "being asked for"
+                "fetching"
             } else if self.failed.contains(query) {
                 "failed"
             } else if !known {
@@ -139,52 +141,56 @@ impl Engine {
                 size,
             ]);
         };
-        for (key, meta) in self.metas.iter() {
+        for (key, meta) in self.reference_data.iter() {
             add(&Query::Meta(*key), (true, meta.stale, meta.synced_at), String::new());
         }
         for (_, list) in self.cache.lists() {
-            let size = format!("{}{}", list.slots().len(), if list.derived { ", from the whole" } else { "" });
+            let size = format!("{}{}", list.slots().len(), if list.derived { ", derived" } else { "" });
             add(&Query::List(list.key.clone()), (list.loaded, list.stale, list.synced_at), size);
         }
-        let looked_at = self.observer_counts.keys().filter(|query| matches!(query, Query::Row(_)));
-        for query in looked_at.take(MAX_QUERIES) {
+        let observed = self.observer_counts.keys().filter(|query| matches!(query, Query::Row(_)));
+        for query in observed.take(MAX_QUERIES) {
             let Query::Row(entity) = query else { continue };
             let row = self.cache.get(entity);
             let state = row.map_or((false, true, 0.0), |row| (row.base.is_some(), row.stale, row.synced_at));
             add(query, state, row.map(|row| format!("version {}", row.version)).unwrap_or_default());
         }
-        TextTable { title: "Queries", head: &["Query", "State", "Age", "Observers", "Holds"], rows }
+        TextTable { title: "Queries", head: &["Query", "State", "Age", "Observers", "Content"], rows }
     }
 
     fn inspect_outbox(&self) -> TextTable {
         let rows = self.outbox.iter().map(|entry| {
-            let what = match &entry.operation {
+            let write = match &entry.operation {
                 Operation::Update { patch, base_version, .. } => {
                     let columns: Vec<&str> = patch.keys().map(String::as_str).collect();
-                    format!("change of {} on version {base_version}", columns.join(", "))
+                    format!("update of {} on version {base_version}", columns.join(", "))
                 }
-                Operation::Create { .. } => "new".to_owned(),
+                Operation::Create { .. } => "create".to_owned(),
                 Operation::Delete { .. } => "delete".to_owned(),
-                Operation::Link { parent, linked: below } => {
-                    format!("{} {}", if *below { "below" } else { "no more below" }, format_entity(parent))
+                Operation::Link { parent, linked } => {
+                    format!("{} {}", if *linked { "link to" } else { "unlink from" }, format_entity(parent))
                 }
             };
             let state = match &entry.state {
-                _ if entry.in_flight => "being sent".to_owned(),
-                EntryState::Pending if !entry.persisted => "on its way to disk".to_owned(),
-                EntryState::Pending => "waits".to_owned(),
+                _ if entry.in_flight => "sending".to_owned(),
+                EntryState::Pending if !entry.persisted => "writing to disk".to_owned(),
+                EntryState::Pending => "pending".to_owned(),
                 EntryState::Conflict { fields, .. } => format!("conflict: {}", fields.join(", ")),
-                EntryState::Rejected { problem } => format!("refused: {} {}", problem.status, problem.title),
+                EntryState::Rejected { problem } => format!("rejected: {} {}", problem.status, problem.title),
             };
             vec![
                 format_entity(&entry.entity),
-                what,
+                write,
                 state,
                 entry.attempts.to_string(),
                 entry.idempotency_key.to_string(),
             ]
         });
-        TextTable { title: "Outbox", head: &["Thing", "Write", "State", "Tries", "Key"], rows: rows.collect() }
+        TextTable {
+            title: "Outbox",
+            head: &["Entity", "Write", "State", "Attempts", "Idempotency key"],
+            rows: rows.collect(),
+        }
     }
 
     fn inspect_drafts(&self, now: f64) -> TextTable {
@@ -193,7 +199,7 @@ impl Engine {
             let steps = format!("{} and {}", draft.undo_stack.len(), draft.redo_stack.len() + draft.stashed.len());
             vec![format_entity(&draft.entity), columns.join(", "), steps, format_age(draft.updated_at, now)]
         });
-        TextTable { title: "Drafts", head: &["Thing", "Columns", "Undo and redo", "Age"], rows: rows.collect() }
+        TextTable { title: "Drafts", head: &["Entity", "Columns", "Undo and redo", "Age"], rows: rows.collect() }
     }
 }
 
@@ -202,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_stands_in_columns() {
+    fn table_renders_with_aligned_columns() {
         let rows = [["a", "long one"], ["ü é", ""]].map(|row| row.map(str::to_owned).to_vec()).to_vec();
         let table = TextTable { title: "T", head: &["Name", "What"], rows };
         assert_eq!(table.render(), "Name  What\na     long one\nü é\n");

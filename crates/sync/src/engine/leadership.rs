@@ -1,5 +1,8 @@
-//! Leading and following. A follower asks the server for nothing: it says what it looks at, and the leader's news are its answers. Terms are numbers on
-//! the device, one higher for each leader, so that a tab that was frozen and thaws is not taken for the leader any more.
+//! Leader/follower protocol between the tabs of one user.
+//!
+//! A follower sends no reads to the server. It announces its observed queries, and the updates from
+//! the leader answer them. Terms are numbers on disk, and each new leader has a higher one. So a
+//! tab that resumes after being frozen is not mistaken for the current leader.
 
 use super::PendingRequest;
 use super::{Engine, FeedPosition, ReferenceData};
@@ -12,46 +15,48 @@ use pmo_domain::EntityRef;
 use serde_json::value::RawValue;
 use std::sync::Arc;
 
-/// How often a follower says again what it looks at, in milliseconds.
+/// Interval at which a follower repeats its observed queries, in milliseconds.
 const ANNOUNCE_INTERVAL_MS: f64 = 30_000.0;
-/// A follower that was silent for this long is gone, in milliseconds.
+/// Time without a message after which a follower is considered closed, in milliseconds.
 const FOLLOWER_TIMEOUT_MS: f64 = 100_000.0;
-/// Observers of other tabs have numbers from here on.
+/// First id for observers in other tabs.
 const REMOTE_OBSERVER_BASE: u64 = 1 << 62;
 
-/// Another tab, as the leader knows it.
+/// Another tab, as known to the leader.
 struct Follower {
-    heard_at: f64,
-    looks_at: String,
+    last_seen_at: f64,
+    viewed_path: String,
     observers: VecMap<Query, ObserverId>,
 }
 
-/// What is known of the other tabs.
+/// State of the leader/follower protocol in this tab.
 #[derive(Default)]
 pub(super) struct TabCoordinator {
-    /// The leader's term: this tab's own where it leads, else the last heard of.
+    /// Term of the leader: this tab's own term if it leads, otherwise the latest one received.
     pub(super) term: u64,
-    /// When the leader was last heard of.
-    leader_heard_at: f64,
-    /// What the leader said of the server.
+    /// Time of the last message from the leader, in milliseconds since 1970.
+    leader_seen_at: f64,
+    /// Status from the leader: whether the server is available, and whether changes are received.
     pub(super) status: (bool, bool),
-    /// What the leader keeps whole.
-    pub(super) kept: Vec<(EntityRef, usize, bool)>,
+    /// Pinned trees from the leader: root, number of rows, and whether the tree is complete.
+    pub(super) pinned_trees: Vec<(EntityRef, usize, bool)>,
     followers: DetHashMap<TabId, Follower>,
     next_observer: u64,
-    /// What this tab looks at has changed, or is to be said again.
+    /// Whether the observed queries of this tab must be announced at the end of the event.
     pub(super) announce_pending: bool,
     announced_at: f64,
-    beat_at: f64,
-    /// What followers are to be told at the end of this event.
+    heartbeat_at: f64,
+    /// Update for the followers, sent at the end of the current event.
     pub(super) outgoing_update: LeaderUpdate,
-    steal_asked_at: f64,
-    reread_at: f64,
-    /// When anything last happened here.
+    steal_requested_at: f64,
+    reloaded_at: f64,
+    /// Time of the last event in this tab, in milliseconds since 1970.
     last_event_at: f64,
-    /// Nothing happened for so long that another tab may have taken over: until that is known the outbox is left alone.
+    /// Whether another tab may have taken over because this tab was idle for too long.
+    ///
+    /// Until the term is checked, no entry is sent, and events that change the outbox are deferred.
     pub(super) term_unverified: bool,
-    /// What waits for that.
+    /// Events that are deferred until the term is checked.
     deferred_events: Vec<Event>,
 }
 
@@ -72,39 +77,41 @@ impl Engine {
                     return;
                 }
                 self.tabs.term = term;
-                self.tabs.leader_heard_at = now;
+                self.tabs.leader_seen_at = now;
                 self.tabs.announce_pending |= new;
                 if new {
                     self.effects.push(Effect::ReloadOutboxAndDrafts);
                 }
             }
-            TabMessage::FollowerQueries { tab, watched, looking } if self.leader => {
-                self.on_follower_queries(tab, watched, looking, now)
+            TabMessage::FollowerQueries { tab, queries: watched, viewing: viewed_path } if self.leader => {
+                self.on_follower_queries(tab, watched, viewed_path, now)
             }
             TabMessage::Refetch { query } if self.leader => self.refetch(query, now),
             TabMessage::FetchMore { key } if self.leader => self.fetch_more(key),
             TabMessage::ResolveConflict { entry, seen, choice } if self.leader => {
                 self.resolve(entry, seen, choice, now)
             }
-            TabMessage::Keep { entity, on } if self.leader => self.set_pinned(entity, on, now),
+            TabMessage::SetPinned { entity, on } if self.leader => self.set_pinned(entity, on, now),
             TabMessage::Discard { entry } if self.leader => self.discard_entry(entry, now),
-            TabMessage::Reopen { entry } if self.leader => self.reopen(entry, now),
-            TabMessage::TabClosing { tab } => self.follower_gone(tab, now),
-            TabMessage::News(news) if !self.leader && news.term >= self.tabs.term => {
-                self.tabs.term = news.term;
-                self.tabs.leader_heard_at = now;
-                self.apply_leader_update(*news, now);
+            TabMessage::Reopen { entry } if self.leader => self.revert_to_draft(entry, now),
+            TabMessage::TabClosing { tab } => self.remove_follower(tab, now),
+            TabMessage::LeaderUpdate(update) if !self.leader && update.term >= self.tabs.term => {
+                self.tabs.term = update.term;
+                self.tabs.leader_seen_at = now;
+                self.apply_leader_update(*update, now);
             }
             _ => {}
         }
     }
 
-    /// A leader to whom nothing happened for longer than its silence is borne may have been replaced meanwhile.
+    /// Requests a term check if no event arrived for longer than the leader timeout.
+    ///
+    /// After such a gap (frozen tab, sleep), another tab may have taken over.
     pub(super) fn check_term_after_idle(&mut self, now: f64) {
-        let silence = now - std::mem::replace(&mut self.tabs.last_event_at, now);
+        let idle_ms = now - std::mem::replace(&mut self.tabs.last_event_at, now);
         if self.leader
             && self.person.is_some()
-            && silence > self.settings.leader_timeout_ms
+            && idle_ms > self.settings.leader_timeout_ms
             && !self.tabs.term_unverified
         {
             self.tabs.term_unverified = true;
@@ -112,9 +119,9 @@ impl Engine {
         }
     }
 
-    /// What changes the outbox waits while it is not known whether this tab leads.
+    /// Defers events that change the outbox while the term is unverified; returns all others.
     pub(super) fn defer_if_unverified(&mut self, event: Event) -> Option<Event> {
-        let waits = self.tabs.term_unverified
+        let is_deferred = self.tabs.term_unverified
             && match &event {
                 Event::ResolveConflict { .. } | Event::Discard(_) | Event::RevertToDraft(_) => true,
                 Event::TabMessageReceived(
@@ -123,14 +130,14 @@ impl Engine {
                 Event::ResponseReceived(id, _) => matches!(self.requests.get(id), Some(PendingRequest::Write(_))),
                 _ => false,
             };
-        if waits {
+        if is_deferred {
             self.tabs.deferred_events.push(event);
             return None;
         }
         Some(event)
     }
 
-    /// It is known whether this tab leads: what waited happens now.
+    /// Handles the result of a term check, then the deferred events.
     pub(super) fn on_term_checked(&mut self, term: u64, now: f64) -> Vec<Effect> {
         self.tabs.term_unverified = false;
         let mut effects = Vec::new();
@@ -144,15 +151,15 @@ impl Engine {
         effects
     }
 
-    /// This tab leads no more: another has taken over.
+    /// Gives up leadership: another tab has taken over.
     pub(super) fn step_down(&mut self, now: f64) {
         if !self.leader {
             return;
         }
         self.leader = false;
         self.tabs.term_unverified = false;
-        if let Some(place) = self.revalidating_from.take() {
-            self.cursor = place;
+        if let Some(position) = self.revalidating_from.take() {
+            self.cursor = position;
         }
         let remote: Vec<ObserverId> =
             self.observers.keys().filter(|id| id.0 >= REMOTE_OBSERVER_BASE).copied().collect();
@@ -179,13 +186,14 @@ impl Engine {
         self.drop_unobserved();
     }
 
-    fn on_follower_queries(&mut self, tab: TabId, watched: Vec<ObservedQuery>, looks_at: String, now: f64) {
-        self.broadcast_presence(&looks_at);
+    fn on_follower_queries(&mut self, tab: TabId, watched: Vec<ObservedQuery>, viewed_path: String, now: f64) {
+        self.broadcast_presence(&viewed_path);
         let known = self.tabs.followers.remove(&tab).map(|f| f.observers);
-        // What a tab holds that is heard of for the first time may be of before a sweep that it was not told of.
+        // The cache of a new follower may be older than an access change that the follower did not
+        // receive.
         self.tabs.outgoing_update.access_changed |= known.is_none();
         if known.is_none() {
-            self.tabs.outgoing_update.kept = Some(self.kept_trees());
+            self.tabs.outgoing_update.pinned = Some(self.pinned_tree_summaries());
         }
         let known = known.unwrap_or_default();
         let mut observers = VecMap::default();
@@ -207,48 +215,49 @@ impl Engine {
                 self.unobserve(id, now);
             }
         }
-        self.tabs.followers.insert(tab, Follower { heard_at: now, looks_at, observers });
+        self.tabs.followers.insert(tab, Follower { last_seen_at: now, viewed_path, observers });
     }
 
-    /// Tells what this tab holds of a query, where a follower holds something else.
+    /// Adds the cached data of a query to the update if the follower has other data.
     fn send_missing_to_follower(&mut self, query: &Query, digest: u64) {
         if let Query::List(key) = query
             && !self.in_flight.contains_key(query)
             && !self.failed.contains(query)
             && self.cache.get_list(key).is_some_and(|list| !list.loaded)
         {
-            // It has been asked for, and the thing above it is not there.
-            self.tabs.outgoing_update.lists_gone.push(key.clone());
+            // The list was requested and its parent does not exist: the follower must drop the
+            // list.
+            self.tabs.outgoing_update.lists_removed.push(key.clone());
         } else if self.digest(query) != digest {
             match query {
                 Query::Row(entity) => {
-                    let told = self.cache.slot_of(entity).and_then(|slot| self.row_update(slot));
-                    // Not held and not asked for: it has been asked for, and is not there.
-                    if told.is_none() && !self.in_flight.contains_key(query) && !self.failed.contains(query) {
+                    let update = self.cache.slot_of(entity).and_then(|slot| self.row_update(slot));
+                    // Neither cached nor in flight: the entity was requested and does not exist.
+                    if update.is_none() && !self.in_flight.contains_key(query) && !self.failed.contains(query) {
                         self.tabs.outgoing_update.removed.push(entity.clone());
                     }
-                    self.tabs.outgoing_update.rows.extend(told);
+                    self.tabs.outgoing_update.rows.extend(update);
                 }
                 Query::List(key) => {
-                    let held = self
+                    let cached = self
                         .cache
                         .get_list(key)
                         .filter(|l| l.loaded && !l.loading_from_disk)
                         .map(|l| l.slots().to_vec());
-                    for slot in held.into_iter().flatten() {
+                    for slot in cached.into_iter().flatten() {
                         self.tabs.outgoing_update.rows.extend(self.row_update(slot));
                     }
                     self.tabs.outgoing_update.lists.extend(self.list_update(key));
                 }
                 Query::Meta(key) => {
-                    let held = self.metas.get(key).map(|meta| (*key, (*meta.data).clone()));
-                    self.tabs.outgoing_update.metas.extend(held);
+                    let cached = self.reference_data.get(key).map(|meta| (*key, (*meta.data).clone()));
+                    self.tabs.outgoing_update.metas.extend(cached);
                 }
             }
         }
         if !self.in_flight.contains_key(query) {
-            let well = !self.failed.contains(query);
-            self.tabs.outgoing_update.completed.push((query.clone(), well && self.has_query_data(query)));
+            let succeeded = !self.failed.contains(query);
+            self.tabs.outgoing_update.completed.push((query.clone(), succeeded && self.has_query_data(query)));
         }
     }
 
@@ -256,11 +265,11 @@ impl Engine {
         match query {
             Query::Row(entity) => self.cache.get(entity).is_some_and(|row| row.base.is_some()),
             Query::List(key) => self.cache.get_list(key).is_some_and(|list| list.loaded),
-            Query::Meta(key) => self.metas.contains_key(key),
+            Query::Meta(key) => self.reference_data.contains_key(key),
         }
     }
 
-    fn follower_gone(&mut self, tab: TabId, now: f64) {
+    fn remove_follower(&mut self, tab: TabId, now: f64) {
         if let Some(follower) = self.tabs.followers.remove(&tab) {
             for (_, id) in follower.observers {
                 self.unobserve(id, now);
@@ -268,13 +277,13 @@ impl Engine {
         }
     }
 
-    /// What other tabs look at.
-    pub(super) fn follower_topics(&self) -> Vec<String> {
-        self.tabs.followers.values().map(|follower| follower.looks_at.clone()).collect()
+    /// Returns the entity paths that other tabs view; empty for a tab that views none.
+    pub(super) fn follower_viewed_paths(&self) -> Vec<String> {
+        self.tabs.followers.values().map(|follower| follower.viewed_path.clone()).collect()
     }
 
-    /// How many other tabs say what they look at.
-    pub(super) fn followers(&self) -> usize {
+    /// Returns the number of followers.
+    pub(super) fn follower_count(&self) -> usize {
         self.tabs.followers.len()
     }
 
@@ -299,9 +308,9 @@ impl Engine {
         })
     }
 
-    /// A number for what is held of a query.
+    /// Returns a digest of the cached data of a query; 0 if nothing is cached.
     pub(super) fn digest(&self, query: &Query) -> u64 {
-        let of_row = |slot: Slot| {
+        let row_digest = |slot: Slot| {
             let row = self.cache.row(slot).filter(|row| row.base.is_some());
             row.map_or(0, |row| {
                 let id = row.id.as_u128();
@@ -309,56 +318,58 @@ impl Engine {
             })
         };
         match query {
-            Query::Row(entity) => self.cache.slot_of(entity).map_or(0, of_row),
+            Query::Row(entity) => self.cache.slot_of(entity).map_or(0, row_digest),
             Query::List(key) => {
                 let list = self.cache.get_list(key).filter(|l| l.loaded && !l.loading_from_disk);
-                list.map_or(0, |list| list.slots().iter().fold(1, |sum: u64, slot| sum.rotate_left(1) ^ of_row(*slot)))
+                list.map_or(0, |list| {
+                    list.slots().iter().fold(1, |sum: u64, slot| sum.rotate_left(1) ^ row_digest(*slot))
+                })
             }
-            Query::Meta(key) => self.metas.get(key).map_or(0, |meta| meta.data.to_string().len() as u64),
+            Query::Meta(key) => self.reference_data.get(key).map_or(0, |meta| meta.data.to_string().len() as u64),
         }
     }
 
-    fn apply_leader_update(&mut self, news: LeaderUpdate, now: f64) {
-        self.tabs.status = news.status;
-        if let Some((epoch, _)) = &news.feed {
+    fn apply_leader_update(&mut self, update: LeaderUpdate, now: f64) {
+        self.tabs.status = update.status;
+        if let Some((epoch, _)) = &update.feed {
             self.begin_epoch(epoch);
         }
-        for (key, data) in news.metas {
+        for (key, data) in update.metas {
             self.apply_reference_data(key, ReferenceData { data: Arc::new(data), synced_at: now, stale: false });
             self.mark_changed(Query::Meta(key));
         }
-        self.names.extend(news.names);
-        self.on_presence_update(news.presence);
-        if let Some(kept) = news.kept {
-            for (root, _, _) in self.tabs.kept.iter().chain(&kept) {
+        self.names.extend(update.names);
+        self.on_presence_update(update.presence);
+        if let Some(trees) = update.pinned {
+            for (root, _, _) in self.tabs.pinned_trees.iter().chain(&trees) {
                 self.changed.insert(Query::Row(root.clone()));
             }
-            self.tabs.kept = kept;
+            self.tabs.pinned_trees = trees;
         }
-        for RowUpdate { code, permission, row } in news.rows {
+        for RowUpdate { code, permission, row } in update.rows {
             if let Some(slot) = self.apply_leader_row(&code, row.get(), permission, now) {
                 self.reindex(slot);
             }
         }
-        for entity in news.removed {
+        for entity in update.removed {
             self.remove_entity(&entity, now);
         }
-        if news.access_changed {
+        if update.access_changed {
             self.drop_unobserved();
         }
-        for list in news.lists {
+        for list in update.lists {
             self.apply_leader_list(list);
         }
-        for key in news.lists_gone {
+        for key in update.lists_removed {
             let slots = self.cache.get_list(&key).map(|list| list.slots().to_vec()).unwrap_or_default();
             for slot in slots {
                 self.invalidate_row(slot);
             }
             self.empty_list(&key);
         }
-        for (query, well) in news.completed {
+        for (query, succeeded) in update.completed {
             self.in_flight.remove(&query);
-            if well {
+            if succeeded {
                 self.failed.remove(&query);
                 self.mark_fresh_from_leader(&query);
             } else {
@@ -366,12 +377,12 @@ impl Engine {
             }
             self.mark_changed(query);
         }
-        if let Some((epoch, cursor)) = news.feed {
+        if let Some((epoch, cursor)) = update.feed {
             self.cursor = Some(FeedPosition { epoch, cursor });
         }
     }
 
-    /// What is held of a query is what the leader holds.
+    /// Marks the rows of a query as fresh: they are the same as those of the leader.
     fn mark_fresh_from_leader(&mut self, query: &Query) {
         let slots = match query {
             Query::Row(entity) => self.cache.slot_of(entity).into_iter().collect(),
@@ -388,10 +399,13 @@ impl Engine {
         }
     }
 
-    /// What nobody looks at here the leader may not know of, and can't say of it whether it may still be seen.
+    /// Drops all lists and rows without an observer in this tab.
+    ///
+    /// The leader may not know of them, so it cannot say whether the user may still view them.
     fn drop_unobserved(&mut self) {
-        let unwatched = |list: &crate::cache::CachedList| list.observer_count == 0;
-        let lists: Vec<_> = self.cache.lists().filter(|(_, list)| unwatched(list)).map(|(index, _)| index).collect();
+        let is_unobserved = |list: &crate::cache::CachedList| list.observer_count == 0;
+        let lists: Vec<_> =
+            self.cache.lists().filter(|(_, list)| is_unobserved(list)).map(|(index, _)| index).collect();
         let needed: Vec<ListKey> = self
             .cache
             .lists()
@@ -409,13 +423,13 @@ impl Engine {
             .filter(|(_, row)| row.observer_count == 0 && row.lists.is_empty())
             .map(|(slot, row)| (slot, row.local.is_some()))
             .collect();
-        for (slot, written) in rows {
-            // What was written here stays; what it was written on goes.
-            if written { self.invalidate_row(slot) } else { self.drop_row(slot) }
+        for (slot, has_writes) in rows {
+            // Pending writes remain; only the server row is removed.
+            if has_writes { self.invalidate_row(slot) } else { self.drop_row(slot) }
         }
     }
 
-    /// A row leaves memory; what the device holds of it stays.
+    /// Removes a row from memory; its copy on disk remains.
     pub(super) fn drop_row(&mut self, slot: Slot) {
         if let Some(entity) = self.cache.entity(slot) {
             self.changed.insert(Query::Row(entity));
@@ -423,31 +437,33 @@ impl Engine {
         self.cache.release(slot, true);
     }
 
-    /// The leader knows nothing of a row where this tab has it: what is held of it is let go, and told anew where it is elsewhere.
+    /// Discards an unobserved server row that contradicts the data of the leader.
+    ///
+    /// If the row belongs elsewhere, the leader sends it again.
     fn invalidate_row(&mut self, slot: Slot) {
-        let made_here = self.cache.entity(slot).is_some_and(|entity| self.is_local_only(&entity));
-        if let Some(row) = self.cache.row_mut(slot).filter(|row| row.observer_count == 0 && !made_here) {
+        let local_only = self.cache.entity(slot).is_some_and(|entity| self.is_local_only(&entity));
+        if let Some(row) = self.cache.row_mut(slot).filter(|row| row.observer_count == 0 && !local_only) {
             row.set_base(None);
             (row.version, row.min_version, row.unloaded) = (0, 0, false);
             self.recompute_row(slot, true);
         }
     }
 
-    fn apply_leader_list(&mut self, news: ListUpdate) {
-        let index = self.cache.list_or_insert(&news.key, &self.catalogue);
-        let slots: Vec<Slot> = news
+    fn apply_leader_list(&mut self, update: ListUpdate) {
+        let index = self.cache.list_or_insert(&update.key, &self.catalog);
+        let slots: Vec<Slot> = update
             .ids
             .iter()
-            .filter_map(|id| self.cache.slot_of(&EntityRef::new(news.key.code.clone(), *id)))
+            .filter_map(|id| self.cache.slot_of(&EntityRef::new(update.key.code.clone(), *id)))
             .filter(|slot| self.cache.row(*slot).is_some_and(|row| row.is_visible() || row.unloaded))
             .collect();
         if let Some(list) = self.cache.list_mut(index) {
-            (list.loaded, list.complete, list.loading_from_disk, list.derived) = (true, news.complete, false, false);
-            (list.stale, list.synced_at) = (false, news.synced_at);
+            (list.loaded, list.complete, list.loading_from_disk, list.derived) = (true, update.complete, false, false);
+            (list.stale, list.synced_at) = (false, update.synced_at);
         }
-        let untold = self.rows_missing_from(index, &slots);
+        let missing = self.rows_missing_from(index, &slots);
         self.cache.set_rows(index, slots);
-        for slot in untold {
+        for slot in missing {
             let Some(entity) = self.cache.entity(slot) else { continue };
             if self.is_local_only(&entity) {
                 self.recompute_row(slot, true);
@@ -455,23 +471,25 @@ impl Engine {
                 self.invalidate_row(slot);
             }
         }
-        self.derive_parts(index, &news.key);
-        self.mark_changed(Query::List(news.key));
+        self.derive_parts(index, &update.key);
+        self.mark_changed(Query::List(update.key));
     }
 
-    /// At the end of every event: a leader tells its news, a follower says what it looks at.
+    /// Sends the tab messages of the current event; runs at the end of every event.
+    ///
+    /// A leader sends its update, a follower announces its observed queries.
     pub(super) fn flush_tab_messages(&mut self, now: f64) {
         if self.person.is_none() {
             return;
         }
         if self.leader {
             let status = (self.browser_online && self.reachable, self.is_live());
-            let said = std::mem::replace(&mut self.tabs.status, status);
-            let news = std::mem::take(&mut self.tabs.outgoing_update);
-            if !self.tabs.followers.is_empty() && (!news.is_empty() || said != status) {
-                let feed = self.safe_cursor().map(|place| (place.epoch.clone(), place.cursor.clone()));
-                let news = LeaderUpdate { term: self.tabs.term, status, feed, ..news };
-                self.effects.push(Effect::Broadcast(TabMessage::News(Box::new(news))));
+            let previous_status = std::mem::replace(&mut self.tabs.status, status);
+            let update = std::mem::take(&mut self.tabs.outgoing_update);
+            if !self.tabs.followers.is_empty() && (!update.is_empty() || previous_status != status) {
+                let feed = self.safe_cursor().map(|position| (position.epoch.clone(), position.cursor.clone()));
+                let update = LeaderUpdate { term: self.tabs.term, status, feed, ..update };
+                self.effects.push(Effect::Broadcast(TabMessage::LeaderUpdate(Box::new(update))));
             }
             return;
         }
@@ -482,7 +500,7 @@ impl Engine {
                 .observer_counts
                 .keys()
                 .map(|query| {
-                    // A part of a whole list: the whole is what the leader asks for.
+                    // Derived lists are not fetched: the leader fetches their base list.
                     let derived = match query {
                         Query::List(key) => {
                             self.cache.get_list(key).filter(|l| l.derived).and_then(|l| l.key.base_list())
@@ -495,47 +513,50 @@ impl Engine {
                 .collect();
             self.effects.push(Effect::Broadcast(TabMessage::FollowerQueries {
                 tab: self.tab,
-                watched,
-                looking: self.viewed_path(),
+                queries: watched,
+                viewing: self.viewed_path(),
             }));
         }
     }
 
     pub(super) fn tick_tabs(&mut self, now: f64) {
-        if now - self.tabs.reread_at >= ANNOUNCE_INTERVAL_MS {
-            self.tabs.reread_at = now;
+        if now - self.tabs.reloaded_at >= ANNOUNCE_INTERVAL_MS {
+            self.tabs.reloaded_at = now;
             self.effects.push(Effect::ReloadOutboxAndDrafts);
         }
         if self.leader {
-            if now - self.tabs.beat_at >= self.settings.leader_heartbeat_ms {
-                self.tabs.beat_at = now;
+            if now - self.tabs.heartbeat_at >= self.settings.leader_heartbeat_ms {
+                self.tabs.heartbeat_at = now;
                 self.effects.push(Effect::Broadcast(TabMessage::LeaderHeartbeat { term: self.tabs.term, new: false }));
             }
             let silent: Vec<TabId> = self
                 .tabs
                 .followers
                 .iter()
-                .filter(|(_, f)| now - f.heard_at > FOLLOWER_TIMEOUT_MS)
+                .filter(|(_, f)| now - f.last_seen_at > FOLLOWER_TIMEOUT_MS)
                 .map(|(tab, _)| *tab)
                 .collect();
-            silent.into_iter().for_each(|tab| self.follower_gone(tab, now));
+            silent.into_iter().for_each(|tab| self.remove_follower(tab, now));
             return;
         }
         if now - self.tabs.announced_at >= ANNOUNCE_INTERVAL_MS {
             self.tabs.announce_pending = true;
         }
-        let missing = now - self.tabs.leader_heard_at.max(self.tabs.steal_asked_at) > self.settings.leader_timeout_ms;
-        if self.visible && missing {
-            // It has been closed, or is frozen: who is looked at takes over.
-            self.tabs.steal_asked_at = now;
+        let leader_missing =
+            now - self.tabs.leader_seen_at.max(self.tabs.steal_requested_at) > self.settings.leader_timeout_ms;
+        if self.visible && leader_missing {
+            // The leader was closed or is frozen: a visible tab takes over.
+            self.tabs.steal_requested_at = now;
             self.effects.push(Effect::StealLock);
         }
     }
 
-    /// A tab that has just begun waits for a leader's word as long as for one that went silent.
+    /// Starts the timer after which a tab takes over from a silent leader.
+    ///
+    /// A new tab waits for its first heartbeat as long as for a leader that has become silent.
     pub(super) fn start_election_timer(&mut self, term: u64, now: f64) {
-        self.tabs.leader_heard_at = now;
-        self.tabs.reread_at = now;
+        self.tabs.leader_seen_at = now;
+        self.tabs.reloaded_at = now;
         self.tabs.term = term;
         self.tabs.announce_pending = true;
         if self.leader {

@@ -1,25 +1,30 @@
-//! Finding things by their names among all that this device holds, for whoever types. It must never ask the network: what the server knows beyond this is another
-//! answer.
+//! Search by name and code among the entities on this device, while the user types.
+//!
+//! Must not: send a request to the server. The search of the server returns its results separately.
 
 use super::Engine;
 use pmo_domain::EntityRef;
 use serde_json::Value;
 
-/// A thing that was found.
+/// Search result.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchHit {
-    /// Which.
+    /// Entity of the result.
     pub entity: EntityRef,
-    /// Its name.
+    /// Name of the entity.
     pub name: String,
-    /// Its code, where it has one.
+    /// Code of the entity; empty if it has none.
     pub code: String,
-    /// How well it fits; lower is better.
+    /// Rank of the match; a lower rank is better.
     rank: u8,
 }
 
-/// How well a name and a code fit `words`, all of them in lower case: the code itself, a name that begins as they do, words that begin as each of them
-/// does, or each somewhere in it. None where one of them is nowhere.
+/// Returns the rank of a match; `None` if the name and the code do not match.
+///
+/// All texts must be in lower case. `all` is the whole search text, `words` are its words. The
+/// ranks are: 0 if the code equals the search text, 1 if the name equals it, 2 if the name begins
+/// with it, 3 if each word begins a word of the name, 4 if the code begins with the search text,
+/// and 5 if the name contains each word.
 fn rank(name: &str, code: &str, words: &[&str], all: &str) -> Option<u8> {
     if code == all {
         return Some(0);
@@ -27,8 +32,8 @@ fn rank(name: &str, code: &str, words: &[&str], all: &str) -> Option<u8> {
     if name.starts_with(all) {
         return Some(if name.len() == all.len() { 1 } else { 2 });
     }
-    let begins = |word: &&str| name.split(|c: char| !c.is_alphanumeric()).any(|part| part.starts_with(word));
-    if words.iter().all(begins) {
+    let begins_a_word = |word: &&str| name.split(|c: char| !c.is_alphanumeric()).any(|part| part.starts_with(word));
+    if words.iter().all(begins_a_word) {
         return Some(3);
     }
     if code.starts_with(all) {
@@ -38,16 +43,18 @@ fn rank(name: &str, code: &str, words: &[&str], all: &str) -> Option<u8> {
 }
 
 impl Engine {
-    /// The `most` things whose name or code fits the words best, of those that this device has in memory; all of it is after [`crate::Event::Gather`].
-    pub fn find(&self, words: &str, most: usize) -> Vec<SearchHit> {
-        let all = words.trim().to_lowercase();
-        let parts: Vec<&str> = all.split_whitespace().collect();
-        if parts.is_empty() {
+    /// Returns the `limit` best matches by name or code among the entities in memory.
+    ///
+    /// After [`crate::Event::LoadAll`], all entities on the device are read into memory.
+    pub fn find(&self, text: &str, limit: usize) -> Vec<SearchHit> {
+        let all = text.trim().to_lowercase();
+        let words: Vec<&str> = all.split_whitespace().collect();
+        if words.is_empty() {
             return Vec::new();
         }
-        let mut found: Vec<SearchHit> = Vec::new();
-        // The worst of those that are kept, once there are enough.
-        let mut worst = u8::MAX;
+        let mut hits: Vec<SearchHit> = Vec::new();
+        // Exclusive upper bound of the ranks that can still be in the result.
+        let mut rank_bound = u8::MAX;
         for (slot, row) in self.cache.rows().filter(|(_, row)| row.is_visible()) {
             let Value::String(name) = row.value("name") else { continue };
             let lower = name.to_lowercase();
@@ -55,37 +62,38 @@ impl Engine {
                 Value::String(code) => code,
                 _ => String::new(),
             };
-            let Some(rank) = rank(&lower, &code.to_lowercase(), &parts, &all).filter(|rank| *rank < worst) else {
+            let Some(rank) = rank(&lower, &code.to_lowercase(), &words, &all).filter(|rank| *rank < rank_bound) else {
                 continue;
             };
             let Some(entity) = self.cache.entity(slot) else { continue };
-            found.push(SearchHit { entity, name, code, rank });
-            if found.len() >= most.saturating_mul(4).max(64) {
-                retain_top_k(&mut found, most);
-                worst = found.iter().map(|f| f.rank).max().map_or(u8::MAX, |rank| rank.saturating_add(1));
+            hits.push(SearchHit { entity, name, code, rank });
+            if hits.len() >= limit.saturating_mul(4).max(64) {
+                retain_top_k(&mut hits, limit);
+                rank_bound = hits.iter().map(|f| f.rank).max().map_or(u8::MAX, |rank| rank.saturating_add(1));
             }
         }
-        retain_top_k(&mut found, most);
-        found
+        retain_top_k(&mut hits, limit);
+        hits
     }
 
-    /// Whether the device is still being asked for what it holds.
+    /// Whether a read from disk is still in progress.
     pub fn is_reading(&self) -> bool {
         !self.persistence.reading.is_empty()
     }
 
-    /// Reads all that the device holds into memory, so that all of it can be found.
+    /// Reads all chunks into memory, so that a search finds every entity on the device.
     pub(super) fn load_all(&mut self) {
         let all: Vec<u32> = self.persistence.chunks.keys().copied().collect();
         self.read_chunks(all.into_iter());
     }
 }
 
-fn retain_top_k(found: &mut Vec<SearchHit>, most: usize) {
-    *found = pmo_domain::sort::sorted_by_key(std::mem::take(found), |f| {
-        (f.rank, f.name.chars().count(), f.name.clone(), f.entity.id)
+/// Sorts the hits by rank, then by length of the name, and truncates them to `limit`.
+fn retain_top_k(hits: &mut Vec<SearchHit>, limit: usize) {
+    *hits = pmo_domain::sort::sorted_by_key(std::mem::take(hits), |hit| {
+        (hit.rank, hit.name.chars().count(), hit.name.clone(), hit.entity.id)
     });
-    found.truncate(most);
+    hits.truncate(limit);
 }
 
 #[cfg(test)]
@@ -93,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_fits_best_comes_first() {
+    fn better_match_has_lower_rank() {
         let rank = |name: &str, code: &str, words: &str| rank(name, code, &words.split(' ').collect::<Vec<_>>(), words);
         assert_eq!(rank("anything", "tsk-7", "tsk-7"), Some(0));
         assert_eq!(rank("site map", "", "site map"), Some(1));

@@ -1,5 +1,10 @@
-//! The device: what is written, and what is let go. Rows lie in packed chunks, live changes beside them; where both hold a row the change
-//! counts. The tab that leads alone writes here, or two would pack over each other.
+//! Write path to disk: dirty tracking, batches, compaction, eviction and garbage collection.
+//!
+//! Rows are stored in packed chunks. Recent changes are stored as single rows beside the chunks
+//! (the delta log). If both contain a row, the copy in the delta log is valid.
+//!
+//! Invariant: only the leader writes the cache. Otherwise two tabs would overwrite each other's
+//! chunks.
 
 use super::Engine;
 use crate::cache::{ListIndex, Slot};
@@ -17,72 +22,78 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// The format of the cache as a whole. Another is dropped and fetched again.
-pub(super) const STORAGE_FORMAT_VERSION: &[u8] = b"3";
-/// Chunks that are read at once in the background.
+/// Version of the storage format of the whole cache.
+///
+/// A cache in any other format is dropped and fetched again.
+pub(super) const STORAGE_FORMAT_VERSION: &[u8] = b"4";
+/// Maximum number of chunks that one background read requests.
 const MAX_CHUNK_READS: usize = 20;
-/// How long a list may lie on the device as it was before, in milliseconds: what it lacks lies beside the chunks.
+/// Minimum time between two writes of dirty lists, in milliseconds.
+///
+/// Meanwhile, the rows that a stored list lacks are in the delta log.
 const LIST_FLUSH_DELAY_MS: f64 = 2000.0;
-/// Batches in a row that the device may refuse before it is left alone.
+/// Maximum number of consecutive failures before the cache on disk is disabled.
 const MAX_FAILURES: u32 = 3;
-/// How often it is noted that the server was reached, in milliseconds.
+/// Minimum time between two writes of the lease time, in milliseconds.
 const LEASE_RENEWAL_MS: f64 = 60_000.0;
 
-/// A chunk on the device.
+/// Chunk of rows on disk.
 #[derive(Default)]
 pub(super) struct Chunk {
-    /// Its rows are in memory.
+    /// Whether the rows of the chunk have been loaded into memory.
     pub(super) read: bool,
-    /// Nobody has looked at its rows for long: it is read again when somebody does.
-    pub(super) evicted_lists: bool,
-    /// Those of its rows that count.
+    /// Whether the rows were evicted from memory; the chunk is read again on demand.
+    pub(super) evicted: bool,
+    /// Rows whose valid packed copy is in this chunk.
     pub(super) rows: BTreeSet<Slot>,
 }
 
-/// What is known of the device.
+/// State of the write path, and an index of the data on disk.
 #[derive(Default)]
 pub(super) struct PersistenceState {
     pub(super) chunks: BTreeMap<u32, Chunk>,
     pub(super) last_batch: u64,
-    /// Rows that lie beside the chunks.
+    /// Rows in the delta log.
     pub(super) logged: BTreeSet<Slot>,
-    /// Rows to be written.
+    /// Dirty rows to write.
     pub(super) rows: BTreeSet<Slot>,
-    /// Chunks to be written anew.
+    /// Dirty chunks to rewrite.
     pub(super) dirty_chunks: BTreeSet<u32>,
-    /// Things that are gone and may lie in a chunk that has not been read.
+    /// Removed entities that may still be in a chunk that has not been read.
     pub(super) pending_removals: DetHashSet<Uuid>,
-    /// Lists to be written.
+    /// Dirty lists to write.
     pub(super) lists: BTreeSet<ListIndex>,
-    /// Names to be written, by type.
+    /// Entity types whose reference names must be written.
     pub(super) names: VecMap<String, ()>,
-    /// Lists that are on the device and no longer in memory.
+    /// Lists that are on disk but no longer in memory.
     pub(super) evicted_lists: DetHashSet<ListKey>,
     pub(super) collected_at: f64,
     pub(super) reading: DetHashSet<String>,
-    /// What is read from the device is to be asked for as well: what this person may see has changed since it was written.
+    /// Whether rows read from disk must be refetched because access changed after their write.
     pub(super) revalidating: bool,
-    /// Entries of the outbox that are on their way off the disk, with the batch that takes them.
+    /// Outbox entries that are being removed from disk, with the batch that removes them.
     pub(super) outbox_removals: VecMap<Uuid, u64>,
-    /// Drafts that are on their way to the disk, with the batch that takes them.
+    /// Drafts that are being written to disk, with the batch that writes them.
     pub(super) draft_writes: DetHashMap<EntityRef, u64>,
     pub(super) writes: Vec<Write>,
-    /// Outbox and drafts are read from the device before the next batch is written.
-    pub(super) reread: bool,
+    /// Whether outbox and drafts must be reloaded from disk before the next batch is written.
+    pub(super) reload_pending: bool,
     pub(super) cursor_moved: bool,
-    /// Transactions in a row that the device did not take.
+    /// Number of consecutive failures of the store.
     pub(super) failures: u32,
-    /// The last batch that was out when it last refused.
+    /// Last batch that had been issued when the store last failed.
+    ///
+    /// Failures of batches up to this one are not counted again.
     pub(super) failed_until: u64,
     pub(super) lists_written_at: f64,
-    /// When the server was last reached, as it is on the device.
+    /// Time of the last contact with the server as stored on disk, in milliseconds since 1970.
     pub(super) server_reached_at: f64,
-    /// The device has not reached the server for too long: nothing is shown until it has.
+    /// Whether the offline lease has expired; no data is shown until the server responds again.
     pub(super) locked: bool,
 }
 
 impl PersistenceState {
-    /// The number of the batch that is being put together.
+    /// Returns the number of the batch that is being assembled.
     pub(super) fn next_batch(&self) -> u64 {
         self.last_batch + 1
     }
@@ -91,13 +102,13 @@ impl PersistenceState {
         !self.reading.is_empty()
     }
 
-    /// Everything of this person goes.
+    /// Resets the state and schedules the removal of all data of the user.
     pub(super) fn clear(&mut self) {
         *self =
             Self { last_batch: self.last_batch, writes: Namespace::ALL.map(Write::Clear).to_vec(), ..Self::default() };
     }
 
-    /// A chunk number that is not in use.
+    /// Allocates an unused chunk number.
     fn allocate_chunk(&mut self) -> u32 {
         let number = self.chunks.keys().next_back().map_or(1, |last| last + 1);
         self.chunks.insert(number, Chunk { read: true, ..Chunk::default() });
@@ -105,7 +116,7 @@ impl PersistenceState {
     }
 }
 
-/// The head of a list on the device.
+/// Header of a stored list.
 #[derive(Serialize, Deserialize)]
 pub(super) struct ListHead {
     pub(super) key: ListKey,
@@ -116,6 +127,7 @@ pub(super) struct ListHead {
     pub(super) chunks: Vec<u32>,
 }
 
+/// Stored form of reference data.
 #[derive(Serialize, Deserialize)]
 pub(super) struct PersistedMeta {
     pub(super) key: ReferenceDataKey,
@@ -150,7 +162,7 @@ impl Engine {
         {
             self.tabs.outgoing_update.lists.extend(self.list_update(&key));
         }
-        // Told anew it is written at once: what it lost must not stay on the device.
+        // Written without delay: rows that left the list must not stay on disk.
         self.persistence.lists_written_at = 0.0;
     }
 
@@ -159,24 +171,26 @@ impl Engine {
             self.persistence.lists.remove(&index);
         }
         self.persistence.writes.push(Write::Remove(Namespace::Lists, list_name(key)));
-        // Trees are the leader's alone.
+        // Lists of pinned trees exist only in the leader.
         if !key.recursive {
-            self.tabs.outgoing_update.lists_gone.push(key.clone());
+            self.tabs.outgoing_update.lists_removed.push(key.clone());
         }
     }
 
-    pub(super) fn keep_names(&mut self, code: &str) {
+    pub(super) fn mark_names_dirty(&mut self, code: &str) {
         self.persistence.names.insert(code.to_owned(), ());
     }
 
-    pub(super) fn keep_meta(&mut self, key: ReferenceDataKey, data: &Value, now: f64) {
-        let kept = PersistedMeta { key, data: data.clone(), synced_at: now };
-        let bytes = serde_json::to_vec(&kept).unwrap_or_default();
+    pub(super) fn persist_reference_data(&mut self, key: ReferenceDataKey, data: &Value, now: f64) {
+        let record = PersistedMeta { key, data: data.clone(), synced_at: now };
+        let bytes = serde_json::to_vec(&record).unwrap_or_default();
         self.persistence.writes.push(Write::Put(Namespace::Metadata, format!("meta:{key:?}"), bytes));
-        self.tabs.outgoing_update.metas.push((key, kept.data));
+        self.tabs.outgoing_update.metas.push((key, record.data));
     }
 
-    /// A thing leaves the device, wherever it lies there.
+    /// Removes an entity from disk: from its chunk and from the delta log.
+    ///
+    /// An entity that may be in an unread chunk is recorded as a pending removal.
     pub(super) fn remove_row_from_disk(&mut self, entity: &EntityRef) {
         self.tabs.outgoing_update.removed.push(entity.clone());
         let name = row_name(entity.id);
@@ -187,8 +201,8 @@ impl Engine {
                 let (chunk, logged) = (row.chunk, row.in_delta_log);
                 (row.chunk, row.in_delta_log) = (0, false);
                 self.persistence.logged.remove(&slot);
-                if let Some(rest) = self.persistence.chunks.get_mut(&chunk) {
-                    rest.rows.remove(&slot);
+                if let Some(state) = self.persistence.chunks.get_mut(&chunk) {
+                    state.rows.remove(&slot);
                     self.persistence.dirty_chunks.insert(chunk);
                 }
                 if logged {
@@ -202,7 +216,7 @@ impl Engine {
         }
     }
 
-    /// The server was reached: what the device holds may be shown for another lease.
+    /// Records contact with the server: cached data may be shown for another lease period.
     pub(super) fn renew_lease(&mut self, now: f64) {
         if self.persistence.locked {
             self.persistence.locked = false;
@@ -217,14 +231,14 @@ impl Engine {
         }
     }
 
-    /// What this person may see has changed: what lies on the device unread is read, so that it is asked for as well.
+    /// Reads all unread chunks after an access change, so that their rows are refetched too.
     pub(super) fn load_unread_for_revalidation(&mut self) {
         self.persistence.revalidating = self.persistence.chunks.values().any(|chunk| !chunk.read);
-        let unread: Vec<u32> = self.persistence.chunks.keys().copied().collect();
-        self.read_chunks(unread.into_iter());
+        let numbers: Vec<u32> = self.persistence.chunks.keys().copied().collect();
+        self.read_chunks(numbers.into_iter());
     }
 
-    pub(super) fn persisted(&mut self, batches: RangeInclusive<u64>, outcome: Result<(), StoreError>) {
+    pub(super) fn on_persisted(&mut self, batches: RangeInclusive<u64>, outcome: Result<(), StoreError>) {
         match outcome {
             Ok(()) => self.persistence.failures = 0,
             Err(error) => {
@@ -232,7 +246,7 @@ impl Engine {
                 if self.person.is_none() {
                     return;
                 }
-                // What was out when the device refused lies in the rebuilding already.
+                // The rebuild covers the batches that were issued before the failure.
                 if *batches.end() > self.persistence.failed_until {
                     self.persistence.failures += 1;
                     self.persistence.failed_until = self.persistence.last_batch;
@@ -248,13 +262,16 @@ impl Engine {
         self.on_entries_persisted(&batches);
     }
 
-    /// The device has refused so often that it is left alone: what is in memory is all there is.
+    /// Whether the cache on disk is disabled after too many failures; only memory is used then.
     pub(super) fn is_disabled(&self) -> bool {
         self.persistence.failures > MAX_FAILURES
     }
 
-    /// The device did not take a batch: what lies there now is not what is thought to lie there, and may be what must not. The cache is emptied, which makes
-    /// room as well, and what somebody looks at is written anew. After some failures in a row nothing is written but that it is empty.
+    /// Clears the cache on disk after a failed batch, and schedules the data in use for writing.
+    ///
+    /// After a failure the content of the disk is unknown and may include data that must not be
+    /// there. Clearing also frees space. After more than [`MAX_FAILURES`] consecutive failures, the
+    /// cache stays empty.
     pub(super) fn rebuild_cache(&mut self) {
         let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
         for slot in &slots {
@@ -262,8 +279,8 @@ impl Engine {
                 (row.chunk, row.in_delta_log, row.unloaded) = (0, false, false);
             }
         }
-        let filling: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.loading_from_disk).map(|(i, _)| i).collect();
-        for index in filling {
+        let loading: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.loading_from_disk).map(|(i, _)| i).collect();
+        for index in loading {
             self.cache.finish_loading(index);
             if let Some(list) = self.cache.list_mut(index) {
                 (list.stale, list.complete) = (true, false);
@@ -271,10 +288,10 @@ impl Engine {
         }
         let PersistenceState {
             last_batch,
-            server_reached_at: reached,
+            server_reached_at,
             locked,
-            outbox_removals: dropping,
-            draft_writes: drafting,
+            outbox_removals,
+            draft_writes,
             failures,
             failed_until,
             writes,
@@ -282,15 +299,15 @@ impl Engine {
         } = std::mem::take(&mut self.persistence);
         self.persistence = PersistenceState {
             last_batch,
-            server_reached_at: reached,
+            server_reached_at,
             locked,
-            outbox_removals: dropping,
-            draft_writes: drafting,
+            outbox_removals,
+            draft_writes,
             failures,
             failed_until,
             ..PersistenceState::default()
         };
-        self.persistence.writes.extend(writes.into_iter().filter(|write| write.area().is_user_data()));
+        self.persistence.writes.extend(writes.into_iter().filter(|write| write.namespace().is_user_data()));
         self.persistence.writes.extend(Namespace::CACHE.map(Write::Clear));
         if failures > MAX_FAILURES {
             return;
@@ -299,12 +316,12 @@ impl Engine {
         self.persistence.writes.push(Write::Put(
             Namespace::Metadata,
             "reached".into(),
-            serde_json::to_vec(&reached).unwrap_or_default(),
+            serde_json::to_vec(&server_reached_at).unwrap_or_default(),
         ));
         let metas: Vec<(ReferenceDataKey, Arc<Value>, f64)> =
-            self.metas.iter().map(|(key, meta)| (*key, meta.data.clone(), meta.synced_at)).collect();
+            self.reference_data.iter().map(|(key, meta)| (*key, meta.data.clone(), meta.synced_at)).collect();
         for (key, data, synced_at) in metas {
-            self.keep_meta(key, &data, synced_at);
+            self.persist_reference_data(key, &data, synced_at);
         }
         for code in self.names.keys() {
             self.persistence.names.insert(code.clone(), ());
@@ -313,12 +330,12 @@ impl Engine {
             self.persist_pin(&root);
         }
         self.persistence.cursor_moved = true;
-        let in_sight =
+        let is_retained =
             |index: &ListIndex| self.cache.list(*index).is_some_and(|list| list.observer_count > 0 || !list.derived);
         let needed = |slot: &Slot| {
             self.cache
                 .row(*slot)
-                .is_some_and(|row| row.base.is_some() && (row.observer_count > 0 || row.lists.iter().any(in_sight)))
+                .is_some_and(|row| row.base.is_some() && (row.observer_count > 0 || row.lists.iter().any(is_retained)))
         };
         let rows: Vec<Slot> = slots.into_iter().filter(needed).collect();
         self.persistence.rows.extend(rows);
@@ -327,23 +344,26 @@ impl Engine {
         self.persistence.lists.extend(lists);
     }
 
-    /// At the end of every event: what has changed goes to the device as one batch.
+    /// Issues the changes of the current event as one batch; runs at the end of every event.
     pub(super) fn flush(&mut self, now: f64) {
         if !self.leader && self.person.is_some() {
-            // Another tab writes the cache; what a person typed is written by whoever they typed it to.
+            // Only the leader writes the cache. User data is written by the tab in which it was
+            // entered.
             self.persistence.rows.clear();
             self.persistence.dirty_chunks.clear();
             self.persistence.lists.clear();
             self.persistence.names.clear();
             self.persistence.cursor_moved = false;
-            self.persistence.writes.retain(|write| write.area().is_user_data());
+            self.persistence.writes.retain(|write| write.namespace().is_user_data());
         }
         if self.persistence.failures > MAX_FAILURES {
-            // There is no cache on this device; that it holds nothing is all that is still said to it.
+            // The cache on disk is disabled: only the writes that clear it remain.
             self.persistence.rows.clear();
             self.persistence.dirty_chunks.clear();
             self.persistence.lists.clear();
-            self.persistence.writes.retain(|write| write.area().is_user_data() || matches!(write, Write::Clear(_)));
+            self.persistence
+                .writes
+                .retain(|write| write.namespace().is_user_data() || matches!(write, Write::Clear(_)));
         }
         if self.person.is_some() {
             self.pack_rows();
@@ -356,9 +376,9 @@ impl Engine {
                 self.persistence.writes.push(Write::Put(Namespace::Metadata, format!("names:{code}"), bytes));
             }
             if std::mem::take(&mut self.persistence.cursor_moved)
-                && let Some(place) = self.safe_cursor()
+                && let Some(position) = self.safe_cursor()
             {
-                let bytes = serde_json::to_vec(place).unwrap_or_default();
+                let bytes = serde_json::to_vec(position).unwrap_or_default();
                 self.persistence.writes.push(Write::Put(Namespace::Metadata, "cursor".into(), bytes));
             }
         }
@@ -367,7 +387,7 @@ impl Engine {
             let writes = std::mem::take(&mut self.persistence.writes);
             self.effects.insert(0, Effect::Persist(BatchId(self.persistence.last_batch), writes));
         }
-        if std::mem::take(&mut self.persistence.reread) {
+        if std::mem::take(&mut self.persistence.reload_pending) {
             self.effects.insert(0, Effect::ReloadOutboxAndDrafts);
         }
     }
@@ -383,7 +403,7 @@ impl Engine {
         pack(code, rows.into_iter())
     }
 
-    /// Few rows are laid beside the chunks; many are packed.
+    /// Writes the dirty rows: a few go to the delta log, many are packed into chunks.
     fn pack_rows(&mut self) {
         let slots: Vec<Slot> = std::mem::take(&mut self.persistence.rows).into_iter().collect();
         let slots: Vec<Slot> =
@@ -403,7 +423,7 @@ impl Engine {
     }
 
     fn pack_into_chunks(&mut self, slots: Vec<Slot>) {
-        let mut fresh: VecMap<EntityCode, Vec<Slot>> = VecMap::default();
+        let mut unassigned: VecMap<EntityCode, Vec<Slot>> = VecMap::default();
         for slot in slots {
             let code = self.cache.code(slot);
             let Some(row) = self.cache.row_mut(slot) else { continue };
@@ -413,21 +433,21 @@ impl Engine {
                 self.persistence.writes.push(Write::Remove(Namespace::Entities, row_name(row.id)));
             }
             if row.chunk == 0 {
-                fresh.get_or_insert_with(code, Vec::new).push(slot);
+                unassigned.get_or_insert_with(code, Vec::new).push(slot);
             } else {
                 self.persistence.dirty_chunks.insert(row.chunk);
             }
         }
-        for (_, slots) in fresh {
-            for part in slots.chunks(CHUNK_ROWS) {
+        for (_, slots) in unassigned {
+            for group in slots.chunks(CHUNK_ROWS) {
                 let number = self.persistence.allocate_chunk();
-                for slot in part {
+                for slot in group {
                     if let Some(row) = self.cache.row_mut(*slot) {
                         row.chunk = number;
                     }
                 }
                 if let Some(chunk) = self.persistence.chunks.get_mut(&number) {
-                    chunk.rows.extend(part.iter().copied());
+                    chunk.rows.extend(group.iter().copied());
                 }
                 self.persistence.dirty_chunks.insert(number);
             }
@@ -481,8 +501,10 @@ impl Engine {
         }
     }
 
-    /// Now and then: what lies beside the chunks is folded in, lists are written, what nobody has looked at for long leaves memory, and what has not been
-    /// read yet is read a little at a time.
+    /// Runs periodic maintenance: compaction, garbage collection and background reads.
+    ///
+    /// Compaction packs the delta log into chunks and writes the dirty lists. Unread chunks are
+    /// read in small portions while the socket is open.
     pub(super) fn tick_device(&mut self, now: f64) {
         if self.leader && self.persistence.logged.len() > self.settings.compaction_threshold {
             self.pack_into_chunks(self.persistence.logged.iter().copied().collect());
@@ -493,17 +515,24 @@ impl Engine {
             self.persistence.collected_at = now;
             self.collect_garbage(now);
         }
-        if !self.persistence.is_reading() && self.session.link == ConnectionState::Open {
-            let wanted =
-                |chunk: &Chunk| !chunk.read && (!chunk.evicted_lists || !self.persistence.pending_removals.is_empty());
-            let unread: Vec<u32> =
-                self.persistence.chunks.iter().filter(|(_, chunk)| wanted(chunk)).map(|(number, _)| *number).collect();
+        if !self.persistence.is_reading() && self.session.state == ConnectionState::Open {
+            let needs_read =
+                |chunk: &Chunk| !chunk.read && (!chunk.evicted || !self.persistence.pending_removals.is_empty());
+            let unread: Vec<u32> = self
+                .persistence
+                .chunks
+                .iter()
+                .filter(|(_, chunk)| needs_read(chunk))
+                .map(|(number, _)| *number)
+                .collect();
             self.read_chunks(unread.into_iter().take(MAX_CHUNK_READS));
         }
     }
 
-    /// Little room is left on the device: what nobody has looked at for long goes, and where nothing of the kind is left, all that nobody looks at. What a
-    /// person typed never does.
+    /// Frees disk space when storage is low.
+    ///
+    /// Data that is no longer in memory is removed first. If there is none, all unobserved data is
+    /// removed. User data is never removed.
     pub(super) fn evict(&mut self, now: f64) {
         if self.leader && self.person.is_some() && !self.evict_unobserved() {
             self.collect_garbage(now + self.settings.gc_after_ms + 1.0);
@@ -511,31 +540,26 @@ impl Engine {
         }
     }
 
-    /// Takes off the device what is not in memory. Answers whether there was anything.
+    /// Removes evicted chunks and lists from disk; returns whether there were any.
     fn evict_unobserved(&mut self) -> bool {
         let needed: BTreeSet<u32> = self.cache.lists().flat_map(|(_, list)| list.chunks.iter().copied()).collect();
-        let chunks: Vec<u32> = self
-            .persistence
-            .chunks
-            .iter()
-            .filter(|(n, c)| c.evicted_lists && !needed.contains(n))
-            .map(|(n, _)| *n)
-            .collect();
+        let chunks: Vec<u32> =
+            self.persistence.chunks.iter().filter(|(n, c)| c.evicted && !needed.contains(n)).map(|(n, _)| *n).collect();
         let lists = std::mem::take(&mut self.persistence.evicted_lists);
-        let any = !chunks.is_empty() || !lists.is_empty();
+        let found_any = !chunks.is_empty() || !lists.is_empty();
         for number in chunks {
             self.persistence.chunks.remove(&number);
             self.persistence.writes.push(Write::Remove(Namespace::Entities, chunk_name(number)));
         }
         self.persistence.writes.extend(lists.iter().map(|key| Write::Remove(Namespace::Lists, list_name(key))));
-        any
+        found_any
     }
 
-    /// What nobody has looked at for long leaves memory; on the device it stays.
+    /// Removes data from memory that has been unobserved for `gc_after_ms`; it stays on disk.
     fn collect_garbage(&mut self, now: f64) {
-        let old = |at: f64| now - at > self.settings.gc_after_ms;
-        // What a list that somebody looks at follows from is needed as well.
-        let wholes: Vec<ListKey> = self
+        let is_expired = |at: f64| now - at > self.settings.gc_after_ms;
+        // The base list of an observed derived list is needed too.
+        let base_lists: Vec<ListKey> = self
             .cache
             .lists()
             .filter(|(_, l)| l.derived && l.observer_count > 0)
@@ -546,10 +570,10 @@ impl Engine {
             .lists()
             .filter(|(index, list)| {
                 list.observer_count == 0
-                    && old(list.unobserved_since)
+                    && is_expired(list.unobserved_since)
                     && !list.loading_from_disk
                     && !self.persistence.lists.contains(index)
-                    && !wholes.contains(&list.key)
+                    && !base_lists.contains(&list.key)
             })
             .map(|(index, _)| index)
             .collect();
@@ -559,22 +583,22 @@ impl Engine {
                 self.persistence.evicted_lists.insert(list.key);
             }
         }
-        let unneeded = |cache: &crate::cache::Cache, slot: &Slot| {
+        let is_unneeded = |cache: &crate::cache::Cache, slot: &Slot| {
             cache.row(*slot).is_some_and(|row| {
                 row.lists.is_empty() && row.observer_count == 0 && row.local.is_none() && !row.in_delta_log
             })
         };
-        let mut gone: Vec<Slot> = Vec::new();
+        let mut dropped: Vec<Slot> = Vec::new();
         for chunk in self.persistence.chunks.values_mut().filter(|chunk| chunk.read) {
-            if !chunk.rows.is_empty() && chunk.rows.iter().all(|slot| unneeded(&self.cache, slot)) {
-                gone.extend(std::mem::take(&mut chunk.rows));
-                (chunk.read, chunk.evicted_lists) = (false, true);
+            if !chunk.rows.is_empty() && chunk.rows.iter().all(|slot| is_unneeded(&self.cache, slot)) {
+                dropped.extend(std::mem::take(&mut chunk.rows));
+                (chunk.read, chunk.evicted) = (false, true);
             }
         }
         if !self.leader {
-            let alone = self.cache.rows().filter(|(slot, row)| row.chunk == 0 && unneeded(&self.cache, slot));
-            gone.extend(alone.map(|(slot, _)| slot));
+            let unpacked = self.cache.rows().filter(|(slot, row)| row.chunk == 0 && is_unneeded(&self.cache, slot));
+            dropped.extend(unpacked.map(|(slot, _)| slot));
         }
-        gone.into_iter().for_each(|slot| self.drop_row(slot));
+        dropped.into_iter().for_each(|slot| self.drop_row(slot));
     }
 }

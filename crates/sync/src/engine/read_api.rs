@@ -1,4 +1,6 @@
-//! What the page reads. Rows are decoded here and nowhere else, when somebody looks.
+//! Read access for components: rows, lists, names, drafts, outbox and status.
+//!
+//! Rows are decoded here only, at the time of access.
 
 use super::Engine;
 use crate::cache::{CachedRow, Slot};
@@ -12,18 +14,18 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// One thing as the page shows it.
+/// Entity as shown on the page.
 #[derive(Clone, Debug)]
 pub struct RowView {
-    /// Its columns, with what was written here.
+    /// Columns with pending writes applied.
     pub data: Arc<Row>,
-    /// Something is on its way to the server.
+    /// Whether a write to the entity is pending.
     pub pending: bool,
-    /// The columns that are.
+    /// Columns with pending writes.
     pub pending_fields: Vec<String>,
-    /// A write needs a person.
+    /// Whether a write to the entity was rejected or is in conflict.
     pub needs_attention: bool,
-    /// From the device, not yet confirmed.
+    /// Whether the server has not confirmed the row yet, for example after hydration from disk.
     pub stale: bool,
 }
 
@@ -37,18 +39,18 @@ impl PartialEq for RowView {
     }
 }
 
-/// A list as the page shows it: the ids of its rows, in order.
+/// List as shown on the page: the ids of its rows, in order.
 #[derive(Clone, Debug, Default)]
 pub struct ListView {
-    /// The rows.
+    /// Ids of the rows.
     pub ids: Arc<Vec<Uuid>>,
-    /// Known, from the server or from the device.
+    /// Whether the rows are known, from the server or from disk.
     pub loaded: bool,
-    /// Being asked for.
+    /// Whether the list is being fetched.
     pub fetching: bool,
-    /// The last try failed.
+    /// Whether the last fetch failed.
     pub failed: bool,
-    /// There are more to be fetched.
+    /// Whether more rows can be fetched.
     pub more: bool,
 }
 
@@ -59,40 +61,40 @@ impl PartialEq for ListView {
     }
 }
 
-/// The sync mark.
+/// Sync status.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
-    /// The server can be reached.
+    /// Whether the server is available.
     pub online: bool,
-    /// Changes are heard of.
+    /// Whether changes are received, over a WebSocket or by polling.
     pub live: bool,
-    /// Writes that wait or are on their way.
+    /// Number of writes that are waiting or in flight.
     pub pending_writes: usize,
-    /// Writes that need a person.
+    /// Number of writes that were rejected or are in conflict.
     pub needs_attention: usize,
-    /// Writes that are not on disk yet.
+    /// Number of pending writes that are not on disk yet.
     pub unpersisted_writes: usize,
-    /// The device has not reached the server for so long that it shows nothing until it has.
+    /// Whether the offline lease has expired; no data is shown until the server responds again.
     pub locked: bool,
 }
 
-/// What is held of a row that the server told.
+/// Cached state of a row as received from the server.
 #[derive(Clone, Debug)]
 pub struct CachedRowView<'a> {
-    /// The thing.
+    /// Entity of the row.
     pub entity: EntityRef,
-    /// Its version.
+    /// Version of the row.
     pub version: i64,
-    /// It is to be asked for again before it is believed.
+    /// Whether the row must be refetched before it is trusted.
     pub stale: bool,
-    /// Somebody looks at it by itself, or at a list that holds it.
+    /// Whether the row, or a list that contains it, is observed.
     pub observed: bool,
-    /// Its JSON.
+    /// JSON text of the row.
     pub text: &'a str,
 }
 
 impl Engine {
-    /// Every row that is held, for those who look into the engine.
+    /// Returns all cached server rows, for inspection.
     pub fn cached_rows(&self) -> impl Iterator<Item = CachedRowView<'_>> {
         self.cache.rows().filter_map(|(slot, row)| {
             let (entity, text) = (self.cache.entity(slot)?, row.base.as_ref()?.as_str());
@@ -101,27 +103,29 @@ impl Engine {
         })
     }
 
-    /// Whether somebody looks at a row by itself, or at a list that holds it.
+    /// Whether a row, or a list that contains it, is observed.
     pub(super) fn is_observed(&self, row: &CachedRow) -> bool {
         row.observer_count > 0
             || row.lists.iter().any(|index| self.cache.list(*index).is_some_and(|list| list.observer_count > 0))
     }
 
-    /// Whether a change of a row would be heard of: it, or a list that holds it, is watched. What is not watched is no better than stale.
+    /// Whether changes of a row are received: the row or a list that contains it is subscribed to.
+    ///
+    /// Without a subscription a row is no better than stale.
     pub(super) fn is_subscribed(&self, slot: Slot) -> bool {
         let Some(row) = self.cache.row(slot) else { return false };
         let lists = || row.lists.iter().filter_map(|index| self.cache.list(*index));
         if !self.leader {
             return self.tabs.status.1 && self.is_observed(row);
         }
-        let watched = |topic: Topic| self.subscribed.contains(&topic);
+        let subscribed = |topic: Topic| self.subscribed.contains(&topic);
         let entity = || self.cache.entity(slot).map(Topic::Row);
         (self.is_polling() && self.is_observed(row))
-            || entity().is_some_and(watched)
-            || lists().any(|list| Query::List(list.key.clone()).topic().is_some_and(watched))
+            || entity().is_some_and(subscribed)
+            || lists().any(|list| Query::List(list.key.clone()).topic().is_some_and(subscribed))
     }
 
-    /// What is held of one row.
+    /// Returns the cached server row of an entity, for inspection.
     pub fn cached_row(&self, entity: &EntityRef) -> Option<CachedRowView<'_>> {
         let row = self.cache.get(entity)?;
         Some(CachedRowView {
@@ -133,9 +137,9 @@ impl Engine {
         })
     }
 
-    /// Every list that is held and can be believed, for those who look into the engine.
+    /// Returns all observed lists that are fresh, with the ids of their rows, for inspection.
     pub fn fresh_lists(&self) -> impl Iterator<Item = (&ListKey, Arc<Vec<Uuid>>)> {
-        let watched = |list: &crate::cache::CachedList| {
+        let subscribed = |list: &crate::cache::CachedList| {
             let topic = Query::List(list.key.clone()).topic();
             if self.leader {
                 self.is_polling() || topic.is_some_and(|topic| self.subscribed.contains(&topic))
@@ -143,45 +147,48 @@ impl Engine {
                 self.tabs.status.1
             }
         };
-        let believed = move |list: &crate::cache::CachedList| {
-            list.loaded && !list.stale && list.observer_count > 0 && watched(list)
+        let is_fresh = move |list: &crate::cache::CachedList| {
+            list.loaded && !list.stale && list.observer_count > 0 && subscribed(list)
         };
-        self.cache.lists().filter(move |(_, list)| believed(list)).map(|(_, list)| (&list.key, self.cache.ids(list)))
+        self.cache.lists().filter(move |(_, list)| is_fresh(list)).map(|(_, list)| (&list.key, self.cache.ids(list)))
     }
 
-    /// How many rows a whole list has, where that can be believed: what changes in it is heard of.
+    /// Returns the number of rows of a complete list if the number is up to date.
+    ///
+    /// Returns `None` unless the list is fresh, observed and subscribed to.
     pub fn fresh_count(&self, key: &ListKey) -> Option<usize> {
         let list = self.cache.get_list(key).filter(|list| list.loaded && list.complete && !list.stale)?;
-        let heard = if self.leader {
+        let subscribed = if self.leader {
             self.is_polling() || Query::List(key.clone()).topic().is_some_and(|topic| self.subscribed.contains(&topic))
         } else {
             self.tabs.status.1
         };
-        // Looked at by itself, or through a part of it.
-        let part = |of: &crate::cache::CachedList| of.observer_count > 0 && of.key.base_list().as_ref() == Some(key);
-        let seen = list.observer_count > 0 || self.cache.lists_of(&key.code).any(part);
-        (heard && seen && !self.persistence.locked).then_some(list.slots().len())
+        // Observed itself, or through a list derived from it.
+        let is_observed_part =
+            |list: &crate::cache::CachedList| list.observer_count > 0 && list.key.base_list().as_ref() == Some(key);
+        let observed = list.observer_count > 0 || self.cache.lists_of(&key.code).any(is_observed_part);
+        (subscribed && observed && !self.persistence.locked).then_some(list.slots().len())
     }
 
-    /// Every query of which anything is held: rows, lists, reference data.
+    /// Returns all queries with cached data: rows, lists and reference data.
     pub fn queries(&self) -> impl Iterator<Item = Query> {
-        let told = self.cache.rows().filter(|(_, row)| row.base.is_some());
-        let rows = told.filter_map(|(slot, _)| self.cache.entity(slot)).map(Query::Row);
+        let cached = self.cache.rows().filter(|(_, row)| row.base.is_some());
+        let rows = cached.filter_map(|(slot, _)| self.cache.entity(slot)).map(Query::Row);
         let lists = self.cache.lists().filter(|(_, list)| list.loaded).map(|(_, list)| Query::List(list.key.clone()));
-        rows.chain(lists).chain(self.metas.keys().map(|key| Query::Meta(*key)))
+        rows.chain(lists).chain(self.reference_data.keys().map(|key| Query::Meta(*key)))
     }
 
-    /// The person.
+    /// Returns the signed-in user.
     pub fn person(&self) -> Option<PersonId> {
         self.person
     }
 
-    /// One thing; none where it is unknown or gone.
+    /// Returns an entity for display; `None` if it is unknown, deleted or locked.
     pub fn row(&self, entity: &EntityRef) -> Option<RowView> {
         let row = self.cache.get(entity).filter(|_| !self.persistence.locked)?;
         let local = row.local.as_deref();
         Some(RowView {
-            data: row.shown()?,
+            data: row.visible_row()?,
             pending: local.is_some_and(|l| l.pending),
             pending_fields: local.map(|l| l.pending_fields.clone()).unwrap_or_default(),
             needs_attention: local.is_some_and(|l| l.needs_attention),
@@ -189,7 +196,7 @@ impl Engine {
         })
     }
 
-    /// Whether the server has said that there is no such thing for this person, or could not be asked.
+    /// Whether an entity does not exist for this user, or the server could not be asked for it.
     pub fn row_missing(&self, entity: &EntityRef) -> bool {
         let query = Query::Row(entity.clone());
         self.cache.get(entity).is_none_or(|r| !r.is_visible() && !r.unloaded)
@@ -198,14 +205,14 @@ impl Engine {
             && self.person.is_some()
     }
 
-    /// Whether a thing is there as far as this device knows; it may lie there unread.
+    /// Whether an entity exists as far as this device knows; its row may still be unread on disk.
     pub fn is_known(&self, entity: &EntityRef) -> bool {
         self.cache.get(entity).is_some_and(|row| row.is_visible() || row.unloaded)
     }
 
-    /// A list.
+    /// Returns a list for display.
     pub fn list(&self, key: &ListKey) -> ListView {
-        // A part of a whole list is fetched, and fails, with it.
+        // A derived list shares the fetch state of its base list.
         let derived = self.cache.get_list(key).is_some_and(|list| list.derived);
         let query = Query::List(key.base_list().filter(|_| derived).unwrap_or_else(|| key.clone()));
         let (fetching, failed) = (self.in_flight.contains_key(&query), self.failed.contains(&query));
@@ -221,30 +228,30 @@ impl Engine {
         }
     }
 
-    /// All rows of a list that are there, decoded: for short lists.
+    /// Returns all available rows of a list, decoded; intended for short lists.
     pub fn rows(&self, key: &ListKey) -> Vec<RowView> {
         let ids = self.list(key).ids;
         ids.iter().filter_map(|id| self.row(&EntityRef::new(key.code.clone(), *id))).collect()
     }
 
-    /// Reference data.
+    /// Returns cached reference data.
     pub fn meta(&self, key: ReferenceDataKey) -> Option<Arc<Value>> {
-        self.metas.get(&key).map(|m| m.data.clone())
+        self.reference_data.get(&key).map(|m| m.data.clone())
     }
 
-    /// Entity types, as far as they are known.
-    pub fn catalogue(&self) -> Arc<Catalog> {
-        self.catalogue.clone()
+    /// Returns the catalog of entity types, as far as it is known.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.catalog.clone()
     }
 
-    /// The name of a thing, as far as it has been told.
+    /// Returns the name of an entity, if it is known.
     pub fn name(&self, code: &str, id: Uuid) -> Option<String> {
         let row = EntityCode::new(code).ok().and_then(|c| self.cache.get(&EntityRef::new(c, id)));
         let own = row.filter(|r| r.is_visible()).and_then(|r| r.value("name").as_str().map(str::to_owned));
         own.or_else(|| self.names.get(code)?.get(&id).cloned())
     }
 
-    /// Every thing of a type whose name is known: for choosing one.
+    /// Returns all entities of a type whose name is known, sorted by name, for a picker.
     pub fn known_names(&self, code: &str) -> Vec<(Uuid, String)> {
         let mut known: BTreeMap<Uuid, String> = self.names.get(code).cloned().unwrap_or_default();
         if let Ok(code) = EntityCode::new(code) {
@@ -257,53 +264,57 @@ impl Engine {
         sort::sorted_by_key(known.into_iter().collect(), |(_, name): &(Uuid, String)| name.to_lowercase())
     }
 
-    /// The draft of a thing.
+    /// Returns the draft of an entity.
     pub fn draft(&self, entity: &EntityRef) -> Option<&Draft> {
         self.drafts.get(entity)
     }
 
-    /// Drafts with changes.
+    /// Returns the drafts with changes.
     pub fn drafts(&self) -> impl Iterator<Item = &Draft> {
         self.drafts.values().filter(|d| d.has_changes())
     }
 
-    /// How many drafts have changes.
+    /// Returns the number of drafts with changes.
     pub fn draft_count(&self) -> usize {
         self.drafts().count()
     }
 
-    /// Writes that are not done.
+    /// Returns the writes that are not completed.
     pub fn outbox(&self) -> &[OutboxEntry] {
         &self.outbox
     }
 
+    /// Whether changes are received, by this tab or by its leader.
     pub(super) fn is_live(&self) -> bool {
-        if self.leader { self.session.link == ConnectionState::Open || self.is_polling() } else { self.tabs.status.1 }
+        if self.leader { self.session.state == ConnectionState::Open || self.is_polling() } else { self.tabs.status.1 }
     }
 
-    /// Whether this tab leads.
+    /// Whether this tab is the leader.
     pub fn is_leader(&self) -> bool {
         self.leader
     }
 
-    /// The term in which this tab leads. What it writes to the cache belongs to this term: once another has begun on the device it must not get there.
+    /// Returns the term of this tab if it is the leader.
+    ///
+    /// Its cache writes belong to this term. Once a later term has begun on the device, they must
+    /// not be applied.
     pub fn term(&self) -> Option<u64> {
         self.leader.then_some(self.tabs.term)
     }
 
-    /// The sync mark.
+    /// Returns the sync status.
     pub fn status(&self) -> Status {
-        let (mut waiting, mut unsaved) = (0, 0);
+        let (mut pending, mut unpersisted) = (0, 0);
         for entry in self.outbox.iter().filter(|e| matches!(e.state, EntryState::Pending)) {
-            waiting += 1;
-            unsaved += usize::from(!entry.persisted);
+            pending += 1;
+            unpersisted += usize::from(!entry.persisted);
         }
         Status {
             online: if self.leader { self.browser_online && self.reachable } else { self.tabs.status.0 },
             live: self.is_live(),
-            pending_writes: waiting,
-            needs_attention: self.outbox.len() - waiting,
-            unpersisted_writes: unsaved,
+            pending_writes: pending,
+            needs_attention: self.outbox.len() - pending,
+            unpersisted_writes: unpersisted,
             locked: self.persistence.locked,
         }
     }

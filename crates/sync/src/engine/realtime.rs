@@ -1,11 +1,12 @@
-//! The socket: what to watch, and what to do when something has changed. Where no socket opens, changes are asked for instead.
+//! WebSocket messages: subscriptions and received changes, with polling as a fallback.
 
 use super::{Engine, FeedPosition, PendingRequest};
 use crate::cache::{CachedRow, ListIndex, Slot};
 use crate::collections::{DetHashSet, VecMap};
-use crate::event::{Effect, RequestError, Response};
+use crate::event::Effect;
 use crate::query_key::{ListKey, Query, Topic};
 use crate::reconnect::{ConnectionAction, ConnectionState};
+use crate::request::{RequestError, Response};
 use pmo_domain::protocol::{
     Action, CLOSE_TOKEN_EXPIRED, CLOSE_UNAUTHORIZED, Change, ClientMessage, ParentScope, ServerMessage,
     SubscribeRequest,
@@ -22,18 +23,18 @@ impl Engine {
         self.session.on_activity();
         self.reachable = true;
         match message {
-            ServerMessage::Hello { epoch, cursor, .. } => self.hello(epoch, cursor, now),
+            ServerMessage::Hello { epoch, cursor, .. } => self.on_hello(epoch, cursor, now),
             ServerMessage::Invalidate { entity_code, changes, cursor, .. } => {
-                let made = |change: &Change| {
+                let created = |change: &Change| {
                     let entity = EntityRef::new(entity_code.clone(), change.entity_id);
                     let known = |row: &CachedRow| row.base.is_some() && row.version >= change.version.0;
                     change.action == Action::Create && !self.cache.get(&entity).is_some_and(known)
                 };
-                let made = changes.iter().any(made);
+                let created = changes.iter().any(created);
                 for change in changes {
-                    self.invalidate(&entity_code, &change, now);
+                    self.apply_change(&entity_code, &change, now);
                 }
-                if made {
+                if created {
                     self.refetch_link_lists(&entity_code, now);
                 }
                 self.advance_cursor(cursor);
@@ -43,14 +44,15 @@ impl Engine {
                     self.revalidate_all(now);
                 }
                 if let Some(epoch) = self.resuming.take()
-                    && let Some(place) = &mut self.cursor
+                    && let Some(position) = &mut self.cursor
                 {
-                    place.epoch = epoch;
+                    position.epoch = epoch;
                 }
                 self.advance_cursor(cursor);
             }
             ServerMessage::Access { .. } => {
-                // What was watched may have been let go; each answer of the sweep watches anew.
+                // The server may have dropped subscriptions. Each response of the revalidation
+                // subscribes again.
                 self.subscribed.clear();
                 self.reset_sent_presence();
                 self.revalidate_all(now);
@@ -65,18 +67,22 @@ impl Engine {
                     self.pending_subscribes.remove(at);
                 }
                 if refused > 0 {
-                    self.refetch_watched_of_type(&entity_code, now);
+                    self.refetch_observed_of_type(&entity_code, now);
                 }
             }
             ServerMessage::Error { .. } => {}
         }
     }
 
-    /// The database is another incarnation: a restore or a failover may have lost what had been told already. What is held is shown until it has been asked
-    /// for again, and whatever comes counts, however low its version. No waiting write names a version any more that the server may have given to
-    /// something else since: each is answered by what is there now, and merged.
+    /// Invalidates all cached data if the database is another incarnation (restore, failover).
+    ///
+    /// Changes that had already been delivered may be lost. Cached rows remain visible until they
+    /// are refetched, and any version is accepted for them. The server may have reused the base
+    /// version of a pending write for other data. So each pending write that is not in flight gets
+    /// a version that cannot exist: the server answers 412 with the current row, and the write is
+    /// merged.
     pub(super) fn begin_epoch(&mut self, epoch: &str) {
-        if self.cursor.as_ref().is_none_or(|place| place.epoch == epoch) {
+        if self.cursor.as_ref().is_none_or(|position| position.epoch == epoch) {
             return;
         }
         let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
@@ -89,17 +95,17 @@ impl Engine {
         if !self.leader {
             return;
         }
-        let mut unnamed = Vec::new();
+        let mut rewritten = Vec::new();
         for entry in self.outbox.iter_mut().filter(|entry| !entry.in_flight) {
             if entry.force_precondition_failure() {
-                unnamed.push(entry.id);
+                rewritten.push(entry.id);
             }
         }
-        unnamed.into_iter().for_each(|id| self.persist_entry(id));
+        rewritten.into_iter().for_each(|id| self.persist_entry(id));
         self.rebuild_cache();
     }
 
-    fn hello(&mut self, epoch: String, cursor: String, now: f64) {
+    fn on_hello(&mut self, epoch: String, cursor: String, now: f64) {
         self.begin_epoch(&epoch);
         self.session.on_hello(now);
         self.renew_lease(now);
@@ -122,21 +128,23 @@ impl Engine {
             Some(stored) => {
                 let resume = ClientMessage::Resume { epoch: stored.epoch.clone(), cursor: stored.cursor.clone() };
                 self.effects.push(Effect::Send(resume));
-                // Until it is answered the old cursor stands: a socket that drops before must ask for the same again.
+                // The old cursor remains until RESUME is answered: if the connection is lost
+                // before, the same RESUME must be sent again.
                 self.resuming = Some(epoch);
             }
             None => {
-                // The first time: nothing is known to be missed, but what was fetched before watching may have changed since.
+                // First connection: no change is known to be missed, but data that was fetched
+                // before the subscription may have changed since.
                 self.cursor = Some(FeedPosition { epoch, cursor });
                 self.persistence.cursor_moved = true;
                 if self.has_unverified_data() {
                     self.revalidating_from = Some(None);
                     return self.revalidate_all(now);
                 }
-                let watched: Vec<Query> =
+                let observed: Vec<Query> =
                     self.observer_counts.keys().filter(|q| q.topic().is_some()).cloned().collect();
-                let asked = self.queries_in_flight();
-                for query in watched.into_iter().filter(|query| !asked.contains(query)) {
+                let pending = self.queries_in_flight();
+                for query in observed.into_iter().filter(|query| !pending.contains(query)) {
                     self.mark_stale(&query);
                     self.ensure_fresh(query, now);
                 }
@@ -145,20 +153,20 @@ impl Engine {
         self.ensure_observed_fresh(now);
     }
 
-    /// Queries whose answers are on their way: they are watched from where the answer stood.
+    /// Returns the queries in flight; their responses subscribe from their own cursor.
     fn queries_in_flight(&self) -> DetHashSet<Query> {
-        let mut asked: DetHashSet<Query> = self.in_flight.keys().cloned().collect();
-        asked.extend(self.tree_queries_in_flight());
-        asked
+        let mut queries: DetHashSet<Query> = self.in_flight.keys().cloned().collect();
+        queries.extend(self.tree_queries_in_flight());
+        queries
     }
 
-    /// Whether anything of an earlier life is held, of which nobody has said since whether it may still be seen.
+    /// Whether the cache contains data from an earlier session whose access is not verified yet.
     fn has_unverified_data(&self) -> bool {
         self.persistence.chunks.values().any(|chunk| !chunk.read)
             || self.cache.rows().any(|(_, row)| row.base.is_some() && row.stale)
     }
 
-    /// Asks for everything that somebody looks at and that can't be believed.
+    /// Fetches all observed queries that are not fresh.
     pub(super) fn ensure_observed_fresh(&mut self, now: f64) {
         let queries: Vec<Query> = self.observer_counts.keys().cloned().collect();
         for query in queries {
@@ -166,7 +174,7 @@ impl Engine {
         }
     }
 
-    /// Watches topics of one type.
+    /// Subscribes to topics of one entity type, from the cursor `since` if there is one.
     fn subscribe(&mut self, topics: Vec<Topic>, since: Option<String>) {
         let Some((entity_code, entity_ids, parent)) = subscribe_parts(&topics) else { return };
         self.pending_subscribes.push((entity_code.clone(), topics));
@@ -182,15 +190,15 @@ impl Engine {
                 }
             }
             Query::List(key) => {
-                let whole = self.cache.get_list(key).filter(|l| l.derived).and_then(|l| l.key.base_list());
-                for key in [Some(key.clone()), whole].into_iter().flatten() {
+                let base_list = self.cache.get_list(key).filter(|l| l.derived).and_then(|l| l.key.base_list());
+                for key in [Some(key.clone()), base_list].into_iter().flatten() {
                     if let Some(list) = self.cache.get_list_mut(&key) {
                         list.stale = true;
                     }
                 }
             }
             Query::Meta(key) => {
-                if let Some(meta) = self.metas.get_mut(key) {
+                if let Some(meta) = self.reference_data.get_mut(key) {
                     meta.stale = true;
                 }
             }
@@ -198,76 +206,83 @@ impl Engine {
     }
 
     fn advance_cursor(&mut self, cursor: String) {
-        let Some(place) = self.cursor.as_mut().filter(|_| self.resuming.is_none()) else { return };
-        if place.cursor != cursor {
-            place.cursor = cursor;
+        let Some(position) = self.cursor.as_mut().filter(|_| self.resuming.is_none()) else { return };
+        if position.cursor != cursor {
+            position.cursor = cursor;
             self.persistence.cursor_moved = true;
         }
     }
 
-    /// A query has been answered: watch it from where the answer stood, so that nothing falls between.
-    pub(super) fn watch(&mut self, query: &Query, since: Option<String>) {
+    /// Subscribes to a query from the cursor of its response, so that no change is missed.
+    pub(super) fn subscribe_to_query(&mut self, query: &Query, since: Option<String>) {
         let Some(topic) = query.topic() else { return };
-        let asked_for = self.topics.contains_key(&topic) || self.topics_unused_since.contains_key(&topic);
-        if self.session.link == ConnectionState::Open && asked_for && self.subscribed.insert(topic.clone()) {
+        let is_used = self.topics.contains_key(&topic) || self.topics_unused_since.contains_key(&topic);
+        if self.session.state == ConnectionState::Open && is_used && self.subscribed.insert(topic.clone()) {
             self.subscribe(vec![topic], since);
         }
     }
 
-    /// Rows have been answered: those that somebody looks at by themselves are watched again where they are not, from where the answer stood.
-    pub(super) fn watch_rows(&mut self, code: &EntityCode, ids: &DetHashSet<Uuid>, since: Option<String>) {
+    /// Subscribes to those rows of a response that are observed themselves but not subscribed to.
+    ///
+    /// The subscription starts at the cursor of the response.
+    pub(super) fn subscribe_to_rows(&mut self, code: &EntityCode, ids: &DetHashSet<Uuid>, since: Option<String>) {
         let topics = ids.iter().map(|id| Topic::Row(EntityRef::new(code.clone(), *id)));
         let topics: Vec<Topic> =
             topics.filter(|topic| self.topics.contains_key(topic) && !self.subscribed.contains(topic)).collect();
-        if self.session.link == ConnectionState::Open && !topics.is_empty() {
+        if self.session.state == ConnectionState::Open && !topics.is_empty() {
             self.subscribed.extend(topics.iter().cloned());
             self.subscribe(topics, since);
         }
     }
 
-    fn invalidate(&mut self, code: &EntityCode, change: &Change, now: f64) {
+    /// Applies a change from the server: removes the row, or marks it stale and requests it.
+    fn apply_change(&mut self, code: &EntityCode, change: &Change, now: f64) {
         let entity = EntityRef::new(code.clone(), change.entity_id);
         match change.action {
             Action::Delete | Action::Revoke => {
-                let held = self.cache.get(&entity);
-                let newer = held.is_some_and(|r| change.action == Action::Delete && r.version > change.version.0);
-                if !newer {
+                let cached = self.cache.get(&entity);
+                let is_newer = cached.is_some_and(|r| change.action == Action::Delete && r.version > change.version.0);
+                if !is_newer {
                     self.remove_entity(&entity, now);
                 }
             }
             Action::Create | Action::Update => {
-                let on_its_way = self.outbox.iter().any(|e| e.entity == entity && e.in_flight);
+                let write_in_flight = self.outbox.iter().any(|e| e.entity == entity && e.in_flight);
                 if let Some(row) = self.cache.get_mut(&entity) {
                     if row.base.is_some() && change.version.0 != 0 && row.version >= change.version.0 {
-                        return; // one's own write, or told twice
+                        return; // own write, or delivered twice
                     }
                     row.min_version = row.min_version.max(change.version.0);
                     row.stale = true;
                 }
-                // The answer to one's own write carries the row; asking as well would be for nothing.
+                // If an own write is in flight, its response contains the row and no request is
+                // needed.
                 if !self.is_possibly_observed(&entity) {
-                    // Still watched for a while, but nobody looks: whoever comes back asks anew.
+                    // Still subscribed during the grace period, but not observed: a new observer
+                    // causes a fetch.
                     for list in self.cache.lists_mut().filter(|list| list.key.code == entity.code) {
                         list.stale = true;
                     }
-                } else if !on_its_way {
+                } else if !write_in_flight {
                     self.request_row(&entity);
                 }
             }
         }
     }
 
-    /// Something new may hang by a link below what a list is about, which only the server can tell.
+    /// Refetches the lists of a type that are defined by links alone, after an entity was created.
+    ///
+    /// Only the server knows whether the new entity belongs to them.
     fn refetch_link_lists(&mut self, code: &EntityCode, now: f64) {
-        let tied = |key: &ListKey| {
-            key.code == *code && !key.recursive && key.below.as_ref().is_some_and(|b| b.column.is_none())
+        let is_link_list = |key: &ListKey| {
+            key.code == *code && !key.recursive && key.parent_filter.as_ref().is_some_and(|b| b.column.is_none())
         };
-        let lists = self.cache.lists().filter(|(_, list)| tied(&list.key));
+        let lists = self.cache.lists().filter(|(_, list)| is_link_list(&list.key));
         let queries: Vec<Query> = lists.map(|(_, list)| Query::List(list.key.clone())).collect();
         for query in queries {
-            if let Some(begun) = self.first_request.get_mut(&query) {
-                // What is on its way may be of before: it is asked again once it is here.
-                *begun = 0;
+            if let Some(first_request) = self.first_request.get_mut(&query) {
+                // The response in flight may be outdated: the list is refetched after it.
+                *first_request = 0;
                 continue;
             }
             self.mark_stale(&query);
@@ -277,23 +292,24 @@ impl Engine {
         }
     }
 
-    /// What this person may see has changed, or what was missed can't be told: nothing held is believed, and everything is asked for
-    /// again; what is absent from the answers is wiped.
+    /// Marks all cached data stale and refetches it, after an access change or missed changes.
+    ///
+    /// Data that is missing from the responses is removed.
     pub(super) fn revalidate_all(&mut self, now: f64) {
         self.access_fence = self.next_request;
         if self.leader && self.revalidating_from.is_none() {
             self.revalidating_from = Some(self.cursor.clone());
         }
-        let held: Vec<EntityRef> = self
+        let cached: Vec<EntityRef> = self
             .cache
             .rows()
             .filter(|(_, row)| row.base.is_some())
             .filter_map(|(slot, _)| self.cache.entity(slot))
             .collect();
-        let whole: Vec<EntityCode> = self
+        let complete_types: Vec<EntityCode> = self
             .cache
             .lists()
-            .filter(|(_, l)| l.observer_count > 0 && l.loaded && l.complete && l.key.below.is_none())
+            .filter(|(_, l)| l.observer_count > 0 && l.loaded && l.complete && l.key.parent_filter.is_none())
             .filter(|(_, l)| l.derived || l.key.base_list().is_none())
             .map(|(_, l)| l.key.code.clone())
             .collect();
@@ -303,30 +319,32 @@ impl Engine {
             .filter(|(_, l)| l.key.recursive && l.loaded && l.observer_count > 0)
             .map(|(index, _)| index)
             .collect();
-        for entity in held {
+        for entity in cached {
             let Some(row) = self.cache.get_mut(&entity) else { continue };
             row.stale = true;
-            // A list of everything of its type, or a tree, is asked for anyway, and tells of it; what is looked at by itself is watched anew by an answer of
-            // its own.
-            let told_of = whole.contains(&entity.code) || row.lists.iter().any(|index| trees.contains(index));
-            if row.observer_count > 0 || !told_of {
+            // A complete list of the type, or a tree, is refetched anyway and covers the row. A row
+            // that is observed itself is requested too, because its own response renews its
+            // subscription.
+            let is_covered =
+                complete_types.contains(&entity.code) || row.lists.iter().any(|index| trees.contains(index));
+            if row.observer_count > 0 || !is_covered {
                 self.request_row(&entity);
             }
         }
         for list in self.cache.lists_mut() {
             list.stale = true;
         }
-        // What one may make is told with the types.
-        if let Some(types) = self.metas.get_mut(&crate::query_key::ReferenceDataKey::Codes) {
+        // The permission to create is part of the entity types.
+        if let Some(types) = self.reference_data.get_mut(&crate::query_key::ReferenceDataKey::Codes) {
             types.stale = true;
         }
         let queries: Vec<Query> = self.observer_counts.keys().cloned().collect();
         for query in queries {
-            let by_ids = match &query {
+            let is_requested_by_id = match &query {
                 Query::Row(entity) => self.cache.get(entity).is_some_and(|row| row.base.is_some()),
                 _ => false,
             };
-            if !by_ids {
+            if !is_requested_by_id {
                 self.ensure_fresh(query, now);
             }
         }
@@ -334,11 +352,11 @@ impl Engine {
         self.load_unread_for_revalidation();
     }
 
-    /// All that was held has been asked for again: what may not be seen any more is gone.
+    /// Ends a revalidation after all data has been refetched and data without access was removed.
     pub(super) fn finish_revalidation(&mut self) {
-        let asks = self.requests.values().any(|purpose| !matches!(purpose, PendingRequest::Write(_)));
+        let reads_pending = self.requests.values().any(|purpose| !matches!(purpose, PendingRequest::Write(_)));
         if self.revalidating_from.is_some()
-            && !asks
+            && !reads_pending
             && self.rows_to_fetch.is_empty()
             && self.retries.is_empty()
             && !self.persistence.revalidating
@@ -348,22 +366,24 @@ impl Engine {
         }
     }
 
-    /// Where somebody goes on who goes on after this engine.
+    /// Returns the position from which a successor of this engine must resume.
     pub(super) fn safe_cursor(&self) -> Option<&FeedPosition> {
         self.revalidating_from.as_ref().map_or(self.cursor.as_ref(), Option::as_ref)
     }
 
-    /// Some of what is watched of a type was refused: each watched thing of it is asked for again, and what is absent is wiped.
-    fn refetch_watched_of_type(&mut self, code: &EntityCode, now: f64) {
+    /// Refetches the observed queries of a type after some of its subscriptions were refused.
+    ///
+    /// Entities that are missing from the responses are removed.
+    fn refetch_observed_of_type(&mut self, code: &EntityCode, now: f64) {
         self.refetch_observed(now, |query| match query {
             Query::Row(entity) => entity.code == *code,
-            // Of a list only its parent can be refused.
-            Query::List(key) => key.code == *code && key.below.is_some(),
+            // The subscription of a list is refused only because of its parent.
+            Query::List(key) => key.code == *code && key.parent_filter.is_some(),
             Query::Meta(_) => false,
         });
     }
 
-    /// Asks anew for what somebody looks at and `which` picks; the answer is watched from where it stood.
+    /// Refetches the observed queries that `which` selects; the responses subscribe again.
     pub(super) fn refetch_observed(&mut self, now: f64, which: impl Fn(&Query) -> bool) {
         let picked: Vec<Query> = self.observer_counts.keys().filter(|q| which(q)).cloned().collect();
         for query in picked {
@@ -375,21 +395,22 @@ impl Engine {
         }
     }
 
-    pub(super) fn closed(&mut self, code: u16, now: f64) {
+    pub(super) fn on_socket_closed(&mut self, code: u16, now: f64) {
         if self.person.is_none() {
             return;
         }
         self.session.on_closed(now);
         self.subscribed.clear();
         self.resuming = None;
-        // What these asked since may not have come, and the cursor may have moved past it.
+        // Changes requested by these unanswered SUBSCRIBE messages may be lost, and the cursor may
+        // have moved past them.
         for topic in std::mem::take(&mut self.pending_subscribes).into_iter().flat_map(|(_, topics)| topics) {
             let queries: Vec<Query> =
                 self.observer_counts.keys().filter(|q| q.topic().as_ref() == Some(&topic)).cloned().collect();
             queries.iter().for_each(|query| self.mark_stale(query));
         }
         if matches!(code, CLOSE_UNAUTHORIZED | CLOSE_TOKEN_EXPIRED) {
-            self.token_good = false;
+            self.token_valid = false;
             self.effects.push(Effect::RefreshToken);
         }
     }
@@ -397,7 +418,7 @@ impl Engine {
     pub(super) fn tick_session(&mut self, now: f64) {
         match self.session.next_action(now) {
             ConnectionAction::Nothing => {}
-            ConnectionAction::Connect if self.token_good && self.browser_online => {
+            ConnectionAction::Connect if self.token_valid && self.browser_online => {
                 self.session.connecting(now);
                 self.effects.push(Effect::Connect);
             }
@@ -405,13 +426,13 @@ impl Engine {
             ConnectionAction::Ping => self.effects.push(Effect::Send(ClientMessage::Ping)),
             ConnectionAction::Dead => {
                 self.effects.push(Effect::Disconnect);
-                self.closed(1006, now);
+                self.on_socket_closed(1006, now);
             }
         }
         let grace = self.settings.unsubscribe_grace_ms;
-        let left: Vec<Topic> =
+        let expired: Vec<Topic> =
             self.topics_unused_since.iter().filter(|(_, at)| now - **at > grace).map(|(t, _)| t.clone()).collect();
-        for topic in left {
+        for topic in expired {
             self.topics_unused_since.remove(&topic);
             if self.subscribed.remove(&topic) {
                 self.effects.extend(unsubscribe_message(&topic).map(Effect::Send));
@@ -422,17 +443,17 @@ impl Engine {
         }
     }
 
-    /// The server answers and no socket opens: changes are asked for instead.
+    /// Whether changes are polled: the server responds, but no WebSocket can be opened.
     pub(super) fn is_polling(&self) -> bool {
-        self.session.link != ConnectionState::Open
+        self.session.state != ConnectionState::Open
             && self.session.attempts >= self.settings.poll_after_failures
             && self.reachable
             && self.browser_online
     }
 
     fn poll(&mut self, now: f64) {
-        let asks = self.requests.values().any(|purpose| matches!(purpose, PendingRequest::Changes));
-        if asks || !self.token_good || self.topics.is_empty() {
+        let is_pending = self.requests.values().any(|purpose| matches!(purpose, PendingRequest::Changes));
+        if is_pending || !self.token_valid || self.topics.is_empty() {
             return;
         }
         self.polled_at = now;
@@ -446,44 +467,46 @@ impl Engine {
             .collect();
         codes = sort::sorted(codes, |a, b| a.cmp(b));
         codes.dedup();
-        let since =
-            self.cursor.as_ref().map(|place| format!("&since={}", crate::query_key::percent_encode(&place.cursor)));
+        let since = self
+            .cursor
+            .as_ref()
+            .map(|position| format!("&since={}", crate::query_key::percent_encode(&position.cursor)));
         let path = format!("/sync/changes?entities={}{}", codes.join(","), since.unwrap_or_default());
         self.request(PendingRequest::Changes, super::fetch::get(path));
     }
 
-    pub(super) fn changes_answered(&mut self, answer: Result<Response, RequestError>, now: f64) {
-        let Some(changes) = answer.ok().and_then(|a| serde_json::from_str::<ChangesResponse>(&a.body).ok()) else {
+    pub(super) fn on_changes_response(&mut self, response: Result<Response, RequestError>, now: f64) {
+        let Some(changes) = response.ok().and_then(|a| serde_json::from_str::<ChangesResponse>(&a.body).ok()) else {
             return;
         };
-        if self.session.link == ConnectionState::Open {
-            return; // the socket tells
+        if self.session.state == ConnectionState::Open {
+            return; // the WebSocket delivers the changes
         }
         self.begin_epoch(&changes.epoch);
-        let known = self.cursor.clone();
-        if known.is_none() && self.has_unverified_data() {
+        let previous = self.cursor.clone();
+        if previous.is_none() && self.has_unverified_data() {
             self.revalidating_from = Some(None);
             self.revalidate_all(now);
-        } else if (!changes.recovered && known.is_some()) || changes.access {
+        } else if (!changes.recovered && previous.is_some()) || changes.access {
             self.revalidate_all(now);
         }
         for group in changes.data {
             for change in group.changes {
-                self.invalidate(&group.entity_code, &change, now);
+                self.apply_change(&group.entity_code, &change, now);
             }
         }
         self.cursor = Some(FeedPosition { epoch: changes.epoch, cursor: changes.cursor });
         self.persistence.cursor_moved = true;
-        if known.is_none() {
-            // Until now nothing was heard of what was fetched before.
-            let looked_at: Vec<Query> = self.observer_counts.keys().filter(|q| q.topic().is_some()).cloned().collect();
-            looked_at.iter().for_each(|query| self.mark_stale(query));
+        if previous.is_none() {
+            // Without a cursor, changes to data that was fetched before may have been missed.
+            let observed: Vec<Query> = self.observer_counts.keys().filter(|q| q.topic().is_some()).cloned().collect();
+            observed.iter().for_each(|query| self.mark_stale(query));
         }
         self.ensure_observed_fresh(now);
     }
 }
 
-/// The answer of `/sync/changes`.
+/// Response of `/sync/changes`.
 #[derive(Deserialize)]
 struct ChangesResponse {
     recovered: bool,
@@ -495,6 +518,7 @@ struct ChangesResponse {
     data: Vec<ChangeGroup>,
 }
 
+/// Changes of one entity type.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct ChangeGroup {
@@ -502,7 +526,7 @@ struct ChangeGroup {
     changes: Vec<Change>,
 }
 
-/// The ids, or the thing above, of topics of one type.
+/// Returns the type of the topics, with their ids or their parent.
 fn subscribe_parts(topics: &[Topic]) -> Option<(EntityCode, Option<Vec<Uuid>>, Option<ParentScope>)> {
     match topics.first()? {
         Topic::Row(first) => {
@@ -525,8 +549,8 @@ fn subscribe_parts(topics: &[Topic]) -> Option<(EntityCode, Option<Vec<Uuid>>, O
 }
 
 fn unsubscribe_message(topic: &Topic) -> Option<ClientMessage> {
-    // Without ids and parent UNSUBSCRIBE means everything of the type; a type that is left is let go with what is watched of it only
-    // at the next reconnect, and hearing a little too much does no harm.
+    // UNSUBSCRIBE without ids and parent would end all subscriptions of the type. A subscription to
+    // a type therefore ends only at the next reconnect; the surplus messages do no harm.
     let (entity_code, entity_ids, parent) = subscribe_parts(std::slice::from_ref(topic))?;
     if entity_ids.is_none() && parent.is_none() {
         return None;

@@ -1,13 +1,17 @@
-//! Reads: what an answer means. A failed refetch never replaces good data; a 404 is no failure, it removes the row.
+//! Handles the responses to reads.
+//!
+//! Invariant: a failed refetch does not replace cached data. A 404 is not a failure: it removes the
+//! row.
 
 use super::fetch::get;
 use super::{Engine, PendingRequest, ReferenceData, Retry, pinned_trees};
 use crate::cache::{CachedList, ListIndex, Slot};
 use crate::collections::DetHashSet;
-use crate::event::{Effect, RequestError, RequestId, Response};
+use crate::event::Effect;
 use crate::outbox::{EntryState, OutboxEntry};
 use crate::query_key::{ListKey, Query, ReferenceDataKey};
 use crate::raw_row::{RawRow, RowHeader, ScanItem, scan_response, values_equal};
+use crate::request::{RequestError, RequestId, Response};
 use crate::settings::EngineConfig;
 use pmo_domain::api_types::{ReferenceNames, from_value};
 use pmo_domain::{Catalog, EntityCode, EntityRef, EntityType};
@@ -15,37 +19,40 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use uuid::Uuid;
 
-/// A list's answer, its rows as they came.
+/// Parsed list response; its rows remain JSON text.
 pub(super) struct ListPage {
-    /// The type, where the answer says it.
+    /// Entity type, if the response contains it.
     pub(super) code: Option<EntityCode>,
     pub(super) rows: Vec<(RowHeader, RawRow)>,
     pub(super) references: ReferenceNames,
     next_cursor: Option<String>,
 }
 
-fn parse_into<T: DeserializeOwned>(json: &str, into: &mut T, sound: &mut bool) {
+/// Parses `json` into `target`; sets `valid` to false if that fails.
+fn parse_into<T: DeserializeOwned>(json: &str, target: &mut T, valid: &mut bool) {
     match serde_json::from_str(json) {
-        Ok(read) => *into = read,
-        Err(_) => *sound = false,
+        Ok(value) => *target = value,
+        Err(_) => *valid = false,
     }
 }
 
 impl ListPage {
-    /// Reads an answer; none where it is no list, or was cut off.
-    pub(super) fn read(body: String) -> Option<Self> {
-        // The rows share one text.
+    /// Parses a list response; returns `None` if `body` is not a list or is truncated.
+    pub(super) fn parse(body: String) -> Option<Self> {
+        // All rows are slices of one shared text.
         let text = Arc::new(body);
         let mut page = Self { code: None, rows: Vec::new(), references: ReferenceNames::new(), next_cursor: None };
-        let mut sound = true;
-        scan_response(&text, "data", |scanned| match scanned {
-            ScanItem::Field("entity_code", value) => parse_into(value, &mut page.code, &mut sound),
-            ScanItem::Field("ref_data_entityInstance", value) => parse_into(value, &mut page.references, &mut sound),
-            ScanItem::Field("next_cursor", value) => parse_into(value, &mut page.next_cursor, &mut sound),
+        let mut valid = true;
+        scan_response(&text, "data", |item| match item {
+            ScanItem::Field("entity_code", value) => parse_into(value, &mut page.code, &mut valid),
+            ScanItem::Field("ref_data_entityInstance", value) => parse_into(value, &mut page.references, &mut valid),
+            ScanItem::Field("next_cursor", value) => parse_into(value, &mut page.next_cursor, &mut valid),
             ScanItem::Field(..) => {}
-            ScanItem::Row(from, to, marks) => page.rows.extend(RawRow::slice(&text, from, to).map(|raw| (marks, raw))),
+            ScanItem::Row(from, to, header) => {
+                page.rows.extend(RawRow::slice(&text, from, to).map(|raw| (header, raw)))
+            }
         })?;
-        if !sound {
+        if !valid {
             return None;
         }
         Some(page)
@@ -53,73 +60,70 @@ impl ListPage {
 }
 
 impl Engine {
-    pub(super) fn on_response(&mut self, id: RequestId, answer: Result<Response, RequestError>, now: f64) {
+    pub(super) fn on_response(&mut self, id: RequestId, response: Result<Response, RequestError>, now: f64) {
         let Some(purpose) = self.requests.remove(&id) else { return };
         self.current_response = id.0;
-        match &answer {
+        match &response {
             Ok(_) => {
                 self.reachable = true;
                 self.token_refreshes = 0;
                 self.renew_lease(now);
             }
-            // A tree that does not come through may be too large for the line.
+            // A failed tree request does not mean that the client is offline: the tree may be too
+            // large for the connection.
             Err(RequestError::Network) => self.reachable &= matches!(purpose, PendingRequest::Tree(_)),
             Err(RequestError::Rejected(problem)) => {
                 self.reachable = true;
-                if problem.status == 401 && self.token_good {
-                    self.token_good = false;
+                if problem.status == 401 && self.token_valid {
+                    self.token_valid = false;
                     self.effects.push(Effect::RefreshToken);
                 }
             }
         }
         match purpose {
-            PendingRequest::Write(entry) => self.on_write_response(entry, answer, now),
+            PendingRequest::Write(entry) => self.on_write_response(entry, response, now),
             PendingRequest::Row(entity) => {
                 let query = Query::Row(entity.clone());
-                self.on_row_response(entity, answer, now);
+                self.on_row_response(entity, response, now);
                 self.on_query_settled(&query, now);
             }
-            PendingRequest::Rows(code, ids) => self.on_rows_response(code, ids, answer, now),
+            PendingRequest::Rows(code, ids) => self.on_rows_response(code, ids, response, now),
             PendingRequest::Page { key, collected, feed_cursor, more } => {
                 let query = Query::List(key.clone());
-                self.on_page_response(key, collected, feed_cursor, more, answer, now);
+                self.on_page_response(key, collected, feed_cursor, more, response, now);
                 if !self.in_flight.contains_key(&query) {
                     self.on_query_settled(&query, now);
                 }
             }
-            PendingRequest::Meta(key) => self.meta_answered(key, answer, now),
+            PendingRequest::Meta(key) => self.on_reference_data_response(key, response, now),
             PendingRequest::Tree(root) => {
-                self.tree_answered(root.clone(), answer, now);
+                self.on_tree_response(root.clone(), response, now);
                 self.on_query_settled(&pinned_trees::tree_query(&root), now);
             }
-            PendingRequest::Changes => self.changes_answered(answer, now),
+            PendingRequest::Changes => self.on_changes_response(response, now),
         }
         self.current_response = u64::MAX;
         let oldest = self.requests.keys().next().map_or(u64::MAX, |r| r.0);
         self.tombstones.retain(|_, next| oldest < *next);
     }
 
-    /// Plans another try after a failure.
+    /// Schedules the next attempt of a query that failed.
     pub(super) fn schedule_retry(&mut self, query: Query, now: f64) {
         self.in_flight.remove(&query);
         let attempts = self.retries.get(&query).map_or(0, |r| r.attempts) + 1;
-        // After the last try it waits long; a look, the network's return or the page being shown try at once.
-        let EngineConfig {
-            max_retries: retries,
-            retry_initial_ms: retry_first,
-            retry_max_ms: retry_longest,
-            retry_exhausted_ms: retry_at_last,
-            ..
-        } = self.settings;
-        let wait = (retry_first * 2f64.powi(attempts.min(20) as i32 - 1)).min(retry_longest);
+        // After the last retry the delay is long. A new observer, a restored network or a visible
+        // page triggers an immediate attempt.
+        let EngineConfig { max_retries, retry_initial_ms, retry_max_ms, retry_exhausted_ms, .. } = self.settings;
+        let wait = (retry_initial_ms * 2f64.powi(attempts.min(20) as i32 - 1)).min(retry_max_ms);
         let wait = wait * (0.75 + self.session.next_jitter() / 4.0);
-        let wait = if attempts > retries { retry_at_last } else { wait };
+        let wait = if attempts > max_retries { retry_exhausted_ms } else { wait };
         self.retries.insert(query.clone(), Retry { attempts, at: now + wait });
         self.failed.insert(query.clone());
         self.tabs.outgoing_update.completed.push((query.clone(), false));
         self.mark_changed(query);
     }
 
+    /// Resets the retry state of a query that succeeded.
     pub(super) fn clear_retry(&mut self, query: &Query) {
         self.in_flight.remove(query);
         self.retries.remove(query);
@@ -127,19 +131,19 @@ impl Engine {
         self.tabs.outgoing_update.completed.push((query.clone(), true));
     }
 
-    fn on_row_response(&mut self, entity: EntityRef, answer: Result<Response, RequestError>, now: f64) {
+    fn on_row_response(&mut self, entity: EntityRef, response: Result<Response, RequestError>, now: f64) {
         let query = Query::Row(entity.clone());
-        match answer {
-            Ok(answer) => {
+        match response {
+            Ok(response) => {
                 self.clear_retry(&query);
                 self.mark_changed(query.clone());
-                if answer.not_modified {
-                    let still =
+                if response.not_modified {
+                    let current =
                         self.cache.get_mut(&entity).filter(|row| row.base.is_some() && row.version >= row.min_version);
-                    match still {
+                    match current {
                         Some(row) => {
                             (row.synced_at, row.stale) = (now, false);
-                            self.watch(&query, answer.feed_cursor);
+                            self.subscribe_to_query(&query, response.feed_cursor);
                         }
                         None => {
                             self.etags.remove(&query);
@@ -148,15 +152,16 @@ impl Engine {
                     }
                     return;
                 }
-                if RowHeader::of(&answer.body).id != Some(entity.id) {
+                if RowHeader::parse(&response.body).id != Some(entity.id) {
                     return self.schedule_retry(query, now);
                 }
-                let taken = self.apply_row(&entity.code, &answer.body, now);
-                if let Some(etag) = answer.etag.filter(|_| taken) {
+                let applied = self.apply_row(&entity.code, &response.body, now);
+                if let Some(etag) = response.etag.filter(|_| applied) {
                     self.etags.insert(query.clone(), (etag, self.digest(&query)));
                 }
-                // Where more is held already, watching from where this answer stood misses nothing of it either.
-                self.watch(&query, answer.feed_cursor);
+                // If a newer row is cached, a subscription from this older cursor does not miss a
+                // change either.
+                self.subscribe_to_query(&query, response.feed_cursor);
             }
             Err(RequestError::Rejected(problem)) if matches!(problem.status, 404 | 400) => {
                 self.clear_retry(&query);
@@ -167,35 +172,42 @@ impl Engine {
         }
     }
 
-    fn on_rows_response(&mut self, code: EntityCode, ids: Vec<Uuid>, answer: Result<Response, RequestError>, now: f64) {
+    fn on_rows_response(
+        &mut self,
+        code: EntityCode,
+        ids: Vec<Uuid>,
+        response: Result<Response, RequestError>,
+        now: f64,
+    ) {
         self.rows_in_flight.remove(&code);
-        let (body, since) = answer.map_or_else(|_| Default::default(), |answer| (answer.body, answer.feed_cursor));
-        match ListPage::read(body) {
+        let (body, since) =
+            response.map_or_else(|_| Default::default(), |response| (response.body, response.feed_cursor));
+        match ListPage::parse(body) {
             Some(page) => {
                 self.rows_retry.remove(&code);
                 self.merge_reference_names(page.references);
                 let mut present = DetHashSet::default();
-                for (marks, raw) in page.rows {
-                    present.extend(marks.id);
-                    let entity = marks.id.map(|id| EntityRef::new(code.clone(), id));
+                for (header, raw) in page.rows {
+                    present.extend(header.id);
+                    let entity = header.id.map(|id| EntityRef::new(code.clone(), id));
                     let new = entity.and_then(|entity| self.cache.get(&entity)).is_none_or(|row| row.base.is_none());
-                    if let (Some(slot), true) = self.apply_parsed_row(&code, raw, marks, now) {
+                    if let (Some(slot), true) = self.apply_parsed_row(&code, raw, header, now) {
                         self.reindex_applied_row(slot);
                         if new {
                             self.mark_trees_for_refetch(slot, None);
                         }
                     }
                 }
-                self.watch_rows(&code, &present, since);
+                self.subscribe_to_rows(&code, &present, since);
                 if self.current_response <= self.access_fence {
-                    // This person's access changed after it was asked.
+                    // Access changed after the request was sent.
                     ids.iter().for_each(|id| self.request_row(&EntityRef::new(code.clone(), *id)));
                 }
                 for id in ids.into_iter().filter(|id| !present.contains(id)) {
                     self.on_missing_row(&EntityRef::new(code.clone(), id), now);
                 }
             }
-            // Asked for again at the next chance; until then what is held stays, marked stale.
+            // The rows are requested again later. Until then the cached rows remain, marked stale.
             None => {
                 let attempts = self.rows_retry.get(&code).map_or(0, |r| r.attempts) + 1;
                 let wait = (self.settings.retry_initial_ms / 2.0 * 2f64.powi(attempts.min(7) as i32))
@@ -212,45 +224,47 @@ impl Engine {
         mut collected: Vec<Uuid>,
         feed_cursor: Option<String>,
         more: bool,
-        answer: Result<Response, RequestError>,
+        response: Result<Response, RequestError>,
         now: f64,
     ) {
         let query = Query::List(key.clone());
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(RequestError::Rejected(problem)) if problem.status == 404 => return self.on_list_gone(&key, now),
+        let response = match response {
+            Ok(response) => response,
+            Err(RequestError::Rejected(problem)) if problem.status == 404 => return self.on_list_not_found(&key, now),
             Err(_) => return self.schedule_retry(query, now),
         };
-        if answer.not_modified {
+        if response.not_modified {
             self.clear_retry(&query);
             self.mark_changed(query.clone());
-            let same = self.etags.get(&query).is_some_and(|(_, held)| *held == self.digest(&query));
-            let stands = self.cache.get_list_mut(&key).filter(|list| same && list.loaded && !list.loading_from_disk);
-            if let Some(slots) = stands.map(|list| {
+            let unchanged = self.etags.get(&query).is_some_and(|(_, digest)| *digest == self.digest(&query));
+            let valid_list =
+                self.cache.get_list_mut(&key).filter(|list| unchanged && list.loaded && !list.loading_from_disk);
+            if let Some(slots) = valid_list.map(|list| {
                 (list.stale, list.synced_at, list.last_request) = (false, now, self.current_response);
                 list.slots().to_vec()
             }) {
-                // Its rows are what they were, but for those of which more has been heard.
+                // The rows are unchanged, except those of which a newer version has been announced.
                 for slot in &slots {
                     if let Some(row) = self.cache.row_mut(*slot).filter(|row| row.version >= row.min_version) {
                         (row.stale, row.last_request) = (false, row.last_request.max(self.current_response));
                     }
                 }
-                let index = self.cache.list_or_insert(&key, &self.catalogue);
-                // What was deleted here, and not there yet, is in no list; whether it may still be seen is asked.
-                let untold = self.rows_missing_from(index, &slots);
-                self.refetch_missing(untold);
-                return self.watch(&query, answer.feed_cursor);
+                let index = self.cache.list_or_insert(&key, &self.catalog);
+                // A row that is deleted only locally is not in the cached list. A refetch checks
+                // whether the user may still view it.
+                let missing = self.rows_missing_from(index, &slots);
+                self.refetch_missing(missing);
+                return self.subscribe_to_query(&query, response.feed_cursor);
             }
             self.etags.remove(&query);
             return self.ensure_fresh(query, now);
         }
-        let feed_cursor = feed_cursor.or(answer.feed_cursor);
-        let Some(page) = ListPage::read(answer.body) else { return self.schedule_retry(query, now) };
+        let feed_cursor = feed_cursor.or(response.feed_cursor);
+        let Some(page) = ListPage::parse(response.body) else { return self.schedule_retry(query, now) };
         self.merge_reference_names(page.references);
-        for (marks, raw) in page.rows {
-            collected.extend(marks.id);
-            self.apply_parsed_row(&key.code, raw, marks, now);
+        for (header, raw) in page.rows {
+            collected.extend(header.id);
+            self.apply_parsed_row(&key.code, raw, header, now);
         }
         if let (Some(next), false) = (&page.next_cursor, key.paged) {
             let path = key.page_path(self.settings.page_rows, Some(next));
@@ -259,29 +273,29 @@ impl Engine {
             return;
         }
         self.clear_retry(&query);
-        match answer.etag {
+        match response.etag {
             Some(etag) if !more => drop(self.etags.insert(query.clone(), (etag, 0))),
             _ => drop(self.etags.remove(&query)),
         }
-        // What moved while the pages were read may be on two of them.
+        // A row that moved while the pages were read may be on two of them.
         let mut seen = DetHashSet::default();
-        let find =
+        let slot_of =
             |id: Uuid| self.cache.slot_of(&EntityRef::new(key.code.clone(), id)).filter(|slot| seen.insert(*slot));
-        let slots = collected.into_iter().filter_map(find).collect();
+        let slots = collected.into_iter().filter_map(slot_of).collect();
         self.apply_list(&key, slots, page.next_cursor, now);
-        let held = self.digest(&query);
-        if let Some((_, then)) = self.etags.get_mut(&query) {
-            *then = held;
+        let digest = self.digest(&query);
+        if let Some((_, stored_digest)) = self.etags.get_mut(&query) {
+            *stored_digest = digest;
         }
-        self.watch(&query, feed_cursor);
+        self.subscribe_to_query(&query, feed_cursor);
         self.mark_changed(query);
     }
 
-    /// A list has been told whole, or as far as it was asked for.
+    /// Applies a list response: the complete list, or its rows up to the cursor `next`.
     pub(super) fn apply_list(&mut self, key: &ListKey, slots: Vec<Slot>, next: Option<String>, now: f64) {
-        let index = self.cache.list_or_insert(key, &self.catalogue);
-        let told: DetHashSet<Slot> = slots.iter().copied().collect();
-        let untold = if next.is_none() { self.rows_missing_from(index, &slots) } else { Vec::new() };
+        let index = self.cache.list_or_insert(key, &self.catalog);
+        let received: DetHashSet<Slot> = slots.iter().copied().collect();
+        let missing = if next.is_none() { self.rows_missing_from(index, &slots) } else { Vec::new() };
         if let Some(list) = self.cache.list_mut(index) {
             list.complete = next.is_none();
             list.next_cursor = next;
@@ -289,71 +303,75 @@ impl Engine {
             (list.stale, list.synced_at, list.last_request) = (false, now, self.current_response);
             list.chunks.clear();
         }
-        let shown = |slot: &Slot| self.cache.row(*slot).is_some_and(|row| row.is_visible());
-        let slots = slots.into_iter().filter(shown).collect();
+        let is_visible = |slot: &Slot| self.cache.row(*slot).is_some_and(|row| row.is_visible());
+        let slots = slots.into_iter().filter(is_visible).collect();
         self.cache.set_rows(index, slots);
-        let derives = self.cache.lists_of(&key.code).any(|list| list.derived && list.loaded);
-        for slot in &told {
-            // What was written here may belong elsewhere than the server says; parts of this list follow it.
-            if derives || self.cache.row(*slot).is_some_and(|row| row.local.is_some()) {
+        let has_derived_list = self.cache.lists_of(&key.code).any(|list| list.derived && list.loaded);
+        for slot in &received {
+            // A row with pending writes may belong to other lists than the server says, and derived
+            // lists follow their rows.
+            if has_derived_list || self.cache.row(*slot).is_some_and(|row| row.local.is_some()) {
                 self.reindex(*slot);
             }
         }
-        self.refetch_missing(untold);
-        if let Some(below) = &key.below {
-            self.apply_pending_links(&below.parent);
+        self.refetch_missing(missing);
+        if let Some(filter) = &key.parent_filter {
+            self.apply_pending_links(&filter.parent);
         }
         self.mark_list_dirty(index);
         self.derive_parts(index, key);
     }
 
-    /// The rows that are here, or would belong here by what is held of them, and were not told.
-    pub(super) fn rows_missing_from(&mut self, index: ListIndex, told: &[Slot]) -> Vec<Slot> {
-        let told: DetHashSet<Slot> = told.iter().copied().collect();
-        self.cache.candidate_members(index, |slot| !told.contains(&slot))
+    /// Returns the rows that are in the list, or belong to it by cached values, but not in `rows`.
+    pub(super) fn rows_missing_from(&mut self, index: ListIndex, rows: &[Slot]) -> Vec<Slot> {
+        let received: DetHashSet<Slot> = rows.iter().copied().collect();
+        self.cache.candidate_members(index, |slot| !received.contains(&slot))
     }
 
-    fn refetch_missing(&mut self, untold: Vec<Slot>) {
-        for slot in untold {
+    fn refetch_missing(&mut self, missing: Vec<Slot>) {
+        for slot in missing {
             let Some(entity) = self.cache.entity(slot) else { continue };
             if self.is_local_only(&entity) {
-                // Made here, and not known there yet.
+                // Created locally and not known to the server yet.
                 self.reindex(slot);
             } else {
-                // It left this list: gone, moved elsewhere, or made after the answer was read; asking for it tells.
+                // The row left this list: it was deleted, moved, or created after the response was
+                // read. A refetch determines which.
                 self.request_row(&entity);
             }
         }
     }
 
-    /// Whether a thing was made here and is not sent yet.
+    /// Whether an entity was created locally and has not been sent successfully yet.
     pub(super) fn is_local_only(&self, entity: &EntityRef) -> bool {
-        let told = self.cache.get(entity).is_some_and(|row| row.base.is_some());
-        let waits = |e: &OutboxEntry| e.entity == *entity && e.state == EntryState::Pending && super::is_create(e);
-        !told && self.outbox.iter().any(waits)
+        let on_server = self.cache.get(entity).is_some_and(|row| row.base.is_some());
+        let is_pending_create =
+            |e: &OutboxEntry| e.entity == *entity && e.state == EntryState::Pending && super::is_create(e);
+        !on_server && self.outbox.iter().any(is_pending_create)
     }
 
-    /// Parts of a list that has become known whole follow from it now.
+    /// Derives the filtered and sorted lists of a base list that has been loaded.
     pub(super) fn derive_parts(&mut self, index: ListIndex, key: &ListKey) {
-        let parts: Vec<ListIndex> = self
+        let derived: Vec<ListIndex> = self
             .cache
             .lists()
-            .filter(|(i, part)| {
+            .filter(|(i, derived_list)| {
                 *i != index
-                    && part.observer_count + u32::from(part.loaded) > 0
-                    && part.key.base_list().as_ref() == Some(key)
+                    && derived_list.observer_count + u32::from(derived_list.loaded) > 0
+                    && derived_list.key.base_list().as_ref() == Some(key)
             })
             .map(|(i, _)| i)
             .collect();
-        // Parts follow their rows, but where links alone say what hangs there: those follow the whole.
-        let by_link = key.below.as_ref().is_some_and(|below| below.column.is_none());
-        let whole = self.cache.list(index).is_some_and(|list| list.complete);
-        for part in parts {
-            if by_link && whole {
-                self.cache.derive(part, index);
+        // Derived lists follow changes of their rows. But if links alone define the membership,
+        // they must be derived again from the base list.
+        let by_link = key.parent_filter.as_ref().is_some_and(|filter| filter.column.is_none());
+        let complete = self.cache.list(index).is_some_and(|list| list.complete);
+        for derived_list in derived {
+            if by_link && complete {
+                self.cache.derive(derived_list, index);
             }
-            self.derive_from_base(part);
-            if let Some(list) = self.cache.list(part) {
+            self.derive_from_base(derived_list);
+            if let Some(list) = self.cache.list(derived_list) {
                 let query = Query::List(list.key.clone());
                 self.mark_changed(query);
             }
@@ -361,38 +379,42 @@ impl Engine {
     }
 
     pub(super) fn reindex(&mut self, slot: Slot) {
-        let placed = self.cache.reindex_row(slot);
-        self.record_tree_move(slot, &placed.changed);
-        for index in placed.changed {
+        let impact = self.cache.reindex_row(slot);
+        self.record_tree_move(slot, &impact.changed);
+        for index in impact.changed {
             if let Some(list) = self.cache.list(index) {
                 self.changed.insert(Query::List(list.key.clone()));
             }
         }
     }
 
-    /// The thing above a list is gone for this person, and what is below with it.
-    fn on_list_gone(&mut self, key: &ListKey, now: f64) {
+    /// Handles a 404 of a list: its parent no longer exists for this user, nor do its rows.
+    fn on_list_not_found(&mut self, key: &ListKey, now: f64) {
         let query = Query::List(key.clone());
         self.clear_retry(&query);
-        if let Some(below) = &key.below {
-            let parent = below.parent.clone();
+        if let Some(filter) = &key.parent_filter {
+            let parent = filter.parent.clone();
             if !self.on_missing_row(&parent, now) {
                 self.mark_stale(&query);
                 return self.ensure_fresh(query, now);
             }
         }
-        let held: Vec<Slot> = self.cache.get_list(key).map(|l| l.slots().to_vec()).unwrap_or_default();
-        for entity in held.into_iter().filter_map(|slot| self.cache.entity(slot)).collect::<Vec<_>>() {
+        let slots: Vec<Slot> = self.cache.get_list(key).map(|l| l.slots().to_vec()).unwrap_or_default();
+        for entity in slots.into_iter().filter_map(|slot| self.cache.entity(slot)).collect::<Vec<_>>() {
             self.on_missing_row(&entity, now);
         }
         self.remove_list_from_disk(key);
         self.empty_list(key);
     }
 
-    /// A list is not there for this person: it and what follows from it hold nothing and are not known.
+    /// Empties a list that does not exist for this user, and the lists derived from it.
+    ///
+    /// The lists are not loaded afterwards.
     pub(super) fn empty_list(&mut self, key: &ListKey) {
-        let gone = |list: &CachedList| list.key == *key || (list.derived && list.key.base_list().as_ref() == Some(key));
-        let lists: Vec<ListIndex> = self.cache.lists().filter(|(_, list)| gone(list)).map(|(index, _)| index).collect();
+        let is_affected =
+            |list: &CachedList| list.key == *key || (list.derived && list.key.base_list().as_ref() == Some(key));
+        let lists: Vec<ListIndex> =
+            self.cache.lists().filter(|(_, list)| is_affected(list)).map(|(index, _)| index).collect();
         for index in lists {
             if let Some(list) = self.cache.list_mut(index) {
                 (list.loaded, list.complete, list.stale, list.loading_from_disk) = (false, false, true, false);
@@ -402,17 +424,22 @@ impl Engine {
         self.mark_changed(Query::List(key.clone()));
     }
 
-    fn meta_answered(&mut self, key: ReferenceDataKey, answer: Result<Response, RequestError>, now: f64) {
+    fn on_reference_data_response(
+        &mut self,
+        key: ReferenceDataKey,
+        response: Result<Response, RequestError>,
+        now: f64,
+    ) {
         let query = Query::Meta(key);
-        let read = answer.ok().and_then(|answer| serde_json::from_str::<serde_json::Value>(&answer.body).ok());
-        match read {
+        let data = response.ok().and_then(|response| serde_json::from_str::<serde_json::Value>(&response.body).ok());
+        match data {
             Some(data) if !data.is_null() => {
                 self.clear_retry(&query);
-                let same = self.metas.get(&key).is_some_and(|known| *known.data == data);
-                if same && let Some(known) = self.metas.get_mut(&key) {
+                let same = self.reference_data.get(&key).is_some_and(|known| *known.data == data);
+                if same && let Some(known) = self.reference_data.get_mut(&key) {
                     (known.synced_at, known.stale) = (now, false);
                 } else {
-                    self.keep_meta(key, &data, now);
+                    self.persist_reference_data(key, &data, now);
                     self.apply_reference_data(
                         key,
                         ReferenceData { data: Arc::new(data), synced_at: now, stale: false },
@@ -425,16 +452,18 @@ impl Engine {
         }
     }
 
-    /// Takes reference data into memory. What lists compare depends on the types of columns.
+    /// Stores reference data in memory.
+    ///
+    /// A new catalog recompiles the lists, because comparisons depend on the column types.
     pub(super) fn apply_reference_data(&mut self, key: ReferenceDataKey, meta: ReferenceData) {
         if key == ReferenceDataKey::Codes {
             let types: Vec<EntityType> = from_value(&meta.data).unwrap_or_default();
-            let mut catalogue = Catalog::default();
-            catalogue.types.extend(types.into_iter().map(|t| (t.code.clone(), t)));
-            self.catalogue = Arc::new(catalogue);
-            self.cache.recompile(&self.catalogue);
+            let mut catalog = Catalog::default();
+            catalog.types.extend(types.into_iter().map(|t| (t.code.clone(), t)));
+            self.catalog = Arc::new(catalog);
+            self.cache.recompile(&self.catalog);
         }
-        self.metas.insert(key, meta);
+        self.reference_data.insert(key, meta);
     }
 
     pub(super) fn merge_reference_names(&mut self, names: ReferenceNames) {
@@ -447,29 +476,35 @@ impl Engine {
                 known.insert(id, name);
             }
             if renamed || known.len() != before {
-                self.keep_names(&code);
+                self.mark_names_dirty(&code);
             }
         }
     }
 
-    /// Takes a row that the server told, into memory, the lists and the device. False where it was too old to count, and is asked for again.
+    /// Applies a row from the server to memory, lists and disk.
+    ///
+    /// Returns `false` if the row was too old to be applied; the current row is requested if
+    /// necessary.
     pub(super) fn apply_row(&mut self, code: &EntityCode, text: &str, now: f64) -> bool {
-        let (Some(slot), taken) = self.apply_parsed_row(code, RawRow::new(text), RowHeader::of(text), now) else {
+        let (Some(slot), applied) = self.apply_parsed_row(code, RawRow::new(text), RowHeader::parse(text), now) else {
             return true;
         };
-        if taken {
+        if applied {
             self.reindex_applied_row(slot);
         }
-        taken
+        applied
     }
 
-    /// Puts a row that an answer told where it belongs. A list that was asked for later and lacked it knows better: a new question tells.
+    /// Updates the list memberships of a row from a response.
+    ///
+    /// If a list that was requested later does not contain the row, that list is more recent. The
+    /// row is then requested again.
     fn reindex_applied_row(&mut self, slot: Slot) {
         self.reindex(slot);
         let lists = self.cache.row(slot).map(|row| row.lists.clone()).unwrap_or_default();
-        let told_later =
+        let requested_later =
             |index: &ListIndex| self.cache.list(*index).is_some_and(|list| list.last_request > self.current_response);
-        if lists.iter().any(told_later)
+        if lists.iter().any(requested_later)
             && let Some(entity) = self.cache.entity(slot)
         {
             if let Some(row) = self.cache.row_mut(slot) {
@@ -479,7 +514,7 @@ impl Engine {
         }
     }
 
-    /// Takes a row that the leader told; answers where it is, if it counts.
+    /// Applies a row from the leader; returns its slot, or `None` if the row was too old.
     pub(super) fn apply_leader_row(
         &mut self,
         code: &EntityCode,
@@ -487,40 +522,45 @@ impl Engine {
         level: Option<u8>,
         now: f64,
     ) -> Option<Slot> {
-        let marks = RowHeader::of(text);
-        let (slot, taken) = self.apply_parsed_row(
+        let header = RowHeader::parse(text);
+        let (slot, applied) = self.apply_parsed_row(
             code,
             RawRow::new(text),
-            RowHeader { permission: marks.permission.or(level), ..marks },
+            RowHeader { permission: header.permission.or(level), ..header },
             now,
         );
-        slot.filter(|_| taken)
+        slot.filter(|_| applied)
     }
 
-    /// Takes a row without looking at lists. Answers where it is, and whether it counts.
+    /// Applies a parsed row without updating lists.
+    ///
+    /// Returns the slot, if any, and whether the row was accepted (`false` if it was too old).
     pub(super) fn apply_parsed_row(
         &mut self,
         code: &EntityCode,
         raw: RawRow,
-        marks: RowHeader,
+        header: RowHeader,
         now: f64,
     ) -> (Option<Slot>, bool) {
-        let Some(id) = marks.id else { return (None, true) };
+        let Some(id) = header.id else { return (None, true) };
         let entity = EntityRef::new(code.clone(), id);
-        if marks.has_reference_names {
+        if header.has_reference_names {
             let names = raw.field("ref_data_entityInstance").and_then(|text| serde_json::from_str(text).ok());
             self.merge_reference_names(names.unwrap_or_default());
         }
         if self.tombstones.get(&entity).is_some_and(|next| self.current_response < *next) {
-            // Asked for before it went: whether it is there again only a new question tells.
+            // The row was requested before the entity was removed. Only a new request shows whether
+            // the entity exists again.
             self.request_row(&entity);
             return (None, false);
         }
         let slot = self.cache.slot_or_insert(&entity);
         let Some(row) = self.cache.row_mut(slot) else { return (None, true) };
-        if marks.version < row.min_version || (row.base.is_some() && marks.version < row.version) {
-            // Nothing goes back in time: an older answer is thrown away, and the newer asked for unless it is held.
-            // Of what lies on the device it is not known when it was told: that is asked once more. An answer that is not late says that the server went back.
+        if header.version < row.min_version || (row.base.is_some() && header.version < row.version) {
+            // Versions do not decrease: an older response is dropped, and the newer row is
+            // requested unless it is cached. The request that delivered a row on disk is unknown,
+            // so such a row is requested once more. If the response is not late, the server itself
+            // has gone back to an older version.
             let late = self.current_response < row.last_request || row.last_request == 0;
             if row.last_request == 0 && self.current_response != u64::MAX {
                 row.last_request = self.current_response;
@@ -531,7 +571,7 @@ impl Engine {
             }
             return (Some(slot), false);
         }
-        let level = marks.permission.or(row.permission);
+        let level = header.permission.or(row.permission);
         let same = row.base.as_ref().is_some_and(|base| values_equal(base, &raw)) && level == row.permission;
         (row.synced_at, row.unloaded) = (now, false);
         row.stale = false;
@@ -541,8 +581,8 @@ impl Engine {
         if !same {
             let before = row.base.clone();
             row.permission = level;
-            row.version = marks.version;
-            // A slice would keep its whole page in memory for this one row.
+            row.version = header.version;
+            // A slice would retain the text of its whole page in memory for this one row.
             row.set_base(Some(if row.base.is_some() { RawRow::new(raw.as_str()) } else { raw }));
             self.mark_row_dirty(slot);
             self.recompute_row(slot, true);
@@ -553,7 +593,9 @@ impl Engine {
         (Some(slot), true)
     }
 
-    /// A thing is absent from an answer: it is gone, unless a later question was answered with it already. Then a new one tells. True where it is gone.
+    /// Removes an entity that is missing from a response; returns whether it was removed.
+    ///
+    /// If a later request has already returned the entity, it is requested again instead.
     pub(super) fn on_missing_row(&mut self, entity: &EntityRef, now: f64) -> bool {
         let late =
             self.cache.get(entity).is_some_and(|row| row.base.is_some() && row.last_request > self.current_response);
@@ -565,25 +607,25 @@ impl Engine {
         !late
     }
 
-    /// A thing is gone for this person: from memory, lists and the device.
+    /// Removes an entity that no longer exists for this user from memory, lists and disk.
     pub(super) fn remove_entity(&mut self, entity: &EntityRef, _now: f64) {
         self.tombstones.insert(entity.clone(), self.next_request + 1);
         self.etags.remove(&Query::Row(entity.clone()));
         if let Some(names) = self.names.get_mut(entity.code.as_str())
             && names.remove(&entity.id).is_some()
         {
-            self.keep_names(entity.code.as_str());
+            self.mark_names_dirty(entity.code.as_str());
         }
-        if let Some(wanted) = self.rows_to_fetch.get_mut(&entity.code) {
-            wanted.remove(&entity.id);
+        if let Some(ids) = self.rows_to_fetch.get_mut(&entity.code) {
+            ids.remove(&entity.id);
         }
         self.remove_row_from_disk(entity);
         let Some(slot) = self.cache.slot_of(entity) else { return };
         let Some(row) = self.cache.row_mut(slot) else { return };
-        let was_shown = row.is_visible();
+        let was_visible = row.is_visible();
         row.set_base(None);
         (row.version, row.min_version, row.unloaded, row.stale, row.permission) = (0, 0, false, false, None);
-        self.recompute_row(slot, was_shown);
+        self.recompute_row(slot, was_visible);
         self.reindex_removed(slot);
     }
 

@@ -1,14 +1,14 @@
-//! What is shown, and how it is kept true.
+//! Queries: fetching, invalidation, revalidation, resume and token refresh.
 
 use super::*;
 
 #[test]
-fn a_list_is_fetched_kept_and_watched_from_where_its_answer_stood() {
+fn observed_list_is_fetched_and_subscribed_from_the_cursor_of_its_response() {
     let mut tab = Tab::new();
     tab.hello();
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
     assert_eq!(tab.paths(), [tasks().page_path(1000, None)]);
-    tab.answer(list(vec![row(1, 1, "one")]));
+    tab.respond(list(vec![row(1, 1, "one")]));
     let subscribe =
         tab.sent.iter().find_map(|m| if let ClientMessage::Subscribe(s) = m { Some(s) } else { None }).unwrap();
     assert_eq!((subscribe.since.as_deref(), subscribe.parent.is_some()), (Some("1.5"), true));
@@ -16,7 +16,7 @@ fn a_list_is_fetched_kept_and_watched_from_where_its_answer_stood() {
 }
 
 #[test]
-fn two_who_look_at_the_same_share_one_request() {
+fn observers_of_the_same_query_share_one_request() {
     let mut tab = Tab::new();
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
     tab.event(Event::Observe(ObserverId(2), Query::List(tasks())));
@@ -24,8 +24,8 @@ fn two_who_look_at_the_same_share_one_request() {
 }
 
 #[test]
-fn with_no_network_the_device_shows_what_it_kept() {
-    let mut tab = Tab::looking().reloaded();
+fn persisted_data_is_shown_without_network() {
+    let mut tab = Tab::observing_tasks().reloaded();
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
     assert_eq!(tab.names(), ["one", "two", "three"]);
     tab.fail(RequestError::Network);
@@ -34,55 +34,55 @@ fn with_no_network_the_device_shows_what_it_kept() {
 }
 
 #[test]
-fn a_burst_of_changes_is_one_request() {
-    let mut tab = Tab::looking();
+fn burst_of_changes_is_fetched_with_one_request() {
+    let mut tab = Tab::observing_tasks();
     tab.invalidate(&[(1, Action::Update, 2), (2, Action::Update, 2), (3, Action::Update, 2)]);
     tab.invalidate(&[(1, Action::Update, 3), (2, Action::Update, 3)]);
     assert_eq!(tab.requests.len(), 1);
     assert!(tab.paths()[0].starts_with("/task?ids="));
-    tab.answer(list(vec![row(1, 3, "uno"), row(2, 2, "due"), row(3, 2, "tre")]));
-    // Two came again while the first request was out: one more, and for the one that is still old.
+    tab.respond(list(vec![row(1, 3, "uno"), row(2, 2, "due"), row(3, 2, "tre")]));
+    // Two rows changed again while the request was in flight; only one of them is still outdated.
     assert_eq!(tab.requests.len(), 1);
-    tab.answer(list(vec![row(1, 3, "uno"), row(2, 3, "zwei")]));
+    tab.respond(list(vec![row(1, 3, "uno"), row(2, 3, "zwei")]));
     assert_eq!(tab.names(), ["uno", "zwei", "tre"]);
     assert!(tab.requests.is_empty());
 }
 
 #[test]
-fn a_change_of_a_version_already_held_fetches_nothing() {
-    let mut tab = Tab::looking();
+fn change_to_a_cached_version_sends_no_request() {
+    let mut tab = Tab::observing_tasks();
     tab.invalidate(&[(1, Action::Update, 1)]);
     assert!(tab.requests.is_empty());
 }
 
 #[test]
-fn nothing_goes_back_in_time() {
-    let mut tab = Tab::looking();
+fn response_with_an_older_version_is_ignored() {
+    let mut tab = Tab::observing_tasks();
     tab.invalidate(&[(1, Action::Update, 5)]);
-    tab.answer(list(vec![row(1, 3, "old")]));
+    tab.respond(list(vec![row(1, 3, "old")]));
     assert_eq!(tab.names()[0], "one");
-    assert_eq!(tab.requests.len(), 1, "it is asked for again");
-    tab.answer(list(vec![row(1, 5, "new")]));
+    assert_eq!(tab.requests.len(), 1, "the row is requested again");
+    tab.respond(list(vec![row(1, 5, "new")]));
     assert_eq!(tab.names()[0], "new");
 }
 
 #[test]
-fn an_equal_answer_repaints_nothing() {
-    let mut tab = Tab::looking();
+fn unchanged_response_notifies_no_observers() {
+    let mut tab = Tab::observing_tasks();
     tab.event(Event::SocketMessage(ServerMessage::Access { access_epoch: "1".into() }));
     tab.changed.clear();
     let rows = tab.requests.iter().position(|(_, r)| r.path.contains("ids=")).unwrap();
     let (id, _) = tab.requests.remove(rows);
     let body = list(vec![row(1, 1, "one"), row(2, 1, "two"), row(3, 1, "three")]);
-    tab.event(Event::ResponseReceived(id, Ok(answer(body))));
+    tab.event(Event::ResponseReceived(id, Ok(ok_response(body))));
     assert_eq!(tab.changed, []);
 }
 
 #[test]
-fn a_new_row_enters_the_open_list_and_a_deleted_one_leaves_it() {
-    let mut tab = Tab::looking();
+fn created_row_enters_the_list_and_deleted_row_leaves_it() {
+    let mut tab = Tab::observing_tasks();
     tab.invalidate(&[(4, Action::Create, 1)]);
-    tab.answer(list(vec![row(4, 1, "four")]));
+    tab.respond(list(vec![row(4, 1, "four")]));
     assert_eq!(tab.names(), ["one", "two", "three", "four"]);
     tab.invalidate(&[(2, Action::Delete, 2)]);
     assert_eq!(tab.names(), ["one", "three", "four"]);
@@ -91,95 +91,95 @@ fn a_new_row_enters_the_open_list_and_a_deleted_one_leaves_it() {
 }
 
 #[test]
-fn a_row_that_moved_elsewhere_leaves_the_list() {
-    let mut tab = Tab::looking();
+fn row_moved_to_another_parent_leaves_the_list() {
+    let mut tab = Tab::observing_tasks();
     tab.invalidate(&[(2, Action::Update, 2)]);
     let mut moved = row(2, 2, "two");
     moved.insert("project_id".into(), json!(project(2).id));
-    tab.answer(list(vec![moved]));
+    tab.respond(list(vec![moved]));
     assert_eq!(tab.names(), ["one", "three"]);
 }
 
 #[test]
-fn a_revoked_row_leaves_memory_and_device() {
-    let mut tab = Tab::looking();
+fn revoked_row_is_removed_from_memory_and_device() {
+    let mut tab = Tab::observing_tasks();
     tab.invalidate(&[(2, Action::Revoke, 0)]);
     assert_eq!(tab.engine.row(&task(2)), None);
-    assert!(tab.kept().contains("three") && !tab.kept().contains("two"));
+    assert!(tab.stored_text().contains("three") && !tab.stored_text().contains("two"));
 }
 
 #[test]
-fn when_access_changes_what_is_absent_from_the_sweep_is_wiped() {
-    let mut tab = Tab::looking();
+fn rows_missing_after_an_access_change_are_removed() {
+    let mut tab = Tab::observing_tasks();
     tab.event(Event::SocketMessage(ServerMessage::Access { access_epoch: "2".into() }));
-    let sweep = tab.requests.iter().position(|(_, r)| r.path.contains("ids=")).unwrap();
-    let (id, _) = tab.requests.remove(sweep);
-    tab.event(Event::ResponseReceived(id, Ok(answer(list(vec![row(1, 1, "one")])))));
+    let revalidation = tab.requests.iter().position(|(_, r)| r.path.contains("ids=")).unwrap();
+    let (id, _) = tab.requests.remove(revalidation);
+    tab.event(Event::ResponseReceived(id, Ok(ok_response(list(vec![row(1, 1, "one")])))));
     assert_eq!(tab.names(), ["one"]);
 }
 
 #[test]
-fn a_watched_row_that_the_server_refuses_is_asked_for_again_and_wiped_where_it_is_gone() {
-    let mut tab = Tab::looking();
+fn refused_subscription_refetches_the_row_and_removes_it_if_not_found() {
+    let mut tab = Tab::observing_tasks();
     tab.event(Event::Observe(ObserverId(2), Query::Row(task(1))));
-    tab.answer(Value::Object(row(1, 1, "one")));
-    let refused = |refused| ServerMessage::Subscribed { count: 0, entity_code: code("task"), refused };
-    tab.event(Event::SocketMessage(refused(0)));
+    tab.respond(Value::Object(row(1, 1, "one")));
+    let subscribed = |refused| ServerMessage::Subscribed { count: 0, entity_code: code("task"), refused };
+    tab.event(Event::SocketMessage(subscribed(0)));
     assert!(tab.paths().is_empty());
-    tab.event(Event::SocketMessage(refused(1)));
-    // The row, and the list that hangs below a thing which may have been refused as well.
+    tab.event(Event::SocketMessage(subscribed(1)));
+    // The row, and the list of children of a parent whose subscription may be the refused one.
     assert_eq!(tab.requests.len(), 2);
     tab.requests.sort_by_key(|(_, r)| r.path.contains('?'));
-    tab.refuse(404, None);
+    tab.reject(404, None);
     assert_eq!(tab.names(), ["two", "three"]);
 }
 
 #[test]
-fn what_was_told_while_nobody_looked_is_asked_for_when_somebody_does() {
-    let mut tab = Tab::looking();
+fn changes_without_observers_are_fetched_at_the_next_observe() {
+    let mut tab = Tab::observing_tasks();
     tab.event(Event::Unobserve(ObserverId(1)));
     tab.invalidate(&[(1, Action::Update, 2), (4, Action::Create, 1)]);
     assert!(tab.requests.is_empty());
     tab.now += 5_000.0;
     tab.event(Event::Observe(ObserverId(2), Query::List(tasks())));
-    assert_eq!(tab.requests.len(), 1, "the list is asked for again, though it is still watched");
+    assert_eq!(tab.requests.len(), 1, "the list is requested again although it is still subscribed");
 }
 
 #[test]
-fn what_was_made_here_is_watched_once_the_server_has_it() {
+fn children_of_a_local_entity_are_fetched_after_the_server_has_created_it() {
     let mut tab = Tab::new();
     tab.hello();
     let values = patch(json!({"name": "new project"}));
     tab.event(Event::Create { entity: project(1), values, ids: ids(1) });
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
-    assert_eq!(tab.requests.len(), 1, "nothing can be below it yet");
-    let mut made = row(1, 1, "new project");
-    made.insert("id".into(), json!(project(1).id));
-    tab.answer(Value::Object(made));
-    assert_eq!(tab.requests.len(), 1, "now the list is asked for");
-    tab.answer(list(vec![]));
-    let watches =
+    assert_eq!(tab.requests.len(), 1, "the server cannot have children of it yet");
+    let mut created = row(1, 1, "new project");
+    created.insert("id".into(), json!(project(1).id));
+    tab.respond(Value::Object(created));
+    assert_eq!(tab.requests.len(), 1, "the list is requested after the creation");
+    tab.respond(list(vec![]));
+    let is_subscribe =
         |m: &ClientMessage| matches!(m, ClientMessage::Subscribe(s) if s.parent.is_some() && s.since.is_some());
-    assert!(tab.sent.iter().any(watches));
+    assert!(tab.sent.iter().any(is_subscribe));
 }
 
 #[test]
-fn an_answer_from_before_a_thing_went_does_not_bring_it_back() {
-    let mut tab = Tab::looking();
+fn response_requested_before_a_deletion_does_not_restore_the_row() {
+    let mut tab = Tab::observing_tasks();
     tab.event(Event::Observe(ObserverId(2), Query::Row(task(1))));
     tab.invalidate(&[(1, Action::Delete, 2)]);
     assert_eq!(tab.names(), ["two", "three"]);
-    tab.answer(Value::Object(row(1, 1, "one")));
+    tab.respond(Value::Object(row(1, 1, "one")));
     assert_eq!(tab.names(), ["two", "three"]);
-    // What was asked for since tells.
+    // The response to a request that was sent after the deletion is accepted.
     assert!(tab.paths()[0].starts_with("/task?ids="));
-    tab.answer(list(vec![row(1, 3, "restored")]));
+    tab.respond(list(vec![row(1, 3, "restored")]));
     assert_eq!(tab.names().len(), 3);
 }
 
 #[test]
-fn a_returning_client_watches_again_and_resumes_from_its_cursor() {
-    let mut tab = Tab::looking();
+fn reconnecting_client_subscribes_again_and_resumes_from_its_cursor() {
+    let mut tab = Tab::observing_tasks();
     tab.invalidate(&[]);
     tab.event(Event::SocketClosed(1006));
     let connects = tab.connects;
@@ -190,14 +190,14 @@ fn a_returning_client_watches_again_and_resumes_from_its_cursor() {
     assert!(matches!(&tab.sent[0], ClientMessage::Subscribe(s) if s.parent.is_some()));
     assert_eq!(tab.sent[1], ClientMessage::Resume { epoch: "1".into(), cursor: "1.9".into() });
     tab.event(Event::SocketMessage(ServerMessage::Resumed { recovered: false, cursor: "1.20".into() }));
-    assert!(tab.paths().iter().any(|p| p.contains("ids=")), "what can't be told is asked for");
+    assert!(tab.paths().iter().any(|p| p.contains("ids=")), "all rows are requested if the feed cannot resume");
 }
 
 #[test]
-fn an_expired_token_is_renewed_once_and_everything_is_kept() {
-    let mut tab = Tab::looking();
+fn pending_writes_are_sent_after_a_token_refresh() {
+    let mut tab = Tab::observing_tasks();
     tab.update(1, json!({"name": "mine"}), 1);
-    tab.refuse(401, None);
+    tab.reject(401, None);
     assert!(tab.requests.is_empty());
     assert_eq!(tab.names()[0], "mine");
     tab.event(Event::TokenRefreshed);
@@ -205,12 +205,12 @@ fn an_expired_token_is_renewed_once_and_everything_is_kept() {
 }
 
 #[test]
-fn what_was_missed_is_asked_for_again_where_the_socket_drops_before_the_answer() {
-    let mut tab = Tab::looking();
+fn socket_closed_before_resumed_resumes_from_the_same_cursor_again() {
+    let mut tab = Tab::observing_tasks();
     tab.invalidate(&[]);
     tab.event(Event::SocketClosed(1006));
     tab.hello();
-    // A live change comes before RESUMED, then the socket drops.
+    // A message with a newer cursor arrives before RESUMED; then the socket closes.
     let cursor = "1.50".to_owned();
     tab.event(Event::SocketMessage(ServerMessage::Pong { cursor }));
     tab.event(Event::SocketClosed(1006));
@@ -220,28 +220,28 @@ fn what_was_missed_is_asked_for_again_where_the_socket_drops_before_the_answer()
 }
 
 #[test]
-fn a_server_in_trouble_is_not_asked_at_network_speed() {
-    let mut tab = Tab::looking();
+fn failing_requests_are_retried_with_backoff() {
+    let mut tab = Tab::observing_tasks();
     tab.invalidate(&[(1, Action::Update, 2)]);
-    tab.refuse(503, None);
-    assert!(tab.requests.is_empty(), "it waits");
+    tab.reject(503, None);
+    assert!(tab.requests.is_empty(), "the retry is delayed");
     tab.now += 2000.0;
     tab.event(Event::Tick);
     assert_eq!(tab.requests.len(), 1);
-    // The same for a server that takes no token however new.
+    // The same holds for a server that rejects every refreshed token.
     for _ in 0..2 {
-        tab.refuse(401, None);
+        tab.reject(401, None);
         tab.event(Event::TokenRefreshed);
         assert_eq!(tab.requests.len(), 1);
     }
-    tab.refuse(401, None);
+    tab.reject(401, None);
     tab.event(Event::TokenRefreshed);
     assert!(tab.requests.is_empty());
 }
 
 #[test]
-fn signing_out_leaves_nothing_behind() {
-    let mut tab = Tab::looking();
+fn sign_out_removes_all_data() {
+    let mut tab = Tab::observing_tasks();
     tab.update(1, json!({"name": "mine"}), 1);
     tab.event(Event::SignedOut);
     assert_eq!(now_or_never(store::load(&tab.store)).unwrap(), PersistedState::default());
@@ -249,42 +249,38 @@ fn signing_out_leaves_nothing_behind() {
 }
 
 #[test]
-fn the_memory_store_passes_the_suite() {
+fn memory_store_passes_the_conformance_suite() {
     assert_eq!(now_or_never(store::conformance::run(&MemoryStore::default())), Ok(()));
 }
 
 #[test]
-fn what_was_deleted_here_and_not_there_yet_is_asked_for_though_its_list_is_the_same() {
+fn row_with_a_pending_deletion_is_revalidated_although_its_list_is_unchanged() {
     let mut tab = Tab::new();
     tab.hello();
     tab.event(Event::Observe(ObserverId(1), Query::List(ListKey::all(code("task")))));
-    let empty = Response { etag: Some("\"e\"".into()), ..answer(list(vec![])) };
+    let empty = Response { etag: Some("\"e\"".into()), ..ok_response(list(vec![])) };
     let (id, _) = tab.requests.remove(0);
     tab.event(Event::ResponseReceived(id, Ok(empty)));
     tab.invalidate(&[(1, Action::Create, 1)]);
-    tab.answer(list(vec![row(1, 1, "one")]));
-    // A refused change stands before the deletion, which waits.
+    tab.respond(list(vec![row(1, 1, "one")]));
+    // A rejected update comes before the deletion, which therefore stays pending.
     tab.update(1, json!({"name": "mine"}), 1);
-    tab.refuse(403, None);
+    tab.reject(403, None);
     tab.event(Event::Delete { entity: task(1), ids: ids(2) });
     tab.event(Event::SocketMessage(ServerMessage::Access { access_epoch: "2".into() }));
-    assert_eq!(tab.requests[0].1.if_none_match.as_deref(), Some("\"e\""), "the list holds what it held then");
+    assert_eq!(tab.requests[0].1.if_none_match.as_deref(), Some("\"e\""), "the list is the one of the ETag");
     let (id, _) = tab.requests.remove(0);
     tab.event(Event::ResponseReceived(id, Ok(Response { not_modified: true, ..Response::default() })));
-    assert!(
-        tab.paths()[0].starts_with("/task?ids="),
-        "whether it may still be seen nobody has said: {:?}",
-        tab.paths()
-    );
-    tab.answer(list(vec![]));
+    assert!(tab.paths()[0].starts_with("/task?ids="), "the response did not cover the row: {:?}", tab.paths());
+    tab.respond(list(vec![]));
     assert!(tab.engine.cached_row(&task(1)).is_none());
 }
 
 #[test]
-fn after_a_failover_what_the_server_says_counts_though_its_versions_are_lower() {
-    let mut tab = Tab::looking();
+fn lower_versions_are_accepted_after_a_failover() {
+    let mut tab = Tab::observing_tasks();
     tab.invalidate(&[(1, Action::Update, 14)]);
-    tab.answer(list(vec![row(1, 14, "lost")]));
+    tab.respond(list(vec![row(1, 14, "lost")]));
     tab.event(Event::Online(false));
     tab.update(1, json!({"points": 5}), 1);
     tab.event(Event::SocketClosed(1006));
@@ -301,34 +297,37 @@ fn after_a_failover_what_the_server_says_counts_though_its_versions_are_lower() 
     }));
     tab.event(Event::SocketMessage(ServerMessage::Resumed { recovered: false, cursor: "2.3".into() }));
     tab.event(Event::Tick);
-    // The write names no version that somebody else may have been given since.
-    let at = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
-    assert_eq!(tab.requests[at].1.if_match, Some(i64::MAX));
-    let (id, _) = tab.requests.remove(at);
+    // The write does not send its base version: another change may have that version by now.
+    let index = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
+    assert_eq!(tab.requests[index].1.if_match, Some(i64::MAX));
+    let (id, _) = tab.requests.remove(index);
     let problem = Problem {
         kind: "x".into(),
         title: "x".into(),
         status: 412,
         detail: None,
         errors: vec![],
-        current: Some(row(1, 3, "kept")),
+        current: Some(row(1, 3, "current")),
     };
     tab.event(Event::ResponseReceived(id, Err(RequestError::Rejected(Box::new(problem)))));
-    assert_eq!(tab.names()[0], "kept", "version 14 is lost, and 3 is what there is");
-    let at = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
-    assert_eq!((tab.requests[at].1.if_match, tab.requests[at].1.body.clone()), (Some(3), Some(json!({"points": 5}))));
-    // What lies on the device of the time before does not come back.
-    assert!(!tab.reloaded().kept().contains("lost"));
+    assert_eq!(tab.names()[0], "current", "version 14 was lost in the failover");
+    let index = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
+    assert_eq!(
+        (tab.requests[index].1.if_match, tab.requests[index].1.body.clone()),
+        (Some(3), Some(json!({"points": 5})))
+    );
+    // Rows persisted before the failover do not come back after a reload.
+    assert!(!tab.reloaded().stored_text().contains("lost"));
 }
 
 #[test]
-fn what_is_invalidated_by_type_is_asked_for_in_two_requests_and_nothing_else_is() {
-    let mut tab = Tab::looking();
+fn invalidation_by_type_sends_one_request_for_rows_and_one_for_the_list() {
+    let mut tab = Tab::observing_tasks();
     tab.event(Event::Observe(ObserverId(2), Query::Row(project(1))));
-    tab.answer(json!({"id": project(1).id, "version": 1, "name": "Plan", "permission": 7}));
-    let of_tasks: Vec<Query> = tab.engine.queries().filter(|query| query.is_of(&code("task"))).collect();
-    assert_eq!(of_tasks.len(), 4, "three tasks, one list");
-    tab.event(Event::Invalidate(of_tasks));
+    tab.respond(json!({"id": project(1).id, "version": 1, "name": "Plan", "permission": 7}));
+    let task_queries: Vec<Query> = tab.engine.queries().filter(|query| query.is_of_type(&code("task"))).collect();
+    assert_eq!(task_queries.len(), 4, "three tasks, one list");
+    tab.event(Event::Invalidate(task_queries));
     let paths = tab.paths();
     assert_eq!(paths.len(), 2, "{paths:?}");
     assert!(paths.iter().any(|p| p.starts_with("/task?ids=")) && paths.iter().any(|p| p.starts_with("/project/")));

@@ -1,4 +1,6 @@
-//! Formats that are stored on devices or sent between tabs: outbox and drafts written by earlier builds stay readable.
+//! Stability of the formats that are stored on devices or sent between tabs.
+//!
+//! Outbox entries and drafts that earlier builds wrote must stay readable.
 
 use super::*;
 use crate::draft::Draft;
@@ -32,21 +34,23 @@ fn outbox_and_drafts_of_earlier_builds_are_sent() {
     let store = MemoryStore::default();
     let writes: Vec<Write> = [(Namespace::Outbox, OUTBOX), (Namespace::Drafts, DRAFTS)]
         .into_iter()
-        .flat_map(|(area, text)| {
-            fixture(text).into_iter().map(move |(name, value)| Write::Put(area, name, value.to_string().into_bytes()))
+        .flat_map(|(namespace, text)| {
+            fixture(text)
+                .into_iter()
+                .map(move |(key, value)| Write::Put(namespace, key, value.to_string().into_bytes()))
         })
         .collect();
     store.write_now(&writes);
     let mut tab = Tab::with_store(store);
-    // One conflict and one rejected write wait for their person; the others are sent.
+    // One conflict and one rejected write wait for a decision of the user; the others are sent.
     assert_eq!((tab.engine.status().needs_attention, tab.engine.outbox().len()), (2, 7));
     let draft = tab.engine.draft(&task(3)).unwrap();
     assert_eq!(draft.current_data, patch(json!({"name": "typed", "points": 5, "descr": "long"})));
     assert_eq!(draft.undo_stack.len(), 3);
 
     let mut sent = Vec::new();
-    while let Some(at) = tab.requests.iter().position(|(_, request)| request.method != Method::Get) {
-        let (id, request) = tab.requests.remove(at);
+    while let Some(index) = tab.requests.iter().position(|(_, request)| request.method != Method::Get) {
+        let (id, request) = tab.requests.remove(index);
         sent.push((request.method, request.path.clone(), request.idempotency_key.clone(), request.body.clone()));
         let n = if request.path.contains("000003") {
             3
@@ -56,7 +60,7 @@ fn outbox_and_drafts_of_earlier_builds_are_sent() {
             9
         };
         let body = if request.method == Method::Delete { Value::Null } else { Value::Object(row(n, 2, "sent")) };
-        tab.event(Event::ResponseReceived(id, Ok(answer(body))));
+        tab.event(Event::ResponseReceived(id, Ok(ok_response(body))));
     }
     let key = |n: u128| Some(Uuid::from_u128(n + 500).to_string());
     let find = |n: u128| sent.iter().find(|(_, _, k, _)| *k == key(n)).unwrap_or_else(|| panic!("{n}: {sent:?}"));
@@ -65,7 +69,7 @@ fn outbox_and_drafts_of_earlier_builds_are_sent() {
     assert_eq!((find(5).0, find(5).1.as_str()), (Method::Post, "/entity_instance_link"));
     assert_eq!((find(6).0, find(6).3.clone()), (Method::Patch, Some(json!({"name": "eight"}))));
     assert_eq!(find(7).0, Method::Delete);
-    assert_eq!(tab.engine.outbox().len(), 2, "what needs a decision stays");
+    assert_eq!(tab.engine.outbox().len(), 2, "writes that need a decision stay in the outbox");
 }
 
 #[test]
@@ -117,7 +121,7 @@ fn messages_between_tabs_keep_their_names() {
     let entity = json!({"code": "task", "id": task(1).id});
     let query = json!({"Row": entity});
     let key = json!({"code": "task", "below": null, "filters": [], "sort": [], "search": null, "paged": false});
-    let news = json!({
+    let update = json!({
         "term": 4,
         "rows": [{"code": "task", "permission": 3, "row": {"version": 1}}],
         "gone": [entity],
@@ -144,14 +148,14 @@ fn messages_between_tabs_keep_their_names() {
         json!({"reopen": {"entry": entry}}),
         json!({"keep": {"entity": entity, "on": true}}),
         json!({"bye": {"tab": tab}}),
-        json!({"news": news}),
+        json!({"news": update}),
     ] {
         assert_stable::<TabMessage>(message);
     }
 }
 
 #[test]
-fn areas_keep_their_names() {
+fn namespaces_keep_their_names() {
     assert_eq!(Namespace::ALL.map(Namespace::name), ["entities", "entityLists", "metadata", "drafts", "outbox"]);
     assert_eq!(crate::store::LEADER_TERM_KEY, "term");
 }

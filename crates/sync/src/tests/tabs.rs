@@ -1,22 +1,24 @@
-//! Several tabs on one device: one leads, the others follow.
+//! Several tabs on one device: one leader and its followers.
 
 use super::*;
 use pmo_domain::protocol::PresentUser;
 
-/// A leader and a follower with one device; what either says the other hears.
+/// Leader and follower that share a device and exchange messages.
 struct Pair {
     leader: Tab,
     follower: Engine,
-    said: Vec<TabMessage>,
+    /// Messages of the follower that the leader has not received yet.
+    broadcasts: Vec<TabMessage>,
+    /// Number of requests and connections of the follower.
     fetched: usize,
 }
 
 impl Pair {
     fn new() -> Self {
-        let leader = Tab::looking();
+        let leader = Tab::observing_tasks();
         let mut follower = Engine::new(9);
         let stored = Box::new(now_or_never(store::load(&leader.store)).unwrap());
-        let mut pair = Self { follower: Engine::new(8), said: vec![], fetched: 0, leader };
+        let mut pair = Self { follower: Engine::new(8), broadcasts: vec![], fetched: 0, leader };
         let start = Event::Start { person: ME, tab: TabId(Uuid::from_u128(2)), stored, term: None };
         let effects = follower.handle(start, pair.leader.now);
         pair.follower = follower;
@@ -27,74 +29,74 @@ impl Pair {
     fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             match effect {
-                Effect::Broadcast(message) => self.said.push(message),
+                Effect::Broadcast(message) => self.broadcasts.push(message),
                 Effect::Fetch(..) | Effect::Connect => self.fetched += 1,
                 Effect::Persist(batch, writes) => {
-                    assert!(
-                        writes.iter().all(|w| w.area().is_user_data()),
-                        "a follower leaves the cache to its leader"
-                    );
+                    assert!(writes.iter().all(|w| w.namespace().is_user_data()), "a follower must not write the cache");
                     self.leader.store.write_now(&writes);
-                    self.follow(Event::Persisted(batch, batch, Ok(())));
+                    self.follower_event(Event::Persisted(batch, batch, Ok(())));
                 }
                 _ => {}
             }
         }
     }
 
-    fn follow(&mut self, event: Event) {
+    fn follower_event(&mut self, event: Event) {
         let effects = self.follower.handle(event, self.leader.now);
         self.perform(effects);
     }
 
-    /// Everything that was said is heard, until nobody says anything more. As in the browser it travels as text.
-    fn talk(&mut self) {
+    /// Delivers messages, serialized as in the browser, in both directions until none is left.
+    fn exchange_messages(&mut self) {
         loop {
-            let (to_leader, to_follower) = (std::mem::take(&mut self.said), std::mem::take(&mut self.leader.said));
+            let to_leader = std::mem::take(&mut self.broadcasts);
+            let to_follower = std::mem::take(&mut self.leader.broadcasts);
             if to_leader.is_empty() && to_follower.is_empty() {
                 return;
             }
-            let travel = |message: TabMessage| -> TabMessage {
+            let transfer = |message: TabMessage| -> TabMessage {
                 serde_json::from_str(&serde_json::to_string(&message).unwrap()).unwrap()
             };
-            to_leader.into_iter().for_each(|message| self.leader.event(Event::TabMessageReceived(travel(message))));
-            to_follower.into_iter().for_each(|message| self.follow(Event::TabMessageReceived(travel(message))));
+            to_leader.into_iter().for_each(|message| self.leader.event(Event::TabMessageReceived(transfer(message))));
+            to_follower
+                .into_iter()
+                .for_each(|message| self.follower_event(Event::TabMessageReceived(transfer(message))));
         }
     }
 }
 
 #[test]
-fn a_follower_asks_nothing_and_hears_everything() {
+fn follower_sends_no_requests_and_receives_all_changes() {
     let mut pair = Pair::new();
-    pair.follow(Event::Observe(ObserverId(1), Query::List(tasks())));
-    pair.talk();
+    pair.follower_event(Event::Observe(ObserverId(1), Query::List(tasks())));
+    pair.exchange_messages();
     assert_eq!(pair.follower.list(&tasks()).ids.len(), 3);
     pair.leader.invalidate(&[(1, Action::Update, 2)]);
-    pair.leader.answer(list(vec![row(1, 2, "news")]));
-    pair.talk();
-    assert_eq!(pair.follower.row(&task(1)).unwrap().data["name"], "news");
+    pair.leader.respond(list(vec![row(1, 2, "changed")]));
+    pair.exchange_messages();
+    assert_eq!(pair.follower.row(&task(1)).unwrap().data["name"], "changed");
     pair.leader.invalidate(&[(2, Action::Revoke, 0)]);
-    pair.talk();
+    pair.exchange_messages();
     assert_eq!((pair.follower.row(&task(2)), pair.follower.list(&tasks()).ids.len()), (None, 2));
     assert_eq!(pair.fetched, 0);
 }
 
 #[test]
-fn what_a_follower_looks_at_alone_the_leader_fetches_and_keeps() {
+fn leader_fetches_and_persists_queries_of_its_followers() {
     let mut pair = Pair::new();
-    let others = ListKey::below(code("task"), project(2), "project_id");
-    pair.follow(Event::Observe(ObserverId(1), Query::List(others.clone())));
-    pair.talk();
+    let others = ListKey::children_of(code("task"), project(2), "project_id");
+    pair.follower_event(Event::Observe(ObserverId(1), Query::List(others.clone())));
+    pair.exchange_messages();
     assert_eq!(pair.leader.paths(), [others.page_path(1000, None)]);
     let mut elsewhere = row(8, 1, "elsewhere");
     elsewhere.insert("project_id".into(), json!(project(2).id));
-    pair.leader.answer(list(vec![elsewhere]));
-    pair.talk();
+    pair.leader.respond(list(vec![elsewhere]));
+    pair.exchange_messages();
     assert_eq!(pair.follower.rows(&others)[0].data["name"], "elsewhere");
-    assert!(pair.leader.kept().contains("elsewhere"));
-    // Nobody looks any more: the leader lets it go as its own.
-    pair.follow(Event::Unobserve(ObserverId(1)));
-    pair.talk();
+    assert!(pair.leader.stored_text().contains("elsewhere"));
+    // Without observers the leader unsubscribes, as it does for its own queries.
+    pair.follower_event(Event::Unobserve(ObserverId(1)));
+    pair.exchange_messages();
     pair.leader.now += 60_000.0;
     pair.leader.sent.clear();
     pair.leader.event(Event::Tick);
@@ -102,46 +104,46 @@ fn what_a_follower_looks_at_alone_the_leader_fetches_and_keeps() {
 }
 
 #[test]
-fn what_a_follower_writes_the_leader_sends_and_both_show() {
+fn leader_sends_writes_of_a_follower_and_both_show_them() {
     let mut pair = Pair::new();
-    pair.follow(Event::Observe(ObserverId(1), Query::List(tasks())));
-    pair.talk();
-    pair.follow(Event::Update { entity: task(1), patch: patch(json!({"name": "mine"})), ids: ids(1) });
+    pair.follower_event(Event::Observe(ObserverId(1), Query::List(tasks())));
+    pair.exchange_messages();
+    pair.follower_event(Event::Update { entity: task(1), patch: patch(json!({"name": "mine"})), ids: ids(1) });
     assert_eq!(pair.follower.row(&task(1)).unwrap().data["name"], "mine");
-    // The word that the outbox has changed: the leader reads it from the device.
+    // After the notification the leader reads the outbox from the device.
     let entries = now_or_never(store::load_outbox(&pair.leader.store)).unwrap();
     pair.leader.event(Event::OutboxReloaded(entries));
     assert_eq!(pair.leader.names()[0], "mine");
     assert_eq!(pair.leader.requests[0].1.method, Method::Patch);
-    pair.leader.answer(Value::Object(row(1, 2, "mine")));
-    pair.talk();
+    pair.leader.respond(Value::Object(row(1, 2, "mine")));
+    pair.exchange_messages();
     let entries = now_or_never(store::load_outbox(&pair.leader.store)).unwrap();
-    pair.follow(Event::OutboxReloaded(entries));
+    pair.follower_event(Event::OutboxReloaded(entries));
     assert_eq!((pair.follower.outbox().len(), pair.follower.row(&task(1)).unwrap().pending), (0, false));
 }
 
 #[test]
-fn a_leader_that_falls_silent_is_replaced_and_one_that_was_replaced_follows() {
+fn silent_leader_is_replaced_and_becomes_a_follower() {
     let mut pair = Pair::new();
-    pair.talk();
+    pair.exchange_messages();
     let effects = pair.follower.handle(Event::Tick, pair.leader.now + 500.0);
-    assert!(!effects.contains(&Effect::StealLock), "not at once");
+    assert!(!effects.contains(&Effect::StealLock), "too early");
     let effects = pair.follower.handle(Event::Tick, pair.leader.now + 2000.0);
     assert!(effects.contains(&Effect::StealLock));
     let stored = Box::new(now_or_never(store::load(&pair.leader.store)).unwrap());
     let effects = pair.follower.handle(Event::LeadershipAcquired { stored, term: 2 }, pair.leader.now + 2001.0);
     assert!(effects.contains(&Effect::Connect) && pair.follower.is_leader());
-    // The old one thaws: it hears that there is another, or asks before it sends.
+    // The former leader resumes and receives the heartbeat of its successor.
     pair.leader.event(Event::TabMessageReceived(TabMessage::LeaderHeartbeat { term: 2, new: true }));
     assert!(!pair.leader.engine.is_leader());
     let requests = pair.leader.requests.len();
     pair.leader.update(1, json!({"name": "typed there"}), 1);
-    assert_eq!(pair.leader.requests.len(), requests, "the other sends it");
+    assert_eq!(pair.leader.requests.len(), requests, "only the new leader sends the write");
 }
 
 #[test]
-fn a_leader_to_whom_nothing_happened_for_long_asks_before_it_sends() {
-    let mut tab = Tab::looking();
+fn leader_checks_its_term_before_sending_after_a_long_pause() {
+    let mut tab = Tab::observing_tasks();
     tab.now += 60_000.0;
     let update = Event::Update { entity: task(1), patch: patch(json!({"name": "mine"})), ids: ids(1) };
     let effects = tab.engine.handle(update, tab.now);
@@ -156,48 +158,48 @@ fn a_leader_to_whom_nothing_happened_for_long_asks_before_it_sends() {
 }
 
 #[test]
-fn what_the_tabs_in_sight_look_at_is_said_and_who_else_does_is_told_to_each() {
+fn presence_covers_the_visible_tabs_and_is_forwarded_to_followers() {
     let mut pair = Pair::new();
-    let said = |pair: &mut Pair| -> Vec<Vec<EntityRef>> {
-        let things = |message: ClientMessage| match message {
-            ClientMessage::Viewing { things } => {
-                Some(things.into_iter().map(|thing| EntityRef::new(thing.entity_code, thing.entity_id)).collect())
+    let sent_viewing = |pair: &mut Pair| -> Vec<Vec<EntityRef>> {
+        let viewed = |message: ClientMessage| match message {
+            ClientMessage::Viewing { entities } => {
+                Some(entities.into_iter().map(|viewed| EntityRef::new(viewed.entity_code, viewed.entity_id)).collect())
             }
             _ => None,
         };
-        std::mem::take(&mut pair.leader.sent).into_iter().filter_map(things).collect()
+        std::mem::take(&mut pair.leader.sent).into_iter().filter_map(viewed).collect()
     };
-    let told = |pair: &mut Pair, n: u128, names: &[&str]| {
+    let receive_presence = |pair: &mut Pair, n: u128, names: &[&str]| {
         let people =
             names.iter().map(|name| PresentUser { person_id: Uuid::from_u128(9), name: (*name).to_owned() }).collect();
         let entity = task(n);
         let message = ServerMessage::Presence { entity_code: entity.code, entity_id: entity.id, people };
         pair.leader.event(Event::SocketMessage(message));
-        pair.talk();
+        pair.exchange_messages();
     };
     pair.leader.event(Event::SetViewing(task(1), true));
-    assert_eq!(said(&mut pair), [vec![task(1)]]);
-    pair.follow(Event::SetViewing(task(2), true));
-    pair.talk();
-    assert_eq!(said(&mut pair), [vec![task(1), task(2)]], "all that the tabs look at, in one message");
-    told(&mut pair, 2, &["Ann"]);
+    assert_eq!(sent_viewing(&mut pair), [vec![task(1)]]);
+    pair.follower_event(Event::SetViewing(task(2), true));
+    pair.exchange_messages();
+    assert_eq!(sent_viewing(&mut pair), [vec![task(1), task(2)]], "one message with the entities of all tabs");
+    receive_presence(&mut pair, 2, &["Ann"]);
     assert_eq!(pair.follower.present_users(&task(2))[0].name, "Ann");
-    // A tab out of sight looks at nothing; the next page is told before the last is left.
+    // A hidden tab views nothing; a new page is opened before the previous one is closed.
     pair.leader.event(Event::VisibilityChanged(false));
-    assert_eq!(said(&mut pair), [vec![task(2)]]);
+    assert_eq!(sent_viewing(&mut pair), [vec![task(2)]]);
     pair.leader.event(Event::VisibilityChanged(true));
-    said(&mut pair);
-    pair.follow(Event::SetViewing(task(3), true));
-    pair.follow(Event::SetViewing(task(2), false));
-    pair.talk();
-    assert_eq!(said(&mut pair), [vec![task(1), task(3)]]);
+    sent_viewing(&mut pair);
+    pair.follower_event(Event::SetViewing(task(3), true));
+    pair.follower_event(Event::SetViewing(task(2), false));
+    pair.exchange_messages();
+    assert_eq!(sent_viewing(&mut pair), [vec![task(1), task(3)]]);
     assert!(pair.follower.present_users(&task(2)).is_empty());
-    // A socket that is gone knows nobody; the next is told anew.
-    told(&mut pair, 1, &["Ann"]);
+    // Presence is cleared when the socket closes and sent again after the next HELLO.
+    receive_presence(&mut pair, 1, &["Ann"]);
     assert_eq!(pair.leader.engine.present_users(&task(1)).len(), 1);
     pair.leader.event(Event::SocketClosed(1006));
-    pair.talk();
+    pair.exchange_messages();
     assert!(pair.leader.engine.present_users(&task(1)).is_empty());
     pair.leader.hello();
-    assert_eq!(said(&mut pair), [vec![task(1), task(3)]]);
+    assert_eq!(sent_viewing(&mut pair), [vec![task(1), task(3)]]);
 }

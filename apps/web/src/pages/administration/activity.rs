@@ -1,7 +1,7 @@
-//! What happened lately to things that one may see.
+//! Activity log: recent changes of all entities that are visible to the user.
 
 use crate::client::http::{self, Method};
-use crate::hooks::catalogue;
+use crate::hooks::catalog;
 use crate::ui::format;
 use crate::ui::reactive::reactive_view;
 use crate::ui::value_view::{self, icon};
@@ -11,9 +11,9 @@ use serde_json::Value;
 use wasm_bindgen_futures::spawn_local;
 
 #[component]
-pub fn Activity() -> impl IntoView {
-    let (lines, next) = (RwSignal::new(Vec::<Value>::new()), RwSignal::new(None::<String>));
-    let (here, error) = (RwSignal::new(false), RwSignal::new(None::<String>));
+pub(crate) fn Activity() -> impl IntoView {
+    let (entries, next) = (RwSignal::new(Vec::<Value>::new()), RwSignal::new(None::<String>));
+    let (loaded, error) = (RwSignal::new(false), RwSignal::new(None::<String>));
     let load = move |cursor: Option<String>| {
         let path = format!(
             "/activity?limit=50{}",
@@ -21,24 +21,24 @@ pub fn Activity() -> impl IntoView {
         );
         spawn_local(async move {
             match http::request(Method::GET, &path, None, None).await {
-                Ok(told) => {
-                    next.try_set(told["next_cursor"].as_str().map(ToOwned::to_owned));
-                    lines.try_update(|all| all.extend(told["data"].as_array().cloned().unwrap_or_default()));
+                Ok(response) => {
+                    next.try_set(response["next_cursor"].as_str().map(ToOwned::to_owned));
+                    entries.try_update(|all| all.extend(response["data"].as_array().cloned().unwrap_or_default()));
                 }
                 Err(message) => drop(error.try_set(Some(message))),
             }
-            here.try_set(true);
+            loaded.try_set(true);
         });
     };
     load(None);
-    let line = |entry: &Value| {
+    let entry_view = |entry: &Value| {
         let text = |name: &str| entry[name].as_str().unwrap_or_default().to_owned();
         let code = text("entity");
-        let kind = catalogue().get(&code).cloned();
-        let what = match text("action").as_str() {
-            "created" => "made",
+        let kind = catalog().get(&code).cloned();
+        let verb = match text("action").as_str() {
+            "created" => "created",
             "deleted" => "deleted",
-            "restored" => "brought back",
+            "restored" => "restored",
             "commented" => "commented on",
             _ => "changed",
         };
@@ -51,21 +51,21 @@ pub fn Activity() -> impl IntoView {
                 kind.as_ref()?.column(name).filter(|c| !c.hidden && !c.read_only).map(|c| c.label.clone())
             })
             .collect();
-        let (who, id) = (text("person_name"), text("person_id"));
-        let who = if who.is_empty() { "The system".to_owned() } else { who };
+        let (name, id) = (text("person_name"), text("person_id"));
+        let name = if name.is_empty() { "System".to_owned() } else { name };
         let title =
             entry["title"].as_str().filter(|t| !t.is_empty()).map_or_else(|| text("entity_id"), ToOwned::to_owned);
         let label = kind.map_or(code.clone(), |k| k.name.to_lowercase());
-        let of =
-            if what == "changed" && !columns.is_empty() { format!(" ({})", columns.join(", ")) } else { String::new() };
-        view! { <li>{value_view::avatar(&id, &who)}<span class="grow"><strong>{who}</strong>{format!(" {what} the {label} ")}<A href=format!("/{code}/{}", text("entity_id"))>{title}</A><span class="softer">{of}</span></span><time class="softer num">{format::local_datetime(&text("at"))}</time></li> }
+        let columns_text =
+            if verb == "changed" && !columns.is_empty() { format!(" ({})", columns.join(", ")) } else { String::new() };
+        view! { <li>{value_view::avatar(&id, &name)}<span class="grow"><strong>{name}</strong>{format!(" {verb} the {label} ")}<A href=format!("/{code}/{}", text("entity_id"))>{title}</A><span class="softer">{columns_text}</span></span><time class="softer num">{format::local_datetime(&text("at"))}</time></li> }
     };
     view! {
         <div class="admin">
             {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
-            {reactive_view(move || (!here.get()).then(|| view! { <div class="skeletons" aria-busy="true"><span class="skeleton"></span></div> }))}
-            <ul class="rows tray activity">{reactive_view(move || lines.get().iter().map(line).collect::<Vec<_>>())}</ul>
-            {reactive_view(move || next.get().map(|cursor| view! { <button type="button" class="btn sm" on:click=move |_| load(Some(cursor.clone()))>"More"</button> }))}
+            {reactive_view(move || (!loaded.get()).then(|| view! { <div class="skeletons" aria-busy="true"><span class="skeleton"></span></div> }))}
+            <ul class="rows tray activity">{reactive_view(move || entries.get().iter().map(entry_view).collect::<Vec<_>>())}</ul>
+            {reactive_view(move || next.get().map(|cursor| view! { <button type="button" class="btn sm" on:click=move |_| load(Some(cursor.clone()))>"Load more"</button> }))}
         </div>
     }
 }

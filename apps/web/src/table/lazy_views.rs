@@ -1,0 +1,35 @@
+//! Lazy views of a table: toolbar, bulk actions, cell editor, and what an empty installation shows.
+
+use super::context::TableContext;
+use crate::ui::lazy_part::{self, Draw};
+use leptos::prelude::*;
+use pmo_domain::EntityCode;
+use std::cell::Cell;
+use uuid::Uuid;
+
+/// Render functions of the lazy views of this layer.
+#[derive(Clone, Copy)]
+pub(crate) struct TableViews {
+    pub toolbar: fn(TableContext) -> AnyView,
+    pub selection_bar: fn(TableContext) -> AnyView,
+    pub cell_editor: fn(TableContext, Uuid, usize) -> AnyView,
+    pub first_run: fn(EntityCode) -> AnyView,
+}
+
+thread_local! {
+    static VIEWS: Cell<Option<TableViews>> = const { Cell::new(None) };
+}
+
+/// Sets the render functions, after their code has been loaded.
+pub(crate) fn set_views(views: TableViews) {
+    VIEWS.set(Some(views));
+}
+
+fn render_with(draw: impl Fn(TableViews) -> AnyView + Send + 'static) -> Draw {
+    Box::new(move || VIEWS.get().map_or_else(|| ().into_any(), &draw))
+}
+
+/// Renders a lazy view of the table, once it is loaded.
+pub(crate) fn lazy_table_view(draw: impl Fn(TableViews) -> AnyView + Send + 'static) -> impl IntoView {
+    lazy_part::lazy_overlay(render_with(draw))
+}

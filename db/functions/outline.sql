@@ -1,0 +1,109 @@
+-- The outline of tasks (work breakdown structure).
+
+-- Before insert or update of a task: validates the parent and fills in rank and WBS number. A task
+-- belongs to its parent's project and cannot be its own descendant; only a move can create a cycle,
+-- because a new task has no children. The walk up reads one row at a time by primary key. No
+-- sequential scans: a plan cached while the table was small would scan all of it for each row of an
+-- import. No JIT: compiling takes longer than the statement.
+create or replace function app.validate_task_outline() returns trigger language plpgsql set enable_seqscan = off set jit = off as $$
+declare
+  parent app.task; last_rank text; sibling_count integer; ancestor uuid;
+begin
+  if tg_op = 'UPDATE' and new.parent__task_id is not distinct from old.parent__task_id
+     and new.project_id is not distinct from old.project_id then return new; end if;
+  if new.parent__task_id is not null then
+    select * into parent from app.task where id = new.parent__task_id;
+    if not found then
+      raise exception 'parent task not found' using errcode = 'check_violation', column = 'parent__task_id';
+    end if;
+    if new.project_id is null then new.project_id := parent.project_id; end if;
+    if new.project_id is distinct from parent.project_id then
+      raise exception 'parent task belongs to another project' using errcode = 'check_violation', column = 'parent__task_id';
+    end if;
+    if tg_op = 'UPDATE' then
+      ancestor := new.parent__task_id;
+      while ancestor is not null loop
+        if ancestor = new.id then
+          raise exception 'a task cannot be its own descendant' using errcode = 'check_violation', column = 'parent__task_id';
+        end if;
+        select parent__task_id into ancestor from app.task where id = ancestor;
+      end loop;
+    end if;
+  end if;
+  if tg_op = 'INSERT' and new.rank is not null and new.wbs is not null then return new; end if;
+  select max(rank), count(*) into last_rank, sibling_count from app.task
+    where project_id is not distinct from new.project_id and parent__task_id is not distinct from new.parent__task_id
+      and id <> new.id;
+  -- A rank that a move sets explicitly is not replaced.
+  if new.rank is null or (tg_op = 'UPDATE' and new.rank is not distinct from old.rank) then new.rank := app.fractional_index_after(last_rank); end if;
+  if tg_op = 'UPDATE' or new.wbs is null then
+    new.wbs := coalesce(nullif(parent.wbs, '') || '.', '') || (sibling_count + 1);
+  end if;
+  return new;
+end $$;
+
+-- Returns the rank to append after `p_last`: a base-36 number of six digits that is incremented, so
+-- that keys of appended rows stay short and evenly spaced.
+create or replace function app.fractional_index_after(p_last text) returns text language plpgsql immutable as $$
+declare
+  digits constant text := '0123456789abcdefghijklmnopqrstuvwxyz';
+  n bigint := 0; key text := '';
+begin
+  if p_last is not null then
+    for i in 1..6 loop
+      n := n * 36 + greatest(position(coalesce(nullif(substr(p_last, i, 1), ''), '0') in digits) - 1, 0);
+    end loop;
+  end if;
+  n := n + 1296; -- leaves 36² keys between neighbors
+  for i in 1..6 loop
+    key := substr(digits, (n % 36)::integer + 1, 1) || key;
+    n := n / 36;
+  end loop;
+  return key;
+end $$;
+
+-- Renumbers the outline that contains an entity by rank, and returns the number of changed rows.
+-- For types with the columns rank, wbs, project_id and parent__<type>_id.
+create or replace function app.renumber_outline(p_code text, p_id uuid) returns integer language plpgsql as $$
+declare
+  parent_column text := 'parent__' || p_code || '_id'; n integer;
+begin
+  execute format($f$
+    with recursive root as (select project_id from app.%1$I where id = $1),
+    tree (id, wbs) as (
+      select t.id, (row_number() over (order by t.rank, t.id))::text
+      from app.%1$I t join root on t.project_id is not distinct from root.project_id where t.%2$I is null and t.active_flag
+      union all
+      select t.id, tree.wbs || '.' || row_number() over (partition by t.%2$I order by t.rank, t.id)
+      from tree join app.%1$I t on t.%2$I = tree.id where t.active_flag
+    )
+    update app.%1$I t set wbs = tree.wbs from tree where t.id = tree.id and t.wbs is distinct from tree.wbs
+  $f$, p_code, parent_column) using p_id;
+  get diagnostics n = row_count;
+  return n;
+end $$;
+
+-- Before insert or update of a task dependency: both tasks must be in the project of the
+-- dependency, and dependencies must not form a cycle. `app.bulk_import = 'on'` skips the cycle
+-- check: the importer has checked the whole graph.
+create or replace function app.check_dependency() returns trigger language plpgsql set enable_seqscan = off as $$
+declare
+  before app.task; after app.task;
+begin
+  select * into before from app.task where id = new.predecessor__task_id;
+  select * into after from app.task where id = new.successor__task_id;
+  if new.project_id is null then new.project_id := after.project_id; end if;
+  if new.name is null or new.name = '' then new.name := left(before.name || ' → ' || after.name, 500); end if;
+  if before.project_id is distinct from new.project_id or after.project_id is distinct from new.project_id then
+    raise exception 'both tasks must belong to the project of the dependency' using errcode = 'check_violation', column = 'successor__task_id';
+  end if;
+  if current_setting('app.bulk_import', true) = 'on' then return new; end if;
+  if exists (with recursive ahead (id) as (
+               select new.successor__task_id
+               union select d.successor__task_id from ahead a join app.task_dependency d
+                 on d.predecessor__task_id = a.id and d.active_flag and d.id <> new.id)
+             select from ahead where id = new.predecessor__task_id) then
+    raise exception 'dependency cycle' using errcode = 'check_violation', column = 'successor__task_id';
+  end if;
+  return new;
+end $$;
