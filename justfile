@@ -15,7 +15,7 @@ test:
 
 # Check formatting and lints; warnings are errors.
 lint:
-    source tools/env.sh && cargo fmt --all --check && cargo clippy --all-targets -- -D warnings
+    source tools/env.sh && node tools/check-structure.mjs && cargo fmt --all --check && cargo clippy --all-targets -- -D warnings
     source tools/env.sh && CARGO_TARGET_DIR=target/web cargo clippy -p pmo-web --target wasm32-unknown-unknown --all-targets -- -D warnings
 
 # Build the services and the app for production.

@@ -18,7 +18,7 @@ release=no
 # trunk runs cargo without network access, so the dependencies are fetched first.
 cargo fetch --quiet --locked
 
-# erase_components: type-erased components make the download a quarter smaller.
+# erase_components: type-erased components make the download a tenth smaller.
 rustflags="--cfg erase_components"
 if [ "$release" = yes ]; then
   # Remove the path of the cargo registry from panic messages.

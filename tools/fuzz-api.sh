@@ -7,7 +7,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 base="${DATABASE_URL%/*}" name=pmo_fuzz port="${PMO_FUZZ_PORT:-4102}"
 psql -XAtq "$base/postgres" -c "drop database if exists $name with (force)" -c "create database $name" 2>/dev/null
-export DATABASE_URL="$base/$name" JWT_SECRET=secret-of-the-api-fuzzing-tests-only API_PORT="$port" SIGN_IN_PER_MINUTE=100000 RUST_LOG=error FILES_DIR="$ROOT/target/fuzz-files"
+export DATABASE_URL="$base/$name" JWT_SECRET=secret-of-the-api-fuzzing-tests-only API_PORT="$port" LOGIN_RATE_PER_MINUTE=100000 RUST_LOG=error FILES_DIR="$ROOT/target/fuzz-files"
 "$ROOT/target/release/pmo-api" seed --scale small >/dev/null
 "$ROOT/target/release/pmo-api" & pid=$!
 trap 'kill $pid 2>/dev/null; wait 2>/dev/null || true' EXIT

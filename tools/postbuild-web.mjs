@@ -56,7 +56,7 @@ if (splitDir) {
   }
   rmSync(workDir, { recursive: true });
 }
-// A split build loads the later styles together with the later part (apps/web/src/parts.rs).
+// A split build loads the later styles together with the later part (apps/web/src/lazy.rs).
 let laterStyles;
 if (splitDir) {
   html = html.replace(/<link rel="stylesheet" href="(\/later-[^"]+)"[^>]*>/, (_, href) => { laterStyles = href; return `<meta name="pmo-later-styles" content="${href}">`; });
@@ -80,7 +80,7 @@ const script = cachedFiles.find((f) => f.startsWith("pmo-web-") && f.endsWith(".
 const wasm = cachedFiles.find((f) => f.endsWith("_bg.wasm"));
 const styles = [...html.matchAll(/<link rel="stylesheet" href="([^"]+)"/g)].map((m) => m[1]);
 writeFileSync(join(dist, "build.json"), JSON.stringify({
-  id, later_styles: laterStyles ?? "", script: `/${script}`, wasm: `/${wasm}`, styles, start, start_hash: cspHash(start), theme, theme_hash: cspHash(theme), font: "/fonts/inter-latin.woff2",
+  id, lazy_styles: laterStyles ?? "", script: `/${script}`, wasm: `/${wasm}`, styles, start, start_hash: cspHash(start), theme, theme_hash: cspHash(theme), font: "/fonts/inter-latin.woff2",
 }, null, 1));
 const worker = readFileSync(join(root, "apps/web/service-worker.js"), "utf8")
   .replace("__BUILD__", id).replace("[/*FILES*/]", JSON.stringify(cachedFiles.map((f) => `/${f}`)));

@@ -26,6 +26,8 @@ trap '"$tools/postgres.sh" stop' EXIT
 
 log_step "formatting"
 cargo fmt --all --check
+log_step "structure"
+node tools/check-structure.mjs
 log_step "lints: servers"
 cargo clippy --quiet --all-targets -- -D warnings
 log_step "build: servers"
