@@ -70,6 +70,13 @@ impl PartialEq<&str> for EntityCode {
     }
 }
 
+/// Id of an ancestor set: the ancestors from which an entity inherits grants.
+///
+/// Entities with the same ancestors share one set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AncestorSetId(pub i32);
+
 /// Reference to an entity: its type and its id.
 #[derive(Clone, Debug, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct EntityRef {

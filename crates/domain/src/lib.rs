@@ -17,14 +17,16 @@ pub mod predicate; // filters and sort orders evaluated in memory
 pub mod protocol; // messages of the WebSocket protocol
 pub mod query; // query parameters of a list
 pub mod sort; // stable sorting by index
+pub mod unix_millis; // points in time
 #[cfg(test)]
 mod wire_tests;
 
 pub use catalog::{Catalog, ChildRelation, EntityType};
 pub use column::{Column, ColumnKind, SELF_CONTRIBUTION};
 pub use cursor::{FeedCursor, Snapshot};
-pub use id::{EntityCode, EntityRef, PersonId, Version};
+pub use id::{AncestorSetId, EntityCode, EntityRef, PersonId, Version};
 pub use permission::Permission;
+pub use unix_millis::UnixMillis;
 
 /// Columns of an entity by name, as in JSON.
 pub type Row = serde_json::Map<String, serde_json::Value>;
