@@ -4,14 +4,42 @@
 # The last line is 'N passed, 0 failed'; the script ends at the first failure.
 set -euo pipefail
 tools="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
-"$tools/setup.sh" --tests
 # shellcheck source=tools/env.sh
 source "$tools/env.sh"
+# shellcheck source=tools/steps.sh
+source "$tools/steps.sh"
+# shellcheck source=tools/install.sh
+source "$tools/install.sh"
 cd "$ROOT"
 export PMO_POSTGRES_FAST=1
 started=$SECONDS
 log_step() { printf '\033[1m==> %s\033[0m (%ss)\n' "$*" "$((SECONDS - started))"; }
 log_dir="$ROOT/target/test-log"; mkdir -p "$log_dir"
+database_started=no
+stop() {
+  stop_steps
+  [ "$database_started" = no ] || "$tools/postgres.sh" stop
+}
+trap stop EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The servers are checked and built while the build tools are built: the two lanes use separate target
+# folders, and one fills the core that the other leaves idle. Tests and end-to-end servers share the
+# release profile, so dependencies are compiled once.
+check_formatting() { cargo fmt --all --check; }
+lint_servers() { cargo clippy --quiet --all-targets -- -D warnings; }
+build_servers() { cargo build --release -p pmo-api -p pmo-pubsub -p pmo-simulation; }
+queue_installation tests
+queue_step builds formatting "check formatting" "" check_formatting
+queue_step builds lint-servers "lint servers" "3 min" lint_servers
+queue_step builds build-servers "build servers" "6 min" build_servers
+run_foreground system
+require_toolchain
+run_concurrent tools builds
+remove_build_cache
+log_step "structure"
+node tools/check-structure.mjs
 
 # A separate cluster, so that no development data is changed. sqlx creates a database per test in it.
 if [ -z "${PMO_TEST_DATABASE_URL:-}" ]; then
@@ -22,17 +50,7 @@ else
 fi
 log_step "database"
 "$tools/postgres.sh" start
-trap '"$tools/postgres.sh" stop' EXIT
-
-log_step "formatting"
-cargo fmt --all --check
-log_step "structure"
-node tools/check-structure.mjs
-log_step "lints: servers"
-cargo clippy --quiet --all-targets -- -D warnings
-log_step "build: servers"
-# Tests and end-to-end servers share the release profile, so dependencies are compiled once.
-cargo build --quiet --release -p pmo-api -p pmo-pubsub -p pmo-simulation
+database_started=yes
 # Migrate the template of the test cluster: new databases have the schema from the start.
 if [ -z "${PMO_TEST_DATABASE_URL:-}" ]; then
   template="${DATABASE_URL%/*}/template1"
