@@ -1,5 +1,5 @@
-// Pre-build step of the app: copies the font and the icons from their npm packages, with their
-// licenses, into apps/web/generated.
+// Pre-build step of the app: writes into apps/web/generated the font and the icons of their npm
+// packages, with their licenses, and the style sheets that are joined from several files.
 import { copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -33,8 +33,23 @@ const encodeSvg = (svg) => svg.replace(/<!--[\s\S]*?-->/g, "").replace(/\s*class
   .replace(/"/g, "'").replace(/[<>#%]/g, (c) => encodeURIComponent(c));
 const iconRules = (icons) => icons.map((name) => `  .i-${name} { --i: url("data:image/svg+xml,${encodeSvg(readFileSync(iconFile(name), "utf8"))}"); }`);
 write(join(outDir, "icons.css"), `/* Generated from lucide-static (ISC license, /fonts/LICENSE-Lucide.txt). */\n@layer base {\n${iconRules(firstLoadIcons).join("\n")}\n}\n`);
+/** Joins the sheets that `styles/NAME.css` imports, in its order, into one block per cascade layer. */
+const joinStyles = (name) => {
+  const styles = join(outDir, "..", "styles");
+  const blocks = new Map();
+  for (const [, path] of readFileSync(join(styles, `${name}.css`), "utf8").matchAll(/^@import "([^"]+)";$/gm)) {
+    const sheet = readFileSync(join(styles, path), "utf8");
+    const rest = sheet.replace(/^@layer ([\w-]+) \{\n([\s\S]*?)^\}$/gm, (_, layer, rules) => {
+      blocks.set(layer, (blocks.get(layer) ?? "") + rules);
+      return "";
+    });
+    if (rest.replace(/\/\*[\s\S]*?\*\//g, "").trim()) throw new Error(`${path}: rules outside of a cascade layer`);
+  }
+  return [...blocks].map(([layer, rules]) => `@layer ${layer} {\n${rules}}\n`).join("");
+};
+write(join(outDir, "components.css"), joinStyles("components"));
 // The styles of the code-split parts contain their icons.
-write(join(outDir, "later.css"), `/* Icons from lucide-static (ISC license, /fonts/LICENSE-Lucide.txt). */\n@layer base {\n${iconRules(laterIcons).join("\n")}\n}\n${readFileSync(join(outDir, "..", "styles", "later.css"), "utf8")}`);
+write(join(outDir, "later.css"), `/* Icons from lucide-static (ISC license, /fonts/LICENSE-Lucide.txt). */\n@layer base {\n${iconRules(laterIcons).join("\n")}\n}\n${joinStyles("later")}`);
 
 const copyOnce = (from, to) => { if (!existsSync(to)) copyFileSync(from, to); };
 copyOnce(join(packages, "@fontsource-variable/inter/files/inter-latin-wght-normal.woff2"), join(outDir, "fonts", "inter-latin.woff2"));
