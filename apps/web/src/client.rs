@@ -1,6 +1,7 @@
 //! Browser shell of the sync engine: owns the engine of this tab, performs its effects and signals
 //! changes to the page. Single-threaded, no locks.
 
+mod connection_event; // what the socket and the other tabs report
 pub mod device_store; // IndexedDB through rexie
 mod frame_log; // the most recent WebSocket frames
 pub mod http; // requests and access tokens
@@ -11,10 +12,12 @@ mod socket; // the WebSocket
 mod tab_channel; // leader election and messages between tabs
 pub mod uploads; // resumable file uploads
 
+use connection_event::ConnectionEvent;
 use device_store::DeviceStore;
 use futures_channel::mpsc;
 use futures_util::StreamExt;
 use leptos::prelude::*;
+use network_throttle::NetworkConditions;
 use pmo_domain::api_types::{AuthResponse, User};
 use pmo_domain::{EntityRef, PersonId};
 use pmo_sync::store::{self, KeySelector};
@@ -80,8 +83,6 @@ pub struct Client {
     pub update_available: ArcRwSignal<bool>,
     device_queue: RefCell<Option<mpsc::UnboundedSender<StoreTask>>>,
     socket: socket::Socket,
-    /// The most recent WebSocket frames, for the devtools.
-    pub frames: frame_log::FrameLog,
     tabs: RefCell<Option<tab_channel::Tabs>>,
     tab: TabId,
     device: RefCell<Option<Rc<DeviceStore>>>,
@@ -106,7 +107,6 @@ pub fn install() {
         update_available: ArcRwSignal::new(false),
         device_queue: RefCell::default(),
         socket: socket::Socket::default(),
-        frames: frame_log::FrameLog::default(),
         tabs: RefCell::default(),
         tab: TabId(Uuid::new_v4()),
         device: RefCell::default(),
@@ -144,33 +144,12 @@ pub fn new_write_ids() -> [Uuid; 2] {
     [Uuid::now_v7(), Uuid::new_v4()]
 }
 
-fn storage() -> Option<web_sys::Storage> {
-    web_sys::window()?.local_storage().ok()?
-}
-
-const PERSON_KEY: &str = "pmo.person";
-/// Flag of a sign-out that the server has not confirmed yet.
-const SIGNED_OUT_KEY: &str = "pmo.signed-out";
-
-fn has_flag(key: &str) -> bool {
-    storage().and_then(|s| s.get_item(key).ok()?).is_some()
-}
-
-fn set_flag(key: &str, set: bool) {
-    if let Some(storage) = storage() {
-        let _ = if set { storage.set_item(key, "1") } else { storage.remove_item(key) };
-    }
-}
-
 impl Client {
     /// Opens the session of the last user, so that a reload works offline.
     ///
     /// If no user is stored, the session is restored with the refresh cookie.
     async fn start(self: Rc<Self>) {
-        let last_user = storage()
-            .and_then(|s| s.get_item(PERSON_KEY).ok()?)
-            .and_then(|text| serde_json::from_str::<User>(&text).ok());
-        match last_user {
+        match local_storage::last_user() {
             Some(user) => {
                 self.clone().open_session(user).await;
                 self.refresh_token();
@@ -178,9 +157,9 @@ impl Client {
             None => {
                 // After an offline sign-out the refresh cookie is still valid: it must not restore
                 // the session.
-                if has_flag(SIGNED_OUT_KEY) {
+                if local_storage::is_sign_out_pending() {
                     if http::logout().await {
-                        set_flag(SIGNED_OUT_KEY, false);
+                        local_storage::set_sign_out_pending(false);
                     }
                     return self.auth_state.set(AuthState::SignedOut);
                 }
@@ -201,7 +180,7 @@ impl Client {
     /// new user.
     pub async fn signed_in(self: Rc<Self>, response: AuthResponse) {
         let AuthResponse { token, user, .. } = response;
-        set_flag(SIGNED_OUT_KEY, false);
+        local_storage::set_sign_out_pending(false);
         let current = self.engine.borrow().person();
         if current.is_none_or(|current| current == PersonId(user.person_id)) {
             http::set_token(Some(token));
@@ -219,7 +198,7 @@ impl Client {
             // Must not open or send the data of one user under the name of another.
             http::set_token(None);
             self.socket.disconnect();
-            save_last_user(Some(&user));
+            local_storage::save_last_user(Some(&user));
             reload();
         } else {
             self.open_session(user).await;
@@ -227,17 +206,15 @@ impl Client {
     }
 
     async fn open_session(self: Rc<Self>, user: User) {
-        save_last_user(Some(&user));
+        local_storage::save_last_user(Some(&user));
         let person = PersonId(user.person_id);
         let device = Rc::new(DeviceStore::open(user.person_id).await);
         self.storage_error.set(device.error_message());
         *self.device.borrow_mut() = Some(device.clone());
-        *self.tabs.borrow_mut() = Some(tab_channel::Tabs::join(person));
-        let term = if tab_channel::try_acquire_lock(person).await {
-            Some(store::increment_term(&*device, now()).await)
-        } else {
-            None
-        };
+        let tabs = tab_channel::Tabs::join(person, on_connection_event);
+        let lock = tabs.lock();
+        *self.tabs.borrow_mut() = Some(tabs);
+        let term = if lock.try_acquire().await { Some(store::increment_term(&*device, now()).await) } else { None };
         let stored = match store::load(&*device).await {
             Ok(stored) => stored,
             Err(error) => {
@@ -250,9 +227,10 @@ impl Client {
         spawn_local(device_store::request_persistent_storage());
         spawn_local(self.clone().run_store_queue(device, receiver));
         self.auth_state.set(AuthState::SignedIn(user));
+        local_storage::set_person(person);
         self.dispatch(Event::Start { person, tab: self.tab, stored: Box::new(stored), term });
         if term.is_none() {
-            tab_channel::wait_for_lock(person);
+            lock.wait();
         }
     }
 
@@ -398,10 +376,15 @@ impl Client {
                         client.dispatch(Event::TermChecked(term));
                     });
                 }
-                Effect::StealLock => tab_channel::steal_lock(),
+                Effect::StealLock => {
+                    let lock = self.tabs.borrow().as_ref().map(tab_channel::Tabs::lock);
+                    if let Some(lock) = lock {
+                        lock.steal();
+                    }
+                }
                 Effect::BroadcastOutboxChanged => self.enqueue_store_task(StoreTask::BroadcastOutboxChanged),
                 Effect::BroadcastDraftsChanged => self.enqueue_store_task(StoreTask::BroadcastDraftsChanged),
-                Effect::Connect => self.socket.connect(self.clone()),
+                Effect::Connect => self.socket.connect(on_connection_event),
                 Effect::Send(message) => self.socket.send(&message),
                 Effect::Disconnect => self.socket.disconnect(),
                 Effect::Changed(query) => notify_signal(self.queries.borrow().get(&query)),
@@ -411,6 +394,42 @@ impl Client {
                 Effect::PromptSignIn => self.prompt_sign_in(),
             }
         }
+    }
+
+    /// Handles an event of the socket or of another tab.
+    fn on_connection_event(self: Rc<Self>, event: ConnectionEvent) {
+        match event {
+            ConnectionEvent::Engine(event) => self.dispatch(event),
+            ConnectionEvent::LockAcquired => self.enqueue_store_task(StoreTask::BecomeLeader),
+            ConnectionEvent::OutboxChanged => self.enqueue_store_task(StoreTask::ReadOutbox),
+            ConnectionEvent::DraftsChanged => self.enqueue_store_task(StoreTask::ReadDrafts),
+            ConnectionEvent::SignedIn => {
+                if matches!(self.auth_state.get_untracked(), AuthState::SessionExpired(_)) {
+                    self.refresh_token();
+                }
+            }
+            ConnectionEvent::SignedOut => reload(),
+        }
+    }
+
+    /// Applies simulated network conditions immediately.
+    pub fn set_conditions(self: &Rc<Self>, conditions: NetworkConditions) {
+        let previous = network_throttle::replace_conditions(conditions);
+        if !network_throttle::sockets_allowed() {
+            self.socket.disconnect();
+            self.dispatch(Event::SocketClosed(1006));
+        }
+        if previous.offline != conditions.offline {
+            self.dispatch(Event::Online(!conditions.offline));
+        } else if previous.no_socket && !conditions.no_socket {
+            // A visible page reconnects without waiting for the backoff.
+            self.dispatch(Event::VisibilityChanged(true));
+        }
+    }
+
+    /// Returns the most recent WebSocket frames, for the devtools.
+    pub fn frames(&self) -> Rc<frame_log::FrameLog> {
+        self.socket.frames.clone()
     }
 
     /// Calls `reader` with shared access to the engine and returns its result.
@@ -480,8 +499,8 @@ impl Client {
         if !keep_user_data {
             local_storage::clear();
         }
-        save_last_user(None);
-        set_flag(SIGNED_OUT_KEY, true);
+        local_storage::save_last_user(None);
+        local_storage::set_sign_out_pending(true);
         self.socket.disconnect();
         http::set_token(None);
         self.broadcast(tab_channel::SIGNED_OUT);
@@ -491,7 +510,7 @@ impl Client {
         self.enqueue_store_task(StoreTask::Wipe { keep_user_data, done });
         let _ = wiped.await;
         if http::logout().await {
-            set_flag(SIGNED_OUT_KEY, false);
+            local_storage::set_sign_out_pending(false);
         }
         reload();
     }
@@ -542,6 +561,10 @@ impl Client {
     }
 }
 
+fn on_connection_event(event: ConnectionEvent) {
+    client().on_connection_event(event);
+}
+
 fn is_page_visible() -> Option<bool> {
     Some(web_sys::window()?.document()?.visibility_state() == web_sys::VisibilityState::Visible)
 }
@@ -550,14 +573,6 @@ fn notify_signal(signal: Option<&ArcRwSignal<u32>>) {
     if let Some(signal) = signal {
         signal.update(|n| *n = n.wrapping_add(1));
     }
-}
-
-fn save_last_user(user: Option<&User>) {
-    let Some(storage) = storage() else { return };
-    let _ = match user.and_then(|u| serde_json::to_string(u).ok()) {
-        Some(text) => storage.set_item(PERSON_KEY, &text),
-        None => storage.remove_item(PERSON_KEY),
-    };
 }
 
 /// Reloads the app at the start page.

@@ -4,10 +4,7 @@
 //!
 //! Must not: be changed by the app itself, only by the user.
 
-use super::Client;
-use pmo_sync::Event;
 use std::cell::Cell;
-use std::rc::Rc;
 
 /// Added latency of each request while the network is slow, in milliseconds.
 const SLOW_LATENCY_MS: u32 = 2_000;
@@ -45,19 +42,7 @@ pub fn sockets_allowed() -> bool {
     !conditions().offline && !conditions().no_socket
 }
 
-impl Client {
-    /// Applies the simulated conditions immediately.
-    pub fn set_conditions(self: &Rc<Self>, conditions: NetworkConditions) {
-        let previous = CONDITIONS.replace(conditions);
-        if !sockets_allowed() {
-            self.socket.disconnect();
-            self.dispatch(Event::SocketClosed(1006));
-        }
-        if previous.offline != conditions.offline {
-            self.dispatch(Event::Online(!conditions.offline));
-        } else if previous.no_socket && !conditions.no_socket {
-            // A visible page reconnects without waiting for the backoff.
-            self.dispatch(Event::VisibilityChanged(true));
-        }
-    }
+/// Sets the simulated conditions and returns the previous ones; open connections remain.
+pub(super) fn replace_conditions(conditions: NetworkConditions) -> NetworkConditions {
+    CONDITIONS.replace(conditions)
 }

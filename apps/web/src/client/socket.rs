@@ -3,8 +3,10 @@
 //! Sends `AUTH` first, passes frames to the engine and reports the close code. The URL comes from
 //! the page, not from the build.
 
+use super::connection_event::{ConnectionEvent, OnConnectionEvent};
+use super::frame_log::FrameLog;
+use super::http;
 use super::network_throttle::sockets_allowed;
-use super::{Client, http};
 use futures_channel::mpsc;
 use futures_util::{SinkExt, StreamExt, select};
 use gloo_net::websocket::{Message, WebSocketError, futures::WebSocket};
@@ -19,7 +21,9 @@ use wasm_bindgen_futures::spawn_local;
 pub(crate) struct Socket {
     outgoing: RefCell<Option<mpsc::UnboundedSender<ClientMessage>>>,
     /// Incremented on each connect and disconnect; events of an older connection are ignored.
-    generation: Cell<u32>,
+    generation: Rc<Cell<u32>>,
+    /// The most recent frames, for the devtools.
+    pub(super) frames: Rc<FrameLog>,
 }
 
 /// Returns the URL of the WebSocket endpoint.
@@ -42,16 +46,17 @@ fn socket_url() -> Option<String> {
 impl Socket {
     /// Closes the current connection, if any, and opens a new one.
     ///
-    /// Reports a failure to the engine as a closed socket.
-    pub(crate) fn connect(&self, client: Rc<Client>) {
+    /// Reports received messages to `on_event`, and a failure as a closed socket.
+    pub(crate) fn connect(&self, on_event: OnConnectionEvent) {
         self.disconnect();
-        let generation = self.generation.get();
+        let (generation, current, frames) = (self.generation.get(), self.generation.clone(), self.frames.clone());
+        let report = move |event| on_event(ConnectionEvent::Engine(event));
         let (sender, mut outgoing) = mpsc::unbounded::<ClientMessage>();
         let Some(token) = http::token() else {
-            return spawn_local(async move { client.dispatch(Event::SocketClosed(CLOSE_UNAUTHORIZED)) });
+            return spawn_local(async move { report(Event::SocketClosed(CLOSE_UNAUTHORIZED)) });
         };
         let Some(Ok(socket)) = socket_url().filter(|_| sockets_allowed()).map(|url| WebSocket::open(&url)) else {
-            return spawn_local(async move { client.dispatch(Event::SocketClosed(1006)) });
+            return spawn_local(async move { report(Event::SocketClosed(1006)) });
         };
         let _ = sender.unbounded_send(ClientMessage::Auth { token });
         *self.outgoing.borrow_mut() = Some(sender);
@@ -63,20 +68,20 @@ impl Socket {
                     message = outgoing.next() => {
                         let Some(message) = message else { break None };
                         let Ok(text) = serde_json::to_string(&message) else { continue };
-                        client.frames.record(true, &text);
+                        frames.record(true, &text);
                         if write.send(Message::Text(text)).await.is_err() {
                             break Some(1006);
                         }
                     }
                     frame = read.next() => match frame {
                         Some(Ok(Message::Text(text))) => {
-                            if client.socket.generation.get() != generation {
+                            if current.get() != generation {
                                 break None;
                             }
-                            client.frames.record(false, &text);
+                            frames.record(false, &text);
                             // Messages of a newer protocol version are ignored.
                             if let Some(message) = ServerMessage::parse(&text) {
-                                client.dispatch(Event::SocketMessage(message));
+                                report(Event::SocketMessage(message));
                             }
                         }
                         Some(Ok(Message::Bytes(_))) => {}
@@ -87,9 +92,9 @@ impl Socket {
                 }
             };
             if let Some(code) = code
-                && client.socket.generation.get() == generation
+                && current.get() == generation
             {
-                client.dispatch(Event::SocketClosed(code));
+                report(Event::SocketClosed(code));
             }
         });
     }

@@ -3,12 +3,11 @@
 //! One tab is the leader: it holds a Web Lock until it is closed. The browser elects the leader;
 //! the engine defines its duties. All tabs exchange messages over a `BroadcastChannel`.
 
-use super::{AuthState, StoreTask, client};
+use super::connection_event::{ConnectionEvent, OnConnectionEvent};
 use futures_channel::oneshot;
-use leptos::prelude::GetUntracked;
 use pmo_domain::PersonId;
 use pmo_sync::{Event, TabMessage};
-use std::cell::RefCell;
+use std::cell::Cell;
 use wasm_bindgen::prelude::Closure;
 use wasm_bindgen::{JsCast, JsValue};
 
@@ -21,38 +20,42 @@ pub(crate) const SIGNED_OUT: &str = "signed-out";
 /// Message: the user has signed in again, after the session had expired.
 pub(crate) const SIGNED_IN: &str = "signed-in";
 
-/// The channel to the other tabs, and the name of the leader lock.
+/// The channel to the other tabs, and the leader lock.
 pub(crate) struct Tabs {
     channel: Option<web_sys::BroadcastChannel>,
-    lock: String,
+    lock: LeaderLock,
+}
+
+/// The Web Lock that the leader tab of a user holds.
+#[derive(Clone)]
+pub(crate) struct LeaderLock {
+    name: String,
+    on_event: OnConnectionEvent,
 }
 
 impl Tabs {
-    /// Opens the channel of `person` and handles its messages.
-    pub(crate) fn join(person: PersonId) -> Self {
+    /// Opens the channel of `person` and reports its messages to `on_event`.
+    pub(crate) fn join(person: PersonId, on_event: OnConnectionEvent) -> Self {
         let channel = web_sys::BroadcastChannel::new(&format!("pmo-{person}")).ok();
         if let Some(channel) = &channel {
-            let on_message = Closure::<dyn Fn(web_sys::MessageEvent)>::new(|event: web_sys::MessageEvent| {
+            let on_message = Closure::<dyn Fn(web_sys::MessageEvent)>::new(move |event: web_sys::MessageEvent| {
                 let Some(text) = event.data().as_string() else { return };
-                match text.as_str() {
-                    OUTBOX_CHANGED => client().enqueue_store_task(StoreTask::ReadOutbox),
-                    DRAFTS_CHANGED => client().enqueue_store_task(StoreTask::ReadDrafts),
-                    SIGNED_OUT => super::reload(),
-                    SIGNED_IN if matches!(client().auth_state.get_untracked(), AuthState::SessionExpired(_)) => {
-                        client().refresh_token();
-                    }
+                on_event(match text.as_str() {
+                    OUTBOX_CHANGED => ConnectionEvent::OutboxChanged,
+                    DRAFTS_CHANGED => ConnectionEvent::DraftsChanged,
+                    SIGNED_OUT => ConnectionEvent::SignedOut,
+                    SIGNED_IN => ConnectionEvent::SignedIn,
                     // Messages of a newer build are ignored.
-                    text => {
-                        if let Ok(message) = serde_json::from_str::<TabMessage>(text) {
-                            client().dispatch(Event::TabMessageReceived(message));
-                        }
-                    }
-                }
+                    text => match serde_json::from_str::<TabMessage>(text) {
+                        Ok(message) => ConnectionEvent::Engine(Event::TabMessageReceived(message)),
+                        Err(_) => return,
+                    },
+                });
             });
             channel.set_onmessage(Some(on_message.as_ref().unchecked_ref()));
             on_message.forget();
         }
-        Self { channel, lock: lock_name(person) }
+        Self { channel, lock: LeaderLock { name: format!("pmo-{person}-leader"), on_event } }
     }
 
     /// Posts a message to the other tabs.
@@ -61,10 +64,11 @@ impl Tabs {
             let _ = channel.post_message(&JsValue::from_str(text));
         }
     }
-}
 
-fn lock_name(person: PersonId) -> String {
-    format!("pmo-{person}-leader")
+    /// Returns the leader lock.
+    pub(crate) fn lock(&self) -> LeaderLock {
+        self.lock.clone()
+    }
 }
 
 /// Returns whether the browser offers Web Locks; it does so only on secure pages.
@@ -113,69 +117,61 @@ fn request(
     true
 }
 
-/// Acquires the leader lock if it is free, and returns whether this tab is the leader.
-///
-/// Without Web Locks (insecure page) every tab is a leader; idempotency keys make it harmless if
-/// two tabs send the same write.
-pub(crate) async fn try_acquire_lock(person: PersonId) -> bool {
-    let (sender, receiver) = oneshot::channel();
-    let name = lock_name(person);
-    let granted = move |acquired| {
-        let _ = sender.send(acquired);
-    };
-    if !request(&name, Some("ifAvailable"), granted, on_leadership_lost) {
-        return true;
-    }
-    receiver.await.unwrap_or(false)
-}
-
-/// Queues for the leader lock; this tab becomes the leader when it acquires the lock.
-pub(crate) fn wait_for_lock(person: PersonId) {
-    wait_for(lock_name(person));
-}
-
-fn wait_for(name: String) {
-    request(
-        &name,
-        None,
-        |acquired| {
-            if acquired {
-                client().enqueue_store_task(StoreTask::BecomeLeader)
-            }
-        },
-        on_leadership_lost,
-    );
-}
-
-/// Makes this tab a follower, after another tab has taken the lock, and queues for the lock again.
-fn on_leadership_lost() {
-    client().dispatch(Event::LeadershipLost);
-    let name = client().tabs.borrow().as_ref().map(|tabs| tabs.lock.clone());
-    if let Some(name) = name {
-        wait_for(name);
-    }
-}
-
 thread_local! {
-    static STEALING_LOCK: RefCell<bool> = const { RefCell::new(false) };
+    static STEALING_LOCK: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Takes the leader lock from a tab that does not respond.
-pub(crate) fn steal_lock() {
-    let name = client().tabs.borrow().as_ref().map(|tabs| tabs.lock.clone());
-    let Some(name) = name else { return };
-    if STEALING_LOCK.with(|stealing| stealing.replace(true)) {
-        return;
-    }
-    let granted = |acquired| {
-        STEALING_LOCK.with(|stealing| stealing.replace(false));
-        if acquired {
-            client().enqueue_store_task(StoreTask::BecomeLeader);
+impl LeaderLock {
+    /// Acquires the lock if it is free, and returns whether this tab is the leader.
+    ///
+    /// Without Web Locks (insecure page) every tab is a leader; idempotency keys make it harmless
+    /// if two tabs send the same write.
+    pub(crate) async fn try_acquire(&self) -> bool {
+        let (sender, receiver) = oneshot::channel();
+        let granted = move |acquired| {
+            let _ = sender.send(acquired);
+        };
+        let lock = self.clone();
+        if !request(&self.name, Some("ifAvailable"), granted, move || lock.on_lost()) {
+            return true;
         }
-    };
-    if !request(&name, Some("steal"), granted, || client().dispatch(Event::LeadershipLost)) {
-        // Without Web Locks every tab that asks becomes a leader.
-        STEALING_LOCK.with(|stealing| stealing.replace(false));
-        client().enqueue_store_task(StoreTask::BecomeLeader);
+        receiver.await.unwrap_or(false)
+    }
+
+    /// Queues for the lock, and reports when this tab acquires it.
+    pub(crate) fn wait(&self) {
+        let (on_event, lock) = (self.on_event, self.clone());
+        let granted = move |acquired| {
+            if acquired {
+                on_event(ConnectionEvent::LockAcquired);
+            }
+        };
+        request(&self.name, None, granted, move || lock.on_lost());
+    }
+
+    /// Makes this tab a follower, after another tab has stolen the lock, and queues for it again.
+    fn on_lost(&self) {
+        (self.on_event)(ConnectionEvent::Engine(Event::LeadershipLost));
+        self.wait();
+    }
+
+    /// Takes the lock from a tab that does not respond.
+    pub(crate) fn steal(&self) {
+        if STEALING_LOCK.replace(true) {
+            return;
+        }
+        let on_event = self.on_event;
+        let granted = move |acquired| {
+            STEALING_LOCK.set(false);
+            if acquired {
+                on_event(ConnectionEvent::LockAcquired);
+            }
+        };
+        let lost = move || on_event(ConnectionEvent::Engine(Event::LeadershipLost));
+        if !request(&self.name, Some("steal"), granted, lost) {
+            // Without Web Locks every tab that asks becomes a leader.
+            STEALING_LOCK.set(false);
+            on_event(ConnectionEvent::LockAcquired);
+        }
     }
 }

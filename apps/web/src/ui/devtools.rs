@@ -51,10 +51,10 @@ type ConditionField = fn(&mut NetworkConditions) -> &mut bool;
 #[component]
 fn Drawer(open: RwSignal<bool>) -> impl IntoView {
     let (tick, selected, storage) = (RwSignal::new(0u32), RwSignal::new(0usize), RwSignal::new(String::new()));
-    client().frames.set_enabled(true);
+    client().frames().set_enabled(true);
     let interval = set_interval_with_handle(move || tick.update(|n| *n += 1), std::time::Duration::from_millis(500));
     on_cleanup(move || {
-        client().frames.set_enabled(false);
+        client().frames().set_enabled(false);
         if let Ok(interval) = interval {
             interval.clear();
         }
@@ -70,7 +70,7 @@ fn Drawer(open: RwSignal<bool>) -> impl IntoView {
         if let Some(session) = tables.first_mut() {
             session.rows.push(vec!["Storage".to_owned(), storage.get()]);
         }
-        tables.push(TextTable { title: "Frames", head: &["Time", "", "Frame"], rows: client().frames.entries() });
+        tables.push(TextTable { title: "Frames", head: &["Time", "", "Frame"], rows: client().frames().entries() });
         tables
     });
     let tab = move |n: usize| {
