@@ -9,7 +9,7 @@ mod requests;
 mod settings; // global settings
 mod types; // labels and columns of entity types // requests, and what the pages share
 
-use super::create_dialogs::NewDialog;
+use super::create::NewDialog;
 use super::not_found::NotFoundPage;
 use crate::client::http::Method;
 use crate::hooks::{catalog, use_entity_codes};

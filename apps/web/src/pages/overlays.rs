@@ -1,7 +1,7 @@
 //! Overlays that can be opened on every page: sync tray, sign-out and conflict dialogs, command
 //! palette, create dialog, toasts, uploads and devtools.
 
-use super::create_dialogs::NewDialog;
+use super::create::NewDialog;
 use super::files::{UploadTray, prevent_window_drop};
 use crate::ui::command_palette::Palette;
 use crate::ui::conflict_dialog::ConflictDialog;

@@ -1,12 +1,12 @@
-//! Page with the children of one type of an entity.
+//! Children of one type of an entity.
 
-use super::create_dialogs::{LinkDialog, NewDialog};
-use super::files::FileDropZone;
-use super::import_export::ImportDialog;
-use super::list::EntityTabs;
-use super::not_found::NotFoundPage;
-use super::sharing::PresenceAvatars;
 use crate::hooks::{use_entity, use_entity_codes};
+use crate::pages::create::{LinkDialog, NewDialog};
+use crate::pages::entity::EntityTabs;
+use crate::pages::files::FileDropZone;
+use crate::pages::import_export::ImportDialog;
+use crate::pages::not_found::NotFoundPage;
+use crate::pages::sharing::PresenceAvatars;
 use crate::table::EntityTable;
 use crate::ui::format;
 use crate::ui::layout::{Banners, SyncStatusButton};

@@ -1,4 +1,4 @@
-//! Parents that an entity has by free links, which no column of its row represents.
+//! Parents by free links.
 
 use crate::client::http;
 use crate::hooks::{catalog, use_status};
@@ -12,7 +12,7 @@ use wasm_bindgen_futures::spawn_local;
 
 /// Lists the parents that an entity has by free links, fetched from the server while online.
 #[component]
-pub(crate) fn LinkedParents(
+pub(super) fn LinkedParents(
     /// Entity at the child end of the links.
     entity: EntityRef,
 ) -> impl IntoView {

@@ -1,142 +1,14 @@
-//! Dialogs that create an entity or link an existing one to a parent.
+//! Form with the fields of a new entity.
 
 use crate::client::client;
-use crate::hooks::{catalog, row_with, use_entity_codes, use_entity_list, use_entity_mutation};
-use crate::ui::dialog::Dialog;
+use crate::hooks::{catalog, row_with, use_entity_mutation};
 use crate::ui::field::{Field, FormState};
-use crate::ui::layout::{Banners, SyncStatusButton};
 use crate::ui::reactive::{reactive_attr, reactive_view};
-use crate::ui::value_view::icon;
 use leptos::prelude::*;
-use leptos_router::NavigateOptions;
-use leptos_router::components::A;
-use leptos_router::hooks::{use_location, use_navigate};
+use leptos_router::hooks::use_location;
 use pmo_domain::{Column, ColumnKind, EntityCode, EntityRef, Row};
-use pmo_sync::ListKey;
 use serde_json::{Value, json};
 use uuid::Uuid;
-
-/// Maximum number of suggested names.
-const MAX_SUGGESTIONS: usize = 8;
-
-/// Links an existing entity to a parent, for relations without a parent column.
-///
-/// Works offline with all names that are stored on the device.
-#[component]
-pub(crate) fn LinkDialog(
-    /// Parent entity.
-    parent: EntityRef,
-    /// Type of the child.
-    child: EntityCode,
-    /// List of the children that are already linked.
-    list: ListKey,
-    /// Whether the dialog is open.
-    open: RwSignal<bool>,
-) -> impl IntoView {
-    let entity = catalog().get(child.as_str()).cloned();
-    let name = entity.map_or_else(|| child.to_string(), |e| e.with_article());
-    let search = RwSignal::new(String::new());
-    let is_role = parent.code == "role";
-    let linked = use_entity_list(list);
-    // Observe all entities of the type while the dialog is open, so that their names are loaded.
-    let all = use_entity_list(ListKey::all(child.clone()));
-    let suggestions = reactive_view(move || {
-        all.track();
-        let (needle, linked_ids) = (search.get().to_lowercase(), linked.get().ids);
-        let names = client().read(|e| e.known_names(child.as_str()));
-        let matches_search =
-            |(id, name): &(Uuid, String)| !linked_ids.contains(id) && name.to_lowercase().contains(&needle);
-        let found: Vec<_> = names.into_iter().filter(matches_search).take(MAX_SUGGESTIONS).collect();
-        if found.is_empty() {
-            return view! { <p class="softer">"No matches"</p> }.into_any();
-        }
-        let buttons: Vec<_> = found
-            .into_iter()
-            .map(|(id, name)| {
-                let (parent, child) = (parent.clone(), child.clone());
-                let add = move |_| {
-                    use_entity_mutation(child.clone()).link(id, parent.clone());
-                    open.set(false);
-                };
-                view! { <li><button type="button" class="btn quiet wide" on:click=add>{name}</button></li> }
-            })
-            .collect();
-        view! { <ul class="rows tray">{buttons}</ul> }.into_any()
-    });
-    let lead = if is_role {
-        "Members receive all permissions that are granted to the role."
-    } else {
-        "Adds a link; the item stays in its parent."
-    };
-    view! {
-        <Dialog title=format!("Add {name}") lead=lead close=Callback::new(move |()| open.set(false))>
-            <div class="body new-form">
-                <label class="field"><span class="vh">"Name"</span><span class="input">{icon("search")}<input type="search" placeholder="Type a name" autofocus on:input=move |e| search.set(event_target_value(&e))/></span></label>
-                {suggestions}
-            </div>
-        </Dialog>
-    }
-}
-
-/// Creates an entity from its name and required fields; the other fields can be shown.
-#[component]
-pub(crate) fn NewDialog(
-    /// Type of the new entity.
-    code: EntityCode,
-    /// Parent entity and the column of the new entity that refers to it.
-    parent: Option<(EntityRef, String)>,
-    /// Whether the dialog is open.
-    open: RwSignal<bool>,
-    /// Further initial values.
-    #[prop(optional)]
-    initial: Option<Row>,
-    /// Receives the id of the created entity.
-    #[prop(optional)]
-    created_id: Option<RwSignal<Option<Uuid>>>,
-) -> impl IntoView {
-    let entity = catalog().get(code.as_str()).cloned();
-    let title = entity.as_ref().map_or_else(|| "New".to_owned(), |e| format!("New {}", e.name.to_lowercase()));
-    let close = Callback::new(move |()| open.set(false));
-    let (opens_page, navigate) = (parent.is_none(), use_navigate());
-    let type_code = code.clone();
-    let done = Callback::new(move |id: Uuid| {
-        open.set(false);
-        if let Some(created_id) = created_id {
-            created_id.set(Some(id));
-        }
-        if opens_page {
-            navigate(&format!("/{type_code}/{id}"), NavigateOptions::default());
-        }
-    });
-    view! { <Dialog title=title close=close><NewForm code=code parent=parent initial=initial.unwrap_or_default() all_fields=false done=done cancel=close/></Dialog> }
-}
-
-/// Page that creates an entity, with all fields: `/risk/new`.
-#[component]
-pub(crate) fn NewPage(
-    /// Type of the new entity.
-    code: EntityCode,
-) -> impl IntoView {
-    let codes = use_entity_codes();
-    let navigate = use_navigate();
-    let (open_entity, back) = (navigate.clone(), format!("/{code}"));
-    let type_code = code.clone();
-    let done = Callback::new(move |id: Uuid| open_entity(&format!("/{type_code}/{id}"), NavigateOptions::default()));
-    let cancel = Callback::new({
-        let back = back.clone();
-        move |()| navigate(&back, NavigateOptions::default())
-    });
-    reactive_view(move || {
-        let Some(kind) = codes.get().get(code.as_str()).cloned() else { return ().into_any() };
-        view! {
-            <header class="topbar"><nav class="crumbs" aria-label="Breadcrumb"><ol><li><A href=back.clone()>{kind.ui_label.clone()}</A></li>
-                <li>{icon("chevron-right")}<h1 aria-current="page">{format!("New {}", kind.name.to_lowercase())}</h1></li></ol></nav><SyncStatusButton compact=true/></header>
-            <Banners/>
-            <div class="content"><div class="new-page"><NewForm code=code.clone() parent=None initial=Row::new() all_fields=true done=done cancel=cancel/></div></div>
-        }
-        .into_any()
-    })
-}
 
 /// Returns the most likely parent of type `parent_code` for a new entity, from the URL `path`.
 ///
@@ -156,7 +28,7 @@ fn current_parent(path: &str, parent_code: &str) -> Option<Uuid> {
 
 /// Form with the fields of a new entity.
 #[component]
-fn NewForm(
+pub(super) fn NewForm(
     code: EntityCode,
     parent: Option<(EntityRef, String)>,
     initial: Row,
