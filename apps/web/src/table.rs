@@ -6,6 +6,7 @@
 pub(crate) mod bulk_actions; // changes of all selected rows
 pub(crate) mod context; // state that the components of a table share
 pub(crate) mod editor; // cell editors
+mod focus; // focused cell and key presses
 pub(crate) mod keyboard; // key bindings
 pub(crate) mod keyed_rows; // keyed reconciliation of the rendered rows
 pub(crate) mod lazy_views; // toolbar, editors and bulk actions, loaded later
@@ -18,7 +19,6 @@ use crate::hooks::{use_entity_list_when, use_offline_entity, use_status};
 use crate::ui::reactive::{after_paint, reactive_attr, reactive_view};
 use crate::ui::value_view::{self, icon};
 use context::{TableContext, cell_id, default_columns_for};
-use keyboard::{KeyAction, KeyPress};
 use keyed_rows::render_keyed_rows;
 use lazy_views::lazy_table_view;
 use leptos::prelude::*;
@@ -49,6 +49,70 @@ pub(crate) fn EntityTable(
     linked_parent: Option<EntityRef>,
 ) -> impl IntoView {
     let label = entity.ui_label.clone();
+    let grid = use_table_context(entity, list, linked_parent);
+    let TableContext { rows, columns, .. } = grid;
+    let viewport = use_viewport(96.0);
+    let count = Memo::new(move |_| rows.with(|rows| rows.ids.len()));
+    deselect_removed_rows(grid);
+    focus::mark_focused_cell(grid);
+    let navigate = use_navigate();
+    let on_keydown = move |event: leptos::ev::KeyboardEvent| {
+        focus::on_keydown(grid, viewport, &event, &|path| navigate(path, NavigateOptions::default()));
+    };
+    let window = Memo::new(move |_| viewport.window(count.get()));
+    let visible_ids = move || {
+        let window = window.get();
+        rows.with(|rows| rows.ids.get(window.first..window.end).map(<[Uuid]>::to_vec).unwrap_or_default())
+    };
+    // One reactive view per row: a change re-renders only its own row.
+    let render_row = move |id: Uuid| {
+        let row = use_offline_entity::<RowView>(grid.entity_ref(id));
+        let is_selected = Memo::new(move |_| grid.selected.with(|selected| selected.contains(&id)));
+        reactive_view(move || match row.get() {
+            Some(row) => row_view(grid, id, &row, is_selected).into_any(),
+            None => view! { <tr data-id=id.to_string()><td colspan="99"><span class="skeleton"></span></td></tr> }
+                .into_any(),
+        })
+        .into_any()
+    };
+    let has_selection = Memo::new(move |_| grid.selected.with(|s| !s.is_empty()));
+    // Columns change rarely, so header and rows are re-rendered completely when they do.
+    let table_body = move || {
+        let end = NodeRef::new();
+        render_keyed_rows(visible_ids, render_row, end);
+        view! {
+            {column_widths(grid)}
+            {header_view(grid, count, has_selection)}
+            <tbody>
+                {viewport.spacer(move || window.get().first, NodeRef::new())}
+                {viewport.spacer(move || count.get().saturating_sub(window.get().end), end)}
+            </tbody>
+        }
+    };
+    let empty_state = reactive_view(move || state_view(grid));
+    // Set only while the focused cell is in the document.
+    let active_descendant = move || {
+        let (id, column) = grid.focused_cell.get()?;
+        let window = window.get();
+        let rendered = rows.with(|rows| rows.ids.get(window.first..window.end).is_some_and(|ids| ids.contains(&id)));
+        rendered.then(|| cell_id(id, column))
+    };
+    view! {
+        <div class="toolbar" role="toolbar" aria-label="Filters and columns">{lazy_table_view(move |views| (views.toolbar)(grid))}</div>
+        <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.on_scroll()>
+            <div class="grid" class:picking=reactive_attr(move || grid.touch_selecting.get()) node_ref=grid.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=reactive_attr(active_descendant)
+                aria-rowcount=reactive_attr(move || count.get().to_string()) on:keydown=on_keydown>
+                <table class="table cards virtual" class:few=reactive_attr(move || columns.with(|c| c.len() < 6)) role="presentation">{reactive_view(table_body)}</table>
+            </div>
+            {empty_state}
+        </div>
+        {reactive_view(move || has_selection.get().then(|| lazy_table_view(move |views| (views.selection_bar)(grid))))}
+        {reactive_view(move || grid.editing.get().map(|(id, column)| lazy_table_view(move |views| (views.cell_editor)(grid, id, column))))}
+    }
+}
+
+/// Creates the state of a table: its view from the URL, its query and its selection.
+fn use_table_context(entity: EntityType, list: ListKey, linked_parent: Option<EntityRef>) -> TableContext {
     let stored_type = StoredValue::new(entity);
     let query = use_query_map();
     let table_view = Memo::new(move |_| {
@@ -86,8 +150,7 @@ pub(crate) fn EntityTable(
         Some(ListKey { filters, ..list.clone().sorted(column, descending) })
     });
     let rows = use_entity_list_when(key);
-    let viewport = use_viewport(96.0);
-    let grid = TableContext {
+    TableContext {
         entity: stored_type,
         linked_parent: StoredValue::new(linked_parent),
         parent_filter: StoredValue::new(parent_filter),
@@ -104,11 +167,13 @@ pub(crate) fn EntityTable(
         deleting: RwSignal::new(false),
         anchor: RwSignal::new(None),
         node: NodeRef::new(),
-    };
-    let count = Memo::new(move |_| rows.with(|rows| rows.ids.len()));
-    // Deselect rows that are no longer in the list.
+    }
+}
+
+/// Deselects rows that are no longer in the list.
+fn deselect_removed_rows(grid: TableContext) {
     Effect::new(move || {
-        let removed = rows.with(|rows| {
+        let removed = grid.rows.with(|rows| {
             if grid.selected.with_untracked(BTreeSet::is_empty) {
                 return Vec::new();
             }
@@ -121,127 +186,30 @@ pub(crate) fn EntityTable(
             grid.selected.update(|selected| selected.retain(|id| !removed.contains(id)));
         }
     });
-    // Screen readers follow the focused cell by its id (`aria-activedescendant`). The class is set
-    // directly, so that the row is not re-rendered.
-    let set_class = |position: Option<(Uuid, usize)>, on: bool| {
-        if let Some(cell) = position.and_then(|(id, column)| document().get_element_by_id(&cell_id(id, column))) {
-            let _ = cell.class_list().toggle_with_force("at", on);
-        }
-    };
-    Effect::new(move |previous: Option<Option<(Uuid, usize)>>| {
-        let position = grid.focused_cell.get();
-        set_class(previous.flatten(), false);
-        set_class(position, true);
-        position
-    });
-    let navigate = use_navigate();
-    let on_keydown = move |event: leptos::ev::KeyboardEvent| {
-        // Inputs and buttons inside the table handle their own keys.
-        let from_child = event.target() != event.current_target();
-        if from_child || grid.editing.get_untracked().is_some() || event.alt_key() {
-            return;
-        }
-        let position = grid.focused_cell.get_untracked().and_then(|(id, column)| Some((grid.index_of(id)?, column)));
-        let size = (count.get_untracked(), columns.with_untracked(Vec::len));
-        let name = event.key();
-        let key = KeyPress { name: &name, shift: event.shift_key(), command: event.ctrl_key() || event.meta_key() };
-        let Some(action) = keyboard::key_action(key, position, size, viewport.rows_per_page()) else { return };
-        let focused = grid.focused_cell.get_untracked();
-        match (action, focused) {
-            (KeyAction::Go((row, column), extend), _) => {
-                let Some(id) = rows.with_untracked(|rows| rows.ids.get(row).copied()) else { return };
-                if extend && matches!(name.as_str(), "ArrowDown" | "ArrowUp" | "PageDown" | "PageUp") {
-                    if let (None, Some((from, _))) = (grid.anchor.get_untracked(), focused) {
-                        grid.select(from, false);
-                    }
-                    grid.select(id, true);
-                }
-                viewport.scroll_to_row(row);
-                grid.focused_cell.set(Some((id, column)));
-            }
-            (KeyAction::Edit, Some((id, column))) => grid.edit(id, column),
-            (KeyAction::Open, Some((id, _))) => {
-                let entity = grid.entity_ref(id);
-                navigate(&format!("/{}/{id}", entity.code), NavigateOptions::default());
-            }
-            (KeyAction::Select, Some((id, _))) => grid.select(id, key.shift),
-            (KeyAction::All, _) => grid.selected.set(rows.with_untracked(|rows| rows.ids.iter().copied().collect())),
-            (KeyAction::Clear, _) if grid.selected.with_untracked(|s| !s.is_empty()) => {
-                grid.selected.set(BTreeSet::new())
-            }
-            (KeyAction::Delete, _) if grid.selected.with_untracked(|s| !s.is_empty()) => grid.deleting.set(true),
-            _ => return,
-        }
-        event.prevent_default();
-    };
-    let window = Memo::new(move |_| viewport.window(count.get()));
-    let visible_ids = move || {
-        let window = window.get();
-        rows.with(|rows| rows.ids.get(window.first..window.end).map(<[Uuid]>::to_vec).unwrap_or_default())
-    };
-    // One reactive view per row: a change re-renders only its own row.
-    let render_row = move |id: Uuid| {
-        let row = use_offline_entity::<RowView>(grid.entity_ref(id));
-        let is_selected = Memo::new(move |_| grid.selected.with(|selected| selected.contains(&id)));
-        reactive_view(move || match row.get() {
-            Some(row) => row_view(grid, id, &row, is_selected).into_any(),
-            None => view! { <tr data-id=id.to_string()><td colspan="99"><span class="skeleton"></span></td></tr> }
-                .into_any(),
+}
+
+/// Column elements with the widths of the visible columns.
+fn column_widths(grid: TableContext) -> impl IntoView {
+    let widths = grid
+        .columns
+        .get()
+        .iter()
+        .map(|c| {
+            let name = c.name.clone();
+            view! { <col class=value_view::column_class(c) style=reactive_attr(move || grid.width(&name).map(|w| format!("inline-size:{w}px")))/> }
         })
-        .into_any()
-    };
-    let toggle_all = move |event| {
-        let on = event_target_checked(&event);
-        grid.selected.set(if on {
-            rows.with_untracked(|rows| rows.ids.iter().copied().collect())
-        } else {
-            BTreeSet::new()
-        });
-    };
-    let has_selection = Memo::new(move |_| grid.selected.with(|s| !s.is_empty()));
+        .collect_view();
+    view! { <colgroup><col class="c-check"/>{widths}<col class=if grid.linked_parent.with_value(Option::is_some) { "c-acts" } else { "c-mark" }/></colgroup> }
+}
+
+/// Header row: selects all rows, then one cell per column.
+fn header_view(grid: TableContext, count: Memo<usize>, has_selection: Memo<bool>) -> impl IntoView {
     let all_selected = Memo::new(move |_| grid.selected.with(|s| s.len()) >= count.get());
-    // Columns change rarely, so header and rows are re-rendered completely when they do.
-    let table_body = move || {
-        let end = NodeRef::new();
-        render_keyed_rows(visible_ids, render_row, end);
-        let headers = columns.get().into_iter().map(|column| head_view(grid, column)).collect_view();
-        let widths = columns
-            .get()
-            .iter()
-            .map(|c| {
-                let name = c.name.clone();
-                view! { <col class=value_view::column_class(c) style=reactive_attr(move || grid.width(&name).map(|w| format!("inline-size:{w}px")))/> }
-            })
-            .collect_view();
-        view! {
-            <colgroup><col class="c-check"/>{widths}<col class=if grid.linked_parent.with_value(Option::is_some) { "c-acts" } else { "c-mark" }/></colgroup>
-            <thead><tr role="row"><th role="columnheader"><label class="check"><input type="checkbox" class="i-check" aria-label="Select all" prop:checked=reactive_attr(move || has_selection.get()) prop:indeterminate=reactive_attr(move || has_selection.get() && !all_selected.get()) on:change=toggle_all/></label></th>
-                {headers}<th role="columnheader"><span class="vh">"Sync"</span></th></tr></thead>
-            <tbody>
-                {viewport.spacer(move || window.get().first, NodeRef::new())}
-                {viewport.spacer(move || count.get().saturating_sub(window.get().end), end)}
-            </tbody>
-        }
-    };
-    let empty_state = reactive_view(move || state_view(grid));
-    // Set only while the focused cell is in the document.
-    let active_descendant = move || {
-        let (id, column) = grid.focused_cell.get()?;
-        let window = window.get();
-        let rendered = rows.with(|rows| rows.ids.get(window.first..window.end).is_some_and(|ids| ids.contains(&id)));
-        rendered.then(|| cell_id(id, column))
-    };
+    let toggle_all = move |event| grid.select_all(event_target_checked(&event));
+    let headers = grid.columns.get().into_iter().map(|column| head_view(grid, column)).collect_view();
     view! {
-        <div class="toolbar" role="toolbar" aria-label="Filters and columns">{lazy_table_view(move |views| (views.toolbar)(grid))}</div>
-        <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.on_scroll()>
-            <div class="grid" class:picking=reactive_attr(move || grid.touch_selecting.get()) node_ref=grid.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=reactive_attr(active_descendant)
-                aria-rowcount=reactive_attr(move || count.get().to_string()) on:keydown=on_keydown>
-                <table class="table cards virtual" class:few=reactive_attr(move || columns.with(|c| c.len() < 6)) role="presentation">{reactive_view(table_body)}</table>
-            </div>
-            {empty_state}
-        </div>
-        {reactive_view(move || has_selection.get().then(|| lazy_table_view(move |views| (views.selection_bar)(grid))))}
-        {reactive_view(move || grid.editing.get().map(|(id, column)| lazy_table_view(move |views| (views.cell_editor)(grid, id, column))))}
+        <thead><tr role="row"><th role="columnheader"><label class="check"><input type="checkbox" class="i-check" aria-label="Select all" prop:checked=reactive_attr(move || has_selection.get()) prop:indeterminate=reactive_attr(move || has_selection.get() && !all_selected.get()) on:change=toggle_all/></label></th>
+            {headers}<th role="columnheader"><span class="vh">"Sync"</span></th></tr></thead>
     }
 }
 

@@ -6,6 +6,7 @@ mod banner; // banner about a conflict
 mod crumbs; // breadcrumb and the parent that a row names
 mod draft_bar; // bar with the unsaved changes
 mod fields; // title, description, fields and properties
+mod header; // bar above the page
 mod linked_parents; // parents by free links
 mod page; // page of one entity
 mod state; // state that the components of the page share

@@ -5,7 +5,7 @@
 
 mod page; // page of a project with its outline
 mod row; // row of one task
-mod state; // state that the rows share
+mod state; // state that the components of the page share
 mod tree; // visible rows of the task tree
 
 pub(crate) use page::OutlinePage;

@@ -141,6 +141,15 @@ impl TableContext {
         });
     }
 
+    /// Selects all rows, or none.
+    pub(super) fn select_all(&self, on: bool) {
+        self.selected.set(if on {
+            self.rows.with_untracked(|rows| rows.ids.iter().copied().collect())
+        } else {
+            BTreeSet::new()
+        });
+    }
+
     /// Starts to edit a cell.
     ///
     /// A boolean cell is toggled immediately; a cell that is not editable only receives the focus.

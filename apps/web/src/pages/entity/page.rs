@@ -1,35 +1,27 @@
 //! Page of one entity.
 
 use super::banner::ConflictBanner;
-use super::crumbs::{Crumbs, parent_href};
 use super::draft_bar::DraftBar;
 use super::fields::{Description, Title, field_view, is_property, property_view};
+use super::header::EntityHeader;
 use super::linked_parents::LinkedParents;
-use super::state::EntityPageState;
+use super::state::{EntityPageState, has_permission};
 use super::tabs::EntityTabs;
 use super::task_relations::{TaskChildren, TaskLinks};
 use crate::client::client;
-use crate::hooks::{catalog, use_draft, use_entity, use_entity_codes, use_not_found};
+use crate::hooks::{DraftHandle, catalog, use_draft, use_entity, use_entity_codes, use_not_found};
 use crate::pages::administration::{PasswordReset, is_administrator};
 use crate::pages::comments::CommentThreadList;
 use crate::pages::files::ArtifactFile;
 use crate::pages::history::History;
-use crate::pages::import_export::EntityActions;
 use crate::pages::not_found::NotFoundPage;
-use crate::pages::sharing::{PresenceAvatars, SharingDialog};
-use crate::ui::dialog::Dialog;
 use crate::ui::field::FormState;
 use crate::ui::format;
-use crate::ui::layout::{Banners, SyncStatusButton};
-use crate::ui::offline_button::OfflineButton;
-use crate::ui::overlay_state::OverlayState;
+use crate::ui::layout::Banners;
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::rejected_edits::RejectedBanner;
-use crate::ui::toast::delete_with_undo;
 use crate::ui::value_view::icon;
 use leptos::prelude::*;
-use leptos_router::components::A;
-use leptos_router::hooks::use_navigate;
 use pmo_domain::{Column, ColumnKind, EntityRef, EntityType, Permission, sort};
 use pmo_sync::RowView;
 
@@ -59,52 +51,38 @@ pub(crate) fn EntityPage(
     })
 }
 
-#[component]
-fn EntityView(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView {
-    let draft = use_draft(entity.clone());
-    let level = {
-        let code = entity.code.clone();
-        Memo::new(move |_| crate::hooks::known_permission(&code, &row.get()?))
-    };
-    let has_permission = move |permission: Permission| {
-        Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(permission))))
-    };
-    let page = EntityPageState { row, draft, can_edit: has_permission(Permission::Edit) };
-    let can_delete = has_permission(Permission::Delete);
-    let form = FormState::from_row(move || {
-        let mut all = row.get().map(|r| (*r.data).clone()).unwrap_or_default();
-        all.extend(draft.draft.get().into_iter().flat_map(|d| d.current_data));
-        all
-    });
-    let storage_error = client().storage_error.clone();
-    let is_valid = move || form.invalid_fields.with_untracked(|fields| fields.is_empty());
-    let title = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "name")).unwrap_or_default());
-    let code_text = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "code")).unwrap_or_default());
-    let deleting = RwSignal::new(false);
-    let (properties, fields): (Vec<Column>, Vec<Column>) = kind
-        .columns
-        .iter()
-        .filter(|c| {
-            !c.hidden
-                && !matches!(c.name.as_str(), "name" | "descr" | "code" | "wbs")
-                && !matches!(c.kind, ColumnKind::Json | ColumnKind::Uuid | ColumnKind::TextList)
-        })
-        .cloned()
-        .partition(is_property);
-    let properties = sort::sorted_by_key(properties, |c: &Column| match &c.kind {
+/// Returns the position of a property: stage, other options, people, progress, dates.
+fn property_order(column: &Column) -> u8 {
+    match &column.kind {
         ColumnKind::Datalabel { set } if set.ends_with("_stage") || set.ends_with("_status") => 0,
         ColumnKind::Datalabel { .. } => 1,
         ColumnKind::References { .. } | ColumnKind::Reference { .. } => 2,
         ColumnKind::Percent => 3,
-        _ if c.name.starts_with("actual") => 5,
+        _ if column.name.starts_with("actual") => 5,
         _ => 4,
-    });
-    let key_listener = window_event_listener(leptos::ev::keydown, move |event| {
+    }
+}
+
+/// Returns the columns of the side panel and those of the form, each in order.
+fn properties_and_fields(kind: &EntityType) -> (Vec<Column>, Vec<Column>) {
+    let is_shown = |c: &&Column| {
+        !c.hidden
+            && !matches!(c.name.as_str(), "name" | "descr" | "code" | "wbs")
+            && !matches!(c.kind, ColumnKind::Json | ColumnKind::Uuid | ColumnKind::TextList)
+    };
+    let (properties, fields): (Vec<Column>, Vec<Column>) =
+        kind.columns.iter().filter(is_shown).cloned().partition(is_property);
+    (sort::sorted_by_key(properties, property_order), fields.into_iter().filter(|c| !c.read_only).collect())
+}
+
+/// Saves the draft with Ctrl S, and undoes or redoes with Ctrl Z and Ctrl Y.
+fn install_draft_shortcuts(draft: DraftHandle, form: FormState) {
+    let listener = window_event_listener(leptos::ev::keydown, move |event| {
         let command = event.ctrl_key() || event.meta_key();
         let drafting = draft.draft.with_untracked(Option::is_some);
         match event.key().to_lowercase().as_str() {
             "s" if command && drafting => {
-                if is_valid() {
+                if form.invalid_fields.with_untracked(|fields| fields.is_empty()) {
                     draft.commit();
                 }
             }
@@ -115,11 +93,28 @@ fn EntityView(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -
         }
         event.prevent_default();
     });
-    on_cleanup(move || key_listener.remove());
-    let tabs =
-        (!kind.children.is_empty() && kind.code != "task").then(|| view! { <EntityTabs parent=entity.clone()/> });
-    let can_be_pinned = kind.children.iter().any(|relation| relation.owned);
+    on_cleanup(move || listener.remove());
+}
+
+#[component]
+fn EntityView(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -> impl IntoView {
+    let draft = use_draft(entity.clone());
+    let level = {
+        let code = entity.code.clone();
+        Memo::new(move |_| crate::hooks::known_permission(&code, &row.get()?))
+    };
+    let page = EntityPageState { row, draft, level, can_edit: has_permission(level, Permission::Edit) };
+    let form = FormState::from_row(move || {
+        let mut all = row.get().map(|r| (*r.data).clone()).unwrap_or_default();
+        all.extend(draft.draft.get().into_iter().flat_map(|d| d.current_data));
+        all
+    });
+    install_draft_shortcuts(draft, form);
+    let storage_error = client().storage_error.clone();
+    let code_text = move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "code")).unwrap_or_default());
+    let (properties, fields) = properties_and_fields(&kind);
     let is_task = kind.code == "task";
+    let tabs = (!kind.children.is_empty() && !is_task).then(|| view! { <EntityTabs parent=entity.clone()/> });
     let children = is_task.then(|| view! { <TaskChildren task=entity.clone() page=page/> });
     let links = is_task.then(|| view! { <TaskLinks task=entity.clone() page=page/> });
     let is_free_link = |(_, relation): (&EntityType, &pmo_domain::ChildRelation)| relation.parent_column.is_none();
@@ -131,59 +126,15 @@ fn EntityView(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -
         .then(|| view! { <ArtifactFile artifact=entity.clone() row=row can_edit=page.can_edit/> });
     let sign_in =
         (kind.code == "person" && is_administrator()).then(|| view! { <PasswordReset person=entity.clone()/> });
-    let has_comments = kind.children.iter().any(|c| c.code == "message");
-    // Comments and history share one place; types without comments show the history.
-    let show_history = RwSignal::new(!has_comments);
-    let (about, stored_kind) = (StoredValue::new(entity.clone()), StoredValue::new(kind.clone()));
-    let activity = reactive_view(move || match show_history.get() {
-        true => {
-            view! { <History entity=about.get_value() kind=stored_kind.get_value() row=row can_edit=page.can_edit/> }
-                .into_any()
-        }
-        false => view! { <CommentThreadList entity=about.get_value() level=level/> }.into_any(),
-    });
-    let activity_switch = has_comments.then(|| view! {
-        <div class="section sides"><div class="segments" role="group" aria-label="Comments or history">
-            <button type="button" aria-pressed=reactive_attr(move || (!show_history.get()).to_string()) on:click=move |_| show_history.set(false)>{icon("message-square")}"Comments"</button>
-            <button type="button" aria-pressed=reactive_attr(move || show_history.get().to_string()) on:click=move |_| show_history.set(true)>{icon("history")}"History"</button>
-        </div></div>
-    });
-    let sharing = RwSignal::new(false);
-    let label = kind.name.clone();
-    let kind_name = kind.name.to_lowercase();
-    let delete_entity = entity.clone();
-    let navigate = use_navigate();
-    let back = parent_href(kind.clone(), row);
-    let overlays = expect_context::<OverlayState>();
-    let confirm = {
-        let (back, entity) = (back.clone(), delete_entity.clone());
-        Callback::new(move |()| {
-            deleting.set(false);
-            draft.discard();
-            let target = back.clone()();
-            delete_with_undo(overlays, vec![entity.clone()], format!("{} deleted", title()));
-            navigate(&target, leptos_router::NavigateOptions::default());
-        })
-    };
-    let deleted_kind = kind_name.clone();
     view! {
-        <header class="topbar">
-            {let back = back.clone(); view! { <A href=move || back() attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A> }}
-            <Crumbs kind=kind.clone() row=row/>
-            <PresenceAvatars entity=entity.clone()/>
-            {can_be_pinned.then(|| view! { <OfflineButton entity=entity.clone()/> })}
-            <button class="btn quiet icon" aria-label="Share" title="Share" on:click=move |_| sharing.set(true)>{icon("users")}</button>
-            {reactive_view(move || can_delete.get().then(|| view! { <button class="btn quiet icon" aria-label="Delete" title="Delete" on:click=move |_| deleting.set(true)>{icon("trash-2")}</button> }))}
-            <EntityActions entity=about.get_value() title=Signal::derive(title)/>
-            <SyncStatusButton compact=true/>
-        </header>
+        <EntityHeader kind=kind.clone() entity=entity.clone() page=page/>
         {tabs}
         <Banners/>
         <ConflictBanner entity=entity.clone() row=row/>
         <RejectedBanner entity=entity.clone()/>
         <div class="content">
             <div class="instance">
-                <form class="doc" aria-label=label on:submit=|e| e.prevent_default()>
+                <form class="doc" aria-label=kind.name.clone() on:submit=|e| e.prevent_default()>
                     <Title page=page column=kind.column("name").cloned()/>
                     <div class="doc-meta first">
                         <span class="num">{reactive_view(move || row.with(|r| r.as_ref().map(|r| format::text(&r.data, "wbs")).filter(|w| !w.is_empty()).unwrap_or_else(code_text)))}</span>
@@ -194,11 +145,10 @@ fn EntityView(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -
                     {file}
                     {sign_in}
                     <fieldset class="section"><legend class="vh">"Details"</legend><div class="form">
-                        {fields.into_iter().filter(|c| !c.read_only).map(|column| field_view(page, column)).collect_view()}
+                        {fields.into_iter().map(|column| field_view(page, column)).collect_view()}
                     </div></fieldset>
                     {children}
-                    {activity_switch}
-                    {activity}
+                    <Activity kind=kind.clone() entity=entity page=page/>
                 </form>
                 <aside aria-label="Properties"><div class="props">
                     {(!properties.is_empty()).then(|| view! { <h3>"Properties"</h3> })}
@@ -214,13 +164,26 @@ fn EntityView(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -
             </div>
         </div>
         <DraftBar page=page kind=kind form=form/>
-        {reactive_view(move || sharing.get().then(|| view! { <SharingDialog entity=about.get_value() title=title() open=sharing/> }))}
-        {reactive_view(move || deleting.get().then(|| view! {
-            <Dialog title=format!("Delete this {deleted_kind}?") lead=format!("{} and its children are removed from all lists.{}", title(), if draft.draft.with_untracked(|d| d.as_ref().is_some_and(|d| d.has_changes())) { " Unsaved changes are lost." } else { "" }) close=Callback::new(move |()| deleting.set(false))>
-                <footer class="buttons"><button class="btn quiet" on:click=move |_| deleting.set(false)>"Cancel"</button>
-                    <button class="btn danger" on:click=move |_| confirm.run(())>"Delete"</button></footer>
-            </Dialog>
-        }))}
+    }
+}
+
+/// Comments or history of the entity; types without comments show the history.
+#[component]
+fn Activity(kind: EntityType, entity: EntityRef, page: EntityPageState) -> impl IntoView {
+    let has_comments = kind.children.iter().any(|c| c.code == "message");
+    let show_history = RwSignal::new(!has_comments);
+    let switch = has_comments.then(|| view! {
+        <div class="section sides"><div class="segments" role="group" aria-label="Comments or history">
+            <button type="button" aria-pressed=reactive_attr(move || (!show_history.get()).to_string()) on:click=move |_| show_history.set(false)>{icon("message-square")}"Comments"</button>
+            <button type="button" aria-pressed=reactive_attr(move || show_history.get().to_string()) on:click=move |_| show_history.set(true)>{icon("history")}"History"</button>
+        </div></div>
+    });
+    view! {
+        {switch}
+        {reactive_view(move || match show_history.get() {
+            true => view! { <History entity=entity.clone() kind=kind.clone() row=page.row can_edit=page.can_edit/> }.into_any(),
+            false => view! { <CommentThreadList entity=entity.clone() level=page.level/> }.into_any(),
+        })}
     }
 }
 
