@@ -4,14 +4,17 @@
 //! the toolbar and the selection bar are lazy views.
 
 pub(crate) mod bulk_actions; // changes of all selected rows
+mod column_picker; // picker of a column
+mod columns_dialog; // choice of the visible columns
 pub(crate) mod context; // state that the components of a table share
 pub(crate) mod editor; // cell editors
+mod filter_form; // form for one filter
 mod focus; // focused cell and key presses
 pub(crate) mod keyboard; // key bindings
 pub(crate) mod keyed_rows; // keyed reconciliation of the rendered rows
 pub(crate) mod lazy_views; // toolbar, editors and bulk actions, loaded later
 mod row; // rendering of one row
-pub(crate) mod toolbar; // filters, columns, export
+pub(crate) mod toolbar; // filter chips, columns, export
 pub(crate) mod view_state; // sort, filters and columns in the URL
 pub(crate) mod viewport; // virtual scrolling
 

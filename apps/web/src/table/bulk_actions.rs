@@ -2,12 +2,12 @@
 //!
 //! Each row is a write of its own, which is persisted and sent like any other.
 
+use super::column_picker::ColumnPicker;
 use super::context::{TableContext, editable};
 use crate::hooks::{row_with, use_entity_mutation};
 use crate::ui::dialog::Dialog;
 use crate::ui::field::{Field, FormState};
 use crate::ui::overlay_state::OverlayState;
-use crate::ui::picker::{Choice, ChoiceIcon, Picker, PickerExit};
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::toast::delete_with_undo;
 use crate::ui::value_view::icon;
@@ -49,19 +49,7 @@ pub(crate) fn SelectionBar(
             view! { <button class="btn quiet desk" on:click=move |_| setting.set(Some(column.clone()))>{label}</button> }
         })
         .collect_view();
-    let choices = Signal::derive({
-        let columns = columns.clone();
-        move || {
-            columns
-                .iter()
-                .map(|c| Choice { value: c.name.clone(), label: c.label.clone(), icon: ChoiceIcon::Bare })
-                .collect::<Vec<_>>()
-        }
-    });
     let columns = StoredValue::new(columns);
-    let pick = Callback::new(move |name: String| {
-        setting.set(columns.with_value(|all| all.iter().find(|c| c.name == name).cloned()))
-    });
     let selection_text = move || match count() {
         1 => "1 selected".to_owned(),
         n => format!("{n} selected"),
@@ -75,7 +63,7 @@ pub(crate) fn SelectionBar(
             <span class="sep"></span>
             <button class="btn quiet icon" aria-label="Clear selection" title="Clear (Esc)" on:click=move |_| clear()>{icon("x")}</button>
         </div></div>
-        {reactive_view(move || choosing.get().then(|| view! { <Picker label="Column" choices=choices chosen=Signal::derive(Vec::new) beside="set-column" pick=pick close=Callback::new(move |_: PickerExit| choosing.set(false))/> }))}
+        <ColumnPicker label="Column" anchor="set-column" columns=columns open=choosing on_pick=Callback::new(move |column| setting.set(Some(column)))/>
         {reactive_view(move || setting.get().map(|column| view! { <BulkEditDialog grid=grid column=column setting=setting/> }))}
         {reactive_view(move || grid.deleting.get().then(|| view! { <DeleteDialog grid=grid/> }))}
     }

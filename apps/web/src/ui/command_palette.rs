@@ -73,14 +73,23 @@ pub(crate) fn Palette() -> impl IntoView {
     reactive_view(move || overlays.palette_mode.get().map(|mode| view! { <PaletteDialog mode=mode/> }))
 }
 
-#[component]
-fn PaletteDialog(mode: PaletteMode) -> impl IntoView {
-    let overlays = expect_context::<OverlayState>();
-    let (navigate, location) = (use_navigate(), use_location());
-    let entity = StoredValue::new(current_entity(&location.pathname.get_untracked()));
-    let query = RwSignal::new(String::new());
-    let active = RwSignal::new(0usize);
-    // Loads all stored rows into memory, so that the search covers them.
+/// State of the open palette.
+#[derive(Clone, Copy)]
+struct PaletteState {
+    overlays: OverlayState,
+    mode: PaletteMode,
+    /// Entity of the current page.
+    entity: StoredValue<Option<EntityRef>>,
+    /// Columns of the entity that the user can set.
+    columns: StoredValue<Vec<Column>>,
+    query: RwSignal<String>,
+    /// Index of the active item.
+    active: RwSignal<usize>,
+    items: Memo<Vec<PaletteItem>>,
+}
+
+/// Counts loads of stored rows, which a search covers only after they are in memory.
+fn use_load_count() -> RwSignal<u32> {
     client().dispatch(Event::LoadAll);
     let load_count = RwSignal::new(0u32);
     let interval = set_interval_with_handle(
@@ -96,7 +105,11 @@ fn PaletteDialog(mode: PaletteMode) -> impl IntoView {
             interval.clear();
         }
     });
-    // The results of the last server search, with their query.
+    load_count
+}
+
+/// Searches on the server while the user types; returns the last results with their query.
+fn use_server_search(mode: PaletteMode, query: RwSignal<String>) -> RwSignal<(String, Vec<PaletteItem>)> {
     let server_results = RwSignal::new((String::new(), Vec::<PaletteItem>::new()));
     let debounce = StoredValue::new(None::<TimeoutHandle>);
     let cancel_search = move || {
@@ -122,17 +135,25 @@ fn PaletteDialog(mode: PaletteMode) -> impl IntoView {
         };
         debounce.set_value(set_timeout_with_handle(search, SEARCH_DEBOUNCE).ok());
     });
-    // Only commands are offered that the user may perform, as far as this device knows.
-    let can_edit = |entity: &EntityRef| {
-        let row = client().read(|e| e.row(entity));
-        row.and_then(|row| known_permission(&entity.code, &row))
-            .is_none_or(|level| level >= u64::from(u8::from(Permission::Edit)))
-    };
-    let columns = entity.with_value(|entity| {
-        let editable = entity.as_ref().filter(|entity| can_edit(entity));
-        editable.map(|entity| quick_edit_columns(entity.code.as_str())).unwrap_or_default()
-    });
-    let columns = StoredValue::new(columns);
+    server_results
+}
+
+/// Returns the columns of an entity that the user may set, as far as this device knows.
+fn settable_columns(entity: &EntityRef) -> Vec<Column> {
+    let row = client().read(|e| e.row(entity));
+    let can_edit = row
+        .and_then(|row| known_permission(&entity.code, &row))
+        .is_none_or(|level| level >= u64::from(u8::from(Permission::Edit)));
+    if can_edit { quick_edit_columns(entity.code.as_str()) } else { Vec::new() }
+}
+
+/// Creates the state of the palette for the page at the URL `path`.
+fn use_palette(mode: PaletteMode, path: &str) -> PaletteState {
+    let entity = StoredValue::new(current_entity(path));
+    let (query, load_count) = (RwSignal::new(String::new()), use_load_count());
+    let server_results = use_server_search(mode, query);
+    let columns =
+        StoredValue::new(entity.with_value(|entity| entity.as_ref().map(settable_columns)).unwrap_or_default());
     let row = entity.get_value().map(use_offline_entity::<RowView>);
     FormState::from_row(move || row.and_then(|row| row.get()).map(|r| (*r.data).clone()).unwrap_or_default());
     let column = match mode {
@@ -165,47 +186,119 @@ fn PaletteDialog(mode: PaletteMode) -> impl IntoView {
             }
         }
     });
-    let close = move || overlays.palette_mode.set(None);
-    let run = StoredValue::new(move |action: PaletteAction| match action {
-        PaletteAction::Navigate(path) => {
-            close();
-            navigate(&path, NavigateOptions::default());
+    let overlays = expect_context::<OverlayState>();
+    PaletteState { overlays, mode, entity, columns, query, active: RwSignal::new(0), items }
+}
+
+impl PaletteState {
+    fn close(&self) {
+        self.overlays.palette_mode.set(None);
+    }
+
+    /// Returns the column whose value is being set.
+    fn column(&self) -> Option<Column> {
+        match self.mode {
+            PaletteMode::SetColumn(n) => self.columns.with_value(|all| all.get(n).cloned()),
+            _ => None,
         }
-        PaletteAction::Create(code) => {
-            close();
-            overlays.creating.set(Some(code));
-        }
-        PaletteAction::ChooseColumn(n) => overlays.palette_mode.set(Some(PaletteMode::SetColumn(n))),
-        PaletteAction::SetValue(value) => {
-            if let (Some(entity), PaletteMode::SetColumn(n)) = (entity.get_value(), mode)
-                && let Some(column) = columns.with_value(|all| all.get(n).cloned())
-            {
-                use_entity_mutation(entity.code).update(entity.id, row_with(&column.name, value));
+    }
+
+    /// Performs the action of an item; `open_page` opens a URL.
+    fn select(&self, index: usize, open_page: &dyn Fn(&str)) {
+        let Some(item) = self.items.with_untracked(|items| items.get(index).cloned()) else { return };
+        match item.action {
+            PaletteAction::Navigate(path) => {
+                self.close();
+                open_page(&path);
             }
-            close();
+            PaletteAction::Create(code) => {
+                self.close();
+                self.overlays.creating.set(Some(code));
+            }
+            PaletteAction::ChooseColumn(n) => self.overlays.palette_mode.set(Some(PaletteMode::SetColumn(n))),
+            PaletteAction::SetValue(value) => {
+                if let (Some(entity), Some(column)) = (self.entity.get_value(), self.column()) {
+                    use_entity_mutation(entity.code).update(entity.id, row_with(&column.name, value));
+                }
+                self.close();
+            }
         }
-    });
-    let select = move |n: usize| {
-        if let Some(item) = items.with_untracked(|items| items.get(n).cloned()) {
-            run.with_value(|run| run(item.action));
-        }
-    };
-    let on_keydown = move |event: leptos::ev::KeyboardEvent| {
-        let count = items.with_untracked(Vec::len).max(1);
+    }
+
+    /// Handles a key press in the search field; `select` performs the action of an item.
+    fn on_keydown(&self, event: &leptos::ev::KeyboardEvent, select: impl Fn(usize)) {
+        let count = self.items.with_untracked(Vec::len).max(1);
         match event.key().as_str() {
-            "ArrowDown" => active.update(|n| *n = (*n + 1) % count),
-            "ArrowUp" => active.update(|n| *n = (*n + count - 1) % count),
-            "Enter" => select(active.get_untracked()),
-            "Escape" => close(),
-            "Backspace" if query.with_untracked(String::is_empty) && mode != PaletteMode::Search => {
-                overlays.palette_mode.set(Some(PaletteMode::Search))
+            "ArrowDown" => self.active.update(|n| *n = (*n + 1) % count),
+            "ArrowUp" => self.active.update(|n| *n = (*n + count - 1) % count),
+            "Enter" => select(self.active.get_untracked()),
+            "Escape" => self.close(),
+            "Backspace" if self.query.with_untracked(String::is_empty) && self.mode != PaletteMode::Search => {
+                self.overlays.palette_mode.set(Some(PaletteMode::Search))
             }
             "Tab" => {}
             _ => return,
         }
         event.prevent_default();
         event.stop_propagation();
-    };
+    }
+
+    /// Returns the placeholder of the search field, and the name of the entity that is being edited.
+    fn placeholder(&self) -> (String, Option<String>) {
+        match (self.column(), self.mode) {
+            (Some(column), _) => (
+                format!("{} to…", column.label),
+                self.entity.get_value().and_then(|t| client().read(|e| e.name(t.code.as_str(), t.id))),
+            ),
+            (None, PaletteMode::Create) => ("Create…".to_owned(), None),
+            _ => ("Search or run a command".to_owned(), None),
+        }
+    }
+}
+
+/// Result list, with a heading per group.
+fn items_view(state: PaletteState, select: Callback<usize>) -> AnyView {
+    let (active, query) = (state.active, state.query);
+    let mut group = String::new();
+    let options: Vec<AnyView> = state
+        .items
+        .get()
+        .into_iter()
+        .enumerate()
+        .map(|(n, item)| {
+            let heading = (item.group != group).then(|| {
+                group.clone_from(&item.group);
+                view! { <div class="group" role="presentation">{item.group.clone()}</div> }
+            });
+            let icon_view = match &item.icon {
+                ChoiceIcon::Bare => ().into_any(),
+                ChoiceIcon::Icon(name) => icon(name).into_any(),
+                ChoiceIcon::Person => value_view::avatar(&item.id, &item.label).into_any(),
+            };
+            view! {
+                {heading}
+                <div role="option" id=format!("palette-{n}") class:is-active=reactive_attr(move || active.get() == n) aria-selected=reactive_attr(move || (active.get() == n).to_string())
+                    on:mousedown=|e| e.prevent_default() on:click=move |_| select.run(n) on:pointermove=move |_| active.set(n)>{icon_view}<span class="grow">{highlight_matches(&item.label, &query.get_untracked())}</span>
+                    <span class="meta desk">{item.meta}</span>{reactive_view(move || (active.get() == n).then(|| view! { <kbd class="desk">"↵"</kbd> }))}</div>
+            }
+            .into_any()
+        })
+        .collect();
+    let has_query = query.with(|q| !q.trim().is_empty());
+    if options.is_empty() && has_query {
+        view! { <p class="none">"No matches"</p> }.into_any()
+    } else {
+        options.into_any()
+    }
+}
+
+#[component]
+fn PaletteDialog(mode: PaletteMode) -> impl IntoView {
+    let (navigate, location) = (use_navigate(), use_location());
+    let state = use_palette(mode, &location.pathname.get_untracked());
+    let (query, active) = (state.query, state.active);
+    let select = Callback::new(move |n: usize| state.select(n, &|path| navigate(path, NavigateOptions::default())));
+    let on_keydown = move |event: leptos::ev::KeyboardEvent| state.on_keydown(&event, |n| select.run(n));
     let list = NodeRef::<leptos::html::Div>::new();
     Effect::new(move || {
         let n = active.get();
@@ -216,46 +309,7 @@ fn PaletteDialog(mode: PaletteMode) -> impl IntoView {
             item.scroll_into_view_with_scroll_into_view_options(&options);
         }
     });
-    let options = reactive_view(move || {
-        let mut group = String::new();
-        let options: Vec<AnyView> = items
-            .get()
-            .into_iter()
-            .enumerate()
-            .map(|(n, item)| {
-                let heading = (item.group != group).then(|| {
-                    group.clone_from(&item.group);
-                    view! { <div class="group" role="presentation">{item.group.clone()}</div> }
-                });
-                let icon_view = match &item.icon {
-                    ChoiceIcon::Bare => ().into_any(),
-                    ChoiceIcon::Icon(name) => icon(name).into_any(),
-                    ChoiceIcon::Person => value_view::avatar(&item.id, &item.label).into_any(),
-                };
-                view! {
-                    {heading}
-                    <div role="option" id=format!("palette-{n}") class:is-active=reactive_attr(move || active.get() == n) aria-selected=reactive_attr(move || (active.get() == n).to_string())
-                        on:mousedown=|e| e.prevent_default() on:click=move |_| select(n) on:pointermove=move |_| active.set(n)>{icon_view}<span class="grow">{highlight_matches(&item.label, &query.get_untracked())}</span>
-                        <span class="meta desk">{item.meta}</span>{reactive_view(move || (active.get() == n).then(|| view! { <kbd class="desk">"↵"</kbd> }))}</div>
-                }
-                .into_any()
-            })
-            .collect();
-        let has_query = query.with(|q| !q.trim().is_empty());
-        if options.is_empty() && has_query {
-            view! { <p class="none">"No matches"</p> }.into_any()
-        } else {
-            options.into_any()
-        }
-    });
-    let (placeholder, badge) = match (&column, mode) {
-        (Some(column), _) => (
-            format!("{} to…", column.label),
-            entity.get_value().and_then(|t| client().read(|e| e.name(t.code.as_str(), t.id))),
-        ),
-        (None, PaletteMode::Create) => ("Create…".to_owned(), None),
-        _ => ("Search or run a command".to_owned(), None),
-    };
+    let (placeholder, badge) = state.placeholder();
     let input = NodeRef::<leptos::html::Input>::new();
     Effect::new(move || {
         if let Some(input) = input.get() {
@@ -264,7 +318,7 @@ fn PaletteDialog(mode: PaletteMode) -> impl IntoView {
     });
     let on_mousedown = move |event: leptos::ev::MouseEvent| {
         if event.target() == event.current_target() {
-            close();
+            state.close();
         }
     };
     view! {
@@ -273,7 +327,7 @@ fn PaletteDialog(mode: PaletteMode) -> impl IntoView {
                 <label class="ask">{icon("search")}<span class="vh">"Search or run a command"</span><input node_ref=input role="combobox" aria-expanded="true" aria-controls="palette-list" autocomplete="off" placeholder=placeholder prop:value=reactive_attr(move || query.get())
                     aria-activedescendant=reactive_attr(move || format!("palette-{}", active.get())) on:keydown=on_keydown on:input=move |e| { active.set(0); query.set(event_target_value(&e)); }/>
                     {badge.map(|badge| view! { <span class="badge">{badge}</span> })}</label>
-                <div class="menu" role="listbox" id="palette-list" aria-label="Results" node_ref=list>{options}</div>
+                <div class="menu" role="listbox" id="palette-list" aria-label="Results" node_ref=list>{reactive_view(move || items_view(state, select))}</div>
                 <footer><span><kbd>"↑"</kbd><kbd>"↓"</kbd>" move"</span><span><kbd>"↵"</kbd>" open"</span><span><kbd>"Esc"</kbd>" close"</span><span class="grow"></span><span class="desk">"Local search works offline"</span></footer>
             </div>
         </div>

@@ -150,6 +150,21 @@ impl ConflictField {
     }
 }
 
+/// Fetches author and time of their change, if the server is reachable.
+fn fetch_author(entity: &EntityRef) -> RwSignal<Option<String>> {
+    let author = RwSignal::new(None::<String>);
+    let path = format!("/{}/{}/history?limit=1", entity.code, entity.id);
+    spawn_local(async move {
+        if let Ok(history) = http::request(http::Method::GET, &path, None, None).await
+            && let (Some(name), Some(at)) =
+                (history["data"][0]["person_name"].as_str(), history["data"][0]["at"].as_str())
+        {
+            author.try_set(Some(format!("{name}, {}", format::local_datetime(at))));
+        }
+    });
+    author
+}
+
 fn dialog(entry: OutboxEntry, which: RwSignal<Option<Uuid>>) -> AnyView {
     let EntryState::Conflict { current, fields } = &entry.state else { return ().into_any() };
     let close = Callback::new(move |()| which.set(None));
@@ -195,17 +210,7 @@ fn dialog(entry: OutboxEntry, which: RwSignal<Option<Uuid>>) -> AnyView {
     let merged = (!merged.is_empty()).then(|| view! {
         <div class="banner success">{icon("git-merge")}<span class="grow">"Auto-merged, your change: "<strong>{merged.join(", ")}</strong></span></div>
     });
-    // Author and time of their change, if the server is reachable.
-    let author = RwSignal::new(None::<String>);
-    let path = format!("/{}/{}/history?limit=1", entity.code, entity.id);
-    spawn_local(async move {
-        if let Ok(history) = http::request(http::Method::GET, &path, None, None).await
-            && let (Some(name), Some(at)) =
-                (history["data"][0]["person_name"].as_str(), history["data"][0]["at"].as_str())
-        {
-            author.try_set(Some(format!("{name}, {}", format::local_datetime(at))));
-        }
-    });
+    let author = fetch_author(&entity);
     let save = Callback::new(move |()| resolve(Resolution::PerField(result.get_untracked(), new_write_ids()[1])));
     let listener = window_event_listener(leptos::ev::keydown, move |event| {
         if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) {

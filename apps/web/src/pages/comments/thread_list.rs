@@ -25,7 +25,7 @@ pub(crate) fn CommentThreadList(
     let can_comment = Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(Permission::Comment))));
     let can_edit = Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(Permission::Edit))));
     let replying = RwSignal::new(None::<Uuid>);
-    let about = StoredValue::new(entity.clone());
+    let stored_entity = StoredValue::new(entity);
     // Root comments with their replies, in order of creation; unsent comments come last. A reply to
     // a comment that is not loaded is treated as a root.
     let threads = Memo::new(move |_| {
@@ -73,7 +73,7 @@ pub(crate) fn CommentThreadList(
                 <ol class="timeline"><Comment code=code.get_value() id=root can_comment=can_comment/>
                     <For each=replies key=|id| *id children=move |id| view! { <Comment code=code.get_value() id=id can_comment=can_comment/> }/></ol>
                 {reactive_view(move || can_comment.get().then(actions))}
-                {reactive_view(move || (replying.get() == Some(root)).then(|| view! { <Composer about=about.get_value() reply_to=Some(root) done=Callback::new(move |()| replying.set(None))/> }))}
+                {reactive_view(move || (replying.get() == Some(root)).then(|| view! { <Composer entity=stored_entity.get_value() reply_to=Some(root) done=Callback::new(move |()| replying.set(None))/> }))}
             </li>
         }
     };
@@ -82,7 +82,7 @@ pub(crate) fn CommentThreadList(
         <section class="section talk" aria-label="Comments">
             <header><h2>"Comments"</h2><span class="n">{reactive_view(move || list.with(|l| (!l.rows.is_empty()).then_some(l.rows.len())))}</span></header>
             <ol class="threads"><For each=roots key=|id| *id children=thread/></ol>
-            {reactive_view(move || can_comment.get().then(|| view! { <Composer about=about.get_value() reply_to=None done=Callback::new(|()| ())/> }))}
+            {reactive_view(move || can_comment.get().then(|| view! { <Composer entity=stored_entity.get_value() reply_to=None done=Callback::new(|()| ())/> }))}
         </section>
     }
     .into_any()
