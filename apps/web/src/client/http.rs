@@ -11,6 +11,7 @@ use pmo_domain::api_types::{AuthResponse, Problem};
 use pmo_sync::{Method as EngineMethod, Request, RequestError, Response};
 use serde_json::{Value, json};
 use std::cell::RefCell;
+use std::fmt;
 use std::rc::Rc;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::window;
@@ -189,18 +190,12 @@ async fn refresh_inner() -> Result<AuthResponse, RefreshError> {
     }
 }
 
-/// Signs in with email address and password; the error is a message for the user.
-pub async fn login(email: &str, password: &str) -> Result<AuthResponse, String> {
+/// Signs in with email address and password.
+pub async fn login(email: &str, password: &str) -> Result<AuthResponse, HttpError> {
     let body = json!({"email": email, "password": password});
-    let request =
-        RequestBuilder::new(&url("/auth/login")).method(Method::POST).json(&body).map_err(|e| e.to_string())?;
-    let unreachable = || "Server unreachable. Check the network and try again.".to_owned();
-    let response = request.send().await.map_err(|_| unreachable())?;
-    match read_response(response).await {
-        Ok(response) => parse_auth_response(response).ok_or_else(unreachable),
-        Err(RequestError::Rejected(problem)) => Err(problem.detail.unwrap_or(problem.title)),
-        Err(RequestError::Network) => Err(unreachable()),
-    }
+    let request = RequestBuilder::new(&url("/auth/login")).method(Method::POST).json(&body);
+    let response = request.map_err(|_| HttpError::Unreachable)?.send().await.map_err(|_| HttpError::Unreachable)?;
+    parse_auth_response(read_response(response).await?).ok_or(HttpError::Unreachable)
 }
 
 /// Removes the access token and ends the session on the server.
@@ -216,7 +211,7 @@ pub async fn logout() -> bool {
     }
 }
 
-/// Sends a request for data that the engine does not cache; the error is a message for the user.
+/// Sends a request for data that the engine does not cache.
 ///
 /// `idempotency_key` prevents a repeated write from being applied twice.
 pub async fn request(
@@ -224,8 +219,8 @@ pub async fn request(
     path: &str,
     body: Option<&Value>,
     idempotency_key: Option<&str>,
-) -> Result<Value, String> {
-    try_request(method, path, body, idempotency_key).await.map_err(|error| failure_message(&error))
+) -> Result<Value, HttpError> {
+    Ok(try_request(method, path, body, idempotency_key).await?)
 }
 
 /// Resumes all requests that wait for a token, after one is set or a refresh has failed.
@@ -246,7 +241,7 @@ async fn wait_for_token() {
     }
 }
 
-/// Sends a request like [`request`], but returns a [`RequestError`] instead of a message.
+/// Sends a request like [`request`], but returns the error of the engine.
 pub async fn try_request(
     method: Method,
     path: &str,
@@ -298,12 +293,42 @@ pub async fn send_part(
     read_response(request.send().await.map_err(|_| RequestError::Network)?).await.map(drop)
 }
 
-/// Returns the message for the user about a failed request.
-pub fn failure_message(error: &RequestError) -> String {
-    match error {
-        RequestError::Rejected(problem) => problem_message(problem),
-        RequestError::Network => UNREACHABLE_MESSAGE.to_owned(),
+/// Error of a request; its text is the message for the user.
+#[derive(Clone, Debug, PartialEq)]
+pub enum HttpError {
+    /// The server is unreachable.
+    Unreachable,
+    /// The server rejected the request.
+    Rejected(Box<Problem>),
+    /// The response cannot be read.
+    InvalidResponse,
+    /// The download ended early, or the browser cannot save it.
+    IncompleteDownload,
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreachable => "Server unreachable. This action requires a network connection. Try again later.",
+            Self::Rejected(problem) => return f.write_str(&problem_message(problem)),
+            Self::InvalidResponse => "Invalid server response. Try again.",
+            Self::IncompleteDownload => "Download incomplete. Try again.",
+        })
     }
+}
+
+impl From<RequestError> for HttpError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Rejected(problem) => Self::Rejected(problem),
+            RequestError::Network => Self::Unreachable,
+        }
+    }
+}
+
+/// Converts a JSON response to the type that the page expects.
+pub fn parse_response<T: serde::de::DeserializeOwned>(response: Value) -> Result<T, HttpError> {
+    serde_json::from_value(response).map_err(|_| HttpError::InvalidResponse)
 }
 
 /// Starts a download of `url` by the browser and returns without waiting for it.
@@ -315,55 +340,52 @@ pub fn start_download(url: &str) -> Option<()> {
     Some(())
 }
 
-/// Message for an action that requires the network.
-const UNREACHABLE_MESSAGE: &str = "Server unreachable. This action requires a network connection. Try again later.";
-
 /// Returns the message of a problem: its field errors, else its detail, else its title.
 fn problem_message(problem: &Problem) -> String {
     let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
     if fields.is_empty() { problem.detail.clone().unwrap_or_else(|| problem.title.clone()) } else { fields.join(" ") }
 }
 
-/// Sends a file as the request body; the error is a message for the user.
+/// Sends a file as the request body.
 pub async fn send_file(
     path: &str,
     content_type: &str,
     file: &web_sys::File,
     idempotency_key: &str,
-) -> Result<Value, String> {
+) -> Result<Value, HttpError> {
     if !throttle().await {
-        return Err(UNREACHABLE_MESSAGE.to_owned());
+        return Err(HttpError::Unreachable);
     }
     let request = builder(Method::POST, path)
         .header("content-type", content_type)
         .header("idempotency-key", idempotency_key)
         .body(file.clone())
-        .map_err(|e| e.to_string())?;
-    let response = request.send().await.map_err(|_| UNREACHABLE_MESSAGE.to_owned())?;
+        .map_err(|_| HttpError::Unreachable)?;
+    let response = request.send().await.map_err(|_| HttpError::Unreachable)?;
     match read_response(response).await {
-        Ok(response) => serde_json::from_str(&response.body).map_err(|e| e.to_string()),
-        Err(RequestError::Rejected(problem)) => Err(problem_message(&problem)),
-        Err(RequestError::Network) => Err("Invalid server response. Try again.".into()),
+        Ok(response) => serde_json::from_str(&response.body).map_err(|_| HttpError::InvalidResponse),
+        Err(RequestError::Rejected(problem)) => Err(HttpError::Rejected(problem)),
+        Err(RequestError::Network) => Err(HttpError::InvalidResponse),
     }
 }
 
-/// Downloads a file and saves it as `name`; the error is a message for the user.
-pub async fn download(path: &str, name: &str) -> Result<(), String> {
+/// Downloads a file and saves it as `name`.
+pub async fn download(path: &str, name: &str) -> Result<(), HttpError> {
     if !throttle().await {
-        return Err(UNREACHABLE_MESSAGE.to_owned());
+        return Err(HttpError::Unreachable);
     }
-    let request = builder(Method::GET, path).build().map_err(|e| e.to_string())?;
-    let response = request.send().await.map_err(|_| UNREACHABLE_MESSAGE.to_owned())?;
+    let request = builder(Method::GET, path).build().map_err(|_| HttpError::Unreachable)?;
+    let response = request.send().await.map_err(|_| HttpError::Unreachable)?;
     if !response.ok() {
         return match read_response(response).await {
-            Err(RequestError::Rejected(problem)) => Err(problem_message(&problem)),
-            _ => Err(UNREACHABLE_MESSAGE.to_owned()),
+            Err(error) => Err(error.into()),
+            Ok(_) => Err(HttpError::Unreachable),
         };
     }
-    let incomplete = || "Download incomplete. Try again.".to_owned();
-    let bytes = js_sys::Uint8Array::from(response.binary().await.map_err(|_| incomplete())?.as_slice());
-    let blob = web_sys::Blob::new_with_u8_array_sequence(&js_sys::Array::of1(&bytes)).map_err(|_| incomplete())?;
-    save_blob(&blob, name).ok_or_else(incomplete)
+    let bytes = response.binary().await.map_err(|_| HttpError::IncompleteDownload)?;
+    let bytes = js_sys::Array::of1(&js_sys::Uint8Array::from(bytes.as_slice()));
+    let blob = web_sys::Blob::new_with_u8_array_sequence(&bytes).map_err(|_| HttpError::IncompleteDownload)?;
+    save_blob(&blob, name).ok_or(HttpError::IncompleteDownload)
 }
 
 /// Saves a blob as a file named `name`.
@@ -382,8 +404,8 @@ fn save_blob(blob: &web_sys::Blob, name: &str) -> Option<()> {
 pub fn export_file(path: String, name: String, error: RwSignal<Option<String>>) {
     error.set(None);
     wasm_bindgen_futures::spawn_local(async move {
-        if let Err(message) = download(&path, &name).await {
-            error.set(Some(message));
+        if let Err(failure) = download(&path, &name).await {
+            error.set(Some(failure.to_string()));
         }
     });
 }

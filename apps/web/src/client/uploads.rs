@@ -5,7 +5,7 @@
 //! file again, and the upload resumes at the offset that the server reports.
 
 use super::client;
-use super::http::{self, AbortHandle, Method};
+use super::http::{self, AbortHandle, HttpError, Method};
 use gloo_timers::future::sleep;
 use leptos::prelude::*;
 use pmo_domain::{EntityCode, EntityRef};
@@ -179,7 +179,7 @@ async fn retry_request<T>(
 
 fn upload_error(error: RequestError) -> UploadError {
     let expired = matches!(&error, RequestError::Rejected(problem) if problem.status == 404);
-    let message = http::failure_message(&error);
+    let message = HttpError::from(error).to_string();
     if expired { UploadError::Expired(message) } else { UploadError::Rejected(message) }
 }
 

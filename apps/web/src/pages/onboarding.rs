@@ -30,7 +30,7 @@ pub(crate) fn FirstRun(
             match http::request(http::Method::POST, "/demo", Some(&json!({})), Some(&new_id().to_string())).await {
                 // The demo data affects every query.
                 Ok(_) => invalidate(|_| true),
-                Err(message) => error.set(Some(message)),
+                Err(failure) => error.set(Some(failure.to_string())),
             }
             busy.set(false);
         });

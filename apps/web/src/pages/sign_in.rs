@@ -2,6 +2,7 @@
 //!
 //! When the session expires, the dialog opens over the page; the state of the page is preserved.
 
+use crate::client::http::HttpError;
 use crate::client::{client, http};
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::value_view::icon;
@@ -26,7 +27,10 @@ pub(crate) fn SignIn(
         spawn_local(async move {
             match http::login(&email.get_untracked(), &password.get_untracked()).await {
                 Ok(response) => client().signed_in(response).await,
-                Err(message) => error.set(Some(message)),
+                Err(HttpError::Unreachable) => {
+                    error.set(Some("Server unreachable. Check the network and try again.".to_owned()));
+                }
+                Err(failure) => error.set(Some(failure.to_string())),
             }
             busy.set(false);
         });

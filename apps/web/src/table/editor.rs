@@ -149,7 +149,10 @@ fn TextEditor(
             // The text was not changed: do not overwrite a newer value of another user.
             return done.run((None, exit));
         }
-        let parsed = column.with_value(|column| parse_input(column, &input).and_then(|value| column.validate(&value)));
+        let parsed = column.with_value(|column| match parse_input(column, &input) {
+            Ok(value) => column.validate(&value),
+            Err(invalid) => Err(invalid.message().to_owned()),
+        });
         match parsed {
             Ok(value) => done.run((Some(value), exit)),
             Err(message) => error.set(Some(message)),

@@ -249,6 +249,25 @@ fn to_datetime_local(iso: &str) -> String {
     format!("{day}T{}:{}", pad(date.get_hours()), pad(date.get_minutes()))
 }
 
+/// Error of a text that is not a value of its column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InputError {
+    /// The column requires a number.
+    NotANumber,
+    /// The column requires a date and a time.
+    NotATimestamp,
+}
+
+impl InputError {
+    /// Returns the message for the user, without the name of the column.
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Self::NotANumber => "must be a number",
+            Self::NotATimestamp => "must be a date and a time",
+        }
+    }
+}
+
 /// Parses the text of an input element into a value of its column, without validating the value.
 ///
 /// In numbers and amounts a comma counts as the decimal point, and a unit after the number is
@@ -256,8 +275,8 @@ fn to_datetime_local(iso: &str) -> String {
 ///
 /// # Errors
 ///
-/// Returns a message if the text is not a number or not a timestamp, where the column requires one.
-pub(crate) fn parse_input(column: &Column, text: &str) -> Result<Value, String> {
+/// Fails if the text is not a number or not a timestamp, where the column requires one.
+pub(crate) fn parse_input(column: &Column, text: &str) -> Result<Value, InputError> {
     let trimmed = text.trim();
     if trimmed.is_empty() && column.name != "name" {
         return Ok(Value::Null);
@@ -266,7 +285,7 @@ pub(crate) fn parse_input(column: &Column, text: &str) -> Result<Value, String> 
         kind if numeric(kind) => {
             let digits = trimmed.trim_end_matches(|c: char| c.is_alphabetic() || c == '%' || c.is_whitespace());
             let number = digits.replace(',', ".").parse::<f64>().ok().filter(|n| n.is_finite());
-            number.map(|n| json!(n)).ok_or_else(|| "must be a number".to_owned())
+            number.map(|n| json!(n)).ok_or(InputError::NotANumber)
         }
         ColumnKind::Money => {
             let digits: String = trimmed.chars().filter(|c| !c.is_whitespace() && *c != '€').collect();
@@ -275,7 +294,7 @@ pub(crate) fn parse_input(column: &Column, text: &str) -> Result<Value, String> 
         ColumnKind::Timestamp => {
             let date = js_sys::Date::new(&trimmed.into());
             if date.get_time().is_nan() {
-                return Err("must be a date and a time".to_owned());
+                return Err(InputError::NotATimestamp);
             }
             Ok(json!(String::from(date.to_iso_string())))
         }

@@ -55,8 +55,8 @@ pub(crate) fn delete_with_undo(overlays: OverlayState, entities: Vec<EntityRef>,
             match client().read(|e| e.outbox().iter().find(is_unsent).map(|e| e.id)) {
                 Some(entry) => client().dispatch(Event::Discard(entry)),
                 None => spawn_local(async move {
-                    if let Err(message) = restore_entity(entity).await {
-                        overlays.toast.set(Some(UndoableAction { message, undo: None }));
+                    if let Err(failure) = restore_entity(entity).await {
+                        overlays.toast.set(Some(UndoableAction { message: failure.to_string(), undo: None }));
                     }
                 }),
             }
@@ -65,10 +65,10 @@ pub(crate) fn delete_with_undo(overlays: OverlayState, entities: Vec<EntityRef>,
     overlays.toast.set(Some(UndoableAction { message, undo: Some(undo) }));
 }
 
-/// Restores a deleted entity on the server; the error is a message for the user.
+/// Restores a deleted entity on the server.
 ///
 /// Waits up to 30 s until the deletion has left the outbox.
-pub(crate) async fn restore_entity(entity: EntityRef) -> Result<(), String> {
+pub(crate) async fn restore_entity(entity: EntityRef) -> Result<(), http::HttpError> {
     let is_deletion = |e: &OutboxEntry| e.entity == entity && matches!(e.operation, Operation::Delete { .. });
     let max_polls = 30_000 / STATUS_POLL_INTERVAL.as_millis();
     for _ in 0..max_polls {

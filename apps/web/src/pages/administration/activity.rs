@@ -25,7 +25,7 @@ pub(crate) fn Activity() -> impl IntoView {
                     next.try_set(response["next_cursor"].as_str().map(ToOwned::to_owned));
                     entries.try_update(|all| all.extend(response["data"].as_array().cloned().unwrap_or_default()));
                 }
-                Err(message) => drop(error.try_set(Some(message))),
+                Err(failure) => drop(error.try_set(Some(failure.to_string()))),
             }
             loaded.try_set(true);
         });

@@ -64,7 +64,7 @@ impl GrantListState {
                         all.extend(lines);
                     });
                 }
-                Err(message) => drop(self.error.try_set(Some(message))),
+                Err(failure) => drop(self.error.try_set(Some(failure.to_string()))),
             }
         });
     }

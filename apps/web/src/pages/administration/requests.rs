@@ -40,7 +40,7 @@ pub(crate) fn send(
                 PENDING_REQUEST.set(None);
                 done(response);
             }
-            Err(message) => drop(error.try_set(Some(message))),
+            Err(failure) => drop(error.try_set(Some(failure.to_string()))),
         }
         busy.try_set(false);
     });

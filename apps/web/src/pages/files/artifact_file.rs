@@ -1,7 +1,7 @@
 //! File of an artifact.
 
 use super::attach::FilePickerButton;
-use crate::client::http::{self, Method};
+use crate::client::http::{self, HttpError, Method};
 use crate::client::uploads;
 use crate::hooks::use_status;
 use crate::ui::format;
@@ -22,7 +22,7 @@ struct DownloadUrl {
     media_type: String,
 }
 
-async fn fetch_download_url(artifact: &EntityRef) -> Result<DownloadUrl, String> {
+async fn fetch_download_url(artifact: &EntityRef) -> Result<DownloadUrl, HttpError> {
     let response = http::request(Method::GET, &format!("/artifact/{}/address", artifact.id), None, None).await?;
     let text = |name: &str| response[name].as_str().unwrap_or_default().to_owned();
     Ok(DownloadUrl { path: text("path"), shown: response["shown"] == true, media_type: text("media_type") })
@@ -77,7 +77,7 @@ pub(crate) fn ArtifactFile(
         spawn_local(async move {
             match fetch_download_url(&artifact).await {
                 Ok(url) => drop(http::start_download(&url.path)),
-                Err(message) => drop(error.try_set(Some(message))),
+                Err(failure) => drop(error.try_set(Some(failure.to_string()))),
             }
         });
     };

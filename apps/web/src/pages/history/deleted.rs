@@ -36,7 +36,7 @@ pub(crate) fn DeletedEntityPage(
             match restore_entity(entity.clone()).await {
                 // No row is cached that could be marked stale, so request a fetch explicitly.
                 Ok(()) => client().dispatch(Event::Refetch(Query::Row(entity))),
-                Err(message) => drop(error.try_set(Some(message))),
+                Err(failure) => drop(error.try_set(Some(failure.to_string()))),
             }
         });
     };

@@ -53,7 +53,7 @@ pub(super) fn RestoreDialog(
                     invalidate_entity_queries(&entity.code, Some(entity.id));
                     restoring.set(None);
                 }
-                Err(message) => error.set(Some(message)),
+                Err(failure) => error.set(Some(failure.to_string())),
             }
             busy.set(false);
         });

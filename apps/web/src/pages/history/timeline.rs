@@ -37,7 +37,7 @@ pub(crate) fn History(
         spawn_local(async move {
             match http::request(http::Method::GET, &path, None, None)
                 .await
-                .and_then(|response| serde_json::from_value::<HistoryPage>(response).map_err(|e| e.to_string()))
+                .and_then(http::parse_response::<HistoryPage>)
             {
                 Ok(page) => {
                     error.set(None);
@@ -53,7 +53,7 @@ pub(crate) fn History(
                     });
                     loaded.set(true);
                 }
-                Err(message) => error.set(Some(message)),
+                Err(failure) => error.set(Some(failure.to_string())),
             }
             busy.set(false);
         });

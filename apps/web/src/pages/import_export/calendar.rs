@@ -29,7 +29,7 @@ pub(super) fn CalendarDialog(
         spawn_local(async move {
             match http::request(http::Method::GET, "/calendar_feed", None, None).await {
                 Ok(response) => list.set(response["data"].as_array().cloned().unwrap_or_default()),
-                Err(message) => error.set(Some(message)),
+                Err(failure) => error.set(Some(failure.to_string())),
             }
         });
     };
@@ -43,7 +43,7 @@ pub(super) fn CalendarDialog(
                     created_url.set(response["path"].as_str().map(|path| format!("{origin}{path}")));
                     load();
                 }
-                Err(message) => error.set(Some(message)),
+                Err(failure) => error.set(Some(failure.to_string())),
             }
         });
     };
@@ -51,7 +51,7 @@ pub(super) fn CalendarDialog(
         spawn_local(async move {
             match http::request(http::Method::DELETE, &format!("/calendar_feed/{id}"), None, None).await {
                 Ok(_) => load(),
-                Err(message) => error.set(Some(message)),
+                Err(failure) => error.set(Some(failure.to_string())),
             }
         });
     };

@@ -89,13 +89,13 @@ impl ImportState {
         self.error.set(None);
         spawn_local(async move {
             let response = http::send_file(&path, "text/csv", &file, &key).await;
-            match response.and_then(|response| serde_json::from_value::<Report>(response).map_err(|e| e.to_string())) {
+            match response.and_then(http::parse_response::<Report>) {
                 Ok(result) if dry_run => self.preview.set(Some(result)),
                 Ok(result) => {
                     invalidate_entity_queries(&code, None);
                     self.done.set(Some(result));
                 }
-                Err(message) => self.error.set(Some(message)),
+                Err(failure) => self.error.set(Some(failure.to_string())),
             }
             self.busy.set(false);
         });
@@ -112,7 +112,7 @@ impl ImportState {
                     invalidate_entity_queries(&code, None);
                     self.plan.set(Some(response));
                 }
-                Err(message) => self.error.set(Some(message)),
+                Err(failure) => self.error.set(Some(failure.to_string())),
             }
             self.busy.set(false);
         });

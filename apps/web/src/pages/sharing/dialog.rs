@@ -2,7 +2,7 @@
 
 use super::explain_dialog::ExplainAccessDialog;
 use super::grant_form::GrantForm;
-use super::grants::{Access, Grant, Viewer, parse_response, permission_label};
+use super::grants::{Access, Grant, Viewer, permission_label};
 use crate::client::{client, http, new_id};
 use crate::ui::dialog::Dialog;
 use crate::ui::format;
@@ -34,14 +34,14 @@ pub(crate) fn SharingDialog(
         spawn_local(async move {
             match http::request(http::Method::GET, &format!("{path}/access"), None, None)
                 .await
-                .and_then(parse_response::<Access>)
+                .and_then(http::parse_response::<Access>)
             {
                 Ok(result) => access.set(Some(result)),
-                Err(message) => return error.set(Some(message)),
+                Err(failure) => return error.set(Some(failure.to_string())),
             }
             if let Ok(response) = http::request(http::Method::GET, &format!("{path}/audience"), None, None).await {
                 truncated.set(response["more"] == Value::Bool(true));
-                if let Ok(people) = parse_response(response["data"].clone()) {
+                if let Ok(people) = http::parse_response(response["data"].clone()) {
                     viewers.set(people);
                 }
             }
@@ -60,7 +60,7 @@ pub(crate) fn SharingDialog(
                     error.set(None);
                     load();
                 }
-                Err(message) => error.set(Some(message)),
+                Err(failure) => error.set(Some(failure.to_string())),
             }
         });
     };

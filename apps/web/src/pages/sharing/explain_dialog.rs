@@ -26,7 +26,7 @@ pub(super) fn ExplainAccessDialog(
     spawn_local(async move {
         match http::request(http::Method::GET, &path, None, None).await {
             Ok(result) => response.set(Some(result)),
-            Err(message) => error.set(Some(message)),
+            Err(failure) => error.set(Some(failure.to_string())),
         }
     });
     let close = Callback::new(move |()| explaining.set(None));

@@ -99,7 +99,7 @@ pub(crate) fn GrantForm(
                     holder.set(None);
                     on_granted.try_run(());
                 }
-                Err(message) => error.set(Some(message)),
+                Err(failure) => error.set(Some(failure.to_string())),
             }
             busy.set(false);
         });

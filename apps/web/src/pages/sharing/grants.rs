@@ -2,7 +2,6 @@
 
 use pmo_domain::Permission;
 use serde::Deserialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 /// Permission levels with their labels.
@@ -53,8 +52,4 @@ pub(super) struct Viewer {
     pub(super) name: String,
     #[serde(default)]
     pub(super) permission: Option<u64>,
-}
-
-pub(super) fn parse_response<T: serde::de::DeserializeOwned>(response: Value) -> Result<T, String> {
-    serde_json::from_value(response).map_err(|e| e.to_string())
 }
