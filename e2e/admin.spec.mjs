@@ -8,7 +8,7 @@ test("only administrators can open the administration pages", async ({ signInAs 
   const editor = await signInAs("editor");
   await expect(editor.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Administration" })).toHaveCount(0);
   await editor.goto("/admin/people");
-  await expect(editor.getByTestId("nothing-here")).toBeVisible();
+  await expect(editor.getByTestId("not-found")).toBeVisible();
 });
 
 test("an administrator reorders, recolors and renames options; rows are updated and used options cannot be deleted", async ({ signInAs, servers }) => {

@@ -51,17 +51,17 @@ test("presence shows other users who view the same entity", async ({ signInAs, s
   await outsider.goto(`/task/${sitemap}`);
   await expect(editor.locator("h1")).toBeVisible();
   await expect(editor.getByTestId("sync")).toHaveText("Synced");
-  await expect(editor.getByTestId("here-now")).toHaveCount(0);
+  await expect(editor.getByTestId("presence")).toHaveCount(0);
   await viewer.goto(`/task/${sitemap}`);
   await expect(editor.getByRole("group", { name: "Viewing now: Viktor Viewer" })).toBeVisible();
   await expect(viewer.getByRole("group", { name: "Viewing now: Edda Editor" })).toBeVisible();
   // The viewer opens another page and is no longer shown.
   await viewer.goto(`/project/${id}`);
-  await expect(editor.getByTestId("here-now")).toHaveCount(0);
+  await expect(editor.getByTestId("presence")).toHaveCount(0);
   await editor.goto(`/project/${id}`);
   await expect(viewer.getByRole("group", { name: "Viewing now: Edda Editor" })).toBeVisible();
   await editor.close();
-  await expect(viewer.getByTestId("here-now")).toHaveCount(0);
+  await expect(viewer.getByTestId("presence")).toHaveCount(0);
   expect([...viewer.problems, ...outsider.problems]).toEqual([]);
 });
 
@@ -79,15 +79,15 @@ test("history lists changes per field and restores a previous version", async ({
   await editor.keyboard.press("Control+s");
   await waitForSync(editor);
   await editor.getByRole("button", { name: "History" }).click();
-  const latest = editor.locator(".happened").first();
+  const latest = editor.locator(".history-entry").first();
   await expect(latest.locator(".lines del")).toHaveText("two");
   await expect(latest.locator(".lines ins")).toHaveText("zwei");
   await expect(latest).toContainText("99");
-  await editor.locator(".happened").nth(1).getByRole("button", { name: "Restore this version" }).click();
+  await editor.locator(".history-entry").nth(1).getByRole("button", { name: "Restore this version" }).click();
   await expect(editor.getByRole("dialog")).toContainText("Estimate");
   await editor.getByRole("button", { name: "Restore", exact: true }).click();
   await expect(description).toHaveValue("one\ntwo\nthree");
-  await expect(editor.locator(".happened").first()).toContainText("v4");
+  await expect(editor.locator(".history-entry").first()).toContainText("v4");
   expect(servers.sql(`select descr from app.task where id = '${sitemap}'`)).toBe("one\ntwo\nthree");
 });
 
@@ -110,7 +110,7 @@ test("the sharing dialog grants, explains and revokes access", async ({ signInAs
   await grant.getByRole("button", { name: /Revoke access/ }).click();
   await expect(grant).toHaveCount(0);
   await outsider.goto(`/project/${id}`);
-  await expect(outsider.getByTestId("nothing-here")).toBeVisible();
+  await expect(outsider.getByTestId("not-found")).toBeVisible();
 });
 
 test("a deleted entity can be restored from the toast and from its page", async ({ signInAs, servers }) => {

@@ -7,7 +7,7 @@ import { root } from "./servers.mjs";
 
 const picture = readFileSync(join(root, "docs", "pictures", "sign-in.png"));
 const uploads = (page) => page.getByRole("region", { name: "Uploads" });
-const chooseFiles = (page, files) => page.locator(".attach input[type=file]").setInputFiles(files);
+const chooseFiles = (page, files) => page.locator(".drop-zone input[type=file]").setInputFiles(files);
 
 test("an uploaded file appears for other users, is previewed and downloaded, and gets a new version", async ({ signInAs, servers }) => {
   const { id, token } = await importPlan("editor", samplePlan, "With files");

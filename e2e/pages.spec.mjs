@@ -70,7 +70,7 @@ test("every page passes axe in both themes on desktop and phone, and the Tab key
   // Without transitions: axe must not measure intermediate colors.
   await editor.emulateMedia({ reducedMotion: "reduce" });
   await editor.goto(`/project/${id}/artifact`);
-  await editor.locator(".attach input[type=file]").setInputFiles(join(root, "docs", "pictures", "sign-in.png"));
+  await editor.locator(".drop-zone input[type=file]").setInputFiles(join(root, "docs", "pictures", "sign-in.png"));
   await editor.getByRole("region", { name: "Uploads" }).getByRole("link").waitFor();
   const artifact = servers.sql("select id from app.artifact where name = 'sign-in.png' order by created_ts desc limit 1");
   const clickButton = (name) => () => editor.getByRole("button", { name, exact: true }).first().click();
@@ -78,17 +78,17 @@ test("every page passes axe in both themes on desktop and phone, and the Tab key
     ["projects", "/project", async () => {}],
     ["tasks-filtered", `/task?project_id=${id}&dl__task_stage[in]=To%20Do&sort=-due_date`, async () => {}],
     ["tasks-selected", `/task?project_id=${id}`, async () => { await editor.getByRole("grid").focus(); await editor.keyboard.press("ArrowDown"); await editor.keyboard.press("Space"); await editor.keyboard.press("Shift+ArrowDown"); }],
-    ["tasks-editing", `/task?project_id=${id}`, async () => { await editor.locator("td.opens .pill").first().click(); await expect(editor.getByRole("combobox", { name: "Stage" })).toBeVisible(); }],
+    ["tasks-editing", `/task?project_id=${id}`, async () => { await editor.locator("td.editable .pill").first().click(); await expect(editor.getByRole("combobox", { name: "Stage" })).toBeVisible(); }],
     ["plan", `/project/${id}`, async () => {}],
     ["plan-risks", `/project/${id}/risk`, async () => {}],
     ["project", `/project/${id}/overview`, async () => {}],
     ["task", `/task/${sitemap}`, async () => { await expect(editor.locator(".thread")).toBeVisible(); }],
-    ["task-history", `/task/${sitemap}`, async () => { await clickButton("History")(); await expect(editor.locator(".happened").first()).toBeVisible(); }],
+    ["task-history", `/task/${sitemap}`, async () => { await clickButton("History")(); await expect(editor.locator(".history-entry").first()).toBeVisible(); }],
     ["task-sharing", `/task/${sitemap}`, async () => { await clickButton("Share")(); await expect(editor.getByText("Everyone with access")).toBeVisible(); }],
     ["palette", "/project", async () => { await editor.keyboard.press("Control+k"); await editor.keyboard.type("site"); await expect(editor.getByRole("option").first()).toBeVisible(); }],
     ["new-risk", "/risk/new", async () => { await expect(editor.getByLabel("Name")).toBeVisible(); }],
     ["import", `/project/${id}/risk`, async () => { await clickButton("Import")(); }],
-    ["nothing-here", "/task/01a2056d-3563-7049-ab62-bfe1ca58ce3f", async () => { await expect(editor.getByTestId("nothing-here")).toBeVisible(); }],
+    ["not-found", "/task/01a2056d-3563-7049-ab62-bfe1ca58ce3f", async () => { await expect(editor.getByTestId("not-found")).toBeVisible(); }],
     ["files", `/project/${id}/artifact`, async () => { await expect(editor.getByRole("button", { name: "Choose files" })).toBeVisible(); }],
     ["file", `/artifact/${artifact}`, async () => { await expect(editor.locator("img.preview")).toBeVisible(); }],
     ["tray", "/project", async () => { await editor.locator("[data-testid=sync], [data-testid=sync-compact]").filter({ visible: true }).first().click(); await expect(editor.getByRole("dialog")).toBeVisible(); }],
@@ -139,7 +139,7 @@ test("every page passes axe in both themes on desktop and phone, and the Tab key
   expect([...editor.problems, ...admin.problems]).toEqual([]);
 });
 
-test("a user without projects sees the first-run page", async ({ signInAs, servers }) => {
+test("a user without projects sees the onboarding page", async ({ signInAs, servers }) => {
   // A user who can create projects but sees none: existing data belongs to others.
   createUser(servers, "Beginner");
   const beginner = await signInAs("beginner");
@@ -152,7 +152,7 @@ test("a user without projects sees the first-run page", async ({ signInAs, serve
   await expect(beginner.getByRole("heading", { name: "Start with a plan" })).toBeVisible();
   await beginner.getByRole("button", { name: /Load demo data/ }).click();
   await expect(beginner.getByRole("alert")).toContainText("Only administrators may load demo data");
-  if (process.env.UPDATE_PICTURES) await beginner.screenshot({ path: join(root, "docs", "pictures", "first-run-desktop-light.png") });
+  if (process.env.UPDATE_PICTURES) await beginner.screenshot({ path: join(root, "docs", "pictures", "onboarding-desktop-light.png") });
   await beginner.getByRole("button", { name: /Create your first project/ }).click();
   await beginner.getByRole("dialog").getByLabel("Name").fill("The first one");
   await beginner.getByRole("dialog").getByRole("button", { name: "Create" }).click();
@@ -197,7 +197,7 @@ test("an entity type added by one migration has working list and detail pages im
   await expect(van).toContainText("Ada Admin");
   await expect(van).toContainText("40%");
   await expect(van).toContainText("1 Mar");
-  await van.locator("td.opens .pill").click();
+  await van.locator("td.editable .pill").click();
   await admin.getByRole("combobox", { name: "Status" }).fill("running");
   await admin.keyboard.press("Enter");
   await expect(admin.getByTestId("sync")).toHaveText("Synced");

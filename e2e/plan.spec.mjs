@@ -76,7 +76,7 @@ test("a user without a grant gets neither the page nor push messages", async ({ 
   const frames = [];
   outsider.on("websocket", (socket) => socket.on("framereceived", (frame) => frames.push(String(frame.payload))));
   await outsider.goto(`/project/${id}`);
-  await expect(outsider.getByTestId("nothing-here")).toBeVisible();
+  await expect(outsider.getByTestId("not-found")).toBeVisible();
   await expect(outsider.getByTestId("sync")).toHaveText("Synced");
   await outsider.goto("/project");
   await expect(outsider.getByText(/^No \w+ yet$/)).toBeVisible();
@@ -98,7 +98,7 @@ test("revoking a grant removes the plan from the page and from IndexedDB", async
   const outsider = await signInAs("outsider");
   await openProject(outsider, imported.id);
   servers.sql(`delete from app.entity_rbac where id = '${grant}'`);
-  await expect(outsider.getByTestId("nothing-here")).toBeVisible();
+  await expect(outsider.getByTestId("not-found")).toBeVisible();
   await expect.poll(() => outsider.evaluate(indexedDbText)).not.toContain("Interview ten customers");
 });
 
@@ -279,13 +279,13 @@ test("a pinned plan is available offline with all its descendants, including pag
   insertComment("Said before", "Sitemap");
   const wikiPage = servers.sql("insert into app.wiki (code, name) values ('NOTES', 'Notes of the pinned plan') returning id");
   servers.sql(`insert into app.entity_instance_link (parent_code, parent_id, child_code, child_id, owned) values ('project', '${id}', 'wiki', '${wikiPage}', true)`);
-  const pinButton = editor.getByTestId("keep");
+  const pinButton = editor.getByTestId("offline-button");
   await expect(pinButton).toHaveAttribute("aria-label", /Make available offline/);
   await pinButton.click();
   await expect(pinButton).toHaveAttribute("aria-label", /Available offline \(\d+ items\)/);
   const pinnedCount = Number((await pinButton.getAttribute("aria-label")).match(/\d+/)[0]);
   expect(pinnedCount).toBeGreaterThan(100);
-  await editor.screenshot({ path: join(screenshots, "kept.png") });
+  await editor.screenshot({ path: join(screenshots, "pinned.png") });
   // A comment on a nested task is downloaded without an open page.
   insertComment("Said meanwhile", "Content inventory");
   await expect(pinButton).toHaveAttribute("aria-label", new RegExp(`\\(${pinnedCount + 1} items\\)`));

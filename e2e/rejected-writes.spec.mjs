@@ -21,13 +21,13 @@ test("unsent edits of a deleted entity stay visible until the user discards them
   servers.sql(`update app.task set active_flag = false where project_id = '${id}' and name = 'Sitemap'`);
   await servers.start();
   await expect(editor.getByTestId("sync")).toHaveText("Needs attention: 1 change", { timeout: 45_000 });
-  await expect(editor.getByTestId("nothing-here")).toContainText("Not found");
-  await expect(editor.getByTestId("left-behind")).toContainText("A page of thoughts");
+  await expect(editor.getByTestId("not-found")).toContainText("Not found");
+  await expect(editor.getByTestId("orphaned-edits")).toContainText("A page of thoughts");
   for (const [name, size] of [["phone", { width: 390, height: 844 }], ["desk", { width: 1440, height: 900 }]]) {
     await editor.setViewportSize(size);
     await editor.screenshot({ path: join(screenshots, `gone-${name}.png`) });
   }
-  await editor.getByTestId("left-behind").getByRole("button", { name: "Review" }).click();
+  await editor.getByTestId("orphaned-edits").getByRole("button", { name: "Review" }).click();
   const dialog = editor.getByRole("dialog");
   await expect(dialog).toContainText("A page of thoughts");
   await expect(dialog.getByRole("link", { name: "Edit" }), "a draft of a deleted entity cannot be edited").toHaveCount(0);
@@ -141,7 +141,7 @@ test("offline, a page that is not cached says so instead of reporting that it do
   const path = `/risk/00000000-0000-7000-8000-000000000001`;
   await servers.stop();
   await editor.goto(path);
-  await expect(editor.getByTestId("nothing-here")).toContainText("Not available offline");
+  await expect(editor.getByTestId("not-found")).toContainText("Not available offline");
   await editor.goto("/employee");
   await expect(editor.getByText("This list could not be loaded")).toBeVisible();
   await editor.goto(`/project/${id}/wiki`);
@@ -151,7 +151,7 @@ test("offline, a page that is not cached says so instead of reporting that it do
   await editor.getByRole("button", { name: "Try now" }).click();
   await expect(editor.getByText(/^No \w+ yet$/)).toBeVisible({ timeout: 45_000 });
   await editor.goto(path);
-  await expect(editor.getByTestId("nothing-here")).toContainText("Not found");
+  await expect(editor.getByTestId("not-found")).toContainText("Not found");
 });
 
 test("a browser without IndexedDB shows that nothing is stored on the device", async ({ signInAs, servers }) => {
@@ -163,7 +163,7 @@ test("a browser without IndexedDB shows that nothing is stored on the device", a
   await editor.getByRole("textbox", { name: "Description" }).fill("For now");
   await expect(editor.getByRole("region", { name: "Draft" })).toContainText("in this tab only");
   await expect(editor.getByText("saved locally", { exact: false })).toHaveCount(0);
-  await expect(editor.getByTestId("keep")).toBeHidden();
+  await expect(editor.getByTestId("offline-button")).toBeHidden();
   await saveButton(editor).click();
   await expect.poll(() => servers.sql(`select descr from app.task where project_id = '${id}' and name = 'Sitemap'`)).toBe("For now");
 });

@@ -126,7 +126,7 @@ test("a read-only cell explains the missing permission", async ({ signInAs, serv
   await grantAccess(servers, token, "viewer", id, 0);
   const viewer = await signInAs("viewer");
   await viewer.goto(`/task?project_id=${id}`);
-  await rows(viewer).first().locator("td.opens").first().click();
+  await rows(viewer).first().locator("td.editable").first().click();
   await expect(viewer.getByText("You can view this item, but not edit it")).toBeVisible();
 });
 
@@ -163,7 +163,7 @@ test("a table of 10,000 rows renders only visible rows and responds quickly to i
   await editor.keyboard.press("Control+Home");
   for (const stage of ["Blocked", "Completed", "To Do"]) {
     await editor.keyboard.press("ArrowRight");
-    await editor.locator("td.opens .pill").first().click();
+    await editor.locator("td.editable .pill").first().click();
     await editor.getByRole("combobox", { name: "Stage" }).fill(stage);
     await editor.keyboard.press("Enter");
   }

@@ -113,7 +113,7 @@ test("a working day with an offline phase loses no data", async ({ signInAs, ser
   // Restore the first text.
   await editor.goto(`/task/${sitemap}`);
   await editor.getByRole("button", { name: "History" }).click();
-  await editor.locator(".happened").nth(1).getByRole("button", { name: "Restore this version" }).click();
+  await editor.locator(".history-entry").nth(1).getByRole("button", { name: "Restore this version" }).click();
   await editor.getByRole("button", { name: "Restore", exact: true }).click();
   await expect(description).toHaveValue("As it was");
   // Export for other programs.

@@ -8,7 +8,7 @@
 
 use crate::pages::lazy_views::{self as page_views, PageViews};
 use crate::table::lazy_views::{self as table_views, TableViews};
-use crate::ui::lazy_part::{LoadState, set_loader, set_state};
+use crate::ui::lazy_loading::{LoadState, set_loader, set_state};
 use crate::ui::lazy_views::{self as ui_views, UiViews};
 use leptos::prelude::*;
 use std::cell::Cell;
@@ -36,12 +36,12 @@ fn pages() -> Result<LazyViews, LoadError> {
         sign_in: |over_page| view! { <crate::pages::SignIn over_page=over_page/> }.into_any(),
     };
     let table = TableViews {
-        toolbar: |grid| view! { <crate::table::toolbar::TableTools grid=grid/> }.into_any(),
+        toolbar: |grid| view! { <crate::table::toolbar::TableToolbar grid=grid/> }.into_any(),
         selection_bar: |grid| view! { <crate::table::bulk_actions::SelectionBar grid=grid/> }.into_any(),
         cell_editor: |grid, id, column| {
             view! { <crate::table::editor::CellEditor grid=grid id=id column=column/> }.into_any()
         },
-        first_run: |code| view! { <crate::pages::FirstRun code=code/> }.into_any(),
+        onboarding: |code| view! { <crate::pages::Onboarding code=code/> }.into_any(),
     };
     let pages = PageViews {
         outline: |project| view! { <OutlinePage project=project/> }.into_any(),

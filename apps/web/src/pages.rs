@@ -30,7 +30,7 @@ pub(crate) use entity::EntityPage;
 pub(crate) use history::DeletedEntityPage;
 pub(crate) use import_export::ImportDialog;
 pub(crate) use list::ChildrenPage;
-pub(crate) use onboarding::FirstRun;
+pub(crate) use onboarding::Onboarding;
 pub(crate) use outline::OutlinePage;
 pub(crate) use overlays::Overlays;
 pub(crate) use sign_in::SignIn;

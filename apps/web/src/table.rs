@@ -103,9 +103,9 @@ pub(crate) fn EntityTable(
     view! {
         <div class="toolbar" role="toolbar" aria-label="Filters and columns">{lazy_table_view(move |views| (views.toolbar)(grid))}</div>
         <div class="content" node_ref=viewport.node on:scroll=move |_| viewport.on_scroll()>
-            <div class="grid" class:picking=reactive_attr(move || grid.touch_selecting.get()) node_ref=grid.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=reactive_attr(active_descendant)
+            <div class="grid" class:selecting=reactive_attr(move || grid.touch_selecting.get()) node_ref=grid.node tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-activedescendant=reactive_attr(active_descendant)
                 aria-rowcount=reactive_attr(move || count.get().to_string()) on:keydown=on_keydown>
-                <table class="table cards virtual" class:few=reactive_attr(move || columns.with(|c| c.len() < 6)) role="presentation">{reactive_view(table_body)}</table>
+                <table class="table cards virtual" class:few-columns=reactive_attr(move || columns.with(|c| c.len() < 6)) role="presentation">{reactive_view(table_body)}</table>
             </div>
             {empty_state}
         </div>
@@ -202,7 +202,7 @@ fn column_widths(grid: TableContext) -> impl IntoView {
             view! { <col class=value_view::column_class(c) style=reactive_attr(move || grid.width(&name).map(|w| format!("inline-size:{w}px")))/> }
         })
         .collect_view();
-    view! { <colgroup><col class="c-check"/>{widths}<col class=if grid.linked_parent.with_value(Option::is_some) { "c-acts" } else { "c-mark" }/></colgroup> }
+    view! { <colgroup><col class="c-check"/>{widths}<col class=if grid.linked_parent.with_value(Option::is_some) { "c-actions" } else { "c-mark" }/></colgroup> }
 }
 
 /// Header row: selects all rows, then one cell per column.
@@ -234,7 +234,7 @@ fn state_view(grid: TableContext) -> AnyView {
         // The type that an empty installation starts with, if the user can create it.
         let unscoped = grid.parent_filter.with_value(Option::is_none) && grid.linked_parent.with_value(Option::is_none);
         if unscoped && entity.can_create && entity.config_datatable.get("start_type") == Some(&Value::Bool(true)) {
-            return lazy_table_view(move |views| (views.first_run)(entity.code.clone())).into_any();
+            return lazy_table_view(move |views| (views.onboarding)(entity.code.clone())).into_any();
         }
         let title = format!("No {} yet", entity.ui_label.to_lowercase());
         let hint = entity.config_datatable.get("empty_text").and_then(Value::as_str).unwrap_or_default();

@@ -11,7 +11,7 @@ pub(crate) mod dialog; // modal dialogs
 pub(crate) mod field; // form fields by column kind
 pub(crate) mod format; // formatting of dates, numbers, amounts and names
 pub(crate) mod layout; // sidebar, bars, banners, sync status
-pub(crate) mod lazy_part; // load state of the views that are loaded after the first page
+pub(crate) mod lazy_loading; // load state of the views that are loaded after the first page
 pub(crate) mod lazy_views; // lazy views of the layout
 pub(crate) mod markdown; // Markdown view and editor
 pub(crate) mod offline_button; // pins an entity for offline use

@@ -123,7 +123,7 @@ pub(crate) fn PasswordReset(
             {reactive_view(move || (!confirming.get()).then(|| view! { <button type="button" class="btn sm" disabled=busy.get() on:click=move |_| confirming.set(true)>{icon("lock")}"Reset password…"</button> }))}</header>
             {reactive_view(move || confirming.get().then(|| view! { <p class="banner warning" role="alert">{icon("triangle-alert")}<span class="grow">"The current password stops working, and this person is signed out on all devices."</span>
                 <button type="button" class="btn quiet sm" autofocus on:click=move |_| confirming.set(false)>"Cancel"</button><button type="button" class="btn sm" on:click=reset>"Reset password"</button></p> }))}
-            {reactive_view(move || password.get().map(|password| view! { <p class="banner" role="status">{icon("info")}<span class="grow">"New password (shown once): "<code class="said">{password.clone()}</code></span><CopyButton text=password/></p> }))}
+            {reactive_view(move || password.get().map(|password| view! { <p class="banner" role="status">{icon("info")}<span class="grow">"New password (shown once): "<code class="message-text">{password.clone()}</code></span><CopyButton text=password/></p> }))}
             {error_banner(error)}
         </section>
     }

@@ -1,6 +1,6 @@
 //! Lazily loaded pages and dialogs.
 
-use crate::ui::lazy_part::{self, Draw};
+use crate::ui::lazy_loading::{self, RenderFn};
 use leptos::prelude::*;
 use pmo_domain::{EntityCode, EntityRef};
 use std::cell::Cell;
@@ -27,16 +27,16 @@ pub(crate) fn set_views(views: PageViews) {
     VIEWS.set(Some(views));
 }
 
-fn render_with(draw: impl Fn(PageViews) -> AnyView + Send + 'static) -> Draw {
-    Box::new(move || VIEWS.get().map_or_else(|| ().into_any(), &draw))
+fn render_with(render: impl Fn(PageViews) -> AnyView + Send + 'static) -> RenderFn {
+    Box::new(move || VIEWS.get().map_or_else(|| ().into_any(), &render))
 }
 
 /// Renders a lazy page.
-pub(crate) fn lazy_page(draw: impl Fn(PageViews) -> AnyView + Send + 'static) -> impl IntoView {
-    lazy_part::lazy_view(render_with(draw))
+pub(crate) fn lazy_page(render: impl Fn(PageViews) -> AnyView + Send + 'static) -> impl IntoView {
+    lazy_loading::lazy_view(render_with(render))
 }
 
 /// Renders a lazy dialog over the page, once it is loaded.
-pub(crate) fn lazy_page_overlay(draw: impl Fn(PageViews) -> AnyView + Send + 'static) -> impl IntoView {
-    lazy_part::lazy_overlay(render_with(draw))
+pub(crate) fn lazy_page_overlay(render: impl Fn(PageViews) -> AnyView + Send + 'static) -> impl IntoView {
+    lazy_loading::lazy_overlay(render_with(render))
 }

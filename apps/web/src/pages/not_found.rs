@@ -40,7 +40,7 @@ pub(crate) fn NotFoundPage(
     view! {
         <header class="topbar"><nav class="crumbs" aria-label="Breadcrumb"></nav><SyncStatusButton compact=true/></header>
         <Banners/>
-        <div class="content"><div class="blank" data-testid="nothing-here">
+        <div class="content"><div class="blank" data-testid="not-found">
             {message}
             {entity.map(|entity| { let deleted = entity.clone(); view! { {lazy_page_overlay(move |pages| (pages.deleted)(deleted.clone()))}<OrphanedEdits entity=entity/> } })}
             <a class="btn" href="/project">"All projects"</a>

@@ -13,7 +13,7 @@ use wasm_bindgen_futures::spawn_local;
 
 /// Offers to create the first entity, to import a plan, or to load the demo company.
 #[component]
-pub(crate) fn FirstRun(
+pub(crate) fn Onboarding(
     /// Type of the first entity.
     code: EntityCode,
 ) -> impl IntoView {
@@ -36,12 +36,12 @@ pub(crate) fn FirstRun(
         });
     };
     view! {
-        <div class="first-run">
+        <div class="onboarding">
             <header><h2>"Start with a plan"</h2><p>"A project contains tasks, risks, decisions and costs. Import a plan, start with an empty project, or explore a demo company. Everything works offline."</p></header>
             <ul>
-                <li><button class="way" on:click=create><span class="glyph">{icon("folder-kanban")}</span><strong>"Create your first project"</strong><p>"Name it, choose a manager and add tasks."</p></button></li>
-                <li><button class="way" on:click=move |_| importing.set(true)><span class="glyph">{icon("file-up")}</span><strong>"Import a plan"</strong><p>"Microsoft Project XML or CSV, with outline, dates and dependencies."</p></button></li>
-                <li><button class="way" disabled=reactive_attr(move || busy.get()) on:click=load_demo><span class="glyph">{icon("users")}</span><strong>{reactive_view(move || if busy.get() { "Loading…" } else { "Load demo data" })}</strong>
+                <li><button class="start-option" on:click=create><span class="glyph">{icon("folder-kanban")}</span><strong>"Create your first project"</strong><p>"Name it, choose a manager and add tasks."</p></button></li>
+                <li><button class="start-option" on:click=move |_| importing.set(true)><span class="glyph">{icon("file-up")}</span><strong>"Import a plan"</strong><p>"Microsoft Project XML or CSV, with outline, dates and dependencies."</p></button></li>
+                <li><button class="start-option" disabled=reactive_attr(move || busy.get()) on:click=load_demo><span class="glyph">{icon("users")}</span><strong>{reactive_view(move || if busy.get() { "Loading…" } else { "Load demo data" })}</strong>
                     <p>"36 projects with 1,600 tasks and 80 people. For administrators; the demo people cannot sign in."</p></button></li>
             </ul>
             {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}

@@ -21,7 +21,7 @@ pub(crate) fn Overlays() -> impl IntoView {
     view! {
         {reactive_view(move || overlays.tray.get().then(|| view! { <SyncTray/> }))}
         {reactive_view(move || overlays.sign_out_open.get().then(|| view! { <SignOutDialog/> }))}
-        <ConflictDialog which=overlays.conflict_entry/>
+        <ConflictDialog entry_id=overlays.conflict_entry/>
         <Palette/>
         {reactive_view(move || overlays.creating.get().map(|code| {
             let open = RwSignal::new(true);

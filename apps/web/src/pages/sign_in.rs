@@ -37,7 +37,7 @@ pub(crate) fn SignIn(
     };
     let form = view! {
         <form aria-labelledby="welcome" on:submit=submit>
-            <p class="word"><span class="mark"><i class="i i-logo" aria-hidden="true"></i></span>"PMO"</p>
+            <p class="brand"><span class="mark"><i class="i i-logo" aria-hidden="true"></i></span>"PMO"</p>
             <div>
                 <h1 id="welcome">{if over_page { "Sign in again" } else { "Sign in" }}</h1>
                 <p class="lead">{if over_page { "Session expired. Your work is saved." } else { "to Program Office" }}</p>
@@ -56,19 +56,19 @@ pub(crate) fn SignIn(
         </form>
     };
     if over_page {
-        return view! { <div class="scrim"><div class="dialog door-dialog" role="dialog" aria-modal="true" aria-label="Sign in again">{form}</div></div> }.into_any();
+        return view! { <div class="scrim"><div class="dialog sign-in-dialog" role="dialog" aria-modal="true" aria-label="Sign in again">{form}</div></div> }.into_any();
     }
     view! {
-        <div class="door">
+        <div class="sign-in">
             <main>{form}</main>
             <aside aria-hidden="true">
-                <div class="plate">
+                <div class="sample-timeline">
                     <header><i class="i i-health-amber sm"></i><strong>"Release 4.0 · Road to beta"</strong></header>
                     <ul>{SAMPLE_TIMELINE.iter().map(|(icon_name, name, style)| view! {
                         <li><span><i class=format!("i i-{icon_name}")></i><span>{*name}</span></span><i class=if style.contains("--d") { "" } else { "dia" } style=*style></i></li>
                     }).collect_view()}</ul>
                 </div>
-                <p class="plate-note">"One shared plan, updated in real time and available offline."</p>
+                <p class="sample-note">"One shared plan, updated in real time and available offline."</p>
             </aside>
         </div>
     }

@@ -26,6 +26,6 @@ pub(super) fn ColumnPicker(
         }
     });
     reactive_view(move || {
-        open.get().then(|| view! { <Picker label=label choices=choices chosen=Signal::derive(Vec::new) beside=anchor pick=pick close=Callback::new(move |_: PickerExit| open.set(false))/> })
+        open.get().then(|| view! { <Picker label=label choices=choices chosen=Signal::derive(Vec::new) anchor=anchor pick=pick close=Callback::new(move |_: PickerExit| open.set(false))/> })
     })
 }

@@ -62,15 +62,15 @@ pub(crate) fn CellEditor(
             level.is_some_and(|level| level < u64::from(u8::from(Permission::Edit)))
         })
     };
-    let beside = cell_id(id, column);
+    let anchor = cell_id(id, column);
     reactive_view(move || {
         if read_only.get() {
             let close_note = Callback::new(move |()| close.run(PickerExit::Done));
-            return view! { <Note beside=beside.clone() text="You can view this item, but not edit it" close=close_note/> }.into_any();
+            return view! { <Note anchor=anchor.clone() text="You can view this item, but not edit it" close=close_note/> }.into_any();
         }
         match &definition.kind {
             ColumnKind::Datalabel { .. } | ColumnKind::Reference { .. } | ColumnKind::References { .. } => {
-                view! { <OptionEditor column=definition.clone() beside=beside.clone() value=value change=change close=close/> }.into_any()
+                view! { <OptionEditor column=definition.clone() anchor=anchor.clone() value=value change=change close=close/> }.into_any()
             }
             _ => {
                 let done = Callback::new(move |(new, exit): (Option<Value>, PickerExit)| {
@@ -85,7 +85,7 @@ pub(crate) fn CellEditor(
                         grid.focused_cell.set(Some((next, column)));
                     }
                 });
-                view! { <TextEditor column=definition.clone() beside=beside.clone() value=value.get_untracked() done=done cancel=close/> }.into_any()
+                view! { <TextEditor column=definition.clone() anchor=anchor.clone() value=value.get_untracked() done=done cancel=close/> }.into_any()
             }
         }
     })
@@ -99,7 +99,7 @@ pub(crate) fn OptionEditor(
     column: Column,
     /// DOM id of the element beside which the picker opens.
     #[prop(into)]
-    beside: String,
+    anchor: String,
     /// Current value.
     #[prop(into)]
     value: Signal<Value>,
@@ -126,14 +126,14 @@ pub(crate) fn OptionEditor(
             change.run(if picked.is_empty() { Value::Null } else { json!(picked) });
         }
     });
-    view! { <Picker label=column.label.clone() choices=choices chosen=chosen beside=beside several=multiple pick=pick close=close/> }
+    view! { <Picker label=column.label.clone() choices=choices chosen=chosen anchor=anchor multiple=multiple pick=pick close=close/> }
 }
 
 /// Input for the value of a column that is not chosen from a list.
 #[component]
 fn TextEditor(
     column: Column,
-    #[prop(into)] beside: String,
+    #[prop(into)] anchor: String,
     value: Value,
     done: Callback<(Option<Value>, PickerExit)>,
     cancel: Callback<PickerExit>,
@@ -174,7 +174,7 @@ fn TextEditor(
     let popover = NodeRef::<leptos::html::Div>::new();
     Effect::new(move || {
         let Some(menu) = popover.get() else { return };
-        open_covering(&menu, &beside);
+        open_covering(&menu, &anchor);
         if let Ok(Some(field)) = menu.query_selector("input, textarea") {
             use wasm_bindgen::JsCast;
             if let Some(input) = field.dyn_ref::<web_sys::HtmlInputElement>() {
@@ -215,11 +215,11 @@ fn TextEditor(
 
 /// Message beside a cell, closed by any key or by a click outside.
 #[component]
-fn Note(#[prop(into)] beside: String, text: &'static str, close: Callback<()>) -> impl IntoView {
+fn Note(#[prop(into)] anchor: String, text: &'static str, close: Callback<()>) -> impl IntoView {
     let popover = NodeRef::<leptos::html::Div>::new();
     Effect::new(move || {
         if let Some(menu) = popover.get() {
-            crate::ui::popover::open_at_anchor(&menu, &beside);
+            crate::ui::popover::open_at_anchor(&menu, &anchor);
             let _ = menu.focus();
         }
     });

@@ -35,7 +35,7 @@ fn operators(kind: &ColumnKind) -> &'static [(Operator, &'static str)] {
 /// Describes a filter for display: label of the operator, and the values.
 pub(super) fn describe_filter(column: &Column, filter: &Filter) -> (String, String) {
     let operator_label =
-        operators(&column.kind).iter().find(|(o, _)| *o == filter.operator).map_or("is", |(_, words)| words);
+        operators(&column.kind).iter().find(|(o, _)| *o == filter.operator).map_or("is", |(_, label)| label);
     if filter.operator == Operator::IsNull {
         let empty = filter.values.first().is_some_and(|v| v == "true");
         return (if empty { "is empty" } else { "is not empty" }.to_owned(), String::new());
@@ -228,8 +228,8 @@ fn picker_field(state: FilterState, column: Column, multiple: bool) -> AnyView {
         if value_text.is_empty() { "Choose…".to_owned() } else { value_text }
     };
     view! {
-        <button type="button" class="input picked add" id="filter-value" aria-haspopup="listbox" on:click=move |_| choosing.set(true)><span class="grow">{reactive_view(label_text)}</span><i class="i i-chevron-down sm" aria-hidden="true"></i></button>
-        {reactive_view(move || choosing.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=Signal::derive(move || values.get()) beside="filter-value" several=multiple pick=pick
+        <button type="button" class="input picker-button add" id="filter-value" aria-haspopup="listbox" on:click=move |_| choosing.set(true)><span class="grow">{reactive_view(label_text)}</span><i class="i i-chevron-down sm" aria-hidden="true"></i></button>
+        {reactive_view(move || choosing.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=Signal::derive(move || values.get()) anchor="filter-value" multiple=multiple pick=pick
             close=Callback::new(move |_: PickerExit| choosing.set(false))/> }))}
     }
     .into_any()

@@ -14,7 +14,7 @@ use uuid::Uuid;
 pub(super) fn mark_focused_cell(grid: TableContext) {
     let set_class = |position: Option<(Uuid, usize)>, on: bool| {
         if let Some(cell) = position.and_then(|(id, column)| document().get_element_by_id(&cell_id(id, column))) {
-            let _ = cell.class_list().toggle_with_force("at", on);
+            let _ = cell.class_list().toggle_with_force("focused", on);
         }
     };
     Effect::new(move |previous: Option<Option<(Uuid, usize)>>| {

@@ -1,7 +1,7 @@
 //! Lazy views of a table: toolbar, bulk actions, cell editor, and what an empty installation shows.
 
 use super::context::TableContext;
-use crate::ui::lazy_part::{self, Draw};
+use crate::ui::lazy_loading::{self, RenderFn};
 use leptos::prelude::*;
 use pmo_domain::EntityCode;
 use std::cell::Cell;
@@ -13,7 +13,7 @@ pub(crate) struct TableViews {
     pub toolbar: fn(TableContext) -> AnyView,
     pub selection_bar: fn(TableContext) -> AnyView,
     pub cell_editor: fn(TableContext, Uuid, usize) -> AnyView,
-    pub first_run: fn(EntityCode) -> AnyView,
+    pub onboarding: fn(EntityCode) -> AnyView,
 }
 
 thread_local! {
@@ -25,11 +25,11 @@ pub(crate) fn set_views(views: TableViews) {
     VIEWS.set(Some(views));
 }
 
-fn render_with(draw: impl Fn(TableViews) -> AnyView + Send + 'static) -> Draw {
-    Box::new(move || VIEWS.get().map_or_else(|| ().into_any(), &draw))
+fn render_with(render: impl Fn(TableViews) -> AnyView + Send + 'static) -> RenderFn {
+    Box::new(move || VIEWS.get().map_or_else(|| ().into_any(), &render))
 }
 
 /// Renders a lazy view of the table, once it is loaded.
-pub(crate) fn lazy_table_view(draw: impl Fn(TableViews) -> AnyView + Send + 'static) -> impl IntoView {
-    lazy_part::lazy_overlay(render_with(draw))
+pub(crate) fn lazy_table_view(render: impl Fn(TableViews) -> AnyView + Send + 'static) -> impl IntoView {
+    lazy_loading::lazy_overlay(render_with(render))
 }

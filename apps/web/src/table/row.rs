@@ -47,7 +47,7 @@ pub(crate) fn row_view(grid: TableContext, id: Uuid, row: &RowView, is_selected:
         .iter()
         .enumerate()
         .map(|(n, column)| {
-            let focus_class = if focused == Some((id, n)) { " at" } else { "" };
+            let focus_class = if focused == Some((id, n)) { " focused" } else { "" };
             let is_pending = row.pending_fields.contains(&column.name);
             let content = value_view::value(column, &row.data);
             let content = if is_pending { view! { <span class="unsent">{content}</span> }.into_any() } else { content };
@@ -67,7 +67,7 @@ pub(crate) fn row_view(grid: TableContext, id: Uuid, row: &RowView, is_selected:
                     };
                     let slot_class = if style_class == "soft " { take_slot(&column.kind) } else { "" };
                     let align_class = if value_view::is_right_aligned(&column.kind) { " end num" } else { "" };
-                    let edit_class = if editable(column) { " opens" } else { "" };
+                    let edit_class = if editable(column) { " editable" } else { "" };
                     view! { <td role="gridcell" id=cell class=format!("{style_class}{slot_class}{align_class}{edit_class}{focus_class}") on:click=move |_| grid.edit(id, n)>{content}</td> }.into_any()
                 }
             }

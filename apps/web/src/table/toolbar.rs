@@ -15,7 +15,7 @@ use pmo_domain::{Column, ColumnKind};
 
 /// Toolbar of a table.
 #[component]
-pub(crate) fn TableTools(
+pub(crate) fn TableToolbar(
     /// Table to which the toolbar belongs.
     grid: TableContext,
 ) -> impl IntoView {

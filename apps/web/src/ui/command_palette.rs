@@ -324,7 +324,7 @@ fn PaletteDialog(mode: PaletteMode) -> impl IntoView {
     view! {
         <div class="scrim top" on:mousedown=on_mousedown>
             <div class="palette" role="dialog" aria-modal="true" aria-label="Command palette">
-                <label class="ask">{icon("search")}<span class="vh">"Search or run a command"</span><input node_ref=input role="combobox" aria-expanded="true" aria-controls="palette-list" autocomplete="off" placeholder=placeholder prop:value=reactive_attr(move || query.get())
+                <label class="palette-search">{icon("search")}<span class="vh">"Search or run a command"</span><input node_ref=input role="combobox" aria-expanded="true" aria-controls="palette-list" autocomplete="off" placeholder=placeholder prop:value=reactive_attr(move || query.get())
                     aria-activedescendant=reactive_attr(move || format!("palette-{}", active.get())) on:keydown=on_keydown on:input=move |e| { active.set(0); query.set(event_target_value(&e)); }/>
                     {badge.map(|badge| view! { <span class="badge">{badge}</span> })}</label>
                 <div class="menu" role="listbox" id="palette-list" aria-label="Results" node_ref=list>{reactive_view(move || items_view(state, select))}</div>

@@ -29,13 +29,13 @@ pub(crate) fn conflict_of(entity: &EntityRef) -> Option<Uuid> {
 #[component]
 pub(crate) fn ConflictDialog(
     /// Id of the outbox entry; `None` closes the dialog.
-    which: RwSignal<Option<Uuid>>,
+    entry_id: RwSignal<Option<Uuid>>,
 ) -> impl IntoView {
     let status = client().status.clone();
     // Rendered again only if the conflict itself changes.
     let entry = Memo::new(move |_| {
         status.track();
-        let id = which.get()?;
+        let id = entry_id.get()?;
         let has_conflict = |e: &&OutboxEntry| e.id == id && matches!(e.state, EntryState::Conflict { .. });
         let mut entry = client().read(|e| e.outbox().iter().find(has_conflict).cloned())?;
         // Delivery state is not part of the conflict and must not cause a new render.
@@ -43,7 +43,7 @@ pub(crate) fn ConflictDialog(
         (entry.attempts, entry.retry_at) = (0, 0.0);
         Some(entry)
     });
-    reactive_view(move || entry.get().map(|entry| dialog(entry, which)))
+    reactive_view(move || entry.get().map(|entry| dialog(entry, entry_id)))
 }
 
 /// One conflicting column: both values, the base value, and the shared result.
@@ -116,7 +116,7 @@ impl ConflictField {
         view! {
             <td data-label=label><label>
                 <span class="check"><input type="radio" name=name prop:checked=checked on:change=move |_| field.choose(value.get_value())/></span>
-                <span>{value.with_value(|v| field.side_diff(v))}{base.map(|base| view! { <div class="was">"was "{base}</div> })}</span>
+                <span>{value.with_value(|v| field.side_diff(v))}{base.map(|base| view! { <div class="base">"was "{base}</div> })}</span>
             </label></td>
         }
         .into_any()
@@ -165,12 +165,12 @@ fn fetch_author(entity: &EntityRef) -> RwSignal<Option<String>> {
     author
 }
 
-fn dialog(entry: OutboxEntry, which: RwSignal<Option<Uuid>>) -> AnyView {
+fn dialog(entry: OutboxEntry, entry_id: RwSignal<Option<Uuid>>) -> AnyView {
     let EntryState::Conflict { current, fields } = &entry.state else { return ().into_any() };
-    let close = Callback::new(move |()| which.set(None));
+    let close = Callback::new(move |()| entry_id.set(None));
     let (id, seen, entity) = (entry.id, entry.idempotency_key, entry.entity.clone());
     let resolve = move |choice: Resolution| {
-        which.set(None);
+        entry_id.set(None);
         client().dispatch(Event::ResolveConflict { entry: id, seen, choice });
     };
     let kind = catalog().get(entity.code.as_str()).cloned();
@@ -220,7 +220,7 @@ fn dialog(entry: OutboxEntry, which: RwSignal<Option<Uuid>>) -> AnyView {
     });
     on_cleanup(move || listener.remove());
     view! {
-        <Dialog title=format!("Two people changed this {type_name}") lead=format!("{name} was saved as version {version} while you edited it. Choose the value to keep for each field.") close=close class="merge-dialog" firm=has_choices>
+        <Dialog title=format!("Two people changed this {type_name}") lead=format!("{name} was saved as version {version} while you edited it. Choose the value to keep for each field.") close=close class="merge-dialog" keep_open=has_choices>
             <div class="body">
                 {merged}
                 <table class="merge">

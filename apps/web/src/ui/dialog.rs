@@ -18,7 +18,7 @@ pub(crate) fn Dialog(
     close: Callback<()>,
     /// Whether the dialog holds unsaved input: neither Esc nor a click outside closes it then.
     #[prop(optional, into)]
-    firm: Signal<bool>,
+    keep_open: Signal<bool>,
     /// Additional CSS classes.
     #[prop(optional, into)]
     class: String,
@@ -26,13 +26,13 @@ pub(crate) fn Dialog(
     children: Children,
 ) -> impl IntoView {
     let listener = window_event_listener(leptos::ev::keydown, move |event| {
-        if event.key() == "Escape" && !firm.get_untracked() {
+        if event.key() == "Escape" && !keep_open.get_untracked() {
             close.run(());
         }
     });
     on_cleanup(move || listener.remove());
     let on_mousedown = move |event: leptos::ev::MouseEvent| {
-        if event.target() == event.current_target() && !firm.get_untracked() {
+        if event.target() == event.current_target() && !keep_open.get_untracked() {
             close.run(());
         }
     };

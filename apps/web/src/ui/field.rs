@@ -180,18 +180,18 @@ pub(crate) fn FieldControl(
     #[prop(into)]
     change: Callback<Value>,
 ) -> impl IntoView {
-    let off = Signal::derive(move || !enabled.get());
+    let disabled = Signal::derive(move || !enabled.get());
     match column.kind.clone() {
-        ColumnKind::Datalabel { .. } | ColumnKind::Reference { .. } => picker_field(column, id, value, off, change),
-        ColumnKind::References { entity } => references(column, id, entity, value, off, change),
+        ColumnKind::Datalabel { .. } | ColumnKind::Reference { .. } => picker_field(column, id, value, disabled, change),
+        ColumnKind::References { entity } => references(column, id, entity, value, disabled, change),
         ColumnKind::Boolean => view! {
             <label class="check">
-                <input type="checkbox" class="i-check" id=id disabled=off prop:checked=reactive_attr(move || value.get() == Value::Bool(true))
+                <input type="checkbox" class="i-check" id=id disabled=disabled prop:checked=reactive_attr(move || value.get() == Value::Bool(true))
                     on:change=move |e| change.run(json!(event_target_checked(&e)))/>
             </label>
         }
         .into_any(),
-        ColumnKind::LongText => view! { <MarkdownField id=id value=value off=off change=change/> }.into_any(),
+        ColumnKind::LongText => view! { <MarkdownField id=id value=value disabled=disabled change=change/> }.into_any(),
         kind => {
             let text_kind = kind.clone();
             let text = Memo::new(move |_| to_input_text(&text_kind, &value.get()));
@@ -211,7 +211,7 @@ pub(crate) fn FieldControl(
             };
             view! {
                 <span class="input">
-                    <input id=id type=input_type inputmode=input_mode disabled=off prop:value=text on:input=move |e| on_input(event_target_value(&e))/>
+                    <input id=id type=input_type inputmode=input_mode disabled=disabled prop:value=text on:input=move |e| on_input(event_target_value(&e))/>
                     {unit.map(|unit| view! { <span class="unit">{unit}</span> })}
                 </span>
             }
@@ -365,7 +365,7 @@ fn picker_field(
     column: Column,
     id: String,
     value: Signal<Value>,
-    off: Signal<bool>,
+    disabled: Signal<bool>,
     change: Callback<Value>,
 ) -> AnyView {
     let (open, active) = (RwSignal::new(false), RwSignal::new(false));
@@ -391,11 +391,11 @@ fn picker_field(
     });
     let anchor_id = id.clone();
     view! {
-        <button type="button" class="input picked" id=id node_ref=node disabled=off aria-haspopup="listbox" aria-expanded=reactive_attr(move || open.get().to_string())
+        <button type="button" class="input picker-button" id=id node_ref=node disabled=disabled aria-haspopup="listbox" aria-expanded=reactive_attr(move || open.get().to_string())
             on:pointerenter=move |_| active.set(true) on:focus=move |_| active.set(true) on:click=move |_| open.set(true)>
             <span class="grow">{value_view}</span><i class="i i-chevron-down sm" aria-hidden="true"></i>
         </button>
-        {reactive_view(move || open.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=chosen beside=anchor_id.clone() pick=pick close=close/> }))}
+        {reactive_view(move || open.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=chosen anchor=anchor_id.clone() pick=pick close=close/> }))}
     }
     .into_any()
 }
@@ -406,7 +406,7 @@ fn references(
     id: String,
     entity: String,
     value: Signal<Value>,
-    off: Signal<bool>,
+    disabled: Signal<bool>,
     change: Callback<Value>,
 ) -> AnyView {
     let selected = move || value_view::reference_ids(Some(&value.get()));
@@ -429,7 +429,7 @@ fn references(
                 let removed = id.clone();
                 view! {
                     <span class="chip"><span class="person">{is_person.then(|| value_view::avatar(&id, &name))}<span>{name.clone()}</span></span>
-                        <button type="button" disabled=off aria-label=format!("Remove {name}") on:click=move |_| toggle.run(removed.clone())>{icon("x")}</button></span>
+                        <button type="button" disabled=disabled aria-label=format!("Remove {name}") on:click=move |_| toggle.run(removed.clone())>{icon("x")}</button></span>
                 }
             })
             .collect_view()
@@ -439,9 +439,9 @@ fn references(
     view! {
         <div class="references">
             {chips}
-            <button type="button" class="btn quiet sm" id=id disabled=off aria-haspopup="listbox" aria-label=button_label on:pointerenter=move |_| active.set(true)
+            <button type="button" class="btn quiet sm" id=id disabled=disabled aria-haspopup="listbox" aria-label=button_label on:pointerenter=move |_| active.set(true)
                 on:focus=move |_| active.set(true) on:click=move |_| open.set(true)>{icon("plus")}"Add"</button>
-            {reactive_view(move || open.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=Signal::derive(selected) beside=anchor_id.clone() several=true pick=toggle
+            {reactive_view(move || open.get().then(|| view! { <Picker label=label.clone() choices=choices chosen=Signal::derive(selected) anchor=anchor_id.clone() multiple=true pick=toggle
                 close=Callback::new(move |_: PickerExit| open.set(false))/> }))}
         </div>
     }

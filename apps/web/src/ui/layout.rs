@@ -108,7 +108,7 @@ fn Sidebar() -> impl IntoView {
             <div class="scroll"><h2>"Workspace"</h2><Navigation/></div>
             <div class="foot">
                 <SyncStatusButton/>
-                <div class="who"><CurrentUser/><ThemeButton/><SignOutButton/></div>
+                <div class="user"><CurrentUser/><ThemeButton/><SignOutButton/></div>
             </div>
         </nav>
     }
@@ -274,7 +274,7 @@ fn PhoneMenu() -> impl IntoView {
         <Dialog title="More" close=close>
             <div class="body phone-menu" on:click=move |_| overlays.menu.set(false)>
                 <div class="sidebar-list"><Navigation/></div>
-                <div class="who"><CurrentUser/><ThemeButton/><button class="btn" on:click=move |_| sign_out(overlays)>{icon("log-out")}"Sign out"</button></div>
+                <div class="user"><CurrentUser/><ThemeButton/><button class="btn" on:click=move |_| sign_out(overlays)>{icon("log-out")}"Sign out"</button></div>
             </div>
         </Dialog>
     }

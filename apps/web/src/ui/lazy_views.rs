@@ -1,6 +1,6 @@
 //! Lazy views that the layout and the sign-in need.
 
-use super::lazy_part::{self, Draw};
+use super::lazy_loading::{self, RenderFn};
 use leptos::prelude::*;
 use std::cell::Cell;
 
@@ -20,16 +20,16 @@ pub(crate) fn set_views(views: UiViews) {
     VIEWS.set(Some(views));
 }
 
-fn render_with(draw: impl Fn(UiViews) -> AnyView + Send + 'static) -> Draw {
-    Box::new(move || VIEWS.get().map_or_else(|| ().into_any(), &draw))
+fn render_with(render: impl Fn(UiViews) -> AnyView + Send + 'static) -> RenderFn {
+    Box::new(move || VIEWS.get().map_or_else(|| ().into_any(), &render))
 }
 
 /// Renders a lazy view as the page.
-pub(crate) fn lazy_ui_view(draw: impl Fn(UiViews) -> AnyView + Send + 'static) -> impl IntoView {
-    lazy_part::lazy_view(render_with(draw))
+pub(crate) fn lazy_ui_view(render: impl Fn(UiViews) -> AnyView + Send + 'static) -> impl IntoView {
+    lazy_loading::lazy_view(render_with(render))
 }
 
 /// Renders a lazy view over the page, once it is loaded.
-pub(crate) fn lazy_ui_overlay(draw: impl Fn(UiViews) -> AnyView + Send + 'static) -> impl IntoView {
-    lazy_part::lazy_overlay(render_with(draw))
+pub(crate) fn lazy_ui_overlay(render: impl Fn(UiViews) -> AnyView + Send + 'static) -> impl IntoView {
+    lazy_loading::lazy_overlay(render_with(render))
 }

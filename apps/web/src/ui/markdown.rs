@@ -78,7 +78,7 @@ pub(crate) fn MarkdownField(
     value: Signal<Value>,
     /// Whether the field is read-only.
     #[prop(into)]
-    off: Signal<bool>,
+    disabled: Signal<bool>,
     /// Callback that receives the text after each input.
     change: Callback<Value>,
     /// Text shown while the field is empty.
@@ -96,13 +96,13 @@ pub(crate) fn MarkdownField(
     let has_text = Memo::new(move |_| text.with(|t| !t.trim().is_empty()));
     view! {
         <div class="markdown-field">
-            {reactive_view(move || if off.get() || preview.get() {
+            {reactive_view(move || if disabled.get() || preview.get() {
                 view! { <div class="read"><Markdown text=text/>{reactive_view(move || (!has_text.get()).then(|| view! { <p class="softer">{reactive_view(move || placeholder.get())}</p> }))}</div> }.into_any()
             } else {
                 view! { <textarea class=reactive_attr(move || format!("input prose-edit {}", class.get())) id=id.clone() rows="3" aria-label=label placeholder=reactive_attr(move || placeholder.get())
                     prop:value=text on:input=move |e| change.run(json!(event_target_value(&e)))></textarea> }.into_any()
             })}
-            {reactive_view(move || (!off.get() && has_text.get()).then(|| view! {
+            {reactive_view(move || (!disabled.get() && has_text.get()).then(|| view! {
                 <button type="button" class="btn quiet sm" aria-pressed=reactive_attr(move || preview.get().to_string()) on:click=move |_| preview.update(|on| *on = !*on)>
                     {reactive_view(move || if preview.get() { "Write" } else { "Preview" })}</button>
             }))}

@@ -30,7 +30,7 @@ pub(crate) fn OfflineButton(
     let toggle = move |()| set_pinned(entity.clone(), pinned.get_untracked().is_none());
     let toggle = Callback::new(toggle);
     view! {
-        <button class="btn quiet icon" class:hidden=reactive_attr(move || storage_error.get().is_some()) data-testid="keep" aria-pressed=reactive_attr(move || pinned.get().is_some().to_string()) aria-label=reactive_attr(move || label.get())
+        <button class="btn quiet icon" class:hidden=reactive_attr(move || storage_error.get().is_some()) data-testid="offline-button" aria-pressed=reactive_attr(move || pinned.get().is_some().to_string()) aria-label=reactive_attr(move || label.get())
             title=reactive_attr(move || label.get()) on:click=move |_| toggle.run(())>{status_icon}</button>
     }
 }

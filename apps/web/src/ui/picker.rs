@@ -80,10 +80,10 @@ pub(crate) fn Picker(
     chosen: Signal<Vec<String>>,
     /// Id of the anchor element.
     #[prop(into)]
-    beside: String,
+    anchor: String,
     /// Whether the picker stays open after a choice.
     #[prop(optional)]
-    several: bool,
+    multiple: bool,
     /// Called with the value of a choice.
     #[prop(into)]
     pick: Callback<String>,
@@ -103,14 +103,14 @@ pub(crate) fn Picker(
         let selected = chosen.get();
         matches.with(|matches| matches.iter().position(|c| selected.contains(&c.value)).unwrap_or(0))
     });
-    if !several {
+    if !multiple {
         Effect::new(move || active.set(initial.get()));
     }
     let digits = Memo::new(move |_| query.with(String::is_empty) && choices.with(Vec::len) <= MAX_DIGIT_SHORTCUTS);
-    let list_id = format!("{beside}-list");
+    let list_id = format!("{anchor}-list");
     let select = Callback::new(move |value: String| {
         pick.run(value);
-        if !several {
+        if !multiple {
             close.run(PickerExit::Done);
         }
     });
@@ -170,7 +170,7 @@ pub(crate) fn Picker(
     let input = NodeRef::<leptos::html::Input>::new();
     Effect::new(move || {
         if let (Some(menu), Some(input)) = (node.get(), input.get()) {
-            open_at_anchor(&menu, &beside);
+            open_at_anchor(&menu, &anchor);
             let _ = input.focus();
         }
     });

@@ -25,7 +25,7 @@ pub(crate) fn values_view(code: &str, values: &Row) -> AnyView {
         Some(view! { <dt>{column.label.clone()}</dt><dd>{formatted}</dd> })
     };
     let entries: Vec<_> = values.iter().filter_map(entry).collect();
-    if entries.is_empty() { ().into_any() } else { view! { <dl class="typed">{entries}</dl> }.into_any() }
+    if entries.is_empty() { ().into_any() } else { view! { <dl class="edit-values">{entries}</dl> }.into_any() }
 }
 
 /// Returns the server's reason for rejecting a write, with the labels of the columns concerned.
@@ -92,6 +92,6 @@ pub(crate) fn OrphanedEdits(
         let code = entity.code.as_str();
         let rejected = rejected.map(|values| view! { {values_view(code, &values)}<button class="btn sm" on:click=move |_| overlays.tray.set(true)>"Review"</button> });
         let drafted = drafted.map(|values| view! { {values_view(code, &values)}<button class="btn sm" on:click=move |_| draft.discard()>"Discard draft"</button> });
-        (rejected.is_some() || drafted.is_some()).then(|| view! { <section class="left-behind" data-testid="left-behind"><h3>"Your unsaved edits"</h3>{rejected}{drafted}</section> })
+        (rejected.is_some() || drafted.is_some()).then(|| view! { <section class="notice-box" data-testid="orphaned-edits"><h3>"Your unsaved edits"</h3>{rejected}{drafted}</section> })
     })
 }

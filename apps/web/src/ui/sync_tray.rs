@@ -24,7 +24,7 @@ pub(crate) fn SyncTray() -> impl IntoView {
             client().read(|e| (e.outbox().to_vec(), e.drafts().map(|d| d.entity.clone()).collect::<Vec<_>>()));
         let drafts: Vec<_> = drafts.into_iter().map(|entity| draft_view(&entity, overlays)).collect();
         let drafts = (!drafts.is_empty())
-            .then(|| view! { <h3 class="left-out">"Unsaved drafts"</h3><ul class="rows tray">{drafts}</ul> });
+            .then(|| view! { <h3 class="subheading">"Unsaved drafts"</h3><ul class="rows tray">{drafts}</ul> });
         let entries = if entries.is_empty() {
             view! { <p class="softer">"No pending changes. Changes appear here while they wait for the network or need your attention."</p> }.into_any()
         } else {

@@ -149,10 +149,10 @@ pub(crate) fn column_class(column: &Column) -> &'static str {
         (ColumnKind::Datalabel { .. }, _) => "c-stage",
         (ColumnKind::Reference { .. } | ColumnKind::References { .. }, _) => "c-person",
         (ColumnKind::Date, _) => "c-date",
-        (ColumnKind::Timestamp, _) => "c-moment",
+        (ColumnKind::Timestamp, _) => "c-timestamp",
         (ColumnKind::Percent, _) => "c-progress",
         (ColumnKind::Money, _) => "c-money",
         (kind, _) if is_right_aligned(kind) => "c-num",
-        _ => "c-line",
+        _ => "c-text",
     }
 }

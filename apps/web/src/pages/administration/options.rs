@@ -186,11 +186,11 @@ fn OptionSetEditor(set: Datalabel) -> impl IntoView {
                 <i class=move || format!("dot dot-{}", color.get()) aria-hidden="true"></i>
                 <input class="input grow" required maxlength="200" aria-label="Name" prop:value=move || name.get() on:input=move |e| name.set(event_target_value(&e))/>
                 <select class="input" aria-label=move || label("Color") on:change=move |e| color.set(event_target_value(&e))>{color_options}</select>
-                <details class="follows"><summary class="btn sm">{summary}</summary><div class="box"><p class="softer">"Allowed after:"</p>{predecessor_choices}</div></details>
+                <details class="transitions"><summary class="btn sm">{summary}</summary><div class="box"><p class="softer">"Allowed after:"</p>{predecessor_choices}</div></details>
                 <label class="check" title="Final state"><input type="checkbox" class="i-check" prop:checked=move || terminal.get() on:change=move |e| terminal.set(event_target_checked(&e))/>"Final"</label>
                 <label class="check" title="Active"><input type="checkbox" class="i-check" prop:checked=move || active.get() on:change=move |e| active.set(event_target_checked(&e))/>"Active"</label>
                 <button type="button" class="btn quiet icon sm" aria-label=move || label("Remove") title="Remove" on:click=move |_| rows.update(|rows| rows.retain(|d| d.key != key))>{icon("x")}</button>
-                <input class="input meaning" maxlength="1000" placeholder="Description" aria-label=move || label("Description") prop:value=move || descr.get() on:input=move |e| descr.set(event_target_value(&e))/>
+                <input class="input option-description" maxlength="1000" placeholder="Description" aria-label=move || label("Description") prop:value=move || descr.get() on:input=move |e| descr.set(event_target_value(&e))/>
             </li>
         }
     };

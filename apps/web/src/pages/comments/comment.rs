@@ -113,7 +113,7 @@ pub(super) fn Comment(code: EntityCode, id: Uuid, can_comment: Memo<bool>) -> im
             </header>
             {reactive_view(move || if is_viewing.get() { view! { <Markdown text=body/> }.into_any() } else {
                 view! { <textarea class="input prose-edit" aria-label="Comment" prop:value=editing.get_untracked().unwrap_or_default() on:input=move |e| editing.set(Some(event_target_value(&e)))></textarea>
-                    <div class="thread-acts"><button type="button" class="btn quiet sm" on:click=move |_| editing.set(None)>"Cancel"</button><button type="button" class="btn sm" on:click=save>"Save"</button></div> }.into_any()
+                    <div class="thread-actions"><button type="button" class="btn quiet sm" on:click=move |_| editing.set(None)>"Cancel"</button><button type="button" class="btn sm" on:click=save>"Save"</button></div> }.into_any()
             })}
             {reactive_view(move || choosing.get().then(|| view! { <div class="reactions" role="group" aria-label="React">{reaction_menu()}</div> }))}
             <div class="reactions">{reactive_view(reaction_buttons)}</div>

@@ -185,7 +185,7 @@ pub(super) fn Composer(entity: EntityRef, reply_to: Option<Uuid>, done: Callback
                         on:click=move |_| state.choose(&name)>{value_view::avatar(&choice.value, &choice.label)}<span class="grow">{choice.label}</span></div> }
                 })
                 .collect();
-            view! { <div class="menu naming" role="listbox" aria-label="People">{lines}</div> }
+            view! { <div class="menu mention-menu" role="listbox" aria-label="People">{lines}</div> }
         })
     });
     let placeholder = if reply_to.is_some() { "Write a reply" } else { "Write a comment; @ to mention someone" };

@@ -66,10 +66,10 @@ pub(crate) fn CommentThreadList(
                 let on = resolved.get();
                 view! { <button type="button" class="btn quiet sm" on:click=toggle_resolved>{icon(if on { "undo-2" } else { "check" })}{if on { "Reopen" } else { "Resolve" }}</button> }
             });
-            view! { <div class="thread-acts"><button type="button" class="btn quiet sm" on:click=move |_| replying.set(Some(root))>"Reply"</button>{resolve_button}</div> }
+            view! { <div class="thread-actions"><button type="button" class="btn quiet sm" on:click=move |_| replying.set(Some(root))>"Reply"</button>{resolve_button}</div> }
         };
         view! {
-            <li class="thread" class:settled=reactive_attr(move || resolved.get())>
+            <li class="thread" class:resolved=reactive_attr(move || resolved.get())>
                 <ol class="timeline"><Comment code=code.get_value() id=root can_comment=can_comment/>
                     <For each=replies key=|id| *id children=move |id| view! { <Comment code=code.get_value() id=id can_comment=can_comment/> }/></ol>
                 {reactive_view(move || can_comment.get().then(actions))}
@@ -79,7 +79,7 @@ pub(crate) fn CommentThreadList(
     };
     let roots = move || threads.with(|all| all.iter().map(|(id, _)| *id).collect::<Vec<_>>());
     view! {
-        <section class="section talk" aria-label="Comments">
+        <section class="section comments" aria-label="Comments">
             <header><h2>"Comments"</h2><span class="n">{reactive_view(move || list.with(|l| (!l.rows.is_empty()).then_some(l.rows.len())))}</span></header>
             <ol class="threads"><For each=roots key=|id| *id children=thread/></ol>
             {reactive_view(move || can_comment.get().then(|| view! { <Composer entity=stored_entity.get_value() reply_to=None done=Callback::new(|()| ())/> }))}

@@ -45,7 +45,7 @@ pub(super) fn Description(page: EntityPageState) -> impl IntoView {
     let change = Callback::new(move |value: Value| page.draft.set("descr", value));
     view! {
         <section class="section first description">
-            <MarkdownField id="description" label="Description" value=Signal::derive(move || page.value("descr")) off=Signal::derive(move || !page.can_edit.get())
+            <MarkdownField id="description" label="Description" value=Signal::derive(move || page.value("descr")) disabled=Signal::derive(move || !page.can_edit.get())
                 change=change placeholder=placeholder class=Signal::derive(move || if page.changed("descr") { "changed" } else { "" }.to_owned())/>
         </section>
     }
@@ -94,7 +94,7 @@ pub(super) fn property_view(page: EntityPageState, column: Column) -> impl IntoV
             {reactive_view(move || match (editing.get(), page.can_edit.get() && !read_only) {
                 (true, true) if uses_picker => {
                     let close = Callback::new(move |_: PickerExit| editing.set(false));
-                    view! { {button()}<OptionEditor column=column.get_value() beside=id.clone() value=value change=change close=close/> }.into_any()
+                    view! { {button()}<OptionEditor column=column.get_value() anchor=id.clone() value=value change=change close=close/> }.into_any()
                 }
                 (true, true) => view! { <div class="property-edit"><FieldControl column=column.get_value() id=id.clone() value=value enabled=page.can_edit change=change/>
                     <button type="button" class="btn quiet icon sm" aria-label="Done" disabled=reactive_attr(move || error.with(Option::is_some)) on:click=move |_| editing.set(false)>{icon("check")}</button>{field_error(error)}</div> }.into_any(),

@@ -133,7 +133,7 @@ fn EntityView(kind: EntityType, entity: EntityRef, row: Memo<Option<RowView>>) -
         <ConflictBanner entity=entity.clone() row=row/>
         <RejectedBanner entity=entity.clone()/>
         <div class="content">
-            <div class="instance">
+            <div class="entity-page">
                 <form class="doc" aria-label=kind.name.clone() on:submit=|e| e.prevent_default()>
                     <Title page=page column=kind.column("name").cloned()/>
                     <div class="doc-meta first">
@@ -173,7 +173,7 @@ fn Activity(kind: EntityType, entity: EntityRef, page: EntityPageState) -> impl 
     let has_comments = kind.children.iter().any(|c| c.code == "message");
     let show_history = RwSignal::new(!has_comments);
     let switch = has_comments.then(|| view! {
-        <div class="section sides"><div class="segments" role="group" aria-label="Comments or history">
+        <div class="section activity-switch"><div class="segments" role="group" aria-label="Comments or history">
             <button type="button" aria-pressed=reactive_attr(move || (!show_history.get()).to_string()) on:click=move |_| show_history.set(false)>{icon("message-square")}"Comments"</button>
             <button type="button" aria-pressed=reactive_attr(move || show_history.get().to_string()) on:click=move |_| show_history.set(true)>{icon("history")}"History"</button>
         </div></div>

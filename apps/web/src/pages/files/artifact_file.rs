@@ -109,7 +109,7 @@ pub(crate) fn ArtifactFile(
             <header><h2>"File"</h2>
                 <span class="n">{reactive_view(move || key.get().map(|_| file_info()))}</span>
                 {reactive_view(move || key.get().map(|_| view! { <button type="button" class="btn sm" on:click=download>{icon("download")}"Download"</button> }))}
-                {reactive_view(move || can_edit.get().then(|| view! { <FilePickerButton about=stored_artifact.get_value() label=if key.get().is_some() { "New version" } else { "Upload a file" } multiple=false/> }))}
+                {reactive_view(move || can_edit.get().then(|| view! { <FilePickerButton entity=stored_artifact.get_value() label=if key.get().is_some() { "New version" } else { "Upload a file" } multiple=false/> }))}
             </header>
             {reactive_view(move || newer_version.get().map(|(id, name)| view! { <p class="banner">{icon("info")}<span class="grow">"Newer version: "<A href=format!("/artifact/{id}")>{name}</A></span></p> }))}
             {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{message}</p> }))}

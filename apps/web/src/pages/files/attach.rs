@@ -15,7 +15,7 @@ fn to_vec(list: Option<web_sys::FileList>) -> Vec<web_sys::File> {
 #[component]
 pub(super) fn FilePickerButton(
     /// Entity to which the files are attached; for an artifact, the file becomes its content.
-    about: EntityRef,
+    entity: EntityRef,
     /// Label of the button.
     label: &'static str,
     /// Whether several files can be chosen at once.
@@ -24,7 +24,7 @@ pub(super) fn FilePickerButton(
     let input = NodeRef::<leptos::html::Input>::new();
     let on_change = move |event: leptos::ev::Event| {
         let input = event_target::<web_sys::HtmlInputElement>(&event);
-        uploads::upload(&about, to_vec(input.files()));
+        uploads::upload(&entity, to_vec(input.files()));
         // Reset the input so that the same file can be chosen again, which resumes its upload.
         input.set_value("");
     };
@@ -38,18 +38,18 @@ pub(super) fn FilePickerButton(
 #[component]
 pub(crate) fn FileDropZone(
     /// Entity to which the files are attached.
-    about: EntityRef,
+    entity: EntityRef,
 ) -> impl IntoView {
     let dragging = RwSignal::new(false);
-    let target = about.clone();
+    let target = entity.clone();
     let on_drop = move |event: leptos::ev::DragEvent| {
         event.prevent_default();
         dragging.set(false);
         uploads::upload(&target, to_vec(event.data_transfer().and_then(|transfer| transfer.files())));
     };
     view! {
-        <div class="attach" class:over=reactive_attr(move || dragging.get()) on:dragover=move |event: leptos::ev::DragEvent| { event.prevent_default(); dragging.set(true); } on:dragleave=move |_| dragging.set(false) on:drop=on_drop>
-            <span class="desk softer">"Drop files here, or"</span><FilePickerButton about=about label="Choose files" multiple=true/>
+        <div class="drop-zone" class:over=reactive_attr(move || dragging.get()) on:dragover=move |event: leptos::ev::DragEvent| { event.prevent_default(); dragging.set(true); } on:dragleave=move |_| dragging.set(false) on:drop=on_drop>
+            <span class="desk softer">"Drop files here, or"</span><FilePickerButton entity=entity label="Choose files" multiple=true/>
         </div>
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn DeletedEntityPage(
     let restore = StoredValue::new(restore);
     reactive_view(move || {
         name.get().map(|name| view! {
-        <div class="left-behind" role="status"><h3>{format!("“{name}” was deleted")}</h3><p>"Restoring it also restores its children."</p>
+        <div class="notice-box" role="status"><h3>{format!("“{name}” was deleted")}</h3><p>"Restoring it also restores its children."</p>
             <button class="btn" on:click=move |e| restore.with_value(|restore| restore(e))>{icon("undo-2")}"Restore"</button>
             {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}</div>
     })

@@ -103,8 +103,8 @@ pub(super) fn entry_view(
     };
     let id = entry.person_id.unwrap_or_default();
     view! {
-        <li class="happened">{value_view::avatar(&id, &name)}<div class="what"><span><b>{name.clone()}</b>" "{verb}</span>{changes}</div>
-            <span class="when"><time datetime=entry.at.clone()>{format::local_datetime(&entry.at)}</time><span class="softer num">{format!("v{version}")}</span>{reactive_view(restore_button)}</span></li>
+        <li class="history-entry">{value_view::avatar(&id, &name)}<div class="entry-body"><span><b>{name.clone()}</b>" "{verb}</span>{changes}</div>
+            <span class="entry-time"><time datetime=entry.at.clone()>{format::local_datetime(&entry.at)}</time><span class="softer num">{format!("v{version}")}</span>{reactive_view(restore_button)}</span></li>
     }
 }
 
@@ -123,7 +123,7 @@ pub(super) fn change_view(column: &Column, old: &Value, new: &Value, references:
         .map(|(change, line)| {
             let line = if line.is_empty() { "\u{a0}".to_owned() } else { line.to_owned() };
             match change {
-                DiffLine::Unchanged => view! { <span class="kept">{line}</span> }.into_any(),
+                DiffLine::Unchanged => view! { <span class="unchanged">{line}</span> }.into_any(),
                 DiffLine::Removed => view! { <del>{line}</del> }.into_any(),
                 DiffLine::Added => view! { <ins>{line}</ins> }.into_any(),
             }

@@ -74,7 +74,7 @@ pub(crate) fn EntityActions(
     view! {
         {reactive_view(move || (is_project || has_due_dates.get()).then(|| view! { <Actions actions=actions/> }))}
         {reactive_view(move || error.get().map(|message| view! { <div class="toasts"><div class="toast" role="alert">{icon("circle-alert")}<span class="grow">{message}</span><button class="btn quiet sm" on:click=move |_| error.set(None)>"Close"</button></div></div> }))}
-        {reactive_view(move || calendar.get().then(|| view! { <CalendarDialog about=Some(stored_entity.get_value()) title=title.get_untracked() open=calendar/> }))}
+        {reactive_view(move || calendar.get().then(|| view! { <CalendarDialog entity=Some(stored_entity.get_value()) title=title.get_untracked() open=calendar/> }))}
         {reactive_view(move || importing.get().then(|| task.clone().map(|task| view! { <ImportDialog code=task parent=Some(stored_entity.get_value()) open=importing/> })))}
     }
 }

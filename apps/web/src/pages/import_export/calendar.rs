@@ -17,7 +17,7 @@ use wasm_bindgen_futures::spawn_local;
 #[component]
 pub(super) fn CalendarDialog(
     /// Entity that the calendar covers; `None` for the tasks of the user.
-    about: Option<EntityRef>,
+    entity: Option<EntityRef>,
     /// Name of that entity.
     title: String,
     /// Whether the dialog is open.
@@ -35,7 +35,7 @@ pub(super) fn CalendarDialog(
     };
     load();
     let create = move |_| {
-        let body = about.as_ref().map_or_else(|| json!({}), |about| json!({"entity": about.code, "id": about.id}));
+        let body = entity.as_ref().map_or_else(|| json!({}), |entity| json!({"entity": entity.code, "id": entity.id}));
         spawn_local(async move {
             match http::request(http::Method::POST, "/calendar_feed", Some(&body), None).await {
                 Ok(response) => {
@@ -79,7 +79,7 @@ pub(super) fn CalendarDialog(
         <Dialog title=format!("Calendar: {title}") lead="A URL to which calendar apps can subscribe. Anyone with the URL sees these dates, with your permissions, until you revoke it." close=Callback::new(move |()| open.set(false))>
             <div class="body new-form">
                 {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
-                {reactive_view(move || created_url.get().map(|address| view! { <div class="field"><label for="calendar-address">"URL (shown once)"</label><span class="told"><span class="input"><input id="calendar-address" readonly=true prop:value=address.clone() on:focus=select/></span><CopyButton text=address/></span></div> }))}
+                {reactive_view(move || created_url.get().map(|address| view! { <div class="field"><label for="calendar-address">"URL (shown once)"</label><span class="copy-field"><span class="input"><input id="calendar-address" readonly=true prop:value=address.clone() on:focus=select/></span><CopyButton text=address/></span></div> }))}
                 <button class="btn" on:click=create>{icon("plus")}"Create calendar URL"</button>
                 <ul class="rows tray">{reactive_view(move || list.get().into_iter().map(feed_item).collect_view())}</ul>
             </div>

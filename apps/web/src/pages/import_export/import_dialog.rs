@@ -192,7 +192,7 @@ pub(crate) fn ImportDialog(
         }
     });
     view! {
-        <Dialog title=format!("Import {label}") lead=format!("{description} The import is all or nothing.") close=close class="importing">
+        <Dialog title=format!("Import {label}") lead=format!("{description} The import is all or nothing.") close=close class="import-dialog">
             <div class="body">{reactive_view(move || state.error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}{body}</div>
         </Dialog>
     }
@@ -207,9 +207,9 @@ fn preview(state: ImportState, result: Report) -> impl IntoView {
     let mapping: Vec<_> = result.columns.into_iter().map(|column| mapping_row(state, column)).collect();
     let busy = state.busy;
     view! {
-        <h3 class="left-out">"Columns"</h3>
+        <h3 class="subheading">"Columns"</h3>
         <table class="mapping"><tbody>{mapping}</tbody></table>
-        <h3 class="left-out">"Preview"</h3>
+        <h3 class="subheading">"Preview"</h3>
         <p role="status">{format!("{} new, {} changed, {} unchanged, {error_count} with errors.", result.created, result.changed, result.unchanged)}</p>
         <ul class="rows tray report">{lines}</ul>
         {(hidden > 0).then(|| view! { <p class="softer">{format!("{hidden} more lines.")}</p> })}
@@ -248,7 +248,7 @@ fn line_view(columns: StoredValue<Vec<Column>>, line: LineReport) -> impl IntoVi
         "changed" => "Changed",
         _ => "Error",
     };
-    view! { <li class="stacked" class:refused=has_errors><span><span class="softer num">{format!("Line {} ", line.line)}</span><strong>{line.name}</strong>" "<span class="softer">{line.code}</span>" "
+    view! { <li class="stacked" class:rejected=has_errors><span><span class="softer num">{format!("Line {} ", line.line)}</span><strong>{line.name}</strong>" "<span class="softer">{line.code}</span>" "
     <span class="badge" class:danger=has_errors>{outcome}</span></span>{(!errors.is_empty()).then(|| view! { <span class="meta">{errors.join(" · ")}</span> })}</li> }
 }
 
@@ -268,7 +268,7 @@ fn plan_report(response: &Value, open: RwSignal<bool>) -> impl IntoView + use<> 
     view! {
         <div class="banner success">{icon("circle-check")}<span class="grow"><strong>{text(&project, "name")}</strong>
             {format!(" has {} tasks, {} milestones and {} dependencies.", count("tasks"), count("milestones"), count("links"))}</span></div>
-        {(!skipped.is_empty()).then(|| view! { <h3 class="left-out">"Skipped"</h3><ul class="rows tray">{skipped}</ul> })}
+        {(!skipped.is_empty()).then(|| view! { <h3 class="subheading">"Skipped"</h3><ul class="rows tray">{skipped}</ul> })}
         <footer class="buttons"><button class="btn quiet" on:click=move |_| open.set(false)>"Close"</button>
             <A href=address attr:class="btn primary" on:click=move |_| open.set(false)>"Open plan"</A></footer>
     }

@@ -55,10 +55,10 @@ pub(crate) fn ChildrenPage(
             move |required: Permission| level.get().is_some_and(|level| level >= u64::from(u8::from(required)));
         let can_create = move || has_parent_column && has_permission(required_permission);
         let drop_zone = {
-            let (about, is_artifact) = (parent.clone(), child == "artifact");
+            let (parent, is_artifact) = (parent.clone(), child == "artifact");
             reactive_view(move || {
                 (is_artifact && has_permission(required_permission))
-                    .then(|| view! { <FileDropZone about=about.clone()/> })
+                    .then(|| view! { <FileDropZone entity=parent.clone()/> })
             })
         };
         let (importing, import) = (RwSignal::new(false), (child.clone(), parent.clone()));
@@ -85,7 +85,7 @@ pub(crate) fn ChildrenPage(
             {reactive_view(move || importing.get().then(|| view! { <ImportDialog code=import.0.clone() parent=Some(import.1.clone()) open=importing/> }))}
             {drop_zone}
             // Without SHARE permission the class `looks` hides the unlink buttons.
-            <div class="as-is" class:looks=reactive_attr(move || !has_permission(Permission::Share))><EntityTable entity=entity.clone() list=key linked_parent=linked/></div>
+            <div class="contents" class:view-only=reactive_attr(move || !has_permission(Permission::Share))><EntityTable entity=entity.clone() list=key linked_parent=linked/></div>
             {reactive_view(move || creating.get().then(|| match link_target.clone() {
                 Some((parent, child, key)) => view! { <LinkDialog parent=parent child=child list=key open=creating/> }.into_any(),
                 None => view! { <NewDialog code=child.clone() parent=Some((parent.clone(), relation.parent_column.clone().unwrap_or_default())) open=creating/> }.into_any(),

@@ -81,13 +81,13 @@ pub(super) fn TaskRow(task: EntityRef, outline_row: OutlineRow, table: OutlineSt
             <td class="softer num">{reactive_view(move || text("wbs"))}</td>
             <th scope="row" class="p-title"><div class="tree">
                 {if descendants > 0 {
-                    view! { <button class="twist" aria-label=if open { "Collapse" } else { "Expand" } on:click=toggle>{icon("chevron-right")}</button> }.into_any()
+                    view! { <button class="toggle" aria-label=if open { "Collapse" } else { "Expand" } on:click=toggle>{icon("chevron-right")}</button> }.into_any()
                 } else {
-                    view! { <span class="twist"></span> }.into_any()
+                    view! { <span class="toggle"></span> }.into_any()
                 }}
                 {reactive_view(move || milestone().then(|| view! { <i class="i i-milestone" role="img" aria-label="Milestone"></i> }))}
                 <A href=format!("/task/{id}") attr:title=reactive_attr(move || text("name"))><span class:unsent=reactive_attr(move || is_pending("name"))>{reactive_view(move || text("name"))}</span></A>
-                {(descendants > 0 && !open).then(|| view! { <span class="badge kids">{descendants}</span> })}
+                {(descendants > 0 && !open).then(|| view! { <span class="badge child-count">{descendants}</span> })}
             </div></th>
             <td class="gutter p-end">{reactive_view(move || row.with(|r| r.as_ref().map(sync_badge)))}</td>
             <OptionCell id=id column="dl__task_stage" set_name="task_stage" label="Change stage" class="p-a" value=Signal::derive(move || text("dl__task_stage"))

@@ -106,13 +106,13 @@ pub(crate) fn GrantForm(
     };
     let display = move || holder.get().map_or_else(|| "Choose a person or a role".to_owned(), |(_, label)| label);
     view! {
-        <form class="give" on:submit=submit aria-label="Grant access">
-            <button type="button" class="input picked" id="give-to" aria-haspopup="listbox" on:click=move |_| picking.set(true)><span class="grow">{reactive_view(display)}</span><i class="i i-chevron-down sm" aria-hidden="true"></i></button>
+        <form class="grant-form" on:submit=submit aria-label="Grant access">
+            <button type="button" class="input picker-button" id="grant-holder" aria-haspopup="listbox" on:click=move |_| picking.set(true)><span class="grow">{reactive_view(display)}</span><i class="i i-chevron-down sm" aria-hidden="true"></i></button>
             <select class="input" aria-label="Permission" on:change=move |e| level.set(event_target_value(&e).parse().unwrap_or_default())>{options}</select>
             <label class="check"><input type="checkbox" class="i-check" checked=include_by_default on:change=move |e| include_children.set(event_target_checked(&e))/>"Include children"</label>
-            <label class="until">"Expires"<input class="input" type="date" aria-label="Expires (optional)" on:input=move |e| expires.set(event_target_value(&e))/></label>
+            <label class="expires">"Expires"<input class="input" type="date" aria-label="Expires (optional)" on:input=move |e| expires.set(event_target_value(&e))/></label>
             <button class="btn primary" disabled=reactive_attr(move || busy.get() || holder.with(Option::is_none))>"Share"</button>
-            {reactive_view(move || picking.get().then(|| view! { <Picker label="Person or role" choices=choices chosen=Signal::derive(Vec::new) beside="give-to" pick=pick close=Callback::new(move |_: PickerExit| picking.set(false))/> }))}
+            {reactive_view(move || picking.get().then(|| view! { <Picker label="Person or role" choices=choices chosen=Signal::derive(Vec::new) anchor="grant-holder" pick=pick close=Callback::new(move |_: PickerExit| picking.set(false))/> }))}
         </form>
     }
 }

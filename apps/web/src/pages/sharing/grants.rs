@@ -18,7 +18,7 @@ pub(super) const LEVELS: [(Permission, &str); 8] = [
 
 /// Returns the label of a permission level; "No access" for any other value.
 pub(crate) fn permission_label(level: u64) -> &'static str {
-    LEVELS.iter().find(|(l, _)| u64::from(u8::from(*l)) == level).map_or("No access", |(_, words)| words)
+    LEVELS.iter().find(|(l, _)| u64::from(u8::from(*l)) == level).map_or("No access", |(_, label)| label)
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize)]

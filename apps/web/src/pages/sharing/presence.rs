@@ -21,7 +21,7 @@ pub(crate) fn PresenceAvatars(
         let hidden = others.len().saturating_sub(4);
         (!others.is_empty()).then(|| {
             let label = format!("Viewing now: {names}");
-            view! { <span class="avatars" role="group" aria-label=label.clone() title=label data-testid="here-now">{avatars}{(hidden > 0).then(|| view! { <span class="avatar" aria-hidden="true">{format!("+{hidden}")}</span> })}</span> }
+            view! { <span class="avatars" role="group" aria-label=label.clone() title=label data-testid="presence">{avatars}{(hidden > 0).then(|| view! { <span class="avatar" aria-hidden="true">{format!("+{hidden}")}</span> })}</span> }
         })
     })
 }

@@ -20,7 +20,7 @@ pub(crate) enum LoadState {
 }
 
 /// Render function; boxed, so that the code around it is compiled once.
-pub(crate) type Draw = Box<dyn Fn() -> AnyView + Send>;
+pub(crate) type RenderFn = Box<dyn Fn() -> AnyView + Send>;
 
 thread_local! {
     static STATE: ArcRwSignal<LoadState> = ArcRwSignal::new(LoadState::Loading);
@@ -38,17 +38,17 @@ pub(crate) fn set_state(state: LoadState) {
     STATE.with(|signal| signal.set(state));
 }
 
-/// Starts the download, and renders `draw` once it is complete.
+/// Starts the download, and renders `render` once it is complete.
 ///
 /// Until then, renders a placeholder or an error message.
-pub(crate) fn lazy_view(draw: Draw) -> impl IntoView {
+pub(crate) fn lazy_view(render: RenderFn) -> impl IntoView {
     if let Some(load) = LOADER.get() {
         load();
     }
     let state = STATE.with(Clone::clone);
     reactive_view(move || {
         match state.get() {
-        LoadState::Loaded => draw(),
+        LoadState::Loaded => render(),
         LoadState::Loading => {
             view! { <div class="content"><div class="skeletons" aria-busy="true"><span class="skeleton"></span></div></div> }.into_any()
         }
@@ -62,8 +62,8 @@ pub(crate) fn lazy_view(draw: Draw) -> impl IntoView {
     })
 }
 
-/// Renders `draw` once the lazy views are loaded, and nothing until then.
-pub(crate) fn lazy_overlay(draw: Draw) -> impl IntoView {
+/// Renders `render` once the lazy views are loaded, and nothing until then.
+pub(crate) fn lazy_overlay(render: RenderFn) -> impl IntoView {
     let state = STATE.with(Clone::clone);
-    reactive_view(move || if state.get() == LoadState::Loaded { draw() } else { ().into_any() })
+    reactive_view(move || if state.get() == LoadState::Loaded { render() } else { ().into_any() })
 }
