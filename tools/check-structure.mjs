@@ -2,7 +2,7 @@
 //
 // 1. No import circle between the files of a crate.
 // 2. No import against the layer order of a crate (LAYERS).
-// 3. No retired word in an identifier (docs/GLOSSARY.md has the words that replace them).
+// 3. No retired word in an identifier, a CSS class or a test id (docs/GLOSSARY.md has the words that replace them).
 //
 // Circles and upward imports that exist today are listed in tools/structure-exceptions.txt. A new one fails the check, and so
 // does a listed one that is gone: the list can only become shorter.
@@ -14,6 +14,10 @@ import { fileURLToPath } from "node:url";
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const EXCEPTIONS = "tools/structure-exceptions.txt";
 const RETIRED = /^(told|tells?|sights?|reach(es)?|keepsakes?|vitals|mailbox(es)?|things?|hangs?|ties?|swept|rung|anew)$/;
+// Further names that CSS classes and test ids must not have.
+const RETIRED_CLASSES = new Set(
+  "as-is at attach door first-run follows give happened here-now keep kept left-behind left-out looks naming nothing-here opens picked plate said settled stone talk twist typed who".split(" "),
+);
 // A file may import files of its own layer and of the layers to its left.
 const LAYERS = { "apps/web": ["client", "hooks", "ui", "table", "pages", "lazy", "app"] };
 
@@ -202,6 +206,16 @@ for (const [kind, patterns] of Object.entries(kinds)) {
         if (word) problems.push(`${file}:${number + 1}: retired word '${word}' in '${identifier}'`);
       }
     });
+  }
+}
+
+const stylesheets = list("apps/web/styles/*.css").map((file) => [file, /\.([a-z][\w-]*)(?=[^{};]*\{)/g]);
+const views = list("apps/web/src/*.rs").flatMap((file) => [[file, /\bclass="([^"]*)"/g], [file, /\bclass:([\w-]+)=/g], [file, /\bdata-testid="([^"]*)"/g]]);
+for (const [file, pattern] of [...stylesheets, ...views]) {
+  const text = read(file).replace(/\/\*[\s\S]*?\*\//g, (comment) => comment.replaceAll(/[^\n]/g, " "));
+  for (const { 1: names, index } of text.matchAll(pattern)) {
+    const name = names.split(" ").find((name) => RETIRED_CLASSES.has(name) || name.split("-").some((word) => RETIRED.test(word)));
+    if (name) problems.push(`${file}:${text.slice(0, index).split("\n").length}: retired class or test id '${name}'`);
   }
 }
 
