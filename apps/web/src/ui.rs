@@ -8,6 +8,7 @@ pub(crate) mod conflict_dialog; // conflict resolution, field by field
 pub(crate) mod copy_button; // copies a text to the clipboard
 pub(crate) mod devtools; // state of the sync engine, for developers and support
 pub(crate) mod dialog; // modal dialogs
+pub(crate) mod error_message; // message about a failed request
 pub(crate) mod field; // form fields by column kind
 pub(crate) mod format; // formatting of dates, numbers, amounts and names
 pub(crate) mod layout; // sidebar, bars, banners, sync status

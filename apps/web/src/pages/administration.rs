@@ -15,6 +15,7 @@ use crate::client::http::Method;
 use crate::hooks::{catalog, use_entity_codes};
 use crate::table::EntityTable;
 use crate::ui::copy_button::CopyButton;
+use crate::ui::error_message::error_message;
 use crate::ui::layout::{Banners, SyncStatusButton};
 use crate::ui::reactive::reactive_view;
 use crate::ui::value_view::icon;
@@ -22,7 +23,7 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use pmo_domain::EntityRef;
 use pmo_sync::ListKey;
-use requests::{error_banner, send};
+use requests::send;
 use serde_json::json;
 
 pub(crate) use activity::Activity;
@@ -124,7 +125,7 @@ pub(crate) fn PasswordReset(
             {reactive_view(move || confirming.get().then(|| view! { <p class="banner warning" role="alert">{icon("triangle-alert")}<span class="grow">"The current password stops working, and this person is signed out on all devices."</span>
                 <button type="button" class="btn quiet sm" autofocus on:click=move |_| confirming.set(false)>"Cancel"</button><button type="button" class="btn sm" on:click=reset>"Reset password"</button></p> }))}
             {reactive_view(move || password.get().map(|password| view! { <p class="banner" role="status">{icon("info")}<span class="grow">"New password (shown once): "<code class="message-text">{password.clone()}</code></span><CopyButton text=password/></p> }))}
-            {error_banner(error)}
+            {error_message(error)}
         </section>
     }
 }

@@ -3,6 +3,7 @@
 use super::import_export::ImportDialog;
 use crate::client::{http, new_id};
 use crate::hooks::invalidate;
+use crate::ui::error_message::error_message;
 use crate::ui::overlay_state::OverlayState;
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::value_view::icon;
@@ -44,7 +45,7 @@ pub(crate) fn Onboarding(
                 <li><button class="start-option" disabled=reactive_attr(move || busy.get()) on:click=load_demo><span class="glyph">{icon("users")}</span><strong>{reactive_view(move || if busy.get() { "Loading…" } else { "Load demo data" })}</strong>
                     <p>"36 projects with 1,600 tasks and 80 people. For administrators; the demo people cannot sign in."</p></button></li>
             </ul>
-            {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+            {error_message(error)}
         </div>
         {reactive_view(move || importing.get().then(|| { let code = code.clone(); view! { <ImportDialog code=code parent=None open=importing/> } }))}
     }

@@ -4,6 +4,7 @@
 
 use crate::client::http::HttpError;
 use crate::client::{client, http};
+use crate::ui::error_message::error_message;
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::value_view::icon;
 use leptos::prelude::*;
@@ -50,7 +51,7 @@ pub(crate) fn SignIn(
                     aria-invalid=reactive_attr(move || error.get().is_some().then_some("true")) on:input=move |e| password.set(event_target_value(&e))/>
                     <button type="button" class="btn quiet icon sm" aria-label=reactive_attr(move || if shown.get() { "Hide password" } else { "Show password" })
                         on:click=move |_| shown.update(|s| *s = !*s)>{reactive_view(move || icon(if shown.get() { "eye-off" } else { "eye" }))}</button></span></div>
-            {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+            {error_message(error)}
             <button class="btn primary lg wide" disabled=reactive_attr(move || busy.get())>{reactive_view(move || if busy.get() { "Signing in…" } else { "Sign in" })}</button>
             <p class="fine">{icon("hard-drive")}<span>"Plans that you open stay available offline and can be edited. Signing out removes them from this device."</span></p>
         </form>

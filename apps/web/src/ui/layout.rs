@@ -68,9 +68,24 @@ fn install_shortcuts(overlays: OverlayState) {
     on_cleanup(move || listener.remove());
 }
 
-fn root_types() -> Vec<EntityType> {
+/// Link to the list of a root type.
+struct RootLink {
+    href: String,
+    icon: String,
+    label: String,
+    /// Value of `aria-current`: set while a page of the type is open.
+    current: Option<&'static str>,
+}
+
+/// Returns the links to the root types, in order, while the page at `path` is open.
+fn root_links(path: &str) -> Vec<RootLink> {
     let roots = catalog().types.values().filter(|t| t.root_flag).cloned().collect();
-    sort::sorted(roots, |a: &EntityType, b| a.display_order.cmp(&b.display_order))
+    let link = |root: EntityType| {
+        let href = format!("/{}", root.code);
+        let is_current = path == href || path.starts_with(&format!("{href}/"));
+        RootLink { href, icon: root.ui_icon, label: root.ui_label, current: is_current.then_some("page") }
+    };
+    sort::sorted(roots, |a: &EntityType, b| a.display_order.cmp(&b.display_order)).into_iter().map(link).collect()
 }
 
 #[component]
@@ -79,14 +94,9 @@ fn Navigation() -> impl IntoView {
     let location = use_location();
     let items = reactive_view(move || {
         codes.with(|_| ());
-        let path = location.pathname.get();
-        root_types()
+        root_links(&location.pathname.get())
             .into_iter()
-            .map(|root| {
-                let href = format!("/{}", root.code);
-                let is_current = path == href || path.starts_with(&format!("{href}/"));
-                view! { <li><A href=href attr:aria-current=is_current.then_some("page")>{icon(&root.ui_icon)}<span>{root.ui_label}</span></A></li> }
-            })
+            .map(|link| view! { <li><A href=link.href attr:aria-current=link.current>{icon(&link.icon)}<span>{link.label}</span></A></li> })
             .collect_view()
     });
     let is_administrator = Memo::new(move |_| codes.get().get("role").is_some_and(|role| role.can_create));
@@ -246,15 +256,10 @@ fn TabBar() -> impl IntoView {
     let location = use_location();
     let items = reactive_view(move || {
         codes.with(|_| ());
-        let path = location.pathname.get();
-        root_types()
+        root_links(&location.pathname.get())
             .into_iter()
             .take(3)
-            .map(|root| {
-                let href = format!("/{}", root.code);
-                let is_current = path == href || path.starts_with(&format!("{href}/"));
-                view! { <A href=href attr:aria-current=is_current.then_some("page")>{icon(&root.ui_icon)}{root.ui_label}</A> }
-            })
+            .map(|link| view! { <A href=link.href attr:aria-current=link.current>{icon(&link.icon)}{link.label}</A> })
             .collect_view()
     });
     view! {

@@ -2,9 +2,10 @@
 
 use crate::client::http::{self, Method};
 use crate::hooks::catalog;
+use crate::ui::error_message::error_message;
 use crate::ui::format;
 use crate::ui::reactive::reactive_view;
-use crate::ui::value_view::{self, icon};
+use crate::ui::value_view;
 use leptos::prelude::*;
 use leptos_router::components::A;
 use serde_json::Value;
@@ -62,7 +63,7 @@ pub(crate) fn Activity() -> impl IntoView {
     };
     view! {
         <div class="admin">
-            {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+            {error_message(error)}
             {reactive_view(move || (!loaded.get()).then(|| view! { <div class="skeletons" aria-busy="true"><span class="skeleton"></span></div> }))}
             <ul class="rows tray activity">{reactive_view(move || entries.get().iter().map(entry_view).collect::<Vec<_>>())}</ul>
             {reactive_view(move || next.get().map(|cursor| view! { <button type="button" class="btn sm" on:click=move |_| load(Some(cursor.clone()))>"Load more"</button> }))}

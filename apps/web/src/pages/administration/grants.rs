@@ -1,9 +1,10 @@
 //! Lists all grants by type, role or person; creates and revokes them.
 
-use super::requests::{error_banner, send, type_choices};
+use super::requests::{send, type_choices};
 use crate::client::http::{self, Method};
 use crate::hooks::{catalog, use_entity_list_when};
 use crate::pages::sharing::{GrantForm, permission_label};
+use crate::ui::error_message::error_message;
 use crate::ui::format;
 use crate::ui::reactive::reactive_view;
 use crate::ui::value_view::{self, icon};
@@ -110,7 +111,7 @@ pub(crate) fn Grants() -> impl IntoView {
     view! {
         <div class="admin">
             <div class="admin-bar"><div class="segments" role="group" aria-label="Grant scope">{scope_button(GrantScope::Types, "By type")}{scope_button(GrantScope::Role, "By role")}{scope_button(GrantScope::Person, "By person")}</div><HolderSelect state=state/></div>
-            {error_banner(error)}
+            {error_message(error)}
             <div class="scroll-x"><table class="plain-table"><thead><tr><th>"Person or role"</th><th>"Item"</th><th>"Permission"</th><th>"Scope"</th><th>"Expires"</th><th><span class="vh">"Revoke"</span></th></tr></thead><tbody>{rows}</tbody></table></div>
             {reactive_view(move || next.get().map(|after| view! { <button type="button" class="btn sm" on:click=move |_| state.load(Some(after.clone()))>"Load more"</button> }))}
             {reactive_view(move || (scope.get() == GrantScope::Types).then(|| view! { <TypeGrantForm state=state/> }))}

@@ -1,8 +1,9 @@
 //! Option sets: options with order, color and allowed transitions.
 
-use super::requests::{error_banner, humanize, refresh_reference_data, send};
+use super::requests::{humanize, refresh_reference_data, send};
 use crate::client::http::Method;
 use crate::hooks::{catalog, datalabels};
+use crate::ui::error_message::error_message;
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::value_view::icon;
 use leptos::prelude::*;
@@ -199,7 +200,7 @@ fn OptionSetEditor(set: Datalabel) -> impl IntoView {
         <form class="admin-edit" on:submit=save on:input=move |_| saved.set(false) aria-label=format!("Options of {}", humanize(&set.name))>
             <header><h2>{humanize(&set.name)}</h2><p class="softer">{if used.is_empty() { "Not used".to_owned() } else { format!("Used by {used}. A new name is written to every row.") }}</p></header>
             <ul class="option-rows"><For each=move || rows.get() key=|d| d.key children=option_row/></ul>
-            {error_banner(error)}
+            {error_message(error)}
             {reactive_view(move || saved.get().then(|| view! { <p class="hint" role="status">{icon("check")}"Saved. Other users see the change within minutes."</p> }))}
             <footer class="buttons start"><button type="button" class="btn" on:click=add>{icon("plus")}"Add option"</button><button class="btn primary" disabled=reactive_attr(move || busy.get())>"Save"</button></footer>
         </form>

@@ -3,8 +3,6 @@
 use crate::client::http::{self, Method};
 use crate::client::new_id;
 use crate::hooks::{catalog, invalidate};
-use crate::ui::reactive::reactive_view;
-use crate::ui::value_view::icon;
 use leptos::prelude::*;
 use pmo_domain::EntityCode;
 use pmo_sync::Query;
@@ -56,13 +54,6 @@ pub(crate) fn humanize(name: &str) -> String {
     let text = name.replace('_', " ");
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
-}
-
-/// Shows an error message, if there is one.
-pub(crate) fn error_banner(error: RwSignal<Option<String>>) -> impl IntoView {
-    reactive_view(move || {
-        error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> })
-    })
 }
 
 /// Returns all entity types as code and plural label, sorted by label.

@@ -1,8 +1,9 @@
 //! Global settings, such as currency, date format and log retention.
 
-use super::requests::{error_banner, humanize, refresh_reference_data, send};
+use super::requests::{humanize, refresh_reference_data, send};
 use crate::client::http::Method;
 use crate::hooks::use_global_settings;
+use crate::ui::error_message::error_message;
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::value_view::icon;
 use leptos::prelude::*;
@@ -59,7 +60,7 @@ fn SettingEditor(name: String, value: Map<String, Value>) -> impl IntoView {
         <form class="admin-box" on:submit=save aria-label=humanize(&name)>
             <h2>{humanize(&name)}</h2>
             <div class="form">{fields}</div>
-            {error_banner(error)}
+            {error_message(error)}
             <footer class="buttons start"><button class="btn" disabled=reactive_attr(move || busy.get())>"Save"</button>{reactive_view(move || saved.get().then(|| view! { <span class="hint" role="status">{icon("check")}"Saved"</span> }))}</footer>
         </form>
     }

@@ -1,8 +1,9 @@
 //! Entity types: names, icons and order, and labels and visibility of their columns.
 
-use super::requests::{error_banner, refresh_reference_data, send, type_choices};
+use super::requests::{refresh_reference_data, send, type_choices};
 use crate::client::http::Method;
 use crate::hooks::{catalog, use_entity_codes};
+use crate::ui::error_message::error_message;
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::value_view::icon;
 use leptos::prelude::*;
@@ -120,7 +121,7 @@ fn EntityTypeEditor(kind: EntityType) -> impl IntoView {
                 <label class="field"><span>"Sort order"</span><input class="input num" type="number" value=kind.display_order.to_string() on:input=move |e| { if let Ok(order) = event_target_value(&e).parse::<i32>() { set_value("display_order", json!(order)); } }/></label>
             </div>
             <div class="scroll-x"><table class="plain-table"><thead><tr><th>"Label"</th><th>"Column"</th><th>"Kind"</th><th>"Visible"</th><th>"Required"</th></tr></thead><tbody>{column_rows}</tbody></table></div>
-            {error_banner(error)}
+            {error_message(error)}
             {reactive_view(move || saved.get().then(|| view! { <p class="hint" role="status">{icon("check")}"Saved. Other users see the change within minutes."</p> }))}
             <footer class="buttons start"><button class="btn primary" disabled=reactive_attr(move || busy.get())>"Save"</button></footer>
         </form>

@@ -1,6 +1,7 @@
 //! Notice about a deleted entity.
 
 use crate::client::{client, http};
+use crate::ui::error_message::error_message;
 use crate::ui::format;
 use crate::ui::reactive::reactive_view;
 use crate::ui::toast::restore_entity;
@@ -45,7 +46,7 @@ pub(crate) fn DeletedEntityPage(
         name.get().map(|name| view! {
         <div class="notice-box" role="status"><h3>{format!("“{name}” was deleted")}</h3><p>"Restoring it also restores its children."</p>
             <button class="btn" on:click=move |e| restore.with_value(|restore| restore(e))>{icon("undo-2")}"Restore"</button>
-            {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}</div>
+            {error_message(error)}</div>
     })
     })
 }

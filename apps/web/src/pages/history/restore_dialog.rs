@@ -4,8 +4,8 @@ use super::log::{HistoryPage, change_view, is_displayed};
 use crate::client::{client, http, new_id};
 use crate::hooks::invalidate_entity_queries;
 use crate::ui::dialog::Dialog;
-use crate::ui::reactive::{reactive_attr, reactive_view};
-use crate::ui::value_view::icon;
+use crate::ui::error_message::error_message;
+use crate::ui::reactive::reactive_attr;
 use leptos::prelude::*;
 use pmo_domain::{EntityRef, EntityType, Row};
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ pub(super) fn RestoreDialog(
             <div class="body history">
                 {changes}
                 {no_changes.then(|| view! { <p class="softer">"No displayed field differs from the current version."</p> })}
-                {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+                {error_message(error)}
             </div>
             <footer class="buttons"><button class="btn quiet" on:click=move |_| close.run(())>"Cancel"</button>
                 <button class="btn primary" disabled=reactive_attr(move || busy.get()) on:click=confirm>"Restore"</button></footer>

@@ -3,6 +3,7 @@
 use crate::client::http;
 use crate::ui::copy_button::CopyButton;
 use crate::ui::dialog::Dialog;
+use crate::ui::error_message::error_message;
 use crate::ui::format;
 use crate::ui::reactive::reactive_view;
 use crate::ui::value_view::icon;
@@ -78,7 +79,7 @@ pub(super) fn CalendarDialog(
     view! {
         <Dialog title=format!("Calendar: {title}") lead="A URL to which calendar apps can subscribe. Anyone with the URL sees these dates, with your permissions, until you revoke it." close=Callback::new(move |()| open.set(false))>
             <div class="body new-form">
-                {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+                {error_message(error)}
                 {reactive_view(move || created_url.get().map(|address| view! { <div class="field"><label for="calendar-address">"URL (shown once)"</label><span class="copy-field"><span class="input"><input id="calendar-address" readonly=true prop:value=address.clone() on:focus=select/></span><CopyButton text=address/></span></div> }))}
                 <button class="btn" on:click=create>{icon("plus")}"Create calendar URL"</button>
                 <ul class="rows tray">{reactive_view(move || list.get().into_iter().map(feed_item).collect_view())}</ul>

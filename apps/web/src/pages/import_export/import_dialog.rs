@@ -4,6 +4,7 @@ use super::report::{FieldError, LineReport, MappedColumn, Report};
 use crate::client::{http, new_id};
 use crate::hooks::{catalog, invalidate_entity_queries};
 use crate::ui::dialog::Dialog;
+use crate::ui::error_message::error_message;
 use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::value_view::icon;
 use leptos::prelude::*;
@@ -193,7 +194,7 @@ pub(crate) fn ImportDialog(
     });
     view! {
         <Dialog title=format!("Import {label}") lead=format!("{description} The import is all or nothing.") close=close class="import-dialog">
-            <div class="body">{reactive_view(move || state.error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}{body}</div>
+            <div class="body">{error_message(state.error)}{body}</div>
         </Dialog>
     }
 }

@@ -5,6 +5,7 @@ use super::grant_form::GrantForm;
 use super::grants::{Access, Grant, Viewer, permission_label};
 use crate::client::{client, http, new_id};
 use crate::ui::dialog::Dialog;
+use crate::ui::error_message::error_message;
 use crate::ui::format;
 use crate::ui::reactive::reactive_view;
 use crate::ui::value_view::{self, icon};
@@ -107,7 +108,7 @@ pub(crate) fn SharingDialog(
     view! {
         <Dialog title=format!("Share “{title}”") close=close class="sharing">
             <div class="body">
-                {reactive_view(move || error.get().map(|message| view! { <p class="hint error" role="alert">{icon("circle-alert")}{message}</p> }))}
+                {error_message(error)}
                 {reactive_view(move || can_share.get().then(|| view! { <GrantForm entity=stored_entity.get_value() max_permission=level.get_untracked() on_granted=Callback::new(move |()| load()) error=error/> }))}
                 {reactive_view(move || access.with(Option::is_some).then(|| view! { <p class="softer">"You: "<strong>{permission_label(level.get())}</strong>
                     {own_id.map(|own_id| view! { <button class="btn quiet sm" on:click=move |_| explaining.set(Some((own_id, "You".to_owned())))>"Why?"</button> })}</p> }))}
