@@ -3,8 +3,10 @@
 // 1. No import circle between the files of a crate.
 // 2. No import against the layer order of a crate (LAYERS).
 // 3. No retired word in an identifier, a CSS class or a test id (docs/GLOSSARY.md has the words that replace them).
+// 4. No Rust comment wider than COMMENT_WIDTH columns. A stable rustfmt does not wrap comments.
+// 5. No file longer than FILE_LINES lines.
 //
-// Circles and upward imports that exist today are listed in tools/structure-exceptions.txt. A new one fails the check, and so
+// Circles, upward imports and long files that exist today are listed in tools/structure-exceptions.txt. A new one fails the check, and so
 // does a listed one that is gone: the list can only become shorter.
 import { execFileSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
@@ -18,6 +20,8 @@ const RETIRED = /^(told|tells?|sights?|reach(es)?|keepsakes?|vitals|mailbox(es)?
 const RETIRED_CLASSES = new Set(
   "as-is at attach door first-run follows give happened here-now keep kept left-behind left-out looks naming nothing-here opens picked plate said settled stone talk twist typed who".split(" "),
 );
+const COMMENT_WIDTH = 100;
+const FILE_LINES = 600;
 // A file may import files of its own layer and of the layers to its left.
 const LAYERS = { "apps/web": ["client", "hooks", "ui", "table", "pages", "lazy", "app"] };
 
@@ -217,6 +221,15 @@ for (const [file, pattern] of [...stylesheets, ...views]) {
     const name = names.split(" ").find((name) => RETIRED_CLASSES.has(name) || name.split("-").some((word) => RETIRED.test(word)));
     if (name) problems.push(`${file}:${text.slice(0, index).split("\n").length}: retired class or test id '${name}'`);
   }
+}
+for (const file of list("*.rs")) {
+  read(file).split("\n").forEach((line, number) => {
+    if (/^\s*\/\//.test(line) && [...line].length > COMMENT_WIDTH) problems.push(`${file}:${number + 1}: the comment has more than ${COMMENT_WIDTH} columns`);
+  });
+}
+for (const file of list("*.rs", "*.sql", "*.css", "*.mjs", "*.sh", "apps/web/*.js")) {
+  const lines = read(file).split("\n").length - 1;
+  if (lines > FILE_LINES) structure.push(`long ${file}`);
 }
 
 if (process.argv.includes("--list")) {

@@ -17,6 +17,21 @@ const dist = process.env.TRUNK_STAGING_DIR ?? join(root, "dist");
 // optimized one, is not split.
 const splitDir = process.env.TRUNK_PROFILE === "release" ? process.env.PMO_SPLIT_DIR : undefined;
 
+// Brotli settings that are tried for each file: block size, and the codes of short distances. Which
+// one is smallest depends on the file; none is best for all.
+const BROTLI_TRIALS = [
+  {},
+  { [constants.BROTLI_PARAM_LGBLOCK]: 21 },
+  { [constants.BROTLI_PARAM_LGBLOCK]: 21, [constants.BROTLI_PARAM_NPOSTFIX]: 0, [constants.BROTLI_PARAM_NDIRECT]: 8 },
+  { [constants.BROTLI_PARAM_NPOSTFIX]: 1, [constants.BROTLI_PARAM_NDIRECT]: 30 },
+];
+/** Returns the smallest Brotli form of `bytes`. */
+function compress(bytes) {
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
+  const results = BROTLI_TRIALS.map((trial) => brotliCompressSync(bytes, { params: { ...params, ...trial } }));
+  return results.reduce((smallest, result) => (result.length < smallest.length ? result : smallest));
+}
+
 let html = readFileSync(join(dist, "index.html"), "utf8");
 const hashedName = (name, bytes, extension) => `${name}-${createHash("sha256").update(bytes).digest("hex").slice(0, 16)}${extension}`;
 if (splitDir) {
@@ -89,7 +104,7 @@ writeFileSync(join(dist, "sw.js"), worker);
 if (splitDir) {
   const compressedSizes = {};
   for (const file of [...cachedFiles, "sw.js"].filter((f) => !f.endsWith("woff2"))) {
-    const compressed = brotliCompressSync(readFileSync(join(dist, file)), { params: { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: statSync(join(dist, file)).size } });
+    const compressed = compress(readFileSync(join(dist, file)));
     writeFileSync(join(dist, `${file}.br`), compressed);
     compressedSizes[file] = compressed.length;
   }

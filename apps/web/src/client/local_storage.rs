@@ -1,4 +1,4 @@
-//! Small values in `window.localStorage`: the last user, and per user such as an unfinished comment.
+//! Small values in `window.localStorage`: the last user and, per user, drafts of comments.
 //!
 //! Keys of a user's values contain their id. These values are removed on sign-out, unless the user
 //! chooses to keep unsent work.

@@ -243,7 +243,7 @@ impl PaletteState {
         event.stop_propagation();
     }
 
-    /// Returns the placeholder of the search field, and the name of the entity that is being edited.
+    /// Returns the placeholder of the search field and the name of the edited entity.
     fn placeholder(&self) -> (String, Option<String>) {
         match (self.column(), self.mode) {
             (Some(column), _) => (
