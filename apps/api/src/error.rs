@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use pmo_database::DatabaseError;
 use pmo_domain::Row;
 use pmo_domain::api_types::{FieldError, Problem};
+use pmo_domain::query::QueryError;
 
 /// Error of a request.
 #[derive(Debug, thiserror::Error)]
@@ -156,6 +157,12 @@ impl IntoResponse for ApiError {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
+    }
+}
+
+impl From<Vec<QueryError>> for ApiError {
+    fn from(errors: Vec<QueryError>) -> Self {
+        Self::BadRequest(errors.into_iter().map(FieldError::from).collect())
     }
 }
 

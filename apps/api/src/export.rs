@@ -149,7 +149,7 @@ async fn export_rows(
         Some("json") => (ExportFormat::Json, "application/x-ndjson", "ndjson"),
         Some(_) => return Err(ApiError::bad_request("format", "must be csv or json")),
     };
-    let query = ListQuery::parse(&parameters, entity).map_err(ApiError::BadRequest)?;
+    let query = ListQuery::parse(&parameters, entity)?;
     let name = format!("{}.{extension}", entity.code);
     Ok(stream_response(
         app,

@@ -107,7 +107,7 @@ async fn create_grant(
         .map_err(|_| ApiError::unprocessable("entity_code", "is not an entity type"))?;
     let entity = model.entity(&request.entity_code)?;
     let level =
-        Permission::try_from(request.permission).map_err(|message| ApiError::unprocessable("permission", message))?;
+        Permission::try_from(request.permission).map_err(|e| ApiError::unprocessable("permission", e.to_string()))?;
     let inheritance_mode = request.inheritance_mode.unwrap_or_else(|| "cascade".into());
     if !["none", "cascade", "mapped"].contains(&inheritance_mode.as_str()) {
         return Err(ApiError::unprocessable("inheritance_mode", "must be none, cascade or mapped"));
@@ -118,7 +118,7 @@ async fn create_grant(
     let mut max_level = level;
     for (code, child_level) in &request.child_permissions {
         let child_level = Permission::try_from(*child_level)
-            .map_err(|message| ApiError::unprocessable("child_permissions", message))?;
+            .map_err(|e| ApiError::unprocessable("child_permissions", e.to_string()))?;
         if code != "_default" && model.catalog.get(code).is_none() {
             return Err(ApiError::unprocessable(
                 "child_permissions",

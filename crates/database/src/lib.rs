@@ -29,7 +29,7 @@ pub mod upload; // uploads in progress
 pub mod visibility; // visible entities per person and type, with caches
 
 pub use error::DatabaseError;
-pub use notify_mode::NotifyMode;
+pub use notify_mode::{InvalidNotifyMode, NotifyMode};
 pub use schema::{MIGRATIONS, prepare};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};

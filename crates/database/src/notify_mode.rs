@@ -24,14 +24,20 @@ impl NotifyMode {
     }
 }
 
+/// Error for a text that is not the name of a [`NotifyMode`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("must be 'in-transaction' or 'after-commit'")]
+pub struct InvalidNotifyMode;
+
 impl std::str::FromStr for NotifyMode {
-    type Err = String;
+    type Err = InvalidNotifyMode;
+
     /// Accepts `afterwards` as the deprecated name of `after-commit`.
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, InvalidNotifyMode> {
         match text {
             "in-transaction" => Ok(Self::InTransaction),
             "after-commit" | "afterwards" => Ok(Self::AfterCommit),
-            _ => Err("must be 'in-transaction' or 'after-commit'".to_owned()),
+            _ => Err(InvalidNotifyMode),
         }
     }
 }

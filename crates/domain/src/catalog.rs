@@ -79,9 +79,9 @@ impl EntityType {
     /// not appear in the navigation.
     pub fn from_columns(code: EntityCode, columns: &[(&str, &str)], entities: &[&str]) -> Self {
         let entities = entities.iter().map(|entity| (*entity).to_owned()).collect();
-        let columns = columns.iter().map(|(name, sql)| Column::infer(code.as_str(), name, sql, false, &entities));
+        let to_column = |(name, sql): &(&str, &str)| Column::infer(code.as_str(), name, sql, false, &entities);
         Self {
-            columns: columns.collect(),
+            columns: columns.iter().map(to_column).collect(),
             name: code.to_string(),
             ui_label: code.to_string(),
             ui_icon: String::new(),
@@ -196,6 +196,27 @@ pub struct LabelOption {
     pub active_flag: bool,
 }
 
+/// Error for a change of an option that the datalabel does not allow.
+///
+/// The text is a message for people: a predicate for the name of the column.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransitionError {
+    /// The new value is not an active option.
+    #[error("must be one of {}", options.join(", "))]
+    UnknownOption {
+        /// Names of the active options in display order.
+        options: Vec<String>,
+    },
+    /// The new option does not list the previous one as a parent.
+    #[error("cannot change from {from} to {to}")]
+    NotAllowed {
+        /// Name of the previous option.
+        from: String,
+        /// Name of the new option.
+        to: String,
+    },
+}
+
 /// A named, ordered set of options.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Datalabel {
@@ -209,18 +230,17 @@ impl Datalabel {
     /// Checks whether a row may change from option `from` to option `to`.
     ///
     /// `to` must be an active option. If it lists parent options, `from` must be one of them,
-    /// unless `from` is `None` (no value yet) or an unknown option. Returns an error message for
-    /// people.
-    pub fn check_transition(&self, from: Option<&str>, to: &str) -> Result<(), String> {
-        let Some(target) = self.options.iter().find(|o| o.name == to && o.active_flag) else {
-            let names: Vec<_> = self.options.iter().filter(|o| o.active_flag).map(|o| o.name.as_str()).collect();
-            return Err(format!("must be one of {}", names.join(", ")));
+    /// unless `from` is equal to `to`, `None` (no value yet) or an unknown option.
+    pub fn check_transition(&self, from: Option<&str>, to: &str) -> Result<(), TransitionError> {
+        let active = || self.options.iter().filter(|o| o.active_flag);
+        let Some(target) = active().find(|o| o.name == to) else {
+            return Err(TransitionError::UnknownOption { options: active().map(|o| o.name.clone()).collect() });
         };
         let Some(from) = from.filter(|f| *f != to) else { return Ok(()) };
         let source = self.options.iter().find(|o| o.name == from);
         match source {
             Some(source) if !target.parent_ids.is_empty() && !target.parent_ids.contains(&source.id) => {
-                Err(format!("cannot change from {from} to {to}"))
+                Err(TransitionError::NotAllowed { from: from.to_owned(), to: to.to_owned() })
             }
             _ => Ok(()),
         }
@@ -253,7 +273,10 @@ mod tests {
         assert!(datalabel.check_transition(Some("Draft"), "Sent").is_ok());
         assert!(datalabel.check_transition(Some("Sent"), "Draft").is_ok());
         assert!(datalabel.check_transition(None, "Paid").is_ok());
-        assert_eq!(datalabel.check_transition(Some("Draft"), "Paid").unwrap_err(), "cannot change from Draft to Paid");
-        assert!(datalabel.check_transition(None, "Lost").unwrap_err().contains("Draft, Sent, Paid"));
+        assert_eq!(
+            datalabel.check_transition(Some("Draft"), "Paid").unwrap_err().to_string(),
+            "cannot change from Draft to Paid"
+        );
+        assert!(datalabel.check_transition(None, "Lost").unwrap_err().to_string().contains("Draft, Sent, Paid"));
     }
 }

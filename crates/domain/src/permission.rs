@@ -61,11 +61,16 @@ impl From<Permission> for u8 {
     }
 }
 
-impl TryFrom<u8> for Permission {
-    type Error = String;
+/// Error for a number that is not a permission level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not a permission level (0 to 7)")]
+pub struct InvalidPermission(pub u8);
 
-    fn try_from(level: u8) -> Result<Self, String> {
-        Self::ALL.get(usize::from(level)).copied().ok_or_else(|| format!("{level} is not a permission level (0 to 7)"))
+impl TryFrom<u8> for Permission {
+    type Error = InvalidPermission;
+
+    fn try_from(level: u8) -> Result<Self, InvalidPermission> {
+        Self::ALL.get(usize::from(level)).copied().ok_or(InvalidPermission(level))
     }
 }
 

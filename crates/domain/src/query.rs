@@ -3,13 +3,82 @@
 //! Must not: contain SQL or do I/O.
 
 use crate::api_types::{DEFAULT_PAGE_SIZE, FieldError, MAX_IDS_PER_REQUEST, MAX_PAGE_SIZE};
-use crate::{ColumnKind, EntityType};
+use crate::column::ColumnError;
+use crate::{Column, ColumnKind, EntityCode, EntityType};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::str::FromStr;
 use uuid::Uuid;
 
 /// Maximum number of values of an `[in]` filter.
 pub const MAX_IN_VALUES: usize = 1000;
+/// Maximum number of rows to skip.
+const MAX_OFFSET: usize = 1_000_000;
+/// Maximum length of the search text, in characters.
+const MAX_SEARCH_LEN: usize = 200;
+/// Maximum number of sort columns.
+const MAX_SORT_COLUMNS: usize = 5;
+/// Maximum number of filters.
+const MAX_FILTERS: usize = 20;
+/// Maximum length of a name from a request in an error, in characters.
+const MAX_NAME_IN_ERROR: usize = 60;
+/// Maximum length of the name of a parameter in an error, in characters.
+const MAX_PARAMETER_IN_ERROR: usize = 100;
+
+/// Error of one query parameter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{parameter}: {reason}")]
+pub struct QueryError {
+    /// Name of the parameter, limited to 100 characters.
+    pub parameter: String,
+    /// Reason; the text is a message for people.
+    pub reason: QueryErrorReason,
+}
+
+/// Reason for which a query parameter is rejected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueryErrorReason {
+    /// The value is invalid.
+    #[error(transparent)]
+    InvalidValue(#[from] ColumnError),
+    /// The number is not in the range.
+    #[error("must be a whole number from {min} to {max}")]
+    OutOfRange {
+        /// Least number.
+        min: usize,
+        /// Greatest number.
+        max: usize,
+    },
+    /// The parameter is unknown, and the type has no column of that name.
+    #[error("is neither a parameter nor a column of {entity}")]
+    UnknownParameter {
+        /// Type code.
+        entity: EntityCode,
+    },
+    /// The value names a column that the type does not have.
+    #[error("unknown {subject} '{name}'")]
+    UnknownColumn {
+        /// Use of the column: `column` or `sort column`.
+        subject: &'static str,
+        /// Name from the request, limited to 60 characters.
+        name: String,
+    },
+    /// The name in the brackets is not an operator.
+    #[error("the operator must be ne, lt, lte, gt, gte, in, contains or is_null")]
+    UnknownOperator,
+    /// The column or the combination of parameters does not support the operation.
+    #[error("cannot be {operation}")]
+    Unsupported {
+        /// Operation as a participle, such as `filtered`.
+        operation: &'static str,
+    },
+}
+
+impl From<QueryError> for FieldError {
+    fn from(error: QueryError) -> Self {
+        Self { field: error.parameter, message: error.reason.to_string() }
+    }
+}
 
 /// Comparison operator of a filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -112,158 +181,162 @@ impl ListQuery {
     /// Parses the query parameters of a URL.
     ///
     /// On failure, returns the errors of all parameters, not only the first.
-    pub fn parse(parameters: &[(String, String)], entity: &EntityType) -> Result<Self, Vec<FieldError>> {
+    pub fn parse(parameters: &[(String, String)], entity: &EntityType) -> Result<Self, Vec<QueryError>> {
         let mut query = Self { limit: DEFAULT_PAGE_SIZE, ..Self::default() };
         let mut errors = Vec::new();
         for (name, text) in parameters {
-            if let Err(message) = query.apply_param(name, text, entity) {
-                errors.push(FieldError { field: name.chars().take(100).collect(), message });
+            if let Err(reason) = query.apply_param(name, text, entity) {
+                errors.push(QueryError { parameter: name.chars().take(MAX_PARAMETER_IN_ERROR).collect(), reason });
             }
         }
         if query.cursor.is_some() && query.offset > 0 {
-            errors.push(FieldError { field: "offset".into(), message: "cannot be combined with a cursor".into() });
+            let reason = QueryErrorReason::Unsupported { operation: "combined with a cursor" };
+            errors.push(QueryError { parameter: "offset".into(), reason });
         }
         if errors.is_empty() { Ok(query) } else { Err(errors) }
     }
 
-    fn apply_param(&mut self, name: &str, text: &str, entity: &EntityType) -> Result<(), String> {
+    fn apply_param(&mut self, name: &str, text: &str, entity: &EntityType) -> Result<(), QueryErrorReason> {
         if text.contains('\0') {
-            return Err("must not contain the NUL character".into());
+            return Err(ColumnError::ContainsNul.into());
         }
         match name {
-            "limit" => {
-                self.limit = text
-                    .parse()
-                    .ok()
-                    .filter(|n| (1..=MAX_PAGE_SIZE).contains(n))
-                    .ok_or_else(|| format!("must be a whole number from 1 to {MAX_PAGE_SIZE}"))?;
-            }
-            "offset" => {
-                self.offset =
-                    text.parse().ok().filter(|n| *n <= 1_000_000).ok_or("must be a whole number from 0 to 1000000")?;
-            }
+            "limit" => self.limit = parse_number(text, 1, MAX_PAGE_SIZE)?,
+            "offset" => self.offset = parse_number(text, 0, MAX_OFFSET)?,
             "cursor" => self.cursor = Some(text.to_owned()),
             "search" | "q" => {
-                if text.chars().count() > 200 {
-                    return Err("must have at most 200 characters".into());
-                }
+                check_count(text.chars().count(), MAX_SEARCH_LEN, "characters")?;
                 self.search = Some(text.trim().to_owned()).filter(|s| !s.is_empty());
             }
-            "sort" => {
-                for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-                    let (column, descending) = part.strip_prefix('-').map_or((part, false), |c| (c, true));
-                    let Some(column) = entity.column(column).filter(|c| !matches!(c.kind, ColumnKind::Json)) else {
-                        return Err(format!("unknown sort column '{}'", truncate(column)));
-                    };
-                    if self.sort.len() == 5 {
-                        return Err("must have at most 5 columns".into());
-                    }
-                    self.sort.push((column.name.clone(), descending));
-                }
-            }
+            "sort" => self.add_sort_columns(text, entity)?,
             "fields" => {
-                for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-                    let Some(column) = entity.column(part) else {
-                        return Err(format!("unknown column '{}'", truncate(part)));
-                    };
+                for part in split_list(text) {
+                    let column = entity.column(part).ok_or_else(|| unknown_column("column", part))?;
                     self.fields.push(column.name.clone());
                 }
             }
             "ids" => {
-                let ids: Result<Vec<Uuid>, _> =
-                    text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(str::parse).collect();
-                let ids = ids.map_err(|_| "must be a comma-separated list of UUIDs")?;
-                if ids.len() > MAX_IDS_PER_REQUEST {
-                    return Err(format!("must have at most {MAX_IDS_PER_REQUEST} ids"));
-                }
+                let ids: Result<Vec<Uuid>, _> = split_list(text).map(str::parse).collect();
+                let ids = ids.map_err(|_| invalid("a comma-separated list of UUIDs"))?;
+                check_count(ids.len(), MAX_IDS_PER_REQUEST, "ids")?;
                 self.limit = MAX_IDS_PER_REQUEST;
                 self.ids = Some(ids);
             }
             "include_deleted" => self.include_deleted = parse_bool(text)?,
             "content" => {
-                self.metadata_only = text == "metadata";
-                if !self.metadata_only && text != "data" {
-                    return Err("must be 'data' or 'metadata'".into());
-                }
+                self.metadata_only = match text {
+                    "metadata" => true,
+                    "data" => false,
+                    _ => return Err(invalid("'data' or 'metadata'")),
+                };
             }
             _ => {
                 let filter = parse_filter(name, text, entity)?;
-                if self.filters.len() == 20 {
-                    return Err("must have at most 20 filters".into());
-                }
+                check_count(self.filters.len() + 1, MAX_FILTERS, "filters")?;
                 self.filters.push(filter);
             }
         }
         Ok(())
     }
+
+    /// Adds the columns of a `sort` parameter; a leading `-` means descending.
+    fn add_sort_columns(&mut self, text: &str, entity: &EntityType) -> Result<(), QueryErrorReason> {
+        for part in split_list(text) {
+            let (name, descending) = part.strip_prefix('-').map_or((part, false), |name| (name, true));
+            let column = entity.column(name).filter(|c| !matches!(c.kind, ColumnKind::Json));
+            let column = column.ok_or_else(|| unknown_column("sort column", name))?;
+            check_count(self.sort.len() + 1, MAX_SORT_COLUMNS, "columns")?;
+            self.sort.push((column.name.clone(), descending));
+        }
+        Ok(())
+    }
 }
 
-fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, String> {
+fn parse_filter(name: &str, text: &str, entity: &EntityType) -> Result<Filter, QueryErrorReason> {
     let (column_name, operator) = match name.split_once('[') {
         None => (name, Operator::Eq),
         Some((column, rest)) => {
             let operator = rest.strip_suffix(']').and_then(Operator::from_param);
-            (column, operator.ok_or("the operator must be ne, lt, lte, gt, gte, in, contains or is_null")?)
+            (column, operator.ok_or(QueryErrorReason::UnknownOperator)?)
         }
     };
-    let column =
-        entity.column(column_name).ok_or_else(|| format!("is neither a parameter nor a column of {}", entity.code))?;
+    let unknown = || QueryErrorReason::UnknownParameter { entity: entity.code.clone() };
+    let column = entity.column(column_name).ok_or_else(unknown)?;
     let is_list = matches!(column.kind, ColumnKind::References { .. } | ColumnKind::TextList);
     let is_ordered = !is_list && !matches!(column.kind, ColumnKind::Boolean | ColumnKind::Json);
     let is_text = matches!(column.kind, ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. });
-    let normalize = |text: &str| -> Result<String, String> {
-        let value = match &column.kind {
-            ColumnKind::Boolean => json!(parse_bool(text)?),
-            ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. } => return Ok(text.to_owned()),
-            ColumnKind::References { .. } => {
-                return text.parse::<Uuid>().map(|u| u.to_string()).map_err(|_| "must be an id (a UUID)".to_owned());
-            }
-            ColumnKind::TextList => return Ok(text.to_owned()),
-            ColumnKind::Json => return Err("cannot be filtered".into()),
-            _ => column.validate(&json!(text))?,
-        };
-        Ok(match value {
-            Value::String(s) => s,
-            other => other.to_string(),
-        })
-    };
     let values = match operator {
         Operator::IsNull => vec![parse_bool(text)?.to_string()],
         Operator::Contains if is_text => vec![text.to_owned()],
-        Operator::Contains if is_list => vec![normalize(text)?],
-        Operator::Contains => return Err("must be a text or list column for the contains operator".into()),
+        Operator::Contains if is_list => vec![normalize_operand(column, text)?],
+        Operator::Contains => return Err(invalid("a text or list column for the contains operator")),
         Operator::Lt | Operator::Lte | Operator::Gt | Operator::Gte if !is_ordered => {
-            return Err("cannot be compared by order".into());
+            return Err(QueryErrorReason::Unsupported { operation: "compared by order" });
         }
         Operator::In => {
             let values: Vec<_> =
-                text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(normalize).collect::<Result<_, _>>()?;
-            if values.len() > MAX_IN_VALUES {
-                return Err(format!("must have at most {MAX_IN_VALUES} values"));
-            }
+                split_list(text).map(|part| normalize_operand(column, part)).collect::<Result<_, _>>()?;
+            check_count(values.len(), MAX_IN_VALUES, "values")?;
             values
         }
-        _ => vec![normalize(text)?],
+        _ => vec![normalize_operand(column, text)?],
     };
     Ok(Filter { column: column.name.clone(), operator, values })
 }
 
-fn parse_bool(text: &str) -> Result<bool, String> {
+/// Validates an operand of a filter and returns it in the normal form of the column.
+fn normalize_operand(column: &Column, text: &str) -> Result<String, QueryErrorReason> {
+    let value = match &column.kind {
+        ColumnKind::Boolean => json!(parse_bool(text)?),
+        ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. } | ColumnKind::TextList => {
+            return Ok(text.to_owned());
+        }
+        ColumnKind::References { .. } => {
+            let id = Uuid::from_str(text).map_err(|_| invalid("an id (a UUID)"))?;
+            return Ok(id.to_string());
+        }
+        ColumnKind::Json => return Err(QueryErrorReason::Unsupported { operation: "filtered" }),
+        _ => column.validate(&json!(text))?,
+    };
+    Ok(match value {
+        Value::String(s) => s,
+        other => other.to_string(),
+    })
+}
+
+/// Returns the non-empty parts of a comma-separated list, without surrounding space.
+fn split_list(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+fn parse_number(text: &str, min: usize, max: usize) -> Result<usize, QueryErrorReason> {
+    let number = text.parse().ok().filter(|number| (min..=max).contains(number));
+    number.ok_or(QueryErrorReason::OutOfRange { min, max })
+}
+
+fn parse_bool(text: &str) -> Result<bool, QueryErrorReason> {
     match text {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
-        _ => Err("must be true or false".into()),
+        _ => Err(invalid("true or false")),
     }
 }
 
-fn truncate(text: &str) -> String {
-    text.chars().take(60).collect()
+fn check_count(count: usize, limit: usize, unit: &'static str) -> Result<(), ColumnError> {
+    if count > limit { Err(ColumnError::TooLong { limit, unit }) } else { Ok(()) }
+}
+
+fn invalid(expected: &'static str) -> QueryErrorReason {
+    ColumnError::Invalid { expected }.into()
+}
+
+fn unknown_column(subject: &'static str, name: &str) -> QueryErrorReason {
+    QueryErrorReason::UnknownColumn { subject, name: name.chars().take(MAX_NAME_IN_ERROR).collect() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::EntityCode;
 
     fn task() -> EntityType {
         let columns = [
@@ -277,7 +350,7 @@ mod tests {
         EntityType::from_columns(EntityCode::new("task").unwrap(), &columns, &["task", "employee"])
     }
 
-    fn parse(pairs: &[(&str, &str)]) -> Result<ListQuery, Vec<FieldError>> {
+    fn parse(pairs: &[(&str, &str)]) -> Result<ListQuery, Vec<QueryError>> {
         let pairs: Vec<_> = pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
         ListQuery::parse(&pairs, &task())
     }
@@ -310,8 +383,9 @@ mod tests {
         ] {
             let errors = parse(&[("limit", "3"), (name, value)]).unwrap_err();
             assert_eq!(errors.len(), 1, "{name}");
-            assert_eq!(errors[0].field, name);
-            assert!(errors[0].message.contains(expected), "{name}: {}", errors[0].message);
+            let error = FieldError::from(errors[0].clone());
+            assert_eq!(error.field, name);
+            assert!(error.message.contains(expected), "{name}: {}", error.message);
         }
     }
 }

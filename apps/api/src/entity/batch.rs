@@ -234,7 +234,7 @@ pub(super) async fn bulk(
     }) {
         return Err(ApiError::bad_request(name, "is not a filter"));
     }
-    let mut query = ListQuery::parse(&parameters, entity).map_err(ApiError::BadRequest)?;
+    let mut query = ListQuery::parse(&parameters, entity)?;
     if query.filters.is_empty() && query.ids.is_none() && query.search.is_none() {
         return Err(ApiError::unprocessable("filter", "is required for bulk updates"));
     }

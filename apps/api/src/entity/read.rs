@@ -238,7 +238,7 @@ async fn list_response(
     parameters: &[(String, String)],
     parent_filter: Option<(&EntityType, ParentFilter<'_>)>,
 ) -> Result<Response> {
-    let query = ListQuery::parse(parameters, entity).map_err(ApiError::BadRequest)?;
+    let query = ListQuery::parse(parameters, entity)?;
     let fields: Vec<&str> = if query.fields.is_empty() {
         entity.columns.iter().map(|c| c.name.as_str()).collect()
     } else {

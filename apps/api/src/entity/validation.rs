@@ -47,11 +47,11 @@ pub(super) fn validate_body(
                 }
                 Err("is read-only".to_owned())
             }
-            Some(column) => column.validate(value).and_then(|value| {
+            Some(column) => column.validate(value).map_err(|error| error.to_string()).and_then(|value| {
                 if let (ColumnKind::Datalabel { set }, Some(option)) = (&column.kind, value.as_str()) {
                     let previous = current.and_then(|row| row.get(name)).and_then(Value::as_str);
                     if let Some(set) = model.datalabels.get(set) {
-                        set.check_transition(previous, option)?;
+                        set.check_transition(previous, option).map_err(|error| error.to_string())?;
                     }
                 }
                 Ok(value)

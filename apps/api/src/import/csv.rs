@@ -331,7 +331,7 @@ pub fn parse_cell(column: &Column, cell: &str, options: &[String], ids: &[Value]
     if parsed.is_null() && column.not_null && !column.required {
         return Err("must not be empty".to_owned());
     }
-    column.validate(&parsed)
+    column.validate(&parsed).map_err(|error| error.to_string())
 }
 
 /// Removes whitespace, apostrophes and a trailing unit from a number.

@@ -150,7 +150,7 @@ fn TextEditor(
             return done.run((None, exit));
         }
         let parsed = column.with_value(|column| match parse_input(column, &input) {
-            Ok(value) => column.validate(&value),
+            Ok(value) => column.validate(&value).map_err(|error| error.to_string()),
             Err(invalid) => Err(invalid.message().to_owned()),
         });
         match parsed {

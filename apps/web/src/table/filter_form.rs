@@ -93,7 +93,7 @@ impl FilterState {
         let (name, value) = filter.to_query_pair();
         // Use the parser of the server, so that an invalid filter is reported immediately.
         match self.grid.entity.with_value(|e| pmo_domain::query::ListQuery::parse(&[(name, value)], e)) {
-            Err(errors) => self.error.set(errors.into_iter().next().map(|e| e.message)),
+            Err(errors) => self.error.set(errors.first().map(|e| e.reason.to_string())),
             Ok(parsed) => {
                 let mut target = self.grid.table_view.get_untracked();
                 match self.index.filter(|n| *n < target.filters.len()) {

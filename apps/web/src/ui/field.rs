@@ -69,7 +69,7 @@ pub(crate) fn validated_input(
             set_error(None);
             change.run(value);
         }
-        Err(message) => set_error(Some(message)),
+        Err(error) => set_error(Some(error.to_string())),
     });
     (error, validate)
 }
