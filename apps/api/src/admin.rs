@@ -320,7 +320,9 @@ async fn reset_password(
     require_administrator(&mut transaction, &user, "reset passwords").await?;
     let id = parse_id(&id)?;
     let model = app.model_for_type("person").await?;
-    let person = row::by_id(&mut transaction, model.entity("person")?, id, false).await?.ok_or(ApiError::NotFound)?;
+    let person = row::by_id(&mut transaction, model.entity("person")?, id, row::DeletedRows::Exclude)
+        .await?
+        .ok_or(ApiError::NotFound)?;
     if person.get("email").and_then(Value::as_str).is_none_or(str::is_empty) {
         return Err(ApiError::unprocessable(
             "email",

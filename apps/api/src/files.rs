@@ -204,7 +204,7 @@ async fn create_upload(State(app): State<AppState>, user: AuthUser, JsonBody(bod
     check_can_attach(&app, &mut transaction, user.person, &target).await?;
     if target.0 == "artifact" {
         let model = app.model_for_type("artifact").await?;
-        let current = row::by_id(&mut transaction, model.entity("artifact")?, target.1, false)
+        let current = row::by_id(&mut transaction, model.entity("artifact")?, target.1, row::DeletedRows::Exclude)
             .await?
             .ok_or(ApiError::NotFound)?;
         // Checked before the client sends the bytes.
@@ -242,7 +242,9 @@ async fn create_upload(State(app): State<AppState>, user: AuthUser, JsonBody(bod
 }
 
 async fn find_upload(app: &AppState, user: &AuthUser, id: &str) -> Result<Upload> {
-    upload::find(&mut *connection(app).await?, user.person, parse_id(id)?, false).await?.ok_or(ApiError::NotFound)
+    upload::find(&mut *connection(app).await?, user.person, parse_id(id)?, upload::LockMode::Unlocked)
+        .await?
+        .ok_or(ApiError::NotFound)
 }
 
 /// Returns the state of an upload.
@@ -329,12 +331,16 @@ async fn complete_upload(State(app): State<AppState>, user: AuthUser, Path(id): 
         blob = Some(app.files.finalize(id).await?);
     }
     let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
-    let upload = upload::find(&mut transaction, user.person, id, true).await?.ok_or(ApiError::NotFound)?;
+    let upload = upload::find(&mut transaction, user.person, id, upload::LockMode::ForUpdate)
+        .await?
+        .ok_or(ApiError::NotFound)?;
     if let Some(artifact_id) = upload.artifact_id {
         let level = permission::permission_on(&mut transaction, user.person, &code, artifact_id)
             .await?
             .ok_or(ApiError::NotFound)?;
-        let row = row::by_id(&mut transaction, entity, artifact_id, false).await?.ok_or(ApiError::NotFound)?;
+        let row = row::by_id(&mut transaction, entity, artifact_id, row::DeletedRows::Exclude)
+            .await?
+            .ok_or(ApiError::NotFound)?;
         let row = render_row(&mut transaction, entity, user.person, level, row).await?;
         return Ok(Json(Value::Object(row)).into_response());
     }
@@ -358,7 +364,9 @@ async fn complete_upload(State(app): State<AppState>, user: AuthUser, Path(id): 
     if upload.target.0 == "artifact" {
         // Two uploads may fill the same artifact concurrently: the second one finds it filled.
         row::lock(&mut transaction, entity, upload.target.1).await?;
-        let current = row::by_id(&mut transaction, entity, upload.target.1, false).await?.ok_or(ApiError::NotFound)?;
+        let current = row::by_id(&mut transaction, entity, upload.target.1, row::DeletedRows::Exclude)
+            .await?
+            .ok_or(ApiError::NotFound)?;
         if current.get("storage_key").is_none_or(Value::is_null) {
             (action, target) = (MutationKind::Update, upload.target.1);
             body.clear();
@@ -441,7 +449,9 @@ async fn get_download_url(State(app): State<AppState>, user: AuthUser, Path(id):
     let model = app.model_for_type("artifact").await?;
     let mut connection = connection(&app).await?;
     permission::permission_on(&mut connection, user.person, &code, id).await?.ok_or(ApiError::NotFound)?;
-    let row = row::by_id(&mut connection, model.entity("artifact")?, id, false).await?.ok_or(ApiError::NotFound)?;
+    let row = row::by_id(&mut connection, model.entity("artifact")?, id, row::DeletedRows::Exclude)
+        .await?
+        .ok_or(ApiError::NotFound)?;
     row.get("storage_key").and_then(Value::as_str).ok_or(ApiError::NotFound)?;
     let expires_at = jiff::Timestamp::now().as_second() + SIGNED_URL_TTL_SECONDS;
     let token =
@@ -480,7 +490,7 @@ async fn download(
         permission::permission_on(&mut connection, signed_url.person, &artifact()?, signed_url.artifact)
             .await?
             .ok_or(ApiError::NotFound)?;
-        row::by_id(&mut connection, model.entity("artifact")?, signed_url.artifact, false)
+        row::by_id(&mut connection, model.entity("artifact")?, signed_url.artifact, row::DeletedRows::Exclude)
             .await?
             .ok_or(ApiError::NotFound)?
     };

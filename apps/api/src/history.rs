@@ -61,7 +61,8 @@ async fn list_entity_history(
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let level =
         permission::permission_on(&mut connection, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-    let current = row::by_id(&mut connection, entity, id, level >= Permission::Delete).await?;
+    let deleted = if level >= Permission::Delete { row::DeletedRows::Include } else { row::DeletedRows::Exclude };
+    let current = row::by_id(&mut connection, entity, id, deleted).await?;
     current.ok_or(ApiError::NotFound)?;
     let entries = audit_log::list_for_entity(&mut connection, &entity.code, id, before, limit + 1).await?;
     let has_more = entries.len() > usize::try_from(limit).unwrap_or(0);
@@ -106,7 +107,8 @@ async fn restore_version(
     if level < Permission::Edit {
         return Err(ApiError::Forbidden(permission_message(Permission::Edit, level)));
     }
-    let current = row::by_id(&mut transaction, entity, id, false).await?.ok_or(ApiError::NotFound)?;
+    let current =
+        row::by_id(&mut transaction, entity, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::NotFound)?;
     let current_version = row_version(&current).0;
     if version < 1 || version > current_version {
         return Err(ApiError::NotFound);

@@ -125,14 +125,14 @@ pub async fn write(
     for chunk in rows.chunks(1000) {
         row::insert_many(transaction, task, chunk).await?;
     }
-    row::skip_cycle_check(transaction, true).await?;
+    row::set_cycle_check(transaction, row::CycleCheck::Skip).await?;
     let links: Vec<Row> = plan.links.iter().map(|link| link_row(plan, id, &ids, link)).collect();
     for chunk in links.chunks(1000) {
         row::insert_many(transaction, dependency, chunk).await?;
     }
-    row::skip_cycle_check(transaction, false).await?;
+    row::set_cycle_check(transaction, row::CycleCheck::PerRow).await?;
 
-    let mut row = row::by_id(transaction, project, id, false).await?.ok_or(ApiError::Internal)?;
+    let mut row = row::by_id(transaction, project, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::Internal)?;
     row.insert("permission".into(), json!(Permission::Owner));
     let mut skipped: Vec<Value> = plan
         .skipped

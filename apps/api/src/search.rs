@@ -73,7 +73,7 @@ async fn find(State(app): State<AppState>, user: AuthUser, Query(params): Query<
     }
     let mut rows: BTreeMap<Uuid, Row> = BTreeMap::new();
     for (code, ids) in by_code {
-        for row in row::by_ids(&mut connection, model.entity(code)?, &ids, false).await? {
+        for row in row::by_ids(&mut connection, model.entity(code)?, &ids, row::DeletedRows::Exclude).await? {
             rows.extend(pmo_domain::api_types::row_id(&row).map(|id| (id, row)));
         }
     }

@@ -4,6 +4,7 @@
 
 use crate::{Connection, Result};
 use pmo_domain::catalog::{Datalabel, LabelOption};
+use pmo_domain::column::Nullability;
 use pmo_domain::{Catalog, ChildRelation, Column, EntityCode, EntityType};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +40,8 @@ pub async fn load(conn: &mut Connection) -> Result<Catalog> {
             .iter()
             .filter(|c| c.0 == code)
             .map(|(_, column, sql_type, not_null)| {
-                let mut column = Column::infer(&code, column, sql_type, *not_null, &codes);
+                let nullability = if *not_null { Nullability::NotNull } else { Nullability::Nullable };
+                let mut column = Column::infer(&code, column, sql_type, nullability, &codes);
                 if let Some(entry) = column_metadata.get(&column.name) {
                     column.override_with(entry);
                 }

@@ -101,7 +101,7 @@ pub async fn connect(url: &str, max_connections: u32, notify_mode: NotifyMode) -
             // Statements run for a few milliseconds; JIT compilation of one takes about 40 ms.
             ("jit", "off"),
             // Planning costs more than executing most statements. Statements whose plan depends on
-            // the bound values call `use_custom_plan`.
+            // the bound values call `set_plan_mode`.
             ("plan_cache_mode", "force_generic_plan"),
             // Sized for two cores that serve many users: no query waits for parallel workers.
             ("max_parallel_workers_per_gather", "0"),
@@ -149,9 +149,21 @@ pub async fn begin_snapshot_read(pool: &Pool) -> Result<Transaction> {
     Ok(pool.begin_with("begin isolation level repeatable read read only").await?)
 }
 
-/// Selects custom plans (for the bound values) or generic plans until the transaction ends.
-pub(crate) async fn use_custom_plan(conn: &mut Connection, custom: bool) -> Result<()> {
-    let mode = if custom { "force_custom_plan" } else { "force_generic_plan" };
+/// Kind of plan that the database makes for a prepared statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlanMode {
+    /// One plan for all values; the default of the pool.
+    Generic,
+    /// A plan for the bound values.
+    Custom,
+}
+
+/// Sets the kind of plans until the transaction ends.
+pub(crate) async fn set_plan_mode(conn: &mut Connection, mode: PlanMode) -> Result<()> {
+    let mode = match mode {
+        PlanMode::Generic => "force_generic_plan",
+        PlanMode::Custom => "force_custom_plan",
+    };
     sqlx::query("select set_config('plan_cache_mode', $1, true)").bind(mode).execute(conn).await?;
     Ok(())
 }

@@ -22,17 +22,24 @@ pub struct EntityLink {
     pub column: String,
 }
 
+/// Whether the child of a new link is created in the same transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChildAge {
+    /// The child is new: the link is not logged, because the log row of the child covers it.
+    New,
+    /// The child existed before: the link is logged.
+    Existing,
+}
+
 /// Inserts a free link, or updates `owned` of an existing one; returns the row as JSON.
-///
-/// `child_is_new`: the link is not logged, because the log row of the new child covers it.
 pub async fn insert_or_get(
     conn: &mut Connection,
     parent: (&EntityCode, Uuid),
     child: (&EntityCode, Uuid),
     owned: bool,
-    child_is_new: bool,
+    age: ChildAge,
 ) -> Result<Value> {
-    if child_is_new {
+    if age == ChildAge::New {
         sqlx::query("select set_config('app.creator_grant', 'on', true)").execute(&mut *conn).await?;
     }
     let link = sqlx::query_scalar(
@@ -47,7 +54,7 @@ pub async fn insert_or_get(
     .bind(owned)
     .fetch_one(&mut *conn)
     .await?;
-    if child_is_new {
+    if age == ChildAge::New {
         sqlx::query("select set_config('app.creator_grant', '', true)").execute(conn).await?;
     }
     Ok(link)

@@ -5,7 +5,7 @@
 use crate::row_cache::{CachedRowJson, RowCache};
 use crate::sql::{self, BindValue, WhereBuilder};
 use crate::visibility::ReadContext;
-use crate::{Connection, DatabaseError, Result};
+use crate::{Connection, DatabaseError, PlanMode, Result};
 use pmo_domain::query::{ListQuery, Operator};
 use pmo_domain::{ChildRelation, EntityCode, EntityType};
 use std::collections::BTreeSet;
@@ -177,14 +177,14 @@ pub async fn fetch_page(
     let needs_custom_plan =
         visibility.all_visible && !starts_at_filter && !(query.filters.is_empty() && query.search.is_none());
     if needs_custom_plan {
-        crate::use_custom_plan(conn, true).await?;
+        crate::set_plan_mode(conn, PlanMode::Custom).await?;
     }
     let page =
         sqlx::query_as::<_, PageRow>(sql::statement(statement)).persistent(has_common_limit && !needs_custom_plan);
     let values = conditions.values;
     let mut page_rows = sql::bind_all!(page, values).fetch_all(&mut *conn).await?;
     if needs_custom_plan {
-        crate::use_custom_plan(conn, false).await?;
+        crate::set_plan_mode(conn, PlanMode::Generic).await?;
     }
     let has_more = page_rows.len() > query.limit;
     page_rows.truncate(query.limit);

@@ -12,26 +12,38 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
+/// Whether a read includes soft-deleted rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeletedRows {
+    /// Only active rows.
+    Exclude,
+    /// Active and deleted rows.
+    Include,
+}
+
 /// Returns rows by id, in no particular order.
 pub async fn by_ids(
     conn: &mut Connection,
     entity: &EntityType,
     ids: &[Uuid],
-    include_deleted: bool,
+    deleted: DeletedRows,
 ) -> Result<Vec<Row>> {
     let statement = format!(
         "select to_json(r)::text from (select {} from {} t where t.id = any ($1) and (t.active_flag or $2)) r",
         sql::projection(entity, &[]),
         sql::table(entity)
     );
-    let rows: Vec<String> =
-        sqlx::query_scalar(sql::statement(statement)).bind(ids).bind(include_deleted).fetch_all(conn).await?;
+    let rows: Vec<String> = sqlx::query_scalar(sql::statement(statement))
+        .bind(ids)
+        .bind(deleted == DeletedRows::Include)
+        .fetch_all(conn)
+        .await?;
     rows.iter().map(|json| parse(json)).collect()
 }
 
 /// Returns one row; `None` if it does not exist.
-pub async fn by_id(conn: &mut Connection, entity: &EntityType, id: Uuid, include_deleted: bool) -> Result<Option<Row>> {
-    Ok(by_ids(conn, entity, &[id], include_deleted).await?.pop())
+pub async fn by_id(conn: &mut Connection, entity: &EntityType, id: Uuid, deleted: DeletedRows) -> Result<Option<Row>> {
+    Ok(by_ids(conn, entity, &[id], deleted).await?.pop())
 }
 
 /// Locks a row until the transaction ends; returns its version and whether it is active.
@@ -199,14 +211,22 @@ fn empty_reference_names(entity: &EntityType) -> ReferenceNames {
     targets.map(|target| (target, Default::default())).collect()
 }
 
-/// Enables or disables the cycle check of task dependencies for the rest of the transaction.
-///
-/// `checked`: the caller has checked the whole graph, so the trigger skips its check per row.
-pub async fn skip_cycle_check(conn: &mut Connection, checked: bool) -> Result<()> {
-    sqlx::query("select set_config('app.bulk_import', $1, true)")
-        .bind(if checked { "on" } else { "" })
-        .execute(conn)
-        .await?;
+/// Whether the trigger on task dependencies searches for cycles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CycleCheck {
+    /// The trigger checks each row.
+    PerRow,
+    /// The trigger does not check; the caller has checked the whole graph.
+    Skip,
+}
+
+/// Sets the cycle check of task dependencies for the rest of the transaction.
+pub async fn set_cycle_check(conn: &mut Connection, check: CycleCheck) -> Result<()> {
+    let value = match check {
+        CycleCheck::PerRow => "",
+        CycleCheck::Skip => "on",
+    };
+    sqlx::query("select set_config('app.bulk_import', $1, true)").bind(value).execute(conn).await?;
     Ok(())
 }
 

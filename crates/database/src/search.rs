@@ -1,7 +1,7 @@
 //! Full-text search over entities of all types that a person may view, best match first.
 
 use crate::permission;
-use crate::{Connection, Result};
+use crate::{Connection, PlanMode, Result};
 use pmo_domain::PersonId;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ pub async fn find(
     codes: Option<&[String]>,
     limit: usize,
 ) -> Result<Vec<SearchHit>> {
-    crate::use_custom_plan(conn, true).await?;
+    crate::set_plan_mode(conn, PlanMode::Custom).await?;
     let candidates: Vec<(Uuid, f32)> = sqlx::query_as(
         "with granted as materialized (select distinct grant_key from app.active_grants(array[$1]) where grant_key is not null and not is_deny),
               direct as materialized (select coalesce(array_agg(grant_key), '{}') as keys from granted),
@@ -57,7 +57,7 @@ pub async fn find(
     .bind(CANDIDATES)
     .fetch_all(&mut *conn)
     .await?;
-    crate::use_custom_plan(conn, false).await?;
+    crate::set_plan_mode(conn, PlanMode::Generic).await?;
     let ids: Vec<Uuid> = candidates.iter().map(|candidate| candidate.0).collect();
     let mut visible: BTreeMap<Uuid, permission::VisibleEntity> =
         permission::visible(conn, person, &ids).await?.into_iter().map(|s| (s.id, s)).collect();

@@ -55,11 +55,21 @@ pub async fn list_unfinished(conn: &mut Connection, person: PersonId) -> Result<
     Ok(rows.into_iter().filter_map(from_row).collect())
 }
 
+/// Whether a read locks the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LockMode {
+    /// The row is not locked.
+    Unlocked,
+    /// The row is locked until the transaction ends, so that it is not completed concurrently.
+    ForUpdate,
+}
+
 /// Returns an upload of a person; `None` if they have none with that id.
-///
-/// `locked`: locks the row until the transaction ends, so that it is not completed concurrently.
-pub async fn find(conn: &mut Connection, person: PersonId, id: Uuid, locked: bool) -> Result<Option<Upload>> {
-    let lock = if locked { "for update" } else { "" };
+pub async fn find(conn: &mut Connection, person: PersonId, id: Uuid, lock: LockMode) -> Result<Option<Upload>> {
+    let lock = match lock {
+        LockMode::Unlocked => "",
+        LockMode::ForUpdate => "for update",
+    };
     let statement = format!("select {COLUMNS} from app.upload where id = $1 and person_id = $2 {lock}");
     let row: Option<UploadRow> =
         sqlx::query_as(crate::sql::statement(statement)).bind(id).bind(person.0).fetch_optional(conn).await?;

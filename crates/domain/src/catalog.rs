@@ -4,6 +4,7 @@
 //!
 //! Must not: contain a rule for a hard-coded entity type.
 
+use crate::column::Nullability;
 use crate::{Column, ColumnKind, EntityCode, Permission};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -79,7 +80,8 @@ impl EntityType {
     /// not appear in the navigation.
     pub fn from_columns(code: EntityCode, columns: &[(&str, &str)], entities: &[&str]) -> Self {
         let entities = entities.iter().map(|entity| (*entity).to_owned()).collect();
-        let to_column = |(name, sql): &(&str, &str)| Column::infer(code.as_str(), name, sql, false, &entities);
+        let to_column =
+            |(name, sql): &(&str, &str)| Column::infer(code.as_str(), name, sql, Nullability::Nullable, &entities);
         Self {
             columns: columns.iter().map(to_column).collect(),
             name: code.to_string(),

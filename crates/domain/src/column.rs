@@ -116,6 +116,15 @@ pub struct Column {
     pub formerly: Option<String>,
 }
 
+/// Whether a database column accepts null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nullability {
+    /// The column accepts null.
+    Nullable,
+    /// The column is `NOT NULL`.
+    NotNull,
+}
+
 /// Value of [`Column::contributor_column`]: each person may add and remove only themselves.
 pub const SELF_CONTRIBUTION: &str = "self";
 
@@ -127,7 +136,14 @@ impl Column {
     ///
     /// `entities` are the known type codes: a name such as `manager__employee_id` is a reference
     /// only if `employee` is one of them.
-    pub fn infer(entity: &str, name: &str, sql_type: &str, not_null: bool, entities: &BTreeSet<String>) -> Self {
+    pub fn infer(
+        entity: &str,
+        name: &str,
+        sql_type: &str,
+        nullability: Nullability,
+        entities: &BTreeSet<String>,
+    ) -> Self {
+        let not_null = nullability == Nullability::NotNull;
         let kind = infer_kind(name, sql_type, entities);
         let read_only = SERVER_MANAGED_COLUMNS.contains(&name);
         let hidden = read_only || matches!(name, "metadata" | "from_ts" | "to_ts" | "rank");
@@ -340,7 +356,8 @@ mod tests {
 
     fn column(name: &str, sql_type: &str) -> Column {
         let entities = ["task", "employee", "project"].map(str::to_owned).into();
-        Column::infer("task", name, sql_type, name == "name", &entities)
+        let nullability = if name == "name" { Nullability::NotNull } else { Nullability::Nullable };
+        Column::infer("task", name, sql_type, nullability, &entities)
     }
 
     #[test]

@@ -139,7 +139,8 @@ pub(super) async fn create_link(
             IdempotencyCheck::Replay(response) => return Ok(response),
             IdempotencyCheck::New(key) => key,
         };
-    let created = link::insert_or_get(&mut transaction, parent, child, relation.owned, false).await?;
+    let created =
+        link::insert_or_get(&mut transaction, parent, child, relation.owned, link::ChildAge::Existing).await?;
     commit_with_response(transaction, &user, key, MutationResponse { status: StatusCode::CREATED, body: Some(created) })
         .await
 }

@@ -201,13 +201,13 @@ impl Mutation<'_> {
         let values = merge_values(values, &self.server_values);
         let id = row::insert(conn, entity, &values).await?;
         if let Some((code, parent, relation)) = linked {
-            link::insert_or_get(conn, (code, parent), (&entity.code, id), relation.owned, true).await?;
+            link::insert_or_get(conn, (code, parent), (&entity.code, id), relation.owned, link::ChildAge::New).await?;
         }
         permission::grant_owner(conn, user.person, &entity.code, id).await?;
         if self.status_only {
             return Ok(MutationResponse { status: StatusCode::CREATED, body: None });
         }
-        let row = row::by_id(conn, entity, id, false).await?.ok_or(ApiError::Internal)?;
+        let row = row::by_id(conn, entity, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::Internal)?;
         let row = render_row(conn, entity, user.person, Permission::Owner, row).await?;
         let response = MutationResponse { status: StatusCode::CREATED, body: Some(Value::Object(row)) };
         store_response(conn, user, key, &response).await?;
@@ -223,7 +223,7 @@ impl Mutation<'_> {
         let (entity, id) = (self.entity, self.id);
         row::lock(conn, entity, id).await?;
         let level = permission::permission_on(conn, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-        let current = row::by_id(conn, entity, id, true).await?.ok_or(ApiError::NotFound)?;
+        let current = row::by_id(conn, entity, id, row::DeletedRows::Include).await?.ok_or(ApiError::NotFound)?;
         let is_active = current.get("active_flag") == Some(&Value::Bool(true));
         // Only users who may restore a deleted entity can see it.
         if !is_active && level < Permission::Delete {
@@ -265,7 +265,7 @@ impl Mutation<'_> {
         let response = if matches!(self.action, MutationKind::Delete | MutationKind::Purge) {
             MutationResponse { status: StatusCode::NO_CONTENT, body: None }
         } else {
-            let row = row::by_id(conn, entity, id, false).await?.ok_or(ApiError::NotFound)?;
+            let row = row::by_id(conn, entity, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::NotFound)?;
             if self.status_only {
                 let unchanged = row_version(&row) == row_version(&current);
                 return Ok(MutationResponse {

@@ -104,7 +104,8 @@ pub(super) async fn get_entity(
     let cursor = reader.cursor.clone();
     let level =
         permission::permission_on(&mut connection, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-    let mut row = row::by_id(&mut connection, entity, id, false).await?.ok_or(ApiError::NotFound)?;
+    let mut row =
+        row::by_id(&mut connection, entity, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::NotFound)?;
     let ids = row::referenced_ids(entity, std::slice::from_ref(&row));
     let names = row::reference_names(&mut connection, &mut reader, entity, &ids).await?;
     connection.commit().await.map_err(DatabaseError::from)?;

@@ -24,7 +24,8 @@ pub async fn load_plan(context: &ExportContext<'_>, person: PersonId, id: Uuid) 
     let mut connection = pmo_database::begin_snapshot_read(pool).await?;
     let mut reader = visibility_cache.begin_read(&mut connection, person).await?;
     permission::permission_on(&mut connection, person, &project.code, id).await?.ok_or(ApiError::NotFound)?;
-    let project_row = row::by_id(&mut connection, project, id, false).await?.ok_or(ApiError::NotFound)?;
+    let project_row =
+        row::by_id(&mut connection, project, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::NotFound)?;
     let (tasks, people) = load_children(&mut connection, &mut reader, row_cache, model, task, id).await?;
     let (links, _) = load_children(&mut connection, &mut reader, row_cache, model, link, id).await?;
     connection.commit().await.map_err(DatabaseError::from)?;

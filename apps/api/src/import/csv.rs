@@ -393,6 +393,7 @@ fn parse_number(text: &str) -> Result<String, String> {
 mod tests {
     use super::*;
     use pmo_domain::EntityCode;
+    use pmo_domain::column::Nullability;
     use proptest::prelude::*;
 
     #[test]
@@ -428,7 +429,7 @@ mod tests {
         for text in ["1,500", "-12,000", "1.2,3.4", "1,2.3,4", "12.03.2024", "1,2,3", "1.25,50", "1.250.00"] {
             assert_eq!(parse(text), None, "{text}");
         }
-        let amount = Column::infer("task", "budget_amt", "numeric", false, &Default::default());
+        let amount = Column::infer("task", "budget_amt", "numeric", Nullability::Nullable, &Default::default());
         assert!(parse_cell(&amount, "1.500", &[], &[]).is_err(), "ambiguous for an amount");
         assert_eq!(parse_cell(&amount, "1250.5000", &[], &[]).unwrap(), "1250.5000");
     }

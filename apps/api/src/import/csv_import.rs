@@ -375,7 +375,7 @@ async fn write(
     }
     // Current references and their titles: a cell with the same title keeps the same reference.
     let existing_ids: Vec<Uuid> = by_code.exact.values().copied().collect();
-    let rows = row::by_ids(conn, entity, &existing_ids, false).await?;
+    let rows = row::by_ids(conn, entity, &existing_ids, row::DeletedRows::Exclude).await?;
     let names = row::reference_names_uncached(conn, user.person, entity, &row::referenced_ids(entity, &rows)).await?;
     let row_id = |row: &Row| row.get("id").and_then(Value::as_str).and_then(|id| id.parse::<Uuid>().ok());
     let rows: HashMap<Uuid, Row> = rows.into_iter().filter_map(|row| Some((row_id(&row)?, row))).collect();

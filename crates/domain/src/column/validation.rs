@@ -225,11 +225,13 @@ fn contains_nul(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::column::Nullability;
     use proptest::prelude::*;
 
     fn column(name: &str, sql_type: &str) -> Column {
         let entities = ["task", "employee", "project"].map(str::to_owned).into();
-        Column::infer("task", name, sql_type, name == "name", &entities)
+        let nullability = if name == "name" { Nullability::NotNull } else { Nullability::Nullable };
+        Column::infer("task", name, sql_type, nullability, &entities)
     }
 
     #[test]
