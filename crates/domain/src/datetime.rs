@@ -4,9 +4,12 @@
 //! to the first download, so a hand-written check replaces it there; the server validates every
 //! value again. Property tests compare both implementations.
 
-/// Returns whether `text` is a valid calendar date in `YYYY-MM-DD` form.
+/// 0001-01-01 00:00 UTC, in seconds since the Unix epoch: the database has no year 0.
+const MIN_TIMESTAMP_SECONDS: i64 = -62_135_596_800;
+
+/// Returns whether `text` is a valid calendar date in `YYYY-MM-DD` form, from the year 1 on.
 pub fn is_valid_date(text: &str) -> bool {
-    let has_length = text.len() == 10 && !text.starts_with('-');
+    let has_length = text.len() == 10 && !text.starts_with('-') && !text.starts_with("0000");
     #[cfg(not(target_family = "wasm"))]
     return has_length && text.parse::<jiff::civil::Date>().is_ok();
     #[cfg(target_family = "wasm")]
@@ -15,12 +18,20 @@ pub fn is_valid_date(text: &str) -> bool {
 
 /// Returns the canonical RFC 3339 form of a timestamp, or `None` if `text` is not a timestamp.
 ///
+/// Timestamps before the year 1 in UTC are rejected, because the database cannot store them.
 /// In the browser a valid `text` is returned unchanged.
 pub fn normalize_timestamp(text: &str) -> Option<String> {
     #[cfg(not(target_family = "wasm"))]
-    return text.parse::<jiff::Timestamp>().ok().map(|timestamp| timestamp.to_string());
+    return text
+        .parse::<jiff::Timestamp>()
+        .ok()
+        .filter(|timestamp| timestamp.as_second() >= MIN_TIMESTAMP_SECONDS)
+        .map(|timestamp| timestamp.to_string());
     #[cfg(target_family = "wasm")]
-    return parse_date_fallback(text.get(..10)?).and(timestamp_micros(text)).map(|_| text.to_owned());
+    return parse_date_fallback(text.get(..10)?)
+        .and(timestamp_micros(text))
+        .filter(|micros| *micros >= MIN_TIMESTAMP_SECONDS as f64 * 1e6)
+        .map(|_| text.to_owned());
 }
 
 /// Parses a valid `YYYY-MM-DD` date into year, month and day without the `jiff` library.
@@ -41,7 +52,7 @@ fn parse_date_fallback(text: &str) -> Option<(i64, i64, i64)> {
         1..=12 => 31,
         _ => return None,
     };
-    (1..=days_in_month).contains(&day).then_some((year, month, day))
+    (year > 0 && (1..=days_in_month).contains(&day)).then_some((year, month, day))
 }
 
 /// Returns the microseconds between the Unix epoch and an RFC 3339 timestamp.
@@ -91,6 +102,16 @@ mod tests {
         }
         assert_eq!(timestamp_micros("1970-01-01T00:00:00.25Z"), Some(250_000.0));
         assert_eq!(timestamp_micros("soon"), None);
+    }
+
+    #[test]
+    fn years_that_the_database_does_not_have_are_rejected() {
+        assert!(!is_valid_date("0000-12-31") && is_valid_date("0001-01-01"));
+        for text in ["0000-12-31T23:59:59Z", "-000001-06-01T00:00:00Z", "0001-01-01T00:00:00+00:01"] {
+            assert_eq!(normalize_timestamp(text), None, "{text}");
+        }
+        assert_eq!(normalize_timestamp("0001-01-01T00:00:00Z").as_deref(), Some("0001-01-01T00:00:00Z"));
+        assert_eq!(timestamp_micros("0001-01-01T00:00:00Z"), Some(MIN_TIMESTAMP_SECONDS as f64 * 1e6));
     }
 
     proptest! {
