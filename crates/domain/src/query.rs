@@ -189,6 +189,9 @@ impl ListQuery {
                 errors.push(QueryError { parameter: name.chars().take(MAX_PARAMETER_IN_ERROR).collect(), reason });
             }
         }
+        if query.ids.is_some() && !parameters.iter().any(|(name, _)| name == "limit") {
+            query.limit = MAX_IDS_PER_REQUEST;
+        }
         if query.cursor.is_some() && query.offset > 0 {
             let reason = QueryErrorReason::Unsupported { operation: "combined with a cursor" };
             errors.push(QueryError { parameter: "offset".into(), reason });
@@ -219,7 +222,6 @@ impl ListQuery {
                 let ids: Result<Vec<Uuid>, _> = split_list(text).map(str::parse).collect();
                 let ids = ids.map_err(|_| invalid("a comma-separated list of UUIDs"))?;
                 check_count(ids.len(), MAX_IDS_PER_REQUEST, "ids")?;
-                self.limit = MAX_IDS_PER_REQUEST;
                 self.ids = Some(ids);
             }
             "include_deleted" => self.include_deleted = parse_bool(text)?,
@@ -363,6 +365,14 @@ mod tests {
         assert_eq!(query.limit, 5);
         assert_eq!(query.sort, [("due_date".to_owned(), true), ("name".to_owned(), false)]);
         assert_eq!(query.filters[1].values, ["a", "b"]);
+    }
+
+    #[test]
+    fn limit_applies_to_ids_in_any_order_of_the_parameters() {
+        let id = "00000000-0000-0000-0000-000000000001";
+        assert_eq!(parse(&[("ids", id)]).unwrap().limit, MAX_IDS_PER_REQUEST);
+        assert_eq!(parse(&[("ids", id), ("limit", "5")]).unwrap().limit, 5);
+        assert_eq!(parse(&[("limit", "5"), ("ids", id)]).unwrap().limit, 5);
     }
 
     #[test]
