@@ -231,14 +231,18 @@ pub struct Datalabel {
 impl Datalabel {
     /// Checks whether a row may change from option `from` to option `to`.
     ///
-    /// `to` must be an active option. If it lists parent options, `from` must be one of them,
-    /// unless `from` is equal to `to`, `None` (no value yet) or an unknown option.
+    /// Always allowed if the two are equal, even if the option is no longer active. Otherwise `to`
+    /// must be an active option. If it lists parent options, `from` must be one of them, unless
+    /// `from` is `None` (no value yet) or an unknown option.
     pub fn check_transition(&self, from: Option<&str>, to: &str) -> Result<(), TransitionError> {
+        if from == Some(to) {
+            return Ok(());
+        }
         let active = || self.options.iter().filter(|o| o.active_flag);
         let Some(target) = active().find(|o| o.name == to) else {
             return Err(TransitionError::UnknownOption { options: active().map(|o| o.name.clone()).collect() });
         };
-        let Some(from) = from.filter(|f| *f != to) else { return Ok(()) };
+        let Some(from) = from else { return Ok(()) };
         let source = self.options.iter().find(|o| o.name == from);
         match source {
             Some(source) if !target.parent_ids.is_empty() && !target.parent_ids.contains(&source.id) => {
@@ -264,6 +268,15 @@ mod tests {
             terminal_flag: false,
             active_flag: true,
         }
+    }
+
+    #[test]
+    fn row_keeps_an_option_that_was_deactivated() {
+        let retired = LabelOption { active_flag: false, ..option(1, "Retired", vec![]) };
+        let datalabel = Datalabel { name: "s".into(), options: vec![retired, option(2, "Open", vec![])] };
+        assert_eq!(datalabel.check_transition(Some("Retired"), "Retired"), Ok(()));
+        assert_eq!(datalabel.check_transition(Some("Retired"), "Open"), Ok(()));
+        assert!(datalabel.check_transition(Some("Open"), "Retired").is_err());
     }
 
     #[test]
