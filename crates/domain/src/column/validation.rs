@@ -56,8 +56,11 @@ impl Column {
     ///
     /// Does not check whether a referenced entity or an option exists.
     pub fn validate(&self, value: &Value) -> Result<Value, ColumnError> {
+        if self.required && is_blank(value) {
+            return Err(ColumnError::Required { label: self.label.clone() });
+        }
         if value.is_null() {
-            return if self.required { Err(self.required_error()) } else { Ok(Value::Null) };
+            return Ok(Value::Null);
         }
         match &self.kind {
             ColumnKind::Id => validate_id(value),
@@ -79,14 +82,19 @@ impl Column {
         }
     }
 
-    fn required_error(&self) -> ColumnError {
-        ColumnError::Required { label: self.label.clone() }
-    }
-
     fn validate_short_text(&self, value: &Value) -> Result<Value, ColumnError> {
         let limit = if self.name == "name" { MAX_NAME_LEN } else { MAX_TEXT_LEN };
-        let text = validate_text(value, limit)?.trim();
-        if self.required && text.is_empty() { Err(self.required_error()) } else { Ok(json!(text)) }
+        validate_text(value, limit).map(|text| json!(text.trim()))
+    }
+}
+
+/// Returns whether a value is null, a text of white space or an empty list.
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
     }
 }
 
@@ -254,6 +262,22 @@ mod tests {
             let message = column.validate(&value).expect_err(&column.name).to_string();
             assert!(message.contains(expected), "{}: {message}", column.name);
         }
+    }
+
+    #[test]
+    fn required_column_rejects_blank_values_of_every_kind() {
+        let required = |name, sql_type| Column { required: true, ..column(name, sql_type) };
+        for (column, blank) in [
+            (required("body", "text"), json!(" \n")),
+            (required("dl__task_stage", "text"), json!("")),
+            (required("assignee__employee_ids", "uuid[]"), json!([])),
+            (required("tags", "text[]"), json!([])),
+            (required("due_date", "date"), Value::Null),
+        ] {
+            let label = column.label.clone();
+            assert_eq!(column.validate(&blank), Err(ColumnError::Required { label }));
+        }
+        assert_eq!(column("body", "text").validate(&json!("")), Ok(json!("")));
     }
 
     proptest! {
