@@ -332,7 +332,8 @@ fn infer_label(entity: &str, name: &str, kind: &ColumnKind) -> String {
     }
     let stem = match kind {
         ColumnKind::Datalabel { set } => {
-            set.strip_prefix(entity).map_or(set.as_str(), |rest| rest.trim_start_matches('_'))
+            let without_entity = set.strip_prefix(entity).and_then(|rest| rest.strip_prefix('_'));
+            without_entity.unwrap_or(set)
         }
         ColumnKind::Reference { .. } | ColumnKind::References { .. } => {
             let stem = name.trim_end_matches("_ids").trim_end_matches("_id");
@@ -366,6 +367,8 @@ mod tests {
             ("budget_allocated_amt", "numeric", "money", "Budget allocated"),
             ("completion_pct", "numeric", "percent", "Completion"),
             ("dl__task_stage", "text", "badge", "Stage"),
+            ("dl__tasklist_state", "text", "badge", "Tasklist state"),
+            ("dl__task", "text", "badge", "Task"),
             ("assignee__employee_ids", "uuid[]", "references", "Assignee"),
             ("parent__task_id", "uuid", "reference", "Parent"),
             ("project_id", "uuid", "reference", "Project"),
