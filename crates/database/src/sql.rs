@@ -109,7 +109,11 @@ impl WhereBuilder {
                 if is_array {
                     let element = sql_type.trim_end_matches("[]");
                     let contains = format!("cast({value}::text as {element}) = any ({left})");
-                    return self.push(if operator == Operator::Ne { format!("not ({contains})") } else { contains });
+                    return self.push(if operator == Operator::Ne {
+                        format!("({contains}) is not true")
+                    } else {
+                        contains
+                    });
                 }
                 let comparison = match operator {
                     Operator::Ne => "is distinct from",
