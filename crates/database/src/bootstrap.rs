@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 /// Adds the person with the given email address to the role 'Administrators'; returns their id.
 ///
-/// Creates person and role if missing, and grants the role OWNER on every type.
+/// Creates person and role if missing, and restores a deleted person. Grants the role OWNER on
+/// every type, without expiry.
 pub async fn add_administrator(conn: &mut Connection, email: &str) -> Result<Uuid> {
     let role: Option<Uuid> =
         sqlx::query_scalar("select id from app.role where name = 'Administrators' and active_flag order by id limit 1")
@@ -23,7 +24,7 @@ pub async fn add_administrator(conn: &mut Connection, email: &str) -> Result<Uui
         "insert into app.entity_rbac (role_id, entity_code, permission)
          select $1, e.code, 7 from app.entity e
          where not exists (select from app.entity_rbac g where g.role_id = $1 and g.entity_code = e.code and g.permission = 7 and not g.is_deny
-                             and g.entity_instance_id = '11111111-1111-1111-1111-111111111111')",
+                             and g.expires_ts is null and g.entity_instance_id = '11111111-1111-1111-1111-111111111111')",
     )
     .bind(role)
     .execute(&mut *conn)
@@ -33,7 +34,15 @@ pub async fn add_administrator(conn: &mut Connection, email: &str) -> Result<Uui
         .fetch_optional(&mut *conn)
         .await?;
     let person = match existing {
-        Some(person) => person,
+        Some(person) => {
+            sqlx::query("select app.restore('person', $1)").bind(person).execute(&mut *conn).await?;
+            // A person that was deleted with another entity is not restored as a root.
+            sqlx::query("update app.person set active_flag = true where id = $1 and not active_flag")
+                .bind(person)
+                .execute(&mut *conn)
+                .await?;
+            person
+        }
         None => {
             let name = email.split('@').next().unwrap_or(email);
             sqlx::query_scalar("insert into app.person (name, email) values ($1, $2) returning id")

@@ -2,8 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a failing test reports the line
 
-use pmo_database::change_log;
-use pmo_domain::{EntityCode, Snapshot};
+use pmo_database::{bootstrap, change_log, permission};
+use pmo_domain::{EntityCode, PersonId, Snapshot};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -261,4 +261,30 @@ async fn subscriptions_are_per_connection_and_removed_on_disconnect(pool: sqlx::
     assert_eq!(subscribers().await, ["pod-1", "pod-2"]);
     subscription_mirror::delete_connections(&mut conn, &["pod-1".to_owned()]).await.unwrap();
     assert_eq!(subscribers().await, ["pod-2"]);
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn add_administrator_replaces_expired_grants_and_restores_the_person(pool: sqlx::PgPool) {
+    let mut conn = pool.acquire().await.unwrap();
+    let person = bootstrap::add_administrator(&mut conn, "admin@office.example").await.unwrap();
+    sqlx::raw_sql("update app.entity_rbac set expires_ts = now() - interval '1 day'")
+        .execute(&mut *conn)
+        .await
+        .unwrap();
+    sqlx::query("select app.soft_delete('person', $1)").bind(person).execute(&mut *conn).await.unwrap();
+    let can_create = async |conn: &mut sqlx::PgConnection| {
+        permission::can_create(conn, PersonId(person), &EntityCode::new("project").unwrap()).await.unwrap()
+    };
+    assert!(!can_create(&mut conn).await);
+    for _ in 0..2 {
+        assert_eq!(bootstrap::add_administrator(&mut conn, "Admin@office.example").await.unwrap(), person);
+        assert!(can_create(&mut conn).await);
+    }
+    let (grants, types): (i64, i64) = sqlx::query_as(
+        "select (select count(*) from app.entity_rbac where expires_ts is null), (select count(*) from app.entity)",
+    )
+    .fetch_one(&mut *conn)
+    .await
+    .unwrap();
+    assert_eq!(grants, types, "a repeated call adds no grants");
 }
