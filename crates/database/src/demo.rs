@@ -13,7 +13,9 @@ pub async fn lock_seeding(conn: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Runs the script; `counts` sets how many entities of each kind it creates.
+/// Runs the script; `counts` are the numbers of entities that it creates of each kind.
+///
+/// Must run in a transaction: the counts and the missing statement timeout apply until its end.
 pub async fn load(conn: &mut Connection, counts: &[(&str, i64)]) -> Result<()> {
     sqlx::query("select set_config('statement_timeout', '0', true)").execute(&mut *conn).await?;
     for (name, count) in counts {

@@ -168,10 +168,9 @@ pub(crate) async fn set_plan_mode(conn: &mut Connection, mode: PlanMode) -> Resu
     Ok(())
 }
 
-/// Deletes access and title changes that are more than one million transactions old.
+/// Deletes access and title changes that are more than one million transactions old, in batches.
 ///
-/// A cached value of that age is recomputed, so no validation needs these changes. Deletes in
-/// batches.
+/// A cached value of that age is recomputed, so no validation needs these changes.
 pub async fn prune_access_changes(pool: &Pool) -> Result<()> {
     const PRUNE_BATCH_ROWS: i32 = 10_000;
     loop {

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use uuid::Uuid;
 
-/// Maximum number of changes that a cache is updated with; with more, it is recomputed.
+/// Number of changes from which on a cache is recomputed instead of updated.
 const MAX_INCREMENTAL_SETS: i32 = 2000;
 /// Maximum number of cached titles, about 2 MB.
 const MAX_CACHED_TITLES: usize = 20_000;
@@ -90,13 +90,13 @@ pub struct Visibility {
     pub all_visible: bool,
     /// Whether a deny on the whole type hides all its entities.
     pub denied_all: bool,
-    /// Ancestor sets that grant visibility.
+    /// Ancestor sets with a grant that makes their entities visible.
     pub ancestor_sets: AncestorSetBitmap,
-    /// Entities granted directly.
+    /// Entities with a grant on themselves.
     pub direct_ids: BTreeSet<Uuid>,
-    /// Ancestor sets that are denied.
+    /// Ancestor sets with a deny that hides their entities.
     pub denied_ancestor_sets: AncestorSetBitmap,
-    /// Entities denied directly.
+    /// Entities with a deny on themselves.
     pub denied_direct_ids: BTreeSet<Uuid>,
     /// Grant keys through which an ancestor set grants visibility.
     keys: BTreeSet<Uuid>,
@@ -350,7 +350,7 @@ async fn with_new_ancestor_sets(
 pub struct ReadContext<'s> {
     /// Person whose visibility applies.
     pub person: PersonId,
-    /// Feed position at the begin of the read.
+    /// Feed position at the beginning of the read.
     pub cursor: FeedCursor,
     cached: Arc<CachedVisibility>,
     /// Whether the title cache is valid in the snapshot of this read.

@@ -10,8 +10,9 @@ fn digit_value(byte: u8) -> usize {
 
 /// Returns a key after `low` and before `high`; `None` stands for the start or end of the list.
 ///
-/// Invariant: the key does not end in the lowest digit, so that another key fits before it. If
-/// `low` is not less than `high`, the key is only guaranteed to be after `low`.
+/// Invariant: the key does not end in the lowest digit, so that another key fits before it. If no
+/// key fits between the two, it is only guaranteed to be after `low`: if `low` is not less than
+/// `high`, or if `high` is `low` followed by the lowest digit.
 pub fn key_between(low: Option<&str>, high: Option<&str>) -> String {
     let low = low.unwrap_or_default().as_bytes();
     let high = high.map(str::as_bytes).filter(|high| *high > low);

@@ -1,4 +1,7 @@
-//! Filter predicates and sort orders, evaluated in memory with the same results as in the database.
+//! Filter predicates and sort orders, evaluated in memory.
+//!
+//! Filters match the same rows as in the database. Exception: the order of texts is that of their
+//! code points, in the database that of its collation.
 //!
 //! Must not: do I/O or know a particular entity type.
 
