@@ -427,9 +427,12 @@ impl TitleCache {
     }
 
     /// Stores titles that were read in `snapshot`, unless the cache has left that snapshot.
+    ///
+    /// More than [`MAX_CACHED_TITLES`] at once are not stored.
     fn store(&self, incarnation: &str, snapshot: &str, titles: &[(Uuid, CachedTitle)]) {
         let mut state = self.lock();
-        if state.database_incarnation == incarnation && state.snapshot.as_deref() == Some(snapshot) {
+        let is_current = state.database_incarnation == incarnation && state.snapshot.as_deref() == Some(snapshot);
+        if is_current && titles.len() <= MAX_CACHED_TITLES {
             if state.titles.len() + titles.len() > MAX_CACHED_TITLES {
                 state.titles.clear();
             }
@@ -508,6 +511,20 @@ mod tests {
             let expanded: BTreeSet<i32> = first.iter().zip(&last).flat_map(|(first, last)| *first..=*last).collect();
             prop_assert_eq!(expanded, members);
             prop_assert!(first.iter().skip(1).zip(&last).all(|(next, last)| *next > last + 1));
+        }
+    }
+
+    #[test]
+    fn title_cache_keeps_its_limit() {
+        let cache = TitleCache::default();
+        cache.advance_to(None, "1", "7:7:", &[], &[]);
+        let titles = |count: usize| -> Vec<(Uuid, CachedTitle)> {
+            let title = CachedTitle { code: EntityCode::new("task").unwrap(), title: "t".into(), ancestor_set: 1 };
+            (0..count).map(|n| (Uuid::from_u128(n as u128), title.clone())).collect()
+        };
+        for count in [MAX_CACHED_TITLES, 10, MAX_CACHED_TITLES + 1] {
+            cache.store("1", "7:7:", &titles(count));
+            assert!((1..=MAX_CACHED_TITLES).contains(&cache.lock().titles.len()), "{count}");
         }
     }
 
