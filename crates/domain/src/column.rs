@@ -48,7 +48,7 @@ pub enum ColumnKind {
     Hours,
     /// A number of days, with fractions.
     Days,
-    /// A 32-bit integer.
+    /// A whole number.
     Integer,
     /// Any other number.
     Number,

@@ -75,7 +75,7 @@ impl Column {
             ColumnKind::Percent => validate_percent(value),
             ColumnKind::Hours => validate_hours(value),
             ColumnKind::Days | ColumnKind::Number => parse_number(value).map(|number| json!(number)),
-            ColumnKind::Integer => validate_integer(value),
+            ColumnKind::Integer => validate_integer(value, &self.sql_type),
             ColumnKind::Uuid | ColumnKind::Reference { .. } => parse_uuid(value).map(|id| json!(id)),
             ColumnKind::References { .. } => validate_references(value),
             ColumnKind::TextList => validate_text_list(value),
@@ -174,9 +174,16 @@ fn validate_hours(value: &Value) -> Result<Value, ColumnError> {
     if number >= 0.0 { Ok(json!(number)) } else { Err(ColumnError::Negative) }
 }
 
-fn validate_integer(value: &Value) -> Result<Value, ColumnError> {
+/// Validates a whole number in the range of its PostgreSQL type.
+fn validate_integer(value: &Value, sql_type: &str) -> Result<Value, ColumnError> {
+    let limit = match sql_type {
+        "smallint" => 32_768.0,
+        // `parse_number` has the limit of the other kinds of numbers.
+        "bigint" => f64::INFINITY,
+        _ => 2_147_483_648.0,
+    };
     let number = parse_number(value)?;
-    if number.fract() == 0.0 && number.abs() < 2_147_483_648.0 {
+    if number.fract() == 0.0 && number.abs() < limit {
         #[allow(clippy::cast_possible_truncation)] // range checked in the condition
         let integer = number as i64;
         Ok(json!(integer))
@@ -261,6 +268,19 @@ mod tests {
         for (column, value, expected) in cases {
             let message = column.validate(&value).expect_err(&column.name).to_string();
             assert!(message.contains(expected), "{}: {message}", column.name);
+        }
+    }
+
+    #[test]
+    fn whole_numbers_have_the_range_of_their_sql_type() {
+        for (sql_type, accepted, rejected) in [
+            ("smallint", 32_767_i64, 32_768),
+            ("integer", 2_147_483_647, 2_147_483_648),
+            ("bigint", 5_000_000_000, i64::MAX),
+        ] {
+            let column = column("display_order", sql_type);
+            assert_eq!(column.validate(&json!(accepted)), Ok(json!(accepted)), "{sql_type}");
+            assert!(column.validate(&json!(rejected)).is_err(), "{sql_type}");
         }
     }
 
