@@ -68,10 +68,10 @@ begin
 end $$;
 
 -- Deletes changes that are more than a million transactions old, at most `p_most` of each kind, and
--- returns the number of deleted access changes.
+-- returns the larger number of deleted changes of one kind: below `p_most`, none is left.
 create or replace function app.prune_access_changes(p_most integer) returns integer language plpgsql as $$
 declare
-  pruned integer;
+  pruned integer; pruned_titles integer;
 begin
   delete from app.access_change where ctid in (
     select c.ctid from app.access_change c
@@ -82,5 +82,6 @@ begin
     select c.ctid from app.title_change c
     where c.xid < (greatest(pg_snapshot_xmin(pg_current_snapshot())::text::bigint - 1000000, 0))::text::xid8
     order by c.xid limit p_most for update skip locked);
-  return pruned;
+  get diagnostics pruned_titles = row_count;
+  return greatest(pruned, pruned_titles);
 end $$;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a failing test reports the line
 
-use pmo_database::{bootstrap, change_log, permission};
+use pmo_database::{bootstrap, change_log, permission, prepare};
 use pmo_domain::{EntityCode, PersonId, Snapshot};
 use serde_json::Value;
 use uuid::Uuid;
@@ -287,4 +287,25 @@ async fn add_administrator_replaces_expired_grants_and_restores_the_person(pool:
     .await
     .unwrap();
     assert_eq!(grants, types, "a repeated call adds no grants");
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn pruning_in_batches_removes_all_old_title_changes(pool: sqlx::PgPool) {
+    prepare(&pool).await.unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    // A snapshot two million transactions later, found before the function of the database.
+    sqlx::raw_sql(
+        "create function app.pg_current_snapshot() returns pg_snapshot language sql as $$ select '2000000:2000000:'::pg_snapshot $$;
+         set search_path = app, pg_catalog;
+         delete from app.access_change;
+         insert into app.title_change (id) select gen_random_uuid() from generate_series(1, 5)",
+    )
+    .execute(&mut *conn)
+    .await
+    .unwrap();
+    while sqlx::query_scalar::<_, i32>("select app.prune_access_changes(2)").fetch_one(&mut *conn).await.unwrap() == 2 {
+    }
+    let remaining: i64 =
+        sqlx::query_scalar("select count(*) from app.title_change").fetch_one(&mut *conn).await.unwrap();
+    assert_eq!(remaining, 0);
 }
