@@ -43,12 +43,14 @@ begin
 end $$;
 
 -- Returns the rank to append after `p_last`: a base-36 number of six digits that is incremented, so
--- that keys of appended rows stay short and evenly spaced.
+-- that keys of appended rows stay short and evenly spaced. After the last number that can be
+-- incremented, the digits behind its first four are incremented.
 create or replace function app.fractional_index_after(p_last text) returns text language plpgsql immutable as $$
 declare
   digits constant text := '0123456789abcdefghijklmnopqrstuvwxyz';
   n bigint := 0; key text := '';
 begin
+  if p_last like 'zzzz%' then return 'zzzz' || app.fractional_index_after(substr(p_last, 5)); end if;
   if p_last is not null then
     for i in 1..6 loop
       n := n * 36 + greatest(position(coalesce(nullif(substr(p_last, i, 1), ''), '0') in digits) - 1, 0);

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a failing test reports the line
 
 use pmo_database::{bootstrap, change_log, permission, prepare};
-use pmo_domain::{EntityCode, PersonId, Snapshot};
+use pmo_domain::{EntityCode, PersonId, Snapshot, fractional_index};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -308,4 +308,18 @@ async fn pruning_in_batches_removes_all_old_title_changes(pool: sqlx::PgPool) {
     let remaining: i64 =
         sqlx::query_scalar("select count(*) from app.title_change").fetch_one(&mut *conn).await.unwrap();
     assert_eq!(remaining, 0);
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn appended_rank_is_after_every_rank_that_moves_create(pool: sqlx::PgPool) {
+    prepare(&pool).await.unwrap();
+    let mut rank: Option<String> = None;
+    for step in 0..120 {
+        let appended: String =
+            sqlx::query_scalar("select app.fractional_index_after($1)").bind(&rank).fetch_one(&pool).await.unwrap();
+        assert!(Some(&appended) > rank.as_ref(), "{appended} after {rank:?}");
+        // A move to the end takes half of the remaining space.
+        let moved = fractional_index::key_between(rank.as_deref(), None);
+        rank = Some(if step % 10 == 9 { appended } else { moved });
+    }
 }
