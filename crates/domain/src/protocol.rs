@@ -11,8 +11,11 @@ use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use uuid::Uuid;
 
-/// Version of the protocol, sent in `HELLO`.
-pub const PROTOCOL_VERSION: u32 = 1;
+/// Version of the protocol, sent in `HELLO`; clients of every version are accepted.
+///
+/// Version 2 names `VIEWING {entities}` and `parent.recursive`. The names of version 1 are aliases:
+/// `LOOKING {things}` and `parent.deep`.
+pub const PROTOCOL_VERSION: u32 = 2;
 /// Interval between `PING` messages of a client, in seconds.
 pub const HEARTBEAT_INTERVAL_SECONDS: u64 = 30;
 /// Close code: the token is missing, invalid or was not sent in time.
@@ -35,8 +38,9 @@ pub struct ParentScope {
     /// Id of the parent.
     pub entity_id: Uuid,
     /// Whether all descendants over owned links are covered instead of only the children.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[serde(rename = "deep")]
+    ///
+    /// Named `deep` in version 1 of the protocol.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not", alias = "deep")]
     pub recursive: bool,
 }
 
@@ -98,11 +102,12 @@ pub enum ClientMessage {
     },
     /// Replaces the set of entities that the client views now.
     ///
-    /// Other users who view the same entities receive `PRESENCE`.
-    #[serde(rename = "LOOKING")]
+    /// Other users who view the same entities receive `PRESENCE`. Named `LOOKING` in version 1 of
+    /// the protocol.
+    #[serde(alias = "LOOKING")]
     Viewing {
-        /// Viewed entities, one per visible tab.
-        #[serde(rename = "things")]
+        /// Viewed entities, one per visible tab; named `things` in version 1 of the protocol.
+        #[serde(alias = "things")]
         entities: Vec<ViewedEntity>,
     },
     /// Requests the changes since a cursor; sent after `SUBSCRIBE` on reconnect.

@@ -82,7 +82,7 @@ fn responses_keep_their_wire_names() {
 
 #[test]
 fn client_messages_keep_their_wire_names() {
-    let parent = json!({"entityCode": "project", "entityId": ID, "deep": true});
+    let parent = json!({"entityCode": "project", "entityId": ID, "recursive": true});
     for message in [
         json!({"type": "AUTH", "payload": {"token": "t"}}),
         json!({"type": "SUBSCRIBE", "payload": {"entityCode": "task", "entityIds": [ID], "parent": parent, "since": "1.2"}}),
@@ -90,10 +90,34 @@ fn client_messages_keep_their_wire_names() {
         json!({"type": "UNSUBSCRIBE_ALL"}),
         json!({"type": "PING"}),
         json!({"type": "TOKEN_REFRESH", "payload": {"token": "t"}}),
-        json!({"type": "LOOKING", "payload": {"things": [{"entityCode": "task", "entityId": ID}]}}),
+        json!({"type": "VIEWING", "payload": {"entities": [{"entityCode": "task", "entityId": ID}]}}),
         json!({"type": "RESUME", "payload": {"epoch": "1", "cursor": "1.2"}}),
     ] {
         assert_stable::<ClientMessage>(message);
+    }
+}
+
+#[test]
+fn client_messages_of_protocol_version_1_are_accepted() {
+    let viewed = json!([{"entityCode": "task", "entityId": ID}]);
+    let parent = |name: &str| json!({"entityCode": "project", "entityId": ID, name: true});
+    for (old, new) in [
+        (
+            json!({"type": "LOOKING", "payload": {"things": viewed}}),
+            json!({"type": "VIEWING", "payload": {"entities": viewed}}),
+        ),
+        (
+            json!({"type": "SUBSCRIBE", "payload": {"entityCode": "task", "parent": parent("deep")}}),
+            json!({"type": "SUBSCRIBE", "payload": {"entityCode": "task", "parent": parent("recursive")}}),
+        ),
+        (
+            json!({"type": "UNSUBSCRIBE", "payload": {"entityCode": "task", "parent": parent("deep")}}),
+            json!({"type": "UNSUBSCRIBE", "payload": {"entityCode": "task", "parent": parent("recursive")}}),
+        ),
+    ] {
+        let parsed = ClientMessage::parse(&old.to_string()).unwrap();
+        assert_eq!(ClientMessage::parse(&new.to_string()).as_ref(), Ok(&parsed));
+        assert_eq!(serde_json::to_value(parsed).unwrap(), new, "clients send the new names");
     }
 }
 
@@ -102,7 +126,7 @@ fn server_messages_keep_their_wire_names() {
     let change = |action: &str| json!({"entityId": ID, "action": action, "version": 2});
     let changes: Vec<Value> = ["CREATE", "UPDATE", "DELETE", "REVOKE"].map(change).to_vec();
     for message in [
-        json!({"type": "HELLO", "payload": {"protocol": 1, "epoch": "1", "cursor": "1.2", "heartbeatSeconds": 30}}),
+        json!({"type": "HELLO", "payload": {"protocol": 2, "epoch": "1", "cursor": "1.2", "heartbeatSeconds": 30}}),
         json!({"type": "INVALIDATE", "payload": {"entityCode": "task", "changes": changes, "timestamp": "t", "cursor": "1.2"}}),
         json!({"type": "SUBSCRIBED", "payload": {"count": 1, "entityCode": "task", "refused": 0}}),
         json!({"type": "RESUMED", "payload": {"recovered": true, "cursor": "1.2"}}),
@@ -116,5 +140,5 @@ fn server_messages_keep_their_wire_names() {
         assert_eq!(parsed.map(|m| serde_json::to_value(m).unwrap()), Some(message.clone()));
         assert_stable::<ServerMessage>(message);
     }
-    assert_eq!(protocol::PROTOCOL_VERSION, 1);
+    assert_eq!(protocol::PROTOCOL_VERSION, 2);
 }

@@ -5,9 +5,17 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use uuid::Uuid;
 
+fn viewed(projects: &[Uuid]) -> Vec<Value> {
+    projects.iter().map(|id| json!({"entityCode": "project", "entityId": id})).collect()
+}
+
 async fn view(client: &mut Client, projects: &[Uuid]) {
-    let entities: Vec<Value> = projects.iter().map(|id| json!({"entityCode": "project", "entityId": id})).collect();
-    client.send(json!({"type": "LOOKING", "payload": {"things": entities}})).await;
+    client.send(json!({"type": "VIEWING", "payload": {"entities": viewed(projects)}})).await;
+}
+
+/// Sends the names of protocol version 1.
+async fn view_as_version_1(client: &mut Client, projects: &[Uuid]) {
+    client.send(json!({"type": "LOOKING", "payload": {"things": viewed(projects)}})).await;
 }
 
 fn people(payload: &Value) -> Vec<Uuid> {
@@ -23,7 +31,7 @@ async fn viewers_see_each_other_on_all_pods_until_access_ends(pool: PgPool) {
     let mut first = one.connect(a).await;
     let mut second = two.connect(b).await;
     let mut unauthorized = one.connect(other).await;
-    view(&mut first, &[project]).await;
+    view_as_version_1(&mut first, &[project]).await;
     assert_eq!(people(&first.next("PRESENCE").await), [] as [Uuid; 0]);
     view(&mut unauthorized, &[project]).await;
     unauthorized.only_pong().await;
