@@ -190,9 +190,17 @@ async fn expired_log_partitions_are_dropped_without_blocking(pool: PgPool) {
     let project = server.project().await;
     let mut client = server.connect(server.person(Some((project, 0))).await).await;
     client.subscribe(json!({"entityCode": "project", "entityIds": [project]})).await;
-    let old = "insert into app.system_logging (entity_code, entity_id, action, epoch, created_ts) values ('project', gen_random_uuid(), 3, (select epoch from app.feed_epoch), now() - interval '100 days')";
+    let expired = Uuid::new_v4();
+    let rows_of_expired = async || -> i64 {
+        let count = sqlx::query_scalar("select count(*) from app.system_logging where entity_id = $1");
+        count.bind(expired).fetch_one(&pool).await.unwrap()
+    };
     server.sql("select app.ensure_log_partition((now() - interval '100 days')::date)").await;
-    server.sql(old).await;
+    sqlx::query("insert into app.system_logging (entity_code, entity_id, action, epoch, created_ts) values ('project', $1, 3, (select epoch from app.feed_epoch), now() - interval '100 days')")
+        .bind(expired)
+        .execute(&pool)
+        .await
+        .unwrap();
     server.wait_until_read().await;
     assert_eq!(
         pmo_database::drop_expired_log_partitions(&pool).await.unwrap(),
@@ -207,15 +215,17 @@ async fn expired_log_partitions_are_dropped_without_blocking(pool: PgPool) {
     server.rename("project", project, "during the read").await;
     client.next("INVALIDATE").await;
     reader.rollback().await.unwrap();
+    assert_eq!(rows_of_expired().await, 1);
     let dropped = pmo_database::drop_expired_log_partitions(&pool).await.unwrap();
     assert_eq!(dropped.len(), 1, "{dropped:?}");
+    assert_eq!(rows_of_expired().await, 0, "the row of the dropped partition is gone");
     server.rename("project", project, "after the drop").await;
     client.next("INVALIDATE").await;
-    let id = Uuid::new_v4();
-    let history: i64 = sqlx::query_scalar("select count(*) from app.system_logging where entity_id = $1")
-        .bind(id)
-        .fetch_one(&pool)
-        .await
-        .unwrap();
-    assert_eq!(history, 0);
+    let renames: i64 =
+        sqlx::query_scalar("select count(*) from app.system_logging where entity_id = $1 and action = 3")
+            .bind(project)
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!(renames, 2, "later rows remain");
 }
