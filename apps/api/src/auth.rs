@@ -14,8 +14,8 @@ use axum::{Extension, Json};
 use axum_extra::extract::CookieJar;
 use pmo_database::Actor;
 use pmo_database::credential::{self, Account, RefreshOutcome};
-use pmo_domain::PersonId;
 use pmo_domain::api_types::{AuthResponse, User};
+use pmo_domain::{PersonId, UnixMillis};
 use pmo_token::{Claims, TokenError};
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
@@ -57,7 +57,8 @@ impl FromRequestParts<AppState> for AuthUser {
             .and_then(|v| v.to_str().ok())
             .and_then(|v| v.strip_prefix("Bearer "))
             .ok_or(ApiError::Unauthorized("The request carries no access token (Authorization: Bearer …)."))?;
-        let claims = app.keys.verify(token.trim(), now()).map_err(|error| match error {
+        let now = UnixMillis::new(jiff::Timestamp::now().as_millisecond());
+        let claims = app.keys.verify(token.trim(), now).map_err(|error| match error {
             TokenError::Expired => ApiError::Unauthorized("The access token has expired; refresh it or sign in again."),
             _ => ApiError::Unauthorized("The access token is not valid; sign in again."),
         })?;

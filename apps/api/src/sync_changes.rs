@@ -6,18 +6,13 @@ use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Query, State};
 use pmo_database::{DatabaseError, change_log, permission};
-use pmo_domain::FeedCursor;
-use pmo_domain::cursor::ACCESS_CHANGE_WINDOW_XIDS;
-use pmo_domain::protocol::{Action, Change, CoalescedChanges};
+use pmo_domain::change_log::{ChangeLogEntry, ReadPosition, check_resume};
+use pmo_domain::protocol::{Change, CoalescedChanges};
+use pmo_domain::{AncestorSetId, FeedCursor, UnixMillis};
 use pmo_feed::AclCache;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa_axum::{router::OpenApiRouter, routes};
-
-/// Maximum number of further log batches that a request reads after the first.
-///
-/// A client that is further behind must start over.
-const MAX_BATCHES: usize = 5;
 
 /// Returns the routes of this module.
 pub(crate) fn router() -> OpenApiRouter<AppState> {
@@ -56,62 +51,33 @@ async fn get_changes(
             json!({"recovered": recovered, "epoch": cursor.epoch.to_string(), "cursor": cursor.to_string(), "access": access, "data": data}),
         )
     };
-    let start = start.filter(|start| {
-        start.epoch == cursor.epoch
-            && start.snapshot.xmin <= cursor.snapshot.xmin
-            && start.snapshot.xmin.saturating_add(ACCESS_CHANGE_WINDOW_XIDS) >= cursor.snapshot.xmin
-    });
+    let start = start.filter(|start| check_resume(start, &cursor, ReadPosition::Current).is_ok());
     let Some(start) = start else { return Ok(response(false, false, Vec::new())) };
-    if !change_log::retains_since(&mut connection, &start).await? {
+    let missed = change_log::read_catch_up(&mut connection, &start, None, &[], Some(user.person)).await?;
+    let is_requested =
+        |row: &ChangeLogEntry| entity_codes.as_ref().is_none_or(|codes| codes.contains(row.code.as_str()));
+    if !missed.is_recoverable(usize::MAX, is_requested) {
         return Ok(response(false, false, Vec::new()));
     }
-    let (mut after, mut changes, mut links_changed) = (None, BTreeSet::new(), false);
+    // A link or unlink changes the lists in which an entity appears.
+    let links_changed = missed.rows.iter().any(|row| row.code == "entity_instance_link");
     let mut changes_by_type: BTreeMap<String, CoalescedChanges> = BTreeMap::new();
-    for batches in 0.. {
-        let (first_xid, finished) = (start.snapshot.xmax, &start.snapshot.in_progress);
-        let range =
-            change_log::LogRange { epoch: start.epoch, from: first_xid, finished, until: None, after, by_parent: &[] };
-        let batch = change_log::read_batch(&mut connection, &range).await?;
-        changes.extend(batch.access);
-        after = batch.rows.last().map(|row| (row.xid, row.seq));
-        for row in &batch.rows {
-            // A link or unlink changes the lists in which an entity appears.
-            links_changed |= row.code == "entity_instance_link";
-            if !row.is_access_change() && entity_codes.as_ref().is_some_and(|codes| !codes.contains(row.code.as_str()))
-            {
-                continue;
-            }
-            let Some(ancestor_set) = row.ancestor_set.filter(|_| !row.is_access_change()) else {
-                // The ancestor set of a purged entity may be unknown, and with it the users who
-                // could see the entity.
-                if row.client_action() == Action::Delete {
-                    return Ok(response(false, false, Vec::new()));
-                }
-                continue;
-            };
-            if reader.visibility(&mut connection, &row.code).await?.is_visible(row.id, ancestor_set) {
-                let change = Change { entity_id: row.id, action: row.client_action(), version: row.version };
-                changes_by_type.entry(row.code.to_string()).or_default().coalesce(change);
-            }
-        }
-        if !batch.has_more {
-            break;
-        }
-        if batches == MAX_BATCHES {
-            return Ok(response(false, false, Vec::new()));
+    for row in missed.rows.iter().filter(|row| !row.is_access_change() && is_requested(row)) {
+        let Some(ancestor_set) = row.ancestor_set else { continue };
+        if reader.visibility(&mut connection, &row.code).await?.is_visible(row.id, ancestor_set) {
+            let change = Change { entity_id: row.id, action: row.client_action(), version: row.version };
+            changes_by_type.entry(row.code.to_string()).or_default().coalesce(change);
         }
     }
     let mut acl_cache = AclCache::default();
     let grants =
         permission::grant_sets(&mut connection, &[user.person]).await?.remove(&user.person).unwrap_or_default();
-    acl_cache.set_grants(user.person, grants, 0);
-    let ancestor_sets: Vec<i32> = AclCache::ancestor_sets_of(&changes).into_iter().collect();
+    acl_cache.set_grants(user.person, grants, UnixMillis::EPOCH);
+    let ancestor_sets: Vec<AncestorSetId> = AclCache::ancestor_sets_of(&missed.access).into_iter().collect();
     for (ancestor_set, ancestors) in permission::ancestor_sets(&mut connection, &ancestor_sets).await? {
         acl_cache.insert_ancestor_set(ancestor_set, ancestors);
     }
-    let access = links_changed
-        || !acl_cache.affected_by(&changes).notify.is_empty()
-        || change_log::grant_expired_since(&mut connection, user.person.0, &start).await?;
+    let access = links_changed || missed.grant_expired || !acl_cache.affected_by(&missed.access).notify.is_empty();
     connection.commit().await.map_err(DatabaseError::from)?;
     Ok(response(
         true,

@@ -3,17 +3,15 @@
 //! Must not: decide anything about delivery.
 
 use pmo_database::{Connection, DatabaseError, Pool, PoolConnection, change_log as log, permission};
-use pmo_domain::PersonId;
-use pmo_feed::{CatchUpBatch, CatchUpRequest, DatabaseRequest, LogBatch, LogRange, LookupRequest, LookupResult};
-use pmo_feed::{DatabaseResponse, Lane};
+use pmo_domain::change_log::CatchUpBatch;
+use pmo_domain::{PersonId, Snapshot, UnixMillis};
+use pmo_feed::{CatchUpRequest, DatabaseRequest, DatabaseResponse, Lane, LookupRequest, LookupResult};
+use std::collections::HashMap;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// Time after which a query fails and is retried.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(10);
-/// Maximum number of log batches per catch-up.
-///
-/// A client that missed more has to reload its data.
-const MAX_BATCHES: usize = 5;
 
 /// Reason why a query failed.
 #[derive(Debug, thiserror::Error)]
@@ -26,18 +24,23 @@ pub(crate) enum QueryError {
     Timeout,
 }
 
-/// Returns the initial state of the feed.
-///
-/// In order: epoch and snapshot, type markers by type code, time of the database in milliseconds
-/// since 1970.
-pub(crate) async fn initial_state(
-    pool: &Pool,
-) -> Result<((i64, pmo_domain::Snapshot), std::collections::HashMap<String, uuid::Uuid>, i64), DatabaseError> {
+/// State of the database at the start of the feed.
+pub(crate) struct InitialState {
+    /// Epoch and snapshot.
+    pub(crate) position: (i64, Snapshot),
+    /// Type markers by type code.
+    pub(crate) types: HashMap<String, Uuid>,
+    /// Time of the database clock.
+    pub(crate) db_now: UnixMillis,
+}
+
+/// Reads the initial state of the feed.
+pub(crate) async fn initial_state(pool: &Pool) -> Result<InitialState, DatabaseError> {
     let mut connection = pool.acquire().await?;
-    let (epoch, snapshot) = log::current_position(&mut connection).await?;
+    let position = log::current_position(&mut connection).await?;
     let types = permission::type_markers(&mut connection).await?;
-    let db_now = log::db_now_ms(&mut connection).await?;
-    Ok(((epoch, snapshot), types, db_now))
+    let db_now = log::db_now(&mut connection).await?;
+    Ok(InitialState { position, types, db_now })
 }
 
 /// Executes a request of the ordered lane and returns its connection for reuse.
@@ -62,8 +65,8 @@ pub(crate) async fn run_ordered(
             }
         };
         let response = match request {
-            DatabaseRequest::Poll { range: ask, by_parent } => {
-                read_batch(&mut connection, &ask, &by_parent).await.map(DatabaseResponse::LogBatch)
+            DatabaseRequest::Poll { range, by_parent } => {
+                log::read_batch(&mut connection, &range, &by_parent).await.map(DatabaseResponse::LogBatch)
             }
             DatabaseRequest::Lookup(needs) => run_lookups(&mut connection, needs).await.map(DatabaseResponse::Lookup),
             DatabaseRequest::CatchUp(catch_up) => {
@@ -101,19 +104,6 @@ pub(crate) async fn run_concurrent(
     }
 }
 
-/// Reads one batch of the change log.
-async fn read_batch(
-    conn: &mut Connection,
-    requested: &LogRange,
-    by_parent: &[pmo_domain::EntityCode],
-) -> Result<LogBatch, DatabaseError> {
-    let (epoch, from, finished, after) = (requested.epoch, requested.from, &requested.finished, requested.after);
-    let range = log::LogRange { epoch, from, finished, until: requested.until.as_ref(), after, by_parent };
-    let log::LogBatch { rows, snapshot: now, epoch, has_more, access, db_now_ms: clock } =
-        log::read_batch(conn, &range).await?;
-    Ok(LogBatch { rows, access, snapshot: now, epoch, has_more, db_now_ms: clock })
-}
-
 /// Loads the requested grants, entities, ancestor sets and types.
 async fn run_lookups(conn: &mut Connection, lookups: LookupRequest) -> Result<LookupResult, DatabaseError> {
     let mut result = LookupResult::default();
@@ -134,29 +124,7 @@ async fn run_lookups(conn: &mut Connection, lookups: LookupRequest) -> Result<Lo
     Ok(result)
 }
 
-/// Reads missed changes. The batch is incomplete if the log does not have all of them.
+/// Reads the changes that a client missed.
 async fn read_catch_up(conn: &mut Connection, request: &CatchUpRequest) -> Result<CatchUpBatch, DatabaseError> {
-    let mut catch_up = CatchUpBatch::default();
-    if !log::retains_since(conn, &request.from).await? {
-        return Ok(catch_up);
-    }
-    let mut after = None;
-    for _ in 0..MAX_BATCHES {
-        let (epoch, from, finished) =
-            (request.from.epoch, request.from.snapshot.xmax, &request.from.snapshot.in_progress);
-        let range =
-            log::LogRange { epoch, from, finished, until: Some(&request.until), after, by_parent: &request.by_parent };
-        let batch = log::read_batch(conn, &range).await?;
-        catch_up.access.extend(batch.access);
-        catch_up.rows.extend(batch.rows);
-        after = catch_up.rows.last().map(|row| (row.xid, row.seq));
-        if !batch.has_more {
-            catch_up.complete = true;
-            break;
-        }
-    }
-    if let Some(person) = request.person {
-        catch_up.grant_expired = log::grant_expired_since(conn, person.0, &request.from).await?;
-    }
-    Ok(catch_up)
+    log::read_catch_up(conn, &request.from, Some(&request.until), &request.by_parent, request.person).await
 }

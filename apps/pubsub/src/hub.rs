@@ -3,13 +3,13 @@
 //! It passes events to the feed and carries out the effects. The decisions about delivery are made
 //! in `pmo-feed`.
 
-use crate::database_requests::{self, QueryError};
+use crate::database_requests::{self, InitialState, QueryError};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::subscription_writer::MirrorCommand;
 use pmo_database::{DatabaseError, Pool, PoolConnection};
-use pmo_domain::PersonId;
 use pmo_domain::protocol::ClientMessage;
+use pmo_domain::{PersonId, UnixMillis};
 use pmo_feed::{ChangeFeed, ConnectionId, DatabaseRequest, DatabaseResponse, Effect, Event, Lane, Limits, PodPresence};
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -58,9 +58,12 @@ pub struct Hub {
     effects: Vec<Effect>,
 }
 
-/// Returns the time of this machine, in milliseconds since 1970.
-pub fn unix_millis() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
+/// Maximum time between two events of the feed.
+const MAX_WAIT: Duration = Duration::from_secs(3600);
+
+/// Returns the time of this machine.
+pub fn unix_now() -> UnixMillis {
+    UnixMillis::new(jiff::Timestamp::now().as_millisecond())
 }
 
 /// Waits for the query in flight, or forever if there is none.
@@ -84,11 +87,11 @@ impl Hub {
         pod: Uuid,
         mirror_tx: mpsc::UnboundedSender<MirrorCommand>,
     ) -> Result<Self, DatabaseError> {
-        let (position, types, db_now) = database_requests::initial_state(&pool).await?;
+        let InitialState { position, types, db_now } = database_requests::initial_state(&pool).await?;
         metrics.log_reader_up.store(true, Ordering::Relaxed);
         Ok(Self {
             pool,
-            feed: ChangeFeed::new(limits, position, types, db_now, unix_millis()),
+            feed: ChangeFeed::new(limits, position, types, db_now, unix_now()),
             outbound: HashMap::new(),
             metrics,
             pod,
@@ -111,8 +114,7 @@ impl Hub {
         // Read rows that were written before LISTEN.
         self.handle(Event::LogNotified);
         loop {
-            let wait = self.feed.deadline(unix_millis()).saturating_sub(unix_millis()).clamp(0, 3_600_000);
-            let wait = Duration::from_millis(u64::try_from(wait).unwrap_or(0));
+            let wait = self.feed.deadline(unix_now()).since(unix_now()).min(MAX_WAIT);
             tokio::select! {
                 biased;
                 (connection, response) = next_reply(&mut self.query_in_flight) => {
@@ -185,7 +187,7 @@ impl Hub {
         let was_up = self.feed.is_database_up();
         let mut effects = std::mem::take(&mut self.effects);
         let is_batch = matches!(event, Event::DatabaseReplied(DatabaseResponse::LogBatch(_)));
-        self.feed.handle(event, unix_millis(), &mut effects);
+        self.feed.handle(event, unix_now(), &mut effects);
         if is_batch {
             self.metrics.set_position(self.feed.next_range());
         }
@@ -226,7 +228,7 @@ impl Hub {
             }
             Effect::Mirror(change) => drop(self.mirror_tx.send(MirrorCommand::Mirror(change))),
             Effect::Delivered(rows) => {
-                rows.iter().for_each(|row| self.metrics.observe_latency(row.latency_ms));
+                rows.iter().for_each(|row| self.metrics.observe_latency(row.latency));
                 self.metrics.rows.fetch_add(rows.len() as u64, Ordering::Relaxed);
                 let _ = self.mirror_tx.send(MirrorCommand::Sent(rows.iter().map(|row| (row.xid, row.seq)).collect()));
             }

@@ -17,7 +17,9 @@ use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use hub::{Command, Hub};
 use metrics::Metrics;
+use pmo_database::change_log::FeedLag;
 use pmo_database::{DatabaseError, Pool};
+use pmo_domain::UnixMillis;
 use pmo_feed::{ConnectionId, Limits, MAX_FRAME_BYTES};
 use pmo_token::TokenKeys;
 use serde_json::json;
@@ -40,8 +42,8 @@ const LAG_CACHE_TTL: Duration = Duration::from_millis(500);
 /// Time for connections to close at shutdown.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
-/// Number of undelivered rows and age of the oldest in milliseconds, if known.
-type FeedLag = Option<(i64, i64)>;
+/// Time of a measurement, and the feed lag if it is known.
+type MeasuredLag = (Instant, Option<FeedLag>);
 
 /// State of the HTTP handlers.
 #[derive(Clone)]
@@ -49,13 +51,13 @@ struct AppState {
     shared: Arc<SocketContext>,
     pool: Pool,
     started: Instant,
-    started_at_ms: i64,
+    started_at: UnixMillis,
     next_id: Arc<AtomicU64>,
     allowed_origins: Arc<[String]>,
     /// Last measured feed lag and its time.
     ///
     /// The measurement costs a query, and `/metrics` has no authentication.
-    lag_cache: Arc<Mutex<Option<(Instant, FeedLag)>>>,
+    lag_cache: Arc<Mutex<Option<MeasuredLag>>>,
 }
 
 /// Pubsub service with its routes, ready to serve.
@@ -128,7 +130,7 @@ pub async fn start(pool: Pool, keys: TokenKeys, settings: &Settings) -> Result<S
     let (hub, commands) = mpsc::channel(4096);
     let (mirror_tx, mirror_rx) = mpsc::unbounded_channel();
     let limits = Limits {
-        poll_interval_ms: settings.poll_ms.clamp(10, 3_600_000) as i64,
+        poll_interval: Duration::from_millis(settings.poll_ms.clamp(10, 3_600_000)),
         connections_per_person: settings.connections_per_person,
         // A catch-up must fit into the queue, or the client would be disconnected again and again.
         max_catch_up_rows: settings.queue_kilobytes.max(512) * 1024 / 400,
@@ -148,13 +150,13 @@ pub async fn start(pool: Pool, keys: TokenKeys, settings: &Settings) -> Result<S
         metrics: metrics.clone(),
         // A log batch must fit into the queue, or a burst of changes would disconnect all clients.
         queue_bytes: settings.queue_kilobytes.max(512) * 1024,
-        token_grace: settings.token_grace_seconds as i64 * 1000,
+        token_grace: Duration::from_secs(settings.token_grace_seconds.into()),
     };
     let service = AppState {
         shared: Arc::new(shared),
         pool,
         started: Instant::now(),
-        started_at_ms: hub::unix_millis(),
+        started_at: hub::unix_now(),
         lag_cache: Arc::default(),
         next_id: Arc::default(),
         allowed_origins: settings
@@ -293,11 +295,11 @@ async fn ready(State(service): State<AppState>) -> (StatusCode, &'static str) {
 }
 
 /// Measures the feed lag; `None` if the database does not respond in time.
-async fn feed_lag(service: &AppState) -> FeedLag {
+async fn feed_lag(service: &AppState) -> Option<FeedLag> {
     let range = service.shared.metrics.position()?;
     let query = async {
         let mut connection = service.pool.acquire().await.ok()?;
-        pmo_database::change_log::lag(&mut connection, range.epoch, range.from, &range.finished).await.ok()
+        pmo_database::change_log::lag(&mut connection, &range).await.ok()
     };
     tokio::time::timeout(Duration::from_secs(2), query).await.ok().flatten()
 }
@@ -313,7 +315,7 @@ async fn render_metrics(State(service): State<AppState>) -> Response {
         };
         lag
     };
-    let text = service.shared.metrics.render(service.started_at_ms, service.started.elapsed().as_secs(), lag);
+    let text = service.shared.metrics.render(service.started_at, service.started.elapsed(), lag);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 

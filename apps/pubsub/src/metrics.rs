@@ -2,11 +2,14 @@
 //!
 //! Must not: contain data of a single user.
 
-use pmo_feed::LogRange;
+use pmo_database::change_log::FeedLag;
+use pmo_domain::UnixMillis;
+use pmo_domain::change_log::LogRange;
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 /// Upper bounds of the latency histogram, in milliseconds.
 const LATENCY_BUCKETS_MS: [u64; 11] = [1, 2, 5, 10, 20, 50, 100, 250, 500, 1000, 5000];
@@ -50,9 +53,9 @@ impl Metrics {
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner).entry(code).or_default() += 1;
     }
 
-    /// Counts the delivery latency of a row, in milliseconds since the start of its transaction.
-    pub fn observe_latency(&self, ms: i64) {
-        let ms = u64::try_from(ms).unwrap_or(0);
+    /// Counts the delivery latency of a row: the time since the start of its transaction.
+    pub fn observe_latency(&self, latency: Duration) {
+        let ms = millis(latency);
         let bucket = LATENCY_BUCKETS_MS.iter().position(|bound| ms <= *bound).unwrap_or(LATENCY_BUCKETS_MS.len());
         self.latency_buckets[bucket].fetch_add(1, Ordering::Relaxed);
         self.latency_sum_ms.fetch_add(ms, Ordering::Relaxed);
@@ -70,10 +73,9 @@ impl Metrics {
 
     /// Returns all metrics in the Prometheus text format.
     ///
-    /// `started_at_ms`: start of the process, in milliseconds since 1970. `uptime_seconds`: time
-    /// since the start. `lag`: number of undelivered rows and age of the oldest in milliseconds, if
+    /// `started_at`: start of the process. `uptime`: time since the start. `lag`: lag of the feed, if
     /// known.
-    pub fn render(&self, started_at_ms: i64, uptime_seconds: u64, lag: Option<(i64, i64)>) -> String {
+    pub fn render(&self, started_at: UnixMillis, uptime: Duration, lag: Option<FeedLag>) -> String {
         let mut page = MetricsPage::default();
         let count = |value: &AtomicUsize| value.load(Ordering::Relaxed);
         let total = |value: &AtomicU64| value.load(Ordering::Relaxed);
@@ -81,9 +83,9 @@ impl Metrics {
             "process_start_time_seconds",
             "gauge",
             "Start time of the process since the epoch, in seconds.",
-            seconds(started_at_ms),
+            seconds(started_at.get()),
         );
-        page.deprecated("uptime_seconds", "process_start_time_seconds", "gauge", uptime_seconds);
+        page.deprecated("uptime_seconds", "process_start_time_seconds", "gauge", uptime.as_secs());
         page.metric("connections", "gauge", "Open WebSocket connections.", count(&self.connections));
         page.renamed(
             ("people", "distinct_users"),
@@ -123,10 +125,10 @@ impl Metrics {
             "Connections closed because their queue overflowed.",
             total(&self.dropped),
         );
-        if let Some((rows, age_ms)) = lag {
+        if let Some(FeedLag { rows, age }) = lag {
             page.renamed(("behind_rows", "feed_lag_rows"), "gauge", "Change-log rows not delivered yet.", rows);
-            page.metric("feed_lag_seconds", "gauge", "Age of the oldest undelivered row.", seconds(age_ms));
-            page.deprecated("behind_milliseconds", "feed_lag_seconds", "gauge", age_ms);
+            page.metric("feed_lag_seconds", "gauge", "Age of the oldest undelivered row.", age.as_secs_f64());
+            page.deprecated("behind_milliseconds", "feed_lag_seconds", "gauge", millis(age));
         }
         self.render_closed(&mut page);
         self.render_latency(&mut page);
@@ -166,6 +168,11 @@ impl Metrics {
         page.header(old, "histogram", &deprecation(name));
         page.histogram(old, &LATENCY_BUCKETS_MS.map(|ms| ms.to_string()), &cumulative, sum_ms);
     }
+}
+
+/// Returns the milliseconds of a duration.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Converts milliseconds to seconds, the base unit of Prometheus.
@@ -224,6 +231,8 @@ impl MetricsPage {
 mod tests {
     use super::*;
 
+    const UPTIME: Duration = Duration::from_secs(5);
+
     fn assert_lines(text: &str, lines: &[&str]) {
         for line in lines {
             assert!(text.lines().any(|l| l == *line), "{line} in\n{text}");
@@ -233,10 +242,10 @@ mod tests {
     #[test]
     fn latency_histogram_is_cumulative_in_seconds_and_milliseconds() {
         let metrics = Metrics::default();
-        for ms in [-3, 1, 2, 3, 70, 90_000] {
-            metrics.observe_latency(ms);
+        for ms in [0, 1, 2, 3, 70, 90_000] {
+            metrics.observe_latency(Duration::from_millis(ms));
         }
-        let text = metrics.render(0, 5, None);
+        let text = metrics.render(UnixMillis::EPOCH, UPTIME, None);
         assert_lines(
             &text,
             &[
@@ -261,7 +270,8 @@ mod tests {
     #[test]
     fn lag_is_published_in_both_units_and_omitted_if_unknown() {
         let metrics = Metrics::default();
-        let text = metrics.render(0, 5, Some((7, 120)));
+        let text =
+            metrics.render(UnixMillis::EPOCH, UPTIME, Some(FeedLag { rows: 7, age: Duration::from_millis(120) }));
         assert_lines(
             &text,
             &[
@@ -271,7 +281,7 @@ mod tests {
                 "pmo_pubsub_feed_lag_seconds 0.12",
             ],
         );
-        let text = metrics.render(0, 5, None);
+        let text = metrics.render(UnixMillis::EPOCH, UPTIME, None);
         assert!(!text.contains("behind") && !text.contains("lag"), "unknown is not zero");
     }
 
@@ -280,7 +290,8 @@ mod tests {
         let metrics = Metrics::default();
         metrics.users.store(3, Ordering::Relaxed);
         metrics.record_close(4008);
-        let text = metrics.render(1_700_000_000_250, 5, Some((0, 0)));
+        let text =
+            metrics.render(UnixMillis::new(1_700_000_000_250), UPTIME, Some(FeedLag { rows: 0, age: Duration::ZERO }));
         assert_lines(
             &text,
             &[

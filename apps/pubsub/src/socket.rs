@@ -4,13 +4,13 @@
 //!
 //! Must not: log a token.
 
-use crate::hub::{Command, unix_millis};
+use crate::hub::{Command, unix_now};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::SinkExt;
-use pmo_domain::PersonId;
 use pmo_domain::protocol::CLOSE_SERVICE_RESTART;
+use pmo_domain::{PersonId, UnixMillis};
 use pmo_feed::{AuthFailure, ConnectionId, Frame, IncomingFrame, Outgoing, Session, SessionAction};
 use pmo_token::{TokenError, TokenKeys};
 use std::sync::Arc;
@@ -34,22 +34,22 @@ pub(crate) struct SocketContext {
     pub metrics: Arc<Metrics>,
     /// Limit of the send queue of a connection, in bytes.
     pub queue_bytes: usize,
-    /// Time for which a connection stays open after its token has expired, in milliseconds.
-    pub token_grace: i64,
+    /// Time for which a connection stays open after its token has expired.
+    pub token_grace: Duration,
     /// Becomes true at shutdown. The feed closes authenticated connections; others watch this flag.
     pub stopping: watch::Receiver<bool>,
 }
 
 impl SocketContext {
-    /// Verifies a token. Returns its user and its expiry in milliseconds since 1970.
+    /// Verifies a token. Returns its user and its expiry.
     ///
     /// Writes the display name of the user to `name`.
-    fn verify_token(&self, token: &str, name: &mut Arc<str>) -> Result<(PersonId, i64), AuthFailure> {
-        match self.keys.verify(token, unix_millis() / 1000) {
+    fn verify_token(&self, token: &str, name: &mut Arc<str>) -> Result<(PersonId, UnixMillis), AuthFailure> {
+        match self.keys.verify(token, unix_now()) {
             Ok(claims) => {
                 let full_name = format!("{} {}", claims.first_name, claims.last_name);
                 *name = if full_name.trim().is_empty() { claims.username.as_str() } else { full_name.trim() }.into();
-                Ok((PersonId(claims.sub), claims.exp.saturating_mul(1000)))
+                Ok((PersonId(claims.sub), claims.expires_at()))
             }
             Err(TokenError::Expired) => Err(AuthFailure::Expired),
             Err(_) => Err(AuthFailure::Bad),
@@ -116,7 +116,7 @@ async fn run_connection(
     shared: &SocketContext,
     outbound: &Arc<Outbound>,
 ) -> Disconnect {
-    let mut session = Session::new(shared.token_grace, unix_millis());
+    let mut session = Session::new(shared.token_grace, unix_now());
     let mut name: Arc<str> = Arc::from("");
     if let Some(token) = token
         && let Some(disconnect) = apply_action(
@@ -141,19 +141,19 @@ async fn run_connection(
                     Some(disconnect) => return disconnect,
                     None => session.on_hello_sent(),
                 }
-                session.tick(unix_millis())
+                session.tick(unix_now())
             }
             received = socket.recv() => match received {
-                Some(Ok(Message::Text(text))) => session.on_frame(IncomingFrame::Text(&text), unix_millis()),
-                Some(Ok(Message::Binary(_))) => session.on_frame(IncomingFrame::Binary, unix_millis()),
-                Some(Ok(Message::Ping(_) | Message::Pong(_))) => session.on_frame(IncomingFrame::Keepalive, unix_millis()),
+                Some(Ok(Message::Text(text))) => session.on_frame(IncomingFrame::Text(&text), unix_now()),
+                Some(Ok(Message::Binary(_))) => session.on_frame(IncomingFrame::Binary, unix_now()),
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => session.on_frame(IncomingFrame::Keepalive, unix_now()),
                 Some(Ok(Message::Close(_)) | Err(_)) | None => return Disconnect::WithoutCloseFrame,
             },
             () = async { drop(stopping.wait_for(|stopping| *stopping).await) }, if !session.is_authenticated() => {
                 return Disconnect::Close(CLOSE_SERVICE_RESTART, "the service is stopping");
             }
             () = &mut sleep => {
-                let action = session.tick(unix_millis());
+                let action = session.tick(unix_now());
                 sleep.as_mut().reset(next_deadline(&session));
                 action
             }
@@ -169,9 +169,9 @@ async fn run_connection(
 
 /// Returns the time of the next timeout check of the session.
 fn next_deadline(session: &Session) -> Instant {
-    let wait = u64::try_from(session.deadline() - unix_millis()).unwrap_or(0);
+    let wait = session.deadline().since(unix_now());
     // Round up, so that the deadline has passed when the timer fires.
-    Instant::now() + Duration::from_millis(wait + 1)
+    Instant::now() + wait + Duration::from_millis(1)
 }
 
 /// Carries out an action of the session. Returns `Some` if the connection ends.

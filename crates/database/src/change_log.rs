@@ -6,10 +6,11 @@
 //! Invariant: no committed row is skipped or read twice.
 
 use crate::{Connection, Result};
-use pmo_domain::change_log::{AccessChange, ChangeLogEntry};
-use pmo_domain::{EntityCode, EntityRef, FeedCursor, Snapshot, Version};
+use pmo_domain::change_log::{AccessChange, CatchUpBatch, CatchUpReader, ChangeLogEntry, LogBatch, LogRange};
+use pmo_domain::{AncestorSetId, EntityCode, EntityRef, FeedCursor, PersonId, Snapshot, UnixMillis, Version};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// LISTEN/NOTIFY channel for new rows in the change log; the payload is empty.
@@ -30,38 +31,6 @@ pub async fn notify(conn: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Result of one read of the change log.
-pub struct LogBatch {
-    /// Rows in the order of `(xid, seq)`.
-    pub rows: Vec<ChangeLogEntry>,
-    /// Snapshot of the read.
-    pub snapshot: Snapshot,
-    /// Current epoch.
-    pub epoch: i64,
-    /// Whether the range may contain more rows than the batch.
-    pub has_more: bool,
-    /// Access changes in the range; only in its first batch.
-    pub access: BTreeSet<AccessChange>,
-    /// Time of the database clock, in milliseconds since the Unix epoch.
-    pub db_now_ms: i64,
-}
-
-/// Range of the change log to read.
-pub struct LogRange<'a> {
-    /// Epoch the rows must belong to.
-    pub epoch: i64,
-    /// First transaction id to read (inclusive).
-    pub from: i64,
-    /// Older transactions to read: those that were in progress at the last read.
-    pub finished: &'a [i64],
-    /// Upper bound: only transactions visible in this snapshot; `None` for no bound.
-    pub until: Option<&'a Snapshot>,
-    /// Resume point `(xid, seq)` within the range (exclusive); `None` for its first batch.
-    pub after: Option<(i64, i64)>,
-    /// Types whose rows include the changed values and the current parents of the entity.
-    pub by_parent: &'a [EntityCode],
-}
-
 /// Returns the current position of the feed.
 ///
 /// Must be read before the rows it belongs to: a change in between is then delivered twice instead
@@ -80,9 +49,11 @@ pub async fn current_position(conn: &mut Connection) -> Result<(i64, Snapshot)> 
     Ok((epoch, snapshot_of(&snapshot)?))
 }
 
-/// Returns the time of the database clock, in milliseconds since the Unix epoch.
-pub async fn db_now_ms(conn: &mut Connection) -> Result<i64> {
-    Ok(sqlx::query_scalar("select (extract(epoch from clock_timestamp()) * 1000)::bigint").fetch_one(conn).await?)
+/// Returns the time of the database clock.
+pub async fn db_now(conn: &mut Connection) -> Result<UnixMillis> {
+    let now =
+        sqlx::query_scalar("select (extract(epoch from clock_timestamp()) * 1000)::bigint").fetch_one(conn).await?;
+    Ok(UnixMillis::new(now))
 }
 
 /// Parses the text of a `pg_snapshot`.
@@ -95,32 +66,77 @@ pub const BATCH_ROWS: usize = 2000;
 /// Maximum number of access changes of a range; beyond it, [`AccessChange::Unscoped`] is added.
 const MAX_ACCESS_CHANGES: usize = 5000;
 
-/// Reads at most [`BATCH_ROWS`] rows of a range.
+/// Record of [`read_statement`]: position and access changes of the read, and one log row.
 ///
-/// One statement, so that rows and position are of the same snapshot.
-#[tracing::instrument(level = "debug", skip_all)]
-pub async fn read_batch(conn: &mut Connection, range: &LogRange<'_>) -> Result<LogBatch> {
-    #[derive(sqlx::FromRow)]
-    struct LogRecord {
-        epoch: i64,
-        snapshot: String,
-        clock_ms: i64,
-        many: Option<bool>,
-        person_ids: Option<Vec<Option<Uuid>>>,
-        new_ancestor_set_ids: Option<Vec<Option<i32>>>,
-        old_ancestor_set_ids: Option<Vec<Option<i32>>>,
-        are_creator_grants: Option<Vec<bool>>,
-        ancestor_set_id: Option<i32>,
-        tx_started_at_ms: Option<i64>,
-        seq: Option<i64>,
-        xid: Option<String>,
-        entity_code: Option<String>,
-        entity_id: Option<Uuid>,
-        action: Option<i16>,
-        entity_version: Option<i64>,
-        changed: Option<Value>,
-        parents: Option<Vec<String>>,
+/// The access changes are in every record. Without log rows, there is one record without a row.
+#[derive(sqlx::FromRow)]
+struct LogRecord {
+    epoch: i64,
+    snapshot: String,
+    clock_ms: i64,
+    many: Option<bool>,
+    person_ids: Option<Vec<Option<Uuid>>>,
+    new_ancestor_set_ids: Option<Vec<Option<i32>>>,
+    old_ancestor_set_ids: Option<Vec<Option<i32>>>,
+    are_creator_grants: Option<Vec<bool>>,
+    ancestor_set_id: Option<i32>,
+    tx_started_at_ms: Option<i64>,
+    seq: Option<i64>,
+    xid: Option<String>,
+    entity_code: Option<String>,
+    entity_id: Option<Uuid>,
+    action: Option<i16>,
+    entity_version: Option<i64>,
+    changed: Option<Value>,
+    parents: Option<Vec<String>>,
+}
+
+impl LogRecord {
+    /// Returns the access changes of the read.
+    fn access_changes(&self) -> BTreeSet<AccessChange> {
+        let (Some(person_ids), Some(new_ids), Some(old_ids), Some(are_creator_grants)) =
+            (&self.person_ids, &self.new_ancestor_set_ids, &self.old_ancestor_set_ids, &self.are_creator_grants)
+        else {
+            return BTreeSet::new();
+        };
+        let changes = person_ids.iter().zip(new_ids).zip(old_ids).zip(are_creator_grants);
+        let changes = changes.map(|(((person, new_id), old_id), is_creator_grant)| match (person, old_id, new_id) {
+            (_, Some(old_id), Some(new_id)) => {
+                AccessChange::AncestorSetChanged(AncestorSetId(*old_id), AncestorSetId(*new_id))
+            }
+            (Some(person), ..) if *is_creator_grant => AccessChange::EntityCreated(*person),
+            (Some(person), ..) => AccessChange::GrantsChanged(*person),
+            _ => AccessChange::Unscoped,
+        });
+        changes.chain((self.many == Some(true)).then_some(AccessChange::Unscoped)).collect()
     }
+
+    /// Converts the record to a log entry; `None` if it has no log row.
+    fn into_entry(self) -> Option<ChangeLogEntry> {
+        // A row with an invalid code stays in the batch, under a code of no type: positions in the
+        // log stay complete.
+        let code = EntityCode::new(self.entity_code?).or_else(|_| EntityCode::new("unknown")).ok()?;
+        let parse_parent = |text: String| {
+            let (code, id) = text.split_once(' ')?;
+            Some(EntityRef::new(EntityCode::new(code).ok()?, id.parse().ok()?))
+        };
+        Some(ChangeLogEntry {
+            seq: self.seq?,
+            xid: self.xid?.parse().ok()?,
+            code,
+            id: self.entity_id?,
+            action: self.action?,
+            version: Version(self.entity_version.unwrap_or_default()),
+            diff: self.changed.unwrap_or_default(),
+            ancestor_set: self.ancestor_set_id.map(AncestorSetId),
+            tx_started_at: UnixMillis::new(self.tx_started_at_ms.unwrap_or_default()),
+            parents: self.parents.into_iter().flatten().filter_map(parse_parent).collect(),
+        })
+    }
+}
+
+/// Returns the statement of [`read_batch`].
+fn read_statement() -> String {
     // Two index scans: transactions that had not started at the last read, and the few that were in
     // progress then. Values from other tables are scalar subqueries per row: the planner cannot
     // estimate how few rows there are, and a join would read whole tables.
@@ -133,7 +149,7 @@ pub async fn read_batch(conn: &mut Connection, range: &LogRange<'_>) -> Result<L
               order by xid, seq limit {BATCH_ROWS})"
         )
     };
-    let statement = format!(
+    format!(
         "select s.epoch, s.snapshot, s.clock_ms, a.many, a.person_ids, a.new_ancestor_set_ids,
                 a.old_ancestor_set_ids, a.are_creator_grants,
                 l.seq, l.xid::text, l.entity_code::text, l.entity_id, l.action, l.entity_version,
@@ -150,86 +166,83 @@ pub async fn read_batch(conn: &mut Connection, range: &LogRange<'_>) -> Result<L
          order by l.xid, l.seq limit {BATCH_ROWS}",
         log_scan("xid >= $2::text::xid8"),
         log_scan("xid = any ($3::text[]::xid8[])")
-    );
-    let records: Vec<LogRecord> = sqlx::query_as(crate::sql::statement(statement))
+    )
+}
+
+/// Reads at most [`BATCH_ROWS`] rows of a range.
+///
+/// Rows of the types `by_parent` include the changed values and the current parents of the entity.
+/// One statement, so that rows and position are of the same snapshot.
+#[tracing::instrument(level = "debug", skip_all)]
+pub async fn read_batch(conn: &mut Connection, range: &LogRange, by_parent: &[EntityCode]) -> Result<LogBatch> {
+    let records: Vec<LogRecord> = sqlx::query_as(crate::sql::statement(read_statement()))
         .bind(range.epoch)
         .bind(range.from.to_string())
         .bind(range.finished.iter().map(i64::to_string).collect::<Vec<_>>())
-        .bind(range.until.map(Snapshot::to_string))
+        .bind(range.until.as_ref().map(Snapshot::to_string))
         .bind(range.after.map(|after| after.0.to_string()))
         .bind(range.after.map(|after| after.1))
-        .bind(range.by_parent.iter().map(EntityCode::as_str).collect::<Vec<_>>())
+        .bind(by_parent.iter().map(EntityCode::as_str).collect::<Vec<_>>())
         .fetch_all(conn)
         .await?;
     let first = records.first().ok_or(sqlx::Error::RowNotFound)?;
-    let (epoch, snapshot, clock_ms) = (first.epoch, snapshot_of(&first.snapshot)?, first.clock_ms);
-    let mut access = BTreeSet::new();
-    if let (Some(person_ids), Some(new_ids), Some(old_ids), Some(are_creator_grants)) =
-        (&first.person_ids, &first.new_ancestor_set_ids, &first.old_ancestor_set_ids, &first.are_creator_grants)
-    {
-        if first.many == Some(true) {
-            access.insert(AccessChange::Unscoped);
-        }
-        let changes = person_ids.iter().zip(new_ids).zip(old_ids).zip(are_creator_grants);
-        for (((person, new_id), old_id), is_creator_grant) in changes {
-            access.insert(match (person, old_id, new_id) {
-                (_, Some(old_id), Some(new_id)) => AccessChange::AncestorSetChanged(*old_id, *new_id),
-                (Some(person), ..) if *is_creator_grant => AccessChange::EntityCreated(*person),
-                (Some(person), ..) => AccessChange::GrantsChanged(*person),
-                _ => AccessChange::Unscoped,
-            });
-        }
-    }
-    let has_more = records.len() >= BATCH_ROWS;
-    let mut rows = Vec::new();
-    for record in records {
-        let (Some(seq), Some(xid), Some(code), Some(id), Some(action)) =
-            (record.seq, record.xid, record.entity_code, record.entity_id, record.action)
-        else {
-            continue;
-        };
-        // A row with an invalid code stays in the batch, under a code of no type: positions in the
-        // log stay complete.
-        let code = EntityCode::new(code).or_else(|_| EntityCode::new("unknown"));
-        let (Ok(xid), Ok(code)) = (xid.parse(), code) else { continue };
-        let (version, diff) = (Version(record.entity_version.unwrap_or_default()), record.changed.unwrap_or_default());
-        let tx_started_at_ms = record.tx_started_at_ms.unwrap_or_default();
-        let parse_parent = |text: String| {
-            let (code, id) = text.split_once(' ')?;
-            Some(EntityRef::new(EntityCode::new(code).ok()?, id.parse().ok()?))
-        };
-        let parents = record.parents.into_iter().flatten().filter_map(parse_parent).collect();
-        rows.push(ChangeLogEntry {
-            seq,
-            xid,
-            code,
-            id,
-            action,
-            version,
-            diff,
-            ancestor_set: record.ancestor_set_id,
-            tx_started_at_ms,
-            parents,
-        });
-    }
-    Ok(LogBatch { rows, snapshot, epoch, has_more, access, db_now_ms: clock_ms })
+    let (epoch, snapshot, db_now) = (first.epoch, snapshot_of(&first.snapshot)?, UnixMillis::new(first.clock_ms));
+    let (access, has_more) = (first.access_changes(), records.len() >= BATCH_ROWS);
+    let rows = records.into_iter().filter_map(LogRecord::into_entry).collect();
+    Ok(LogBatch { rows, access, snapshot, epoch, has_more, db_now })
 }
 
-/// Returns the number of rows after a position, and the age of the oldest in milliseconds.
+/// Reads the changes that a client missed since `cursor`, up to those visible in `until`.
 ///
-/// Counts up to 100,000 rows. For `from` and `finished` see [`LogRange`].
-pub async fn lag(conn: &mut Connection, epoch: i64, from: i64, finished: &[i64]) -> Result<(i64, i64)> {
-    Ok(sqlx::query_as(
+/// The batch is incomplete if the log does not retain all of them, or has more than a catch-up may
+/// have. With `person`, expired grants of that person are detected. For `by_parent` see
+/// [`read_batch`].
+#[tracing::instrument(level = "debug", skip_all)]
+pub async fn read_catch_up(
+    conn: &mut Connection,
+    cursor: &FeedCursor,
+    until: Option<&Snapshot>,
+    by_parent: &[EntityCode],
+    person: Option<PersonId>,
+) -> Result<CatchUpBatch> {
+    if !retains_since(conn, cursor).await? {
+        return Ok(CatchUpBatch::default());
+    }
+    let mut reader = CatchUpReader::new(cursor, until.cloned());
+    while let Some(range) = reader.next_range() {
+        let batch = read_batch(conn, range, by_parent).await?;
+        reader.accept(batch);
+    }
+    let mut missed = reader.finish();
+    if let Some(person) = person {
+        missed.grant_expired = grant_expired_since(conn, person.0, cursor).await?;
+    }
+    Ok(missed)
+}
+
+/// How far a reader is behind the change log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeedLag {
+    /// Number of rows that the reader has not read, at most 200,000.
+    pub rows: i64,
+    /// Age of the oldest of these rows; zero without rows.
+    pub age: Duration,
+}
+
+/// Returns the lag of a reader that reads `range` next.
+pub async fn lag(conn: &mut Connection, range: &LogRange) -> Result<FeedLag> {
+    let (rows, age_ms): (i64, i64) = sqlx::query_as(
         "select count(*), coalesce((extract(epoch from clock_timestamp() - min(l.created_ts)) * 1000)::bigint, 0)
          from ((select created_ts from app.system_logging where epoch = $1 and action <> 0 and xid >= $2::text::xid8 order by xid limit 100000)
                union all
                (select created_ts from app.system_logging where epoch = $1 and action <> 0 and xid = any ($3::text[]::xid8[]) order by xid limit 100000)) l",
     )
-    .bind(epoch)
-    .bind(from.to_string())
-    .bind(finished.iter().map(i64::to_string).collect::<Vec<_>>())
+    .bind(range.epoch)
+    .bind(range.from.to_string())
+    .bind(range.finished.iter().map(i64::to_string).collect::<Vec<_>>())
     .fetch_one(conn)
-    .await?)
+    .await?;
+    Ok(FeedLag { rows, age: Duration::from_millis(u64::try_from(age_ms).unwrap_or(0)) })
 }
 
 /// Marks rows, given as `(xid, seq)`, as delivered.
@@ -253,7 +266,7 @@ pub async fn mark_delivered(conn: &mut Connection, rows: &[(i64, i64)]) -> Resul
 ///
 /// The log must contain all changes since then, and the cursor must not be older than
 /// `feed.resume_window_days` (90 by default).
-pub async fn retains_since(conn: &mut Connection, cursor: &FeedCursor) -> Result<bool> {
+async fn retains_since(conn: &mut Connection, cursor: &FeedCursor) -> Result<bool> {
     Ok(sqlx::query_scalar(
         "select not exists (select from app.feed_epoch where truncated_before_xid >= $1::text::xid8)
             and coalesce((select l.created_ts from app.system_logging l where l.epoch = $2 and l.xid >= $1::text::xid8 order by l.xid, l.seq limit 1), now())
@@ -273,7 +286,7 @@ pub async fn renew_epoch_if_changed(conn: &mut Connection) -> Result<i64> {
 /// Returns whether a grant of a person or of one of their roles has expired since `cursor`.
 ///
 /// A cursor has no time. The last log row before it is not later and is used instead.
-pub async fn grant_expired_since(conn: &mut Connection, person: Uuid, cursor: &FeedCursor) -> Result<bool> {
+async fn grant_expired_since(conn: &mut Connection, person: Uuid, cursor: &FeedCursor) -> Result<bool> {
     Ok(sqlx::query_scalar(
         "select exists (select from app.entity_rbac g
                         where g.expires_ts <= now()

@@ -5,7 +5,7 @@
 use crate::{Connection, Result};
 use pmo_domain::grant_set::{GrantSet, HeldGrant};
 use pmo_domain::permission::Inheritance;
-use pmo_domain::{EntityCode, Permission, PersonId};
+use pmo_domain::{AncestorSetId, EntityCode, Permission, PersonId};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
 
@@ -146,7 +146,10 @@ pub async fn grant_sets(conn: &mut Connection, persons: &[PersonId]) -> Result<H
 }
 
 /// Returns the type and the ancestor set id of each entity; no entry if it does not exist.
-pub async fn locate_entities(conn: &mut Connection, ids: &[Uuid]) -> Result<HashMap<Uuid, (EntityCode, i32)>> {
+pub async fn locate_entities(
+    conn: &mut Connection,
+    ids: &[Uuid],
+) -> Result<HashMap<Uuid, (EntityCode, AncestorSetId)>> {
     let rows: Vec<(Uuid, String, i32)> =
         sqlx::query_as("select id, code::text, ancestor_set_id from app.entity_instance where id = any ($1)")
             .bind(ids)
@@ -154,14 +157,18 @@ pub async fn locate_entities(conn: &mut Connection, ids: &[Uuid]) -> Result<Hash
             .await?;
     Ok(rows
         .into_iter()
-        .filter_map(|(id, code, ancestor_set)| Some((id, (EntityCode::new(code).ok()?, ancestor_set))))
+        .filter_map(|(id, code, ancestor_set)| Some((id, (EntityCode::new(code).ok()?, AncestorSetId(ancestor_set)))))
         .collect())
 }
 
 /// Returns the grant keys of each ancestor set.
 ///
 /// The flag states whether a path of owned links alone leads to the ancestor.
-pub async fn ancestor_sets(conn: &mut Connection, set_ids: &[i32]) -> Result<HashMap<i32, Vec<(Uuid, bool)>>> {
+pub async fn ancestor_sets(
+    conn: &mut Connection,
+    set_ids: &[AncestorSetId],
+) -> Result<HashMap<AncestorSetId, Vec<(Uuid, bool)>>> {
+    let set_ids: Vec<i32> = set_ids.iter().map(|set_id| set_id.0).collect();
     let rows: Vec<(i32, Vec<Uuid>, Vec<Uuid>)> =
         sqlx::query_as("select id, ancestors, owning_ancestors from app.ancestor_set where id = any ($1)")
             .bind(set_ids)
@@ -169,7 +176,7 @@ pub async fn ancestor_sets(conn: &mut Connection, set_ids: &[i32]) -> Result<Has
             .await?;
     let with_owned_flag =
         |keys: Vec<Uuid>, owned: &[Uuid]| keys.into_iter().map(|key| (key, owned.contains(&key))).collect();
-    Ok(rows.into_iter().map(|(set_id, keys, owned)| (set_id, with_owned_flag(keys, &owned))).collect())
+    Ok(rows.into_iter().map(|(set_id, keys, owned)| (AncestorSetId(set_id), with_owned_flag(keys, &owned))).collect())
 }
 
 /// Returns the type marker of each type: the grant key of type-wide grants.

@@ -7,7 +7,7 @@
 
 use crate::sql::{BindValue, WhereBuilder};
 use crate::{Connection, Result};
-use pmo_domain::{EntityCode, FeedCursor, PersonId};
+use pmo_domain::{AncestorSetId, EntityCode, FeedCursor, PersonId};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,8 +25,8 @@ pub struct AncestorSetBitmap(Vec<u8>);
 
 impl AncestorSetBitmap {
     /// Adds an id; negative ids are ignored.
-    pub fn insert(&mut self, set_id: i32) {
-        let Ok(bit) = usize::try_from(set_id) else { return };
+    pub fn insert(&mut self, set_id: AncestorSetId) {
+        let Ok(bit) = usize::try_from(set_id.0) else { return };
         if self.0.len() <= bit / 8 {
             self.0.resize(bit / 8 + 1, 0);
         }
@@ -34,8 +34,8 @@ impl AncestorSetBitmap {
     }
 
     /// Returns whether the bitmap contains `set_id`.
-    pub fn contains(&self, set_id: i32) -> bool {
-        usize::try_from(set_id).is_ok_and(|bit| self.0.get(bit / 8).is_some_and(|byte| byte & (1 << (bit % 8)) != 0))
+    pub fn contains(&self, set_id: AncestorSetId) -> bool {
+        usize::try_from(set_id.0).is_ok_and(|bit| self.0.get(bit / 8).is_some_and(|byte| byte & (1 << (bit % 8)) != 0))
     }
 
     /// Returns whether the bitmap contains no id.
@@ -44,10 +44,10 @@ impl AncestorSetBitmap {
     }
 
     /// Returns all ids in ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = i32> + '_ {
-        (0_i32..)
-            .zip(self.0.iter())
-            .flat_map(|(n, byte)| (0..8).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| n * 8 + bit))
+    pub fn iter(&self) -> impl Iterator<Item = AncestorSetId> + '_ {
+        (0_i32..).zip(self.0.iter()).flat_map(|(n, byte)| {
+            (0..8).filter(move |bit| byte & (1 << bit) != 0).map(move |bit| AncestorSetId(n * 8 + bit))
+        })
     }
 
     /// Returns the runs of consecutive ids, as parallel lists of first and last ids.
@@ -55,7 +55,7 @@ impl AncestorSetBitmap {
     /// Runs are common: entities that were created together often have consecutive set ids.
     pub fn ranges(&self) -> (Vec<i32>, Vec<i32>) {
         let (mut first, mut last): (Vec<i32>, Vec<i32>) = (Vec::new(), Vec::new());
-        for set_id in self.iter() {
+        for AncestorSetId(set_id) in self.iter() {
             match last.last_mut().filter(|end| **end + 1 == set_id) {
                 Some(end) => *end = set_id,
                 None => {
@@ -75,8 +75,8 @@ impl AncestorSetBitmap {
     }
 }
 
-impl FromIterator<i32> for AncestorSetBitmap {
-    fn from_iter<I: IntoIterator<Item = i32>>(set_ids: I) -> Self {
+impl FromIterator<AncestorSetId> for AncestorSetBitmap {
+    fn from_iter<I: IntoIterator<Item = AncestorSetId>>(set_ids: I) -> Self {
         let mut bitmap = Self::default();
         set_ids.into_iter().for_each(|set_id| bitmap.insert(set_id));
         bitmap
@@ -121,7 +121,7 @@ struct VisibilityRow {
 
 impl Visibility {
     /// Returns whether the entity `id` with the given ancestor set is visible.
-    pub fn is_visible(&self, id: Uuid, ancestor_set: i32) -> bool {
+    pub fn is_visible(&self, id: Uuid, ancestor_set: AncestorSetId) -> bool {
         let granted = self.all_visible || self.ancestor_sets.contains(ancestor_set) || self.direct_ids.contains(&id);
         granted
             && !self.denied_all
@@ -165,7 +165,7 @@ impl Visibility {
     }
 
     /// Adds a new ancestor set with its grant keys, if they are granted or denied.
-    fn add_ancestor_set(&mut self, set_id: i32, ancestors: &[Uuid]) {
+    fn add_ancestor_set(&mut self, set_id: AncestorSetId, ancestors: &[Uuid]) {
         if ancestors.iter().any(|key| self.keys.contains(key)) {
             self.ancestor_sets.insert(set_id);
         }
@@ -186,9 +186,9 @@ impl From<VisibilityRow> for Visibility {
         Self {
             all_visible: row.sees_all,
             denied_all: row.denied_all,
-            ancestor_sets: row.ancestor_set_ids.into_iter().collect(),
+            ancestor_sets: row.ancestor_set_ids.into_iter().map(AncestorSetId).collect(),
             direct_ids: row.direct_ids.into_iter().collect(),
-            denied_ancestor_sets: row.denied_ancestor_set_ids.into_iter().collect(),
+            denied_ancestor_sets: row.denied_ancestor_set_ids.into_iter().map(AncestorSetId).collect(),
             denied_direct_ids: row.denied_direct_ids.into_iter().collect(),
             keys: row.keys.into_iter().collect(),
             denied_keys: row.denied_keys.into_iter().collect(),
@@ -340,7 +340,7 @@ async fn with_new_ancestor_sets(
             .await?;
     for visibility in cached.by_type.values_mut() {
         let mut extended = (**visibility).clone();
-        new_sets.iter().for_each(|(set_id, ancestors)| extended.add_ancestor_set(*set_id, ancestors));
+        new_sets.iter().for_each(|(set_id, ancestors)| extended.add_ancestor_set(AncestorSetId(*set_id), ancestors));
         *visibility = Arc::new(extended);
     }
     Ok(cached)
@@ -363,7 +363,7 @@ pub struct ReadContext<'s> {
 struct CachedTitle {
     code: EntityCode,
     title: Arc<str>,
-    ancestor_set: i32,
+    ancestor_set: AncestorSetId,
 }
 
 /// Cache of titles that are valid in one snapshot of one incarnation of the database.
@@ -405,7 +405,7 @@ impl TitleCache {
         } else if state.snapshot == since {
             retitled.iter().for_each(|id| drop(state.titles.remove(id)));
             if !left_sets.is_empty() {
-                state.titles.retain(|_, title| !left_sets.contains(&title.ancestor_set));
+                state.titles.retain(|_, title| !left_sets.contains(&title.ancestor_set.0));
             }
             state.snapshot = Some(snapshot.to_owned());
         }
@@ -481,6 +481,7 @@ impl ReadContext<'_> {
                     .await?;
             for (id, code, title, ancestor_set) in rows {
                 let Ok(code) = EntityCode::new(code) else { continue };
+                let ancestor_set = AncestorSetId(ancestor_set);
                 titles.push((id, CachedTitle { code, title: title.into(), ancestor_set }));
             }
             self.cache.titles.store(&self.cached.database_incarnation, &self.cached.snapshot, &titles);
@@ -503,9 +504,9 @@ mod tests {
     proptest! {
         #[test]
         fn bitmap_behaves_like_a_set(members in proptest::collection::btree_set(0_i32..5000, 0..60), probe in -2_i32..6000) {
-            let bitmap: AncestorSetBitmap = members.iter().copied().collect();
-            prop_assert_eq!(bitmap.iter().collect::<BTreeSet<_>>(), members.clone());
-            prop_assert_eq!(bitmap.contains(probe), members.contains(&probe));
+            let bitmap: AncestorSetBitmap = members.iter().copied().map(AncestorSetId).collect();
+            prop_assert_eq!(bitmap.iter().map(|set_id| set_id.0).collect::<BTreeSet<_>>(), members.clone());
+            prop_assert_eq!(bitmap.contains(AncestorSetId(probe)), members.contains(&probe));
             prop_assert_eq!(bitmap.is_empty(), members.is_empty());
             let (first, last) = bitmap.ranges();
             let expanded: BTreeSet<i32> = first.iter().zip(&last).flat_map(|(first, last)| *first..=*last).collect();
@@ -533,10 +534,10 @@ mod tests {
         let (project, secret) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let mut visibility =
             Visibility { keys: [project].into(), denied_keys: [secret].into(), ..Visibility::default() };
-        visibility.add_ancestor_set(7, &[project]);
-        visibility.add_ancestor_set(8, &[project, secret]);
-        visibility.add_ancestor_set(9, &[]);
-        let visible: Vec<i32> = (6..10).filter(|set_id| visibility.is_visible(Uuid::from_u128(5), *set_id)).collect();
-        assert_eq!(visible, [7]);
+        visibility.add_ancestor_set(AncestorSetId(7), &[project]);
+        visibility.add_ancestor_set(AncestorSetId(8), &[project, secret]);
+        visibility.add_ancestor_set(AncestorSetId(9), &[]);
+        let is_visible = |set_id: &AncestorSetId| visibility.is_visible(Uuid::from_u128(5), *set_id);
+        assert_eq!((6..10).map(AncestorSetId).filter(is_visible).collect::<Vec<_>>(), [AncestorSetId(7)]);
     }
 }

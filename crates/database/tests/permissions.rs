@@ -11,7 +11,7 @@ use pmo_database::{list, permission};
 use pmo_domain::grant_set::EntityLocation;
 use pmo_domain::permission::{EntityLink, Grant, Inheritance, can_create, effective_permission};
 use pmo_domain::query::ListQuery;
-use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, Permission, PersonId};
+use pmo_domain::{AncestorSetId, EVERY_INSTANCE, EntityCode, EntityRef, Permission, PersonId};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
@@ -200,17 +200,17 @@ async fn check(conn: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n
     // Visibility, as in list queries.
     let cache = VisibilityCache::new(1 << 20);
     let mut reader = cache.begin_read(conn, person).await.unwrap();
-    let set_ids: BTreeMap<Uuid, i32> =
+    let set_ids: Vec<(Uuid, i32)> =
         sqlx::query_as("select id, ancestor_set_id from app.entity_instance where id = any ($1)")
             .bind(&ids)
             .fetch_all(&mut *conn)
             .await
-            .unwrap()
-            .into_iter()
-            .collect();
+            .unwrap();
+    let set_ids: BTreeMap<Uuid, AncestorSetId> =
+        set_ids.into_iter().map(|(id, set_id)| (id, AncestorSetId(set_id))).collect();
     // Grant sets and ancestor sets, as in the feed.
     let grant_set = permission::grant_sets(conn, &[person]).await.unwrap().remove(&person).unwrap();
-    let all_set_ids: Vec<i32> = set_ids.values().copied().collect();
+    let all_set_ids: Vec<AncestorSetId> = set_ids.values().copied().collect();
     let ancestor_sets = permission::ancestor_sets(conn, &all_set_ids).await.unwrap();
     for entity in test_entities() {
         let id = id_in_graph(n, &entity);

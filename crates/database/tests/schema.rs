@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)] // a failing test reports the line
 
 use pmo_database::{bootstrap, change_log, permission, prepare};
-use pmo_domain::{EntityCode, PersonId, Snapshot, fractional_index};
+use pmo_domain::change_log::LogRange;
+use pmo_domain::{EntityCode, FeedCursor, PersonId, Snapshot, fractional_index};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -144,25 +145,18 @@ async fn log_reads_miss_nothing_while_a_transaction_stays_open(pool: sqlx::PgPoo
     for n in 0..20 {
         insert_project(&pool, &format!("quick {n}")).await;
     }
-    let batch = change_log::read_batch(&mut reader, &from(epoch, &start)).await.unwrap();
+    let batch = change_log::read_batch(&mut reader, &from(epoch, &start), &[]).await.unwrap();
     assert_eq!(batch.rows.len(), 20, "the open transaction does not delay other rows");
     slow.commit().await.unwrap();
-    let after = change_log::read_batch(&mut reader, &from(epoch, &batch.snapshot)).await.unwrap();
+    let after = change_log::read_batch(&mut reader, &from(epoch, &batch.snapshot), &[]).await.unwrap();
     assert_eq!(after.rows.iter().map(|r| r.id).collect::<Vec<_>>(), [late_id]);
-    let last = change_log::read_batch(&mut reader, &from(epoch, &after.snapshot)).await.unwrap();
+    let last = change_log::read_batch(&mut reader, &from(epoch, &after.snapshot), &[]).await.unwrap();
     assert!(last.rows.is_empty(), "no row is read twice");
 }
 
 /// Returns the range of all rows after a snapshot.
-fn from(epoch: i64, snapshot: &Snapshot) -> change_log::LogRange<'_> {
-    change_log::LogRange {
-        epoch,
-        from: snapshot.xmax,
-        finished: &snapshot.in_progress,
-        until: None,
-        after: None,
-        by_parent: &[],
-    }
+fn from(epoch: i64, snapshot: &Snapshot) -> LogRange {
+    LogRange::since(&FeedCursor { epoch, snapshot: snapshot.clone() })
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
@@ -173,18 +167,15 @@ async fn large_transaction_is_read_in_batches_during_other_writes(pool: sqlx::Pg
         .execute(&pool)
         .await
         .unwrap();
-    let first = change_log::read_batch(&mut reader, &from(epoch, &start)).await.unwrap();
+    let first = change_log::read_batch(&mut reader, &from(epoch, &start), &[]).await.unwrap();
     assert!(first.has_more && first.rows.len() == change_log::BATCH_ROWS);
     insert_project(&pool, "meanwhile").await;
     let mut rows = first.rows;
     loop {
         let last = rows.last().unwrap();
-        let range = change_log::LogRange {
-            until: Some(&first.snapshot),
-            after: Some((last.xid, last.seq)),
-            ..from(epoch, &start)
-        };
-        let batch = change_log::read_batch(&mut reader, &range).await.unwrap();
+        let range =
+            LogRange { until: Some(first.snapshot.clone()), after: Some((last.xid, last.seq)), ..from(epoch, &start) };
+        let batch = change_log::read_batch(&mut reader, &range, &[]).await.unwrap();
         rows.extend(batch.rows);
         if !batch.has_more {
             break;
@@ -193,7 +184,7 @@ async fn large_transaction_is_read_in_batches_during_other_writes(pool: sqlx::Pg
     let ids: std::collections::BTreeSet<Uuid> = rows.iter().map(|r| r.id).collect();
     assert_eq!((rows.len(), ids.len()), (4500, 4500));
     assert!(rows.iter().all(|r| r.code == "customer"), "rows written meanwhile are in the next range");
-    let rest = change_log::read_batch(&mut reader, &from(epoch, &first.snapshot)).await.unwrap();
+    let rest = change_log::read_batch(&mut reader, &from(epoch, &first.snapshot), &[]).await.unwrap();
     assert_eq!(rest.rows.len(), 1);
 }
 
@@ -218,9 +209,7 @@ async fn rolled_back_savepoints_are_not_delivered(pool: sqlx::PgPool) {
     }
     with_savepoints.commit().await.unwrap();
     let codes = [EntityCode::new("project").unwrap()];
-    let batch = change_log::read_batch(&mut reader, &change_log::LogRange { by_parent: &codes, ..from(epoch, &start) })
-        .await
-        .unwrap();
+    let batch = change_log::read_batch(&mut reader, &from(epoch, &start), &codes).await.unwrap();
     let names: Vec<&str> = batch.rows.iter().filter_map(|r| r.new_value_str("name")).collect();
     assert_eq!(names, ["before", "released"]);
 }

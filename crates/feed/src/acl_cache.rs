@@ -7,7 +7,7 @@
 
 use pmo_domain::change_log::AccessChange;
 use pmo_domain::grant_set::{EntityLocation, GrantSet};
-use pmo_domain::{EntityCode, EntityRef, Permission, PersonId};
+use pmo_domain::{AncestorSetId, EntityCode, EntityRef, Permission, PersonId, UnixMillis};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -28,18 +28,18 @@ pub struct AffectedPeople {
 #[derive(Default)]
 pub struct AclCache {
     people: HashMap<PersonId, GrantSet>,
-    ancestor_sets: HashMap<i32, Arc<[(Uuid, bool)]>>,
+    ancestor_sets: HashMap<AncestorSetId, Arc<[(Uuid, bool)]>>,
     type_markers: HashMap<String, Uuid>,
-    /// Next expiry of a cached grant, in milliseconds since 1970.
-    next_expiry: Option<i64>,
+    /// Next expiry of a cached grant.
+    next_expiry: Option<UnixMillis>,
 }
 
 impl AclCache {
     /// Stores the grants of a person.
     ///
     /// Grants that expired before `since` have been processed and do not count for the next expiry.
-    pub fn set_grants(&mut self, person: PersonId, grants: GrantSet, since: i64) {
-        self.next_expiry = [self.next_expiry, grants.next_expiry(since)].into_iter().flatten().min();
+    pub fn set_grants(&mut self, person: PersonId, grants: GrantSet, since: UnixMillis) {
+        self.next_expiry = [self.next_expiry, next_expiry_of(&grants, since)].into_iter().flatten().min();
         self.people.insert(person, grants);
     }
 
@@ -69,7 +69,7 @@ impl AclCache {
     }
 
     /// Stores the ancestors of an ancestor set; they never change.
-    pub fn insert_ancestor_set(&mut self, ancestor_set: i32, ancestors: Vec<(Uuid, bool)>) {
+    pub fn insert_ancestor_set(&mut self, ancestor_set: AncestorSetId, ancestors: Vec<(Uuid, bool)>) {
         self.ancestor_sets.insert(ancestor_set, ancestors.into());
     }
 
@@ -84,19 +84,32 @@ impl AclCache {
     }
 
     /// Returns those of `ancestor_sets` that are not cached.
-    pub fn missing_ancestor_sets(&self, ancestor_sets: impl IntoIterator<Item = i32>) -> BTreeSet<i32> {
+    pub fn missing_ancestor_sets(
+        &self,
+        ancestor_sets: impl IntoIterator<Item = AncestorSetId>,
+    ) -> BTreeSet<AncestorSetId> {
         ancestor_sets.into_iter().filter(|id| !self.ancestor_sets.contains_key(id)).collect()
     }
 
     /// Returns the location of an entity, or `None` if its type or ancestor set is not cached.
-    pub fn locate<'a>(&'a self, code: &'a EntityCode, id: Uuid, ancestor_set: i32) -> Option<EntityLocation<'a>> {
+    pub fn locate<'a>(
+        &'a self,
+        code: &'a EntityCode,
+        id: Uuid,
+        ancestor_set: AncestorSetId,
+    ) -> Option<EntityLocation<'a>> {
         let type_marker = *self.type_markers.get(code.as_str())?;
         Some(EntityLocation { id, type_marker, code: code.as_str(), ancestors: self.ancestor_sets.get(&ancestor_set)? })
     }
 
     /// Returns a person's permission at a location, or `None` if the person is not cached.
-    pub fn permission_at(&self, person: PersonId, location: &EntityLocation<'_>, now: i64) -> Option<Permission> {
-        self.people.get(&person)?.effective_permission(location, now)
+    pub fn permission_at(
+        &self,
+        person: PersonId,
+        location: &EntityLocation<'_>,
+        now: UnixMillis,
+    ) -> Option<Permission> {
+        self.people.get(&person)?.effective_permission(location, now.get())
     }
 
     /// Returns the effective permission of a person on an entity.
@@ -106,14 +119,14 @@ impl AclCache {
         &self,
         person: PersonId,
         entity: &EntityRef,
-        ancestor_set: i32,
-        now: i64,
+        ancestor_set: AncestorSetId,
+        now: UnixMillis,
     ) -> Option<Permission> {
         self.permission_at(person, &self.locate(&entity.code, entity.id, ancestor_set)?, now)
     }
 
     /// Returns the ancestor sets that must be cached before [`AclCache::affected_by`] is exact.
-    pub fn ancestor_sets_of(changes: &BTreeSet<AccessChange>) -> BTreeSet<i32> {
+    pub fn ancestor_sets_of(changes: &BTreeSet<AccessChange>) -> BTreeSet<AncestorSetId> {
         let pairs = changes.iter().filter_map(|change| match change {
             AccessChange::AncestorSetChanged(old, new) => Some([*old, *new]),
             _ => None,
@@ -181,20 +194,25 @@ impl AclCache {
     }
 
     /// Returns the users with a grant that expired after `since` and not after `now`.
-    pub fn expired_between(&self, since: i64, now: i64) -> BTreeSet<PersonId> {
-        let expired = |grants: &GrantSet| grants.next_expiry(since).is_some_and(|expiry| expiry <= now);
+    pub fn expired_between(&self, since: UnixMillis, now: UnixMillis) -> BTreeSet<PersonId> {
+        let expired = |grants: &GrantSet| next_expiry_of(grants, since).is_some_and(|expiry| expiry <= now);
         self.people.iter().filter(|(_, grants)| expired(grants)).map(|(person, _)| *person).collect()
     }
 
-    /// Returns the next expiry of a cached grant, in milliseconds since 1970.
-    pub fn next_expiry(&self) -> Option<i64> {
+    /// Returns the next expiry of a cached grant.
+    pub fn next_expiry(&self) -> Option<UnixMillis> {
         self.next_expiry
     }
 
     /// Recomputes the next expiry after the grants that expired by `now` have been processed.
-    pub fn advance_expiry(&mut self, now: i64) {
-        self.next_expiry = self.people.values().filter_map(|grants| grants.next_expiry(now)).min();
+    pub fn advance_expiry(&mut self, now: UnixMillis) {
+        self.next_expiry = self.people.values().filter_map(|grants| next_expiry_of(grants, now)).min();
     }
+}
+
+/// Returns the time of the first expiry of a grant after `since`.
+fn next_expiry_of(grants: &GrantSet, since: UnixMillis) -> Option<UnixMillis> {
+    grants.next_expiry(since.get()).map(UnixMillis::new)
 }
 
 #[cfg(test)]
@@ -219,12 +237,12 @@ mod tests {
 
     fn cache_of_two_people() -> AclCache {
         let mut cache = AclCache::default();
-        cache.set_grants(ANN, grant_on(10, None), 0);
-        cache.set_grants(BOB, grant_on(20, Some(1000)), 0);
+        cache.set_grants(ANN, grant_on(10, None), UnixMillis::EPOCH);
+        cache.set_grants(BOB, grant_on(20, Some(1000)), UnixMillis::EPOCH);
         cache.set_type_markers([("task".to_owned(), Uuid::from_u128(99))].into());
-        cache.insert_ancestor_set(1, vec![]);
-        cache.insert_ancestor_set(7, vec![(Uuid::from_u128(10), true)]);
-        cache.insert_ancestor_set(8, vec![(Uuid::from_u128(20), true)]);
+        cache.insert_ancestor_set(AncestorSetId(1), vec![]);
+        cache.insert_ancestor_set(AncestorSetId(7), vec![(Uuid::from_u128(10), true)]);
+        cache.insert_ancestor_set(AncestorSetId(8), vec![(Uuid::from_u128(20), true)]);
         cache
     }
 
@@ -233,15 +251,31 @@ mod tests {
         let cache = cache_of_two_people();
         let task = EntityRef::new(EntityCode::new("task").unwrap(), Uuid::from_u128(5));
         let other = EntityRef::new(EntityCode::new("risk").unwrap(), Uuid::from_u128(5));
-        assert_eq!(cache.permission_on(ANN, &task, 7, 0), Some(Permission::View));
-        assert_eq!(cache.permission_on(BOB, &task, 7, 0), None);
+        assert_eq!(cache.permission_on(ANN, &task, AncestorSetId(7), UnixMillis::new(0)), Some(Permission::View));
+        assert_eq!(cache.permission_on(BOB, &task, AncestorSetId(7), UnixMillis::new(0)), None);
         assert_eq!(
-            (cache.permission_on(BOB, &task, 8, 0), cache.permission_on(BOB, &task, 8, 1000)),
+            (
+                cache.permission_on(BOB, &task, AncestorSetId(8), UnixMillis::new(0)),
+                cache.permission_on(BOB, &task, AncestorSetId(8), UnixMillis::new(1000))
+            ),
             (Some(Permission::View), None)
         );
-        assert_eq!((cache.permission_on(ANN, &task, 77, 0), cache.permission_on(ANN, &other, 7, 0)), (None, None));
-        assert_eq!(cache.permission_on(PersonId(Uuid::from_u128(3)), &task, 7, 0), None);
-        assert_eq!(cache.missing_ancestor_sets([7, 77]), [77].into());
+        assert_eq!(
+            (
+                cache.permission_on(ANN, &task, AncestorSetId(77), UnixMillis::new(0)),
+                cache.permission_on(ANN, &other, AncestorSetId(7), UnixMillis::new(0))
+            ),
+            (None, None)
+        );
+        assert_eq!(
+            cache.permission_on(PersonId(Uuid::from_u128(3)), &task, AncestorSetId(7), UnixMillis::new(0)),
+            None
+        );
+        assert_eq!(cache.missing_ancestor_sets([7, 77].map(AncestorSetId)), [AncestorSetId(77)].into());
+    }
+
+    fn moved(old: i32, new: i32) -> AccessChange {
+        AccessChange::AncestorSetChanged(AncestorSetId(old), AncestorSetId(new))
     }
 
     #[test]
@@ -258,16 +292,9 @@ mod tests {
             affected(AccessChange::Unscoped),
             AffectedPeople { reload: [ANN, BOB].into(), notify: [ANN, BOB].into() }
         );
-        assert_eq!(
-            affected(AccessChange::AncestorSetChanged(1, 7)),
-            AffectedPeople { reload: [].into(), notify: [ANN].into() }
-        );
-        assert_eq!(affected(AccessChange::AncestorSetChanged(7, 8)).notify, [ANN, BOB].into());
-        assert_eq!(
-            affected(AccessChange::AncestorSetChanged(7, 70)).notify,
-            [ANN, BOB].into(),
-            "an unknown ancestor set may affect any user"
-        );
+        assert_eq!(affected(moved(1, 7)), AffectedPeople { reload: [].into(), notify: [ANN].into() });
+        assert_eq!(affected(moved(7, 8)).notify, [ANN, BOB].into());
+        assert_eq!(affected(moved(7, 70)).notify, [ANN, BOB].into(), "an unknown ancestor set may affect any user");
         assert_eq!(
             affected(AccessChange::GrantsChanged(Uuid::from_u128(3))),
             AffectedPeople::default(),
@@ -278,12 +305,10 @@ mod tests {
     #[test]
     fn grants_expire_without_a_change() {
         let mut cache = cache_of_two_people();
-        assert_eq!(cache.next_expiry(), Some(1000));
-        assert_eq!(
-            (cache.expired_between(0, 999), cache.expired_between(0, 1000), cache.expired_between(1000, 2000)),
-            ([].into(), [BOB].into(), [].into())
-        );
-        cache.advance_expiry(1000);
+        assert_eq!(cache.next_expiry(), Some(UnixMillis::new(1000)));
+        let expired = |since: i64, now: i64| cache.expired_between(UnixMillis::new(since), UnixMillis::new(now));
+        assert_eq!((expired(0, 999), expired(0, 1000), expired(1000, 2000)), ([].into(), [BOB].into(), [].into()));
+        cache.advance_expiry(UnixMillis::new(1000));
         assert_eq!(cache.next_expiry(), None);
     }
 }

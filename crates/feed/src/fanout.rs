@@ -8,13 +8,14 @@
 //! see it.
 
 use crate::acl_cache::AclCache;
-use crate::lookups::{LogBatch, LookupRequest};
+use crate::change_feed::ChangeFeed;
+use crate::event::Effect;
+use crate::lookups::LookupRequest;
 use crate::outbound_queue::{Frame, InvalidateFrame, MAX_CHANGES_PER_FRAME};
-use crate::state_machine::{ChangeFeed, Effect};
-use crate::subscription_index::ConnectionId;
-use pmo_domain::change_log::{AccessChange, ChangeLogEntry};
+use crate::topic::{ConnectionId, EntityAccess};
+use pmo_domain::change_log::{AccessChange, ChangeLogEntry, LogBatch};
 use pmo_domain::protocol::{Action, Change, CoalescedChanges, ServerMessage};
-use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId, Version};
+use pmo_domain::{AncestorSetId, EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId, UnixMillis, Version};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
@@ -55,17 +56,12 @@ impl AccessUpdate {
 }
 
 impl ChangeFeed {
-    /// Converts the time of this machine to the time of the database.
-    fn db_now(&self, now: i64) -> i64 {
-        now + self.clock_offset_ms
-    }
-
     /// Returns the affected users as far as known; adds missing data to `lookups`.
     fn find_affected(
         &self,
         rows: &[ChangeLogEntry],
         changes: &BTreeSet<AccessChange>,
-        now: i64,
+        now: UnixMillis,
         lookups: &mut LookupRequest,
     ) -> AffectedConnections {
         lookups.ancestor_sets.extend(self.missing_ancestor_sets(AclCache::ancestor_sets_of(changes)));
@@ -91,7 +87,10 @@ impl ChangeFeed {
     }
 
     /// Returns those of `ancestor_sets` that are neither cached nor already requested.
-    pub(crate) fn missing_ancestor_sets(&self, ancestor_sets: impl IntoIterator<Item = i32>) -> BTreeSet<i32> {
+    pub(crate) fn missing_ancestor_sets(
+        &self,
+        ancestor_sets: impl IntoIterator<Item = AncestorSetId>,
+    ) -> BTreeSet<AncestorSetId> {
         let mut missing = self.acl_cache.missing_ancestor_sets(ancestor_sets);
         missing.retain(|id| !self.requested.ancestor_sets.contains(id));
         missing
@@ -108,7 +107,7 @@ impl ChangeFeed {
     }
 
     /// Returns the lookups that are needed before a log batch can be delivered.
-    pub(crate) fn lookups_for_batch(&self, batch: &LogBatch, now: i64) -> LookupRequest {
+    pub(crate) fn lookups_for_batch(&self, batch: &LogBatch, now: UnixMillis) -> LookupRequest {
         let mut lookups = LookupRequest::default();
         let affected = self.find_affected(&batch.rows, &batch.access, now, &mut lookups);
         lookups.merge(self.lookups_for_access(&affected.re_evaluated, None, &batch.rows));
@@ -175,7 +174,7 @@ impl ChangeFeed {
     }
 
     /// Returns whether a person may see an entity; `false` if the entity was not looked up.
-    pub(crate) fn can_view(&self, person: PersonId, entity: &EntityRef, db_now: i64) -> bool {
+    pub(crate) fn can_view(&self, person: PersonId, entity: &EntityRef, db_now: UnixMillis) -> bool {
         let location = self.lookup_result.entities.get(&entity.id).filter(|(code, _)| *code == entity.code);
         location.is_some_and(|(_, set)| self.acl_cache.permission_on(person, entity, *set, db_now).is_some())
     }
@@ -188,7 +187,7 @@ impl ChangeFeed {
         &mut self,
         rows: &[ChangeLogEntry],
         changes: &BTreeSet<AccessChange>,
-        now: i64,
+        now: UnixMillis,
         out: &mut Vec<Effect>,
     ) {
         let affected = self.find_affected(rows, changes, now, &mut LookupRequest::default());
@@ -227,7 +226,7 @@ impl ChangeFeed {
     ///
     /// For subscribed and granted entities, REVOKE is sent for lost access and CREATE for gained
     /// access. ACCESS then tells the client to revalidate everything else in its cache.
-    pub(crate) fn apply_access_update(&mut self, update: &AccessUpdate, now: i64, out: &mut Vec<Effect>) {
+    pub(crate) fn apply_access_update(&mut self, update: &AccessUpdate, now: UnixMillis, out: &mut Vec<Effect>) {
         if update.persons.is_empty() {
             return;
         }
@@ -265,8 +264,11 @@ impl ChangeFeed {
                     _ => {}
                 }
             }
-            lost.into_iter().for_each(|(code, ids)| self.subscription_index.set_denied(id, &code, ids, true));
-            gained.into_iter().for_each(|(code, ids)| self.subscription_index.set_denied(id, &code, ids, false));
+            lost.into_iter()
+                .for_each(|(code, ids)| self.subscription_index.set_access(id, &code, ids, EntityAccess::Denied));
+            gained
+                .into_iter()
+                .for_each(|(code, ids)| self.subscription_index.set_access(id, &code, ids, EntityAccess::Allowed));
             let receivers: Arc<[ConnectionId]> = [id].into();
             context.frames(changes, &receivers, out);
             let visible: Vec<EntityRef> =
@@ -282,7 +284,13 @@ impl ChangeFeed {
     ///
     /// Several changes of one entity become one change. Connections with the same changes share a
     /// frame.
-    pub(crate) fn deliver(&self, rows: &[ChangeLogEntry], only: Option<ConnectionId>, now: i64, out: &mut Vec<Effect>) {
+    pub(crate) fn deliver(
+        &self,
+        rows: &[ChangeLogEntry],
+        only: Option<ConnectionId>,
+        now: UnixMillis,
+        out: &mut Vec<Effect>,
+    ) {
         let only = match only {
             Some(id) => match (self.subscription_index.connection_slot(id), self.subscription_index.person(id)) {
                 (Some(slot), Some(person)) => Some((id, slot, person)),
@@ -359,8 +367,8 @@ struct FrameContext {
 }
 
 impl FrameContext {
-    fn new(cursor: &FeedCursor, now: i64) -> Self {
-        let time = jiff::Timestamp::from_millisecond(now).unwrap_or_default();
+    fn new(cursor: &FeedCursor, now: UnixMillis) -> Self {
+        let time = jiff::Timestamp::from_millisecond(now.get()).unwrap_or_default();
         let timestamp = time.strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string().into();
         Self { timestamp, cursor: cursor.to_string().into() }
     }

@@ -4,7 +4,7 @@
 //! position is a snapshot: a row is new if its transaction was not visible in that snapshot and is
 //! visible now. Long transactions do not block the reader, and no row is read twice.
 
-use pmo_domain::change_log::ChangeLogEntry;
+use pmo_domain::change_log::{LogBatch, LogRange};
 use pmo_domain::{FeedCursor, Snapshot};
 
 /// Read position of one pod.
@@ -22,21 +22,6 @@ pub struct LogReader {
 struct PartialRead {
     until: Snapshot,
     after: (i64, i64),
-}
-
-/// Range of the change log to read, in order of transaction id and sequence number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LogRange {
-    /// Epoch of the database that the rows must belong to.
-    pub epoch: i64,
-    /// First transaction id to read (inclusive).
-    pub from: i64,
-    /// Older transactions that were in progress at the last read.
-    pub finished: Vec<i64>,
-    /// Upper bound while a partial read continues: only transactions visible in this snapshot.
-    pub until: Option<Snapshot>,
-    /// Resume point `(xid, seq)` of a partial read (exclusive).
-    pub after: Option<(i64, i64)>,
 }
 
 impl LogReader {
@@ -66,17 +51,15 @@ impl LogReader {
         }
     }
 
-    /// Advances the position past `rows`, which were read in `snapshot`.
-    ///
-    /// `has_more`: the range has further rows. Returns whether to read again immediately.
-    pub fn accept(&mut self, rows: &[ChangeLogEntry], snapshot: Snapshot, has_more: bool) -> bool {
+    /// Advances the position past a batch of the next range; returns whether to read again at once.
+    pub fn accept(&mut self, batch: LogBatch) -> bool {
         let until = self.partial.take().map(|partial| partial.until);
         let was_partial = until.is_some();
-        let until = until.unwrap_or(snapshot);
-        match rows.last().filter(|_| has_more) {
+        let until = until.unwrap_or(batch.snapshot);
+        match batch.rows.last().filter(|_| batch.has_more) {
             Some(last) => self.partial = Some(PartialRead { until, after: (last.xid, last.seq) }),
             None => self.snapshot = until,
         }
-        has_more || was_partial
+        batch.has_more || was_partial
     }
 }

@@ -3,11 +3,10 @@
 //! Lookups are collected into batches: a thousand connections that open together cost a handful of
 //! statements.
 
-use crate::log_reader::LogRange;
-use crate::subscription_index::ConnectionId;
-use pmo_domain::change_log::{AccessChange, ChangeLogEntry};
+use crate::topic::ConnectionId;
+use pmo_domain::change_log::{CatchUpBatch, LogBatch, LogRange};
 use pmo_domain::grant_set::GrantSet;
-use pmo_domain::{EntityCode, FeedCursor, PersonId, Snapshot};
+use pmo_domain::{AncestorSetId, EntityCode, FeedCursor, PersonId, Snapshot};
 use std::collections::{BTreeSet, HashMap};
 use uuid::Uuid;
 
@@ -19,7 +18,7 @@ pub struct LookupRequest {
     /// Ids of the entities to locate: type and ancestor set.
     pub entities: BTreeSet<Uuid>,
     /// Ids of the ancestor sets to load.
-    pub ancestor_sets: BTreeSet<i32>,
+    pub ancestor_sets: BTreeSet<AncestorSetId>,
     /// Whether to load the entity types with their type markers.
     pub types: bool,
 }
@@ -60,28 +59,11 @@ pub struct LookupResult {
     /// Grants by person.
     pub people: HashMap<PersonId, GrantSet>,
     /// Type and ancestor set by entity id.
-    pub entities: HashMap<Uuid, (EntityCode, i32)>,
+    pub entities: HashMap<Uuid, (EntityCode, AncestorSetId)>,
     /// Ancestors by ancestor set; the flag is true if all links to the ancestor are owned.
-    pub ancestor_sets: HashMap<i32, Vec<(Uuid, bool)>>,
+    pub ancestor_sets: HashMap<AncestorSetId, Vec<(Uuid, bool)>>,
     /// Type markers by type code; `None` if not requested.
     pub types: Option<HashMap<String, Uuid>>,
-}
-
-/// Batch of the change log: the result of one poll.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LogBatch {
-    /// Rows in order of transaction id and sequence number.
-    pub rows: Vec<ChangeLogEntry>,
-    /// Access changes in the polled range; sent with the first batch of the range.
-    pub access: BTreeSet<AccessChange>,
-    /// Snapshot in which the batch was read.
-    pub snapshot: Snapshot,
-    /// Current epoch of the database.
-    pub epoch: i64,
-    /// Whether the range has more rows than the batch.
-    pub has_more: bool,
-    /// Database clock, in milliseconds since 1970.
-    pub db_now_ms: i64,
 }
 
 /// Request of a client for the changes after `from` that are visible in `until`.
@@ -99,19 +81,6 @@ pub struct CatchUpRequest {
     pub by_parent: Vec<EntityCode>,
     /// Number of failed attempts.
     pub attempts: u8,
-}
-
-/// Changes that a client missed.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct CatchUpBatch {
-    /// Rows of the change log.
-    pub rows: Vec<ChangeLogEntry>,
-    /// Access changes.
-    pub access: BTreeSet<AccessChange>,
-    /// Whether a grant of the user has expired since the cursor.
-    pub grant_expired: bool,
-    /// Whether the batch is complete. If it is not, the client has to reload its data.
-    pub complete: bool,
 }
 
 /// Request to the database.

@@ -5,46 +5,26 @@
 //! the entity. Other pods publish their viewers; the viewers of a pod that stops publishing are
 //! removed after a timeout.
 
-use crate::outbound_queue::Frame;
-use crate::state_machine::{ChangeFeed, Effect};
-use crate::subscription_index::ConnectionId;
-use pmo_domain::protocol::{PresentUser, ServerMessage};
-use pmo_domain::{EntityRef, PersonId};
+use crate::topic::ConnectionId;
+use pmo_domain::protocol::PresentUser;
+use pmo_domain::{EntityRef, PersonId, UnixMillis};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// Maximum number of entities that one connection views. Each tab of a browser views one.
 pub(crate) const MAX_VIEWED: usize = 32;
-/// Maximum number of viewers per entity in one message.
-const MAX_PRESENCE_PEOPLE: usize = 50;
-/// Interval at which a pod repeats its viewers, in milliseconds.
-const ANNOUNCE_INTERVAL_MS: i64 = 45_000;
-/// Time without an announcement after which the viewers of a pod are removed, in milliseconds.
-const POD_TIMEOUT_MS: i64 = 120_000;
-
-/// Viewers of one entity on one pod.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PodPresence {
-    /// Id of the pod.
-    pub pod: Uuid,
-    /// Viewed entity.
-    pub entity: EntityRef,
-    /// Viewers, each user once; empty if the last viewer has left.
-    pub people: Vec<PresentUser>,
-}
-
 /// Viewers of this pod and of other pods.
 #[derive(Default)]
 pub(crate) struct Presence {
     /// Entities viewed by each connection of this pod.
-    viewing: HashMap<ConnectionId, BTreeSet<EntityRef>>,
+    pub(crate) viewing: HashMap<ConnectionId, BTreeSet<EntityRef>>,
     /// Connections of this pod by viewed entity.
-    local_viewers: HashMap<EntityRef, BTreeSet<ConnectionId>>,
+    pub(crate) local_viewers: HashMap<EntityRef, BTreeSet<ConnectionId>>,
     /// Viewers on other pods, by entity and pod, with the time at which they expire.
-    remote_viewers: HashMap<EntityRef, BTreeMap<Uuid, (Vec<PresentUser>, i64)>>,
-    names: HashMap<PersonId, Arc<str>>,
-    next_announce_at: i64,
+    pub(crate) remote_viewers: HashMap<EntityRef, BTreeMap<Uuid, (Vec<PresentUser>, UnixMillis)>>,
+    pub(crate) names: HashMap<PersonId, Arc<str>>,
+    pub(crate) next_announce_at: UnixMillis,
 }
 
 impl Presence {
@@ -64,7 +44,7 @@ impl Presence {
     }
 
     /// Replaces the entities that a connection views. Returns those that were added or removed.
-    fn set_viewed(&mut self, id: ConnectionId, entities: BTreeSet<EntityRef>) -> Vec<EntityRef> {
+    pub(crate) fn set_viewed(&mut self, id: ConnectionId, entities: BTreeSet<EntityRef>) -> Vec<EntityRef> {
         let before = self.viewing.remove(&id).unwrap_or_default();
         let changed: Vec<EntityRef> = before.symmetric_difference(&entities).cloned().collect();
         for entity in before.difference(&entities) {
@@ -85,116 +65,11 @@ impl Presence {
     }
 
     /// Returns the latest time of the next call of `tick_presence`.
-    pub(crate) fn deadline(&self) -> i64 {
-        if self.local_viewers.is_empty() && self.remote_viewers.is_empty() { i64::MAX } else { self.next_announce_at }
-    }
-}
-
-impl ChangeFeed {
-    /// Sets the entities that a connection views; entities that its user may not see are ignored.
-    pub(crate) fn on_viewing(&mut self, id: ConnectionId, entities: Vec<EntityRef>, now: i64, out: &mut Vec<Effect>) {
-        let Some(person) = self.subscription_index.person(id) else { return };
-        let db_now = now + self.clock_offset_ms;
-        let visible: BTreeSet<EntityRef> =
-            entities.into_iter().filter(|entity| self.can_view(person, entity, db_now)).collect();
-        self.set_viewed(id, visible, out);
-    }
-
-    /// Replaces the viewed entities and notifies other pods and local viewers of each difference.
-    fn set_viewed(&mut self, id: ConnectionId, entities: BTreeSet<EntityRef>, out: &mut Vec<Effect>) {
-        for entity in self.presence.set_viewed(id, entities) {
-            self.publish_presence(&entity, out);
-            self.notify_viewers(&entity, out);
-        }
-    }
-
-    /// Removes the viewed entities of a connection for which `keep` returns `false`.
-    pub(crate) fn retain_viewed(&mut self, id: ConnectionId, keep: impl Fn(&EntityRef) -> bool, out: &mut Vec<Effect>) {
-        let Some(viewed) = self.presence.viewing.get(&id) else { return };
-        let retained: BTreeSet<EntityRef> = viewed.iter().filter(|entity| keep(entity)).cloned().collect();
-        if retained.len() < viewed.len() {
-            self.set_viewed(id, retained, out);
-        }
-    }
-
-    /// Stores the viewers of an entity on another pod and notifies local viewers of a difference.
-    pub(crate) fn on_remote_presence(&mut self, update: PodPresence, now: i64, out: &mut Vec<Effect>) {
-        let pods = self.presence.remote_viewers.entry(update.entity.clone()).or_default();
-        let before = pods.get(&update.pod).map(|(people, _)| people.clone()).unwrap_or_default();
-        if update.people.is_empty() {
-            pods.remove(&update.pod);
+    pub(crate) fn deadline(&self) -> UnixMillis {
+        if self.local_viewers.is_empty() && self.remote_viewers.is_empty() {
+            UnixMillis::MAX
         } else {
-            pods.insert(update.pod, (update.people.clone(), now + POD_TIMEOUT_MS));
-        }
-        if pods.is_empty() {
-            self.presence.remote_viewers.remove(&update.entity);
-        }
-        if before != update.people {
-            self.notify_viewers(&update.entity, out);
-        }
-        self.presence.next_announce_at = self.presence.next_announce_at.min(now + ANNOUNCE_INTERVAL_MS).max(now);
-    }
-
-    /// Repeats the announcements of this pod and removes expired viewers of other pods.
-    ///
-    /// Does nothing before `next_announce_at`.
-    pub(crate) fn tick_presence(&mut self, now: i64, out: &mut Vec<Effect>) {
-        if self.presence.next_announce_at > now {
-            // Do not postpone the announcement if the clock was set back.
-            self.presence.next_announce_at = self.presence.next_announce_at.min(now + ANNOUNCE_INTERVAL_MS);
-            return;
-        }
-        self.presence.next_announce_at = now + ANNOUNCE_INTERVAL_MS;
-        let viewed: Vec<EntityRef> = self.presence.local_viewers.keys().cloned().collect();
-        for entity in &viewed {
-            self.publish_presence(entity, out);
-        }
-        let mut changed = Vec::new();
-        self.presence.remote_viewers.retain(|entity, pods| {
-            let before = pods.len();
-            pods.retain(|_, (_, expires_at)| *expires_at > now);
-            changed.extend((pods.len() < before).then(|| entity.clone()));
-            !pods.is_empty()
-        });
-        for entity in changed {
-            self.notify_viewers(&entity, out);
-        }
-    }
-
-    /// Returns the viewers of an entity on this pod, each user once.
-    fn local_people(&self, entity: &EntityRef) -> Vec<PresentUser> {
-        let connections = self.presence.local_viewers.get(entity).into_iter().flatten();
-        let people: BTreeSet<PersonId> = connections.filter_map(|id| self.subscription_index.person(*id)).collect();
-        let to_user = |person: PersonId| PresentUser {
-            person_id: person.0,
-            name: self.presence.names.get(&person).map(ToString::to_string).unwrap_or_default(),
-        };
-        people.into_iter().take(MAX_PRESENCE_PEOPLE).map(to_user).collect()
-    }
-
-    /// Publishes the viewers of an entity on this pod to the other pods.
-    fn publish_presence(&self, entity: &EntityRef, out: &mut Vec<Effect>) {
-        out.push(Effect::PublishPresence(entity.clone(), self.local_people(entity)));
-    }
-
-    /// Sends each local viewer of an entity the other viewers, on all pods.
-    fn notify_viewers(&self, entity: &EntityRef, out: &mut Vec<Effect>) {
-        let mut viewers: BTreeMap<Uuid, PresentUser> = BTreeMap::new();
-        let remote = self.presence.remote_viewers.get(entity).into_iter().flat_map(BTreeMap::values);
-        for viewer in self.local_people(entity).into_iter().chain(remote.flat_map(|(people, _)| people.iter().cloned()))
-        {
-            viewers.insert(viewer.person_id, viewer);
-        }
-        for id in self.presence.local_viewers.get(entity).into_iter().flatten() {
-            let own = self.subscription_index.person(*id).map(|person| person.0);
-            let people = viewers
-                .values()
-                .filter(|viewer| Some(viewer.person_id) != own)
-                .take(MAX_PRESENCE_PEOPLE)
-                .cloned()
-                .collect();
-            let message = ServerMessage::Presence { entity_code: entity.code.clone(), entity_id: entity.id, people };
-            out.push(Effect::Send([*id].into(), Frame::message(&message)));
+            self.next_announce_at
         }
     }
 }

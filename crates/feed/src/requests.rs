@@ -5,52 +5,18 @@
 //! is lost in between.
 
 use crate::acl_cache::AclCache;
+use crate::change_feed::ChangeFeed;
+use crate::event::{Effect, SubscriptionChange};
 use crate::fanout::AccessUpdate;
-use crate::lookups::{CatchUpBatch, CatchUpRequest, LookupRequest};
-use crate::state_machine::{ChangeFeed, Effect, SubscriptionChange};
-use crate::subscription_index::{ConnectionId, Topic};
-use pmo_domain::change_log::ChangeLogEntry;
-use pmo_domain::cursor::ACCESS_CHANGE_WINDOW_XIDS;
+use crate::lookups::{CatchUpRequest, LookupRequest};
+use crate::pending::{CatchUpContinuation, PendingRequest, Recovery};
+use crate::topic::{ConnectionId, EntityAccess, Topic};
+use pmo_domain::change_log::{CatchUpBatch, ChangeLogEntry, ReadPosition, check_resume};
 use pmo_domain::protocol::{
-    Action, ClientMessage, HEARTBEAT_INTERVAL_SECONDS, PROTOCOL_VERSION, ParentScope, ServerMessage, SubscribeRequest,
+    ClientMessage, HEARTBEAT_INTERVAL_SECONDS, PROTOCOL_VERSION, ParentScope, ServerMessage, SubscribeRequest,
 };
-use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, PersonId};
+use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, FeedCursor, UnixMillis};
 use std::collections::BTreeSet;
-
-/// Request that waits for lookups.
-pub(crate) enum PendingRequest {
-    /// A new connection waits for HELLO.
-    Handshake(ConnectionId),
-    /// A client subscribes.
-    Subscribe(ConnectionId, SubscribeRequest),
-    /// A client views these entities.
-    SetPresence(ConnectionId, Vec<EntityRef>),
-    /// The changes that a client missed have been read.
-    CatchUpReady(ConnectionId, CatchUpBatch, CatchUpContinuation),
-    /// Grants of these users have expired.
-    GrantsExpired(BTreeSet<PersonId>),
-}
-
-impl PendingRequest {
-    /// Returns the connection of the request, if it has one.
-    pub(crate) fn connection(&self) -> Option<ConnectionId> {
-        match self {
-            Self::Handshake(id) | Self::Subscribe(id, _) | Self::SetPresence(id, _) | Self::CatchUpReady(id, ..) => {
-                Some(*id)
-            }
-            Self::GrantsExpired(_) => None,
-        }
-    }
-}
-
-/// Reply that concludes a catch-up.
-#[derive(Clone, Debug)]
-pub(crate) enum CatchUpContinuation {
-    /// RESUMED, after RESUME.
-    Resumed,
-    /// This SUBSCRIBED message, after SUBSCRIBE with a cursor. Only changes of this type are sent.
-    Subscribed(ServerMessage, EntityCode),
-}
 
 fn parent_of(scope: &ParentScope) -> EntityRef {
     EntityRef::new(scope.entity_code.clone(), scope.entity_id)
@@ -151,21 +117,18 @@ impl ChangeFeed {
         out: &mut Vec<Effect>,
     ) {
         let present = self.cursor();
-        let recoverable = from.filter(|from| {
-            let too_old = from.snapshot.xmin.saturating_add(ACCESS_CHANGE_WINDOW_XIDS) < present.snapshot.xmin;
-            let in_future = from.snapshot.xmin > present.snapshot.xmax.saturating_add(ACCESS_CHANGE_WINDOW_XIDS);
-            from.epoch == present.epoch && !too_old && !in_future
-        });
-        let Some(from) = recoverable else {
+        // Other pods may be ahead of this one.
+        let resumable = from.filter(|from| check_resume(from, &present, ReadPosition::Delayed).is_ok());
+        let Some(from) = resumable else {
             self.inboxes.entry(id).or_default();
-            return self.finish_catch_up(id, false, then, out);
+            return self.finish_catch_up(id, Recovery::Impossible, then, out);
         };
         let person = self.subscription_index.person(id).filter(|_| matches!(then, CatchUpContinuation::Resumed));
         self.inboxes.entry(id).or_default();
         // The client has everything that was delivered so far. With RESUME an expired grant must
         // still be detected, because it is not in the log.
         if person.is_none() && from.snapshot.covers(&present.snapshot) {
-            return self.finish_catch_up(id, true, then, out);
+            return self.finish_catch_up(id, Recovery::Complete, then, out);
         }
         let by_parent = self.subscription_index.types_subscribed_by_parent();
         self.catch_up_continuations.insert(id, then);
@@ -180,7 +143,14 @@ impl ChangeFeed {
     }
 
     /// Sends the concluding reply and continues with the messages of the client.
-    fn finish_catch_up(&mut self, id: ConnectionId, recovered: bool, then: CatchUpContinuation, out: &mut Vec<Effect>) {
+    fn finish_catch_up(
+        &mut self,
+        id: ConnectionId,
+        recovery: Recovery,
+        then: CatchUpContinuation,
+        out: &mut Vec<Effect>,
+    ) {
+        let recovered = recovery == Recovery::Complete;
         let resumed = ServerMessage::Resumed { recovered, cursor: self.cursor().to_string() };
         match then {
             CatchUpContinuation::Resumed => self.send(id, &resumed, out),
@@ -207,8 +177,8 @@ impl ChangeFeed {
     }
 
     /// Enqueues the grants that have expired: an access change without a row in the log.
-    pub(crate) fn enqueue_expired_grants(&mut self, now: i64) {
-        let db_now = now + self.clock_offset_ms;
+    pub(crate) fn enqueue_expired_grants(&mut self, now: UnixMillis) {
+        let db_now = self.db_now(now);
         if self.acl_cache.next_expiry().is_some_and(|expiry| expiry <= db_now) {
             let persons = self.acl_cache.expired_between(self.expired_until, db_now);
             self.expired_until = db_now;
@@ -265,7 +235,7 @@ impl ChangeFeed {
     }
 
     /// Executes a pending request; its lookups must be complete.
-    pub(crate) fn execute(&mut self, request: PendingRequest, now: i64, out: &mut Vec<Effect>) {
+    pub(crate) fn execute(&mut self, request: PendingRequest, now: UnixMillis, out: &mut Vec<Effect>) {
         match request {
             PendingRequest::Handshake(id) => self.send_hello(id, out),
             PendingRequest::Subscribe(id, subscribe) => self.complete_subscribe(id, subscribe, now, out),
@@ -303,9 +273,15 @@ impl ChangeFeed {
     }
 
     /// Marks denied entities and sends SUBSCRIBED, after a catch-up if the request has a cursor.
-    fn complete_subscribe(&mut self, id: ConnectionId, request: SubscribeRequest, now: i64, out: &mut Vec<Effect>) {
+    fn complete_subscribe(
+        &mut self,
+        id: ConnectionId,
+        request: SubscribeRequest,
+        now: UnixMillis,
+        out: &mut Vec<Effect>,
+    ) {
         let Some(person) = self.subscription_index.person(id) else { return };
-        let db_now = now + self.clock_offset_ms;
+        let db_now = self.db_now(now);
         let code = &request.entity_code;
         let type_exists = self.acl_cache.has_type(code.as_str());
         // Register again: the type may have been created since the request.
@@ -316,8 +292,8 @@ impl ChangeFeed {
                     type_exists && self.can_view(person, &EntityRef::new(code.clone(), **id), db_now)
                 };
                 let (visible, hidden): (Vec<_>, Vec<_>) = ids.iter().partition(is_visible);
-                self.subscription_index.set_denied(id, code, visible.iter().copied(), false);
-                self.subscription_index.set_denied(id, code, hidden.iter().copied(), true);
+                self.subscription_index.set_access(id, code, visible.iter().copied(), EntityAccess::Allowed);
+                self.subscription_index.set_access(id, code, hidden.iter().copied(), EntityAccess::Denied);
                 (visible.len(), hidden.len(), visible)
             }
             (None, Some(parent)) => {
@@ -354,16 +330,12 @@ impl ChangeFeed {
         id: ConnectionId,
         batch: CatchUpBatch,
         then: CatchUpContinuation,
-        now: i64,
+        now: UnixMillis,
         out: &mut Vec<Effect>,
     ) {
         let Some(person) = self.subscription_index.person(id) else { return };
-        // The former location of such a purged entity is unknown, and thus also who saw it.
-        let location_lost = |row: &ChangeLogEntry| {
-            row.ancestor_set.is_none() && !row.is_access_change() && row.client_action() == Action::Delete
-        };
-        if !batch.complete || batch.rows.len() > self.limits.max_catch_up_rows || batch.rows.iter().any(location_lost) {
-            return self.finish_catch_up(id, false, then, out);
+        if !batch.is_recoverable(self.limits.max_catch_up_rows, |_| true) {
+            return self.finish_catch_up(id, Recovery::Impossible, then, out);
         }
         let rows: Vec<ChangeLogEntry> = match &then {
             CatchUpContinuation::Resumed => batch.rows.clone(),
@@ -376,6 +348,6 @@ impl ChangeFeed {
         if self.is_access_affected_by(id, &batch) {
             self.apply_access_update(&AccessUpdate::full_revalidation(BTreeSet::from([person]), Some(id)), now, out);
         }
-        self.finish_catch_up(id, true, then, out);
+        self.finish_catch_up(id, Recovery::Complete, then, out);
     }
 }

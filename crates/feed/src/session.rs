@@ -5,19 +5,20 @@
 //!
 //! Must not: put a token into a message or a log.
 
-use pmo_domain::PersonId;
 use pmo_domain::protocol::{
     CLOSE_POLICY_VIOLATION, CLOSE_TOKEN_EXPIRED, CLOSE_UNAUTHORIZED, ClientMessage, ServerMessage,
 };
+use pmo_domain::{PersonId, UnixMillis};
+use std::time::Duration;
 
 /// Maximum size of a frame that is parsed as a message, in bytes.
 pub const MAX_FRAME_BYTES: usize = 256 * 1024;
-/// Time in which a client must authenticate, in milliseconds.
-const AUTH_TIMEOUT_MS: i64 = 5_000;
-/// Time before token expiry at which the client is warned, in milliseconds.
-const EXPIRY_WARNING_MS: i64 = 300_000;
-/// Time without any frame after which a connection is dead (three heartbeats), in milliseconds.
-const IDLE_TIMEOUT_MS: i64 = 95_000;
+/// Time in which a client must authenticate.
+const AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time before token expiry at which the client is warned.
+const EXPIRY_WARNING: Duration = Duration::from_secs(300);
+/// Time without any frame after which a connection is dead (three heartbeats).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(95);
 /// Maximum number of consecutive invalid frames; one more closes the connection.
 const MAX_VIOLATIONS: u8 = 40;
 /// Rate limit in messages per second.
@@ -66,17 +67,17 @@ pub enum SessionAction {
     Drop,
 }
 
-/// State of one connection. Times are in milliseconds since 1970.
+/// State of one connection.
 #[derive(Clone, Debug)]
 pub struct Session {
     person: Option<PersonId>,
     /// Expiry of the token; before authentication, the end of the authentication timeout.
-    deadline: i64,
-    /// Time for which the connection stays open after the token has expired, in milliseconds.
-    grace: i64,
-    last_activity: i64,
+    deadline: UnixMillis,
+    /// Time for which the connection stays open after the token has expired.
+    grace: Duration,
+    last_activity: UnixMillis,
     /// Time of the last refill of `rate_tokens`.
-    refilled_at: i64,
+    refilled_at: UnixMillis,
     rate_tokens: f32,
     violations: u8,
     hello_sent: bool,
@@ -86,12 +87,12 @@ pub struct Session {
 impl Session {
     /// Creates the state of a connection that was opened at `now`.
     ///
-    /// The connection stays open for `grace` milliseconds after its token has expired, so that a
-    /// new token can arrive.
-    pub fn new(grace: i64, now: i64) -> Self {
+    /// The connection stays open for `grace` after its token has expired, so that a new token can
+    /// arrive.
+    pub fn new(grace: Duration, now: UnixMillis) -> Self {
         Self {
             person: None,
-            deadline: now + AUTH_TIMEOUT_MS,
+            deadline: now + AUTH_TIMEOUT,
             grace,
             last_activity: now,
             refilled_at: now,
@@ -107,8 +108,8 @@ impl Session {
         self.hello_sent = true;
     }
 
-    /// Processes the result of a token verification: user and expiry in milliseconds since 1970.
-    pub fn authenticate(&mut self, token: Result<(PersonId, i64), AuthFailure>) -> SessionAction {
+    /// Processes the result of a token verification: user and expiry.
+    pub fn authenticate(&mut self, token: Result<(PersonId, UnixMillis), AuthFailure>) -> SessionAction {
         match (token, self.person) {
             (Ok((person, expires_at)), None) => {
                 (self.person, self.deadline) = (Some(person), expires_at);
@@ -131,14 +132,14 @@ impl Session {
     }
 
     /// Processes a frame of the client.
-    pub fn on_frame(&mut self, frame: IncomingFrame<'_>, now: i64) -> SessionAction {
+    pub fn on_frame(&mut self, frame: IncomingFrame<'_>, now: UnixMillis) -> SessionAction {
         self.last_activity = now;
         let text = match frame {
             IncomingFrame::Keepalive => return SessionAction::Nothing,
             IncomingFrame::Text(text) => Some(text),
             IncomingFrame::Binary => None,
         };
-        let elapsed_seconds = (now - self.refilled_at).max(0) as f32 / 1000.0;
+        let elapsed_seconds = now.since(self.refilled_at).as_secs_f32();
         self.refilled_at = now;
         self.rate_tokens = (self.rate_tokens + elapsed_seconds * TOKENS_PER_SECOND).min(BUCKET_CAPACITY) - 1.0;
         let message = match text {
@@ -178,23 +179,23 @@ impl Session {
     }
 
     /// Checks the timeouts.
-    pub fn tick(&mut self, now: i64) -> SessionAction {
+    pub fn tick(&mut self, now: UnixMillis) -> SessionAction {
         if self.person.is_none() {
             return match now >= self.deadline {
                 true => SessionAction::Close(CLOSE_UNAUTHORIZED, "authentication timed out"),
                 false => SessionAction::Nothing,
             };
         }
-        if now >= self.deadline.saturating_add(self.grace) {
+        if now >= self.deadline + self.grace {
             return SessionAction::Close(CLOSE_TOKEN_EXPIRED, "the token has expired");
         }
-        if now >= self.last_activity + IDLE_TIMEOUT_MS {
+        if now >= self.last_activity + IDLE_TIMEOUT {
             return SessionAction::Drop;
         }
-        if now >= self.deadline - EXPIRY_WARNING_MS && self.hello_sent && !self.expiry_warned {
+        if now >= self.deadline - EXPIRY_WARNING && self.hello_sent && !self.expiry_warned {
             self.expiry_warned = true;
             return SessionAction::Reply(ServerMessage::TokenExpiringSoon {
-                expires_in: ((self.deadline - now) / 1000).max(0),
+                expires_in: i64::try_from(self.deadline.since(now).as_secs()).unwrap_or(i64::MAX),
             });
         }
         SessionAction::Nothing
@@ -206,16 +207,12 @@ impl Session {
     }
 
     /// Returns the latest time of the next call of [`Session::tick`].
-    pub fn deadline(&self) -> i64 {
+    pub fn deadline(&self) -> UnixMillis {
         if self.person.is_none() {
             return self.deadline;
         }
-        let closes_at = self.deadline.saturating_add(self.grace).min(self.last_activity + IDLE_TIMEOUT_MS);
-        if self.expiry_warned || !self.hello_sent {
-            closes_at
-        } else {
-            closes_at.min(self.deadline - EXPIRY_WARNING_MS)
-        }
+        let closes_at = (self.deadline + self.grace).min(self.last_activity + IDLE_TIMEOUT);
+        if self.expiry_warned || !self.hello_sent { closes_at } else { closes_at.min(self.deadline - EXPIRY_WARNING) }
     }
 }
 
@@ -232,9 +229,15 @@ mod tests {
     const ANN: PersonId = PersonId(Uuid::from_u128(1));
     const BOB: PersonId = PersonId(Uuid::from_u128(2));
 
+    const NOW: UnixMillis = UnixMillis::EPOCH;
+
+    fn at(ms: i64) -> UnixMillis {
+        UnixMillis::new(ms)
+    }
+
     fn authenticated(expires_at: i64) -> Session {
-        let mut session = Session::new(30_000, 0);
-        assert_eq!(session.authenticate(Ok((ANN, expires_at))), SessionAction::Open(ANN));
+        let mut session = Session::new(Duration::from_secs(30), NOW);
+        assert_eq!(session.authenticate(Ok((ANN, at(expires_at)))), SessionAction::Open(ANN));
         session.on_hello_sent();
         session
     }
@@ -245,32 +248,41 @@ mod tests {
 
     #[test]
     fn connection_closes_without_authentication_in_time() {
-        let mut session = Session::new(0, 1000);
-        assert_eq!((session.tick(5999), session.deadline()), (SessionAction::Nothing, 6000));
-        assert_eq!(close_code(&session.tick(6000)), Some(4001));
-        assert_eq!(close_code(&Session::new(0, 0).on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 0)), Some(4001));
-        assert_eq!(close_code(&Session::new(0, 0).authenticate(Err(AuthFailure::Expired))), Some(4002));
+        let mut session = Session::new(Duration::ZERO, at(1000));
+        assert_eq!((session.tick(at(5999)), session.deadline()), (SessionAction::Nothing, at(6000)));
+        assert_eq!(close_code(&session.tick(at(6000))), Some(4001));
+        assert_eq!(
+            close_code(&Session::new(Duration::ZERO, NOW).on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), at(0))),
+            Some(4001)
+        );
+        assert_eq!(close_code(&Session::new(Duration::ZERO, NOW).authenticate(Err(AuthFailure::Expired))), Some(4002));
         let auth = r#"{"type":"AUTH","payload":{"token":"abc"}}"#;
-        assert_eq!(Session::new(0, 0).on_frame(IncomingFrame::Text(auth), 0), SessionAction::Verify("abc".into()));
+        assert_eq!(
+            Session::new(Duration::ZERO, NOW).on_frame(IncomingFrame::Text(auth), at(0)),
+            SessionAction::Verify("abc".into())
+        );
     }
 
     #[test]
     fn token_expiry_is_announced_and_closes_the_connection_after_the_grace() {
         let mut session = authenticated(1_000_000);
-        session.on_frame(IncomingFrame::Keepalive, 690_000);
-        assert_eq!(session.deadline(), 700_000);
-        assert_eq!(session.tick(700_000), SessionAction::Reply(ServerMessage::TokenExpiringSoon { expires_in: 300 }));
-        assert_eq!(session.tick(700_001), SessionAction::Nothing, "once");
-        assert_eq!(session.authenticate(Ok((ANN, 2_000_000))), SessionAction::Nothing);
-        for now in (700_000..1_990_000).step_by(90_000) {
-            session.on_frame(IncomingFrame::Keepalive, now);
-            assert!(close_code(&session.tick(now)).is_none());
-        }
-        session.on_frame(IncomingFrame::Keepalive, 2_029_999);
-        assert_eq!(close_code(&session.tick(2_029_999)), None, "within the grace: a new token may arrive");
-        assert_eq!(close_code(&session.tick(2_030_000)), Some(4002));
+        session.on_frame(IncomingFrame::Keepalive, at(690_000));
+        assert_eq!(session.deadline(), at(700_000));
         assert_eq!(
-            close_code(&session.authenticate(Ok((BOB, 9_000_000)))),
+            session.tick(at(700_000)),
+            SessionAction::Reply(ServerMessage::TokenExpiringSoon { expires_in: 300 })
+        );
+        assert_eq!(session.tick(at(700_001)), SessionAction::Nothing, "once");
+        assert_eq!(session.authenticate(Ok((ANN, at(2_000_000)))), SessionAction::Nothing);
+        for now in (700_000..1_990_000).step_by(90_000) {
+            session.on_frame(IncomingFrame::Keepalive, at(now));
+            assert!(close_code(&session.tick(at(now))).is_none());
+        }
+        session.on_frame(IncomingFrame::Keepalive, at(2_029_999));
+        assert_eq!(close_code(&session.tick(at(2_029_999))), None, "within the grace: a new token may arrive");
+        assert_eq!(close_code(&session.tick(at(2_030_000))), Some(4002));
+        assert_eq!(
+            close_code(&session.authenticate(Ok((BOB, at(9_000_000))))),
             Some(4001),
             "a connection never changes its user"
         );
@@ -278,11 +290,14 @@ mod tests {
 
     #[test]
     fn expiry_warning_is_sent_after_hello() {
-        let mut session = Session::new(0, 0);
-        session.authenticate(Ok((ANN, 10_000)));
-        assert_eq!((session.tick(1), session.deadline()), (SessionAction::Nothing, 10_000));
+        let mut session = Session::new(Duration::ZERO, NOW);
+        session.authenticate(Ok((ANN, at(10_000))));
+        assert_eq!((session.tick(at(1)), session.deadline()), (SessionAction::Nothing, at(10_000)));
         session.on_hello_sent();
-        assert!(matches!(session.tick(1), SessionAction::Reply(ServerMessage::TokenExpiringSoon { expires_in: 9 })));
+        assert!(matches!(
+            session.tick(at(1)),
+            SessionAction::Reply(ServerMessage::TokenExpiringSoon { expires_in: 9 })
+        ));
     }
 
     #[test]
@@ -290,20 +305,23 @@ mod tests {
         let mut session = authenticated(1_000_000);
         for n in 0..40 {
             let frame = if n % 2 == 0 { IncomingFrame::Binary } else { IncomingFrame::Text("{") };
-            assert!(matches!(session.on_frame(frame, n), SessionAction::Reply(_)), "{n}");
+            assert!(matches!(session.on_frame(frame, at(n)), SessionAction::Reply(_)), "{n}");
         }
         assert!(matches!(
-            session.clone().on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 50),
+            session.clone().on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), at(50)),
             SessionAction::Forward(_)
         ));
-        assert_eq!(close_code(&session.on_frame(IncomingFrame::Binary, 50)), Some(1008));
+        assert_eq!(close_code(&session.on_frame(IncomingFrame::Binary, at(50))), Some(1008));
         let mut flooding = authenticated(1_000_000);
         let forwarded = (0..1000).filter(|_| {
-            matches!(flooding.on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 0), SessionAction::Forward(_))
+            matches!(flooding.on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), at(0)), SessionAction::Forward(_))
         });
         assert_eq!(forwarded.count(), 300);
         assert!(
-            matches!(flooding.on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), 60_000), SessionAction::Forward(_)),
+            matches!(
+                flooding.on_frame(IncomingFrame::Text(r#"{"type":"PING"}"#), at(60_000)),
+                SessionAction::Forward(_)
+            ),
             "the bucket refills"
         );
     }
@@ -311,8 +329,11 @@ mod tests {
     #[test]
     fn idle_connection_is_dropped_after_the_timeout() {
         let mut session = authenticated(10_000_000);
-        session.on_frame(IncomingFrame::Keepalive, 50_000);
-        assert_eq!((session.tick(144_999), session.tick(145_000)), (SessionAction::Nothing, SessionAction::Drop));
+        session.on_frame(IncomingFrame::Keepalive, at(50_000));
+        assert_eq!(
+            (session.tick(at(144_999)), session.tick(at(145_000))),
+            (SessionAction::Nothing, SessionAction::Drop)
+        );
     }
 
     /// Arbitrary text frames: valid, damaged, truncated, deeply nested and random.
@@ -337,22 +358,25 @@ mod tests {
         prop_oneof![valid, damaged, truncated, nested, any::<String>(), "[{}\\[\\]:,\"a-zA-Z0-9_]{0,60}"]
     }
 
+    const GRACE: Duration = Duration::from_secs(10);
+    const TOKEN_LIFETIME: Duration = Duration::from_secs(1000);
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4000))]
         #[test]
         fn any_input_is_handled_and_nothing_is_forwarded_without_authentication(
-            steps in prop::collection::vec((0..6u8, frames(), 0..40_000i64, any::<bool>()), 1..60)
+            steps in prop::collection::vec((0..6u8, frames(), 0..40_000u64, any::<bool>()), 1..60)
         ) {
-            let mut session = Session::new(10_000, 0);
-            let (mut now, mut person, mut expires_at) = (0, None, AUTH_TIMEOUT_MS);
+            let mut session = Session::new(GRACE, NOW);
+            let (mut now, mut person, mut expires_at) = (NOW, None, NOW + AUTH_TIMEOUT);
             for (step, frame, pause, valid) in steps {
-                now += pause;
+                now = now + Duration::from_millis(pause);
                 let action = match step {
                     0 => session.on_frame(IncomingFrame::Binary, now),
                     1 => {
-                        let token = if valid { Ok((ANN, now + 1_000_000)) } else { Err(AuthFailure::Expired) };
+                        let token = if valid { Ok((ANN, now + TOKEN_LIFETIME)) } else { Err(AuthFailure::Expired) };
                         let action = session.authenticate(token);
-                        if valid { expires_at = now + 1_000_000; }
+                        if valid { expires_at = now + TOKEN_LIFETIME; }
                         action
                     }
                     2 => session.tick(now),
@@ -374,9 +398,9 @@ mod tests {
                     SessionAction::Nothing | SessionAction::Verify(_) => {}
                 }
                 if step == 2 {
-                    prop_assert!(now < expires_at + if person.is_some() { 10_000 } else { 0 }, "an expired token closes the connection");
+                    prop_assert!(now < expires_at + if person.is_some() { GRACE } else { Duration::ZERO }, "an expired token closes the connection");
                 }
-                prop_assert!(session.deadline() <= expires_at + 10_000);
+                prop_assert!(session.deadline() <= expires_at + GRACE);
             }
         }
     }

@@ -8,6 +8,7 @@
 //! Must not: decide who may see an entity. A denied subscription remains in the index with a mark,
 //! and receives nothing.
 
+use crate::topic::{ConnectionId, EntityAccess, Topic};
 use hashbrown::HashTable;
 use pmo_domain::change_log::ChangeLogEntry;
 use pmo_domain::{EntityCode, EntityRef, PersonId};
@@ -15,33 +16,6 @@ use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasher;
 use uuid::Uuid;
-
-/// Identifies a connection within a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnectionId(pub u64);
-
-/// Subject of a subscription.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Topic {
-    /// One entity.
-    Entity(EntityRef),
-    /// All entities of a type.
-    Type(EntityCode),
-    /// Children of one type of an entity.
-    Children {
-        /// Parent entity.
-        parent: EntityRef,
-        /// Type of the children.
-        code: EntityCode,
-    },
-    /// Descendants of one type of an entity, at any depth, through owned links.
-    Tree {
-        /// Id of the root entity.
-        root: Uuid,
-        /// Type of the descendants.
-        code: EntityCode,
-    },
-}
 
 /// Index of a connection or an entity in its slab, or of a type code in the interner.
 type Slot = u32;
@@ -298,15 +272,18 @@ impl SubscriptionIndex {
     /// Marks subscriptions to entities of one type as denied or allowed.
     ///
     /// A denied subscription receives nothing. Ids without a subscription are ignored.
-    pub fn set_denied(
+    pub fn set_access(
         &mut self,
         id: ConnectionId,
         code: &EntityCode,
         ids: impl IntoIterator<Item = Uuid>,
-        denied: bool,
+        access: EntityAccess,
     ) {
         let (Some(slot), Some(code)) = (self.slots.get(&id).copied(), self.codes.find(code)) else { return };
-        let mark = |slot: u32| if denied { slot | DENIED_BIT } else { slot };
+        let mark = |slot: u32| match access {
+            EntityAccess::Allowed => slot,
+            EntityAccess::Denied => slot | DENIED_BIT,
+        };
         for id in ids {
             let Some(entity_slot) = self.entity_slot(id, code) else { continue };
             let Some(connection) = self.connections.get_mut(slot) else { return };

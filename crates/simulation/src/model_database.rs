@@ -6,13 +6,14 @@
 
 use crate::mutant::Mutant;
 use pmo_domain::api_types::Problem;
-use pmo_domain::change_log::{AccessChange, ChangeLogEntry, action};
+use pmo_domain::change_log::{AccessChange, CatchUpBatch, ChangeLogEntry, LogBatch, LogRange, action};
 use pmo_domain::grant_set::{GrantSet, HeldGrant};
 use pmo_domain::permission::Inheritance;
 use pmo_domain::{
-    ChildRelation, EntityCode, EntityRef, EntityType, FeedCursor, Permission, PersonId, Row, Snapshot, Version,
+    AncestorSetId, ChildRelation, EntityCode, EntityRef, EntityType, FeedCursor, Permission, PersonId, Row, Snapshot,
+    UnixMillis, Version,
 };
-use pmo_feed::{CatchUpBatch, DatabaseRequest, DatabaseResponse, LogBatch, LogRange, LookupResult};
+use pmo_feed::{DatabaseRequest, DatabaseResponse, LookupResult};
 use pmo_sync::{Method, Request, RequestError, Response};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -23,10 +24,13 @@ use uuid::Uuid;
 const BATCH_ROWS: usize = 40;
 
 /// Returns the id of project `n`.
-///
-/// The ancestor set of the tasks in project `n` also has the number `n`.
 pub fn project_id(n: usize) -> Uuid {
     Uuid::from_u128(1000 + n as u128)
+}
+
+/// Returns the ancestor set of the entities in project `n`.
+fn ancestor_set(n: usize) -> AncestorSetId {
+    AncestorSetId(n as i32)
 }
 
 /// Returns the id of person `n`.
@@ -139,6 +143,11 @@ impl ModelDatabase {
             database.tasks.insert(Uuid::from_u128(2000 + n as u128), task);
         }
         database
+    }
+
+    /// Returns the time of the database.
+    pub fn clock(&self) -> UnixMillis {
+        UnixMillis::new(self.now)
     }
 
     /// Begins a transaction and returns its id.
@@ -279,8 +288,10 @@ impl ModelDatabase {
                 let old_project = std::mem::replace(&mut task.project, new_project);
                 task.version += 1;
                 self.append_log(xid, seq, id, action::EDIT, Some(old_project));
-                self.access_changes
-                    .push((xid, AccessChange::AncestorSetChanged(old_project as i32, new_project as i32)));
+                self.access_changes.push((
+                    xid,
+                    AccessChange::AncestorSetChanged(ancestor_set(old_project), ancestor_set(new_project)),
+                ));
             }
             TxOp::Purge(id) => {
                 let task = self.tasks.get_mut(&id)?;
@@ -401,8 +412,8 @@ impl ModelDatabase {
             action,
             version: Version(task.version),
             diff,
-            ancestor_set: Some(task.project as i32),
-            tx_started_at_ms: self.now,
+            ancestor_set: Some(ancestor_set(task.project)),
+            tx_started_at: self.clock(),
             parents: Vec::new(),
         });
     }
@@ -419,7 +430,7 @@ impl ModelDatabase {
             version,
             diff,
             ancestor_set: None,
-            tx_started_at_ms: self.now,
+            tx_started_at: self.clock(),
             parents,
         };
         self.log.push(row);
@@ -452,7 +463,7 @@ impl ModelDatabase {
         rows.truncate(BATCH_ROWS);
         for row in &mut rows {
             if let Some(task) = self.tasks.get(&row.id) {
-                row.ancestor_set = Some(task.project as i32);
+                row.ancestor_set = Some(ancestor_set(task.project));
                 if by_parent.contains(&row.code) {
                     row.parents = vec![EntityRef::new(code("project"), project_id(task.project))];
                 }
@@ -479,12 +490,11 @@ impl ModelDatabase {
                     snapshot: self.snapshot(),
                     epoch: 1,
                     has_more,
-                    db_now_ms: self.now,
+                    db_now: self.clock(),
                 })
             }
             DatabaseRequest::CatchUp(past) => {
-                let (from, finished) = (past.from.snapshot.xmax, past.from.snapshot.in_progress.clone());
-                let range = LogRange { epoch: 1, from, finished, until: Some(past.until.clone()), after: None };
+                let range = LogRange { until: Some(past.until.clone()), ..LogRange::since(&past.from) };
                 let (rows, has_more) = self.read_log(&range, &past.by_parent, mutant);
                 let grant_expired =
                     past.person.is_some() && self.grants.values().any(|e| e.is_some_and(|e| e <= self.now));
@@ -510,13 +520,13 @@ impl ModelDatabase {
                 }
                 for id in &needs.entities {
                     if let Some(task) = self.tasks.get(id) {
-                        facts.entities.insert(*id, (code("task"), task.project as i32));
+                        facts.entities.insert(*id, (code("task"), ancestor_set(task.project)));
                     } else if let Some(n) = (0..self.projects).find(|n| project_id(*n) == *id) {
-                        facts.entities.insert(*id, (code("project"), n as i32));
+                        facts.entities.insert(*id, (code("project"), ancestor_set(n)));
                     }
                 }
-                for ancestor_set in &needs.ancestor_sets {
-                    facts.ancestor_sets.insert(*ancestor_set, vec![(project_id(*ancestor_set as usize), true)]);
+                for id in &needs.ancestor_sets {
+                    facts.ancestor_sets.insert(*id, vec![(project_id(id.0 as usize), true)]);
                 }
                 DatabaseResponse::Lookup(facts)
             }

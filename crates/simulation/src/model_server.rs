@@ -48,7 +48,7 @@ impl Simulation {
 
     pub(crate) fn handle_feed_event(&mut self, event: FeedEvent) {
         let mut effects = Vec::new();
-        self.feed.handle(event, self.database.now, &mut effects);
+        self.feed.handle(event, self.database.clock(), &mut effects);
         for effect in effects {
             match effect {
                 FeedEffect::QueryDatabase(request) => {

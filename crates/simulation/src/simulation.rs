@@ -158,7 +158,7 @@ impl Simulation {
     pub fn new(seed: u64, config: SimConfig) -> Self {
         let database = ModelDatabase::new(3, config.people, config.tasks);
         let limits = Limits { connections_per_person: 1000, ..Limits::default() };
-        let feed = ChangeFeed::new(limits, (1, database.snapshot()), type_markers(), database.now, database.now);
+        let feed = ChangeFeed::new(limits, (1, database.snapshot()), type_markers(), database.clock(), database.clock());
         let mut simulation = Self {
             rng: SimRng::new(seed),
             now: 1_000_000.0,

@@ -5,6 +5,7 @@
 mod hs256_provider;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use pmo_domain::UnixMillis;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -35,6 +36,13 @@ pub struct Claims {
     /// Type of the person: `employee`, `customer`, `system` or `guest`.
     #[serde(default)]
     pub person_type: String,
+}
+
+impl Claims {
+    /// Returns the time from which the token is expired.
+    pub fn expires_at(&self) -> UnixMillis {
+        UnixMillis::new(self.exp.saturating_mul(1000))
+    }
 }
 
 /// Error of signing or verifying a token.
@@ -80,14 +88,14 @@ impl TokenKeys {
 
     /// Verifies a token and returns its claims.
     ///
-    /// `now` is in seconds since the Unix epoch; a token with `exp <= now` is expired.
-    pub fn verify(&self, token: &str, now: i64) -> Result<Claims, TokenError> {
+    /// A token is expired from its `exp` on.
+    pub fn verify(&self, token: &str, now: UnixMillis) -> Result<Claims, TokenError> {
         let mut validation = Validation::new(Algorithm::HS256);
         validation.validate_exp = false; // checked below against `now`
         validation.set_required_spec_claims(&["exp", "sub"]);
         let claims =
             jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation).map_err(|_| TokenError::Invalid)?.claims;
-        if claims.exp <= now { Err(TokenError::Expired) } else { Ok(claims) }
+        if claims.expires_at() <= now { Err(TokenError::Expired) } else { Ok(claims) }
     }
 }
 
@@ -100,6 +108,10 @@ impl std::fmt::Debug for TokenKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn seconds(seconds: i64) -> UnixMillis {
+        UnixMillis::new(seconds * 1000)
+    }
 
     fn claims() -> Claims {
         Claims {
@@ -117,11 +129,12 @@ mod tests {
     fn token_is_valid_until_expiry_and_only_with_its_secret() {
         let keys = TokenKeys::new(&"s".repeat(32)).unwrap();
         let token = keys.sign(&claims()).unwrap();
-        assert_eq!(keys.verify(&token, 1899), Ok(claims()));
-        assert_eq!(keys.verify(&token, 1900), Err(TokenError::Expired));
-        assert_eq!(TokenKeys::new(&"t".repeat(32)).unwrap().verify(&token, 1000), Err(TokenError::Invalid));
-        assert_eq!(keys.verify(&format!("{token}x"), 1000), Err(TokenError::Invalid));
-        assert_eq!(keys.verify("", 1000), Err(TokenError::Invalid));
+        assert_eq!(keys.verify(&token, seconds(1899)), Ok(claims()));
+        assert_eq!(keys.verify(&token, UnixMillis::new(1_899_999)), Ok(claims()));
+        assert_eq!(keys.verify(&token, seconds(1900)), Err(TokenError::Expired));
+        assert_eq!(TokenKeys::new(&"t".repeat(32)).unwrap().verify(&token, seconds(1000)), Err(TokenError::Invalid));
+        assert_eq!(keys.verify(&format!("{token}x"), seconds(1000)), Err(TokenError::Invalid));
+        assert_eq!(keys.verify("", seconds(1000)), Err(TokenError::Invalid));
     }
 
     #[test]
@@ -130,7 +143,7 @@ mod tests {
         let signed = keys.sign(&claims()).unwrap();
         let body = signed.split('.').nth(1).unwrap();
         let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{body}.");
-        assert_eq!(keys.verify(&unsigned, 1000), Err(TokenError::Invalid));
+        assert_eq!(keys.verify(&unsigned, seconds(1000)), Err(TokenError::Invalid));
     }
 
     #[test]
@@ -138,7 +151,7 @@ mod tests {
         // Created with Python's `hmac` and `hashlib` from the same claims and secret.
         const FOREIGN_TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIwMDAwMDAwMC0wMDAwLTAwMDAtMDAwMC0wMDAwMDAwMDAwMDciLCJpYXQiOjEwMDAsImV4cCI6MTkwMCwidXNlcm5hbWUiOiJhQGIuYyIsImZpcnN0X25hbWUiOiJBIiwibGFzdF9uYW1lIjoiQiIsInBlcnNvbl90eXBlIjoiZW1wbG95ZWUifQ.amF8JW6CjD4m8G9b6sEocsqyEb1P31wPnhTTFKvgE8g";
         let keys = TokenKeys::new(&"s".repeat(32)).unwrap();
-        assert_eq!(keys.verify(FOREIGN_TOKEN, 1000), Ok(claims()));
+        assert_eq!(keys.verify(FOREIGN_TOKEN, seconds(1000)), Ok(claims()));
     }
 
     #[test]

@@ -47,3 +47,22 @@ async fn changes_can_be_polled_without_a_socket(pool: PgPool) {
     );
     assert_eq!(viewer.get("/sync/changes?cursor=nonsense").await.status, StatusCode::BAD_REQUEST);
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn client_with_too_many_missed_changes_must_start_over(pool: PgPool) {
+    use pmo_database::change_log::BATCH_ROWS;
+    use pmo_domain::change_log::MAX_CATCH_UP_BATCHES;
+    let router = build_router(&pool).await;
+    let viewer = ApiClient::sign_in(&router, "viewer").await;
+    for (rows, recovered) in [(MAX_CATCH_UP_BATCHES * BATCH_ROWS - 1, true), (MAX_CATCH_UP_BATCHES * BATCH_ROWS, false)]
+    {
+        let cursor = viewer.get("/sync/changes").await.body["cursor"].as_str().unwrap().to_owned();
+        sqlx::query("insert into app.system_logging (entity_code, entity_id, action, epoch) select 'project', gen_random_uuid(), 3, coalesce((select epoch from app.feed_epoch), 1) from generate_series(1, $1)")
+            .bind(i64::try_from(rows).unwrap())
+            .execute(&pool)
+            .await
+            .unwrap();
+        let changes = viewer.get(&format!("/sync/changes?cursor={cursor}")).await.body;
+        assert_eq!(changes["recovered"], recovered, "{rows} rows");
+    }
+}

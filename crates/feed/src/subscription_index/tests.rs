@@ -1,7 +1,7 @@
 //! Property test of the subscription index against a plain list of subscriptions.
 
 use super::*;
-use pmo_domain::Version;
+use pmo_domain::{UnixMillis, Version};
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ fn row(entity: &EntityRef, parents: Vec<EntityRef>, old: Option<Uuid>) -> Change
         version: Version(1),
         diff,
         ancestor_set: None,
-        tx_started_at_ms: 0,
+        tx_started_at: UnixMillis::EPOCH,
         parents,
     }
 }
@@ -98,7 +98,8 @@ proptest! {
                     }
                 }
                 6 => {
-                    index.set_denied(id, &code(a), [entity(a).id], b % 2 == 0);
+                    let access = if b % 2 == 0 { EntityAccess::Denied } else { EntityAccess::Allowed };
+                    index.set_access(id, &code(a), [entity(a).id], access);
                     if let Some(denied) = model.0.get_mut(&id).and_then(|(_, topics)| topics.get_mut(&Topic::Entity(entity(a)))) {
                         *denied = b % 2 == 0;
                     }

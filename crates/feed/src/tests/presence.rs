@@ -1,7 +1,6 @@
 //! Tests of presence: viewers are sent only to other viewers of the same entity who may see it.
 
 use super::*;
-use crate::presence::PodPresence;
 use pmo_domain::protocol::{PresentUser, ViewedEntity};
 
 /// Connects clients of persons 0, 1 and 2. Persons 0 and 1 can see project 0.
@@ -10,7 +9,7 @@ fn three_clients() -> Test {
     test.database.grants.insert((1, 0), None);
     test.database.record_visibility();
     for n in 0..3 {
-        test.feed.handle(Event::PersonNamed(person(n), format!("P{n}").into()), test.database.now, &mut Vec::new());
+        test.feed.handle(Event::PersonNamed(person(n), format!("P{n}").into()), test.database.clock(), &mut Vec::new());
         test.connect(n);
     }
     test.settle();
@@ -124,5 +123,5 @@ fn viewers_of_other_pods_are_shown_until_they_time_out() {
     assert_eq!(presence(&mut test, Event::Tick), []);
     test.database.now += 50_000;
     assert_eq!(presence(&mut test, Event::Tick), [(a.0, task(0), vec![])], "the pod timed out");
-    assert!(test.feed.deadline(test.database.now) > test.database.now);
+    assert!(test.feed.deadline(test.database.clock()) > test.database.clock());
 }

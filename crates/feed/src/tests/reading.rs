@@ -2,9 +2,9 @@
 //!
 //! Each committed row is read once, as soon as it is visible.
 
-use crate::{LogRange, LogReader};
-use pmo_domain::change_log::ChangeLogEntry;
-use pmo_domain::{EntityCode, Snapshot, Version};
+use crate::LogReader;
+use pmo_domain::change_log::{ChangeLogEntry, LogBatch, LogRange};
+use pmo_domain::{EntityCode, Snapshot, UnixMillis, Version};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
@@ -35,15 +35,16 @@ impl Log {
             version: Version(1),
             diff: Default::default(),
             ancestor_set: None,
-            tx_started_at_ms: 0,
+            tx_started_at: UnixMillis::EPOCH,
             parents: Vec::new(),
         });
     }
-    fn finish(&mut self, xid: i64, commits: bool) {
+    fn commit(&mut self, xid: i64) {
         self.in_progress.remove(&xid);
-        if !commits {
-            self.rolled_back.insert(xid);
-        }
+    }
+    fn roll_back(&mut self, xid: i64) {
+        self.in_progress.remove(&xid);
+        self.rolled_back.insert(xid);
     }
     fn snapshot(&self) -> Snapshot {
         let xmax = self.next_xid + 1;
@@ -53,7 +54,7 @@ impl Log {
     fn visible(&self) -> impl Iterator<Item = &ChangeLogEntry> {
         self.rows.iter().filter(|r| !self.in_progress.contains(&r.xid) && !self.rolled_back.contains(&r.xid))
     }
-    fn read(&self, range: &LogRange, limit: usize) -> (Vec<ChangeLogEntry>, bool) {
+    fn read(&self, range: &LogRange, limit: usize) -> LogBatch {
         let mut rows: Vec<ChangeLogEntry> = self
             .visible()
             .filter(|r| r.xid >= range.from || range.finished.contains(&r.xid))
@@ -64,7 +65,8 @@ impl Log {
         rows.sort_by_key(|r| (r.xid, r.seq));
         rows.truncate(limit);
         let has_more = rows.len() == limit;
-        (rows, has_more)
+        let (access, db_now) = (BTreeSet::new(), UnixMillis::EPOCH);
+        LogBatch { rows, access, snapshot: self.snapshot(), epoch: 1, has_more, db_now }
     }
 }
 
@@ -83,21 +85,21 @@ proptest::proptest! {
             match (step, chosen) {
                 (0, _) => drop(log.begin()),
                 (1 | 2, Some(xid)) => log.write(xid),
-                (3, Some(xid)) => log.finish(xid, true),
-                (4, Some(xid)) => log.finish(xid, which != 0),
+                (4, Some(xid)) if which == 0 => log.roll_back(xid),
+                (3 | 4, Some(xid)) => log.commit(xid),
                 _ => {
                     // A poll may stop after a part of its range, and others write meanwhile.
                     for part in 0.. {
-                        let (rows, has_more) = log.read(&reader.next_range(), limit);
-                        read.extend(rows.iter().map(|r| r.seq));
-                        let read_again = reader.accept(&rows, log.snapshot(), has_more);
+                        let batch = log.read(&reader.next_range(), limit);
+                        read.extend(batch.rows.iter().map(|r| r.seq));
+                        let read_again = reader.accept(batch);
                         if !read_again || (part > max_parts && step != 5) {
                             break;
                         }
                         if part == 0 && which > 4 {
                             let xid = log.begin();
                             log.write(xid);
-                            log.finish(xid, true);
+                            log.commit(xid);
                         }
                     }
                     proptest::prop_assert!(reader.cursor().snapshot.xmin >= horizon, "the cursor advances");
@@ -123,15 +125,15 @@ fn long_transaction_holds_back_the_cursor_but_no_rows() {
     for _ in 0..1000 {
         let quick = log.begin();
         log.write(quick);
-        log.finish(quick, true);
+        log.commit(quick);
     }
-    let (rows, _) = log.read(&reader.next_range(), 5000);
-    assert_eq!(rows.len(), 1000, "other rows are not delayed");
-    assert!(!reader.accept(&rows, log.snapshot(), false));
+    let batch = log.read(&reader.next_range(), 5000);
+    assert_eq!(batch.rows.len(), 1000, "other rows are not delayed");
+    assert!(!reader.accept(batch));
     assert_eq!(reader.cursor().snapshot.xmin, slow);
-    log.finish(slow, true);
-    let (rows, _) = log.read(&reader.next_range(), 5000);
-    assert_eq!(rows.iter().map(|r| r.xid).collect::<Vec<_>>(), [slow], "no row is read twice");
-    reader.accept(&rows, log.snapshot(), false);
+    log.commit(slow);
+    let batch = log.read(&reader.next_range(), 5000);
+    assert_eq!(batch.rows.iter().map(|r| r.xid).collect::<Vec<_>>(), [slow], "no row is read twice");
+    reader.accept(batch);
     assert_eq!(reader.cursor().snapshot.xmin, 1002);
 }
