@@ -4,13 +4,17 @@
 //! failure can be replayed exactly. Oracles check the invariants of engine and feed; planted bugs
 //! (mutants) show that the oracles can fail. Not part of any release.
 
-mod device; // the device store and its operations
+mod device; // operations of tabs on their device store
+mod effects; // execution of the effects of engines
 pub mod model_database; // reference model of the database and the REST API
 mod model_server; // request handling, commits and delivery of frames
 pub mod mutant; // planted bugs
 pub mod oracle; // invariant checks
 pub mod rng; // seeded random numbers
-pub mod simulation; // devices, tabs and the event loop
+mod sim_event; // events in order of time
+pub mod simulation; // state and event loop of a run
+pub mod tab; // state of devices and tabs
+mod tabs; // life of tabs
 mod workload; // random user actions and injected faults
 
 pub use mutant::Mutant;

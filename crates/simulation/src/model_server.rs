@@ -4,7 +4,9 @@
 
 use crate::model_database::TxOp;
 use crate::mutant::Mutant;
-use crate::simulation::{SimEvent, Simulation, TabRef};
+use crate::sim_event::SimEvent;
+use crate::simulation::Simulation;
+use crate::tab::TabRef;
 use pmo_domain::protocol::ServerMessage;
 use pmo_feed::{Effect as FeedEffect, Event as FeedEvent};
 use pmo_sync::{Event, Method, Request, RequestError, RequestId};

@@ -1,7 +1,7 @@
 //! Oracles: checks of the invariants on shown rows, device stores and the final database.
 
 use crate::model_database::ModelDatabase;
-use crate::simulation::TabRef;
+use crate::tab::TabRef;
 use pmo_domain::{EntityRef, PersonId, Row};
 use pmo_sync::chunk_codec::unpack;
 use pmo_sync::store::KeySelector;
@@ -177,6 +177,12 @@ impl OracleState {
         person: PersonId,
         database: &ModelDatabase,
     ) -> Result<(), Violation> {
+        Self::check_cached_rows(engine, person, database)?;
+        Self::check_fresh_lists(engine, person, database)
+    }
+
+    /// Checks the cached rows of an engine against the database.
+    fn check_cached_rows(engine: &Engine, person: PersonId, database: &ModelDatabase) -> Result<(), Violation> {
         let without_derived = |mut row: Row| {
             row.remove("permission");
             row.remove("ref_data_entityInstance");
@@ -213,6 +219,11 @@ impl OracleState {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Checks the fresh lists of an engine against the database.
+    fn check_fresh_lists(engine: &Engine, person: PersonId, database: &ModelDatabase) -> Result<(), Violation> {
         for (key, ids) in engine.fresh_lists() {
             let parent = key.parent_filter.as_ref().map(|filter| filter.parent.id);
             let row = |row: &Row| row.get("id").and_then(Value::as_str).and_then(|id| id.parse().ok());

@@ -5,7 +5,9 @@
 
 use crate::model_database::{TxOp, code, project_id};
 use crate::oracle::Violation;
-use crate::simulation::{SimEvent, Simulation, TabRef};
+use crate::sim_event::SimEvent;
+use crate::simulation::Simulation;
+use crate::tab::{TabEnding, TabRef};
 use pmo_domain::EntityRef;
 use pmo_feed::Event as FeedEvent;
 use pmo_sync::store::{self, KeySelector, KeyValue};
@@ -41,63 +43,21 @@ impl Simulation {
                 let query = self.random_query();
                 self.observe_query(tab_ref, query, 0.0);
             }
-            42..=45 if !frozen => {
-                let tab = &mut self.devices[n].tabs[tab_index];
-                if tab.observers.len() > 2 {
-                    let id = tab.observers.remove(1);
-                    self.deliver(tab_ref, Event::Unobserve(id))?;
-                }
-            }
+            42..=45 if !frozen => self.unobserve_query(tab_ref)?,
             46..=48 => {
-                let crash = self.rng.one_in(2);
-                self.kill_tab(n, tab_index, crash);
+                let ending = if self.rng.one_in(2) { TabEnding::Crashed } else { TabEnding::Closed };
+                self.kill_tab(n, tab_index, ending);
             }
             49..=52 if alive.len() < self.config.tabs => self.open_tab(n),
             53 => {
                 // The browser crashes with all tabs.
-                alive.iter().for_each(|tab_index| self.kill_tab(n, *tab_index, true));
+                alive.iter().for_each(|tab_index| self.kill_tab(n, *tab_index, TabEnding::Crashed));
                 self.open_tab(n);
             }
-            54..=56 => {
-                let tab = &mut self.devices[n].tabs[tab_index];
-                tab.frozen = !tab.frozen;
-                if !tab.frozen {
-                    for event in std::mem::take(&mut tab.deferred) {
-                        self.deliver(tab_ref, event)?;
-                    }
-                }
-            }
-            57..=60 => {
-                let online = !self.devices[n].online;
-                self.devices[n].online = online;
-                for tab_index in alive {
-                    let tab_ref = self.tab_ref(n, tab_index);
-                    if !online && let Some(socket) = self.devices[n].tabs[tab_index].socket {
-                        self.sockets.remove(&socket);
-                        self.schedule(1.0, SimEvent::Feed(FeedEvent::Disconnected(socket)));
-                        self.schedule(2.0, SimEvent::Tab(tab_ref, Event::SocketClosed(1006)));
-                    }
-                    self.schedule(3.0, SimEvent::Tab(tab_ref, Event::Online(online)));
-                }
-            }
-            61..=64 => {
-                if let Some(socket) = self.devices[n].tabs[tab_index].socket
-                    && self.sockets.remove(&socket).is_some()
-                {
-                    self.schedule(3.0, SimEvent::Feed(FeedEvent::Disconnected(socket)));
-                    self.schedule(4.0, SimEvent::Tab(tab_ref, Event::SocketClosed(1006)));
-                }
-            }
-            65 => {
-                let rows: Vec<KeyValue> =
-                    self.devices[n].store.read_now(Namespace::Entities, KeySelector::Prefix(store::CHUNK_PREFIX));
-                if let Some((name, bytes)) = self.rng.choose(&rows) {
-                    let mut bytes = bytes.clone();
-                    let offset = self.rng.clone().gen_range(bytes.len());
-                    bytes[offset] ^= 4;
-                    self.devices[n].store.write_now(&[Write::Put(Namespace::Entities, name.clone(), bytes)]);
-                }
-            }
+            54..=56 => self.toggle_frozen(tab_ref)?,
+            57..=60 => self.toggle_online(n, &alive),
+            61..=64 => self.break_socket(tab_ref),
+            65 => self.damage_chunk(n),
             66 if !frozen => self.deliver(tab_ref, Event::StorageLow)?,
             70..=71 if !frozen => {
                 let root = EntityRef::new(code("project"), project_id(self.rng.gen_range(3)));
@@ -108,6 +68,65 @@ impl Simulation {
             _ => self.external_write(),
         }
         Ok(())
+    }
+
+    /// Removes an observer of a tab with several.
+    fn unobserve_query(&mut self, tab_ref: TabRef) -> Result<(), Violation> {
+        let tab = &mut self.devices[tab_ref.device].tabs[tab_ref.tab];
+        if tab.observers.len() <= 2 {
+            return Ok(());
+        }
+        let id = tab.observers.remove(1);
+        self.deliver(tab_ref, Event::Unobserve(id))
+    }
+
+    /// Freezes a tab, or thaws it and delivers the deferred events.
+    fn toggle_frozen(&mut self, tab_ref: TabRef) -> Result<(), Violation> {
+        let tab = &mut self.devices[tab_ref.device].tabs[tab_ref.tab];
+        tab.frozen = !tab.frozen;
+        if !tab.frozen {
+            for event in std::mem::take(&mut tab.deferred) {
+                self.deliver(tab_ref, event)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Disconnects a device from the network, or connects it again.
+    fn toggle_online(&mut self, n: usize, alive: &[usize]) {
+        let online = !self.devices[n].online;
+        self.devices[n].online = online;
+        for tab_index in alive {
+            let tab_ref = self.tab_ref(n, *tab_index);
+            if !online && let Some(socket) = self.devices[n].tabs[*tab_index].socket {
+                self.sockets.remove(&socket);
+                self.schedule(1.0, SimEvent::Feed(FeedEvent::Disconnected(socket)));
+                self.schedule(2.0, SimEvent::Tab(tab_ref, Event::SocketClosed(1006)));
+            }
+            self.schedule(3.0, SimEvent::Tab(tab_ref, Event::Online(online)));
+        }
+    }
+
+    /// Breaks the socket of a tab.
+    fn break_socket(&mut self, tab_ref: TabRef) {
+        if let Some(socket) = self.devices[tab_ref.device].tabs[tab_ref.tab].socket
+            && self.sockets.remove(&socket).is_some()
+        {
+            self.schedule(3.0, SimEvent::Feed(FeedEvent::Disconnected(socket)));
+            self.schedule(4.0, SimEvent::Tab(tab_ref, Event::SocketClosed(1006)));
+        }
+    }
+
+    /// Damages one byte of a chunk in the store of a device.
+    fn damage_chunk(&mut self, n: usize) {
+        let rows: Vec<KeyValue> =
+            self.devices[n].store.read_now(Namespace::Entities, KeySelector::Prefix(store::CHUNK_PREFIX));
+        if let Some((name, bytes)) = self.rng.choose(&rows) {
+            let mut bytes = bytes.clone();
+            let offset = self.rng.clone().gen_range(bytes.len());
+            bytes[offset] ^= 4;
+            self.devices[n].store.write_now(&[Write::Put(Namespace::Entities, name.clone(), bytes)]);
+        }
     }
 
     /// Starts a database transaction of another user or service.
