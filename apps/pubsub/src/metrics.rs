@@ -73,8 +73,8 @@ impl Metrics {
 
     /// Returns all metrics in the Prometheus text format.
     ///
-    /// `started_at`: start of the process. `uptime`: time since the start. `lag`: lag of the feed, if
-    /// known.
+    /// `started_at`: start of the process. `uptime`: time since the start. `lag`: lag of the feed,
+    /// if known.
     pub fn render(&self, started_at: UnixMillis, uptime: Duration, lag: Option<FeedLag>) -> String {
         let mut page = MetricsPage::default();
         let count = |value: &AtomicUsize| value.load(Ordering::Relaxed);

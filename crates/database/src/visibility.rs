@@ -520,7 +520,11 @@ mod tests {
         let cache = TitleCache::default();
         cache.advance_to(None, "1", "7:7:", &[], &[]);
         let titles = |count: usize| -> Vec<(Uuid, CachedTitle)> {
-            let title = CachedTitle { code: EntityCode::new("task").unwrap(), title: "t".into(), ancestor_set: 1 };
+            let title = CachedTitle {
+                code: EntityCode::new("task").unwrap(),
+                title: "t".into(),
+                ancestor_set: pmo_domain::AncestorSetId(1),
+            };
             (0..count).map(|n| (Uuid::from_u128(n as u128), title.clone())).collect()
         };
         for count in [MAX_CACHED_TITLES, 10, MAX_CACHED_TITLES + 1] {

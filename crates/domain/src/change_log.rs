@@ -148,7 +148,9 @@ pub struct LogBatch {
 /// Position to which the cursor of a client is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadPosition {
-    /// Snapshot that was taken after the client received its cursor: no valid cursor is ahead of it.
+    /// Snapshot that was taken after the client received its cursor.
+    ///
+    /// No valid cursor is ahead of it.
     Current,
     /// Position of a reader that other readers may be ahead of.
     Delayed,

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
@@ -38,8 +39,8 @@ pub(crate) enum Subscription {
 pub(crate) struct Failures(Mutex<BTreeMap<String, usize>>);
 
 impl Failures {
-    fn add(&self, failure: String) {
-        *self.0.lock().unwrap().entry(failure).or_default() += 1;
+    fn add(&self, failure: &AttemptError) {
+        *self.0.lock().unwrap().entry(failure.to_string()).or_default() += 1;
     }
 
     fn to_json(&self) -> Value {
@@ -47,59 +48,105 @@ impl Failures {
     }
 }
 
-/// Describes an I/O error by its kind.
+/// Failure of one step of an attempt.
 ///
 /// The text contains no addresses, so that equal failures are counted together.
-fn describe_io_error(step: &str, error: &std::io::Error) -> String {
-    match error.raw_os_error() {
-        Some(23 | 24) => format!("{step}: too many open files"), // ENFILE, EMFILE
-        _ => format!("{step}: {}", error.kind()),
+#[derive(Debug, thiserror::Error)]
+#[error("{step}: {reason}")]
+pub(crate) struct AttemptError {
+    step: &'static str,
+    reason: FailureReason,
+}
+
+/// Why a step failed.
+#[derive(Debug, thiserror::Error)]
+enum FailureReason {
+    #[error("too many open files")]
+    TooManyOpenFiles,
+    #[error("{0}")]
+    Io(std::io::ErrorKind),
+    #[error("rejected with status {0}")]
+    Status(u16),
+    #[error("connection closed")]
+    ConnectionClosed,
+    #[error("{0}")]
+    Protocol(ProtocolError),
+    #[error("timeout")]
+    Timeout,
+    #[error("invalid JSON")]
+    InvalidJson,
+    #[error("entities rejected")]
+    EntitiesRejected,
+    #[error("other error")]
+    Other,
+}
+
+impl FailureReason {
+    /// Returns the error of `step` with this reason.
+    fn at(self, step: &'static str) -> AttemptError {
+        AttemptError { step, reason: self }
     }
 }
 
-fn describe_websocket_error(step: &str, error: &WebSocketError) -> String {
-    match error {
-        WebSocketError::Http(response) => format!("{step}: rejected with status {}", response.status().as_u16()),
-        WebSocketError::Io(error) => describe_io_error(step, error),
-        WebSocketError::ConnectionClosed | WebSocketError::AlreadyClosed => format!("{step}: connection closed"),
-        WebSocketError::Protocol(error) => format!("{step}: {error}"),
-        _ => format!("{step}: other error"),
+impl From<std::io::Error> for FailureReason {
+    fn from(error: std::io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(23 | 24) => Self::TooManyOpenFiles, // ENFILE, EMFILE
+            _ => Self::Io(error.kind()),
+        }
     }
+}
+
+impl From<WebSocketError> for FailureReason {
+    fn from(error: WebSocketError) -> Self {
+        match error {
+            WebSocketError::Http(response) => Self::Status(response.status().as_u16()),
+            WebSocketError::Io(error) => error.into(),
+            WebSocketError::ConnectionClosed | WebSocketError::AlreadyClosed => Self::ConnectionClosed,
+            WebSocketError::Protocol(error) => Self::Protocol(error),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Returns a function that converts an error of `step`.
+fn at<E: Into<FailureReason>>(step: &'static str) -> impl Fn(E) -> AttemptError {
+    move |error| error.into().at(step)
 }
 
 /// Awaits one step of a connection attempt, for at most `CONNECT_TIMEOUT`.
-async fn with_timeout<T>(step: &str, future: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    match tokio::time::timeout(CONNECT_TIMEOUT, future).await {
-        Ok(result) => result,
-        Err(_) => Err(format!("{step}: timeout")),
-    }
+async fn with_timeout<T>(
+    step: &'static str,
+    future: impl Future<Output = Result<T, AttemptError>>,
+) -> Result<T, AttemptError> {
+    tokio::time::timeout(CONNECT_TIMEOUT, future).await.unwrap_or_else(|_| Err(FailureReason::Timeout.at(step)))
 }
 
 /// Opens a TCP connection from one of several source addresses.
 ///
 /// The ephemeral ports of a single address do not suffice. The last attempt leaves the source
 /// address to the system, in case only 127.0.0.1 exists.
-async fn open_tcp(address: SocketAddr, n: usize, attempt: usize) -> Result<TcpStream, String> {
-    let socket = TcpSocket::new_v4().map_err(|e| describe_io_error("socket", &e))?;
+async fn open_tcp(address: SocketAddr, n: usize, attempt: usize) -> Result<TcpStream, AttemptError> {
+    let socket = TcpSocket::new_v4().map_err(at("socket"))?;
     if attempt + 1 < MAX_CONNECT_ATTEMPTS {
         let host = 2 + (n + attempt * 61) % SOURCE_ADDRESSES;
         let source = SocketAddr::from(([127, 0, 0, host as u8], 0));
-        socket.bind(source).map_err(|e| describe_io_error("bind", &e))?;
+        socket.bind(source).map_err(at("bind"))?;
     }
-    let stream = socket.connect(address).await.map_err(|e| describe_io_error("connect", &e))?;
-    stream.set_nodelay(true).map_err(|e| describe_io_error("connect", &e))?;
+    let stream = socket.connect(address).await.map_err(at("connect"))?;
+    stream.set_nodelay(true).map_err(at("connect"))?;
     Ok(stream)
 }
 
 /// Opens a WebSocket connection.
-async fn open_websocket(address: &str, path: &str, n: usize, attempt: usize) -> Result<Client, String> {
+async fn open_websocket(address: &str, path: &str, n: usize, attempt: usize) -> Result<Client, AttemptError> {
     let socket_address: SocketAddr = address.parse().expect("--service is not an address with a port");
     let stream = with_timeout("connect", open_tcp(socket_address, n, attempt)).await?;
     let config = WebSocketConfig::default().read_buffer_size(1024);
     let upgrade = async {
         let (client, _) = client_async_with_config(format!("ws://{address}{path}"), stream, Some(config))
             .await
-            .map_err(|e| describe_websocket_error("upgrade", &e))?;
+            .map_err(at("upgrade"))?;
         Ok(client)
     };
     with_timeout("upgrade", upgrade).await
@@ -121,22 +168,23 @@ fn sign_token(n: usize) -> String {
 }
 
 /// Reads messages until one of the given type arrives; returns its payload.
-pub(crate) async fn receive(client: &mut Client, message_type: &str) -> Result<Value, String> {
+pub(crate) async fn receive(client: &mut Client, message_type: &'static str) -> Result<Value, AttemptError> {
     loop {
         let message = match client.next().await {
             Some(Ok(message)) => message,
-            Some(Err(error)) => return Err(describe_websocket_error(message_type, &error)),
-            None => return Err(format!("{message_type}: connection closed")),
+            Some(Err(error)) => return Err(FailureReason::from(error).at(message_type)),
+            None => return Err(FailureReason::ConnectionClosed.at(message_type)),
         };
         let Message::Text(text) = message else { continue };
-        let mut message: Value = serde_json::from_str(&text).map_err(|_| format!("{message_type}: invalid JSON"))?;
+        let mut message: Value =
+            serde_json::from_str(&text).map_err(|_| FailureReason::InvalidJson.at(message_type))?;
         if message["type"] == message_type {
             return Ok(message["payload"].take());
         }
     }
 }
 
-async fn subscribe(client: &mut Client, subscription: &Subscription) -> Result<(), String> {
+async fn subscribe(client: &mut Client, subscription: &Subscription) -> Result<(), AttemptError> {
     let mut payload = json!({"entityCode": "wiki"});
     match subscription {
         Subscription::Nothing => return Ok(()),
@@ -144,9 +192,9 @@ async fn subscribe(client: &mut Client, subscription: &Subscription) -> Result<(
         Subscription::Entities(ids) => payload["entityIds"] = json!(ids),
     }
     let message = Message::text(json!({"type": "SUBSCRIBE", "payload": payload}).to_string());
-    client.send(message).await.map_err(|e| describe_websocket_error("SUBSCRIBE", &e))?;
+    client.send(message).await.map_err(at("SUBSCRIBE"))?;
     let response = with_timeout("SUBSCRIBED", receive(client, "SUBSCRIBED")).await?;
-    if response["refused"] == 0 { Ok(()) } else { Err("SUBSCRIBED: entities rejected".into()) }
+    if response["refused"] == 0 { Ok(()) } else { Err(FailureReason::EntitiesRejected.at("SUBSCRIBED")) }
 }
 
 async fn open_subscribed_client(
@@ -154,7 +202,7 @@ async fn open_subscribed_client(
     n: usize,
     attempt: usize,
     subscription: &Subscription,
-) -> Result<Client, String> {
+) -> Result<Client, AttemptError> {
     let mut client = open_websocket(address, &format!("/ws?token={}", sign_token(n)), n, attempt).await?;
     with_timeout("HELLO", receive(&mut client, "HELLO")).await?;
     subscribe(&mut client, subscription).await?;
@@ -164,11 +212,11 @@ async fn open_subscribed_client(
 /// Repeats an attempt after a pause until it succeeds, and counts the failures.
 ///
 /// Returns `None` if all attempts fail.
-async fn retry(failures: &Failures, open: impl AsyncFn(usize) -> Result<Client, String>) -> Option<Client> {
+async fn retry(failures: &Failures, open: impl AsyncFn(usize) -> Result<Client, AttemptError>) -> Option<Client> {
     for attempt in 0..MAX_CONNECT_ATTEMPTS {
         match open(attempt).await {
             Ok(client) => return Some(client),
-            Err(failure) => failures.add(failure),
+            Err(failure) => failures.add(&failure),
         }
         tokio::time::sleep(Duration::from_millis(50 << attempt)).await;
     }
