@@ -6,7 +6,7 @@
 
 use pmo_domain::protocol::{Action, Change, ServerMessage};
 use pmo_domain::query::{Filter, Operator};
-use pmo_domain::{EntityCode, EntityRef, EntityType, PersonId, Version};
+use pmo_domain::{EntityCode, EntityRef, EntityType, PersonId, UnixMillis, Version};
 use pmo_sync::store::{self, KeySelector};
 use pmo_sync::{
     BatchId, Effect, Engine, Event, ListKey, Namespace, ObserverId, Query, ReferenceDataKey, Request, RequestId,
@@ -78,7 +78,7 @@ impl Bench {
     pub async fn open(person: u32) -> Bench {
         let person = Uuid::from_u128(u128::from(person) + 1);
         let device = Rc::new(DeviceStore::open(person).await);
-        let term = store::increment_term(&*device, js_sys::Date::now()).await;
+        let term = store::increment_term(&*device, UnixMillis::from_js(js_sys::Date::now())).await;
         let stored = store::load(&*device).await.unwrap_or_default();
         let bench = Bench {
             engine: RefCell::new(Engine::new(1)),
@@ -98,7 +98,7 @@ impl Bench {
     }
 
     fn handle(&self, event: Event) {
-        let effects = self.engine.borrow_mut().handle(event, js_sys::Date::now());
+        let effects = self.engine.borrow_mut().handle(event, UnixMillis::from_js(js_sys::Date::now()));
         for effect in effects {
             match effect {
                 Effect::Persist(batch, writes) => self.tasks.borrow_mut().push_back(Task::Write(batch, writes)),

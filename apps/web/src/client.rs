@@ -19,7 +19,7 @@ use futures_util::StreamExt;
 use leptos::prelude::*;
 use network_throttle::NetworkConditions;
 use pmo_domain::api_types::{AuthResponse, User};
-use pmo_domain::{EntityRef, PersonId};
+use pmo_domain::{EntityRef, PersonId, UnixMillis};
 use pmo_sync::store::{self, KeySelector};
 use pmo_sync::{
     BatchId, Effect, Engine, Event, Namespace, PersistedState, Query, RequestId, Store, TabId, TabMessage, Write,
@@ -129,9 +129,9 @@ pub fn client() -> Rc<Client> {
     CLIENT.with_borrow(|slot| slot.clone().expect("install() must be called first"))
 }
 
-/// Returns the current time in milliseconds since 1970 (UTC).
-pub fn now() -> f64 {
-    js_sys::Date::now()
+/// Returns the current time.
+pub fn now() -> UnixMillis {
+    UnixMillis::from_js(js_sys::Date::now())
 }
 
 /// Returns a new UUID v7; these ids sort by creation time.

@@ -11,7 +11,7 @@ use crate::outbox::{EntryState, Operation, OutboxEntry};
 use crate::query_key::ListKey;
 use crate::raw_row::RawRow;
 use pmo_domain::predicate::{ComparableValue, Predicate};
-use pmo_domain::{ColumnKind, EntityCode, EntityRef, Row};
+use pmo_domain::{ColumnKind, EntityCode, EntityRef, Row, UnixMillis};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::sync::{Arc, Weak};
@@ -66,8 +66,8 @@ pub struct CachedRow {
     pub version: i64,
     /// Lowest acceptable version; responses with an older version are ignored.
     pub min_version: i64,
-    /// Time of the server response, in milliseconds since 1970.
-    pub synced_at: f64,
+    /// Time of the server response.
+    pub synced_at: UnixMillis,
     /// Latest request whose response contained the row.
     pub last_request: u64,
     /// Lists that contain the row.
@@ -191,8 +191,8 @@ pub struct CachedList {
     kind: u16,
     /// Rows of the list, in order.
     slots: Vec<Slot>,
-    /// Time of the server response, in milliseconds since 1970.
-    pub synced_at: f64,
+    /// Time of the server response.
+    pub synced_at: UnixMillis,
     /// Whether the list must be refetched before it counts as fresh.
     pub stale: bool,
     /// Latest request whose response contained the list; 0 if there is none.
@@ -211,8 +211,8 @@ pub struct CachedList {
     pub from_tree: bool,
     /// Number of observers.
     pub observer_count: u32,
-    /// Time when the last observer left, in milliseconds since 1970.
-    pub unobserved_since: f64,
+    /// Time when the last observer left.
+    pub unobserved_since: UnixMillis,
     /// Whether the list on the device is outdated.
     pub dirty: bool,
     /// Whether rows are still being read from the device; until then the stored order applies.
@@ -368,7 +368,7 @@ impl Cache {
             local: None,
             version: 0,
             min_version: 0,
-            synced_at: 0.0,
+            synced_at: UnixMillis::EPOCH,
             last_request: 0,
             lists: Vec::new(),
         };

@@ -1,11 +1,12 @@
 //! Unsent edits of an entity with their undo and redo history, which survives a reload or a crash.
 
-use pmo_domain::{EntityRef, Row};
+use pmo_domain::{EntityRef, Row, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::time::Duration;
 
-/// Changes of one field within this many milliseconds of each other are one undo step.
-pub const UNDO_COALESCE_MS: f64 = 1000.0;
+/// Changes of one field within this time of each other are one undo step.
+pub const UNDO_COALESCE: Duration = Duration::from_secs(1);
 /// Maximum number of undo steps; the oldest is dropped first.
 const MAX_STEPS: usize = 200;
 
@@ -31,8 +32,8 @@ pub struct Draft {
     #[serde(default)]
     #[serde(rename = "aside")]
     pub stashed: Vec<Row>,
-    /// Time of the last change, in milliseconds since 1970.
-    pub updated_at: f64,
+    /// Time of the last change.
+    pub updated_at: UnixMillis,
     /// Field of the last step; `None` before the first step and after undo or redo.
     #[serde(default)]
     pub last_field: Option<String>,
@@ -56,7 +57,7 @@ impl Draft {
     }
 
     /// Creates an empty draft on a version of the row.
-    pub fn new(entity: EntityRef, base_version: i64, now: f64) -> Self {
+    pub fn new(entity: EntityRef, base_version: i64, now: UnixMillis) -> Self {
         Self {
             entity,
             base_version,
@@ -71,13 +72,13 @@ impl Draft {
     }
 
     /// Sets a field; `before` is the value of the field in the current row.
-    pub fn set(&mut self, field: &str, value: Value, before: &Value, now: f64) {
+    pub fn set(&mut self, field: &str, value: Value, before: &Value, now: UnixMillis) {
         let original = self.original_data.entry(field.to_owned()).or_insert_with(|| before.clone()).clone();
         if self.current_data.get(field).unwrap_or(&original) == &value {
             return;
         }
         let same_step = self.last_field.as_deref() == Some(field)
-            && now - self.updated_at < UNDO_COALESCE_MS
+            && now.since(self.updated_at) < UNDO_COALESCE
             && !self.undo_stack.is_empty();
         if !same_step {
             self.undo_stack.push(self.current_data.clone());
@@ -96,7 +97,7 @@ impl Draft {
     }
 
     /// Stashes values that the user can restore with redo; the current values do not change.
-    pub fn push_redo(&mut self, values: Row, row: &Row, now: f64) {
+    pub fn push_redo(&mut self, values: Row, row: &Row, now: UnixMillis) {
         for column in values.keys() {
             let before = row.get(column).cloned().unwrap_or(Value::Null);
             self.original_data.entry(column.clone()).or_insert(before);
@@ -106,7 +107,7 @@ impl Draft {
     }
 
     /// Undoes the last step; returns `false` if there is none.
-    pub fn undo(&mut self, now: f64) -> bool {
+    pub fn undo(&mut self, now: UnixMillis) -> bool {
         let Some(before) = self.undo_stack.pop() else { return false };
         self.redo_stack.push(std::mem::replace(&mut self.current_data, before));
         self.last_field = None;
@@ -117,7 +118,7 @@ impl Draft {
     /// Redoes the last undone step, or else restores the last stashed values.
     ///
     /// Returns `false` if there is neither.
-    pub fn redo(&mut self, now: f64) -> bool {
+    pub fn redo(&mut self, now: UnixMillis) -> bool {
         let next = self.redo_stack.pop().or_else(|| {
             let values = self.stashed.pop()?;
             let mut merged = self.current_data.clone();
@@ -181,31 +182,35 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
+    fn at(millis: i64) -> UnixMillis {
+        UnixMillis::new(millis)
+    }
+
     fn draft() -> Draft {
-        Draft::new(EntityRef::new(EntityCode::new("task").unwrap(), uuid::Uuid::nil()), 1, 0.0)
+        Draft::new(EntityRef::new(EntityCode::new("task").unwrap(), uuid::Uuid::nil()), 1, UnixMillis::EPOCH)
     }
 
     #[test]
     fn consecutive_edits_of_a_field_are_one_undo_step() {
         let mut draft = draft();
-        for (now, text) in [(0.0, "a"), (200.0, "ab"), (400.0, "abc")] {
-            draft.set("name", json!(text), &json!(""), now);
+        for (now, text) in [(0, "a"), (200, "ab"), (400, "abc")] {
+            draft.set("name", json!(text), &json!(""), at(now));
         }
-        draft.set("points", json!(3), &json!(null), 500.0);
+        draft.set("points", json!(3), &json!(null), at(500));
         assert_eq!(draft.undo_stack.len(), 2);
-        assert!(draft.undo(600.0));
+        assert!(draft.undo(at(600)));
         assert_eq!(draft.current_data.get("name"), Some(&json!("abc")));
-        assert!(draft.undo(700.0));
+        assert!(draft.undo(at(700)));
         assert!(!draft.has_changes());
-        assert!(draft.redo(800.0) && draft.redo(900.0) && !draft.redo(950.0));
+        assert!(draft.redo(at(800)) && draft.redo(at(900)) && !draft.redo(at(950)));
         assert_eq!(draft.current_data.len(), 2);
     }
 
     #[test]
     fn conflicting_fields_are_those_changed_differently_by_another_user() {
         let mut mine = draft();
-        mine.set("name", json!("mine"), &json!("before"), 0.0);
-        mine.set("points", json!(3), &json!(null), 0.0);
+        mine.set("name", json!("mine"), &json!("before"), at(0));
+        mine.set("points", json!(3), &json!(null), at(0));
         let row = |value: Value| value.as_object().cloned().unwrap().into_iter().collect::<Row>();
         let conflicting =
             |current: Value| mine.conflicting_fields(&row(current), |_, a, b| a == b).cloned().collect::<Vec<_>>();
@@ -220,20 +225,20 @@ mod tests {
     #[test]
     fn merging_another_tabs_draft_keeps_local_edits() {
         let (mut mine, mut other) = (draft(), draft());
-        mine.set("name", json!("mine"), &json!(""), 0.0);
-        other.set("name", json!("theirs"), &json!(""), 0.0);
-        other.set("descr", json!("long"), &json!(""), 5000.0);
-        other.push_redo([("points".to_owned(), json!(5))].into_iter().collect(), &Row::new(), 6000.0);
+        mine.set("name", json!("mine"), &json!(""), at(0));
+        other.set("name", json!("theirs"), &json!(""), at(0));
+        other.set("descr", json!("long"), &json!(""), at(5000));
+        other.push_redo([("points".to_owned(), json!(5))].into_iter().collect(), &Row::new(), at(6000));
         assert!(mine.merge_from(&other));
         assert_eq!((&mine.current_data["name"], &mine.current_data["descr"]), (&json!("mine"), &json!("long")));
-        assert!(mine.redo(7000.0) && mine.current_data["points"] == json!(5));
+        assert!(mine.redo(at(7000)) && mine.current_data["points"] == json!(5));
     }
 
     #[test]
     fn setting_the_original_value_again_is_no_change() {
         let mut draft = draft();
-        draft.set("name", json!("b"), &json!("a"), 0.0);
-        draft.set("name", json!("a"), &json!("a"), 5000.0);
+        draft.set("name", json!("b"), &json!("a"), at(0));
+        draft.set("name", json!("a"), &json!("a"), at(5000));
         assert!(!draft.has_changes());
     }
 
@@ -242,12 +247,12 @@ mod tests {
         fn redo_of_all_undone_steps_restores_the_draft(steps in proptest::collection::vec((0..3usize, 0..5i32), 1..20)) {
             let mut draft = draft();
             for (i, (field, value)) in steps.iter().enumerate() {
-                draft.set(["a", "b", "c"][*field], json!(value), &json!(null), i as f64 * 2000.0);
+                draft.set(["a", "b", "c"][*field], json!(value), &json!(null), at(i as i64 * 2000));
             }
             let end = draft.current_data.clone();
-            while draft.undo(1e9) {}
+            while draft.undo(at(1_000_000_000)) {}
             prop_assert!(!draft.has_changes());
-            while draft.redo(1e9) {}
+            while draft.redo(at(1_000_000_000)) {}
             prop_assert_eq!(draft.current_data, end);
         }
     }

@@ -36,7 +36,7 @@ use crate::request::{Request, RequestId};
 use crate::settings::EngineConfig;
 use crate::tab_protocol::{TabId, TabMessage};
 use persistence::PersistenceState;
-use pmo_domain::{Catalog, EntityCode, EntityRef, PersonId};
+use pmo_domain::{Catalog, EntityCode, EntityRef, PersonId, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -65,7 +65,7 @@ enum PendingRequest {
 #[derive(Clone, Copy, Debug)]
 struct Retry {
     attempts: u32,
-    at: f64,
+    at: UnixMillis,
 }
 
 /// Position in the change feed.
@@ -80,7 +80,7 @@ pub struct FeedPosition {
 /// Cached reference data.
 struct ReferenceData {
     data: Arc<Value>,
-    synced_at: f64,
+    synced_at: UnixMillis,
     stale: bool,
 }
 
@@ -98,8 +98,8 @@ pub struct Engine {
     observer_counts: DetHashMap<Query, u32>,
     /// Number of observers per topic.
     topics: DetHashMap<Topic, u32>,
-    /// Time since when a topic has had no observer, in milliseconds since 1970.
-    topics_unused_since: DetHashMap<Topic, f64>,
+    /// Time since when a topic has had no observer.
+    topics_unused_since: DetHashMap<Topic, UnixMillis>,
     requests: VecMap<RequestId, PendingRequest>,
     in_flight: DetHashMap<Query, RequestId>,
     /// Id of the first request of each query in flight; a list query may need several requests.
@@ -135,8 +135,8 @@ pub struct Engine {
     ///
     /// Until the response arrives, changes since the cursor of the message may still be delivered.
     pending_subscribes: Vec<(EntityCode, Vec<Topic>)>,
-    /// Time of the last poll for changes, in milliseconds since 1970.
-    polled_at: f64,
+    /// Time of the last poll for changes.
+    polled_at: UnixMillis,
     leader: bool,
     browser_online: bool,
     reachable: bool,
@@ -213,7 +213,7 @@ impl Engine {
             revalidating_from: None,
             subscribed: DetHashSet::default(),
             pending_subscribes: Vec::new(),
-            polled_at: 0.0,
+            polled_at: UnixMillis::EPOCH,
             leader: false,
             browser_online: true,
             reachable: true,
@@ -239,8 +239,8 @@ impl Engine {
         }
     }
 
-    /// Applies `event` at time `now` (milliseconds since 1970) and returns the effects to perform.
-    pub fn handle(&mut self, event: Event, now: f64) -> Vec<Effect> {
+    /// Applies `event` at time `now` and returns the effects to perform.
+    pub fn handle(&mut self, event: Event, now: UnixMillis) -> Vec<Effect> {
         self.check_term_after_idle(now);
         let Some(event) = self.defer_if_unverified(event) else { return std::mem::take(&mut self.effects) };
         match event {
@@ -361,7 +361,7 @@ impl Engine {
         id
     }
 
-    fn sign_out(&mut self, now: f64) {
+    fn sign_out(&mut self, now: UnixMillis) {
         self.release_pins(now);
         let observers = std::mem::take(&mut self.observers);
         let (observer_counts, topics) = (std::mem::take(&mut self.observer_counts), std::mem::take(&mut self.topics));
@@ -373,7 +373,7 @@ impl Engine {
         }
     }
 
-    fn observe(&mut self, id: ObserverId, query: Query, now: f64) {
+    fn observe(&mut self, id: ObserverId, query: Query, now: UnixMillis) {
         if let Some(old) = self.observers.insert(id, query.clone()) {
             if old == query {
                 return;
@@ -416,13 +416,13 @@ impl Engine {
         }
     }
 
-    fn unobserve(&mut self, id: ObserverId, now: f64) {
+    fn unobserve(&mut self, id: ObserverId, now: UnixMillis) {
         if let Some(query) = self.observers.remove(&id) {
             self.release_query(&query, now);
         }
     }
 
-    fn release_query(&mut self, query: &Query, now: f64) {
+    fn release_query(&mut self, query: &Query, now: UnixMillis) {
         let last = match self.observer_counts.get_mut(query) {
             Some(count) if *count > 1 => {
                 *count -= 1;
@@ -474,7 +474,7 @@ impl Engine {
         }
     }
 
-    fn prefetch(&mut self, query: Query, now: f64) {
+    fn prefetch(&mut self, query: Query, now: UnixMillis) {
         if self.person.is_none() || self.observer_counts.contains_key(&query) {
             return;
         }
@@ -496,7 +496,7 @@ impl Engine {
         self.ensure_fresh(query, now);
     }
 
-    fn refetch(&mut self, query: Query, now: f64) {
+    fn refetch(&mut self, query: Query, now: UnixMillis) {
         if !self.leader {
             return self.effects.push(Effect::Broadcast(TabMessage::Refetch { query }));
         }
@@ -505,7 +505,7 @@ impl Engine {
         self.ensure_fresh(query, now);
     }
 
-    fn invalidate_queries(&mut self, queries: Vec<Query>, now: f64) {
+    fn invalidate_queries(&mut self, queries: Vec<Query>, now: UnixMillis) {
         for query in queries {
             if !self.leader {
                 self.broadcast(TabMessage::Refetch { query });
@@ -527,7 +527,7 @@ impl Engine {
         }
     }
 
-    fn tick(&mut self, now: f64) {
+    fn tick(&mut self, now: UnixMillis) {
         if self.person.is_none() {
             return;
         }
@@ -559,12 +559,12 @@ impl Engine {
     }
 
     /// Retries everything that waits for a retry timer.
-    fn retry_now(&mut self, now: f64) {
+    fn retry_now(&mut self, now: UnixMillis) {
         if self.person.is_none() {
             return;
         }
         for entry in &mut self.outbox {
-            entry.retry_at = 0.0;
+            entry.retry_at = UnixMillis::EPOCH;
         }
         self.rows_retry.clear();
         for retry in self.retries.values_mut() {

@@ -7,7 +7,7 @@ use crate::request::{Request, RequestError, RequestId, Response};
 use crate::store::{KeyValue, Namespace, PersistedState, StoreError, Write};
 use crate::tab_protocol::{TabId, TabMessage};
 use pmo_domain::protocol::{ClientMessage, ServerMessage};
-use pmo_domain::{EntityRef, PersonId, Row};
+use pmo_domain::{EntityRef, PersonId, Row, UnixMillis};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -136,8 +136,8 @@ pub enum Event {
     DraftsReloaded {
         /// All drafts of the device.
         drafts: Vec<Draft>,
-        /// Time of reading, in milliseconds since 1970.
-        as_of: f64,
+        /// Time of reading.
+        as_of: UnixMillis,
     },
     /// Discards an outbox entry and the entries that depend on it.
     ///

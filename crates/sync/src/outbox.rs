@@ -8,7 +8,7 @@
 use crate::merge::{MergeResult, merge, pick_columns};
 use crate::request::{Method, Request};
 use pmo_domain::api_types::Problem;
-use pmo_domain::{EntityRef, Row};
+use pmo_domain::{EntityRef, Row, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
@@ -103,10 +103,10 @@ pub struct OutboxEntry {
     pub state: EntryState,
     /// Number of times it was sent under this key.
     pub attempts: u32,
-    /// Earliest time of the next attempt, in milliseconds since 1970.
+    /// Earliest time of the next attempt.
     #[serde(default)]
     #[serde(rename = "not_before")]
-    pub retry_at: f64,
+    pub retry_at: UnixMillis,
     /// Whether the current state of the entry is on disk; only then it is sent.
     #[serde(skip)]
     pub persisted: bool,
@@ -140,7 +140,7 @@ impl OutboxEntry {
             operation,
             state: EntryState::Pending,
             attempts: 0,
-            retry_at: 0.0,
+            retry_at: UnixMillis::EPOCH,
             persisted: false,
             in_flight: false,
             batch: 0,

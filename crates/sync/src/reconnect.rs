@@ -1,21 +1,22 @@
 //! Connection state machine of the client socket: connect, exponential backoff and heartbeat.
 
 use crate::settings::EngineConfig;
+use pmo_domain::UnixMillis;
 
 /// State of the connection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ConnectionState {
     /// No connection is wanted.
     Idle,
-    /// Connecting since this time, in milliseconds since 1970.
-    Connecting(f64),
+    /// Connecting since this time.
+    Connecting(UnixMillis),
     /// HELLO was received.
     Open,
-    /// Disconnected; the next attempt is due at this time, in milliseconds since 1970.
-    Backoff(f64),
+    /// Disconnected; the next attempt is due at this time.
+    Backoff(UnixMillis),
 }
 
-/// Connection state machine of the socket; all times are in milliseconds since 1970.
+/// Connection state machine of the socket.
 #[derive(Clone, Debug)]
 pub struct SocketSession {
     /// Current state.
@@ -23,7 +24,7 @@ pub struct SocketSession {
     /// Consecutive failed connections.
     pub attempts: u32,
     /// Time of the last PING, or of HELLO.
-    last_ping_at: f64,
+    last_ping_at: UnixMillis,
     awaiting_pong: bool,
     /// State of the xorshift generator; never zero.
     rng_state: u64,
@@ -49,7 +50,7 @@ impl SocketSession {
         Self {
             state: ConnectionState::Idle,
             attempts: 0,
-            last_ping_at: 0.0,
+            last_ping_at: UnixMillis::EPOCH,
             awaiting_pong: false,
             rng_state: seed | 1,
             config,
@@ -65,7 +66,7 @@ impl SocketSession {
     }
 
     /// Records that the host was asked to open a socket.
-    pub fn connecting(&mut self, now: f64) {
+    pub fn connecting(&mut self, now: UnixMillis) {
         self.state = ConnectionState::Connecting(now);
     }
 
@@ -76,7 +77,7 @@ impl SocketSession {
     }
 
     /// Handles HELLO: the connection is open.
-    pub fn on_hello(&mut self, now: f64) {
+    pub fn on_hello(&mut self, now: UnixMillis) {
         self.state = ConnectionState::Open;
         self.attempts = 0;
         self.last_ping_at = now;
@@ -90,33 +91,35 @@ impl SocketSession {
 
     /// Handles a closed or failed connection: schedules the next attempt.
     ///
-    /// The delay doubles with each failure from `reconnect_initial_ms` up to `reconnect_max_ms`; a
+    /// The delay doubles with each failure from `reconnect_initial` up to `reconnect_max`; a
     /// random share of up to half of it is subtracted. The number of attempts is not limited.
-    pub fn on_closed(&mut self, now: f64) {
-        let EngineConfig { reconnect_initial_ms, reconnect_max_ms, .. } = self.config;
-        let delay = (reconnect_initial_ms * 2f64.powi(self.attempts.min(10) as i32)).min(reconnect_max_ms);
+    pub fn on_closed(&mut self, now: UnixMillis) {
+        let EngineConfig { reconnect_initial, reconnect_max, .. } = self.config;
+        let delay = (reconnect_initial * (1 << self.attempts.min(10))).min(reconnect_max);
         self.attempts = self.attempts.saturating_add(1);
         let jitter = self.next_jitter();
-        self.state = ConnectionState::Backoff(now + delay * (0.5 + jitter / 2.0));
+        self.state = ConnectionState::Backoff(now + delay.mul_f64(0.5 + jitter / 2.0));
     }
 
     /// Makes a scheduled attempt due now: the browser is online again or the page became visible.
-    pub fn retry_now(&mut self, now: f64) {
+    pub fn retry_now(&mut self, now: UnixMillis) {
         if let ConnectionState::Backoff(_) = self.state {
             self.state = ConnectionState::Backoff(now);
         }
     }
 
     /// Returns the action that is due at `now`; starts a heartbeat if it is PING.
-    pub fn next_action(&mut self, now: f64) -> ConnectionAction {
+    pub fn next_action(&mut self, now: UnixMillis) -> ConnectionAction {
         match self.state {
             ConnectionState::Backoff(at) if now >= at => ConnectionAction::Connect,
-            ConnectionState::Connecting(since) if now - since > self.config.hello_timeout_ms => ConnectionAction::Dead,
-            ConnectionState::Open if self.awaiting_pong && now - self.last_ping_at > self.config.pong_timeout_ms => {
+            ConnectionState::Connecting(since) if now.since(since) > self.config.hello_timeout => {
+                ConnectionAction::Dead
+            }
+            ConnectionState::Open if self.awaiting_pong && now.since(self.last_ping_at) > self.config.pong_timeout => {
                 ConnectionAction::Dead
             }
             ConnectionState::Open
-                if !self.awaiting_pong && now - self.last_ping_at > self.config.heartbeat_interval_ms =>
+                if !self.awaiting_pong && now.since(self.last_ping_at) > self.config.heartbeat_interval =>
             {
                 self.last_ping_at = now;
                 self.awaiting_pong = true;
@@ -136,26 +139,26 @@ mod tests {
         let mut session = SocketSession::new(7, EngineConfig::default());
         let mut delays = Vec::new();
         for _ in 0..40 {
-            session.on_closed(0.0);
+            session.on_closed(UnixMillis::EPOCH);
             let ConnectionState::Backoff(at) = session.state else { panic!("not in backoff") };
-            delays.push(at);
+            delays.push(at.get());
         }
         for (i, delay) in delays.iter().enumerate() {
-            let full = (1000.0 * 2f64.powi(i.min(10) as i32)).min(30_000.0);
-            assert!((full / 2.0..=full).contains(delay), "delay {i} is {delay}");
+            let full = (1000 << i.min(10)).min(30_000);
+            assert!((full / 2..=full).contains(delay), "delay {i} is {delay}");
         }
-        session.retry_now(5.0);
-        assert_eq!(session.next_action(5.0), ConnectionAction::Connect);
+        session.retry_now(UnixMillis::new(5));
+        assert_eq!(session.next_action(UnixMillis::new(5)), ConnectionAction::Connect);
     }
 
     #[test]
     fn missing_pong_closes_the_socket() {
         let mut session = SocketSession::new(7, EngineConfig::default());
-        session.on_hello(0.0);
-        assert_eq!(session.next_action(30_001.0), ConnectionAction::Ping);
-        assert_eq!(session.next_action(35_000.0), ConnectionAction::Nothing);
-        assert_eq!(session.next_action(40_002.0), ConnectionAction::Dead);
+        session.on_hello(UnixMillis::EPOCH);
+        assert_eq!(session.next_action(UnixMillis::new(30_001)), ConnectionAction::Ping);
+        assert_eq!(session.next_action(UnixMillis::new(35_000)), ConnectionAction::Nothing);
+        assert_eq!(session.next_action(UnixMillis::new(40_002)), ConnectionAction::Dead);
         session.on_activity();
-        assert_eq!(session.next_action(40_002.0), ConnectionAction::Nothing);
+        assert_eq!(session.next_action(UnixMillis::new(40_002)), ConnectionAction::Nothing);
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::draft::Draft;
 use crate::outbox::OutboxEntry;
-use pmo_domain::sort;
+use pmo_domain::{UnixMillis, sort};
 use serde::de::DeserializeOwned;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -168,10 +168,10 @@ pub async fn current_term(store: &impl Store) -> u64 {
 
 /// Starts and stores a new term that is later than all earlier ones.
 ///
-/// `now`, in milliseconds since 1970, is the lower bound of the term, so that it is later even if
+/// `now`, in milliseconds, is the lower bound of the term, so that it is later even if
 /// the device was cleared.
-pub async fn increment_term(store: &impl Store, now: f64) -> u64 {
-    let term = (current_term(store).await + 1).max(now as u64);
+pub async fn increment_term(store: &impl Store, now: UnixMillis) -> u64 {
+    let term = (current_term(store).await + 1).max(u64::try_from(now.get()).unwrap_or(0));
     let put_term =
         TERM_NAMESPACES.map(|namespace| Write::Put(namespace, LEADER_TERM_KEY.into(), term.to_string().into_bytes()));
     if store.write(&put_term, None).await.is_err() {
@@ -406,7 +406,7 @@ pub mod conformance {
         // User data is parsed and returned in order; values that cannot be parsed are skipped.
         let code = EntityCode::new("task").map_err(|e| e.to_string())?;
         let entity = EntityRef::new(code, Uuid::from_u128(1));
-        let draft = Draft::new(entity.clone(), 3, 5.0);
+        let draft = Draft::new(entity.clone(), 3, UnixMillis::new(5));
         let entry = |n: u128| {
             let operation = Operation::Delete { base_version: 1 };
             OutboxEntry::new([Uuid::from_u128(n), Uuid::from_u128(n + 100)], entity.clone(), operation)
@@ -433,7 +433,8 @@ pub mod conformance {
         expect(stored.outbox.iter().map(|e| e.id.as_u128()).eq([1, 2]), "the outbox is read in order")?;
 
         // A tab whose term has ended can write user input only.
-        let (first, second) = (increment_term(store, 5.0).await, increment_term(store, 5.0).await);
+        let (first, second) =
+            (increment_term(store, UnixMillis::new(5)).await, increment_term(store, UnixMillis::new(5)).await);
         expect((first, second, current_term(store).await) == (5, 6, 6), "each term is later than the previous one")?;
         let fenced = Write::PutFenced(Namespace::Outbox, "late".into(), b"1".to_vec());
         let late = [put(Namespace::Lists, "late", b"1"), put(Namespace::Drafts, "late", b"1"), fenced.clone()];

@@ -5,7 +5,7 @@
 
 use crate::outbox::Resolution;
 use crate::query_key::{ListKey, Query, ReferenceDataKey};
-use pmo_domain::{EntityCode, EntityRef};
+use pmo_domain::{EntityCode, EntityRef, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -53,8 +53,8 @@ pub struct ListUpdate {
     pub ids: Vec<Uuid>,
     /// Whether all rows of the list were fetched.
     pub complete: bool,
-    /// Time of the server response, in milliseconds since 1970.
-    pub synced_at: f64,
+    /// Time of the server response.
+    pub synced_at: UnixMillis,
 }
 
 /// Changes that the leader sends to its followers.

@@ -11,11 +11,12 @@ use crate::store::KeySelector;
 use crate::*;
 use pmo_domain::api_types::{ListResponse, Problem};
 use pmo_domain::protocol::{Action, Change, ClientMessage, ServerMessage};
-use pmo_domain::{EntityCode, EntityRef, PersonId, Row, Version};
+use pmo_domain::{EntityCode, EntityRef, PersonId, Row, UnixMillis, Version};
 use serde_json::{Value, json};
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use uuid::Uuid;
 
 const ME: PersonId = PersonId(Uuid::from_u128(99));
@@ -81,8 +82,8 @@ struct Tab {
     writes: Vec<Write>,
     /// Messages sent to other tabs.
     broadcasts: Vec<TabMessage>,
-    /// Current time, in milliseconds since 1970.
-    now: f64,
+    /// Current time.
+    now: UnixMillis,
 }
 
 impl Tab {
@@ -91,10 +92,10 @@ impl Tab {
     }
 
     fn with_store(store: MemoryStore) -> Self {
-        Self::with_store_at(store, 1_000_000.0)
+        Self::with_store_at(store, UnixMillis::new(1_000_000))
     }
 
-    fn with_store_at(store: MemoryStore, now: f64) -> Self {
+    fn with_store_at(store: MemoryStore, now: UnixMillis) -> Self {
         let mut tab = Self {
             engine: Engine::new(3),
             store,

@@ -12,7 +12,7 @@ use super::value_view::icon;
 use crate::client::{client, http, new_write_ids};
 use crate::hooks::{catalog, row_with};
 use leptos::prelude::*;
-use pmo_domain::{Column, ColumnKind, EntityRef, Row, sort};
+use pmo_domain::{Column, ColumnKind, EntityRef, Row, UnixMillis, sort};
 use pmo_sync::line_merge::{DiffLine, diff_lines};
 use pmo_sync::{EntryState, Event, Operation, OutboxEntry, Resolution};
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ pub(crate) fn ConflictDialog(
         let mut entry = client().read(|e| e.outbox().iter().find(has_conflict).cloned())?;
         // Delivery state is not part of the conflict and must not cause a new render.
         (entry.persisted, entry.in_flight, entry.has_unsaved_input, entry.batch) = (true, false, false, 0);
-        (entry.attempts, entry.retry_at) = (0, 0.0);
+        (entry.attempts, entry.retry_at) = (0, UnixMillis::EPOCH);
         Some(entry)
     });
     reactive_view(move || entry.get().map(|entry| dialog(entry, entry_id)))

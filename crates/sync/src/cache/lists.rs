@@ -7,7 +7,7 @@ use crate::collections::DetHashSet;
 use crate::query_key::{ListKey, ParentFilter};
 use crate::raw_row::{RawRow, fields};
 use pmo_domain::predicate::{ComparableValue, Predicate};
-use pmo_domain::{Catalog, ColumnKind, EntityCode, EntityRef, sort};
+use pmo_domain::{Catalog, ColumnKind, EntityCode, EntityRef, UnixMillis, sort};
 use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl Cache {
             key: key.clone(),
             kind,
             slots: Vec::new(),
-            synced_at: 0.0,
+            synced_at: UnixMillis::EPOCH,
             stale: true,
             last_request: 0,
             loaded: false,
@@ -91,7 +91,7 @@ impl Cache {
             derived: false,
             from_tree: false,
             observer_count: 0,
-            unobserved_since: 0.0,
+            unobserved_since: UnixMillis::EPOCH,
             dirty: false,
             loading_from_disk: false,
             chunks: Vec::new(),

@@ -9,27 +9,28 @@ use crate::event::Effect;
 use crate::merge::pick_columns;
 use crate::query_key::Query;
 use crate::store::{Namespace, Write};
-use pmo_domain::EntityRef;
 use pmo_domain::api_types::row_version;
+use pmo_domain::{EntityRef, UnixMillis};
 use serde_json::Value;
+use std::time::Duration;
 use uuid::Uuid;
 
-/// Time for which the tombstone of an ended draft is stored, in milliseconds.
+/// Time for which the tombstone of an ended draft is stored.
 ///
 /// A tab is never suspended longer than this with input from before the end of the draft.
-const TOMBSTONE_TTL_MS: f64 = 7.0 * 24.0 * 3_600_000.0;
+const TOMBSTONE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Engine {
     /// Returns the draft of an entity; creates it if there is none.
     ///
     /// Another tab may have stored a draft and closed before it could announce the draft. So the
     /// stored drafts are read before a new one is written, and merged with it.
-    pub(super) fn begin_draft(&mut self, entity: &EntityRef, base_version: i64, now: f64) -> &mut Draft {
+    pub(super) fn begin_draft(&mut self, entity: &EntityRef, base_version: i64, now: UnixMillis) -> &mut Draft {
         self.persistence.reload_pending |= !self.drafts.contains_key(entity);
         self.drafts.get_or_insert_with(entity.clone(), || Draft::new(entity.clone(), base_version, now))
     }
 
-    pub(super) fn draft_field(&mut self, entity: EntityRef, field: &str, value: Value, now: f64) {
+    pub(super) fn draft_field(&mut self, entity: EntityRef, field: &str, value: Value, now: UnixMillis) {
         let row = self.visible_row(&entity);
         let before = row.as_ref().and_then(|r| r.get(field)).cloned().unwrap_or(Value::Null);
         let version = row.as_ref().map_or(0, |r| row_version(r).0);
@@ -37,7 +38,12 @@ impl Engine {
         self.persist_draft(&entity, now);
     }
 
-    pub(super) fn draft_step(&mut self, entity: &EntityRef, now: f64, step: impl FnOnce(&mut Draft, f64) -> bool) {
+    pub(super) fn draft_step(
+        &mut self,
+        entity: &EntityRef,
+        now: UnixMillis,
+        step: impl FnOnce(&mut Draft, UnixMillis) -> bool,
+    ) {
         if self.drafts.get_mut(entity).is_some_and(|draft| step(draft, now)) {
             self.persist_draft(entity, now);
         }
@@ -47,7 +53,7 @@ impl Engine {
     ///
     /// An ended draft is replaced by an empty one with the time of the end (a tombstone). A delayed
     /// removal would also remove later input from another tab.
-    pub(super) fn persist_draft(&mut self, entity: &EntityRef, now: f64) {
+    pub(super) fn persist_draft(&mut self, entity: &EntityRef, now: UnixMillis) {
         if self.drafts.get(entity).is_some_and(Draft::is_empty) {
             self.drafts.remove(entity);
         }
@@ -63,11 +69,11 @@ impl Engine {
     }
 
     /// Loads the stored drafts at start, and removes expired tombstones.
-    pub(super) fn hydrate_drafts(&mut self, drafts: Vec<Draft>, now: f64) {
+    pub(super) fn hydrate_drafts(&mut self, drafts: Vec<Draft>, now: UnixMillis) {
         for draft in drafts {
             if !draft.is_empty() {
                 self.drafts.insert(draft.entity.clone(), draft);
-            } else if now - draft.updated_at > TOMBSTONE_TTL_MS {
+            } else if now.since(draft.updated_at) > TOMBSTONE_TTL {
                 self.persistence.writes.push(Write::Remove(Namespace::Drafts, draft.entity.to_string()));
             }
         }
@@ -77,7 +83,7 @@ impl Engine {
     ///
     /// The stored drafts are authoritative for input in other tabs. Later input in this tab is
     /// newer.
-    pub(super) fn reconcile_drafts(&mut self, drafts: Vec<Draft>, as_of: f64) {
+    pub(super) fn reconcile_drafts(&mut self, drafts: Vec<Draft>, as_of: UnixMillis) {
         let stored: DetHashMap<EntityRef, Draft> = drafts.into_iter().map(|d| (d.entity.clone(), d)).collect();
         let touched: DetHashSet<EntityRef> = self.drafts.keys().chain(stored.keys()).cloned().collect();
         for entity in touched {
@@ -132,13 +138,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn draft_discard(&mut self, entity: &EntityRef, now: f64) {
+    pub(super) fn draft_discard(&mut self, entity: &EntityRef, now: UnixMillis) {
         self.drafts.remove(entity);
         self.persist_draft(entity, now);
     }
 
     /// Turns a draft into a write, in the same transaction that ends the draft.
-    pub(super) fn draft_commit(&mut self, entity: &EntityRef, ids: [Uuid; 2], now: f64) {
+    pub(super) fn draft_commit(&mut self, entity: &EntityRef, ids: [Uuid; 2], now: UnixMillis) {
         let Some(draft) = self.drafts.remove(entity) else { return };
         self.persist_draft(entity, now);
         let base = pick_columns(draft.current_data.keys(), &draft.original_data);

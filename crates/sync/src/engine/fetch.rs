@@ -10,7 +10,7 @@ use crate::query_key::{ListKey, Query};
 use crate::request::{Method, Request};
 use crate::tab_protocol::TabMessage;
 use pmo_domain::api_types::MAX_IDS_PER_REQUEST;
-use pmo_domain::{EntityCode, EntityRef};
+use pmo_domain::{EntityCode, EntityRef, UnixMillis};
 use uuid::Uuid;
 
 /// Returns a GET request for `path` without further headers.
@@ -20,7 +20,7 @@ pub(super) fn get(path: String) -> Request {
 
 impl Engine {
     /// Fetches a query unless its cached data is fresh.
-    pub(super) fn ensure_fresh(&mut self, query: Query, now: f64) {
+    pub(super) fn ensure_fresh(&mut self, query: Query, now: UnixMillis) {
         if let Query::List(ListKey { parent_filter: Some(filter), recursive: true, .. }) = &query {
             let root = filter.parent.clone();
             return self.ensure_tree_fresh(&root, now);
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// Refetches a completed query if access changed after its request was sent.
-    pub(super) fn on_query_settled(&mut self, query: &Query, now: f64) {
+    pub(super) fn on_query_settled(&mut self, query: &Query, now: UnixMillis) {
         let first_request = self.first_request.remove(query).unwrap_or(u64::MAX);
         if first_request <= self.access_fence {
             self.etags.remove(query);
@@ -87,10 +87,11 @@ impl Engine {
         }
     }
 
-    fn is_fresh(&self, query: &Query, now: f64) -> bool {
+    fn is_fresh(&self, query: &Query, now: UnixMillis) -> bool {
         let subscribed = query.topic().is_some_and(|topic| self.subscribed.contains(&topic)) || self.is_polling();
-        let fresh =
-            |synced_at: f64, stale: bool| !stale && subscribed && now - synced_at < self.settings.stale_after_ms;
+        let fresh = |synced_at: UnixMillis, stale: bool| {
+            !stale && subscribed && now.since(synced_at) < self.settings.stale_after
+        };
         match query {
             Query::Row(entity) => {
                 let cached = self.cache.get(entity).is_some_and(|row| {
@@ -106,7 +107,7 @@ impl Engine {
             Query::Meta(key) => self
                 .reference_data
                 .get(key)
-                .is_some_and(|m| !m.stale && now - m.synced_at < self.settings.stale_after_ms),
+                .is_some_and(|m| !m.stale && now.since(m.synced_at) < self.settings.stale_after),
         }
     }
 
@@ -168,7 +169,7 @@ impl Engine {
     /// Requests the queued rows, observed rows first.
     ///
     /// One request per type is in flight, with at most [`MAX_IDS_PER_REQUEST`] rows.
-    pub(super) fn flush_row_requests(&mut self, now: f64) {
+    pub(super) fn flush_row_requests(&mut self, now: UnixMillis) {
         if self.rows_to_fetch.is_empty() || !self.token_valid || !self.status().online {
             return;
         }

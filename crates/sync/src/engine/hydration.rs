@@ -16,7 +16,7 @@ use crate::collections::{DetHashMap, DetHashSet};
 use crate::event::Effect;
 use crate::query_key::{ListKey, Query};
 use crate::store::{CHUNK_PREFIX, KeyValue, Namespace, PersistedState, ROW_PREFIX, Write, parse_json};
-use pmo_domain::{EntityCode, EntityRef, PersonId};
+use pmo_domain::{EntityCode, EntityRef, PersonId, UnixMillis};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -25,15 +25,15 @@ use uuid::Uuid;
 const MAX_CHUNKS_PER_READ: usize = 4;
 
 impl Engine {
-    pub(super) fn start(&mut self, person: PersonId, mut stored: PersistedState, term: Option<u64>, now: f64) {
+    pub(super) fn start(&mut self, person: PersonId, mut stored: PersistedState, term: Option<u64>, now: UnixMillis) {
         self.person = Some(person);
         self.leader = term.is_some();
         self.drop_other_format(&mut stored);
         for (name, bytes) in &stored.metadata {
             self.hydrate_metadata(name, bytes);
         }
-        self.persistence.locked = self.persistence.server_reached_at > 0.0
-            && now - self.persistence.server_reached_at > self.settings.offline_lease_ms;
+        self.persistence.locked = self.persistence.server_reached_at > UnixMillis::EPOCH
+            && now.since(self.persistence.server_reached_at) > self.settings.offline_lease;
         self.hydrate_chunk_index(&stored);
         for (_, bytes) in &stored.lists {
             self.hydrate_list(bytes, false);
@@ -88,7 +88,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_leadership_acquired(&mut self, mut stored: PersistedState, term: u64, now: f64) {
+    pub(super) fn on_leadership_acquired(&mut self, mut stored: PersistedState, term: u64, now: UnixMillis) {
         if self.person.is_none() {
             return;
         }
@@ -281,7 +281,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_store_read(&mut self, namespace: Namespace, keys: &[String], entries: Vec<KeyValue>, now: f64) {
+    pub(super) fn on_store_read(
+        &mut self,
+        namespace: Namespace,
+        keys: &[String],
+        entries: Vec<KeyValue>,
+        now: UnixMillis,
+    ) {
         if self.person.is_none() {
             return;
         }

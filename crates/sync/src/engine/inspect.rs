@@ -5,7 +5,7 @@
 use super::{Engine, PendingRequest};
 use crate::outbox::{EntryState, Operation};
 use crate::query_key::{ListKey, Query, Topic};
-use pmo_domain::EntityRef;
+use pmo_domain::{EntityRef, UnixMillis};
 
 /// Maximum number of row queries in the table of queries.
 const MAX_QUERIES: usize = 200;
@@ -68,13 +68,13 @@ fn format_query(query: &Query) -> String {
     }
 }
 
-fn format_age(since: f64, now: f64) -> String {
-    if since > 0.0 { format!("{} s", ((now - since) / 1000.0).round()) } else { "–".to_owned() }
+fn format_age(since: UnixMillis, now: UnixMillis) -> String {
+    if since > UnixMillis::EPOCH { format!("{} s", now.since(since).as_secs_f64().round()) } else { "–".to_owned() }
 }
 
 impl Engine {
     /// Returns the state of the engine at `now`: session, queries, outbox and drafts.
-    pub fn inspect(&self, now: f64) -> Vec<TextTable> {
+    pub fn inspect(&self, now: UnixMillis) -> Vec<TextTable> {
         vec![self.inspect_session(), self.inspect_queries(now), self.inspect_outbox(), self.inspect_drafts(now)]
     }
 
@@ -117,9 +117,9 @@ impl Engine {
         TextTable { title: "Session", head: &["", ""], rows }
     }
 
-    fn inspect_queries(&self, now: f64) -> TextTable {
+    fn inspect_queries(&self, now: UnixMillis) -> TextTable {
         let mut rows = Vec::new();
-        let mut add = |query: &Query, state: (bool, bool, f64), size: String| {
+        let mut add = |query: &Query, state: (bool, bool, UnixMillis), size: String| {
             let (known, stale, synced_at) = state;
             let state = if self.in_flight.contains_key(query) {
                 "fetching"
@@ -152,7 +152,8 @@ impl Engine {
         for query in observed.take(MAX_QUERIES) {
             let Query::Row(entity) = query else { continue };
             let row = self.cache.get(entity);
-            let state = row.map_or((false, true, 0.0), |row| (row.base.is_some(), row.stale, row.synced_at));
+            let state =
+                row.map_or((false, true, UnixMillis::EPOCH), |row| (row.base.is_some(), row.stale, row.synced_at));
             add(query, state, row.map(|row| format!("version {}", row.version)).unwrap_or_default());
         }
         TextTable { title: "Queries", head: &["Query", "State", "Age", "Observers", "Content"], rows }
@@ -193,7 +194,7 @@ impl Engine {
         }
     }
 
-    fn inspect_drafts(&self, now: f64) -> TextTable {
+    fn inspect_drafts(&self, now: UnixMillis) -> TextTable {
         let rows = self.drafts.values().map(|draft| {
             let columns: Vec<&str> = draft.current_data.keys().map(String::as_str).collect();
             let steps = format!("{} and {}", draft.undo_stack.len(), draft.redo_stack.len() + draft.stashed.len());

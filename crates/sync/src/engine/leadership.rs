@@ -11,20 +11,21 @@ use crate::collections::{DetHashMap, VecMap};
 use crate::event::{Effect, Event, ObserverId};
 use crate::query_key::{ListKey, Query};
 use crate::tab_protocol::{LeaderUpdate, ListUpdate, ObservedQuery, RowUpdate, TabId, TabMessage};
-use pmo_domain::EntityRef;
+use pmo_domain::{EntityRef, UnixMillis};
 use serde_json::value::RawValue;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Interval at which a follower repeats its observed queries, in milliseconds.
-const ANNOUNCE_INTERVAL_MS: f64 = 30_000.0;
-/// Time without a message after which a follower is considered closed, in milliseconds.
-const FOLLOWER_TIMEOUT_MS: f64 = 100_000.0;
+/// Interval at which a follower repeats its observed queries.
+const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(30);
+/// Time without a message after which a follower is considered closed.
+const FOLLOWER_TIMEOUT: Duration = Duration::from_secs(100);
 /// First id for observers in other tabs.
 const REMOTE_OBSERVER_BASE: u64 = 1 << 62;
 
 /// Another tab, as known to the leader.
 struct Follower {
-    last_seen_at: f64,
+    last_seen_at: UnixMillis,
     viewed_path: String,
     observers: VecMap<Query, ObserverId>,
 }
@@ -34,8 +35,8 @@ struct Follower {
 pub(super) struct TabCoordinator {
     /// Term of the leader: this tab's own term if it leads, otherwise the latest one received.
     pub(super) term: u64,
-    /// Time of the last message from the leader, in milliseconds since 1970.
-    leader_seen_at: f64,
+    /// Time of the last message from the leader.
+    leader_seen_at: UnixMillis,
     /// Status from the leader: whether the server is available, and whether changes are received.
     pub(super) status: (bool, bool),
     /// Pinned trees from the leader: root, number of rows, and whether the tree is complete.
@@ -44,14 +45,14 @@ pub(super) struct TabCoordinator {
     next_observer: u64,
     /// Whether the observed queries of this tab must be announced at the end of the event.
     pub(super) announce_pending: bool,
-    announced_at: f64,
-    heartbeat_at: f64,
+    announced_at: UnixMillis,
+    heartbeat_at: UnixMillis,
     /// Update for the followers, sent at the end of the current event.
     pub(super) outgoing_update: LeaderUpdate,
-    steal_requested_at: f64,
-    reloaded_at: f64,
-    /// Time of the last event in this tab, in milliseconds since 1970.
-    last_event_at: f64,
+    steal_requested_at: UnixMillis,
+    reloaded_at: UnixMillis,
+    /// Time of the last event in this tab.
+    last_event_at: UnixMillis,
     /// Whether another tab may have taken over because this tab was idle for too long.
     ///
     /// Until the term is checked, no entry is sent, and events that change the outbox are deferred.
@@ -61,7 +62,7 @@ pub(super) struct TabCoordinator {
 }
 
 impl Engine {
-    pub(super) fn on_tab_message(&mut self, message: TabMessage, now: f64) {
+    pub(super) fn on_tab_message(&mut self, message: TabMessage, now: UnixMillis) {
         if self.person.is_none() {
             return;
         }
@@ -107,13 +108,9 @@ impl Engine {
     /// Requests a term check if no event arrived for longer than the leader timeout.
     ///
     /// After such a gap (frozen tab, sleep), another tab may have taken over.
-    pub(super) fn check_term_after_idle(&mut self, now: f64) {
-        let idle_ms = now - std::mem::replace(&mut self.tabs.last_event_at, now);
-        if self.leader
-            && self.person.is_some()
-            && idle_ms > self.settings.leader_timeout_ms
-            && !self.tabs.term_unverified
-        {
+    pub(super) fn check_term_after_idle(&mut self, now: UnixMillis) {
+        let idle = now.since(std::mem::replace(&mut self.tabs.last_event_at, now));
+        if self.leader && self.person.is_some() && idle > self.settings.leader_timeout && !self.tabs.term_unverified {
             self.tabs.term_unverified = true;
             self.effects.push(Effect::CheckTerm);
         }
@@ -138,7 +135,7 @@ impl Engine {
     }
 
     /// Handles the result of a term check, then the deferred events.
-    pub(super) fn on_term_checked(&mut self, term: u64, now: f64) -> Vec<Effect> {
+    pub(super) fn on_term_checked(&mut self, term: u64, now: UnixMillis) -> Vec<Effect> {
         self.tabs.term_unverified = false;
         let mut effects = Vec::new();
         if term > self.tabs.term {
@@ -152,7 +149,7 @@ impl Engine {
     }
 
     /// Gives up leadership: another tab has taken over.
-    pub(super) fn step_down(&mut self, now: f64) {
+    pub(super) fn step_down(&mut self, now: UnixMillis) {
         if !self.leader {
             return;
         }
@@ -164,7 +161,7 @@ impl Engine {
         let remote: Vec<ObserverId> =
             self.observers.keys().filter(|id| id.0 >= REMOTE_OBSERVER_BASE).copied().collect();
         for id in remote {
-            self.unobserve(id, 0.0);
+            self.unobserve(id, UnixMillis::EPOCH);
         }
         self.tabs.followers.clear();
         for (id, _) in std::mem::take(&mut self.requests) {
@@ -186,7 +183,7 @@ impl Engine {
         self.drop_unobserved();
     }
 
-    fn on_follower_queries(&mut self, tab: TabId, watched: Vec<ObservedQuery>, viewed_path: String, now: f64) {
+    fn on_follower_queries(&mut self, tab: TabId, watched: Vec<ObservedQuery>, viewed_path: String, now: UnixMillis) {
         self.broadcast_presence(&viewed_path);
         let known = self.tabs.followers.remove(&tab).map(|f| f.observers);
         // The cache of a new follower may be older than an access change that the follower did not
@@ -269,7 +266,7 @@ impl Engine {
         }
     }
 
-    fn remove_follower(&mut self, tab: TabId, now: f64) {
+    fn remove_follower(&mut self, tab: TabId, now: UnixMillis) {
         if let Some(follower) = self.tabs.followers.remove(&tab) {
             for (_, id) in follower.observers {
                 self.unobserve(id, now);
@@ -329,7 +326,7 @@ impl Engine {
         }
     }
 
-    fn apply_leader_update(&mut self, update: LeaderUpdate, now: f64) {
+    fn apply_leader_update(&mut self, update: LeaderUpdate, now: UnixMillis) {
         self.tabs.status = update.status;
         if let Some((epoch, _)) = &update.feed {
             self.begin_epoch(epoch);
@@ -352,7 +349,7 @@ impl Engine {
             }
         }
         for entity in update.removed {
-            self.remove_entity(&entity, now);
+            self.remove_entity(&entity);
         }
         if update.access_changed {
             self.drop_unobserved();
@@ -478,7 +475,7 @@ impl Engine {
     /// Sends the tab messages of the current event; runs at the end of every event.
     ///
     /// A leader sends its update, a follower announces its observed queries.
-    pub(super) fn flush_tab_messages(&mut self, now: f64) {
+    pub(super) fn flush_tab_messages(&mut self, now: UnixMillis) {
         if self.person.is_none() {
             return;
         }
@@ -519,13 +516,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn tick_tabs(&mut self, now: f64) {
-        if now - self.tabs.reloaded_at >= ANNOUNCE_INTERVAL_MS {
+    pub(super) fn tick_tabs(&mut self, now: UnixMillis) {
+        if now.since(self.tabs.reloaded_at) >= ANNOUNCE_INTERVAL {
             self.tabs.reloaded_at = now;
             self.effects.push(Effect::ReloadOutboxAndDrafts);
         }
         if self.leader {
-            if now - self.tabs.heartbeat_at >= self.settings.leader_heartbeat_ms {
+            if now.since(self.tabs.heartbeat_at) >= self.settings.leader_heartbeat {
                 self.tabs.heartbeat_at = now;
                 self.effects.push(Effect::Broadcast(TabMessage::LeaderHeartbeat { term: self.tabs.term, new: false }));
             }
@@ -533,17 +530,17 @@ impl Engine {
                 .tabs
                 .followers
                 .iter()
-                .filter(|(_, f)| now - f.last_seen_at > FOLLOWER_TIMEOUT_MS)
+                .filter(|(_, f)| now.since(f.last_seen_at) > FOLLOWER_TIMEOUT)
                 .map(|(tab, _)| *tab)
                 .collect();
             silent.into_iter().for_each(|tab| self.remove_follower(tab, now));
             return;
         }
-        if now - self.tabs.announced_at >= ANNOUNCE_INTERVAL_MS {
+        if now.since(self.tabs.announced_at) >= ANNOUNCE_INTERVAL {
             self.tabs.announce_pending = true;
         }
         let leader_missing =
-            now - self.tabs.leader_seen_at.max(self.tabs.steal_requested_at) > self.settings.leader_timeout_ms;
+            now.since(self.tabs.leader_seen_at.max(self.tabs.steal_requested_at)) > self.settings.leader_timeout;
         if self.visible && leader_missing {
             // The leader was closed or is frozen: a visible tab takes over.
             self.tabs.steal_requested_at = now;
@@ -554,7 +551,7 @@ impl Engine {
     /// Starts the timer after which a tab takes over from a silent leader.
     ///
     /// A new tab waits for its first heartbeat as long as for a leader that has become silent.
-    pub(super) fn start_election_timer(&mut self, term: u64, now: f64) {
+    pub(super) fn start_election_timer(&mut self, term: u64, now: UnixMillis) {
         self.tabs.leader_seen_at = now;
         self.tabs.reloaded_at = now;
         self.tabs.term = term;

@@ -12,11 +12,17 @@ use crate::raw_row::RawRow;
 use crate::request::{RequestError, Response};
 use crate::store::{Namespace, Write};
 use pmo_domain::api_types::row_version;
-use pmo_domain::{EntityRef, Row};
+use pmo_domain::{EntityRef, Row, UnixMillis};
 use serde_json::Value;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
+
+/// Delay before the first retry of a write; it doubles with each retry.
+const WRITE_RETRY_INITIAL: Duration = Duration::from_secs(1);
+/// Upper bound of the delay between the retries of a write.
+const WRITE_RETRY_MAX: Duration = Duration::from_secs(30);
 
 impl Engine {
     /// Returns the row with pending writes applied; `None` if it is unknown or deleted.
@@ -76,7 +82,7 @@ impl Engine {
         self.refresh_entity(&entity, true);
     }
 
-    pub(super) fn delete(&mut self, entity: EntityRef, ids: [Uuid; 2], now: f64) {
+    pub(super) fn delete(&mut self, entity: EntityRef, ids: [Uuid; 2], now: UnixMillis) {
         let version = self.cache.get(&entity).map_or(0, |r| r.version);
         // A create that was never sent is discarded together with the delete. If the create is on
         // disk, another tab may take it over while this tab is frozen: then only a separate delete
@@ -121,7 +127,7 @@ impl Engine {
     ///
     /// If it was rejected or discarded (`done` is false), the optimistic change is rolled back
     /// first.
-    fn refetch_linked_lists(&mut self, entry: &OutboxEntry, done: bool, now: f64) {
+    fn refetch_linked_lists(&mut self, entry: &OutboxEntry, done: bool, now: UnixMillis) {
         let Operation::Link { parent, linked } = &entry.operation else { return };
         // Another pending link or unlink of the same pair determines the visible state.
         let same = |e: &OutboxEntry| matches!(&e.operation, Operation::Link { parent: p, .. } if p == parent);
@@ -206,7 +212,7 @@ impl Engine {
             .map(|(e, _)| e.clone())
             .collect();
         for entity in drafts {
-            let updated_at = self.drafts.get(&entity).map_or(0.0, |draft| draft.updated_at);
+            let updated_at = self.drafts.get(&entity).map_or(UnixMillis::EPOCH, |draft| draft.updated_at);
             self.persist_draft(&entity, updated_at);
         }
     }
@@ -296,7 +302,7 @@ impl Engine {
     /// Sends the entries that are ready, at most `parallel_writes` at a time.
     ///
     /// An entry waits for earlier entries on which it depends.
-    pub(super) fn send_pending(&mut self, now: f64) {
+    pub(super) fn send_pending(&mut self, now: UnixMillis) {
         if !self.leader || !self.browser_online || !self.token_valid || self.persistence.locked {
             return;
         }
@@ -328,7 +334,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_write_response(&mut self, id: Uuid, response: Result<Response, RequestError>, now: f64) {
+    pub(super) fn on_write_response(&mut self, id: Uuid, response: Result<Response, RequestError>, now: UnixMillis) {
         let Some(index) = self.outbox.iter().position(|e| e.id == id) else { return };
         self.outbox[index].in_flight = false;
         let entity = self.outbox[index].entity.clone();
@@ -373,7 +379,7 @@ impl Engine {
                             });
                         }
                     }
-                    _ if deleting => self.remove_entity(&entity, now),
+                    _ if deleting => self.remove_entity(&entity),
                     _ => {}
                 }
                 self.refresh_entity(&entity, true);
@@ -388,7 +394,7 @@ impl Engine {
                 }
                 404 if deleting => {
                     self.drop_entry(id);
-                    self.remove_entity(&entity, now);
+                    self.remove_entity(&entity);
                     self.refresh_entity(&entity, true);
                 }
                 412 => {
@@ -455,13 +461,13 @@ impl Engine {
         }
     }
 
-    fn schedule_write_retry(&mut self, index: usize, now: f64) {
+    fn schedule_write_retry(&mut self, index: usize, now: UnixMillis) {
         let entry = &mut self.outbox[index];
-        let delay = (1000.0 * 2f64.powi(entry.attempts.min(6) as i32 - 1)).min(30_000.0);
+        let delay = (WRITE_RETRY_INITIAL * (1 << (entry.attempts.clamp(1, 6) - 1))).min(WRITE_RETRY_MAX);
         entry.retry_at = now + delay;
     }
 
-    fn reject(&mut self, index: usize, problem: pmo_domain::api_types::Problem, now: f64) {
+    fn reject(&mut self, index: usize, problem: pmo_domain::api_types::Problem, now: UnixMillis) {
         let entry = &mut self.outbox[index];
         entry.state = EntryState::Rejected { problem };
         let entry = entry.clone();
@@ -470,7 +476,7 @@ impl Engine {
         self.refetch_linked_lists(&entry, false, now);
     }
 
-    pub(super) fn resolve(&mut self, id: Uuid, seen: Uuid, choice: Resolution, now: f64) {
+    pub(super) fn resolve(&mut self, id: Uuid, seen: Uuid, choice: Resolution, now: UnixMillis) {
         let Some(entry) = self.outbox.iter_mut().find(|e| e.id == id && e.idempotency_key == seen) else { return };
         let entity = entry.entity.clone();
         let rejected_create = super::is_create(entry) && matches!(entry.state, EntryState::Rejected { .. });
@@ -484,7 +490,7 @@ impl Engine {
             (Resolution::KeepMine(_), EntryState::Rejected { .. }) => {
                 entry.state = EntryState::Pending;
                 entry.attempts = entry.attempts.max(1);
-                entry.retry_at = 0.0;
+                entry.retry_at = UnixMillis::EPOCH;
                 Row::new()
             }
             (_, EntryState::Rejected { .. }) => {
@@ -510,7 +516,7 @@ impl Engine {
     }
 
     /// Stores discarded input in the draft of its entity, where Redo can restore it.
-    fn stash(&mut self, entity: &EntityRef, values: Row, now: f64) {
+    fn stash(&mut self, entity: &EntityRef, values: Row, now: UnixMillis) {
         if values.is_empty() {
             return;
         }
@@ -522,7 +528,7 @@ impl Engine {
     /// Moves a rejected update back into its draft, so that the user can edit and send it again.
     ///
     /// Does nothing if the entity no longer exists: the draft could not be opened.
-    pub(super) fn revert_to_draft(&mut self, id: Uuid, now: f64) {
+    pub(super) fn revert_to_draft(&mut self, id: Uuid, now: UnixMillis) {
         let is_rejected = |e: &&OutboxEntry| e.id == id && matches!(e.state, EntryState::Rejected { .. });
         let Some(entry) = self.outbox.iter().find(is_rejected).filter(|e| self.is_known(&e.entity)) else { return };
         let (entity, operation) = (entry.entity.clone(), entry.operation.clone());
@@ -552,7 +558,7 @@ impl Engine {
         entries
     }
 
-    pub(super) fn discard_entry(&mut self, id: Uuid, now: f64) {
+    pub(super) fn discard_entry(&mut self, id: Uuid, now: UnixMillis) {
         let created: Vec<EntityRef> =
             self.with_dependents(id).into_iter().filter(|e| super::is_create(e)).map(|e| e.entity.clone()).collect();
         if self.discard_with_dependents(id, now) {
@@ -567,7 +573,7 @@ impl Engine {
     }
 
     /// Discards an entry with its dependents; returns `false` if one of them is in flight.
-    fn discard_with_dependents(&mut self, id: Uuid, now: f64) -> bool {
+    fn discard_with_dependents(&mut self, id: Uuid, now: UnixMillis) -> bool {
         let discarded: Vec<OutboxEntry> = self.with_dependents(id).into_iter().cloned().collect();
         if discarded.iter().any(|e| e.in_flight) {
             return false;

@@ -14,12 +14,13 @@ use crate::event::{BatchId, Effect};
 use crate::query_key::{ListKey, ReferenceDataKey};
 use crate::reconnect::ConnectionState;
 use crate::store::{CHUNK_PREFIX, Namespace, ROW_PREFIX, StoreError, Write};
-use pmo_domain::{EntityCode, EntityRef};
+use pmo_domain::{EntityCode, EntityRef, UnixMillis};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Version of the storage format of the whole cache.
@@ -28,14 +29,14 @@ use uuid::Uuid;
 pub(super) const STORAGE_FORMAT_VERSION: &[u8] = b"4";
 /// Maximum number of chunks that one background read requests.
 const MAX_CHUNK_READS: usize = 20;
-/// Minimum time between two writes of dirty lists, in milliseconds.
+/// Minimum time between two writes of dirty lists.
 ///
 /// Meanwhile, the rows that a stored list lacks are in the delta log.
-const LIST_FLUSH_DELAY_MS: f64 = 2000.0;
+const LIST_FLUSH_DELAY: Duration = Duration::from_secs(2);
 /// Maximum number of consecutive failures before the cache on disk is disabled.
 const MAX_FAILURES: u32 = 3;
-/// Minimum time between two writes of the lease time, in milliseconds.
-const LEASE_RENEWAL_MS: f64 = 60_000.0;
+/// Minimum time between two writes of the lease time.
+const LEASE_RENEWAL: Duration = Duration::from_secs(60);
 
 /// Chunk of rows on disk.
 #[derive(Default)]
@@ -67,7 +68,7 @@ pub(super) struct PersistenceState {
     pub(super) names: VecMap<String, ()>,
     /// Lists that are on disk but no longer in memory.
     pub(super) evicted_lists: DetHashSet<ListKey>,
-    pub(super) collected_at: f64,
+    pub(super) collected_at: UnixMillis,
     pub(super) reading: DetHashSet<String>,
     /// Whether rows read from disk must be refetched because access changed after their write.
     pub(super) revalidating: bool,
@@ -85,9 +86,9 @@ pub(super) struct PersistenceState {
     ///
     /// Failures of batches up to this one are not counted again.
     pub(super) failed_until: u64,
-    pub(super) lists_written_at: f64,
-    /// Time of the last contact with the server as stored on disk, in milliseconds since 1970.
-    pub(super) server_reached_at: f64,
+    pub(super) lists_written_at: UnixMillis,
+    /// Time of the last contact with the server as stored on disk.
+    pub(super) server_reached_at: UnixMillis,
     /// Whether the offline lease has expired; no data is shown until the server responds again.
     pub(super) locked: bool,
 }
@@ -120,7 +121,7 @@ impl PersistenceState {
 #[derive(Serialize, Deserialize)]
 pub(super) struct ListHead {
     pub(super) key: ListKey,
-    pub(super) synced_at: f64,
+    pub(super) synced_at: UnixMillis,
     pub(super) complete: bool,
     #[serde(default)]
     pub(super) next: Option<String>,
@@ -132,7 +133,7 @@ pub(super) struct ListHead {
 pub(super) struct PersistedMeta {
     pub(super) key: ReferenceDataKey,
     pub(super) data: Value,
-    pub(super) synced_at: f64,
+    pub(super) synced_at: UnixMillis,
 }
 
 pub(super) fn chunk_name(number: u32) -> String {
@@ -163,7 +164,7 @@ impl Engine {
             self.tabs.outgoing_update.lists.extend(self.list_update(&key));
         }
         // Written without delay: rows that left the list must not stay on disk.
-        self.persistence.lists_written_at = 0.0;
+        self.persistence.lists_written_at = UnixMillis::EPOCH;
     }
 
     pub(super) fn remove_list_from_disk(&mut self, key: &ListKey) {
@@ -181,7 +182,7 @@ impl Engine {
         self.persistence.names.insert(code.to_owned(), ());
     }
 
-    pub(super) fn persist_reference_data(&mut self, key: ReferenceDataKey, data: &Value, now: f64) {
+    pub(super) fn persist_reference_data(&mut self, key: ReferenceDataKey, data: &Value, now: UnixMillis) {
         let record = PersistedMeta { key, data: data.clone(), synced_at: now };
         let bytes = serde_json::to_vec(&record).unwrap_or_default();
         self.persistence.writes.push(Write::Put(Namespace::Metadata, format!("meta:{key:?}"), bytes));
@@ -217,14 +218,14 @@ impl Engine {
     }
 
     /// Records contact with the server: cached data may be shown for another lease period.
-    pub(super) fn renew_lease(&mut self, now: f64) {
+    pub(super) fn renew_lease(&mut self, now: UnixMillis) {
         if self.persistence.locked {
             self.persistence.locked = false;
             for query in self.observer_counts.keys() {
                 self.changed.insert(query.clone());
             }
         }
-        if now - self.persistence.server_reached_at > LEASE_RENEWAL_MS {
+        if now.since(self.persistence.server_reached_at) > LEASE_RENEWAL {
             self.persistence.server_reached_at = now;
             let bytes = serde_json::to_vec(&now).unwrap_or_default();
             self.persistence.writes.push(Write::Put(Namespace::Metadata, "reached".into(), bytes));
@@ -318,7 +319,7 @@ impl Engine {
             "reached".into(),
             serde_json::to_vec(&server_reached_at).unwrap_or_default(),
         ));
-        let metas: Vec<(ReferenceDataKey, Arc<Value>, f64)> =
+        let metas: Vec<(ReferenceDataKey, Arc<Value>, UnixMillis)> =
             self.reference_data.iter().map(|(key, meta)| (*key, meta.data.clone(), meta.synced_at)).collect();
         for (key, data, synced_at) in metas {
             self.persist_reference_data(key, &data, synced_at);
@@ -345,7 +346,7 @@ impl Engine {
     }
 
     /// Issues the changes of the current event as one batch; runs at the end of every event.
-    pub(super) fn flush(&mut self, now: f64) {
+    pub(super) fn flush(&mut self, now: UnixMillis) {
         if !self.leader && self.person.is_some() {
             // Only the leader writes the cache. User data is written by the tab in which it was
             // entered.
@@ -468,8 +469,8 @@ impl Engine {
         }
     }
 
-    fn write_lists(&mut self, now: f64) {
-        if self.persistence.lists.is_empty() || now - self.persistence.lists_written_at < LIST_FLUSH_DELAY_MS {
+    fn write_lists(&mut self, now: UnixMillis) {
+        if self.persistence.lists.is_empty() || now.since(self.persistence.lists_written_at) < LIST_FLUSH_DELAY {
             return;
         }
         self.persistence.lists_written_at = now;
@@ -505,13 +506,13 @@ impl Engine {
     ///
     /// Compaction packs the delta log into chunks and writes the dirty lists. Unread chunks are
     /// read in small portions while the socket is open.
-    pub(super) fn tick_device(&mut self, now: f64) {
+    pub(super) fn tick_device(&mut self, now: UnixMillis) {
         if self.leader && self.persistence.logged.len() > self.settings.compaction_threshold {
             self.pack_into_chunks(self.persistence.logged.iter().copied().collect());
             let dirty: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.dirty).map(|(i, _)| i).collect();
             self.persistence.lists.extend(dirty);
         }
-        if now - self.persistence.collected_at > self.settings.gc_after_ms / 10.0 {
+        if now.since(self.persistence.collected_at) > self.settings.gc_after / 10 {
             self.persistence.collected_at = now;
             self.collect_garbage(now);
         }
@@ -533,9 +534,9 @@ impl Engine {
     ///
     /// Data that is no longer in memory is removed first. If there is none, all unobserved data is
     /// removed. User data is never removed.
-    pub(super) fn evict(&mut self, now: f64) {
+    pub(super) fn evict(&mut self, now: UnixMillis) {
         if self.leader && self.person.is_some() && !self.evict_unobserved() {
-            self.collect_garbage(now + self.settings.gc_after_ms + 1.0);
+            self.collect_garbage(now + self.settings.gc_after + Duration::from_millis(1));
             self.evict_unobserved();
         }
     }
@@ -555,9 +556,9 @@ impl Engine {
         found_any
     }
 
-    /// Removes data from memory that has been unobserved for `gc_after_ms`; it stays on disk.
-    fn collect_garbage(&mut self, now: f64) {
-        let is_expired = |at: f64| now - at > self.settings.gc_after_ms;
+    /// Removes data from memory that has been unobserved for `gc_after`; it stays on disk.
+    fn collect_garbage(&mut self, now: UnixMillis) {
+        let is_expired = |at: UnixMillis| now.since(at) > self.settings.gc_after;
         // The base list of an observed derived list is needed too.
         let base_lists: Vec<ListKey> = self
             .cache

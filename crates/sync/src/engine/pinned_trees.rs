@@ -15,7 +15,7 @@ use crate::raw_row::RawRow;
 use crate::request::{RequestError, Response};
 use crate::store::{KeyValue, Namespace, Write, parse_json};
 use crate::tab_protocol::TabMessage;
-use pmo_domain::{EntityCode, EntityRef};
+use pmo_domain::{EntityCode, EntityRef, UnixMillis};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -85,7 +85,7 @@ pub(super) fn tree_query(root: &EntityRef) -> Query {
 
 impl Engine {
     /// Pins an entity with all its descendants on this device, or unpins it.
-    pub(super) fn set_pinned(&mut self, root: EntityRef, on: bool, now: f64) {
+    pub(super) fn set_pinned(&mut self, root: EntityRef, on: bool, now: UnixMillis) {
         if !self.leader {
             return self.broadcast(TabMessage::SetPinned { entity: root, on });
         }
@@ -152,7 +152,7 @@ impl Engine {
     /// Observes all queries of pinned trees that are not observed yet.
     ///
     /// The entity types in a tree depend on the catalog, which may have been loaded since.
-    pub(super) fn observe_pinned_trees(&mut self, now: f64) {
+    pub(super) fn observe_pinned_trees(&mut self, now: UnixMillis) {
         if !self.leader || self.catalog.types.is_empty() {
             return;
         }
@@ -183,7 +183,7 @@ impl Engine {
     }
 
     /// Resumes the pins that were read from disk.
-    pub(super) fn restore_pins(&mut self, now: f64) {
+    pub(super) fn restore_pins(&mut self, now: UnixMillis) {
         if self.leader {
             self.observe_pinned_trees(now);
             self.broadcast_pins();
@@ -195,7 +195,7 @@ impl Engine {
     }
 
     /// Stops observing the pinned trees at the loss of leadership; the next leader continues.
-    pub(super) fn release_pins(&mut self, now: f64) {
+    pub(super) fn release_pins(&mut self, now: UnixMillis) {
         self.tabs.pinned_trees = self.pinned_tree_summaries();
         let observers: Vec<ObserverId> = std::mem::take(&mut self.pinned)
             .into_iter()
@@ -234,7 +234,7 @@ impl Engine {
     }
 
     /// Fetches a whole tree unless all of its lists are fresh.
-    pub(super) fn ensure_tree_fresh(&mut self, root: &EntityRef, now: f64) {
+    pub(super) fn ensure_tree_fresh(&mut self, root: &EntityRef, now: UnixMillis) {
         let query = tree_query(root);
         if self.is_local_only(root) {
             return; // not on the server yet
@@ -267,7 +267,12 @@ impl Engine {
         self.mark_changed(Query::Row(root.clone()));
     }
 
-    pub(super) fn on_tree_response(&mut self, root: EntityRef, response: Result<Response, RequestError>, now: f64) {
+    pub(super) fn on_tree_response(
+        &mut self,
+        root: EntityRef,
+        response: Result<Response, RequestError>,
+        now: UnixMillis,
+    ) {
         let query = tree_query(&root);
         self.mark_changed(Query::Row(root.clone()));
         let response = match response {
@@ -283,7 +288,7 @@ impl Engine {
                     lists.flat_map(CachedList::slots).filter_map(|slot| self.cache.entity(*slot)).collect();
                 self.set_pinned(root.clone(), false, now);
                 for entity in cached.iter().chain([&root]) {
-                    self.on_missing_row(entity, now);
+                    self.on_missing_row(entity);
                 }
                 return;
             }
@@ -392,7 +397,7 @@ impl Engine {
     }
 
     /// Returns the pinned tree that contains an entity: root, rows of type `code`, fetch time.
-    fn enclosing_tree(&self, entity: &EntityRef, code: &EntityCode) -> Option<(EntityRef, Vec<Slot>, f64)> {
+    fn enclosing_tree(&self, entity: &EntityRef, code: &EntityCode) -> Option<(EntityRef, Vec<Slot>, UnixMillis)> {
         let contains_entity = |tree: &&CachedList| {
             let in_same_tree =
                 |list: &CachedList| list.key.recursive && list.key.parent_filter == tree.key.parent_filter;
@@ -468,7 +473,7 @@ impl Engine {
     }
 
     /// Moves cached descendants along with their parents, and refetches the marked trees.
-    pub(super) fn process_tree_moves(&mut self, now: f64) {
+    pub(super) fn process_tree_moves(&mut self, now: UnixMillis) {
         while !self.moved_in_trees.is_empty() {
             let mut of_type: VecMap<EntityCode, DetHashSet<String>> = VecMap::default();
             for slot in std::mem::take(&mut self.moved_in_trees) {

@@ -11,12 +11,12 @@ use pmo_domain::protocol::{
     Action, CLOSE_TOKEN_EXPIRED, CLOSE_UNAUTHORIZED, Change, ClientMessage, ParentScope, ServerMessage,
     SubscribeRequest,
 };
-use pmo_domain::{EntityCode, EntityRef, sort};
+use pmo_domain::{EntityCode, EntityRef, UnixMillis, sort};
 use serde::Deserialize;
 use uuid::Uuid;
 
 impl Engine {
-    pub(super) fn on_socket_message(&mut self, message: ServerMessage, now: f64) {
+    pub(super) fn on_socket_message(&mut self, message: ServerMessage, now: UnixMillis) {
         if self.person.is_none() {
             return;
         }
@@ -32,7 +32,7 @@ impl Engine {
                 };
                 let created = changes.iter().any(created);
                 for change in changes {
-                    self.apply_change(&entity_code, &change, now);
+                    self.apply_change(&entity_code, &change);
                 }
                 if created {
                     self.refetch_link_lists(&entity_code, now);
@@ -105,7 +105,7 @@ impl Engine {
         self.rebuild_cache();
     }
 
-    fn on_hello(&mut self, epoch: String, cursor: String, now: f64) {
+    fn on_hello(&mut self, epoch: String, cursor: String, now: UnixMillis) {
         self.begin_epoch(&epoch);
         self.session.on_hello(now);
         self.renew_lease(now);
@@ -167,7 +167,7 @@ impl Engine {
     }
 
     /// Fetches all observed queries that are not fresh.
-    pub(super) fn ensure_observed_fresh(&mut self, now: f64) {
+    pub(super) fn ensure_observed_fresh(&mut self, now: UnixMillis) {
         let queries: Vec<Query> = self.observer_counts.keys().cloned().collect();
         for query in queries {
             self.ensure_fresh(query, now);
@@ -236,14 +236,14 @@ impl Engine {
     }
 
     /// Applies a change from the server: removes the row, or marks it stale and requests it.
-    fn apply_change(&mut self, code: &EntityCode, change: &Change, now: f64) {
+    fn apply_change(&mut self, code: &EntityCode, change: &Change) {
         let entity = EntityRef::new(code.clone(), change.entity_id);
         match change.action {
             Action::Delete | Action::Revoke => {
                 let cached = self.cache.get(&entity);
                 let is_newer = cached.is_some_and(|r| change.action == Action::Delete && r.version > change.version.0);
                 if !is_newer {
-                    self.remove_entity(&entity, now);
+                    self.remove_entity(&entity);
                 }
             }
             Action::Create | Action::Update => {
@@ -273,7 +273,7 @@ impl Engine {
     /// Refetches the lists of a type that are defined by links alone, after an entity was created.
     ///
     /// Only the server knows whether the new entity belongs to them.
-    fn refetch_link_lists(&mut self, code: &EntityCode, now: f64) {
+    fn refetch_link_lists(&mut self, code: &EntityCode, now: UnixMillis) {
         let is_link_list = |key: &ListKey| {
             key.code == *code && !key.recursive && key.parent_filter.as_ref().is_some_and(|b| b.column.is_none())
         };
@@ -295,7 +295,7 @@ impl Engine {
     /// Marks all cached data stale and refetches it, after an access change or missed changes.
     ///
     /// Data that is missing from the responses is removed.
-    pub(super) fn revalidate_all(&mut self, now: f64) {
+    pub(super) fn revalidate_all(&mut self, now: UnixMillis) {
         self.access_fence = self.next_request;
         if self.leader && self.revalidating_from.is_none() {
             self.revalidating_from = Some(self.cursor.clone());
@@ -374,7 +374,7 @@ impl Engine {
     /// Refetches the observed queries of a type after some of its subscriptions were refused.
     ///
     /// Entities that are missing from the responses are removed.
-    fn refetch_observed_of_type(&mut self, code: &EntityCode, now: f64) {
+    fn refetch_observed_of_type(&mut self, code: &EntityCode, now: UnixMillis) {
         self.refetch_observed(now, |query| match query {
             Query::Row(entity) => entity.code == *code,
             // The subscription of a list is refused only because of its parent.
@@ -384,7 +384,7 @@ impl Engine {
     }
 
     /// Refetches the observed queries that `which` selects; the responses subscribe again.
-    pub(super) fn refetch_observed(&mut self, now: f64, which: impl Fn(&Query) -> bool) {
+    pub(super) fn refetch_observed(&mut self, now: UnixMillis, which: impl Fn(&Query) -> bool) {
         let picked: Vec<Query> = self.observer_counts.keys().filter(|q| which(q)).cloned().collect();
         for query in picked {
             if let Some(topic) = query.topic() {
@@ -395,7 +395,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_socket_closed(&mut self, code: u16, now: f64) {
+    pub(super) fn on_socket_closed(&mut self, code: u16, now: UnixMillis) {
         if self.person.is_none() {
             return;
         }
@@ -415,7 +415,7 @@ impl Engine {
         }
     }
 
-    pub(super) fn tick_session(&mut self, now: f64) {
+    pub(super) fn tick_session(&mut self, now: UnixMillis) {
         match self.session.next_action(now) {
             ConnectionAction::Nothing => {}
             ConnectionAction::Connect if self.token_valid && self.browser_online => {
@@ -429,16 +429,16 @@ impl Engine {
                 self.on_socket_closed(1006, now);
             }
         }
-        let grace = self.settings.unsubscribe_grace_ms;
+        let grace = self.settings.unsubscribe_grace;
         let expired: Vec<Topic> =
-            self.topics_unused_since.iter().filter(|(_, at)| now - **at > grace).map(|(t, _)| t.clone()).collect();
+            self.topics_unused_since.iter().filter(|(_, at)| now.since(**at) > grace).map(|(t, _)| t.clone()).collect();
         for topic in expired {
             self.topics_unused_since.remove(&topic);
             if self.subscribed.remove(&topic) {
                 self.effects.extend(unsubscribe_message(&topic).map(Effect::Send));
             }
         }
-        if self.is_polling() && now - self.polled_at >= self.settings.poll_interval_ms {
+        if self.is_polling() && now.since(self.polled_at) >= self.settings.poll_interval {
             self.poll(now);
         }
     }
@@ -451,7 +451,7 @@ impl Engine {
             && self.browser_online
     }
 
-    fn poll(&mut self, now: f64) {
+    fn poll(&mut self, now: UnixMillis) {
         let is_pending = self.requests.values().any(|purpose| matches!(purpose, PendingRequest::Changes));
         if is_pending || !self.token_valid || self.topics.is_empty() {
             return;
@@ -475,7 +475,7 @@ impl Engine {
         self.request(PendingRequest::Changes, super::fetch::get(path));
     }
 
-    pub(super) fn on_changes_response(&mut self, response: Result<Response, RequestError>, now: f64) {
+    pub(super) fn on_changes_response(&mut self, response: Result<Response, RequestError>, now: UnixMillis) {
         let Some(changes) = response.ok().and_then(|a| serde_json::from_str::<ChangesResponse>(&a.body).ok()) else {
             return;
         };
@@ -492,7 +492,7 @@ impl Engine {
         }
         for group in changes.data {
             for change in group.changes {
-                self.apply_change(&group.entity_code, &change, now);
+                self.apply_change(&group.entity_code, &change);
             }
         }
         self.cursor = Some(FeedPosition { epoch: changes.epoch, cursor: changes.cursor });

@@ -14,7 +14,7 @@ use crate::raw_row::{RawRow, RowHeader, ScanItem, scan_response, values_equal};
 use crate::request::{RequestError, RequestId, Response};
 use crate::settings::EngineConfig;
 use pmo_domain::api_types::{ReferenceNames, from_value};
-use pmo_domain::{Catalog, EntityCode, EntityRef, EntityType};
+use pmo_domain::{Catalog, EntityCode, EntityRef, EntityType, UnixMillis};
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -60,7 +60,7 @@ impl ListPage {
 }
 
 impl Engine {
-    pub(super) fn on_response(&mut self, id: RequestId, response: Result<Response, RequestError>, now: f64) {
+    pub(super) fn on_response(&mut self, id: RequestId, response: Result<Response, RequestError>, now: UnixMillis) {
         let Some(purpose) = self.requests.remove(&id) else { return };
         self.current_response = id.0;
         match &response {
@@ -108,15 +108,15 @@ impl Engine {
     }
 
     /// Schedules the next attempt of a query that failed.
-    pub(super) fn schedule_retry(&mut self, query: Query, now: f64) {
+    pub(super) fn schedule_retry(&mut self, query: Query, now: UnixMillis) {
         self.in_flight.remove(&query);
         let attempts = self.retries.get(&query).map_or(0, |r| r.attempts) + 1;
         // After the last retry the delay is long. A new observer, a restored network or a visible
         // page triggers an immediate attempt.
-        let EngineConfig { max_retries, retry_initial_ms, retry_max_ms, retry_exhausted_ms, .. } = self.settings;
-        let wait = (retry_initial_ms * 2f64.powi(attempts.min(20) as i32 - 1)).min(retry_max_ms);
-        let wait = wait * (0.75 + self.session.next_jitter() / 4.0);
-        let wait = if attempts > max_retries { retry_exhausted_ms } else { wait };
+        let EngineConfig { max_retries, retry_initial, retry_max, retry_exhausted, .. } = self.settings;
+        let wait = (retry_initial * (1 << (attempts.min(20) - 1))).min(retry_max);
+        let wait = wait.mul_f64(0.75 + self.session.next_jitter() / 4.0);
+        let wait = if attempts > max_retries { retry_exhausted } else { wait };
         self.retries.insert(query.clone(), Retry { attempts, at: now + wait });
         self.failed.insert(query.clone());
         self.tabs.outgoing_update.completed.push((query.clone(), false));
@@ -131,7 +131,7 @@ impl Engine {
         self.tabs.outgoing_update.completed.push((query.clone(), true));
     }
 
-    fn on_row_response(&mut self, entity: EntityRef, response: Result<Response, RequestError>, now: f64) {
+    fn on_row_response(&mut self, entity: EntityRef, response: Result<Response, RequestError>, now: UnixMillis) {
         let query = Query::Row(entity.clone());
         match response {
             Ok(response) => {
@@ -165,7 +165,7 @@ impl Engine {
             }
             Err(RequestError::Rejected(problem)) if matches!(problem.status, 404 | 400) => {
                 self.clear_retry(&query);
-                self.on_missing_row(&entity, now);
+                self.on_missing_row(&entity);
                 self.mark_changed(query);
             }
             Err(_) => self.schedule_retry(query, now),
@@ -177,7 +177,7 @@ impl Engine {
         code: EntityCode,
         ids: Vec<Uuid>,
         response: Result<Response, RequestError>,
-        now: f64,
+        now: UnixMillis,
     ) {
         self.rows_in_flight.remove(&code);
         let (body, since) =
@@ -204,14 +204,13 @@ impl Engine {
                     ids.iter().for_each(|id| self.request_row(&EntityRef::new(code.clone(), *id)));
                 }
                 for id in ids.into_iter().filter(|id| !present.contains(id)) {
-                    self.on_missing_row(&EntityRef::new(code.clone(), id), now);
+                    self.on_missing_row(&EntityRef::new(code.clone(), id));
                 }
             }
             // The rows are requested again later. Until then the cached rows remain, marked stale.
             None => {
                 let attempts = self.rows_retry.get(&code).map_or(0, |r| r.attempts) + 1;
-                let wait = (self.settings.retry_initial_ms / 2.0 * 2f64.powi(attempts.min(7) as i32))
-                    .min(self.settings.retry_max_ms);
+                let wait = (self.settings.retry_initial * (1 << (attempts.min(7) - 1))).min(self.settings.retry_max);
                 self.rows_retry.insert(code.clone(), Retry { attempts, at: now + wait });
                 self.rows_to_fetch.get_or_insert_with(code, DetHashSet::default).extend(ids);
             }
@@ -225,7 +224,7 @@ impl Engine {
         feed_cursor: Option<String>,
         more: bool,
         response: Result<Response, RequestError>,
-        now: f64,
+        now: UnixMillis,
     ) {
         let query = Query::List(key.clone());
         let response = match response {
@@ -292,7 +291,7 @@ impl Engine {
     }
 
     /// Applies a list response: the complete list, or its rows up to the cursor `next`.
-    pub(super) fn apply_list(&mut self, key: &ListKey, slots: Vec<Slot>, next: Option<String>, now: f64) {
+    pub(super) fn apply_list(&mut self, key: &ListKey, slots: Vec<Slot>, next: Option<String>, now: UnixMillis) {
         let index = self.cache.list_or_insert(key, &self.catalog);
         let received: DetHashSet<Slot> = slots.iter().copied().collect();
         let missing = if next.is_none() { self.rows_missing_from(index, &slots) } else { Vec::new() };
@@ -389,19 +388,19 @@ impl Engine {
     }
 
     /// Handles a 404 of a list: its parent no longer exists for this user, nor do its rows.
-    fn on_list_not_found(&mut self, key: &ListKey, now: f64) {
+    fn on_list_not_found(&mut self, key: &ListKey, now: UnixMillis) {
         let query = Query::List(key.clone());
         self.clear_retry(&query);
         if let Some(filter) = &key.parent_filter {
             let parent = filter.parent.clone();
-            if !self.on_missing_row(&parent, now) {
+            if !self.on_missing_row(&parent) {
                 self.mark_stale(&query);
                 return self.ensure_fresh(query, now);
             }
         }
         let slots: Vec<Slot> = self.cache.get_list(key).map(|l| l.slots().to_vec()).unwrap_or_default();
         for entity in slots.into_iter().filter_map(|slot| self.cache.entity(slot)).collect::<Vec<_>>() {
-            self.on_missing_row(&entity, now);
+            self.on_missing_row(&entity);
         }
         self.remove_list_from_disk(key);
         self.empty_list(key);
@@ -428,7 +427,7 @@ impl Engine {
         &mut self,
         key: ReferenceDataKey,
         response: Result<Response, RequestError>,
-        now: f64,
+        now: UnixMillis,
     ) {
         let query = Query::Meta(key);
         let data = response.ok().and_then(|response| serde_json::from_str::<serde_json::Value>(&response.body).ok());
@@ -485,7 +484,7 @@ impl Engine {
     ///
     /// Returns `false` if the row was too old to be applied; the current row is requested if
     /// necessary.
-    pub(super) fn apply_row(&mut self, code: &EntityCode, text: &str, now: f64) -> bool {
+    pub(super) fn apply_row(&mut self, code: &EntityCode, text: &str, now: UnixMillis) -> bool {
         let (Some(slot), applied) = self.apply_parsed_row(code, RawRow::new(text), RowHeader::parse(text), now) else {
             return true;
         };
@@ -520,7 +519,7 @@ impl Engine {
         code: &EntityCode,
         text: &str,
         level: Option<u8>,
-        now: f64,
+        now: UnixMillis,
     ) -> Option<Slot> {
         let header = RowHeader::parse(text);
         let (slot, applied) = self.apply_parsed_row(
@@ -540,7 +539,7 @@ impl Engine {
         code: &EntityCode,
         raw: RawRow,
         header: RowHeader,
-        now: f64,
+        now: UnixMillis,
     ) -> (Option<Slot>, bool) {
         let Some(id) = header.id else { return (None, true) };
         let entity = EntityRef::new(code.clone(), id);
@@ -596,19 +595,19 @@ impl Engine {
     /// Removes an entity that is missing from a response; returns whether it was removed.
     ///
     /// If a later request has already returned the entity, it is requested again instead.
-    pub(super) fn on_missing_row(&mut self, entity: &EntityRef, now: f64) -> bool {
+    pub(super) fn on_missing_row(&mut self, entity: &EntityRef) -> bool {
         let late =
             self.cache.get(entity).is_some_and(|row| row.base.is_some() && row.last_request > self.current_response);
         if late {
             self.request_row(entity)
         } else {
-            self.remove_entity(entity, now)
+            self.remove_entity(entity)
         }
         !late
     }
 
     /// Removes an entity that no longer exists for this user from memory, lists and disk.
-    pub(super) fn remove_entity(&mut self, entity: &EntityRef, _now: f64) {
+    pub(super) fn remove_entity(&mut self, entity: &EntityRef) {
         self.tombstones.insert(entity.clone(), self.next_request + 1);
         self.etags.remove(&Query::Row(entity.clone()));
         if let Some(names) = self.names.get_mut(entity.code.as_str())

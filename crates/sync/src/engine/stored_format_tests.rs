@@ -2,6 +2,7 @@
 
 use super::persistence::{ListHead, PersistedMeta, STORAGE_FORMAT_VERSION};
 use super::pinned_trees::{PIN_KEY_PREFIX, PinnedRoot};
+use pmo_domain::UnixMillis;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -15,8 +16,12 @@ fn assert_stable<T: Serialize + DeserializeOwned>(value: Value) {
 #[test]
 fn cache_records_serialize_with_stable_names() {
     let key = json!({"code": "task", "below": null, "filters": [], "sort": [], "search": null, "paged": false});
-    assert_stable::<ListHead>(json!({"key": key, "synced_at": 1.5, "complete": false, "next": "c", "chunks": [1, 2]}));
-    assert_stable::<PersistedMeta>(json!({"key": "Settings", "data": {"a": 1}, "synced_at": 2.5}));
+    assert_stable::<ListHead>(json!({"key": key, "synced_at": 1500, "complete": false, "next": "c", "chunks": [1, 2]}));
+    assert_stable::<PersistedMeta>(json!({"key": "Settings", "data": {"a": 1}, "synced_at": 2500}));
+    // Earlier builds wrote times with a fraction and read both forms.
+    let earlier: PersistedMeta =
+        serde_json::from_value(json!({"key": "Settings", "data": {}, "synced_at": 2500.0})).unwrap();
+    assert_eq!(earlier.synced_at, UnixMillis::new(2500));
     assert_eq!(STORAGE_FORMAT_VERSION, b"4");
 }
 

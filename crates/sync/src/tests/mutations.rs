@@ -34,7 +34,7 @@ fn offline_edit_survives_a_crash_and_keeps_its_idempotency_key() {
     let index = tab.requests.iter().position(|(_, r)| r.method == Method::Patch).unwrap();
     let (id, _) = tab.requests.remove(index);
     tab.event(Event::ResponseReceived(id, Err(RequestError::Network)));
-    tab.now += 60_000.0;
+    tab.now = tab.now + Duration::from_millis(60_000);
     tab.event(Event::Tick);
     assert_eq!(tab.requests.iter().find(|(_, r)| r.method == Method::Patch).unwrap().1.idempotency_key, key);
 }
@@ -186,11 +186,11 @@ fn draft_of_another_tab_is_loaded_and_newer_local_drafts_are_kept() {
     tab.event(field(2, "typed here"));
     let mut other = tab.engine.draft(&task(2)).unwrap().clone();
     other.entity = task(1);
-    other.updated_at = tab.now + 5.0;
+    other.updated_at = tab.now + Duration::from_millis(5);
     tab.event(Event::DraftsReloaded { drafts: vec![other], as_of: tab.now });
     assert!(tab.engine.draft(&task(1)).is_some());
     assert!(tab.engine.draft(&task(2)).is_some(), "edited here after the other tab wrote its drafts");
-    tab.event(Event::DraftsReloaded { drafts: vec![], as_of: tab.now + 10.0 });
+    tab.event(Event::DraftsReloaded { drafts: vec![], as_of: tab.now + Duration::from_millis(10) });
     assert!(tab.engine.draft(&task(1)).is_none(), "committed or discarded in the other tab");
 }
 
@@ -209,7 +209,7 @@ fn draft_survives_a_reload_with_its_history_and_is_sent_with_its_base_version() 
     let mut tab = Tab::observing_tasks();
     let field = |name: &str, value: Value| Event::DraftField { entity: task(1), field: name.into(), value };
     tab.event(field("name", json!("draft")));
-    tab.now += 5000.0;
+    tab.now = tab.now + Duration::from_millis(5000);
     tab.event(field("points", json!(8)));
     let mut tab = tab.reloaded();
     assert_eq!(tab.engine.draft(&task(1)).unwrap().current_data.len(), 2);
@@ -289,13 +289,13 @@ fn draft_ended_in_another_tab_stays_ended_unless_edited_later() {
     let mut tab = Tab::observing_tasks();
     let field = |value: &str| Event::DraftField { entity: task(1), field: "name".into(), value: json!(value) };
     tab.event(field("mine"));
-    tab.now += 1000.0;
-    let ended = |ended_at: f64| vec![crate::Draft::new(task(1), 0, ended_at)];
+    tab.now = tab.now + Duration::from_millis(1000);
+    let ended = |ended_at: UnixMillis| vec![crate::Draft::new(task(1), 0, ended_at)];
     // The other tab discarded the draft before the edit in this tab.
-    tab.event(Event::DraftsReloaded { drafts: ended(tab.now - 1500.0), as_of: tab.now });
+    tab.event(Event::DraftsReloaded { drafts: ended(tab.now - Duration::from_millis(1500)), as_of: tab.now });
     assert!(tab.engine.draft(&task(1)).is_some());
     // The other tab discarded it after that edit.
-    tab.event(Event::DraftsReloaded { drafts: ended(tab.now - 500.0), as_of: tab.now });
+    tab.event(Event::DraftsReloaded { drafts: ended(tab.now - Duration::from_millis(500)), as_of: tab.now });
     assert!(tab.engine.draft(&task(1)).is_none());
     tab.event(field("again"));
     assert!(tab.engine.draft(&task(1)).is_some());

@@ -96,7 +96,7 @@ fn delta_log_is_compacted_above_the_threshold() {
 fn unobserved_data_is_collected_and_reloaded_from_the_device() {
     let mut tab = with_rows(600);
     tab.event(Event::Unobserve(ObserverId(1)));
-    tab.now += 40.0 * 60_000.0;
+    tab.now = tab.now + Duration::from_secs(40 * 60);
     tab.event(Event::Tick);
     assert_eq!(tab.engine.row(&task(1)), None);
     assert!(!tab.engine.list(&tasks()).loaded);
@@ -108,7 +108,7 @@ fn unobserved_data_is_collected_and_reloaded_from_the_device() {
 #[test]
 fn expired_offline_lease_hides_data_until_the_next_response() {
     let mut tab = with_rows(3);
-    let now = tab.now + 15.0 * 24.0 * 3_600_000.0;
+    let now = tab.now + Duration::from_secs(15 * 24 * 3600);
     let store = tab.store.clone();
     tab = Tab::with_store_at(store, now);
     tab.event(Event::Observe(ObserverId(1), Query::List(tasks())));
@@ -184,7 +184,7 @@ fn repeated_offline_reloads_show_the_same_data() {
         }
         tab.update(7, json!({"name": format!("edited {edited}")}), edited);
         assert_eq!(tab.names()[6], format!("edited {edited}"));
-        tab.now += 5000.0;
+        tab.now = tab.now + Duration::from_millis(5000);
         tab.event(Event::Tick);
         while !tab.requests.is_empty() {
             tab.fail(RequestError::Network);

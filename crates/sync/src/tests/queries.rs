@@ -140,7 +140,7 @@ fn changes_without_observers_are_fetched_at_the_next_observe() {
     tab.event(Event::Unobserve(ObserverId(1)));
     tab.invalidate(&[(1, Action::Update, 2), (4, Action::Create, 1)]);
     assert!(tab.requests.is_empty());
-    tab.now += 5_000.0;
+    tab.now = tab.now + Duration::from_millis(5_000);
     tab.event(Event::Observe(ObserverId(2), Query::List(tasks())));
     assert_eq!(tab.requests.len(), 1, "the list is requested again although it is still subscribed");
 }
@@ -183,7 +183,7 @@ fn reconnecting_client_subscribes_again_and_resumes_from_its_cursor() {
     tab.invalidate(&[]);
     tab.event(Event::SocketClosed(1006));
     let connects = tab.connects;
-    tab.now += 2000.0;
+    tab.now = tab.now + Duration::from_millis(2000);
     tab.event(Event::Tick);
     assert_eq!(tab.connects, connects + 1);
     tab.hello();
@@ -225,7 +225,7 @@ fn failing_requests_are_retried_with_backoff() {
     tab.invalidate(&[(1, Action::Update, 2)]);
     tab.reject(503, None);
     assert!(tab.requests.is_empty(), "the retry is delayed");
-    tab.now += 2000.0;
+    tab.now = tab.now + Duration::from_millis(2000);
     tab.event(Event::Tick);
     assert_eq!(tab.requests.len(), 1);
     // The same holds for a server that rejects every refreshed token.
@@ -288,7 +288,7 @@ fn lower_versions_are_accepted_after_a_failover() {
     while !tab.requests.is_empty() {
         tab.fail(RequestError::Network);
     }
-    tab.now += 60_000.0;
+    tab.now = tab.now + Duration::from_millis(60_000);
     tab.event(Event::SocketMessage(ServerMessage::Hello {
         protocol: 1,
         epoch: "2".into(),

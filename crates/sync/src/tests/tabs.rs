@@ -97,7 +97,7 @@ fn leader_fetches_and_persists_queries_of_its_followers() {
     // Without observers the leader unsubscribes, as it does for its own queries.
     pair.follower_event(Event::Unobserve(ObserverId(1)));
     pair.exchange_messages();
-    pair.leader.now += 60_000.0;
+    pair.leader.now = pair.leader.now + Duration::from_millis(60_000);
     pair.leader.sent.clear();
     pair.leader.event(Event::Tick);
     assert!(pair.leader.sent.iter().any(|m| matches!(m, ClientMessage::Unsubscribe { .. })));
@@ -126,12 +126,14 @@ fn leader_sends_writes_of_a_follower_and_both_show_them() {
 fn silent_leader_is_replaced_and_becomes_a_follower() {
     let mut pair = Pair::new();
     pair.exchange_messages();
-    let effects = pair.follower.handle(Event::Tick, pair.leader.now + 500.0);
+    let effects = pair.follower.handle(Event::Tick, pair.leader.now + Duration::from_millis(500));
     assert!(!effects.contains(&Effect::StealLock), "too early");
-    let effects = pair.follower.handle(Event::Tick, pair.leader.now + 2000.0);
+    let effects = pair.follower.handle(Event::Tick, pair.leader.now + Duration::from_millis(2000));
     assert!(effects.contains(&Effect::StealLock));
     let stored = Box::new(now_or_never(store::load(&pair.leader.store)).unwrap());
-    let effects = pair.follower.handle(Event::LeadershipAcquired { stored, term: 2 }, pair.leader.now + 2001.0);
+    let effects = pair
+        .follower
+        .handle(Event::LeadershipAcquired { stored, term: 2 }, pair.leader.now + Duration::from_millis(2001));
     assert!(effects.contains(&Effect::Connect) && pair.follower.is_leader());
     // The former leader resumes and receives the heartbeat of its successor.
     pair.leader.event(Event::TabMessageReceived(TabMessage::LeaderHeartbeat { term: 2, new: true }));
@@ -144,7 +146,7 @@ fn silent_leader_is_replaced_and_becomes_a_follower() {
 #[test]
 fn leader_checks_its_term_before_sending_after_a_long_pause() {
     let mut tab = Tab::observing_tasks();
-    tab.now += 60_000.0;
+    tab.now = tab.now + Duration::from_millis(60_000);
     let update = Event::Update { entity: task(1), patch: patch(json!({"name": "mine"})), ids: ids(1) };
     let effects = tab.engine.handle(update, tab.now);
     assert!(effects.contains(&Effect::CheckTerm));

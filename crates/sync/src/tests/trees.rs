@@ -219,7 +219,7 @@ fn truncated_snapshot_is_discarded_and_retried() {
     tab.respond_to("/sync/snapshot", truncated);
     let pinned = tab.engine.pinned_tree_status(&project(1)).unwrap();
     assert_eq!((pinned.complete, pinned.failed), (false, true));
-    tab.now += 60_000.0;
+    tab.now = tab.now + Duration::from_millis(60_000);
     tab.event(Event::Tick);
     tab.respond_to("/sync/snapshot", plan_snapshot());
     assert!(tab.engine.pinned_tree_status(&project(1)).unwrap().complete);
