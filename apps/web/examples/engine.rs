@@ -10,7 +10,7 @@ use pmo_domain::{EntityCode, EntityRef, EntityType, PersonId, UnixMillis, Versio
 use pmo_sync::store::{self, KeySelector};
 use pmo_sync::{
     BatchId, Effect, Engine, Event, ListKey, Namespace, ObserverId, Query, ReferenceDataKey, Request, RequestId,
-    Response, Store, TabId, Write,
+    Response, Store, TabId, Write, WriteIds,
 };
 use pmo_web::client::device_store::DeviceStore;
 use serde_json::{Value, json};
@@ -220,7 +220,8 @@ impl Bench {
     pub fn update(&self, n: u32, column: &str, value: &str) {
         let next_id = self.next_id.get() + 2;
         self.next_id.set(next_id);
-        let ids = [Uuid::from_u128(u128::from(next_id)), Uuid::from_u128(u128::from(next_id + 1))];
+        let id = |n: u64| Uuid::from_u128(u128::from(n));
+        let ids = WriteIds { entry: id(next_id), idempotency_key: id(next_id + 1) };
         let value = value.parse::<f64>().map_or_else(|_| json!(value), |number| json!(number));
         let patch = [(column.to_owned(), value)].into_iter().collect();
         self.handle(Event::Update { entity: task(n), patch, ids });

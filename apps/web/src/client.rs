@@ -23,6 +23,7 @@ use pmo_domain::{EntityRef, PersonId, UnixMillis};
 use pmo_sync::store::{self, KeySelector};
 use pmo_sync::{
     BatchId, Effect, Engine, Event, Namespace, PersistedState, Query, RequestId, Store, TabId, TabMessage, Write,
+    WriteIds,
 };
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -139,9 +140,9 @@ pub fn new_id() -> Uuid {
     Uuid::now_v7()
 }
 
-/// Returns the ids of a new write: the outbox entry and the idempotency key.
-pub fn new_write_ids() -> [Uuid; 2] {
-    [Uuid::now_v7(), Uuid::new_v4()]
+/// Returns the ids of a new write.
+pub fn new_write_ids() -> WriteIds {
+    WriteIds { entry: Uuid::now_v7(), idempotency_key: Uuid::new_v4() }
 }
 
 impl Client {

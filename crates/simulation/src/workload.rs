@@ -11,7 +11,7 @@ use crate::tab::{TabEnding, TabRef};
 use pmo_domain::EntityRef;
 use pmo_feed::Event as FeedEvent;
 use pmo_sync::store::{self, KeySelector, KeyValue};
-use pmo_sync::{EntryState, Event, Namespace, Operation, Resolution, Write};
+use pmo_sync::{EntryState, Event, Namespace, Operation, Resolution, Write, WriteIds};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -21,9 +21,12 @@ impl Simulation {
         format!("token-{}-", self.next_token)
     }
 
-    fn next_write_ids(&mut self) -> [Uuid; 2] {
+    fn next_write_ids(&mut self) -> WriteIds {
         self.next_entry += 10_000;
-        [Uuid::from_u128(self.next_entry), Uuid::from_u128(self.next_entry + (1 << 96))]
+        WriteIds {
+            entry: Uuid::from_u128(self.next_entry),
+            idempotency_key: Uuid::from_u128(self.next_entry + (1 << 96)),
+        }
     }
 
     pub(crate) fn step_workload(&mut self) -> Result<(), Violation> {
@@ -206,7 +209,7 @@ impl Simulation {
         if let EntryState::Conflict { current, .. } = &entry.state {
             self.oracle.record_conflict_seen(&entry, current);
         }
-        let key = self.next_write_ids()[1];
+        let key = self.next_write_ids().idempotency_key;
         let choice = match (self.rng.gen_range(4), &entry.operation) {
             (0 | 1, _) => Resolution::KeepMine(key),
             // Decision per column: mine for some, theirs for the rest.

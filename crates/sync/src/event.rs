@@ -1,7 +1,7 @@
 //! Input and output of the engine: events and effects.
 
 use crate::draft::Draft;
-use crate::outbox::{OutboxEntry, Resolution};
+use crate::outbox::{OutboxEntry, Resolution, WriteIds};
 use crate::query_key::{ListKey, Query};
 use crate::request::{Request, RequestError, RequestId, Response};
 use crate::store::{KeyValue, Namespace, PersistedState, StoreError, Write};
@@ -78,8 +78,8 @@ pub enum Event {
         entity: EntityRef,
         /// New values by column.
         patch: Row,
-        /// Ids of the write: outbox entry and idempotency key.
-        ids: [Uuid; 2],
+        /// Ids of the write.
+        ids: WriteIds,
     },
     /// Creates an entity with an id that the client has chosen.
     Create {
@@ -87,15 +87,15 @@ pub enum Event {
         entity: EntityRef,
         /// Initial values by column; the engine adds the id.
         values: Row,
-        /// Ids of the write: outbox entry and idempotency key.
-        ids: [Uuid; 2],
+        /// Ids of the write.
+        ids: WriteIds,
     },
     /// Deletes an entity.
     Delete {
         /// Entity to delete.
         entity: EntityRef,
-        /// Ids of the write: outbox entry and idempotency key.
-        ids: [Uuid; 2],
+        /// Ids of the write.
+        ids: WriteIds,
     },
     /// Adds or removes a free link between two entities: a link that no column stands for.
     Link {
@@ -105,8 +105,8 @@ pub enum Event {
         child: EntityRef,
         /// Whether to link or to unlink.
         linked: bool,
-        /// Ids of the write: outbox entry and idempotency key.
-        ids: [Uuid; 2],
+        /// Ids of the write.
+        ids: WriteIds,
     },
     /// Pins an entity and its descendants on the device (`true`), or unpins it (`false`).
     SetPinned(EntityRef, bool),
@@ -162,8 +162,8 @@ pub enum Event {
     DraftCommit {
         /// Entity of the draft.
         entity: EntityRef,
-        /// Ids of the write: outbox entry and idempotency key.
-        ids: [Uuid; 2],
+        /// Ids of the write.
+        ids: WriteIds,
     },
     /// The browser reports that it is online (`true`) or offline (`false`).
     Online(bool),

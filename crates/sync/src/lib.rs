@@ -25,7 +25,7 @@ pub mod tab_protocol; // messages between the tabs of one user
 pub use draft::Draft;
 pub use engine::{CachedRowView, Engine, ListView, PinnedTreeStatus, RowView, SearchHit, Status, TextTable};
 pub use event::{BatchId, Effect, Event, ObserverId};
-pub use outbox::{EntryState, Operation, OutboxEntry, Resolution};
+pub use outbox::{EntryState, Operation, OutboxEntry, Resolution, WriteIds};
 pub use query_key::{ListKey, ParentFilter, Query, ReferenceDataKey, Topic, percent_encode};
 pub use request::{Method, Request, RequestError, RequestId, Response};
 pub use settings::EngineConfig;

@@ -13,6 +13,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+/// Ids of a new write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteIds {
+    /// Id of the outbox entry (UUID v7): ids sort in the order of creation.
+    pub entry: Uuid,
+    /// Idempotency key of the request.
+    pub idempotency_key: Uuid,
+}
+
 /// Operation of a write.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -131,11 +140,11 @@ fn refers_to(value: &Value, id: &str) -> bool {
 }
 
 impl OutboxEntry {
-    /// Creates a pending entry; `ids` are the id of the entry and its idempotency key.
-    pub fn new(ids: [Uuid; 2], entity: EntityRef, operation: Operation) -> Self {
+    /// Creates a pending entry.
+    pub fn new(ids: WriteIds, entity: EntityRef, operation: Operation) -> Self {
         Self {
-            id: ids[0],
-            idempotency_key: ids[1],
+            id: ids.entry,
+            idempotency_key: ids.idempotency_key,
             entity,
             operation,
             state: EntryState::Pending,

@@ -316,7 +316,7 @@ impl Store for MemoryStore {
 /// Conformance suite for [`Store`], run on each implementation, natively and in the browser.
 pub mod conformance {
     use super::*;
-    use crate::outbox::Operation;
+    use crate::outbox::{Operation, WriteIds};
     use pmo_domain::{EntityCode, EntityRef};
     use uuid::Uuid;
 
@@ -409,7 +409,8 @@ pub mod conformance {
         let draft = Draft::new(entity.clone(), 3, UnixMillis::new(5));
         let entry = |n: u128| {
             let operation = Operation::Delete { base_version: 1 };
-            OutboxEntry::new([Uuid::from_u128(n), Uuid::from_u128(n + 100)], entity.clone(), operation)
+            let ids = WriteIds { entry: Uuid::from_u128(n), idempotency_key: Uuid::from_u128(n + 100) };
+            OutboxEntry::new(ids, entity.clone(), operation)
         };
         fn to_json_bytes(value: &impl serde::Serialize) -> Vec<u8> {
             serde_json::to_vec(value).unwrap_or_default()

@@ -57,8 +57,8 @@ fn ok_response(body: Value) -> Response {
     Response { body: body.to_string(), feed_cursor: Some("1.5".into()), ..Response::default() }
 }
 
-fn ids(n: u128) -> [Uuid; 2] {
-    [Uuid::from_u128(n), Uuid::from_u128(n + 500)]
+fn ids(n: u128) -> WriteIds {
+    WriteIds { entry: Uuid::from_u128(n), idempotency_key: Uuid::from_u128(n + 500) }
 }
 
 /// Returns the output of a future that is ready at the first poll.

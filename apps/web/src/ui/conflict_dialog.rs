@@ -181,7 +181,7 @@ fn dialog(entry: OutboxEntry, entry_id: RwSignal<Option<Uuid>>) -> AnyView {
         return view! {
             <Dialog title=format!("You deleted a {type_name} that someone else has changed") lead=format!("{name} is now at version {version}.") close=close>
                 <footer class="buttons"><button class="btn" on:click=move |_| resolve(Resolution::TakeTheirs)>"Keep it"</button>
-                    <button class="btn danger" on:click=move |_| resolve(Resolution::KeepMine(new_write_ids()[1]))>"Delete anyway"</button></footer>
+                    <button class="btn danger" on:click=move |_| resolve(Resolution::KeepMine(new_write_ids().idempotency_key))>"Delete anyway"</button></footer>
             </Dialog>
         }
         .into_any();
@@ -233,7 +233,7 @@ fn dialog(entry: OutboxEntry, entry_id: RwSignal<Option<Uuid>>) -> AnyView {
             </div>
             <footer class="buttons">
                 <span class="grow meta desk">"Discarded values can be restored with Redo."</span>
-                <button class="btn" on:click=move |_| resolve(Resolution::KeepMine(new_write_ids()[1]))>"Keep mine"</button>
+                <button class="btn" on:click=move |_| resolve(Resolution::KeepMine(new_write_ids().idempotency_key))>"Keep mine"</button>
                 <button class="btn" on:click=move |_| resolve(Resolution::TakeTheirs)>"Keep theirs"</button>
                 <button class="btn primary" on:click=move |_| save.run(())>"Save result"<kbd class="desk">"Ctrl ↵"</kbd></button>
             </footer>

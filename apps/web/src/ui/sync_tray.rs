@@ -98,7 +98,7 @@ fn entry_view(entry: OutboxEntry, overlays: OverlayState) -> impl IntoView {
                 view! {
                     <button class="btn quiet sm" on:click=move |_| resolve(Resolution::TakeTheirs)>"Discard"</button>
                     {editable.then(|| view! { <A href=href.clone() attr:class="btn quiet sm" on:click=move |_| { overlays.tray.set(false); client().dispatch(Event::RevertToDraft(id)); }>"Edit"</A> })}
-                    <button class="btn sm" on:click=move |_| resolve(Resolution::KeepMine(new_write_ids()[1]))>"Try again"</button>
+                    <button class="btn sm" on:click=move |_| resolve(Resolution::KeepMine(new_write_ids().idempotency_key))>"Try again"</button>
                 }
                 .into_any(),
             )

@@ -7,13 +7,13 @@ use crate::collections::{DetHashMap, DetHashSet};
 use crate::draft::Draft;
 use crate::event::Effect;
 use crate::merge::pick_columns;
+use crate::outbox::WriteIds;
 use crate::query_key::Query;
 use crate::store::{Namespace, Write};
 use pmo_domain::api_types::row_version;
 use pmo_domain::{EntityRef, UnixMillis};
 use serde_json::Value;
 use std::time::Duration;
-use uuid::Uuid;
 
 /// Time for which the tombstone of an ended draft is stored.
 ///
@@ -144,7 +144,7 @@ impl Engine {
     }
 
     /// Turns a draft into a write, in the same transaction that ends the draft.
-    pub(super) fn draft_commit(&mut self, entity: &EntityRef, ids: [Uuid; 2], now: UnixMillis) {
+    pub(super) fn draft_commit(&mut self, entity: &EntityRef, ids: WriteIds, now: UnixMillis) {
         let Some(draft) = self.drafts.remove(entity) else { return };
         self.persist_draft(entity, now);
         let base = pick_columns(draft.current_data.keys(), &draft.original_data);

@@ -6,7 +6,7 @@ use super::{Engine, PendingRequest};
 use crate::collections::DetHashSet;
 use crate::event::Effect;
 use crate::merge::pick_columns;
-use crate::outbox::{EntryState, Operation, OutboxEntry, Resolution};
+use crate::outbox::{EntryState, Operation, OutboxEntry, Resolution, WriteIds};
 use crate::query_key::Query;
 use crate::raw_row::RawRow;
 use crate::request::{RequestError, Response};
@@ -30,7 +30,7 @@ impl Engine {
         self.cache.get(entity)?.visible_row()
     }
 
-    pub(super) fn update(&mut self, entity: EntityRef, patch: Row, based_on: Option<(Row, i64)>, ids: [Uuid; 2]) {
+    pub(super) fn update(&mut self, entity: EntityRef, patch: Row, based_on: Option<(Row, i64)>, ids: WriteIds) {
         let before = self.visible_row(&entity).unwrap_or_default();
         if patch.is_empty() {
             return;
@@ -75,14 +75,14 @@ impl Engine {
         self.refresh_entity(&entity, false);
     }
 
-    pub(super) fn create(&mut self, entity: EntityRef, mut values: Row, ids: [Uuid; 2]) {
+    pub(super) fn create(&mut self, entity: EntityRef, mut values: Row, ids: WriteIds) {
         values.insert("id".into(), Value::String(entity.id.to_string()));
         self.cache.slot_or_insert(&entity);
         self.enqueue(OutboxEntry::new(ids, entity.clone(), Operation::Create { values }));
         self.refresh_entity(&entity, true);
     }
 
-    pub(super) fn delete(&mut self, entity: EntityRef, ids: [Uuid; 2], now: UnixMillis) {
+    pub(super) fn delete(&mut self, entity: EntityRef, ids: WriteIds, now: UnixMillis) {
         let version = self.cache.get(&entity).map_or(0, |r| r.version);
         // A create that was never sent is discarded together with the delete. If the create is on
         // disk, another tab may take it over while this tab is frozen: then only a separate delete
@@ -98,7 +98,7 @@ impl Engine {
         self.refresh_entity(&entity, true);
     }
 
-    pub(super) fn link(&mut self, parent: EntityRef, child: EntityRef, linked: bool, ids: [Uuid; 2]) {
+    pub(super) fn link(&mut self, parent: EntityRef, child: EntityRef, linked: bool, ids: WriteIds) {
         let slot = self.cache.slot_or_insert(&child);
         if self.cache.row(slot).is_some_and(|row| !row.is_visible()) {
             // Only the name of the child is known: its row must be loaded.
