@@ -10,7 +10,7 @@ use pmo_domain::{EntityCode, EntityRef, EntityType, PersonId, UnixMillis, Versio
 use pmo_sync::store::{self, KeySelector};
 use pmo_sync::{
     BatchId, Effect, Engine, Event, ListKey, Namespace, ObserverId, Query, ReferenceDataKey, Request, RequestId,
-    Response, Store, TabId, Write, WriteIds,
+    Response, SortDirection, Store, TabId, Write, WriteIds,
 };
 use pmo_web::client::device_store::DeviceStore;
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn project_tasks() -> ListKey {
 /// Returns the key of the tasks with at least `budget`, sorted by name.
 fn tasks_with_budget(budget: u32) -> ListKey {
     let filter = Filter { column: "budget_amt".into(), operator: Operator::Gte, values: vec![budget.to_string()] };
-    project_tasks().filtered(filter).sorted("name", false)
+    project_tasks().filtered(filter).sorted("name", SortDirection::Ascending)
 }
 
 fn types() -> Value {

@@ -218,7 +218,7 @@ pub fn use_not_found(entity: EntityRef) -> Memo<bool> {
 /// ```
 /// # pmo_web::hook_example! { |task_code, project_ref|
 /// let key = ListKey::children_of(task_code(), project_ref, "project_id");
-/// let tasks = use_entity_list(key.sorted("due_date", false));
+/// let tasks = use_entity_list(key.sorted("due_date", SortDirection::Ascending));
 /// view! { <p>{move || tasks.get().ids.len()}</p> };
 /// assert!(!tasks.get().loaded, "neither fetched nor cached");
 /// # }

@@ -149,8 +149,8 @@ fn use_table_context(entity: EntityType, list: ListKey, linked_parent: Option<En
     });
     let key = Memo::new(move |_| {
         let (sort, filters) = applied_view.with(|a| (a.sort.clone(), a.filters.clone()));
-        let (column, descending) = sort.unwrap_or_else(|| ("name".to_owned(), false));
-        Some(ListKey { filters, ..list.clone().sorted(column, descending) })
+        let sort = sort.unwrap_or_else(|| ("name".to_owned(), false));
+        Some(ListKey { filters, sort: vec![sort.into()], ..list.clone() })
     });
     let rows = use_entity_list_when(key);
     TableContext {

@@ -8,7 +8,7 @@
 
 use crate::collections::{DetHashMap, DetHashSet};
 use crate::outbox::{EntryState, Operation, OutboxEntry};
-use crate::query_key::ListKey;
+use crate::query_key::{ListKey, SortDirection};
 use crate::raw_row::RawRow;
 use pmo_domain::predicate::{ComparableValue, Predicate};
 use pmo_domain::{ColumnKind, EntityCode, EntityRef, Row, UnixMillis};
@@ -170,8 +170,23 @@ struct Column {
     unsorted: DetHashSet<Slot>,
 }
 
-/// Compiled query of a list: predicates and sort keys by column index; `true` means descending.
-type CompiledQuery = (Vec<(usize, Predicate)>, Vec<(usize, bool)>);
+/// Compiled sort key of a list.
+#[derive(Clone, Copy)]
+struct ColumnOrder {
+    /// Index of the column.
+    column: usize,
+    /// Direction of the order.
+    direction: SortDirection,
+}
+
+impl ColumnOrder {
+    fn ascending(column: usize) -> Self {
+        Self { column, direction: SortDirection::Ascending }
+    }
+}
+
+/// Compiled query of a list: predicates by column index, and sort keys.
+type CompiledQuery = (Vec<(usize, Predicate)>, Vec<ColumnOrder>);
 
 /// Owned relation from a parent type to the type of a list, for membership in a pinned tree.
 struct OwnerRelation {
@@ -221,8 +236,8 @@ pub struct CachedList {
     pub chunks: Vec<u32>,
     /// Compiled filters, by column index.
     predicates: Vec<(usize, Predicate)>,
-    /// Compiled sort keys, by column index; `true` means descending.
-    sort_keys: Vec<(usize, bool)>,
+    /// Compiled sort keys.
+    sort_keys: Vec<ColumnOrder>,
     /// Relations through which a row can belong to the tree; empty unless the list is recursive.
     owners: Vec<OwnerRelation>,
     /// Ids of the rows, computed on demand.

@@ -26,7 +26,7 @@ pub use draft::Draft;
 pub use engine::{CachedRowView, Engine, ListView, PinnedTreeStatus, RowView, SearchHit, Status, TextTable};
 pub use event::{BatchId, Effect, Event, ObserverId};
 pub use outbox::{EntryState, Operation, OutboxEntry, Resolution, WriteIds};
-pub use query_key::{ListKey, ParentFilter, Query, ReferenceDataKey, Topic, percent_encode};
+pub use query_key::{ListKey, ParentFilter, Query, ReferenceDataKey, SortDirection, SortKey, Topic, percent_encode};
 pub use request::{Method, Request, RequestError, RequestId, Response};
 pub use settings::EngineConfig;
 pub use store::{MemoryStore, Namespace, PersistedState, Store, StoreError, Write};

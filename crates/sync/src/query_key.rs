@@ -13,6 +13,39 @@ pub struct ParentFilter {
     pub column: Option<String>,
 }
 
+/// Direction of a sort order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SortDirection {
+    /// Smallest value first; nulls last.
+    Ascending,
+    /// Exact reverse of [`Self::Ascending`].
+    Descending,
+}
+
+/// Sort column of a list.
+///
+/// The JSON form is a pair of the column and `true` for descending.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "(String, bool)", into = "(String, bool)")]
+pub struct SortKey {
+    /// Column by whose values the rows are sorted.
+    pub column: String,
+    /// Direction of the order.
+    pub direction: SortDirection,
+}
+
+impl From<(String, bool)> for SortKey {
+    fn from((column, descending): (String, bool)) -> Self {
+        Self { column, direction: if descending { SortDirection::Descending } else { SortDirection::Ascending } }
+    }
+}
+
+impl From<SortKey> for (String, bool) {
+    fn from(key: SortKey) -> Self {
+        (key.column, key.direction == SortDirection::Descending)
+    }
+}
+
 /// Key of a list: the rows of one type that the user may view.
 ///
 /// Optionally restricted to one parent, to filters and to a search text, and sorted.
@@ -26,9 +59,9 @@ pub struct ListKey {
     /// Filters that a row must match, all of them.
     #[serde(default)]
     pub filters: Vec<Filter>,
-    /// Sort columns, each with `true` for descending; the id is always the last sort key.
+    /// Sort columns; the id is always the last sort key.
     #[serde(default)]
-    pub sort: Vec<(String, bool)>,
+    pub sort: Vec<SortKey>,
     /// Text of the full-text search on the server.
     #[serde(default)]
     pub search: Option<String>,
@@ -61,8 +94,8 @@ impl ListKey {
     }
 
     /// Returns this key with another sort order.
-    pub fn sorted(self, column: impl Into<String>, descending: bool) -> Self {
-        Self { sort: vec![(column.into(), descending)], ..self }
+    pub fn sorted(self, column: impl Into<String>, direction: SortDirection) -> Self {
+        Self { sort: vec![SortKey { column: column.into(), direction }], ..self }
     }
 
     /// Returns this key with an additional filter.
@@ -97,7 +130,10 @@ impl ListKey {
             let sort: Vec<String> = self
                 .sort
                 .iter()
-                .map(|(column, descending)| format!("{}{column}", if *descending { "-" } else { "" }))
+                .map(|key| match key.direction {
+                    SortDirection::Ascending => key.column.clone(),
+                    SortDirection::Descending => format!("-{}", key.column),
+                })
                 .collect();
             push_param("sort", &sort.join(","));
         }
@@ -205,7 +241,7 @@ mod tests {
     fn page_path_encodes_filters_sort_and_cursor() {
         let key = ListKey::all(EntityCode::new("task").unwrap())
             .filtered(Filter { column: "name".into(), operator: Operator::Contains, values: vec!["a&b ü".into()] })
-            .sorted("due_date", true);
+            .sorted("due_date", SortDirection::Descending);
         assert_eq!(
             key.page_path(50, Some("x/y")),
             "/task?limit=50&name%5Bcontains%5D=a%26b%20%C3%BC&sort=-due_date&cursor=x%2Fy"

@@ -2,9 +2,11 @@
 //!
 //! The cost of a change depends on the row and its lists, not on the size of the cache.
 
-use super::{Cache, CachedList, CachedRow, Column, CompiledQuery, ListImpact, ListIndex, OwnerRelation, Slot};
+use super::{
+    Cache, CachedList, CachedRow, Column, ColumnOrder, CompiledQuery, ListImpact, ListIndex, OwnerRelation, Slot,
+};
 use crate::collections::DetHashSet;
-use crate::query_key::{ListKey, ParentFilter};
+use crate::query_key::{ListKey, ParentFilter, SortDirection};
 use crate::raw_row::{RawRow, fields};
 use pmo_domain::predicate::{ComparableValue, Predicate};
 use pmo_domain::{Catalog, ColumnKind, EntityCode, EntityRef, UnixMillis, sort};
@@ -139,8 +141,14 @@ impl Cache {
             .iter()
             .map(|f| (self.column(kind, &f.column, kind_of(&f.column)), Predicate::new(f, &kind_of(&f.column))));
         let predicates = predicates.collect();
-        let sort_keys =
-            key.sort.iter().map(|(name, descending)| (self.column(kind, name, kind_of(name)), *descending)).collect();
+        let sort_keys = key
+            .sort
+            .iter()
+            .map(|key| {
+                let column = self.column(kind, &key.column, kind_of(&key.column));
+                ColumnOrder { column, direction: key.direction }
+            })
+            .collect();
         (predicates, sort_keys)
     }
 
@@ -187,7 +195,7 @@ impl Cache {
         let columns_of = |list: &CachedList| {
             let filtered = list.predicates.iter().map(|(column, _)| *column);
             let mut columns = Vec::new();
-            for column in filtered.chain(list.sort_keys.iter().map(|(column, _)| *column)) {
+            for column in filtered.chain(list.sort_keys.iter().map(|key| key.column)) {
                 if !columns.contains(&column) {
                     columns.push(column);
                 }
@@ -212,7 +220,8 @@ impl Cache {
             }
             // The position is searched by the previous value: remove the row before the value.
             if let Some(mut sorted) = self.columns[index].sorted.take() {
-                let position = sorted.partition_point(|other| self.compare(&[(index, false)], *other, slot).is_lt());
+                let position = sorted
+                    .partition_point(|other| self.compare(&[ColumnOrder::ascending(index)], *other, slot).is_lt());
                 if sorted.get(position) == Some(&slot) {
                     sorted.remove(position);
                 }
@@ -239,8 +248,8 @@ impl Cache {
             Some(mut sorted) => {
                 for slot in unsorted.into_iter().filter(|slot| is_of_kind(self, *slot)).collect::<Vec<_>>() {
                     self.read_key(index, slot);
-                    let position =
-                        sorted.partition_point(|other| self.compare(&[(index, false)], *other, slot).is_lt());
+                    let position = sorted
+                        .partition_point(|other| self.compare(&[ColumnOrder::ascending(index)], *other, slot).is_lt());
                     sorted.insert(position, slot);
                 }
                 return sorted;
@@ -248,7 +257,7 @@ impl Cache {
             None => self.rows().filter(|(_, row)| row.kind == kind).map(|(slot, _)| slot).collect::<Vec<_>>(),
         };
         self.read_columns(&[index], &slots);
-        self.sort(&[(index, false)], &mut slots);
+        self.sort(&[ColumnOrder::ascending(index)], &mut slots);
         slots
     }
 
@@ -305,13 +314,16 @@ impl Cache {
         self.columns.get(column).and_then(|c| c.keys.get(slot as usize)?.as_ref()).unwrap_or(ABSENT)
     }
 
-    fn compare(&self, sort_keys: &[(usize, bool)], a: Slot, b: Slot) -> Ordering {
-        for (column, descending) in sort_keys {
+    fn compare(&self, sort_keys: &[ColumnOrder], a: Slot, b: Slot) -> Ordering {
+        for ColumnOrder { column, direction } in sort_keys {
             let (left, right) = (self.key_at(*column, a), self.key_at(*column, b));
             let ordering = left.compare(right);
             if ordering.is_ne() {
                 // Descending order also reverses the position of nulls, as in the database.
-                return if *descending { ordering.reverse() } else { ordering };
+                return match direction {
+                    SortDirection::Ascending => ordering,
+                    SortDirection::Descending => ordering.reverse(),
+                };
             }
         }
         let id = |slot: Slot| self.row(slot).map(|row| row.id);
@@ -464,14 +476,14 @@ impl Cache {
         self.set_rows(index, slots);
     }
 
-    fn sort(&self, sort_keys: &[(usize, bool)], slots: &mut [Slot]) {
+    fn sort(&self, sort_keys: &[ColumnOrder], slots: &mut [Slot]) {
         if slots.is_sorted_by(|a, b| self.compare(sort_keys, *a, *b).is_le()) {
             return;
         }
         let prefix = |position: usize, step: usize| match sort_keys.first() {
-            Some((column, descending)) => {
+            Some(ColumnOrder { column, direction }) => {
                 let prefix = self.key_at(*column, slots[position]).abbreviated_key(step);
-                if *descending { !prefix } else { prefix }
+                if *direction == SortDirection::Descending { !prefix } else { prefix }
             }
             None => 0,
         };
@@ -490,7 +502,7 @@ impl Cache {
         // all rows of the type, so it pays only if the base list has a large share of them.
         let sort_key = self.list(index).and_then(|list| if let [key] = list.sort_keys[..] { Some(key) } else { None });
         let sort_key = sort_key.filter(|_| slots.len() * 4 > self.rows.len());
-        let ordered = sort_key.map(|(column, _)| self.sorted_by_column(column));
+        let ordered = sort_key.map(|key| self.sorted_by_column(key.column));
         let (Some(list), is_sorted) = (self.list(index), ordered.is_some()) else { return };
         // The parent filter needs no check: the base list has the same one.
         let belongs = |slot: &Slot| {
@@ -499,8 +511,8 @@ impl Cache {
         };
         let mut slots: Vec<Slot> =
             ordered.as_deref().unwrap_or(&slots).iter().copied().filter(|slot| belongs(slot)).collect();
-        if let (Some((column, descending)), Some(ordered)) = (sort_key, ordered) {
-            if descending {
+        if let (Some(ColumnOrder { column, direction }), Some(ordered)) = (sort_key, ordered) {
+            if direction == SortDirection::Descending {
                 // Rows with equal values stay in ascending order of their ids.
                 slots.reverse();
                 let equal = |a: &Slot, b: &Slot| self.key_at(column, *a).compare(self.key_at(column, *b)).is_eq();

@@ -1,6 +1,8 @@
 //! Incrementally maintained lists, compared with lists that are computed from scratch.
 
 use super::*;
+use crate::query_key::SortDirection::{Ascending, Descending};
+use crate::query_key::SortKey;
 use pmo_domain::query::{Filter, Operator};
 use pmo_domain::{Catalog, EntityType};
 use proptest::prelude::*;
@@ -28,22 +30,22 @@ fn keys() -> Vec<ListKey> {
     let children = ListKey::children_of(code(), project(1), "project_id");
     vec![
         ListKey::all(code()),
-        ListKey::all(code()).sorted("name", false),
-        ListKey::all(code()).sorted("budget_amt", true),
+        ListKey::all(code()).sorted("name", Ascending),
+        ListKey::all(code()).sorted("budget_amt", Descending),
         ListKey::all(code()).filtered(filter("name", Operator::Contains, "B")),
-        ListKey::all(code()).filtered(filter("budget_amt", Operator::Gte, "9.5")).sorted("name", true),
+        ListKey::all(code()).filtered(filter("budget_amt", Operator::Gte, "9.5")).sorted("name", Descending),
         children.clone(),
-        children.filtered(filter("name", Operator::Ne, "a")).sorted("budget_amt", false),
+        children.filtered(filter("name", Operator::Ne, "a")).sorted("budget_amt", Ascending),
     ]
 }
 
 fn later_keys() -> Vec<ListKey> {
     let children = ListKey::children_of(code(), project(1), "project_id");
     vec![
-        ListKey::all(code()).filtered(filter("budget_amt", Operator::Lte, "6")).sorted("name", false),
-        ListKey::all(code()).filtered(filter("name", Operator::Ne, "b")).sorted("name", true),
-        ListKey::all(code()).sorted("budget_amt", false),
-        children.sorted("budget_amt", true),
+        ListKey::all(code()).filtered(filter("budget_amt", Operator::Lte, "6")).sorted("name", Ascending),
+        ListKey::all(code()).filtered(filter("name", Operator::Ne, "b")).sorted("name", Descending),
+        ListKey::all(code()).sorted("budget_amt", Ascending),
+        children.sorted("budget_amt", Descending),
     ]
 }
 
@@ -66,10 +68,10 @@ fn expected(key: &ListKey, rows: &HashMap<u8, Row>) -> Vec<Uuid> {
         .filter(|row| key.filters.iter().all(|f| Predicate::new(f, &kind(&f.column)).matches(&key_of(row, &f.column))))
         .collect();
     found.sort_by(|a, b| {
-        for (column, descending) in &key.sort {
+        for SortKey { column, direction } in &key.sort {
             let ordering = key_of(a, column).compare(&key_of(b, column));
             if ordering.is_ne() {
-                return if *descending { ordering.reverse() } else { ordering };
+                return if *direction == Descending { ordering.reverse() } else { ordering };
             }
         }
         a["id"].as_str().cmp(&b["id"].as_str())
@@ -139,7 +141,7 @@ proptest! {
 #[test]
 fn paged_list_accepts_no_rows_after_its_last_fetched_row() {
     let mut cache = Cache::default();
-    let key = ListKey { paged: true, ..ListKey::all(code()).sorted("name", false) };
+    let key = ListKey { paged: true, ..ListKey::all(code()).sorted("name", Ascending) };
     let index = cache.list_or_insert(&key, &catalog());
     let add = |cache: &mut Cache, n: u128, name: &str| {
         let slot = cache.slot_or_insert(&EntityRef::new(code(), Uuid::from_u128(n)));

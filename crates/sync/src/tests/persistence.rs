@@ -124,7 +124,7 @@ fn filtered_list_is_derived_without_a_request_and_follows_edits() {
     tab.requests.clear();
     let late = ListKey { ..tasks() }
         .filtered(Filter { column: "name".into(), operator: Operator::Gte, values: vec!["row 00049".into()] })
-        .sorted("name", true);
+        .sorted("name", SortDirection::Descending);
     tab.event(Event::Observe(ObserverId(2), Query::List(late.clone())));
     assert!(tab.requests.is_empty());
     let names = |tab: &Tab| -> Vec<String> {
@@ -144,20 +144,26 @@ fn filtered_list_is_derived_without_a_request_and_follows_edits() {
 fn sorted_lists_share_one_request_for_their_base_list() {
     let mut tab = Tab::new();
     tab.hello();
-    tab.event(Event::Observe(ObserverId(1), Query::List(tasks().sorted("name", false))));
-    tab.event(Event::Observe(ObserverId(2), Query::List(tasks().sorted("name", true))));
+    tab.event(Event::Observe(ObserverId(1), Query::List(tasks().sorted("name", SortDirection::Ascending))));
+    tab.event(Event::Observe(ObserverId(2), Query::List(tasks().sorted("name", SortDirection::Descending))));
     assert_eq!(tab.paths(), [tasks().page_path(1000, None)]);
-    assert!(tab.engine.list(&tasks().sorted("name", true)).fetching);
+    assert!(tab.engine.list(&tasks().sorted("name", SortDirection::Descending)).fetching);
     tab.respond(list(vec![row(1, 1, "b"), row(2, 1, "a")]));
     let first = |key: ListKey| tab.engine.rows(&key)[0].data["name"].clone();
-    assert_eq!((first(tasks().sorted("name", false)), first(tasks().sorted("name", true))), (json!("a"), json!("b")));
+    assert_eq!(
+        (
+            first(tasks().sorted("name", SortDirection::Ascending)),
+            first(tasks().sorted("name", SortDirection::Descending))
+        ),
+        (json!("a"), json!("b"))
+    );
 }
 
 #[test]
 fn paged_list_fetches_the_next_page_on_request() {
     let mut tab = Tab::new();
     tab.hello();
-    let key = ListKey { paged: true, ..tasks().sorted("name", false) };
+    let key = ListKey { paged: true, ..tasks().sorted("name", SortDirection::Ascending) };
     tab.event(Event::Observe(ObserverId(1), Query::List(key.clone())));
     let page = |rows: Vec<Row>, next: Option<&str>| {
         let response = ListResponse { data: rows, next_cursor: next.map(str::to_owned), ..ListResponse::default() };

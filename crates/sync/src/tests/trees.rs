@@ -389,7 +389,7 @@ fn free_links_in_a_pinned_tree_are_available_and_editable_offline() {
 #[test]
 fn sorted_list_derived_from_a_tree_is_replaced_by_the_response_of_the_server() {
     let mut tab = Tab::with_pinned(plan_with_pages(Some(&[1, 2])));
-    let sorted = pages().sorted("name", true);
+    let sorted = pages().sorted("name", SortDirection::Descending);
     tab.event(Event::Observe(ObserverId(9), Query::List(sorted.clone())));
     let names = |tab: &Tab| -> Vec<String> {
         tab.engine.rows(&sorted).iter().map(|row| row.data["name"].as_str().unwrap().to_owned()).collect()
