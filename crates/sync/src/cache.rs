@@ -6,6 +6,7 @@
 //!
 //! Must not: decide what is fetched or persisted.
 
+use crate::chunk_codec::ChunkId;
 use crate::collections::{DetHashMap, DetHashSet};
 use crate::outbox::{EntryState, Operation, OutboxEntry};
 use crate::query_key::{ListKey, SortDirection};
@@ -50,8 +51,8 @@ pub struct CachedRow {
     pub stale: bool,
     /// Whether the device has the row in the delta log.
     pub in_delta_log: bool,
-    /// Number of the chunk on the device that contains the row; 0 if there is none.
-    pub chunk: u32,
+    /// Chunk on the device that contains the row.
+    pub chunk: Option<ChunkId>,
     /// Whether the row is on the device but not in memory yet.
     pub unloaded: bool,
     /// Number of observers of this row; observers of its lists are not counted.
@@ -232,8 +233,8 @@ pub struct CachedList {
     pub dirty: bool,
     /// Whether rows are still being read from the device; until then the stored order applies.
     pub loading_from_disk: bool,
-    /// Numbers of the chunks on the device that contain the rows.
-    pub chunks: Vec<u32>,
+    /// Chunks on the device that contain the rows.
+    pub chunks: Vec<ChunkId>,
     /// Compiled filters, by column index.
     predicates: Vec<(usize, Predicate)>,
     /// Compiled sort keys.
@@ -375,7 +376,7 @@ impl Cache {
             permission: None,
             stale: false,
             in_delta_log: false,
-            chunk: 0,
+            chunk: None,
             unloaded: false,
             observer_count: 0,
             base: None,

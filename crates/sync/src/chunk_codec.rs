@@ -6,6 +6,10 @@
 
 use crate::raw_row::RawRow;
 use pmo_domain::EntityCode;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::num::{NonZeroU32, ParseIntError};
+use std::str::FromStr;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -20,6 +24,35 @@ const HEADER_LEN: usize = 20;
 const ENTRY_HEADER_LEN: usize = 29;
 /// Value of the permission byte if the level is unknown.
 const NO_PERMISSION: u8 = u8::MAX;
+
+/// Number of a chunk of rows on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ChunkId(NonZeroU32);
+
+impl ChunkId {
+    /// Lowest number.
+    pub const FIRST: Self = Self(NonZeroU32::MIN);
+
+    /// Returns the next higher number.
+    pub fn next(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for ChunkId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for ChunkId {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
+    }
+}
 
 /// Row of a chunk.
 #[derive(Clone, Debug, PartialEq)]

@@ -11,7 +11,7 @@ use super::persistence::{
 use super::pinned_trees::{PIN_KEY_PREFIX, unfetched_pin};
 use super::{Engine, FeedPosition, ReferenceData};
 use crate::cache::{CachedRow, ListIndex, Slot};
-use crate::chunk_codec::{PackedRow, unpack, unpack_ids};
+use crate::chunk_codec::{ChunkId, PackedRow, unpack, unpack_ids};
 use crate::collections::{DetHashMap, DetHashSet};
 use crate::event::Effect;
 use crate::query_key::{ListKey, Query};
@@ -102,7 +102,7 @@ impl Engine {
             if let Some(row) = self.cache.row_mut(*slot) {
                 // The previous leader may have received a change and moved the cursor, but ended
                 // before it fetched the row.
-                (row.chunk, row.in_delta_log, row.stale) = (0, false, true);
+                (row.chunk, row.in_delta_log, row.stale) = (None, false, true);
             }
         }
         self.cache.lists_mut().for_each(|list| list.stale = true);
@@ -143,7 +143,7 @@ impl Engine {
             if self
                 .cache
                 .row(slot)
-                .is_some_and(|row| row.base.is_some() && row.chunk == 0 && !row.in_delta_log && !row.unloaded)
+                .is_some_and(|row| row.base.is_some() && row.chunk.is_none() && !row.in_delta_log && !row.unloaded)
             {
                 self.mark_row_dirty(slot);
             }
@@ -240,8 +240,8 @@ impl Engine {
         lists.into_iter().for_each(|index| self.finish_list(index));
     }
 
-    pub(super) fn read_chunks(&mut self, numbers: impl Iterator<Item = u32>) {
-        let unread = |number: &u32| self.persistence.chunks.get(number).is_some_and(|chunk| !chunk.read);
+    pub(super) fn read_chunks(&mut self, numbers: impl Iterator<Item = ChunkId>) {
+        let unread = |number: &ChunkId| self.persistence.chunks.get(number).is_some_and(|chunk| !chunk.read);
         let names: Vec<String> =
             numbers.filter(unread).map(chunk_name).filter(|name| !self.persistence.reading.contains(name)).collect();
         self.persistence.reading.extend(names.iter().cloned());
@@ -276,7 +276,7 @@ impl Engine {
     /// Reads all chunks if a row is not in memory: the chunk that contains it is unknown.
     pub(super) fn read_row(&mut self, slot: Slot) {
         if self.cache.row(slot).is_some_and(|row| row.base.is_none()) {
-            let all: Vec<u32> = self.persistence.chunks.keys().copied().collect();
+            let all: Vec<ChunkId> = self.persistence.chunks.keys().copied().collect();
             self.read_chunks(all.into_iter());
         }
     }
@@ -312,7 +312,7 @@ impl Engine {
         let mut entries: DetHashMap<String, Vec<u8>> = entries.into_iter().collect();
         for key in keys {
             self.persistence.reading.remove(key);
-            let Some(number) = key.strip_prefix(CHUNK_PREFIX).and_then(|n| n.parse::<u32>().ok()) else { continue };
+            let Some(number) = key.strip_prefix(CHUNK_PREFIX).and_then(|n| n.parse::<ChunkId>().ok()) else { continue };
             if self.persistence.chunks.get(&number).is_none_or(|chunk| chunk.read) {
                 continue;
             }
@@ -362,7 +362,7 @@ impl Engine {
         self.ensure_observed_fresh(now);
     }
 
-    fn load_chunk(&mut self, number: u32, code: &EntityCode, rows: Vec<PackedRow>, loaded: &mut DetHashSet<Slot>) {
+    fn load_chunk(&mut self, number: ChunkId, code: &EntityCode, rows: Vec<PackedRow>, loaded: &mut DetHashSet<Slot>) {
         let mut slots = BTreeSet::new();
         for packed in rows {
             if self.persistence.pending_removals.contains(&packed.id) {
@@ -376,12 +376,12 @@ impl Engine {
             }
             let slot = self.cache.slot_or_insert(&entity);
             let Some(row) = self.cache.row_mut(slot) else { continue };
-            if row.chunk != 0 && row.chunk != number {
+            if row.chunk.is_some_and(|chunk| chunk != number) {
                 // The row has been packed into another chunk since.
                 self.persistence.dirty_chunks.insert(number);
                 continue;
             }
-            row.chunk = number;
+            row.chunk = Some(number);
             slots.insert(slot);
             if row.base.is_none() {
                 row.set_base(Some(packed.raw));
@@ -398,7 +398,7 @@ impl Engine {
     /// Sorts a list if all of its chunks have been read.
     fn finish_list(&mut self, index: ListIndex) {
         let Some(list) = self.cache.list(index).filter(|l| l.loading_from_disk) else { return };
-        let unread = |number: &u32| self.persistence.chunks.get(number).is_some_and(|chunk| !chunk.read);
+        let unread = |number: &ChunkId| self.persistence.chunks.get(number).is_some_and(|chunk| !chunk.read);
         if list.chunks.iter().any(unread) {
             return;
         }

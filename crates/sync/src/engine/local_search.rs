@@ -3,6 +3,7 @@
 //! Must not: send a request to the server. The search of the server returns its results separately.
 
 use super::Engine;
+use crate::chunk_codec::ChunkId;
 use pmo_domain::EntityRef;
 use serde_json::Value;
 
@@ -83,7 +84,7 @@ impl Engine {
 
     /// Reads all chunks into memory, so that a search finds every entity on the device.
     pub(super) fn load_all(&mut self) {
-        let all: Vec<u32> = self.persistence.chunks.keys().copied().collect();
+        let all: Vec<ChunkId> = self.persistence.chunks.keys().copied().collect();
         self.read_chunks(all.into_iter());
     }
 }

@@ -8,7 +8,7 @@
 
 use super::Engine;
 use crate::cache::{ListIndex, Slot};
-use crate::chunk_codec::{CHUNK_ROWS, pack, pack_ids};
+use crate::chunk_codec::{CHUNK_ROWS, ChunkId, pack, pack_ids};
 use crate::collections::{DetHashMap, DetHashSet, VecMap};
 use crate::event::{BatchId, Effect};
 use crate::query_key::{ListKey, ReferenceDataKey};
@@ -52,14 +52,14 @@ pub(super) struct Chunk {
 /// State of the write path, and an index of the data on disk.
 #[derive(Default)]
 pub(super) struct PersistenceState {
-    pub(super) chunks: BTreeMap<u32, Chunk>,
+    pub(super) chunks: BTreeMap<ChunkId, Chunk>,
     pub(super) last_batch: u64,
     /// Rows in the delta log.
     pub(super) logged: BTreeSet<Slot>,
     /// Dirty rows to write.
     pub(super) rows: BTreeSet<Slot>,
     /// Dirty chunks to rewrite.
-    pub(super) dirty_chunks: BTreeSet<u32>,
+    pub(super) dirty_chunks: BTreeSet<ChunkId>,
     /// Removed entities that may still be in a chunk that has not been read.
     pub(super) pending_removals: DetHashSet<Uuid>,
     /// Dirty lists to write.
@@ -110,8 +110,8 @@ impl PersistenceState {
     }
 
     /// Allocates an unused chunk number.
-    fn allocate_chunk(&mut self) -> u32 {
-        let number = self.chunks.keys().next_back().map_or(1, |last| last + 1);
+    fn allocate_chunk(&mut self) -> ChunkId {
+        let number = self.chunks.keys().next_back().map_or(ChunkId::FIRST, |last| last.next());
         self.chunks.insert(number, Chunk { read: true, ..Chunk::default() });
         number
     }
@@ -125,7 +125,7 @@ pub(super) struct ListHead {
     pub(super) complete: bool,
     #[serde(default)]
     pub(super) next: Option<String>,
-    pub(super) chunks: Vec<u32>,
+    pub(super) chunks: Vec<ChunkId>,
 }
 
 /// Stored form of reference data.
@@ -136,7 +136,7 @@ pub(super) struct PersistedMeta {
     pub(super) synced_at: UnixMillis,
 }
 
-pub(super) fn chunk_name(number: u32) -> String {
+pub(super) fn chunk_name(number: ChunkId) -> String {
     format!("{CHUNK_PREFIX}{number:08}")
 }
 
@@ -200,9 +200,11 @@ impl Engine {
             self.persistence.rows.remove(&slot);
             if let Some(row) = self.cache.row_mut(slot) {
                 let (chunk, logged) = (row.chunk, row.in_delta_log);
-                (row.chunk, row.in_delta_log) = (0, false);
+                (row.chunk, row.in_delta_log) = (None, false);
                 self.persistence.logged.remove(&slot);
-                if let Some(state) = self.persistence.chunks.get_mut(&chunk) {
+                if let Some(chunk) = chunk
+                    && let Some(state) = self.persistence.chunks.get_mut(&chunk)
+                {
                     state.rows.remove(&slot);
                     self.persistence.dirty_chunks.insert(chunk);
                 }
@@ -235,7 +237,7 @@ impl Engine {
     /// Reads all unread chunks after an access change, so that their rows are refetched too.
     pub(super) fn load_unread_for_revalidation(&mut self) {
         self.persistence.revalidating = self.persistence.chunks.values().any(|chunk| !chunk.read);
-        let numbers: Vec<u32> = self.persistence.chunks.keys().copied().collect();
+        let numbers: Vec<ChunkId> = self.persistence.chunks.keys().copied().collect();
         self.read_chunks(numbers.into_iter());
     }
 
@@ -277,7 +279,7 @@ impl Engine {
         let slots: Vec<Slot> = self.cache.rows().map(|(slot, _)| slot).collect();
         for slot in &slots {
             if let Some(row) = self.cache.row_mut(*slot) {
-                (row.chunk, row.in_delta_log, row.unloaded) = (0, false, false);
+                (row.chunk, row.in_delta_log, row.unloaded) = (None, false, false);
             }
         }
         let loading: Vec<ListIndex> = self.cache.lists().filter(|(_, l)| l.loading_from_disk).map(|(i, _)| i).collect();
@@ -433,10 +435,9 @@ impl Engine {
                 self.persistence.logged.remove(&slot);
                 self.persistence.writes.push(Write::Remove(Namespace::Entities, row_name(row.id)));
             }
-            if row.chunk == 0 {
-                unassigned.get_or_insert_with(code, Vec::new).push(slot);
-            } else {
-                self.persistence.dirty_chunks.insert(row.chunk);
+            match row.chunk {
+                Some(chunk) => drop(self.persistence.dirty_chunks.insert(chunk)),
+                None => unassigned.get_or_insert_with(code, Vec::new).push(slot),
             }
         }
         for (_, slots) in unassigned {
@@ -444,7 +445,7 @@ impl Engine {
                 let number = self.persistence.allocate_chunk();
                 for slot in group {
                     if let Some(row) = self.cache.row_mut(*slot) {
-                        row.chunk = number;
+                        row.chunk = Some(number);
                     }
                 }
                 if let Some(chunk) = self.persistence.chunks.get_mut(&number) {
@@ -482,10 +483,10 @@ impl Engine {
             };
             let rows = list.slots().iter().filter_map(|slot| self.cache.row(*slot));
             let mut chunks = BTreeSet::new();
-            for row in rows.filter(|row| row.chunk != 0) {
-                chunks.insert(row.chunk);
+            for chunk in rows.filter_map(|row| row.chunk) {
+                chunks.insert(chunk);
             }
-            let chunks: Vec<u32> = chunks.into_iter().collect();
+            let chunks: Vec<ChunkId> = chunks.into_iter().collect();
             let head = ListHead {
                 key: list.key.clone(),
                 synced_at: list.synced_at,
@@ -519,7 +520,7 @@ impl Engine {
         if !self.persistence.is_reading() && self.session.state == ConnectionState::Open {
             let needs_read =
                 |chunk: &Chunk| !chunk.read && (!chunk.evicted || !self.persistence.pending_removals.is_empty());
-            let unread: Vec<u32> = self
+            let unread: Vec<ChunkId> = self
                 .persistence
                 .chunks
                 .iter()
@@ -543,8 +544,8 @@ impl Engine {
 
     /// Removes evicted chunks and lists from disk; returns whether there were any.
     fn evict_unobserved(&mut self) -> bool {
-        let needed: BTreeSet<u32> = self.cache.lists().flat_map(|(_, list)| list.chunks.iter().copied()).collect();
-        let chunks: Vec<u32> =
+        let needed: BTreeSet<ChunkId> = self.cache.lists().flat_map(|(_, list)| list.chunks.iter().copied()).collect();
+        let chunks: Vec<ChunkId> =
             self.persistence.chunks.iter().filter(|(n, c)| c.evicted && !needed.contains(n)).map(|(n, _)| *n).collect();
         let lists = std::mem::take(&mut self.persistence.evicted_lists);
         let found_any = !chunks.is_empty() || !lists.is_empty();
@@ -597,7 +598,8 @@ impl Engine {
             }
         }
         if !self.leader {
-            let unpacked = self.cache.rows().filter(|(slot, row)| row.chunk == 0 && is_unneeded(&self.cache, slot));
+            let unpacked =
+                self.cache.rows().filter(|(slot, row)| row.chunk.is_none() && is_unneeded(&self.cache, slot));
             dropped.extend(unpacked.map(|(slot, _)| slot));
         }
         dropped.into_iter().for_each(|slot| self.drop_row(slot));
