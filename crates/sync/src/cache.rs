@@ -427,6 +427,7 @@ impl Cache {
     }
 }
 
+mod columns; // parsed values and order of columns
 mod lists; // membership and order of the lists
 #[cfg(test)]
 mod tests;
