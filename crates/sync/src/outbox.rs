@@ -197,6 +197,21 @@ impl OutboxEntry {
         }
     }
 
+    /// Returns whether the write creates its entity.
+    pub(crate) fn is_create(&self) -> bool {
+        matches!(self.operation, Operation::Create { .. })
+    }
+
+    /// Returns whether the write deletes its entity.
+    pub(crate) fn is_delete(&self) -> bool {
+        matches!(self.operation, Operation::Delete { .. })
+    }
+
+    /// Returns whether the write links its entity to `other` or unlinks it.
+    pub(crate) fn is_link_to(&self, other: &EntityRef) -> bool {
+        matches!(&self.operation, Operation::Link { parent, .. } if parent == other)
+    }
+
     /// Returns whether the write adds or removes a link.
     pub fn is_link(&self) -> bool {
         matches!(self.operation, Operation::Link { .. })

@@ -37,6 +37,13 @@ pub struct Request {
     pub if_none_match: Option<String>,
 }
 
+impl Request {
+    /// Returns a GET request without further headers.
+    pub(crate) fn get(path: String) -> Self {
+        Self { method: Method::Get, path, body: None, if_match: None, idempotency_key: None, if_none_match: None }
+    }
+}
+
 /// Reason why a request has no usable response.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RequestError {

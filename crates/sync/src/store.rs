@@ -1,6 +1,7 @@
 //! Contract of the device's key-value store: five namespaces of keys and bytes, written atomically.
 //!
-//! The values of the user data namespaces are UTF-8 text. `cache_records.rs` defines the formats of the others.
+//! The values of the user data namespaces are UTF-8 text; `cache_records.rs` defines the formats of
+//! the others.
 //!
 //! Must not: interpret the values in an implementation of [`Store`].
 

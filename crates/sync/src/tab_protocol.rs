@@ -57,6 +57,56 @@ pub struct ListUpdate {
     pub synced_at: UnixMillis,
 }
 
+/// Status of the connection of the leader.
+///
+/// The JSON form is a pair of the fields in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "(bool, bool)", into = "(bool, bool)")]
+pub struct LeaderStatus {
+    /// Whether the server is reachable.
+    pub online: bool,
+    /// Whether changes are received.
+    pub live: bool,
+}
+
+impl From<(bool, bool)> for LeaderStatus {
+    fn from((online, live): (bool, bool)) -> Self {
+        Self { online, live }
+    }
+}
+
+impl From<LeaderStatus> for (bool, bool) {
+    fn from(status: LeaderStatus) -> Self {
+        (status.online, status.live)
+    }
+}
+
+/// Pinned tree of the leader.
+///
+/// The JSON form is a list of the fields in their order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(from = "(EntityRef, usize, bool)", into = "(EntityRef, usize, bool)")]
+pub struct PinnedTreeSummary {
+    /// Root of the tree.
+    pub root: EntityRef,
+    /// Number of cached rows, without the root.
+    pub rows: usize,
+    /// Whether the whole tree is on the device.
+    pub complete: bool,
+}
+
+impl From<(EntityRef, usize, bool)> for PinnedTreeSummary {
+    fn from((root, rows, complete): (EntityRef, usize, bool)) -> Self {
+        Self { root, rows, complete }
+    }
+}
+
+impl From<PinnedTreeSummary> for (EntityRef, usize, bool) {
+    fn from(tree: PinnedTreeSummary) -> Self {
+        (tree.root, tree.rows, tree.complete)
+    }
+}
+
 /// Changes that the leader sends to its followers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -83,16 +133,16 @@ pub struct LeaderUpdate {
     /// Completed queries, each with `true` for success.
     #[serde(rename = "settled")]
     pub completed: Vec<(Query, bool)>,
-    /// All pinned trees, if changed: root, number of rows, and whether the tree is complete.
+    /// All pinned trees, if changed.
     #[serde(rename = "kept")]
-    pub pinned: Option<Vec<(EntityRef, usize, bool)>>,
+    pub pinned: Option<Vec<PinnedTreeSummary>>,
     /// Other users who view the same entities: path of the entity to user id to display name.
     #[serde(rename = "present")]
     pub presence: BTreeMap<String, BTreeMap<Uuid, String>>,
     /// Position in the feed: epoch and cursor.
     pub feed: Option<(String, String)>,
-    /// Connection status: whether the server is reachable, and whether changes are received.
-    pub status: (bool, bool),
+    /// Status of the connection.
+    pub status: LeaderStatus,
 }
 
 impl LeaderUpdate {

@@ -2,7 +2,8 @@
 //!
 //! Must not: change the state or show the content of a row.
 
-use super::{Engine, PendingRequest};
+use super::Engine;
+use crate::components::PendingRequest;
 use crate::outbox::{EntryState, Operation};
 use crate::query_key::{ListKey, Query, Topic};
 use pmo_domain::{EntityRef, UnixMillis};
@@ -84,34 +85,34 @@ impl Engine {
         let describe = |purpose: &PendingRequest| match purpose {
             PendingRequest::Row(entity) => format_entity(entity),
             PendingRequest::Rows(code, ids) => format!("{} × {code}", ids.len()),
-            PendingRequest::Page { key, .. } => format_list_key(key),
+            PendingRequest::Page(page) => format_list_key(&page.key),
             PendingRequest::Meta(key) => format!("{key:?}"),
             PendingRequest::Write(_) => "write".to_owned(),
             PendingRequest::Tree(root) => format!("tree of {}", format_entity(root)),
             PendingRequest::Changes => "changes".to_owned(),
         };
-        let in_flight: Vec<String> = self.requests.values().map(describe).collect();
-        let topics = self.subscribed.iter();
+        let in_flight: Vec<String> = self.requests.purposes().map(describe).collect();
+        let topics = self.realtime.subscribed();
         let (entities, lists): (Vec<&Topic>, Vec<&Topic>) = topics.partition(|topic| matches!(topic, Topic::Row(_)));
         let rows = vec![
-            ("Leader", yes_no(self.leader)),
-            ("Term", self.tabs.term.to_string()),
-            ("Other tabs", self.follower_count().to_string()),
+            ("Leader", yes_no(self.leadership.is_leader())),
+            ("Term", self.leadership.term().to_string()),
+            ("Other tabs", self.leadership.follower_count().to_string()),
             ("Server available", yes_no(status.online)),
-            ("WebSocket", format!("{:?}", self.session.state)),
-            ("Consecutive connection failures", self.session.attempts.to_string()),
+            ("WebSocket", format!("{:?}", self.realtime.session().state)),
+            ("Consecutive connection failures", self.realtime.session().attempts.to_string()),
             ("Receives changes", yes_no(status.live)),
-            ("Epoch", self.cursor.as_ref().map_or_else(String::new, |position| position.epoch.clone())),
-            ("Cursor", self.cursor.as_ref().map_or_else(String::new, |position| position.cursor.clone())),
+            ("Epoch", self.realtime.position().map_or_else(String::new, |position| position.epoch.clone())),
+            ("Cursor", self.realtime.position().map_or_else(String::new, |position| position.cursor.clone())),
             ("Subscribed entities and lists", format!("{} and {}", entities.len(), lists.len())),
             ("Requests in flight", in_flight.join(", ")),
-            ("Rows to fetch", self.rows_to_fetch.values().map(|ids| ids.len()).sum::<usize>().to_string()),
+            ("Rows to fetch", self.requests.queued_rows().to_string()),
             ("Rows and lists in memory", format!("{} and {}", self.cache.rows().count(), self.cache.lists().count())),
             ("Chunks on disk, loaded", {
-                let read = self.persistence.chunks.values().filter(|chunk| chunk.read).count();
-                format!("{}, {read}", self.persistence.chunks.len())
+                let (chunks, loaded) = self.persistence.chunk_counts();
+                format!("{chunks}, {loaded}")
             }),
-            ("Consecutive storage failures", self.persistence.failures.to_string()),
+            ("Consecutive storage failures", self.persistence.failures().to_string()),
         ];
         let rows = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
         TextTable { title: "Session", head: &["", ""], rows }
@@ -121,9 +122,9 @@ impl Engine {
         let mut rows = Vec::new();
         let mut add = |query: &Query, state: (bool, bool, UnixMillis), size: String| {
             let (known, stale, synced_at) = state;
-            let state = if self.in_flight.contains_key(query) {
+            let state = if self.requests.is_in_flight(query) {
                 "fetching"
-            } else if self.failed.contains(query) {
+            } else if self.requests.has_failed(query) {
                 "failed"
             } else if !known {
                 "unknown"
@@ -132,7 +133,7 @@ impl Engine {
             } else {
                 "fresh"
             };
-            let observers = self.observer_counts.get(query).copied().unwrap_or_default();
+            let observers = self.observers.count(query);
             rows.push(vec![
                 format_query(query),
                 state.to_owned(),
@@ -141,14 +142,14 @@ impl Engine {
                 size,
             ]);
         };
-        for (key, meta) in self.reference_data.iter() {
+        for (key, meta) in self.reference.iter() {
             add(&Query::Meta(*key), (true, meta.stale, meta.synced_at), String::new());
         }
         for (_, list) in self.cache.lists() {
             let size = format!("{}{}", list.slots().len(), if list.derived { ", derived" } else { "" });
             add(&Query::List(list.key.clone()), (list.loaded, list.stale, list.synced_at), size);
         }
-        let observed = self.observer_counts.keys().filter(|query| matches!(query, Query::Row(_)));
+        let observed = self.observers.queries().filter(|query| matches!(query, Query::Row(_)));
         for query in observed.take(MAX_QUERIES) {
             let Query::Row(entity) = query else { continue };
             let row = self.cache.get(entity);
@@ -160,7 +161,7 @@ impl Engine {
     }
 
     fn inspect_outbox(&self) -> TextTable {
-        let rows = self.outbox.iter().map(|entry| {
+        let rows = self.outbox.entries().iter().map(|entry| {
             let write = match &entry.operation {
                 Operation::Update { patch, base_version, .. } => {
                     let columns: Vec<&str> = patch.keys().map(String::as_str).collect();
@@ -195,7 +196,7 @@ impl Engine {
     }
 
     fn inspect_drafts(&self, now: UnixMillis) -> TextTable {
-        let rows = self.drafts.values().map(|draft| {
+        let rows = self.drafts.iter().map(|draft| {
             let columns: Vec<&str> = draft.current_data.keys().map(String::as_str).collect();
             let steps = format!("{} and {}", draft.undo_stack.len(), draft.redo_stack.len() + draft.stashed.len());
             vec![format_entity(&draft.entity), columns.join(", "), steps, format_age(draft.updated_at, now)]

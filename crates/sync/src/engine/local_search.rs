@@ -3,7 +3,6 @@
 //! Must not: send a request to the server. The search of the server returns its results separately.
 
 use super::Engine;
-use crate::chunk_codec::ChunkId;
 use pmo_domain::EntityRef;
 use serde_json::Value;
 
@@ -79,13 +78,12 @@ impl Engine {
 
     /// Whether a read from disk is still in progress.
     pub fn is_reading(&self) -> bool {
-        !self.persistence.reading.is_empty()
+        self.persistence.is_reading()
     }
 
     /// Reads all chunks into memory, so that a search finds every entity on the device.
     pub(super) fn load_all(&mut self) {
-        let all: Vec<ChunkId> = self.persistence.chunks.keys().copied().collect();
-        self.read_chunks(all.into_iter());
+        self.persistence.read_all_chunks(&mut self.effects);
     }
 }
 

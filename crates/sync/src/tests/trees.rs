@@ -429,7 +429,7 @@ fn tree_without_known_free_links_derives_no_list_from_them() {
     // A record that an earlier build wrote has no free links.
     let mut tab = Tab::new();
     let record = serde_json::to_vec(&project(1)).unwrap();
-    let read: Result<crate::engine::PinnedRoot, _> = serde_json::from_slice(&record);
+    let read: Result<crate::cache_records::PinnedRoot, _> = serde_json::from_slice(&record);
     assert!(read.is_ok_and(|root| root.free_links.is_none()));
     tab.event(Event::Online(false));
     assert_eq!(observed_page_names(&mut tab), [] as [&str; 0]);
