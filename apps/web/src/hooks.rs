@@ -190,16 +190,16 @@ pub fn use_pinned(entity: EntityRef) -> Memo<Option<PinnedTreeStatus>> {
 
 /// Pins or unpins an entity and all its descendants for offline use on this device.
 pub fn set_pinned(entity: EntityRef, pinned: bool) {
-    client().dispatch(Event::SetPinned(entity, pinned));
+    client().dispatch(if pinned { Event::Pin(entity) } else { Event::Unpin(entity) });
 }
 
 /// Returns the other users who are viewing an entity.
 ///
 /// Reports the current user as a viewer until the component is unmounted.
 pub fn use_presence(entity: EntityRef) -> Memo<Vec<PresentUser>> {
-    client().dispatch(Event::SetViewing(entity.clone(), true));
+    client().dispatch(Event::PageOpened(entity.clone()));
     let viewed = entity.clone();
-    on_cleanup(move || client().dispatch(Event::SetViewing(viewed, false)));
+    on_cleanup(move || client().dispatch(Event::PageClosed(viewed)));
     query_memo(&Query::Row(entity.clone()), move || client().read(|e| e.present_users(&entity)))
 }
 

@@ -65,7 +65,7 @@ impl Simulation {
             70..=71 if !frozen => {
                 let root = EntityRef::new(code("project"), project_id(self.rng.gen_range(3)));
                 let pinned = !self.rng.one_in(3);
-                self.deliver(tab_ref, Event::SetPinned(root, pinned))?;
+                self.deliver(tab_ref, if pinned { Event::Pin(root) } else { Event::Unpin(root) })?;
             }
             67..=69 if !frozen => self.resolve_conflict(tab_ref)?,
             _ => self.external_write(),

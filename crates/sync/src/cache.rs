@@ -368,7 +368,7 @@ impl Cache {
             }
             // Ids are unique across types: the cached row was filed under a wrong type.
             let slot = *slot;
-            self.release(slot, true);
+            self.remove(slot);
         }
         let row = CachedRow {
             id: entity.id,
@@ -402,19 +402,22 @@ impl Cache {
         slot
     }
 
-    /// Removes a row that has no data, no observers and no lists; returns whether it was removed.
-    ///
-    /// With `force`, the row is removed in any case.
-    pub fn release(&mut self, slot: Slot, force: bool) -> bool {
-        let Some(row) = self.row(slot) else { return false };
+    /// Removes a row unless it has data, observers or lists.
+    pub fn release(&mut self, slot: Slot) {
+        let Some(row) = self.row(slot) else { return };
         let needed = row.base.is_some()
             || row.local.is_some()
             || row.observer_count > 0
             || row.unloaded
             || !row.lists.is_empty();
-        if needed && !force {
-            return false;
+        if !needed {
+            self.remove(slot);
         }
+    }
+
+    /// Removes a row from the cache and from its lists.
+    pub fn remove(&mut self, slot: Slot) {
+        let Some(row) = self.row(slot) else { return };
         for list in row.lists.clone() {
             self.remove_row(list, slot);
         }
@@ -423,7 +426,6 @@ impl Cache {
             self.slots_by_id.remove(&row.id);
             self.free_slots.push(slot);
         }
-        true
     }
 }
 

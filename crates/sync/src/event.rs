@@ -108,8 +108,10 @@ pub enum Event {
         /// Ids of the write.
         ids: WriteIds,
     },
-    /// Pins an entity and its descendants on the device (`true`), or unpins it (`false`).
-    SetPinned(EntityRef, bool),
+    /// Pins an entity and its descendants on the device.
+    Pin(EntityRef),
+    /// Unpins an entity.
+    Unpin(EntityRef),
     /// Outcome of the batches from the first to the last id, which were one transaction.
     ///
     /// After an error, none of these batches is on disk.
@@ -169,8 +171,10 @@ pub enum Event {
     Online(bool),
     /// The page has become visible (`true`) or hidden (`false`).
     VisibilityChanged(bool),
-    /// A page about this entity was opened (`true`) or closed (`false`).
-    SetViewing(EntityRef, bool),
+    /// A page about this entity was opened.
+    PageOpened(EntityRef),
+    /// A page about this entity was closed.
+    PageClosed(EntityRef),
     /// The access token could not be refreshed because the server is unreachable.
     TokenRefreshFailed,
     /// The access token was refreshed.

@@ -98,7 +98,7 @@ proptest! {
                 None => drop(rows.remove(&n)),
             }
             cache.reindex_row(slot);
-            cache.release(slot, false);
+            cache.release(slot);
             if step == start.min(5) {
                 // Rows exist already: base lists come from the server, the others are derived.
                 for key in keys() {

@@ -38,12 +38,14 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
-    /// Records that a page about an entity was opened or closed.
-    pub(crate) fn set_viewing(&mut self, entity: &EntityRef, on: bool) {
-        let path = to_path(entity);
-        if on {
-            self.page = path;
-        } else if self.page == path {
+    /// Records that a page about an entity was opened.
+    pub(crate) fn open_page(&mut self, entity: &EntityRef) {
+        self.page = to_path(entity);
+    }
+
+    /// Records that a page about an entity was closed.
+    pub(crate) fn close_page(&mut self, entity: &EntityRef) {
+        if self.page == to_path(entity) {
             self.page.clear();
         }
     }
@@ -132,7 +134,7 @@ mod tests {
     #[test]
     fn viewed_entities_are_sent_once_per_connection() {
         let mut presence = Presence::default();
-        presence.set_viewing(&task(), true);
+        presence.open_page(&task());
         let viewed = Some(vec![presence.page().to_owned(), String::new(), presence.page().to_owned()]);
         let entities = vec![ViewedEntity { entity_code: task().code, entity_id: task().id }];
         let message = Effect::Send(ClientMessage::Viewing { entities });

@@ -1,6 +1,7 @@
 //! Drafts: editing, undo, redo, discard and commit.
 
 use super::Engine;
+use super::rows::Notify;
 use crate::components::Update;
 use crate::draft::Draft;
 use crate::event::Event;
@@ -49,7 +50,7 @@ impl Engine {
     /// Merges the stored drafts, read at `as_of`, with the drafts of this tab.
     fn reconcile_drafts(&mut self, drafts: Vec<Draft>, as_of: UnixMillis) {
         for entity in self.drafts.reconcile(drafts, &mut self.persistence, &mut self.effects, as_of) {
-            self.refresh_entity(&entity, true);
+            self.refresh_entity(&entity, Notify::Always);
         }
     }
 

@@ -6,6 +6,7 @@
 //! Must not: treat data from disk as newer than data from the server.
 
 use super::Engine;
+use super::rows::Notify;
 use crate::cache::{CachedRow, ListIndex, Slot};
 use crate::cache_records::{
     ListHead, PIN_KEY_PREFIX, PersistedMeta, STORAGE_FORMAT_VERSION, parse_chunk_name, unfetched_pin,
@@ -223,7 +224,7 @@ impl Engine {
                     row.set_base(Some(packed.raw));
                     (row.version, row.permission) = (packed.version, packed.permission);
                     (row.stale, row.unloaded) = (true, false);
-                    self.recompute_row(slot, true);
+                    self.recompute_row(slot, Notify::Always);
                 }
             }
         }
@@ -330,7 +331,7 @@ impl Engine {
     /// If a list that was received since does not contain the row, only the server knows whether the
     /// row still belongs to it.
     fn on_row_loaded(&mut self, slot: Slot) {
-        self.recompute_row(slot, true);
+        self.recompute_row(slot, Notify::Always);
         let is_contradicted = |row: &CachedRow| {
             let mut lists = row.lists.iter().filter_map(|index| self.cache.list(*index));
             row.stale && lists.any(|list| list.loaded && !list.stale)

@@ -1,6 +1,7 @@
 //! Updates that the leader sends to its followers, and how a follower applies them.
 
 use super::Engine;
+use super::rows::Notify;
 use crate::cache::{CachedList, Slot};
 use crate::components::{FeedPosition, ReferenceData};
 use crate::query_key::{ListKey, Query};
@@ -189,7 +190,7 @@ impl Engine {
         for slot in missing {
             let Some(entity) = self.cache.entity(slot) else { continue };
             if self.is_local_only(&entity) {
-                self.recompute_row(slot, true);
+                self.recompute_row(slot, Notify::Always);
             } else {
                 self.invalidate_row(slot);
             }
@@ -255,7 +256,7 @@ impl Engine {
         if let Some(row) = self.cache.row_mut(slot).filter(|row| row.observer_count == 0 && !local_only) {
             row.set_base(None);
             (row.version, row.min_version, row.unloaded) = (0, 0, false);
-            self.recompute_row(slot, true);
+            self.recompute_row(slot, Notify::Always);
         }
     }
 }

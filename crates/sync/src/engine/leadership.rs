@@ -29,7 +29,8 @@ impl Engine {
             TabMessage::ResolveConflict { entry, seen, choice } if self.leadership.is_leader() => {
                 self.resolve(entry, seen, choice, now)
             }
-            TabMessage::SetPinned { entity, on } if self.leadership.is_leader() => self.set_pinned(entity, on, now),
+            TabMessage::SetPinned { entity, on: true } if self.leadership.is_leader() => self.pin(entity, now),
+            TabMessage::SetPinned { entity, on: false } if self.leadership.is_leader() => self.unpin(entity, now),
             TabMessage::Discard { entry } if self.leadership.is_leader() => self.discard_entry(entry, now),
             TabMessage::Reopen { entry } if self.leadership.is_leader() => self.revert_to_draft(entry, now),
             TabMessage::TabClosing { tab } => self.remove_follower(tab, now),

@@ -3,6 +3,7 @@
 //! Invariant: user input is discarded only by a decision of the user.
 
 use super::Engine;
+use super::rows::Notify;
 use crate::components::{PendingRequest, Resolved, Update};
 use crate::event::Event;
 use crate::outbox::{EntryState, Operation, OutboxEntry, Resolution, WriteIds};
@@ -54,7 +55,7 @@ impl Engine {
         let entity = update.entity.clone();
         let may_coalesce = self.leadership.is_verified_leader();
         self.outbox.enqueue_update(update, &before, may_coalesce, &mut self.persistence, &mut self.effects);
-        self.refresh_entity(&entity, false);
+        self.refresh_entity(&entity, Notify::IfChanged);
     }
 
     fn create(&mut self, entity: EntityRef, mut values: Row, ids: WriteIds) {
@@ -62,7 +63,7 @@ impl Engine {
         self.cache.slot_or_insert(&entity);
         let entry = OutboxEntry::new(ids, entity.clone(), Operation::Create { values });
         self.outbox.enqueue(entry, &mut self.persistence);
-        self.refresh_entity(&entity, true);
+        self.refresh_entity(&entity, Notify::Always);
     }
 
     fn delete(&mut self, entity: EntityRef, ids: WriteIds, now: UnixMillis) {
@@ -75,7 +76,7 @@ impl Engine {
             let entry = OutboxEntry::new(ids, entity.clone(), Operation::Delete { base_version });
             self.outbox.enqueue(entry, &mut self.persistence);
         }
-        self.refresh_entity(&entity, true);
+        self.refresh_entity(&entity, Notify::Always);
     }
 
     fn link(&mut self, parent: EntityRef, child: EntityRef, linked: bool, ids: WriteIds) {
@@ -87,7 +88,7 @@ impl Engine {
         }
         let entry = OutboxEntry::new(ids, child.clone(), Operation::Link { parent, linked });
         self.outbox.enqueue(entry, &mut self.persistence);
-        self.refresh_entity(&child, true);
+        self.refresh_entity(&child, Notify::Always);
     }
 
     /// Applies the pending links and unlinks of `parent` to its lists.
@@ -131,7 +132,7 @@ impl Engine {
     pub(super) fn reconcile_outbox(&mut self, entries: Vec<OutboxEntry>) {
         let disabled = self.persistence.is_disabled();
         for entity in self.outbox.reconcile(entries, disabled, &mut self.cache) {
-            self.refresh_entity(&entity, false);
+            self.refresh_entity(&entity, Notify::IfChanged);
         }
     }
 
@@ -144,7 +145,7 @@ impl Engine {
             let rebased = self.outbox.rebase_on_current(id, &self.cache, &mut self.persistence, &mut self.effects);
             if let Some(entity) = rebased {
                 // The rebased entry must be persisted first.
-                self.refresh_entity(&entity, true);
+                self.refresh_entity(&entity, Notify::Always);
             } else if let Some(request) = self.outbox.begin_sending(id) {
                 let (_, effect) = self.requests.start(PendingRequest::Write(id), request);
                 self.effects.push(effect);
@@ -171,7 +172,7 @@ impl Engine {
         let entity = &entry.entity;
         self.drop_entry(entry.id);
         if entry.is_link() {
-            self.refresh_entity(entity, true);
+            self.refresh_entity(entity, Notify::Always);
             return self.refetch_linked_lists(entry, LinkOutcome::Done, now);
         }
         match serde_json::from_str(&response.body).unwrap_or_default() {
@@ -200,7 +201,7 @@ impl Engine {
             _ if entry.is_delete() => self.remove_entity(entity),
             _ => {}
         }
-        self.refresh_entity(entity, true);
+        self.refresh_entity(entity, Notify::Always);
     }
 
     fn on_write_rejected(&mut self, entry: &OutboxEntry, problem: Problem, now: UnixMillis) {
@@ -209,20 +210,20 @@ impl Engine {
             // The link or the entity no longer exists on the server.
             404 if matches!(entry.operation, Operation::Link { linked: false, .. }) => {
                 self.drop_entry(id);
-                self.refresh_entity(entity, true);
+                self.refresh_entity(entity, Notify::Always);
                 self.refetch_linked_lists(entry, LinkOutcome::Done, now);
             }
             404 if entry.is_delete() => {
                 self.drop_entry(id);
                 self.remove_entity(entity);
-                self.refresh_entity(entity, true);
+                self.refresh_entity(entity, Notify::Always);
             }
             412 => {
                 let Some(mut current) = problem.current.clone() else { return self.reject(id, problem, now) };
                 self.apply_row(&entity.code, RawRow::from_row(&current).as_str(), now);
                 current.remove("ref_data_entityInstance");
                 self.outbox.rebase_rejected(id, current, &mut self.persistence, &mut self.effects);
-                self.refresh_entity(entity, true);
+                self.refresh_entity(entity, Notify::Always);
             }
             // If token refreshes have had no effect, the entry backs off as after any other
             // failure.
@@ -234,7 +235,7 @@ impl Engine {
 
     fn reject(&mut self, id: Uuid, problem: Problem, now: UnixMillis) {
         let Some(entry) = self.outbox.reject(id, problem, &mut self.persistence) else { return };
-        self.refresh_entity(&entry.entity, true);
+        self.refresh_entity(&entry.entity, Notify::Always);
         self.refetch_linked_lists(&entry, LinkOutcome::Failed, now);
     }
 
@@ -247,7 +248,7 @@ impl Engine {
         let resolved = self.outbox.resolve(id, seen, choice, &mut self.persistence, &mut self.effects);
         if let Some(Resolved { entity, discarded }) = resolved {
             self.stash(&entity, discarded, now);
-            self.refresh_entity(&entity, true);
+            self.refresh_entity(&entity, Notify::Always);
         }
     }
 
@@ -266,7 +267,7 @@ impl Engine {
                 draft.set(&field, value, &before, now);
             }
         });
-        self.refresh_entity(&entity, true);
+        self.refresh_entity(&entity, Notify::Always);
     }
 
     /// Discards an entry with its dependents, and the drafts of entities that are never created.
@@ -283,7 +284,7 @@ impl Engine {
     fn discard_with_dependents(&mut self, id: Uuid, now: UnixMillis) -> Vec<OutboxEntry> {
         let discarded = self.outbox.discard(id, &mut self.persistence, &mut self.effects).unwrap_or_default();
         for entry in &discarded {
-            self.refresh_entity(&entry.entity, true);
+            self.refresh_entity(&entry.entity, Notify::Always);
             self.refetch_linked_lists(entry, LinkOutcome::Failed, now);
         }
         discarded

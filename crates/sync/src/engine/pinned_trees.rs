@@ -50,16 +50,24 @@ impl Snapshot {
 }
 
 impl Engine {
-    /// Pins an entity with all its descendants on this device, or unpins it.
-    pub(super) fn set_pinned(&mut self, root: EntityRef, on: bool, now: UnixMillis) {
+    /// Pins an entity with all its descendants on this device.
+    pub(super) fn pin(&mut self, root: EntityRef, now: UnixMillis) {
         if !self.leadership.is_leader() {
-            return self.broadcast(TabMessage::SetPinned { entity: root, on });
+            return self.broadcast(TabMessage::SetPinned { entity: root, on: true });
+        }
+        self.pinned_trees.pin(&root, &mut self.persistence);
+        self.observers.mark_row_changed(root);
+        self.observe_pinned_trees(now);
+        self.broadcast_pins();
+    }
+
+    /// Unpins an entity, and removes the lists of its tree.
+    pub(super) fn unpin(&mut self, root: EntityRef, now: UnixMillis) {
+        if !self.leadership.is_leader() {
+            return self.broadcast(TabMessage::SetPinned { entity: root, on: false });
         }
         self.observers.mark_row_changed(root.clone());
-        if on {
-            self.pinned_trees.pin(&root, &mut self.persistence);
-            self.observe_pinned_trees(now);
-        } else if let Some(observers) = self.pinned_trees.unpin(&root, &mut self.persistence) {
+        if let Some(observers) = self.pinned_trees.unpin(&root, &mut self.persistence) {
             for id in observers {
                 self.unobserve(id, now);
             }
@@ -223,7 +231,7 @@ impl Engine {
         self.clear_retry(&tree_query(&root));
         let slots = self.pinned_trees.lists(&root, &self.cache).flat_map(CachedList::slots);
         let cached: Vec<EntityRef> = slots.filter_map(|slot| self.cache.entity(*slot)).collect();
-        self.set_pinned(root.clone(), false, now);
+        self.unpin(root.clone(), now);
         for entity in cached.iter().chain([&root]) {
             self.on_missing_row(entity);
         }

@@ -11,9 +11,13 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 impl Engine {
-    /// Records that a page about an entity was opened or closed.
-    pub(super) fn set_viewing(&mut self, entity: &EntityRef, on: bool) {
-        self.presence.set_viewing(entity, on);
+    pub(super) fn open_page(&mut self, entity: &EntityRef) {
+        self.presence.open_page(entity);
+        self.leadership.announce();
+    }
+
+    pub(super) fn close_page(&mut self, entity: &EntityRef) {
+        self.presence.close_page(entity);
         self.leadership.announce();
     }
 

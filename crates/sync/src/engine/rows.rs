@@ -11,6 +11,15 @@ use pmo_domain::api_types::ReferenceNames;
 use pmo_domain::{EntityCode, EntityRef, Row, UnixMillis};
 use std::sync::Arc;
 
+/// When the observers of a row are notified.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notify {
+    /// If the visible row changed.
+    IfChanged,
+    /// In any case.
+    Always,
+}
+
 /// Handles a response with an older version of a row; returns whether to request the row again.
 ///
 /// Versions do not decrease: an older response is dropped, and the newer row is requested unless it
@@ -38,20 +47,20 @@ impl Engine {
         !on_server && self.outbox.has_pending_create(entity)
     }
 
-    pub(super) fn refresh_entity(&mut self, entity: &EntityRef, force_notify: bool) {
+    pub(super) fn refresh_entity(&mut self, entity: &EntityRef, notify: Notify) {
         if let Some(slot) = self.cache.slot_of(entity) {
-            self.recompute_row(slot, force_notify);
+            self.recompute_row(slot, notify);
         }
     }
 
     /// Recomputes the visible row (server row plus pending writes) and its list memberships.
     ///
-    /// With `force_notify`, observers are notified even if the visible row did not change.
-    pub(super) fn recompute_row(&mut self, slot: Slot, force_notify: bool) {
+    /// Observers are notified as `notify` tells.
+    pub(super) fn recompute_row(&mut self, slot: Slot, notify: Notify) {
         let Some(entity) = self.cache.entity(slot) else { return };
         let entries = self.outbox.of_entity(&entity);
         let visible_changed = self.cache.row_mut(slot).is_some_and(|row| row.recompute_visible(entries));
-        if visible_changed || force_notify {
+        if visible_changed || notify == Notify::Always {
             self.propagate_row_change(slot, entity);
         }
     }
@@ -72,7 +81,7 @@ impl Engine {
             }
         }
         self.observers.mark_row_changed(entity);
-        self.cache.release(slot, false);
+        self.cache.release(slot);
     }
 
     pub(super) fn reindex(&mut self, slot: Slot) {
@@ -163,7 +172,7 @@ impl Engine {
             // A slice would retain the text of its whole page in memory for this one row.
             row.set_base(Some(if row.base.is_some() { RawRow::new(raw.as_str()) } else { raw }));
             self.mark_row_dirty(slot);
-            self.recompute_row(slot, true);
+            self.recompute_row(slot, Notify::Always);
             if before.is_some() {
                 self.mark_trees_for_refetch(slot, before.as_ref());
             }
@@ -208,14 +217,14 @@ impl Engine {
         let was_visible = row.is_visible();
         row.set_base(None);
         (row.version, row.min_version, row.unloaded, row.stale, row.permission) = (0, 0, false, false, None);
-        self.recompute_row(slot, was_visible);
+        self.recompute_row(slot, if was_visible { Notify::Always } else { Notify::IfChanged });
         self.reindex_removed(slot);
     }
 
     fn reindex_removed(&mut self, slot: Slot) {
         if self.cache.row(slot).is_some_and(|row| !row.is_visible()) {
             self.reindex(slot);
-            self.cache.release(slot, false);
+            self.cache.release(slot);
         }
     }
 
@@ -224,6 +233,6 @@ impl Engine {
         if let Some(entity) = self.cache.entity(slot) {
             self.observers.mark_row_changed(entity);
         }
-        self.cache.release(slot, true);
+        self.cache.remove(slot);
     }
 }

@@ -179,9 +179,9 @@ fn presence_covers_the_visible_tabs_and_is_forwarded_to_followers() {
         pair.leader.event(Event::SocketMessage(message));
         pair.exchange_messages();
     };
-    pair.leader.event(Event::SetViewing(task(1), true));
+    pair.leader.event(Event::PageOpened(task(1)));
     assert_eq!(sent_viewing(&mut pair), [vec![task(1)]]);
-    pair.follower_event(Event::SetViewing(task(2), true));
+    pair.follower_event(Event::PageOpened(task(2)));
     pair.exchange_messages();
     assert_eq!(sent_viewing(&mut pair), [vec![task(1), task(2)]], "one message with the entities of all tabs");
     receive_presence(&mut pair, 2, &["Ann"]);
@@ -191,8 +191,8 @@ fn presence_covers_the_visible_tabs_and_is_forwarded_to_followers() {
     assert_eq!(sent_viewing(&mut pair), [vec![task(2)]]);
     pair.leader.event(Event::VisibilityChanged(true));
     sent_viewing(&mut pair);
-    pair.follower_event(Event::SetViewing(task(3), true));
-    pair.follower_event(Event::SetViewing(task(2), false));
+    pair.follower_event(Event::PageOpened(task(3)));
+    pair.follower_event(Event::PageClosed(task(2)));
     pair.exchange_messages();
     assert_eq!(sent_viewing(&mut pair), [vec![task(1), task(3)]]);
     assert!(pair.follower.present_users(&task(2)).is_empty());

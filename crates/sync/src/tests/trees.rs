@@ -84,7 +84,7 @@ impl Tab {
         tab.event(Event::Observe(ObserverId(1), Query::Meta(ReferenceDataKey::Codes)));
         tab.respond_to("/entity/codes", ok_response(entity_types()));
         tab.hello();
-        tab.event(Event::SetPinned(project(1), true));
+        tab.event(Event::Pin(project(1)));
         tab.respond_to(
             "/project/",
             ok_response(json!({"id": project(1).id, "version": 1, "name": "Plan", "permission": 7})),
@@ -213,7 +213,7 @@ fn truncated_snapshot_is_discarded_and_retried() {
     tab.event(Event::Observe(ObserverId(1), Query::Meta(ReferenceDataKey::Codes)));
     tab.respond_to("/entity/codes", ok_response(entity_types()));
     tab.hello();
-    tab.event(Event::SetPinned(project(1), true));
+    tab.event(Event::Pin(project(1)));
     let mut truncated = plan_snapshot();
     truncated.body.truncate(truncated.body.len() - 20);
     tab.respond_to("/sync/snapshot", truncated);
@@ -230,7 +230,7 @@ fn unpinned_tree_is_removed_from_the_device() {
     let mut tab = Tab::with_pinned_plan();
     assert!(tab.stored_text().contains("kept:project"));
     tab.changed.clear();
-    tab.event(Event::SetPinned(project(1), false));
+    tab.event(Event::Unpin(project(1)));
     assert!(tab.changed.contains(&Query::Row(project(1))));
     assert!(tab.engine.pinned_tree_status(&project(1)).is_none());
     assert!(
@@ -307,7 +307,7 @@ fn tree_in_flight_during_a_reconnect_is_subscribed_from_the_cursor_of_its_respon
     tab.event(Event::Observe(ObserverId(1), Query::Meta(ReferenceDataKey::Codes)));
     tab.respond_to("/entity/codes", ok_response(entity_types()));
     tab.hello();
-    tab.event(Event::SetPinned(project(1), true));
+    tab.event(Event::Pin(project(1)));
     tab.event(Event::SocketClosed(1006));
     tab.sent.clear();
     tab.hello();
@@ -406,7 +406,7 @@ fn late_response_does_not_pin_an_unpinned_tree_again() {
     tab.event(Event::InvalidateAll);
     let index = tab.requests.iter().position(|(_, r)| r.path.starts_with("/sync/snapshot")).unwrap();
     let (id, _) = tab.requests.remove(index);
-    tab.event(Event::SetPinned(project(1), false));
+    tab.event(Event::Unpin(project(1)));
     tab.event(Event::ResponseReceived(id, Ok(plan_with_pages(Some(&[1])))));
     assert_eq!(tab.reloaded().engine.pinned_tree_status(&project(1)), None);
 }
