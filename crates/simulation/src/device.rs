@@ -7,6 +7,7 @@ use crate::mutant::Mutant;
 use crate::sim_event::SimEvent;
 use crate::simulation::Simulation;
 use crate::tab::{StoreOp, TabRef, hydrate_from};
+use pmo_domain::UnixMillis;
 use pmo_sync::store::{KeySelector, KeyValue};
 use pmo_sync::{BatchId, Event, Namespace, StoreError, Write};
 
@@ -67,7 +68,7 @@ impl Simulation {
             }
             StoreOp::ReadOutbox => Some(Event::OutboxReloaded(hydrate_from(&self.devices[n].store).outbox)),
             StoreOp::ReadDrafts => {
-                let as_of = self.now + self.devices[n].skew;
+                let as_of = UnixMillis::from_js(self.now + self.devices[n].skew);
                 Some(Event::DraftsReloaded { drafts: hydrate_from(&self.devices[n].store).drafts, as_of })
             }
         }

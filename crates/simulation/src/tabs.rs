@@ -6,11 +6,14 @@ use crate::oracle::Violation;
 use crate::sim_event::SimEvent;
 use crate::simulation::Simulation;
 use crate::tab::{StoreOp, Tab, TabEnding, TabRef, hydrate_from};
-use pmo_domain::EntityRef;
+use pmo_domain::{EntityRef, UnixMillis};
 use pmo_feed::Event as FeedEvent;
-use pmo_sync::{Engine, EngineConfig, Event, ListKey, ObserverId, Query, ReferenceDataKey, TabId, TabMessage};
+use pmo_sync::{
+    Engine, EngineConfig, Event, ListKey, ObserverId, Query, ReferenceDataKey, SortDirection, TabId, TabMessage,
+};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::time::Duration;
 use uuid::Uuid;
 
 /// Creates a tab with a new engine.
@@ -21,7 +24,7 @@ fn new_tab(seed: u64, id: TabId, incarnation: u32) -> Tab {
             EngineConfig {
                 compaction_threshold: 6,
                 bulk_pack_threshold: 4,
-                gc_after_ms: 60_000.0,
+                gc_after: Duration::from_secs(60),
                 ..EngineConfig::default()
             },
         ),
@@ -86,7 +89,7 @@ impl Simulation {
         let list = ListKey::children_of(code("task"), parent.clone(), "project_id");
         match self.rng.gen_range(6) {
             0 => Query::List(ListKey::all(code("task"))),
-            1 => Query::List(list.sorted("name", true)),
+            1 => Query::List(list.sorted("name", SortDirection::Descending)),
             2 => Query::Row(parent),
             3 => {
                 let ids: Vec<Uuid> = self.database.tasks.keys().copied().collect();
@@ -168,7 +171,7 @@ impl Simulation {
             Event::SocketClosed(_) => tab.socket = None,
             _ => {}
         }
-        let effects = tab.engine.handle(event, now + skew);
+        let effects = tab.engine.handle(event, UnixMillis::from_js(now + skew));
         let mut violation = None;
         for effect in effects {
             self.trace(&format!("  {tab_ref:?} "), &effect);

@@ -182,7 +182,7 @@ impl Requests {
         Some(purpose)
     }
 
-    /// Ends the application of a response, and forgets the removals that no response can contradict.
+    /// Ends the application of a response; forgets removals that no response can contradict.
     pub(crate) fn end_response(&mut self) {
         self.current_response = u64::MAX;
         let oldest = self.pending.keys().next().map_or(u64::MAX, |id| id.0);

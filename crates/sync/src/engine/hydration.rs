@@ -328,8 +328,8 @@ impl Engine {
 
     /// Publishes a row that was read from a chunk.
     ///
-    /// If a list that was received since does not contain the row, only the server knows whether the
-    /// row still belongs to it.
+    /// If a list that was received since does not contain the row, only the server knows whether
+    /// the row still belongs to it.
     fn on_row_loaded(&mut self, slot: Slot) {
         self.recompute_row(slot, Notify::Always);
         let is_contradicted = |row: &CachedRow| {

@@ -75,8 +75,8 @@ impl Engine {
             }
         }
         let index = self.cache.list_or_insert(key, self.reference.catalog());
-        // A row that is deleted only locally is not in the cached list. A refetch checks whether the
-        // user may still view it.
+        // A row that is deleted only locally is not in the cached list. A refetch checks whether
+        // the user may still view it.
         let missing = self.rows_missing_from(index, &slots);
         self.refetch_missing(missing);
         self.subscribe_to_query(&query, feed_cursor);

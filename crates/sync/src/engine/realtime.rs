@@ -55,7 +55,7 @@ impl Engine {
         }
     }
 
-    /// Applies changes of one type; after a creation, lists that are defined by links are refetched.
+    /// Applies changes of one type; after a creation, lists defined by links are refetched.
     fn on_invalidate(&mut self, code: &EntityCode, changes: &[Change], now: UnixMillis) {
         let is_new = |change: &Change| {
             let entity = EntityRef::new(code.clone(), change.entity_id);

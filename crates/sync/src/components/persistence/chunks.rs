@@ -266,7 +266,7 @@ impl Persistence {
         self.revalidating
     }
 
-    /// Ends the revalidation and the pending removals once no unread chunk could contain their rows.
+    /// Ends revalidation and pending removals once no unread chunk could contain their rows.
     ///
     /// Returns whether all chunks have been read.
     pub(crate) fn finish_reading(&mut self) -> bool {
