@@ -211,7 +211,8 @@ fn dialog(entry: OutboxEntry, entry_id: RwSignal<Option<Uuid>>) -> AnyView {
         <div class="banner success">{icon("git-merge")}<span class="grow">"Auto-merged, your change: "<strong>{merged.join(", ")}</strong></span></div>
     });
     let author = fetch_author(&entity);
-    let save = Callback::new(move |()| resolve(Resolution::PerField(result.get_untracked(), new_write_ids()[1])));
+    let save =
+        Callback::new(move |()| resolve(Resolution::PerField(result.get_untracked(), new_write_ids().idempotency_key)));
     let listener = window_event_listener(leptos::ev::keydown, move |event| {
         if event.key() == "Enter" && (event.ctrl_key() || event.meta_key()) {
             event.prevent_default();
