@@ -1,3 +1,4 @@
+use super::links::find_cycle;
 use super::*;
 use proptest::prelude::*;
 
