@@ -4,7 +4,7 @@
 //!
 //! Invariant: [`crate::import::mspdi`] reads the result back as the same plan.
 
-use crate::import::mspdi::{Plan, PlanTask};
+use crate::import::mspdi::{Plan, PlanLink, PlanTask};
 use jiff::civil::Date;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
@@ -87,76 +87,83 @@ fn project(xml: &mut Xml, plan: &Plan) {
     field(xml, "MinutesPerWeek", "2400");
     field(xml, "DaysPerMonth", "20");
     group(xml, "Calendars", calendar);
-    // Outline number and level of each task.
-    let mut outline_numbers: Vec<String> = Vec::with_capacity(plan.tasks.len());
-    let mut levels: Vec<usize> = Vec::with_capacity(plan.tasks.len());
+    group(xml, "Tasks", |xml| write_tasks(xml, plan));
+    group(xml, "Resources", |xml| write_resources(xml, plan));
+    group(xml, "Assignments", |xml| write_assignments(xml, plan));
+}
+
+/// Returns outline number and level of each task.
+fn outline(plan: &Plan) -> Vec<(String, usize)> {
+    let mut outline: Vec<(String, usize)> = Vec::with_capacity(plan.tasks.len());
     let mut child_counts = vec![0usize; plan.tasks.len() + 1];
     for task in &plan.tasks {
-        let slot = task.parent.map_or(plan.tasks.len(), |parent| parent);
+        let slot = task.parent.unwrap_or(plan.tasks.len());
         child_counts[slot] += 1;
         let position = child_counts[slot];
-        outline_numbers.push(
-            task.parent
-                .map_or_else(|| position.to_string(), |parent| format!("{}.{position}", outline_numbers[parent])),
-        );
-        levels.push(task.parent.map_or(1, |parent| levels[parent] + 1));
+        outline.push(match task.parent.map(|parent| &outline[parent]) {
+            Some((number, level)) => (format!("{number}.{position}"), level + 1),
+            None => (position.to_string(), 1),
+        });
     }
-    let mut links: Vec<Vec<usize>> = vec![Vec::new(); plan.tasks.len()];
-    for (index, link) in plan.links.iter().enumerate() {
-        links[link.successor].push(index);
+    outline
+}
+
+fn write_tasks(xml: &mut Xml, plan: &Plan) {
+    let mut links: Vec<Vec<&PlanLink>> = vec![Vec::new(); plan.tasks.len()];
+    for link in &plan.links {
+        links[link.successor].push(link);
     }
-    group(xml, "Tasks", |xml| {
-        for (index, task) in plan.tasks.iter().enumerate() {
-            group(xml, "Task", |xml| {
-                write_task(xml, task, index, &outline_numbers[index], levels[index]);
-                for link in links[index].iter().map(|index| &plan.links[*index]) {
-                    group(xml, "PredecessorLink", |xml| {
-                        field(xml, "PredecessorUID", &plan.tasks[link.predecessor].uid.to_string());
-                        field(
-                            xml,
-                            "Type",
-                            match link.kind {
-                                "FF" => "0",
-                                "SF" => "2",
-                                "SS" => "3",
-                                _ => "1",
-                            },
-                        );
-                        field(xml, "CrossProject", "0");
-                        // In tenths of a minute.
-                        field(xml, "LinkLag", &(link.lag_days * MINUTES_PER_DAY * 10.0).round().to_string());
-                        field(xml, "LagFormat", "7");
-                    });
-                }
-            });
-        }
-    });
-    group(xml, "Resources", |xml| {
-        for (index, resource) in plan.resources.iter().enumerate() {
-            group(xml, "Resource", |xml| {
-                field(xml, "UID", &(index + 1).to_string());
-                field(xml, "ID", &(index + 1).to_string());
-                field(xml, "Name", &resource.name);
-                field(xml, "Type", "1");
-                field(xml, "IsNull", "0");
-                optional_field(xml, "EmailAddress", resource.email.clone());
-            });
-        }
-    });
-    group(xml, "Assignments", |xml| {
-        let mut number = 0;
-        for (index, resource) in plan.resources.iter().enumerate() {
-            for task in &resource.tasks {
-                number += 1;
-                group(xml, "Assignment", |xml| {
-                    field(xml, "UID", &number.to_string());
-                    field(xml, "TaskUID", &plan.tasks[*task].uid.to_string());
-                    field(xml, "ResourceUID", &(index + 1).to_string());
-                    field(xml, "Units", "1");
-                });
+    for (index, (task, (outline_number, level))) in plan.tasks.iter().zip(outline(plan)).enumerate() {
+        group(xml, "Task", |xml| {
+            write_task(xml, task, index, &outline_number, level);
+            for link in &links[index] {
+                group(xml, "PredecessorLink", |xml| write_link(xml, plan, link));
             }
+        });
+    }
+}
+
+fn write_link(xml: &mut Xml, plan: &Plan, link: &PlanLink) {
+    let kind = match link.kind {
+        "FF" => "0",
+        "SF" => "2",
+        "SS" => "3",
+        _ => "1",
+    };
+    field(xml, "PredecessorUID", &plan.tasks[link.predecessor].uid.to_string());
+    field(xml, "Type", kind);
+    field(xml, "CrossProject", "0");
+    // In tenths of a minute.
+    field(xml, "LinkLag", &(link.lag_days * MINUTES_PER_DAY * 10.0).round().to_string());
+    field(xml, "LagFormat", "7");
+}
+
+fn write_resources(xml: &mut Xml, plan: &Plan) {
+    for (index, resource) in plan.resources.iter().enumerate() {
+        group(xml, "Resource", |xml| {
+            field(xml, "UID", &(index + 1).to_string());
+            field(xml, "ID", &(index + 1).to_string());
+            field(xml, "Name", &resource.name);
+            field(xml, "Type", "1");
+            field(xml, "IsNull", "0");
+            optional_field(xml, "EmailAddress", resource.email.clone());
+        });
+    }
+}
+
+fn write_assignments(xml: &mut Xml, plan: &Plan) {
+    let mut number = 0;
+    for (index, resource) in plan.resources.iter().enumerate() {
+        for task in &resource.tasks {
+            number += 1;
+            group(xml, "Assignment", |xml| {
+                field(xml, "UID", &number.to_string());
+                field(xml, "TaskUID", &plan.tasks[*task].uid.to_string());
+                field(xml, "ResourceUID", &(index + 1).to_string());
+                field(xml, "Units", "1");
+            });
         }
-    });
+    }
 }
 
 fn write_task(xml: &mut Xml, task: &PlanTask, index: usize, outline_number: &str, level: usize) {
@@ -189,38 +196,40 @@ fn calendar(xml: &mut Xml) {
         field(xml, "UID", "1");
         field(xml, "Name", "Standard");
         field(xml, "IsBaseCalendar", "1");
-        group(xml, "WeekDays", |xml| {
-            for day in 1..=7 {
-                let is_working_day = (2..=6).contains(&day);
-                group(xml, "WeekDay", |xml| {
-                    field(xml, "DayType", &day.to_string());
-                    field(xml, "DayWorking", flag(is_working_day));
-                    if is_working_day {
-                        group(xml, "WorkingTimes", |xml| {
-                            for (from, to) in [("08:00:00", "12:00:00"), ("13:00:00", "17:00:00")] {
-                                group(xml, "WorkingTime", |xml| {
-                                    field(xml, "FromTime", from);
-                                    field(xml, "ToTime", to);
-                                });
-                            }
-                        });
-                    }
+        group(xml, "WeekDays", |xml| (1..=7).for_each(|day| group(xml, "WeekDay", |xml| week_day(xml, day))));
+    });
+}
+
+/// Writes a weekday; Sunday is 1.
+fn week_day(xml: &mut Xml, day: u8) {
+    let is_working_day = (2..=6).contains(&day);
+    field(xml, "DayType", &day.to_string());
+    field(xml, "DayWorking", flag(is_working_day));
+    if is_working_day {
+        group(xml, "WorkingTimes", |xml| {
+            for (from, to) in [("08:00:00", "12:00:00"), ("13:00:00", "17:00:00")] {
+                group(xml, "WorkingTime", |xml| {
+                    field(xml, "FromTime", from);
+                    field(xml, "ToTime", to);
                 });
             }
         });
-    });
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::import::mspdi::{PlanLink, PlanResource, parse};
+    use crate::import::mspdi::{PlanResource, parse};
     use proptest::prelude::*;
 
-    fn arbitrary() -> impl Strategy<Value = Plan> {
+    /// Parent, name, notes, start, days, percent, milestone, priority and hours of a task.
+    type TaskInput = (prop::sample::Index, String, Option<String>, jiff::civil::Date, i32, u8, bool, i64, Option<u32>);
+
+    fn arbitrary_task() -> impl Strategy<Value = TaskInput> {
         let day =
             (0i32..20_000).prop_map(|n| jiff::civil::date(1990, 1, 1).checked_add(jiff::Span::new().days(n)).unwrap());
-        let task = (
+        (
             any::<prop::sample::Index>(),
             "[a-zäß<&\"' ]{1,20}",
             proptest::option::of("[ -~\n]{0,40}"),
@@ -230,46 +239,20 @@ mod tests {
             any::<bool>(),
             0i64..1001,
             proptest::option::of(0u32..5000),
-        );
+        )
+    }
+
+    fn arbitrary() -> impl Strategy<Value = Plan> {
+        let link = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0usize..4, -20i32..20);
         (
-            proptest::collection::vec(task, 1..30),
-            proptest::collection::vec(
-                (any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0usize..4, -20i32..20),
-                0..20,
-            ),
+            proptest::collection::vec(arbitrary_task(), 1..30),
+            proptest::collection::vec(link, 0..20),
             "[A-Z][a-z &]{0,12}x",
         )
             .prop_map(|(tasks, links, title)| {
                 let mut plan = Plan { title: Some(title), ..Plan::default() };
-                for (n, (parent_choice, name, notes, start, days, percent, milestone, priority, hours)) in
-                    tasks.into_iter().enumerate()
-                {
-                    // In outline order: the parent is the previous task or one of its ancestors.
-                    let mut possible_parents = vec![None];
-                    let mut ancestor = n.checked_sub(1);
-                    while let Some(task_index) = ancestor {
-                        possible_parents.push(Some(task_index));
-                        ancestor = plan.tasks[task_index].parent;
-                    }
-                    let finish = start.checked_add(jiff::Span::new().days(days)).unwrap();
-                    plan.tasks.push(PlanTask {
-                        uid: n as i64 + 1,
-                        parent: possible_parents[parent_choice.index(possible_parents.len())],
-                        name: name.trim().to_owned(),
-                        notes: notes.map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()),
-                        start: Some(start),
-                        finish: Some(finish),
-                        days: f64::from(days),
-                        percent: f64::from(percent),
-                        milestone,
-                        priority,
-                        work_hours: hours.map(f64::from),
-                        actual_start: (percent > 0).then_some(start),
-                        ..PlanTask::default()
-                    });
-                    if plan.tasks[n].name.is_empty() {
-                        plan.tasks[n].name = "x".into();
-                    }
+                for task in tasks {
+                    push_task(&mut plan, task);
                 }
                 let count = plan.tasks.len();
                 for (a, b, kind, lag) in links {
@@ -290,23 +273,56 @@ mod tests {
                     email: Some("ada@x.example".into()),
                     tasks: (0..count).step_by(3).collect(),
                 }];
-                // The file contains two derived fields: the outline number, and whether a task has
-                // children.
-                let mut child_counts = vec![0usize; count + 1];
-                for n in 0..count {
-                    let slot = plan.tasks[n].parent.unwrap_or(count);
-                    child_counts[slot] += 1;
-                    let position = child_counts[slot];
-                    plan.tasks[n].wbs = plan.tasks[n].parent.map_or_else(
-                        || position.to_string(),
-                        |parent| format!("{}.{position}", plan.tasks[parent].wbs),
-                    );
-                }
-                for (task, child_counts) in plan.tasks.iter_mut().zip(&child_counts) {
-                    task.summary = *child_counts > 0;
-                }
+                set_derived_fields(&mut plan);
                 plan
             })
+    }
+
+    fn push_task(
+        plan: &mut Plan,
+        (parent_choice, name, notes, start, days, percent, milestone, priority, hours): TaskInput,
+    ) {
+        let n = plan.tasks.len();
+        // In outline order: the parent is the previous task or one of its ancestors.
+        let mut possible_parents = vec![None];
+        let mut ancestor = n.checked_sub(1);
+        while let Some(task_index) = ancestor {
+            possible_parents.push(Some(task_index));
+            ancestor = plan.tasks[task_index].parent;
+        }
+        let name = Some(name.trim().to_owned()).filter(|name| !name.is_empty());
+        plan.tasks.push(PlanTask {
+            uid: n as i64 + 1,
+            parent: possible_parents[parent_choice.index(possible_parents.len())],
+            name: name.unwrap_or_else(|| "x".into()),
+            notes: notes.map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()),
+            start: Some(start),
+            finish: Some(start.checked_add(jiff::Span::new().days(days)).unwrap()),
+            days: f64::from(days),
+            percent: f64::from(percent),
+            milestone,
+            priority,
+            work_hours: hours.map(f64::from),
+            actual_start: (percent > 0).then_some(start),
+            ..PlanTask::default()
+        });
+    }
+
+    /// Sets the fields that the file derives: the outline number, and whether a task has children.
+    fn set_derived_fields(plan: &mut Plan) {
+        let count = plan.tasks.len();
+        let mut child_counts = vec![0usize; count + 1];
+        for n in 0..count {
+            let slot = plan.tasks[n].parent.unwrap_or(count);
+            child_counts[slot] += 1;
+            let position = child_counts[slot];
+            plan.tasks[n].wbs = plan.tasks[n]
+                .parent
+                .map_or_else(|| position.to_string(), |parent| format!("{}.{position}", plan.tasks[parent].wbs));
+        }
+        for (task, child_count) in plan.tasks.iter_mut().zip(&child_counts) {
+            task.summary = *child_count > 0;
+        }
     }
 
     proptest! {

@@ -107,6 +107,13 @@ pub fn build_plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap
         plan.tasks.push(task(row, index, parent, child_tasks.is_some()));
         stack.extend(child_tasks.into_iter().flatten().rev().map(|(row, id)| (*id, *row, Some(index))));
     }
+    plan.links = plan_links(links, &index_by_id);
+    plan.resources = plan_resources(&tasks_by_id, &index_by_id, people);
+    plan
+}
+
+fn plan_links(links: &[Row], index_by_id: &HashMap<Uuid, usize>) -> Vec<PlanLink> {
+    let mut plan_links = Vec::new();
     for row in links {
         let ends = id_field(row, "predecessor__task_id").zip(id_field(row, "successor__task_id"));
         let Some((Some(&predecessor), Some(&successor))) =
@@ -118,16 +125,21 @@ pub fn build_plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap
             .into_iter()
             .find(|kind| *kind == text_field(row, "dl__dependency_type"))
             .unwrap_or("FS");
-        plan.links.push(PlanLink {
-            predecessor,
-            successor,
-            kind,
-            lag_days: number_field(row, "lag_days").unwrap_or_default(),
-        });
+        let lag_days = number_field(row, "lag_days").unwrap_or_default();
+        plan_links.push(PlanLink { predecessor, successor, kind, lag_days });
     }
-    plan.links.sort_by_key(|link| (link.successor, link.predecessor));
+    plan_links.sort_by_key(|link| (link.successor, link.predecessor));
+    plan_links
+}
+
+/// Returns the assignees of the tasks; people that the user may not see have no name in `people`.
+fn plan_resources(
+    tasks_by_id: &HashMap<Uuid, &Row>,
+    index_by_id: &HashMap<Uuid, usize>,
+    people: &BTreeMap<Uuid, String>,
+) -> Vec<PlanResource> {
     let mut tasks_by_person: BTreeMap<Uuid, Vec<usize>> = BTreeMap::new();
-    for (task_id, row) in &tasks_by_id {
+    for (task_id, row) in tasks_by_id {
         for person in row.get("assignee__employee_ids").and_then(Value::as_array).into_iter().flatten() {
             if let (Some(person), Some(index)) =
                 (person.as_str().and_then(|id| id.parse().ok()), index_by_id.get(task_id))
@@ -136,13 +148,12 @@ pub fn build_plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap
             }
         }
     }
-    for (person, mut tasks) in tasks_by_person {
-        // People that the user may not see have no name here and are left out.
-        let Some(name) = people.get(&person) else { continue };
+    let resource = |(person, mut tasks): (Uuid, Vec<usize>)| {
+        let name = people.get(&person)?.clone();
         tasks.sort_unstable();
-        plan.resources.push(PlanResource { name: name.clone(), email: None, tasks });
-    }
-    plan
+        Some(PlanResource { name, email: None, tasks })
+    };
+    tasks_by_person.into_iter().filter_map(resource).collect()
 }
 
 /// Derives the duration of a task, in working days, from its dates.
