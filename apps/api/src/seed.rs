@@ -2,7 +2,10 @@
 //!
 //! Must not: change a database that has projects.
 
-use clap::ValueEnum;
+pub(crate) mod scale; // amount of demo data
+
+pub use scale::Scale;
+
 use pmo_database::{Actor, DatabaseError, Pool};
 
 /// Password of the demo accounts, which exist only in demo data.
@@ -10,29 +13,6 @@ pub const DEMO_PASSWORD: &str = "pmo-demo-2026";
 /// Demo accounts: owner of everything, editor, viewer, and one without access to the demo projects.
 pub const DEMO_ACCOUNTS: [&str; 4] =
     ["admin@pmo.example", "editor@pmo.example", "viewer@pmo.example", "outsider@pmo.example"];
-
-/// Amount of demo data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Scale {
-    /// A few entities, for tests.
-    Small,
-    /// A small company, for evaluation.
-    Demo,
-    /// 300 businesses, 3,000 projects, 100,000 tasks, 2,000 people.
-    Large,
-}
-
-impl Scale {
-    /// Returns the number of businesses, projects, tasks and people, with their names.
-    pub fn entity_counts(self) -> [(&'static str, i64); 4] {
-        let [businesses, projects, tasks, people] = match self {
-            Self::Small => [3, 6, 120, 14],
-            Self::Demo => [8, 36, 1600, 80],
-            Self::Large => [300, 3000, 100_000, 2000],
-        };
-        [("businesses", businesses), ("projects", projects), ("tasks", tasks), ("people", people)]
-    }
-}
 
 /// Loads demo data at the given scale and returns a one-sentence summary.
 ///

@@ -92,7 +92,7 @@ pub enum Command {
     Seed {
         /// Amount of data: small, demo or large.
         #[arg(long, default_value = "demo")]
-        scale: crate::seed::Scale,
+        scale: crate::seed::scale::Scale,
     },
     /// Import a Microsoft Project XML file as a new project, or rows from a CSV file.
     ///
