@@ -11,19 +11,22 @@ use crate::auth::{AuthUser, hash, new_password};
 use crate::entity::{IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response, parse_id};
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
+use crate::openapi::{AdministratorsOnly, InvalidJson, InvalidParameter};
+use crate::reference_data::EntityTypeEntry;
 use crate::state::AppState;
 use authorization::require_administrator;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use options::{OptionInput, plan_change};
-use pmo_database::administration::{self, GrantFilter};
-use pmo_database::{DatabaseError, credential, permission, row};
+use options::{OptionInput, OptionSetPlan, plan_change};
+use pmo_database::administration::{self, ColumnMetadata, GrantFilter, GrantRecord};
+use pmo_database::{Connection, DatabaseError, credential, permission, row};
 use pmo_domain::catalog::{Datalabel, LabelOption};
-use pmo_domain::{ColumnKind, EntityCode, EntityType};
-use serde::Deserialize;
+use pmo_domain::{ColumnKind, EntityCode, EntityType, Permission};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -42,8 +45,11 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 }
 
 /// Request to replace the options of a set, in display order.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"options": [
+    {"name": "Open", "color_code": "grey"}, {"name": "Done", "color_code": "green", "terminal_flag": true, "after": ["Open"]}
+]})))]
 pub(crate) struct UpdateOptionSet {
     /// All options of the set; an option that is missing here is removed unless rows use it.
     options: Vec<OptionInput>,
@@ -51,7 +57,6 @@ pub(crate) struct UpdateOptionSet {
     ///
     /// If they differ from the current options, the request fails with 409.
     #[serde(default)]
-    #[schema(value_type = Option<Vec<Object>>)]
     before: Option<Vec<LabelOption>>,
 }
 
@@ -66,9 +71,9 @@ fn columns_using_set<'a>(types: &'a BTreeMap<EntityCode, EntityType>, set: &str)
 
 /// Changes an option set: order, names, colors, allowed transitions. Rows follow a new name.
 #[utoipa::path(put, path = "/datalabel/{name}", tag = "administration", request_body = UpdateOptionSet, params(("name" = String, Path, description = "Name of the option set", example = "task_stage"),
-    ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 200, description = "{name, options}", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"), (status = 403, description = "Not an administrator"),
-    (status = 404, description = "No such option set"), (status = 409, description = "Version conflict: the options differ from `before`"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"), (status = 422, description = "Validation failed, or a removed option is still in use")))]
+    ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(AdministratorsOnly, InvalidJson,
+    (status = 200, description = "The changed option set", body = Datalabel), (status = 404, description = "No such option set"),
+    (status = 409, description = "Version conflict: the options differ from `before`"), (status = 422, description = "Validation failed, or a removed option is still in use")))]
 async fn change_options(
     State(app): State<AppState>,
     user: AuthUser,
@@ -106,34 +111,7 @@ async fn change_options(
     }
     let plan = plan_change(current, &request.options).map_err(ApiError::UnprocessableEntity)?;
     let columns = columns_using_set(&model.catalog.types, &name);
-    let renamed: Vec<&str> = plan.renamed.keys().map(String::as_str).collect();
-    let mut rows = 0;
-    for (entity, column) in &columns {
-        for removed in &plan.removed {
-            let still_used = |reason: &str| {
-                ApiError::unprocessable(
-                    "options",
-                    format!(
-                        "“{removed}” {reason}: choose another value there first, or deactivate the option instead of removing it"
-                    ),
-                )
-            };
-            if administration::column_default(&mut transaction, entity, column).await?.as_deref() == Some(removed) {
-                return Err(still_used(&format!("is the default of a new {}", entity.name.to_lowercase())));
-            }
-            let row_count = administration::count_rows_with(&mut transaction, entity, column, &[removed]).await?;
-            if row_count > 0 {
-                return Err(still_used(&format!("is used by {row_count} {}", entity.ui_label.to_lowercase())));
-            }
-        }
-        rows += administration::count_rows_with(&mut transaction, entity, column, &renamed).await?;
-    }
-    if rows > MAX_RENAMED_ROWS {
-        return Err(ApiError::unprocessable(
-            "options",
-            format!("{rows} rows use renamed options; at most {MAX_RENAMED_ROWS} can be updated at once"),
-        ));
-    }
+    check_option_use(&mut transaction, &columns, &plan).await?;
     administration::replace_options(&mut transaction, &name, &plan.options).await?;
     for (entity, column) in &columns {
         administration::rename_option(&mut transaction, entity, column, &plan.renamed).await?;
@@ -145,9 +123,43 @@ async fn change_options(
     Ok(response)
 }
 
+/// Checks that no default and no row uses a removed option, and that few rows use renamed ones.
+async fn check_option_use(conn: &mut Connection, columns: &[(&EntityType, &str)], plan: &OptionSetPlan) -> Result<()> {
+    let renamed: Vec<&str> = plan.renamed.keys().map(String::as_str).collect();
+    let mut rows = 0;
+    for (entity, column) in columns {
+        for removed in &plan.removed {
+            let still_used = |reason: &str| {
+                ApiError::unprocessable(
+                    "options",
+                    format!(
+                        "“{removed}” {reason}: choose another value there first, or deactivate the option instead of removing it"
+                    ),
+                )
+            };
+            if administration::column_default(conn, entity, column).await?.as_deref() == Some(removed) {
+                return Err(still_used(&format!("is the default of a new {}", entity.name.to_lowercase())));
+            }
+            let row_count = administration::count_rows_with(conn, entity, column, &[removed]).await?;
+            if row_count > 0 {
+                return Err(still_used(&format!("is used by {row_count} {}", entity.ui_label.to_lowercase())));
+            }
+        }
+        rows += administration::count_rows_with(conn, entity, column, &renamed).await?;
+    }
+    if rows > MAX_RENAMED_ROWS {
+        return Err(ApiError::unprocessable(
+            "options",
+            format!("{rows} rows use renamed options; at most {MAX_RENAMED_ROWS} can be updated at once"),
+        ));
+    }
+    Ok(())
+}
+
 /// Request to change labels and display of a type and its columns; omitted fields stay unchanged.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"ui_label": "Dangers", "columns": {"impact_amt": {"label": "Damage"}}})))]
 pub(crate) struct UpdateEntityType {
     /// Singular display name.
     name: Option<String>,
@@ -163,7 +175,7 @@ pub(crate) struct UpdateEntityType {
 }
 
 /// Labels and display of a column.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct UpdateColumn {
     /// Display name.
@@ -174,16 +186,22 @@ pub(crate) struct UpdateColumn {
     required: Option<bool>,
 }
 
+impl From<UpdateColumn> for ColumnMetadata {
+    fn from(column: UpdateColumn) -> Self {
+        Self { label: column.label, hidden: column.hidden, required: column.required }
+    }
+}
+
 /// Changes labels and display of a type and its columns.
 #[utoipa::path(patch, path = "/entity/{code}", tag = "administration", request_body = UpdateEntityType, params(("code" = String, Path, description = "Entity type code", example = "task")), responses(
-    (status = 200, description = "The type, as in /entity/codes", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"), (status = 403, description = "Not an administrator"),
-    (status = 404, description = "No such type"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"), (status = 422, description = "Validation failed; see `errors`")))]
+    AdministratorsOnly, InvalidJson, (status = 200, description = "The type, as in /entity/codes", body = EntityTypeEntry),
+    (status = 404, description = "No such type"), (status = 422, description = "Validation failed; see `errors`")))]
 async fn change_type(
     State(app): State<AppState>,
     user: AuthUser,
     Path(code): Path<String>,
     JsonBody(body): JsonBody,
-) -> Result<Json<Value>> {
+) -> Result<Json<EntityTypeEntry>> {
     let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
     require_administrator(&mut transaction, &user, "change entity types").await?;
     let request: UpdateEntityType =
@@ -191,7 +209,33 @@ async fn change_type(
     administration::lock_administration(&mut transaction).await?;
     let model = crate::state::load_model(&mut transaction).await?;
     let entity = model.entity(&code)?;
-    let check_label = |field: &str, text: &Option<String>| match text {
+    check_type_change(entity, &request)?;
+    let labels =
+        (request.name.as_deref(), request.ui_label.as_deref(), request.ui_icon.as_deref(), request.display_order);
+    let columns = request.columns.into_iter().map(|(name, column)| (name, column.into())).collect();
+    administration::update_entity_type(&mut transaction, entity, labels, &columns).await?;
+    let creatable = permission::creatable_types(&mut transaction, user.person).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    let model = app.reload_model().await?;
+    Ok(Json(EntityTypeEntry::new(model.entity(&code)?, &creatable)))
+}
+
+/// Checks labels, icon and columns of a change to a type.
+fn check_type_change(entity: &EntityType, request: &UpdateEntityType) -> Result<()> {
+    check_label("name", request.name.as_deref())?;
+    check_label("ui_label", request.ui_label.as_deref())?;
+    let is_icon = |icon: &String| {
+        (1..=40).contains(&icon.len())
+            && icon.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    if request.ui_icon.as_ref().is_some_and(|icon| !is_icon(icon)) {
+        return Err(ApiError::unprocessable("ui_icon", "must be the name of an icon, such as briefcase"));
+    }
+    request.columns.iter().try_for_each(|(name, column)| check_column_change(entity, name, column))
+}
+
+fn check_label(field: &str, text: Option<&str>) -> Result<()> {
+    match text {
         Some(text)
             if text.trim() != text
                 || !(1..=100).contains(&text.chars().count())
@@ -200,63 +244,39 @@ async fn change_type(
             Err(ApiError::unprocessable(field, "must be 1 to 100 characters, without leading or trailing spaces"))
         }
         _ => Ok(()),
-    };
-    check_label("name", &request.name)?;
-    check_label("ui_label", &request.ui_label)?;
-    let is_icon = |icon: &String| {
-        (1..=40).contains(&icon.len())
-            && icon.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-    };
-    if request.ui_icon.as_ref().is_some_and(|icon| !is_icon(icon)) {
-        return Err(ApiError::unprocessable("ui_icon", "must be the name of an icon, such as briefcase"));
     }
-    let mut patch = serde_json::Map::new();
-    for (name, column) in &request.columns {
-        let field = |part: &str| format!("columns.{name}.{part}");
-        let current = entity.column(name).ok_or_else(|| {
-            ApiError::unprocessable(
-                &format!("columns.{}", name.chars().take(60).collect::<String>()),
-                "is not a column of this type",
-            )
-        })?;
-        check_label(&field("label"), &column.label)?;
-        if column.hidden == Some(true) && (current.required || name == "name") {
-            return Err(ApiError::unprocessable(&field("hidden"), "is required and cannot be hidden"));
-        }
-        if column.required == Some(false) && current.not_null {
-            return Err(ApiError::unprocessable(
-                &field("required"),
-                "cannot be optional: the table column is not nullable",
-            ));
-        }
-        let hidden = column.hidden.unwrap_or(current.hidden);
-        if column.required.unwrap_or(current.required)
-            && hidden
-            && !current.read_only
-            && !(current.required && current.hidden)
-        {
-            return Err(ApiError::unprocessable(&field("required"), "cannot be both required and hidden"));
-        }
-        if column.required == Some(true) && (current.read_only || hidden) {
-            return Err(ApiError::unprocessable(&field("required"), "cannot be required: users cannot enter a value"));
-        }
-        let values = [
-            ("label", column.label.as_ref().map(|l| json!(l))),
-            ("hidden", column.hidden.map(|h| json!(h))),
-            ("required", column.required.map(|r| json!(r))),
-        ];
-        patch.insert(
-            name.clone(),
-            values.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect(),
-        );
+}
+
+fn check_column_change(entity: &EntityType, name: &str, column: &UpdateColumn) -> Result<()> {
+    let field = |part: &str| format!("columns.{name}.{part}");
+    let current = entity.column(name).ok_or_else(|| {
+        ApiError::unprocessable(
+            &format!("columns.{}", name.chars().take(60).collect::<String>()),
+            "is not a column of this type",
+        )
+    })?;
+    check_label(&field("label"), column.label.as_deref())?;
+    if column.hidden == Some(true) && (current.required || name == "name") {
+        return Err(ApiError::unprocessable(&field("hidden"), "is required and cannot be hidden"));
     }
-    let labels =
-        (request.name.as_deref(), request.ui_label.as_deref(), request.ui_icon.as_deref(), request.display_order);
-    administration::update_entity_type(&mut transaction, entity, labels, &Value::Object(patch)).await?;
-    let creatable = permission::creatable_types(&mut transaction, user.person).await?;
-    transaction.commit().await.map_err(DatabaseError::from)?;
-    let model = app.reload_model().await?;
-    Ok(Json(crate::reference_data::code_entry(model.entity(&code)?, &creatable)))
+    if column.required == Some(false) && current.not_null {
+        return Err(ApiError::unprocessable(
+            &field("required"),
+            "cannot be optional: the table column is not nullable",
+        ));
+    }
+    let hidden = column.hidden.unwrap_or(current.hidden);
+    if column.required.unwrap_or(current.required)
+        && hidden
+        && !current.read_only
+        && !(current.required && current.hidden)
+    {
+        return Err(ApiError::unprocessable(&field("required"), "cannot be both required and hidden"));
+    }
+    if column.required == Some(true) && (current.read_only || hidden) {
+        return Err(ApiError::unprocessable(&field("required"), "cannot be required: users cannot enter a value"));
+    }
+    Ok(())
 }
 
 /// Query parameters of the grant list.
@@ -269,16 +289,100 @@ struct GrantListQuery {
     after: Option<Uuid>,
 }
 
+/// A grant with the names of its holder and its entity.
+#[derive(Serialize, ToSchema)]
+struct GrantEntry {
+    /// Level by type of the descendant, for the mode `mapped`; `_default` for all other types.
+    child_permissions: BTreeMap<String, i64>,
+    /// Time of creation, RFC 3339.
+    #[schema(format = DateTime)]
+    created_ts: String,
+    /// Type of the granted entity.
+    entity_code: String,
+    /// Granted entity, or the id that stands for all entities of the type.
+    entity_instance_id: Uuid,
+    /// Time of expiry, RFC 3339; null for none.
+    #[schema(required, format = DateTime)]
+    expires_ts: Option<String>,
+    /// Person who granted.
+    #[serde(rename = "granted_by__person_id")]
+    #[schema(required)]
+    granted_by: Option<Uuid>,
+    /// Name of the person or role.
+    #[schema(required)]
+    holder_name: Option<String>,
+    /// Grant id.
+    id: Uuid,
+    /// Inheritance mode: none, cascade or mapped.
+    inheritance_mode: String,
+    /// Whether the grant denies access.
+    is_deny: bool,
+    /// Permission level.
+    permission: Permission,
+    /// Person who holds the grant.
+    #[schema(required)]
+    person_id: Option<Uuid>,
+    /// Role that holds the grant.
+    #[schema(required)]
+    role_id: Option<Uuid>,
+    /// Title of the entity; null if the caller may not see it.
+    #[schema(required)]
+    title: Option<String>,
+    /// Time of the last change, RFC 3339.
+    #[schema(format = DateTime)]
+    updated_ts: String,
+}
+
+impl GrantEntry {
+    fn new(grant: GrantRecord, title: Option<String>) -> Self {
+        Self {
+            child_permissions: grant.child_permissions,
+            created_ts: grant.created_ts,
+            entity_code: grant.entity_code,
+            entity_instance_id: grant.entity_instance_id,
+            expires_ts: grant.expires_ts,
+            granted_by: grant.granted_by,
+            holder_name: grant.holder_name,
+            id: grant.id,
+            inheritance_mode: grant.inheritance_mode,
+            is_deny: grant.is_deny,
+            permission: grant.permission,
+            person_id: grant.person_id,
+            role_id: grant.role_id,
+            title,
+            updated_ts: grant.updated_ts,
+        }
+    }
+}
+
+/// A page of grants.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"data": [{
+    "id": "01a2056d-3569-7f85-b043-7e27da76ec8d", "person_id": "7894b35e-65a1-01ab-d33d-6d81e129cdf9", "role_id": null,
+    "entity_code": "milestone", "entity_instance_id": "01a2056d-3563-7049-ab62-bfe1ca58ce3f", "permission": 7,
+    "inheritance_mode": "cascade", "child_permissions": {}, "is_deny": false,
+    "granted_by__person_id": "7894b35e-65a1-01ab-d33d-6d81e129cdf9", "expires_ts": null,
+    "created_ts": "2026-11-22T22:42:52.891842+00:00", "updated_ts": "2026-11-22T22:42:52.891842+00:00",
+    "holder_name": "Ada Admin", "title": "Hand-over"
+}], "next": null})))]
+struct GrantList {
+    /// Grants in the order of their ids.
+    data: Vec<GrantEntry>,
+    /// `after` of the next page; null on the last page.
+    #[schema(required)]
+    next: Option<Uuid>,
+}
+
 /// Lists grants of a person or a role, or without either the type-wide grants. For administrators.
 #[utoipa::path(get, path = "/entity_rbac", tag = "administration", params(
     ("person_id" = Option<Uuid>, Query, description = "Grants of this person"), ("role_id" = Option<Uuid>, Query, description = "Grants of this role"),
     ("entity_code" = Option<String>, Query, description = "Grants on entities of this type"), ("after" = Option<Uuid>, Query, description = "`next` of the previous page")), responses(
-    (status = 200, description = "{data: [grants, with holder_name and title], next}", body = Object), (status = 400, description = "Invalid parameter; see `errors`"), (status = 401, description = "Not signed in"), (status = 403, description = "Not an administrator")))]
+    InvalidParameter, AdministratorsOnly, (status = 200, description = "A page of grants, with the names of holders and entities", body = GrantList)))]
 async fn grants(
     State(app): State<AppState>,
     user: AuthUser,
     Query(query): Query<GrantListQuery>,
-) -> Result<Json<Value>> {
+) -> Result<Json<GrantList>> {
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     require_administrator(&mut connection, &user, "list all grants").await?;
     let filter = match (query.person_id, query.role_id) {
@@ -287,35 +391,44 @@ async fn grants(
         (None, None) => GrantFilter::Types,
         _ => return Err(ApiError::bad_request("person_id", "cannot be combined with role_id")),
     };
-    let mut data =
+    let mut grants =
         administration::list_grants(&mut connection, &filter, query.entity_code.as_deref(), query.after, PAGE + 1)
             .await?;
-    let has_more = data.len() > usize::try_from(PAGE).unwrap_or(usize::MAX);
-    data.truncate(usize::try_from(PAGE).unwrap_or(usize::MAX));
-    let next = data.last().filter(|_| has_more).map(|last| last["id"].clone());
+    let has_more = grants.len() > usize::try_from(PAGE).unwrap_or(usize::MAX);
+    grants.truncate(usize::try_from(PAGE).unwrap_or(usize::MAX));
+    let next = grants.last().filter(|_| has_more).map(|last| last.id);
     // Titles are included only for entities that the caller may see.
-    let ids: Vec<Uuid> = data.iter().filter_map(|g| g["entity_instance_id"].as_str()?.parse().ok()).collect();
-    let titles: BTreeMap<String, String> = permission::visible(&mut connection, user.person, &ids)
+    let ids: Vec<Uuid> = grants.iter().map(|grant| grant.entity_instance_id).collect();
+    let titles: BTreeMap<Uuid, String> = permission::visible(&mut connection, user.person, &ids)
         .await?
         .into_iter()
-        .map(|entity| (entity.id.to_string(), entity.title))
+        .map(|entity| (entity.id, entity.title))
         .collect();
-    for grant in &mut data {
-        grant["title"] = json!(grant["entity_instance_id"].as_str().and_then(|id| titles.get(id)));
-    }
-    Ok(Json(json!({"data": data, "next": next})))
+    let with_title = |grant: GrantRecord| {
+        let title = titles.get(&grant.entity_instance_id).cloned();
+        GrantEntry::new(grant, title)
+    };
+    Ok(Json(GrantList { data: grants.into_iter().map(with_title).collect(), next }))
+}
+
+/// A password that was just set.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"password": "kJ8-sTq2bX0mVw5RzN7cYg"})))]
+struct NewPassword {
+    /// The password, which is not shown again.
+    password: String,
 }
 
 /// Resets the password of a person and ends their sessions. For administrators.
 ///
 /// The response contains the new password, which is not shown again.
 #[utoipa::path(post, path = "/person/{id}/password", tag = "administration", params(("id" = Uuid, Path, description = "Person id")), responses(
-    (status = 201, description = "{password}", body = Object), (status = 401, description = "Not signed in"), (status = 403, description = "Not an administrator"), (status = 404, description = "No such person"), (status = 422, description = "The person has no email address")))]
+    AdministratorsOnly, (status = 201, description = "The new password", body = NewPassword), (status = 404, description = "No such person"), (status = 422, description = "The person has no email address")))]
 async fn reset_password(
     State(app): State<AppState>,
     user: AuthUser,
     Path(id): Path<String>,
-) -> Result<(StatusCode, Json<Value>)> {
+) -> Result<(StatusCode, Json<NewPassword>)> {
     let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
     require_administrator(&mut transaction, &user, "reset passwords").await?;
     let id = parse_id(&id)?;
@@ -340,5 +453,5 @@ async fn reset_password(
     credential::record_password_reset(&mut transaction, id).await?;
     tracing::info!(by = %user.person.0, user = %id, "password reset by administrator");
     transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok((StatusCode::CREATED, Json(json!({"password": password}))))
+    Ok((StatusCode::CREATED, Json(NewPassword { password })))
 }

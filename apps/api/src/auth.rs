@@ -6,6 +6,7 @@ mod password; // argon2id
 mod refresh_token; // rotating refresh token cookie
 
 use crate::error::{ApiError, Result};
+use crate::openapi::{InvalidJson, Unauthorized};
 use crate::state::AppState;
 use axum::extract::{ConnectInfo, FromRequestParts, State};
 use axum::http::request::Parts;
@@ -85,6 +86,7 @@ const MAX_RATE_LIMITER_KEYS: usize = 10_000;
 
 /// Body of a login request.
 #[derive(Deserialize, utoipa::ToSchema)]
+#[schema(examples(json!({"email": "admin@pmo.example", "password": "pmo-demo-2026"})))]
 pub struct Credentials {
     /// Email address of the user.
     #[schema(example = "editor@pmo.example")]
@@ -104,10 +106,8 @@ fn client_address(app: &AppState, headers: &HeaderMap, peer: Option<&ConnectInfo
 }
 
 /// Signs in with email address and password. Sets the refresh cookie.
-#[utoipa::path(post, path = "/auth/login", tag = "sign-in", request_body = Credentials, security(()), responses(
-    (status = 200, description = "Signed in", body = Object, example = json!({"token": "eyJ…", "expires_in": 900, "user": {"id": "0190…", "personId": "0190…", "name": "Edda Editor", "email": "editor@pmo.example", "entityCode": "employee"}})),
-    (status = 400, description = "Not JSON"), (status = 401, description = "Wrong email address or password"), (status = 413, description = "Body too large"),
-    (status = 415, description = "Unsupported media type; send JSON"), (status = 422, description = "The body must contain email and password"),
+#[utoipa::path(post, path = "/auth/login", tag = "sign-in", request_body = Credentials, security(()), responses(InvalidJson,
+    (status = 200, description = "Signed in", body = AuthResponse), (status = 401, description = "Wrong email address or password"), (status = 422, description = "The body must contain email and password"),
     (status = 429, description = "Too many attempts")))]
 async fn login(
     State(app): State<AppState>,
@@ -162,7 +162,7 @@ async fn login(
 
 /// Returns a new access token for the refresh cookie, which is replaced.
 #[utoipa::path(post, path = "/auth/refresh", tag = "sign-in", security(("cookie" = [])), responses(
-    (status = 200, description = "Same as login", body = Object), (status = 401, description = "No session, or it has expired")))]
+    (status = 200, description = "Same as login", body = AuthResponse), (status = 401, description = "No session, or it has expired")))]
 async fn refresh_session(
     State(app): State<AppState>,
     headers: HeaderMap,
@@ -208,8 +208,8 @@ async fn logout(State(app): State<AppState>, headers: HeaderMap, jar: CookieJar)
 }
 
 /// Returns the signed-in user.
-#[utoipa::path(get, path = "/auth/me", tag = "sign-in", responses(
-    (status = 200, description = "The signed-in user", body = Object), (status = 401, description = "Not signed in")))]
+#[utoipa::path(get, path = "/auth/me", tag = "sign-in", responses(Unauthorized,
+    (status = 200, description = "The signed-in user", body = User)))]
 async fn me(State(app): State<AppState>, user: AuthUser) -> Result<Json<User>> {
     let mut connection = app.pool.acquire().await.map_err(pmo_database::DatabaseError::from)?;
     let account = credential::by_person(&mut connection, user.person.0).await?;

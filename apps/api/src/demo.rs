@@ -6,13 +6,16 @@
 use crate::admin::authorization::require_administrator;
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
+use crate::openapi::AdministratorsOnly;
 use crate::seed::Scale;
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use pmo_database::{DatabaseError, demo};
-use serde_json::{Value, json};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// Returns the routes of this module.
@@ -20,11 +23,19 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(load))
 }
 
+/// Response to loading demo data.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"loaded": {"projects": 36, "tasks": 1600}})))]
+struct DemoLoaded {
+    /// Number of loaded entities by kind.
+    #[schema(value_type = BTreeMap<String, i64>)]
+    loaded: BTreeMap<&'static str, i64>,
+}
+
 /// Loads demo data into an installation without projects.
-#[utoipa::path(post, path = "/demo", tag = "reference", responses(
-    (status = 201, description = "{loaded: {businesses, projects, tasks, people}}", body = Object), (status = 401, description = "Not signed in"),
-    (status = 403, description = "Not an administrator"), (status = 409, description = "A demo user's email address is already in use"), (status = 422, description = "Projects exist already; nothing was loaded")))]
-async fn load(State(app): State<AppState>, user: AuthUser) -> Result<(StatusCode, Json<Value>)> {
+#[utoipa::path(post, path = "/demo", tag = "reference", responses(AdministratorsOnly,
+    (status = 201, description = "Demo data was loaded", body = DemoLoaded), (status = 409, description = "A demo user's email address is already in use"), (status = 422, description = "Projects exist already; nothing was loaded")))]
+async fn load(State(app): State<AppState>, user: AuthUser) -> Result<(StatusCode, Json<DemoLoaded>)> {
     let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
     require_administrator(&mut transaction, &user, "load demo data").await?;
     // Two concurrent requests: the second one waits for the lock and then finds projects.
@@ -39,10 +50,5 @@ async fn load(State(app): State<AppState>, user: AuthUser) -> Result<(StatusCode
     demo::load(&mut transaction, &counts).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     demo::analyze(&app.pool).await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(
-            json!({"loaded": counts.iter().map(|(name, n)| ((*name).to_owned(), json!(n))).collect::<serde_json::Map<_, _>>()}),
-        ),
-    ))
+    Ok((StatusCode::CREATED, Json(DemoLoaded { loaded: counts.into() })))
 }

@@ -11,12 +11,13 @@ pub use context::ExportContext;
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::import::csv::escape_formula;
+use crate::openapi::{InvalidParameter, NotVisible, RowSchema, Unauthorized};
 use crate::state::{AppState, EntityModel};
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use pmo_database::list::ParentFilter;
+use pmo_database::list::{ListRow, ParentFilter};
 use pmo_database::{DatabaseError, list, permission, row};
 use pmo_domain::api_types::{MAX_PAGE_SIZE, ReferenceNames};
 use pmo_domain::query::ListQuery;
@@ -24,6 +25,7 @@ use pmo_domain::{Column, ColumnKind, EntityType, Row};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -121,14 +123,43 @@ fn stream_response(
     response
 }
 
+/// Rows in CSV with a header row.
+#[derive(ToSchema)]
+#[schema(value_type = String, examples("code,name\r\nTSK-1,Write the brief\r\n"))]
+struct CsvText(#[expect(dead_code, reason = "describes a streamed body")] String);
+
+/// A plan in Microsoft Project XML.
+#[derive(ToSchema)]
+#[schema(
+    value_type = String,
+    examples(r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?><Project xmlns="http://schemas.microsoft.com/project"/>"#)
+)]
+struct PlanText(#[expect(dead_code, reason = "describes a body of text")] String);
+
+/// A line of an export: rows of a type, or the end marker of a complete response.
+#[derive(ToSchema)]
+#[schema(examples(json!({"complete": true})))]
+#[expect(dead_code, reason = "describes a streamed body")]
+struct ExportLine {
+    /// Type code.
+    #[schema(nullable = false)]
+    entity_code: Option<String>,
+    /// Up to 1,000 rows.
+    #[schema(nullable = false, value_type = Option<Vec<RowSchema>>)]
+    data: Option<Vec<Row>>,
+    /// True on the last line.
+    #[schema(nullable = false)]
+    complete: Option<bool>,
+}
+
 /// Exports rows of a type as CSV or JSON.
 #[utoipa::path(get, path = "/{entity}/export", tag = "export", params(
     ("entity" = String, Path, description = "Entity type code", example = "task"),
     ("format" = Option<String>, Query, description = "csv (default) or json (one row per line)"),
     ("parent" = Option<String>, Query, description = "`project:<id>`: only children of this entity"),
-    ("fields" = Option<String>, Query, description = "Columns, separated by commas; filters, sort and search as in lists")), responses(
-    (status = 200, description = "CSV in UTF-8 as POST /{entity}/import reads it: references by name; text that a spreadsheet would evaluate as a formula has an apostrophe prefix. Or NDJSON", body = String, content_type = "text/csv"),
-    (status = 400, description = "Invalid parameter; see `errors`"), (status = 401, description = "Not signed in"), (status = 404, description = "No such type, or the parent was not found or is not visible to the caller")))]
+    ("fields" = Option<String>, Query, description = "Columns, separated by commas; filters, sort and search as in lists")), responses(InvalidParameter, Unauthorized,
+    (status = 200, description = "CSV in UTF-8 as POST /{entity}/import reads it: references by name; text that a spreadsheet would evaluate as a formula has an apostrophe prefix. Or NDJSON", body = CsvText, content_type = "text/csv"),
+    (status = 404, description = "No such type, or the parent was not found or is not visible to the caller")))]
 async fn export_rows(
     State(app): State<AppState>,
     user: AuthUser,
@@ -176,17 +207,15 @@ async fn parse_parent(app: &AppState, user: &AuthUser, code: &str, text: &str) -
 }
 
 /// Exports all rows of all types that the caller may see.
-#[utoipa::path(get, path = "/export", tag = "export", responses(
-    (status = 200, description = "NDJSON: lines of `entity_code` and up to 1,000 rows in `data`, type by type. The last line is `{\"complete\":true}`; without it the response is incomplete", body = String, content_type = "application/x-ndjson"),
-    (status = 401, description = "Not signed in")))]
+#[utoipa::path(get, path = "/export", tag = "export", responses(Unauthorized,
+    (status = 200, description = "NDJSON: lines of `entity_code` and up to 1,000 rows in `data`, type by type. The last line is `{\"complete\":true}`; without it the response is incomplete", body = ExportLine, content_type = "application/x-ndjson")))]
 async fn export_all(State(app): State<AppState>, user: AuthUser) -> Response {
     stream_response(app, user, ExportRequest::Everything, "application/x-ndjson", "pmo.ndjson")
 }
 
 /// Exports a project for Microsoft Project.
-#[utoipa::path(get, path = "/project/{id}/export", tag = "export", params(("id" = Uuid, Path, description = "Project id")), responses(
-    (status = 200, description = "Microsoft Project XML with outline, dates, links and assignments of the tasks visible to the caller", body = String, content_type = "application/xml"),
-    (status = 401, description = "Not signed in"), (status = 404, description = "Not found, or not visible to the caller")))]
+#[utoipa::path(get, path = "/project/{id}/export", tag = "export", params(("id" = Uuid, Path, description = "Project id")), responses(Unauthorized, NotVisible,
+    (status = 200, description = "Microsoft Project XML with outline, dates, links and assignments of the tasks visible to the caller", body = PlanText, content_type = "application/xml")))]
 async fn export_project(State(app): State<AppState>, user: AuthUser, Path(id): Path<String>) -> Result<Response> {
     let id = crate::entity::parse_id(&id)?;
     let model = app.model_for_type("project").await?;
@@ -257,21 +286,12 @@ pub async fn write(
                 ExportRequest::Rows(_, _, ExportFormat::Csv, _) => {
                     let names =
                         row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?;
-                    let mut part = String::new();
-                    for entry in &page.rows {
-                        let row: Row = serde_json::from_str(entry.row.json.get()).map_err(|_| ApiError::Internal)?;
-                        part += &csv_line(columns.iter().map(|column| format_cell(column, &row, &names)))?;
-                    }
-                    part
+                    csv_lines(&page.rows, &columns, &names)?
                 }
                 ExportRequest::Rows(..) => {
                     page.rows.iter().map(|entry| format!("{}\n", entry.row.json.get())).collect()
                 }
-                ExportRequest::Everything if page.rows.is_empty() => String::new(),
-                ExportRequest::Everything => {
-                    let rows: Vec<&str> = page.rows.iter().map(|entry| entry.row.json.get()).collect();
-                    format!("{{\"entity_code\":{},\"data\":[{}]}}\n", json!(entity.code), rows.join(","))
-                }
+                ExportRequest::Everything => type_line(entity, &page.rows),
             };
             if !part.is_empty() {
                 sink.push(part).await?;
@@ -285,6 +305,24 @@ pub async fn write(
         sink.push("{\"complete\":true}\n".to_owned()).await?;
     }
     Ok(())
+}
+
+fn csv_lines(rows: &[ListRow], columns: &[&Column], names: &ReferenceNames) -> Result<String> {
+    let mut lines = String::new();
+    for entry in rows {
+        let row: Row = serde_json::from_str(entry.row.json.get()).map_err(|_| ApiError::Internal)?;
+        lines += &csv_line(columns.iter().map(|column| format_cell(column, &row, names)))?;
+    }
+    Ok(lines)
+}
+
+/// Returns the line of [`ExportLine`] for rows of a type; empty without rows.
+fn type_line(entity: &EntityType, rows: &[ListRow]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<&str> = rows.iter().map(|entry| entry.row.json.get()).collect();
+    format!("{{\"entity_code\":{},\"data\":[{}]}}\n", json!(entity.code), rows.join(","))
 }
 
 /// Returns the requested columns; by default all visible ones, beginning with code and name.

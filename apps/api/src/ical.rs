@@ -7,6 +7,7 @@
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
+use crate::openapi::{InvalidJson, NotVisible, Unauthorized};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -14,15 +15,16 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use pmo_database::calendar_feed::{self, CalendarFeed};
+use pmo_database::calendar_feed::{self, CalendarFeed, CalendarFeedRecord};
 use pmo_database::{DatabaseError, list, permission};
 use pmo_domain::api_types::MAX_PAGE_SIZE;
 use pmo_domain::query::{Filter, ListQuery, Operator};
-use pmo_domain::{ColumnKind, EntityType, Row};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use pmo_domain::{Catalog, ColumnKind, EntityType, Row};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -30,7 +32,7 @@ use uuid::Uuid;
 const MAX_FEEDS: i64 = 50;
 /// Number of past days that a calendar contains.
 const LOOKBACK_DAYS: i64 = 90;
-/// Number of events after which no further pages are read.
+/// Maximum number of events in a calendar.
 const MAX_EVENTS: usize = 5000;
 
 /// Returns the routes of this module.
@@ -42,8 +44,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 }
 
 /// Calendar feed to create.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"entity": "project", "id": "0abb4da0-deec-9b5b-b295-27caaa6c94e5"})))]
 pub(crate) struct NewCalendarFeed {
     /// Type of the entity with the due dates of its children; `None`: the caller's own work.
     entity: Option<String>,
@@ -51,24 +54,79 @@ pub(crate) struct NewCalendarFeed {
     id: Option<Uuid>,
 }
 
+/// A calendar feed of the caller.
+#[derive(Serialize, ToSchema)]
+struct CalendarFeedEntry {
+    /// Type of the entity whose descendants the feed covers; null for the caller's own work.
+    #[schema(required)]
+    about_code: Option<String>,
+    /// Id of that entity.
+    #[schema(required)]
+    about_id: Option<Uuid>,
+    /// Time of creation, RFC 3339.
+    #[schema(format = DateTime)]
+    created_ts: String,
+    /// Feed id.
+    id: Uuid,
+    /// Time of the last use, RFC 3339; null if the feed was never used.
+    #[schema(required, format = DateTime)]
+    used_ts: Option<String>,
+}
+
+impl From<CalendarFeedRecord> for CalendarFeedEntry {
+    fn from(feed: CalendarFeedRecord) -> Self {
+        Self {
+            about_code: feed.about_code,
+            about_id: feed.about_id,
+            created_ts: feed.created_ts,
+            id: feed.id,
+            used_ts: feed.used_ts,
+        }
+    }
+}
+
+/// The caller's calendar feeds.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"data": [{
+    "id": "01a2056d-3563-7049-ab62-bfe1ca58ce3f", "about_code": null, "about_id": null,
+    "created_ts": "2026-01-31T09:00:00+00:00", "used_ts": null
+}]})))]
+struct CalendarFeedList {
+    /// Feeds, oldest first.
+    data: Vec<CalendarFeedEntry>,
+}
+
+/// A calendar feed that was just created.
+#[derive(Serialize, ToSchema)]
+#[schema(examples(json!({"id": "01a2056d-3563-7049-ab62-bfe1ca58ce3f", "path": "/api/v1/calendar/secret.ics"})))]
+struct CreatedCalendarFeed {
+    /// Feed id.
+    id: Uuid,
+    /// Path of the URL on this host; it contains the secret and is not shown again.
+    path: String,
+}
+
+/// A calendar in iCalendar format (RFC 5545).
+#[derive(ToSchema)]
+#[schema(value_type = String, examples("BEGIN:VCALENDAR\r\nVERSION:2.0\r\nEND:VCALENDAR\r\n"))]
+struct CalendarText(#[allow(dead_code)] String);
+
 /// Lists the caller's calendar feeds, without their secrets.
-#[utoipa::path(get, path = "/calendar_feed", tag = "calendar", responses(
-    (status = 200, description = "{data: [{id, about_code, about_id, created_ts, used_ts}]}", body = Object), (status = 401, description = "Not signed in")))]
-async fn list_calendar_feeds(State(app): State<AppState>, user: AuthUser) -> Result<Json<Value>> {
+#[utoipa::path(get, path = "/calendar_feed", tag = "calendar", responses(Unauthorized, (status = 200, description = "The calendar feeds", body = CalendarFeedList)))]
+async fn list_calendar_feeds(State(app): State<AppState>, user: AuthUser) -> Result<Json<CalendarFeedList>> {
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    Ok(Json(json!({"data": calendar_feed::list_for_person(&mut connection, user.person).await?})))
+    let feeds = calendar_feed::list_for_person(&mut connection, user.person).await?;
+    Ok(Json(CalendarFeedList { data: feeds.into_iter().map(CalendarFeedEntry::from).collect() }))
 }
 
 /// Creates a calendar feed. Its URL is returned only once.
-#[utoipa::path(post, path = "/calendar_feed", tag = "calendar", request_body = NewCalendarFeed, responses(
-    (status = 201, description = "{id, path}: the path of the URL on this host", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
-    (status = 404, description = "Not found, or not visible to the caller"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
-    (status = 422, description = "Validation failed, or too many calendar feeds")))]
+#[utoipa::path(post, path = "/calendar_feed", tag = "calendar", request_body = NewCalendarFeed, responses(Unauthorized, InvalidJson, NotVisible,
+    (status = 201, description = "The calendar feed", body = CreatedCalendarFeed), (status = 422, description = "Validation failed, or too many calendar feeds")))]
 async fn create_calendar_feed(
     State(app): State<AppState>,
     user: AuthUser,
     JsonBody(body): JsonBody,
-) -> Result<Response> {
+) -> Result<(StatusCode, Json<CreatedCalendarFeed>)> {
     let request: NewCalendarFeed =
         serde_json::from_value(body).map_err(|e| ApiError::unprocessable("body", e.to_string()))?;
     let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
@@ -94,12 +152,12 @@ async fn create_calendar_feed(
     calendar_feed::insert(&mut transaction, id, &CalendarFeed { person: user.person, scope: target }, &hash(&secret))
         .await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok((StatusCode::CREATED, Json(json!({"id": id, "path": format!("/api/v1/calendar/{secret}.ics")}))).into_response())
+    Ok((StatusCode::CREATED, Json(CreatedCalendarFeed { id, path: format!("/api/v1/calendar/{secret}.ics") })))
 }
 
 /// Revokes a calendar feed.
-#[utoipa::path(delete, path = "/calendar_feed/{id}", tag = "calendar", params(("id" = Uuid, Path, description = "Calendar feed id")), responses(
-    (status = 204, description = "Revoked"), (status = 401, description = "Not signed in"), (status = 404, description = "Not a calendar feed of the caller")))]
+#[utoipa::path(delete, path = "/calendar_feed/{id}", tag = "calendar", params(("id" = Uuid, Path, description = "Calendar feed id")), responses(Unauthorized,
+    (status = 204, description = "Revoked"), (status = 404, description = "Not a calendar feed of the caller")))]
 async fn revoke_calendar_feed(
     State(app): State<AppState>,
     user: AuthUser,
@@ -119,11 +177,11 @@ fn hash(secret: &str) -> Vec<u8> {
 }
 
 /// Returns the calendar of a feed, authenticated by the secret in its URL.
-#[utoipa::path(get, path = "/calendar/{address}", tag = "calendar", security(()), params(("address" = String, Path, description = "Secret at the end of the calendar URL")), responses(
-    (status = 200, description = "iCalendar with an all-day event for each due date", body = String, content_type = "text/calendar"),
+#[utoipa::path(get, path = "/calendar/{token}", tag = "calendar", security(()), params(("token" = String, Path, description = "Secret at the end of the calendar URL")), responses(
+    (status = 200, description = "iCalendar with an all-day event for each due date", body = CalendarText, content_type = "text/calendar"),
     (status = 404, description = "No such calendar feed, or it was revoked")))]
-async fn get_calendar(State(app): State<AppState>, Path(address): Path<String>) -> Result<Response> {
-    let secret = address.strip_suffix(".ics").unwrap_or(&address);
+async fn get_calendar(State(app): State<AppState>, Path(token): Path<String>) -> Result<Response> {
+    let secret = token.strip_suffix(".ics").unwrap_or(&token);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let feed = calendar_feed::find_by_secret(&mut connection, &hash(secret)).await?.ok_or(ApiError::NotFound)?;
     let employee = calendar_feed::find_employee(&mut connection, feed.person).await?;
@@ -132,70 +190,91 @@ async fn get_calendar(State(app): State<AppState>, Path(address): Path<String>) 
     let mut connection = pmo_database::begin_snapshot_read(&app.pool).await?;
     let mut reader = app.visibility_cache.begin_read(&mut connection, feed.person).await?;
     let mut title = "PMO".to_owned();
-    let mut parent = None;
-    if let Some((code, id)) = &feed.scope {
+    if let Some((_, id)) = &feed.scope {
         // 404 if the entity was deleted or the person may no longer see it.
         let visible = permission::visible(&mut connection, feed.person, &[*id]).await?;
         title = visible.into_iter().next().ok_or(ApiError::NotFound)?.title;
-        parent = Some((code.clone(), *id));
     }
+    let mut events = Events::new(MAX_EVENTS);
+    for (entity, filters) in event_filters(&model.catalog, &feed, employee) {
+        let mut query =
+            ListQuery { filters, sort: vec![("due_date".into(), false)], limit: MAX_PAGE_SIZE, ..ListQuery::default() };
+        while !events.is_full() {
+            let page = list::fetch_page(&mut connection, &mut reader, &app.row_cache, entity, &query, None).await?;
+            for entry in page.rows {
+                let row: Row = serde_json::from_str(entry.row.json.get()).map_err(|_| ApiError::Internal)?;
+                events.insert(entry.id, &entity.name, row);
+            }
+            let Some(next) = page.next_cursor else { break };
+            query.cursor = Some(next);
+        }
+    }
+    connection.commit().await.map_err(DatabaseError::from)?;
+    let mut response = render_calendar(&title, &events.by_id).into_response();
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/calendar; charset=utf-8"));
+    Ok(response)
+}
+
+/// Entities of a calendar, at most a given number.
+struct Events {
+    /// Name of the type, and the row, by entity id.
+    by_id: BTreeMap<Uuid, (String, Row)>,
+    limit: usize,
+}
+
+impl Events {
+    fn new(limit: usize) -> Self {
+        Self { by_id: BTreeMap::new(), limit }
+    }
+
+    fn is_full(&self) -> bool {
+        self.by_id.len() >= self.limit
+    }
+
+    /// Adds an entity unless the limit is reached.
+    fn insert(&mut self, id: Uuid, type_name: &str, row: Row) {
+        if !self.is_full() {
+            self.by_id.insert(id, (type_name.to_owned(), row));
+        }
+    }
+}
+
+/// Returns the filters that select the entities of a feed, by type; a type may have several.
+///
+/// With a scope, these are the children of the scope that a column of theirs connects to it;
+/// without, the entities for which `employee` is responsible.
+fn event_filters<'a>(
+    catalog: &'a Catalog,
+    feed: &CalendarFeed,
+    employee: Option<Uuid>,
+) -> Vec<(&'a EntityType, Vec<Filter>)> {
+    let filter =
+        |column: &str, operator, value: String| Filter { column: column.to_owned(), operator, values: vec![value] };
     let earliest = jiff::Zoned::now()
         .date()
         .checked_sub(jiff::Span::new().days(LOOKBACK_DAYS))
         .map(|date| date.to_string())
         .unwrap_or_default();
-    let mut events: BTreeMap<Uuid, (String, Row)> = BTreeMap::new();
-    for entity in model
-        .catalog
-        .types
-        .values()
-        .filter(|entity| entity.column("due_date").is_some_and(|column| column.kind == ColumnKind::Date))
-    {
-        let filter = |column: &str, operator, value: &str| Filter {
-            column: column.to_owned(),
-            operator,
-            values: vec![value.to_owned()],
-        };
-        let queries: Vec<Vec<Filter>> = match (&parent, employee) {
+    let has_due_date =
+        |entity: &&EntityType| entity.column("due_date").is_some_and(|column| column.kind == ColumnKind::Date);
+    let mut filters = Vec::new();
+    for entity in catalog.types.values().filter(has_due_date) {
+        let (columns, value): (Vec<&str>, _) = match (&feed.scope, employee) {
             (Some((code, id)), _) => {
-                let relation = model
-                    .catalog
+                let relation = catalog
                     .child_relation(code.as_str(), entity.code.as_str())
                     .filter(|relation| relation.parent_type_column.is_none());
-                relation
-                    .and_then(|relation| relation.parent_column.as_ref())
-                    .map(|column| vec![filter(column, Operator::Eq, &id.to_string())])
-                    .into_iter()
-                    .collect()
+                (relation.and_then(|relation| relation.parent_column.as_deref()).into_iter().collect(), *id)
             }
-            (None, Some(employee)) => assignee_columns(entity)
-                .map(|column| vec![filter(column, Operator::Eq, &employee.to_string())])
-                .collect(),
-            (None, None) => Vec::new(),
+            (None, Some(employee)) => (assignee_columns(entity).collect(), employee),
+            (None, None) => continue,
         };
-        for mut filters in queries {
-            filters.push(filter("due_date", Operator::Gte, &earliest));
-            let mut query = ListQuery {
-                filters,
-                sort: vec![("due_date".into(), false)],
-                limit: MAX_PAGE_SIZE,
-                ..ListQuery::default()
-            };
-            loop {
-                let page = list::fetch_page(&mut connection, &mut reader, &app.row_cache, entity, &query, None).await?;
-                for entry in page.rows {
-                    let row: Row = serde_json::from_str(entry.row.json.get()).map_err(|_| ApiError::Internal)?;
-                    events.insert(entry.id, (entity.name.clone(), row));
-                }
-                let Some(next) = page.next_cursor.filter(|_| events.len() < MAX_EVENTS) else { break };
-                query.cursor = Some(next);
-            }
-        }
+        filters.extend(columns.into_iter().map(|column| {
+            let equals = filter(column, Operator::Eq, value.to_string());
+            (entity, vec![equals, filter("due_date", Operator::Gte, earliest.clone())])
+        }));
     }
-    connection.commit().await.map_err(DatabaseError::from)?;
-    let mut response = render_calendar(&title, &events).into_response();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/calendar; charset=utf-8"));
-    Ok(response)
+    filters
 }
 
 /// Returns the columns that name the people responsible for an entity.
@@ -286,6 +365,7 @@ fn render_calendar(title: &str, events: &BTreeMap<Uuid, (String, Row)>) -> Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn lines_are_folded_between_characters_and_special_characters_escaped() {
@@ -294,6 +374,20 @@ mod tests {
         assert!(out.starts_with("SUMMARY:a\\, b\\; c\\\\\\n"));
         assert!(out.split("\r\n").all(|part| part.len() <= 75));
         assert_eq!(out.replace("\r\n ", "").matches('ä').count(), 80);
+    }
+
+    #[test]
+    fn calendar_has_at_most_the_maximum_number_of_events() {
+        let mut events = Events::new(3);
+        for page in 0..2u128 {
+            for entry in 0..2u128 {
+                events.insert(Uuid::from_u128(page * 2 + entry), "Task", Row::new());
+            }
+            // The same entity again, through another column, takes no further place.
+            events.insert(Uuid::from_u128(0), "Task", Row::new());
+        }
+        assert!(events.is_full());
+        assert_eq!(events.by_id.len(), 3);
     }
 
     #[test]

@@ -6,20 +6,25 @@
 pub mod csv; // CSV parsing, pure
 pub mod csv_import; // import of rows, upserted by code
 pub mod mspdi; // Microsoft Project XML parsing, pure
+mod references; // references in cells
 mod upload; // file of a request
 
 use crate::auth::AuthUser;
 use crate::entity::{IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response};
 use crate::error::{ApiError, Result};
+use crate::openapi::{RowSchema, Unauthorized};
 use crate::state::{AppState, EntityModel};
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::StatusCode;
 use mspdi::Plan;
 use pmo_database::{Transaction, permission, row};
 use pmo_domain::{Permission, PersonId, Row};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use upload::read_upload;
+use utoipa::openapi::{Deprecated, RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -41,9 +46,8 @@ struct ImportQuery {
 #[utoipa::path(post, path = "/project/import", tag = "import",
     request_body(content = String, content_type = "application/xml", description = "A Microsoft Project XML file, as the body or as the multipart field 'file'"),
     params(("name" = Option<String>, Query, description = "Project name; default: the title in the file"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 200, description = "With text/csv and dry_run: see /{entity}/import"),
-    (status = 201, description = "{project, report: {taken, left_out}}; with text/csv the report of /{entity}/import", body = Object), (status = 400, description = "Body truncated"), (status = 401, description = "Not signed in"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(Unauthorized,
+    (status = 200, description = "With text/csv and dry_run: see /{entity}/import"), (status = 201, description = "The project and a report; with text/csv the report of /{entity}/import", body = ImportedPlan), (status = 400, description = "Body truncated"),
     (status = 403, description = "Forbidden: requires permission to create projects"), (status = 413, description = "The file is too large"),
     (status = 415, description = "Unsupported media type"), (status = 422, description = "The file is not a valid plan; see `errors`")))]
 async fn import_project(
@@ -78,8 +82,8 @@ async fn import_project(
     let body =
         write(&mut transaction, &model, user.person, &plan, Some(name.as_str()).filter(|name| !name.trim().is_empty()))
             .await?;
-    commit_with_response(transaction, &user, key, MutationResponse { status: StatusCode::CREATED, body: Some(body) })
-        .await
+    let body = Some(json!(body));
+    commit_with_response(transaction, &user, key, MutationResponse { status: StatusCode::CREATED, body }).await
 }
 
 async fn check_can_import(
@@ -94,6 +98,77 @@ async fn check_can_import(
     }
 }
 
+/// Numbers of imported elements.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct PlanCounts {
+    /// Tasks with at least one assigned person.
+    assigned_tasks: usize,
+    /// Dependencies between tasks.
+    links: usize,
+    /// Milestones among the tasks.
+    milestones: usize,
+    /// People who were found among the employees.
+    resources: usize,
+    /// Summary tasks among the tasks.
+    summaries: usize,
+    /// All tasks.
+    tasks: usize,
+}
+
+/// Elements that were not imported.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct SkippedElements {
+    /// Number of elements.
+    count: usize,
+    /// Name of the element in the file.
+    what: String,
+    /// Reason for people.
+    why: String,
+}
+
+/// Report on the import of a plan.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct PlanReport {
+    /// Numbers of imported elements.
+    imported: PlanCounts,
+    /// Deprecated name of `skipped`.
+    #[schema(deprecated)]
+    left_out: Vec<SkippedElements>,
+    /// Elements that were not imported.
+    skipped: Vec<SkippedElements>,
+    /// Deprecated name of `imported`.
+    #[schema(schema_with = deprecated_counts)]
+    taken: PlanCounts,
+}
+
+fn deprecated_counts() -> RefOr<Schema> {
+    let mut schema = PlanCounts::schema();
+    if let RefOr::T(Schema::Object(object)) = &mut schema {
+        object.deprecated = Some(Deprecated::True);
+        object.description = Some("Deprecated name of `imported`.".to_owned());
+    }
+    schema
+}
+
+/// A plan that was imported as a project.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(examples(json!({
+    "project": {"id": "0abb4da0-deec-9b5b-b295-27caaa6c94e5", "name": "ERP upgrade", "version": 1, "permission": 7},
+    "report": {
+        "imported": {"tasks": 12, "summaries": 3, "milestones": 2, "links": 9, "resources": 4, "assigned_tasks": 8},
+        "skipped": [{"what": "Calendar", "count": 1, "why": "calendars are not imported; their working days determine durations"}],
+        "taken": {"tasks": 12, "summaries": 3, "milestones": 2, "links": 9, "resources": 4, "assigned_tasks": 8},
+        "left_out": [{"what": "Calendar", "count": 1, "why": "calendars are not imported; their working days determine durations"}]
+    }
+})))]
+pub struct ImportedPlan {
+    /// The new project.
+    #[schema(value_type = RowSchema)]
+    project: Row,
+    /// What was imported, and what was not.
+    report: PlanReport,
+}
+
 /// Writes a plan as a new project owned by `person`; returns the project row and the report.
 pub async fn write(
     transaction: &mut Transaction,
@@ -101,22 +176,11 @@ pub async fn write(
     person: PersonId,
     plan: &Plan,
     name: Option<&str>,
-) -> Result<Value> {
+) -> Result<ImportedPlan> {
     check_can_import(transaction, model, person).await?;
     let (project, task, dependency) =
         (model.entity("project")?, model.entity("task")?, model.entity("task_dependency")?);
-    let title = name.map(str::trim).or(plan.title.as_deref()).filter(|t| !t.is_empty()).unwrap_or("Imported plan");
-    let title: String = title.chars().filter(|c| *c != '\0').take(500).collect();
-    let mut values = Row::new();
-    values.insert("name".into(), json!(title));
-    let earliest = plan.tasks.iter().filter_map(|t| t.start).min().or(plan.start);
-    let latest = plan.tasks.iter().filter_map(|t| t.finish).max().or(plan.finish);
-    values.insert("planned_start_date".into(), json!(earliest.map(|date| date.to_string())));
-    values.insert("planned_end_date".into(), json!(latest.map(|date| date.to_string())));
-    values.insert("completion_pct".into(), json!(overall_percent(plan)));
-    let stage = if plan.tasks.iter().any(|t| t.percent > 0.0) { "Execution" } else { "Planning" };
-    values.insert("dl__project_stage".into(), json!(find_option(model, "project_stage", stage, false)));
-    let id = row::insert(transaction, project, &values).await?;
+    let id = row::insert(transaction, project, &project_row(model, plan, name)).await?;
     permission::grant_owner(transaction, person, &project.code, id).await?;
 
     let (assignees, unknown) = match_people(transaction, model, person, plan).await?;
@@ -132,28 +196,50 @@ pub async fn write(
     }
     row::set_cycle_check(transaction, row::CycleCheck::PerRow).await?;
 
-    let mut row = row::by_id(transaction, project, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::Internal)?;
-    row.insert("permission".into(), json!(Permission::Owner));
-    let mut skipped: Vec<Value> = plan
-        .skipped
-        .iter()
-        .map(|((item, reason), count)| json!({"what": item, "count": count, "why": reason}))
-        .collect();
+    let mut project =
+        row::by_id(transaction, project, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::Internal)?;
+    project.insert("permission".into(), json!(Permission::Owner));
+    let assigned_tasks = assignees.iter().filter(|ids| !ids.is_empty()).count();
+    Ok(ImportedPlan { project, report: plan_report(plan, unknown, assigned_tasks) })
+}
+
+/// Builds the report; `unknown` is the number of people without an employee.
+fn plan_report(plan: &Plan, unknown: usize, assigned_tasks: usize) -> PlanReport {
+    let imported = PlanCounts {
+        assigned_tasks,
+        links: plan.links.len(),
+        milestones: plan.tasks.iter().filter(|t| t.milestone).count(),
+        resources: plan.resources.len() - unknown,
+        summaries: plan.tasks.iter().filter(|t| t.summary).count(),
+        tasks: plan.tasks.len(),
+    };
+    let elements = |what: &str, count: usize, why: &str| SkippedElements { count, what: what.into(), why: why.into() };
+    let mut skipped: Vec<SkippedElements> =
+        plan.skipped.iter().map(|((element, reason), count)| elements(element, *count, reason)).collect();
     if unknown > 0 {
-        skipped.push(json!({"what": "Resource", "count": unknown, "why": "no employee with this name or email address is visible to you; add the employee and assign the tasks manually"}));
+        skipped.push(elements(
+            "Resource",
+            unknown,
+            "no employee with this name or email address is visible to you; add the employee and assign the tasks manually",
+        ));
     }
-    let assigned: usize = assignees.iter().filter(|ids| !ids.is_empty()).count();
-    Ok(json!({"project": row, "report": {
-        "taken": {
-            "tasks": plan.tasks.len(),
-            "summaries": plan.tasks.iter().filter(|t| t.summary).count(),
-            "milestones": plan.tasks.iter().filter(|t| t.milestone).count(),
-            "links": plan.links.len(),
-            "resources": plan.resources.len() - unknown,
-            "assigned_tasks": assigned,
-        },
-        "left_out": skipped,
-    }}))
+    PlanReport { imported: imported.clone(), left_out: skipped.clone(), skipped, taken: imported }
+}
+
+/// Returns the columns of the new project; `name` replaces the title of the plan.
+fn project_row(model: &EntityModel, plan: &Plan, name: Option<&str>) -> Row {
+    let title = name.map(str::trim).or(plan.title.as_deref()).filter(|t| !t.is_empty()).unwrap_or("Imported plan");
+    let title: String = title.chars().filter(|c| *c != '\0').take(500).collect();
+    let mut values = Row::new();
+    values.insert("name".into(), json!(title));
+    let earliest = plan.tasks.iter().filter_map(|t| t.start).min().or(plan.start);
+    let latest = plan.tasks.iter().filter_map(|t| t.finish).max().or(plan.finish);
+    values.insert("planned_start_date".into(), json!(earliest.map(|date| date.to_string())));
+    values.insert("planned_end_date".into(), json!(latest.map(|date| date.to_string())));
+    values.insert("completion_pct".into(), json!(overall_percent(plan)));
+    let stage = if plan.tasks.iter().any(|t| t.percent > 0.0) { "Execution" } else { "Planning" };
+    values.insert("dl__project_stage".into(), json!(find_option(model, "project_stage", stage, false)));
+    values
 }
 
 /// Returns the completion of the plan in percent, weighted by task duration.

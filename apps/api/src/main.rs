@@ -8,9 +8,9 @@ use pmo_api::files::blob_store::DiskBlobStore;
 use pmo_api::settings::{Command, Config, RENAMED_ENV};
 use pmo_api::state::AppState;
 use pmo_api::{error::ApiError, export, import, seed, state};
-use pmo_database::NotifyMode;
 use pmo_database::row_cache::RowCache;
 use pmo_database::visibility::VisibilityCache;
+use pmo_database::{DatabaseError, NotifyMode};
 use pmo_domain::PersonId;
 use pmo_startup::deprecated_env;
 use std::net::SocketAddr;
@@ -28,14 +28,43 @@ async fn main() -> ExitCode {
     }
     match run(settings).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(message) => {
-            eprintln!("error: {message}");
+        Err(error) => {
+            eprintln!("error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn run(settings: Config) -> Result<(), String> {
+/// Error of a command, in one line for the terminal.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    #[error(transparent)]
+    Database(#[from] DatabaseError),
+    #[error("{}", describe_error(.0))]
+    Api(#[from] ApiError),
+    #[error("{path}: {source}")]
+    File { path: String, source: std::io::Error },
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error("{path}: {}: {}", .source.location, .source.message)]
+    Plan { path: String, source: import::mspdi::PlanError },
+    #[error("no person has the email address {0}: choose another one with --as-email, or run 'pmo-api seed' first")]
+    UnknownUser(String),
+    #[error("'{0}' is not an email address")]
+    InvalidEmail(String),
+    #[error("the password could not be hashed")]
+    PasswordHash,
+    #[error("cannot write files to {path} ({source}): make the directory writable, or set FILES_DIR to another one")]
+    FilesDir { path: String, source: std::io::Error },
+    #[error(
+        "cannot listen on {address} ({source}): stop the process that uses the port, or set API_PORT to another one"
+    )]
+    Listen { address: String, source: std::io::Error },
+}
+
+async fn run(settings: Config) -> Result<(), CommandError> {
     if matches!(settings.command, Some(Command::Openapi)) {
         println!("{:#}", pmo_api::api_router().1);
         return Ok(());
@@ -46,41 +75,40 @@ async fn run(settings: Config) -> Result<(), String> {
     } else {
         NotifyMode::InTransaction
     };
-    let pool = pmo_database::connect(&settings.database_url, settings.database_connections, notify_mode)
-        .await
-        .map_err(|e| e.to_string())?;
-    let epoch = pmo_database::prepare(&pool).await.map_err(|e| e.to_string())?;
+    let pool = pmo_database::connect(&settings.database_url, settings.database_connections, notify_mode).await?;
+    let epoch = pmo_database::prepare(&pool).await?;
     tracing::debug!(epoch, "migrations applied");
     match &settings.command {
         Some(Command::Migrate) => Ok(()),
         Some(Command::Seed { scale }) => {
-            let summary = seed::run(&pool, *scale).await.map_err(|e| e.to_string())?;
-            println!("{summary}");
+            println!("{}", seed::run(&pool, *scale).await?);
             Ok(())
         }
         Some(Command::Import { file, as_email, name, entity, dry_run }) => {
-            let bytes = std::fs::read(file).map_err(|e| format!("{}: {e}", file.display()))?;
+            let path = file.display().to_string();
+            let bytes = std::fs::read(file).map_err(|source| CommandError::File { path: path.clone(), source })?;
             let user = find_user(&pool, as_email).await?;
             let model = load_catalog(&pool).await?;
             let report = match entity {
-                Some(code) => import::csv_import::import_file(&pool, &model, &user, code, &bytes, *dry_run)
-                    .await
-                    .map_err(describe_error)?,
+                Some(code) => {
+                    let report = import::csv_import::import_file(&pool, &model, &user, code, &bytes, *dry_run).await?;
+                    serde_json::to_value(report)?
+                }
                 None => {
-                    let plan = import::mspdi::parse(&bytes)
-                        .map_err(|error| format!("{}: {}: {}", file.display(), error.location, error.message))?;
-                    import_plan(&pool, &model, &user, name.as_deref(), &plan).await?
+                    let plan = import::mspdi::parse(&bytes).map_err(|source| CommandError::Plan { path, source })?;
+                    serde_json::to_value(import_plan(&pool, &model, &user, name.as_deref(), &plan).await?)?
                 }
             };
-            println!("{}", serde_json::to_string_pretty(&report).map_err(|e| e.to_string())?);
+            println!("{report:#}");
             Ok(())
         }
         Some(Command::Export { file, as_email, entity, format, project }) => {
             let bytes = export_as(&pool, as_email, entity.as_deref(), format, *project).await?;
             if file.as_os_str() == "-" {
-                std::io::Write::write_all(&mut std::io::stdout(), &bytes).map_err(|e| e.to_string())
+                Ok(std::io::Write::write_all(&mut std::io::stdout(), &bytes)?)
             } else {
-                std::fs::write(file, bytes).map_err(|e| format!("{}: {e}", file.display()))
+                let path = file.display().to_string();
+                std::fs::write(file, bytes).map_err(|source| CommandError::File { path, source })
             }
         }
         Some(Command::AddAdministrator { email }) => {
@@ -92,25 +120,21 @@ async fn run(settings: Config) -> Result<(), String> {
 }
 
 /// Renders an error as one line for the terminal.
-fn describe_error(error: ApiError) -> String {
+fn describe_error(error: &ApiError) -> String {
     let problem = error.problem();
     let fields: Vec<String> = problem.errors.iter().map(|e| format!("{}: {}", e.field, e.message)).collect();
     if fields.is_empty() { problem.detail.unwrap_or(problem.title) } else { fields.join("; ") }
 }
 
-async fn load_catalog(pool: &pmo_database::Pool) -> Result<state::EntityModel, String> {
-    state::load_model(&mut *pool.acquire().await.map_err(|e| e.to_string())?).await.map_err(|e| e.to_string())
+async fn load_catalog(pool: &pmo_database::Pool) -> Result<state::EntityModel, DatabaseError> {
+    state::load_model(&mut *pool.acquire().await?).await
 }
 
 /// Finds the user that a command acts for.
-async fn find_user(pool: &pmo_database::Pool, email: &str) -> Result<AuthUser, String> {
-    let mut connection = pool.acquire().await.map_err(|e| e.to_string())?;
-    let account = pmo_database::credential::by_email(&mut connection, email).await.map_err(|e| e.to_string())?;
-    let account = account.ok_or_else(|| {
-        format!(
-            "no person has the email address {email}: choose another one with --as-email, or run 'pmo-api seed' first"
-        )
-    })?;
+async fn find_user(pool: &pmo_database::Pool, email: &str) -> Result<AuthUser, CommandError> {
+    let mut connection = pool.acquire().await.map_err(DatabaseError::from)?;
+    let account = pmo_database::credential::by_email(&mut connection, email).await?;
+    let account = account.ok_or_else(|| CommandError::UnknownUser(email.to_owned()))?;
     Ok(AuthUser { person: PersonId(account.user.person_id), actor: account.actor })
 }
 
@@ -120,11 +144,11 @@ async fn import_plan(
     user: &AuthUser,
     name: Option<&str>,
     plan: &import::mspdi::Plan,
-) -> Result<serde_json::Value, String> {
-    let mut transaction = pmo_database::begin(pool, &user.actor).await.map_err(|e| e.to_string())?;
-    let report = import::write(&mut transaction, model, user.person, plan, name).await.map_err(describe_error)?;
-    transaction.commit().await.map_err(|e| e.to_string())?;
-    Ok(report)
+) -> Result<import::ImportedPlan, CommandError> {
+    let mut transaction = pmo_database::begin(pool, &user.actor).await?;
+    let imported = import::write(&mut transaction, model, user.person, plan, name).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    Ok(imported)
 }
 
 async fn export_as(
@@ -133,67 +157,54 @@ async fn export_as(
     entity: Option<&str>,
     format: &str,
     project: Option<uuid::Uuid>,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, CommandError> {
     let (user, model) = (find_user(pool, email).await?, load_catalog(pool).await?);
     let (visibility_cache, row_cache) = (VisibilityCache::new(1 << 24), RowCache::new(1 << 24));
     let context =
         export::ExportContext { pool, visibility_cache: &visibility_cache, row_cache: &row_cache, model: &model };
-    match (project, entity) {
+    let request = match (project, entity) {
         (Some(id), _) => {
-            let plan = export::plan::load_plan(&context, user.person, id).await.map_err(describe_error)?;
-            Ok(export::mspdi::write(&plan).into_bytes())
+            let plan = export::plan::load_plan(&context, user.person, id).await?;
+            return Ok(export::mspdi::write(&plan).into_bytes());
         }
         (None, Some(code)) => {
             let export_format = if format == "json" { export::ExportFormat::Json } else { export::ExportFormat::Csv };
-            let query = export::all_rows(&model, code).map_err(describe_error)?;
-            export::export_to_bytes(
-                &context,
-                &user,
-                &export::ExportRequest::Rows(code.to_owned(), Box::new(query), export_format, None),
-            )
-            .await
-            .map_err(describe_error)
+            let query = export::all_rows(&model, code)?;
+            export::ExportRequest::Rows(code.to_owned(), Box::new(query), export_format, None)
         }
-        (None, None) => {
-            export::export_to_bytes(&context, &user, &export::ExportRequest::Everything).await.map_err(describe_error)
-        }
-    }
+        (None, None) => export::ExportRequest::Everything,
+    };
+    Ok(export::export_to_bytes(&context, &user, &request).await?)
 }
 
-async fn add_administrator(pool: &pmo_database::Pool, email: &str) -> Result<String, String> {
+async fn add_administrator(pool: &pmo_database::Pool, email: &str) -> Result<String, CommandError> {
     if !email.contains('@') {
-        return Err(format!("'{email}' is not an email address"));
+        return Err(CommandError::InvalidEmail(email.to_owned()));
     }
     let password = pmo_api::auth::new_password();
-    let hash = pmo_api::auth::hash(&password).ok_or("the password could not be hashed")?;
-    let mut transaction =
-        pmo_database::begin(pool, &pmo_database::Actor::default()).await.map_err(|e| e.to_string())?;
-    let person =
-        pmo_database::bootstrap::add_administrator(&mut transaction, email).await.map_err(|e| e.to_string())?;
-    pmo_database::credential::set_password(&mut transaction, person, &hash).await.map_err(|e| e.to_string())?;
-    transaction.commit().await.map_err(|e| e.to_string())?;
+    let hash = pmo_api::auth::hash(&password).ok_or(CommandError::PasswordHash)?;
+    let mut transaction = pmo_database::begin(pool, &pmo_database::Actor::default()).await?;
+    let person = pmo_database::bootstrap::add_administrator(&mut transaction, email).await?;
+    pmo_database::credential::set_password(&mut transaction, person, &hash).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
     Ok(format!("{email} is an owner of everything. Password (shown once): {password}"))
 }
 
-async fn serve(pool: pmo_database::Pool, settings: Config) -> Result<(), String> {
+async fn serve(pool: pmo_database::Pool, settings: Config) -> Result<(), CommandError> {
     let address = format!("{}:{}", settings.host, settings.port);
     let files_dir = settings.files_dir.clone();
-    DiskBlobStore::new(&files_dir).check_writable().map_err(|e| {
-        format!(
-            "cannot write files to {} ({e}): make the directory writable, or set FILES_DIR to another one",
-            files_dir.display()
-        )
-    })?;
-    let app = AppState::new(pool.clone(), settings).await.map_err(|e| e.to_string())?;
-    let listener = TcpListener::bind(&address).await.map_err(|e| {
-        format!("cannot listen on {address} ({e}): stop the process that uses the port, or set API_PORT to another one")
-    })?;
+    DiskBlobStore::new(&files_dir)
+        .check_writable()
+        .map_err(|source| CommandError::FilesDir { path: files_dir.display().to_string(), source })?;
+    let app = AppState::new(pool.clone(), settings).await?;
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|source| CommandError::Listen { address: address.clone(), source })?;
     tracing::info!(%address, "listening");
     tokio::spawn(housekeeping(pool, app.clone()));
-    axum::serve(listener, pmo_api::router(app).into_make_service_with_connect_info::<SocketAddr>())
+    Ok(axum::serve(listener, pmo_api::router(app).into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(pmo_startup::shutdown_signal())
-        .await
-        .map_err(|e| e.to_string())
+        .await?)
 }
 
 /// Deletes expired data once an hour.

@@ -1,8 +1,15 @@
 //! `OpenAPI` 3.1 document of the api, generated from the handlers, and an HTML page that shows it.
 
+mod problems; // problem responses that many routes share
+mod row; // schemas of entity rows
+
+pub(crate) use problems::{AdministratorsOnly, InvalidJson, InvalidParameter, NotVisible, Unauthorized};
+pub(crate) use row::RowSchema;
+
 use axum::Json;
 use axum::response::Html;
 use leptos::prelude::*;
+use pmo_domain::api_types::Problem;
 use serde_json::{Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
@@ -13,20 +20,18 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
     info(title = "PMO", description = "Projects, plans and related entities. Errors are RFC 9457 problem details (application/problem+json). Sign in at /auth/login and send the token as a Bearer token."),
     servers((url = "/api/v1")),
     security(("bearer" = [])),
+    components(schemas(Problem)),
     tags((name = "sign-in"), (name = "entities", description = "The same routes for every entity type"), (name = "reference"), (name = "sharing"), (name = "history"), (name = "sync"), (name = "import"), (name = "files"), (name = "administration"))
 )]
 pub struct Document;
 
-/// Schemas and examples that the attributes of the handlers do not contain.
-///
-/// Holds the schemas with examples, the response schema of each operation and an example of each
-/// request. The API fuzz test validates responses against them.
+/// Schemas of dynamic responses, and examples of requests, that no type describes.
 const RESPONSE_SCHEMAS: &str = include_str!("shapes.json");
 
 /// Completes the document with what the attributes cannot express.
 ///
-/// Adds the security schemes, response and error schemas, examples, and a 503 response for every
-/// operation.
+/// Adds the security schemes, error schemas, examples, and a 503 response for every operation. The
+/// API fuzz test validates responses against the result.
 pub fn add_schemas(mut document: utoipa::openapi::OpenApi) -> Value {
     let components = document.components.get_or_insert_with(Default::default);
     let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
@@ -34,39 +39,57 @@ pub fn add_schemas(mut document: utoipa::openapi::OpenApi) -> Value {
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("pmo_refresh"))));
     let mut document = serde_json::to_value(document).unwrap_or_default();
     let shapes: Value = serde_json::from_str(RESPONSE_SCHEMAS).unwrap_or_default();
-    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
-        for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            describe(operation, &shapes, &format!("{method} {path}"));
-        }
-    }
     for (name, schema) in shapes["schemas"].as_object().into_iter().flatten() {
         document["components"]["schemas"][name] = schema.clone();
+    }
+    let schemas = document["components"]["schemas"].clone();
+    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            describe(operation, &shapes, &schemas, &format!("{method} {path}"));
+        }
     }
     document
 }
 
-fn describe(operation: &mut Value, shapes: &Value, name: &str) {
-    let schema_content = |schema: &str| {
-        let mut content = json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}});
-        if let Some(example) = shapes["schemas"][schema]["examples"].get(0) {
-            content["example"] = example.clone();
+/// Returns the first example of a schema; that of an array contains the example of its items.
+fn example_of(schema: &Value, schemas: &Value) -> Option<Value> {
+    if let Some(name) = schema_name(schema) {
+        return example_of(schemas.get(name)?, schemas);
+    }
+    let example = schema["examples"].get(0).cloned();
+    example.or_else(|| Some(json!([example_of(schema.get("items")?, schemas)?])))
+}
+
+fn schema_name(schema: &Value) -> Option<&str> {
+    schema["$ref"].as_str()?.rsplit('/').next()
+}
+
+/// Adds schemas and examples to the request and the responses of an operation.
+fn describe(operation: &mut Value, shapes: &Value, schemas: &Value, name: &str) {
+    let content_of = |schema: &str| json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}});
+    let add_example = |content: &mut Value| {
+        if content.get("example").is_none()
+            && let Some(example) = example_of(&content["schema"], schemas)
+        {
+            content["example"] = example;
         }
-        content
     };
-    if let Some(content) = operation.pointer_mut("/requestBody/content/application~1json")
-        && content.get("example").is_none()
-    {
-        let schema = content["schema"]["$ref"].as_str().and_then(|r| r.rsplit('/').next());
-        content["example"] = shapes["requests"][schema.unwrap_or(name)].clone();
+    if let Some(content) = operation.pointer_mut("/requestBody/content/application~1json") {
+        add_example(content);
+        if content.get("example").is_none() {
+            content["example"] = shapes["requests"][schema_name(&content["schema"]).unwrap_or(name)].clone();
+        }
     }
     operation["responses"]["503"] = json!({"description": "Service unavailable; nothing was changed, try again"});
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if status.starts_with(['4', '5']) {
-            response["content"]["application/problem+json"] = schema_content("Problem");
-        } else if let (Some(content), Some(schema)) =
-            (response.get_mut("content").and_then(Value::as_object_mut), shapes["answers"][name].as_str())
-        {
-            content.iter_mut().for_each(|(_, content)| *content = schema_content(schema));
+            response["content"]["application/problem+json"] = content_of("Problem");
+        }
+        for (_, content) in response.get_mut("content").and_then(Value::as_object_mut).into_iter().flatten() {
+            if let Some(schema) = shapes["answers"][name].as_str().filter(|_| status.starts_with('2')) {
+                *content = content_of(schema);
+            }
+            add_example(content);
         }
     }
 }

@@ -3,9 +3,10 @@
 //! Callers check permissions.
 
 use crate::{Connection, Result, sql};
-use pmo_domain::EntityType;
 use pmo_domain::catalog::LabelOption;
-use serde_json::Value;
+use pmo_domain::{EntityType, Permission};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
@@ -103,14 +104,28 @@ pub async fn rename_option(
     Ok(())
 }
 
+/// Metadata of a column to change; `None` keeps the present value.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ColumnMetadata {
+    /// Display name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Whether tables and forms omit the column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<bool>,
+    /// Whether a value is required.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub required: Option<bool>,
+}
+
 /// Changes singular name, plural label, icon and sort order of a type, and column metadata.
 ///
-/// `None` keeps the present value. `columns` maps column names to metadata keys to merge in.
+/// `None` keeps the present value. `columns` are the changes by column name.
 pub async fn update_entity_type(
     conn: &mut Connection,
     entity: &EntityType,
     (name, label, icon, order): (Option<&str>, Option<&str>, Option<&str>, Option<i32>),
-    columns: &Value,
+    columns: &BTreeMap<String, ColumnMetadata>,
 ) -> Result<()> {
     sqlx::query(
         "update app.entity e set name = coalesce($2, name), ui_label = coalesce($3, ui_label), ui_icon = coalesce($4, ui_icon), display_order = coalesce($5, display_order),
@@ -122,7 +137,7 @@ pub async fn update_entity_type(
     .bind(label)
     .bind(icon)
     .bind(order)
-    .bind(columns)
+    .bind(Json(columns))
     .execute(conn)
     .await?;
     Ok(())
@@ -139,7 +154,41 @@ pub enum GrantFilter {
     Role(Uuid),
 }
 
-/// Returns at most `limit` grants in the order of their ids, as JSON with the holder's name.
+/// A stored grant with the name of its holder.
+#[derive(Clone, Debug, Deserialize)]
+pub struct GrantRecord {
+    /// Grant id.
+    pub id: Uuid,
+    /// Person who holds the grant; `None` if a role does.
+    pub person_id: Option<Uuid>,
+    /// Role that holds the grant.
+    pub role_id: Option<Uuid>,
+    /// Name of the person or role.
+    pub holder_name: Option<String>,
+    /// Type of the granted entity.
+    pub entity_code: String,
+    /// Granted entity, or the id that stands for all entities of the type.
+    pub entity_instance_id: Uuid,
+    /// Permission level.
+    pub permission: Permission,
+    /// Inheritance mode: none, cascade or mapped.
+    pub inheritance_mode: String,
+    /// Level by type of the descendant, for the mode mapped.
+    pub child_permissions: BTreeMap<String, i64>,
+    /// Whether the grant denies access.
+    pub is_deny: bool,
+    /// Person who granted.
+    #[serde(rename = "granted_by__person_id")]
+    pub granted_by: Option<Uuid>,
+    /// Time of expiry, RFC 3339.
+    pub expires_ts: Option<String>,
+    /// Time of creation, RFC 3339.
+    pub created_ts: String,
+    /// Time of the last change, RFC 3339.
+    pub updated_ts: String,
+}
+
+/// Returns at most `limit` grants in the order of their ids.
 ///
 /// `entity` restricts the type. `after` is the last id of the previous page.
 pub async fn list_grants(
@@ -148,7 +197,7 @@ pub async fn list_grants(
     entity: Option<&str>,
     after: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<Value>> {
+) -> Result<Vec<GrantRecord>> {
     let (person, role) = match filter {
         GrantFilter::Types => (None, None),
         GrantFilter::Person(id) => (Some(*id), None),
@@ -160,12 +209,13 @@ pub async fn list_grants(
                    else g.entity_instance_id = '11111111-1111-1111-1111-111111111111' end
           and ($3::text is null or g.entity_code = $3) and ($4::uuid is null or g.id > $4)
         order by g.id limit $5";
-    Ok(sqlx::query_scalar(statement)
+    let grants: Vec<Json<GrantRecord>> = sqlx::query_scalar(statement)
         .bind(person)
         .bind(role)
         .bind(entity)
         .bind(after)
         .bind(limit)
         .fetch_all(conn)
-        .await?)
+        .await?;
+    Ok(grants.into_iter().map(|Json(grant)| grant).collect())
 }

@@ -4,7 +4,6 @@
 
 use crate::{Connection, Result};
 use pmo_domain::{EntityCode, PersonId};
-use serde_json::Value;
 use uuid::Uuid;
 
 /// Content of a calendar feed.
@@ -32,11 +31,26 @@ pub async fn insert(conn: &mut Connection, id: Uuid, feed: &CalendarFeed, secret
     Ok(())
 }
 
-/// Returns the feeds of a person as JSON, without their secrets.
-pub async fn list_for_person(conn: &mut Connection, person: PersonId) -> Result<Vec<Value>> {
-    let statement = "select jsonb_build_object('id', f.id, 'about_code', f.about_code, 'about_id', f.about_id, 'created_ts', f.created_ts, 'used_ts', f.used_ts)
+/// A calendar feed of a person, without its secret.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct CalendarFeedRecord {
+    /// Feed id.
+    pub id: Uuid,
+    /// Type of the entity whose descendants the feed covers; `None` for the person's own work.
+    pub about_code: Option<String>,
+    /// Id of that entity.
+    pub about_id: Option<Uuid>,
+    /// Time of creation, RFC 3339.
+    pub created_ts: String,
+    /// Time of the last use, RFC 3339; `None` if the feed was never used.
+    pub used_ts: Option<String>,
+}
+
+/// Returns the feeds of a person, oldest first.
+pub async fn list_for_person(conn: &mut Connection, person: PersonId) -> Result<Vec<CalendarFeedRecord>> {
+    let statement = "select f.id, f.about_code, f.about_id, to_jsonb(f.created_ts) #>> '{}' as created_ts, to_jsonb(f.used_ts) #>> '{}' as used_ts
                 from app.calendar_feed f where f.person_id = $1 order by f.created_ts, f.id";
-    Ok(sqlx::query_scalar(statement).bind(person.0).fetch_all(conn).await?)
+    Ok(sqlx::query_as(statement).bind(person.0).fetch_all(conn).await?)
 }
 
 /// Returns the number of feeds of a person.

@@ -2,12 +2,12 @@
 
 use crate::{Connection, Result};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
-/// Returns all settings as one JSON object.
-pub async fn all(conn: &mut Connection) -> Result<Value> {
-    let value: Option<Value> =
-        sqlx::query_scalar("select jsonb_object_agg(key, value) from app.setting").fetch_one(conn).await?;
-    Ok(value.unwrap_or_else(|| Value::Object(serde_json::Map::new())))
+/// Returns all settings by key.
+pub async fn all(conn: &mut Connection) -> Result<BTreeMap<String, Value>> {
+    let settings: Vec<(String, Value)> = sqlx::query_as("select key, value from app.setting").fetch_all(conn).await?;
+    Ok(settings.into_iter().collect())
 }
 
 /// Changes an existing setting; returns `false` if there is none with that key.

@@ -59,6 +59,8 @@ pub struct ListResponse {
 
 /// The signed-in user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(examples(json!({"id": "905d9d14-4c28-8ff5-8cec-fca396e76ea4", "personId": "7894b35e-65a1-01ab-d33d-6d81e129cdf9", "name": "Ada Admin", "email": "admin@pmo.example", "entityCode": "employee"}))))]
 pub struct User {
     /// Id of the user's employee or customer entity, or of the person if neither exists.
     pub id: Uuid,
@@ -76,6 +78,8 @@ pub struct User {
 
 /// Response to sign-in and token refresh.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(examples(json!({"token": "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI3ODk0In0.c2lnbmF0dXJl", "expires_in": 900, "user": {"id": "905d9d14-4c28-8ff5-8cec-fca396e76ea4", "personId": "7894b35e-65a1-01ab-d33d-6d81e129cdf9", "name": "Ada Admin", "email": "admin@pmo.example", "entityCode": "employee"}}))))]
 pub struct AuthResponse {
     /// The access token.
     pub token: String,
@@ -87,9 +91,12 @@ pub struct AuthResponse {
 
 /// An error response (RFC 9457 problem details).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(examples(json!({"type": "/problems/invalid", "title": "Validation failed", "status": 422, "errors": [{"field": "due_date", "message": "must be a day such as 2026-01-31"}]}))))]
 pub struct Problem {
     /// Stable identifier of the problem type, as a relative URI reference.
     #[serde(rename = "type")]
+    #[cfg_attr(feature = "openapi", schema(examples("/problems/invalid")))]
     pub kind: String,
     /// Summary of the problem type for people.
     pub title: String,
@@ -103,15 +110,19 @@ pub struct Problem {
     pub errors: Vec<FieldError>,
     /// Current row, with status 412.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
     pub current: Option<Row>,
 }
 
 /// An invalid field of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct FieldError {
     /// Name of the column or parameter.
+    #[cfg_attr(feature = "openapi", schema(examples("due_date")))]
     pub field: String,
     /// Error message for people.
+    #[cfg_attr(feature = "openapi", schema(examples("must be a day such as 2026-01-31")))]
     pub message: String,
 }
 

@@ -12,8 +12,11 @@ use std::collections::BTreeMap;
 
 /// Relation between a parent type and a child type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(examples(json!({"code": "message", "column": "target_id", "code_column": "target_code", "owned": true, "create_level": 1}))))]
 pub struct ChildRelation {
     /// Type code of the child.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub code: EntityCode,
     /// Whether children inherit grants in full.
     ///
@@ -22,14 +25,17 @@ pub struct ChildRelation {
     /// Column of the child that holds the parent's id; `None` if only a link connects the two.
     #[serde(default)]
     #[serde(rename = "column")]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub parent_column: Option<String>,
     /// Column of the child that holds the parent's type, if the type varies.
     #[serde(default)]
     #[serde(rename = "code_column")]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub parent_type_column: Option<String>,
     /// Permission on the parent that the creation of a child requires.
     #[serde(default = "default_create_permission")]
     #[serde(rename = "create_level")]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub create_permission: Permission,
 }
 
@@ -174,6 +180,8 @@ impl Catalog {
 
 /// An option of a datalabel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(examples(json!({"id": 4, "name": "In Progress", "descr": null, "color_code": "amber", "display_order": 40, "parent_ids": [], "terminal_flag": false, "active_flag": true}))))]
 pub struct LabelOption {
     /// Number of the option in its datalabel, from 1.
     pub id: i32,
@@ -181,20 +189,25 @@ pub struct LabelOption {
     pub name: String,
     /// Description.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub descr: Option<String>,
     /// Name of a color.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub color_code: Option<String>,
     /// Position in the display order.
     pub display_order: i32,
     /// Numbers of the options from which a transition to this one is allowed; empty for all.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub parent_ids: Vec<i32>,
     /// Whether the option is a final state.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub terminal_flag: bool,
     /// Whether users can select the option.
     #[serde(default = "default_true")]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub active_flag: bool,
 }
 
@@ -221,6 +234,8 @@ pub enum TransitionError {
 
 /// A named, ordered set of options.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(examples(json!({"name": "task_stage", "options": [{"id": 4, "name": "In Progress", "descr": null, "color_code": "amber", "display_order": 40, "parent_ids": [], "terminal_flag": false, "active_flag": true}]}))))]
 pub struct Datalabel {
     /// Name of the datalabel, such as `task_stage`.
     pub name: String,

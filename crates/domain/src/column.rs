@@ -21,6 +21,7 @@ pub const MAX_REFERENCES: usize = 500;
 
 /// The kind of a column: type and format of its values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum ColumnKind {
     /// The id of the row itself.
@@ -77,6 +78,7 @@ pub enum ColumnKind {
 
 /// A column of an entity type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Column {
     /// Name in the database and in JSON.
     pub name: String,
@@ -91,11 +93,13 @@ pub struct Column {
     pub required: bool,
     /// Whether the database column is `NOT NULL`.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub not_null: bool,
     /// Whether only the server writes the column.
     pub read_only: bool,
     /// Whether tables and forms omit the column.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required))]
     pub hidden: bool,
     /// Column that lists the people who may write this column with CONTRIBUTE.
     ///

@@ -55,6 +55,28 @@ impl Permission {
     }
 }
 
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Permission {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        let levels: Vec<String> =
+            Self::ALL.iter().map(|level| format!("{} {}", u8::from(*level), level.label())).collect();
+        utoipa::openapi::ObjectBuilder::new()
+            .schema_type(utoipa::openapi::schema::Type::Integer)
+            .description(Some(format!("Permission level: {}.", levels.join(", "))))
+            .minimum(Some(u8::from(Self::View)))
+            .maximum(Some(u8::from(Self::Owner)))
+            .examples([serde_json::json!(Self::Owner)])
+            .into()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Permission {
+    fn name() -> std::borrow::Cow<'static, str> {
+        "Level".into()
+    }
+}
+
 impl From<Permission> for u8 {
     fn from(permission: Permission) -> Self {
         permission as Self

@@ -183,6 +183,7 @@ impl ClientMessage {
 
 /// Kind of a change to an entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Action {
     /// The entity is new for the recipient.
@@ -197,6 +198,8 @@ pub enum Action {
 
 /// A change of one entity.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = EntityChange))]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
     /// Id of the entity.
@@ -204,6 +207,7 @@ pub struct Change {
     /// Kind of the change.
     pub action: Action,
     /// Version of the row after the change.
+    #[cfg_attr(feature = "openapi", schema(value_type = i64))]
     pub version: Version,
 }
 

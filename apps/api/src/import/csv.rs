@@ -2,6 +2,10 @@
 //!
 //! Must not: access the database. The caller resolves references by name.
 
+mod cell_error; // errors of cells
+
+pub use cell_error::CellError;
+
 use pmo_domain::api_types::FieldError;
 use pmo_domain::{Column, ColumnKind, EntityType};
 use serde_json::{Value, json};
@@ -297,8 +301,7 @@ fn unescape_formula(cell: &str) -> String {
 /// Converts a cell into a value of its column.
 ///
 /// `ids` are the resolved references of the cell. An empty cell becomes null or an empty list.
-/// Returns a message if the cell is invalid.
-pub fn parse_cell(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> Result<Value, String> {
+pub fn parse_cell(column: &Column, cell: &str, options: &[String], ids: &[Value]) -> Result<Value, CellError> {
     let trimmed = cell.trim();
     let parsed = match &column.kind {
         ColumnKind::References { .. } => json!(ids),
@@ -307,10 +310,10 @@ pub fn parse_cell(column: &Column, cell: &str, options: &[String], ids: &[Value]
         ColumnKind::Boolean => match trimmed.to_lowercase().as_str() {
             "true" | "yes" | "1" | "x" => json!(true),
             "false" | "no" | "0" => json!(false),
-            _ => return Err("must be yes or no".to_owned()),
+            _ => return Err(CellError::NotBoolean),
         },
         // Exported amounts have four decimals; with three, a dot may be a thousands separator.
-        ColumnKind::Money if is_ambiguous(trimmed, '.') => return Err(ambiguous_number_message(trimmed, '.')),
+        ColumnKind::Money if is_ambiguous(trimmed, '.') => return Err(ambiguous_number(trimmed, '.')),
         ColumnKind::Money => json!(parse_number(trimmed)?),
         ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Integer | ColumnKind::Number => {
             json!(parse_number(trimmed)?)
@@ -319,7 +322,7 @@ pub fn parse_cell(column: &Column, cell: &str, options: &[String], ids: &[Value]
             let lower = trimmed.to_lowercase();
             match options.iter().find(|option| option.to_lowercase() == lower) {
                 Some(option) => json!(option),
-                None => return Err(format!("must be one of {}", options.join(", "))),
+                None => return Err(CellError::NotAnOption(options.join(", "))),
             }
         }
         ColumnKind::TextList => {
@@ -329,9 +332,9 @@ pub fn parse_cell(column: &Column, cell: &str, options: &[String], ids: &[Value]
         _ => json!(unescape_formula(trimmed)),
     };
     if parsed.is_null() && column.not_null && !column.required {
-        return Err("must not be empty".to_owned());
+        return Err(CellError::Empty);
     }
-    column.validate(&parsed).map_err(|error| error.to_string())
+    column.validate(&parsed).map_err(|error| CellError::Invalid(error.to_string()))
 }
 
 /// Removes whitespace, apostrophes and a trailing unit from a number.
@@ -351,18 +354,19 @@ fn is_ambiguous(text: &str, separator: char) -> bool {
     })
 }
 
-fn ambiguous_number_message(text: &str, separator: char) -> String {
+fn ambiguous_number(text: &str, separator: char) -> CellError {
     let number = strip_unit(text);
-    let (integer_part, fraction) = number.split_once(separator).unwrap_or((&number, ""));
-    format!("'{number}' is ambiguous: write {integer_part}{fraction} or {integer_part}.{fraction}0")
+    let (integer, fraction) = number.split_once(separator).unwrap_or((&number, ""));
+    let (integer, fraction) = (integer.to_owned(), fraction.to_owned());
+    CellError::AmbiguousNumber { number, integer, fraction }
 }
 
 /// Normalizes a number in any common notation: 1,5 and 1.5, 1.250,50 and 1,250.50, 1 250 €.
 ///
 /// Returns an error if the notation is ambiguous or the text is not a number, such as a date.
-fn parse_number(text: &str) -> Result<String, String> {
+fn parse_number(text: &str) -> Result<String, CellError> {
     let stripped = strip_unit(text);
-    let not_a_number = || format!("'{}' is not a number", stripped.chars().take(40).collect::<String>());
+    let not_a_number = || CellError::NotANumber(stripped.chars().take(40).collect());
     let (commas, dots) = (stripped.matches(',').count(), stripped.matches('.').count());
     // Thousands separators form groups of three digits.
     let join_groups = |text: &str, separator: char| {
@@ -373,7 +377,7 @@ fn parse_number(text: &str) -> Result<String, String> {
     };
     match (commas, dots) {
         (0, 0 | 1) => Ok(stripped),
-        (1, 0) if is_ambiguous(text, ',') => Err(ambiguous_number_message(text, ',')),
+        (1, 0) if is_ambiguous(text, ',') => Err(ambiguous_number(text, ',')),
         (1, 0) => Ok(stripped.replace(',', ".")),
         (0, _) => join_groups(&stripped, '.'),
         (_, 0) => join_groups(&stripped, ','),
@@ -537,7 +541,7 @@ mod tests {
             ("estimated_hours", "many", "number"),
             ("milestone_flag", "maybe", "yes or no"),
         ] {
-            assert!(read(column, cell).unwrap_err().contains(expected), "{column}");
+            assert!(read(column, cell).unwrap_err().to_string().contains(expected), "{column}");
         }
     }
 

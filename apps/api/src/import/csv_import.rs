@@ -4,22 +4,26 @@
 //! its report equals the result of the real import.
 
 use super::csv;
+use super::references::{ExistingReferences, ReferenceLookup};
 use super::upload::read_upload;
 use crate::auth::AuthUser;
 use crate::entity::{
     IdempotencyCheck, Mutation, MutationKind, MutationResponse, check_idempotency_header, commit_with_response,
 };
 use crate::error::{ApiError, Result};
+use crate::openapi::Unauthorized;
 use crate::state::{AppState, EntityModel};
 use axum::extract::{Path, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use pmo_database::{Connection, permission, row};
-use pmo_domain::api_types::{FieldError, ReferenceNames};
+use pmo_domain::api_types::{FieldError, ReferenceNames, row_id};
 use pmo_domain::{Column, ColumnKind, EntityType, PersonId, Row};
+use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Maximum number of lines in a report.
@@ -44,7 +48,7 @@ pub struct ImportOptions {
 }
 
 /// Result of importing one row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum RowOutcome {
     Created,
@@ -54,14 +58,57 @@ enum RowOutcome {
 }
 
 /// Report on one line of the file.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ImportReportLine)]
 struct ReportLine {
+    /// Number of the line, from 1.
     line: u64,
+    /// Result of importing the row.
     outcome: RowOutcome,
+    /// Code in the file.
     code: String,
+    /// Name in the file.
     name: String,
+    /// Invalid fields.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<FieldError>,
+}
+
+/// A column of the file.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+struct ImportedColumn {
+    /// Column of the entity type; null if the column of the file is not imported.
+    #[schema(required)]
+    column: Option<String>,
+    /// Label of that column.
+    #[schema(required)]
+    label: Option<String>,
+    /// Name in the file.
+    name: String,
+}
+
+/// Report on an import of rows.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(examples(json!({
+    "columns": [{"name": "Name", "column": "name", "label": "Name"}, {"name": "Remark", "column": null, "label": null}],
+    "rows": 1, "created": 1, "changed": 0, "unchanged": 0, "refused": 0,
+    "lines": [{"line": 2, "outcome": "created", "code": "", "name": "Write the brief"}]
+})))]
+pub struct ImportReport {
+    /// Number of updated rows.
+    changed: usize,
+    /// Columns of the file.
+    columns: Vec<ImportedColumn>,
+    /// Number of new rows.
+    created: usize,
+    /// Lines of the file, at most 1,000.
+    lines: Vec<ReportLine>,
+    /// Number of rejected rows.
+    refused: usize,
+    /// Number of rows in the file.
+    rows: usize,
+    /// Number of rows that have the same values already.
+    unchanged: usize,
 }
 
 /// Returns whether the body of a request is CSV.
@@ -80,10 +127,10 @@ pub fn is_csv(headers: &HeaderMap) -> bool {
         ("dry_run" = Option<bool>, Query, description = "Only report the result; nothing is written"),
         ("mapping" = Option<String>, Query, description = "JSON: {\"name in the file\": \"column\"}; an empty column skips it"),
         ("parent" = Option<String>, Query, description = "`project:<id>`: default parent of new rows"),
-        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 200, description = "The report of a dry run", body = Object),
-    (status = 201, description = "{columns, rows, created, changed, unchanged, refused, lines: [{line, outcome, code, name, errors}]}", body = Object),
-    (status = 400, description = "Body truncated, or invalid parameter"), (status = 401, description = "Not signed in"), (status = 404, description = "No such type"),
+        ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(Unauthorized,
+    (status = 200, description = "The report of a dry run", body = ImportReport),
+    (status = 201, description = "The report", body = ImportReport),
+    (status = 400, description = "Body truncated, or invalid parameter"), (status = 404, description = "No such type"),
     (status = 413, description = "The file is too large"), (status = 415, description = "Unsupported media type"),
     (status = 422, description = "Invalid file, or a line was rejected: nothing is written; `errors` names lines and fields")))]
 pub(super) async fn import_rows(
@@ -134,12 +181,13 @@ pub(super) async fn import(
     };
     let parent_values = parent_values(&model, entity, options.parent.as_deref())?;
     let lines = write(&mut transaction, &model, user, entity, &table, &columns, &parent_values).await?;
-    let report = build_report(&table.header, &columns, &lines);
+    let rejection = rejection_error(&lines);
+    let report = json!(build_report(&table.header, &columns, lines));
     if options.dry_run {
         transaction.rollback().await.map_err(pmo_database::DatabaseError::from)?;
         return Ok(MutationResponse { status: StatusCode::OK, body: Some(report) });
     }
-    if let Some(rejection) = rejection_error(&lines) {
+    if let Some(rejection) = rejection {
         return Err(rejection);
     }
     commit_with_response(transaction, user, key, MutationResponse { status: StatusCode::CREATED, body: Some(report) })
@@ -156,7 +204,7 @@ pub async fn import_file(
     code: &str,
     bytes: &[u8],
     dry_run: bool,
-) -> Result<Value> {
+) -> Result<ImportReport> {
     let entity = model.entity(code)?;
     let table = csv::parse(bytes).map_err(|error| ApiError::UnprocessableEntity(vec![error]))?;
     let columns = csv::map_columns(&table.header, entity, &BTreeMap::new()).map_err(ApiError::UnprocessableEntity)?;
@@ -170,7 +218,7 @@ pub async fn import_file(
     } else {
         transaction.commit().await.map_err(pmo_database::DatabaseError::from)?;
     }
-    Ok(build_report(&table.header, &columns, &lines))
+    Ok(build_report(&table.header, &columns, lines))
 }
 
 /// Returns the column values that make the given entity the parent of a new row.
@@ -191,19 +239,32 @@ fn parent_values(model: &EntityModel, entity: &EntityType, text: Option<&str>) -
     Ok(values)
 }
 
-fn build_report(head: &[String], columns: &[Option<&Column>], lines: &[ReportLine]) -> Value {
+fn build_report(head: &[String], columns: &[Option<&Column>], lines: Vec<ReportLine>) -> ImportReport {
     let count = |outcome: RowOutcome| lines.iter().filter(|line| line.outcome == outcome).count();
-    // Rejected lines take precedence if the report exceeds its limit.
-    let mut reported: Vec<&ReportLine> =
-        lines.iter().filter(|line| line.outcome == RowOutcome::Refused).take(MAX_REPORT_LINES).collect();
-    let remaining = MAX_REPORT_LINES - reported.len();
-    reported.extend(lines.iter().filter(|line| line.outcome != RowOutcome::Refused).take(remaining));
+    let mapped = head.iter().zip(columns).map(|(name, column)| ImportedColumn {
+        column: column.map(|column| column.name.clone()),
+        label: column.map(|column| column.label.clone()),
+        name: name.clone(),
+    });
+    ImportReport {
+        changed: count(RowOutcome::Changed),
+        columns: mapped.collect(),
+        created: count(RowOutcome::Created),
+        refused: count(RowOutcome::Refused),
+        rows: lines.len(),
+        unchanged: count(RowOutcome::Unchanged),
+        lines: reported_lines(lines),
+    }
+}
+
+/// Returns at most [`MAX_REPORT_LINES`] lines; rejected ones take precedence.
+fn reported_lines(lines: Vec<ReportLine>) -> Vec<ReportLine> {
+    let (mut reported, others): (Vec<ReportLine>, Vec<ReportLine>) =
+        lines.into_iter().partition(|line| line.outcome == RowOutcome::Refused);
+    reported.extend(others);
+    reported.truncate(MAX_REPORT_LINES);
     reported.sort_by_key(|line| line.line);
-    let mapped: Vec<Value> = head.iter().zip(columns).map(|(name, column)| json!({"name": name, "column": column.map(|c| &c.name), "label": column.map(|c| &c.label)})).collect();
-    json!({
-        "columns": mapped, "rows": lines.len(), "created": count(RowOutcome::Created), "changed": count(RowOutcome::Changed),
-        "unchanged": count(RowOutcome::Unchanged), "refused": count(RowOutcome::Refused), "lines": reported,
-    })
+    reported
 }
 
 fn rejection_error(lines: &[ReportLine]) -> Option<ApiError> {
@@ -218,111 +279,6 @@ fn rejection_error(lines: &[ReportLine]) -> Option<ApiError> {
         .take(MAX_REPORTED_ERRORS)
         .collect();
     (!errors.is_empty()).then_some(ApiError::UnprocessableEntity(errors))
-}
-
-/// Ids of the entities that cells may refer to, by type and lowercase code, name or id.
-///
-/// Contains only entities that the importer may see.
-struct ReferenceLookup(HashMap<(String, String), Vec<Uuid>>);
-
-impl ReferenceLookup {
-    async fn look_up(
-        conn: &mut Connection,
-        model: &EntityModel,
-        person: PersonId,
-        table: &csv::CsvTable,
-        columns: &[Option<&Column>],
-    ) -> Result<Self> {
-        let mut references: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
-        for (index, column) in columns.iter().enumerate().filter_map(|(index, column)| Some((index, (*column)?))) {
-            let (ColumnKind::Reference { entity } | ColumnKind::References { entity }) = &column.kind else { continue };
-            let cells = table.rows.iter().flat_map(|(_, cells)| csv::split_references(column, &cells[index]));
-            references.entry(entity).or_default().extend(cells.map(|reference| reference.to_lowercase()));
-        }
-        let mut ids_by_reference: HashMap<(String, String), Vec<Uuid>> = HashMap::new();
-        for (code, references) in references {
-            let entity = model.entity(code)?;
-            let ids: Vec<Uuid> = references.iter().filter_map(|reference| reference.parse().ok()).collect();
-            let mut candidates =
-                row::find_by_code_or_name(conn, entity, &references.into_iter().collect::<Vec<_>>()).await?;
-            candidates.extend(ids.into_iter().map(|id| (id, id.to_string(), String::new())));
-            let candidate_ids: Vec<Uuid> = candidates.iter().map(|(id, ..)| *id).collect();
-            let visible = permission::permissions_of(conn, &[person], &entity.code, &candidate_ids).await?;
-            for (id, own_code, name) in candidates.into_iter().filter(|(id, ..)| visible.contains_key(&(person, *id))) {
-                for reference in [own_code, name].into_iter().filter(|reference| !reference.is_empty()) {
-                    let ids = ids_by_reference.entry((code.to_owned(), reference.to_lowercase())).or_default();
-                    if !ids.contains(&id) {
-                        ids.push(id);
-                    }
-                }
-            }
-        }
-        Ok(Self(ids_by_reference))
-    }
-
-    /// Resolves the references of a cell to ids.
-    ///
-    /// References that the row already has are matched first by their current title, because other
-    /// entities may have the same title or the referenced entity may have been deleted. References
-    /// that the importer cannot see are kept.
-    fn resolve_references(
-        &self,
-        column: &Column,
-        cell: &str,
-        existing: &ExistingReferences,
-    ) -> std::result::Result<Vec<Value>, String> {
-        let (ColumnKind::Reference { entity } | ColumnKind::References { entity }) = &column.kind else {
-            return Ok(Vec::new());
-        };
-        let existing_id =
-            |word: &str| existing.0.iter().find(|(_, name)| name.as_deref() == Some(word)).map(|(id, _)| *id);
-        let excerpt = |word: &str| word.chars().take(60).collect::<String>();
-        let resolve = |word: String| {
-            let lower = word.to_lowercase();
-            if let Some(id) = existing_id(&lower) {
-                return Ok(json!(id));
-            }
-            match self.0.get(&(entity.clone(), lower)).map(Vec::as_slice) {
-                Some([id]) => Ok(json!(id)),
-                None | Some([]) => {
-                    Err(format!("{entity} '{}' does not exist, or is not visible to you", excerpt(&word)))
-                }
-                Some(matches) => {
-                    Err(format!("{} entities match '{}': use the code or id", matches.len(), excerpt(&word)))
-                }
-            }
-        };
-        let mut ids: Vec<Value> =
-            csv::split_references(column, cell).into_iter().map(resolve).collect::<std::result::Result<_, _>>()?;
-        if matches!(column.kind, ColumnKind::References { .. }) || ids.is_empty() {
-            ids.extend(existing.untitled_ids().map(|id| json!(id)));
-        }
-        Ok(ids)
-    }
-}
-
-/// References that a row has before the import.
-///
-/// Each has its lowercase title, if the importer may see it.
-struct ExistingReferences(Vec<(Uuid, Option<String>)>);
-
-impl ExistingReferences {
-    fn from_row(row: Option<&Row>, column: &Column, names: &ReferenceNames) -> Self {
-        let (ColumnKind::Reference { entity } | ColumnKind::References { entity }) = &column.kind else {
-            return Self(Vec::new());
-        };
-        let ids: Vec<Uuid> = match row.and_then(|row| row.get(&column.name)) {
-            Some(Value::String(id)) => id.parse().into_iter().collect(),
-            Some(Value::Array(ids)) => ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect(),
-            _ => Vec::new(),
-        };
-        let name = |id: &Uuid| names.get(entity).and_then(|names| names.get(id)).map(|name| name.to_lowercase());
-        Self(ids.into_iter().map(|id| (id, name(&id))).collect())
-    }
-
-    fn untitled_ids(&self) -> impl Iterator<Item = Uuid> {
-        self.0.iter().filter(|(_, name)| name.is_none()).map(|(id, _)| *id)
-    }
 }
 
 /// Index of existing rows by code.
@@ -343,6 +299,49 @@ impl CodeIndex {
     }
 }
 
+impl CodeIndex {
+    /// Looks up the rows that have one of the codes.
+    ///
+    /// Only visible rows match. The code of an invisible row stays in use, so the database rejects
+    /// the line.
+    async fn look_up(conn: &mut Connection, entity: &EntityType, person: PersonId, codes: &[String]) -> Result<Self> {
+        let matches = row::find_by_code_or_name(conn, entity, codes).await?;
+        let ids: Vec<Uuid> = matches.iter().map(|(id, ..)| *id).collect();
+        let visible = permission::permissions_of(conn, &[person], &entity.code, &ids).await?;
+        let mut index = Self { exact: HashMap::new(), case_insensitive: HashMap::new() };
+        for (id, code, _) in
+            matches.into_iter().filter(|(id, code, _)| !code.is_empty() && visible.contains_key(&(person, *id)))
+        {
+            index.case_insensitive.entry(code.to_lowercase()).or_default().push(id);
+            index.exact.insert(code, id);
+        }
+        Ok(index)
+    }
+}
+
+/// An import of rows: the file, and what its cells refer to.
+struct RowImport<'a> {
+    model: &'a EntityModel,
+    user: &'a AuthUser,
+    entity: &'a EntityType,
+    columns: &'a [Option<&'a Column>],
+    /// Values that make the given parent the parent of a new row.
+    parent_values: &'a Row,
+    lookup: ReferenceLookup,
+    by_code: CodeIndex,
+    /// Existing rows of the file by id.
+    rows: HashMap<Uuid, Row>,
+    /// Titles of the entities that these rows reference.
+    names: ReferenceNames,
+    /// Active options of each column of the file.
+    options_by_column: Vec<Vec<String>>,
+    code_index: Option<usize>,
+    name_index: Option<usize>,
+    /// First line of each row, by id or new code.
+    first_lines: HashMap<String, u64>,
+}
+
+/// Writes the rows of a table; returns a report on each line.
 async fn write(
     conn: &mut Connection,
     model: &EntityModel,
@@ -354,84 +353,81 @@ async fn write(
 ) -> Result<Vec<ReportLine>> {
     // Cached plans may date from when the tables were nearly empty.
     pmo_database::force_index_scans(conn).await?;
-    let lookup = ReferenceLookup::look_up(conn, model, user.person, table, columns).await?;
-    let column_index = |name: &str| columns.iter().position(|column| column.is_some_and(|column| column.name == name));
-    let (code_index, name_index) = (column_index("code"), column_index("name"));
-    let cell =
-        |cells: &[String], index: Option<usize>| index.map(|index| cells[index].trim().to_owned()).unwrap_or_default();
-    // Only visible rows are matched. The code of an invisible row stays in use, so the database
-    // rejects the line.
-    let codes: Vec<String> =
-        table.rows.iter().map(|(_, cells)| cell(cells, code_index)).filter(|code| !code.is_empty()).collect();
-    let matches = row::find_by_code_or_name(conn, entity, &codes).await?;
-    let ids: Vec<Uuid> = matches.iter().map(|(id, ..)| *id).collect();
-    let visible = permission::permissions_of(conn, &[user.person], &entity.code, &ids).await?;
-    let mut by_code = CodeIndex { exact: HashMap::new(), case_insensitive: HashMap::new() };
-    for (id, code, _) in
-        matches.into_iter().filter(|(id, code, _)| !code.is_empty() && visible.contains_key(&(user.person, *id)))
-    {
-        by_code.case_insensitive.entry(code.to_lowercase()).or_default().push(id);
-        by_code.exact.insert(code, id);
-    }
-    // Current references and their titles: a cell with the same title keeps the same reference.
-    let existing_ids: Vec<Uuid> = by_code.exact.values().copied().collect();
-    let rows = row::by_ids(conn, entity, &existing_ids, row::DeletedRows::Exclude).await?;
-    let names = row::reference_names_uncached(conn, user.person, entity, &row::referenced_ids(entity, &rows)).await?;
-    let row_id = |row: &Row| row.get("id").and_then(Value::as_str).and_then(|id| id.parse::<Uuid>().ok());
-    let rows: HashMap<Uuid, Row> = rows.into_iter().filter_map(|row| Some((row_id(&row)?, row))).collect();
-    let options = |column: &Column| match &column.kind {
-        ColumnKind::Datalabel { set } => model
-            .datalabels
-            .get(set)
-            .map(|set| {
-                set.options.iter().filter(|option| option.active_flag).map(|option| option.name.clone()).collect()
-            })
-            .unwrap_or_default(),
-        _ => Vec::new(),
-    };
-    let options_by_column: Vec<Vec<String>> =
-        columns.iter().map(|column| column.map(options).unwrap_or_default()).collect();
+    let mut import = RowImport::prepare(conn, model, user, entity, table, columns, parent_values).await?;
     let mut lines = Vec::with_capacity(table.rows.len());
-    let mut first_lines: HashMap<String, u64> = HashMap::new();
     for (line_number, cells) in &table.rows {
-        let (code, name) = (cell(cells, code_index), cell(cells, name_index));
-        let mut errors = Vec::new();
-        let existing_id = by_code.find(&code);
-        let current_row = existing_id.and_then(|id| rows.get(&id));
-        let mut values = if existing_id.is_none() { parent_values.clone() } else { Row::new() };
-        for (index, column) in columns.iter().enumerate().filter_map(|(index, column)| Some((index, (*column)?))) {
-            let empty = cells[index].trim().is_empty();
-            // An empty cell of a new row gets the default of its column; an empty code is
-            // generated.
-            if empty && (existing_id.is_none() || column.name == "code") {
-                if column.required && existing_id.is_none() {
-                    errors.push(FieldError { field: column.name.clone(), message: "is required".into() });
-                }
-                continue;
-            }
-            if existing_id.is_some() && column.name == "code" {
-                continue;
-            }
-            let existing = ExistingReferences::from_row(current_row, column, &names);
-            // References that the importer cannot see are missing in the file and must be kept.
-            if empty && matches!(column.kind, ColumnKind::Reference { .. }) && existing.untitled_ids().next().is_some()
-            {
-                continue;
-            }
-            let ids = lookup.resolve_references(column, &cells[index], &existing);
-            match ids.and_then(|ids| csv::parse_cell(column, &cells[index], &options_by_column[index], &ids)) {
-                Ok(value) => drop(values.insert(column.name.clone(), value)),
-                Err(message) => errors.push(FieldError { field: column.name.clone(), message }),
-            }
-        }
+        lines.push(import.import_line(conn, *line_number, cells).await?);
+    }
+    pmo_database::reset_planner_settings(conn).await?;
+    Ok(lines)
+}
+
+fn trimmed_cell(cells: &[String], index: Option<usize>) -> String {
+    index.map(|index| cells[index].trim().to_owned()).unwrap_or_default()
+}
+
+impl<'a> RowImport<'a> {
+    /// Loads what the cells of a table refer to.
+    async fn prepare(
+        conn: &mut Connection,
+        model: &'a EntityModel,
+        user: &'a AuthUser,
+        entity: &'a EntityType,
+        table: &csv::CsvTable,
+        columns: &'a [Option<&'a Column>],
+        parent_values: &'a Row,
+    ) -> Result<Self> {
+        let lookup = ReferenceLookup::look_up(conn, model, user.person, table, columns).await?;
+        let column_index =
+            |name: &str| columns.iter().position(|column| column.is_some_and(|column| column.name == name));
+        let (code_index, name_index) = (column_index("code"), column_index("name"));
+        let codes: Vec<String> = table
+            .rows
+            .iter()
+            .map(|(_, cells)| trimmed_cell(cells, code_index))
+            .filter(|code| !code.is_empty())
+            .collect();
+        let by_code = CodeIndex::look_up(conn, entity, user.person, &codes).await?;
+        // Current references and their titles: a cell with the same title keeps the same reference.
+        let existing_ids: Vec<Uuid> = by_code.exact.values().copied().collect();
+        let rows = row::by_ids(conn, entity, &existing_ids, row::DeletedRows::Exclude).await?;
+        let names =
+            row::reference_names_uncached(conn, user.person, entity, &row::referenced_ids(entity, &rows)).await?;
+        let rows = rows.into_iter().filter_map(|row| Some((row_id(&row)?, row))).collect();
+        let options_by_column = columns
+            .iter()
+            .map(|column| column.map(|column| active_options(model, column)).unwrap_or_default())
+            .collect();
+        Ok(Self {
+            model,
+            user,
+            entity,
+            columns,
+            parent_values,
+            lookup,
+            by_code,
+            rows,
+            names,
+            options_by_column,
+            code_index,
+            name_index,
+            first_lines: HashMap::new(),
+        })
+    }
+
+    /// Writes the row of a line, unless a cell is invalid.
+    async fn import_line(&mut self, conn: &mut Connection, line_number: u64, cells: &[String]) -> Result<ReportLine> {
+        let (code, name) = (trimmed_cell(cells, self.code_index), trimmed_cell(cells, self.name_index));
+        let existing_id = self.by_code.find(&code);
+        let (values, mut errors) = self.parse_line(existing_id, cells);
         // The same row or the same new code must not appear twice.
         let row_key = existing_id.map_or_else(|| code.clone(), |id| id.to_string());
-        if let Some(line) = first_lines.insert(row_key, *line_number).filter(|_| !code.is_empty()) {
+        if let Some(line) = self.first_lines.insert(row_key, line_number).filter(|_| !code.is_empty()) {
             errors.push(FieldError { field: "code".into(), message: format!("also appears in line {line}") });
         }
         let mut outcome = RowOutcome::Refused;
         if errors.is_empty() {
-            match import_row(conn, model, user, entity, existing_id, values).await {
+            match import_row(conn, self.model, self.user, self.entity, existing_id, values).await {
                 Ok(row_outcome) => outcome = row_outcome,
                 // The transaction can no longer be used after an error of the database itself.
                 Err(error @ (ApiError::Unavailable | ApiError::Internal)) => return Err(error),
@@ -445,10 +441,48 @@ async fn write(
                 }
             }
         }
-        lines.push(ReportLine { line: *line_number, outcome, code, name: name.chars().take(200).collect(), errors });
+        Ok(ReportLine { line: line_number, outcome, code, name: name.chars().take(200).collect(), errors })
     }
-    pmo_database::reset_planner_settings(conn).await?;
-    Ok(lines)
+
+    /// Converts the cells of a line into values; also returns the errors of invalid cells.
+    fn parse_line(&self, existing_id: Option<Uuid>, cells: &[String]) -> (Row, Vec<FieldError>) {
+        let mut errors = Vec::new();
+        let current_row = existing_id.and_then(|id| self.rows.get(&id));
+        let mut values = if existing_id.is_none() { self.parent_values.clone() } else { Row::new() };
+        for (index, column) in self.columns.iter().enumerate().filter_map(|(index, column)| Some((index, (*column)?))) {
+            let empty = cells[index].trim().is_empty();
+            // An empty cell of a new row gets the default of its column; an empty code is
+            // generated.
+            if empty && (existing_id.is_none() || column.name == "code") {
+                if column.required && existing_id.is_none() {
+                    errors.push(FieldError { field: column.name.clone(), message: "is required".into() });
+                }
+                continue;
+            }
+            if existing_id.is_some() && column.name == "code" {
+                continue;
+            }
+            let existing = ExistingReferences::from_row(current_row, column, &self.names);
+            // References that the importer cannot see are missing in the file and must be kept.
+            if empty && matches!(column.kind, ColumnKind::Reference { .. }) && existing.untitled_ids().next().is_some()
+            {
+                continue;
+            }
+            let ids = self.lookup.resolve_references(column, &cells[index], &existing);
+            match ids.and_then(|ids| csv::parse_cell(column, &cells[index], &self.options_by_column[index], &ids)) {
+                Ok(value) => drop(values.insert(column.name.clone(), value)),
+                Err(error) => errors.push(FieldError { field: column.name.clone(), message: error.to_string() }),
+            }
+        }
+        (values, errors)
+    }
+}
+
+/// Returns the names of the active options of a column; none if it has no option set.
+fn active_options(model: &EntityModel, column: &Column) -> Vec<String> {
+    let ColumnKind::Datalabel { set } = &column.kind else { return Vec::new() };
+    let options = model.datalabels.get(set).map(|set| set.options.iter().filter(|option| option.active_flag));
+    options.into_iter().flatten().map(|option| option.name.clone()).collect()
 }
 
 /// Imports one row in a savepoint, so that a failure leaves no partial changes.

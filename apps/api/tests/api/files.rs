@@ -96,14 +96,14 @@ async fn upload(client: &ApiClient, target: (&str, &str), name: &str, bytes: &[u
     assert_eq!(started.status, 201, "{}", started.body);
     let id = started.body["id"].as_str().unwrap();
     assert_eq!(send_part(client, id, 0, bytes.to_vec()).await.status, 204);
-    let created = client.post(&format!("/upload/{id}/finish"), json!({})).await;
+    let created = client.post(&format!("/upload/{id}/complete"), json!({})).await;
     assert_eq!(created.status, 201, "{}", created.body);
     created.body
 }
 
 /// Returns the signed download path of an artifact.
 async fn download_path(client: &ApiClient, artifact: &Value) -> String {
-    let response = client.get(&format!("/artifact/{}/address", artifact["id"].as_str().unwrap())).await;
+    let response = client.get(&format!("/artifact/{}/download-url", artifact["id"].as_str().unwrap())).await;
     assert_eq!(response.status, 200, "{}", response.body);
     response.body["path"].as_str().unwrap().to_owned()
 }
@@ -122,6 +122,25 @@ fn anonymous(router: &Router) -> ApiClient {
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0";
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn deprecated_paths_have_the_same_responses(pool: PgPool) {
+    let directory = BlobDirectory::new();
+    let router = build_file_router(&pool, &directory).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
+    let project = create_project(&admin, "Files").await;
+    let upload = text_of(&start_upload(&admin, ("project", &project), "a.txt", 1).await.body["id"]);
+    assert_eq!(send_part(&admin, &upload, 0, "a").await.status, 204);
+    let created = admin.post(&format!("/upload/{upload}/finish"), json!({})).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
+    let repeated = admin.post(&format!("/upload/{upload}/complete"), json!({})).await;
+    assert_eq!((repeated.status, &repeated.body), (StatusCode::OK, &created.body));
+    let id = text_of(&created.body["id"]);
+    for path in ["address", "download-url"] {
+        let response = admin.get(&format!("/artifact/{id}/{path}")).await;
+        assert_eq!((response.status, &response.body["size_bytes"]), (StatusCode::OK, &json!(1)), "{path}");
+    }
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn interrupted_upload_resumes_and_creates_one_artifact(pool: PgPool) {
     let directory = BlobDirectory::new();
     let router = build_file_router(&pool, &directory).await;
@@ -134,8 +153,8 @@ async fn interrupted_upload_resumes_and_creates_one_artifact(pool: PgPool) {
     );
     let id = started.body["id"].as_str().unwrap();
     assert_eq!(send_part(&admin, id, 0, interrupted_body(b"hello ")).await.status, 400, "the body is truncated");
-    let finish = format!("/upload/{id}/finish");
-    let early = admin.post(&finish, json!({})).await;
+    let complete = format!("/upload/{id}/complete");
+    let early = admin.post(&complete, json!({})).await;
     assert_eq!((early.status, &early.body["type"]), (StatusCode::CONFLICT, &json!("/problems/offset")));
     assert_eq!(
         admin.get(&format!("/project/{project}/artifact")).await.body["total"],
@@ -151,7 +170,7 @@ async fn interrupted_upload_resumes_and_creates_one_artifact(pool: PgPool) {
     assert_eq!(send_part(&admin, id, 6, "world and more").await.status, 413);
     let rest = send_part(&admin, id, 6, "world").await;
     assert_eq!((rest.status, rest.header("upload-offset")), (StatusCode::NO_CONTENT, "11"));
-    let created = admin.post(&finish, json!({})).await;
+    let created = admin.post(&complete, json!({})).await;
     assert_eq!(created.status, 201, "{}", created.body);
     let row = &created.body;
     assert_eq!(
@@ -185,7 +204,7 @@ async fn interrupted_upload_resumes_and_creates_one_artifact(pool: PgPool) {
         "a deleted parent is not listed"
     );
     // A repeated request, as after a lost response, creates no second artifact.
-    let repeated = admin.post(&finish, json!({})).await;
+    let repeated = admin.post(&complete, json!({})).await;
     assert_eq!((repeated.status, &repeated.body["id"]), (StatusCode::OK, &row["id"]));
     // A concurrent sender of the same file learns that all bytes are stored.
     assert_eq!(admin.get(&format!("/upload/{id}")).await.body["offset"], 11);
@@ -294,7 +313,7 @@ async fn download_and_upload_require_current_access_to_the_artifact(pool: PgPool
     let file = upload(&admin, ("project", &project), "plan.pdf", b"%PDF-1.7\n%%EOF").await;
     let id = file["id"].as_str().unwrap();
     for client in [&viewer, &outsider] {
-        assert_eq!(client.get(&format!("/artifact/{id}/address")).await.status, 404);
+        assert_eq!(client.get(&format!("/artifact/{id}/download-url")).await.status, 404);
         assert_eq!(start_upload(client, ("project", &project), "x", 1).await.status, 404);
     }
     let grant_id = grant_viewer(0).await;
@@ -328,7 +347,7 @@ async fn download_and_upload_require_current_access_to_the_artifact(pool: PgPool
     assert_eq!(admin.get(&format!("/upload/{upload_id}")).await.status, 404);
     assert_eq!(send_part(&admin, &upload_id, 2, "").await.status, 404);
     admin.send("DELETE", &format!("/entity_rbac/{grant_id}"), None, &[]).await;
-    assert_eq!(viewer.post(&format!("/upload/{upload_id}/finish"), json!({})).await.status, 404);
+    assert_eq!(viewer.post(&format!("/upload/{upload_id}/complete"), json!({})).await.status, 404);
     assert_eq!(admin.get(&format!("/project/{project}/artifact")).await.body["total"], 1);
     // A cancelled upload leaves no bytes behind.
     assert_eq!(viewer.send("DELETE", &format!("/upload/{upload_id}"), None, &[]).await.status, 204);
@@ -357,7 +376,7 @@ async fn new_version_supersedes_the_first_and_limits_are_enforced(pool: PgPool) 
         .await
         .body;
     let id = empty["id"].as_str().unwrap();
-    assert_eq!(admin.get(&format!("/artifact/{id}/address")).await.status, 404);
+    assert_eq!(admin.get(&format!("/artifact/{id}/download-url")).await.status, 404);
     let filled = upload(&admin, ("artifact", id), "contract-1.txt", b"one").await;
     assert_eq!(
         (&filled["id"], &filled["name"], &filled["version"], &filled["size_bytes"]),
@@ -411,7 +430,7 @@ async fn new_version_supersedes_the_first_and_limits_are_enforced(pool: PgPool) 
     let max_part = 16 * 1024 * 1024;
     assert_eq!(send_part(&admin, upload_id, 0, vec![1; max_part]).await.status, 204);
     assert_eq!(send_part(&admin, upload_id, max_part as u64, vec![1; size - max_part]).await.status, 204);
-    let created = admin.post(&format!("/upload/{upload_id}/finish"), json!({})).await;
+    let created = admin.post(&format!("/upload/{upload_id}/complete"), json!({})).await;
     assert_eq!((created.status, &created.body["size_bytes"]), (StatusCode::CREATED, &json!(size)));
     assert_eq!(
         send(&admin, "PATCH", &format!("/api/v1/upload/{upload_id}"), &[("content-type", "text/html")], Body::empty())

@@ -98,7 +98,7 @@ fn route_table() -> Vec<(&'static str, &'static str, Expect, BuildRequest)> {
         ("delete", "/calendar_feed/{id}", Expect::FixedStatus(404), |fixture| {
             (format!("/calendar_feed/{}", fixture.task), None)
         }),
-        ("get", "/calendar/{address}", Expect::Public, no_request),
+        ("get", "/calendar/{token}", Expect::Public, no_request),
         ("get", "/upload", Expect::SignedIn, |_| ("/upload".into(), None)),
         ("post", "/upload", requires_level(2, 201), |fixture| {
             ("/upload".into(), Some(json!({"name": "f", "size_bytes": 1, "entity": "task", "id": fixture.task})))
@@ -106,13 +106,19 @@ fn route_table() -> Vec<(&'static str, &'static str, Expect, BuildRequest)> {
         ("get", "/upload/{id}", Expect::FixedStatus(404), |fixture| (format!("/upload/{}", fixture.task), None)),
         ("patch", "/upload/{id}", Expect::FixedStatus(404), |fixture| (format!("/upload/{}", fixture.task), None)),
         ("delete", "/upload/{id}", Expect::FixedStatus(404), |fixture| (format!("/upload/{}", fixture.task), None)),
+        ("post", "/upload/{id}/complete", Expect::FixedStatus(404), |fixture| {
+            (format!("/upload/{}/complete", fixture.task), None)
+        }),
         ("post", "/upload/{id}/finish", Expect::FixedStatus(404), |fixture| {
             (format!("/upload/{}/finish", fixture.task), None)
+        }),
+        ("get", "/artifact/{id}/download-url", requires_level(0, 200), |fixture| {
+            (format!("/artifact/{}/download-url", fixture.artifact), None)
         }),
         ("get", "/artifact/{id}/address", requires_level(0, 200), |fixture| {
             (format!("/artifact/{}/address", fixture.artifact), None)
         }),
-        ("get", "/file/{address}", Expect::Public, no_request),
+        ("get", "/file/{token}", Expect::Public, no_request),
         ("get", "/{entity}", Expect::Filtered, |fixture| (format!("/task?ids={}", fixture.task), None)),
         ("get", "/search", Expect::Filtered, |_| ("/search?q=findable".into(), None)),
         ("get", "/sync/changes", Expect::Filtered, |fixture| {
