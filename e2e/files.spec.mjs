@@ -98,7 +98,7 @@ test("active content is neither previewed nor served with its claimed type", asy
   await uploads(editor).getByRole("link", { name: "photo.png" }).click();
   await expect(editor.locator(".section.file")).toContainText("text/html");
   await expect(editor.locator(".preview")).toHaveCount(0);
-  const addressResponse = editor.waitForResponse((response) => response.url().includes("/address"));
+  const addressResponse = editor.waitForResponse((response) => response.url().includes("/download-url"));
   await editor.getByRole("button", { name: "Download" }).click();
   const { path } = await (await addressResponse).json();
   const response = await editor.request.get(path);

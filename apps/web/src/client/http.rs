@@ -254,7 +254,7 @@ pub async fn try_request(
     }
     // To complete an upload, the server reads the whole file before it responds.
     let timeout =
-        if path.ends_with("/finish") { web_sys::AbortSignal::timeout_with_u32(65_000) } else { request_timeout() };
+        if path.ends_with("/complete") { web_sys::AbortSignal::timeout_with_u32(65_000) } else { request_timeout() };
     let mut builder = builder(method, path).abort_signal(Some(&timeout));
     if let Some(key) = idempotency_key {
         builder = builder.header("idempotency-key", key);

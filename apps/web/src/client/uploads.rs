@@ -225,10 +225,10 @@ async fn upload_once(
     }
     outcome.map_err(|error| (true, error))?;
     upload.state.set(UploadState::Finishing);
-    let finish_path = format!("{path}/finish");
+    let complete_path = format!("{path}/complete");
     // Must not restart after this point: the artifact may have been created and deleted again.
     let artifact =
-        retry_request(upload, async || http::try_request(Method::POST, &finish_path, Some(&json!({})), None).await)
+        retry_request(upload, async || http::try_request(Method::POST, &complete_path, Some(&json!({})), None).await)
             .await
             .map_err(|error| (false, error))?;
     artifact["id"].as_str().and_then(|id| id.parse().ok()).ok_or_else(invalid_response)

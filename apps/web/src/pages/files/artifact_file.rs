@@ -23,7 +23,7 @@ struct DownloadUrl {
 }
 
 async fn fetch_download_url(artifact: &EntityRef) -> Result<DownloadUrl, HttpError> {
-    let response = http::request(Method::GET, &format!("/artifact/{}/address", artifact.id), None, None).await?;
+    let response = http::request(Method::GET, &format!("/artifact/{}/download-url", artifact.id), None, None).await?;
     let text = |name: &str| response[name].as_str().unwrap_or_default().to_owned();
     Ok(DownloadUrl { path: text("path"), shown: response["shown"] == true, media_type: text("media_type") })
 }

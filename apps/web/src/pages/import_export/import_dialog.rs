@@ -258,9 +258,9 @@ fn plan_report(response: &Value, open: RwSignal<bool>) -> impl IntoView + use<> 
     let project = response.get("project").cloned().unwrap_or_default();
     let text = |v: &Value, key: &str| v.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let address = format!("/project/{}", text(&project, "id"));
-    let imported = response["report"]["taken"].clone();
+    let imported = response["report"]["imported"].clone();
     let count = |key: &str| imported.get(key).and_then(Value::as_u64).unwrap_or_default();
-    let skipped: Vec<_> = response["report"]["left_out"]
+    let skipped: Vec<_> = response["report"]["skipped"]
         .as_array()
         .into_iter()
         .flatten()
