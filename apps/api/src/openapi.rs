@@ -4,7 +4,7 @@ mod problems; // problem responses that many routes share
 mod row; // schemas of entity rows
 
 pub(crate) use problems::{AdministratorsOnly, InvalidJson, InvalidParameter, NotVisible, Unauthorized};
-pub(crate) use row::RowSchema;
+pub(crate) use row::{EntitySchema, RowSchema};
 
 use axum::Json;
 use axum::response::Html;

@@ -2,7 +2,7 @@
 //!
 //! Must not: serve content for inline display if a browser could execute it.
 
-use super::artifact::{artifact_code, connection};
+use super::artifact::{connection, visible_artifact};
 use super::media_type;
 use crate::auth::AuthUser;
 use crate::entity::parse_id;
@@ -17,7 +17,6 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit, Mac};
-use pmo_database::{permission, row};
 use pmo_domain::api_types::Problem;
 use pmo_domain::{PersonId, Row};
 use serde::{Deserialize, Serialize};
@@ -126,13 +125,9 @@ pub(super) async fn get_download_url(
     user: AuthUser,
     Path(id): Path<String>,
 ) -> Result<Json<DownloadUrl>> {
-    let (id, code) = (parse_id(&id)?, artifact_code()?);
+    let id = parse_id(&id)?;
     let model = app.model_for_type("artifact").await?;
-    let mut connection = connection(&app).await?;
-    permission::permission_on(&mut connection, user.person, &code, id).await?.ok_or(ApiError::NotFound)?;
-    let row = row::by_id(&mut connection, model.entity("artifact")?, id, row::DeletedRows::Exclude)
-        .await?
-        .ok_or(ApiError::NotFound)?;
+    let (_, row) = visible_artifact(&mut *connection(&app).await?, &model, user.person, id).await?;
     row.get("storage_key").and_then(Value::as_str).ok_or(ApiError::NotFound)?;
     let expires_at = jiff::Timestamp::now().as_second() + SIGNED_URL_TTL_SECONDS;
     let token =
@@ -212,12 +207,8 @@ async fn artifact_of_token(app: &AppState, token: &str) -> Result<Row> {
     let signed_url = SignedUrl::verify(token, &app.secret, now).ok_or(ApiError::NotFound)?;
     let model = app.model_for_type("artifact").await?;
     let mut connection = connection(app).await?;
-    permission::permission_on(&mut connection, signed_url.person, &artifact_code()?, signed_url.artifact)
-        .await?
-        .ok_or(ApiError::NotFound)?;
-    let row =
-        row::by_id(&mut connection, model.entity("artifact")?, signed_url.artifact, row::DeletedRows::Exclude).await?;
-    row.ok_or(ApiError::NotFound)
+    let (_, row) = visible_artifact(&mut connection, &model, signed_url.person, signed_url.artifact).await?;
+    Ok(row)
 }
 
 /// Returns the headers of a file; `inline_type` is its media type if it is displayed inline.

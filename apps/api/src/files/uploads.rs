@@ -1,6 +1,6 @@
 //! Resumable uploads: created, received in parts, and completed into an artifact.
 
-use super::artifact::{artifact_code, connection};
+use super::artifact::{connection, visible_artifact};
 use super::blob_store::{ByteStream, StoreError, StoredBlob};
 use super::media_type;
 
@@ -9,7 +9,7 @@ use crate::entity::read::render_row;
 use crate::entity::{Mutation, MutationKind, MutationResponse, parse_id};
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
-use crate::openapi::{InvalidJson, NotVisible, Unauthorized};
+use crate::openapi::{EntitySchema, InvalidJson, NotVisible, Unauthorized};
 use crate::state::{AppState, EntityModel};
 use axum::Json;
 use axum::body::Body;
@@ -323,7 +323,7 @@ pub(super) async fn cancel_upload(
 
 /// Creates an artifact from a complete upload. A repeated request returns the same artifact.
 #[utoipa::path(post, path = "/upload/{id}/complete", tag = "files", params(("id" = Uuid, Path, description = "Upload id")), responses(Unauthorized,
-    (status = 200, description = "The artifact, created by an earlier request", body = ref("#/components/schemas/Entity")), (status = 201, description = "The artifact", body = ref("#/components/schemas/Entity")),
+    (status = 200, description = "The artifact, created by an earlier request", body = EntitySchema), (status = 201, description = "The artifact", body = EntitySchema),
     (status = 403, description = "Forbidden: requires permission to attach files"), (status = 404, description = "Not an upload of the caller, or its target was not found"),
     (status = 409, description = "Incomplete; see `Upload-Offset`"), (status = 422, description = "The artifact cannot be created")))]
 pub(super) async fn complete_upload(
@@ -345,12 +345,7 @@ pub(super) async fn complete_upload(
         .await?
         .ok_or(ApiError::NotFound)?;
     if let Some(artifact_id) = upload.artifact_id {
-        let level = permission::permission_on(&mut transaction, user.person, &artifact_code()?, artifact_id)
-            .await?
-            .ok_or(ApiError::NotFound)?;
-        let row = row::by_id(&mut transaction, entity, artifact_id, row::DeletedRows::Exclude)
-            .await?
-            .ok_or(ApiError::NotFound)?;
+        let (level, row) = visible_artifact(&mut transaction, &model, user.person, artifact_id).await?;
         let row = render_row(&mut transaction, entity, user.person, level, row).await?;
         return Ok(Json(Value::Object(row)).into_response());
     }
@@ -367,7 +362,7 @@ pub(super) async fn complete_upload(
 
 /// Deprecated path of `/upload/{id}/complete`.
 #[utoipa::path(post, path = "/upload/{id}/finish", tag = "files", params(("id" = Uuid, Path, description = "Upload id")), responses(Unauthorized,
-    (status = 200, description = "The artifact, created by an earlier request", body = ref("#/components/schemas/Entity")), (status = 201, description = "The artifact", body = ref("#/components/schemas/Entity")),
+    (status = 200, description = "The artifact, created by an earlier request", body = EntitySchema), (status = 201, description = "The artifact", body = EntitySchema),
     (status = 403, description = "Forbidden: requires permission to attach files"), (status = 404, description = "Not an upload of the caller, or its target was not found"),
     (status = 409, description = "Incomplete; see `Upload-Offset`"), (status = 422, description = "The artifact cannot be created")))]
 #[deprecated]

@@ -203,6 +203,30 @@ async fn export_contains_exactly_the_visible_entities(pool: PgPool) {
 }
 
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn calendar_of_several_types_has_at_most_5000_events(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
+    let today = jiff::Zoned::now().date();
+    let tasks: String = (1..=5100)
+        .map(|uid| format!("<Task><UID>{uid}</UID><Name>T</Name><Finish>{today}T17:00:00</Finish></Task>"))
+        .collect();
+    let plan = format!(
+        "<Project xmlns=\"http://schemas.microsoft.com/project\"><Title>Long</Title><Tasks>{tasks}</Tasks></Project>"
+    );
+    let (status, text, _) = send(&admin, "POST", "/project/import", "application/xml", plan).await;
+    assert_eq!(status, StatusCode::CREATED, "{text}");
+    let project = text_of(&serde_json::from_str::<Value>(&text).unwrap()["project"]["id"]);
+    let milestone = json!({"name": "M", "project_id": project, "due_date": today.to_string()});
+    let created = admin.post("/milestone", milestone).await;
+    assert_eq!(created.status, StatusCode::CREATED, "{}", created.body);
+    let feed = admin.post("/calendar_feed", json!({"entity": "project", "id": project})).await;
+    let path = text_of(&feed.body["path"]);
+    let (status, text, _) =
+        send(&admin, "GET", path.strip_prefix("/api/v1").unwrap(), "text/plain", Body::empty()).await;
+    assert_eq!((status, text.matches("BEGIN:VEVENT").count()), (StatusCode::OK, 5000));
+}
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn calendar_feed_shows_visible_entities_until_it_is_revoked(pool: PgPool) {
     let router = build_router(&pool).await;
     let (admin, editor) = (ApiClient::sign_in(&router, "admin").await, ApiClient::sign_in(&router, "editor").await);
