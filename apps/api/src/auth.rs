@@ -162,7 +162,7 @@ async fn login(
 
 /// Returns a new access token for the refresh cookie, which is replaced.
 #[utoipa::path(post, path = "/auth/refresh", tag = "sign-in", security(("cookie" = [])), responses(
-    (status = 200, description = "Same as login", body = AuthResponse), (status = 401, description = "No session, or it has expired")))]
+    (status = 200, description = "Same as login", body = AuthResponse), (status = 401, description = "No session, or it has expired"), (status = 403, description = "Cross-site request")))]
 async fn refresh_session(
     State(app): State<AppState>,
     headers: HeaderMap,
@@ -197,7 +197,8 @@ async fn refresh_session(
 }
 
 /// Ends the session of this device.
-#[utoipa::path(post, path = "/auth/logout", tag = "sign-in", security(("cookie" = [])), responses((status = 204, description = "Signed out")))]
+#[utoipa::path(post, path = "/auth/logout", tag = "sign-in", security(("cookie" = [])), responses(
+    (status = 204, description = "Signed out"), (status = 403, description = "Cross-site request")))]
 async fn logout(State(app): State<AppState>, headers: HeaderMap, jar: CookieJar) -> Result<(CookieJar, StatusCode)> {
     require_same_site(&headers)?;
     if let Some(cookie) = jar.get(refresh_token::REFRESH_COOKIE_NAME) {

@@ -158,7 +158,7 @@ struct ExportLine {
     ("format" = Option<String>, Query, description = "csv (default) or json (one row per line)"),
     ("parent" = Option<String>, Query, description = "`project:<id>`: only children of this entity"),
     ("fields" = Option<String>, Query, description = "Columns, separated by commas; filters, sort and search as in lists")), responses(InvalidParameter, Unauthorized,
-    (status = 200, description = "CSV in UTF-8 as POST /{entity}/import reads it: references by name; text that a spreadsheet would evaluate as a formula has an apostrophe prefix. Or NDJSON", body = CsvText, content_type = "text/csv"),
+    (status = 200, description = "CSV in UTF-8 as POST /{entity}/import reads it: references by name; text that a spreadsheet would evaluate as a formula has an apostrophe prefix. Or NDJSON, a row per line", content((CsvText = "text/csv"), (RowSchema = "application/x-ndjson"))),
     (status = 404, description = "No such type, or the parent was not found or is not visible to the caller")))]
 async fn export_rows(
     State(app): State<AppState>,
