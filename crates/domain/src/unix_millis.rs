@@ -69,11 +69,8 @@ impl Sub<Duration> for UnixMillis {
 
 impl<'de> Deserialize<'de> for UnixMillis {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = serde_json::Number::deserialize(deserializer)?;
-        if let Some(millis) = value.as_i64() {
-            return Ok(Self(millis));
-        }
-        value.as_f64().map(Self::from_js).ok_or_else(|| serde::de::Error::custom("the time is not a number"))
+        // An `f64` holds every millisecond of the years that can occur, and its reader is small.
+        f64::deserialize(deserializer).map(Self::from_js)
     }
 }
 
