@@ -22,6 +22,7 @@ mod search;
 mod sharing;
 mod sign_in;
 mod snapshot;
+mod statement_counts;
 mod sync_changes;
 mod types;
 mod writes;
