@@ -6,11 +6,14 @@ mod authorization; // who may write what
 mod batch; // many writes in one request
 mod links; // links that no column represents
 mod move_entity; // route of moves within an outline
-mod mutation; // execution of one write
+mod mutation; // stages of one write
 mod outline_move; // moves within an outline
 pub(crate) mod read; // GET: entities, lists, children
+mod responses; // bodies of the responses besides rows
+mod stored_response; // responses of writes, stored under idempotency keys
 mod validation; // columns and values of writes
 mod write; // POST, PATCH, PUT, DELETE, restore, purge
+mod write_context; // connection, model, user and permissions of one write
 
 use crate::state::AppState;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -35,6 +38,9 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 pub(crate) use authorization::permission_message;
 pub(crate) use mutation::{Mutation, MutationKind};
 pub(crate) use read::parse_id;
-pub(crate) use write::{
-    IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response, idempotency_key, parse_if_match,
+pub(crate) use responses::{Level, References};
+pub(crate) use stored_response::{
+    IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response, execute_once, idempotency_key,
 };
+pub(crate) use write::parse_if_match;
+pub(crate) use write_context::WriteContext;

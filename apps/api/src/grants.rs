@@ -3,30 +3,35 @@
 //! Invariant: a user cannot grant more than their own permission, and the last owner cannot be
 //! removed.
 
+mod responses; // bodies of the responses
+
 use crate::auth::AuthUser;
-use crate::entity::{IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response};
+use crate::entity::{MutationResponse, execute_once, parse_id, permission_message};
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
-use crate::state::AppState;
+use crate::state::{AppState, EntityModel};
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use pmo_database::grant::{self, NewGrant};
-use pmo_database::{DatabaseError, permission, row};
-use pmo_domain::{EVERY_INSTANCE, EntityCode, Permission, PersonId};
+use pmo_database::grant::{self, Holder, InheritanceMode, NewGrant};
+use pmo_database::{Connection, DatabaseError, PoolConnection, permission, row};
+use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, Permission, PersonId};
+use responses::{AccessExplanation, Audience, AudienceMember, Grant, GrantList, GrantReason};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::BTreeMap;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 /// Returns the routes of this module.
+#[expect(deprecated, reason = "the earlier route is served for one more version")]
 pub(crate) fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(create_grant))
         .routes(routes!(delete_grant))
         .routes(routes!(list_grants))
         .routes(routes!(explain_access))
+        .routes(routes!(explain_access_why))
         .routes(routes!(audience))
 }
 
@@ -57,23 +62,68 @@ pub(crate) struct CreateGrant {
     expires_ts: Option<String>,
 }
 
+/// Checked values of a grant to create.
+struct ValidGrant {
+    level: Permission,
+    inheritance_mode: InheritanceMode,
+    holder: Holder,
+    /// Highest of `level` and the levels of child types.
+    max_level: Permission,
+}
+
+impl CreateGrant {
+    fn validate(&self, model: &EntityModel) -> Result<ValidGrant> {
+        let level =
+            Permission::try_from(self.permission).map_err(|e| ApiError::unprocessable("permission", e.to_string()))?;
+        let inheritance_mode = InheritanceMode::parse(self.inheritance_mode.as_deref().unwrap_or("cascade"))
+            .ok_or_else(|| ApiError::unprocessable("inheritance_mode", "must be none, cascade or mapped"))?;
+        let holder = match (self.person_id, self.role_id) {
+            (Some(id), None) => Holder::Person(id),
+            (None, Some(id)) => Holder::Role(id),
+            _ => return Err(ApiError::unprocessable("person_id", "exactly one of person_id and role_id is required")),
+        };
+        let mut max_level = level;
+        for (code, child_level) in &self.child_permissions {
+            let child_level = Permission::try_from(*child_level)
+                .map_err(|e| ApiError::unprocessable("child_permissions", e.to_string()))?;
+            if code != "_default" && model.catalog.get(code).is_none() {
+                return Err(ApiError::unprocessable(
+                    "child_permissions",
+                    format!("'{}' is not an entity type", code.chars().take(60).collect::<String>()),
+                ));
+            }
+            max_level = max_level.max(child_level);
+        }
+        if let Some(text) = &self.expires_ts {
+            text.parse::<jiff::Timestamp>().map_err(|_| {
+                ApiError::unprocessable("expires_ts", "must be a timestamp such as 2026-01-31T09:00:00Z")
+            })?;
+        }
+        Ok(ValidGrant { level, inheritance_mode, holder, max_level })
+    }
+}
+
+/// Returns the user's own level on an entity or, for [`EVERY_INSTANCE`], on all entities of a type.
+async fn own_level(conn: &mut Connection, user: &AuthUser, code: &EntityCode, id: Uuid) -> Result<Option<Permission>> {
+    Ok(if id == EVERY_INSTANCE {
+        grant::type_level(conn, user.person, code).await?
+    } else {
+        permission::permission_on(conn, user.person, code, id).await?
+    })
+}
+
 /// Checks that the user may create or delete a grant of `level` on the entity.
 ///
 /// Requires SHARE and at least `level`; a deny requires OWNER.
 async fn check_can_share(
-    connection: &mut pmo_database::Connection,
+    conn: &mut Connection,
     user: &AuthUser,
     code: &EntityCode,
     id: Uuid,
     level: Permission,
     deny: bool,
 ) -> Result<()> {
-    let own_level = if id == EVERY_INSTANCE {
-        // Sharing a type requires SHARE on all its entities.
-        (grant::type_level(connection, user.person, code).await?).ok_or(ApiError::NotFound)?
-    } else {
-        permission::permission_on(connection, user.person, code, id).await?.ok_or(ApiError::NotFound)?
-    };
+    let own_level = own_level(conn, user, code, id).await?.ok_or(ApiError::NotFound)?;
     if own_level < Permission::Share || level > own_level {
         return Err(ApiError::Forbidden(format!(
             "You may {} here and cannot grant more than that.",
@@ -87,9 +137,43 @@ async fn check_can_share(
     Ok(())
 }
 
+/// Checks that a grant does not exceed the user's own grants.
+///
+/// Neither further down the hierarchy, nor in time. A deny gives no access and is not checked.
+async fn check_grantable(
+    conn: &mut Connection,
+    user: &AuthUser,
+    code: &EntityCode,
+    request: &CreateGrant,
+    valid: &ValidGrant,
+) -> Result<()> {
+    if request.is_deny {
+        return Ok(());
+    }
+    let cascading = valid.inheritance_mode != InheritanceMode::None;
+    let (id, expires) = (request.entity_instance_id, request.expires_ts.as_deref());
+    let grantable = grant::max_grantable(conn, user.person, code, id, cascading, expires).await?;
+    if grantable.is_none_or(|grantable| grantable < valid.max_level) {
+        return Err(ApiError::Forbidden(
+            "Your own grant does not cover this: share without inheritance (inheritance_mode none), or with an earlier expiry.".into(),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks that the person or role exists.
+async fn check_holder_exists(conn: &mut Connection, model: &EntityModel, holder: Holder) -> Result<()> {
+    let (id, code, field) = match holder {
+        Holder::Person(id) => (id, "person", "person_id"),
+        Holder::Role(id) => (id, "role", "role_id"),
+    };
+    let exists = row::filter_existing(conn, model.entity(code)?, &[id]).await?.contains(&id);
+    if exists { Ok(()) } else { Err(ApiError::unprocessable(field, "does not exist")) }
+}
+
 /// Grants access to an entity or to all entities of a type.
 #[utoipa::path(post, path = "/entity_rbac", tag = "sharing", request_body = CreateGrant, responses(
-    (status = 201, description = "The grant", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
+    (status = 201, description = "The grant", body = Grant, example = json!(responses::grant_example())), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
     (status = 403, description = "Forbidden: exceeds the caller's own permission"), (status = 404, description = "Not found, or not visible to the caller"),
     (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"), (status = 422, description = "Validation failed; see `errors`")))]
 async fn create_grant(
@@ -105,97 +189,33 @@ async fn create_grant(
         .model_for_type(&request.entity_code)
         .await
         .map_err(|_| ApiError::unprocessable("entity_code", "is not an entity type"))?;
-    let entity = model.entity(&request.entity_code)?;
-    let level =
-        Permission::try_from(request.permission).map_err(|e| ApiError::unprocessable("permission", e.to_string()))?;
-    let inheritance_mode = request.inheritance_mode.unwrap_or_else(|| "cascade".into());
-    if !["none", "cascade", "mapped"].contains(&inheritance_mode.as_str()) {
-        return Err(ApiError::unprocessable("inheritance_mode", "must be none, cascade or mapped"));
-    }
-    if request.person_id.is_some() == request.role_id.is_some() {
-        return Err(ApiError::unprocessable("person_id", "exactly one of person_id and role_id is required"));
-    }
-    let mut max_level = level;
-    for (code, child_level) in &request.child_permissions {
-        let child_level = Permission::try_from(*child_level)
-            .map_err(|e| ApiError::unprocessable("child_permissions", e.to_string()))?;
-        if code != "_default" && model.catalog.get(code).is_none() {
-            return Err(ApiError::unprocessable(
-                "child_permissions",
-                format!("'{}' is not an entity type", code.chars().take(60).collect::<String>()),
-            ));
-        }
-        max_level = max_level.max(child_level);
-    }
-    if let Some(text) = &request.expires_ts {
-        text.parse::<jiff::Timestamp>()
-            .map_err(|_| ApiError::unprocessable("expires_ts", "must be a timestamp such as 2026-01-31T09:00:00Z"))?;
-    }
+    let (code, id) = (&model.entity(&request.entity_code)?.code, request.entity_instance_id);
+    let valid = request.validate(&model)?;
     let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
-    let instance = request.entity_instance_id;
-    check_can_share(&mut transaction, &user, &entity.code, instance, max_level, request.is_deny).await?;
-    let key =
-        match check_idempotency_header(&mut transaction, &user, &headers, &[b"GRANT", body_text.as_bytes()]).await? {
-            IdempotencyCheck::Replay(response) => return Ok(response),
-            IdempotencyCheck::New(key) => key,
+    check_can_share(&mut transaction, &user, code, id, valid.max_level, request.is_deny).await?;
+    execute_once(transaction, &user, &headers, &[b"GRANT", body_text.as_bytes()], async |conn| {
+        check_grantable(conn, &user, code, &request, &valid).await?;
+        check_holder_exists(conn, &model, valid.holder).await?;
+        let new_grant = NewGrant {
+            holder: valid.holder,
+            code,
+            instance: id,
+            level: valid.level,
+            inheritance_mode: valid.inheritance_mode,
+            child_permissions: json!(request.child_permissions),
+            deny: request.is_deny,
+            granted_by: user.person,
+            expires: request.expires_ts.as_deref(),
         };
-    if !request.is_deny {
-        // A grant must not exceed the user's own grants: neither further down the hierarchy, nor in
-        // time.
-        let expires = request.expires_ts.as_deref();
-        let grantable = grant::max_grantable(
-            &mut transaction,
-            user.person,
-            &entity.code,
-            instance,
-            inheritance_mode != "none",
-            expires,
-        )
-        .await?;
-        if grantable.is_none_or(|grantable| grantable < max_level) {
-            return Err(ApiError::Forbidden(
-                "Your own grant does not cover this: share without inheritance (inheritance_mode none), or with an earlier expiry.".into(),
-            ));
-        }
-    }
-    let (holder, holder_code) = match (request.person_id, request.role_id) {
-        (Some(id), _) => (id, "person"),
-        (None, id) => (id.unwrap_or_default(), "role"),
-    };
-    let holders = model.entity(holder_code)?;
-    if !row::filter_existing(&mut transaction, holders, &[holder]).await?.contains(&holder) {
-        return Err(ApiError::unprocessable(
-            if holder_code == "person" { "person_id" } else { "role_id" },
-            "does not exist",
-        ));
-    }
-    let new_grant = NewGrant {
-        person_id: request.person_id,
-        role_id: request.role_id,
-        code: &entity.code,
-        instance: request.entity_instance_id,
-        level,
-        inheritance_mode: &inheritance_mode,
-        child_permissions: json!(request.child_permissions),
-        deny: request.is_deny,
-        granted_by: user.person,
-        expires: request.expires_ts.as_deref(),
-    };
-    let grant = grant::insert(&mut transaction, &new_grant).await?;
-    if request.is_deny {
+        let grant = grant::insert(conn, &new_grant).await?;
         // The creator of a deny must remain an owner; otherwise the deny could not be deleted any
         // more.
-        let remaining = if instance == EVERY_INSTANCE {
-            grant::type_level(&mut transaction, user.person, &entity.code).await?
-        } else {
-            permission::permission_on(&mut transaction, user.person, &entity.code, instance).await?
-        };
-        if remaining != Some(Permission::Owner) {
+        if request.is_deny && own_level(conn, &user, code, id).await? != Some(Permission::Owner) {
             return Err(ApiError::unprocessable("is_deny", "would remove your own ownership"));
         }
-    }
-    commit_with_response(transaction, &user, key, MutationResponse { status: StatusCode::CREATED, body: Some(grant) })
-        .await
+        MutationResponse::with_body(StatusCode::CREATED, &Grant::from(grant))
+    })
+    .await
 }
 
 /// Revokes a grant.
@@ -208,21 +228,33 @@ async fn delete_grant(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<MutationResponse> {
-    let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
-    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
+    let id = parse_id(&id)?;
+    let transaction = pmo_database::begin(&app.pool, &user.actor).await?;
     // The key is checked first: a revoked grant cannot be read any more, and the stored response
     // discloses nothing.
-    let key = match check_idempotency_header(&mut transaction, &user, &headers, &[b"TAKE", id.as_bytes()]).await? {
-        IdempotencyCheck::Replay(response) => return Ok(response),
-        IdempotencyCheck::New(key) => key,
-    };
-    let grant = grant::find(&mut transaction, id).await?.ok_or(ApiError::NotFound)?;
-    check_can_share(&mut transaction, &user, &grant.code, grant.instance, grant.level, grant.deny).await?;
-    if grant::is_last_owner(&mut transaction, id).await? {
-        return Err(ApiError::unprocessable("id", "cannot remove the last owner; add another owner first"));
-    }
-    grant::delete(&mut transaction, id).await?;
-    commit_with_response(transaction, &user, key, MutationResponse { status: StatusCode::NO_CONTENT, body: None }).await
+    execute_once(transaction, &user, &headers, &[b"TAKE", id.as_bytes()], async |conn| {
+        let grant = grant::find(conn, id).await?.ok_or(ApiError::NotFound)?;
+        check_can_share(conn, &user, &grant.code, grant.instance, grant.level, grant.deny).await?;
+        if grant::is_last_owner(conn, id).await? {
+            return Err(ApiError::unprocessable("id", "cannot remove the last owner; add another owner first"));
+        }
+        grant::delete(conn, id).await?;
+        Ok(MutationResponse::no_content())
+    })
+    .await
+}
+
+/// Parses the type and the id of a path; 404 unless the type exists and the id is a UUID.
+async fn parse_entity(app: &AppState, (code, id): (String, String)) -> Result<EntityRef> {
+    let model = app.model_for_type(&code).await?;
+    Ok(EntityRef::new(model.entity(&code)?.code.clone(), parse_id(&id)?))
+}
+
+/// Returns a connection and the user's permission on an entity; 404 without access.
+async fn connect_visible(app: &AppState, user: &AuthUser, entity: &EntityRef) -> Result<(PoolConnection, Permission)> {
+    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
+    let level = permission::permission_on(&mut connection, user.person, &entity.code, entity.id).await?;
+    Ok((connection, level.ok_or(ApiError::NotFound)?))
 }
 
 /// Lists the direct grants on an entity.
@@ -230,25 +262,21 @@ async fn delete_grant(
 /// Without SHARE, the list is empty.
 #[utoipa::path(get, path = "/{entity}/{id}/access", tag = "sharing", params(
     ("entity" = String, Path, description = "Entity type code", example = "project"), ("id" = Uuid, Path, description = "Entity id")), responses(
-    (status = 200, description = "Direct grants, and the caller's own permission", body = Object), (status = 401, description = "Not signed in"),
+    (status = 200, description = "Direct grants, and the caller's own permission", body = GrantList, example = json!(responses::grant_list_example())), (status = 401, description = "Not signed in"),
     (status = 404, description = "Not found, or not visible to the caller")))]
 async fn list_grants(
     State(app): State<AppState>,
     user: AuthUser,
-    Path((code, id)): Path<(String, String)>,
-) -> Result<Json<Value>> {
-    let model = app.model_for_type(&code).await?;
-    let entity = model.entity(&code)?;
-    let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
-    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    let level =
-        permission::permission_on(&mut connection, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    Path(entity): Path<(String, String)>,
+) -> Result<Json<GrantList>> {
+    let entity = parse_entity(&app, entity).await?;
+    let (mut connection, level) = connect_visible(&app, &user, &entity).await?;
     let grants = if level >= Permission::Share {
-        grant::list_for_entity(&mut connection, &entity.code, id).await?
+        grant::list_for_entity(&mut connection, &entity.code, entity.id).await?
     } else {
         Vec::new()
     };
-    Ok(Json(json!({"permission": level, "grants": grants})))
+    Ok(Json(GrantList { grants: grants.into_iter().map(Into::into).collect(), permission: level.into() }))
 }
 
 #[derive(Deserialize)]
@@ -257,24 +285,20 @@ struct ExplainQuery {
 }
 
 /// Explains the access of a person: every grant that applies to the entity, with its path.
-#[utoipa::path(get, path = "/{entity}/{id}/access/why", tag = "sharing", params(
+#[utoipa::path(get, path = "/{entity}/{id}/access/explain", tag = "sharing", params(
     ("entity" = String, Path, description = "Entity type code", example = "project"), ("id" = Uuid, Path, description = "Entity id"),
     ("person_id" = Option<Uuid>, Query, description = "Person to explain; default: the caller. Other persons require SHARE")), responses(
-    (status = 200, description = "{permission, reasons: [{grant_id, role_name, permission, worth, is_deny, way: [{entity, id, title}]}]}", body = Object),
+    (status = 200, description = "The permission of the person, and the grants that apply", body = AccessExplanation, example = json!(responses::explanation_example())),
     (status = 400, description = "person_id is not an id"), (status = 401, description = "Not signed in"), (status = 403, description = "Requires SHARE to query other users"),
     (status = 404, description = "Not found, or not visible to the caller")))]
 async fn explain_access(
     State(app): State<AppState>,
     user: AuthUser,
-    Path((code, id)): Path<(String, String)>,
+    Path(entity): Path<(String, String)>,
     Query(query): Query<ExplainQuery>,
-) -> Result<Json<Value>> {
-    let model = app.model_for_type(&code).await?;
-    let entity = model.entity(&code)?;
-    let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
-    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    let level =
-        permission::permission_on(&mut connection, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+) -> Result<Json<AccessExplanation>> {
+    let entity = parse_entity(&app, entity).await?;
+    let (mut connection, level) = connect_visible(&app, &user, &entity).await?;
     let person = query.person_id.map_or(user.person, PersonId);
     if person != user.person && level < Permission::Share {
         return Err(ApiError::Forbidden(format!(
@@ -282,8 +306,8 @@ async fn explain_access(
             level.label()
         )));
     }
-    let reasons = permission::explain(&mut connection, person, &entity.code, id).await?;
-    let person_level = permission::permission_on(&mut connection, person, &entity.code, id).await?;
+    let reasons = permission::explain(&mut connection, person, &entity.code, entity.id).await?;
+    let person_level = permission::permission_on(&mut connection, person, &entity.code, entity.id).await?;
     // Entities on the paths get a title only if the caller may see them.
     let path_ids: Vec<Uuid> = reasons.iter().flat_map(|reason| reason.path_ids.iter().copied()).collect();
     let titles: BTreeMap<Uuid, String> = permission::visible(&mut connection, user.person, &path_ids)
@@ -291,24 +315,25 @@ async fn explain_access(
         .into_iter()
         .map(|entity| (entity.id, entity.title))
         .collect();
-    let reasons: Vec<Value> = reasons
-        .iter()
-        .map(|reason| {
-            let path: Vec<Value> = reason
-                .path_codes
-                .iter()
-                .zip(&reason.path_ids)
-                .map(|(code, id)| match titles.get(id) {
-                    Some(title) => json!({"entity": code, "id": id, "title": title}),
-                    None => json!({"entity": code}),
-                })
-                .collect();
-            json!({"grant_id": reason.grant_id, "role_id": reason.role_id, "role_name": reason.role_name, "on_every": reason.type_wide,
-                "permission": reason.permission, "inheritance_mode": reason.inheritance_mode, "is_deny": reason.is_deny,
-                "expires_ts": reason.expires_ts, "worth": reason.effective_permission, "way": path})
-        })
-        .collect();
-    Ok(Json(json!({"permission": person_level, "reasons": reasons})))
+    let reasons = reasons.into_iter().map(|reason| GrantReason::new(reason, &titles)).collect();
+    Ok(Json(AccessExplanation { permission: person_level.map(Into::into), reasons }))
+}
+
+/// Explains the access of a person, under the earlier path of the route.
+#[utoipa::path(get, path = "/{entity}/{id}/access/why", tag = "sharing", params(
+    ("entity" = String, Path, description = "Entity type code", example = "project"), ("id" = Uuid, Path, description = "Entity id"),
+    ("person_id" = Option<Uuid>, Query, description = "Person to explain; default: the caller. Other persons require SHARE")), responses(
+    (status = 200, description = "Same as `access/explain`", body = AccessExplanation, example = json!(responses::explanation_example())),
+    (status = 400, description = "person_id is not an id"), (status = 401, description = "Not signed in"), (status = 403, description = "Requires SHARE to query other users"),
+    (status = 404, description = "Not found, or not visible to the caller")))]
+#[deprecated]
+async fn explain_access_why(
+    app: State<AppState>,
+    user: AuthUser,
+    entity: Path<(String, String)>,
+    query: Query<ExplainQuery>,
+) -> Result<Json<AccessExplanation>> {
+    explain_access(app, user, entity, query).await
 }
 
 #[derive(Deserialize)]
@@ -322,41 +347,35 @@ struct AudienceQuery {
 #[utoipa::path(get, path = "/{entity}/{id}/audience", tag = "sharing", params(
     ("entity" = String, Path, description = "Entity type code", example = "project"), ("id" = Uuid, Path, description = "Entity id"),
     ("q" = Option<String>, Query, description = "Part of the name")), responses(
-    (status = 200, description = "{data: [{id, name, permission}], more}: the first 200 by name; `permission` only if the caller has SHARE", body = Object),
+    (status = 200, description = "{data: [{id, name, permission}], more}: the first 200 by name; `permission` only if the caller has SHARE", body = Audience, example = json!(responses::audience_example())),
     (status = 400, description = "q is too long"), (status = 401, description = "Not signed in"), (status = 403, description = "Forbidden: requires COMMENT"),
     (status = 404, description = "Not found, or not visible to the caller")))]
 async fn audience(
     State(app): State<AppState>,
     user: AuthUser,
-    Path((code, id)): Path<(String, String)>,
+    Path(entity): Path<(String, String)>,
     Query(query): Query<AudienceQuery>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Audience>> {
     /// Maximum number of users returned.
     const MAX_VIEWERS: usize = 200;
-    let model = app.model_for_type(&code).await?;
-    let entity = model.entity(&code)?;
-    let id: Uuid = id.parse().map_err(|_| ApiError::NotFound)?;
+    let entity = parse_entity(&app, entity).await?;
     let search_text = query.q.unwrap_or_default();
     if search_text.chars().count() > 200 || search_text.contains('\0') {
         return Err(ApiError::bad_request("q", "must have at most 200 characters"));
     }
-    let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    let level =
-        permission::permission_on(&mut connection, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
+    let (mut connection, level) = connect_visible(&app, &user, &entity).await?;
     if level < Permission::Comment {
-        return Err(ApiError::Forbidden(crate::entity::permission_message(Permission::Comment, level)));
+        return Err(ApiError::Forbidden(permission_message(Permission::Comment, level)));
     }
-    let mut people =
-        grant::list_viewers(&mut connection, &entity.code, id, user.person, search_text.trim(), MAX_VIEWERS + 1)
-            .await?;
+    let (text, limit) = (search_text.trim(), MAX_VIEWERS + 1);
+    let mut people = grant::list_viewers(&mut connection, &entity.code, entity.id, user.person, text, limit).await?;
     let has_more = people.len() > MAX_VIEWERS;
     people.truncate(MAX_VIEWERS);
-    let data: Vec<Value> = people
-        .into_iter()
-        .map(|(id, name, person_level)| match level >= Permission::Share {
-            true => json!({"id": id, "name": name, "permission": person_level}),
-            false => json!({"id": id, "name": name}),
-        })
-        .collect();
-    Ok(Json(json!({"data": data, "more": has_more})))
+    let shows_levels = level >= Permission::Share;
+    let data = people.into_iter().map(|person| AudienceMember {
+        id: person.id,
+        name: person.name,
+        permission: shows_levels.then(|| person.level.into()),
+    });
+    Ok(Json(Audience { data: data.collect(), more: has_more }))
 }

@@ -1,8 +1,11 @@
 //! History of an entity, recent activity of all visible entities, and restoring of an old version.
 
+mod responses; // bodies of the responses
+
 use crate::auth::AuthUser;
 use crate::entity::{
-    Mutation, MutationKind, MutationResponse, idempotency_key, parse_id, parse_if_match, permission_message,
+    Mutation, MutationKind, MutationResponse, References, WriteContext, idempotency_key, parse_id, parse_if_match,
+    permission_message,
 };
 use crate::error::{ApiError, Result};
 use crate::state::AppState;
@@ -12,7 +15,8 @@ use axum::http::HeaderMap;
 use pmo_database::{DatabaseError, audit_log, permission, row};
 use pmo_domain::api_types::row_version;
 use pmo_domain::{ColumnKind, Permission, Row};
-use serde_json::{Value, json};
+use responses::{Activity, ActivityEntry, History};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -47,14 +51,14 @@ impl PageParams {
 #[utoipa::path(get, path = "/{entity}/{id}/history", tag = "history", params(
     ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
     ("limit" = Option<i64>, Query, description = "Maximum number of entries, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page")), responses(
-    (status = 200, description = "{data: [{version, action, at, person_id, person_name, changed: {column: {old, new}}}], ref_data_entityInstance, next_cursor}", body = Object),
+    (status = 200, description = "{data: [{version, action, at, person_id, person_name, changed: {column: {old, new}}}], ref_data_entityInstance, next_cursor}", body = History, example = json!(responses::history_example())),
     (status = 400, description = "Invalid parameter; see `errors`"), (status = 401, description = "Not signed in"), (status = 404, description = "Not found, or not visible to the caller")))]
 async fn list_entity_history(
     State(app): State<AppState>,
     user: AuthUser,
     Path((code, id)): Path<(String, String)>,
     Query(page_params): Query<PageParams>,
-) -> Result<Json<Value>> {
+) -> Result<Json<History>> {
     let (limit, before) = page_params.read()?;
     let model = app.model_for_type(&code).await?;
     let (entity, id) = (model.entity(&code)?, parse_id(&id)?);
@@ -77,8 +81,9 @@ async fn list_entity_history(
         })
         .collect();
     let ids = row::referenced_ids(entity, &referencing);
-    let names = row::reference_names_uncached(&mut connection, user.person, entity, &ids).await?;
-    Ok(Json(json!({"data": entries, "ref_data_entityInstance": names, "next_cursor": next})))
+    let references = row::reference_names_uncached(&mut connection, user.person, entity, &ids).await?;
+    let data = entries.into_iter().map(Into::into).collect();
+    Ok(Json(History { data, next_cursor: next, references: References(references) }))
 }
 
 /// Restores the column values of an old version as a new version.
@@ -101,19 +106,16 @@ async fn restore_version(
     let (entity, id) = (model.entity(&code)?, parse_id(&id)?);
     let version: i64 = version.parse().map_err(|_| ApiError::NotFound)?;
     let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
-    row::lock(&mut transaction, entity, id).await?;
-    let level =
-        permission::permission_on(&mut transaction, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-    if level < Permission::Edit {
-        return Err(ApiError::Forbidden(permission_message(Permission::Edit, level)));
+    let mut context = WriteContext::new(&mut transaction, &model, &user);
+    let target = context.load(entity, id).await?;
+    if target.level < Permission::Edit {
+        return Err(ApiError::Forbidden(permission_message(Permission::Edit, target.level)));
     }
-    let current =
-        row::by_id(&mut transaction, entity, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::NotFound)?;
-    let current_version = row_version(&current).0;
-    if version < 1 || version > current_version {
+    let current_version = row_version(&target.current).0;
+    if !target.is_active || version < 1 || version > current_version {
         return Err(ApiError::NotFound);
     }
-    let old_values = audit_log::values_at_version(&mut transaction, &entity.code, id, version, current_version)
+    let old_values = audit_log::values_at_version(context.conn, &entity.code, id, version, current_version)
         .await?
         .ok_or_else(|| ApiError::unprocessable("version", "is older than the log retention"))?;
     let mut values = Row::new();
@@ -123,16 +125,11 @@ async fn restore_version(
         values.insert(name, value);
     }
     let mutation = Mutation {
-        action: MutationKind::Update,
-        entity,
-        id,
-        body: Value::Object(values),
-        server_values: Row::new(),
         version: parse_if_match(&headers)?,
         idempotency_key: idempotency_key(&headers)?,
-        status_only: false,
+        ..Mutation::new(MutationKind::Update, entity, id, Value::Object(values))
     };
-    let response = mutation.execute(&mut transaction, &model, &user).await?;
+    let response = mutation.execute_on(&mut context, target).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     Ok(response)
 }
@@ -140,13 +137,13 @@ async fn restore_version(
 /// Lists recent changes of entities visible to the caller, newest first.
 #[utoipa::path(get, path = "/activity", tag = "history", params(
     ("limit" = Option<i64>, Query, description = "Maximum number of entries, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page")), responses(
-    (status = 200, description = "{data: [{entity, entity_id, title, version, action, at, person_id, person_name, changed}], next_cursor}", body = Object),
+    (status = 200, description = "{data: [{entity, entity_id, title, version, action, at, person_id, person_name, changed}], next_cursor}", body = Activity, example = json!(responses::activity_example())),
     (status = 400, description = "Invalid parameter; see `errors`"), (status = 401, description = "Not signed in")))]
 async fn list_activity(
     State(app): State<AppState>,
     user: AuthUser,
     Query(page_params): Query<PageParams>,
-) -> Result<Json<Value>> {
+) -> Result<Json<Activity>> {
     /// Maximum number of log batches per request.
     ///
     /// A caller who sees few of the recent changes may get a short page and continues with its
@@ -157,7 +154,7 @@ async fn list_activity(
     let (limit, mut before) = page_params.read()?;
     let limit = usize::try_from(limit).unwrap_or(50);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
-    let mut data: Vec<Value> = Vec::new();
+    let mut data: Vec<ActivityEntry> = Vec::new();
     // Whether the log has entries before the last one that was read.
     let mut has_more = true;
     for _ in 0..MAX_BATCHES {
@@ -177,10 +174,8 @@ async fn list_activity(
                 break;
             }
             before = Some(log_entry.seq);
-            if let Some(title) = titles.get(&log_entry.entity_id) {
-                let mut entry = serde_json::to_value(&log_entry).map_err(|_| ApiError::Internal)?;
-                entry["title"] = json!(title);
-                data.push(entry);
+            if let Some(title) = titles.get(&log_entry.entity_id).cloned() {
+                data.push(ActivityEntry { entry: log_entry.into(), title });
             }
         }
         if !has_more || data.len() == limit {
@@ -188,5 +183,5 @@ async fn list_activity(
         }
     }
     let next = before.filter(|_| has_more).map(|seq| seq.to_string());
-    Ok(Json(json!({"data": data, "next_cursor": next})))
+    Ok(Json(Activity { data, next_cursor: next }))
 }

@@ -146,10 +146,10 @@ async fn stream_tree(
     }
     // Links to entities that the caller may not see are left out.
     let mut links = Vec::new();
-    for (code, id, child, mut ids) in link::free_links(&mut connection, &entity.code, root.id).await? {
-        ids.retain(|id| sent.contains(id));
-        if sent.contains(&id) && !ids.is_empty() {
-            links.push(json!({"parent": {"code": code, "id": id}, "child": child, "ids": ids}));
+    for mut free_links in link::free_links(&mut connection, &entity.code, root.id).await? {
+        free_links.ids.retain(|id| sent.contains(id));
+        if sent.contains(&free_links.parent.id) && !free_links.ids.is_empty() {
+            links.push(free_links);
         }
     }
     // An empty list is sent as well: it states that there are no links.

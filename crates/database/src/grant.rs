@@ -2,25 +2,60 @@
 //!
 //! Callers check permissions.
 
-use crate::{Connection, Result};
+use crate::permission::permission_from_i16;
+use crate::{Connection, Result, sql};
 use pmo_domain::{EntityCode, Permission, PersonId};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// Grant to insert; exactly one of `person_id` and `role_id` is set.
+/// Holder of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// A person.
+    Person(Uuid),
+    /// A role: all its members.
+    Role(Uuid),
+}
+
+/// Which descendants of the granted entity inherit a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InheritanceMode {
+    /// No descendants.
+    None,
+    /// All descendants.
+    Cascade,
+    /// Descendants, with a level for each type.
+    Mapped,
+}
+
+impl InheritanceMode {
+    /// Returns the mode with the name `text`; `None` if there is no such mode.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::None, Self::Cascade, Self::Mapped].into_iter().find(|mode| mode.as_str() == text)
+    }
+
+    /// Returns the name of the mode.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Cascade => "cascade",
+            Self::Mapped => "mapped",
+        }
+    }
+}
+
+/// Grant to insert.
 pub struct NewGrant<'a> {
-    /// Person who receives the grant.
-    pub person_id: Option<Uuid>,
-    /// Role that receives the grant.
-    pub role_id: Option<Uuid>,
+    /// Person or role that receives the grant.
+    pub holder: Holder,
     /// Type of the granted entity.
     pub code: &'a EntityCode,
     /// Granted entity, or the id that means every entity of the type.
     pub instance: Uuid,
     /// Permission level.
     pub level: Permission,
-    /// Inheritance mode: none, cascade or mapped.
-    pub inheritance_mode: &'a str,
+    /// Which descendants inherit the grant.
+    pub inheritance_mode: InheritanceMode,
     /// Levels by type of the descendant, for the mode mapped; `_default` for all other types.
     pub child_permissions: Value,
     /// Whether the grant denies access.
@@ -43,25 +78,88 @@ pub struct Grant {
     pub deny: bool,
 }
 
-/// Inserts a grant and returns its row as JSON.
-pub async fn insert(conn: &mut Connection, grant: &NewGrant<'_>) -> Result<Value> {
-    Ok(sqlx::query_scalar(
+/// Row of a grant.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct GrantRow {
+    /// Id of the grant.
+    pub id: Uuid,
+    /// Person who holds the grant.
+    pub person_id: Option<Uuid>,
+    /// Role that holds the grant.
+    pub role_id: Option<Uuid>,
+    /// Type of the granted entity.
+    pub entity_code: String,
+    /// Granted entity, or the id that means every entity of the type.
+    pub entity_instance_id: Uuid,
+    /// Permission level, as a number.
+    pub permission: i16,
+    /// Inheritance mode: none, cascade or mapped.
+    pub inheritance_mode: String,
+    /// Levels by type of the descendant.
+    pub child_permissions: Value,
+    /// Whether the grant denies access.
+    pub is_deny: bool,
+    /// Person who granted; `None` for the system.
+    pub granted_by: Option<Uuid>,
+    /// Expiry, RFC 3339; `None` for no expiry.
+    pub expires_ts: Option<String>,
+    /// Time of creation, RFC 3339.
+    pub created_ts: String,
+    /// Time of the last change, RFC 3339.
+    pub updated_ts: String,
+}
+
+/// Grant on an entity with the name of its holder.
+#[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
+pub struct HeldGrantRow {
+    /// The grant.
+    #[sqlx(flatten)]
+    pub grant: GrantRow,
+    /// Name of the person or role.
+    pub holder_name: Option<String>,
+}
+
+/// Person who may view an entity.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Viewer {
+    /// Id of the person.
+    pub id: Uuid,
+    /// Name of the person.
+    pub name: String,
+    /// Permission level, as a number.
+    pub level: i16,
+}
+
+/// Columns of [`GrantRow`], from the table alias `g`.
+const GRANT_COLUMNS: &str =
+    "g.id, g.person_id, g.role_id, g.entity_code, g.entity_instance_id, g.permission, g.inheritance_mode,
+  g.child_permissions, g.is_deny, g.granted_by__person_id as granted_by, to_json(g.expires_ts) #>> '{}' as expires_ts,
+  to_json(g.created_ts) #>> '{}' as created_ts, to_json(g.updated_ts) #>> '{}' as updated_ts";
+
+/// Inserts a grant and returns its row.
+pub async fn insert(conn: &mut Connection, grant: &NewGrant<'_>) -> Result<GrantRow> {
+    let (person_id, role_id) = match grant.holder {
+        Holder::Person(id) => (Some(id), None),
+        Holder::Role(id) => (None, Some(id)),
+    };
+    let statement = format!(
         "insert into app.entity_rbac as g (person_id, role_id, entity_code, entity_instance_id, permission, inheritance_mode,
                                       child_permissions, is_deny, granted_by__person_id, expires_ts)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::timestamptz) returning to_jsonb(g)",
-    )
-    .bind(grant.person_id)
-    .bind(grant.role_id)
-    .bind(grant.code.as_str())
-    .bind(grant.instance)
-    .bind(i16::from(u8::from(grant.level)))
-    .bind(grant.inheritance_mode)
-    .bind(&grant.child_permissions)
-    .bind(grant.deny)
-    .bind(grant.granted_by.0)
-    .bind(grant.expires)
-    .fetch_one(conn)
-    .await?)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::timestamptz) returning {GRANT_COLUMNS}"
+    );
+    Ok(sqlx::query_as(sql::statement(statement))
+        .bind(person_id)
+        .bind(role_id)
+        .bind(grant.code.as_str())
+        .bind(grant.instance)
+        .bind(i16::from(u8::from(grant.level)))
+        .bind(grant.inheritance_mode.as_str())
+        .bind(&grant.child_permissions)
+        .bind(grant.deny)
+        .bind(grant.granted_by.0)
+        .bind(grant.expires)
+        .fetch_one(conn)
+        .await?)
 }
 
 /// Returns a grant by id and locks it until the transaction ends.
@@ -73,8 +171,7 @@ pub async fn find(conn: &mut Connection, id: Uuid) -> Result<Option<Grant>> {
     .fetch_optional(conn)
     .await?;
     Ok(row.and_then(|(code, instance, level, deny)| {
-        let level = u8::try_from(level).ok()?.try_into().ok()?;
-        Some(Grant { code: EntityCode::new(code).ok()?, instance, level, deny })
+        Some(Grant { code: EntityCode::new(code).ok()?, instance, level: permission_from_i16(level)?, deny })
     }))
 }
 
@@ -102,20 +199,17 @@ pub async fn delete(conn: &mut Connection, id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Returns the direct grants on an entity as JSON, with the name of the person or role.
-pub async fn list_for_entity(conn: &mut Connection, code: &EntityCode, id: Uuid) -> Result<Vec<Value>> {
-    Ok(sqlx::query_scalar(
-        "select to_jsonb(g) || jsonb_build_object('holder_name', coalesce(p.name, r.name))
+/// Returns the direct grants on an entity.
+pub async fn list_for_entity(conn: &mut Connection, code: &EntityCode, id: Uuid) -> Result<Vec<HeldGrantRow>> {
+    let statement = format!(
+        "select {GRANT_COLUMNS}, coalesce(p.name, r.name) as holder_name
          from app.entity_rbac g left join app.person p on p.id = g.person_id left join app.role r on r.id = g.role_id
-         where g.entity_code = $1 and g.entity_instance_id = $2 order by g.id",
-    )
-    .bind(code.as_str())
-    .bind(id)
-    .fetch_all(conn)
-    .await?)
+         where g.entity_code = $1 and g.entity_instance_id = $2 order by g.id"
+    );
+    Ok(sqlx::query_as(sql::statement(statement)).bind(code.as_str()).bind(id).fetch_all(conn).await?)
 }
 
-/// Returns id, title and permission level of persons who may view an entity, by title.
+/// Returns the persons who may view an entity, by name.
 ///
 /// Returns only persons that `requester` may view and whose name contains `text`, ignoring case; at
 /// most `limit`.
@@ -126,13 +220,13 @@ pub async fn list_viewers(
     requester: PersonId,
     text: &str,
     limit: usize,
-) -> Result<Vec<(Uuid, String, i16)>> {
+) -> Result<Vec<Viewer>> {
     Ok(sqlx::query_as(
         "with viewers as materialized (
            select s.person_id, s.level
            from app.permissions((select array_agg(p.id) from app.person p where p.active_flag and ($4 = '' or strpos(lower(p.name), lower($4)) > 0)), $1, array[$2]) s
          )
-         select s.person_id, t.title, s.level
+         select s.person_id as id, t.title as name, s.level
          from viewers s join app.entity_levels(array[$3], (select array_agg(person_id) from viewers)) t on t.id = s.person_id
          order by t.title, s.person_id limit $5",
     )
@@ -167,7 +261,7 @@ pub async fn max_grantable(
     .bind(until)
     .fetch_one(conn)
     .await?;
-    Ok(level.and_then(|l| u8::try_from(l).ok()).and_then(|l| l.try_into().ok()))
+    Ok(level.and_then(permission_from_i16))
 }
 
 /// Returns the highest level that type-wide grants give a person on entities of the type.
@@ -182,5 +276,5 @@ pub async fn type_level(conn: &mut Connection, person: PersonId, code: &EntityCo
     .bind(code.as_str())
     .fetch_one(conn)
     .await?;
-    Ok(level.and_then(|l| u8::try_from(l).ok()).and_then(|l| l.try_into().ok()))
+    Ok(level.and_then(permission_from_i16))
 }

@@ -4,22 +4,23 @@
 //! Callers check permissions.
 
 use crate::{Connection, Result};
-use pmo_domain::EntityCode;
-use serde_json::Value;
+use pmo_domain::{EntityCode, EntityRef};
 use uuid::Uuid;
 
 /// Link between a parent and a child.
 pub struct EntityLink {
     /// Id of the link.
     pub id: Uuid,
-    /// Type and id of the parent.
-    pub parent: (EntityCode, Uuid),
-    /// Type and id of the child.
-    pub child: (EntityCode, Uuid),
+    /// Parent.
+    pub parent: EntityRef,
+    /// Child.
+    pub child: EntityRef,
     /// Whether grants are inherited in full; otherwise they give at most COMMENT.
     pub owned: bool,
     /// Column that the link represents; empty for a free link.
     pub column: String,
+    /// Time of creation, RFC 3339.
+    pub created_ts: String,
 }
 
 /// Whether the child of a new link is created in the same transaction.
@@ -31,21 +32,41 @@ pub enum ChildAge {
     Existing,
 }
 
-/// Inserts a free link, or updates `owned` of an existing one; returns the row as JSON.
+/// Owned free links of a parent to its children of one type.
+#[derive(serde::Serialize)]
+pub struct FreeLinks {
+    /// Parent.
+    pub parent: EntityRef,
+    /// Type code of the children.
+    pub child: EntityCode,
+    /// Ids of the children, in ascending order.
+    pub ids: Vec<Uuid>,
+}
+
+/// Parent of an entity by links.
+#[derive(sqlx::FromRow)]
+pub struct ParentLink {
+    /// Id of the parent.
+    pub id: Uuid,
+    /// Whether one of the links is owned.
+    pub owned: bool,
+}
+
+/// Inserts a free link, or updates `owned` of an existing one, and returns it.
 pub async fn insert_or_get(
     conn: &mut Connection,
     parent: (&EntityCode, Uuid),
     child: (&EntityCode, Uuid),
     owned: bool,
     age: ChildAge,
-) -> Result<Value> {
+) -> Result<EntityLink> {
     if age == ChildAge::New {
         sqlx::query("select set_config('app.creator_grant', 'on', true)").execute(&mut *conn).await?;
     }
-    let link = sqlx::query_scalar(
+    let (id, created_ts) = sqlx::query_as(
         "insert into app.entity_instance_link as l (parent_code, parent_id, child_code, child_id, owned) values ($1, $2, $3, $4, $5)
          on conflict (child_code, child_id, parent_code, parent_id, column_name) do update set owned = excluded.owned
-         returning to_jsonb(l) - 'column_name'",
+         returning l.id, to_json(l.created_ts) #>> '{}'",
     )
     .bind(parent.0.as_str())
     .bind(parent.1)
@@ -57,13 +78,15 @@ pub async fn insert_or_get(
     if age == ChildAge::New {
         sqlx::query("select set_config('app.creator_grant', '', true)").execute(conn).await?;
     }
-    Ok(link)
+    let entity = |(code, id): (&EntityCode, Uuid)| EntityRef::new(code.clone(), id);
+    Ok(EntityLink { id, parent: entity(parent), child: entity(child), owned, column: String::new(), created_ts })
 }
 
 /// Returns a link by id and locks it until the transaction ends.
 pub async fn find(conn: &mut Connection, id: Uuid) -> Result<Option<EntityLink>> {
     let row: Option<LinkRow> = sqlx::query_as(
-        "select id, parent_code, parent_id, child_code, child_id, owned, column_name from app.entity_instance_link where id = $1 for update",
+        "select id, parent_code, parent_id, child_code, child_id, owned, column_name, to_json(created_ts) #>> '{}'
+         from app.entity_instance_link where id = $1 for update",
     )
     .bind(id)
     .fetch_optional(conn)
@@ -80,8 +103,8 @@ pub async fn find_between(
     child: (&EntityCode, Uuid),
 ) -> Result<Option<EntityLink>> {
     let row: Option<LinkRow> = sqlx::query_as(
-        "select id, parent_code, parent_id, child_code, child_id, owned, column_name from app.entity_instance_link
-         where parent_code = $1 and parent_id = $2 and child_code = $3 and child_id = $4 order by column_name limit 1 for update",
+        "select id, parent_code, parent_id, child_code, child_id, owned, column_name, to_json(created_ts) #>> '{}'
+         from app.entity_instance_link where parent_code = $1 and parent_id = $2 and child_code = $3 and child_id = $4 order by column_name limit 1 for update",
     )
     .bind(parent.0.as_str())
     .bind(parent.1)
@@ -92,12 +115,20 @@ pub async fn find_between(
     Ok(row.and_then(from_row))
 }
 
-type LinkRow = (Uuid, String, Uuid, String, Uuid, bool, String);
+type LinkRow = (Uuid, String, Uuid, String, Uuid, bool, String, String);
 
 /// Converts a row; returns `None` if it has an invalid type code.
-fn from_row((id, parent, parent_id, child, child_id, owned, column): LinkRow) -> Option<EntityLink> {
-    let (parent, child) = (EntityCode::new(parent).ok()?, EntityCode::new(child).ok()?);
-    Some(EntityLink { id, parent: (parent, parent_id), child: (child, child_id), owned, column })
+fn from_row(row: LinkRow) -> Option<EntityLink> {
+    let (id, parent, parent_id, child, child_id, owned, column, created_ts) = row;
+    let entity = |code: String, id| Some(EntityRef::new(EntityCode::new(code).ok()?, id));
+    Some(EntityLink {
+        id,
+        parent: entity(parent, parent_id)?,
+        child: entity(child, child_id)?,
+        owned,
+        column,
+        created_ts,
+    })
 }
 
 /// Deletes a link.
@@ -106,12 +137,12 @@ pub async fn delete(conn: &mut Connection, id: Uuid) -> Result<()> {
     Ok(())
 }
 
-/// Returns the parents of an entity, each with whether the link is owned; at most `limit`.
+/// Returns the parents of an entity; at most `limit`.
 ///
 /// Parents by owned links come first.
-pub async fn parents(conn: &mut Connection, code: &EntityCode, id: Uuid, limit: usize) -> Result<Vec<(Uuid, bool)>> {
+pub async fn parents(conn: &mut Connection, code: &EntityCode, id: Uuid, limit: usize) -> Result<Vec<ParentLink>> {
     Ok(sqlx::query_as(
-        "select parent_id, bool_or(owned) from app.entity_instance_link where child_code = $1 and child_id = $2
+        "select parent_id as id, bool_or(owned) as owned from app.entity_instance_link where child_code = $1 and child_id = $2
          group by parent_id order by bool_or(owned) desc, parent_id limit $3",
     )
     .bind(code.as_str())
@@ -145,13 +176,8 @@ pub async fn descendants(
 
 /// Returns the owned free links in the tree below an entity, including those of the entity itself.
 ///
-/// Each item contains type and id of a parent in the tree, a child type, and the ids of the
-/// parent's children of that type.
-pub async fn free_links(
-    conn: &mut Connection,
-    code: &EntityCode,
-    id: Uuid,
-) -> Result<Vec<(EntityCode, Uuid, EntityCode, Vec<Uuid>)>> {
+/// Sorted by type and id of the parent and by type of the children.
+pub async fn free_links(conn: &mut Connection, code: &EntityCode, id: Uuid) -> Result<Vec<FreeLinks>> {
     let rows: Vec<(String, Uuid, String, Vec<Uuid>)> = sqlx::query_as(
         "with recursive tree (code, id) as (
            select $1, $2
@@ -165,6 +191,9 @@ pub async fn free_links(
     .bind(id)
     .fetch_all(conn)
     .await?;
-    let parse = |(parent, id, child, ids)| Some((EntityCode::new(parent).ok()?, id, EntityCode::new(child).ok()?, ids));
+    let parse = |(parent, id, child, ids)| {
+        let parent = EntityRef::new(EntityCode::new(parent).ok()?, id);
+        Some(FreeLinks { parent, child: EntityCode::new(child).ok()?, ids })
+    };
     Ok(rows.into_iter().filter_map(parse).collect())
 }

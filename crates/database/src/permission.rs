@@ -186,7 +186,7 @@ pub async fn type_markers(conn: &mut Connection) -> Result<HashMap<String, Uuid>
 }
 
 /// Grant that applies to an entity, with the path through which it is inherited.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, sqlx::FromRow)]
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct AccessReason {
     /// Id of the grant.
     pub grant_id: Uuid,
@@ -199,7 +199,6 @@ pub struct AccessReason {
     /// Granted entity, or the id that means every entity of the type.
     pub entity_instance_id: Uuid,
     /// Whether the grant is on the whole type.
-    #[serde(rename = "typed")]
     pub type_wide: bool,
     /// Granted permission level, as a number.
     pub permission: i16,
@@ -210,13 +209,10 @@ pub struct AccessReason {
     /// Expiry, RFC 3339; `None` if the grant does not expire.
     pub expires_ts: Option<String>,
     /// Permission level that the grant gives on the entity, as a number.
-    #[serde(rename = "worth")]
     pub effective_permission: i16,
     /// Types on the path from the granted entity down to the entity, both included.
-    #[serde(rename = "way_codes")]
     pub path_codes: Vec<String>,
     /// Ids on the path, parallel to `path_codes`.
-    #[serde(rename = "way_ids")]
     pub path_ids: Vec<Uuid>,
 }
 
@@ -259,6 +255,7 @@ pub async fn grant_owner(conn: &mut Connection, person: PersonId, code: &EntityC
     Ok(())
 }
 
-fn permission_from_i16(level: i16) -> Option<Permission> {
+/// Converts a permission level of the database; `None` if it is not 0 to 7.
+pub(crate) fn permission_from_i16(level: i16) -> Option<Permission> {
     u8::try_from(level).ok().and_then(|l| Permission::try_from(l).ok())
 }

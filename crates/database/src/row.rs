@@ -100,10 +100,12 @@ pub async fn insert_many(conn: &mut Connection, entity: &EntityType, rows: &[Row
     Ok(())
 }
 
-/// Sets columns of a row to validated values; unknown columns are ignored.
-pub async fn update(conn: &mut Connection, entity: &EntityType, id: Uuid, values: &Row) -> Result<()> {
+/// Sets columns of a row to validated values and returns its new version.
+///
+/// Unknown columns are ignored. `None` if there is nothing to set, or if the row does not exist.
+pub async fn update(conn: &mut Connection, entity: &EntityType, id: Uuid, values: &Row) -> Result<Option<Version>> {
     if values.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let assignments: Vec<String> = values
         .keys()
@@ -111,12 +113,13 @@ pub async fn update(conn: &mut Connection, entity: &EntityType, id: Uuid, values
         .map(|k| format!("{0} = r.{0}", sql::quote_ident(k)))
         .collect();
     let statement = format!(
-        "update {table} t set {assignments} from jsonb_populate_record(null::{table}, $2) r where t.id = $1",
+        "update {table} t set {assignments} from jsonb_populate_record(null::{table}, $2) r where t.id = $1 returning t.version",
         table = sql::table(entity),
         assignments = assignments.join(", ")
     );
-    sqlx::query(sql::statement(statement)).bind(id).bind(Value::Object(values.clone())).execute(conn).await?;
-    Ok(())
+    let values = Value::Object(values.clone());
+    let version = sqlx::query_scalar(sql::statement(statement)).bind(id).bind(values).fetch_optional(conn).await?;
+    Ok(version.map(Version))
 }
 
 /// Soft-deletes an entity and its owned descendants; returns the number of rows changed.

@@ -5,7 +5,16 @@ use crate::{Connection, Result};
 use pmo_domain::EntityType;
 use uuid::Uuid;
 
-/// Returns id and rank of the active siblings that an entity has or would have below `parent`.
+/// Position of an entity among its siblings.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Sibling {
+    /// Id of the entity.
+    pub id: Uuid,
+    /// Rank, a fractional index; empty if the entity has none.
+    pub rank: String,
+}
+
+/// Returns the active siblings that an entity has or would have below `parent`.
 ///
 /// In the order of rank, without the entity itself. Without `parent`: the top level of its project.
 pub async fn siblings(
@@ -13,10 +22,10 @@ pub async fn siblings(
     entity: &EntityType,
     id: Uuid,
     parent: Option<Uuid>,
-) -> Result<Vec<(Uuid, String)>> {
+) -> Result<Vec<Sibling>> {
     let (table, parent_column) = (sql::table(entity), sql::quote_ident(&format!("parent__{}_id", entity.code)));
     let statement = format!(
-        "select t.id, coalesce(t.rank, '') from {table} t join {table} it on it.id = $1
+        "select t.id, coalesce(t.rank, '') as rank from {table} t join {table} it on it.id = $1
          where t.{parent_column} is not distinct from $2 and t.project_id is not distinct from it.project_id and t.active_flag and t.id <> $1
          order by t.rank, t.id"
     );

@@ -1,55 +1,88 @@
 //! Authorization of writes: who may create, change, move, refer to and mention what.
 
+use super::write_context::WriteContext;
 use crate::error::{ApiError, Result};
 use crate::state::EntityModel;
-use pmo_database::{Connection, permission, row};
+use pmo_database::{permission, row};
 use pmo_domain::api_types::FieldError;
-use pmo_domain::{ChildRelation, ColumnKind, EntityCode, EntityType, Permission, PersonId, Row, SELF_CONTRIBUTION};
+use pmo_domain::{
+    ChildRelation, Column, ColumnKind, EntityCode, EntityType, Permission, PersonId, Row, SELF_CONTRIBUTION,
+};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// Checks that the entities that `values` newly reference exist and are visible to the writer.
+/// Values that a write gives to an entity.
+pub(super) struct Change<'a> {
+    /// Entity type.
+    pub entity: &'a EntityType,
+    /// New values of columns.
+    pub values: &'a Row,
+    /// Current row; `None` for a create.
+    pub current: Option<&'a Row>,
+}
+
+impl Change<'_> {
+    /// Returns the row as it will be after the write.
+    fn updated(&self) -> Row {
+        let mut updated = self.current.cloned().unwrap_or_default();
+        updated.extend(self.values.clone());
+        updated
+    }
+}
+
+/// Parent of an entity, with the relation between the two types.
+#[derive(Clone, Copy)]
+pub(super) struct Parent<'a> {
+    /// Parent type code.
+    pub code: &'a EntityCode,
+    /// Parent id.
+    pub id: Uuid,
+    /// Relation that permits the parent.
+    pub relation: &'a ChildRelation,
+}
+
+impl Parent<'_> {
+    /// Returns whether both are the same parent in the same column.
+    fn is_same(&self, other: &Parent<'_>) -> bool {
+        self.code == other.code && self.id == other.id && self.relation.parent_column == other.relation.parent_column
+    }
+}
+
+/// Returns the ids in a column, which holds one id or a list of ids; other text is left out.
+fn ids_in(row: &Row, column: &str) -> Vec<Uuid> {
+    match row.get(column) {
+        Some(Value::String(id)) => id.parse().into_iter().collect(),
+        Some(Value::Array(ids)) => ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Checks that the entities that `change` newly references exist and are visible to the writer.
 ///
 /// References that the current row already has are not checked.
-pub(super) async fn check_references(
-    connection: &mut Connection,
-    model: &EntityModel,
-    person: PersonId,
-    entity: &EntityType,
-    values: &Row,
-    current: Option<&Row>,
-) -> Result<()> {
+pub(super) async fn check_references(context: &mut WriteContext<'_>, change: &Change<'_>) -> Result<()> {
     let mut references: BTreeMap<&str, Vec<(&str, Uuid)>> = BTreeMap::new();
-    for column in &entity.columns {
+    for column in &change.entity.columns {
         let (ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target }) = &column.kind
         else {
             continue;
         };
-        let ids = match values.get(&column.name) {
-            Some(Value::String(id)) => vec![id.as_str()],
-            Some(Value::Array(items)) => items.iter().filter_map(Value::as_str).collect(),
-            _ => continue,
-        };
-        let current_value = current.and_then(|row| row.get(&column.name));
-        let is_unchanged = |id: &str| match current_value {
-            Some(Value::String(current)) => current == id,
-            Some(Value::Array(items)) => items.iter().any(|current| current.as_str() == Some(id)),
-            _ => false,
-        };
-        for id in ids.into_iter().filter(|id| !is_unchanged(id)).filter_map(|id| id.parse().ok()) {
+        let current = change.current.map(|row| ids_in(row, &column.name)).unwrap_or_default();
+        for id in ids_in(change.values, &column.name).into_iter().filter(|id| !current.contains(id)) {
             references.entry(target).or_default().push((&column.name, id));
         }
     }
     let mut errors: Vec<FieldError> = Vec::new();
+    let model = context.model;
     for (target, uses) in references {
         let Some(target) = model.catalog.get(target) else { continue };
         let ids: Vec<Uuid> = uses.iter().map(|u| u.1).collect();
-        let existing = row::filter_existing(connection, target, &ids).await?;
-        let levels = permission::permissions_of(connection, &[person], &target.code, &ids).await?;
+        let existing = row::filter_existing(context.conn, target, &ids).await?;
+        let visible = context.visible_ids(&target.code, &ids).await?;
         for (column, id) in uses {
-            let visible = existing.contains(&id) && levels.contains_key(&(person, id));
-            if !visible && !errors.iter().any(|e| e.field == column) {
+            let is_valid = existing.contains(&id) && visible.contains(&id);
+            if !is_valid && !errors.iter().any(|e| e.field == column) {
                 errors.push(FieldError {
                     field: column.to_owned(),
                     message: format!("{} {id} does not exist, or is not visible to you", target.name.to_lowercase()),
@@ -60,12 +93,8 @@ pub(super) async fn check_references(
     if errors.is_empty() { Ok(()) } else { Err(ApiError::UnprocessableEntity(errors)) }
 }
 
-/// Returns the owning parents that these values reference through columns, with their relations.
-pub(super) fn owner_refs<'a>(
-    model: &'a EntityModel,
-    entity: &'a EntityType,
-    values: &Row,
-) -> Vec<(&'a EntityCode, Uuid, &'a ChildRelation)> {
+/// Returns the owning parents that these values reference through columns.
+fn owners<'a>(model: &'a EntityModel, entity: &'a EntityType, values: &Row) -> Vec<Parent<'a>> {
     model
         .catalog
         .parent_relations(entity.code.as_str())
@@ -76,7 +105,7 @@ pub(super) fn owner_refs<'a>(
                 .parent_type_column
                 .as_ref()
                 .is_none_or(|column| values.get(column).and_then(Value::as_str) == Some(parent.code.as_str()));
-            type_matches.then_some((&parent.code, id, relation))
+            type_matches.then_some(Parent { code: &parent.code, id, relation })
         })
         .collect()
 }
@@ -86,18 +115,16 @@ pub(super) fn owner_refs<'a>(
 /// Requires the permission of each relation on its owner; without owners, the permission to create
 /// entities of the type. A link that does not own requires EDIT on the parent.
 pub(super) async fn check_can_create(
-    connection: &mut Connection,
-    model: &EntityModel,
-    person: PersonId,
+    context: &mut WriteContext<'_>,
     entity: &EntityType,
     values: &Row,
-    linked: Option<(&EntityCode, Uuid, &ChildRelation)>,
+    link: Option<Parent<'_>>,
 ) -> Result<()> {
-    let mut owners = owner_refs(model, entity, values);
-    match linked {
-        Some((code, id, relation)) if relation.owned => owners.push((&model.entity(code.as_str())?.code, id, relation)),
-        Some((code, id, _)) => {
-            let level = permission::permission_on(connection, person, code, id).await?.ok_or(ApiError::NotFound)?;
+    let mut owners = owners(context.model, entity, values);
+    match link {
+        Some(link) if link.relation.owned => owners.push(link),
+        Some(link) => {
+            let level = context.permission_on(link.code, link.id).await?.ok_or(ApiError::NotFound)?;
             if level < Permission::Edit {
                 return Err(ApiError::Forbidden(permission_message(Permission::Edit, level)));
             }
@@ -105,9 +132,8 @@ pub(super) async fn check_can_create(
         None => {}
     }
     // The relation determines the permission: comments, for example, require only COMMENT.
-    for (code, id, relation) in &owners {
-        let level = permission::permission_on(connection, person, code, *id).await?;
-        match level {
+    for Parent { code, id, relation } in &owners {
+        match context.permission_on(code, *id).await? {
             None => {
                 let column = relation.parent_column.as_deref().unwrap_or("id");
                 return Err(ApiError::unprocessable(
@@ -126,48 +152,32 @@ pub(super) async fn check_can_create(
             Some(_) => {}
         }
     }
-    if owners.is_empty() && !permission::can_create(connection, person, &entity.code).await? {
+    if owners.is_empty() && !permission::can_create(context.conn, context.user.person, &entity.code).await? {
         return Err(ApiError::Forbidden(format!("You cannot create {} without a parent.", entity.with_article())));
     }
     Ok(())
 }
 
-/// Checks that the writer may change the owners of an entity, if `values` do so.
+/// Checks that the writer may change the owners of an entity, if `change` does so.
 ///
-/// Requires SHARE on the entity and CREATE on each new owner.
+/// Requires SHARE on the entity and CREATE on each new owner. `level` is the writer's permission on
+/// the entity.
 pub(super) async fn check_can_move(
-    connection: &mut Connection,
-    model: &EntityModel,
-    person: PersonId,
-    entity: &EntityType,
+    context: &mut WriteContext<'_>,
     level: Permission,
-    current: &Row,
-    values: &Row,
+    change: &Change<'_>,
 ) -> Result<()> {
-    let mut updated = current.clone();
-    updated.extend(values.clone());
-    let old_owners = owner_refs(model, entity, current);
-    let is_lost = |(code, id, relation): &(&EntityCode, Uuid, &ChildRelation)| {
-        !owner_refs(model, entity, &updated)
-            .iter()
-            .any(|owner| owner.0 == *code && owner.1 == *id && owner.2.parent_column == relation.parent_column)
-    };
-    let loses_owner = old_owners.iter().any(is_lost);
-    let gained: Vec<_> = owner_refs(model, entity, &updated)
-        .into_iter()
-        .filter(|owner| {
-            !old_owners
-                .iter()
-                .any(|old| old.0 == owner.0 && old.1 == owner.1 && old.2.parent_column == owner.2.parent_column)
-        })
-        .map(|owner| (owner.0.clone(), owner.1))
-        .collect();
+    let Some(current) = change.current else { return Ok(()) };
+    let old_owners = owners(context.model, change.entity, current);
+    let new_owners = owners(context.model, change.entity, &change.updated());
+    let is_in = |owners: &[Parent<'_>], owner: &Parent<'_>| owners.iter().any(|other| other.is_same(owner));
+    let loses_owner = old_owners.iter().any(|owner| !is_in(&new_owners, owner));
+    let gained: Vec<Parent<'_>> = new_owners.iter().filter(|owner| !is_in(&old_owners, owner)).copied().collect();
     if (loses_owner || !gained.is_empty()) && level < Permission::Share {
         return Err(ApiError::Forbidden("Moving it to another parent requires permission to share it.".into()));
     }
-    for (code, id) in gained {
-        let target_level = permission::permission_on(connection, person, &code, id).await?;
-        if target_level < Some(Permission::Create) {
+    for Parent { code, id, .. } in gained {
+        if context.permission_on(code, id).await? < Some(Permission::Create) {
             return Err(ApiError::Forbidden(format!("Moving it there requires permission to create in that {code}.")));
         }
     }
@@ -178,20 +188,16 @@ pub(super) async fn check_can_move(
 ///
 /// The `contributor_column` of such a column, for example `assignee__employee_ids`, lists the
 /// contributors, who must include the writer. The writer needs CONTRIBUTE. Columns with
-/// [`SELF_CONTRIBUTION`] instead are checked by [`check_self_only_columns`].
+/// [`SELF_CONTRIBUTION`] instead are checked by [`super::validation::check_self_only_columns`].
 pub(super) async fn check_contribution(
-    connection: &mut Connection,
-    model: &EntityModel,
-    person: PersonId,
-    entity: &EntityType,
+    context: &mut WriteContext<'_>,
     level: Permission,
-    current: &Row,
-    values: &Row,
+    change: &Change<'_>,
 ) -> Result<()> {
     let forbidden = || ApiError::Forbidden(permission_message(Permission::Edit, level));
-    for name in values.keys() {
+    for name in change.values.keys() {
         let contributor_column =
-            entity.column(name).and_then(|c| c.contributor_column.as_deref()).ok_or_else(forbidden)?;
+            change.entity.column(name).and_then(|c| c.contributor_column.as_deref()).ok_or_else(forbidden)?;
         if contributor_column == SELF_CONTRIBUTION {
             continue; // checked for every permission level by `check_self_only_columns`
         }
@@ -199,16 +205,13 @@ pub(super) async fn check_contribution(
             return Err(forbidden());
         }
         let Some(ColumnKind::Reference { entity: target } | ColumnKind::References { entity: target }) =
-            entity.column(contributor_column).map(|c| &c.kind)
+            change.entity.column(contributor_column).map(|c| &c.kind)
         else {
             return Err(forbidden());
         };
-        let contributors: Vec<Uuid> = match current.get(contributor_column) {
-            Some(Value::String(id)) => id.parse().into_iter().collect(),
-            Some(Value::Array(ids)) => ids.iter().filter_map(|id| id.as_str()?.parse().ok()).collect(),
-            _ => Vec::new(),
-        };
-        if !row::any_represents_person(connection, model.entity(target)?, &contributors, person).await? {
+        let contributors = change.current.map(|row| ids_in(row, contributor_column)).unwrap_or_default();
+        let (target, person) = (context.model.entity(target)?, context.user.person);
+        if !row::any_represents_person(context.conn, target, &contributors, person).await? {
             return Err(forbidden());
         }
     }
@@ -216,50 +219,47 @@ pub(super) async fn check_contribution(
 }
 
 /// Checks that newly mentioned people may see the parents, in columns with `must_see_parent`.
-pub(super) async fn check_mentions_visible(
-    connection: &mut Connection,
-    model: &EntityModel,
-    person: PersonId,
-    entity: &EntityType,
-    values: &Row,
-    current: Option<&Row>,
-) -> Result<()> {
-    let mut merged = current.cloned().unwrap_or_default();
-    merged.extend(values.clone());
-    let ids = |row: &Row, name: &str| -> BTreeSet<Uuid> {
-        row.get(name)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| id.as_str()?.parse().ok())
-            .collect()
-    };
-    for column in entity.columns.iter().filter(|c| c.must_see_parent && values.contains_key(&c.name)) {
-        let old_ids = current.map(|row| ids(row, &column.name)).unwrap_or_default();
-        let mentioned: Vec<PersonId> = ids(&merged, &column.name).difference(&old_ids).copied().map(PersonId).collect();
-        for (code, id, _) in owner_refs(model, entity, &merged) {
-            let levels = permission::permissions_of(connection, &mentioned, code, &[id]).await?;
+pub(super) async fn check_mentions_visible(context: &mut WriteContext<'_>, change: &Change<'_>) -> Result<()> {
+    let is_checked = |column: &&Column| column.must_see_parent && change.values.contains_key(&column.name);
+    let columns: Vec<&Column> = change.entity.columns.iter().filter(is_checked).collect();
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let owners = owners(context.model, change.entity, &change.updated());
+    for column in columns {
+        let old_ids = change.current.map(|row| ids_in(row, &column.name)).unwrap_or_default();
+        let new_ids: BTreeSet<Uuid> = ids_in(change.values, &column.name).into_iter().collect();
+        let mentioned: Vec<PersonId> = new_ids.into_iter().filter(|id| !old_ids.contains(id)).map(PersonId).collect();
+        for Parent { code, id, .. } in &owners {
+            let levels = permission::permissions_of(context.conn, &mentioned, code, &[*id]).await?;
             let without_access: Vec<Uuid> =
-                mentioned.iter().filter(|p| !levels.contains_key(&(**p, id))).map(|p| p.0).collect();
+                mentioned.iter().filter(|person| !levels.contains_key(&(**person, *id))).map(|p| p.0).collect();
             if !without_access.is_empty() {
-                let names: Vec<String> = permission::visible(connection, person, &without_access)
-                    .await?
-                    .into_iter()
-                    .map(|visible| visible.title)
-                    .collect();
-                let (subject, verb) = if names.is_empty() {
-                    ("A mentioned person".to_owned(), "does")
-                } else {
-                    (names.join(", "), if names.len() == 1 { "does" } else { "do" })
-                };
-                return Err(ApiError::unprocessable(
-                    &column.name,
-                    format!("{subject} {verb} not have access to this {code}: share it first, or remove the mention"),
-                ));
+                return Err(mention_error(context, &column.name, code, &without_access).await?);
             }
         }
     }
     Ok(())
+}
+
+/// Builds the error about mentioned people without access; names those that the writer may see.
+async fn mention_error(
+    context: &mut WriteContext<'_>,
+    column: &str,
+    parent: &EntityCode,
+    people: &[Uuid],
+) -> Result<ApiError> {
+    let visible = permission::visible(context.conn, context.user.person, people).await?;
+    let names: Vec<String> = visible.into_iter().map(|person| person.title).collect();
+    let (subject, verb) = match names.len() {
+        0 => ("A mentioned person".to_owned(), "does"),
+        1 => (names.join(", "), "does"),
+        _ => (names.join(", "), "do"),
+    };
+    Ok(ApiError::unprocessable(
+        column,
+        format!("{subject} {verb} not have access to this {parent}: share it first, or remove the mention"),
+    ))
 }
 
 /// Renders the error message for a missing permission.

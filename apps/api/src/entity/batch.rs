@@ -3,20 +3,21 @@
 //! Invariant: each operation has the same result as a request of its own.
 
 use super::mutation::{Mutation, MutationKind};
-use super::write::{check_idempotency_header, commit_with_response};
-use super::{IdempotencyCheck, MutationResponse};
+use super::stored_response::{MutationResponse, execute_once};
+use super::write::WriteRequest;
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::extract::{JsonBody, LargeJsonBody};
-use crate::state::{AppState, EntityModel};
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, StatusCode};
+use crate::state::EntityModel;
+use axum::extract::Path;
+use axum::http::StatusCode;
 use pmo_database::row_cache::RowCache;
 use pmo_database::visibility::VisibilityCache;
 use pmo_database::{Connection, list, permission};
+use pmo_domain::api_types::Problem;
 use pmo_domain::query::ListQuery;
-use pmo_domain::{EntityCode, Permission};
-use serde::Deserialize;
+use pmo_domain::{EntityCode, EntityType, Permission};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -84,6 +85,44 @@ pub(super) struct ParentRef {
     id: Uuid,
 }
 
+/// Response to a batch.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = BatchAnswer)]
+pub(super) struct BatchResponse {
+    /// Results, in the order of the operations.
+    results: Vec<OperationResult>,
+}
+
+/// Result of one operation of a batch.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum OperationResult {
+    /// Succeeded.
+    Success {
+        /// HTTP status of the operation as a request of its own.
+        status: u16,
+        /// The row; null after a deletion.
+        #[schema(required, value_type = Option<Object>)]
+        body: Option<Value>,
+    },
+    /// Failed.
+    Failure {
+        /// HTTP status of the operation as a request of its own.
+        status: u16,
+        /// Error as problem details.
+        #[schema(value_type = Object)]
+        problem: Box<Problem>,
+    },
+}
+
+/// Returns an example of the response to a batch.
+fn batch_example() -> Value {
+    json!({"results": [
+        {"status": 200, "body": {"id": "01a2056d-3563-7049-ab62-bfe1ca58ce3f", "name": "Hand-over", "version": 2, "permission": 7}},
+        {"status": 404, "problem": {"type": "/problems/not-found", "title": "Not found", "status": 404}},
+    ]})
+}
+
 fn build_mutation<'a>(model: &'a EntityModel, operation: &BatchOperation) -> Result<Mutation<'a>> {
     let entity =
         model.entity(&operation.entity).map_err(|_| ApiError::unprocessable("entity", "is not an entity type"))?;
@@ -118,31 +157,21 @@ fn build_mutation<'a>(model: &'a EntityModel, operation: &BatchOperation) -> Res
     let body =
         if matches!(operation.action, BatchAction::Create | BatchAction::Update) { json!(values) } else { Value::Null };
     Ok(Mutation {
-        action,
-        entity,
-        id,
-        body,
-        server_values: pmo_domain::Row::new(),
         version: operation.version,
         idempotency_key: operation.idempotency_key.clone(),
-        status_only: false,
+        ..Mutation::new(action, entity, id, body)
     })
 }
 
 /// Executes several operations in one request.
 #[utoipa::path(post, path = "/batch", tag = "entities", request_body = BatchRequest, params(
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 200, description = "{results: [{status, body | problem}]} in request order. With `atomic`, all succeeded", body = Object),
+    (status = 200, description = "{results: [{status, body | problem}]} in request order. With `atomic`, all succeeded", body = BatchResponse, example = json!(batch_example())),
     (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"), (status = 403, description = "Atomic batch: an operation is forbidden"),
     (status = 404, description = "Atomic batch: an entity was not found"), (status = 409, description = "Atomic batch: unique constraint violated"),
     (status = 412, description = "Atomic batch: version conflict"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
     (status = 422, description = "Invalid batch, or atomic batch with an invalid operation; fields are named like mutations[3].name")))]
-pub(super) async fn batch(
-    State(app): State<AppState>,
-    user: AuthUser,
-    headers: HeaderMap,
-    LargeJsonBody(body): LargeJsonBody,
-) -> Result<MutationResponse> {
+pub(super) async fn batch(request: WriteRequest, LargeJsonBody(body): LargeJsonBody) -> Result<MutationResponse> {
     let body_text = body.to_string();
     let batch: BatchRequest =
         serde_json::from_value(body).map_err(|e| ApiError::unprocessable("body", e.to_string()))?;
@@ -152,29 +181,37 @@ pub(super) async fn batch(
             format!("must contain 1 to {MAX_BATCH_OPERATIONS} operations"),
         ));
     }
+    let WriteRequest { app, user, headers } = request;
     let model = app.model().await?;
-    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
-    let key =
-        match check_idempotency_header(&mut transaction, &user, &headers, &[b"BATCH", body_text.as_bytes()]).await? {
-            IdempotencyCheck::Replay(response) => return Ok(response),
-            IdempotencyCheck::New(key) => key,
-        };
+    let transaction = pmo_database::begin(&app.pool, &user.actor).await?;
+    execute_once(transaction, &user, &headers, &[b"BATCH", body_text.as_bytes()], async |conn| {
+        let results = run_operations(conn, &model, &user, &batch).await?;
+        MutationResponse::with_body(StatusCode::OK, &BatchResponse { results })
+    })
+    .await
+}
+
+/// Executes the operations in order; fails if one of an atomic batch fails.
+async fn run_operations(
+    conn: &mut Connection,
+    model: &EntityModel,
+    user: &AuthUser,
+    batch: &BatchRequest,
+) -> Result<Vec<OperationResult>> {
     let mut results = Vec::with_capacity(batch.mutations.len());
     for (index, operation) in batch.mutations.iter().enumerate() {
-        let outcome = run_in_savepoint(&mut transaction, &model, &user, operation).await;
-        match outcome {
-            Ok(response) => results.push(json!({"status": response.status.as_u16(), "body": response.body})),
+        results.push(match run_in_savepoint(conn, model, user, operation).await {
+            Ok(response) => OperationResult::Success { status: response.status.as_u16(), body: response.body },
             // The transaction can no longer be used after an error of the database itself.
             Err(error @ (ApiError::Unavailable | ApiError::Internal)) => return Err(error),
             Err(error) if batch.atomic => return Err(error.with_field_prefix(&format!("mutations[{index}]"))),
             Err(error) => {
-                let problem = error.problem();
-                results.push(json!({"status": problem.status, "problem": problem}));
+                let problem = Box::new(error.problem());
+                OperationResult::Failure { status: problem.status, problem }
             }
-        }
+        });
     }
-    let body = json!({"results": results});
-    commit_with_response(transaction, &user, key, MutationResponse { status: StatusCode::OK, body: Some(body) }).await
+    Ok(results)
 }
 
 /// Executes one operation in a savepoint, so that a failure leaves no partial changes.
@@ -208,57 +245,95 @@ pub(super) struct BulkUpdateRequest {
     expected: Option<usize>,
 }
 
+impl BulkUpdateRequest {
+    /// Parses the filter; fails if it is empty or has other list parameters.
+    fn query(&self, entity: &EntityType) -> Result<ListQuery> {
+        let parameters: Vec<(String, String)> =
+            self.filter.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let is_other = |name: &str| {
+            matches!(name, "limit" | "offset" | "cursor" | "sort" | "fields" | "content" | "include_deleted")
+        };
+        if let Some((name, _)) = parameters.iter().find(|(name, _)| is_other(name)) {
+            return Err(ApiError::bad_request(name, "is not a filter"));
+        }
+        let query = ListQuery::parse(&parameters, entity)?;
+        if query.filters.is_empty() && query.ids.is_none() && query.search.is_none() {
+            return Err(ApiError::unprocessable("filter", "is required for bulk updates"));
+        }
+        Ok(ListQuery { limit: MAX_BULK_ROWS, ..query })
+    }
+}
+
+/// Numbers of entities that a bulk update concerns.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = BulkAnswer)]
+pub(super) struct BulkResponse {
+    /// Number of updated entities; 0 in a preview.
+    changed: usize,
+    /// Number of matching entities that the caller may edit.
+    editable: usize,
+    /// Number of matching entities that the caller may see.
+    matching: usize,
+}
+
 /// Updates all entities that match a filter, or counts them.
 #[utoipa::path(post, path = "/{entity}/bulk", tag = "entities", request_body = BulkUpdateRequest, params(
     ("entity" = String, Path, description = "Entity type code", example = "task"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 200, description = "{matching, editable, changed}", body = Object), (status = 400, description = "Invalid filter; see `errors`"),
+    (status = 200, description = "{matching, editable, changed}", body = BulkResponse, example = json!({"matching": 12, "editable": 9, "changed": 0})), (status = 400, description = "Invalid filter; see `errors`"),
     (status = 401, description = "Not signed in"), (status = 403, description = "Forbidden: an entity cannot be moved to the new parent"), (status = 404, description = "No such type"),
     (status = 409, description = "Unique constraint violated"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
     (status = 422, description = "Validation failed, too many matches, or not the expected number")))]
 pub(super) async fn bulk(
-    State(app): State<AppState>,
-    user: AuthUser,
+    request: WriteRequest,
     Path(code): Path<String>,
-    headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<MutationResponse> {
+    let WriteRequest { app, user, headers } = request;
     let model = app.model_for_type(&code).await?;
     let entity = model.entity(&code)?;
     let body_text = body.to_string();
     let bulk: BulkUpdateRequest =
         serde_json::from_value(body).map_err(|e| ApiError::unprocessable("body", e.to_string()))?;
-    let parameters: Vec<(String, String)> = bulk.filter.into_iter().collect();
-    if let Some((name, _)) = parameters.iter().find(|(n, _)| {
-        matches!(n.as_str(), "limit" | "offset" | "cursor" | "sort" | "fields" | "content" | "include_deleted")
-    }) {
-        return Err(ApiError::bad_request(name, "is not a filter"));
-    }
-    let mut query = ListQuery::parse(&parameters, entity)?;
-    if query.filters.is_empty() && query.ids.is_none() && query.search.is_none() {
-        return Err(ApiError::unprocessable("filter", "is required for bulk updates"));
-    }
+    let query = bulk.query(entity)?;
     if bulk.values.is_empty() && !bulk.preview {
         return Err(ApiError::unprocessable("values", "are required"));
     }
-    query.limit = MAX_BULK_ROWS;
-    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
-    let key = match check_idempotency_header(
-        &mut transaction,
-        &user,
-        &headers,
-        &[b"BULK", code.as_bytes(), body_text.as_bytes()],
-    )
-    .await?
-    {
-        IdempotencyCheck::Replay(response) => return Ok(response),
-        IdempotencyCheck::New(key) => key,
-    };
+    let transaction = pmo_database::begin(&app.pool, &user.actor).await?;
+    execute_once(transaction, &user, &headers, &[b"BULK", code.as_bytes(), body_text.as_bytes()], async |conn| {
+        let (matching, editable) = matching_and_editable(conn, &user, entity, &query).await?;
+        if let Some(expected) = bulk.expected.filter(|expected| *expected != editable.len()) {
+            return Err(ApiError::unprocessable(
+                "expected",
+                format!("was {expected}, but {} entities match now; preview again", editable.len()),
+            ));
+        }
+        let updated: &[Uuid] = if bulk.preview { &[] } else { &editable };
+        for id in updated {
+            let body = Value::Object(bulk.values.clone());
+            let mutation = Mutation { status_only: true, ..Mutation::new(MutationKind::Update, entity, *id, body) };
+            mutation.execute(conn, &model, &user).await?;
+        }
+        let counts = BulkResponse { changed: updated.len(), editable: editable.len(), matching };
+        MutationResponse::with_body(StatusCode::OK, &counts)
+    })
+    .await
+}
+
+/// Returns the number of visible entities that match, and the ids of those that the user may edit.
+///
+/// Fails with 422 if more than [`MAX_BULK_ROWS`] match.
+async fn matching_and_editable(
+    conn: &mut Connection,
+    user: &AuthUser,
+    entity: &EntityType,
+    query: &ListQuery,
+) -> Result<(usize, Vec<Uuid>)> {
     // A cache of its own: rows read in a writing transaction must not be shared with other
     // requests.
     let (visibility_cache, row_cache) = (VisibilityCache::new(1 << 20), RowCache::new(1 << 20));
-    let mut reader = visibility_cache.begin_read(&mut transaction, user.person).await?;
-    let page = list::fetch_page(&mut transaction, &mut reader, &row_cache, entity, &query, None).await?;
+    let mut reader = visibility_cache.begin_read(conn, user.person).await?;
+    let page = list::fetch_page(conn, &mut reader, &row_cache, entity, query, None).await?;
     if page.next_cursor.is_some() {
         return Err(ApiError::unprocessable(
             "filter",
@@ -266,33 +341,7 @@ pub(super) async fn bulk(
         ));
     }
     let ids: Vec<Uuid> = page.rows.iter().map(|row| row.id).collect();
-    let levels = permission::permissions_of(&mut transaction, &[user.person], &entity.code, &ids).await?;
-    let editable: Vec<Uuid> =
-        ids.iter().copied().filter(|id| levels.get(&(user.person, *id)) >= Some(&Permission::Edit)).collect();
-    if let Some(expected) = bulk.expected.filter(|n| *n != editable.len()) {
-        return Err(ApiError::unprocessable(
-            "expected",
-            format!("was {expected}, but {} entities match now; preview again", editable.len()),
-        ));
-    }
-    let mut changed = 0;
-    if !bulk.preview {
-        for id in &editable {
-            let body = Value::Object(bulk.values.clone());
-            let mutation = Mutation {
-                action: MutationKind::Update,
-                entity,
-                id: *id,
-                body,
-                server_values: pmo_domain::Row::new(),
-                version: None,
-                idempotency_key: None,
-                status_only: false,
-            };
-            mutation.execute(&mut transaction, &model, &user).await?;
-            changed += 1;
-        }
-    }
-    let body = json!({"matching": ids.len(), "editable": editable.len(), "changed": changed});
-    commit_with_response(transaction, &user, key, MutationResponse { status: StatusCode::OK, body: Some(body) }).await
+    let levels = permission::permissions_of(conn, &[user.person], &entity.code, &ids).await?;
+    let is_editable = |id: &Uuid| levels.get(&(user.person, *id)) >= Some(&Permission::Edit);
+    Ok((ids.len(), ids.iter().copied().filter(is_editable).collect()))
 }

@@ -1,16 +1,12 @@
 //! Route that moves an entity within its outline.
 
-use super::MutationResponse;
 use super::mutation::MutationKind;
 use super::outline_move::{MoveRequest, parent_column};
-use super::read::parse_id;
-use super::write::run_mutation;
-use crate::auth::AuthUser;
+use super::stored_response::MutationResponse;
+use super::write::WriteRequest;
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
-use crate::state::AppState;
-use axum::extract::{Path, State};
-use axum::http::HeaderMap;
+use axum::extract::Path;
 
 /// Moves an entity and its subtree within its outline. Outline numbers are updated.
 #[utoipa::path(post, path = "/{entity}/{id}/move", tag = "entities", request_body = MoveRequest, params(
@@ -22,18 +18,16 @@ use axum::http::HeaderMap;
     (status = 412, description = "Version conflict"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
     (status = 422, description = "Invalid target position")))]
 pub(super) async fn move_entity(
-    State(app): State<AppState>,
-    user: AuthUser,
-    Path((code, id)): Path<(String, String)>,
-    headers: HeaderMap,
+    request: WriteRequest,
+    Path(entity): Path<(String, String)>,
     JsonBody(body): JsonBody,
 ) -> Result<MutationResponse> {
-    let target: MoveRequest =
+    let position: MoveRequest =
         serde_json::from_value(body.clone()).map_err(|e| ApiError::unprocessable("body", e.to_string()))?;
-    let model = app.model_for_type(&code).await?;
-    let entity = model.entity(&code)?;
-    if entity.column("rank").is_none() || entity.column(&parent_column(entity)).is_none() {
+    let model = request.app.model_for_type(&entity.0).await?;
+    let entity_type = model.entity(&entity.0)?;
+    if entity_type.column("rank").is_none() || entity_type.column(&parent_column(entity_type)).is_none() {
         return Err(ApiError::NotFound);
     }
-    run_mutation(&app, &user, &model, MutationKind::Move(target), (&code, parse_id(&id)?), &headers, body).await
+    request.write(MutationKind::Move(position), entity, body).await
 }

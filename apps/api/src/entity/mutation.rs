@@ -1,31 +1,26 @@
-//! Execution of one write inside a transaction: authorization, validation, idempotency, response.
+//! One write inside a transaction, in stages: load, authorize, replay, validate, execute, respond.
 //!
-//! Single requests, batches and bulk updates all use it.
+//! Single requests, batches, bulk updates, imports and uploads all use it.
+//!
+//! Invariant: an entity that the writer may not see and an absent one give the same response.
 //!
 //! Must not: commit. The caller decides which writes form a transaction.
 
+use super::authorization::{self, Change, Parent};
 use super::outline_move::{self, MoveRequest};
 use super::read::render_row;
-use super::{authorization, validation};
+use super::stored_response::{IdempotencyCheck, MutationResponse, check_idempotency, store_response};
+use super::validation;
+use super::write_context::{Target, WriteContext};
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::state::EntityModel;
 use axum::http::StatusCode;
-use pmo_database::idempotency::{self, StoredResponse};
 use pmo_database::{Connection, link, permission, row};
 use pmo_domain::api_types::row_version;
 use pmo_domain::{EntityCode, EntityType, Permission, Row};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use uuid::Uuid;
-
-/// Response of a write.
-pub(crate) struct MutationResponse {
-    /// Status: 200, 201 or 204; with [`Mutation::status_only`] also 304.
-    pub status: StatusCode,
-    /// The row; `None` with 204.
-    pub body: Option<Value>,
-}
 
 /// Kind of a write.
 #[derive(Clone, Debug)]
@@ -93,228 +88,226 @@ pub(crate) struct Mutation<'a> {
     pub status_only: bool,
 }
 
-/// Looks up the response stored under an idempotency key.
-///
-/// `request` identifies the request; reusing a key for a different request is a 422 error. The
-/// caller must check the permission first, because a stored response may contain a row.
-pub(crate) async fn check_idempotency(
-    conn: &mut Connection,
-    user: &AuthUser,
-    key: Option<&str>,
-    request: &[&[u8]],
-) -> Result<IdempotencyCheck> {
-    let Some(key) = key else { return Ok(IdempotencyCheck::New(None)) };
-    let mut hash = Sha256::new();
-    for part in request {
-        hash.update((part.len() as u64).to_le_bytes());
-        hash.update(part);
-    }
-    let fingerprint = hash.finalize().to_vec();
-    match idempotency::find(conn, user.person.0, key).await? {
-        None => Ok(IdempotencyCheck::New(Some((key.to_owned(), fingerprint)))),
-        Some(stored) if stored.fingerprint == fingerprint => {
-            let status = u16::try_from(stored.status).ok().and_then(|s| StatusCode::from_u16(s).ok());
-            Ok(IdempotencyCheck::Replay(MutationResponse {
-                status: status.unwrap_or(StatusCode::OK),
-                body: stored.body,
-            }))
+/// What a write concerns.
+enum Subject<'a> {
+    /// Entity to create, with the parent to link it to.
+    New { values: Row, link: Option<Parent<'a>> },
+    /// Existing entity.
+    Existing(Target),
+}
+
+/// Effect of an executed write.
+struct Outcome {
+    /// Id of the entity.
+    id: Uuid,
+    /// Whether the entity has a new version.
+    is_changed: bool,
+}
+
+impl<'a> Mutation<'a> {
+    /// Creates a write without version check and idempotency key.
+    pub(crate) fn new(action: MutationKind, entity: &'a EntityType, id: Uuid, body: Value) -> Self {
+        Self {
+            action,
+            entity,
+            id,
+            body,
+            server_values: Row::new(),
+            version: None,
+            idempotency_key: None,
+            status_only: false,
         }
-        Some(_) => {
-            Err(ApiError::unprocessable("Idempotency-Key", "was already used for another request; use a new key"))
-        }
     }
-}
 
-/// Result of looking up an idempotency key.
-pub(crate) enum IdempotencyCheck {
-    /// First request: store its response under this key and fingerprint, if there is a key.
-    New(Option<(String, Vec<u8>)>),
-    /// Repeated request: the stored response.
-    Replay(MutationResponse),
-}
-
-/// Stores a response under its idempotency key, if there is one.
-pub(crate) async fn store_response(
-    conn: &mut Connection,
-    user: &AuthUser,
-    key: Option<(String, Vec<u8>)>,
-    response: &MutationResponse,
-) -> Result<()> {
-    if let Some((key, fingerprint)) = key {
-        let status = i16::try_from(response.status.as_u16()).map_err(|_| ApiError::Internal)?;
-        idempotency::store(
-            conn,
-            user.person.0,
-            &key,
-            &StoredResponse { fingerprint, status, body: response.body.clone() },
-        )
-        .await?;
-    }
-    Ok(())
-}
-
-impl Mutation<'_> {
     /// Executes the write in the caller's transaction.
-    #[tracing::instrument(level = "debug", skip_all, fields(entity = %self.entity.code))]
     pub(crate) async fn execute(
         &self,
         conn: &mut Connection,
         model: &EntityModel,
         user: &AuthUser,
     ) -> Result<MutationResponse> {
-        match &self.action {
-            MutationKind::Create { parent_link } => self.create(conn, model, user, parent_link.as_ref()).await,
-            _ => self.execute_update(conn, model, user).await,
-        }
+        self.execute_in(&mut WriteContext::new(conn, model, user)).await
     }
 
-    async fn idempotency_check(&self, conn: &mut Connection, user: &AuthUser) -> Result<IdempotencyCheck> {
+    /// Executes the write in a context that may know permissions already.
+    pub(crate) async fn execute_in(&self, context: &mut WriteContext<'_>) -> Result<MutationResponse> {
+        let subject = match &self.action {
+            MutationKind::Create { parent_link } => self.parse_new(context.model, parent_link.as_ref())?,
+            _ => Subject::Existing(context.load(self.entity, self.id).await?),
+        };
+        self.run(context, subject).await
+    }
+
+    /// Executes the write on an entity that the caller has loaded with [`WriteContext::load`].
+    pub(crate) async fn execute_on(&self, context: &mut WriteContext<'_>, target: Target) -> Result<MutationResponse> {
+        self.run(context, Subject::Existing(target)).await
+    }
+
+    #[tracing::instrument(level = "debug", skip_all, fields(entity = %self.entity.code))]
+    async fn run(&self, context: &mut WriteContext<'_>, subject: Subject<'_>) -> Result<MutationResponse> {
+        self.authorize(context, &subject).await?;
+        let key = match self.check_idempotency(context).await? {
+            IdempotencyCheck::Replay(response) => return Ok(response),
+            IdempotencyCheck::New(key) => key,
+        };
+        let values = self.validate(context, &subject).await?;
+        let outcome = self.apply(context, &subject, values).await?;
+        let response = self.respond(context, &subject, &outcome).await?;
+        store_response(context.conn, context.user, key, &response).await?;
+        Ok(response)
+    }
+
+    /// Validates the body of a create, which states the owners that determine the permission.
+    fn parse_new<'m>(
+        &self,
+        model: &'m EntityModel,
+        parent_link: Option<&'m (EntityCode, Uuid)>,
+    ) -> Result<Subject<'m>> {
+        let values = validation::validate_body(model, self.entity, &self.body, None)?;
+        let link = parent_link.and_then(|(code, id)| {
+            let relation = model.catalog.child_relation(code.as_str(), self.entity.code.as_str())?;
+            Some(Parent { code, id: *id, relation })
+        });
+        Ok(Subject::New { values, link })
+    }
+
+    /// Checks the permission that the kind of the write requires, whatever the values.
+    async fn authorize(&self, context: &mut WriteContext<'_>, subject: &Subject<'_>) -> Result<()> {
+        let level = match subject {
+            Subject::New { values, link } => {
+                return authorization::check_can_create(context, self.entity, values, *link).await;
+            }
+            Subject::Existing(target) => target.level,
+        };
+        let required = self.action.required_permission();
+        if level < required {
+            let named = if matches!(self.action, MutationKind::Update) { Permission::Edit } else { required };
+            return Err(ApiError::Forbidden(authorization::permission_message(named, level)));
+        }
+        Ok(())
+    }
+
+    async fn check_idempotency(&self, context: &mut WriteContext<'_>) -> Result<IdempotencyCheck> {
         let (entity, id, body) = (self.entity.code.as_str(), self.id.to_string(), self.body.to_string());
         let parent_text = match &self.action {
             MutationKind::Create { parent_link: Some((code, id)) } => format!("{code} {id}"),
             _ => String::new(),
         };
         let request = [self.action.name(), entity, &id, &parent_text, &body].map(str::as_bytes);
-        check_idempotency(conn, user, self.idempotency_key.as_deref(), &request).await
+        check_idempotency(context.conn, context.user, self.idempotency_key.as_deref(), &request).await
     }
 
-    async fn create(
-        &self,
-        conn: &mut Connection,
-        model: &EntityModel,
-        user: &AuthUser,
-        parent_link: Option<&(EntityCode, Uuid)>,
-    ) -> Result<MutationResponse> {
-        let entity = self.entity;
-        let values = validation::validate_body(model, entity, &self.body, None)?;
-        let relation =
-            parent_link.and_then(|(code, _)| model.catalog.child_relation(code.as_str(), entity.code.as_str()));
-        let linked = parent_link.zip(relation).map(|((code, id), relation)| (code, *id, relation));
-        authorization::check_can_create(conn, model, user.person, entity, &values, linked).await?;
-        let key = match self.idempotency_check(conn, user).await? {
-            IdempotencyCheck::Replay(response) => return Ok(response),
-            IdempotencyCheck::New(key) => key,
+    /// Checks state, version and values; returns the column values to write.
+    async fn validate(&self, context: &mut WriteContext<'_>, subject: &Subject<'_>) -> Result<Row> {
+        let (entity, person) = (self.entity, context.user.person);
+        let target = match subject {
+            Subject::New { values, .. } => {
+                let change = Change { entity, values, current: None };
+                validation::check_self_only_columns(entity, person, values, None)?;
+                authorization::check_references(context, &change).await?;
+                authorization::check_mentions_visible(context, &change).await?;
+                return Ok(values.clone());
+            }
+            Subject::Existing(target) => target,
         };
-        validation::check_self_only_columns(entity, user.person, &values, None)?;
-        authorization::check_references(conn, model, user.person, entity, &values, None).await?;
-        authorization::check_mentions_visible(conn, model, user.person, entity, &values, None).await?;
-        let values = merge_values(values, &self.server_values);
-        let id = row::insert(conn, entity, &values).await?;
-        if let Some((code, parent, relation)) = linked {
-            link::insert_or_get(conn, (code, parent), (&entity.code, id), relation.owned, link::ChildAge::New).await?;
-        }
-        permission::grant_owner(conn, user.person, &entity.code, id).await?;
-        if self.status_only {
-            return Ok(MutationResponse { status: StatusCode::CREATED, body: None });
-        }
-        let row = row::by_id(conn, entity, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::Internal)?;
-        let row = render_row(conn, entity, user.person, Permission::Owner, row).await?;
-        let response = MutationResponse { status: StatusCode::CREATED, body: Some(Value::Object(row)) };
-        store_response(conn, user, key, &response).await?;
-        Ok(response)
-    }
-
-    async fn execute_update(
-        &self,
-        conn: &mut Connection,
-        model: &EntityModel,
-        user: &AuthUser,
-    ) -> Result<MutationResponse> {
-        let (entity, id) = (self.entity, self.id);
-        row::lock(conn, entity, id).await?;
-        let level = permission::permission_on(conn, user.person, &entity.code, id).await?.ok_or(ApiError::NotFound)?;
-        let current = row::by_id(conn, entity, id, row::DeletedRows::Include).await?.ok_or(ApiError::NotFound)?;
-        let is_active = current.get("active_flag") == Some(&Value::Bool(true));
-        // Only users who may restore a deleted entity can see it.
-        if !is_active && level < Permission::Delete {
-            return Err(ApiError::NotFound);
-        }
-        let required = self.action.required_permission();
-        if level < required {
-            return Err(ApiError::Forbidden(authorization::permission_message(
-                if matches!(self.action, MutationKind::Update) { Permission::Edit } else { required },
-                level,
-            )));
-        }
-        let key = match self.idempotency_check(conn, user).await? {
-            IdempotencyCheck::Replay(response) => return Ok(response),
-            IdempotencyCheck::New(key) => key,
-        };
-        let must_be_active = !matches!(self.action, MutationKind::Restore | MutationKind::Purge);
-        if is_active != must_be_active && !matches!(self.action, MutationKind::Restore) {
-            return Err(if must_be_active {
-                ApiError::NotFound
-            } else {
-                ApiError::unprocessable("id", "is not deleted; delete it before purging it")
-            });
-        }
-        if self.version.is_some_and(|v| v != row_version(&current).0) {
-            let rendered = render_row(conn, entity, user.person, level, current).await?;
+        self.check_state(target.is_active)?;
+        if self.version.is_some_and(|version| version != row_version(&target.current).0) {
+            let rendered = render_row(context.conn, entity, person, target.level, target.current.clone()).await?;
             return Err(ApiError::PreconditionFailed(Box::new(rendered)));
         }
         match &self.action {
-            MutationKind::Move(target) => {
-                outline_move::apply_move(conn, model, user, entity, (level, &current), target).await?
-            }
-            MutationKind::Update | MutationKind::Replace => self.write(conn, model, user, level, &current).await?,
-            MutationKind::Delete => drop(row::delete(conn, entity, id).await?),
-            MutationKind::Restore => drop(row::restore(conn, entity, id).await?),
-            MutationKind::Purge => drop(row::purge(conn, entity, id).await?),
-            MutationKind::Create { .. } => {}
+            MutationKind::Move(position) => outline_move::plan_move(context, entity, target, position).await,
+            MutationKind::Update | MutationKind::Replace => self.validate_update(context, target).await,
+            _ => Ok(Row::new()),
         }
-        let response = if matches!(self.action, MutationKind::Delete | MutationKind::Purge) {
-            MutationResponse { status: StatusCode::NO_CONTENT, body: None }
-        } else {
-            let row = row::by_id(conn, entity, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::NotFound)?;
-            if self.status_only {
-                let unchanged = row_version(&row) == row_version(&current);
-                return Ok(MutationResponse {
-                    status: if unchanged { StatusCode::NOT_MODIFIED } else { StatusCode::OK },
-                    body: None,
-                });
-            }
-            let row = render_row(conn, entity, user.person, level, row).await?;
-            MutationResponse { status: StatusCode::OK, body: Some(Value::Object(row)) }
-        };
-        store_response(conn, user, key, &response).await?;
-        Ok(response)
     }
 
-    async fn write(
-        &self,
-        conn: &mut Connection,
-        model: &EntityModel,
-        user: &AuthUser,
-        level: Permission,
-        current: &Row,
-    ) -> Result<()> {
-        let entity = self.entity;
-        let values = match (&self.action, &self.body) {
-            (MutationKind::Replace, Value::Object(body)) => {
-                let mut merged = validation::with_current_names(entity, body)?;
-                let settable = |column: &&pmo_domain::Column| {
-                    !column.read_only && !column.hidden && column.name != "code" && !column.not_null
-                };
-                for column in entity.columns.iter().filter(settable) {
-                    merged.entry(column.name.clone()).or_insert(Value::Null);
-                }
-                validation::validate_body(model, entity, &json!(merged), Some(current))?
+    /// Checks that the entity is deleted or not deleted, as the kind of the write requires.
+    fn check_state(&self, is_active: bool) -> Result<()> {
+        match self.action {
+            MutationKind::Restore => Ok(()),
+            MutationKind::Purge if is_active => {
+                Err(ApiError::unprocessable("id", "is not deleted; delete it before purging it"))
             }
-            _ => validation::validate_body(model, entity, &self.body, Some(current))?,
-        };
-        if level < Permission::Edit {
-            authorization::check_contribution(conn, model, user.person, entity, level, current, &values).await?;
+            MutationKind::Purge => Ok(()),
+            _ if is_active => Ok(()),
+            _ => Err(ApiError::NotFound),
         }
-        validation::check_self_only_columns(entity, user.person, &values, Some(current))?;
-        authorization::check_references(conn, model, user.person, entity, &values, Some(current)).await?;
-        authorization::check_mentions_visible(conn, model, user.person, entity, &values, Some(current)).await?;
-        authorization::check_can_move(conn, model, user.person, entity, level, current, &values).await?;
-        row::update(conn, entity, self.id, &merge_values(values, &self.server_values)).await?;
-        Ok(())
+    }
+
+    async fn validate_update(&self, context: &mut WriteContext<'_>, target: &Target) -> Result<Row> {
+        let (entity, current) = (self.entity, Some(&target.current));
+        let body = match (&self.action, &self.body) {
+            (MutationKind::Replace, Value::Object(body)) => &json!(with_cleared_columns(entity, body)?),
+            (_, body) => body,
+        };
+        let values = validation::validate_body(context.model, entity, body, current)?;
+        let change = Change { entity, values: &values, current };
+        if target.level < Permission::Edit {
+            authorization::check_contribution(context, target.level, &change).await?;
+        }
+        validation::check_self_only_columns(entity, context.user.person, &values, current)?;
+        authorization::check_references(context, &change).await?;
+        authorization::check_mentions_visible(context, &change).await?;
+        authorization::check_can_move(context, target.level, &change).await?;
+        Ok(values)
+    }
+
+    /// Writes to the database.
+    async fn apply(&self, context: &mut WriteContext<'_>, subject: &Subject<'_>, mut values: Row) -> Result<Outcome> {
+        let (entity, id) = (self.entity, self.id);
+        values.extend(self.server_values.clone());
+        let mut outcome = Outcome { id, is_changed: true };
+        match (&self.action, subject) {
+            (_, Subject::New { link, .. }) => {
+                outcome.id = row::insert(context.conn, entity, &values).await?;
+                let child = (&entity.code, outcome.id);
+                if let Some(Parent { code, id, relation }) = link {
+                    link::insert_or_get(context.conn, (code, *id), child, relation.owned, link::ChildAge::New).await?;
+                }
+                permission::grant_owner(context.conn, context.user.person, child.0, child.1).await?;
+            }
+            (MutationKind::Move(_), _) => outline_move::apply_move(context.conn, entity, id, &values).await?,
+            (MutationKind::Delete, _) => drop(row::delete(context.conn, entity, id).await?),
+            (MutationKind::Restore, _) => drop(row::restore(context.conn, entity, id).await?),
+            (MutationKind::Purge, _) => drop(row::purge(context.conn, entity, id).await?),
+            (_, Subject::Existing(target)) => {
+                let version = row::update(context.conn, entity, id, &values).await?;
+                outcome.is_changed = version.is_some_and(|version| version != row_version(&target.current));
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Builds the response: the row as its writer may see it, or only the status.
+    async fn respond(
+        &self,
+        context: &mut WriteContext<'_>,
+        subject: &Subject<'_>,
+        outcome: &Outcome,
+    ) -> Result<MutationResponse> {
+        let (status, level, missing) = match (&self.action, subject) {
+            (MutationKind::Delete | MutationKind::Purge, _) => return Ok(MutationResponse::no_content()),
+            (_, Subject::New { .. }) => (StatusCode::CREATED, Permission::Owner, ApiError::Internal),
+            (_, Subject::Existing(target)) => (StatusCode::OK, target.level, ApiError::NotFound),
+        };
+        if self.status_only {
+            let status = if outcome.is_changed { status } else { StatusCode::NOT_MODIFIED };
+            return Ok(MutationResponse { status, body: None });
+        }
+        let row = row::by_id(context.conn, self.entity, outcome.id, row::DeletedRows::Exclude).await?.ok_or(missing)?;
+        let row = render_row(context.conn, self.entity, context.user.person, level, row).await?;
+        Ok(MutationResponse { status, body: Some(Value::Object(row)) })
     }
 }
 
-fn merge_values(mut values: Row, server_values: &Row) -> Row {
-    values.extend(server_values.clone());
-    values
+/// Adds a null for each column that a replacement clears because its body lacks it.
+fn with_cleared_columns(entity: &EntityType, body: &Row) -> Result<Row> {
+    let mut merged = validation::with_current_names(entity, body)?;
+    let is_cleared =
+        |column: &&pmo_domain::Column| !column.read_only && !column.hidden && column.name != "code" && !column.not_null;
+    for column in entity.columns.iter().filter(is_cleared) {
+        merged.entry(column.name.clone()).or_insert(Value::Null);
+    }
+    Ok(merged)
 }

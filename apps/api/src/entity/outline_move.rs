@@ -2,12 +2,12 @@
 //!
 //! Only types with a rank column support moves.
 
-use super::authorization;
-use crate::auth::AuthUser;
+use super::authorization::{self, Change};
+use super::write_context::{Target, WriteContext};
 use crate::error::{ApiError, Result};
-use crate::state::EntityModel;
 use pmo_database::{Connection, row, sibling_order};
-use pmo_domain::{EntityType, Permission, Row, fractional_index};
+use pmo_domain::api_types::row_id;
+use pmo_domain::{EntityType, Row, fractional_index};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -27,36 +27,40 @@ pub(super) fn parent_column(entity: &EntityType) -> String {
     format!("parent__{}_id", entity.code)
 }
 
-/// Moves an entity to `target`.
+/// Checks that the writer may move an entity to `position`; returns the column values to write.
 ///
-/// The caller has checked that the user may edit the entity and passes the user's permission and
-/// the current row. Checks here that the user may move it to the new parent.
-pub(super) async fn apply_move(
-    conn: &mut Connection,
-    model: &EntityModel,
-    user: &AuthUser,
+/// The caller has checked that the writer may edit the entity.
+pub(super) async fn plan_move(
+    context: &mut WriteContext<'_>,
     entity: &EntityType,
-    (level, current): (Permission, &Row),
-    target: &MoveRequest,
-) -> Result<()> {
-    let id = pmo_domain::api_types::row_id(current).ok_or(ApiError::Internal)?;
+    target: &Target,
+    position: &MoveRequest,
+) -> Result<Row> {
+    let current = &target.current;
+    let id = row_id(current).ok_or(ApiError::Internal)?;
     let mut values =
-        Row::from_iter([(parent_column(entity), target.parent.map_or(Value::Null, |parent| json!(parent)))]);
+        Row::from_iter([(parent_column(entity), position.parent.map_or(Value::Null, |parent| json!(parent)))]);
     values.retain(|name, value| current.get(name) != Some(value));
-    authorization::check_references(conn, model, user.person, entity, &values, Some(current)).await?;
-    authorization::check_can_move(conn, model, user.person, entity, level, current, &values).await?;
-    let siblings = sibling_order::siblings(conn, entity, id, target.parent).await?;
-    let (low, high) = match target.after {
+    let change = Change { entity, values: &values, current: Some(current) };
+    authorization::check_references(context, &change).await?;
+    authorization::check_can_move(context, target.level, &change).await?;
+    let siblings = sibling_order::siblings(context.conn, entity, id, position.parent).await?;
+    let (low, high) = match position.after {
         None => (None, siblings.first()),
         Some(after) => {
-            let index = siblings.iter().position(|s| s.0 == after);
+            let index = siblings.iter().position(|sibling| sibling.id == after);
             let index = index.ok_or_else(|| ApiError::unprocessable("after", "is not a child of that parent"))?;
             (siblings.get(index), siblings.get(index + 1))
         }
     };
-    let rank = fractional_index::key_between(low.map(|s| s.1.as_str()), high.map(|s| s.1.as_str()));
+    let rank = fractional_index::key_between(low.map(|s| s.rank.as_str()), high.map(|s| s.rank.as_str()));
     values.insert("rank".into(), json!(rank));
-    row::update(conn, entity, id, &values).await?;
+    Ok(values)
+}
+
+/// Writes the values of [`plan_move`] and renumbers the outline.
+pub(super) async fn apply_move(conn: &mut Connection, entity: &EntityType, id: Uuid, values: &Row) -> Result<()> {
+    row::update(conn, entity, id, values).await?;
     if entity.column("wbs").is_some() {
         sibling_order::renumber(conn, entity, id).await?;
     }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: an entity that the caller may not see is reported as 404 or left out, never as 403.
 
+use super::responses::{self, ChildTab, ChildTabs, ParentEntry, ParentList};
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::state::{AppState, EntityModel};
@@ -11,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use pmo_database::list::{self, ParentFilter};
 use pmo_database::visibility::ReadContext;
-use pmo_database::{Connection, DatabaseError, PoolConnection, permission, row};
+use pmo_database::{Connection, DatabaseError, permission, row};
 use pmo_domain::api_types::{ReferenceNames, row_version};
 use pmo_domain::query::ListQuery;
 use pmo_domain::{EntityType, Permission, PersonId, Row};
@@ -28,10 +29,6 @@ use uuid::Uuid;
 pub(crate) static FEED_CURSOR: HeaderName = HeaderName::from_static("feed-cursor");
 
 type Parameters = Query<Vec<(String, String)>>;
-
-pub(super) async fn acquire_connection(app: &AppState) -> Result<PoolConnection> {
-    Ok(app.pool.acquire().await.map_err(DatabaseError::from)?)
-}
 
 pub(crate) fn parse_id(text: &str) -> Result<Uuid> {
     text.parse().map_err(|_| ApiError::NotFound)
@@ -333,13 +330,13 @@ struct ListBody<'a> {
 /// Returns the child types of an entity with the number of visible children of each.
 #[utoipa::path(get, path = "/{parent}/{id}/dynamic-child-entity-tabs", tag = "entities", params(
     ("parent" = String, Path, description = "Parent type code", example = "project"), ("id" = Uuid, Path, description = "Parent id")), responses(
-    (status = 200, description = "[{code, ui_label, ui_icon, count}]", body = Object), (status = 401, description = "Not signed in"),
+    (status = 200, description = "[{code, ui_label, ui_icon, count}]", body = ChildTabs, example = json!(responses::child_tabs_example())), (status = 401, description = "Not signed in"),
     (status = 404, description = "Not found, or not visible to the caller")))]
 pub(super) async fn child_tabs(
     State(app): State<AppState>,
     user: AuthUser,
     Path((code, id)): Path<(String, String)>,
-) -> Result<Json<Value>> {
+) -> Result<Json<ChildTabs>> {
     let model = app.model_for_type(&code).await?;
     let (parent, id) = (model.entity(&code)?, parse_id(&id)?);
     let _permit = app.acquire_list_permit().await;
@@ -353,23 +350,26 @@ pub(super) async fn child_tabs(
         let query = ListQuery { limit: 1, ..ListQuery::default() };
         let page =
             list::fetch_page(&mut connection, &mut reader, &app.row_cache, child, &query, Some(&parent_filter)).await?;
-        tabs.push(
-            json!({"code": child.code, "ui_label": child.ui_label, "ui_icon": child.ui_icon, "count": page.total}),
-        );
+        tabs.push(ChildTab {
+            code: child.code.to_string(),
+            count: page.total,
+            ui_icon: child.ui_icon.clone(),
+            ui_label: child.ui_label.clone(),
+        });
     }
-    Ok(Json(Value::Array(tabs)))
+    Ok(Json(ChildTabs(tabs)))
 }
 
 /// Lists the parents of an entity that are visible to the caller, by columns and by links.
 #[utoipa::path(get, path = "/{entity}/{id}/parents", tag = "entities", params(
     ("entity" = String, Path, description = "Entity type code", example = "artifact"), ("id" = Uuid, Path, description = "Entity id")), responses(
-    (status = 200, description = "{data: [{code, id, title, owned}]}: at most 100, owners first", body = Object), (status = 401, description = "Not signed in"),
+    (status = 200, description = "{data: [{code, id, title, owned}]}: at most 100, owners first", body = ParentList, example = json!(responses::parent_list_example())), (status = 401, description = "Not signed in"),
     (status = 404, description = "Not found, or not visible to the caller")))]
 pub(super) async fn parents(
     State(app): State<AppState>,
     user: AuthUser,
     Path((code, id)): Path<(String, String)>,
-) -> Result<Json<Value>> {
+) -> Result<Json<ParentList>> {
     /// Maximum number of parents returned.
     const MAX_PARENTS: usize = 100;
     let model = app.model_for_type(&code).await?;
@@ -378,7 +378,7 @@ pub(super) async fn parents(
     let mut reader = app.visibility_cache.begin_read(&mut connection, user.person).await?;
     require_visible(&mut connection, &mut reader, entity, id).await?;
     let links = pmo_database::link::parents(&mut connection, &entity.code, id, 10 * MAX_PARENTS).await?;
-    let ids: Vec<Uuid> = links.iter().map(|(id, _)| *id).collect();
+    let ids: Vec<Uuid> = links.iter().map(|link| link.id).collect();
     let mut visible = permission::visible(&mut connection, user.person, &ids).await?;
     // Deleted parents are omitted.
     let mut existing = BTreeSet::new();
@@ -388,9 +388,10 @@ pub(super) async fn parents(
         existing.extend(row::filter_existing(&mut connection, model.entity(&code)?, &ids_of_type).await?);
     }
     visible.retain(|parent| existing.contains(&parent.id));
-    let entries = links.iter().filter_map(|(id, owned)| {
-        let parent = visible.iter().find(|parent| parent.id == *id)?;
-        Some(json!({"code": parent.code, "id": id, "title": parent.title, "owned": owned}))
+    let entries = links.iter().filter_map(|link| {
+        let parent = visible.iter().find(|parent| parent.id == link.id)?;
+        let (code, title) = (parent.code.clone(), parent.title.clone());
+        Some(ParentEntry { code, id: link.id, owned: link.owned, title })
     });
-    Ok(Json(json!({"data": entries.take(MAX_PARENTS).collect::<Vec<_>>()})))
+    Ok(Json(ParentList { data: entries.take(MAX_PARENTS).collect() }))
 }

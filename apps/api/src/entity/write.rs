@@ -1,18 +1,18 @@
 //! POST, PATCH, PUT, DELETE, restore and purge: one write per request and transaction.
-//!
-//! Responses are stored under the idempotency key for repeated requests.
 
-pub(crate) use super::mutation::{IdempotencyCheck, MutationResponse, check_idempotency, store_response};
 use super::mutation::{Mutation, MutationKind};
 use super::read::{parse_id, row_response};
+use super::stored_response::{MutationResponse, idempotency_key};
+use super::write_context::WriteContext;
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
 use crate::state::{AppState, EntityModel};
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use pmo_database::{DatabaseError, Transaction, permission};
+use pmo_database::DatabaseError;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -24,38 +24,6 @@ impl IntoResponse for MutationResponse {
             None => self.status.into_response(),
         }
     }
-}
-
-/// Returns the `Idempotency-Key` header, or `None` if it is absent.
-///
-/// Fails with 400 unless it has 1 to 200 visible ASCII characters.
-pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let text = value.to_str().ok().map(str::trim).filter(|key| (1..=200).contains(&key.len()));
-    text.map(|key| Some(key.to_owned()))
-        .ok_or_else(|| ApiError::bad_request("Idempotency-Key", "must be 1 to 200 visible ASCII characters"))
-}
-
-/// Looks up the response stored under the idempotency key of a request.
-pub(crate) async fn check_idempotency_header(
-    transaction: &mut Transaction,
-    user: &AuthUser,
-    headers: &HeaderMap,
-    request: &[&[u8]],
-) -> Result<IdempotencyCheck> {
-    check_idempotency(transaction, user, idempotency_key(headers)?.as_deref(), request).await
-}
-
-/// Stores the response under its idempotency key and commits.
-pub(crate) async fn commit_with_response(
-    mut transaction: Transaction,
-    user: &AuthUser,
-    key: Option<(String, Vec<u8>)>,
-    response: MutationResponse,
-) -> Result<MutationResponse> {
-    store_response(&mut transaction, user, key, &response).await?;
-    transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok(response)
 }
 
 /// Returns the version in `If-Match`; of an `ETag`, only the version counts.
@@ -72,31 +40,54 @@ pub(crate) fn parse_if_match(headers: &HeaderMap) -> Result<Option<i64>> {
     version.parse().map(Some).map_err(|_| invalid())
 }
 
-/// Executes one write in a transaction of its own.
-pub(super) async fn run_mutation(
-    app: &AppState,
-    user: &AuthUser,
-    model: &EntityModel,
-    action: MutationKind,
-    (code, id): (&str, Uuid),
-    headers: &HeaderMap,
-    body: Value,
-) -> Result<MutationResponse> {
-    let entity = model.entity(code)?;
-    let mutation = Mutation {
-        action,
-        entity,
-        id,
-        body,
-        server_values: pmo_domain::Row::new(),
-        version: parse_if_match(headers)?,
-        idempotency_key: idempotency_key(headers)?,
-        status_only: false,
-    };
-    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
-    let response = mutation.execute(&mut transaction, model, user).await?;
-    transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok(response)
+/// Parts of a request that all writes need; the request fails with 401 without a valid token.
+pub(super) struct WriteRequest {
+    /// State of the service.
+    pub app: AppState,
+    /// Writer.
+    pub user: AuthUser,
+    /// Headers, with version and idempotency key.
+    pub headers: HeaderMap,
+}
+
+impl FromRequestParts<AppState> for WriteRequest {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &AppState) -> Result<Self> {
+        let user = AuthUser::from_request_parts(parts, app).await?;
+        Ok(Self { app: app.clone(), user, headers: parts.headers.clone() })
+    }
+}
+
+impl WriteRequest {
+    /// Executes a write on an existing entity in a transaction of its own.
+    pub(super) async fn write(
+        &self,
+        action: MutationKind,
+        (code, id): (String, String),
+        body: Value,
+    ) -> Result<MutationResponse> {
+        let model = self.app.model_for_type(&code).await?;
+        let id = parse_id(&id)?;
+        self.execute(&model, Mutation::new(action, model.entity(&code)?, id, body)).await
+    }
+
+    /// Executes a write in a transaction of its own, with the version and key of the headers.
+    async fn execute(&self, model: &EntityModel, mutation: Mutation<'_>) -> Result<MutationResponse> {
+        let mutation = self.with_headers(mutation)?;
+        let mut transaction = pmo_database::begin(&self.app.pool, &self.user.actor).await?;
+        let response = mutation.execute(&mut transaction, model, &self.user).await?;
+        transaction.commit().await.map_err(DatabaseError::from)?;
+        Ok(response)
+    }
+
+    fn with_headers<'m>(&self, mutation: Mutation<'m>) -> Result<Mutation<'m>> {
+        Ok(Mutation {
+            version: parse_if_match(&self.headers)?,
+            idempotency_key: idempotency_key(&self.headers)?,
+            ..mutation
+        })
+    }
 }
 
 /// Creates an entity.
@@ -108,15 +99,13 @@ pub(super) async fn run_mutation(
     (status = 409, description = "Unique constraint violated"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
     (status = 422, description = "Validation failed; see `errors`")))]
 pub(super) async fn create(
-    State(app): State<AppState>,
-    user: AuthUser,
+    request: WriteRequest,
     Path(code): Path<String>,
-    headers: HeaderMap,
     JsonBody(body): JsonBody,
 ) -> Result<MutationResponse> {
-    let model = app.model_for_type(&code).await?;
-    run_mutation(&app, &user, &model, MutationKind::Create { parent_link: None }, (&code, Uuid::nil()), &headers, body)
-        .await
+    let model = request.app.model_for_type(&code).await?;
+    let action = MutationKind::Create { parent_link: None };
+    request.execute(&model, Mutation::new(action, model.entity(&code)?, Uuid::nil(), body)).await
 }
 
 /// Creates a child of an entity.
@@ -129,20 +118,13 @@ pub(super) async fn create(
     (status = 409, description = "Unique constraint violated"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
     (status = 422, description = "Validation failed; see `errors`")))]
 pub(super) async fn create_child(
-    State(app): State<AppState>,
-    user: AuthUser,
+    request: WriteRequest,
     Path((parent, id, child)): Path<(String, String, String)>,
-    headers: HeaderMap,
     JsonBody(mut body): JsonBody,
 ) -> Result<MutationResponse> {
-    let model = app.model_for_type(&parent).await?;
-    let (parent, id) = (model.entity(&parent)?, parse_id(&id)?);
-    model.entity(&child)?;
-    let relation = model.catalog.child_relation(parent.code.as_str(), &child).ok_or(ApiError::NotFound)?;
-    {
-        let mut connection = super::read::acquire_connection(&app).await?;
-        permission::permission_on(&mut connection, user.person, &parent.code, id).await?.ok_or(ApiError::NotFound)?;
-    }
+    let model = request.app.model_for_type(&parent).await?;
+    let (parent, id, child) = (model.entity(&parent)?, parse_id(&id)?, model.entity(&child)?);
+    let relation = model.catalog.child_relation(parent.code.as_str(), child.code.as_str()).ok_or(ApiError::NotFound)?;
     let parent_link = relation.parent_column.is_none().then(|| (parent.code.clone(), id));
     if let (Some(object), Some(column)) = (body.as_object_mut(), &relation.parent_column) {
         object.insert(column.clone(), json!(id));
@@ -150,7 +132,14 @@ pub(super) async fn create_child(
             object.insert(code_column.clone(), json!(parent.code));
         }
     }
-    run_mutation(&app, &user, &model, MutationKind::Create { parent_link }, (&child, Uuid::nil()), &headers, body).await
+    let mut transaction = pmo_database::begin(&request.app.pool, &request.user.actor).await?;
+    let mut context = WriteContext::new(&mut transaction, &model, &request.user);
+    context.permission_on(&parent.code, id).await?.ok_or(ApiError::NotFound)?;
+    let mutation =
+        request.with_headers(Mutation::new(MutationKind::Create { parent_link }, child, Uuid::nil(), body))?;
+    let response = mutation.execute_in(&mut context).await?;
+    transaction.commit().await.map_err(DatabaseError::from)?;
+    Ok(response)
 }
 
 /// Updates some columns of an entity.
@@ -163,14 +152,11 @@ pub(super) async fn create_child(
     (status = 409, description = "Unique constraint violated"), (status = 412, description = "Precondition failed; `current` is the current row"),
     (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"), (status = 422, description = "Validation failed; see `errors`")))]
 pub(super) async fn patch(
-    State(app): State<AppState>,
-    user: AuthUser,
-    Path((code, id)): Path<(String, String)>,
-    headers: HeaderMap,
+    request: WriteRequest,
+    Path(entity): Path<(String, String)>,
     JsonBody(body): JsonBody,
 ) -> Result<MutationResponse> {
-    let model = app.model_for_type(&code).await?;
-    run_mutation(&app, &user, &model, MutationKind::Update, (&code, parse_id(&id)?), &headers, body).await
+    request.write(MutationKind::Update, entity, body).await
 }
 
 /// Replaces an entity: columns missing from the body are cleared.
@@ -183,14 +169,11 @@ pub(super) async fn patch(
     (status = 409, description = "Unique constraint violated"), (status = 412, description = "Version conflict"),
     (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"), (status = 422, description = "Validation failed; see `errors`")))]
 pub(super) async fn put(
-    State(app): State<AppState>,
-    user: AuthUser,
-    Path((code, id)): Path<(String, String)>,
-    headers: HeaderMap,
+    request: WriteRequest,
+    Path(entity): Path<(String, String)>,
     JsonBody(body): JsonBody,
 ) -> Result<MutationResponse> {
-    let model = app.model_for_type(&code).await?;
-    run_mutation(&app, &user, &model, MutationKind::Replace, (&code, parse_id(&id)?), &headers, body).await
+    request.write(MutationKind::Replace, entity, body).await
 }
 
 /// Deletes an entity and its owned descendants. They can be restored.
@@ -201,14 +184,8 @@ pub(super) async fn put(
     (status = 204, description = "Deleted"), (status = 400, description = "Invalid header"), (status = 401, description = "Not signed in"),
     (status = 403, description = "Forbidden: requires DELETE"), (status = 404, description = "Not found, or not visible to the caller"),
     (status = 412, description = "Version conflict"), (status = 422, description = "The idempotency key was used for another request")))]
-pub(super) async fn delete(
-    State(app): State<AppState>,
-    user: AuthUser,
-    Path((code, id)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<MutationResponse> {
-    let model = app.model_for_type(&code).await?;
-    run_mutation(&app, &user, &model, MutationKind::Delete, (&code, parse_id(&id)?), &headers, Value::Null).await
+pub(super) async fn delete(request: WriteRequest, Path(entity): Path<(String, String)>) -> Result<MutationResponse> {
+    request.write(MutationKind::Delete, entity, Value::Null).await
 }
 
 /// Restores a deleted entity and the descendants that were deleted with it.
@@ -219,14 +196,8 @@ pub(super) async fn delete(
     (status = 403, description = "Forbidden: requires DELETE"), (status = 404, description = "Not found, or not visible to the caller"),
     (status = 409, description = "Unique constraint violated: its code is in use"), (status = 412, description = "Version conflict"),
     (status = 422, description = "The idempotency key was used for another request")))]
-pub(super) async fn restore(
-    State(app): State<AppState>,
-    user: AuthUser,
-    Path((code, id)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<MutationResponse> {
-    let model = app.model_for_type(&code).await?;
-    run_mutation(&app, &user, &model, MutationKind::Restore, (&code, parse_id(&id)?), &headers, Value::Null).await
+pub(super) async fn restore(request: WriteRequest, Path(entity): Path<(String, String)>) -> Result<MutationResponse> {
+    request.write(MutationKind::Restore, entity, Value::Null).await
 }
 
 /// Deletes a soft-deleted entity and its owned descendants permanently. Requires OWNER.
@@ -237,12 +208,6 @@ pub(super) async fn restore(
     (status = 403, description = "Forbidden: requires OWNER"), (status = 404, description = "Not found, or not visible to the caller"),
     (status = 409, description = "Still referenced by another entity"), (status = 412, description = "Version conflict"),
     (status = 422, description = "Not deleted yet, or still referenced")))]
-pub(super) async fn purge(
-    State(app): State<AppState>,
-    user: AuthUser,
-    Path((code, id)): Path<(String, String)>,
-    headers: HeaderMap,
-) -> Result<MutationResponse> {
-    let model = app.model_for_type(&code).await?;
-    run_mutation(&app, &user, &model, MutationKind::Purge, (&code, parse_id(&id)?), &headers, Value::Null).await
+pub(super) async fn purge(request: WriteRequest, Path(entity): Path<(String, String)>) -> Result<MutationResponse> {
+    request.write(MutationKind::Purge, entity, Value::Null).await
 }

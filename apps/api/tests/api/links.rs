@@ -46,6 +46,13 @@ async fn grants_are_inherited_through_links_and_end_with_them(pool: PgPool) {
         .collect();
     assert_eq!(path_codes, ["portfolio", "program", "project", "task"]);
     assert_eq!(explanation["reasons"][0]["way"][3]["title"], "one");
+    // The standard names beside the earlier ones.
+    assert_eq!(viewer.get(&format!("/task/{}/access/explain", tasks[0])).await.body, explanation);
+    assert_eq!(explanation["reasons"][0]["path"], explanation["reasons"][0]["way"]);
+    assert_eq!(
+        (&explanation["reasons"][0]["worth"], &explanation["reasons"][0]["effective_permission"]),
+        (&json!(0), &json!(0))
+    );
     let path = format!("/entity_instance_link/{}", text_of(&link.body["id"]));
     assert_eq!(viewer.send("DELETE", &path, None, &[]).await.status, 403);
     assert_eq!(admin.send("DELETE", &path, None, &[]).await.status, 204);

@@ -184,6 +184,9 @@ fn route_table() -> Vec<(&'static str, &'static str, Expect, BuildRequest)> {
         ("get", "/{entity}/{id}/access", requires_level(0, 200), |fixture| {
             (format!("/task/{}/access", fixture.task), None)
         }),
+        ("get", "/{entity}/{id}/access/explain", requires_level(0, 200), |fixture| {
+            (format!("/task/{}/access/explain", fixture.task), None)
+        }),
         ("get", "/{entity}/{id}/access/why", requires_level(0, 200), |fixture| {
             (format!("/task/{}/access/why", fixture.task), None)
         }),
