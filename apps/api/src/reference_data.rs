@@ -34,7 +34,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 #[derive(Serialize, ToSchema)]
 #[schema(examples(json!({
     "code": "milestone", "name": "Milestone", "ui_label": "Milestones", "ui_icon": "diamond", "root_flag": false,
-    "display_order": 60, "config_datatable": {}, "may_create": true,
+    "display_order": 60, "config_datatable": {}, "can_create": true, "may_create": true,
     "columns": [{
         "name": "due_date", "label": "Due", "kind": "date", "sql_type": "date", "required": false, "read_only": false,
         "not_null": false, "hidden": false
@@ -43,6 +43,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
     "child_entity_codes": ["message"]
 })))]
 pub(crate) struct EntityTypeEntry {
+    /// Whether the caller may create an entity of the type without a parent.
+    can_create: bool,
     /// Type codes of possible children.
     #[schema(value_type = Vec<String>)]
     child_entity_codes: Vec<EntityCode>,
@@ -57,7 +59,8 @@ pub(crate) struct EntityTypeEntry {
     config_datatable: Value,
     /// Position in the navigation.
     display_order: i32,
-    /// Whether the caller may create an entity of the type without a parent.
+    /// Same as `can_create`.
+    #[schema(deprecated)]
     may_create: bool,
     /// Singular display name.
     name: String,
@@ -73,14 +76,16 @@ impl EntityTypeEntry {
     /// Creates the entry of a type; `creatable` are the codes of the types that the caller may
     /// create.
     pub(crate) fn new(entity: &EntityType, creatable: &[String]) -> Self {
+        let can_create = creatable.iter().any(|code| entity.code == **code);
         Self {
+            can_create,
             child_entity_codes: entity.children.iter().map(|child| child.code.clone()).collect(),
             children: entity.children.clone(),
             code: entity.code.clone(),
             columns: entity.columns.clone(),
             config_datatable: entity.config_datatable.clone(),
             display_order: entity.display_order,
-            may_create: creatable.iter().any(|code| entity.code == **code),
+            may_create: can_create,
             name: entity.name.clone(),
             root_flag: entity.root_flag,
             ui_icon: entity.ui_icon.clone(),

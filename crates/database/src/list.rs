@@ -4,7 +4,7 @@
 
 use crate::row_cache::{CachedRowJson, RowCache};
 use crate::sql::{self, BindValue, WhereBuilder};
-use crate::visibility::ReadContext;
+use crate::visibility::{ReadContext, Visibility};
 use crate::{Connection, DatabaseError, PlanMode, Result};
 use pmo_domain::query::{ListQuery, Operator};
 use pmo_domain::{ChildRelation, EntityCode, EntityType};
@@ -67,6 +67,33 @@ pub async fn fetch_page(
     query: &ListQuery,
     parent: Option<&ParentFilter<'_>>,
 ) -> Result<RowPage> {
+    let mut conditions = query_conditions(entity, query, parent);
+    let visibility = reader.visibility(&mut *conn, &entity.code).await?;
+    if !visibility.is_any_visible() {
+        return Ok(RowPage { rows: Vec::new(), referenced_ids: Vec::new(), total: 0, exact: true, next_cursor: None });
+    }
+    let plan = ListPlan::new(entity, query, parent.is_some(), &visibility)?;
+    let statement = plan.statement(&visibility, &mut conditions)?;
+    let mut page_rows = plan.fetch(conn, statement, conditions.values).await?;
+    let has_more = page_rows.len() > query.limit;
+    page_rows.truncate(query.limit);
+    let (total, exact) = plan.total(&page_rows, has_more);
+    let last_keys = page_rows.last().filter(|_| has_more).and_then(|last| last.keys.clone());
+    let next_cursor = last_keys.map(|keys| write_cursor(query, &PageCursor { keys, total, exact }));
+    let states = page_rows.iter().map(|row| (row.id, (row.version, row.transaction)));
+    let mut cached_rows = row_cache.get_many(conn, entity, &query.fields, states).await?;
+    let mut referenced_ids: BTreeSet<Uuid> = BTreeSet::new();
+    let mut rows = Vec::with_capacity(page_rows.len());
+    for page_row in page_rows {
+        let Some(row) = cached_rows.remove(&page_row.id) else { continue };
+        referenced_ids.extend(&row.referenced_ids);
+        rows.push(ListRow { id: page_row.id, active: page_row.active_flag, row });
+    }
+    Ok(RowPage { rows, referenced_ids: referenced_ids.into_iter().collect(), total, exact, next_cursor })
+}
+
+/// Returns the conditions that the query and the parent state, without those of visibility.
+fn query_conditions(entity: &EntityType, query: &ListQuery, parent: Option<&ParentFilter<'_>>) -> WhereBuilder {
     let mut conditions = WhereBuilder::default();
     if !query.include_deleted {
         conditions.push("t.active_flag");
@@ -97,27 +124,122 @@ pub async fn fetch_page(
             "(t.name ilike {pattern}::text or t.code ilike {pattern}::text or t.descr ilike {pattern}::text)"
         ));
     }
-    let visibility = reader.visibility(&mut *conn, &entity.code).await?;
-    if !visibility.is_any_visible() {
-        return Ok(RowPage { rows: Vec::new(), referenced_ids: Vec::new(), total: 0, exact: true, next_cursor: None });
+    conditions
+}
+
+/// How the rows of a page are found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Strategy {
+    /// Scans an index in the order of the query until the page is full.
+    ScanIndex,
+    /// Collects the visible rows first and sorts them.
+    CollectVisible,
+    /// Same as `CollectVisible`, beginning with the ancestor sets that the reader may view.
+    CollectByAncestorSet,
+}
+
+/// Plan of one page: strategy, order and position.
+struct ListPlan<'a> {
+    entity: &'a EntityType,
+    query: &'a ListQuery,
+    strategy: Strategy,
+    /// Whether the best index depends on the values of the filters.
+    needs_custom_plan: bool,
+    /// Position of the page; `None` if the query has no cursor.
+    cursor: Option<PageCursor>,
+    /// Sort columns, each with whether it descends; the last is the id.
+    order: Vec<(&'a str, bool)>,
+}
+
+impl<'a> ListPlan<'a> {
+    /// Chooses the strategy and decodes the cursor.
+    ///
+    /// If a filter restricts the first sort column, an index scan from that value on finds a page
+    /// soon. Otherwise all matching rows may be at the far end of the index, which the planner does
+    /// not expect: the visible rows are collected first, at a cost proportional to their number.
+    fn new(entity: &'a EntityType, query: &'a ListQuery, has_parent: bool, visibility: &Visibility) -> Result<Self> {
+        let cursor = query.cursor.as_deref().map(|cursor| read_cursor(query, cursor)).transpose()?;
+        let starts_at_filter = query.sort.first().is_some_and(|(column, _)| {
+            query
+                .filters
+                .iter()
+                .any(|f| f.column == *column && !matches!(f.operator, Operator::Ne | Operator::Contains))
+        });
+        let collects_first = query.ids.is_none() && !starts_at_filter && (!visibility.all_visible || has_parent);
+        let strategy = match (collects_first, has_parent) {
+            (false, _) => Strategy::ScanIndex,
+            (true, true) => Strategy::CollectVisible,
+            (true, false) => Strategy::CollectByAncestorSet,
+        };
+        let is_filtered = !query.filters.is_empty() || query.search.is_some();
+        let sort = query.sort.iter().map(|(column, descending)| (column.as_str(), *descending));
+        Ok(Self {
+            entity,
+            query,
+            strategy,
+            // Without a visibility condition the best index depends on the values of the filters.
+            needs_custom_plan: visibility.all_visible && !starts_at_filter && is_filtered,
+            cursor,
+            order: sort.chain([("id", false)]).collect(),
+        })
     }
-    let page_cursor = query.cursor.as_deref().map(|cursor| read_cursor(query, cursor)).transpose()?;
-    // Two strategies. If a filter restricts the first sort column, an index scan from that value on
-    // finds a page soon. Otherwise all matching rows may be at the far end of the index, which the
-    // planner does not expect: the visible rows are collected first, at a cost proportional to
-    // their number.
-    let starts_at_filter = query.sort.first().is_some_and(|(column, _)| {
-        query.filters.iter().any(|f| f.column == *column && !matches!(f.operator, Operator::Ne | Operator::Contains))
-    });
-    let collects_first = query.ids.is_none() && !starts_at_filter && (!visibility.all_visible || parent.is_some());
-    let by_ancestor_set = collects_first && parent.is_none();
-    let table = sql::table(entity);
-    let by_id = ("id".to_owned(), false);
-    let order: Vec<&(String, bool)> = query.sort.iter().chain([&by_id]).collect();
-    let columns: BTreeSet<String> = order.iter().map(|(c, _)| format!("t.{}", sql::quote_ident(c))).collect();
-    let columns = columns.into_iter().collect::<Vec<_>>().join(", ");
-    let collected = if by_ancestor_set {
-        visibility.apply_denies(&mut conditions);
+
+    fn is_first_page(&self) -> bool {
+        self.cursor.is_none() && self.query.offset == 0
+    }
+
+    /// Builds the statement that returns the rows of the page as [`PageRow`].
+    ///
+    /// One row beyond each limit shows that there are more rows.
+    fn statement(&self, visibility: &Visibility, conditions: &mut WhereBuilder) -> Result<String> {
+        let table = sql::table(self.entity);
+        let source = self.source(visibility, conditions);
+        let after = match &self.cursor {
+            Some(cursor) => after_cursor(conditions, self.entity, self.query, &cursor.keys)?,
+            None => "true".to_owned(),
+        };
+        let quoted = self.order.iter().map(|(column, descending)| (sql::quote_ident(column), *descending));
+        let (keys, ordered): (Vec<String>, Vec<String>) = quoted
+            .map(|(column, descending)| {
+                (format!("t.{column}::text"), format!("t.{column} {}", if descending { "desc" } else { "asc" }))
+            })
+            .unzip();
+        let (keys, ordered) = (keys.join(", "), ordered.join(", "));
+        let (limit, offset) = (self.query.limit + 1, self.query.offset);
+        let scan_limit = if self.is_first_page() { limit.max(COUNT_LIMIT + 1) } else { limit };
+        let position = format!("row_number() over (order by {ordered}) as row_no");
+        let ctes = if self.strategy == Strategy::ScanIndex {
+            format!(
+                "visible as materialized (select t.id, {position} from {table} t where {} and {after} order by {ordered} limit {scan_limit} offset {offset}),
+             page as (select * from visible order by row_no limit {limit})",
+                conditions.joined()
+            )
+        } else {
+            format!(
+                "visible as materialized ({source}),
+             page as materialized (select t.id, {position} from visible t where {after} order by {ordered} limit {limit} offset {offset})"
+            )
+        };
+        let last_position = offset + self.query.limit;
+        Ok(format!(
+            "with {ctes}
+         select t.id, t.active_flag, t.version, t.xmin::text::bigint as transaction,
+                case when page.row_no = {last_position} then array[{keys}]::text[] end as keys, (select count(*) from visible) as counted
+         from page join {table} t using (id) order by page.row_no"
+        ))
+    }
+
+    /// Adds the conditions of visibility; returns the statement that collects the visible rows.
+    fn source(&self, visibility: &Visibility, conditions: &mut WhereBuilder) -> String {
+        let table = sql::table(self.entity);
+        let columns: BTreeSet<String> =
+            self.order.iter().map(|(column, _)| format!("t.{}", sql::quote_ident(column))).collect();
+        let columns = columns.into_iter().collect::<Vec<_>>().join(", ");
+        if self.strategy != Strategy::CollectByAncestorSet {
+            visibility.apply_filter(conditions);
+            return format!("select {columns} from {table} t where {}", conditions.joined());
+        }
+        visibility.apply_denies(conditions);
         let matching = conditions.joined();
         let (first, last) = visibility.ancestor_sets.ranges();
         let (first, last) = (conditions.bind(BindValue::Numbers(first)), conditions.bind(BindValue::Numbers(last)));
@@ -127,89 +249,46 @@ pub async fn fetch_page(
         );
         if !visibility.direct_ids.is_empty() {
             let direct = conditions.bind(BindValue::Ids(visibility.direct_ids.iter().copied().collect()));
-            let in_granted_set = visibility.ancestor_sets.sql_condition(&mut conditions);
+            let in_granted_set = visibility.ancestor_sets.sql_condition(conditions);
             source += &format!(
                 " union all select {columns} from {table} t where {matching} and t.id = any ({direct}) and not {in_granted_set}"
             );
         }
         source
-    } else {
-        visibility.apply_filter(&mut conditions);
-        format!("select {columns} from {table} t where {}", conditions.joined())
-    };
-    let after = match &page_cursor {
-        Some(cursor) => after_cursor(&mut conditions, entity, query, &cursor.keys)?,
-        None => "true".to_owned(),
-    };
-    let keys: Vec<String> = order.iter().map(|(c, _)| format!("t.{}::text", sql::quote_ident(c))).collect();
-    let ordered: Vec<String> = order
-        .iter()
-        .map(|(c, descending)| format!("t.{} {}", sql::quote_ident(c), if *descending { "desc" } else { "asc" }))
-        .collect();
-    let (keys, ordered) = (keys.join(", "), ordered.join(", "));
-    let (limit, offset) = (query.limit + 1, query.offset);
-    let is_first_page = page_cursor.is_none() && offset == 0;
-    // One row beyond each limit shows that there are more rows.
-    let scan_limit = if is_first_page { limit.max(COUNT_LIMIT + 1) } else { limit };
-    let position = format!("row_number() over (order by {ordered}) as row_no");
-    let ctes = if collects_first {
-        format!(
-            "visible as materialized ({collected}),
-             page as materialized (select t.id, {position} from visible t where {after} order by {ordered} limit {limit} offset {offset})"
-        )
-    } else {
-        format!(
-            "visible as materialized (select t.id, {position} from {table} t where {} and {after} order by {ordered} limit {scan_limit} offset {offset}),
-             page as (select * from visible order by row_no limit {limit})",
-            conditions.joined()
-        )
-    };
-    let last_position = offset + query.limit;
-    let statement = format!(
-        "with {ctes}
-         select t.id, t.active_flag, t.version, t.xmin::text::bigint as transaction,
-                case when page.row_no = {last_position} then array[{keys}]::text[] end as keys, (select count(*) from visible) as counted
-         from page join {table} t using (id) order by page.row_no"
-    );
-    // Limit and offset are part of the text: only common ones stay prepared, to bound their number.
-    let has_common_limit = offset == 0 && PREPARED_LIMITS.contains(&query.limit);
-    // Without a visibility condition the best index depends on the values of the filters.
-    let needs_custom_plan =
-        visibility.all_visible && !starts_at_filter && !(query.filters.is_empty() && query.search.is_none());
-    if needs_custom_plan {
-        crate::set_plan_mode(conn, PlanMode::Custom).await?;
     }
-    let page =
-        sqlx::query_as::<_, PageRow>(sql::statement(statement)).persistent(has_common_limit && !needs_custom_plan);
-    let values = conditions.values;
-    let mut page_rows = sql::bind_all!(page, values).fetch_all(&mut *conn).await?;
-    if needs_custom_plan {
-        crate::set_plan_mode(conn, PlanMode::Generic).await?;
+
+    /// Executes the statement; returns up to one row more than the limit.
+    async fn fetch(&self, conn: &mut Connection, statement: String, values: Vec<BindValue>) -> Result<Vec<PageRow>> {
+        // Limit and offset are part of the text: only common ones stay prepared, to bound their
+        // number.
+        let has_common_limit = self.query.offset == 0 && PREPARED_LIMITS.contains(&self.query.limit);
+        if self.needs_custom_plan {
+            crate::set_plan_mode(conn, PlanMode::Custom).await?;
+        }
+        let page = sqlx::query_as::<_, PageRow>(sql::statement(statement))
+            .persistent(has_common_limit && !self.needs_custom_plan);
+        let page_rows = sql::bind_all!(page, values).fetch_all(&mut *conn).await?;
+        if self.needs_custom_plan {
+            crate::set_plan_mode(conn, PlanMode::Generic).await?;
+        }
+        Ok(page_rows)
     }
-    let has_more = page_rows.len() > query.limit;
-    page_rows.truncate(query.limit);
-    let counted = page_rows.first().map_or(0, |row| row.counted);
-    let (total, exact) = match &page_cursor {
-        Some(cursor) => (cursor.total, cursor.exact),
-        // The offset is beyond the last row: no row carries the count.
-        None if page_rows.is_empty() && offset > 0 => (0, false),
-        None if collects_first || (is_first_page && counted <= count_limit()) => (counted, true),
-        // `counted` excludes the rows that the offset skips.
-        None if !has_more => (counted + i64::try_from(offset).unwrap_or(0), true),
-        None => (counted.min(count_limit()) + i64::try_from(offset).unwrap_or(0), false),
-    };
-    let last_keys = page_rows.last().filter(|_| has_more).and_then(|last| last.keys.clone());
-    let next_cursor = last_keys.map(|keys| write_cursor(query, &PageCursor { keys, total, exact }));
-    let states = page_rows.iter().map(|row| (row.id, (row.version, row.transaction)));
-    let mut cached_rows = row_cache.get_many(conn, entity, &query.fields, states).await?;
-    let mut referenced_ids: BTreeSet<Uuid> = BTreeSet::new();
-    let mut rows = Vec::with_capacity(page_rows.len());
-    for page_row in page_rows {
-        let Some(row) = cached_rows.remove(&page_row.id) else { continue };
-        referenced_ids.extend(&row.referenced_ids);
-        rows.push(ListRow { id: page_row.id, active: page_row.active_flag, row });
+
+    /// Returns the number of matching rows over all pages, and whether it is exact.
+    fn total(&self, page_rows: &[PageRow], has_more: bool) -> (i64, bool) {
+        let counted = page_rows.first().map_or(0, |row| row.counted);
+        let skipped = i64::try_from(self.query.offset).unwrap_or(0);
+        match &self.cursor {
+            Some(cursor) => (cursor.total, cursor.exact),
+            // The offset is beyond the last row: no row carries the count.
+            None if page_rows.is_empty() && skipped > 0 => (0, false),
+            None if self.strategy != Strategy::ScanIndex => (counted, true),
+            None if self.is_first_page() && counted <= count_limit() => (counted, true),
+            // `counted` excludes the rows that the offset skips.
+            None if !has_more => (counted + skipped, true),
+            None => (counted.min(count_limit()) + skipped, false),
+        }
     }
-    Ok(RowPage { rows, referenced_ids: referenced_ids.into_iter().collect(), total, exact, next_cursor })
 }
 
 /// Returns [`COUNT_LIMIT`] in the type of SQL counts.

@@ -55,13 +55,25 @@ fn requires_level(min_level: u8, success: u16) -> Expect {
     Expect::Level { min_level, success, hidden_below: 0, no_access: 404 }
 }
 
-/// Method, path, expected result and request of each route.
-fn route_table() -> Vec<(&'static str, &'static str, Expect, BuildRequest)> {
-    let no_request: BuildRequest = |_| (String::new(), None);
+/// Method, path, expected result and request of a route.
+type RouteRow = (&'static str, &'static str, Expect, BuildRequest);
+
+/// Row of a route that the test does not call.
+fn public_route(method: &'static str, path: &'static str) -> RouteRow {
+    (method, path, Expect::Public, |_| (String::new(), None))
+}
+
+/// Returns the rows of all routes.
+fn route_table() -> Vec<RouteRow> {
+    [reference_routes(), exchange_routes(), entity_routes(), sharing_routes()].into_iter().flatten().collect()
+}
+
+/// Rows of sign-in, reference data and administration.
+fn reference_routes() -> Vec<RouteRow> {
     vec![
-        ("post", "/auth/login", Expect::Public, no_request),
-        ("post", "/auth/refresh", Expect::Public, no_request),
-        ("post", "/auth/logout", Expect::Public, no_request),
+        public_route("post", "/auth/login"),
+        public_route("post", "/auth/refresh"),
+        public_route("post", "/auth/logout"),
         ("get", "/auth/me", Expect::SignedIn, |_| ("/auth/me".into(), None)),
         ("get", "/entity/codes", Expect::SignedIn, |_| ("/entity/codes".into(), None)),
         ("get", "/datalabel", Expect::SignedIn, |_| ("/datalabel?name=task_stage".into(), None)),
@@ -79,6 +91,12 @@ fn route_table() -> Vec<(&'static str, &'static str, Expect, BuildRequest)> {
             (format!("/person/{}/password", fixture.task), None)
         }),
         ("post", "/demo", Expect::AdministratorsOnly, |_| ("/demo".into(), None)),
+    ]
+}
+
+/// Rows of import, export, calendars and files.
+fn exchange_routes() -> Vec<RouteRow> {
+    vec![
         ("post", "/project/import", Expect::AdministratorsOnly, |_| ("/project/import".into(), None)),
         ("post", "/{entity}/import", Expect::FixedStatus(415), |_| ("/task/import".into(), None)),
         ("get", "/{entity}/export", Expect::Filtered, |fixture| {
@@ -98,7 +116,7 @@ fn route_table() -> Vec<(&'static str, &'static str, Expect, BuildRequest)> {
         ("delete", "/calendar_feed/{id}", Expect::FixedStatus(404), |fixture| {
             (format!("/calendar_feed/{}", fixture.task), None)
         }),
-        ("get", "/calendar/{token}", Expect::Public, no_request),
+        public_route("get", "/calendar/{token}"),
         ("get", "/upload", Expect::SignedIn, |_| ("/upload".into(), None)),
         ("post", "/upload", requires_level(2, 201), |fixture| {
             ("/upload".into(), Some(json!({"name": "f", "size_bytes": 1, "entity": "task", "id": fixture.task})))
@@ -118,7 +136,13 @@ fn route_table() -> Vec<(&'static str, &'static str, Expect, BuildRequest)> {
         ("get", "/artifact/{id}/address", requires_level(0, 200), |fixture| {
             (format!("/artifact/{}/address", fixture.artifact), None)
         }),
-        ("get", "/file/{token}", Expect::Public, no_request),
+        public_route("get", "/file/{token}"),
+    ]
+}
+
+/// Rows of entities, lists and synchronization.
+fn entity_routes() -> Vec<RouteRow> {
+    vec![
         ("get", "/{entity}", Expect::Filtered, |fixture| (format!("/task?ids={}", fixture.task), None)),
         ("get", "/search", Expect::Filtered, |_| ("/search?q=findable".into(), None)),
         ("get", "/sync/changes", Expect::Filtered, |fixture| {
@@ -181,6 +205,12 @@ fn route_table() -> Vec<(&'static str, &'static str, Expect, BuildRequest)> {
         ("post", "/{entity}/{id}/history/{version}/restore", requires_level(3, 200), |fixture| {
             (format!("/task/{}/history/1/restore", fixture.task), None)
         }),
+    ]
+}
+
+/// Rows of grants, links and parents.
+fn sharing_routes() -> Vec<RouteRow> {
+    vec![
         ("get", "/{entity}/{id}/access", requires_level(0, 200), |fixture| {
             (format!("/task/{}/access", fixture.task), None)
         }),

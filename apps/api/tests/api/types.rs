@@ -42,6 +42,7 @@ async fn catalog_reports_which_types_the_user_can_create(pool: PgPool) {
         let client = ApiClient::sign_in(&router, account).await;
         for entity_type in client.get("/entity/codes").await.body.as_array().unwrap() {
             let code = text_of(&entity_type["code"]);
+            assert_eq!(entity_type["can_create"], entity_type["may_create"], "{code}");
             let response = client.post(&format!("/{code}"), json!({"name": "Example"})).await;
             match (response.status.as_u16(), &entity_type["may_create"]) {
                 (201, can_create) => created_count += usize::from(can_create.as_bool().unwrap()),

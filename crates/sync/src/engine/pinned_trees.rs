@@ -16,10 +16,10 @@ use crate::views::PinnedTreeStatus;
 use pmo_domain::{EntityCode, EntityRef, UnixMillis};
 use serde::Deserialize;
 
-/// Line of a snapshot that contains free links.
+/// Line of a snapshot that contains free links, under either of two names.
 #[derive(Deserialize)]
 struct LinksLine {
-    #[serde(rename = "ties")]
+    #[serde(rename = "ties", alias = "links")]
     links: Vec<FreeLinks>,
 }
 

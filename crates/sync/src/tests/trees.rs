@@ -375,6 +375,17 @@ fn observed_page_names(tab: &mut Tab) -> Vec<String> {
 }
 
 #[test]
+fn free_links_of_a_snapshot_are_read_under_either_name() {
+    for name in ["ties", "links"] {
+        let mut response = plan_with_pages(Some(&[1, 2]));
+        response.body = response.body.replace("\"ties\"", &format!("\"{name}\""));
+        let mut tab = Tab::with_pinned(response).reloaded();
+        tab.event(Event::Online(false));
+        assert_eq!(observed_page_names(&mut tab), ["page 1", "page 2"], "{name}");
+    }
+}
+
+#[test]
 fn free_links_in_a_pinned_tree_are_available_and_editable_offline() {
     let mut tab = Tab::with_pinned(plan_with_pages(Some(&[1, 2]))).reloaded();
     tab.event(Event::Online(false));
