@@ -73,3 +73,18 @@ async fn activity_lists_visible_changes_and_pages_are_complete(pool: PgPool) {
     let outsider_activity = outsider.get("/activity?limit=200").await.body.to_string();
     assert!(!outsider_activity.contains(&project) && !outsider_activity.contains(&tasks[1]));
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn restoring_a_version_of_a_deleted_entity_does_not_reveal_it(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let (editor, viewer) = (ApiClient::sign_in(&router, "editor").await, ApiClient::sign_in(&router, "viewer").await);
+    let (_, tasks) = create_plan(&editor).await;
+    let grant = json!({"person_id": viewer.get("/auth/me").await.body["personId"], "entity_code": "task", "entity_instance_id": tasks[0], "permission": 0});
+    assert_eq!(editor.post("/entity_rbac", grant).await.status, StatusCode::CREATED);
+    let path = format!("/task/{}/history/1/restore", tasks[0]);
+    assert_eq!(viewer.send("POST", &path, None, &[]).await.status, StatusCode::FORBIDDEN);
+    assert_eq!(editor.send("DELETE", &format!("/task/{}", tasks[0]), None, &[]).await.status, StatusCode::NO_CONTENT);
+    for client in [&viewer, &editor] {
+        assert_eq!(client.send("POST", &path, None, &[]).await.status, StatusCode::NOT_FOUND);
+    }
+}
