@@ -22,7 +22,7 @@ pub(super) fn ExplainAccessDialog(
     explaining: RwSignal<Option<(Uuid, String)>>,
 ) -> impl IntoView {
     let (response, error) = (RwSignal::new(None::<Value>), RwSignal::new(None::<String>));
-    let path = format!("/{}/{}/access/why?person_id={person}", entity.code, entity.id);
+    let path = format!("/{}/{}/access/explain?person_id={person}", entity.code, entity.id);
     spawn_local(async move {
         match http::request(http::Method::GET, &path, None, None).await {
             Ok(result) => response.set(Some(result)),
@@ -37,7 +37,7 @@ pub(super) fn ExplainAccessDialog(
             Some(role) => format!("Through role {role}"),
             None => "Direct".to_owned(),
         };
-        let titles: Vec<String> = reason["way"]
+        let titles: Vec<String> = reason["path"]
             .as_array()
             .into_iter()
             .flatten()
@@ -58,7 +58,7 @@ pub(super) fn ExplainAccessDialog(
             .as_str()
             .map(|expires| format!(", expires {}", format::date(expires, true)))
             .unwrap_or_default();
-        let effective = reason["worth"]
+        let effective = reason["effective_permission"]
             .as_u64()
             .filter(|effective| *effective != level && !deny)
             .map(|effective| format!("; effective here: {}", permission_label(effective).to_lowercase()));
