@@ -11,6 +11,7 @@ use crate::auth::{AuthUser, hash, new_password};
 use crate::entity::{IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response, parse_id};
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
+use crate::grants::HeldGrant;
 use crate::openapi::{AdministratorsOnly, InvalidJson, InvalidParameter};
 use crate::reference_data::EntityTypeEntry;
 use crate::state::AppState;
@@ -19,10 +20,11 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use options::{OptionInput, OptionSetPlan, plan_change};
-use pmo_database::administration::{self, ColumnMetadata, GrantFilter, GrantRecord};
+use pmo_database::administration::{self, ColumnMetadata, GrantFilter};
+use pmo_database::grant::HeldGrantRow;
 use pmo_database::{Connection, DatabaseError, credential, permission, row};
 use pmo_domain::catalog::{Datalabel, LabelOption};
-use pmo_domain::{ColumnKind, EntityCode, EntityType, Permission};
+use pmo_domain::{ColumnKind, EntityCode, EntityType};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -292,67 +294,12 @@ struct GrantListQuery {
 /// A grant with the names of its holder and its entity.
 #[derive(Serialize, ToSchema)]
 struct GrantEntry {
-    /// Level by type of the descendant, for the mode `mapped`; `_default` for all other types.
-    child_permissions: BTreeMap<String, i64>,
-    /// Time of creation, RFC 3339.
-    #[schema(format = DateTime)]
-    created_ts: String,
-    /// Type of the granted entity.
-    entity_code: String,
-    /// Granted entity, or the id that stands for all entities of the type.
-    entity_instance_id: Uuid,
-    /// Time of expiry, RFC 3339; null for none.
-    #[schema(required, format = DateTime)]
-    expires_ts: Option<String>,
-    /// Person who granted.
-    #[serde(rename = "granted_by__person_id")]
-    #[schema(required)]
-    granted_by: Option<Uuid>,
-    /// Name of the person or role.
-    #[schema(required)]
-    holder_name: Option<String>,
-    /// Grant id.
-    id: Uuid,
-    /// Inheritance mode: none, cascade or mapped.
-    inheritance_mode: String,
-    /// Whether the grant denies access.
-    is_deny: bool,
-    /// Permission level.
-    permission: Permission,
-    /// Person who holds the grant.
-    #[schema(required)]
-    person_id: Option<Uuid>,
-    /// Role that holds the grant.
-    #[schema(required)]
-    role_id: Option<Uuid>,
+    /// The grant.
+    #[serde(flatten)]
+    grant: HeldGrant,
     /// Title of the entity; null if the caller may not see it.
     #[schema(required)]
     title: Option<String>,
-    /// Time of the last change, RFC 3339.
-    #[schema(format = DateTime)]
-    updated_ts: String,
-}
-
-impl GrantEntry {
-    fn new(grant: GrantRecord, title: Option<String>) -> Self {
-        Self {
-            child_permissions: grant.child_permissions,
-            created_ts: grant.created_ts,
-            entity_code: grant.entity_code,
-            entity_instance_id: grant.entity_instance_id,
-            expires_ts: grant.expires_ts,
-            granted_by: grant.granted_by,
-            holder_name: grant.holder_name,
-            id: grant.id,
-            inheritance_mode: grant.inheritance_mode,
-            is_deny: grant.is_deny,
-            permission: grant.permission,
-            person_id: grant.person_id,
-            role_id: grant.role_id,
-            title,
-            updated_ts: grant.updated_ts,
-        }
-    }
 }
 
 /// A page of grants.
@@ -396,17 +343,17 @@ async fn grants(
             .await?;
     let has_more = grants.len() > usize::try_from(PAGE).unwrap_or(usize::MAX);
     grants.truncate(usize::try_from(PAGE).unwrap_or(usize::MAX));
-    let next = grants.last().filter(|_| has_more).map(|last| last.id);
+    let next = grants.last().filter(|_| has_more).map(|last| last.grant.id);
     // Titles are included only for entities that the caller may see.
-    let ids: Vec<Uuid> = grants.iter().map(|grant| grant.entity_instance_id).collect();
+    let ids: Vec<Uuid> = grants.iter().map(|held| held.grant.entity_instance_id).collect();
     let titles: BTreeMap<Uuid, String> = permission::visible(&mut connection, user.person, &ids)
         .await?
         .into_iter()
         .map(|entity| (entity.id, entity.title))
         .collect();
-    let with_title = |grant: GrantRecord| {
-        let title = titles.get(&grant.entity_instance_id).cloned();
-        GrantEntry::new(grant, title)
+    let with_title = |held: HeldGrantRow| {
+        let title = titles.get(&held.grant.entity_instance_id).cloned();
+        GrantEntry { grant: held.into(), title }
     };
     Ok(Json(GrantList { data: grants.into_iter().map(with_title).collect(), next }))
 }

@@ -38,7 +38,6 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 pub(crate) use authorization::permission_message;
 pub(crate) use mutation::{Mutation, MutationKind};
 pub(crate) use read::parse_id;
-pub(crate) use responses::{Level, References};
 pub(crate) use stored_response::{
     IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response, execute_once, idempotency_key,
 };

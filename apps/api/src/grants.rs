@@ -9,6 +9,7 @@ use crate::auth::AuthUser;
 use crate::entity::{MutationResponse, execute_once, parse_id, permission_message};
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
+use crate::openapi::{InvalidJson, NotVisible, Unauthorized};
 use crate::state::{AppState, EntityModel};
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -16,6 +17,7 @@ use axum::http::{HeaderMap, StatusCode};
 use pmo_database::grant::{self, Holder, InheritanceMode, NewGrant};
 use pmo_database::{Connection, DatabaseError, PoolConnection, permission, row};
 use pmo_domain::{EVERY_INSTANCE, EntityCode, EntityRef, Permission, PersonId};
+pub(crate) use responses::HeldGrant;
 use responses::{AccessExplanation, Audience, AudienceMember, Grant, GrantList, GrantReason};
 use serde::Deserialize;
 use serde_json::json;
@@ -38,6 +40,10 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 /// Grant to create.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({
+    "person_id": "7894b35e-65a1-01ab-d33d-6d81e129cdf9", "entity_code": "project",
+    "entity_instance_id": "0abb4da0-deec-9b5b-b295-27caaa6c94e5", "permission": 3, "inheritance_mode": "cascade"
+})))]
 pub(crate) struct CreateGrant {
     /// Person that receives the grant; exclusive with `role_id`.
     person_id: Option<Uuid>,
@@ -173,9 +179,8 @@ async fn check_holder_exists(conn: &mut Connection, model: &EntityModel, holder:
 
 /// Grants access to an entity or to all entities of a type.
 #[utoipa::path(post, path = "/entity_rbac", tag = "sharing", request_body = CreateGrant, responses(
-    (status = 201, description = "The grant", body = Grant, example = json!(responses::grant_example())), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "Forbidden: exceeds the caller's own permission"), (status = 404, description = "Not found, or not visible to the caller"),
-    (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"), (status = 422, description = "Validation failed; see `errors`")))]
+    (status = 201, description = "The grant", body = Grant, example = json!(responses::grant_example())), InvalidJson, Unauthorized,
+    (status = 403, description = "Forbidden: exceeds the caller's own permission"), NotVisible, (status = 422, description = "Validation failed; see `errors`")))]
 async fn create_grant(
     State(app): State<AppState>,
     user: AuthUser,
@@ -220,8 +225,8 @@ async fn create_grant(
 
 /// Revokes a grant.
 #[utoipa::path(delete, path = "/entity_rbac/{id}", tag = "sharing", params(("id" = Uuid, Path, description = "Grant id")), responses(
-    (status = 204, description = "Revoked"), (status = 401, description = "Not signed in"), (status = 403, description = "Forbidden: requires SHARE"),
-    (status = 404, description = "Not found, or not visible to the caller"), (status = 422, description = "Cannot remove the last owner")))]
+    (status = 204, description = "Revoked"), Unauthorized, (status = 403, description = "Forbidden: requires SHARE"),
+    NotVisible, (status = 422, description = "Cannot remove the last owner")))]
 async fn delete_grant(
     State(app): State<AppState>,
     user: AuthUser,
@@ -262,8 +267,8 @@ async fn connect_visible(app: &AppState, user: &AuthUser, entity: &EntityRef) ->
 /// Without SHARE, the list is empty.
 #[utoipa::path(get, path = "/{entity}/{id}/access", tag = "sharing", params(
     ("entity" = String, Path, description = "Entity type code", example = "project"), ("id" = Uuid, Path, description = "Entity id")), responses(
-    (status = 200, description = "Direct grants, and the caller's own permission", body = GrantList, example = json!(responses::grant_list_example())), (status = 401, description = "Not signed in"),
-    (status = 404, description = "Not found, or not visible to the caller")))]
+    (status = 200, description = "Direct grants, and the caller's own permission", body = GrantList, example = json!(responses::grant_list_example())), Unauthorized,
+    NotVisible))]
 async fn list_grants(
     State(app): State<AppState>,
     user: AuthUser,
@@ -276,7 +281,7 @@ async fn list_grants(
     } else {
         Vec::new()
     };
-    Ok(Json(GrantList { grants: grants.into_iter().map(Into::into).collect(), permission: level.into() }))
+    Ok(Json(GrantList { grants: grants.into_iter().map(Into::into).collect(), permission: level }))
 }
 
 #[derive(Deserialize)]
@@ -289,8 +294,8 @@ struct ExplainQuery {
     ("entity" = String, Path, description = "Entity type code", example = "project"), ("id" = Uuid, Path, description = "Entity id"),
     ("person_id" = Option<Uuid>, Query, description = "Person to explain; default: the caller. Other persons require SHARE")), responses(
     (status = 200, description = "The permission of the person, and the grants that apply", body = AccessExplanation, example = json!(responses::explanation_example())),
-    (status = 400, description = "person_id is not an id"), (status = 401, description = "Not signed in"), (status = 403, description = "Requires SHARE to query other users"),
-    (status = 404, description = "Not found, or not visible to the caller")))]
+    (status = 400, description = "person_id is not an id"), Unauthorized, (status = 403, description = "Requires SHARE to query other users"),
+    NotVisible))]
 async fn explain_access(
     State(app): State<AppState>,
     user: AuthUser,
@@ -316,7 +321,7 @@ async fn explain_access(
         .map(|entity| (entity.id, entity.title))
         .collect();
     let reasons = reasons.into_iter().map(|reason| GrantReason::new(reason, &titles)).collect();
-    Ok(Json(AccessExplanation { permission: person_level.map(Into::into), reasons }))
+    Ok(Json(AccessExplanation { permission: person_level, reasons }))
 }
 
 /// Explains the access of a person, under the earlier path of the route.
@@ -324,8 +329,8 @@ async fn explain_access(
     ("entity" = String, Path, description = "Entity type code", example = "project"), ("id" = Uuid, Path, description = "Entity id"),
     ("person_id" = Option<Uuid>, Query, description = "Person to explain; default: the caller. Other persons require SHARE")), responses(
     (status = 200, description = "Same as `access/explain`", body = AccessExplanation, example = json!(responses::explanation_example())),
-    (status = 400, description = "person_id is not an id"), (status = 401, description = "Not signed in"), (status = 403, description = "Requires SHARE to query other users"),
-    (status = 404, description = "Not found, or not visible to the caller")))]
+    (status = 400, description = "person_id is not an id"), Unauthorized, (status = 403, description = "Requires SHARE to query other users"),
+    NotVisible))]
 #[deprecated]
 async fn explain_access_why(
     app: State<AppState>,
@@ -348,8 +353,8 @@ struct AudienceQuery {
     ("entity" = String, Path, description = "Entity type code", example = "project"), ("id" = Uuid, Path, description = "Entity id"),
     ("q" = Option<String>, Query, description = "Part of the name")), responses(
     (status = 200, description = "{data: [{id, name, permission}], more}: the first 200 by name; `permission` only if the caller has SHARE", body = Audience, example = json!(responses::audience_example())),
-    (status = 400, description = "q is too long"), (status = 401, description = "Not signed in"), (status = 403, description = "Forbidden: requires COMMENT"),
-    (status = 404, description = "Not found, or not visible to the caller")))]
+    (status = 400, description = "q is too long"), Unauthorized, (status = 403, description = "Forbidden: requires COMMENT"),
+    NotVisible))]
 async fn audience(
     State(app): State<AppState>,
     user: AuthUser,
@@ -375,7 +380,7 @@ async fn audience(
     let data = people.into_iter().map(|person| AudienceMember {
         id: person.id,
         name: person.name,
-        permission: shows_levels.then(|| person.level.into()),
+        permission: shows_levels.then_some(person.level),
     });
     Ok(Json(Audience { data: data.collect(), more: has_more }))
 }

@@ -4,10 +4,11 @@ mod responses; // bodies of the responses
 
 use crate::auth::AuthUser;
 use crate::entity::{
-    Mutation, MutationKind, MutationResponse, References, WriteContext, idempotency_key, parse_id, parse_if_match,
+    Mutation, MutationKind, MutationResponse, WriteContext, idempotency_key, parse_id, parse_if_match,
     permission_message,
 };
 use crate::error::{ApiError, Result};
+use crate::openapi::{EntitySchema, InvalidParameter, NotVisible, References, Unauthorized};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -52,7 +53,7 @@ impl PageParams {
     ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
     ("limit" = Option<i64>, Query, description = "Maximum number of entries, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page")), responses(
     (status = 200, description = "{data: [{version, action, at, person_id, person_name, changed: {column: {old, new}}}], ref_data_entityInstance, next_cursor}", body = History, example = json!(responses::history_example())),
-    (status = 400, description = "Invalid parameter; see `errors`"), (status = 401, description = "Not signed in"), (status = 404, description = "Not found, or not visible to the caller")))]
+    InvalidParameter, Unauthorized, NotVisible))]
 async fn list_entity_history(
     State(app): State<AppState>,
     user: AuthUser,
@@ -92,7 +93,7 @@ async fn list_entity_history(
     ("version" = i64, Path, description = "Version to restore"),
     ("If-Match" = Option<String>, Header, description = "Current version that the client knows"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 200, description = "The row", body = Object), (status = 400, description = "Invalid header"), (status = 401, description = "Not signed in"),
+    (status = 200, description = "The row", body = EntitySchema), (status = 400, description = "Invalid header"), Unauthorized,
     (status = 403, description = "Forbidden: requires EDIT"), (status = 404, description = "Not found, not visible to the caller, or no such version"),
     (status = 409, description = "Unique constraint violated"), (status = 412, description = "Version conflict"),
     (status = 422, description = "The version is older than the log retention, or its values are no longer valid")))]
@@ -138,7 +139,7 @@ async fn restore_version(
 #[utoipa::path(get, path = "/activity", tag = "history", params(
     ("limit" = Option<i64>, Query, description = "Maximum number of entries, 1 to 200"), ("cursor" = Option<String>, Query, description = "`next_cursor` of the previous page")), responses(
     (status = 200, description = "{data: [{entity, entity_id, title, version, action, at, person_id, person_name, changed}], next_cursor}", body = Activity, example = json!(responses::activity_example())),
-    (status = 400, description = "Invalid parameter; see `errors`"), (status = 401, description = "Not signed in")))]
+    InvalidParameter, Unauthorized))]
 async fn list_activity(
     State(app): State<AppState>,
     user: AuthUser,

@@ -4,13 +4,13 @@ mod problems; // problem responses that many routes share
 mod row; // schemas of entity rows
 
 pub(crate) use problems::{AdministratorsOnly, InvalidJson, InvalidParameter, NotVisible, Unauthorized};
-pub(crate) use row::{EntitySchema, RowSchema};
+pub(crate) use row::{EntitySchema, References, RowSchema};
 
 use axum::Json;
 use axum::response::Html;
 use leptos::prelude::*;
 use pmo_domain::api_types::Problem;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
@@ -25,9 +25,6 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 )]
 pub struct Document;
 
-/// Schemas of dynamic responses, and examples of requests, that no type describes.
-const RESPONSE_SCHEMAS: &str = include_str!("shapes.json");
-
 /// Completes the document with what the attributes cannot express.
 ///
 /// Adds the security schemes, error schemas, examples, and a 503 response for every operation. The
@@ -38,14 +35,10 @@ pub fn add_schemas(mut document: utoipa::openapi::OpenApi) -> Value {
     components.add_security_scheme("bearer", SecurityScheme::Http(bearer));
     components.add_security_scheme("cookie", SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::new("pmo_refresh"))));
     let mut document = serde_json::to_value(document).unwrap_or_default();
-    let shapes: Value = serde_json::from_str(RESPONSE_SCHEMAS).unwrap_or_default();
-    for (name, schema) in shapes["schemas"].as_object().into_iter().flatten() {
-        document["components"]["schemas"][name] = schema.clone();
-    }
     let schemas = document["components"]["schemas"].clone();
-    for (path, item) in document["paths"].as_object_mut().into_iter().flatten() {
-        for (method, operation) in item.as_object_mut().into_iter().flatten() {
-            describe(operation, &shapes, &schemas, &format!("{method} {path}"));
+    for item in document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
+            describe(operation, &schemas);
         }
     }
     document
@@ -64,32 +57,29 @@ fn schema_name(schema: &Value) -> Option<&str> {
     schema["$ref"].as_str()?.rsplit('/').next()
 }
 
-/// Adds schemas and examples to the request and the responses of an operation.
-fn describe(operation: &mut Value, shapes: &Value, schemas: &Value, name: &str) {
-    let content_of = |schema: &str| json!({"schema": {"$ref": format!("#/components/schemas/{schema}")}});
-    let add_example = |content: &mut Value| {
-        if content.get("example").is_none()
-            && let Some(example) = example_of(&content["schema"], schemas)
-        {
-            content["example"] = example;
-        }
-    };
+/// Adds the example of its schema to the content of a request or a response.
+fn add_example(content: &mut Value, schemas: &Value) {
+    if content.get("example").is_none()
+        && let Some(example) = example_of(&content["schema"], schemas)
+    {
+        content["example"] = example;
+    }
+}
+
+/// Adds error schemas, and examples of the request and the responses of an operation.
+fn describe(operation: &mut Value, schemas: &Value) {
     if let Some(content) = operation.pointer_mut("/requestBody/content/application~1json") {
-        add_example(content);
-        if content.get("example").is_none() {
-            content["example"] = shapes["requests"][schema_name(&content["schema"]).unwrap_or(name)].clone();
-        }
+        add_example(content, schemas);
     }
     operation["responses"]["503"] = json!({"description": "Service unavailable; nothing was changed, try again"});
     for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
         if status.starts_with(['4', '5']) {
-            response["content"]["application/problem+json"] = content_of("Problem");
+            let problem = json!({"schema": {"$ref": "#/components/schemas/Problem"}});
+            response["content"]["application/problem+json"] = problem;
         }
-        for (_, content) in response.get_mut("content").and_then(Value::as_object_mut).into_iter().flatten() {
-            if let Some(schema) = shapes["answers"][name].as_str().filter(|_| status.starts_with('2')) {
-                *content = content_of(schema);
-            }
-            add_example(content);
+        for content in response.get_mut("content").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut)
+        {
+            add_example(content, schemas);
         }
     }
 }

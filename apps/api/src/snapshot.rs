@@ -8,6 +8,7 @@
 use crate::auth::AuthUser;
 use crate::entity::read::{FEED_CURSOR, with_permission};
 use crate::error::{ApiError, Result};
+use crate::openapi::{NotVisible, References, RowSchema, Unauthorized};
 use crate::state::AppState;
 use axum::body::{Body, Bytes};
 use axum::extract::{Query, State};
@@ -16,12 +17,13 @@ use axum::response::{IntoResponse, Response};
 use pmo_database::{DatabaseError, link, list, permission, row};
 use pmo_domain::api_types::MAX_IDS_PER_REQUEST;
 use pmo_domain::query::ListQuery;
-use pmo_domain::{EntityCode, FeedCursor};
+use pmo_domain::{EntityCode, FeedCursor, Row};
 use serde::Deserialize;
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -53,15 +55,63 @@ struct SnapshotQuery {
     id: Uuid,
 }
 
+/// A line: rows of a type, links without a column, or the end marker of a complete response.
+#[derive(ToSchema)]
+#[schema(examples(json!({
+    "entity_code": "task",
+    "data": [{"id": "0190163d-8694-739b-aea5-966c26f8ad91", "name": "Sitemap", "version": 3, "permission": 7}],
+    "ref_data_entityInstance": {}
+})))]
+#[expect(dead_code, reason = "describes a streamed body")]
+struct SnapshotLine {
+    /// Type code.
+    #[schema(nullable = false)]
+    entity_code: Option<String>,
+    /// Up to 200 rows.
+    #[schema(nullable = false, value_type = Option<Vec<RowSchema>>)]
+    data: Option<Vec<Row>>,
+    /// Titles of the entities that the rows reference.
+    #[schema(nullable = false, rename = "ref_data_entityInstance")]
+    references: Option<References>,
+    /// Up to 200 parents with the ids of their children.
+    #[schema(nullable = false, rename = "ties")]
+    links: Option<Vec<SnapshotLinks>>,
+    /// True on the last line.
+    #[schema(nullable = false)]
+    complete: Option<bool>,
+}
+
+/// Links of a parent to its children of one type.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a streamed body")]
+struct SnapshotLinks {
+    /// Parent.
+    parent: SnapshotParent,
+    /// Type code of the children.
+    child: String,
+    /// Ids of the children.
+    ids: Vec<Uuid>,
+}
+
+/// Parent of links.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes a streamed body")]
+struct SnapshotParent {
+    /// Type code.
+    code: String,
+    /// Entity id.
+    id: Uuid,
+}
+
 type Lines = mpsc::Sender<std::result::Result<Bytes, std::io::Error>>;
 
 /// Streams an entity and its owned descendants.
 #[utoipa::path(get, path = "/sync/snapshot", tag = "sync", params(SnapshotQuery), responses(
     (status = 200, description = "NDJSON; header Feed-Cursor. Each line has up to 200 rows of a type: `entity_code`, `data` (rows as with `?ids=`) and \
       `ref_data_entityInstance`; the first line is the root entity. Then follow lines with up to 200 `ties`: for a `parent` and a child type `child` without a column \
-      for the relation, the `ids` of the children. The last line is `{\"complete\":true}`; without it the response is incomplete", body = String, content_type = "application/x-ndjson"),
-    (status = 400, description = "A parameter is missing or invalid"), (status = 401, description = "Not signed in"),
-    (status = 404, description = "Not found, or not visible to the caller"), (status = 422, description = "The tree has more than 100,000 entities")))]
+      for the relation, the `ids` of the children. The last line is `{\"complete\":true}`; without it the response is incomplete", body = SnapshotLine, content_type = "application/x-ndjson"),
+    (status = 400, description = "A parameter is missing or invalid"), Unauthorized,
+    NotVisible, (status = 422, description = "The tree has more than 100,000 entities")))]
 async fn snapshot(State(app): State<AppState>, user: AuthUser, Query(root): Query<SnapshotQuery>) -> Result<Response> {
     let (lines, mut line_receiver) = mpsc::channel(2);
     let (cursor_sender, cursor_receiver) = oneshot::channel();

@@ -2,10 +2,11 @@
 //!
 //! Callers check permissions.
 
+use crate::grant::{GRANT_COLUMNS, HeldGrantRow};
 use crate::{Connection, Result, sql};
+use pmo_domain::EntityType;
 use pmo_domain::catalog::LabelOption;
-use pmo_domain::{EntityType, Permission};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use sqlx::types::Json;
 use std::collections::BTreeMap;
 use uuid::Uuid;
@@ -154,40 +155,6 @@ pub enum GrantFilter {
     Role(Uuid),
 }
 
-/// A stored grant with the name of its holder.
-#[derive(Clone, Debug, Deserialize)]
-pub struct GrantRecord {
-    /// Grant id.
-    pub id: Uuid,
-    /// Person who holds the grant; `None` if a role does.
-    pub person_id: Option<Uuid>,
-    /// Role that holds the grant.
-    pub role_id: Option<Uuid>,
-    /// Name of the person or role.
-    pub holder_name: Option<String>,
-    /// Type of the granted entity.
-    pub entity_code: String,
-    /// Granted entity, or the id that stands for all entities of the type.
-    pub entity_instance_id: Uuid,
-    /// Permission level.
-    pub permission: Permission,
-    /// Inheritance mode: none, cascade or mapped.
-    pub inheritance_mode: String,
-    /// Level by type of the descendant, for the mode mapped.
-    pub child_permissions: BTreeMap<String, i64>,
-    /// Whether the grant denies access.
-    pub is_deny: bool,
-    /// Person who granted.
-    #[serde(rename = "granted_by__person_id")]
-    pub granted_by: Option<Uuid>,
-    /// Time of expiry, RFC 3339.
-    pub expires_ts: Option<String>,
-    /// Time of creation, RFC 3339.
-    pub created_ts: String,
-    /// Time of the last change, RFC 3339.
-    pub updated_ts: String,
-}
-
 /// Returns at most `limit` grants in the order of their ids.
 ///
 /// `entity` restricts the type. `after` is the last id of the previous page.
@@ -197,25 +164,20 @@ pub async fn list_grants(
     entity: Option<&str>,
     after: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<GrantRecord>> {
+) -> Result<Vec<HeldGrantRow>> {
     let (person, role) = match filter {
         GrantFilter::Types => (None, None),
         GrantFilter::Person(id) => (Some(*id), None),
         GrantFilter::Role(id) => (None, Some(*id)),
     };
-    let statement = "select to_jsonb(g) || jsonb_build_object('holder_name', coalesce(p.name, r.name))
-        from app.entity_rbac g left join app.person p on p.id = g.person_id left join app.role r on r.id = g.role_id
-        where case when $1::uuid is not null then g.person_id = $1 when $2::uuid is not null then g.role_id = $2
-                   else g.entity_instance_id = '11111111-1111-1111-1111-111111111111' end
-          and ($3::text is null or g.entity_code = $3) and ($4::uuid is null or g.id > $4)
-        order by g.id limit $5";
-    let grants: Vec<Json<GrantRecord>> = sqlx::query_scalar(statement)
-        .bind(person)
-        .bind(role)
-        .bind(entity)
-        .bind(after)
-        .bind(limit)
-        .fetch_all(conn)
-        .await?;
-    Ok(grants.into_iter().map(|Json(grant)| grant).collect())
+    let statement = format!(
+        "select {GRANT_COLUMNS}, coalesce(p.name, r.name) as holder_name
+         from app.entity_rbac g left join app.person p on p.id = g.person_id left join app.role r on r.id = g.role_id
+         where case when $1::uuid is not null then g.person_id = $1 when $2::uuid is not null then g.role_id = $2
+                    else g.entity_instance_id = '11111111-1111-1111-1111-111111111111' end
+           and ($3::text is null or g.entity_code = $3) and ($4::uuid is null or g.id > $4)
+         order by g.id limit $5"
+    );
+    let grants = sqlx::query_as(sql::statement(statement)).bind(person).bind(role).bind(entity).bind(after).bind(limit);
+    Ok(grants.fetch_all(conn).await?)
 }

@@ -2,10 +2,11 @@
 //!
 //! Callers check permissions.
 
-use crate::permission::permission_from_i16;
+use crate::permission::{LevelNumber, permission_from_i16};
 use crate::{Connection, Result, sql};
 use pmo_domain::{EntityCode, Permission, PersonId};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use uuid::Uuid;
 
 /// Holder of a grant.
@@ -91,12 +92,14 @@ pub struct GrantRow {
     pub entity_code: String,
     /// Granted entity, or the id that means every entity of the type.
     pub entity_instance_id: Uuid,
-    /// Permission level, as a number.
-    pub permission: i16,
+    /// Permission level.
+    #[sqlx(try_from = "LevelNumber")]
+    pub permission: Permission,
     /// Inheritance mode: none, cascade or mapped.
     pub inheritance_mode: String,
-    /// Levels by type of the descendant.
-    pub child_permissions: Value,
+    /// Levels by type of the descendant, for the mode mapped.
+    #[sqlx(json)]
+    pub child_permissions: BTreeMap<String, i64>,
     /// Whether the grant denies access.
     pub is_deny: bool,
     /// Person who granted; `None` for the system.
@@ -109,7 +112,7 @@ pub struct GrantRow {
     pub updated_ts: String,
 }
 
-/// Grant on an entity with the name of its holder.
+/// Grant with the name of its holder.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct HeldGrantRow {
     /// The grant.
@@ -126,12 +129,13 @@ pub struct Viewer {
     pub id: Uuid,
     /// Name of the person.
     pub name: String,
-    /// Permission level, as a number.
-    pub level: i16,
+    /// Permission level.
+    #[sqlx(try_from = "LevelNumber")]
+    pub level: Permission,
 }
 
 /// Columns of [`GrantRow`], from the table alias `g`.
-const GRANT_COLUMNS: &str =
+pub(crate) const GRANT_COLUMNS: &str =
     "g.id, g.person_id, g.role_id, g.entity_code, g.entity_instance_id, g.permission, g.inheritance_mode,
   g.child_permissions, g.is_deny, g.granted_by__person_id as granted_by, to_json(g.expires_ts) #>> '{}' as expires_ts,
   to_json(g.created_ts) #>> '{}' as created_ts, to_json(g.updated_ts) #>> '{}' as updated_ts";

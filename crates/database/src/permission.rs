@@ -4,7 +4,7 @@
 
 use crate::{Connection, Result};
 use pmo_domain::grant_set::{GrantSet, HeldGrant};
-use pmo_domain::permission::Inheritance;
+use pmo_domain::permission::{Inheritance, InvalidPermission};
 use pmo_domain::{AncestorSetId, EntityCode, Permission, PersonId};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
@@ -200,16 +200,18 @@ pub struct AccessReason {
     pub entity_instance_id: Uuid,
     /// Whether the grant is on the whole type.
     pub type_wide: bool,
-    /// Granted permission level, as a number.
-    pub permission: i16,
+    /// Granted permission level.
+    #[sqlx(try_from = "LevelNumber")]
+    pub permission: Permission,
     /// Inheritance mode: none, cascade or mapped.
     pub inheritance_mode: String,
     /// Whether the grant denies access.
     pub is_deny: bool,
     /// Expiry, RFC 3339; `None` if the grant does not expire.
     pub expires_ts: Option<String>,
-    /// Permission level that the grant gives on the entity, as a number.
-    pub effective_permission: i16,
+    /// Permission level that the grant gives on the entity.
+    #[sqlx(try_from = "LevelNumber")]
+    pub effective_permission: Permission,
     /// Types on the path from the granted entity down to the entity, both included.
     pub path_codes: Vec<String>,
     /// Ids on the path, parallel to `path_codes`.
@@ -253,6 +255,19 @@ pub async fn grant_owner(conn: &mut Connection, person: PersonId, code: &EntityC
     .await?;
     sqlx::query("select set_config('app.creator_grant', '', true)").execute(conn).await?;
     Ok(())
+}
+
+/// Permission level as the database stores it.
+#[derive(sqlx::Type)]
+#[sqlx(transparent)]
+pub(crate) struct LevelNumber(i16);
+
+impl TryFrom<LevelNumber> for Permission {
+    type Error = InvalidPermission;
+
+    fn try_from(LevelNumber(level): LevelNumber) -> std::result::Result<Self, InvalidPermission> {
+        u8::try_from(level).unwrap_or(u8::MAX).try_into()
+    }
 }
 
 /// Converts a permission level of the database; `None` if it is not 0 to 7.

@@ -239,7 +239,7 @@ async fn check(conn: &mut sqlx::PgConnection, markers: &HashMap<String, Uuid>, n
             let denied = reasons.iter().any(|reason| reason.is_deny);
             let max = reasons.iter().map(|reason| reason.effective_permission).max().filter(|_| !denied);
             let expected = effective_permission(&grants, &graph.links, &entity, 0);
-            assert_eq!(max, expected.map(|level| i16::from(u8::from(level))), "explain {entity} in {graph:#?}");
+            assert_eq!(max, expected, "explain {entity} in {graph:#?}");
         }
     }
 }

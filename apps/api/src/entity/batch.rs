@@ -8,6 +8,7 @@ use super::write::WriteRequest;
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::extract::{JsonBody, LargeJsonBody};
+use crate::openapi::{InvalidJson, Unauthorized};
 use crate::state::EntityModel;
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -30,6 +31,10 @@ const MAX_BULK_ROWS: usize = 1000;
 /// Request to execute several operations.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"atomic": true, "mutations": [{
+    "action": "update", "entity": "milestone", "id": "01a2056d-3563-7049-ab62-bfe1ca58ce3f", "version": 1,
+    "values": {"name": "Hand over"}
+}]})))]
 pub(super) struct BatchRequest {
     /// Whether all operations fail if one fails; otherwise each succeeds or fails on its own.
     #[serde(default)]
@@ -167,9 +172,9 @@ fn build_mutation<'a>(model: &'a EntityModel, operation: &BatchOperation) -> Res
 #[utoipa::path(post, path = "/batch", tag = "entities", request_body = BatchRequest, params(
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
     (status = 200, description = "{results: [{status, body | problem}]} in request order. With `atomic`, all succeeded", body = BatchResponse, example = json!(batch_example())),
-    (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"), (status = 403, description = "Atomic batch: an operation is forbidden"),
+    InvalidJson, Unauthorized, (status = 403, description = "Atomic batch: an operation is forbidden"),
     (status = 404, description = "Atomic batch: an entity was not found"), (status = 409, description = "Atomic batch: unique constraint violated"),
-    (status = 412, description = "Atomic batch: version conflict"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
+    (status = 412, description = "Atomic batch: version conflict"),
     (status = 422, description = "Invalid batch, or atomic batch with an invalid operation; fields are named like mutations[3].name")))]
 pub(super) async fn batch(request: WriteRequest, LargeJsonBody(body): LargeJsonBody) -> Result<MutationResponse> {
     let body_text = body.to_string();
@@ -231,6 +236,9 @@ async fn run_in_savepoint(
 /// Request to update all entities that match a filter.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({
+    "filter": {"dl__task_stage": "To Do"}, "values": {"dl__task_priority": "High"}, "preview": true
+})))]
 pub(super) struct BulkUpdateRequest {
     /// Filter in the form of list parameters: `{"due_date[lt]": "2026-01-01"}`.
     #[schema(value_type = Object)]
@@ -281,7 +289,7 @@ pub(super) struct BulkResponse {
     ("entity" = String, Path, description = "Entity type code", example = "task"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
     (status = 200, description = "{matching, editable, changed}", body = BulkResponse, example = json!({"matching": 12, "editable": 9, "changed": 0})), (status = 400, description = "Invalid filter; see `errors`"),
-    (status = 401, description = "Not signed in"), (status = 403, description = "Forbidden: an entity cannot be moved to the new parent"), (status = 404, description = "No such type"),
+    Unauthorized, (status = 403, description = "Forbidden: an entity cannot be moved to the new parent"), (status = 404, description = "No such type"),
     (status = 409, description = "Unique constraint violated"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
     (status = 422, description = "Validation failed, too many matches, or not the expected number")))]
 pub(super) async fn bulk(

@@ -9,6 +9,7 @@ use super::write::WriteRequest;
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
+use crate::openapi::{InvalidJson, NotVisible, Unauthorized};
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use pmo_database::link::EntityLink;
@@ -20,7 +21,10 @@ use uuid::Uuid;
 /// Parent and child of a link.
 #[derive(Deserialize, utoipa::IntoParams, utoipa::ToSchema)]
 #[into_params(parameter_in = Query)]
-#[schema(as = NewLink)]
+#[schema(as = NewLink, examples(json!({
+    "parent_code": "risk", "parent_id": "01a2056d-35e9-7372-a09e-c0ea29b1624d",
+    "child_code": "task", "child_id": "046813d2-6aba-604c-8fd7-d3123495ac5e"
+})))]
 #[serde(deny_unknown_fields)]
 pub(super) struct LinkEnds {
     /// Parent type code.
@@ -120,9 +124,8 @@ async fn check_can_link(
 /// Creates a link between a parent and a child.
 #[utoipa::path(post, path = "/entity_instance_link", tag = "sharing", request_body = LinkEnds, params(
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 201, description = "The link; an existing link is returned unchanged", body = Link, example = json!({"id": "01a2056d-35f4-7972-ab07-9da1f251e176", "parent_code": "risk", "parent_id": "01a2056d-35e9-7372-a09e-c0ea29b1624d", "child_code": "task", "child_id": "046813d2-6aba-604c-8fd7-d3123495ac5e", "owned": true, "created_ts": "2026-11-22T22:42:53.042513+00:00"})), (status = 400, description = "Not JSON"),
-    (status = 401, description = "Not signed in"), (status = 403, description = "Forbidden: requires more permission on an end"),
-    (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
+    (status = 201, description = "The link; an existing link is returned unchanged", body = Link, example = json!({"id": "01a2056d-35f4-7972-ab07-9da1f251e176", "parent_code": "risk", "parent_id": "01a2056d-35e9-7372-a09e-c0ea29b1624d", "child_code": "task", "child_id": "046813d2-6aba-604c-8fd7-d3123495ac5e", "owned": true, "created_ts": "2026-11-22T22:42:53.042513+00:00"})), InvalidJson,
+    Unauthorized, (status = 403, description = "Forbidden: requires more permission on an end"),
     (status = 422, description = "An end was not found, the types cannot be linked, or a column represents the link")))]
 pub(super) async fn create_link(request: WriteRequest, JsonBody(body): JsonBody) -> Result<MutationResponse> {
     let body_text = body.to_string();
@@ -160,8 +163,8 @@ pub(super) async fn create_link(request: WriteRequest, JsonBody(body): JsonBody)
 /// Deletes a link by its id.
 #[utoipa::path(delete, path = "/entity_instance_link/{id}", tag = "sharing", params(("id" = Uuid, Path, description = "Link id"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 204, description = "Deleted"), (status = 400, description = "Invalid header"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "Forbidden: requires more permission on an end"), (status = 404, description = "Not found, or not visible to the caller"),
+    (status = 204, description = "Deleted"), (status = 400, description = "Invalid header"), Unauthorized,
+    (status = 403, description = "Forbidden: requires more permission on an end"), NotVisible,
     (status = 422, description = "The link comes from a column; update the column")))]
 pub(super) async fn delete_link(request: WriteRequest, Path(id): Path<String>) -> Result<MutationResponse> {
     let id = parse_id(&id)?;
@@ -172,8 +175,8 @@ pub(super) async fn delete_link(request: WriteRequest, Path(id): Path<String>) -
 /// Deletes the link between a parent and a child, for clients that do not know its id.
 #[utoipa::path(delete, path = "/entity_instance_link", tag = "sharing", params(LinkEnds,
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 204, description = "Deleted"), (status = 400, description = "A parameter is missing or invalid"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "Forbidden: requires more permission on an end"), (status = 404, description = "Not found, or not visible to the caller"),
+    (status = 204, description = "Deleted"), (status = 400, description = "A parameter is missing or invalid"), Unauthorized,
+    (status = 403, description = "Forbidden: requires more permission on an end"), NotVisible,
     (status = 422, description = "The link comes from a column; update the column")))]
 pub(super) async fn delete_link_by_ends(
     request: WriteRequest,

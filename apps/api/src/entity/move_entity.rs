@@ -6,6 +6,7 @@ use super::stored_response::MutationResponse;
 use super::write::WriteRequest;
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
+use crate::openapi::{EntitySchema, InvalidJson, Unauthorized};
 use axum::extract::Path;
 
 /// Moves an entity and its subtree within its outline. Outline numbers are updated.
@@ -13,9 +14,9 @@ use axum::extract::Path;
     ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
     ("If-Match" = Option<String>, Header, description = "Version that the client knows"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 200, description = "The row", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
+    (status = 200, description = "The row", body = EntitySchema), InvalidJson, Unauthorized,
     (status = 403, description = "Forbidden: requires EDIT"), (status = 404, description = "Not found, not visible to the caller, or the type has no rank"),
-    (status = 412, description = "Version conflict"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
+    (status = 412, description = "Version conflict"),
     (status = 422, description = "Invalid target position")))]
 pub(super) async fn move_entity(
     request: WriteRequest,

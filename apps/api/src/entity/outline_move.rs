@@ -15,6 +15,7 @@ use uuid::Uuid;
 /// Target position of a move.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(examples(json!({"parent": "8a1f0c6e-3b57-4d0a-9c55-0d3b3d0f9a11", "after": null})))]
 pub(crate) struct MoveRequest {
     /// New parent; null moves the entity to the top level.
     parent: Option<Uuid>,

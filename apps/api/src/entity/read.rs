@@ -5,6 +5,7 @@
 use super::responses::{self, ChildTab, ChildTabs, ParentEntry, ParentList};
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
+use crate::openapi::{EntitySchema, NotVisible, References, RowSchema, Unauthorized};
 use crate::state::{AppState, EntityModel};
 use axum::Json;
 use axum::extract::{Path, Query, State};
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// Response header with the feed position from before the reads of the response.
@@ -85,9 +87,9 @@ fn with_cursor(mut response: Response, cursor: pmo_domain::FeedCursor) -> Respon
 #[utoipa::path(get, path = "/{entity}/{id}", tag = "entities", params(
     ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
     ("If-None-Match" = Option<String>, Header, description = "ETag of the cached response; 304 if it is current")), responses(
-    (status = 200, description = "The row with `permission` and `ref_data_entityInstance`; headers ETag and Feed-Cursor", body = Object),
-    (status = 304, description = "Not modified"), (status = 401, description = "Not signed in"),
-    (status = 404, description = "Not found, or not visible to the caller")))]
+    (status = 200, description = "The row with `permission` and `ref_data_entityInstance`; headers ETag and Feed-Cursor", body = EntitySchema),
+    (status = 304, description = "Not modified"), Unauthorized,
+    NotVisible))]
 pub(super) async fn get_entity(
     State(app): State<AppState>,
     user: AuthUser,
@@ -145,8 +147,8 @@ fn not_modified(tag: &str) -> Response {
     ("include_deleted" = Option<bool>, Query, description = "Also return deleted entities that the caller may restore"),
     ("If-None-Match" = Option<String>, Header, description = "ETag of the cached response; 304 if it is current")), responses(
     (status = 304, description = "Not modified"),
-    (status = 200, description = "The page; headers ETag and Feed-Cursor. Every column is also a filter: `due_date[gte]=2026-01-01`", body = Object),
-    (status = 400, description = "Unknown or invalid parameter; see `errors`"), (status = 401, description = "Not signed in"),
+    (status = 200, description = "The page; headers ETag and Feed-Cursor. Every column is also a filter: `due_date[gte]=2026-01-01`", body = ListBody),
+    (status = 400, description = "Unknown or invalid parameter; see `errors`"), Unauthorized,
     (status = 404, description = "No such type")))]
 pub(super) async fn list_entities(
     State(app): State<AppState>,
@@ -182,9 +184,9 @@ pub(super) async fn list_entities(
 #[utoipa::path(get, path = "/{parent}/{id}/{child}", tag = "entities", params(
     ("parent" = String, Path, description = "Parent type code", example = "project"), ("id" = Uuid, Path, description = "Parent id"),
     ("child" = String, Path, description = "Child type code", example = "task")), responses(
-    (status = 200, description = "Same as the list of the type, with the same parameters and headers", body = Object),
+    (status = 200, description = "Same as the list of the type, with the same parameters and headers", body = ListBody),
     (status = 304, description = "Not modified"),
-    (status = 400, description = "Unknown or invalid parameter; see `errors`"), (status = 401, description = "Not signed in"),
+    (status = 400, description = "Unknown or invalid parameter; see `errors`"), Unauthorized,
     (status = 404, description = "Parent not found or not visible to the caller, or no such child type")))]
 pub(super) async fn list_children(
     State(app): State<AppState>,
@@ -246,7 +248,7 @@ async fn list_response(
         data: Vec::new(),
         fields,
         metadata: json!({}),
-        references: ReferenceNames::new(),
+        references: References(ReferenceNames::new()),
         total: 0,
         total_is_exact: true,
         limit: query.limit,
@@ -271,7 +273,8 @@ async fn list_response(
         let levels = permission::permissions_of(&mut connection, &[user.person], &entity.code, &deleted).await?;
         page.rows.retain(|row| row.active || levels.get(&(user.person, row.id)) >= Some(&Permission::Delete));
     }
-    list_body.references = row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?;
+    list_body.references =
+        References(row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?);
     let mut rows: Vec<Arc<RawValue>> = page.rows.iter().map(|entry| entry.row.json.clone()).collect();
     if let Some(ids) = &query.ids {
         // Clients that refresh single rows by `ids` need the same `permission` field as in GET of
@@ -312,26 +315,49 @@ pub(crate) fn with_permission(row: &str, level: Permission) -> String {
     format!("{{\"permission\":{},{}", u8::from(level), row.trim_start_matches('{'))
 }
 
-/// Serializable form of [`pmo_domain::api_types::ListResponse`] that passes on rows as raw JSON.
-#[derive(serde::Serialize)]
+/// A page of a list.
+///
+/// `total` counts all pages; if `total_is_exact` is false, it is a lower bound.
+#[derive(serde::Serialize, ToSchema)]
+#[schema(as = Listing, examples(json!({
+    "data": [{
+        "id": "01a2056d-3563-7049-ab62-bfe1ca58ce3f", "name": "Hand-over", "version": 1,
+        "project_id": "0abb4da0-deec-9b5b-b295-27caaa6c94e5"
+    }],
+    "fields": ["name", "project_id"], "metadata": {},
+    "ref_data_entityInstance": {"employee": {}, "project": {"0abb4da0-deec-9b5b-b295-27caaa6c94e5": "ERP upgrade"}},
+    "total": 18, "total_is_exact": true, "limit": 1, "offset": 0, "next_cursor": "5b5b5d2c5b22"
+})))]
 struct ListBody<'a> {
+    /// Rows of the page, as raw JSON.
+    #[schema(value_type = Vec<RowSchema>)]
     data: Vec<&'a RawValue>,
+    /// Names of the returned columns.
     fields: Vec<&'a str>,
+    /// Column definitions, if requested instead of rows.
+    #[schema(value_type = Object)]
     metadata: Value,
+    /// Titles of the entities that the rows reference.
     #[serde(rename = "ref_data_entityInstance")]
-    references: ReferenceNames,
+    references: References,
+    /// Number of matching rows.
     total: i64,
+    /// Whether `total` is exact.
     total_is_exact: bool,
+    /// Maximum number of rows of the page.
     limit: usize,
+    /// Number of skipped rows.
     offset: usize,
+    /// Cursor of the next page; null on the last page.
+    #[schema(required)]
     next_cursor: Option<String>,
 }
 
 /// Returns the child types of an entity with the number of visible children of each.
 #[utoipa::path(get, path = "/{parent}/{id}/dynamic-child-entity-tabs", tag = "entities", params(
     ("parent" = String, Path, description = "Parent type code", example = "project"), ("id" = Uuid, Path, description = "Parent id")), responses(
-    (status = 200, description = "[{code, ui_label, ui_icon, count}]", body = ChildTabs, example = json!(responses::child_tabs_example())), (status = 401, description = "Not signed in"),
-    (status = 404, description = "Not found, or not visible to the caller")))]
+    (status = 200, description = "[{code, ui_label, ui_icon, count}]", body = ChildTabs, example = json!(responses::child_tabs_example())), Unauthorized,
+    NotVisible))]
 pub(super) async fn child_tabs(
     State(app): State<AppState>,
     user: AuthUser,
@@ -363,8 +389,8 @@ pub(super) async fn child_tabs(
 /// Lists the parents of an entity that are visible to the caller, by columns and by links.
 #[utoipa::path(get, path = "/{entity}/{id}/parents", tag = "entities", params(
     ("entity" = String, Path, description = "Entity type code", example = "artifact"), ("id" = Uuid, Path, description = "Entity id")), responses(
-    (status = 200, description = "{data: [{code, id, title, owned}]}: at most 100, owners first", body = ParentList, example = json!(responses::parent_list_example())), (status = 401, description = "Not signed in"),
-    (status = 404, description = "Not found, or not visible to the caller")))]
+    (status = 200, description = "{data: [{code, id, title, owned}]}: at most 100, owners first", body = ParentList, example = json!(responses::parent_list_example())), Unauthorized,
+    NotVisible))]
 pub(super) async fn parents(
     State(app): State<AppState>,
     user: AuthUser,

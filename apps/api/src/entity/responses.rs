@@ -1,36 +1,9 @@
 //! Bodies of the responses about entities, besides rows, whose columns are data of the catalog.
 
-use pmo_domain::Permission;
-use pmo_domain::api_types::ReferenceNames;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-/// 0 VIEW, 1 COMMENT, 2 CONTRIBUTE, 3 EDIT, 4 SHARE, 5 DELETE, 6 CREATE, 7 OWNER
-#[derive(Clone, Copy, Serialize, ToSchema)]
-#[serde(transparent)]
-#[schema(minimum = 0, maximum = 7)]
-pub(crate) struct Level(u8);
-
-impl From<Permission> for Level {
-    fn from(level: Permission) -> Self {
-        Self(level.into())
-    }
-}
-
-impl From<i16> for Level {
-    /// Converts a level of the database, which is 0 to 7.
-    fn from(level: i16) -> Self {
-        Self(u8::try_from(level).unwrap_or_default())
-    }
-}
-
-/// Titles of referenced entities by type and id, as far as the caller may see them.
-#[derive(Serialize, ToSchema)]
-#[serde(transparent)]
-#[schema(value_type = BTreeMap<String, BTreeMap<String, String>>)]
-pub(crate) struct References(pub ReferenceNames);
 
 /// Child types of an entity.
 #[derive(Serialize, ToSchema)]

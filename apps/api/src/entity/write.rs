@@ -7,6 +7,7 @@ use super::write_context::WriteContext;
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
+use crate::openapi::{EntitySchema, InvalidJson, NotVisible, Unauthorized};
 use crate::state::{AppState, EntityModel};
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
@@ -94,9 +95,9 @@ impl WriteRequest {
 #[utoipa::path(post, path = "/{entity}", tag = "entities", request_body(content = Object, example = json!({"name": "Website relaunch"})), params(
     ("entity" = String, Path, description = "Entity type code", example = "project"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 201, description = "The row. The client may generate the id (UUID v7)", body = Object), (status = 400, description = "Not JSON"),
-    (status = 401, description = "Not signed in"), (status = 403, description = "Forbidden: requires CREATE"), (status = 404, description = "No such type"),
-    (status = 409, description = "Unique constraint violated"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
+    (status = 201, description = "The row. The client may generate the id (UUID v7)", body = EntitySchema), InvalidJson,
+    Unauthorized, (status = 403, description = "Forbidden: requires CREATE"), (status = 404, description = "No such type"),
+    (status = 409, description = "Unique constraint violated"),
     (status = 422, description = "Validation failed; see `errors`")))]
 pub(super) async fn create(
     request: WriteRequest,
@@ -113,9 +114,9 @@ pub(super) async fn create(
     ("parent" = String, Path, description = "Parent type code", example = "project"), ("id" = Uuid, Path, description = "Parent id"),
     ("child" = String, Path, description = "Child type code", example = "task"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 201, description = "The row", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
+    (status = 201, description = "The row", body = EntitySchema), InvalidJson, Unauthorized,
     (status = 403, description = "Forbidden: requires CREATE"), (status = 404, description = "Parent not found, or not visible to the caller"),
-    (status = 409, description = "Unique constraint violated"), (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"),
+    (status = 409, description = "Unique constraint violated"),
     (status = 422, description = "Validation failed; see `errors`")))]
 pub(super) async fn create_child(
     request: WriteRequest,
@@ -147,10 +148,9 @@ pub(super) async fn create_child(
     ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
     ("If-Match" = Option<String>, Header, description = "Version that the change is based on"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 200, description = "The row", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "Forbidden: requires EDIT"), (status = 404, description = "Not found, or not visible to the caller"),
-    (status = 409, description = "Unique constraint violated"), (status = 412, description = "Precondition failed; `current` is the current row"),
-    (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"), (status = 422, description = "Validation failed; see `errors`")))]
+    (status = 200, description = "The row", body = EntitySchema), InvalidJson, Unauthorized,
+    (status = 403, description = "Forbidden: requires EDIT"), NotVisible,
+    (status = 409, description = "Unique constraint violated"), (status = 412, description = "Precondition failed; `current` is the current row"), (status = 422, description = "Validation failed; see `errors`")))]
 pub(super) async fn patch(
     request: WriteRequest,
     Path(entity): Path<(String, String)>,
@@ -164,10 +164,9 @@ pub(super) async fn patch(
     ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
     ("If-Match" = Option<String>, Header, description = "Version that the change is based on"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 200, description = "The row", body = Object), (status = 400, description = "Not JSON"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "Forbidden: requires EDIT"), (status = 404, description = "Not found, or not visible to the caller"),
-    (status = 409, description = "Unique constraint violated"), (status = 412, description = "Version conflict"),
-    (status = 413, description = "Body too large"), (status = 415, description = "Unsupported media type; send JSON"), (status = 422, description = "Validation failed; see `errors`")))]
+    (status = 200, description = "The row", body = EntitySchema), InvalidJson, Unauthorized,
+    (status = 403, description = "Forbidden: requires EDIT"), NotVisible,
+    (status = 409, description = "Unique constraint violated"), (status = 412, description = "Version conflict"), (status = 422, description = "Validation failed; see `errors`")))]
 pub(super) async fn put(
     request: WriteRequest,
     Path(entity): Path<(String, String)>,
@@ -181,8 +180,8 @@ pub(super) async fn put(
     ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
     ("If-Match" = Option<String>, Header, description = "Version to delete"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 204, description = "Deleted"), (status = 400, description = "Invalid header"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "Forbidden: requires DELETE"), (status = 404, description = "Not found, or not visible to the caller"),
+    (status = 204, description = "Deleted"), (status = 400, description = "Invalid header"), Unauthorized,
+    (status = 403, description = "Forbidden: requires DELETE"), NotVisible,
     (status = 412, description = "Version conflict"), (status = 422, description = "The idempotency key was used for another request")))]
 pub(super) async fn delete(request: WriteRequest, Path(entity): Path<(String, String)>) -> Result<MutationResponse> {
     request.write(MutationKind::Delete, entity, Value::Null).await
@@ -192,8 +191,8 @@ pub(super) async fn delete(request: WriteRequest, Path(entity): Path<(String, St
 #[utoipa::path(post, path = "/{entity}/{id}/restore", tag = "entities", params(
     ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 200, description = "The row", body = Object), (status = 400, description = "Invalid header"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "Forbidden: requires DELETE"), (status = 404, description = "Not found, or not visible to the caller"),
+    (status = 200, description = "The row", body = EntitySchema), (status = 400, description = "Invalid header"), Unauthorized,
+    (status = 403, description = "Forbidden: requires DELETE"), NotVisible,
     (status = 409, description = "Unique constraint violated: its code is in use"), (status = 412, description = "Version conflict"),
     (status = 422, description = "The idempotency key was used for another request")))]
 pub(super) async fn restore(request: WriteRequest, Path(entity): Path<(String, String)>) -> Result<MutationResponse> {
@@ -204,8 +203,8 @@ pub(super) async fn restore(request: WriteRequest, Path(entity): Path<(String, S
 #[utoipa::path(delete, path = "/{entity}/{id}/purge", tag = "entities", params(
     ("entity" = String, Path, description = "Entity type code", example = "task"), ("id" = Uuid, Path, description = "Entity id"),
     ("Idempotency-Key" = Option<String>, Header, description = "A repeated request with the same key returns the stored response")), responses(
-    (status = 204, description = "Deleted permanently"), (status = 400, description = "Invalid header"), (status = 401, description = "Not signed in"),
-    (status = 403, description = "Forbidden: requires OWNER"), (status = 404, description = "Not found, or not visible to the caller"),
+    (status = 204, description = "Deleted permanently"), (status = 400, description = "Invalid header"), Unauthorized,
+    (status = 403, description = "Forbidden: requires OWNER"), NotVisible,
     (status = 409, description = "Still referenced by another entity"), (status = 412, description = "Version conflict"),
     (status = 422, description = "Not deleted yet, or still referenced")))]
 pub(super) async fn purge(request: WriteRequest, Path(entity): Path<(String, String)>) -> Result<MutationResponse> {

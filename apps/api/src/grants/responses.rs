@@ -1,8 +1,8 @@
 //! Bodies of the responses about grants.
 
-use crate::entity::Level;
 use pmo_database::grant::{GrantRow, HeldGrantRow};
 use pmo_database::permission::AccessReason;
+use pmo_domain::Permission;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -14,8 +14,7 @@ use uuid::Uuid;
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Grant {
     /// Levels by child type code, for the mode `mapped`; `_default` for all other types.
-    #[schema(value_type = BTreeMap<String, i64>)]
-    child_permissions: Value,
+    child_permissions: BTreeMap<String, i64>,
     /// Time of creation.
     #[schema(format = DateTime)]
     created_ts: String,
@@ -38,7 +37,7 @@ pub(crate) struct Grant {
     /// Whether the grant denies access instead of granting it.
     is_deny: bool,
     /// Permission level.
-    permission: Level,
+    permission: Permission,
     /// Person who holds the grant.
     #[schema(required)]
     person_id: Option<Uuid>,
@@ -62,7 +61,7 @@ impl From<GrantRow> for Grant {
             id: row.id,
             inheritance_mode: row.inheritance_mode,
             is_deny: row.is_deny,
-            permission: row.permission.into(),
+            permission: row.permission,
             person_id: row.person_id,
             role_id: row.role_id,
             updated_ts: row.updated_ts,
@@ -72,7 +71,7 @@ impl From<GrantRow> for Grant {
 
 /// Grant with the name of its holder.
 #[derive(Serialize, ToSchema)]
-pub(super) struct HeldGrant {
+pub(crate) struct HeldGrant {
     /// The grant.
     #[serde(flatten)]
     grant: Grant,
@@ -94,7 +93,7 @@ pub(super) struct GrantList {
     /// Grants; empty without SHARE.
     pub grants: Vec<HeldGrant>,
     /// Permission of the caller.
-    pub permission: Level,
+    pub permission: Permission,
 }
 
 /// Explanation of a person's access to an entity.
@@ -102,7 +101,7 @@ pub(super) struct GrantList {
 pub(super) struct AccessExplanation {
     /// Permission of the person; null without access.
     #[schema(required)]
-    pub permission: Option<Level>,
+    pub permission: Option<Permission>,
     /// Grants that apply.
     pub reasons: Vec<GrantReason>,
 }
@@ -111,7 +110,7 @@ pub(super) struct AccessExplanation {
 #[derive(Serialize, ToSchema)]
 pub(super) struct GrantReason {
     /// Level that the grant gives on the entity.
-    effective_permission: Level,
+    effective_permission: Permission,
     /// Expiry; null if the grant does not expire.
     #[schema(required, format = DateTime)]
     expires_ts: Option<String>,
@@ -127,7 +126,7 @@ pub(super) struct GrantReason {
     /// Path from the granted entity down to the entity.
     path: Vec<PathStep>,
     /// Level of the grant.
-    permission: Level,
+    permission: Permission,
     /// Role that holds the grant; null if the person holds it.
     #[schema(required)]
     role_id: Option<Uuid>,
@@ -139,7 +138,7 @@ pub(super) struct GrantReason {
     way: Vec<PathStep>,
     /// Same as `effective_permission`.
     #[schema(deprecated)]
-    worth: Level,
+    worth: Permission,
 }
 
 impl GrantReason {
@@ -153,18 +152,18 @@ impl GrantReason {
             })
             .collect();
         Self {
-            effective_permission: reason.effective_permission.into(),
+            effective_permission: reason.effective_permission,
             expires_ts: reason.expires_ts,
             grant_id: reason.grant_id,
             inheritance_mode: reason.inheritance_mode,
             is_deny: reason.is_deny,
             on_every: reason.type_wide,
             path: path.clone(),
-            permission: reason.permission.into(),
+            permission: reason.permission,
             role_id: reason.role_id,
             role_name: reason.role_name,
             way: path,
-            worth: reason.effective_permission.into(),
+            worth: reason.effective_permission,
         }
     }
 }
@@ -201,7 +200,7 @@ pub(super) struct AudienceMember {
     /// Permission of the user, if the caller has SHARE.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
-    pub permission: Option<Level>,
+    pub permission: Option<Permission>,
 }
 
 /// Returns the schema of inheritance modes.

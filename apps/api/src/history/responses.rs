@@ -1,11 +1,13 @@
 //! Bodies of the responses about history and activity.
 
-use crate::entity::References;
+use crate::openapi::References;
 use pmo_database::audit_log::AuditEntry;
 use serde::Serialize;
 use serde_json::{Value, json};
-use utoipa::ToSchema;
+use std::borrow::Cow;
+use utoipa::openapi::RefOr;
 use utoipa::openapi::schema::{AdditionalProperties, ObjectBuilder, Schema, SchemaType, Type};
+use utoipa::{PartialSchema, ToSchema};
 use uuid::Uuid;
 
 /// Page of the history of an entity.
@@ -41,8 +43,7 @@ pub(super) struct HistoryEntry {
     #[schema(format = DateTime)]
     at: String,
     /// Old and new values of the changed columns.
-    #[schema(schema_with = changed_schema)]
-    changed: Value,
+    changed: ChangedColumns,
     /// Entity type code.
     entity: String,
     /// Entity id.
@@ -61,7 +62,7 @@ impl From<AuditEntry> for HistoryEntry {
         Self {
             action: entry.action,
             at: entry.at,
-            changed: entry.changed,
+            changed: ChangedColumns(entry.changed),
             entity: entry.entity_code,
             entity_id: entry.entity_id,
             person_id: entry.person_id,
@@ -87,14 +88,27 @@ fn action_schema() -> Schema {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some(actions)).into()
 }
 
-/// Returns the schema of old and new values by column.
-fn changed_schema() -> Schema {
-    let value = || ObjectBuilder::new().schema_type(SchemaType::AnyValue);
-    let values = ObjectBuilder::new().property("old", value()).property("new", value());
-    ObjectBuilder::new()
-        .description(Some("Old and new value by column."))
-        .additional_properties(Some(AdditionalProperties::from(values)))
-        .into()
+/// Old and new values by column.
+#[derive(Serialize)]
+#[serde(transparent)]
+struct ChangedColumns(Value);
+
+impl PartialSchema for ChangedColumns {
+    fn schema() -> RefOr<Schema> {
+        let value = || ObjectBuilder::new().schema_type(SchemaType::AnyValue);
+        let values = ObjectBuilder::new().property("old", value()).property("new", value());
+        ObjectBuilder::new()
+            .description(Some("Old and new value by column."))
+            .additional_properties(Some(AdditionalProperties::from(values)))
+            .examples([json!({"name": {"old": "Hand-over", "new": "Hand over"}})])
+            .into()
+    }
+}
+
+impl ToSchema for ChangedColumns {
+    fn name() -> Cow<'static, str> {
+        "Change".into()
+    }
 }
 
 /// Returns an example of a page of history.

@@ -1,6 +1,8 @@
-//! Schemas of entity rows, whose columns the catalog describes.
+//! Schemas of entity rows, whose columns the catalog describes, and of what surrounds them.
 
 use pmo_domain::Permission;
+use pmo_domain::api_types::ReferenceNames;
+use serde::Serialize;
 use serde_json::json;
 use std::borrow::Cow;
 use utoipa::openapi::schema::{AdditionalProperties, KnownFormat, SchemaFormat, Type};
@@ -12,6 +14,15 @@ pub(crate) struct RowSchema;
 
 /// Schema of an entity: a row with the caller's permission and the titles of referenced entities.
 pub(crate) struct EntitySchema;
+
+/// Titles of referenced entities by type and id, as far as the caller may see them.
+#[derive(Serialize, ToSchema)]
+#[serde(transparent)]
+#[schema(
+    value_type = BTreeMap<String, BTreeMap<String, String>>,
+    examples(json!({"project": {"0abb4da0-deec-9b5b-b295-27caaa6c94e5": "ERP upgrade"}}))
+)]
+pub(crate) struct References(pub ReferenceNames);
 
 fn string() -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String)
@@ -50,17 +61,13 @@ impl ToSchema for RowSchema {
 
 impl PartialSchema for EntitySchema {
     fn schema() -> RefOr<Schema> {
-        let titles = ObjectBuilder::new().additional_properties(Some(string()));
-        let references = ObjectBuilder::new()
-            .description(Some("Titles of referenced entities by type and id, as far as the caller may see them."))
-            .additional_properties(Some(titles));
         let required = ["id", "name", "version", "permission", "ref_data_entityInstance"];
         required
             .into_iter()
             .fold(columns(), ObjectBuilder::required)
             .description(Some("An entity with the caller's permission and the titles of referenced entities."))
             .property("permission", Ref::from_schema_name(Permission::name()))
-            .property("ref_data_entityInstance", references)
+            .property("ref_data_entityInstance", Ref::from_schema_name(References::name()))
             .examples([json!({
                 "id": "01a2056d-3563-7049-ab62-bfe1ca58ce3f", "code": "MIL-19", "name": "Hand-over", "descr": null,
                 "metadata": {}, "active_flag": true, "from_ts": "2026-11-22T22:42:52.891842+00:00", "to_ts": null,
@@ -80,5 +87,6 @@ impl ToSchema for EntitySchema {
 
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         schemas.push((Permission::name().into_owned(), Permission::schema()));
+        schemas.push((References::name().into_owned(), References::schema()));
     }
 }
