@@ -1,0 +1,1 @@
+//! Microsoft Project XML (MSPDI): reads files and converts them to plans. Pure.
