@@ -11,9 +11,12 @@
 //! Must not: read a clock, a file or the network.
 
 mod calendar;
+mod compile_calendar;
 mod model;
 mod moment;
+mod recurrence;
 mod result;
+mod work_table;
 
 pub use calendar::{Calendar, CalendarException, CalendarIndex, DayHours, HourRange, Recurrence, WorkWeek};
 pub use model::{

@@ -172,7 +172,7 @@ impl Day {
             - 1;
         // 2000-01-01 is day 306 of the year that begins in March 1999.
         let epoch = 1999 * 365 + 1999 / 4 - 1999 / 100 + 1999 / 400 + 306;
-        let bound = i64::from(i32::MAX / 2 / DAY_TENTHS);
+        let bound = i64::from(i32::MAX / DAY_TENTHS);
         Self(i32::try_from((days - epoch).clamp(-bound, bound)).unwrap_or(0))
     }
 

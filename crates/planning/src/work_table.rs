@@ -1,0 +1,390 @@
+//! Working time of a calendar, compiled for conversions between moments and amounts of work.
+//!
+//! A table has a regular week and a sorted list of special days. The work before a moment is that of
+//! the whole weeks, of the weekdays since, plus the difference that the special days before it make.
+//! Both directions take a binary search over the special days, so the table covers all time without
+//! a horizon.
+//!
+//! One amount of work has two moments, as Friday 17:00 and Monday 08:00: Microsoft writes a start as
+//! the beginning of a range of work and a finish as the end of one.
+
+use crate::calendar::HourRange;
+use crate::moment::{DAY_TENTHS, Day, Moment, Span};
+use std::collections::BTreeMap;
+
+/// Ranges of work of a day, in order and disjoint, with the work before each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DayPattern {
+    ranges: Vec<PatternRange>,
+    total: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct PatternRange {
+    from: i32,
+    to: i32,
+    before: i32,
+}
+
+impl DayPattern {
+    /// Returns the pattern of ranges in any order; overlaps count once.
+    pub(crate) fn new(hours: &[HourRange]) -> Self {
+        let limit = DAY_TENTHS;
+        let mut sorted: Vec<(i32, i32)> = hours
+            .iter()
+            .map(|range| (i32::from(range.from).min(limit), i32::from(range.to).min(limit)))
+            .filter(|(from, to)| from < to)
+            .collect();
+        sorted.sort_unstable();
+        let mut pattern = Self::default();
+        for (from, to) in sorted {
+            match pattern.ranges.last_mut() {
+                Some(last) if from <= last.to => {
+                    let more = (to - last.to).max(0);
+                    last.to += more;
+                    pattern.total += more;
+                }
+                _ => {
+                    pattern.ranges.push(PatternRange { from, to, before: pattern.total });
+                    pattern.total += to - from;
+                }
+            }
+        }
+        pattern
+    }
+
+    /// Returns the pattern of the time that both have.
+    fn intersect(&self, other: &Self) -> Self {
+        let mut common = Self::default();
+        for first in &self.ranges {
+            for second in &other.ranges {
+                let (from, to) = (first.from.max(second.from), first.to.min(second.to));
+                if from < to {
+                    common.ranges.push(PatternRange { from, to, before: common.total });
+                    common.total += to - from;
+                }
+            }
+        }
+        common
+    }
+
+    /// Returns the work before a time of the day.
+    fn work_before(&self, time: i32) -> i32 {
+        let mut work = 0;
+        for range in &self.ranges {
+            if time <= range.from {
+                break;
+            }
+            work = range.before + time.min(range.to) - range.from;
+        }
+        work
+    }
+
+    /// Returns the time at which work continues after `work` was done; needs `work < total`.
+    fn start_of(&self, work: i32) -> i32 {
+        let range = self.ranges.iter().rev().find(|range| range.before <= work);
+        range.map_or(0, |range| range.from + work - range.before)
+    }
+
+    /// Returns the time at which `work` was reached; needs `0 < work <= total`.
+    fn end_of(&self, work: i32) -> i32 {
+        let range = self.ranges.iter().rev().find(|range| range.before < work);
+        range.map_or(0, |range| range.from + work - range.before)
+    }
+}
+
+/// Compiled working time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct WorkTable {
+    /// Whether all time is working time; then nothing else is used.
+    always: bool,
+    patterns: Vec<DayPattern>,
+    /// Pattern of the weekdays, in order of the days since 2000-01-01, a Saturday.
+    week: [u16; 7],
+    /// Work before each day of the week.
+    week_before: [i32; 7],
+    week_total: i32,
+    special_day: Vec<i32>,
+    special_pattern: Vec<u16>,
+    /// Work before each special day.
+    special_before: Vec<i32>,
+    /// Difference to the regular week that the first n special days make.
+    special_change: Vec<i32>,
+}
+
+impl WorkTable {
+    /// Returns the table in which all time is working time.
+    pub(crate) fn elapsed() -> Self {
+        Self { always: true, ..Self::default() }
+    }
+
+    /// Returns the table of a week (Sunday first) and of days that differ from it.
+    pub(crate) fn new(week: &[DayPattern; 7], special: &BTreeMap<i32, DayPattern>) -> Self {
+        let mut table = Self { special_change: vec![0], ..Self::default() };
+        for offset in 0..7_usize {
+            let pattern = week.get((offset + 6) % 7).cloned().unwrap_or_default();
+            table.week_before[offset] = table.week_total;
+            table.week_total += pattern.total;
+            table.week[offset] = table.intern(pattern);
+        }
+        let mut change = 0;
+        for (&day, pattern) in special {
+            let regular = table.regular_pattern(day);
+            if regular == pattern {
+                continue;
+            }
+            let difference = pattern.total - regular.total;
+            let before = table.regular_before(day).saturating_add(change);
+            let index = table.intern(pattern.clone());
+            table.special_day.push(day);
+            table.special_pattern.push(index);
+            table.special_before.push(before);
+            change += difference;
+            table.special_change.push(change);
+        }
+        table.always = table.special_day.is_empty() && table.week_total == 7 * DAY_TENTHS;
+        table
+    }
+
+    /// Returns the table of the time that both tables have.
+    pub(crate) fn intersect(&self, other: &Self) -> Self {
+        if self.always {
+            return other.clone();
+        }
+        if other.always {
+            return self.clone();
+        }
+        let week =
+            std::array::from_fn(|weekday| self.weekday_pattern(weekday).intersect(other.weekday_pattern(weekday)));
+        let days = self.special_day.iter().chain(&other.special_day);
+        let special = days.map(|&day| (day, self.day_pattern(day).intersect(other.day_pattern(day)))).collect();
+        Self::new(&week, &special)
+    }
+
+    /// Returns true if nobody ever works.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.always && self.patterns.iter().all(|pattern| pattern.total == 0)
+    }
+
+    /// Returns true if all time is working time.
+    pub(crate) const fn is_always(&self) -> bool {
+        self.always
+    }
+
+    fn intern(&mut self, pattern: DayPattern) -> u16 {
+        let found = self.patterns.iter().position(|known| *known == pattern).unwrap_or_else(|| {
+            if self.patterns.len() < usize::from(u16::MAX) {
+                self.patterns.push(pattern);
+            }
+            self.patterns.len() - 1
+        });
+        u16::try_from(found).unwrap_or(u16::MAX)
+    }
+
+    fn pattern(&self, index: u16) -> &DayPattern {
+        static EMPTY: DayPattern = DayPattern { ranges: Vec::new(), total: 0 };
+        self.patterns.get(usize::from(index)).unwrap_or(&EMPTY)
+    }
+
+    fn regular_pattern(&self, day: i32) -> &DayPattern {
+        self.pattern(self.week[day.rem_euclid(7) as usize])
+    }
+
+    /// Returns the pattern of a weekday, 0 for Sunday.
+    fn weekday_pattern(&self, weekday: usize) -> &DayPattern {
+        self.pattern(self.week[(weekday + 1) % 7])
+    }
+
+    fn day_pattern(&self, day: i32) -> &DayPattern {
+        match self.special_day.binary_search(&day) {
+            Ok(index) => self.pattern(self.special_pattern[index]),
+            Err(_) => self.regular_pattern(day),
+        }
+    }
+
+    /// Returns the work of the regular week before a day, since 2000-01-01.
+    fn regular_before(&self, day: i32) -> i32 {
+        day.div_euclid(7) * self.week_total + self.week_before[day.rem_euclid(7) as usize]
+    }
+
+    /// Returns the work before a moment, since 2000-01-01; negative before that.
+    pub(crate) fn work_before(&self, moment: Moment) -> i32 {
+        if self.always {
+            return moment.0;
+        }
+        let day = moment.0.div_euclid(DAY_TENTHS);
+        let time = moment.0.rem_euclid(DAY_TENTHS);
+        let index = self.special_day.partition_point(|&special| special < day);
+        if self.special_day.get(index) == Some(&day) {
+            self.special_before[index] + self.pattern(self.special_pattern[index]).work_before(time)
+        } else {
+            self.regular_before(day) + self.special_change[index] + self.regular_pattern(day).work_before(time)
+        }
+    }
+
+    /// Returns the moment at which work continues after an amount of work: a start.
+    pub(crate) fn start_at(&self, work: i32) -> Moment {
+        if self.always {
+            return Moment::clamped(i64::from(work));
+        }
+        let count = self.special_before.partition_point(|&before| before <= work);
+        if let Some(last) = count.checked_sub(1) {
+            let pattern = self.pattern(self.special_pattern[last]);
+            let rest = work - self.special_before[last];
+            if rest < pattern.total {
+                return moment_at(self.special_day[last], pattern.start_of(rest));
+            }
+        }
+        if self.week_total == 0 {
+            return if count < self.special_before.len() { self.next_special(count) } else { Moment::MAX };
+        }
+        let regular = work - self.special_change[count];
+        let (week, rest) = (regular.div_euclid(self.week_total), regular.rem_euclid(self.week_total));
+        // The day is the last one that begins with no more than the rest, which skips days without work.
+        let offset = (0..7).rev().find(|&day| self.week_before[day] <= rest).unwrap_or(0);
+        let pattern = self.pattern(self.week[offset]);
+        moment_at(week * 7 + offset as i32, pattern.start_of(rest - self.week_before[offset]))
+    }
+
+    /// Returns the moment at which an amount of work was reached: a finish.
+    pub(crate) fn finish_at(&self, work: i32) -> Moment {
+        if self.always {
+            return Moment::clamped(i64::from(work));
+        }
+        let count = self.special_before.partition_point(|&before| before < work);
+        if let Some(last) = count.checked_sub(1) {
+            let pattern = self.pattern(self.special_pattern[last]);
+            let rest = work - self.special_before[last];
+            if rest <= pattern.total {
+                return moment_at(self.special_day[last], pattern.end_of(rest));
+            }
+        }
+        if self.week_total == 0 {
+            return if count > 0 || (self.special_day.is_empty() && work > 0) { Moment::MAX } else { Moment::MIN };
+        }
+        let regular = work - self.special_change[count] - 1;
+        let (week, rest) = (regular.div_euclid(self.week_total), regular.rem_euclid(self.week_total) + 1);
+        let offset = (0..7).find(|&day| self.week_before[day] < rest && self.week_end(day) >= rest).unwrap_or(0);
+        let pattern = self.pattern(self.week[offset]);
+        moment_at(week * 7 + offset as i32, pattern.end_of(rest - self.week_before[offset]))
+    }
+
+    fn week_end(&self, day: usize) -> i32 {
+        self.week_before.get(day + 1).copied().unwrap_or(self.week_total)
+    }
+
+    /// Returns the start of work on the first special day with work from a position on.
+    fn next_special(&self, from: usize) -> Moment {
+        let days = self.special_day.iter().zip(&self.special_pattern).skip(from);
+        let mut working = days.filter(|(_, pattern)| self.pattern(**pattern).total > 0);
+        working.next().map_or(Moment::MAX, |(&day, &pattern)| moment_at(day, self.pattern(pattern).start_of(0)))
+    }
+
+    /// Returns the moment itself if work is done right after it, otherwise the next such moment.
+    pub(crate) fn start_form(&self, moment: Moment) -> Moment {
+        if self.always { moment } else { self.start_at(self.work_before(moment)) }
+    }
+
+    /// Returns the moment itself if work was done right before it, otherwise the last such moment.
+    pub(crate) fn finish_form(&self, moment: Moment) -> Moment {
+        if self.always { moment } else { self.finish_at(self.work_before(moment)) }
+    }
+
+    /// Returns the moment after some work; a negative amount goes back, zero gives the moment itself.
+    pub(crate) fn add(&self, moment: Moment, work: Span) -> Moment {
+        match work.0 {
+            0 => moment,
+            1.. => self.finish_at(self.work_before(moment).saturating_add(work.0)),
+            _ => self.start_at(self.work_before(moment).saturating_add(work.0)),
+        }
+    }
+
+    /// Returns the work between two moments; negative if the second is earlier.
+    pub(crate) fn between(&self, from: Moment, to: Moment) -> Span {
+        Span(self.work_before(to).saturating_sub(self.work_before(from)))
+    }
+}
+
+fn moment_at(day: i32, time: i32) -> Moment {
+    Moment::clamped(i64::from(Day(day).0) * i64::from(DAY_TENTHS) + i64::from(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn standard() -> [DayPattern; 7] {
+        let work = DayPattern::new(&[HourRange::hours(8, 12), HourRange::hours(13, 17)]);
+        std::array::from_fn(|day| if (1..=5).contains(&day) { work.clone() } else { DayPattern::default() })
+    }
+
+    /// Returns the work before a moment by walking over every tenth of a minute.
+    fn walked(table: &WorkTable, from: Moment, to: Moment) -> i32 {
+        let mut work = 0;
+        for tenth in from.0..to.0 {
+            let pattern = table.day_pattern(tenth.div_euclid(DAY_TENTHS));
+            let time = tenth.rem_euclid(DAY_TENTHS);
+            work += i32::from(pattern.ranges.iter().any(|range| range.from <= time && time < range.to));
+        }
+        work
+    }
+
+    #[test]
+    fn work_and_moments_convert_both_ways() {
+        let friday = Day::from_civil(2026, 3, 6);
+        let saturday = DayPattern::new(&[HourRange::hours(9, 11)]);
+        let special = BTreeMap::from([(friday.0, DayPattern::default()), (friday.0 + 1, saturday)]);
+        let table = WorkTable::new(&standard(), &special);
+        let begin = Moment::from_civil(2026, 2, 28, 0, 0);
+        let mut previous = begin;
+        for step in 1..200 {
+            let moment = begin.plus(Span(step * 977));
+            assert_eq!(table.between(previous, moment).0, walked(&table, previous, moment), "{moment}");
+            let work = table.work_before(moment);
+            assert_eq!(table.work_before(table.start_at(work)), work, "{moment}");
+            assert_eq!(table.work_before(table.finish_at(work)), work, "{moment}");
+            assert!(table.finish_at(work) <= moment && moment <= table.start_at(work), "{moment}");
+            previous = moment;
+        }
+    }
+
+    #[test]
+    fn a_start_moves_on_and_a_finish_moves_back() {
+        let table = WorkTable::new(&standard(), &BTreeMap::new());
+        let friday = Moment::from_civil(2026, 3, 6, 17, 0);
+        let monday = Moment::from_civil(2026, 3, 9, 8, 0);
+        assert_eq!(table.start_form(friday), monday);
+        assert_eq!(table.finish_form(monday), friday);
+        assert_eq!(table.start_form(monday), monday);
+        assert_eq!(table.finish_form(friday), friday);
+        assert_eq!(table.add(friday, Span::ZERO), friday);
+        assert_eq!(table.add(friday, Span::hours(8)), Moment::from_civil(2026, 3, 9, 17, 0));
+        assert_eq!(table.add(monday, Span::hours(-4)), Moment::from_civil(2026, 3, 6, 13, 0));
+    }
+
+    #[test]
+    fn work_over_midnight_is_one_range() {
+        let night = DayPattern::new(&[HourRange::hours(0, 6), HourRange::hours(22, 24)]);
+        let table = WorkTable::new(&std::array::from_fn(|_| night.clone()), &BTreeMap::new());
+        let start = Moment::from_civil(2026, 3, 2, 22, 0);
+        assert_eq!(table.add(start, Span::hours(8)), Moment::from_civil(2026, 3, 3, 6, 0));
+        let midnight = Moment::from_civil(2026, 3, 3, 0, 0);
+        assert_eq!(table.start_form(midnight), midnight);
+        assert_eq!(table.finish_form(midnight), midnight);
+    }
+
+    #[test]
+    fn a_table_without_work_does_not_loop() {
+        let none: [DayPattern; 7] = Default::default();
+        let table = WorkTable::new(&none, &BTreeMap::new());
+        assert!(table.is_empty());
+        assert_eq!(table.add(Moment(0), Span(1)), Moment::MAX);
+        let once = BTreeMap::from([(0, DayPattern::new(&[HourRange::hours(8, 9)]))]);
+        let table = WorkTable::new(&none, &once);
+        assert_eq!(table.start_form(Moment(0)), Moment(4_800));
+        assert_eq!(table.add(Moment(0), Span(600)), Moment(5_400));
+        assert_eq!(table.add(Moment(0), Span(601)), Moment::MAX);
+        assert_eq!(table.start_form(Moment(9_000)), Moment::MAX);
+        assert_eq!(table.finish_form(Moment(-9_000)), Moment::MIN);
+    }
+}
