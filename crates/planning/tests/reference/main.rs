@@ -1,0 +1,15 @@
+//! A second, slow scheduling engine, written from the rules alone, and its comparison with `pmo_planning`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)] // a panic names its line
+
+mod calendar;
+mod cases;
+mod clock;
+mod generate;
+mod late;
+mod moment;
+mod plan;
+mod properties;
+mod shrink;
+mod solver;
+mod text;
