@@ -10,12 +10,22 @@
 //!
 //! Must not: read a clock, a file or the network.
 
+mod backward;
 mod calendar;
 mod compile_calendar;
+mod forward;
+mod mirror;
 mod model;
 mod moment;
+mod network;
+mod order;
+mod pass;
+mod problems;
 mod recurrence;
 mod result;
+mod schedule;
+mod slack;
+mod tables;
 mod work_table;
 
 pub use calendar::{Calendar, CalendarException, CalendarIndex, DayHours, HourRange, Recurrence, WorkWeek};
@@ -25,3 +35,4 @@ pub use model::{
 };
 pub use moment::{Day, Moment, Span};
 pub use result::{Driver, Problem, Schedule};
+pub use schedule::schedule;

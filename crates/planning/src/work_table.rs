@@ -9,7 +9,7 @@
 //! the beginning of a range of work and a finish as the end of one.
 
 use crate::calendar::HourRange;
-use crate::moment::{DAY_TENTHS, Day, Moment, Span};
+use crate::moment::{DAY_TENTHS, Moment, Span};
 use std::collections::BTreeMap;
 
 /// Ranges of work of a day, in order and disjoint, with the work before each.
@@ -66,6 +66,17 @@ impl DayPattern {
             }
         }
         common
+    }
+
+    /// Returns the pattern of the day read backwards.
+    fn mirrored(&self) -> Self {
+        let mut pattern = Self::default();
+        for range in self.ranges.iter().rev() {
+            let (from, to) = (DAY_TENTHS - range.to, DAY_TENTHS - range.from);
+            pattern.ranges.push(PatternRange { from, to, before: pattern.total });
+            pattern.total += to - from;
+        }
+        pattern
     }
 
     /// Returns the work before a time of the day.
@@ -161,6 +172,19 @@ impl WorkTable {
         Self::new(&week, &special)
     }
 
+    /// Returns the table turned around in time: the moment `t` becomes `-t`.
+    pub(crate) fn mirrored(&self) -> Self {
+        if self.always {
+            return self.clone();
+        }
+        // Day d becomes day -1 - d, so weekday w (0 for Sunday) becomes 4 - w: Saturday, the weekday
+        // of day 0, becomes the weekday of day -1, a Friday.
+        let week = std::array::from_fn(|weekday| self.weekday_pattern((11 - weekday) % 7).mirrored());
+        let days = self.special_day.iter().zip(&self.special_pattern);
+        let special = days.map(|(day, pattern)| (-1 - day, self.pattern(*pattern).mirrored())).collect();
+        Self::new(&week, &special)
+    }
+
     /// Returns true if nobody ever works.
     pub(crate) fn is_empty(&self) -> bool {
         !self.always && self.patterns.iter().all(|pattern| pattern.total == 0)
@@ -232,18 +256,18 @@ impl WorkTable {
             let pattern = self.pattern(self.special_pattern[last]);
             let rest = work - self.special_before[last];
             if rest < pattern.total {
-                return moment_at(self.special_day[last], pattern.start_of(rest));
+                return moment_at(i64::from(self.special_day[last]), pattern.start_of(rest));
             }
         }
         if self.week_total == 0 {
             return if count < self.special_before.len() { self.next_special(count) } else { Moment::MAX };
         }
-        let regular = work - self.special_change[count];
+        let regular = work.saturating_sub(self.special_change[count]);
         let (week, rest) = (regular.div_euclid(self.week_total), regular.rem_euclid(self.week_total));
         // The day is the last one that begins with no more than the rest, which skips days without work.
         let offset = (0..7).rev().find(|&day| self.week_before[day] <= rest).unwrap_or(0);
         let pattern = self.pattern(self.week[offset]);
-        moment_at(week * 7 + offset as i32, pattern.start_of(rest - self.week_before[offset]))
+        moment_at(i64::from(week) * 7 + offset as i64, pattern.start_of(rest - self.week_before[offset]))
     }
 
     /// Returns the moment at which an amount of work was reached: a finish.
@@ -256,17 +280,17 @@ impl WorkTable {
             let pattern = self.pattern(self.special_pattern[last]);
             let rest = work - self.special_before[last];
             if rest <= pattern.total {
-                return moment_at(self.special_day[last], pattern.end_of(rest));
+                return moment_at(i64::from(self.special_day[last]), pattern.end_of(rest));
             }
         }
         if self.week_total == 0 {
             return if count > 0 || (self.special_day.is_empty() && work > 0) { Moment::MAX } else { Moment::MIN };
         }
-        let regular = work - self.special_change[count] - 1;
+        let regular = work.saturating_sub(self.special_change[count]).saturating_sub(1);
         let (week, rest) = (regular.div_euclid(self.week_total), regular.rem_euclid(self.week_total) + 1);
         let offset = (0..7).find(|&day| self.week_before[day] < rest && self.week_end(day) >= rest).unwrap_or(0);
         let pattern = self.pattern(self.week[offset]);
-        moment_at(week * 7 + offset as i32, pattern.end_of(rest - self.week_before[offset]))
+        moment_at(i64::from(week) * 7 + offset as i64, pattern.end_of(rest - self.week_before[offset]))
     }
 
     fn week_end(&self, day: usize) -> i32 {
@@ -277,7 +301,9 @@ impl WorkTable {
     fn next_special(&self, from: usize) -> Moment {
         let days = self.special_day.iter().zip(&self.special_pattern).skip(from);
         let mut working = days.filter(|(_, pattern)| self.pattern(**pattern).total > 0);
-        working.next().map_or(Moment::MAX, |(&day, &pattern)| moment_at(day, self.pattern(pattern).start_of(0)))
+        working
+            .next()
+            .map_or(Moment::MAX, |(&day, &pattern)| moment_at(i64::from(day), self.pattern(pattern).start_of(0)))
     }
 
     /// Returns the moment itself if work is done right after it, otherwise the next such moment.
@@ -305,13 +331,14 @@ impl WorkTable {
     }
 }
 
-fn moment_at(day: i32, time: i32) -> Moment {
-    Moment::clamped(i64::from(Day(day).0) * i64::from(DAY_TENTHS) + i64::from(time))
+fn moment_at(day: i64, time: i32) -> Moment {
+    Moment::clamped(day * i64::from(DAY_TENTHS) + i64::from(time))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::moment::Day;
 
     fn standard() -> [DayPattern; 7] {
         let work = DayPattern::new(&[HourRange::hours(8, 12), HourRange::hours(13, 17)]);
@@ -360,6 +387,22 @@ mod tests {
         assert_eq!(table.add(friday, Span::ZERO), friday);
         assert_eq!(table.add(friday, Span::hours(8)), Moment::from_civil(2026, 3, 9, 17, 0));
         assert_eq!(table.add(monday, Span::hours(-4)), Moment::from_civil(2026, 3, 6, 13, 0));
+    }
+
+    #[test]
+    fn a_mirrored_table_swaps_starts_and_finishes() {
+        let holiday = BTreeMap::from([(Day::from_civil(2026, 3, 6).0, DayPattern::default())]);
+        let table = WorkTable::new(&standard(), &holiday);
+        let mirrored = table.mirrored();
+        let begin = Moment::from_civil(2026, 2, 28, 0, 0);
+        for step in 0..300 {
+            let moment = begin.plus(Span(step * 977));
+            let opposite = Moment(-moment.0);
+            assert_eq!(mirrored.start_form(opposite).0, -table.finish_form(moment).0, "{moment}");
+            let work = Span(step * 31 + 1);
+            assert_eq!(mirrored.add(opposite, work).0, -table.add(moment, Span(-work.0)).0, "{moment}");
+        }
+        assert_eq!(mirrored.mirrored(), table);
     }
 
     #[test]

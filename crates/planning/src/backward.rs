@@ -1,0 +1,197 @@
+//! Backward pass: latest dates.
+//!
+//! Microsoft Project: a task finishes at the earliest of what its successors allow, or with the
+//! project; a deadline and the constraints "no later than" and "must" cap that. A finish moves back to
+//! the end of a range of work; milestones and manual tasks keep the moment that their successor gives.
+
+use crate::model::{Constraint, LinkKind};
+use crate::moment::{Moment, Span};
+use crate::network::{Edge, Role};
+use crate::pass::Pass;
+
+/// Latest dates that surroundings allow; absent where nothing limits them.
+#[derive(Clone, Copy)]
+struct Limits {
+    start: Moment,
+    finish: Moment,
+}
+
+impl Limits {
+    const NONE: Self = Self { start: Moment::NONE, finish: Moment::NONE };
+
+    fn limit_start(&mut self, moment: Moment) {
+        self.start = earlier(self.start, moment);
+    }
+
+    fn limit_finish(&mut self, moment: Moment) {
+        self.finish = earlier(self.finish, moment);
+    }
+}
+
+/// Returns the earlier of two moments; an absent one does not count.
+fn earlier(first: Moment, second: Moment) -> Moment {
+    if first.is_none() || (second.is_some() && second < first) { second } else { first }
+}
+
+impl Pass<'_> {
+    /// Computes the late dates of all nodes.
+    pub(crate) fn run_backward(&mut self) {
+        for position in (0..self.network.order.len()).rev() {
+            self.backward_node(self.network.order[position] as usize);
+        }
+    }
+
+    /// Computes the late dates of a node; returns whether they changed.
+    pub(crate) fn backward_node(&mut self, node: usize) -> bool {
+        let tasks = self.network.role.len();
+        if node >= tasks {
+            self.open_late_gate(node - tasks)
+        } else if self.network.role[node] == Role::Summary {
+            self.gather_late(node)
+        } else {
+            self.late_leaf(node)
+        }
+    }
+
+    /// Returns what the successors of a task and the summaries above it allow.
+    fn limits(&self, task: usize) -> Limits {
+        let mut limits = Limits::NONE;
+        if let Some(parent) = self.parent(task) {
+            limits.finish = self.state.late_gate_finish[parent];
+            if self.schedule.start[task] == self.schedule.start[parent] {
+                limits.start = self.state.late_gate_start[parent];
+            }
+        }
+        for &position in self.network.out.of(task) {
+            let edge = &self.network.edges[position as usize];
+            let successor = edge.successor as usize;
+            if self.is_finished(successor) && !self.is_manual(successor) {
+                continue;
+            }
+            let target = match edge.kind {
+                LinkKind::FinishToStart | LinkKind::StartToStart => self.state.late_rest[successor],
+                LinkKind::FinishToFinish | LinkKind::StartToFinish => self.state.late_first[successor],
+            };
+            if target.is_none() {
+                continue;
+            }
+            let moment = self.add_lag(edge, target, true);
+            match edge.kind {
+                LinkKind::FinishToStart | LinkKind::FinishToFinish => limits.limit_finish(moment),
+                LinkKind::StartToStart | LinkKind::StartToFinish => limits.limit_start(moment),
+            }
+        }
+        limits
+    }
+
+    fn open_late_gate(&mut self, summary: usize) -> bool {
+        let mut limits = self.limits(summary);
+        let entry = self.task(summary);
+        if entry.deadline.is_some() {
+            limits.limit_finish(entry.deadline);
+        }
+        if let Constraint::FinishNoLaterThan(date) | Constraint::MustFinishOn(date) = entry.constraint {
+            limits.limit_finish(date);
+        }
+        let state = &mut *self.state;
+        let changed =
+            state.late_gate_finish[summary] != limits.finish || state.late_gate_start[summary] != limits.start;
+        state.late_gate_finish[summary] = limits.finish;
+        state.late_gate_start[summary] = limits.start;
+        changed
+    }
+
+    /// Computes the late dates of a summary: from the earliest late start to the latest late finish.
+    fn gather_late(&mut self, summary: usize) -> bool {
+        let (mut start, mut finish, mut rest, mut first) = (Moment::MAX, Moment::NONE, Moment::MAX, Moment::MAX);
+        for &child in self.network.children.of(summary) {
+            let child = child as usize;
+            start = start.min(self.schedule.late_start[child]);
+            finish = finish.max(self.schedule.late_finish[child]);
+            if !self.is_finished(child) {
+                rest = rest.min(self.state.late_rest[child]);
+                first = first.min(self.state.late_first[child]);
+            }
+        }
+        if rest == Moment::MAX {
+            (rest, first) = (Moment::NONE, Moment::NONE);
+        }
+        self.store_late(summary, start, finish, rest, first)
+    }
+
+    fn store_late(&mut self, task: usize, start: Moment, finish: Moment, rest: Moment, first: Moment) -> bool {
+        let (schedule, state) = (&mut *self.schedule, &mut *self.state);
+        let changed = schedule.late_start[task] != start
+            || schedule.late_finish[task] != finish
+            || state.late_rest[task] != rest
+            || state.late_first[task] != first;
+        schedule.late_start[task] = start;
+        schedule.late_finish[task] = finish;
+        state.late_rest[task] = rest;
+        state.late_first[task] = first;
+        changed
+    }
+
+    fn late_leaf(&mut self, task: usize) -> bool {
+        let (start, finish) = (self.schedule.start[task], self.schedule.finish[task]);
+        if self.is_finished(task) && !self.is_manual(task) {
+            return self.store_late(task, start, finish, start, finish);
+        }
+        let late_finish = self.late_finish(task);
+        if self.is_started(task) && !self.is_manual(task) {
+            let rest = self.start_before(task, late_finish, self.network.done[task]);
+            return self.store_late(task, start, late_finish, rest, late_finish);
+        }
+        let late_start = self.late_start(task, late_finish);
+        self.store_late(task, late_start, late_finish, late_start, late_finish)
+    }
+
+    fn late_start(&self, task: usize, late_finish: Moment) -> Moment {
+        if let (Constraint::MustStartOn(date), false) = (self.task(task).constraint, self.is_manual(task)) {
+            return self.first_start(task, date);
+        }
+        self.start_before(task, late_finish, Span::ZERO)
+    }
+
+    fn late_finish(&self, task: usize) -> Moment {
+        let limits = self.limits(task);
+        let entry = self.task(task);
+        let after = |start| self.finish_after(task, start, Span::ZERO);
+        let mut finish = limits.finish;
+        if limits.start.is_some() && !self.is_started(task) {
+            finish = earlier(finish, after(limits.start));
+        }
+        let own_end = self.plan.settings.multiple_critical_paths && finish.is_none();
+        finish = earlier(finish, if own_end { self.schedule.finish[task] } else { self.schedule.project_finish });
+        if self.is_manual(task) {
+            return if entry.deadline.is_some() { earlier(finish, entry.deadline) } else { finish };
+        }
+        match entry.constraint {
+            Constraint::MustFinishOn(date) => finish = date,
+            Constraint::MustStartOn(date) => finish = after(self.first_start(task, date)),
+            Constraint::FinishNoLaterThan(date) => finish = earlier(finish, date),
+            Constraint::StartNoLaterThan(date) if !self.is_started(task) => finish = earlier(finish, after(date)),
+            _ => {}
+        }
+        finish = earlier(finish, entry.deadline);
+        if self.network.length[task] == Span::ZERO { finish } else { self.finish_form(task, finish) }
+    }
+
+    /// Returns the last moment, up to a given one, at which work on a leaf can end.
+    fn finish_form(&self, task: usize, moment: Moment) -> Moment {
+        let range = self.network.run_range[task].clone();
+        let runs = &self.network.runs[range.start as usize..range.end as usize];
+        let forms = runs.iter().map(|run| self.network.tables.get(run.table).finish_form(moment));
+        forms.max().unwrap_or_else(|| self.network.table_of(task).finish_form(moment))
+    }
+
+    /// Returns the latest date of the predecessor that keeps the successor on its scheduled dates.
+    pub(crate) fn link_limit(&self, edge: &Edge) -> Moment {
+        let successor = edge.successor as usize;
+        let target = match edge.kind {
+            LinkKind::FinishToStart | LinkKind::StartToStart => self.schedule.start[successor],
+            LinkKind::FinishToFinish | LinkKind::StartToFinish => self.schedule.finish[successor],
+        };
+        self.add_lag(edge, target, true)
+    }
+}

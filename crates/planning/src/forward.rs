@@ -1,0 +1,299 @@
+//! Forward pass: earliest dates.
+//!
+//! Microsoft Project: a task starts at the latest of what its links, the summaries above it and the
+//! project start ask for; then its constraint holds, and a levelling delay is added in elapsed time.
+//! A manual task has its own dates. A started task has its actual start, and its rest waits for
+//! unfinished predecessors if work in progress may be split.
+
+use crate::model::{Constraint, LinkKind, Mode};
+use crate::moment::{Moment, Span};
+use crate::network::{Edge, NO_PARENT, Role};
+use crate::pass::Pass;
+use crate::result::Driver;
+
+/// Dates of a task with their reasons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Dates {
+    pub(crate) start: Moment,
+    pub(crate) finish: Moment,
+    pub(crate) resume: Moment,
+    pub(crate) start_driver: Driver,
+    pub(crate) finish_driver: Driver,
+}
+
+impl Pass<'_> {
+    /// Computes the early dates of all nodes.
+    pub(crate) fn run_forward(&mut self) {
+        for position in 0..self.network.order.len() {
+            self.forward_node(self.network.order[position] as usize);
+        }
+    }
+
+    /// Computes the early dates of a node; returns whether they changed.
+    pub(crate) fn forward_node(&mut self, node: usize) -> bool {
+        let tasks = self.network.role.len();
+        if node >= tasks {
+            let dates = self.gather(node - tasks);
+            return self.store(node - tasks, dates);
+        }
+        if self.network.role[node] == Role::Summary {
+            return self.open_gate(node);
+        }
+        let dates = self.leaf_dates(node);
+        self.store(node, dates)
+    }
+
+    fn store(&mut self, task: usize, dates: Dates) -> bool {
+        let schedule = &mut *self.schedule;
+        let as_late = self.place_late && self.plan.tasks[task].constraint == Constraint::AsLateAsPossible;
+        if !as_late || self.network.role[task] == Role::Summary {
+            schedule.early_start[task] = dates.start;
+            schedule.early_finish[task] = dates.finish;
+        }
+        schedule.start_driver[task] = dates.start_driver;
+        schedule.finish_driver[task] = dates.finish_driver;
+        schedule.resume[task] = dates.resume;
+        let changed = schedule.start[task] != dates.start || schedule.finish[task] != dates.finish;
+        schedule.start[task] = dates.start;
+        schedule.finish[task] = dates.finish;
+        changed
+    }
+
+    /// Returns the earliest start that the surroundings of a task allow, without its own links.
+    fn gate(&self, task: usize) -> (Moment, Driver, Moment) {
+        match self.parent(task) {
+            Some(parent) => {
+                (self.state.gate_start[parent], self.state.gate_driver[parent], self.state.gate_finish[parent])
+            }
+            None => (self.schedule.project_start, Driver::ProjectStart, Moment::NONE),
+        }
+    }
+
+    /// Computes the gate of a summary: what holds every task below it.
+    fn open_gate(&mut self, summary: usize) -> bool {
+        let (mut start, mut driver, mut finish) = self.gate(summary);
+        let own = u32::try_from(summary).unwrap_or(NO_PARENT);
+        if self.is_manual(summary) && self.task(summary).manual_start.is_some() {
+            (start, driver, finish) = (self.task(summary).manual_start, Driver::Manual(own), Moment::NONE);
+        } else {
+            for edge in self.network.edges_into(summary) {
+                let asked = self.add_lag(edge, self.link_source(edge), false);
+                match edge.kind {
+                    LinkKind::FinishToStart | LinkKind::StartToStart => {
+                        if asked > start {
+                            (start, driver) = (asked, Driver::Link(edge.link));
+                        }
+                    }
+                    LinkKind::FinishToFinish | LinkKind::StartToFinish => finish = finish.max(asked),
+                }
+            }
+            if let Constraint::StartNoEarlierThan(date) | Constraint::MustStartOn(date) = self.task(summary).constraint
+                && date > start
+            {
+                (start, driver) = (date, Driver::Constraint(own));
+            }
+        }
+        let state = &mut *self.state;
+        state.gate_driver[summary] = driver;
+        let changed = state.gate_start[summary] != start || state.gate_finish[summary] != finish;
+        state.gate_start[summary] = start;
+        state.gate_finish[summary] = finish;
+        changed
+    }
+
+    /// Returns the dates of a summary: from the earliest start to the latest finish below it.
+    fn gather(&self, summary: usize) -> Dates {
+        let (mut start, mut finish) = (Moment::MAX, Moment::NONE);
+        let (mut first, mut last) = (0, 0);
+        for &child in self.network.children.of(summary) {
+            if self.schedule.start[child as usize] < start {
+                (start, first) = (self.schedule.start[child as usize], child);
+            }
+            if self.schedule.finish[child as usize] > finish {
+                (finish, last) = (self.schedule.finish[child as usize], child);
+            }
+        }
+        let mut dates = Dates {
+            start,
+            finish,
+            resume: Moment::NONE,
+            start_driver: Driver::Child(first),
+            finish_driver: Driver::Child(last),
+        };
+        let entry = self.task(summary);
+        if entry.mode == Mode::Manual {
+            let own = Driver::Manual(u32::try_from(summary).unwrap_or(NO_PARENT));
+            if entry.manual_start.is_some() {
+                (dates.start, dates.start_driver) = (entry.manual_start, own);
+            }
+            if entry.manual_finish.is_some() {
+                (dates.finish, dates.finish_driver) = (entry.manual_finish, own);
+            }
+        }
+        dates
+    }
+
+    fn leaf_dates(&self, task: usize) -> Dates {
+        if self.is_manual(task) {
+            self.manual_dates(task)
+        } else if self.is_finished(task) {
+            self.finished_dates(task)
+        } else if self.is_started(task) {
+            self.started_dates(task)
+        } else {
+            self.planned_dates(task)
+        }
+    }
+
+    fn manual_dates(&self, task: usize) -> Dates {
+        let entry = self.task(task);
+        let start = match (entry.manual_start.get(), entry.manual_finish.get()) {
+            (Some(start), _) => start,
+            (None, Some(finish)) => self.start_before(task, finish, Span::ZERO),
+            (None, None) => self.first_start(task, self.gate(task).0),
+        };
+        let finish = entry.manual_finish.get().unwrap_or_else(|| self.finish_after(task, start, Span::ZERO));
+        let driver = Driver::Manual(u32::try_from(task).unwrap_or(NO_PARENT));
+        Dates { start, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver }
+    }
+
+    fn finished_dates(&self, task: usize) -> Dates {
+        let entry = self.task(task);
+        let finish = entry.actual_finish;
+        let start = entry.actual_start.get().unwrap_or_else(|| self.start_before(task, finish, Span::ZERO));
+        Dates { start, finish, resume: Moment::NONE, start_driver: Driver::Actual, finish_driver: Driver::Actual }
+    }
+
+    fn started_dates(&self, task: usize) -> Dates {
+        let (start, done) = (self.task(task).actual_start, self.network.done[task]);
+        let table = self.network.table_of(task);
+        let follows = table.start_form(table.add(start, done));
+        let mut dates = Dates {
+            start,
+            finish: self.finish_after(task, start, Span::ZERO),
+            resume: follows,
+            start_driver: Driver::Actual,
+            finish_driver: Driver::Actual,
+        };
+        let settings = &self.plan.settings;
+        if done >= self.network.length[task] {
+            return dates;
+        }
+        let (mut resume, mut driver) = (follows, Driver::Actual);
+        if self.task(task).resume > resume {
+            resume = self.task(task).resume;
+        }
+        if settings.split_in_progress {
+            let (asked, reason) = self.asked_start(task, done);
+            if asked > resume {
+                (resume, driver) = (asked, reason);
+            }
+        }
+        if settings.reschedule_remaining && settings.status_date > resume {
+            (resume, driver) = (settings.status_date, Driver::StatusDate);
+        }
+        if resume > follows {
+            dates.resume = table.start_form(resume);
+            dates.finish = self.finish_after(task, dates.resume, done);
+            dates.finish_driver = driver;
+        }
+        dates
+    }
+
+    fn planned_dates(&self, task: usize) -> Dates {
+        let entry = self.task(task);
+        let (asked, driver) = self.asked_start(task, Span::ZERO);
+        let (mut start, mut driver) = self.constrain(task, asked, driver);
+        if self.place_late && entry.constraint == Constraint::AsLateAsPossible {
+            let late = self.schedule.late_start[task];
+            if late > self.schedule.early_start[task] {
+                let finish = self.schedule.late_finish[task];
+                let driver = Driver::ProjectFinish;
+                return Dates {
+                    start: late,
+                    finish,
+                    resume: Moment::NONE,
+                    start_driver: driver,
+                    finish_driver: driver,
+                };
+            }
+        }
+        if self.plan.settings.reschedule_remaining
+            && self.plan.settings.status_date > start
+            && matches!(entry.constraint, Constraint::AsSoonAsPossible | Constraint::AsLateAsPossible)
+        {
+            (start, driver) = (self.plan.settings.status_date, Driver::StatusDate);
+        }
+        if entry.leveling_delay > Span::ZERO {
+            (start, driver) = (self.first_start(task, start).plus(entry.leveling_delay), Driver::Leveling);
+        }
+        let begin = self.first_start(task, start);
+        // Runs with a delay count it from the moment asked for, not from the start of the first run.
+        let from = if self.network.run_range[task].is_empty() { begin } else { start };
+        let finish = self.finish_after(task, from, Span::ZERO);
+        Dates { start: begin, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver }
+    }
+
+    /// Returns the start that the links of a task and of the summaries above it ask for.
+    ///
+    /// For a task with a done part, the start of its rest.
+    pub(crate) fn asked_start(&self, task: usize, done: Span) -> (Moment, Driver) {
+        let (mut start, mut driver, finish) = self.gate(task);
+        if finish.is_some() {
+            let asked = self.start_before(task, finish, done);
+            if asked > start {
+                (start, driver) = (asked, self.gate_finish_driver(task));
+            }
+        }
+        for edge in self.network.edges_into(task) {
+            let asked = self.link_start(task, edge, done);
+            if asked > start {
+                (start, driver) = (asked, Driver::Link(edge.link));
+            }
+        }
+        (start, driver)
+    }
+
+    /// Returns the start of a task, or of its rest, that a link asks for.
+    pub(crate) fn link_start(&self, task: usize, edge: &Edge, done: Span) -> Moment {
+        let asked = self.add_lag(edge, self.link_source(edge), false);
+        match edge.kind {
+            LinkKind::FinishToStart | LinkKind::StartToStart => asked,
+            LinkKind::FinishToFinish | LinkKind::StartToFinish => self.start_before(task, asked, done),
+        }
+    }
+
+    /// Returns the link into a summary above the task that holds finishes.
+    fn gate_finish_driver(&self, task: usize) -> Driver {
+        let mut above = self.parent(task);
+        while let Some(summary) = above {
+            let finish = self.state.gate_finish[summary];
+            let holds = |edge: &&Edge| {
+                matches!(edge.kind, LinkKind::FinishToFinish | LinkKind::StartToFinish)
+                    && self.add_lag(edge, self.link_source(edge), false) == finish
+            };
+            if let Some(edge) = self.network.edges_into(summary).iter().find(holds) {
+                return Driver::Link(edge.link);
+            }
+            above = self.parent(summary);
+        }
+        Driver::ProjectStart
+    }
+
+    /// Applies the constraint of a task to the start that its links ask for.
+    fn constrain(&self, task: usize, asked: Moment, driver: Driver) -> (Moment, Driver) {
+        let honor = self.plan.settings.honor_constraints;
+        let finish_at = |date| self.start_before(task, date, Span::ZERO);
+        let own = Driver::Constraint(u32::try_from(task).unwrap_or(NO_PARENT));
+        let (date, lower, upper) = match self.task(task).constraint {
+            Constraint::AsSoonAsPossible | Constraint::AsLateAsPossible => return (asked, driver),
+            Constraint::StartNoEarlierThan(date) => (date, true, false),
+            Constraint::FinishNoEarlierThan(date) => (finish_at(date), true, false),
+            Constraint::StartNoLaterThan(date) => (date, false, honor),
+            Constraint::FinishNoLaterThan(date) => (finish_at(date), false, honor),
+            Constraint::MustStartOn(date) => (date, true, honor),
+            Constraint::MustFinishOn(date) => (finish_at(date), true, honor),
+        };
+        if (lower && date > asked) || (upper && date < asked) { (date, own) } else { (asked, driver) }
+    }
+}

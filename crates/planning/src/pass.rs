@@ -1,0 +1,187 @@
+//! State of the passes, and the arithmetic that forward and backward pass share.
+
+use crate::model::{Lag, LinkKind, Mode, Plan, Task};
+use crate::moment::{Moment, Span};
+use crate::network::{Edge, NO_PARENT, Network, Role};
+use crate::result::{Driver, Schedule};
+
+/// Values of the passes that are no part of the schedule, by task.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// Earliest start of everything below a summary.
+    pub(crate) gate_start: Vec<Moment>,
+    /// Reason of `gate_start`.
+    pub(crate) gate_driver: Vec<Driver>,
+    /// Earliest finish of everything below a summary; absent for most.
+    pub(crate) gate_finish: Vec<Moment>,
+    /// Latest finish of everything below a summary; absent if only the project limits it.
+    pub(crate) late_gate_finish: Vec<Moment>,
+    /// Latest start of the first task below a summary; absent if only the finish limits it.
+    pub(crate) late_gate_start: Vec<Moment>,
+    /// Latest start of the rest: the late start, unless the task has begun.
+    pub(crate) late_rest: Vec<Moment>,
+    /// Earliest late finish below a summary, or the late finish of a leaf.
+    pub(crate) late_first: Vec<Moment>,
+}
+
+impl State {
+    pub(crate) fn new(tasks: usize) -> Self {
+        Self {
+            gate_start: vec![Moment::NONE; tasks],
+            gate_driver: vec![Driver::ProjectStart; tasks],
+            gate_finish: vec![Moment::NONE; tasks],
+            late_gate_finish: vec![Moment::NONE; tasks],
+            late_gate_start: vec![Moment::NONE; tasks],
+            late_rest: vec![Moment::NONE; tasks],
+            late_first: vec![Moment::NONE; tasks],
+        }
+    }
+}
+
+/// A pass over the network.
+pub(crate) struct Pass<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) network: &'a Network,
+    pub(crate) schedule: &'a mut Schedule,
+    pub(crate) state: &'a mut State,
+    /// Whether ALAP tasks take their late dates.
+    pub(crate) place_late: bool,
+}
+
+impl Schedule {
+    /// Returns a schedule without dates.
+    pub(crate) fn empty(tasks: usize) -> Self {
+        let (moments, spans) = (vec![Moment::NONE; tasks], vec![Span::ZERO; tasks]);
+        Self {
+            start: moments.clone(),
+            finish: moments.clone(),
+            early_start: moments.clone(),
+            early_finish: moments.clone(),
+            late_start: moments.clone(),
+            late_finish: moments.clone(),
+            total_slack: spans.clone(),
+            free_slack: spans.clone(),
+            start_slack: spans.clone(),
+            finish_slack: spans.clone(),
+            critical: vec![false; tasks],
+            duration: spans,
+            percent_complete: vec![0; tasks],
+            resume: moments,
+            start_driver: vec![Driver::ProjectStart; tasks],
+            finish_driver: vec![Driver::ProjectStart; tasks],
+            project_start: Moment::NONE,
+            project_finish: Moment::NONE,
+            problems: Vec::new(),
+        }
+    }
+}
+
+impl Pass<'_> {
+    pub(crate) fn task(&self, task: usize) -> &Task {
+        &self.plan.tasks[task]
+    }
+
+    pub(crate) fn is_manual(&self, task: usize) -> bool {
+        self.plan.tasks[task].mode == Mode::Manual
+    }
+
+    pub(crate) fn is_started(&self, task: usize) -> bool {
+        self.plan.tasks[task].actual_start.is_some() || self.is_finished(task)
+    }
+
+    pub(crate) fn is_finished(&self, task: usize) -> bool {
+        self.plan.tasks[task].actual_finish.is_some()
+    }
+
+    /// Returns the parent of a task, unless it is at the top level.
+    pub(crate) fn parent(&self, task: usize) -> Option<usize> {
+        match self.network.parent[task] {
+            NO_PARENT => None,
+            parent => Some(parent as usize),
+        }
+    }
+
+    /// Returns the moment that lies a lag after another; `backwards` goes the other way.
+    ///
+    /// Microsoft Project: a working lag runs on the calendar of the successor; a percentage is one of
+    /// the predecessor's duration, and elapsed if that duration is.
+    pub(crate) fn add_lag(&self, edge: &Edge, moment: Moment, backwards: bool) -> Moment {
+        let (amount, elapsed) = match edge.lag {
+            Lag::Working(span) => (span, false),
+            Lag::Elapsed(span) => (span, true),
+            Lag::Percent(percent) => (self.percentage(edge, percent), self.task(edge.predecessor as usize).elapsed),
+            Lag::ElapsedPercent(percent) => (self.percentage(edge, percent), true),
+        };
+        let amount = if backwards { Span(-amount.0) } else { amount };
+        if elapsed { moment.plus(amount) } else { self.network.tables.get(edge.lag_table).add(moment, amount) }
+    }
+
+    fn percentage(&self, edge: &Edge, percent: i16) -> Span {
+        let predecessor = edge.predecessor as usize;
+        let duration = if self.network.role[predecessor] == Role::Summary {
+            let (start, finish) = (self.schedule.start[predecessor], self.schedule.finish[predecessor]);
+            self.network.table_of(predecessor).between(start, finish)
+        } else {
+            self.task(predecessor).duration
+        };
+        duration.scale(i64::from(percent), 100)
+    }
+
+    /// Returns the date of the predecessor from which a link counts.
+    pub(crate) fn link_source(&self, edge: &Edge) -> Moment {
+        let predecessor = edge.predecessor as usize;
+        match edge.kind {
+            LinkKind::FinishToStart | LinkKind::FinishToFinish => self.schedule.finish[predecessor],
+            LinkKind::StartToStart | LinkKind::StartToFinish => self.schedule.start[predecessor],
+        }
+    }
+
+    /// Returns the start with which a leaf, or its rest, finishes at a moment.
+    pub(crate) fn start_before(&self, task: usize, finish: Moment, done: Span) -> Moment {
+        let range = self.network.run_range[task].clone();
+        if range.is_empty() {
+            let rest = self.network.length[task].minus(done);
+            return self.network.table_of(task).add(finish, Span(-rest.0.max(0)));
+        }
+        let mut start = Moment::MAX;
+        for run in &self.network.runs[range.start as usize..range.end as usize] {
+            let rest = run.delay.plus(run.length).minus(done);
+            start = start.min(self.network.tables.get(run.table).add(finish, Span(-rest.0.max(0))));
+        }
+        start
+    }
+
+    /// Returns the finish of the rest of a leaf that begins at a moment.
+    pub(crate) fn finish_after(&self, task: usize, start: Moment, done: Span) -> Moment {
+        let range = self.network.run_range[task].clone();
+        if range.is_empty() {
+            let rest = self.network.length[task].minus(done);
+            return self.network.table_of(task).add(start, Span(rest.0.max(0)));
+        }
+        let mut finish = start;
+        for run in &self.network.runs[range.start as usize..range.end as usize] {
+            let rest = run.delay.plus(run.length).minus(done);
+            finish = finish.max(self.network.tables.get(run.table).add(start, Span(rest.0.max(0))));
+        }
+        finish
+    }
+
+    /// Returns the first moment, from a given one on, at which work on a leaf can begin.
+    pub(crate) fn first_start(&self, task: usize, moment: Moment) -> Moment {
+        let range = self.network.run_range[task].clone();
+        if range.is_empty() {
+            let table = self.network.table_of(task);
+            // A milestone stands where its predecessor ends.
+            if self.network.length[task] == Span::ZERO && table.finish_form(moment) == moment {
+                return moment;
+            }
+            return table.start_form(moment);
+        }
+        let mut start = Moment::MAX;
+        for run in &self.network.runs[range.start as usize..range.end as usize] {
+            let table = self.network.tables.get(run.table);
+            start = start.min(table.start_form(table.add(moment, run.delay)));
+        }
+        start
+    }
+}

@@ -1,0 +1,109 @@
+//! Slack, critical tasks and values of summaries.
+//!
+//! Microsoft Project: start slack is the working time from early to late start, finish slack that
+//! from early to late finish; total slack is the smaller, and the finish slack once a task has begun.
+//! Free slack is the smallest gap to a successor, never more than the total slack and never negative.
+//! A task is critical if it is not finished and its total slack is at most the limit.
+
+use crate::model::{Constraint, LinkKind};
+use crate::moment::Span;
+use crate::network::Role;
+use crate::pass::Pass;
+
+impl Pass<'_> {
+    /// Computes slack and rolled-up values of all tasks.
+    pub(crate) fn run_slack(&mut self) {
+        for task in 0..self.network.role.len() {
+            if self.network.role[task] != Role::Inactive {
+                self.slack_of(task);
+            }
+        }
+        self.roll_up();
+    }
+
+    /// Computes the slack of a task.
+    pub(crate) fn slack_of(&mut self, task: usize) {
+        let table = self.network.table_of(task);
+        let schedule = &*self.schedule;
+        let start_slack = table.between(schedule.start[task], schedule.late_start[task]);
+        let finish_slack = table.between(schedule.finish[task], schedule.late_finish[task]);
+        let summary = self.network.role[task] == Role::Summary;
+        let finished = self.is_finished(task) && !summary;
+        let mut total = if self.is_started(task) && !summary { finish_slack } else { start_slack.min(finish_slack) };
+        if finished {
+            total = Span::ZERO;
+        } else if !summary {
+            total = total.min(self.slack_of_fixed_date(task));
+        }
+        let free = self.free_slack(task, total);
+        let critical = !finished && total <= self.plan.settings.critical_slack_limit;
+        let schedule = &mut *self.schedule;
+        schedule.start_slack[task] = start_slack;
+        schedule.finish_slack[task] = finish_slack;
+        schedule.total_slack[task] = total;
+        schedule.free_slack[task] = free;
+        schedule.critical[task] = critical;
+    }
+
+    /// Returns how much earlier than its links ask for a constraint puts a task, as negative slack.
+    fn slack_of_fixed_date(&self, task: usize) -> Span {
+        let fixed = matches!(self.task(task).constraint, Constraint::MustStartOn(_) | Constraint::MustFinishOn(_));
+        if !fixed || self.is_started(task) || self.is_manual(task) {
+            return Span::MAX;
+        }
+        let (asked, _) = self.asked_start(task, Span::ZERO);
+        let start = self.schedule.start[task];
+        if asked > start { self.network.table_of(task).between(asked, start) } else { Span::MAX }
+    }
+
+    fn free_slack(&self, task: usize, total: Span) -> Span {
+        let table = self.network.table_of(task);
+        let mut free = total;
+        for &position in self.network.out.of(task) {
+            let edge = &self.network.edges[position as usize];
+            if self.is_finished(edge.successor as usize) {
+                continue;
+            }
+            let from = match edge.kind {
+                LinkKind::FinishToStart | LinkKind::FinishToFinish => self.schedule.finish[task],
+                LinkKind::StartToStart | LinkKind::StartToFinish => self.schedule.start[task],
+            };
+            free = free.min(table.between(from, self.link_limit(edge)));
+        }
+        Span(free.0.max(0))
+    }
+
+    /// Computes durations and percentages; of summaries from what is below them.
+    pub(crate) fn roll_up(&mut self) {
+        let tasks = self.network.role.len();
+        // Children follow their parents, so a walk backwards sees all children first.
+        let mut sums = vec![(0_i64, 0_i64); tasks];
+        for task in (0..tasks).rev() {
+            let (mut done, mut duration) = sums[task];
+            match self.network.role[task] {
+                Role::Inactive => continue,
+                Role::Leaf => {
+                    let length = self.task(task).duration.0.max(0);
+                    let finished = self.is_finished(task);
+                    let actual = if finished { length } else { self.task(task).actual_duration.0.clamp(0, length) };
+                    (done, duration) = (i64::from(actual), i64::from(length));
+                    self.schedule.duration[task] = Span(length);
+                    self.schedule.critical[task] = self.schedule.critical[task] && !finished;
+                }
+                Role::Summary => {
+                    let table = self.network.table_of(task);
+                    let span = table.between(self.schedule.start[task], self.schedule.finish[task]);
+                    self.schedule.duration[task] = span;
+                    let children = self.network.children.of(task);
+                    self.schedule.critical[task] = children.iter().any(|&child| self.schedule.critical[child as usize]);
+                }
+            }
+            let percent = if duration > 0 { done * 100 / duration } else { 0 };
+            self.schedule.percent_complete[task] = u8::try_from(percent.clamp(0, 100)).unwrap_or(100);
+            if let Some(parent) = self.parent(task) {
+                sums[parent].0 += done;
+                sums[parent].1 += duration;
+            }
+        }
+    }
+}

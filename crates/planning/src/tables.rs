@@ -1,0 +1,79 @@
+//! The work tables of a plan: one per distinct calendar and per pair of calendars in use.
+
+use crate::calendar::CalendarIndex;
+use crate::compile_calendar::compile;
+use crate::model::Plan;
+use crate::result::Problem;
+use crate::work_table::WorkTable;
+use std::collections::HashMap;
+
+/// Position of the table in which all time is working time.
+pub(crate) const ELAPSED: u16 = 0;
+
+/// Work tables, by position.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tables {
+    tables: Vec<WorkTable>,
+    by_calendar: HashMap<u16, u16>,
+    /// Tables of the time that two tables have; `None` if they have none.
+    pairs: HashMap<(u16, u16), Option<u16>>,
+}
+
+impl Tables {
+    /// Returns the table of elapsed time, and the tables of all calendars of the plan.
+    pub(crate) fn new(plan: &Plan, problems: &mut Vec<Problem>) -> Self {
+        let mut tables = Self { tables: vec![WorkTable::elapsed()], ..Self::default() };
+        for position in 0..plan.calendars.len().min(usize::from(u16::MAX)) {
+            let calendar = CalendarIndex(u16::try_from(position).unwrap_or(u16::MAX));
+            tables.calendar(plan, calendar, problems);
+        }
+        tables
+    }
+
+    /// Returns the table at a position.
+    pub(crate) fn get(&self, index: u16) -> &WorkTable {
+        // Every index comes from this collection.
+        &self.tables[usize::from(index)]
+    }
+
+    /// Returns the position of the table of a calendar.
+    pub(crate) fn calendar(&mut self, plan: &Plan, calendar: CalendarIndex, problems: &mut Vec<Problem>) -> u16 {
+        if let Some(&known) = self.by_calendar.get(&calendar.0) {
+            return known;
+        }
+        let table = compile(&plan.calendars, calendar, problems);
+        let index = self.intern(table);
+        self.by_calendar.insert(calendar.0, index);
+        index
+    }
+
+    /// Returns the position of the time that two tables have, or `None` if they have none.
+    pub(crate) fn pair(&mut self, first: u16, second: u16) -> Option<u16> {
+        if first == second {
+            return Some(first);
+        }
+        if let Some(&known) = self.pairs.get(&(first, second)) {
+            return known;
+        }
+        let table = self.get(first).intersect(self.get(second));
+        let index = if table.is_empty() { None } else { Some(self.intern(table)) };
+        self.pairs.insert((first, second), index);
+        index
+    }
+
+    fn intern(&mut self, table: WorkTable) -> u16 {
+        if let Some(known) = self.tables.iter().position(|known| *known == table) {
+            return u16::try_from(known).unwrap_or(ELAPSED);
+        }
+        let Ok(index) = u16::try_from(self.tables.len()) else { return ELAPSED };
+        self.tables.push(table);
+        index
+    }
+
+    /// Turns every table around in time.
+    pub(crate) fn mirror(&mut self) {
+        for table in &mut self.tables {
+            *table = table.mirrored();
+        }
+    }
+}
