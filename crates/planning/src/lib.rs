@@ -27,6 +27,7 @@ mod schedule;
 mod slack;
 mod tables;
 mod work_table;
+mod working_time;
 
 pub use calendar::{Calendar, CalendarException, CalendarIndex, DayHours, HourRange, Recurrence, WorkWeek};
 pub use model::{
@@ -36,3 +37,4 @@ pub use model::{
 pub use moment::{Day, Moment, Span};
 pub use result::{Driver, Problem, Schedule};
 pub use schedule::schedule;
+pub use working_time::WorkingTime;

@@ -1,0 +1,201 @@
+//! Reads a file into its typed contents.
+
+use crate::calendar::read_calendar;
+use crate::file::{File, FileAssignment, FileBaseline, FileLink, FileProject, FileResource, FileTask, TimephasedRow};
+use crate::value;
+use crate::xml::{Element, Error, for_each_item, invalid};
+use pmo_planning::{Moment, Span};
+
+/// Maximum number of tasks.
+const MAX_TASKS: usize = 200_000;
+/// Maximum number of assignments.
+const MAX_ASSIGNMENTS: usize = 1_000_000;
+/// Maximum number of calendars.
+const MAX_CALENDARS: usize = 20_000;
+
+/// Reads a file.
+///
+/// Returns an error if the text is not an XML file of Microsoft Project. Values that are no number,
+/// date or duration count as absent.
+pub fn read(text: &str) -> Result<File, Error> {
+    let mut file = File::default();
+    let mut fields = Element::default();
+    for_each_item(text, |section, element| {
+        match (section, element.name.as_str()) {
+            ("", _) => {
+                if element.children.is_empty() {
+                    fields.children.push(element);
+                }
+            }
+            ("Calendars", "Calendar") => file.calendars.push(read_calendar(&element)),
+            ("Tasks", "Task") => file.tasks.push(read_task(&element)?),
+            ("Resources", "Resource") => file.resources.push(read_resource(&element)),
+            ("Assignments", "Assignment") => file.assignments.push(read_assignment(&element)),
+            _ => {}
+        }
+        let too_many = file.tasks.len() > MAX_TASKS
+            || file.assignments.len() > MAX_ASSIGNMENTS
+            || file.calendars.len() > MAX_CALENDARS;
+        if too_many {
+            return Err(invalid(section, format!("The plan has more than {MAX_TASKS} tasks, or too many parts.")));
+        }
+        Ok(())
+    })?;
+    file.project = read_project(&fields);
+    Ok(file)
+}
+
+pub(crate) fn moment(element: &Element, name: &str) -> Option<Moment> {
+    element.text_of(name).and_then(value::moment)
+}
+
+pub(crate) fn integer(element: &Element, name: &str) -> Option<i64> {
+    element.text_of(name).and_then(value::integer)
+}
+
+fn span(element: &Element, name: &str) -> Option<Span> {
+    element.text_of(name).and_then(value::span)
+}
+
+/// Returns a number of tenths of a minute.
+fn tenths(element: &Element, name: &str) -> Option<Span> {
+    integer(element, name).map(Span::clamped)
+}
+
+pub(crate) fn flag(element: &Element, name: &str) -> Option<bool> {
+    element.text_of(name).map(|text| text == "1" || text == "true")
+}
+
+fn units(element: &Element, name: &str) -> Option<u32> {
+    let thousandths = element.text_of(name).and_then(value::thousandths)?;
+    u32::try_from(thousandths.saturating_mul(10)).ok()
+}
+
+fn text(element: &Element, name: &str) -> Option<String> {
+    element.text_of(name).map(str::to_owned)
+}
+
+fn read_project(fields: &Element) -> FileProject {
+    FileProject {
+        title: text(fields, "Title").or_else(|| text(fields, "Name")),
+        schedule_from_start: flag(fields, "ScheduleFromStart"),
+        start: moment(fields, "StartDate"),
+        finish: moment(fields, "FinishDate"),
+        status_date: moment(fields, "StatusDate"),
+        calendar: integer(fields, "CalendarUID"),
+        minutes_per_day: integer(fields, "MinutesPerDay"),
+        minutes_per_week: integer(fields, "MinutesPerWeek"),
+        days_per_month: integer(fields, "DaysPerMonth"),
+        critical_slack_limit: integer(fields, "CriticalSlackLimit"),
+        multiple_critical_paths: flag(fields, "MultipleCriticalPaths"),
+        splits_in_progress: flag(fields, "SplitsInProgressTasks"),
+        honor_constraints: flag(fields, "HonorConstraints"),
+        new_tasks_are_manual: flag(fields, "NewTasksAreManual"),
+    }
+}
+
+fn read_task(element: &Element) -> Result<FileTask, Error> {
+    let uid = integer(element, "UID").ok_or_else(|| {
+        let name: String = element.text_of("Name").unwrap_or("without name").chars().take(60).collect();
+        invalid(format!("Task {name}"), "The task has no <UID>.")
+    })?;
+    let is = |name| flag(element, name).unwrap_or(false);
+    Ok(FileTask {
+        uid,
+        id: integer(element, "ID"),
+        name: text(element, "Name"),
+        outline_level: integer(element, "OutlineLevel").unwrap_or(1),
+        is_null: is("IsNull"),
+        active: flag(element, "Active").unwrap_or(true),
+        manual: is("Manual"),
+        external: is("ExternalTask"),
+        inserted_project: is("IsSubproject"),
+        milestone: is("Milestone"),
+        summary: is("Summary"),
+        recurring: is("Recurring"),
+        start: moment(element, "Start"),
+        finish: moment(element, "Finish"),
+        manual_start: moment(element, "ManualStart"),
+        manual_finish: moment(element, "ManualFinish"),
+        manual_duration: span(element, "ManualDuration"),
+        duration: span(element, "Duration"),
+        duration_format: integer(element, "DurationFormat"),
+        task_type: integer(element, "Type"),
+        effort_driven: is("EffortDriven"),
+        constraint_type: integer(element, "ConstraintType"),
+        constraint_date: moment(element, "ConstraintDate"),
+        deadline: moment(element, "Deadline"),
+        calendar: integer(element, "CalendarUID").filter(|uid| *uid >= 0),
+        ignore_resource_calendar: is("IgnoreResourceCalendar"),
+        priority: integer(element, "Priority"),
+        leveling_delay: tenths(element, "LevelingDelay"),
+        leveling_delay_format: integer(element, "LevelingDelayFormat"),
+        actual_start: moment(element, "ActualStart"),
+        actual_finish: moment(element, "ActualFinish"),
+        actual_duration: span(element, "ActualDuration"),
+        remaining_duration: span(element, "RemainingDuration"),
+        percent_complete: integer(element, "PercentComplete"),
+        stop: moment(element, "Stop"),
+        resume: moment(element, "Resume"),
+        work: span(element, "Work"),
+        links: element.all("PredecessorLink").filter_map(read_link).collect(),
+        baselines: element.all("Baseline").map(read_baseline).collect(),
+    })
+}
+
+fn read_link(element: &Element) -> Option<FileLink> {
+    Some(FileLink {
+        predecessor: integer(element, "PredecessorUID")?,
+        kind: integer(element, "Type").unwrap_or(1),
+        lag: integer(element, "LinkLag").unwrap_or(0),
+        lag_format: integer(element, "LagFormat").unwrap_or(7),
+        cross_project: flag(element, "CrossProject").unwrap_or(false),
+    })
+}
+
+fn read_baseline(element: &Element) -> FileBaseline {
+    FileBaseline {
+        number: integer(element, "Number").unwrap_or(0),
+        start: moment(element, "Start"),
+        finish: moment(element, "Finish"),
+        duration: span(element, "Duration"),
+        work: span(element, "Work"),
+    }
+}
+
+fn read_resource(element: &Element) -> FileResource {
+    FileResource {
+        uid: integer(element, "UID").unwrap_or(-1),
+        name: text(element, "Name"),
+        email: text(element, "EmailAddress"),
+        kind: integer(element, "Type").unwrap_or(1),
+        calendar: integer(element, "CalendarUID").filter(|uid| *uid >= 0),
+        max_units: units(element, "MaxUnits"),
+    }
+}
+
+fn read_assignment(element: &Element) -> FileAssignment {
+    let timephased = element.all("TimephasedData").filter_map(|row| {
+        let kind = integer(row, "Type").filter(|kind| matches!(kind, 1 | 2))?;
+        let (start, finish) = (moment(row, "Start")?, moment(row, "Finish")?);
+        Some(TimephasedRow { kind, start, finish, work: span(row, "Value").unwrap_or_default() })
+    });
+    FileAssignment {
+        uid: integer(element, "UID").unwrap_or(-1),
+        task: integer(element, "TaskUID").unwrap_or(-1),
+        resource: integer(element, "ResourceUID").unwrap_or(-1),
+        units: units(element, "Units"),
+        work: span(element, "Work"),
+        overtime_work: span(element, "OvertimeWork"),
+        delay: tenths(element, "Delay"),
+        leveling_delay: tenths(element, "LevelingDelay"),
+        contour: integer(element, "WorkContour").unwrap_or(0),
+        actual_start: moment(element, "ActualStart"),
+        actual_finish: moment(element, "ActualFinish"),
+        actual_work: span(element, "ActualWork"),
+        remaining_work: span(element, "RemainingWork"),
+        stop: moment(element, "Stop"),
+        resume: moment(element, "Resume"),
+        timephased: timephased.collect(),
+    }
+}

@@ -1,0 +1,157 @@
+//! Converts assignments: how long each takes, and where it is split.
+//!
+//! A file states work and units of each assignment, the duration of the task, and for work that is not
+//! spread evenly its amounts by time. The duration is what the task takes: if all people work at the
+//! same times, the longest assignment has it. Amounts by time are taken relative to their beginning.
+
+use crate::convert::{Converted, Indexes, position};
+use crate::file::{File, FileAssignment};
+use pmo_planning::{
+    Assignment, CalendarIndex, Moment, Plan, ResourceKind, Segment, Span, Task, TaskType, Units, WorkingTime,
+};
+use std::collections::HashMap;
+
+/// Working times by calendar of the task and of the person.
+struct Calendars {
+    by_pair: HashMap<(Option<CalendarIndex>, Option<CalendarIndex>), WorkingTime>,
+}
+
+impl Calendars {
+    /// Returns the time in which an assignment works.
+    fn of(&mut self, plan: &Plan, task: &Task, person: Option<CalendarIndex>) -> &WorkingTime {
+        let person = if task.ignore_resource_calendars && task.calendar.is_some() { None } else { person };
+        let key = (task.calendar, person);
+        self.by_pair.entry(key).or_insert_with(|| {
+            let of = |calendar| WorkingTime::of_calendar(&plan.calendars, calendar);
+            match key {
+                (None, None) => of(plan.settings.calendar),
+                (Some(calendar), None) | (None, Some(calendar)) => of(calendar),
+                (Some(task), Some(person)) => of(task).intersect(&of(person)).unwrap_or_else(|| of(task)),
+            }
+        })
+    }
+}
+
+/// Assignment of a task with what is known of its length.
+struct Candidate<'file> {
+    source: &'file FileAssignment,
+    resource: Option<u32>,
+    calendar: Option<CalendarIndex>,
+    parts: Vec<Segment>,
+    /// Working time by work and units, or by the amounts by time.
+    length: Span,
+    delay: Span,
+}
+
+/// Adds the assignments and segments of all tasks to the plan.
+pub(crate) fn add_assignments(file: &File, converted: &mut Converted, indexes: &Indexes) {
+    let mut by_task: HashMap<u32, Vec<&FileAssignment>> = HashMap::new();
+    for assignment in &file.assignments {
+        if let Some(&task) = indexes.tasks.get(&assignment.task) {
+            by_task.entry(task).or_default().push(assignment);
+        }
+    }
+    let mut calendars = Calendars { by_pair: HashMap::new() };
+    for task in 0..converted.plan.tasks.len() {
+        let Some(sources) = by_task.get(&position(task)) else { continue };
+        let entry = converted.plan.tasks[task];
+        let mut candidates: Vec<Candidate<'_>> = sources
+            .iter()
+            .filter_map(|source| candidate(&converted.plan, &entry, task, source, indexes, &mut calendars))
+            .collect();
+        fit_to_duration(&entry, &mut candidates);
+        add_candidates(&mut converted.plan, task, candidates);
+    }
+}
+
+fn candidate<'file>(
+    plan: &Plan,
+    task: &Task,
+    index: usize,
+    source: &'file FileAssignment,
+    indexes: &Indexes,
+    calendars: &mut Calendars,
+) -> Option<Candidate<'file>> {
+    let resource = indexes.resources.get(&source.resource).copied().filter(|_| source.resource > 0);
+    let known = resource.and_then(|resource| plan.resources.get(resource as usize));
+    if known.is_some_and(|resource| resource.kind != ResourceKind::Work) {
+        return None;
+    }
+    let calendar = known.and_then(|resource| resource.calendar);
+    let time = if task.task_type == TaskType::FixedDuration {
+        calendars.of(plan, task, None)
+    } else {
+        calendars.of(plan, task, calendar)
+    };
+    let parts = if task.elapsed { Vec::new() } else { parts(source, time, index) };
+    let work = source.work.unwrap_or_default().minus(source.overtime_work.unwrap_or_default());
+    let units = i64::from(source.units.unwrap_or(Units::WHOLE.0));
+    let last = parts.last().map(|part| part.offset.plus(part.length));
+    let length = last.unwrap_or_else(|| work.scale(10_000, units));
+    let delay = source.delay.unwrap_or_default().plus(source.leveling_delay.unwrap_or_default());
+    Some(Candidate { source, resource, calendar, parts, length, delay: Span(delay.0.max(0)) })
+}
+
+/// Returns the stretches of work of an assignment that is split or contoured, otherwise none.
+fn parts(source: &FileAssignment, time: &WorkingTime, task: usize) -> Vec<Segment> {
+    let mut rows: Vec<_> = source.timephased.iter().filter(|row| row.work > Span::ZERO).collect();
+    rows.sort_by_key(|row| row.start);
+    let Some(first) = rows.first().map(|row| row.start) else { return Vec::new() };
+    let mut parts: Vec<(Moment, Moment)> = Vec::new();
+    for row in rows {
+        match parts.last_mut() {
+            Some(last) if time.between(last.1, row.start) <= Span::ZERO => last.1 = last.1.max(row.finish),
+            _ => parts.push((row.start, row.finish)),
+        }
+    }
+    if parts.len() < 2 && source.contour == 0 {
+        return Vec::new();
+    }
+    let segment = |(start, finish): (Moment, Moment)| Segment {
+        task: position(task),
+        assignment: None,
+        offset: time.between(first, start),
+        length: time.between(start, finish),
+    };
+    parts.into_iter().map(segment).collect()
+}
+
+/// Makes the longest assignment as long as the task, if all work at the same times without delay.
+fn fit_to_duration(task: &Task, candidates: &mut [Candidate<'_>]) {
+    let even = |candidate: &Candidate<'_>| {
+        candidate.parts.is_empty() && candidate.delay == Span::ZERO && candidate.calendar == candidates[0].calendar
+    };
+    if candidates.is_empty() || !candidates.iter().all(even) {
+        return;
+    }
+    let longest = candidates.iter().map(|candidate| candidate.length).max().unwrap_or_default();
+    for candidate in candidates {
+        candidate.length = if candidate.length == longest {
+            task.duration
+        } else {
+            candidate.length.scale(i64::from(task.duration.0), i64::from(longest.0))
+        };
+    }
+}
+
+fn add_candidates(plan: &mut Plan, task: usize, candidates: Vec<Candidate<'_>>) {
+    let fixed = plan.tasks[task].task_type == TaskType::FixedDuration;
+    for candidate in candidates {
+        let Some(resource) = candidate.resource.filter(|_| !fixed) else {
+            plan.segments.extend(candidate.parts.iter().filter(|_| candidate.parts.len() > 1));
+            continue;
+        };
+        let assignment = position(plan.assignments.len());
+        plan.assignments.push(Assignment {
+            task: position(task),
+            resource,
+            units: Units(candidate.source.units.unwrap_or(Units::WHOLE.0)),
+            work: candidate.source.work.unwrap_or_default(),
+            delay: candidate.delay,
+            leveling_delay: Span::ZERO,
+            duration: Some(candidate.length),
+        });
+        let parts = candidate.parts.iter().filter(|_| candidate.parts.len() > 1);
+        plan.segments.extend(parts.map(|part| Segment { assignment: Some(assignment), ..*part }));
+    }
+}

@@ -1,0 +1,43 @@
+//! Working time of a calendar, for callers outside of the engine.
+
+use crate::calendar::{Calendar, CalendarIndex};
+use crate::compile_calendar::compile;
+use crate::moment::{Moment, Span};
+use crate::work_table::WorkTable;
+
+/// Working time of a calendar, for conversions between moments and amounts of work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkingTime(WorkTable);
+
+impl WorkingTime {
+    /// Returns the working time of a calendar; all time if it is missing or has no work.
+    pub fn of_calendar(calendars: &[Calendar], calendar: CalendarIndex) -> Self {
+        Self(compile(calendars, calendar, &mut Vec::new()))
+    }
+
+    /// Returns the time in which both work, or `None` if there is none.
+    pub fn intersect(&self, other: &Self) -> Option<Self> {
+        Some(self.0.intersect(&other.0)).filter(|table| !table.is_empty()).map(Self)
+    }
+
+    /// Returns the work between two moments; negative if the second is earlier.
+    pub fn between(&self, from: Moment, to: Moment) -> Span {
+        self.0.between(from, to)
+    }
+
+    /// Returns the moment after some work; a negative amount goes back, zero gives the moment itself.
+    #[must_use]
+    pub fn add(&self, moment: Moment, work: Span) -> Moment {
+        self.0.add(moment, work)
+    }
+
+    /// Returns the moment itself if work is done right after it, otherwise the next such moment.
+    pub fn start_form(&self, moment: Moment) -> Moment {
+        self.0.start_form(moment)
+    }
+
+    /// Returns the moment itself if work was done right before it, otherwise the last such moment.
+    pub fn finish_form(&self, moment: Moment) -> Moment {
+        self.0.finish_form(moment)
+    }
+}
