@@ -36,7 +36,8 @@ impl Calendars {
 struct Candidate<'file> {
     source: &'file FileAssignment,
     resource: Option<u32>,
-    calendar: Option<CalendarIndex>,
+    /// Time in which the assignment works.
+    time: WorkingTime,
     parts: Vec<Segment>,
     /// Working time by work and units, or by the amounts by time.
     length: Span,
@@ -89,7 +90,8 @@ fn candidate<'file>(
     let last = parts.last().map(|part| part.offset.plus(part.length));
     let length = last.unwrap_or_else(|| work.scale(10_000, units));
     let delay = source.delay.unwrap_or_default().plus(source.leveling_delay.unwrap_or_default());
-    Some(Candidate { source, resource, calendar, parts, length, delay: Span(delay.0.max(0)) })
+    let time = time.clone();
+    Some(Candidate { source, resource, time, parts, length, delay: Span(delay.0.max(0)) })
 }
 
 /// Returns the stretches of work of an assignment that is split or contoured, otherwise none.
@@ -116,21 +118,32 @@ fn parts(source: &FileAssignment, time: &WorkingTime, task: usize) -> Vec<Segmen
     parts.into_iter().map(segment).collect()
 }
 
-/// Makes the longest assignment as long as the task, if all work at the same times without delay.
+/// Makes the assignments of a task take as long as the task, if all people work at the same times.
+///
+/// What all assignments cover together is the duration; a difference is put to those that end last.
 fn fit_to_duration(task: &Task, candidates: &mut [Candidate<'_>]) {
-    let even = |candidate: &Candidate<'_>| {
-        candidate.parts.is_empty() && candidate.delay == Span::ZERO && candidate.calendar == candidates[0].calendar
-    };
+    let even = |candidate: &Candidate<'_>| candidate.parts.is_empty() && candidate.time == candidates[0].time;
     if candidates.is_empty() || !candidates.iter().all(even) {
         return;
     }
-    let longest = candidates.iter().map(|candidate| candidate.length).max().unwrap_or_default();
+    let mut stretches: Vec<(i32, i32)> = candidates
+        .iter()
+        .map(|candidate| (candidate.delay.0, candidate.delay.plus(candidate.length).0))
+        .filter(|(from, to)| from < to)
+        .collect();
+    stretches.sort_unstable();
+    let (mut covered, mut end) = (0, 0);
+    for (from, to) in stretches {
+        covered += (to - from.max(end)).max(0);
+        end = end.max(to);
+    }
+    let difference = task.duration.0 - covered;
     for candidate in candidates {
-        candidate.length = if candidate.length == longest {
-            task.duration
-        } else {
-            candidate.length.scale(i64::from(task.duration.0), i64::from(longest.0))
-        };
+        let last = candidate.delay.plus(candidate.length).0 >= end.min(end + difference);
+        if last && candidate.length > Span::ZERO {
+            let length = end + difference - candidate.delay.0;
+            candidate.length = Span(length.max(0));
+        }
     }
 }
 

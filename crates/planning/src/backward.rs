@@ -75,7 +75,10 @@ impl Pass<'_> {
             if target.is_none() {
                 continue;
             }
-            let moment = self.add_lag(edge, target, true);
+            // A levelling delay lies between what the links ask for and the start.
+            let delay = self.task(successor).leveling_delay;
+            let delayed = delay > Span::ZERO && !self.is_started(successor) && !self.is_manual(successor);
+            let moment = self.add_lag(edge, if delayed { target.minus(delay) } else { target }, true);
             match edge.kind {
                 LinkKind::FinishToStart | LinkKind::FinishToFinish => limits.limit_finish(moment),
                 LinkKind::StartToStart | LinkKind::StartToFinish => limits.limit_start(moment),
@@ -108,14 +111,13 @@ impl Pass<'_> {
             let child = child as usize;
             start = start.min(self.schedule.late_start[child]);
             finish = finish.max(self.schedule.late_finish[child]);
-            if !self.is_finished(child) {
+            if !self.is_finished(child) && self.state.late_rest[child].is_some() {
                 rest = rest.min(self.state.late_rest[child]);
                 first = first.min(self.state.late_first[child]);
             }
         }
-        if rest == Moment::MAX {
-            (rest, first) = (Moment::NONE, Moment::NONE);
-        }
+        // Links to a summary count its late start, even if its first task has begun.
+        (rest, first) = if rest == Moment::MAX { (Moment::NONE, Moment::NONE) } else { (start, first) };
         self.store_late(summary, start, finish, rest, first)
     }
 
@@ -150,7 +152,12 @@ impl Pass<'_> {
         if let (Constraint::MustStartOn(date), false) = (self.task(task).constraint, self.is_manual(task)) {
             return self.first_start(task, date);
         }
-        self.start_before(task, late_finish, Span::ZERO)
+        let start = self.start_before(task, late_finish, Span::ZERO);
+        if self.is_manual(task) && late_finish >= self.schedule.finish[task] {
+            // The dates of a manual task may span more or less work than its duration.
+            return start.max(self.schedule.start[task]);
+        }
+        start
     }
 
     fn late_finish(&self, task: usize) -> Moment {
@@ -158,7 +165,7 @@ impl Pass<'_> {
         let entry = self.task(task);
         let after = |start| self.finish_after(task, start, Span::ZERO);
         let mut finish = limits.finish;
-        if limits.start.is_some() && !self.is_started(task) {
+        if limits.start.is_some() && !self.is_started(task) && !self.is_manual(task) {
             finish = earlier(finish, after(limits.start));
         }
         let own_end = self.plan.settings.multiple_critical_paths && finish.is_none();

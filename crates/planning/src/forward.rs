@@ -184,7 +184,7 @@ impl Pass<'_> {
             resume = self.task(task).resume;
         }
         if settings.split_in_progress {
-            let (asked, reason) = self.asked_start(task, done);
+            let (asked, reason) = self.asked_start(task, done, false);
             if asked > resume {
                 (resume, driver) = (asked, reason);
             }
@@ -202,7 +202,9 @@ impl Pass<'_> {
 
     fn planned_dates(&self, task: usize) -> Dates {
         let entry = self.task(task);
-        let (asked, driver) = self.asked_start(task, Span::ZERO);
+        // A constraint "no earlier than" takes the place of the project start, and may lie before it.
+        let floor = !matches!(entry.constraint, Constraint::StartNoEarlierThan(_) | Constraint::FinishNoEarlierThan(_));
+        let (asked, driver) = self.asked_start(task, Span::ZERO, floor);
         let (mut start, mut driver) = self.constrain(task, asked, driver);
         if self.place_late && entry.constraint == Constraint::AsLateAsPossible {
             let late = self.schedule.late_start[task];
@@ -236,9 +238,12 @@ impl Pass<'_> {
 
     /// Returns the start that the links of a task and of the summaries above it ask for.
     ///
-    /// For a task with a done part, the start of its rest.
-    pub(crate) fn asked_start(&self, task: usize, done: Span) -> (Moment, Driver) {
+    /// For a task with a done part, the start of its rest. The project start counts if `floor` is set.
+    pub(crate) fn asked_start(&self, task: usize, done: Span, floor: bool) -> (Moment, Driver) {
         let (mut start, mut driver, finish) = self.gate(task);
+        if !floor && driver == Driver::ProjectStart {
+            start = Moment::MIN;
+        }
         if finish.is_some() {
             let asked = self.start_before(task, finish, done);
             if asked > start {

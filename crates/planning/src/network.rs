@@ -53,8 +53,10 @@ pub(crate) struct Edge {
 pub(crate) struct Network {
     pub(crate) tables: Tables,
     pub(crate) role: Vec<Role>,
-    /// Table of each task: its calendar or that of its people; 0 for elapsed tasks.
+    /// Table on which each task is done: its calendar or that of its people; 0 for elapsed tasks.
     pub(crate) table: Vec<u16>,
+    /// Table on which the slack of each task counts: its calendar, or else that of the project.
+    pub(crate) slack_table: Vec<u16>,
     /// Working time from start to finish of each leaf, gaps between segments included.
     pub(crate) length: Vec<Span>,
     /// Working time from the actual start to the rest, of each started leaf.
@@ -125,6 +127,7 @@ impl Network {
         let mut network = Self {
             tables,
             table: vec![project_table; count],
+            slack_table: vec![project_table; count],
             length: vec![Span::ZERO; count],
             done: vec![Span::ZERO; count],
             runs: Vec::new(),
@@ -146,6 +149,11 @@ impl Network {
     /// Returns the table of a task.
     pub(crate) fn table_of(&self, task: usize) -> &WorkTable {
         self.tables.get(self.table[task])
+    }
+
+    /// Returns the table on which the slack of a task counts.
+    pub(crate) fn slack_table_of(&self, task: usize) -> &WorkTable {
+        self.tables.get(self.slack_table[task])
     }
 
     /// Returns the edges into a task.
@@ -208,8 +216,10 @@ impl Network {
             entry.calendar.map_or(self.project_table, |calendar| self.tables.calendar(plan, calendar, problems))
         };
         self.table[task] = own;
+        self.slack_table[task] = own;
         self.length[task] = Span(extents.task[task].0.max(entry.duration.0.clamp(0, Span::MAX.0)));
-        if entry.elapsed || self.role[task] == Role::Summary || entry.task_type == TaskType::FixedDuration {
+        let own_only = entry.elapsed || entry.mode == Mode::Manual || entry.task_type == TaskType::FixedDuration;
+        if own_only || self.role[task] == Role::Summary {
             return;
         }
         let first = self.runs.len();

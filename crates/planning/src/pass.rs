@@ -171,11 +171,8 @@ impl Pass<'_> {
         let range = self.network.run_range[task].clone();
         if range.is_empty() {
             let table = self.network.table_of(task);
-            // A milestone stands where its predecessor ends.
-            if self.network.length[task] == Span::ZERO && table.finish_form(moment) == moment {
-                return moment;
-            }
-            return table.start_form(moment);
+            // A milestone stands at the moment asked for, even where nobody works.
+            return if self.network.length[task] == Span::ZERO { moment } else { table.start_form(moment) };
         }
         let mut start = Moment::MAX;
         for run in &self.network.runs[range.start as usize..range.end as usize] {

@@ -1,7 +1,8 @@
 //! Slack, critical tasks and values of summaries.
 //!
 //! Microsoft Project: start slack is the working time from early to late start, finish slack that
-//! from early to late finish; total slack is the smaller, and the finish slack once a task has begun.
+//! from early to late finish, on the calendar of the task or else of the project, whoever is assigned;
+//! total slack is the smaller, and the finish slack once a task has begun.
 //! Free slack is the smallest gap to a successor, never more than the total slack and never negative.
 //! A task is critical if it is not finished and its total slack is at most the limit.
 
@@ -23,14 +24,15 @@ impl Pass<'_> {
 
     /// Computes the slack of a task.
     pub(crate) fn slack_of(&mut self, task: usize) {
-        let table = self.network.table_of(task);
+        let table = self.network.slack_table_of(task);
         let schedule = &*self.schedule;
         let start_slack = table.between(schedule.start[task], schedule.late_start[task]);
         let finish_slack = table.between(schedule.finish[task], schedule.late_finish[task]);
         let summary = self.network.role[task] == Role::Summary;
-        let finished = self.is_finished(task) && !summary;
+        // The rest of a summary has no late start once everything below it is finished.
+        let finished = if summary { self.state.late_rest[task].is_none() } else { self.is_finished(task) };
         let mut total = if self.is_started(task) && !summary { finish_slack } else { start_slack.min(finish_slack) };
-        if finished {
+        if finished && !summary {
             total = Span::ZERO;
         } else if !summary {
             total = total.min(self.slack_of_fixed_date(task));
@@ -51,9 +53,9 @@ impl Pass<'_> {
         if !fixed || self.is_started(task) || self.is_manual(task) {
             return Span::MAX;
         }
-        let (asked, _) = self.asked_start(task, Span::ZERO);
+        let (asked, _) = self.asked_start(task, Span::ZERO, false);
         let start = self.schedule.start[task];
-        if asked > start { self.network.table_of(task).between(asked, start) } else { Span::MAX }
+        if asked > start { self.network.slack_table_of(task).between(asked, start) } else { Span::MAX }
     }
 
     fn free_slack(&self, task: usize, total: Span) -> Span {
@@ -88,14 +90,11 @@ impl Pass<'_> {
                     let actual = if finished { length } else { self.task(task).actual_duration.0.clamp(0, length) };
                     (done, duration) = (i64::from(actual), i64::from(length));
                     self.schedule.duration[task] = Span(length);
-                    self.schedule.critical[task] = self.schedule.critical[task] && !finished;
                 }
                 Role::Summary => {
                     let table = self.network.table_of(task);
                     let span = table.between(self.schedule.start[task], self.schedule.finish[task]);
                     self.schedule.duration[task] = span;
-                    let children = self.network.children.of(task);
-                    self.schedule.critical[task] = children.iter().any(|&child| self.schedule.critical[child as usize]);
                 }
             }
             let percent = if duration > 0 { done * 100 / duration } else { 0 };
