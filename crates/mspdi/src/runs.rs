@@ -11,6 +11,9 @@ use pmo_planning::{
 };
 use std::collections::HashMap;
 
+/// Shortest time without work that counts as a split; shorter ones come from rounding to seconds.
+const SHORTEST_GAP: Span = Span(10);
+
 /// Working times by calendar of the task and of the person.
 struct Calendars {
     by_pair: HashMap<(Option<CalendarIndex>, Option<CalendarIndex>), WorkingTime>,
@@ -42,6 +45,18 @@ struct Candidate<'file> {
     /// Working time by work and units, or by the amounts by time.
     length: Span,
     delay: Span,
+}
+
+impl Candidate<'_> {
+    /// Returns when the assignment is worked on, by working time from the start of the task.
+    fn stretches(&self) -> Vec<(i32, i32)> {
+        let stretch = |from: Span, length: Span| (self.delay.plus(from).0, self.delay.plus(from).plus(length).0);
+        let parts = self.parts.iter().map(|part| stretch(part.offset, part.length));
+        let mut stretches: Vec<_> =
+            if self.parts.is_empty() { vec![stretch(Span::ZERO, self.length)] } else { parts.collect() };
+        stretches.retain(|(from, to)| from < to);
+        stretches
+    }
 }
 
 /// Adds the assignments and segments of all tasks to the plan.
@@ -102,7 +117,7 @@ fn parts(source: &FileAssignment, time: &WorkingTime, task: usize) -> Vec<Segmen
     let mut parts: Vec<(Moment, Moment)> = Vec::new();
     for row in rows {
         match parts.last_mut() {
-            Some(last) if time.between(last.1, row.start) <= Span::ZERO => last.1 = last.1.max(row.finish),
+            Some(last) if time.between(last.1, row.start) < SHORTEST_GAP => last.1 = last.1.max(row.finish),
             _ => parts.push((row.start, row.finish)),
         }
     }
@@ -122,15 +137,10 @@ fn parts(source: &FileAssignment, time: &WorkingTime, task: usize) -> Vec<Segmen
 ///
 /// What all assignments cover together is the duration; a difference is put to those that end last.
 fn fit_to_duration(task: &Task, candidates: &mut [Candidate<'_>]) {
-    let even = |candidate: &Candidate<'_>| candidate.parts.is_empty() && candidate.time == candidates[0].time;
-    if candidates.is_empty() || !candidates.iter().all(even) {
+    if candidates.is_empty() || candidates.iter().any(|candidate| candidate.time != candidates[0].time) {
         return;
     }
-    let mut stretches: Vec<(i32, i32)> = candidates
-        .iter()
-        .map(|candidate| (candidate.delay.0, candidate.delay.plus(candidate.length).0))
-        .filter(|(from, to)| from < to)
-        .collect();
+    let mut stretches: Vec<(i32, i32)> = candidates.iter().flat_map(Candidate::stretches).collect();
     stretches.sort_unstable();
     let (mut covered, mut end) = (0, 0);
     for (from, to) in stretches {
@@ -143,6 +153,9 @@ fn fit_to_duration(task: &Task, candidates: &mut [Candidate<'_>]) {
         if last && candidate.length > Span::ZERO {
             let length = end + difference - candidate.delay.0;
             candidate.length = Span(length.max(0));
+            if let Some(part) = candidate.parts.last_mut() {
+                part.length = Span(candidate.length.minus(part.offset).0.max(0));
+            }
         }
     }
 }

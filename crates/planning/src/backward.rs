@@ -70,7 +70,7 @@ impl Pass<'_> {
             }
             let target = match edge.kind {
                 LinkKind::FinishToStart | LinkKind::StartToStart => self.state.late_rest[successor],
-                LinkKind::FinishToFinish | LinkKind::StartToFinish => self.state.late_first[successor],
+                LinkKind::FinishToFinish | LinkKind::StartToFinish => self.late_start_form(successor),
             };
             if target.is_none() {
                 continue;
@@ -85,6 +85,18 @@ impl Pass<'_> {
             }
         }
         limits
+    }
+
+    /// Returns the last moment until which the late finish of a task loses no work.
+    fn late_start_form(&self, task: usize) -> Moment {
+        let finish = self.state.late_first[task];
+        if finish.is_none() || self.network.length[task] == Span::ZERO {
+            return finish;
+        }
+        let range = self.network.run_range[task].clone();
+        let runs = &self.network.runs[range.start as usize..range.end as usize];
+        let forms = runs.iter().map(|run| self.network.tables.get(run.table).start_form(finish));
+        forms.min().unwrap_or_else(|| self.network.table_of(task).start_form(finish))
     }
 
     fn open_late_gate(&mut self, summary: usize) -> bool {
@@ -118,6 +130,15 @@ impl Pass<'_> {
         }
         // Links to a summary count its late start, even if its first task has begun.
         (rest, first) = if rest == Moment::MAX { (Moment::NONE, Moment::NONE) } else { (start, first) };
+        if self.is_manual(summary)
+            && self.network.children.of(summary).iter().all(|&child| self.is_manual(child as usize))
+        {
+            let limit = self.late_finish(summary);
+            let by_project = limit == self.schedule.project_finish;
+            let own = if by_project { limit } else { self.finish_form(summary, limit) };
+            let begin = self.late_start(summary, own);
+            return self.store_late(summary, begin, own, begin, own);
+        }
         self.store_late(summary, start, finish, rest, first)
     }
 

@@ -232,7 +232,12 @@ impl Pass<'_> {
         let begin = self.first_start(task, start);
         // Runs with a delay count it from the moment asked for, not from the start of the first run.
         let from = if self.network.run_range[task].is_empty() { begin } else { start };
-        let finish = self.finish_after(task, from, Span::ZERO);
+        let mut finish = self.finish_after(task, from, Span::ZERO);
+        if let (false, Some(asked)) = (floor, self.asked_finish(task, driver)) {
+            // Microsoft Project keeps the moment that such a link asks for, where no work lies between.
+            let same = self.network.table_of(task).between(finish, asked) == Span::ZERO;
+            finish = if same { finish.max(asked) } else { finish };
+        }
         Dates { start: begin, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver }
     }
 
@@ -257,6 +262,14 @@ impl Pass<'_> {
             }
         }
         (start, driver)
+    }
+
+    /// Returns the finish that the driving link asks for, if it is one to the finish.
+    fn asked_finish(&self, task: usize, driver: Driver) -> Option<Moment> {
+        let Driver::Link(link) = driver else { return None };
+        let edge = self.network.edges_into(task).iter().find(|edge| edge.link == link)?;
+        let to_finish = matches!(edge.kind, LinkKind::FinishToFinish | LinkKind::StartToFinish);
+        to_finish.then(|| self.add_lag(edge, self.link_source(edge), false))
     }
 
     /// Returns the start of a task, or of its rest, that a link asks for.

@@ -113,7 +113,13 @@ impl Pass<'_> {
             Lag::ElapsedPercent(percent) => (self.percentage(edge, percent), true),
         };
         let amount = if backwards { Span(-amount.0) } else { amount };
-        if elapsed { moment.plus(amount) } else { self.network.tables.get(edge.lag_table).add(moment, amount) }
+        if elapsed {
+            return moment.plus(amount);
+        }
+        let table = self.network.tables.get(edge.lag_table);
+        let moved = table.add(moment, amount);
+        // Backwards the latest moment counts from which the lag leads to the given one.
+        if backwards { table.start_form(moved) } else { moved }
     }
 
     fn percentage(&self, edge: &Edge, percent: i16) -> Span {

@@ -2,12 +2,12 @@
 //!
 //! Microsoft Project: start slack is the working time from early to late start, finish slack that
 //! from early to late finish, on the calendar of the task or else of the project, whoever is assigned;
-//! total slack is the smaller, and the finish slack once a task has begun.
-//! Free slack is the smallest gap to a successor, never more than the total slack and never negative.
+//! total slack is the smaller, and the finish slack of manual tasks and once a task has begun.
+//! Free slack is the smallest gap to a successor, on the calendars of the people, never more than the total slack and never negative.
 //! A task is critical if it is not finished and its total slack is at most the limit.
 
-use crate::model::{Constraint, LinkKind};
-use crate::moment::Span;
+use crate::model::{Constraint, Direction, LinkKind};
+use crate::moment::{Moment, Span};
 use crate::network::Role;
 use crate::pass::Pass;
 
@@ -26,12 +26,23 @@ impl Pass<'_> {
     pub(crate) fn slack_of(&mut self, task: usize) {
         let table = self.network.slack_table_of(task);
         let schedule = &*self.schedule;
-        let start_slack = table.between(schedule.start[task], schedule.late_start[task]);
-        let finish_slack = table.between(schedule.finish[task], schedule.late_finish[task]);
+        // From the finish, tasks are scheduled at their late dates; from the start, ALAP tasks are.
+        let from_finish = self.plan.settings.direction == Direction::FromFinish;
+        let (start, finish) = if from_finish {
+            (schedule.early_start[task], schedule.early_finish[task])
+        } else {
+            (schedule.start[task], schedule.finish[task])
+        };
+        let start_slack = table.between(start, schedule.late_start[task]);
+        let finish_slack = table.between(finish, schedule.late_finish[task]);
         let summary = self.network.role[task] == Role::Summary;
         // The rest of a summary has no late start once everything below it is finished.
         let finished = if summary { self.state.late_rest[task].is_none() } else { self.is_finished(task) };
-        let mut total = if self.is_started(task) && !summary { finish_slack } else { start_slack.min(finish_slack) };
+        let mut total = if (self.is_started(task) && !summary) || self.is_manual(task) {
+            finish_slack
+        } else {
+            start_slack.min(finish_slack)
+        };
         if finished && !summary {
             total = Span::ZERO;
         } else if !summary {
@@ -59,7 +70,6 @@ impl Pass<'_> {
     }
 
     fn free_slack(&self, task: usize, total: Span) -> Span {
-        let table = self.network.table_of(task);
         let mut free = total;
         for &position in self.network.out.of(task) {
             let edge = &self.network.edges[position as usize];
@@ -70,9 +80,17 @@ impl Pass<'_> {
                 LinkKind::FinishToStart | LinkKind::FinishToFinish => self.schedule.finish[task],
                 LinkKind::StartToStart | LinkKind::StartToFinish => self.schedule.start[task],
             };
-            free = free.min(table.between(from, self.link_limit(edge)));
+            free = free.min(self.gap(task, from, self.link_limit(edge)));
         }
         Span(free.0.max(0))
+    }
+
+    /// Returns the working time between two moments in which somebody on the task works.
+    fn gap(&self, task: usize, from: Moment, to: Moment) -> Span {
+        let range = self.network.run_range[task].clone();
+        let runs = &self.network.runs[range.start as usize..range.end as usize];
+        let gaps = runs.iter().map(|run| self.network.tables.get(run.table).between(from, to));
+        gaps.max().unwrap_or_else(|| self.network.table_of(task).between(from, to))
     }
 
     /// Computes durations and percentages; of summaries from what is below them.
