@@ -94,8 +94,10 @@ impl Pass<'_> {
             }
         }
         let state = &mut *self.state;
+        let changed = state.gate_start[summary] != start
+            || state.gate_finish[summary] != finish
+            || state.gate_driver[summary] != driver;
         state.gate_driver[summary] = driver;
-        let changed = state.gate_start[summary] != start || state.gate_finish[summary] != finish;
         state.gate_start[summary] = start;
         state.gate_finish[summary] = finish;
         changed

@@ -14,6 +14,7 @@ mod backward;
 mod calendar;
 mod compile_calendar;
 mod forward;
+mod live;
 mod mirror;
 mod model;
 mod moment;
@@ -26,10 +27,12 @@ mod result;
 mod schedule;
 mod slack;
 mod tables;
+mod work;
 mod work_table;
 mod working_time;
 
 pub use calendar::{Calendar, CalendarException, CalendarIndex, DayHours, HourRange, Recurrence, WorkWeek};
+pub use live::{Changed, Edit, Live};
 pub use model::{
     Assignment, Constraint, Direction, Lag, Link, LinkKind, Mode, Plan, Resource, ResourceKind, Segment, Settings,
     Task, TaskId, TaskType, Units,
@@ -37,4 +40,5 @@ pub use model::{
 pub use moment::{Day, Moment, Span};
 pub use result::{Driver, Problem, Schedule};
 pub use schedule::schedule;
+pub use work::{WorkChange, WorkTriangle};
 pub use working_time::WorkingTime;

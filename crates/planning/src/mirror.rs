@@ -3,7 +3,7 @@
 //! The moment `t` becomes `-t`, starts become finishes, predecessors successors, "no earlier" "no
 //! later". So the rules from the start hold from the finish, with everything as late as possible.
 
-use crate::model::{Constraint, Link, LinkKind, Mode, Plan, Task};
+use crate::model::{Constraint, Lag, Link, LinkKind, Mode, Plan, Task};
 use crate::moment::{Moment, Span};
 use crate::network::{Network, Role};
 use crate::pass::{Pass, State};
@@ -61,6 +61,7 @@ fn turn_plan(plan: &Plan, network: &Network) -> Plan {
         turn_task(task, plan, network, position);
     }
     for link in &mut turned.links {
+        let lag = turn_lag(link, plan);
         *link = Link {
             predecessor: link.successor,
             successor: link.predecessor,
@@ -69,10 +70,22 @@ fn turn_plan(plan: &Plan, network: &Network) -> Plan {
                 LinkKind::FinishToFinish => LinkKind::StartToStart,
                 same => same,
             },
-            lag: link.lag,
+            lag,
         };
     }
     turned
+}
+
+/// Returns the lag of a link as a length of time, because a percentage counts from the predecessor.
+fn turn_lag(link: &Link, plan: &Plan) -> Lag {
+    let predecessor = plan.tasks.get(link.predecessor as usize);
+    let share = |percent: i16| predecessor.map_or(Span::ZERO, |task| task.duration.scale(i64::from(percent), 100));
+    match link.lag {
+        Lag::Percent(percent) if predecessor.is_some_and(|task| task.elapsed) => Lag::Elapsed(share(percent)),
+        Lag::Percent(percent) => Lag::Working(share(percent)),
+        Lag::ElapsedPercent(percent) => Lag::Elapsed(share(percent)),
+        same => same,
+    }
 }
 
 fn turn_task(task: &mut Task, plan: &Plan, network: &Network, position: usize) {

@@ -1,6 +1,6 @@
 //! Moments and lengths of time in tenths of a minute, the unit of Microsoft Project.
 //!
-//! Microsoft: LinkLag and all slacks are stored in tenths of a minute, so an import is exact.
+//! Microsoft: `LinkLag` and all slacks are stored in tenths of a minute, so an import is exact.
 
 use std::fmt;
 

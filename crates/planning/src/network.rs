@@ -4,7 +4,6 @@
 //! and dates of the summary, and a finish gate, which gathers the dates of what is below. So a link
 //! between two large summaries stays one link.
 
-use crate::calendar::CalendarIndex;
 use crate::model::{Lag, LinkKind, Mode, Plan, ResourceKind, Task, TaskType};
 use crate::moment::Span;
 use crate::order;
@@ -64,6 +63,8 @@ pub(crate) struct Network {
     /// Runs of leaves with more than one, or with a delay; empty for others.
     pub(crate) runs: Vec<Run>,
     pub(crate) run_range: Vec<Range<u32>>,
+    /// Whether the length of a task comes from its people or from segments, not from its duration.
+    pub(crate) sized_by_parts: Vec<bool>,
     /// Active children by summary.
     pub(crate) children: Lists,
     /// Effective parent; `u32::MAX` at the top level.
@@ -132,6 +133,7 @@ impl Network {
             done: vec![Span::ZERO; count],
             runs: Vec::new(),
             run_range: vec![0..0; count],
+            sized_by_parts: vec![false; count],
             children,
             parent,
             role,
@@ -174,7 +176,7 @@ impl Network {
     }
 
     /// Returns the working time from the actual start of a task to the beginning of its rest.
-    fn done_length(&self, plan: &Plan, task: usize) -> Span {
+    pub(crate) fn done_length(&self, plan: &Plan, task: usize) -> Span {
         let entry = &plan.tasks[task];
         if entry.actual_start.is_none() {
             return Span::ZERO;
@@ -218,6 +220,7 @@ impl Network {
         self.table[task] = own;
         self.slack_table[task] = own;
         self.length[task] = Span(extents.task[task].0.max(entry.duration.0.clamp(0, Span::MAX.0)));
+        self.sized_by_parts[task] = extents.task[task] > Span::ZERO;
         let own_only = entry.elapsed || entry.mode == Mode::Manual || entry.task_type == TaskType::FixedDuration;
         if own_only || self.role[task] == Role::Summary {
             return;
@@ -234,6 +237,7 @@ impl Network {
                 self.runs.push(Run { table, delay: Span(delay.0.max(0)), length });
             }
         }
+        self.sized_by_parts[task] |= self.runs.len() > first;
         self.simplify_runs(task, first);
     }
 
@@ -395,9 +399,4 @@ fn segment_extents(plan: &Plan, problems: &mut Vec<Problem>) -> Extents {
         }
     }
     extents
-}
-
-/// Returns the calendar that a table index of a task was compiled from, for reports.
-pub(crate) fn calendar_of(plan: &Plan, task: &Task) -> CalendarIndex {
-    task.calendar.unwrap_or(plan.settings.calendar)
 }

@@ -22,6 +22,8 @@ pub(crate) struct State {
     pub(crate) late_rest: Vec<Moment>,
     /// Earliest late finish below a summary, or the late finish of a leaf.
     pub(crate) late_first: Vec<Moment>,
+    /// Done and total duration of the leaves below a summary.
+    pub(crate) sums: Vec<(i64, i64)>,
 }
 
 impl State {
@@ -34,6 +36,7 @@ impl State {
             late_gate_start: vec![Moment::NONE; tasks],
             late_rest: vec![Moment::NONE; tasks],
             late_first: vec![Moment::NONE; tasks],
+            sums: vec![(0, 0); tasks],
         }
     }
 }
@@ -85,12 +88,23 @@ impl Pass<'_> {
         self.plan.tasks[task].mode == Mode::Manual
     }
 
+    /// Returns whether a leaf has begun; progress of summaries follows from what is below them.
     pub(crate) fn is_started(&self, task: usize) -> bool {
-        self.plan.tasks[task].actual_start.is_some() || self.is_finished(task)
+        let leaf = self.network.role[task] == Role::Leaf;
+        leaf && (self.plan.tasks[task].actual_start.is_some() || self.is_finished(task))
     }
 
+    /// Returns whether a leaf is finished.
     pub(crate) fn is_finished(&self, task: usize) -> bool {
-        self.plan.tasks[task].actual_finish.is_some()
+        self.network.role[task] == Role::Leaf && self.plan.tasks[task].actual_finish.is_some()
+    }
+
+    /// Returns whether a leaf, or everything below a summary, is finished; needs late dates.
+    pub(crate) fn has_ended(&self, task: usize) -> bool {
+        match self.network.role[task] {
+            Role::Summary => self.state.late_rest[task].is_none(),
+            _ => self.is_finished(task),
+        }
     }
 
     /// Returns the parent of a task, unless it is at the top level.

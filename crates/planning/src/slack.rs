@@ -36,8 +36,7 @@ impl Pass<'_> {
         let start_slack = table.between(start, schedule.late_start[task]);
         let finish_slack = table.between(finish, schedule.late_finish[task]);
         let summary = self.network.role[task] == Role::Summary;
-        // The rest of a summary has no late start once everything below it is finished.
-        let finished = if summary { self.state.late_rest[task].is_none() } else { self.is_finished(task) };
+        let finished = self.has_ended(task);
         let mut total = if (self.is_started(task) && !summary) || self.is_manual(task) {
             finish_slack
         } else {
@@ -73,7 +72,7 @@ impl Pass<'_> {
         let mut free = total;
         for &position in self.network.out.of(task) {
             let edge = &self.network.edges[position as usize];
-            if self.is_finished(edge.successor as usize) {
+            if self.has_ended(edge.successor as usize) {
                 continue;
             }
             let from = match edge.kind {
@@ -93,13 +92,20 @@ impl Pass<'_> {
         gaps.max().unwrap_or_else(|| self.network.table_of(task).between(from, to))
     }
 
+    /// Computes the duration of a summary: the work between its start and finish.
+    pub(crate) fn summary_duration(&mut self, summary: usize) {
+        let table = self.network.table_of(summary);
+        let span = table.between(self.schedule.start[summary], self.schedule.finish[summary]);
+        self.schedule.duration[summary] = span;
+    }
+
     /// Computes durations and percentages; of summaries from what is below them.
     pub(crate) fn roll_up(&mut self) {
         let tasks = self.network.role.len();
         // Children follow their parents, so a walk backwards sees all children first.
-        let mut sums = vec![(0_i64, 0_i64); tasks];
+        self.state.sums.fill((0, 0));
         for task in (0..tasks).rev() {
-            let (mut done, mut duration) = sums[task];
+            let (mut done, mut duration) = self.state.sums[task];
             match self.network.role[task] {
                 Role::Inactive => continue,
                 Role::Leaf => {
@@ -109,17 +115,13 @@ impl Pass<'_> {
                     (done, duration) = (i64::from(actual), i64::from(length));
                     self.schedule.duration[task] = Span(length);
                 }
-                Role::Summary => {
-                    let table = self.network.table_of(task);
-                    let span = table.between(self.schedule.start[task], self.schedule.finish[task]);
-                    self.schedule.duration[task] = span;
-                }
+                Role::Summary => self.summary_duration(task),
             }
             let percent = if duration > 0 { done * 100 / duration } else { 0 };
             self.schedule.percent_complete[task] = u8::try_from(percent.clamp(0, 100)).unwrap_or(100);
             if let Some(parent) = self.parent(task) {
-                sums[parent].0 += done;
-                sums[parent].1 += duration;
+                self.state.sums[parent].0 += done;
+                self.state.sums[parent].1 += duration;
             }
         }
     }

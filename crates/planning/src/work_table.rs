@@ -190,11 +190,6 @@ impl WorkTable {
         !self.always && self.patterns.iter().all(|pattern| pattern.total == 0)
     }
 
-    /// Returns true if all time is working time.
-    pub(crate) const fn is_always(&self) -> bool {
-        self.always
-    }
-
     fn intern(&mut self, pattern: DayPattern) -> u16 {
         let found = self.patterns.iter().position(|known| *known == pattern).unwrap_or_else(|| {
             if self.patterns.len() < usize::from(u16::MAX) {
