@@ -69,6 +69,10 @@ async fn run(settings: Config) -> Result<(), CommandError> {
         println!("{:#}", pmo_api::api_router().1);
         return Ok(());
     }
+    if let Some(Command::Schedule { file, .. }) = &settings.command {
+        println!("{}", schedule_file(file)?);
+        return Ok(());
+    }
     // Commands exit after their transaction, so the transaction itself must notify the feed.
     let notify_mode = if matches!(settings.command, None | Some(Command::Serve)) {
         settings.notify_mode
@@ -117,6 +121,12 @@ async fn run(settings: Config) -> Result<(), CommandError> {
         }
         _ => serve(pool, settings).await,
     }
+}
+
+/// Returns the dates of a Microsoft Project XML file as JSON.
+fn schedule_file(file: &std::path::Path) -> Result<String, String> {
+    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
+    pmo_mspdi::schedule_json(&text).map_err(|e| format!("{}: {e}", file.display()))
 }
 
 /// Renders an error as one line for the terminal.

@@ -140,6 +140,14 @@ pub enum Command {
         /// Email address to sign in with.
         email: String,
     },
+    /// Compute the dates of a Microsoft Project XML file from its inputs; needs no database.
+    Schedule {
+        /// File to read.
+        file: PathBuf,
+        /// Print the dates as JSON, which is the only format.
+        #[arg(long)]
+        json: bool,
+    },
     /// Print the `OpenAPI` document.
     Openapi,
 }

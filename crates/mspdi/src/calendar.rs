@@ -1,10 +1,10 @@
 //! Reads calendars: weekdays, work weeks, exceptions.
 //!
-//! Microsoft: DayType 1 to 7 is Sunday to Saturday; 0 is an exception, as files before 2007 write
+//! Microsoft: `DayType` 1 to 7 is Sunday to Saturday; 0 is an exception, as files before 2007 write
 //! them. `ToTime` 00:00 is the end of the day.
 
+use crate::field::{flag, integer};
 use crate::file::FileCalendar;
-use crate::read::{flag, integer};
 use crate::value;
 use crate::xml::Element;
 use pmo_planning::{Calendar, CalendarException, Day, DayHours, HourRange, Recurrence, WorkWeek};

@@ -3,6 +3,7 @@
 //! Only inputs are taken over. Start and finish count for manual tasks, and for tasks whose dates come
 //! from another project.
 
+use crate::converted::{Converted, Indexes, position};
 use crate::file::{File, FileLink, FileTask};
 use crate::runs;
 use pmo_planning::{
@@ -10,24 +11,6 @@ use pmo_planning::{
     Settings, Span, Task, TaskId, TaskType,
 };
 use std::collections::HashMap;
-
-/// Plan of a file, with the UIDs of its tasks.
-#[derive(Clone, Debug, Default)]
-pub struct Converted {
-    /// Plan.
-    pub plan: Plan,
-    /// UIDs of the tasks, by position in the plan.
-    pub uids: Vec<i64>,
-    /// Position in [`File::tasks`] of each task of the plan.
-    pub rows: Vec<usize>,
-}
-
-/// Positions by UID.
-pub(crate) struct Indexes {
-    pub(crate) calendars: HashMap<i64, CalendarIndex>,
-    pub(crate) tasks: HashMap<i64, u32>,
-    pub(crate) resources: HashMap<i64, u32>,
-}
 
 /// Converts a file to a plan, without empty rows and the row of the project itself.
 pub fn to_plan(file: &File) -> Converted {
@@ -51,10 +34,6 @@ pub fn to_plan(file: &File) -> Converted {
     }
     runs::add_assignments(file, &mut converted, &indexes);
     converted
-}
-
-pub(crate) fn position(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 /// Adds the calendars; a file without any gets the calendar Standard.

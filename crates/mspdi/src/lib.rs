@@ -6,13 +6,16 @@
 
 mod calendar;
 mod convert;
+mod converted;
+mod field;
 mod file;
 mod read;
 mod runs;
 mod value;
 mod xml;
 
-pub use convert::{Converted, to_plan};
+pub use convert::to_plan;
+pub use converted::Converted;
 pub use file::{
     File, FileAssignment, FileBaseline, FileCalendar, FileLink, FileProject, FileResource, FileTask, TimephasedRow,
 };

@@ -1,10 +1,9 @@
 //! Reads a file into its typed contents.
 
 use crate::calendar::read_calendar;
+use crate::field::{flag, integer, moment, span, tenths, text, units};
 use crate::file::{File, FileAssignment, FileBaseline, FileLink, FileProject, FileResource, FileTask, TimephasedRow};
-use crate::value;
 use crate::xml::{Element, Error, for_each_item, invalid};
-use pmo_planning::{Moment, Span};
 
 /// Maximum number of tasks.
 const MAX_TASKS: usize = 200_000;
@@ -22,11 +21,7 @@ pub fn read(text: &str) -> Result<File, Error> {
     let mut fields = Element::default();
     for_each_item(text, |section, element| {
         match (section, element.name.as_str()) {
-            ("", _) => {
-                if element.children.is_empty() {
-                    fields.children.push(element);
-                }
-            }
+            ("", _) if element.children.is_empty() => fields.children.push(element),
             ("Calendars", "Calendar") => file.calendars.push(read_calendar(&element)),
             ("Tasks", "Task") => file.tasks.push(read_task(&element)?),
             ("Resources", "Resource") => file.resources.push(read_resource(&element)),
@@ -43,36 +38,6 @@ pub fn read(text: &str) -> Result<File, Error> {
     })?;
     file.project = read_project(&fields);
     Ok(file)
-}
-
-pub(crate) fn moment(element: &Element, name: &str) -> Option<Moment> {
-    element.text_of(name).and_then(value::moment)
-}
-
-pub(crate) fn integer(element: &Element, name: &str) -> Option<i64> {
-    element.text_of(name).and_then(value::integer)
-}
-
-fn span(element: &Element, name: &str) -> Option<Span> {
-    element.text_of(name).and_then(value::span)
-}
-
-/// Returns a number of tenths of a minute.
-fn tenths(element: &Element, name: &str) -> Option<Span> {
-    integer(element, name).map(Span::clamped)
-}
-
-pub(crate) fn flag(element: &Element, name: &str) -> Option<bool> {
-    element.text_of(name).map(|text| text == "1" || text == "true")
-}
-
-fn units(element: &Element, name: &str) -> Option<u32> {
-    let thousandths = element.text_of(name).and_then(value::thousandths)?;
-    u32::try_from(thousandths.saturating_mul(10)).ok()
-}
-
-fn text(element: &Element, name: &str) -> Option<String> {
-    element.text_of(name).map(str::to_owned)
 }
 
 fn read_project(fields: &Element) -> FileProject {

@@ -4,7 +4,7 @@
 //! spread evenly its amounts by time. The duration is what the task takes: if all people work at the
 //! same times, the longest assignment has it. Amounts by time are taken relative to their beginning.
 
-use crate::convert::{Converted, Indexes, position};
+use crate::converted::{Converted, Indexes, position};
 use crate::file::{File, FileAssignment};
 use pmo_planning::{
     Assignment, CalendarIndex, Moment, Plan, ResourceKind, Segment, Span, Task, TaskType, Units, WorkingTime,

@@ -4,9 +4,9 @@
 //! project; a deadline and the constraints "no later than" and "must" cap that. A finish moves back to
 //! the end of a range of work; milestones and manual tasks keep the moment that their successor gives.
 
+use crate::graph::{Edge, Role};
 use crate::model::{Constraint, LinkKind};
 use crate::moment::{Moment, Span};
-use crate::network::{Edge, Role};
 use crate::pass::Pass;
 
 /// Latest dates that surroundings allow; absent where nothing limits them.
@@ -170,7 +170,8 @@ impl Pass<'_> {
     }
 
     fn late_start(&self, task: usize, late_finish: Moment) -> Moment {
-        if let (Constraint::MustStartOn(date), false) = (self.task(task).constraint, self.is_manual(task)) {
+        let honored = self.plan.settings.honor_constraints && !self.is_manual(task);
+        if let (Constraint::MustStartOn(date), true) = (self.task(task).constraint, honored) {
             return self.first_start(task, date);
         }
         let start = self.start_before(task, late_finish, Span::ZERO);
@@ -195,8 +196,12 @@ impl Pass<'_> {
             return if entry.deadline.is_some() { earlier(finish, entry.deadline) } else { finish };
         }
         match entry.constraint {
-            Constraint::MustFinishOn(date) => finish = date,
-            Constraint::MustStartOn(date) => finish = after(self.first_start(task, date)),
+            Constraint::MustFinishOn(date) if self.plan.settings.honor_constraints => finish = date,
+            Constraint::MustFinishOn(date) => finish = earlier(finish, date),
+            Constraint::MustStartOn(date) if self.plan.settings.honor_constraints => {
+                finish = after(self.first_start(task, date));
+            }
+            Constraint::MustStartOn(date) => finish = earlier(finish, after(self.first_start(task, date))),
             Constraint::FinishNoLaterThan(date) => finish = earlier(finish, date),
             Constraint::StartNoLaterThan(date) if !self.is_started(task) => finish = earlier(finish, after(date)),
             _ => {}

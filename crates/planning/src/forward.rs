@@ -5,9 +5,9 @@
 //! A manual task has its own dates. A started task has its actual start, and its rest waits for
 //! unfinished predecessors if work in progress may be split.
 
+use crate::graph::{Edge, NO_PARENT, Role};
 use crate::model::{Constraint, LinkKind, Mode};
 use crate::moment::{Moment, Span};
-use crate::network::{Edge, NO_PARENT, Role};
 use crate::pass::Pass;
 use crate::result::Driver;
 

@@ -13,7 +13,9 @@
 mod backward;
 mod calendar;
 mod compile_calendar;
+mod compute;
 mod forward;
+mod graph;
 mod live;
 mod mirror;
 mod model;

@@ -10,13 +10,15 @@
 //! Invariant: an edit of dates or duration of a task allocates nothing, in plans that are scheduled
 //! from the start and have no ALAP task.
 
+use crate::compute::{compute, has_late_tasks, project_finish};
+use crate::graph::{NO_PARENT, Role, index};
 use crate::model::{Constraint, Direction, Link, Plan, Settings, Task};
 use crate::moment::{Moment, Span};
-use crate::network::{NO_PARENT, Network, Role, index};
+use crate::network::Network;
 use crate::pass::{Pass, State};
 use crate::problems;
 use crate::result::{Problem, Schedule};
-use crate::schedule::{compute, has_late_tasks, project_finish, schedule};
+use crate::schedule::schedule;
 
 /// Change of a plan.
 #[derive(Clone, Debug, PartialEq)]

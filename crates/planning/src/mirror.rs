@@ -3,13 +3,14 @@
 //! The moment `t` becomes `-t`, starts become finishes, predecessors successors, "no earlier" "no
 //! later". So the rules from the start hold from the finish, with everything as late as possible.
 
+use crate::compute::compute;
+use crate::graph::Role;
 use crate::model::{Constraint, Lag, Link, LinkKind, Mode, Plan, Task};
 use crate::moment::{Moment, Span};
-use crate::network::{Network, Role};
+use crate::network::Network;
 use crate::pass::{Pass, State};
 use crate::problems;
 use crate::result::{Driver, Schedule};
-use crate::schedule::compute;
 
 /// Computes the schedule of a plan from its finish.
 pub(crate) fn schedule_from_finish(plan: &Plan) -> Schedule {

@@ -131,7 +131,7 @@ pub struct Task {
     pub elapsed: bool,
     /// Value that stays when others change.
     pub task_type: TaskType,
-    /// Whether adding people keeps the work and divides it anew.
+    /// Whether adding people keeps the work and divides it among them.
     pub effort_driven: bool,
     /// Calendar of the task; `None` for that of the project.
     pub calendar: Option<CalendarIndex>,

@@ -4,24 +4,14 @@
 //! and dates of the summary, and a finish gate, which gathers the dates of what is below. So a link
 //! between two large summaries stays one link.
 
-use crate::model::{Lag, LinkKind, Mode, Plan, ResourceKind, Task, TaskType};
+use crate::graph::{Edge, Lists, NO_PARENT, Role, index};
+use crate::model::{Lag, Mode, Plan, ResourceKind, Task, TaskType};
 use crate::moment::Span;
 use crate::order;
 use crate::result::Problem;
 use crate::tables::{ELAPSED, Tables};
 use crate::work_table::WorkTable;
 use std::ops::Range;
-
-/// Role of a task in the passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    /// Takes no part.
-    Inactive,
-    /// Has dates of its own.
-    Leaf,
-    /// Gathers the dates of the tasks below.
-    Summary,
-}
 
 /// Work of one assignment, or the whole task if it has no people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,19 +22,6 @@ pub(crate) struct Run {
     pub(crate) delay: Span,
     /// Working time of the run, gaps between segments included.
     pub(crate) length: Span,
-}
-
-/// Link between two tasks that take part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Edge {
-    pub(crate) predecessor: u32,
-    pub(crate) successor: u32,
-    /// Position in [`Plan::links`].
-    pub(crate) link: u32,
-    pub(crate) kind: LinkKind,
-    /// Table on which a working lag runs: that of the successor.
-    pub(crate) lag_table: u16,
-    pub(crate) lag: Lag,
 }
 
 /// Compiled plan.
@@ -79,41 +56,6 @@ pub(crate) struct Network {
     /// Table of the project's calendar.
     pub(crate) project_table: u16,
 }
-
-/// Lists of numbers by task, in one array.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Lists {
-    start: Vec<u32>,
-    items: Vec<u32>,
-}
-
-impl Lists {
-    /// Returns the lists of pairs (task, item), each list in the order of the pairs.
-    pub(crate) fn new(tasks: usize, pairs: impl Iterator<Item = (u32, u32)> + Clone) -> Self {
-        let mut start = vec![0_u32; tasks + 1];
-        for (task, _) in pairs.clone() {
-            start[task as usize + 1] += 1;
-        }
-        for index in 1..start.len() {
-            start[index] += start[index - 1];
-        }
-        let mut next = start.clone();
-        let mut items = vec![0; start[tasks] as usize];
-        for (task, item) in pairs {
-            items[next[task as usize] as usize] = item;
-            next[task as usize] += 1;
-        }
-        Self { start, items }
-    }
-
-    /// Returns the list of a task.
-    pub(crate) fn of(&self, task: usize) -> &[u32] {
-        &self.items[self.start[task] as usize..self.start[task + 1] as usize]
-    }
-}
-
-/// Parent of tasks at the top level.
-pub(crate) const NO_PARENT: u32 = u32::MAX;
 
 impl Network {
     /// Compiles a plan and reports what it states wrongly.
@@ -299,8 +241,8 @@ impl Network {
         self.order = order::sort(plan, &self.role, &self.parent, &mut usable, problems);
         let by_successor =
             Lists::new(count, usable.iter().enumerate().map(|(position, edge)| (edge.successor, index(position))));
-        self.edges = by_successor.items.iter().map(|&position| usable[position as usize]).collect();
-        self.into = by_successor.start;
+        self.edges = by_successor.items().iter().map(|&position| usable[position as usize]).collect();
+        self.into = by_successor.into_starts();
         let by_predecessor = self.edges.iter().enumerate().map(|(position, edge)| (edge.predecessor, index(position)));
         self.out = Lists::new(count, by_predecessor);
     }
@@ -326,11 +268,6 @@ fn is_zero(lag: Lag) -> bool {
         Lag::Working(span) | Lag::Elapsed(span) => span == Span::ZERO,
         Lag::Percent(percent) | Lag::ElapsedPercent(percent) => percent == 0,
     }
-}
-
-/// Returns a position as the number by which lists refer to it.
-pub(crate) fn index(position: usize) -> u32 {
-    u32::try_from(position).unwrap_or(u32::MAX)
 }
 
 fn effective_parents(plan: &Plan, problems: &mut Vec<Problem>) -> Vec<u32> {

@@ -1,7 +1,7 @@
 //! Order of the nodes: predecessors first (Kahn 1962); rings are found, reported and cut.
 
+use crate::graph::{Edge, Lists, NO_PARENT, Role, index};
 use crate::model::Plan;
-use crate::network::{Edge, Lists, NO_PARENT, Role, index};
 use crate::result::Problem;
 
 /// Maximum number of rings that are reported one by one; links of all further ones are ignored.

@@ -1,8 +1,9 @@
 //! State of the passes, and the arithmetic that forward and backward pass share.
 
+use crate::graph::{Edge, NO_PARENT, Role};
 use crate::model::{Lag, LinkKind, Mode, Plan, Task};
 use crate::moment::{Moment, Span};
-use crate::network::{Edge, NO_PARENT, Network, Role};
+use crate::network::Network;
 use crate::result::{Driver, Schedule};
 
 /// Values of the passes that are no part of the schedule, by task.

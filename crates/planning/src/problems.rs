@@ -1,8 +1,9 @@
 //! Problems that the dates show: broken links and constraints, missed deadlines.
 
+use crate::graph::{Role, index};
 use crate::model::{Constraint, LinkKind, Mode, Plan};
 use crate::moment::{Moment, Span};
-use crate::network::{Network, Role, index};
+use crate::network::Network;
 use crate::pass::{Pass, State};
 use crate::result::{Problem, Schedule};
 

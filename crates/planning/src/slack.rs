@@ -6,9 +6,9 @@
 //! Free slack is the smallest gap to a successor, on the calendars of the people, never more than the total slack and never negative.
 //! A task is critical if it is not finished and its total slack is at most the limit.
 
+use crate::graph::Role;
 use crate::model::{Constraint, Direction, LinkKind};
 use crate::moment::{Moment, Span};
-use crate::network::Role;
 use crate::pass::Pass;
 
 impl Pass<'_> {

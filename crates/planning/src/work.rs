@@ -4,7 +4,7 @@
 //! duration, a change of the duration the work. With fixed work, a change of units changes the
 //! duration, a change of duration or work the units. With fixed duration, a change of duration or
 //! units changes the work, a change of work the units. Effort-driven: adding or removing people keeps
-//! the work and divides it anew.
+//! the work and divides it among them.
 
 use crate::model::{TaskType, Units};
 use crate::moment::Span;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn effort_driven_work_is_divided_anew() {
+    fn effort_driven_work_is_divided_among_people() {
         let after = triangle(16, 16).with_people(TaskType::FixedUnits, true, Units(20_000));
         assert_eq!(after, WorkTriangle { units: Units(20_000), ..triangle(16, 8) });
         let after = triangle(16, 16).with_people(TaskType::FixedUnits, false, Units(20_000));

@@ -1,0 +1,77 @@
+//! Parts of the network: roles of tasks, links between them, lists by task.
+
+use crate::model::{Lag, LinkKind};
+
+/// Role of a task in the passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Takes no part.
+    Inactive,
+    /// Has dates of its own.
+    Leaf,
+    /// Gathers the dates of the tasks below.
+    Summary,
+}
+
+/// Link between two tasks that take part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Edge {
+    pub(crate) predecessor: u32,
+    pub(crate) successor: u32,
+    /// Position in the links of the plan.
+    pub(crate) link: u32,
+    pub(crate) kind: LinkKind,
+    /// Table on which a working lag runs: that of the successor.
+    pub(crate) lag_table: u16,
+    pub(crate) lag: Lag,
+}
+
+/// Lists of numbers by task, in one array.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lists {
+    start: Vec<u32>,
+    items: Vec<u32>,
+}
+
+impl Lists {
+    /// Returns the lists of pairs (task, item), each list in the order of the pairs.
+    pub(crate) fn new(tasks: usize, pairs: impl Iterator<Item = (u32, u32)> + Clone) -> Self {
+        let mut start = vec![0_u32; tasks + 1];
+        for (task, _) in pairs.clone() {
+            start[task as usize + 1] += 1;
+        }
+        for index in 1..start.len() {
+            start[index] += start[index - 1];
+        }
+        let mut next = start.clone();
+        let mut items = vec![0; start[tasks] as usize];
+        for (task, item) in pairs {
+            items[next[task as usize] as usize] = item;
+            next[task as usize] += 1;
+        }
+        Self { start, items }
+    }
+
+    /// Returns the items of all lists.
+    pub(crate) fn items(&self) -> &[u32] {
+        &self.items
+    }
+
+    /// Returns the positions at which the lists begin, and the end of the last.
+    pub(crate) fn into_starts(self) -> Vec<u32> {
+        self.start
+    }
+
+    /// Returns the list of a task.
+    pub(crate) fn of(&self, task: usize) -> &[u32] {
+        &self.items[self.start[task] as usize..self.start[task + 1] as usize]
+    }
+}
+
+/// Parent of tasks at the top level.
+pub(crate) const NO_PARENT: u32 = u32::MAX;
+
+/// Returns a position as the number by which lists refer to it.
+pub(crate) fn index(position: usize) -> u32 {
+    u32::try_from(position).unwrap_or(u32::MAX)
+}
