@@ -121,7 +121,9 @@ impl Pass<'_> {
         let (mut start, mut finish, mut rest, mut first) = (Moment::MAX, Moment::NONE, Moment::MAX, Moment::MAX);
         for &child in self.network.children.of(summary) {
             let child = child as usize;
-            start = start.min(self.schedule.late_start[child]);
+            // A manual task cannot start later, whatever its successors allow.
+            let late = &self.schedule.late_start;
+            start = start.min(if self.is_manual(child) { self.schedule.start[child] } else { late[child] });
             finish = finish.max(self.schedule.late_finish[child]);
             if !self.is_finished(child) && self.state.late_rest[child].is_some() {
                 rest = rest.min(self.state.late_rest[child]);

@@ -3,6 +3,7 @@
 use crate::calendar::{
     Exception, Hours, Recurrence, WeekDay, WorkWeek, all_hours, derived, monday_to_friday, standard,
 };
+use crate::clock::{Clock, Time};
 use crate::moment::{DAY, HOUR, MINUTE, Tick, WORK_DAY, at};
 use crate::plan::{Assignment, Constraint, Kind, Lag, Link, Mode, Plan, Task};
 
@@ -114,6 +115,9 @@ pub(crate) fn random_plan(random: &mut Random, features: Features, max: usize) -
     plan.start += random.pick(&[0, 0, 0, DAY, 5 * DAY, 2 * HOUR]);
     add_calendars(random, features, &mut plan);
     set_project(random, features, &mut plan);
+    // From the finish, dates that hold the beginning of a task are not compared.
+    let held = DELAYS.and(MANUAL).and(STARTED).and(FINISHED).and(STATUS);
+    let features = if plan.from_finish.is_some() { features.without(held) } else { features };
     let count = 1 + random.below(max);
     for number in 0..count {
         let mut task = random_task(random, features, &plan);
@@ -126,13 +130,15 @@ pub(crate) fn random_plan(random: &mut Random, features: Features, max: usize) -
         }
         plan.tasks.push(task);
     }
+    let mut is_summary = vec![false; count];
+    plan.tasks.iter().filter_map(|task| task.parent).for_each(|parent| is_summary[parent] = true);
     for task in 0..count {
-        if plan.is_summary(task) {
+        if is_summary[task] {
             let (name, parent) = (plan.tasks[task].name.clone(), plan.tasks[task].parent);
             plan.tasks[task] = Task { parent, ..Task::new(&name, 0) };
         }
     }
-    add_links(random, features, &mut plan);
+    add_links(random, features, &mut plan, &is_summary);
     plan
 }
 
@@ -143,12 +149,11 @@ fn set_project(random: &mut Random, features: Features, plan: &mut Plan) {
     if features.has(SLACK_LIMIT) {
         plan.slack_limit = random.between(0, 3) * WORK_DAY;
     }
-    if features.has(STATUS) && random.chance(60) {
-        plan.status = Some(random_date(random));
-        plan.reschedules_rest = random.chance(80);
-    }
     if features.has(FROM_FINISH) && random.chance(70) {
         plan.from_finish = Some(at("Fri 29 May 17:00"));
+    } else if features.has(STATUS) && random.chance(60) {
+        plan.status = Some(random_date(random));
+        plan.reschedules_rest = random.chance(80);
     }
 }
 
@@ -256,7 +261,11 @@ fn random_task(random: &mut Random, features: Features, plan: &Plan) -> Task {
     if features.has(DEADLINES) && random.chance(25) {
         task.deadline = Some(random_working_date(random));
     }
-    if features.has(DELAYS) && random.chance(20) {
+    let is_flexible = matches!(
+        task.constraint,
+        Constraint::Asap | Constraint::StartNoEarlier(_) | Constraint::FinishNoEarlier(_) | Constraint::Alap
+    );
+    if features.has(DELAYS) && is_flexible && random.chance(20) {
         task.delay = random.between(1, 4) * DAY;
     }
     let is_plain = task.assignments.is_empty() && !task.is_elapsed && task.length > 0;
@@ -269,7 +278,8 @@ fn random_task(random: &mut Random, features: Features, plan: &Plan) -> Task {
     } else if features.has(MANUAL) && random.chance(20) {
         let start = random_working_date(random);
         let finish = start + random.between(0, 5) * DAY + 4 * HOUR;
-        task = Task { mode: Mode::Manual { start, finish }, deadline: task.deadline, ..Task::new("", 0) };
+        let length = Clock::new(&plan.calendars).between(Time::Of(0), start, finish);
+        task = Task { mode: Mode::Manual { start, finish }, deadline: task.deadline, ..Task::new("", length) };
     } else if is_plain && task.parts.is_empty() {
         add_progress(random, features, &mut task);
     }
@@ -327,7 +337,7 @@ fn add_progress(random: &mut Random, features: Features, task: &mut Task) {
 
 // Links --------------------------------------------------------------------------------------------
 
-fn add_links(random: &mut Random, features: Features, plan: &mut Plan) {
+fn add_links(random: &mut Random, features: Features, plan: &mut Plan, is_summary: &[bool]) {
     let count = plan.tasks.len();
     // Links lead from a smaller to a larger rank, so there is no ring.
     let mut ranks: Vec<usize> = (0..count).collect();
@@ -336,19 +346,18 @@ fn add_links(random: &mut Random, features: Features, plan: &mut Plan) {
             ranks.swap(number, random.below(number + 1));
         }
     }
-    let leaf_ranks: Vec<Vec<usize>> = (0..count)
-        .map(|task| {
-            let leaves = (0..count).filter(|&leaf| !plan.is_summary(leaf));
-            leaves
-                .filter(|&leaf| leaf == task || plan.ancestors(leaf).contains(&task))
-                .map(|leaf| ranks[leaf])
-                .collect()
-        })
-        .collect();
+    // Smallest and largest rank of the leaves below each task.
+    let mut leaf_ranks = vec![(usize::MAX, 0); count];
+    for leaf in (0..count).filter(|&leaf| !is_summary[leaf]) {
+        for task in plan.ancestors(leaf).into_iter().chain([leaf]) {
+            let (low, high) = leaf_ranks[task];
+            leaf_ranks[task] = (low.min(ranks[leaf]), high.max(ranks[leaf]));
+        }
+    }
     for _ in 0..random.below(2 * count) {
         let (from, to) = (random.below(count), random.below(count));
-        let is_forward = leaf_ranks[from].iter().max() < leaf_ranks[to].iter().min();
-        let with_summary = plan.is_summary(from) || plan.is_summary(to);
+        let is_forward = leaf_ranks[from].1 < leaf_ranks[to].0;
+        let with_summary = is_summary[from] || is_summary[to];
         let is_known = plan.links.iter().any(|link| link.from == from && link.to == to);
         let is_begun = plan.tasks[to].actual_start.is_some() && plan.tasks[to].actual_finish.is_none();
         let is_allowed = (features.has(SUMMARY_LINKS) || !with_summary) && (features.has(OUT_OF_SEQUENCE) || !is_begun);

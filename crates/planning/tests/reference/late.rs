@@ -8,7 +8,7 @@ use crate::solver::{Dates, Solver};
 impl Solver<'_> {
     pub(crate) fn solve_from_start(&self) -> Vec<Answer> {
         let free = vec![None; self.plan.tasks.len()];
-        let early = self.forward(self.plan.start, &free);
+        let early = self.forward(self.plan.start, None, &free);
         let finish = self.leaves.iter().map(|&task| early[task].1).max().unwrap_or(self.plan.start);
         let late = self.backward(finish, &early);
         let mut fixed = free;
@@ -18,15 +18,20 @@ impl Solver<'_> {
                 fixed[task] = Some((start, self.finish(task, start)));
             }
         }
-        let dates = self.forward(self.plan.start, &fixed);
-        self.answers(&dates, &dates, &late)
+        let dates = self.forward(self.plan.start, None, &fixed);
+        // The early dates of these tasks are those before they were moved.
+        let early_of = |task: usize| if fixed[task].is_some() { early[task] } else { dates[task] };
+        let early: Vec<Dates> = (0..self.plan.tasks.len()).map(early_of).collect();
+        self.answers(&dates, &early, &late)
     }
 
-    /// All tasks stand at their late dates; early dates count from the earliest of those.
+    /// All tasks stand at their late dates, whatever their deadlines; early dates count from the earliest of those.
     pub(crate) fn solve_from_finish(&self, finish: Tick) -> Vec<Answer> {
         let late = self.backward(finish, &vec![(finish, finish); self.plan.tasks.len()]);
         let start = self.leaves.iter().map(|&task| late[task].0).min().unwrap_or(finish);
-        let early = self.forward(start, &vec![None; self.plan.tasks.len()]);
+        // With several critical paths, each begins with its own first task.
+        let own_start = self.plan.has_multiple_critical_paths.then_some(late.as_slice());
+        let early = self.forward(start, own_start, &vec![None; self.plan.tasks.len()]);
         self.answers(&late, &early, &late)
     }
 
@@ -59,36 +64,50 @@ impl Solver<'_> {
         let has_successors = self.links_out_of(task).iter().any(|link| !self.successors(link).is_empty());
         let is_own_end = self.plan.has_multiple_critical_paths && !has_successors;
         let end = if is_own_end { early[task].1 } else { project_finish };
-        let mut finish = self.links_allow(task, early, late).map_or(end, |allowed| allowed.min(end));
+        let allowed = self.links_allow(task, early, late).filter(|allowed| *allowed < end);
+        let mut finish = allowed.unwrap_or(end);
         if data.mode == Mode::Automatic && data.actual_start.is_none() {
             finish = self.capped(task, finish);
         }
-        if let Some(deadline) = data.deadline {
+        if let Some(deadline) = data.deadline.filter(|_| self.plan.from_finish.is_none()) {
             finish = finish.min(deadline);
         }
-        let is_at_project_finish = finish == project_finish;
+        // The late date of these is what decides, as it is: the late start of a successor remains Monday 08:00.
         if self.is_milestone(task) && data.mode == Mode::Automatic {
-            let date = if is_at_project_finish { finish } else { self.clock.start_form(time, finish) };
-            return (date, date);
+            return (finish, finish);
+        }
+        if data.mode != Mode::Automatic {
+            let start = self.back(task, finish);
+            let is_on_time = early[task].1 <= finish;
+            return (if is_on_time { start.max(early[task].0) } else { start }, finish);
         }
         let finish = self.end(task, finish);
-        (data.actual_start.unwrap_or_else(|| self.back(task, finish)), finish)
+        let fixed = match data.constraint {
+            Constraint::MustStart(date) if self.plan.honours_constraints => Some(self.begin(task, date)),
+            _ => None,
+        };
+        (data.actual_start.or(fixed).unwrap_or_else(|| self.back(task, finish)), finish)
     }
 
     /// Returns the latest finish that the links of a task allow.
     fn links_allow(&self, task: usize, early: &[Dates], late: &[Dates]) -> Option<Tick> {
         let pairs =
             self.links_out_of(task).iter().flat_map(|link| self.successors(link).iter().map(move |&s| (link, s)));
+        let data = &self.plan.tasks[task];
+        let has_fixed_start = data.mode != Mode::Automatic || data.actual_start.is_some();
         let finishes = pairs.filter_map(|(link, successor)| {
             let from_start = matches!(link.kind, Kind::StartStart | Kind::StartFinish);
-            if self.plan.tasks[successor].actual_finish.is_some()
-                || (from_start && !self.is_earliest(task, link, early))
-            {
+            let holds_start = !has_fixed_start && self.is_earliest(task, link, early);
+            if self.plan.tasks[successor].actual_finish.is_some() || (from_start && !holds_start) {
                 return None;
             }
             let to_start = matches!(link.kind, Kind::FinishStart | Kind::StartStart);
-            let target =
-                if to_start { self.late_rest(successor, late) } else { self.latest_end(successor, late[successor].1) };
+            let target = if to_start {
+                let start = if link.to == successor { self.late_rest(successor, late) } else { late[successor].0 };
+                start - self.plan.tasks[successor].delay
+            } else {
+                self.latest_end(successor, late[successor].1) - self.plan.tasks[successor].delay
+            };
             let allowed = self.source(link, successor, target, early);
             Some(if from_start { self.late_finish_of(task, allowed) } else { allowed })
         });
@@ -138,6 +157,7 @@ impl Solver<'_> {
         for task in 0..self.plan.tasks.len() {
             if self.plan.is_summary(task) {
                 answers[task] = self.summary(task, &answers);
+                answers[task].free = self.free_slack(task, dates, answers[task].total);
             }
         }
         answers
@@ -151,7 +171,7 @@ impl Solver<'_> {
         let is_finished = data.actual_finish.is_some();
         let total = match () {
             () if is_finished || self.is_late_as_possible(task) => 0,
-            () if is_started => of_finish,
+            () if is_started || data.mode != Mode::Automatic => of_finish,
             () => of_start.min(of_finish).min(self.slack_of_fixed_date(task, dates)),
         };
         Answer {
@@ -186,20 +206,22 @@ impl Solver<'_> {
     }
 
     fn free_slack(&self, task: usize, dates: &[Dates], total: Tick) -> Tick {
-        let gaps = self.links_out_of(task).iter().flat_map(|link| self.gaps(task, link, dates));
+        // Links of the summaries above do not count.
+        let own = self.plan.links.iter().filter(|link| link.from == task && !self.plan.is_inactive(link.to));
+        let gaps = own.flat_map(|link| self.gaps(task, link, dates));
         gaps.min().unwrap_or(total).min(total).max(0)
     }
 
     /// Returns by how much a task can slip before each successor of a link.
     fn gaps(&self, task: usize, link: &Link, dates: &[Dates]) -> Vec<Tick> {
-        let time = self.time_of(task);
         let from_start = matches!(link.kind, Kind::StartStart | Kind::StartFinish);
         let to_start = matches!(link.kind, Kind::FinishStart | Kind::StartStart);
-        let own = if from_start { dates[task].0 } else { dates[task].1 };
+        let (start, finish) = self.dates_of(task, dates);
+        let own = if from_start { start } else { finish };
         let unfinished = |task: &&usize| self.plan.tasks[**task].actual_finish.is_none();
         let gap = |&successor: &usize| {
             let target = if to_start { dates[successor].0 } else { dates[successor].1 };
-            self.clock.between(time, own, self.source(link, successor, target, dates))
+            self.gap(task, own, self.source(link, successor, target, dates))
         };
         self.successors(link).iter().filter(unfinished).map(gap).collect()
     }
@@ -215,6 +237,7 @@ impl Solver<'_> {
         let time = Time::Of(0);
         let of_start = self.clock.between(time, early_start, late_start);
         let of_finish = self.clock.between(time, early_finish, late_finish);
+        let is_finished = below.iter().all(|&leaf| self.plan.tasks[leaf].actual_finish.is_some());
         let length: Tick = below.iter().map(|&leaf| self.plan.tasks[leaf].length).sum();
         let done: Tick = below.iter().map(|&leaf| self.done(leaf)).sum();
         Answer {
@@ -226,7 +249,7 @@ impl Solver<'_> {
             late_finish,
             total: of_start.min(of_finish),
             free: 0,
-            is_critical: below.iter().any(|&leaf| answers[leaf].is_critical),
+            is_critical: !is_finished && of_start.min(of_finish) <= self.plan.slack_limit,
             length: self.clock.between(time, start, finish),
             percent: if length == 0 { 0 } else { done * 100 / length },
             resume: None,

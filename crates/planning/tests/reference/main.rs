@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)] // a panic names its line
 
+mod adapter;
 mod calendar;
 mod cases;
 mod clock;
+mod compare;
 mod generate;
+mod hostile;
 mod late;
+mod live;
 mod moment;
+mod msfiles;
 mod plan;
 mod properties;
 mod shrink;

@@ -181,8 +181,10 @@ impl Plan {
 
     /// Returns the active leaves of a summary; of a leaf, itself.
     pub(crate) fn leaves(&self, task: usize) -> Vec<usize> {
+        let mut has_children = vec![false; self.tasks.len()];
+        self.tasks.iter().filter_map(|task| task.parent).for_each(|parent| has_children[parent] = true);
         (0..self.tasks.len())
-            .filter(|&leaf| !self.is_summary(leaf) && !self.is_inactive(leaf))
+            .filter(|&leaf| !has_children[leaf] && !self.is_inactive(leaf))
             .filter(|&leaf| leaf == task || self.ancestors(leaf).contains(&task))
             .collect()
     }

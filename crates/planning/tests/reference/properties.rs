@@ -1,8 +1,9 @@
 //! Promises that hold for every plan, checked on random plans.
 
+use crate::adapter::solve_with_engine;
 use crate::generate::*;
 use crate::moment::{DAY, Tick, at};
-use crate::plan::{Answer, Constraint, Kind, Lag, Link, Mode, Plan};
+use crate::plan::{Answer, Constraint, Kind, Lag, Link, Mode, Plan, Task};
 use crate::shrink::shrink;
 use crate::solver::solve;
 use crate::text::show_plan;
@@ -19,16 +20,22 @@ fn first_seed() -> u64 {
     std::env::var("PLANNING_SEED").map_or(0, |text| text.parse().expect("PLANNING_SEED is not a number"))
 }
 
+/// Hands random plans with their seeds to a function.
+pub(crate) fn for_each_plan(usual: u64, features: Features, max: usize, each: &mut dyn FnMut(u64, &Plan)) {
+    for seed in first_seed()..first_seed() + cases(usual) {
+        each(seed, &random_plan(&mut Random::new(seed), features, max));
+    }
+}
+
 /// Checks random plans; the message of a failure has the smallest plan found that fails.
 pub(crate) fn check_all(usual: u64, features: Features, max: usize, check: &dyn Fn(&Plan) -> Result<(), String>) {
-    for seed in first_seed()..first_seed() + cases(usual) {
-        let plan = random_plan(&mut Random::new(seed), features, max);
-        if check(&plan).is_err() {
-            let smallest = shrink(&plan, &|plan| check(plan).is_err());
+    for_each_plan(usual, features, max, &mut |seed, plan| {
+        if check(plan).is_err() {
+            let smallest = shrink(plan, &|plan| check(plan).is_err());
             let message = check(&smallest).unwrap_err();
             panic!("seed {seed}: {message}\n{}", show_plan(&smallest));
         }
-    }
+    });
 }
 
 /// Returns the positions of the tasks that take part and have no children.
@@ -186,7 +193,13 @@ fn check_mirror(plan: &Plan, solve: Solve) -> Result<(), String> {
         Kind::FinishFinish => !matches!(link.lag, Lag::Elapsed(_)),
         Kind::StartStart | Kind::StartFinish => !matches!(link.lag, Lag::Elapsed(_)) && !plan.is_summary(link.from),
     };
-    if !plan.links.iter().all(has_image) {
+    // A date that lets a task start before the project beats the project start, but not the project finish.
+    let is_late = |task: &Task| match task.constraint {
+        Constraint::StartNoEarlier(date) => date >= plan.start,
+        Constraint::FinishNoEarlier(date) => date >= plan.start + 14 * DAY,
+        _ => true,
+    };
+    if !plan.links.iter().all(has_image) || !plan.tasks.iter().all(is_late) {
         return Ok(());
     }
     let (answers, image) = (solve(plan), solve(&mirrored(plan)));
@@ -226,4 +239,32 @@ fn the_reference_solver_shifts_with_the_plan() {
 #[test]
 fn the_reference_solver_from_the_finish_is_the_mirror_image() {
     check_all(3000, MIRRORED, 12, &|plan| check_mirror(plan, solve));
+}
+
+// The engine, on plans of up to 300 tasks ------------------------------------------------------------
+
+#[test]
+fn the_engine_keeps_free_slack_within_total_slack() {
+    check_all(60, Features::ALL, 300, &|plan| check_slack(plan, solve_with_engine));
+}
+
+#[test]
+fn the_engine_keeps_early_dates_before_late_dates() {
+    check_all(60, Features::ALL.without(FIXING), 300, &|plan| check_early_before_late(plan, solve_with_engine));
+}
+
+#[test]
+fn the_engine_moves_nothing_to_an_earlier_date_by_a_link() {
+    let features = Features::ALL.without(ALAP).without(FROM_FINISH);
+    check_all(60, features, 300, &|plan| check_added_link(plan, solve_with_engine));
+}
+
+#[test]
+fn the_engine_shifts_with_the_plan() {
+    check_all(60, Features::ALL.without(EXCEPTIONS), 300, &|plan| check_shift(plan, solve_with_engine));
+}
+
+#[test]
+fn the_engine_from_the_finish_gives_the_mirror_image() {
+    check_all(60, MIRRORED, 300, &|plan| check_mirror(plan, solve_with_engine));
 }

@@ -4,7 +4,7 @@ use crate::plan::{Constraint, Kind, Lag, Link, Mode, Plan, Task};
 
 /// Returns the smallest plan found for which `fails` returns true.
 pub(crate) fn shrink(plan: &Plan, fails: &dyn Fn(&Plan) -> bool) -> Plan {
-    let mut plan = plan.clone();
+    let mut plan = without_many_tasks(plan, fails);
     loop {
         let smaller = candidates(&plan).into_iter().find(|smaller| smaller != &plan && fails(smaller));
         match smaller {
@@ -12,6 +12,24 @@ pub(crate) fn shrink(plan: &Plan, fails: &dyn Fn(&Plan) -> bool) -> Plan {
             None => return plan,
         }
     }
+}
+
+/// Removes runs of tasks, long ones first.
+fn without_many_tasks(plan: &Plan, fails: &dyn Fn(&Plan) -> bool) -> Plan {
+    let mut plan = plan.clone();
+    let mut length = plan.tasks.len() / 2;
+    while length > 1 {
+        let mut end = plan.tasks.len();
+        while end >= length {
+            let smaller = (end - length..end).rev().fold(plan.clone(), |plan, task| without_task(&plan, task));
+            if fails(&smaller) {
+                plan = smaller;
+            }
+            end -= length;
+        }
+        length /= 2;
+    }
+    plan
 }
 
 fn candidates(plan: &Plan) -> Vec<Plan> {
@@ -87,7 +105,8 @@ fn set_automatic(task: &mut Task) {
 
 /// Sets another length, unless it is that of a milestone, or follows from parts or progress.
 fn set_length(task: &mut Task, length: i64) {
-    if task.length > length && task.parts.is_empty() && task.done < length {
+    let is_manual = matches!(task.mode, Mode::Manual { .. });
+    if task.length > length && !is_manual && task.parts.is_empty() && task.done < length {
         task.length = length;
     }
 }

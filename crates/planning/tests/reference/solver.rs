@@ -68,10 +68,8 @@ impl<'a> Solver<'a> {
 
     /// Returns the start that a task takes if nothing but `moment` holds it.
     pub(crate) fn begin(&self, task: usize, moment: Tick) -> Tick {
-        let time = self.time_of(task);
         if self.is_milestone(task) {
-            let is_finish_form = self.clock.is_worked(time, moment - 1);
-            return if is_finish_form { moment } else { self.clock.start_form(time, moment) };
+            return moment;
         }
         let starts = self.stretches[task].iter().map(|stretch| self.clock.start_form(stretch.time, moment));
         starts.min().unwrap()
@@ -81,6 +79,14 @@ impl<'a> Solver<'a> {
     pub(crate) fn end(&self, task: usize, moment: Tick) -> Tick {
         let ends = self.stretches[task].iter().map(|stretch| self.clock.finish_form(stretch.time, moment));
         ends.max().unwrap()
+    }
+
+    /// Returns the work from one moment to another; of a task with people, of the one with the most.
+    pub(crate) fn gap(&self, task: usize, from: Tick, to: Tick) -> Tick {
+        if let Mode::Manual { .. } = self.plan.tasks[task].mode {
+            return self.clock.between(self.time_of(task), from, to);
+        }
+        self.stretches[task].iter().map(|stretch| self.clock.between(stretch.time, from, to)).max().unwrap()
     }
 
     /// Returns the finish of a task that starts at `start`.
@@ -138,7 +144,8 @@ impl<'a> Solver<'a> {
 
     /// Returns the time in which a link's lag runs for one of the leaves below the successor, and the lag.
     fn lag(&self, link: &Link, successor: usize, dates: &[Dates]) -> (Time, Tick) {
-        let share = |percent: i64| self.length_of(link.from, dates) * percent / 100;
+        // Rounded half up.
+        let share = |percent: i64| (self.length_of(link.from, dates) * percent * 2 + 100).div_euclid(200);
         let successors = self.time_of(successor);
         match link.lag {
             Lag::Work(length) => (successors, length),
@@ -191,13 +198,18 @@ impl<'a> Solver<'a> {
 
     // Forward ----------------------------------------------------------------------------------
 
-    /// Returns the early dates, with some tasks fixed.
-    pub(crate) fn forward(&self, project_start: Tick, fixed: &[Option<Dates>]) -> Vec<Dates> {
+    /// Returns the early dates, with some tasks fixed. Tasks without predecessors may have a start of their own.
+    pub(crate) fn forward(
+        &self,
+        project_start: Tick,
+        own_start: Option<&[Dates]>,
+        fixed: &[Option<Dates>],
+    ) -> Vec<Dates> {
         let mut dates = vec![(project_start, project_start); self.plan.tasks.len()];
         for _ in 0..self.leaves.len() + 2 {
             let before = dates.clone();
             for &task in &self.leaves {
-                dates[task] = fixed[task].unwrap_or_else(|| self.early(task, project_start, &dates));
+                dates[task] = fixed[task].unwrap_or_else(|| self.early(task, project_start, own_start, &dates));
             }
             if dates == before {
                 return dates;
@@ -206,7 +218,7 @@ impl<'a> Solver<'a> {
         panic!("the plan has a ring")
     }
 
-    fn early(&self, task: usize, project_start: Tick, dates: &[Dates]) -> Dates {
+    fn early(&self, task: usize, project_start: Tick, own_start: Option<&[Dates]>, dates: &[Dates]) -> Dates {
         let data = &self.plan.tasks[task];
         if let Mode::Manual { start, finish } = data.mode {
             return (start, finish);
@@ -218,16 +230,39 @@ impl<'a> Solver<'a> {
             return (start, finish);
         }
         let asked = self.asked(task, dates, |finish| self.back(task, finish));
-        let mut start = project_start.max(asked.unwrap_or(project_start));
-        if data.delay > 0 {
-            start = self.begin(task, start) + data.delay;
-        }
+        let project_start = match own_start {
+            Some(own) if asked.is_none() => own[task].0,
+            _ => project_start,
+        };
+        let floor = self.earliest_by_constraint(task).unwrap_or(project_start).min(project_start);
+        let mut start = self.not_earlier(task, floor.max(asked.unwrap_or(floor)));
         if self.is_rescheduled(data) && !has_date(data.constraint) {
             start = start.max(self.plan.status.unwrap());
         }
-        start = self.constrained(task, start);
-        let start = self.begin(task, start);
-        (start, self.finish(task, start))
+        if data.delay > 0 {
+            start = self.begin(task, start) + data.delay;
+        }
+        let start = self.begin(task, self.not_later(task, start));
+        (start, self.finish_asked(task, start, dates))
+    }
+
+    /// Returns the finish of a task; where a link to the finish decides and the task has a date before which it cannot start
+    /// or finish, the finish is written as the link asks for it.
+    fn finish_asked(&self, task: usize, start: Tick, dates: &[Dates]) -> Tick {
+        let finish = self.finish(task, start);
+        let constraint = self.plan.tasks[task].constraint;
+        if !matches!(constraint, Constraint::StartNoEarlier(_) | Constraint::FinishNoEarlier(_)) {
+            return finish;
+        }
+        let to_finish = self.links_into[task].iter().filter(|link| {
+            !self.predecessors(link).is_empty() && matches!(link.kind, Kind::FinishFinish | Kind::StartFinish)
+        });
+        let targets = to_finish.map(|link| {
+            let (start, finish) = self.dates_of(link.from, dates);
+            self.target(link, task, if link.kind == Kind::FinishFinish { finish } else { start }, dates)
+        });
+        let deciding = targets.filter(|&target| self.begin(task, self.back(task, target)) == start);
+        deciding.max().map_or(finish, |target| target.max(finish))
     }
 
     /// Returns the beginning of the rest of a started task.
@@ -250,20 +285,34 @@ impl<'a> Solver<'a> {
         self.plan.reschedules_rest && self.plan.status.is_some() && data.actual_finish.is_none()
     }
 
-    fn constrained(&self, task: usize, start: Tick) -> Tick {
-        let honours = self.plan.honours_constraints;
-        let is_from_finish = self.plan.from_finish.is_some();
+    /// Returns the date before which a constraint lets nothing start; it beats the project start.
+    fn earliest_by_constraint(&self, task: usize) -> Option<Tick> {
         match self.plan.tasks[task].constraint {
-            Constraint::Asap | Constraint::Alap => start,
-            Constraint::StartNoEarlier(date) => start.max(date),
-            Constraint::FinishNoEarlier(date) => start.max(self.back(task, date)),
-            Constraint::StartNoLater(_) | Constraint::FinishNoLater(_) if !honours || is_from_finish => start,
-            Constraint::StartNoLater(date) => start.min(date),
-            Constraint::FinishNoLater(date) => start.min(self.back(task, date)),
-            Constraint::MustStart(date) if honours => date,
-            Constraint::MustFinish(date) if honours => self.back(task, date),
-            Constraint::MustStart(date) => start.max(date),
-            Constraint::MustFinish(date) => start.max(self.back(task, date)),
+            _ if self.plan.from_finish.is_some() => None,
+            Constraint::StartNoEarlier(date) | Constraint::MustStart(date) => Some(date),
+            Constraint::FinishNoEarlier(date) | Constraint::MustFinish(date) => Some(self.back(task, date)),
+            _ => None,
+        }
+    }
+
+    fn not_earlier(&self, task: usize, start: Tick) -> Tick {
+        match self.plan.tasks[task].constraint {
+            Constraint::StartNoEarlier(date) | Constraint::MustStart(date) => start.max(date),
+            Constraint::FinishNoEarlier(date) | Constraint::MustFinish(date) => start.max(self.back(task, date)),
+            _ => start,
+        }
+    }
+
+    /// Moves a start to the date of an honoured constraint that beats links.
+    fn not_later(&self, task: usize, start: Tick) -> Tick {
+        let is_flexible = self.plan.from_finish.is_some();
+        match self.plan.tasks[task].constraint {
+            _ if !self.plan.honours_constraints => start,
+            Constraint::StartNoLater(date) if !is_flexible => start.min(date),
+            Constraint::FinishNoLater(date) if !is_flexible => start.min(self.back(task, date)),
+            Constraint::MustStart(date) => date,
+            Constraint::MustFinish(date) => self.back(task, date),
+            _ => start,
         }
     }
 }
