@@ -144,14 +144,15 @@ fn fit_to_duration(task: &Task, candidates: &mut [Candidate<'_>]) {
     stretches.sort_unstable();
     let (mut covered, mut end) = (0, 0);
     for (from, to) in stretches {
-        covered += (to - from.max(end)).max(0);
+        covered = to.saturating_sub(from.max(end)).max(0).saturating_add(covered);
         end = end.max(to);
     }
-    let difference = task.duration.0 - covered;
+    let difference = task.duration.0.saturating_sub(covered);
+    let new_end = end.saturating_add(difference);
     for candidate in candidates {
-        let last = candidate.delay.plus(candidate.length).0 >= end.min(end + difference);
+        let last = candidate.delay.plus(candidate.length).0 >= end.min(new_end);
         if last && candidate.length > Span::ZERO {
-            let length = end + difference - candidate.delay.0;
+            let length = new_end.saturating_sub(candidate.delay.0);
             candidate.length = Span(length.max(0));
             if let Some(part) = candidate.parts.last_mut() {
                 part.length = Span(candidate.length.minus(part.offset).0.max(0));

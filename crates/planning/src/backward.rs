@@ -95,8 +95,19 @@ impl Pass<'_> {
         }
         let range = self.network.run_range[task].clone();
         let runs = &self.network.runs[range.start as usize..range.end as usize];
-        let forms = runs.iter().map(|run| self.network.tables.get(run.table).start_form(finish));
-        forms.min().unwrap_or_else(|| self.network.table_of(task).start_form(finish))
+        // The people whose work must begin first decide how late the task may end.
+        let (mut first, mut form) = (Moment::MAX, Moment::NONE);
+        for run in runs {
+            let table = self.network.tables.get(run.table);
+            let start = table.add(finish, Span(-run.delay.plus(run.length).0));
+            if start < first {
+                (first, form) = (start, Moment::NONE);
+            }
+            if start == first {
+                form = form.max(table.start_form(finish));
+            }
+        }
+        form.get().unwrap_or_else(|| self.network.table_of(task).start_form(finish))
     }
 
     fn open_late_gate(&mut self, summary: usize) -> bool {

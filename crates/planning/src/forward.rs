@@ -231,10 +231,12 @@ impl Pass<'_> {
         if entry.leveling_delay > Span::ZERO {
             (start, driver) = (self.first_start(task, start).plus(entry.leveling_delay), Driver::Leveling);
         }
-        let begin = self.first_start(task, start);
-        // Runs with a delay count it from the moment asked for, not from the start of the first run.
-        let from = if self.network.run_range[task].is_empty() { begin } else { start };
-        let mut finish = self.finish_after(task, from, Span::ZERO);
+        if let Some(latest) = self.latest_start(task)
+            && latest < start
+        {
+            (start, driver) = (latest, Driver::Constraint(u32::try_from(task).unwrap_or(NO_PARENT)));
+        }
+        let (begin, mut finish) = self.place(task, start);
         if let (false, Some(asked)) = (floor, self.asked_finish(task, driver)) {
             // Microsoft Project keeps the moment that such a link asks for, where no work lies between.
             let same = self.network.table_of(task).between(finish, asked) == Span::ZERO;
@@ -264,6 +266,18 @@ impl Pass<'_> {
             }
         }
         (start, driver)
+    }
+
+    /// Returns start and finish of a leaf that begins at a moment or as soon as possible after it.
+    fn place(&self, task: usize, moment: Moment) -> (Moment, Moment) {
+        let length = self.network.length[task];
+        if self.network.run_range[task].is_empty() && length > Span::ZERO {
+            return self.network.table_of(task).place_after(moment, length);
+        }
+        let begin = self.first_start(task, moment);
+        // Runs with a delay count it from the moment asked for, not from the start of the first run.
+        let from = if self.network.run_range[task].is_empty() { begin } else { moment };
+        (begin, self.finish_after(task, from, Span::ZERO))
     }
 
     /// Returns the finish that the driving link asks for, if it is one to the finish.
@@ -300,20 +314,30 @@ impl Pass<'_> {
         Driver::ProjectStart
     }
 
-    /// Applies the constraint of a task to the start that its links ask for.
+    /// Applies a constraint that holds a task back to the start that its links ask for.
     fn constrain(&self, task: usize, asked: Moment, driver: Driver) -> (Moment, Driver) {
-        let honor = self.plan.settings.honor_constraints;
-        let finish_at = |date| self.start_before(task, date, Span::ZERO);
-        let own = Driver::Constraint(u32::try_from(task).unwrap_or(NO_PARENT));
-        let (date, lower, upper) = match self.task(task).constraint {
-            Constraint::AsSoonAsPossible | Constraint::AsLateAsPossible => return (asked, driver),
-            Constraint::StartNoEarlierThan(date) => (date, true, false),
-            Constraint::FinishNoEarlierThan(date) => (finish_at(date), true, false),
-            Constraint::StartNoLaterThan(date) => (date, false, honor),
-            Constraint::FinishNoLaterThan(date) => (finish_at(date), false, honor),
-            Constraint::MustStartOn(date) => (date, true, honor),
-            Constraint::MustFinishOn(date) => (finish_at(date), true, honor),
+        let date = match self.task(task).constraint {
+            Constraint::StartNoEarlierThan(date) | Constraint::MustStartOn(date) => date,
+            Constraint::FinishNoEarlierThan(date) | Constraint::MustFinishOn(date) => {
+                self.start_before(task, date, Span::ZERO)
+            }
+            _ => return (asked, driver),
         };
-        if (lower && date > asked) || (upper && date < asked) { (date, own) } else { (asked, driver) }
+        let own = Driver::Constraint(u32::try_from(task).unwrap_or(NO_PARENT));
+        if date > asked { (date, own) } else { (asked, driver) }
+    }
+
+    /// Returns the latest start that the constraint of a task allows, if constraints are honored.
+    fn latest_start(&self, task: usize) -> Option<Moment> {
+        if !self.plan.settings.honor_constraints {
+            return None;
+        }
+        match self.task(task).constraint {
+            Constraint::StartNoLaterThan(date) | Constraint::MustStartOn(date) => Some(date),
+            Constraint::FinishNoLaterThan(date) | Constraint::MustFinishOn(date) => {
+                Some(self.start_before(task, date, Span::ZERO))
+            }
+            _ => None,
+        }
     }
 }

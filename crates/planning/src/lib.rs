@@ -16,6 +16,7 @@ mod compile_calendar;
 mod compute;
 mod forward;
 mod graph;
+mod limits;
 mod live;
 mod mirror;
 mod model;
@@ -32,6 +33,9 @@ mod tables;
 mod work;
 mod work_table;
 mod working_time;
+
+#[cfg(test)]
+mod hostile_tests;
 
 pub use calendar::{Calendar, CalendarException, CalendarIndex, DayHours, HourRange, Recurrence, WorkWeek};
 pub use live::{Changed, Edit, Live};

@@ -16,9 +16,9 @@ use crate::model::{Constraint, Direction, Link, Plan, Settings, Task};
 use crate::moment::{Moment, Span};
 use crate::network::Network;
 use crate::pass::{Pass, State};
-use crate::problems;
 use crate::result::{Problem, Schedule};
 use crate::schedule::schedule;
+use crate::{limits, problems};
 
 /// Change of a plan.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,7 +130,10 @@ impl Bits {
 
 impl Live {
     /// Computes the schedule of a plan and keeps both.
-    pub fn new(plan: Plan) -> Self {
+    ///
+    /// Numbers beyond the range of the engine are moved to its bounds.
+    pub fn new(mut plan: Plan) -> Self {
+        limits::clamp_plan(&mut plan);
         let mut plan_problems = Vec::new();
         let network = Network::new(&plan, &mut plan_problems);
         let tasks = plan.tasks.len();
@@ -167,7 +170,10 @@ impl Live {
     /// Returns the problems of the plan and its dates.
     pub fn problems(&self) -> Vec<Problem> {
         let mut found = self.plan_problems.clone();
-        problems::report(&self.plan, &self.network, &self.schedule, &mut found);
+        let (mut schedule, mut state) = (self.schedule.clone(), self.state.clone());
+        let (plan, network) = (&self.plan, &self.network);
+        let pass = Pass { plan, network, schedule: &mut schedule, state: &mut state, place_late: false };
+        problems::report(&pass, &mut found);
         found
     }
 
@@ -221,17 +227,18 @@ impl Live {
 
     fn touch_all(&mut self) {
         self.touched_list.clear();
-        let active = (0..self.plan.tasks.len()).filter(|&task| self.network.role[task] != Role::Inactive);
-        self.touched_list.extend(active.map(index));
+        self.touched_list.extend((0..self.plan.tasks.len()).map(index));
     }
 
     fn change_task(&mut self, task: usize, entry: Task) {
         self.touched_list.clear();
         let Some(slot) = self.plan.tasks.get_mut(task) else { return };
+        let entry = limits::clamp_task(entry);
         let old = std::mem::replace(slot, entry);
         let late = |task: &Task| task.constraint == Constraint::AsLateAsPossible;
         let resized = old.duration != entry.duration;
-        let recompile = old.parent != entry.parent
+        let recompile = old.id != entry.id
+            || old.parent != entry.parent
             || old.mode != entry.mode
             || old.elapsed != entry.elapsed
             || old.task_type != entry.task_type
@@ -310,6 +317,9 @@ impl Live {
         for place in 0..self.touched_list.len() {
             let task = self.touched_list[place] as usize;
             self.touched.remove(index(task));
+            if self.network.role[task] == Role::Inactive {
+                continue;
+            }
             let mut pass = self.pass();
             pass.slack_of(task);
             if pass.network.role[task] == Role::Summary {

@@ -26,7 +26,7 @@ pub(crate) fn schedule_from_finish(plan: &Plan) -> Schedule {
     let mut schedule = turn_schedule(schedule, &network);
     let mut pass = Pass { plan, network: &network, schedule: &mut schedule, state: &mut state, place_late: false };
     pass.run_slack();
-    problems::report(plan, &network, &schedule, &mut problems);
+    problems::report(&pass, &mut problems);
     schedule.problems = problems;
     schedule
 }

@@ -1,21 +1,19 @@
 //! Problems that the dates show: broken links and constraints, missed deadlines.
 
 use crate::graph::{Role, index};
-use crate::model::{Constraint, LinkKind, Mode, Plan};
+use crate::model::{Constraint, LinkKind, Mode};
 use crate::moment::{Moment, Span};
-use crate::network::Network;
-use crate::pass::{Pass, State};
-use crate::result::{Problem, Schedule};
+use crate::pass::Pass;
+use crate::result::Problem;
 
 /// Adds what the dates of a schedule break.
-pub(crate) fn report(plan: &Plan, network: &Network, schedule: &Schedule, problems: &mut Vec<Problem>) {
-    let (mut copy, mut state) = (schedule.clone(), State::default());
-    let pass = Pass { plan, network, schedule: &mut copy, state: &mut state, place_late: false };
+pub(crate) fn report(pass: &Pass<'_>, problems: &mut Vec<Problem>) {
+    let network = pass.network;
     for task in 0..network.role.len() {
         if network.role[task] == Role::Inactive {
             continue;
         }
-        report_links(&pass, task, problems);
+        report_links(pass, task, problems);
         let (start, finish, entry) = (pass.schedule.start[task], pass.schedule.finish[task], pass.task(task));
         if entry.deadline.is_some() && finish > entry.deadline {
             problems.push(Problem::DeadlineMissed(entry.id));
@@ -41,11 +39,11 @@ fn report_links(pass: &Pass<'_>, task: usize, problems: &mut Vec<Problem>) {
     let table = pass.network.table_of(task);
     for edge in pass.network.edges_into(task) {
         let asked = pass.add_lag(edge, pass.link_source(edge), false);
-        let gap = match edge.kind {
-            LinkKind::FinishToStart | LinkKind::StartToStart => table.between(asked, pass.schedule.start[task]),
-            LinkKind::FinishToFinish | LinkKind::StartToFinish => table.between(asked, pass.schedule.finish[task]),
+        let date = match edge.kind {
+            LinkKind::FinishToStart | LinkKind::StartToStart => pass.schedule.start[task],
+            LinkKind::FinishToFinish | LinkKind::StartToFinish => pass.schedule.finish[task],
         };
-        if gap >= Span::ZERO {
+        if asked <= date || table.between(asked, date) >= Span::ZERO {
             continue;
         }
         let constrained = !matches!(

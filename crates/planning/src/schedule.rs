@@ -3,14 +3,15 @@
 use crate::compute::compute;
 use crate::model::{Direction, Plan};
 use crate::network::Network;
-use crate::pass::State;
+use crate::pass::{Pass, State};
 use crate::result::Schedule;
-use crate::{mirror, problems};
+use crate::{limits, mirror, problems};
 
 /// Computes the dates, slack, drivers and problems of a plan.
 ///
 /// Never panics. What the plan states wrongly is in [`Schedule::problems`].
 pub fn schedule(plan: &Plan) -> Schedule {
+    let plan = &*limits::in_range(plan);
     if plan.settings.direction == Direction::FromFinish {
         return mirror::schedule_from_finish(plan);
     }
@@ -19,7 +20,8 @@ pub fn schedule(plan: &Plan) -> Schedule {
     let mut schedule = Schedule::empty(plan.tasks.len());
     let mut state = State::new(plan.tasks.len());
     compute(plan, &network, &mut schedule, &mut state);
-    problems::report(plan, &network, &schedule, &mut problems);
+    let pass = Pass { plan, network: &network, schedule: &mut schedule, state: &mut state, place_late: false };
+    problems::report(&pass, &mut problems);
     schedule.problems = problems;
     schedule
 }

@@ -34,7 +34,13 @@ impl Pass<'_> {
             (schedule.start[task], schedule.finish[task])
         };
         let start_slack = table.between(start, schedule.late_start[task]);
-        let finish_slack = table.between(finish, schedule.late_finish[task]);
+        // Where a task takes the same work early and late, both slacks are the same.
+        let even = self.network.role[task] == Role::Leaf
+            && self.network.run_range[task].is_empty()
+            && self.network.table[task] == self.network.slack_table[task]
+            && !self.is_started(task)
+            && !self.is_manual(task);
+        let finish_slack = if even { start_slack } else { table.between(finish, schedule.late_finish[task]) };
         let summary = self.network.role[task] == Role::Summary;
         let finished = self.has_ended(task);
         let mut total = if (self.is_started(task) && !summary) || self.is_manual(task) {

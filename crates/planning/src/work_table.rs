@@ -121,7 +121,14 @@ pub(crate) struct WorkTable {
     special_before: Vec<i32>,
     /// Difference to the regular week that the first n special days make.
     special_change: Vec<i32>,
+    /// Number of special days before each day, from the first special day to the last.
+    ///
+    /// Empty if there are none, or if they lie too far apart.
+    count_before: Vec<u16>,
 }
+
+/// Maximum number of days for which special days are counted in advance: about a hundred years.
+const MAX_COUNTED_DAYS: i32 = 40_000;
 
 impl WorkTable {
     /// Returns the table in which all time is working time.
@@ -153,8 +160,64 @@ impl WorkTable {
             change += difference;
             table.special_change.push(change);
         }
+        table.count_special_days();
         table.always = table.special_day.is_empty() && table.week_total == 7 * DAY_TENTHS;
         table
+    }
+
+    fn count_special_days(&mut self) {
+        let (Some(&first), Some(&last)) = (self.special_day.first(), self.special_day.last()) else { return };
+        if last - first >= MAX_COUNTED_DAYS {
+            return;
+        }
+        let mut count = 0_u16;
+        for day in first..=last {
+            self.count_before.push(count);
+            count += u16::from(self.special_day.get(usize::from(count)) == Some(&day));
+        }
+    }
+
+    /// Returns the number of special days before a day.
+    fn special_before_day(&self, day: i32) -> usize {
+        let Some(&first) = self.special_day.first() else { return 0 };
+        if day <= first {
+            return 0;
+        }
+        match self.count_before.get((day - first) as usize) {
+            Some(&count) => usize::from(count),
+            None if self.count_before.is_empty() => self.special_day.partition_point(|&special| special < day),
+            None => self.special_day.len(),
+        }
+    }
+
+    /// Returns the number of special days that begin before an amount of work, or with it.
+    fn special_before_work(&self, work: i32) -> usize {
+        // The day on which the regular week reaches the amount is near; special days shift it.
+        let mut guess = 0;
+        if self.week_total > 0 {
+            for _ in 0..2 {
+                let regular = work.saturating_sub(self.special_change[guess]);
+                let day = i64::from(regular) * 7 / i64::from(self.week_total);
+                let bound = i64::from(i32::MAX / 2);
+                guess = self.special_before_day(i32::try_from(day.clamp(-bound, bound)).unwrap_or(0));
+            }
+        } else {
+            guess = self.special_before.partition_point(|&before| before <= work);
+        }
+        while guess > 0 && self.special_before[guess - 1] > work {
+            guess -= 1;
+        }
+        while self.special_before.get(guess).is_some_and(|&before| before <= work) {
+            guess += 1;
+        }
+        guess
+    }
+
+    /// Returns start and finish of some work that begins at a moment or as soon as possible after it.
+    pub(crate) fn place_after(&self, moment: Moment, length: Span) -> (Moment, Moment) {
+        let work = self.work_before(moment);
+        let start = self.start_at(work);
+        (start, if length.0 > 0 { self.finish_at(work.saturating_add(length.0)) } else { start })
     }
 
     /// Returns the table of the time that both tables have.
@@ -233,7 +296,7 @@ impl WorkTable {
         }
         let day = moment.0.div_euclid(DAY_TENTHS);
         let time = moment.0.rem_euclid(DAY_TENTHS);
-        let index = self.special_day.partition_point(|&special| special < day);
+        let index = self.special_before_day(day);
         if self.special_day.get(index) == Some(&day) {
             self.special_before[index] + self.pattern(self.special_pattern[index]).work_before(time)
         } else {
@@ -246,7 +309,7 @@ impl WorkTable {
         if self.always {
             return Moment::clamped(i64::from(work));
         }
-        let count = self.special_before.partition_point(|&before| before <= work);
+        let count = self.special_before_work(work);
         if let Some(last) = count.checked_sub(1) {
             let pattern = self.pattern(self.special_pattern[last]);
             let rest = work - self.special_before[last];
@@ -270,7 +333,7 @@ impl WorkTable {
         if self.always {
             return Moment::clamped(i64::from(work));
         }
-        let count = self.special_before.partition_point(|&before| before < work);
+        let count = self.special_before_work(work.saturating_sub(1));
         if let Some(last) = count.checked_sub(1) {
             let pattern = self.pattern(self.special_pattern[last]);
             let rest = work - self.special_before[last];
