@@ -65,26 +65,30 @@ impl Pass<'_> {
         for &position in self.network.out.of(task) {
             let edge = &self.network.edges[position as usize];
             let successor = edge.successor as usize;
-            if self.is_finished(successor) && !self.is_manual(successor) {
-                continue;
-            }
             let target = match edge.kind {
                 LinkKind::FinishToStart | LinkKind::StartToStart => self.state.late_rest[successor],
-                LinkKind::FinishToFinish | LinkKind::StartToFinish => self.late_start_form(successor),
+                LinkKind::FinishToFinish | LinkKind::StartToFinish => {
+                    self.before_delay(successor, self.late_start_form(successor))
+                }
             };
+            // Finished successors hold nothing.
             if target.is_none() {
                 continue;
             }
-            // A levelling delay lies between what the links ask for and the start.
-            let delay = self.task(successor).leveling_delay;
-            let delayed = delay > Span::ZERO && !self.is_started(successor) && !self.is_manual(successor);
-            let moment = self.add_lag(edge, if delayed { target.minus(delay) } else { target }, true);
+            let moment = self.add_lag(edge, target, true);
             match edge.kind {
                 LinkKind::FinishToStart | LinkKind::FinishToFinish => limits.limit_finish(moment),
                 LinkKind::StartToStart | LinkKind::StartToFinish => limits.limit_start(moment),
             }
         }
         limits
+    }
+
+    /// Returns the moment that a levelling delay moves to a given one.
+    fn before_delay(&self, task: usize, moment: Moment) -> Moment {
+        let delay = self.task(task).leveling_delay;
+        let delayed = delay > Span::ZERO && !self.is_started(task) && !self.is_manual(task);
+        if delayed && moment.is_some() { moment.minus(delay) } else { moment }
     }
 
     /// Returns the last moment until which the late finish of a task loses no work.
@@ -136,7 +140,7 @@ impl Pass<'_> {
             let late = &self.schedule.late_start;
             start = start.min(if self.is_manual(child) { self.schedule.start[child] } else { late[child] });
             finish = finish.max(self.schedule.late_finish[child]);
-            if !self.is_finished(child) && self.state.late_rest[child].is_some() {
+            if self.state.late_rest[child].is_some() {
                 rest = rest.min(self.state.late_rest[child]);
                 first = first.min(self.state.late_first[child]);
             }
@@ -171,7 +175,7 @@ impl Pass<'_> {
     fn late_leaf(&mut self, task: usize) -> bool {
         let (start, finish) = (self.schedule.start[task], self.schedule.finish[task]);
         if self.is_finished(task) && !self.is_manual(task) {
-            return self.store_late(task, start, finish, start, finish);
+            return self.store_late(task, start, finish, Moment::NONE, Moment::NONE);
         }
         let late_finish = self.late_finish(task);
         if self.is_started(task) && !self.is_manual(task) {
@@ -179,7 +183,9 @@ impl Pass<'_> {
             return self.store_late(task, start, late_finish, rest, late_finish);
         }
         let late_start = self.late_start(task, late_finish);
-        self.store_late(task, late_start, late_finish, late_start, late_finish)
+        let holds = !self.is_finished(task);
+        let rest = if holds { self.before_delay(task, late_start) } else { Moment::NONE };
+        self.store_late(task, late_start, late_finish, rest, if holds { late_finish } else { Moment::NONE })
     }
 
     fn late_start(&self, task: usize, late_finish: Moment) -> Moment {

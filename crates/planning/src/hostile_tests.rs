@@ -80,7 +80,7 @@ impl Extreme {
             _ => Recurrence::YearlyByPosition { month: self.byte(), position: self.byte(), weekday: self.byte() },
         };
         // Ranges over all time are rare, because they take long to write out.
-        let long = self.next() % 10 == 0;
+        let long = self.next() % 100 == 0;
         let from = if long { Day(i32::MIN) } else { Day(9_500) };
         let to = if long { Day(i32::MAX) } else { Day(9_600) };
         calendar.exceptions.push(CalendarException { from, to, recurrence, occurrences: None, hours: self.hours() });
@@ -186,7 +186,7 @@ impl Extreme {
 
 #[test]
 fn hostile_plans_neither_panic_nor_loop() {
-    for seed in 0..1_000 {
+    for seed in 0..500 {
         let mut extreme = Extreme(seed);
         let plan = extreme.plan();
         let mut expected = schedule(&plan);

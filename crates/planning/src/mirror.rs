@@ -24,11 +24,26 @@ pub(crate) fn schedule_from_finish(plan: &Plan) -> Schedule {
     let mut state = State::new(plan.tasks.len());
     compute(&turned_plan, &turned_network, &mut schedule, &mut state);
     let mut schedule = turn_schedule(schedule, &network);
+    mark_ended(plan, &network, &mut state);
     let mut pass = Pass { plan, network: &network, schedule: &mut schedule, state: &mut state, place_late: false };
     pass.run_slack();
     problems::report(&pass, &mut problems);
     schedule.problems = problems;
     schedule
+}
+
+/// Marks finished leaves, and summaries with nothing else below them, as ended.
+fn mark_ended(plan: &Plan, network: &Network, state: &mut State) {
+    for task in (0..network.role.len()).rev() {
+        let ended = match network.role[task] {
+            Role::Inactive => continue,
+            Role::Leaf => plan.tasks[task].actual_finish.is_some(),
+            Role::Summary => network.children.of(task).iter().all(|&child| state.late_rest[child as usize].is_none()),
+        };
+        if ended {
+            state.late_rest[task] = Moment::NONE;
+        }
+    }
 }
 
 fn turn(moment: Moment) -> Moment {

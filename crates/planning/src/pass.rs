@@ -19,9 +19,11 @@ pub(crate) struct State {
     pub(crate) late_gate_finish: Vec<Moment>,
     /// Latest start of the first task below a summary; absent if only the finish limits it.
     pub(crate) late_gate_start: Vec<Moment>,
-    /// Latest start of the rest: the late start, unless the task has begun.
+    /// Latest moment that links may ask for as start of the task, or of its rest once it has begun.
+    ///
+    /// Absent if the task, or everything below a summary, is finished.
     pub(crate) late_rest: Vec<Moment>,
-    /// Earliest late finish below a summary, or the late finish of a leaf.
+    /// Earliest late finish below a summary, or the late finish of a leaf; absent if it is finished.
     pub(crate) late_first: Vec<Moment>,
     /// Done and total duration of the leaves below a summary.
     pub(crate) sums: Vec<(i64, i64)>,
@@ -102,10 +104,7 @@ impl Pass<'_> {
 
     /// Returns whether a leaf, or everything below a summary, is finished; needs late dates.
     pub(crate) fn has_ended(&self, task: usize) -> bool {
-        match self.network.role[task] {
-            Role::Summary => self.state.late_rest[task].is_none(),
-            _ => self.is_finished(task),
-        }
+        self.state.late_rest[task].is_none()
     }
 
     /// Returns the parent of a task, unless it is at the top level.

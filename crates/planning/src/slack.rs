@@ -85,7 +85,11 @@ impl Pass<'_> {
                 LinkKind::FinishToStart | LinkKind::FinishToFinish => self.schedule.finish[task],
                 LinkKind::StartToStart | LinkKind::StartToFinish => self.schedule.start[task],
             };
-            free = free.min(self.gap(task, from, self.link_limit(edge)));
+            let limit = self.link_limit(edge);
+            if limit <= from || free <= Span::ZERO {
+                return Span::ZERO;
+            }
+            free = free.min(self.gap(task, from, limit));
         }
         Span(free.0.max(0))
     }

@@ -115,6 +115,8 @@ pub(crate) struct WorkTable {
     /// Work before each day of the week.
     week_before: [i32; 7],
     week_total: i32,
+    /// Days per amount of work in the regular week, as a binary fraction; for estimates only.
+    days_per_work: i64,
     special_day: Vec<i32>,
     special_pattern: Vec<u16>,
     /// Work before each special day.
@@ -129,6 +131,8 @@ pub(crate) struct WorkTable {
 
 /// Maximum number of days for which special days are counted in advance: about a hundred years.
 const MAX_COUNTED_DAYS: i32 = 40_000;
+/// Binary places of `days_per_work`.
+const DAYS_PER_WORK_BITS: u32 = 32;
 
 impl WorkTable {
     /// Returns the table in which all time is working time.
@@ -161,6 +165,7 @@ impl WorkTable {
             table.special_change.push(change);
         }
         table.count_special_days();
+        table.days_per_work = (7_i64 << DAYS_PER_WORK_BITS) / i64::from(table.week_total.max(1));
         table.always = table.special_day.is_empty() && table.week_total == 7 * DAY_TENTHS;
         table
     }
@@ -192,12 +197,15 @@ impl WorkTable {
 
     /// Returns the number of special days that begin before an amount of work, or with it.
     fn special_before_work(&self, work: i32) -> usize {
+        if self.special_day.is_empty() {
+            return 0;
+        }
         // The day on which the regular week reaches the amount is near; special days shift it.
         let mut guess = 0;
         if self.week_total > 0 {
             for _ in 0..2 {
-                let regular = work.saturating_sub(self.special_change[guess]);
-                let day = i64::from(regular) * 7 / i64::from(self.week_total);
+                let regular = i64::from(work.saturating_sub(self.special_change[guess]));
+                let day = regular.saturating_mul(self.days_per_work) >> DAYS_PER_WORK_BITS;
                 let bound = i64::from(i32::MAX / 2);
                 guess = self.special_before_day(i32::try_from(day.clamp(-bound, bound)).unwrap_or(0));
             }
