@@ -8,6 +8,7 @@ use crate::graph::{Edge, Role};
 use crate::model::{Constraint, LinkKind};
 use crate::moment::{Moment, Span};
 use crate::pass::Pass;
+use crate::work_table::WorkTable;
 
 /// Latest dates that surroundings allow; absent where nothing limits them.
 #[derive(Clone, Copy)]
@@ -67,9 +68,7 @@ impl Pass<'_> {
             let successor = edge.successor as usize;
             let target = match edge.kind {
                 LinkKind::FinishToStart | LinkKind::StartToStart => self.state.late_rest[successor],
-                LinkKind::FinishToFinish | LinkKind::StartToFinish => {
-                    self.before_delay(successor, self.late_start_form(successor))
-                }
+                LinkKind::FinishToFinish | LinkKind::StartToFinish => self.state.late_first[successor],
             };
             // Finished successors hold nothing.
             if target.is_none() {
@@ -91,27 +90,29 @@ impl Pass<'_> {
         if delayed && moment.is_some() { moment.minus(delay) } else { moment }
     }
 
-    /// Returns the last moment until which the late finish of a task loses no work.
-    fn late_start_form(&self, task: usize) -> Moment {
-        let finish = self.state.late_first[task];
-        if finish.is_none() || self.network.length[task] == Span::ZERO {
-            return finish;
+    /// Returns the last moment that links may ask for as finish of a leaf.
+    ///
+    /// A finish that is asked for sets the start, by going back on the calendar of each person; one
+    /// of them must not have to begin before the late start.
+    fn last_asked_finish(&self, task: usize, rest: Moment, late_finish: Moment) -> Moment {
+        if !self.network.held_finish[task] || rest.is_none() {
+            return late_finish;
         }
+        let table = self.network.table_of(task);
+        if self.is_manual(task) {
+            return table.start_form(late_finish);
+        }
+        let done = if self.is_started(task) { self.network.done[task] } else { Span::ZERO };
+        let length = self.network.length[task];
+        if length == Span::ZERO {
+            return self.before_delay(task, late_finish);
+        }
+        let after =
+            |table: &WorkTable, length: Span| table.start_form(table.add(rest, Span(length.minus(done).0.max(0))));
         let range = self.network.run_range[task].clone();
         let runs = &self.network.runs[range.start as usize..range.end as usize];
-        // The people whose work must begin first decide how late the task may end.
-        let (mut first, mut form) = (Moment::MAX, Moment::NONE);
-        for run in runs {
-            let table = self.network.tables.get(run.table);
-            let start = table.add(finish, Span(-run.delay.plus(run.length).0));
-            if start < first {
-                (first, form) = (start, Moment::NONE);
-            }
-            if start == first {
-                form = form.max(table.start_form(finish));
-            }
-        }
-        form.get().unwrap_or_else(|| self.network.table_of(task).start_form(finish))
+        let ends = runs.iter().map(|run| after(self.network.tables.get(run.table), run.delay.plus(run.length)));
+        ends.max().unwrap_or_else(|| after(table, length))
     }
 
     fn open_late_gate(&mut self, summary: usize) -> bool {
@@ -141,12 +142,15 @@ impl Pass<'_> {
             start = start.min(if self.is_manual(child) { self.schedule.start[child] } else { late[child] });
             finish = finish.max(self.schedule.late_finish[child]);
             if self.state.late_rest[child].is_some() {
-                rest = rest.min(self.state.late_rest[child]);
+                // A started task counts with its actual start, not with its rest.
+                let begun = self.is_started(child) || (self.is_manual(child) && !self.is_summary(child));
+                rest = rest.min(if begun { self.schedule.start[child] } else { self.state.late_rest[child] });
                 first = first.min(self.state.late_first[child]);
             }
         }
-        // Links to a summary count its late start, even if its first task has begun.
-        (rest, first) = if rest == Moment::MAX { (Moment::NONE, Moment::NONE) } else { (start, first) };
+        if rest == Moment::MAX {
+            (rest, first) = (Moment::NONE, Moment::NONE);
+        }
         if self.is_manual(summary)
             && self.network.children.of(summary).iter().all(|&child| self.is_manual(child as usize))
         {
@@ -180,12 +184,16 @@ impl Pass<'_> {
         let late_finish = self.late_finish(task);
         if self.is_started(task) && !self.is_manual(task) {
             let rest = self.start_before(task, late_finish, self.network.done[task]);
-            return self.store_late(task, start, late_finish, rest, late_finish);
+            let first = self.last_asked_finish(task, rest, late_finish);
+            return self.store_late(task, start, late_finish, rest, first);
         }
         let late_start = self.late_start(task, late_finish);
-        let holds = !self.is_finished(task);
-        let rest = if holds { self.before_delay(task, late_start) } else { Moment::NONE };
-        self.store_late(task, late_start, late_finish, rest, if holds { late_finish } else { Moment::NONE })
+        if self.is_finished(task) {
+            return self.store_late(task, late_start, late_finish, Moment::NONE, Moment::NONE);
+        }
+        let rest = self.before_delay(task, late_start);
+        let first = self.last_asked_finish(task, rest, late_finish);
+        self.store_late(task, late_start, late_finish, rest, first)
     }
 
     fn late_start(&self, task: usize, late_finish: Moment) -> Moment {

@@ -16,16 +16,25 @@ const MAX_BASES: usize = 16;
 
 /// Returns the table of a calendar, and reports what it states wrongly.
 ///
-/// A calendar that is missing, or without any work, counts all time as working time.
-pub(crate) fn compile(calendars: &[Calendar], index: CalendarIndex, problems: &mut Vec<Problem>) -> WorkTable {
+/// A calendar that is missing, or without any work, counts all time as working time. `budget` is the
+/// number of days that exceptions and work weeks may name; what goes beyond it is ignored.
+pub(crate) fn compile(
+    calendars: &[Calendar],
+    index: CalendarIndex,
+    budget: &mut usize,
+    problems: &mut Vec<Problem>,
+) -> WorkTable {
     let chain = base_chain(calendars, index, problems);
     if chain.is_empty() {
         return WorkTable::elapsed();
     }
     let week: [DayPattern; 7] = std::array::from_fn(|weekday| regular_day(&chain, weekday));
     let mut special = BTreeMap::new();
-    add_work_weeks(&chain, &week, &mut special);
-    add_exceptions(&chain, &mut special);
+    let before = (*budget).min(MAX_EXCEPTION_DAYS);
+    let mut left = before;
+    add_work_weeks(&chain, &week, &mut left, &mut special);
+    add_exceptions(&chain, &mut left, &mut special);
+    *budget -= before - left;
     let table = WorkTable::new(&week, &special);
     if table.is_empty() {
         problems.push(Problem::NoWorkingTime(index));
@@ -66,16 +75,20 @@ fn regular_day(chain: &[&Calendar], weekday: usize) -> DayPattern {
     DayPattern::default()
 }
 
-fn add_work_weeks(chain: &[&Calendar], week: &[DayPattern; 7], special: &mut BTreeMap<i32, DayPattern>) {
-    let mut visited = 0;
+fn add_work_weeks(
+    chain: &[&Calendar],
+    week: &[DayPattern; 7],
+    left: &mut usize,
+    special: &mut BTreeMap<i32, DayPattern>,
+) {
     for calendar in chain {
         for work_week in &calendar.work_weeks {
             let (from, to) = clamp_days(work_week);
             for day in from..=to {
-                visited += 1;
-                if visited > MAX_EXCEPTION_DAYS {
+                if *left == 0 {
                     return;
                 }
+                *left -= 1;
                 let weekday = Day(day).weekday();
                 if let Some(DayHours::Ranges(hours)) = work_week.days.get(weekday) {
                     special.entry(day).or_insert_with(|| DayPattern::new(hours));
@@ -90,20 +103,19 @@ fn clamp_days(week: &WorkWeek) -> (i32, i32) {
     (week.from.0.max(Moment::MIN.day().0), week.to.0.min(Moment::MAX.day().0))
 }
 
-fn add_exceptions(chain: &[&Calendar], special: &mut BTreeMap<i32, DayPattern>) {
+fn add_exceptions(chain: &[&Calendar], left: &mut usize, special: &mut BTreeMap<i32, DayPattern>) {
     let mut taken: BTreeMap<i32, DayPattern> = BTreeMap::new();
-    let mut visited = 0;
     for calendar in chain {
         let mut exceptions: Vec<_> = calendar.exceptions.iter().collect();
         exceptions.sort_by_key(|exception| rank(exception));
         for exception in exceptions {
             let pattern = DayPattern::new(&exception.hours);
             for_each_day(exception, |day| {
-                visited += 1;
-                if visited <= MAX_EXCEPTION_DAYS {
+                if *left > 0 {
+                    *left -= 1;
                     taken.entry(day.0).or_insert_with(|| pattern.clone());
                 }
-                visited <= MAX_EXCEPTION_DAYS
+                *left > 0
             });
         }
     }
@@ -128,7 +140,7 @@ mod tests {
         let mut derived = Calendar::derived(CalendarIndex(0));
         derived.week[6] = DayHours::Ranges(vec![HourRange::hours(8, 12), HourRange::hours(13, 17)]);
         let mut problems = Vec::new();
-        let table = compile(&[base, derived], CalendarIndex(1), &mut problems);
+        let table = compile(&[base, derived], CalendarIndex(1), &mut 1_000, &mut problems);
         let saturday = Moment::from_civil(2026, 2, 28, 8, 0);
         assert_eq!(table.add(saturday, Span::hours(16)), at(3, 17));
         assert_eq!(problems, []);
@@ -144,7 +156,7 @@ mod tests {
         let wednesday = Day::from_civil(2026, 3, 4);
         let hours = vec![HourRange::hours(8, 12), HourRange::hours(13, 17)];
         calendar.exceptions.push(CalendarException::days(wednesday, wednesday, hours));
-        let table = compile(&[calendar], CalendarIndex(0), &mut Vec::new());
+        let table = compile(&[calendar], CalendarIndex(0), &mut 1_000, &mut Vec::new());
         assert_eq!(table.start_form(Moment::from_civil(2026, 3, 1, 8, 0)), at(2, 7));
         assert_eq!(table.add(at(2, 7), Span::hours(30)), at(5, 9));
     }
@@ -152,11 +164,11 @@ mod tests {
     #[test]
     fn calendars_without_work_or_with_a_ring_of_bases_are_reported() {
         let mut problems = Vec::new();
-        let table = compile(&[Calendar::default()], CalendarIndex(0), &mut problems);
+        let table = compile(&[Calendar::default()], CalendarIndex(0), &mut 0, &mut problems);
         assert_eq!(table, WorkTable::elapsed());
         let ring = Calendar::derived(CalendarIndex(0));
-        compile(&[ring], CalendarIndex(0), &mut problems);
-        compile(&[], CalendarIndex(7), &mut problems);
+        compile(&[ring], CalendarIndex(0), &mut 0, &mut problems);
+        compile(&[], CalendarIndex(7), &mut 0, &mut problems);
         assert_eq!(
             problems,
             [

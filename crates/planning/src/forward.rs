@@ -21,6 +21,18 @@ pub(crate) struct Dates {
     pub(crate) finish_driver: Driver,
 }
 
+/// What holds a task before its own links count.
+struct Gate {
+    /// Earliest start.
+    start: Moment,
+    /// Earliest start without the project start.
+    asked: Moment,
+    /// Reason of `start`.
+    driver: Driver,
+    /// Earliest finish; absent for most.
+    finish: Moment,
+}
+
 impl Pass<'_> {
     /// Computes the early dates of all nodes.
     pub(crate) fn run_forward(&mut self) {
@@ -60,45 +72,59 @@ impl Pass<'_> {
     }
 
     /// Returns the earliest start that the surroundings of a task allow, without its own links.
-    fn gate(&self, task: usize) -> (Moment, Driver, Moment) {
+    fn gate(&self, task: usize) -> Gate {
         match self.parent(task) {
-            Some(parent) => {
-                (self.state.gate_start[parent], self.state.gate_driver[parent], self.state.gate_finish[parent])
-            }
-            None => (self.schedule.project_start, Driver::ProjectStart, Moment::NONE),
+            Some(parent) => Gate {
+                start: self.state.gate_start[parent],
+                asked: self.state.gate_asked[parent],
+                driver: self.state.gate_driver[parent],
+                finish: self.state.gate_finish[parent],
+            },
+            None => Gate {
+                start: self.schedule.project_start,
+                asked: Moment::MIN,
+                driver: Driver::ProjectStart,
+                finish: Moment::NONE,
+            },
         }
     }
 
     /// Computes the gate of a summary: what holds every task below it.
     fn open_gate(&mut self, summary: usize) -> bool {
-        let (mut start, mut driver, mut finish) = self.gate(summary);
+        let Gate { mut start, mut asked, mut driver, mut finish } = self.gate(summary);
         let own = u32::try_from(summary).unwrap_or(NO_PARENT);
         if self.is_manual(summary) && self.task(summary).manual_start.is_some() {
             (start, driver, finish) = (self.task(summary).manual_start, Driver::Manual(own), Moment::NONE);
+            asked = start;
         } else {
             for edge in self.network.edges_into(summary) {
-                let asked = self.add_lag(edge, self.link_source(edge), false);
+                let date = self.add_lag(edge, self.link_source(edge), false);
                 match edge.kind {
                     LinkKind::FinishToStart | LinkKind::StartToStart => {
-                        if asked > start {
-                            (start, driver) = (asked, Driver::Link(edge.link));
+                        asked = asked.max(date);
+                        if date > start {
+                            (start, driver) = (date, Driver::Link(edge.link));
                         }
                     }
-                    LinkKind::FinishToFinish | LinkKind::StartToFinish => finish = finish.max(asked),
+                    LinkKind::FinishToFinish | LinkKind::StartToFinish => finish = finish.max(date),
                 }
             }
             if let Constraint::StartNoEarlierThan(date) | Constraint::MustStartOn(date) = self.task(summary).constraint
-                && date > start
             {
-                (start, driver) = (date, Driver::Constraint(own));
+                asked = asked.max(date);
+                if date > start {
+                    (start, driver) = (date, Driver::Constraint(own));
+                }
             }
         }
         let state = &mut *self.state;
         let changed = state.gate_start[summary] != start
+            || state.gate_asked[summary] != asked
             || state.gate_finish[summary] != finish
             || state.gate_driver[summary] != driver;
         state.gate_driver[summary] = driver;
         state.gate_start[summary] = start;
+        state.gate_asked[summary] = asked;
         state.gate_finish[summary] = finish;
         changed
     }
@@ -152,7 +178,7 @@ impl Pass<'_> {
         let start = match (entry.manual_start.get(), entry.manual_finish.get()) {
             (Some(start), _) => start,
             (None, Some(finish)) => self.start_before(task, finish, Span::ZERO),
-            (None, None) => self.first_start(task, self.gate(task).0),
+            (None, None) => self.first_start(task, self.gate(task).start),
         };
         let finish = entry.manual_finish.get().unwrap_or_else(|| self.finish_after(task, start, Span::ZERO));
         let driver = Driver::Manual(u32::try_from(task).unwrap_or(NO_PARENT));
@@ -211,15 +237,9 @@ impl Pass<'_> {
         if self.place_late && entry.constraint == Constraint::AsLateAsPossible {
             let late = self.schedule.late_start[task];
             if late > self.schedule.early_start[task] {
-                let finish = self.schedule.late_finish[task];
+                let (start, finish) = self.place(task, late);
                 let driver = Driver::ProjectFinish;
-                return Dates {
-                    start: late,
-                    finish,
-                    resume: Moment::NONE,
-                    start_driver: driver,
-                    finish_driver: driver,
-                };
+                return Dates { start, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver };
             }
         }
         if self.plan.settings.reschedule_remaining
@@ -237,9 +257,10 @@ impl Pass<'_> {
             (start, driver) = (latest, Driver::Constraint(u32::try_from(task).unwrap_or(NO_PARENT)));
         }
         let (begin, mut finish) = self.place(task, start);
-        if let (false, Some(asked)) = (floor, self.asked_finish(task, driver)) {
+        if let (false, Some(asked)) = (floor || self.network.turned, self.asked_finish(task, driver)) {
             // Microsoft Project keeps the moment that such a link asks for, where no work lies between.
-            let same = self.network.table_of(task).between(finish, asked) == Span::ZERO;
+            let tables = [self.network.table_of(task), self.network.slack_table_of(task)];
+            let same = tables.iter().all(|table| table.between(finish, asked) == Span::ZERO);
             finish = if same { finish.max(asked) } else { finish };
         }
         Dates { start: begin, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver }
@@ -249,9 +270,9 @@ impl Pass<'_> {
     ///
     /// For a task with a done part, the start of its rest. The project start counts if `floor` is set.
     pub(crate) fn asked_start(&self, task: usize, done: Span, floor: bool) -> (Moment, Driver) {
-        let (mut start, mut driver, finish) = self.gate(task);
-        if !floor && driver == Driver::ProjectStart {
-            start = Moment::MIN;
+        let Gate { mut start, asked, mut driver, finish } = self.gate(task);
+        if !floor {
+            start = asked;
         }
         if finish.is_some() {
             let asked = self.start_before(task, finish, done);

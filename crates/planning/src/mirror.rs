@@ -53,16 +53,14 @@ fn turn(moment: Moment) -> Moment {
 impl Network {
     /// Turns tables around, and runs and lags so that they count from the other end.
     fn turn(&mut self, original: &Self) {
+        self.turned = true;
         self.tables.mirror();
-        for task in 0..self.role.len() {
-            let range = self.run_range[task].start as usize..self.run_range[task].end as usize;
-            let end = self.length[task];
-            for run in &mut self.runs[range] {
-                run.delay = Span(end.minus(run.delay).minus(run.length).0.max(0));
-            }
+        for run in &mut self.runs {
+            // Counted from the finish, a delayed run needs its delay before the start.
+            (run.delay, run.length) = (Span::ZERO, run.delay.plus(run.length));
         }
         for edge in &mut self.edges {
-            edge.lag_table = original.table[edge.predecessor as usize];
+            edge.lag_table = original.slack_table[edge.predecessor as usize];
         }
     }
 }

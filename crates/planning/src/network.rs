@@ -5,7 +5,7 @@
 //! between two large summaries stays one link.
 
 use crate::graph::{Edge, Lists, NO_PARENT, Role, index};
-use crate::model::{Lag, Mode, Plan, ResourceKind, Task, TaskType};
+use crate::model::{Lag, LinkKind, Mode, Plan, ResourceKind, Task, TaskType};
 use crate::moment::Span;
 use crate::order;
 use crate::result::Problem;
@@ -53,6 +53,10 @@ pub(crate) struct Network {
     pub(crate) out: Lists,
     /// Nodes in an order in which predecessors come first; `tasks + i` is the finish gate of i.
     pub(crate) order: Vec<u32>,
+    /// Whether the latest finish at which a leaf loses no work matters to some link.
+    pub(crate) held_finish: Vec<bool>,
+    /// Whether time is turned around.
+    pub(crate) turned: bool,
     /// Table of the project's calendar.
     pub(crate) project_table: u16,
 }
@@ -83,6 +87,8 @@ impl Network {
             into: Vec::new(),
             out: Lists::default(),
             order: Vec::new(),
+            held_finish: vec![false; count],
+            turned: false,
             project_table,
         };
         network.compile_tasks(plan, problems);
@@ -233,7 +239,7 @@ impl Network {
                     successor: link.successor,
                     link: index(position),
                     kind: link.kind,
-                    lag_table: self.table[after],
+                    lag_table: self.slack_table[after],
                     lag: if is_zero(link.lag) { Lag::Elapsed(Span::ZERO) } else { link.lag },
                 });
             }
@@ -245,6 +251,15 @@ impl Network {
         self.into = by_successor.into_starts();
         let by_predecessor = self.edges.iter().enumerate().map(|(position, edge)| (edge.predecessor, index(position)));
         self.out = Lists::new(count, by_predecessor);
+        for edge in &self.edges {
+            if matches!(edge.kind, LinkKind::FinishToFinish | LinkKind::StartToFinish) {
+                self.held_finish[edge.successor as usize] = true;
+            }
+        }
+        for task in 0..count {
+            let above = self.parent[task];
+            self.held_finish[task] |= above != NO_PARENT && self.held_finish[above as usize];
+        }
     }
 
     /// Returns true if `task` is a descendant of `summary`.
@@ -285,15 +300,27 @@ fn effective_parents(plan: &Plan, problems: &mut Vec<Problem>) -> Vec<u32> {
     parents
 }
 
+/// Returns the roles; a summary below which nothing is active takes no part either.
 fn roles(plan: &Plan, parent: &[u32]) -> Vec<Role> {
-    let mut role = vec![Role::Leaf; plan.tasks.len()];
+    let tasks = plan.tasks.len();
+    let mut role = vec![Role::Leaf; tasks];
     for (position, task) in plan.tasks.iter().enumerate() {
         let above = parent[position];
         let inherited = above != NO_PARENT && role[above as usize] == Role::Inactive;
         if task.mode == Mode::Inactive || inherited {
             role[position] = Role::Inactive;
-        } else if above != NO_PARENT {
+        }
+        if above != NO_PARENT && role[above as usize] == Role::Leaf {
             role[above as usize] = Role::Summary;
+        }
+    }
+    let mut has_active_child = vec![false; tasks];
+    for position in (0..tasks).rev() {
+        if role[position] == Role::Summary && !has_active_child[position] {
+            role[position] = Role::Inactive;
+        }
+        if role[position] != Role::Inactive && parent[position] != NO_PARENT {
+            has_active_child[parent[position] as usize] = true;
         }
     }
     role

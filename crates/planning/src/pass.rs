@@ -13,6 +13,8 @@ pub(crate) struct State {
     pub(crate) gate_start: Vec<Moment>,
     /// Reason of `gate_start`.
     pub(crate) gate_driver: Vec<Driver>,
+    /// The same by links and constraints alone, without the project start.
+    pub(crate) gate_asked: Vec<Moment>,
     /// Earliest finish of everything below a summary; absent for most.
     pub(crate) gate_finish: Vec<Moment>,
     /// Latest finish of everything below a summary; absent if only the project limits it.
@@ -23,7 +25,9 @@ pub(crate) struct State {
     ///
     /// Absent if the task, or everything below a summary, is finished.
     pub(crate) late_rest: Vec<Moment>,
-    /// Earliest late finish below a summary, or the late finish of a leaf; absent if it is finished.
+    /// Latest moment that links may ask for as finish of a leaf, or of every leaf below a summary.
+    ///
+    /// Absent if the task, or everything below a summary, is finished.
     pub(crate) late_first: Vec<Moment>,
     /// Done and total duration of the leaves below a summary.
     pub(crate) sums: Vec<(i64, i64)>,
@@ -33,6 +37,7 @@ impl State {
     pub(crate) fn new(tasks: usize) -> Self {
         Self {
             gate_start: vec![Moment::NONE; tasks],
+            gate_asked: vec![Moment::MIN; tasks],
             gate_driver: vec![Driver::ProjectStart; tasks],
             gate_finish: vec![Moment::NONE; tasks],
             late_gate_finish: vec![Moment::NONE; tasks],
@@ -95,6 +100,10 @@ impl Pass<'_> {
     pub(crate) fn is_started(&self, task: usize) -> bool {
         let leaf = self.network.role[task] == Role::Leaf;
         leaf && (self.plan.tasks[task].actual_start.is_some() || self.is_finished(task))
+    }
+
+    pub(crate) fn is_summary(&self, task: usize) -> bool {
+        self.network.role[task] == Role::Summary
     }
 
     /// Returns whether a leaf is finished.

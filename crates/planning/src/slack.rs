@@ -39,7 +39,8 @@ impl Pass<'_> {
             && self.network.run_range[task].is_empty()
             && self.network.table[task] == self.network.slack_table[task]
             && !self.is_started(task)
-            && !self.is_manual(task);
+            && !self.is_manual(task)
+            && !matches!(self.task(task).constraint, Constraint::MustStartOn(_));
         let finish_slack = if even { start_slack } else { table.between(finish, schedule.late_finish[task]) };
         let summary = self.network.role[task] == Role::Summary;
         let finished = self.has_ended(task);

@@ -10,11 +10,16 @@ use std::collections::HashMap;
 /// Position of the table in which all time is working time.
 pub(crate) const ELAPSED: u16 = 0;
 
+/// Maximum number of days that the exceptions of all calendars of a plan may name.
+const MAX_PLAN_EXCEPTION_DAYS: usize = 2_000_000;
+
 /// Work tables, by position.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
     tables: Vec<WorkTable>,
     by_calendar: HashMap<u16, u16>,
+    /// Number of days that exceptions of further calendars may name.
+    budget: usize,
     /// Tables of the time that two tables have; `None` if they have none.
     pairs: HashMap<(u16, u16), Option<u16>>,
 }
@@ -22,7 +27,8 @@ pub(crate) struct Tables {
 impl Tables {
     /// Returns the table of elapsed time, and the tables of all calendars of the plan.
     pub(crate) fn new(plan: &Plan, problems: &mut Vec<Problem>) -> Self {
-        let mut tables = Self { tables: vec![WorkTable::elapsed()], ..Self::default() };
+        let mut tables =
+            Self { tables: vec![WorkTable::elapsed()], budget: MAX_PLAN_EXCEPTION_DAYS, ..Self::default() };
         for position in 0..plan.calendars.len().min(usize::from(u16::MAX)) {
             let calendar = CalendarIndex(u16::try_from(position).unwrap_or(u16::MAX));
             tables.calendar(plan, calendar, problems);
@@ -41,7 +47,7 @@ impl Tables {
         if let Some(&known) = self.by_calendar.get(&calendar.0) {
             return known;
         }
-        let table = compile(&plan.calendars, calendar, problems);
+        let table = compile(&plan.calendars, calendar, &mut self.budget, problems);
         let index = self.intern(table);
         self.by_calendar.insert(calendar.0, index);
         index

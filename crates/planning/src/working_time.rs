@@ -3,6 +3,7 @@
 use crate::calendar::{Calendar, CalendarIndex};
 use crate::compile_calendar::compile;
 use crate::moment::{Moment, Span};
+use crate::recurrence::MAX_EXCEPTION_DAYS;
 use crate::work_table::WorkTable;
 
 /// Working time of a calendar, for conversions between moments and amounts of work.
@@ -12,7 +13,8 @@ pub struct WorkingTime(WorkTable);
 impl WorkingTime {
     /// Returns the working time of a calendar; all time if it is missing or has no work.
     pub fn of_calendar(calendars: &[Calendar], calendar: CalendarIndex) -> Self {
-        Self(compile(calendars, calendar, &mut Vec::new()))
+        let mut budget = MAX_EXCEPTION_DAYS;
+        Self(compile(calendars, calendar, &mut budget, &mut Vec::new()))
     }
 
     /// Returns the time in which both work, or `None` if there is none.
