@@ -39,7 +39,7 @@ pub(crate) enum Recurrence {
         week_day: usize,
         position: i64,
     },
-    /// A day of every `n`th month, counted from the month of the first date.
+    /// A day of every `n`th month, counted from the month of the first date; the last day of a shorter month.
     MonthlyByDay {
         every: i64,
         day: i64,
@@ -99,7 +99,9 @@ impl Exception {
             Recurrence::YearlyByPosition { month: m, week_day, position } => {
                 month == m && is_at_position(day, week_day, position)
             }
-            Recurrence::MonthlyByDay { every, day: d } => months % every == 0 && date == d,
+            Recurrence::MonthlyByDay { every, day: d } => {
+                months % every == 0 && date == d.min(days_of_month(year, month))
+            }
             Recurrence::MonthlyByPosition { every, week_day, position } => {
                 months % every == 0 && is_at_position(day, week_day, position)
             }

@@ -116,7 +116,7 @@ pub(crate) fn random_plan(random: &mut Random, features: Features, max: usize) -
     add_calendars(random, features, &mut plan);
     set_project(random, features, &mut plan);
     // From the finish, dates that hold the beginning of a task are not compared.
-    let held = DELAYS.and(MANUAL).and(STARTED).and(FINISHED).and(STATUS);
+    let held = DELAYS.and(MANUAL).and(STARTED).and(FINISHED).and(STATUS).and(MUST);
     let features = if plan.from_finish.is_some() { features.without(held) } else { features };
     let count = 1 + random.below(max);
     for number in 0..count {
@@ -132,10 +132,14 @@ pub(crate) fn random_plan(random: &mut Random, features: Features, max: usize) -
     }
     let mut is_summary = vec![false; count];
     plan.tasks.iter().filter_map(|task| task.parent).for_each(|parent| is_summary[parent] = true);
-    for task in 0..count {
-        if is_summary[task] {
-            let (name, parent) = (plan.tasks[task].name.clone(), plan.tasks[task].parent);
-            plan.tasks[task] = Task { parent, ..Task::new(&name, 0) };
+    for (task, _) in plan.tasks.iter_mut().zip(&is_summary).filter(|(_, is_summary)| **is_summary) {
+        *task = Task { parent: task.parent, ..Task::new(&task.name, 0) };
+    }
+    // A summary has an active task below it.
+    for task in (0..count).rev() {
+        let is_idle = |plan: &Plan, task: usize| plan.leaves(task).is_empty();
+        if is_summary[task] && is_idle(&plan, task) {
+            plan.tasks[task + 1].mode = Mode::Automatic;
         }
     }
     add_links(random, features, &mut plan, &is_summary);
@@ -376,6 +380,10 @@ fn random_link(random: &mut Random, features: Features, plan: &Plan, from: usize
     if plan.is_summary(to) && matches!(kind, Kind::FinishFinish | Kind::StartFinish) {
         kind = Kind::FinishStart;
     }
+    // From the finish, the earliest start below a summary is not known.
+    if plan.is_summary(from) && plan.from_finish.is_some() {
+        kind = Kind::FinishStart;
+    }
     let sign = if features.has(LEADS) && random.chance(50) { -1 } else { 1 };
     let length = random.pick(&[2, 4, 8, 8, 16, 27]) * HOUR;
     let percent = random.pick(&[25, 50, 100, 150]);
@@ -387,6 +395,9 @@ fn random_link(random: &mut Random, features: Features, plan: &Plan, from: usize
         (PERCENT_LAGS.and(ELAPSED_LAGS), Lag::ElapsedPercent(sign * percent)),
     ];
     let (feature, lag) = random.pick(&choices);
-    let is_used = features.has(feature) && random.chance(60) && !(feature.has(PERCENT_LAGS) && plan.is_summary(from));
-    Link { from, to, kind, lag: if is_used { lag } else { Lag::Work(0) } }
+    let is_used =
+        features.has(feature) && random.chance(60) && !(feature.has(PERCENT_LAGS) && plan.tasks[from].length == 0);
+    // Whether a lag into a task with people runs on their calendars is open.
+    let is_open = !plan.tasks[to].assignments.is_empty() && !matches!(lag, Lag::Elapsed(_) | Lag::ElapsedPercent(_));
+    Link { from, to, kind, lag: if is_used && !is_open { lag } else { Lag::Work(0) } }
 }

@@ -28,6 +28,8 @@ impl Solver<'_> {
     /// All tasks stand at their late dates, whatever their deadlines; early dates count from the earliest of those.
     pub(crate) fn solve_from_finish(&self, finish: Tick) -> Vec<Answer> {
         let late = self.backward(finish, &vec![(finish, finish); self.plan.tasks.len()]);
+        let with_finish = |task: usize| (late[task].0, self.finish(task, late[task].0));
+        let late: Vec<Dates> = (0..late.len()).map(with_finish).collect();
         let start = self.leaves.iter().map(|&task| late[task].0).min().unwrap_or(finish);
         // With several critical paths, each begins with its own first task.
         let own_start = self.plan.has_multiple_critical_paths.then_some(late.as_slice());
@@ -57,14 +59,14 @@ impl Solver<'_> {
     }
 
     fn late(&self, task: usize, project_finish: Tick, early: &[Dates], late: &[Dates]) -> Dates {
-        let (data, time) = (&self.plan.tasks[task], self.time_of(task));
+        let data = &self.plan.tasks[task];
         if let (Some(start), Some(finish)) = (data.actual_start, data.actual_finish) {
             return (start, finish);
         }
-        let has_successors = self.links_out_of(task).iter().any(|link| !self.successors(link).is_empty());
-        let is_own_end = self.plan.has_multiple_critical_paths && !has_successors;
+        let allowed = self.links_allow(task, early, late);
+        let is_own_end = self.plan.has_multiple_critical_paths && allowed.is_none();
         let end = if is_own_end { early[task].1 } else { project_finish };
-        let allowed = self.links_allow(task, early, late).filter(|allowed| *allowed < end);
+        let allowed = allowed.filter(|allowed| *allowed < end);
         let mut finish = allowed.unwrap_or(end);
         if data.mode == Mode::Automatic && data.actual_start.is_none() {
             finish = self.capped(task, finish);
@@ -73,8 +75,12 @@ impl Solver<'_> {
             finish = finish.min(deadline);
         }
         // The late date of these is what decides, as it is: the late start of a successor remains Monday 08:00.
+        let fixed = match data.constraint {
+            Constraint::MustStart(date) if self.plan.honours_constraints => Some(self.begin(task, date)),
+            _ => None,
+        };
         if self.is_milestone(task) && data.mode == Mode::Automatic {
-            return (finish, finish);
+            return (fixed.unwrap_or(finish), finish);
         }
         if data.mode != Mode::Automatic {
             let start = self.back(task, finish);
@@ -82,10 +88,6 @@ impl Solver<'_> {
             return (if is_on_time { start.max(early[task].0) } else { start }, finish);
         }
         let finish = self.end(task, finish);
-        let fixed = match data.constraint {
-            Constraint::MustStart(date) if self.plan.honours_constraints => Some(self.begin(task, date)),
-            _ => None,
-        };
         (data.actual_start.or(fixed).unwrap_or_else(|| self.back(task, finish)), finish)
     }
 
@@ -98,20 +100,33 @@ impl Solver<'_> {
         let finishes = pairs.filter_map(|(link, successor)| {
             let from_start = matches!(link.kind, Kind::StartStart | Kind::StartFinish);
             let holds_start = !has_fixed_start && self.is_earliest(task, link, early);
-            if self.plan.tasks[successor].actual_finish.is_some() || (from_start && !holds_start) {
+            let is_finished = self.successors(link).iter().all(|&task| self.plan.tasks[task].actual_finish.is_some());
+            if is_finished || (from_start && !holds_start) {
                 return None;
             }
             let to_start = matches!(link.kind, Kind::FinishStart | Kind::StartStart);
             let target = if to_start {
-                let start = if link.to == successor { self.late_rest(successor, late) } else { late[successor].0 };
+                let start = match self.plan.tasks[successor].mode {
+                    _ if link.to == successor => self.late_rest(successor, late),
+                    Mode::Manual { start, .. } => start,
+                    _ => late[successor].0,
+                };
                 start - self.plan.tasks[successor].delay
             } else {
-                self.latest_end(successor, late[successor].1) - self.plan.tasks[successor].delay
+                self.latest_end_without_delay(successor, late[successor].1)
             };
-            let allowed = self.source(link, successor, target, early);
+            let allowed = self.source(link, target, early);
             Some(if from_start { self.late_finish_of(task, allowed) } else { allowed })
         });
         finishes.min()
+    }
+
+    /// Returns the latest moment that a link may ask for as the finish of a task, before its levelling delay.
+    fn latest_end_without_delay(&self, task: usize, finish: Tick) -> Tick {
+        match self.plan.tasks[task].delay {
+            0 => self.latest_end(task, finish),
+            delay => self.latest_end(task, self.finish(task, self.back(task, finish) - delay)),
+        }
     }
 
     /// Returns the late start of a task; of a started one whose rest waits for predecessors, that of the rest.
@@ -170,7 +185,8 @@ impl Solver<'_> {
         let is_started = data.actual_start.is_some();
         let is_finished = data.actual_finish.is_some();
         let total = match () {
-            () if is_finished || self.is_late_as_possible(task) => 0,
+            () if is_finished => 0,
+            () if self.is_late_as_possible(task) && self.plan.from_finish.is_none() => of_start.min(of_finish).min(0),
             () if is_started || data.mode != Mode::Automatic => of_finish,
             () => of_start.min(of_finish).min(self.slack_of_fixed_date(task, dates)),
         };
@@ -221,7 +237,7 @@ impl Solver<'_> {
         let unfinished = |task: &&usize| self.plan.tasks[**task].actual_finish.is_none();
         let gap = |&successor: &usize| {
             let target = if to_start { dates[successor].0 } else { dates[successor].1 };
-            self.gap(task, own, self.source(link, successor, target, dates))
+            self.gap(task, own, self.source(link, target, dates))
         };
         self.successors(link).iter().filter(unfinished).map(gap).collect()
     }
@@ -230,10 +246,23 @@ impl Solver<'_> {
         let below: Vec<usize> = self.plan.leaves(task);
         let of = |value: fn(&Answer) -> Tick| below.iter().map(move |&leaf| value(&answers[leaf]));
         let (start, finish) = (of(|a| a.start).min().unwrap_or(0), of(|a| a.finish).max().unwrap_or(0));
-        let (early_start, early_finish) =
-            (of(|a| a.early_start).min().unwrap_or(0), of(|a| a.early_finish).max().unwrap_or(0));
+        // A manual task holds the summary's late start where it stands.
+        let late_start = |leaf: usize| match self.plan.tasks[leaf].mode {
+            Mode::Manual { start, .. } => start,
+            _ => answers[leaf].late_start,
+        };
+        let early = |leaf: usize| {
+            let Answer { start, finish, early_start, early_finish, .. } = answers[leaf];
+            if self.is_late_as_possible(leaf) && self.plan.from_finish.is_none() {
+                (start, finish)
+            } else {
+                (early_start, early_finish)
+            }
+        };
+        let early_start = below.iter().map(|&leaf| early(leaf).0).min().unwrap_or(0);
+        let early_finish = below.iter().map(|&leaf| early(leaf).1).max().unwrap_or(0);
         let (late_start, late_finish) =
-            (of(|a| a.late_start).min().unwrap_or(0), of(|a| a.late_finish).max().unwrap_or(0));
+            (below.iter().map(|&leaf| late_start(leaf)).min().unwrap_or(0), of(|a| a.late_finish).max().unwrap_or(0));
         let time = Time::Of(0);
         let of_start = self.clock.between(time, early_start, late_start);
         let of_finish = self.clock.between(time, early_finish, late_finish);

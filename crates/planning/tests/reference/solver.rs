@@ -97,8 +97,8 @@ impl<'a> Solver<'a> {
 
     /// Returns the latest start with which a task finishes at `finish`.
     pub(crate) fn back(&self, task: usize, finish: Tick) -> Tick {
-        if let Mode::Manual { start, finish: end } = self.plan.tasks[task].mode {
-            return self.clock.add(self.time_of(task), finish, -self.clock.between(self.time_of(task), start, end));
+        if let Mode::Manual { .. } = self.plan.tasks[task].mode {
+            return self.clock.add(self.time_of(task), finish, -self.plan.tasks[task].length);
         }
         let begin = |stretch: &Stretch| self.clock.add(stretch.time, finish, -(stretch.delay + stretch.length));
         self.stretches[task].iter().map(begin).min().unwrap()
@@ -106,6 +106,9 @@ impl<'a> Solver<'a> {
 
     /// Returns the latest moment from which going back a task's length leads to the same start as from `finish`.
     pub(crate) fn latest_end(&self, task: usize, finish: Tick) -> Tick {
+        if self.is_milestone(task) {
+            return finish;
+        }
         if let Mode::Manual { .. } = self.plan.tasks[task].mode {
             return self.clock.start_form(self.time_of(task), finish);
         }
@@ -117,8 +120,8 @@ impl<'a> Solver<'a> {
 
     /// Returns a late finish that goes with a late start.
     pub(crate) fn late_finish_of(&self, task: usize, start: Tick) -> Tick {
-        if let Mode::Manual { start: begin, finish } = self.plan.tasks[task].mode {
-            return self.clock.add(self.time_of(task), start, self.clock.between(self.time_of(task), begin, finish));
+        if let Mode::Manual { .. } = self.plan.tasks[task].mode {
+            return self.clock.add(self.time_of(task), start, self.plan.tasks[task].length);
         }
         self.finish(task, start)
     }
@@ -142,11 +145,11 @@ impl<'a> Solver<'a> {
         (start, finish)
     }
 
-    /// Returns the time in which a link's lag runs for one of the leaves below the successor, and the lag.
-    fn lag(&self, link: &Link, successor: usize, dates: &[Dates]) -> (Time, Tick) {
+    /// Returns the time in which a link's lag runs, and the lag.
+    fn lag(&self, link: &Link, dates: &[Dates]) -> (Time, Tick) {
         // Rounded half up.
         let share = |percent: i64| (self.length_of(link.from, dates) * percent * 2 + 100).div_euclid(200);
-        let successors = self.time_of(successor);
+        let successors = self.time_of(link.to);
         match link.lag {
             Lag::Work(length) => (successors, length),
             Lag::Elapsed(length) => (Time::Elapsed, length),
@@ -157,14 +160,14 @@ impl<'a> Solver<'a> {
     }
 
     /// Returns the date that a link asks for if its predecessor's end stands at `moment`.
-    fn target(&self, link: &Link, successor: usize, moment: Tick, dates: &[Dates]) -> Tick {
-        let (time, lag) = self.lag(link, successor, dates);
+    fn target(&self, link: &Link, moment: Tick, dates: &[Dates]) -> Tick {
+        let (time, lag) = self.lag(link, dates);
         self.clock.add(time, moment, lag)
     }
 
     /// Returns the latest moment of its predecessor's end at which a link asks for no later date than `target`.
-    pub(crate) fn source(&self, link: &Link, successor: usize, target: Tick, dates: &[Dates]) -> Tick {
-        let (time, lag) = self.lag(link, successor, dates);
+    pub(crate) fn source(&self, link: &Link, target: Tick, dates: &[Dates]) -> Tick {
+        let (time, lag) = self.lag(link, dates);
         let source = self.clock.add(time, target, -lag);
         // Lags do not count free time, so the predecessor may end as late as free time lasts.
         if lag == 0 { source } else { self.clock.start_form(time, source) }
@@ -190,7 +193,7 @@ impl<'a> Solver<'a> {
         let starts = links.map(|link| {
             let (start, finish) = self.dates_of(link.from, dates);
             let from = if matches!(link.kind, Kind::FinishStart | Kind::FinishFinish) { finish } else { start };
-            let target = self.target(link, task, from, dates);
+            let target = self.target(link, from, dates);
             if matches!(link.kind, Kind::FinishStart | Kind::StartStart) { target } else { back(target) }
         });
         starts.max()
@@ -251,7 +254,8 @@ impl<'a> Solver<'a> {
     fn finish_asked(&self, task: usize, start: Tick, dates: &[Dates]) -> Tick {
         let finish = self.finish(task, start);
         let constraint = self.plan.tasks[task].constraint;
-        if !matches!(constraint, Constraint::StartNoEarlier(_) | Constraint::FinishNoEarlier(_)) {
+        let has_date = matches!(constraint, Constraint::StartNoEarlier(_) | Constraint::FinishNoEarlier(_));
+        if !has_date || self.plan.from_finish.is_some() {
             return finish;
         }
         let to_finish = self.links_into[task].iter().filter(|link| {
@@ -259,7 +263,7 @@ impl<'a> Solver<'a> {
         });
         let targets = to_finish.map(|link| {
             let (start, finish) = self.dates_of(link.from, dates);
-            self.target(link, task, if link.kind == Kind::FinishFinish { finish } else { start }, dates)
+            self.target(link, if link.kind == Kind::FinishFinish { finish } else { start }, dates)
         });
         let deciding = targets.filter(|&target| self.begin(task, self.back(task, target)) == start);
         deciding.max().map_or(finish, |target| target.max(finish))
@@ -289,8 +293,8 @@ impl<'a> Solver<'a> {
     fn earliest_by_constraint(&self, task: usize) -> Option<Tick> {
         match self.plan.tasks[task].constraint {
             _ if self.plan.from_finish.is_some() => None,
-            Constraint::StartNoEarlier(date) | Constraint::MustStart(date) => Some(date),
-            Constraint::FinishNoEarlier(date) | Constraint::MustFinish(date) => Some(self.back(task, date)),
+            Constraint::StartNoEarlier(date) => Some(date),
+            Constraint::FinishNoEarlier(date) => Some(self.back(task, date)),
             _ => None,
         }
     }
