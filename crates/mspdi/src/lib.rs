@@ -62,3 +62,6 @@ fn moment(moment: Moment) -> Value {
 fn minutes(span: Span) -> Value {
     if span.0 % 10 == 0 { json!(span.0 / 10) } else { json!(f64::from(span.0) / 10.0) }
 }
+
+#[cfg(test)]
+mod tests;

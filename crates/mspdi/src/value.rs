@@ -58,7 +58,7 @@ pub(crate) fn span(text: &str) -> Option<Span> {
         total = total.saturating_add(thousandths(rest.get(..end)?)?.saturating_mul(seconds));
         rest = rest.get(end + unit.len_utf8()..)?;
     }
-    let tenths = (total + 3_000).div_euclid(6_000);
+    let tenths = total.saturating_add(3_000).div_euclid(6_000);
     Some(Span::clamped(if negative { -tenths } else { tenths }))
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn thousandths(text: &str) -> Option<i64> {
     let mut scaled = whole.checked_mul(1_000)?;
     let mut weight = 100;
     for digit in fraction.chars() {
-        scaled += i64::from(digit.to_digit(10)?) * weight;
+        scaled = scaled.saturating_add(i64::from(digit.to_digit(10)?) * weight);
         weight /= 10;
     }
     Some(if negative { -scaled } else { scaled })

@@ -1,0 +1,130 @@
+//! Reads, converts and schedules small files.
+
+use crate::{read, schedule_json, to_plan};
+use pmo_planning::{Constraint, Direction, Lag, Mode, Moment, Span};
+
+fn project(inner: &str) -> String {
+    format!(
+        r#"<?xml version="1.0" encoding="UTF-8" standalone="yes"?>
+<Project xmlns="http://schemas.microsoft.com/project"><StartDate>2026-03-02T08:00:00</StartDate>{inner}</Project>"#
+    )
+}
+
+fn task(uid: u32, fields: &str) -> String {
+    format!("<Task><UID>{uid}</UID><ID>{uid}</ID><OutlineLevel>1</OutlineLevel>{fields}</Task>")
+}
+
+/// Returns a field of a task in the answer, as text.
+fn answer(text: &str, uid: u32, field: &str) -> String {
+    let json: serde_json::Value = serde_json::from_str(&schedule_json(text).expect("schedule")).expect("JSON");
+    let tasks = json["tasks"].as_array().expect("tasks");
+    let task = tasks.iter().find(|task| task["uid"] == uid).expect("task");
+    task[field].to_string().trim_matches('"').to_owned()
+}
+
+#[test]
+fn stored_answers_are_not_used() {
+    let text = project(&format!(
+        "<Tasks>{}{}</Tasks>",
+        task(1, "<Duration>PT24H0M0S</Duration><Start>2030-01-01T08:00:00</Start><Finish>2031-01-01T08:00:00</Finish>"),
+        task(
+            2,
+            "<Duration>PT8H0M0S</Duration><PredecessorLink><PredecessorUID>1</PredecessorUID><Type>1</Type>\
+             <LinkLag>50</LinkLag><LagFormat>19</LagFormat></PredecessorLink>"
+        ),
+    ));
+    assert_eq!(answer(&text, 1, "finish"), "2026-03-04T17:00:00");
+    // Half of 24 hours after the predecessor.
+    assert_eq!(answer(&text, 2, "start"), "2026-03-06T13:00:00");
+    assert_eq!(answer(&text, 1, "critical"), "true");
+    assert_eq!(answer(&text, 1, "total_slack_minutes"), "0");
+}
+
+#[test]
+fn fields_become_the_plan() {
+    let text = project(&format!(
+        "<ScheduleFromStart>0</ScheduleFromStart><FinishDate>2026-04-01T17:00:00</FinishDate>\
+         <CriticalSlackLimit>2</CriticalSlackLimit><HonorConstraints>0</HonorConstraints><Tasks>\
+         <Task><UID>0</UID><ID>0</ID><OutlineLevel>0</OutlineLevel></Task>{}{}<Task><UID>9</UID><IsNull>1</IsNull></Task>{}\
+         </Tasks>",
+        task(1, "<Summary>1</Summary>"),
+        "<Task><UID>2</UID><ID>2</ID><OutlineLevel>2</OutlineLevel><Duration>PT48H0M0S</Duration>\
+         <DurationFormat>8</DurationFormat><ConstraintType>4</ConstraintType>\
+         <ConstraintDate>2026-03-09T08:00:00</ConstraintDate></Task>",
+        task(
+            3,
+            "<Manual>1</Manual><ManualStart>2026-03-03T09:00:00</ManualStart><PredecessorLink>\
+             <PredecessorUID>2</PredecessorUID><Type>3</Type><LinkLag>4800</LinkLag><LagFormat>8</LagFormat>\
+             </PredecessorLink>"
+        ),
+    ));
+    let converted = to_plan(&read(&text).expect("file"));
+    let plan = converted.plan;
+    assert_eq!(converted.uids, [1, 2, 3]);
+    assert_eq!(plan.tasks[1].parent, Some(0));
+    assert_eq!(plan.tasks[2].parent, None);
+    assert!(plan.tasks[1].elapsed);
+    assert_eq!(plan.tasks[1].constraint, Constraint::StartNoEarlierThan(Moment::from_civil(2026, 3, 9, 8, 0)));
+    assert_eq!(plan.tasks[2].mode, Mode::Manual);
+    assert_eq!(plan.links[0].lag, Lag::Elapsed(Span(4_800)));
+    assert_eq!(plan.settings.direction, Direction::FromFinish);
+    assert_eq!(plan.settings.critical_slack_limit, Span::hours(16));
+    // The file states 0 whatever the setting is.
+    assert!(plan.settings.honor_constraints);
+}
+
+#[test]
+fn calendars_resources_and_splits_shape_dates() {
+    let text = project(&format!(
+        "<CalendarUID>1</CalendarUID><Calendars>\
+         <Calendar><UID>1</UID><IsBaseCalendar>1</IsBaseCalendar></Calendar>\
+         <Calendar><UID>2</UID><IsBaseCalendar>0</IsBaseCalendar><BaseCalendarUID>1</BaseCalendarUID><Exceptions>\
+         <Exception><TimePeriod><FromDate>2026-03-03T00:00:00</FromDate><ToDate>2026-03-03T23:59:00</ToDate></TimePeriod>\
+         <Type>1</Type><DayWorking>0</DayWorking></Exception></Exceptions></Calendar></Calendars><Tasks>{}{}</Tasks>\
+         <Resources><Resource><UID>1</UID><Type>1</Type><CalendarUID>2</CalendarUID></Resource></Resources><Assignments>\
+         <Assignment><UID>1</UID><TaskUID>1</TaskUID><ResourceUID>1</ResourceUID><Units>1</Units><Work>PT16H0M0S</Work>\
+         </Assignment><Assignment><UID>2</UID><TaskUID>2</TaskUID><ResourceUID>-65535</ResourceUID>\
+         <TimephasedData><Type>1</Type><Start>2025-01-06T08:00:00</Start><Finish>2025-01-06T17:00:00</Finish>\
+         <Value>PT8H0M0S</Value></TimephasedData><TimephasedData><Type>1</Type><Start>2025-01-06T17:00:00</Start>\
+         <Finish>2025-01-07T17:00:00</Finish><Value>PT0H0M0S</Value></TimephasedData><TimephasedData><Type>1</Type>\
+         <Start>2025-01-08T08:00:00</Start><Finish>2025-01-08T17:00:00</Finish><Value>PT8H0M0S</Value></TimephasedData>\
+         </Assignment></Assignments>",
+        task(1, "<Duration>PT16H0M0S</Duration>"),
+        task(2, "<Duration>PT16H0M0S</Duration>"),
+    ));
+    // The person is away on Tuesday; the split of the other task keeps its length, not its dates.
+    assert_eq!(answer(&text, 1, "finish"), "2026-03-04T17:00:00");
+    assert_eq!(answer(&text, 2, "finish"), "2026-03-04T17:00:00");
+}
+
+#[test]
+fn hostile_files_are_refused() {
+    let message = |text: &str| read(text).expect_err("an error").message;
+    assert!(message("").contains("empty"));
+    assert!(message("<html></html>").contains("not Microsoft Project XML"));
+    assert!(message("<!DOCTYPE a [<!ENTITY b \"c\">]><Project></Project>").contains("document type"));
+    assert!(message("<Project><Title>&b;</Title></Project>").contains("entity"));
+    assert!(message("<Project><Tasks><Task><UID>1</UID>").contains("truncated"));
+    assert!(message("<Project></Project><Project></Project>").contains("starts with"));
+    assert!(message(&format!("<Project>{}", "<a>".repeat(100))).contains("nested"));
+    assert!(message("<Project><Tasks><Task><Name>x</Name></Task></Tasks></Project>").contains("UID"));
+}
+
+#[test]
+fn absurd_values_do_not_panic() {
+    let huge = "99999999999999999999";
+    for value in [huge, "-1", "PT999999999999H", "9999-99-99T99:99:99", "2026-02-31T08:00:00", "", "x"] {
+        let text = project(&format!(
+            "<CriticalSlackLimit>{value}</CriticalSlackLimit><MinutesPerDay>{value}</MinutesPerDay><Tasks>{}</Tasks>",
+            task(
+                1,
+                &format!(
+                    "<Duration>{value}</Duration><ConstraintType>{value}</ConstraintType><Deadline>{value}</Deadline>\
+                     <LevelingDelay>{value}</LevelingDelay><ActualStart>{value}</ActualStart><PredecessorLink>\
+                     <PredecessorUID>1</PredecessorUID><LinkLag>{value}</LinkLag></PredecessorLink>"
+                )
+            ),
+        ));
+        schedule_json(&text).expect("a schedule");
+    }
+}
