@@ -168,7 +168,8 @@ fn add_links(file: &File, converted: &mut Converted, indexes: &Indexes) {
     for (successor, row) in converted.rows.iter().enumerate() {
         for link in &file.tasks[*row].links {
             let Some(&predecessor) = indexes.tasks.get(&link.predecessor) else { continue };
-            if link.cross_project {
+            // The UID of a predecessor in another project counts only where the file has a copy of it.
+            if link.cross_project && !file.tasks[converted.rows[predecessor as usize]].external {
                 continue;
             }
             let kind = match link.kind {
