@@ -58,9 +58,9 @@ impl Pass<'_> {
     fn limits(&self, task: usize) -> Limits {
         let mut limits = Limits::NONE;
         if let Some(parent) = self.parent(task) {
-            limits.finish = self.state.late_gate_finish[parent];
+            limits.finish = self.gates(parent).late_finish;
             if self.schedule.start[task] == self.schedule.start[parent] {
-                limits.start = self.state.late_gate_start[parent];
+                limits.start = self.gates(parent).late_start;
             }
         }
         for &position in self.network.out.of(task) {
@@ -124,11 +124,9 @@ impl Pass<'_> {
         if let Constraint::FinishNoLaterThan(date) | Constraint::MustFinishOn(date) = entry.constraint {
             limits.limit_finish(date);
         }
-        let state = &mut *self.state;
-        let changed =
-            state.late_gate_finish[summary] != limits.finish || state.late_gate_start[summary] != limits.start;
-        state.late_gate_finish[summary] = limits.finish;
-        state.late_gate_start[summary] = limits.start;
+        let gates = self.gates_mut(summary);
+        let changed = gates.late_finish != limits.finish || gates.late_start != limits.start;
+        (gates.late_finish, gates.late_start) = (limits.finish, limits.start);
         changed
     }
 

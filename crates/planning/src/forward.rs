@@ -8,7 +8,7 @@
 use crate::graph::{Edge, NO_PARENT, Role};
 use crate::model::{Constraint, LinkKind, Mode};
 use crate::moment::{Moment, Span};
-use crate::pass::Pass;
+use crate::pass::{Gates, Pass};
 use crate::result::Driver;
 
 /// Dates of a task with their reasons.
@@ -74,12 +74,10 @@ impl Pass<'_> {
     /// Returns the earliest start that the surroundings of a task allow, without its own links.
     fn gate(&self, task: usize) -> Gate {
         match self.parent(task) {
-            Some(parent) => Gate {
-                start: self.state.gate_start[parent],
-                asked: self.state.gate_asked[parent],
-                driver: self.state.gate_driver[parent],
-                finish: self.state.gate_finish[parent],
-            },
+            Some(parent) => {
+                let Gates { start, asked, driver, finish, .. } = *self.gates(parent);
+                Gate { start, asked, driver, finish }
+            }
             None => Gate {
                 start: self.schedule.project_start,
                 asked: Moment::MIN,
@@ -117,15 +115,10 @@ impl Pass<'_> {
                 }
             }
         }
-        let state = &mut *self.state;
-        let changed = state.gate_start[summary] != start
-            || state.gate_asked[summary] != asked
-            || state.gate_finish[summary] != finish
-            || state.gate_driver[summary] != driver;
-        state.gate_driver[summary] = driver;
-        state.gate_start[summary] = start;
-        state.gate_asked[summary] = asked;
-        state.gate_finish[summary] = finish;
+        let gates = self.gates_mut(summary);
+        let after = Gates { start, asked, driver, finish, ..*gates };
+        let changed = *gates != after;
+        *gates = after;
         changed
     }
 
@@ -322,7 +315,7 @@ impl Pass<'_> {
     fn gate_finish_driver(&self, task: usize) -> Driver {
         let mut above = self.parent(task);
         while let Some(summary) = above {
-            let finish = self.state.gate_finish[summary];
+            let finish = self.gates(summary).finish;
             let holds = |edge: &&Edge| {
                 matches!(edge.kind, LinkKind::FinishToFinish | LinkKind::StartToFinish)
                     && self.add_lag(edge, self.link_source(edge), false) == finish

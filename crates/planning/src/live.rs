@@ -144,7 +144,7 @@ impl Live {
         let mut live = Self {
             whole: plan.settings.direction == Direction::FromFinish || has_late_tasks(&plan),
             schedule: Schedule::empty(tasks),
-            state: State::new(tasks),
+            state: State::new(&network),
             dirty: Bits::new(network.order.len()),
             touched: Bits::new(tasks),
             touched_list: Vec::with_capacity(tasks),
@@ -373,8 +373,8 @@ impl Live {
     /// Marks the nodes whose late dates depend on the early dates of a task.
     fn mark_late(&mut self, task: usize) {
         self.mark(task);
-        let gate = self.state.late_gate_start[task];
-        if self.network.role[task] == Role::Summary && gate.is_some() {
+        let summary = self.network.role[task] == Role::Summary;
+        if summary && self.pass().gates(task).late_start.is_some() {
             // The first tasks below are held; which ones they are depends on the start of the summary.
             for &child in self.network.children.of(task) {
                 self.dirty.insert(self.late_position(child as usize));

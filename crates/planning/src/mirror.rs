@@ -21,7 +21,7 @@ pub(crate) fn schedule_from_finish(plan: &Plan) -> Schedule {
     let mut turned_network = Network::new(&turned_plan, &mut Vec::new());
     turned_network.turn(&network);
     let mut schedule = Schedule::empty(plan.tasks.len());
-    let mut state = State::new(plan.tasks.len());
+    let mut state = State::new(&turned_network);
     compute(&turned_plan, &turned_network, &mut schedule, &mut state);
     let mut schedule = turn_schedule(schedule, &network);
     mark_ended(plan, &network, &mut state);

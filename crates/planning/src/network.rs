@@ -44,6 +44,10 @@ pub(crate) struct Network {
     pub(crate) sized_by_parts: Vec<bool>,
     /// Active children by summary.
     pub(crate) children: Lists,
+    /// Number of each summary among the summaries; 0 for others.
+    pub(crate) gate: Vec<u32>,
+    /// Number of summaries.
+    pub(crate) summaries: usize,
     /// Effective parent; `u32::MAX` at the top level.
     pub(crate) parent: Vec<u32>,
     pub(crate) edges: Vec<Edge>,
@@ -80,6 +84,8 @@ impl Network {
             runs: Vec::new(),
             run_range: vec![0..0; count],
             sized_by_parts: vec![false; count],
+            gate: vec![0; count],
+            summaries: 0,
             children,
             parent,
             role,
@@ -91,6 +97,12 @@ impl Network {
             turned: false,
             project_table,
         };
+        for task in 0..count {
+            if network.role[task] == Role::Summary {
+                network.gate[task] = index(network.summaries);
+                network.summaries += 1;
+            }
+        }
         network.compile_tasks(plan, problems);
         network.compile_links(plan, problems);
         network

@@ -6,21 +6,11 @@ use crate::moment::{Moment, Span};
 use crate::network::Network;
 use crate::result::{Driver, Schedule};
 
-/// Values of the passes that are no part of the schedule, by task.
+/// Values of the passes that are no part of the schedule.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
-    /// Earliest start of everything below a summary.
-    pub(crate) gate_start: Vec<Moment>,
-    /// Reason of `gate_start`.
-    pub(crate) gate_driver: Vec<Driver>,
-    /// The same by links and constraints alone, without the project start.
-    pub(crate) gate_asked: Vec<Moment>,
-    /// Earliest finish of everything below a summary; absent for most.
-    pub(crate) gate_finish: Vec<Moment>,
-    /// Latest finish of everything below a summary; absent if only the project limits it.
-    pub(crate) late_gate_finish: Vec<Moment>,
-    /// Latest start of the first task below a summary; absent if only the finish limits it.
-    pub(crate) late_gate_start: Vec<Moment>,
+    /// Values of the summaries, by number of the summary.
+    pub(crate) gates: Vec<Gates>,
     /// Latest moment that links may ask for as start of the task, or of its rest once it has begun.
     ///
     /// Absent if the task, or everything below a summary, is finished.
@@ -29,22 +19,46 @@ pub(crate) struct State {
     ///
     /// Absent if the task, or everything below a summary, is finished.
     pub(crate) late_first: Vec<Moment>,
-    /// Done and total duration of the leaves below a summary.
-    pub(crate) sums: Vec<(i64, i64)>,
+}
+
+/// What a summary passes on to everything below it, and sums of what is below.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Gates {
+    /// Earliest start.
+    pub(crate) start: Moment,
+    /// Earliest start by links and constraints alone, without the project start.
+    pub(crate) asked: Moment,
+    /// Reason of `start`.
+    pub(crate) driver: Driver,
+    /// Earliest finish; absent for most.
+    pub(crate) finish: Moment,
+    /// Latest finish; absent if only the project limits it.
+    pub(crate) late_finish: Moment,
+    /// Latest start of the first task; absent if only the finish limits it.
+    pub(crate) late_start: Moment,
+    /// Duration of the leaves that is done.
+    pub(crate) done: i64,
+    /// Duration of the leaves.
+    pub(crate) duration: i64,
 }
 
 impl State {
-    pub(crate) fn new(tasks: usize) -> Self {
+    pub(crate) fn new(network: &Network) -> Self {
+        let tasks = network.role.len();
+        let gates = Gates {
+            start: Moment::NONE,
+            asked: Moment::MIN,
+            driver: Driver::ProjectStart,
+            finish: Moment::NONE,
+            late_finish: Moment::NONE,
+            late_start: Moment::NONE,
+            done: 0,
+            duration: 0,
+        };
         Self {
-            gate_start: vec![Moment::NONE; tasks],
-            gate_asked: vec![Moment::MIN; tasks],
-            gate_driver: vec![Driver::ProjectStart; tasks],
-            gate_finish: vec![Moment::NONE; tasks],
-            late_gate_finish: vec![Moment::NONE; tasks],
-            late_gate_start: vec![Moment::NONE; tasks],
+            gates: vec![gates; network.summaries],
             late_rest: vec![Moment::NONE; tasks],
             late_first: vec![Moment::NONE; tasks],
-            sums: vec![(0, 0); tasks],
         }
     }
 }
@@ -114,6 +128,16 @@ impl Pass<'_> {
     /// Returns whether a leaf, or everything below a summary, is finished; needs late dates.
     pub(crate) fn has_ended(&self, task: usize) -> bool {
         self.state.late_rest[task].is_none()
+    }
+
+    /// Returns the values of a summary.
+    pub(crate) fn gates(&self, summary: usize) -> &Gates {
+        &self.state.gates[self.network.gate[summary] as usize]
+    }
+
+    /// Returns the values of a summary, to change them.
+    pub(crate) fn gates_mut(&mut self, summary: usize) -> &mut Gates {
+        &mut self.state.gates[self.network.gate[summary] as usize]
     }
 
     /// Returns the parent of a task, unless it is at the top level.

@@ -18,7 +18,7 @@ pub fn schedule(plan: &Plan) -> Schedule {
     let mut problems = Vec::new();
     let network = Network::new(plan, &mut problems);
     let mut schedule = Schedule::empty(plan.tasks.len());
-    let mut state = State::new(plan.tasks.len());
+    let mut state = State::new(&network);
     compute(plan, &network, &mut schedule, &mut state);
     let pass = Pass { plan, network: &network, schedule: &mut schedule, state: &mut state, place_late: false };
     problems::report(&pass, &mut problems);

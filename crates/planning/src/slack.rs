@@ -114,9 +114,11 @@ impl Pass<'_> {
     pub(crate) fn roll_up(&mut self) {
         let tasks = self.network.role.len();
         // Children follow their parents, so a walk backwards sees all children first.
-        self.state.sums.fill((0, 0));
+        for gates in &mut self.state.gates {
+            (gates.done, gates.duration) = (0, 0);
+        }
         for task in (0..tasks).rev() {
-            let (mut done, mut duration) = self.state.sums[task];
+            let (done, duration);
             match self.network.role[task] {
                 Role::Inactive => continue,
                 Role::Leaf => {
@@ -126,13 +128,17 @@ impl Pass<'_> {
                     (done, duration) = (i64::from(actual), i64::from(length));
                     self.schedule.duration[task] = Span(length);
                 }
-                Role::Summary => self.summary_duration(task),
+                Role::Summary => {
+                    (done, duration) = (self.gates(task).done, self.gates(task).duration);
+                    self.summary_duration(task);
+                }
             }
             let percent = if duration > 0 { done * 100 / duration } else { 0 };
             self.schedule.percent_complete[task] = u8::try_from(percent.clamp(0, 100)).unwrap_or(100);
             if let Some(parent) = self.parent(task) {
-                self.state.sums[parent].0 += done;
-                self.state.sums[parent].1 += duration;
+                let gates = self.gates_mut(parent);
+                gates.done += done;
+                gates.duration += duration;
             }
         }
     }
