@@ -152,7 +152,7 @@ impl Pass<'_> {
         if self.is_manual(summary)
             && self.network.children.of(summary).iter().all(|&child| self.is_manual(child as usize))
         {
-            let limit = self.late_finish(summary);
+            let limit = self.late_limit(summary);
             let by_project = limit == self.schedule.project_finish;
             let own = if by_project { limit } else { self.finish_form(summary, limit) };
             let begin = self.late_start(summary, own);
@@ -179,7 +179,13 @@ impl Pass<'_> {
         if self.is_finished(task) && !self.is_manual(task) {
             return self.store_late(task, start, finish, Moment::NONE, Moment::NONE);
         }
-        let late_finish = self.late_finish(task);
+        let limit = self.late_limit(task);
+        if self.is_plain(task) {
+            let (late_start, late_finish) = self.network.table_of(task).place_before(limit, self.network.length[task]);
+            return self.store_planned(task, late_start, late_finish);
+        }
+        let exact = self.is_manual(task) || self.network.length[task] == Span::ZERO;
+        let late_finish = if exact { limit } else { self.finish_form(task, limit) };
         if self.is_started(task) && !self.is_manual(task) {
             let rest = self.start_before(task, late_finish, self.network.done[task]);
             let first = self.last_asked_finish(task, rest, late_finish);
@@ -189,6 +195,19 @@ impl Pass<'_> {
         if self.is_finished(task) {
             return self.store_late(task, late_start, late_finish, Moment::NONE, Moment::NONE);
         }
+        self.store_planned(task, late_start, late_finish)
+    }
+
+    /// Returns whether the late dates of a leaf are its length before its limit, on one calendar.
+    fn is_plain(&self, task: usize) -> bool {
+        self.network.run_range[task].is_empty()
+            && self.network.length[task] > Span::ZERO
+            && !self.is_manual(task)
+            && !self.is_started(task)
+            && !matches!(self.task(task).constraint, Constraint::MustStartOn(_))
+    }
+
+    fn store_planned(&mut self, task: usize, late_start: Moment, late_finish: Moment) -> bool {
         let rest = self.before_delay(task, late_start);
         let first = self.last_asked_finish(task, rest, late_finish);
         self.store_late(task, late_start, late_finish, rest, first)
@@ -207,7 +226,8 @@ impl Pass<'_> {
         start
     }
 
-    fn late_finish(&self, task: usize) -> Moment {
+    /// Returns the moment until which a task may last, which may lie in free time.
+    fn late_limit(&self, task: usize) -> Moment {
         let limits = self.limits(task);
         let entry = self.task(task);
         let after = |start| self.finish_after(task, start, Span::ZERO);
@@ -231,8 +251,7 @@ impl Pass<'_> {
             Constraint::StartNoLaterThan(date) if !self.is_started(task) => finish = earlier(finish, after(date)),
             _ => {}
         }
-        finish = earlier(finish, entry.deadline);
-        if self.network.length[task] == Span::ZERO { finish } else { self.finish_form(task, finish) }
+        earlier(finish, entry.deadline)
     }
 
     /// Returns the last moment, up to a given one, at which work on a leaf can end.

@@ -123,14 +123,52 @@ pub(crate) struct WorkTable {
     special_before: Vec<i32>,
     /// Difference to the regular week that the first n special days make.
     special_change: Vec<i32>,
-    /// Number of special days before each day, from the first special day to the last.
-    ///
-    /// Empty if there are none, or if they lie too far apart.
-    count_before: Vec<u16>,
+    /// Days from the first special day to the last, written out.
+    dense: Dense,
 }
 
-/// Maximum number of days for which special days are counted in advance: about a hundred years.
-const MAX_COUNTED_DAYS: i32 = 40_000;
+/// Days in a row with their work; empty if there are no special days, or if they lie too far apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Dense {
+    first_day: i32,
+    /// Work before each day, and after the last.
+    before: Vec<i32>,
+    pattern: Vec<u16>,
+}
+
+impl Dense {
+    /// Returns the place of a day among the days.
+    fn place_of(&self, day: i32) -> Option<usize> {
+        let place = usize::try_from(day.checked_sub(self.first_day)?).ok()?;
+        (place < self.pattern.len()).then_some(place)
+    }
+
+    /// Returns the last place before which no more than some work lies, if it is one of the days.
+    fn place_at(&self, work: i32, days_per_work: i64) -> Option<usize> {
+        let (&begin, &end) = (self.before.first()?, self.before.last()?);
+        if work < begin || work >= end {
+            return None;
+        }
+        let last = self.pattern.len() - 1;
+        // Each estimate corrects the one before by the work between.
+        let mut place = 0_i64;
+        for _ in 0..2 {
+            let rest = i64::from(work) - i64::from(self.before[place as usize]);
+            place = (place + (rest.saturating_mul(days_per_work) >> DAYS_PER_WORK_BITS)).clamp(0, last as i64);
+        }
+        let mut place = place as usize;
+        while self.before[place] > work {
+            place -= 1;
+        }
+        while self.before[place + 1] <= work {
+            place += 1;
+        }
+        Some(place)
+    }
+}
+
+/// Maximum number of days that are written out: about a hundred years.
+const MAX_DENSE_DAYS: i32 = 40_000;
 /// Binary places of `days_per_work`.
 const DAYS_PER_WORK_BITS: u32 = 32;
 
@@ -164,61 +202,40 @@ impl WorkTable {
             change += difference;
             table.special_change.push(change);
         }
-        table.count_special_days();
         table.days_per_work = (7_i64 << DAYS_PER_WORK_BITS) / i64::from(table.week_total.max(1));
+        table.write_out_days();
         table.always = table.special_day.is_empty() && table.week_total == 7 * DAY_TENTHS;
         table
     }
 
-    fn count_special_days(&mut self) {
+    fn write_out_days(&mut self) {
         let (Some(&first), Some(&last)) = (self.special_day.first(), self.special_day.last()) else { return };
-        if last - first >= MAX_COUNTED_DAYS {
+        if last - first >= MAX_DENSE_DAYS {
             return;
         }
-        let mut count = 0_u16;
+        self.dense.first_day = first;
+        let mut work = self.special_before.first().copied().unwrap_or(0);
+        let mut next = 0;
         for day in first..=last {
-            self.count_before.push(count);
-            count += u16::from(self.special_day.get(usize::from(count)) == Some(&day));
-        }
-    }
-
-    /// Returns the number of special days before a day.
-    fn special_before_day(&self, day: i32) -> usize {
-        let Some(&first) = self.special_day.first() else { return 0 };
-        if day <= first {
-            return 0;
-        }
-        match self.count_before.get((day - first) as usize) {
-            Some(&count) => usize::from(count),
-            None if self.count_before.is_empty() => self.special_day.partition_point(|&special| special < day),
-            None => self.special_day.len(),
-        }
-    }
-
-    /// Returns the number of special days that begin before an amount of work, or with it.
-    fn special_before_work(&self, work: i32) -> usize {
-        if self.special_day.is_empty() {
-            return 0;
-        }
-        // The day on which the regular week reaches the amount is near; special days shift it.
-        let mut guess = 0;
-        if self.week_total > 0 {
-            for _ in 0..2 {
-                let regular = i64::from(work.saturating_sub(self.special_change[guess]));
-                let day = regular.saturating_mul(self.days_per_work) >> DAYS_PER_WORK_BITS;
-                let bound = i64::from(i32::MAX / 2);
-                guess = self.special_before_day(i32::try_from(day.clamp(-bound, bound)).unwrap_or(0));
+            let mut pattern = self.week[day.rem_euclid(7) as usize];
+            if self.special_day.get(next) == Some(&day) {
+                pattern = self.special_pattern[next];
+                next += 1;
             }
-        } else {
-            guess = self.special_before.partition_point(|&before| before <= work);
+            self.dense.before.push(work);
+            self.dense.pattern.push(pattern);
+            work += self.pattern(pattern).total;
         }
-        while guess > 0 && self.special_before[guess - 1] > work {
-            guess -= 1;
+        self.dense.before.push(work);
+    }
+
+    /// Returns the number of special days before which no more than some work lies.
+    fn special_before_work(&self, work: i32) -> usize {
+        match (self.special_before.first(), self.special_before.last()) {
+            (Some(&first), _) if work < first => 0,
+            (_, Some(&last)) if work >= last => self.special_before.len(),
+            _ => self.special_before.partition_point(|&before| before <= work),
         }
-        while self.special_before.get(guess).is_some_and(|&before| before <= work) {
-            guess += 1;
-        }
-        guess
     }
 
     /// Returns start and finish of some work that begins at a moment or as soon as possible after it.
@@ -226,6 +243,13 @@ impl WorkTable {
         let work = self.work_before(moment);
         let start = self.start_at(work);
         (start, if length.0 > 0 { self.finish_at(work.saturating_add(length.0)) } else { start })
+    }
+
+    /// Returns start and finish of some work that ends at a moment or as late as possible before it.
+    pub(crate) fn place_before(&self, moment: Moment, length: Span) -> (Moment, Moment) {
+        let work = self.work_before(moment);
+        let finish = self.finish_at(work);
+        (if length.0 > 0 { self.start_at(work.saturating_sub(length.0)) } else { finish }, finish)
     }
 
     /// Returns the table of the time that both tables have.
@@ -304,7 +328,14 @@ impl WorkTable {
         }
         let day = moment.0.div_euclid(DAY_TENTHS);
         let time = moment.0.rem_euclid(DAY_TENTHS);
-        let index = self.special_before_day(day);
+        if let Some(place) = self.dense.place_of(day) {
+            return self.dense.before[place] + self.pattern(self.dense.pattern[place]).work_before(time);
+        }
+        let index = match (self.special_day.first(), self.special_day.last()) {
+            (Some(&first), _) if day <= first => 0,
+            (_, Some(&last)) if day > last => self.special_day.len(),
+            _ => self.special_day.partition_point(|&special| special < day),
+        };
         if self.special_day.get(index) == Some(&day) {
             self.special_before[index] + self.pattern(self.special_pattern[index]).work_before(time)
         } else {
@@ -316,6 +347,11 @@ impl WorkTable {
     pub(crate) fn start_at(&self, work: i32) -> Moment {
         if self.always {
             return Moment::clamped(i64::from(work));
+        }
+        if let Some(place) = self.dense.place_at(work, self.days_per_work) {
+            let day = i64::from(self.dense.first_day) + place as i64;
+            let pattern = self.pattern(self.dense.pattern[place]);
+            return moment_at(day, pattern.start_of(work - self.dense.before[place]));
         }
         let count = self.special_before_work(work);
         if let Some(last) = count.checked_sub(1) {
@@ -340,6 +376,11 @@ impl WorkTable {
     pub(crate) fn finish_at(&self, work: i32) -> Moment {
         if self.always {
             return Moment::clamped(i64::from(work));
+        }
+        if let Some(place) = self.dense.place_at(work.saturating_sub(1), self.days_per_work) {
+            let day = i64::from(self.dense.first_day) + place as i64;
+            let pattern = self.pattern(self.dense.pattern[place]);
+            return moment_at(day, pattern.end_of(work - self.dense.before[place]));
         }
         let count = self.special_before_work(work.saturating_sub(1));
         if let Some(last) = count.checked_sub(1) {
