@@ -17,6 +17,10 @@ impl Extreme {
         self.0 >> 24
     }
 
+    fn one_in(&mut self, count: u64) -> bool {
+        self.next().is_multiple_of(count)
+    }
+
     fn number(&mut self) -> i32 {
         let small = i32::try_from(self.next() % 20_000).unwrap_or(0);
         match self.next() % 8 {
@@ -40,7 +44,7 @@ impl Extreme {
     }
 
     fn index(&mut self) -> u32 {
-        if self.next() % 20 == 0 { u32::MAX } else { u32::try_from(self.next() % 8).unwrap_or(0) }
+        if self.one_in(20) { u32::MAX } else { u32::try_from(self.next() % 8).unwrap_or(0) }
     }
 
     fn byte(&mut self) -> u8 {
@@ -49,7 +53,7 @@ impl Extreme {
 
     fn short(&mut self) -> u16 {
         let number = self.next();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             u16::try_from(number % 5).unwrap_or(0)
         } else {
             u16::try_from(number % 65_536).unwrap_or(0)
@@ -66,7 +70,7 @@ impl Extreme {
             calendar.base = Some(CalendarIndex(self.short()));
         }
         for day in &mut calendar.week {
-            if self.next() % 2 == 0 {
+            if self.one_in(2) {
                 *day = DayHours::Ranges(self.hours());
             }
         }
@@ -80,7 +84,7 @@ impl Extreme {
             _ => Recurrence::YearlyByPosition { month: self.byte(), position: self.byte(), weekday: self.byte() },
         };
         // Ranges over all time are rare, because they take long to write out.
-        let long = self.next() % 100 == 0;
+        let long = self.one_in(100);
         let from = if long { Day(i32::MIN) } else { Day(9_500) };
         let to = if long { Day(i32::MAX) } else { Day(9_600) };
         calendar.exceptions.push(CalendarException { from, to, recurrence, occurrences: None, hours: self.hours() });
@@ -105,20 +109,20 @@ impl Extreme {
     fn task(&mut self) -> Task {
         Task {
             id: TaskId(self.index()),
-            parent: (self.next() % 2 == 0).then(|| self.index()),
+            parent: (self.one_in(2)).then(|| self.index()),
             mode: [Mode::Automatic, Mode::Automatic, Mode::Manual, Mode::Inactive][self.next() as usize % 4],
             manual_start: self.moment(),
             manual_finish: self.moment(),
             duration: self.span(),
-            elapsed: self.next() % 4 == 0,
+            elapsed: self.one_in(4),
             task_type: [TaskType::FixedUnits, TaskType::FixedDuration][self.next() as usize % 2],
-            calendar: (self.next() % 3 == 0).then(|| CalendarIndex(self.short())),
-            ignore_resource_calendars: self.next() % 3 == 0,
+            calendar: (self.one_in(3)).then(|| CalendarIndex(self.short())),
+            ignore_resource_calendars: self.one_in(3),
             constraint: self.constraint(),
             deadline: self.moment(),
             leveling_delay: self.span(),
             actual_start: self.moment(),
-            actual_finish: if self.next() % 2 == 0 { self.moment() } else { Moment::NONE },
+            actual_finish: if self.one_in(2) { self.moment() } else { Moment::NONE },
             actual_duration: self.span(),
             stop: self.moment(),
             resume: self.moment(),
@@ -134,8 +138,8 @@ impl Extreme {
                 direction: [Direction::FromStart, Direction::FromFinish][self.next() as usize % 2],
                 calendar: CalendarIndex(self.short()),
                 status_date: self.moment(),
-                reschedule_remaining: self.next() % 2 == 0,
-                multiple_critical_paths: self.next() % 2 == 0,
+                reschedule_remaining: self.one_in(2),
+                multiple_critical_paths: self.one_in(2),
                 critical_slack_limit: self.span(),
                 ..Settings::default()
             },
@@ -169,13 +173,13 @@ impl Extreme {
                 work: self.span(),
                 delay: self.span(),
                 leveling_delay: self.span(),
-                duration: (self.next() % 2 == 0).then(|| self.span()),
+                duration: (self.one_in(2)).then(|| self.span()),
             })
             .collect();
         plan.segments = (0..self.next() % 4)
             .map(|_| Segment {
                 task: self.index(),
-                assignment: (self.next() % 2 == 0).then(|| self.index()),
+                assignment: (self.one_in(2)).then(|| self.index()),
                 offset: self.span(),
                 length: self.span(),
             })
