@@ -397,7 +397,5 @@ fn random_link(random: &mut Random, features: Features, plan: &Plan, from: usize
     let (feature, lag) = random.pick(&choices);
     let is_used =
         features.has(feature) && random.chance(60) && !(feature.has(PERCENT_LAGS) && plan.tasks[from].length == 0);
-    // Whether a lag into a task with people runs on their calendars is open.
-    let is_open = !plan.tasks[to].assignments.is_empty() && !matches!(lag, Lag::Elapsed(_) | Lag::ElapsedPercent(_));
-    Link { from, to, kind, lag: if is_used && !is_open { lag } else { Lag::Work(0) } }
+    Link { from, to, kind, lag: if is_used { lag } else { Lag::Work(0) } }
 }

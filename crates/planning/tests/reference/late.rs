@@ -28,8 +28,6 @@ impl Solver<'_> {
     /// All tasks stand at their late dates, whatever their deadlines; early dates count from the earliest of those.
     pub(crate) fn solve_from_finish(&self, finish: Tick) -> Vec<Answer> {
         let late = self.backward(finish, &vec![(finish, finish); self.plan.tasks.len()]);
-        let with_finish = |task: usize| (late[task].0, self.finish(task, late[task].0));
-        let late: Vec<Dates> = (0..late.len()).map(with_finish).collect();
         let start = self.leaves.iter().map(|&task| late[task].0).min().unwrap_or(finish);
         // With several critical paths, each begins with its own first task.
         let own_start = self.plan.has_multiple_critical_paths.then_some(late.as_slice());
@@ -100,7 +98,7 @@ impl Solver<'_> {
         let finishes = pairs.filter_map(|(link, successor)| {
             let from_start = matches!(link.kind, Kind::StartStart | Kind::StartFinish);
             let holds_start = !has_fixed_start && self.is_earliest(task, link, early);
-            let is_finished = self.successors(link).iter().all(|&task| self.plan.tasks[task].actual_finish.is_some());
+            let is_finished = self.plan.tasks[successor].actual_finish.is_some();
             if is_finished || (from_start && !holds_start) {
                 return None;
             }
@@ -113,7 +111,7 @@ impl Solver<'_> {
                 };
                 start - self.plan.tasks[successor].delay
             } else {
-                self.latest_end_without_delay(successor, late[successor].1)
+                self.latest_end_asked(successor, late[successor])
             };
             let allowed = self.source(link, target, early);
             Some(if from_start { self.late_finish_of(task, allowed) } else { allowed })
@@ -122,11 +120,12 @@ impl Solver<'_> {
     }
 
     /// Returns the latest moment that a link may ask for as the finish of a task, before its levelling delay.
-    fn latest_end_without_delay(&self, task: usize, finish: Tick) -> Tick {
-        match self.plan.tasks[task].delay {
-            0 => self.latest_end(task, finish),
-            delay => self.latest_end(task, self.finish(task, self.back(task, finish) - delay)),
+    fn latest_end_asked(&self, task: usize, late: Dates) -> Tick {
+        let data = &self.plan.tasks[task];
+        if data.mode != Mode::Automatic || data.actual_start.is_some() || self.is_milestone(task) {
+            return self.latest_end(task, late.1 - data.delay);
         }
+        self.latest_end_from(task, late.0 - data.delay)
     }
 
     /// Returns the late start of a task; of a started one whose rest waits for predecessors, that of the rest.
@@ -224,22 +223,23 @@ impl Solver<'_> {
     fn free_slack(&self, task: usize, dates: &[Dates], total: Tick) -> Tick {
         // Links of the summaries above do not count.
         let own = self.plan.links.iter().filter(|link| link.from == task && !self.plan.is_inactive(link.to));
-        let gaps = own.flat_map(|link| self.gaps(task, link, dates));
+        let gaps = own.filter_map(|link| self.gap_before(task, link, dates));
         gaps.min().unwrap_or(total).min(total).max(0)
     }
 
-    /// Returns by how much a task can slip before each successor of a link.
-    fn gaps(&self, task: usize, link: &Link, dates: &[Dates]) -> Vec<Tick> {
+    /// Returns by how much a task can slip before the successor of a link, unless that is finished.
+    fn gap_before(&self, task: usize, link: &Link, dates: &[Dates]) -> Option<Tick> {
         let from_start = matches!(link.kind, Kind::StartStart | Kind::StartFinish);
         let to_start = matches!(link.kind, Kind::FinishStart | Kind::StartStart);
         let (start, finish) = self.dates_of(task, dates);
         let own = if from_start { start } else { finish };
-        let unfinished = |task: &&usize| self.plan.tasks[**task].actual_finish.is_none();
-        let gap = |&successor: &usize| {
-            let target = if to_start { dates[successor].0 } else { dates[successor].1 };
-            self.gap(task, own, self.source(link, target, dates))
-        };
-        self.successors(link).iter().filter(unfinished).map(gap).collect()
+        let below = self.successors(link);
+        if below.iter().all(|&task| self.plan.tasks[task].actual_finish.is_some()) {
+            return None;
+        }
+        let (start, finish) = self.dates_of(link.to, dates);
+        let target = if to_start { start } else { finish };
+        Some(self.gap(task, own, self.source(link, target, dates)))
     }
 
     fn summary(&self, task: usize, answers: &[Answer]) -> Answer {

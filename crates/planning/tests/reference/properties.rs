@@ -84,6 +84,26 @@ fn check_early_before_late(plan: &Plan, solve: Solve) -> Result<(), String> {
     Ok(())
 }
 
+// Facts --------------------------------------------------------------------------------------------
+
+/// Checks that manual and actual dates are the dates of the schedule.
+fn check_facts(plan: &Plan, solve: Solve) -> Result<(), String> {
+    let answers = solve(plan);
+    for task in leaves(plan) {
+        let (data, answer) = (&plan.tasks[task], answers[task]);
+        let (start, finish) = match data.mode {
+            Mode::Manual { start, finish } => (Some(start), Some(finish)),
+            _ => (data.actual_start, data.actual_finish),
+        };
+        let is_right =
+            answer.start == start.unwrap_or(answer.start) && answer.finish == finish.unwrap_or(answer.finish);
+        if !is_right {
+            return Err(format!("{}: another date than entered: {answer:?}", data.name));
+        }
+    }
+    Ok(())
+}
+
 // Links --------------------------------------------------------------------------------------------
 
 fn check_added_link(plan: &Plan, solve: Solve) -> Result<(), String> {
@@ -263,8 +283,15 @@ fn the_engine_keeps_free_slack_within_total_slack() {
 
 #[test]
 fn the_engine_keeps_early_dates_before_late_dates() {
-    check_all(60, Features::ALL.without(FIXING).without(DELAYS).without(NOT_EARLIER), 300, &|plan| {
-        check_early_before_late(plan, solve_with_engine)
+    check_all(60, Features::ALL.without(FIXING), 300, &|plan| check_early_before_late(plan, solve_with_engine));
+}
+
+#[test]
+fn the_engine_keeps_dates_that_people_entered() {
+    check_all(60, Features::ALL.without(FROM_FINISH), 300, &|plan| check_facts(plan, solve_with_engine));
+    check_all(60, Features::ALL.without(FROM_FINISH), 12, &|plan| {
+        let from_finish = Plan { from_finish: Some(at("Fri 29 May 17:00")), ..plan.clone() };
+        check_facts(&from_finish, solve_with_engine)
     });
 }
 

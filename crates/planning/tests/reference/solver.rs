@@ -104,18 +104,24 @@ impl<'a> Solver<'a> {
         self.stretches[task].iter().map(begin).min().unwrap()
     }
 
-    /// Returns the latest moment from which going back a task's length leads to the same start as from `finish`.
+    /// Returns the latest moment from which going back a task's length leads to no later start than from `finish`.
     pub(crate) fn latest_end(&self, task: usize, finish: Tick) -> Tick {
-        if self.is_milestone(task) {
-            return finish;
-        }
         if let Mode::Manual { .. } = self.plan.tasks[task].mode {
             return self.clock.start_form(self.time_of(task), finish);
         }
-        let start = self.back(task, finish);
-        let begin = |stretch: &&Stretch| self.clock.add(stretch.time, finish, -(stretch.delay + stretch.length));
-        let decisive = self.stretches[task].iter().filter(|stretch| begin(stretch) == start);
-        decisive.map(|stretch| self.clock.start_form(stretch.time, finish)).max().unwrap()
+        if self.is_milestone(task) {
+            return finish;
+        }
+        self.latest_end_from(task, self.back(task, finish))
+    }
+
+    /// Returns the latest moment from which going back a task's length leads to no later moment than `start`.
+    pub(crate) fn latest_end_from(&self, task: usize, start: Tick) -> Tick {
+        let end = |stretch: &Stretch| {
+            let end = self.clock.add(stretch.time, start, stretch.delay + stretch.length);
+            self.clock.start_form(stretch.time, end)
+        };
+        self.stretches[task].iter().map(end).max().unwrap()
     }
 
     /// Returns a late finish that goes with a late start.
@@ -266,7 +272,8 @@ impl<'a> Solver<'a> {
             self.target(link, if link.kind == Kind::FinishFinish { finish } else { start }, dates)
         });
         let deciding = targets.filter(|&target| self.begin(task, self.back(task, target)) == start);
-        deciding.max().map_or(finish, |target| target.max(finish))
+        let is_free = |target: &Tick| self.clock.between(self.time_of(task), finish, *target) == 0;
+        deciding.max().filter(is_free).map_or(finish, |target| target.max(finish))
     }
 
     /// Returns the beginning of the rest of a started task.
