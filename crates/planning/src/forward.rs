@@ -221,20 +221,33 @@ impl Pass<'_> {
         dates
     }
 
+    /// Returns the late dates of an ALAP task, or its early ones if those are not earlier.
+    fn late_dates(&self, task: usize) -> Dates {
+        let schedule = &*self.schedule;
+        let resume = Moment::NONE;
+        if schedule.late_start[task] > schedule.early_start[task] {
+            let (start, finish) = self.place(task, schedule.late_start[task]);
+            let driver = Driver::ProjectFinish;
+            return Dates { start, finish, resume, start_driver: driver, finish_driver: driver };
+        }
+        Dates {
+            start: schedule.early_start[task],
+            finish: schedule.early_finish[task],
+            resume,
+            start_driver: schedule.start_driver[task],
+            finish_driver: schedule.finish_driver[task],
+        }
+    }
+
     fn planned_dates(&self, task: usize) -> Dates {
         let entry = self.task(task);
+        if self.place_late && entry.constraint == Constraint::AsLateAsPossible {
+            return self.late_dates(task);
+        }
         // A constraint "no earlier than" takes the place of the project start, and may lie before it.
         let floor = !matches!(entry.constraint, Constraint::StartNoEarlierThan(_) | Constraint::FinishNoEarlierThan(_));
         let (asked, driver) = self.asked_start(task, Span::ZERO, floor);
         let (mut start, mut driver) = self.constrain(task, asked, driver);
-        if self.place_late && entry.constraint == Constraint::AsLateAsPossible {
-            let late = self.schedule.late_start[task];
-            if late > self.schedule.early_start[task] {
-                let (start, finish) = self.place(task, late);
-                let driver = Driver::ProjectFinish;
-                return Dates { start, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver };
-            }
-        }
         if self.plan.settings.reschedule_remaining
             && self.plan.settings.status_date > start
             && matches!(entry.constraint, Constraint::AsSoonAsPossible | Constraint::AsLateAsPossible)

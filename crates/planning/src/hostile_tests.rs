@@ -66,7 +66,7 @@ impl Extreme {
 
     fn calendar(&mut self) -> Calendar {
         let mut calendar = Calendar { base: None, ..Calendar::default() };
-        if self.next() % 3 > 0 {
+        if !self.one_in(3) {
             calendar.base = Some(CalendarIndex(self.short()));
         }
         for day in &mut calendar.week {
@@ -190,7 +190,7 @@ impl Extreme {
 
 #[test]
 fn hostile_plans_neither_panic_nor_loop() {
-    for seed in 0..500 {
+    for seed in 0..200 {
         let mut extreme = Extreme(seed);
         let plan = extreme.plan();
         let mut expected = schedule(&plan);
