@@ -235,7 +235,7 @@ pub struct Assignment {
     pub work: Span,
     /// Working time from the start of the task to the start of the assignment.
     pub delay: Span,
-    /// Elapsed time by which levelling delays the assignment.
+    /// Working time by which levelling delays the assignment.
     pub leveling_delay: Span,
     /// Working time from the start to the end of the assignment; `None` for work divided by units.
     ///
