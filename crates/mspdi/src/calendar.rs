@@ -86,7 +86,8 @@ fn read_exception(element: &Element) -> Option<CalendarException> {
 fn read_recurrence(element: &Element, from: Day) -> Option<Recurrence> {
     let small = |name: &str| integer(element, name).and_then(|number| u8::try_from(number).ok()).unwrap_or(0);
     let period = integer(element, "Period").and_then(|number| u16::try_from(number).ok()).unwrap_or(1).max(1);
-    // MonthItem 3 to 9 is Sunday to Saturday; 0 is any day, so that a position is a day of the month.
+    // MonthItem 3 to 9 is Sunday to Saturday; 0 is any day, so that a position is a day of the
+    // month.
     let weekday = small("MonthItem").checked_sub(3).filter(|weekday| *weekday < 7);
     let position = small("MonthPosition");
     let day = if small("MonthItem") == 0 { Some(if position >= 4 { 31 } else { position + 1 }) } else { None };

@@ -1,7 +1,7 @@
 //! Converts the contents of a file to a plan.
 //!
-//! Only inputs are taken over. Start and finish count for manual tasks, and for tasks whose dates come
-//! from another project.
+//! Only inputs are taken over. Start and finish count for manual tasks, and for tasks whose dates
+//! come from another project.
 
 use crate::converted::{Converted, Indexes, position};
 use crate::file::{File, FileLink, FileTask};
@@ -168,7 +168,8 @@ fn add_links(file: &File, converted: &mut Converted, indexes: &Indexes) {
     for (successor, row) in converted.rows.iter().enumerate() {
         for link in &file.tasks[*row].links {
             let Some(&predecessor) = indexes.tasks.get(&link.predecessor) else { continue };
-            // The UID of a predecessor in another project counts only where the file has a copy of it.
+            // The UID of a predecessor in another project counts only where the file has a copy of
+            // it.
             if link.cross_project && !file.tasks[converted.rows[predecessor as usize]].external {
                 continue;
             }

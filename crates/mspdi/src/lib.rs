@@ -1,8 +1,8 @@
 //! Microsoft Project XML (MSPDI): reads files and converts them to plans. Pure.
 //!
-//! [`read`] parses a file into a [`File`], [`to_plan`] converts that to a plan of `pmo-planning`, and
-//! [`schedule_json`] computes the dates of a file from the inputs in it. Dates that Microsoft Project
-//! computed and stored are not used.
+//! [`read`] parses a file into a [`File`], [`to_plan`] converts that to a plan of `pmo-planning`,
+//! and [`schedule_json`] computes the dates of a file from the inputs in it. Dates that Microsoft
+//! Project computed and stored are not used.
 
 mod calendar;
 mod convert;

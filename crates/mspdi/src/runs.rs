@@ -1,8 +1,9 @@
 //! Converts assignments: how long each takes, and where it is split.
 //!
-//! A file states work and units of each assignment, the duration of the task, and for work that is not
-//! spread evenly its amounts by time. The duration is what the task takes: if all people work at the
-//! same times, the longest assignment has it. Amounts by time are taken relative to their beginning.
+//! A file states work and units of each assignment, the duration of the task, and for work that is
+//! not spread evenly its amounts by time. The duration is what the task takes: if all people work
+//! at the same times, the longest assignment has it. Amounts by time are taken relative to their
+//! beginning.
 
 use crate::converted::{Converted, Indexes, position};
 use crate::file::{File, FileAssignment};

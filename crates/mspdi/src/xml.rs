@@ -1,7 +1,7 @@
 //! XML reader: passes on one item of a section at a time, as a small tree of elements.
 //!
-//! Rejects document types and entities other than the five predefined ones, because entity expansion
-//! could make a small file grow without limit. Depth and size of an item are limited.
+//! Rejects document types and entities other than the five predefined ones, because entity
+//! expansion could make a small file grow without limit. Depth and size of an item are limited.
 
 use quick_xml::events::Event;
 

@@ -1,8 +1,9 @@
 //! Backward pass: latest dates.
 //!
 //! Microsoft Project: a task finishes at the earliest of what its successors allow, or with the
-//! project; a deadline and the constraints "no later than" and "must" cap that. A finish moves back to
-//! the end of a range of work; milestones and manual tasks keep the moment that their successor gives.
+//! project; a deadline and the constraints "no later than" and "must" cap that. A finish moves back
+//! to the end of a range of work; milestones and manual tasks keep the moment that their successor
+//! gives.
 
 use crate::graph::{Edge, Role};
 use crate::model::{Constraint, LinkKind};
@@ -130,7 +131,8 @@ impl Pass<'_> {
         changed
     }
 
-    /// Computes the late dates of a summary: from the earliest late start to the latest late finish.
+    /// Computes the late dates of a summary: from the earliest late start to the latest late
+    /// finish.
     fn gather_late(&mut self, summary: usize) -> bool {
         let (mut start, mut finish, mut rest, mut first) = (Moment::MAX, Moment::NONE, Moment::MAX, Moment::MAX);
         for &child in self.network.children.of(summary) {

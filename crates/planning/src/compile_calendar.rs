@@ -16,8 +16,8 @@ const MAX_BASES: usize = 16;
 
 /// Returns the table of a calendar, and reports what it states wrongly.
 ///
-/// A calendar that is missing, or without any work, counts all time as working time. `budget` is the
-/// number of days that exceptions and work weeks may name; what goes beyond it is ignored.
+/// A calendar that is missing, or without any work, counts all time as working time. `budget` is
+/// the number of days that exceptions and work weeks may name; what goes beyond it is ignored.
 pub(crate) fn compile(
     calendars: &[Calendar],
     index: CalendarIndex,

@@ -1,9 +1,9 @@
 //! Forward pass: earliest dates.
 //!
 //! Microsoft Project: a task starts at the latest of what its links, the summaries above it and the
-//! project start ask for; then its constraint holds, and a levelling delay is added in elapsed time.
-//! A manual task has its own dates. A started task has its actual start, and its rest waits for
-//! unfinished predecessors if work in progress may be split.
+//! project start ask for; then its constraint holds, and a levelling delay is added in elapsed
+//! time. A manual task has its own dates. A started task has its actual start, and its rest waits
+//! for unfinished predecessors if work in progress may be split.
 
 use crate::graph::{Edge, NO_PARENT, Role};
 use crate::model::{Constraint, LinkKind, Mode};
@@ -244,7 +244,8 @@ impl Pass<'_> {
         if self.place_late && entry.constraint == Constraint::AsLateAsPossible {
             return self.late_dates(task);
         }
-        // A constraint "no earlier than" takes the place of the project start, and may lie before it.
+        // A constraint "no earlier than" takes the place of the project start, and may lie before
+        // it.
         let floor = !matches!(entry.constraint, Constraint::StartNoEarlierThan(_) | Constraint::FinishNoEarlierThan(_));
         let (asked, driver) = self.asked_start(task, Span::ZERO, floor);
         let (mut start, mut driver) = self.constrain(task, asked, driver);
@@ -264,7 +265,8 @@ impl Pass<'_> {
         }
         let (begin, mut finish) = self.place(task, start);
         if let (false, Some(asked)) = (floor || self.network.turned, self.asked_finish(task, driver)) {
-            // Microsoft Project keeps the moment that such a link asks for, where no work lies between.
+            // Microsoft Project keeps the moment that such a link asks for, where no work lies
+            // between.
             let tables = [self.network.table_of(task), self.network.slack_table_of(task)];
             let same = tables.iter().all(|table| table.between(finish, asked) == Span::ZERO);
             finish = if same { finish.max(asked) } else { finish };
@@ -274,7 +276,8 @@ impl Pass<'_> {
 
     /// Returns the start that the links of a task and of the summaries above it ask for.
     ///
-    /// For a task with a done part, the start of its rest. The project start counts if `floor` is set.
+    /// For a task with a done part, the start of its rest. The project start counts if `floor` is
+    /// set.
     pub(crate) fn asked_start(&self, task: usize, done: Span, floor: bool) -> (Moment, Driver) {
         let Gate { mut start, asked, mut driver, finish } = self.gate(task);
         if !floor {
@@ -302,7 +305,8 @@ impl Pass<'_> {
             return self.network.table_of(task).place_after(moment, length);
         }
         let begin = self.first_start(task, moment);
-        // Runs with a delay count it from the moment asked for, not from the start of the first run.
+        // Runs with a delay count it from the moment asked for, not from the start of the first
+        // run.
         let from = if self.network.run_range[task].is_empty() { begin } else { moment };
         (begin, self.finish_after(task, from, Span::ZERO))
     }

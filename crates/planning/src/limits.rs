@@ -1,7 +1,7 @@
 //! Brings the numbers of a plan into the range with which the passes compute.
 //!
-//! Dates beyond the bounds of [`Moment`] and lengths beyond those of [`Span`] are moved to the bound,
-//! so that sums of two values never overflow.
+//! Dates beyond the bounds of [`Moment`] and lengths beyond those of [`Span`] are moved to the
+//! bound, so that sums of two values never overflow.
 
 use crate::model::{Constraint, Lag, Plan, Settings, Task};
 use crate::moment::{Moment, Span};

@@ -1,9 +1,9 @@
 //! A plan with its dates, kept up to date edit by edit.
 //!
-//! After an edit of a task, a set of dirty nodes is swept in order of the network: upwards for early
-//! dates, downwards for late ones. A node whose dates come out the same stops the wave. Late dates are
-//! swept as a whole when the project finish moves. An edit of links, calendars or outline compiles the
-//! plan again.
+//! After an edit of a task, a set of dirty nodes is swept in order of the network: upwards for
+//! early dates, downwards for late ones. A node whose dates come out the same stops the wave. Late
+//! dates are swept as a whole when the project finish moves. An edit of links, calendars or outline
+//! compiles the plan again.
 //!
 //! Invariant: after each change, the schedule equals [`crate::schedule`] of the plan.
 //!
@@ -177,7 +177,8 @@ impl Live {
         found
     }
 
-    /// Applies an edit and brings the schedule up to date; a position that does not exist is ignored.
+    /// Applies an edit and brings the schedule up to date; a position that does not exist is
+    /// ignored.
     pub fn change(&mut self, edit: Edit) -> Changed<'_> {
         let finish_before = self.schedule.project_finish;
         match edit {
@@ -375,7 +376,8 @@ impl Live {
         self.mark(task);
         let summary = self.network.role[task] == Role::Summary;
         if summary && self.pass().gates(task).late_start.is_some() {
-            // The first tasks below are held; which ones they are depends on the start of the summary.
+            // The first tasks below are held; which ones they are depends on the start of the
+            // summary.
             for &child in self.network.children.of(task) {
                 self.dirty.insert(self.late_position(child as usize));
             }

@@ -125,7 +125,8 @@ pub struct Task {
     pub manual_start: Moment,
     /// Finish of a manual task; [`Moment::NONE`] if not stated.
     pub manual_finish: Moment,
-    /// Duration: working time, or elapsed time if `elapsed` is set; ignored for automatic summaries.
+    /// Duration: working time, or elapsed time if `elapsed` is set; ignored for automatic
+    /// summaries.
     pub duration: Span,
     /// Whether the duration counts all time, not only working time.
     pub elapsed: bool,

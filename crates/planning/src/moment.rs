@@ -162,7 +162,8 @@ impl Span {
 impl Day {
     /// Returns the day of a date of the Gregorian calendar; months and days may carry over.
     pub fn from_civil(year: i32, month: u32, day: u32) -> Self {
-        // Days from civil with years that begin in March, so that a leap day is the last of its year.
+        // Days from civil with years that begin in March, so that a leap day is the last of its
+        // year.
         let months = i64::from(year) * 12 + i64::from(month) - 1 - 2;
         let (year, month) = (months.div_euclid(12), months.rem_euclid(12));
         let days = year * 365 + year.div_euclid(4) - year.div_euclid(100)

@@ -220,8 +220,9 @@ impl Network {
 
     /// Returns the table of an assignment.
     ///
-    /// Microsoft Project: with a calendar of the task and one of the person, the time that both have;
-    /// with "ignore resource calendars", that of the task; without a task calendar, the person's.
+    /// Microsoft Project: with a calendar of the task and one of the person, the time that both
+    /// have; with "ignore resource calendars", that of the task; without a task calendar, the
+    /// person's.
     fn run_table(&mut self, plan: &Plan, task: &Task, own: u16, resource: u32, problems: &mut Vec<Problem>) -> u16 {
         let calendar = plan.resources.get(resource as usize).and_then(|resource| resource.calendar);
         let person = calendar.map_or(self.project_table, |calendar| self.tables.calendar(plan, calendar, problems));

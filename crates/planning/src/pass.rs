@@ -150,8 +150,8 @@ impl Pass<'_> {
 
     /// Returns the moment that lies a lag after another; `backwards` goes the other way.
     ///
-    /// Microsoft Project: a working lag runs on the calendar of the successor; a percentage is one of
-    /// the predecessor's duration, and elapsed if that duration is.
+    /// Microsoft Project: a working lag runs on the calendar of the successor; a percentage is one
+    /// of the predecessor's duration, and elapsed if that duration is.
     pub(crate) fn add_lag(&self, edge: &Edge, moment: Moment, backwards: bool) -> Moment {
         let (amount, elapsed) = match edge.lag {
             Lag::Working(span) => (span, false),

@@ -1,10 +1,11 @@
 //! Slack, critical tasks and values of summaries.
 //!
 //! Microsoft Project: start slack is the working time from early to late start, finish slack that
-//! from early to late finish, on the calendar of the task or else of the project, whoever is assigned;
-//! total slack is the smaller, and the finish slack of manual tasks and once a task has begun.
-//! Free slack is the smallest gap to a successor, on the calendars of the people, never more than the total slack and never negative.
-//! A task is critical if it is not finished and its total slack is at most the limit.
+//! from early to late finish, on the calendar of the task or else of the project, whoever is
+//! assigned; total slack is the smaller, and the finish slack of manual tasks and once a task has
+//! begun. Free slack is the smallest gap to a successor, on the calendars of the people, never more
+//! than the total slack and never negative. A task is critical if it is not finished and its total
+//! slack is at most the limit.
 
 use crate::graph::Role;
 use crate::model::{Constraint, Direction, LinkKind};

@@ -3,8 +3,8 @@
 //! Microsoft: work = duration × units. With fixed units, a change of units or work changes the
 //! duration, a change of the duration the work. With fixed work, a change of units changes the
 //! duration, a change of duration or work the units. With fixed duration, a change of duration or
-//! units changes the work, a change of work the units. Effort-driven: adding or removing people keeps
-//! the work and divides it among them.
+//! units changes the work, a change of work the units. Effort-driven: adding or removing people
+//! keeps the work and divides it among them.
 
 use crate::model::{TaskType, Units};
 use crate::moment::Span;

@@ -1,12 +1,12 @@
 //! Working time of a calendar, compiled for conversions between moments and amounts of work.
 //!
-//! A table has a regular week and a sorted list of special days. The work before a moment is that of
-//! the whole weeks, of the weekdays since, plus the difference that the special days before it make.
-//! Both directions take a binary search over the special days, so the table covers all time without
-//! a horizon.
+//! A table has a regular week and a sorted list of special days. The work before a moment is that
+//! of the whole weeks, of the weekdays since, plus the difference that the special days before it
+//! make. Both directions take a binary search over the special days, so the table covers all time
+//! without a horizon.
 //!
-//! One amount of work has two moments, as Friday 17:00 and Monday 08:00: Microsoft writes a start as
-//! the beginning of a range of work and a finish as the end of one.
+//! One amount of work has two moments, as Friday 17:00 and Monday 08:00: Microsoft writes a start
+//! as the beginning of a range of work and a finish as the end of one.
 
 use crate::calendar::HourRange;
 use crate::moment::{DAY_TENTHS, Moment, Span};
@@ -238,14 +238,16 @@ impl WorkTable {
         }
     }
 
-    /// Returns start and finish of some work that begins at a moment or as soon as possible after it.
+    /// Returns start and finish of some work that begins at a moment or as soon as possible after
+    /// it.
     pub(crate) fn place_after(&self, moment: Moment, length: Span) -> (Moment, Moment) {
         let work = self.work_before(moment);
         let start = self.start_at(work);
         (start, if length.0 > 0 { self.finish_at(work.saturating_add(length.0)) } else { start })
     }
 
-    /// Returns start and finish of some work that ends at a moment or as late as possible before it.
+    /// Returns start and finish of some work that ends at a moment or as late as possible before
+    /// it.
     pub(crate) fn place_before(&self, moment: Moment, length: Span) -> (Moment, Moment) {
         let work = self.work_before(moment);
         let finish = self.finish_at(work);
@@ -272,8 +274,8 @@ impl WorkTable {
         if self.always {
             return self.clone();
         }
-        // Day d becomes day -1 - d, so weekday w (0 for Sunday) becomes 4 - w: Saturday, the weekday
-        // of day 0, becomes the weekday of day -1, a Friday.
+        // Day d becomes day -1 - d, so weekday w (0 for Sunday) becomes 4 - w: Saturday, the
+        // weekday of day 0, becomes the weekday of day -1, a Friday.
         let week = std::array::from_fn(|weekday| self.weekday_pattern((11 - weekday) % 7).mirrored());
         let days = self.special_day.iter().zip(&self.special_pattern);
         let special = days.map(|(day, pattern)| (-1 - day, self.pattern(*pattern).mirrored())).collect();
@@ -366,7 +368,8 @@ impl WorkTable {
         }
         let regular = work.saturating_sub(self.special_change[count]);
         let (week, rest) = (regular.div_euclid(self.week_total), regular.rem_euclid(self.week_total));
-        // The day is the last one that begins with no more than the rest, which skips days without work.
+        // The day is the last one that begins with no more than the rest, which skips days without
+        // work.
         let offset = (0..7).rev().find(|&day| self.week_before[day] <= rest).unwrap_or(0);
         let pattern = self.pattern(self.week[offset]);
         moment_at(i64::from(week) * 7 + offset as i64, pattern.start_of(rest - self.week_before[offset]))
@@ -423,7 +426,8 @@ impl WorkTable {
         if self.always { moment } else { self.finish_at(self.work_before(moment)) }
     }
 
-    /// Returns the moment after some work; a negative amount goes back, zero gives the moment itself.
+    /// Returns the moment after some work; a negative amount goes back, zero gives the moment
+    /// itself.
     pub(crate) fn add(&self, moment: Moment, work: Span) -> Moment {
         match work.0 {
             0 => moment,

@@ -27,7 +27,8 @@ impl WorkingTime {
         self.0.between(from, to)
     }
 
-    /// Returns the moment after some work; a negative amount goes back, zero gives the moment itself.
+    /// Returns the moment after some work; a negative amount goes back, zero gives the moment
+    /// itself.
     #[must_use]
     pub fn add(&self, moment: Moment, work: Span) -> Moment {
         self.0.add(moment, work)

@@ -39,7 +39,8 @@ pub(crate) enum Recurrence {
         week_day: usize,
         position: i64,
     },
-    /// A day of every `n`th month, counted from the month of the first date; the last day of a shorter month.
+    /// A day of every `n`th month, counted from the month of the first date; the last day of a
+    /// shorter month.
     MonthlyByDay {
         every: i64,
         day: i64,
@@ -74,7 +75,8 @@ pub(crate) struct Calendar {
 }
 
 impl Exception {
-    /// Returns 0 for a single exception, then 1 daily, 2 yearly, 3 monthly, 4 weekly: the smaller wins.
+    /// Returns 0 for a single exception, then 1 daily, 2 yearly, 3 monthly, 4 weekly: the smaller
+    /// wins.
     fn rank(&self) -> u8 {
         match self.recurrence {
             Recurrence::Single => 0,
@@ -124,7 +126,8 @@ fn is_at_position(day: Day, wanted: usize, position: i64) -> bool {
 
 /// Returns the hours that calendar `number` works on a day.
 ///
-/// Exceptions beat work weeks, work weeks beat week days; within each, the calendar's own beat those of its base.
+/// Exceptions beat work weeks, work weeks beat week days; within each, the calendar's own beat
+/// those of its base.
 pub(crate) fn hours_of(calendars: &[Calendar], number: usize, day: Day) -> Hours {
     let mut chain = vec![&calendars[number]];
     while let Some(base) = chain.last().unwrap().base {

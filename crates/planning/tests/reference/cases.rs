@@ -1,7 +1,7 @@
 //! The cases of the specification: a rule, a plan, its dates.
 //!
-//! `A: start > finish`, then total slack (ts), free slack (ff), critical (crit), length (dur), percent complete (pct) and
-//! the beginning of the rest (resume), where the case states them.
+//! `A: start > finish`, then total slack (ts), free slack (ff), critical (crit), length (dur),
+//! percent complete (pct) and the beginning of the rest (resume), where the case states them.
 
 use crate::calendar::{Calendar, WeekDay, WorkWeek, all_hours, derived, exception, monday_to_friday, standard};
 use crate::moment::{DAY, Day, HOUR, Tick, at, show, show_length};

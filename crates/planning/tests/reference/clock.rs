@@ -72,7 +72,8 @@ impl<'a> Clock<'a> {
         panic!("no work before {moment} in {time:?}")
     }
 
-    /// Returns the moment at which `length` of work is done after `moment`, or before it where the length is negative.
+    /// Returns the moment at which `length` of work is done after `moment`, or before it where the
+    /// length is negative.
     pub(crate) fn add(&self, time: Time, moment: Tick, length: Tick) -> Tick {
         let (mut now, mut rest) = (moment, length);
         while rest > 0 {

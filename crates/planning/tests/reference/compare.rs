@@ -74,7 +74,8 @@ fn the_engine_gives_the_dates_of_all_cases() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What plans from the finish may contain in the comparison; the rules do not say how others look from the finish.
+/// What plans from the finish may contain in the comparison; the rules do not say how others look
+/// from the finish.
 const FINISH: Features = FROM_FINISH
     .and(LINK_TYPES)
     .and(LAGS)
@@ -112,7 +113,8 @@ fn the_engine_agrees_with_the_slow_solver_on_people_from_the_finish() {
     });
 }
 
-/// Reports, for each feature alone and for all, how many plans differ, with the smallest. For work on the engine.
+/// Reports, for each feature alone and for all, how many plans differ, with the smallest. For work
+/// on the engine.
 #[test]
 #[ignore = "prints a report"]
 fn report_disagreements_by_feature() {

@@ -161,7 +161,8 @@ fn set_project(random: &mut Random, features: Features, plan: &mut Plan) {
     }
 }
 
-// Calendars ----------------------------------------------------------------------------------------
+// Calendars
+// ----------------------------------------------------------------------------------------
 
 fn random_hours(random: &mut Random) -> Hours {
     let choices: [&[(Tick, Tick)]; 6] = [
@@ -233,7 +234,8 @@ fn add_calendars(random: &mut Random, features: Features, plan: &mut Plan) {
     }
 }
 
-// Tasks --------------------------------------------------------------------------------------------
+// Tasks
+// --------------------------------------------------------------------------------------------
 
 /// Returns a moment around the plan, on the edge of a span or within one.
 fn random_date(random: &mut Random) -> Tick {
@@ -339,7 +341,8 @@ fn add_progress(random: &mut Random, features: Features, task: &mut Task) {
     }
 }
 
-// Links --------------------------------------------------------------------------------------------
+// Links
+// --------------------------------------------------------------------------------------------
 
 fn add_links(random: &mut Random, features: Features, plan: &mut Plan, is_summary: &[bool]) {
     let count = plan.tasks.len();

@@ -25,7 +25,8 @@ impl Solver<'_> {
         self.answers(&dates, &early, &late)
     }
 
-    /// All tasks stand at their late dates, whatever their deadlines; early dates count from the earliest of those.
+    /// All tasks stand at their late dates, whatever their deadlines; early dates count from the
+    /// earliest of those.
     pub(crate) fn solve_from_finish(&self, finish: Tick) -> Vec<Answer> {
         let late = self.backward(finish, &vec![(finish, finish); self.plan.tasks.len()]);
         let start = self.leaves.iter().map(|&task| late[task].0).min().unwrap_or(finish);
@@ -72,7 +73,8 @@ impl Solver<'_> {
         if let Some(deadline) = data.deadline.filter(|_| self.plan.from_finish.is_none()) {
             finish = finish.min(deadline);
         }
-        // The late date of these is what decides, as it is: the late start of a successor remains Monday 08:00.
+        // The late date of these is what decides, as it is: the late start of a successor remains
+        // Monday 08:00.
         let fixed = match data.constraint {
             Constraint::MustStart(date) if self.plan.honours_constraints => Some(self.begin(task, date)),
             _ => None,
@@ -119,7 +121,8 @@ impl Solver<'_> {
         finishes.min()
     }
 
-    /// Returns the latest moment that a link may ask for as the finish of a task, before its levelling delay.
+    /// Returns the latest moment that a link may ask for as the finish of a task, before its
+    /// levelling delay.
     fn latest_end_asked(&self, task: usize, late: Dates) -> Tick {
         let data = &self.plan.tasks[task];
         if data.mode != Mode::Automatic || data.actual_start.is_some() || self.is_milestone(task) {
@@ -128,7 +131,8 @@ impl Solver<'_> {
         self.latest_end_from(task, late.0 - data.delay)
     }
 
-    /// Returns the late start of a task; of a started one whose rest waits for predecessors, that of the rest.
+    /// Returns the late start of a task; of a started one whose rest waits for predecessors, that
+    /// of the rest.
     fn late_rest(&self, task: usize, late: &[Dates]) -> Tick {
         let data = &self.plan.tasks[task];
         match data.actual_start {

@@ -65,7 +65,8 @@ pub(crate) fn week_day(day: Day) -> usize {
     usize::try_from((day + 6).rem_euclid(7)).unwrap()
 }
 
-/// Returns the moment of `"2 Mar 08:00"` in 2026; week days before the date are allowed, and checked.
+/// Returns the moment of `"2 Mar 08:00"` in 2026; week days before the date are allowed, and
+/// checked.
 pub(crate) fn at(text: &str) -> Tick {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [.., day, month, time] = words[..] else { panic!("not a moment: {text}") };

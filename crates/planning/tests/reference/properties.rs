@@ -43,7 +43,8 @@ pub(crate) fn leaves(plan: &Plan) -> Vec<usize> {
     (0..plan.tasks.len()).filter(|&task| !plan.is_summary(task) && !plan.is_inactive(task)).collect()
 }
 
-// Slack --------------------------------------------------------------------------------------------
+// Slack
+// --------------------------------------------------------------------------------------------
 
 fn check_slack(plan: &Plan, solve: Solve) -> Result<(), String> {
     let answers = solve(plan);
@@ -60,7 +61,8 @@ fn check_slack(plan: &Plan, solve: Solve) -> Result<(), String> {
 const FIXING: Features =
     NOT_LATER.and(MUST).and(DEADLINES).and(MANUAL).and(STARTED).and(FINISHED).and(FROM_FINISH).and(ALAP);
 
-/// Returns whether a link to the finish leads to a task with a date before which it cannot start or finish.
+/// Returns whether a link to the finish leads to a task with a date before which it cannot start or
+/// finish.
 ///
 /// Such a finish is written as the link asks for it, also on free time.
 fn has_finish_as_asked(plan: &Plan) -> bool {
@@ -84,7 +86,8 @@ fn check_early_before_late(plan: &Plan, solve: Solve) -> Result<(), String> {
     Ok(())
 }
 
-// Facts --------------------------------------------------------------------------------------------
+// Facts
+// --------------------------------------------------------------------------------------------
 
 /// Checks that manual and actual dates are the dates of the schedule.
 fn check_facts(plan: &Plan, solve: Solve) -> Result<(), String> {
@@ -104,7 +107,8 @@ fn check_facts(plan: &Plan, solve: Solve) -> Result<(), String> {
     Ok(())
 }
 
-// Links --------------------------------------------------------------------------------------------
+// Links
+// --------------------------------------------------------------------------------------------
 
 fn check_added_link(plan: &Plan, solve: Solve) -> Result<(), String> {
     let Some((last, others)) = plan.links.split_last() else { return Ok(()) };
@@ -121,7 +125,8 @@ fn check_added_link(plan: &Plan, solve: Solve) -> Result<(), String> {
     Ok(())
 }
 
-// Shift by a week ----------------------------------------------------------------------------------
+// Shift by a week
+// ----------------------------------------------------------------------------------
 
 /// Applies a change to each moment that a plan states; calendars stay.
 pub(crate) fn map_moments(plan: &Plan, change: &dyn Fn(Tick) -> Tick) -> Plan {
@@ -172,7 +177,8 @@ fn check_shift(plan: &Plan, solve: Solve) -> Result<(), String> {
     Ok(())
 }
 
-// Mirror -------------------------------------------------------------------------------------------
+// Mirror
+// -------------------------------------------------------------------------------------------
 
 /// Returns the moment mirrored in time: Monday 08:00 becomes Friday 17:00, 12:00 becomes 13:00.
 ///
@@ -219,14 +225,15 @@ const MIRRORED: Features = LINK_TYPES
     .and(INACTIVE);
 
 fn check_mirror(plan: &Plan, solve: Solve) -> Result<(), String> {
-    // A finish that a link asks for on free time counts as the work before that time: there is no mirror image.
-    // Links of type FF and SF to a summary are not defined.
+    // A finish that a link asks for on free time counts as the work before that time: there is no
+    // mirror image. Links of type FF and SF to a summary are not defined.
     let has_image = |link: &Link| match link.kind {
         Kind::FinishStart => true,
         Kind::FinishFinish => !matches!(link.lag, Lag::Elapsed(_)),
         Kind::StartStart | Kind::StartFinish => !matches!(link.lag, Lag::Elapsed(_)) && !plan.is_summary(link.from),
     };
-    // A date that lets a task start before the project beats the project start, but not the project finish.
+    // A date that lets a task start before the project beats the project start, but not the project
+    // finish.
     let is_late = |task: &Task| match task.constraint {
         Constraint::StartNoEarlier(date) => date >= plan.start,
         Constraint::FinishNoEarlier(date) => date >= plan.start + 14 * DAY,
@@ -274,7 +281,8 @@ fn the_reference_solver_from_the_finish_is_the_mirror_image() {
     check_all(1000, MIRRORED, 12, &|plan| check_mirror(plan, solve));
 }
 
-// The engine, on plans of up to 300 tasks ------------------------------------------------------------
+// The engine, on plans of up to 300 tasks
+// ------------------------------------------------------------
 
 #[test]
 fn the_engine_keeps_free_slack_within_total_slack() {

@@ -81,7 +81,8 @@ impl<'a> Solver<'a> {
         ends.max().unwrap()
     }
 
-    /// Returns the work from one moment to another; of a task with people, of the one with the most.
+    /// Returns the work from one moment to another; of a task with people, of the one with the
+    /// most.
     pub(crate) fn gap(&self, task: usize, from: Tick, to: Tick) -> Tick {
         if let Mode::Manual { .. } = self.plan.tasks[task].mode {
             return self.clock.between(self.time_of(task), from, to);
@@ -104,7 +105,8 @@ impl<'a> Solver<'a> {
         self.stretches[task].iter().map(begin).min().unwrap()
     }
 
-    /// Returns the latest moment from which going back a task's length leads to no later start than from `finish`.
+    /// Returns the latest moment from which going back a task's length leads to no later start than
+    /// from `finish`.
     pub(crate) fn latest_end(&self, task: usize, finish: Tick) -> Tick {
         if let Mode::Manual { .. } = self.plan.tasks[task].mode {
             return self.clock.start_form(self.time_of(task), finish);
@@ -115,7 +117,8 @@ impl<'a> Solver<'a> {
         self.latest_end_from(task, self.back(task, finish))
     }
 
-    /// Returns the latest moment from which going back a task's length leads to no later moment than `start`.
+    /// Returns the latest moment from which going back a task's length leads to no later moment
+    /// than `start`.
     pub(crate) fn latest_end_from(&self, task: usize, start: Tick) -> Tick {
         let end = |stretch: &Stretch| {
             let end = self.clock.add(stretch.time, start, stretch.delay + stretch.length);
@@ -143,7 +146,8 @@ impl<'a> Solver<'a> {
         self.clock.between(Time::Of(0), start, finish)
     }
 
-    /// Returns the dates of a task; of a summary, the earliest start and the latest finish below it.
+    /// Returns the dates of a task; of a summary, the earliest start and the latest finish below
+    /// it.
     pub(crate) fn dates_of(&self, task: usize, dates: &[Dates]) -> Dates {
         let leaves = &self.leaves_of[task];
         let start = leaves.iter().map(|&leaf| dates[leaf].0).min().unwrap_or(self.plan.start);
@@ -171,7 +175,8 @@ impl<'a> Solver<'a> {
         self.clock.add(time, moment, lag)
     }
 
-    /// Returns the latest moment of its predecessor's end at which a link asks for no later date than `target`.
+    /// Returns the latest moment of its predecessor's end at which a link asks for no later date
+    /// than `target`.
     pub(crate) fn source(&self, link: &Link, target: Tick, dates: &[Dates]) -> Tick {
         let (time, lag) = self.lag(link, dates);
         let source = self.clock.add(time, target, -lag);
@@ -193,7 +198,8 @@ impl<'a> Solver<'a> {
         &self.links_out_of[task]
     }
 
-    /// Returns the start that the links of a task ask for, where `back` leads from a finish to a start.
+    /// Returns the start that the links of a task ask for, where `back` leads from a finish to a
+    /// start.
     pub(crate) fn asked(&self, task: usize, dates: &[Dates], back: impl Fn(Tick) -> Tick) -> Option<Tick> {
         let links = self.links_into[task].iter().filter(|link| !self.predecessors(link).is_empty());
         let starts = links.map(|link| {
@@ -207,7 +213,8 @@ impl<'a> Solver<'a> {
 
     // Forward ----------------------------------------------------------------------------------
 
-    /// Returns the early dates, with some tasks fixed. Tasks without predecessors may have a start of their own.
+    /// Returns the early dates, with some tasks fixed. Tasks without predecessors may have a start
+    /// of their own.
     pub(crate) fn forward(
         &self,
         project_start: Tick,
@@ -255,8 +262,8 @@ impl<'a> Solver<'a> {
         (start, self.finish_asked(task, start, dates))
     }
 
-    /// Returns the finish of a task; where a link to the finish decides and the task has a date before which it cannot start
-    /// or finish, the finish is written as the link asks for it.
+    /// Returns the finish of a task; where a link to the finish decides and the task has a date
+    /// before which it cannot start or finish, the finish is written as the link asks for it.
     fn finish_asked(&self, task: usize, start: Tick, dates: &[Dates]) -> Tick {
         let finish = self.finish(task, start);
         let constraint = self.plan.tasks[task].constraint;

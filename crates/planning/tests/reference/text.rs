@@ -1,7 +1,8 @@
 //! Plans written as text, for the cases and for reports of disagreement.
 //!
-//! Statements are separated by `;`. `A 3d snet:9Mar@08:00` is a task, `A FS+2d B` a link, `project finish:…` sets what
-//! holds for the whole plan. A task names the summary that contains it with `in:S`.
+//! Statements are separated by `;`. `A 3d snet:9Mar@08:00` is a task, `A FS+2d B` a link, `project
+//! finish:…` sets what holds for the whole plan. A task names the summary that contains it with
+//! `in:S`.
 
 use crate::moment::{DAY, HOUR, MINUTE, Tick, WORK_DAY, at, civil, show};
 use crate::plan::{Assignment, Constraint, Kind, Lag, Link, Mode, Plan, Task};
@@ -115,7 +116,8 @@ fn link_of(word: &str) -> Option<(Kind, Lag)> {
     Some((kind, lag))
 }
 
-/// Returns the length of `3d`, `4h`, `-5m`, `7t` (tenths of a minute) or `2ed`, and whether it is elapsed.
+/// Returns the length of `3d`, `4h`, `-5m`, `7t` (tenths of a minute) or `2ed`, and whether it is
+/// elapsed.
 pub(crate) fn length_of(text: &str) -> (Tick, bool) {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit() || "+-.".contains(c));
     let number = text[..text.len() - unit.len()].trim_start_matches('+');
@@ -141,7 +143,8 @@ fn moment(text: &str) -> Tick {
     at(&format!("{} {month} {time}", &date[..date.len() - month.len()]))
 }
 
-// Writing ------------------------------------------------------------------------------------------
+// Writing
+// ------------------------------------------------------------------------------------------
 
 fn show_moment(moment: Tick) -> String {
     let words = show(moment);
