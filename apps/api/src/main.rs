@@ -50,6 +50,8 @@ enum CommandError {
     Json(#[from] serde_json::Error),
     #[error("{path}: {}: {}", .source.location, .source.message)]
     Plan { path: String, source: import::mspdi::PlanError },
+    #[error("{path}: {source}")]
+    Schedule { path: String, source: pmo_mspdi::Error },
     #[error("no person has the email address {0}: choose another one with --as-email, or run 'pmo-api seed' first")]
     UnknownUser(String),
     #[error("'{0}' is not an email address")]
@@ -124,9 +126,10 @@ async fn run(settings: Config) -> Result<(), CommandError> {
 }
 
 /// Returns the dates of a Microsoft Project XML file as JSON.
-fn schedule_file(file: &std::path::Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-    pmo_mspdi::schedule_json(&text).map_err(|e| format!("{}: {e}", file.display()))
+fn schedule_file(file: &std::path::Path) -> Result<String, CommandError> {
+    let path = file.display().to_string();
+    let text = std::fs::read_to_string(file).map_err(|source| CommandError::File { path: path.clone(), source })?;
+    pmo_mspdi::schedule_json(&text).map_err(|source| CommandError::Schedule { path, source })
 }
 
 /// Renders an error as one line for the terminal.

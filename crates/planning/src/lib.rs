@@ -20,15 +20,12 @@
 //! # Known differences to Microsoft Project
 //!
 //! - Microsoft Project does not always recompute late dates and slack of tasks without successors
-//! when
-//!   the project finish moves. Its files then hold the finish of an earlier state; the engine gives
-//!   the late dates of the present one.
+//!   when the project finish moves. Its files then hold the finish of an earlier state; the engine
+//!   gives the late dates of the present one.
 //! - Late finish of a manual task: some files hold the end of a range of work where the rule gives
-//! the
-//!   beginning of the next.
+//!   the beginning of the next.
 //! - A link to the finish without a date constraint gives a finish in finish form. The only file
-//! that
-//!   shows such a link has a constraint, and keeps the moment that the link asks for.
+//!   that shows such a link has a constraint, and keeps the moment that the link asks for.
 //! - From the finish, all tasks stand at their late dates, whether ASAP or ALAP.
 
 mod backward;

@@ -2,11 +2,10 @@
 //! `pmo_planning`.
 //!
 //! - `solver`, `late`, `clock` and `calendar` are the slow engine: each rule is applied to each
-//! task until nothing changes.
+//!   task until nothing changes.
 //! - `cases` and `formulas` are the cases of the rules, run on both engines.
 //! - `compare` runs both engines on random plans, `properties` checks invariants, `live`
-//! incremental edits, `hostile` plans
-//!   that make no sense.
+//!   incremental edits, `hostile` plans that make no sense.
 //!
 //! `PLANNING_CASES` replaces the number of random plans of each test, `PLANNING_SEED` the first
 //! seed. A failure prints the smallest plan found in the notation of `text`. For a report by
