@@ -359,7 +359,8 @@ fn infer_label(entity: &str, name: &str, kind: &ColumnKind) -> String {
 mod tests {
     use super::*;
 
-    fn column(name: &str, sql_type: &str) -> Column {
+    /// Creates a column of type `task`; only `name` is not null.
+    pub(super) fn column(name: &str, sql_type: &str) -> Column {
         let entities = ["task", "employee", "project"].map(str::to_owned).into();
         let nullability = if name == "name" { Nullability::NotNull } else { Nullability::Nullable };
         Column::infer("task", name, sql_type, nullability, &entities)

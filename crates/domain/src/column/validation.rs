@@ -240,14 +240,8 @@ fn contains_nul(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::column::Nullability;
+    use crate::column::tests::column;
     use proptest::prelude::*;
-
-    fn column(name: &str, sql_type: &str) -> Column {
-        let entities = ["task", "employee", "project"].map(str::to_owned).into();
-        let nullability = if name == "name" { Nullability::NotNull } else { Nullability::Nullable };
-        Column::infer("task", name, sql_type, nullability, &entities)
-    }
 
     #[test]
     fn invalid_values_are_rejected_with_a_message() {
