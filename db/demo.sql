@@ -91,7 +91,7 @@ select pg_temp.demo_id('milestone', p * 10 + m), (array['Scope agreed','First re
   date '2026-07-10' + ((p % 17) * 7 + m * 60)::integer, pg_temp.demo_id('employee', 5 + p % (pg_temp.scale('people') - 4)), (array['Reached','Planned','Planned'])[m]
 from generate_series(1, pg_temp.scale('projects')) p, generate_series(1, 3) m order by p, m;
 
--- Tasks: in each project groups of eight, a summary task with seven children in sequence.
+-- Tasks. Each project has groups of eight: a summary task and its seven children in sequence.
 create temp table seed_task on commit drop as
 select p, k, ((k - 1) / 8)::integer as phase, ((k - 1) % 8)::integer as place, (p * 1000 + k) as n,
        date '2026-06-01' + (p % 23)::integer * 7 + (((k - 1) / 8) * 28 + ((k - 1) % 8) * 4)::integer as starts,

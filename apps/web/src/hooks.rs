@@ -290,7 +290,9 @@ pub fn invalidate(filter: impl Fn(&Query) -> bool) {
     client().invalidate(filter);
 }
 
-/// Marks one entity and all lists of its type as stale; without an id, all entities of the type.
+/// Marks one entity and all lists of its type as stale.
+///
+/// Without `id`, marks all entities and all lists of the type.
 ///
 /// ```
 /// # pmo_web::hook_example! { |task_code, project_ref|

@@ -27,7 +27,7 @@ pub struct AuditEntry {
     pub at: String,
     /// Author; `None` for the system.
     pub person_id: Option<Uuid>,
-    /// Name of the author.
+    /// Full name of the author, or else the user name; `system` if both are missing.
     pub person_name: String,
     /// Old and new values of the changed columns: `{"name": {"old": …, "new": …}}`.
     pub changed: Value,

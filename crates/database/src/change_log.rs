@@ -220,7 +220,7 @@ pub async fn read_catch_up(
     Ok(missed)
 }
 
-/// How far a reader is behind the change log.
+/// Lag of a reader behind the change log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeedLag {
     /// Number of rows that the reader has not read, at most 200,000.

@@ -127,7 +127,7 @@ fn query_conditions(entity: &EntityType, query: &ListQuery, parent: Option<&Pare
     conditions
 }
 
-/// How the rows of a page are found.
+/// Method of finding the rows of a page.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Strategy {
     /// Scans an index in the order of the query until the page is full.

@@ -290,7 +290,8 @@ impl VisibilityCache {
                 expires_at: None,
                 by_type: BTreeMap::new(),
             },
-            // Valid in the current snapshot too: the next validation has fewer changes to read.
+            // The cached visibility is valid in the current snapshot too. With the newer snapshot,
+            // the next validation has fewer changes to read.
             Some(cached) => {
                 with_new_ancestor_sets(
                     conn,

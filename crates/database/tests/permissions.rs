@@ -82,7 +82,7 @@ fn graphs() -> impl Strategy<Value = Graph> {
                 by_role,
             )
         });
-    // Only relations that the schema registers; includes cycles of tasks.
+    // The schema registers all of these relations. They allow cycles of tasks.
     let relations = [
         ("business", "project", true),
         ("project", "task", true),

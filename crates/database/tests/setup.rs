@@ -6,7 +6,8 @@ use pmo_database::{DatabaseError, MIGRATIONS, prepare};
 use sqlx::{AssertSqlSafe, PgPool};
 
 async fn run(pool: &PgPool, statements: &str) {
-    // The search path of the service, not the default of the database role.
+    // The service sets this search path on its connections, so the test must not depend on the
+    // default of the database role.
     let statements = format!("begin; set local search_path = public; {statements}; commit");
     sqlx::raw_sql(AssertSqlSafe(statements)).execute(pool).await.unwrap();
 }

@@ -75,8 +75,7 @@ impl AclCache {
 
     /// Removes all ancestor sets if there are more than `MAX_ANCESTOR_SETS`.
     ///
-    /// Call it only between tasks: a task must find the ancestor sets that it has loaded until it
-    /// ends.
+    /// Must not: be called during a task, which needs its loaded ancestor sets until it ends.
     pub fn evict_if_full(&mut self) {
         if self.ancestor_sets.len() > MAX_ANCESTOR_SETS {
             self.ancestor_sets.clear();

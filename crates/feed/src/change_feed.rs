@@ -1,4 +1,4 @@
-//! State of the feed of one pod, and what its state machine and its requests share.
+//! State of the feed of one pod, which its state machine and its requests share.
 
 use crate::acl_cache::AclCache;
 use crate::event::Effect;

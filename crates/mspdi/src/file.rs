@@ -108,7 +108,7 @@ pub struct FileTask {
     pub duration_format: Option<i64>,
     /// Type: 0 fixed units, 1 fixed duration, 2 fixed work.
     pub task_type: Option<i64>,
-    /// Whether adding people divides the work anew.
+    /// Whether adding people keeps the total work and divides it again.
     pub effort_driven: bool,
     /// Constraint type, 0 to 7.
     pub constraint_type: Option<i64>,

@@ -36,7 +36,7 @@ impl Calendars {
     }
 }
 
-/// Assignment of a task with what is known of its length.
+/// Assignment of a task, with its length by work and units or by amounts.
 struct Candidate<'file> {
     source: &'file FileAssignment,
     resource: Option<u32>,
@@ -136,7 +136,8 @@ fn parts(source: &FileAssignment, time: &WorkingTime, task: usize) -> Vec<Segmen
 
 /// Makes the assignments of a task take as long as the task, if all people work at the same times.
 ///
-/// What all assignments cover together is the duration; a difference is put to those that end last.
+/// The duration is the time that all assignments cover together. A difference changes the length of
+/// the assignments that end last.
 fn fit_to_duration(task: &Task, candidates: &mut [Candidate<'_>]) {
     if candidates.is_empty() || candidates.iter().any(|candidate| candidate.time != candidates[0].time) {
         return;

@@ -55,9 +55,10 @@ impl Element {
     }
 }
 
-/// Reads a file and calls `visit` with the name of the section and each item of it.
+/// Passes each item of a file to `visit`, with the name of its section.
 ///
-/// Fields of the project itself are passed with the section "".
+/// The section of fields of the project itself is "". Fails if the file is not well-formed, is
+/// truncated or exceeds a limit, or if `visit` fails.
 pub(crate) fn for_each_item(
     text: &str,
     mut visit: impl FnMut(&str, Element) -> Result<(), Error>,

@@ -19,7 +19,7 @@ pub struct HourRange {
     pub to: u16,
 }
 
-/// What a weekday states about its hours.
+/// Working hours of a weekday.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DayHours {
     /// As the base calendar; without one, not working.
@@ -107,7 +107,7 @@ pub struct CalendarException {
 /// Definition of working time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Calendar {
-    /// Calendar that states what this one does not.
+    /// Base calendar; supplies the days that this calendar does not define.
     pub base: Option<CalendarIndex>,
     /// Weekdays, Sunday first.
     pub week: [DayHours; 7],

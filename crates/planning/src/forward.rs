@@ -1,9 +1,9 @@
 //! Forward pass: earliest dates.
 //!
-//! Microsoft Project: a task starts at the latest of what its links, the summaries above it and the
-//! project start ask for; then its constraint holds, and a levelling delay is added in elapsed
-//! time. A manual task has its own dates. A started task has its actual start, and its rest waits
-//! for unfinished predecessors if work in progress may be split.
+//! Microsoft Project: a task starts at the latest of the moments that its links, the summaries
+//! above it and the project start require. Then its constraint applies, and a levelling delay is
+//! added in elapsed time. A manual task has its own dates. A started task has its actual start, and
+//! its rest waits for unfinished predecessors if work in progress may be split.
 
 use crate::graph::{Edge, NO_PARENT, Role};
 use crate::model::{Constraint, LinkKind, Mode};
@@ -21,7 +21,7 @@ pub(crate) struct Dates {
     pub(crate) finish_driver: Driver,
 }
 
-/// What holds a task before its own links count.
+/// Limits of a task that do not come from its own links.
 struct Gate {
     /// Earliest start.
     start: Moment,
@@ -87,7 +87,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Computes the gate of a summary: what holds every task below it.
+    /// Computes the gate of a summary: the limits of every task below it.
     fn open_gate(&mut self, summary: usize) -> bool {
         let Gate { mut start, mut asked, mut driver, mut finish } = self.gate(summary);
         let own = u32::try_from(summary).unwrap_or(NO_PARENT);

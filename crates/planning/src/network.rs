@@ -1,8 +1,8 @@
 //! The plan compiled for the passes: calendars as tables, links by task, nodes in order.
 //!
-//! A leaf is one node. A summary is two: a start gate, which holds everything below it to the links
-//! and dates of the summary, and a finish gate, which gathers the dates of what is below. So a link
-//! between two large summaries stays one link.
+//! A leaf is one node. A summary is two: a start gate, which applies the links and dates of the
+//! summary to every task below it, and a finish gate, which collects the dates of these tasks. So a
+//! link between two large summaries stays one link.
 
 use crate::graph::{Edge, Lists, NO_PARENT, Role, index};
 use crate::model::{Lag, LinkKind, Mode, Plan, ResourceKind, Task, TaskType};
@@ -66,7 +66,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Compiles a plan and reports what it states wrongly.
+    /// Compiles a plan and reports its errors.
     pub(crate) fn new(plan: &Plan, problems: &mut Vec<Problem>) -> Self {
         let count = plan.tasks.len();
         let mut tables = Tables::new(plan, problems);
@@ -275,7 +275,7 @@ impl Network {
         }
     }
 
-    /// Returns true if `task` is a descendant of `summary`.
+    /// Returns true if `task` is a descendant of `summary`; false if `summary` takes no part.
     fn is_below(&self, task: usize, summary: usize) -> bool {
         if self.role[summary] != Role::Summary {
             return false;

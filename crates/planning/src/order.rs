@@ -38,7 +38,7 @@ pub(crate) fn sort(
         let cut = graph.last_link_of(&ring, edges);
         edges.retain(|edge| Some(edge.link) != cut);
     }
-    // A plan with this many rings gets an order without the links of what is left.
+    // A plan with more rings gets an order without the links between the remaining nodes.
     let graph = Graph::new(role, parent, edges);
     let (_, waiting) = graph.sort();
     edges.retain(|edge| !waiting[end_node(role, edge.predecessor)] || !waiting[edge.successor as usize]);

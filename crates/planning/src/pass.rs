@@ -21,7 +21,7 @@ pub(crate) struct State {
     pub(crate) late_first: Vec<Moment>,
 }
 
-/// What a summary passes on to everything below it, and sums of what is below.
+/// Limits that a summary passes on to every task below it, and sums over these tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gates {
     /// Earliest start.

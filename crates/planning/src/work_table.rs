@@ -110,7 +110,7 @@ pub(crate) struct WorkTable {
     /// Whether all time is working time; then nothing else is used.
     always: bool,
     patterns: Vec<DayPattern>,
-    /// Pattern of the weekdays, in order of the days since 2000-01-01, a Saturday.
+    /// Index in `patterns` of each weekday, from Saturday: day 0, 2000-01-01, is a Saturday.
     week: [u16; 7],
     /// Work before each day of the week.
     week_before: [i32; 7],

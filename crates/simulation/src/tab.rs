@@ -16,7 +16,7 @@ pub struct TabRef {
     pub(crate) incarnation: u32,
 }
 
-/// How a tab ends.
+/// Way in which a tab ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TabEnding {
     /// The tab notifies the other tabs first.

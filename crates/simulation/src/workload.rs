@@ -145,7 +145,8 @@ impl Simulation {
             _ => TxOp::Touch(id),
         };
         let xid = self.database.begin(op);
-        // Some transactions take very long.
+        // Some transactions take 30 s, so that transactions commit in another order than that of
+        // their ids.
         let delay = if self.rng.one_in(15) { 30_000.0 } else { self.rng.sample_delay_ms(15) };
         self.schedule(delay, SimEvent::Commit(xid, None));
     }

@@ -170,7 +170,7 @@ impl Engine {
         }
     }
 
-    /// Runs what every event may cause: requests, writes to disk, messages to tabs, notifications.
+    /// Emits the effects that any event may cause: requests, disk writes, messages, notifications.
     fn finish_event(&mut self, now: UnixMillis) {
         if self.person.is_some() {
             self.process_tree_moves(now);

@@ -1,4 +1,4 @@
-//! Who may administer the installation.
+//! Check that a user may administer the installation.
 
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};

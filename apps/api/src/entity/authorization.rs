@@ -1,4 +1,4 @@
-//! Authorization of writes: who may create, change, move, refer to and mention what.
+//! Authorization of writes: permission to create, change, move, refer to and mention entities.
 
 use super::write_context::WriteContext;
 use crate::error::{ApiError, Result};

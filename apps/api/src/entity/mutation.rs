@@ -88,7 +88,7 @@ pub(crate) struct Mutation<'a> {
     pub status_only: bool,
 }
 
-/// What a write concerns.
+/// Entity that a write concerns.
 enum Subject<'a> {
     /// Entity to create, with the parent to link it to.
     New { values: Row, link: Option<Parent<'a>> },

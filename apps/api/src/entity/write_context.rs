@@ -1,4 +1,4 @@
-//! What the stages of a write share: connection, model, user, and permissions already read.
+//! State that the stages of a write share: connection, model, user, and permissions already read.
 
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};

@@ -1,4 +1,4 @@
-//! What an export reads from.
+//! Pool, caches and model from which an export reads.
 
 use crate::state::EntityModel;
 use pmo_database::Pool;

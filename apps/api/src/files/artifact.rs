@@ -1,4 +1,4 @@
-//! What all routes of files need: a connection, and the artifacts that represent files.
+//! Helpers of all file routes: a connection, and the artifacts that represent files.
 
 use crate::error::{ApiError, Result};
 use crate::state::{AppState, EntityModel};

@@ -319,7 +319,7 @@ impl CodeIndex {
     }
 }
 
-/// An import of rows: the file, and what its cells refer to.
+/// An import of rows: the file, and the entities and options that its cells refer to.
 struct RowImport<'a> {
     model: &'a EntityModel,
     user: &'a AuthUser,
@@ -367,7 +367,7 @@ fn trimmed_cell(cells: &[String], index: Option<usize>) -> String {
 }
 
 impl<'a> RowImport<'a> {
-    /// Loads what the cells of a table refer to.
+    /// Loads the entities and options that the cells of a table refer to.
     async fn prepare(
         conn: &mut Connection,
         model: &'a EntityModel,

@@ -7,6 +7,9 @@ use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{StatusCode, header};
 
 /// Reads the file of a request: its body, or the multipart field `file`.
+///
+/// Fails with 413 if the file exceeds `import_limit_mb`, with 415 for an unsupported media type,
+/// with 422 if the field is missing, and with 400 for a malformed form.
 pub(super) async fn read_upload(app: &AppState, request: Request) -> Result<Vec<u8>> {
     let limit = app.settings.import_limit_mb * 1024 * 1024;
     let media_type =

@@ -1,4 +1,4 @@
-//! Schemas of entity rows, whose columns the catalog describes, and of what surrounds them.
+//! Schemas of rows, entities and titles of referenced entities; the catalog defines the columns.
 
 use pmo_domain::Permission;
 use pmo_domain::api_types::ReferenceNames;

@@ -26,7 +26,7 @@ const SOURCE_ADDRESSES: usize = 250;
 
 pub(crate) type Client = WebSocketStream<TcpStream>;
 
-/// What a client subscribes to.
+/// Entities that a client subscribes to.
 pub(crate) enum Subscription {
     Nothing,
     /// All entities of the type.

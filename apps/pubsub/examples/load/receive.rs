@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite::Message;
 use uuid::Uuid;
 
-/// What the clients of a pool have received.
+/// Changes that the clients of a pool have received, with their latencies.
 #[derive(Default)]
 pub(crate) struct Results {
     /// Time of the last write of each entity.

@@ -1,4 +1,4 @@
-//! What the WebSocket and the other tabs report to the client.
+//! Events that the WebSocket and the other tabs report to the client.
 
 use pmo_sync::Event;
 

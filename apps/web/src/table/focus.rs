@@ -1,4 +1,4 @@
-//! Focused cell of a table: its marker, and what keys do with it.
+//! Focused cell of a table: marks it in the document and handles key presses.
 
 use super::context::{TableContext, cell_id};
 use super::keyboard::{self, KeyAction, KeyPress};

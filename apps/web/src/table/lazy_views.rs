@@ -1,4 +1,4 @@
-//! Lazy views of a table: toolbar, bulk actions, cell editor, and what an empty installation shows.
+//! Lazy views of a table: toolbar, bulk actions, cell editor, and onboarding.
 
 use super::context::TableContext;
 use crate::ui::lazy_loading::{self, RenderFn};

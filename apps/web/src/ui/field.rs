@@ -236,7 +236,7 @@ pub(crate) fn to_input_text(kind: &ColumnKind, value: &Value) -> String {
     }
 }
 
-/// Converts a timestamp to the format of `<input type="datetime-local">`: local time, in minutes.
+/// Converts a timestamp to the format of `<input type="datetime-local">`: local time to the minute.
 ///
 /// Returns an empty text for an invalid timestamp.
 fn to_datetime_local(iso: &str) -> String {

@@ -1,5 +1,4 @@
-//! Views that are loaded after the first page: their load state, and what is shown until they are
-//! there.
+//! Views that are loaded after the first page: their load state and their placeholder.
 //!
 //! Each layer has a table of the render functions of its own lazy views (`lazy_views.rs`); the
 //! module `lazy` at the top loads all of them and fills the tables.

@@ -11,7 +11,7 @@ use serde_json::json;
 use std::sync::Arc;
 use wasm_bindgen_futures::spawn_local;
 
-/// Time for which a toast with its undo button is shown.
+/// Time for which a toast is shown.
 const TOAST_DURATION: std::time::Duration = std::time::Duration::from_secs(8);
 
 /// Interval between two checks of whether a deletion has been sent.

@@ -1,4 +1,4 @@
-//! Role of this tab, its term, and what it knows about the other tabs.
+//! Role of this tab, its term, and its record of the other tabs.
 //!
 //! A follower sends no reads to the server. It announces its observed queries, and the updates from
 //! the leader answer them. Terms are numbers on disk, and each new leader has a higher one. So a
@@ -28,7 +28,7 @@ pub(crate) struct Follower {
     last_seen_at: UnixMillis,
 }
 
-/// What a heartbeat of a leader means for this tab.
+/// Consequence of a leader's heartbeat for this tab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HeartbeatOutcome {
     /// Nothing: the heartbeat is from an earlier term.
@@ -197,7 +197,7 @@ impl Leadership {
 
     // --- Messages of a leader ---
 
-    /// Handles a heartbeat of a leader; `new` tells whether it has just started.
+    /// Handles a heartbeat of a leader; `new` is true if the leader has just started.
     pub(crate) fn on_heartbeat(&mut self, term: u64, new: bool, now: UnixMillis) -> HeartbeatOutcome {
         if self.leader {
             return if term > self.term { HeartbeatOutcome::Superseded } else { HeartbeatOutcome::Ignored };

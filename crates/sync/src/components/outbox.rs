@@ -23,7 +23,7 @@ const WRITE_RETRY_INITIAL: Duration = Duration::from_secs(1);
 /// Upper bound of the delay between the retries of a write.
 const WRITE_RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// What the write of an entry to disk contains.
+/// Content of the write of an entry to disk.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EntryWrite {
     /// New user input, which any tab may write.
@@ -44,7 +44,7 @@ pub(crate) struct Update {
     pub(crate) ids: WriteIds,
 }
 
-/// What became of an entry that the user resolved.
+/// Result of the resolution of an entry by the user.
 pub(crate) struct Resolved {
     /// Entity of the entry.
     pub(crate) entity: EntityRef,

@@ -48,7 +48,7 @@ struct Retry {
     at: UnixMillis,
 }
 
-/// Requests in flight and to be sent, and what is known about the order of their responses.
+/// Requests in flight and to be sent, and the order of their responses.
 pub(crate) struct Requests {
     pending: VecMap<RequestId, PendingRequest>,
     in_flight: DetHashMap<Query, RequestId>,

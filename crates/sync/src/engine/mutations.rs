@@ -16,12 +16,12 @@ use pmo_domain::{EntityRef, Row, UnixMillis};
 use serde_json::Value;
 use uuid::Uuid;
 
-/// How a link or unlink has ended.
+/// Outcome of a link or unlink.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum LinkOutcome {
     /// The server has applied it.
     Done,
-    /// It was rejected or discarded.
+    /// The link or unlink was rejected or discarded.
     Failed,
 }
 

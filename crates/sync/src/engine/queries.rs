@@ -1,4 +1,4 @@
-//! Observers of queries: what they need in memory, and when they are fetched.
+//! Observers of queries: keeps observed data in memory, and decides when it is fetched.
 
 use super::Engine;
 use crate::event::ObserverId;

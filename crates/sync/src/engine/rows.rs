@@ -55,7 +55,7 @@ impl Engine {
 
     /// Recomputes the visible row (server row plus pending writes) and its list memberships.
     ///
-    /// Observers are notified as `notify` tells.
+    /// With [`Notify::Always`], observers are notified even if the visible row did not change.
     pub(super) fn recompute_row(&mut self, slot: Slot, notify: Notify) {
         let Some(entity) = self.cache.entity(slot) else { return };
         let entries = self.outbox.of_entity(&entity);

@@ -1,4 +1,4 @@
-//! Dependencies between tasks, without cycles.
+//! Reads the dependencies between tasks; a cycle is an error.
 
 use super::error::{PlanError, invalid};
 use super::plan::{Plan, PlanLink};

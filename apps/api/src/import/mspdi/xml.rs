@@ -94,7 +94,7 @@ fn referenced_char(reference: &BytesRef<'_>) -> Result<char, PlanError> {
     }
 }
 
-/// State of reading: the open elements, and what they contain so far.
+/// State of the parser: the open elements and their content so far.
 #[derive(Default)]
 struct PlanReader {
     raw: RawPlan,
@@ -160,7 +160,7 @@ impl PlanReader {
             (_, Some("Resources"), "Resource") => self.raw.resources.push(std::mem::take(&mut self.fields)),
             (_, Some("Assignments"), "Assignment") => self.raw.assignments.push(std::mem::take(&mut self.fields)),
             (_, Some("WeekDays"), "WeekDay") => {
-                // The first calendar that defines a weekday wins.
+                // The first calendar that defines a weekday applies.
                 if let (Some(day), Some(working)) = self.week_day {
                     self.raw.working.entry(day).or_insert(working);
                 }

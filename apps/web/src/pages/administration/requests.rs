@@ -1,4 +1,4 @@
-//! Requests of the administration pages, and what the pages share.
+//! Requests and shared helpers of the administration pages.
 
 use crate::client::http::{self, Method};
 use crate::client::new_id;
