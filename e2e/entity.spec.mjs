@@ -223,7 +223,7 @@ test("a calendar URL is shown once, works without a session and can be revoked",
   const editor = await signInAs("editor");
   await editor.goto(`/project/${id}`);
   await editor.getByRole("button", { name: "More actions" }).click();
-  await editor.getByRole("menuitem", { name: "Calendar of what is due…" }).click();
+  await editor.getByRole("menuitem", { name: "Subscribe to due dates…" }).click();
   await editor.getByRole("button", { name: "Create calendar URL" }).click();
   const url = await editor.getByLabel("URL (shown once)").inputValue();
   expect(url).toMatch(/^http:\/\/localhost:\d+\/api\/v1\/calendar\/[\w-]{40,}\.ics$/);

@@ -66,7 +66,7 @@ pub(crate) fn EntityActions(
             items.push(action("file-up", "Import tasks from CSV…", Callback::new(move |()| importing.set(true))));
         }
         if has_due_dates.get_untracked() {
-            items.push(action("calendar", "Calendar of what is due…", Callback::new(move |()| calendar.set(true))));
+            items.push(action("calendar", "Subscribe to due dates…", Callback::new(move |()| calendar.set(true))));
         }
         items
     });
