@@ -45,12 +45,13 @@ begin
 end $$;
 
 -- Deletes the rows of an entity and of its owned descendants permanently, and returns their number.
+-- Fails if one of them is not deleted, for example because it was restored as a part of another parent.
 -- Rounds repeat until no row can be deleted, because rows refer to each other. Ancestor sets are
 -- stored in app.purge_staging first: during the purge descendants lose their ancestors, and the
 -- feed needs the former sets.
 create or replace function app.purge(p_code text, p_id uuid) returns integer language plpgsql as $$
 declare
-  part record; n integer := 0; hits integer; progress boolean := true; codes text[]; ids uuid[];
+  part record; n integer := 0; hits integer; progress boolean := true; codes text[]; ids uuid[]; has_active boolean;
 begin
   with recursive tree (code, id) as (
     select p_code, p_id
@@ -59,6 +60,14 @@ begin
     join app.entity_instance_link l on l.parent_code = t.code and l.parent_id = t.id and l.owned
   )
   select array_agg(tree.code), array_agg(tree.id) into codes, ids from tree;
+  for part in
+    select i.code, array_agg(i.id) as ids from app.entity_instance i where i.id = any (ids) group by i.code order by i.code
+  loop
+    execute format('select exists (select from app.%I where id = any ($1) and active_flag)', part.code) into has_active using part.ids;
+    if has_active then
+      raise exception 'an entity below it is not deleted; delete it first, or remove its link' using errcode = 'check_violation', column = 'id';
+    end if;
+  end loop;
   insert into app.purge_staging (id, ancestor_set_id)
     select i.id, i.ancestor_set_id from app.entity_instance i where i.id = any (ids) on conflict do nothing;
   while progress loop

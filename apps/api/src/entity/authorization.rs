@@ -47,6 +47,12 @@ impl Parent<'_> {
     fn is_same(&self, other: &Parent<'_>) -> bool {
         self.code == other.code && self.id == other.id && self.relation.parent_column == other.relation.parent_column
     }
+
+    /// Returns the error about a parent that does not exist, is deleted or is not visible.
+    fn not_visible(&self) -> ApiError {
+        let column = self.relation.parent_column.as_deref().unwrap_or("id");
+        ApiError::unprocessable(column, format!("{} {} does not exist, or is not visible to you", self.code, self.id))
+    }
 }
 
 /// Returns the ids in a column, which holds one id or a list of ids; other text is left out.
@@ -110,6 +116,32 @@ fn owners<'a>(model: &'a EntityModel, entity: &'a EntityType, values: &Row) -> V
         .collect()
 }
 
+/// Checks that the parents that `change` newly gives the entity are not deleted.
+///
+/// `link` is the parent of a new entity that no column states. Parents in reference columns are
+/// left to [`check_references`].
+pub(super) async fn check_parents_active(
+    context: &mut WriteContext<'_>,
+    change: &Change<'_>,
+    link: Option<Parent<'_>>,
+) -> Result<()> {
+    let (model, entity) = (context.model, change.entity);
+    let is_reference = |parent: &Parent<'_>| {
+        let column = parent.relation.parent_column.as_deref().and_then(|column| entity.column(column));
+        column.is_some_and(|column| matches!(column.kind, ColumnKind::Reference { .. }))
+    };
+    let old_owners = change.current.map(|row| owners(model, entity, row)).unwrap_or_default();
+    let new_owners = owners(model, entity, &change.updated());
+    let gained = new_owners.iter().filter(|owner| !old_owners.iter().any(|other| other.is_same(owner)));
+    for parent in gained.filter(|parent| !is_reference(parent)).chain(&link) {
+        let parent_type = model.entity(parent.code.as_str())?;
+        if !row::filter_existing(context.conn, parent_type, &[parent.id]).await?.contains(&parent.id) {
+            return Err(parent.not_visible());
+        }
+    }
+    Ok(())
+}
+
 /// Checks that the writer may create an entity with these values.
 ///
 /// Requires the permission of each relation on its owner; without owners, the permission to create
@@ -132,15 +164,9 @@ pub(super) async fn check_can_create(
         None => {}
     }
     // The relation determines the permission: comments, for example, require only COMMENT.
-    for Parent { code, id, relation } in &owners {
+    for owner @ Parent { code, id, relation } in &owners {
         match context.permission_on(code, *id).await? {
-            None => {
-                let column = relation.parent_column.as_deref().unwrap_or("id");
-                return Err(ApiError::unprocessable(
-                    column,
-                    format!("{code} {id} does not exist, or is not visible to you"),
-                ));
-            }
+            None => return Err(owner.not_visible()),
             Some(level) if level < relation.create_permission => {
                 return Err(ApiError::Forbidden(format!(
                     "Creating {} here requires permission to {} on the {code}; you may {}.",

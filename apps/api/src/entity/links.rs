@@ -10,10 +10,11 @@ use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
 use crate::openapi::{InvalidJson, NotVisible, Unauthorized};
+use crate::state::EntityModel;
 use axum::extract::{Path, Query};
 use axum::http::StatusCode;
 use pmo_database::link::EntityLink;
-use pmo_database::{Connection, link, permission};
+use pmo_database::{Connection, link, permission, row};
 use pmo_domain::{EntityCode, EntityRef, Permission};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -94,9 +95,7 @@ async fn check_can_link(
     // To create a link, the caller states both ends. To delete one, the same 404 for both ends: a
     // caller who sees one end must not learn that the other exists.
     let not_visible = |field: &str, end: &EntityRef| match change {
-        LinkChange::Create => {
-            ApiError::unprocessable(field, format!("{} {} does not exist, or is not visible to you", end.code, end.id))
-        }
+        LinkChange::Create => end_not_visible(field, end),
         LinkChange::Delete => ApiError::NotFound,
     };
     let parent_level = permission::permission_on(conn, user.person, &parent.code, parent.id).await?;
@@ -119,6 +118,27 @@ async fn check_can_link(
         }
     }
     Ok(())
+}
+
+/// Checks that neither end of a new link is deleted.
+async fn check_ends_active(
+    conn: &mut Connection,
+    model: &EntityModel,
+    parent: &EntityRef,
+    child: &EntityRef,
+) -> Result<()> {
+    for (field, end) in [("parent_id", parent), ("child_id", child)] {
+        let entity = model.entity(end.code.as_str())?;
+        if !row::filter_existing(conn, entity, &[end.id]).await?.contains(&end.id) {
+            return Err(end_not_visible(field, end));
+        }
+    }
+    Ok(())
+}
+
+/// Returns the error about an end that does not exist, is deleted or is not visible.
+fn end_not_visible(field: &str, end: &EntityRef) -> ApiError {
+    ApiError::unprocessable(field, format!("{} {} does not exist, or is not visible to you", end.code, end.id))
 }
 
 /// Creates a link between a parent and a child.
@@ -153,6 +173,7 @@ pub(super) async fn create_link(request: WriteRequest, JsonBody(body): JsonBody)
     let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
     check_can_link(&mut transaction, &user, &parent, &child, relation.owned, LinkChange::Create).await?;
     execute_once(transaction, &user, &headers, &[b"LINK", body_text.as_bytes()], async |conn| {
+        check_ends_active(conn, &model, &parent, &child).await?;
         let (parent, child) = ((&parent.code, parent.id), (&child.code, child.id));
         let link = link::insert_or_get(conn, parent, child, relation.owned, link::ChildAge::Existing).await?;
         MutationResponse::with_body(StatusCode::CREATED, &Link::from(link))

@@ -201,10 +201,11 @@ impl<'a> Mutation<'a> {
     async fn validate(&self, context: &mut WriteContext<'_>, subject: &Subject<'_>) -> Result<Row> {
         let (entity, person) = (self.entity, context.user.person);
         let target = match subject {
-            Subject::New { values, .. } => {
+            Subject::New { values, link } => {
                 let change = Change { entity, values, current: None };
                 validation::check_self_only_columns(entity, person, values, None)?;
                 authorization::check_references(context, &change).await?;
+                authorization::check_parents_active(context, &change, *link).await?;
                 authorization::check_mentions_visible(context, &change).await?;
                 return Ok(values.clone());
             }
@@ -248,6 +249,7 @@ impl<'a> Mutation<'a> {
         }
         validation::check_self_only_columns(entity, context.user.person, &values, current)?;
         authorization::check_references(context, &change).await?;
+        authorization::check_parents_active(context, &change, None).await?;
         authorization::check_mentions_visible(context, &change).await?;
         authorization::check_can_move(context, target.level, &change).await?;
         Ok(values)

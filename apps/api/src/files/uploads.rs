@@ -116,7 +116,7 @@ pub(super) struct UploadList {
     data: Vec<UploadState>,
 }
 
-/// Checks that a person may attach a file to `target`.
+/// Checks that a person may attach a file to `target`, which must not be deleted.
 ///
 /// Called when an upload is created and again when it is completed.
 async fn check_can_attach(
@@ -127,6 +127,10 @@ async fn check_can_attach(
 ) -> Result<()> {
     let level = permission::permission_on(conn, person, &target.0, target.1).await?.ok_or(ApiError::NotFound)?;
     let model = app.model_for_type(target.0.as_str()).await?;
+    let existing = row::filter_existing(conn, model.entity(target.0.as_str())?, &[target.1]).await?;
+    if !existing.contains(&target.1) {
+        return Err(ApiError::NotFound);
+    }
     let required = if target.0 == "artifact" {
         Permission::Edit
     } else {

@@ -6,6 +6,7 @@
 mod administration;
 mod batch;
 mod comments;
+mod deleted_parents;
 mod demo;
 mod feed_notifier;
 mod files;

@@ -27,3 +27,25 @@ async fn purge_removes_a_deleted_entity_and_its_children(pool: PgPool) {
     }
     assert_eq!(editor.send("POST", &format!("{path}/restore"), None, &[]).await.status, 404);
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn purge_is_rejected_while_an_owned_entity_is_not_deleted(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let editor = ApiClient::sign_in(&router, "editor").await;
+    let ((first, _), (second, _)) = (create_plan(&editor).await, create_plan(&editor).await);
+    let wiki = text_of(&editor.post(&format!("/project/{first}/wiki"), json!({"name": "w"})).await.body["id"]);
+    let link = json!({"parent_code": "project", "parent_id": second, "child_code": "wiki", "child_id": wiki});
+    assert_eq!(editor.post("/entity_instance_link", link).await.status, 201);
+    for project in [&first, &second] {
+        assert_eq!(editor.send("DELETE", &format!("/project/{project}"), None, &[]).await.status, 204);
+    }
+    // The wiki page was deleted with the first project and is restored with it.
+    assert_eq!(editor.post(&format!("/project/{first}/restore"), Value::Null).await.status, 200);
+    let purge = format!("/project/{second}/purge");
+    let rejected = editor.send("DELETE", &purge, None, &[]).await;
+    assert_eq!((rejected.status.as_u16(), &rejected.body["errors"][0]["field"]), (422, &json!("id")));
+    let ends = format!("parent_code=project&parent_id={second}&child_code=wiki&child_id={wiki}");
+    assert_eq!(editor.send("DELETE", &format!("/entity_instance_link?{ends}"), None, &[]).await.status, 204);
+    assert_eq!(editor.send("DELETE", &purge, None, &[]).await.status, 204);
+    assert_eq!(editor.get(&format!("/wiki/{wiki}")).await.status, 200);
+}
