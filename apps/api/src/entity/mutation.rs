@@ -133,9 +133,24 @@ impl<'a> Mutation<'a> {
     pub(crate) async fn execute_in(&self, context: &mut WriteContext<'_>) -> Result<MutationResponse> {
         let subject = match &self.action {
             MutationKind::Create { parent_link } => self.parse_new(context.model, parent_link.as_ref())?,
-            _ => Subject::Existing(context.load(self.entity, self.id).await?),
+            _ => match context.load(self.entity, self.id).await {
+                Err(ApiError::NotFound) if matches!(self.action, MutationKind::Purge) => {
+                    return self.repeated_purge(context).await;
+                }
+                target => Subject::Existing(target?),
+            },
         };
         self.run(context, subject).await
+    }
+
+    /// Returns the stored response of an earlier purge; fails with 404 without one.
+    ///
+    /// The permission on a purged entity is unknown; the response has no body.
+    async fn repeated_purge(&self, context: &mut WriteContext<'_>) -> Result<MutationResponse> {
+        match self.check_idempotency(context).await? {
+            IdempotencyCheck::Replay(response) => Ok(response),
+            IdempotencyCheck::New(_) => Err(ApiError::NotFound),
+        }
     }
 
     /// Executes the write on an entity that the caller has loaded with [`WriteContext::load`].

@@ -49,3 +49,17 @@ async fn purge_is_rejected_while_an_owned_entity_is_not_deleted(pool: PgPool) {
     assert_eq!(editor.send("DELETE", &purge, None, &[]).await.status, 204);
     assert_eq!(editor.get(&format!("/wiki/{wiki}")).await.status, 200);
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn repeated_purge_returns_the_stored_response(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let editor = ApiClient::sign_in(&router, "editor").await;
+    let (_, tasks) = create_plan(&editor).await;
+    let path = format!("/task/{}", tasks[0]);
+    assert_eq!(editor.send("DELETE", &path, None, &[]).await.status, 204);
+    let purge = async |key| editor.send("DELETE", &format!("{path}/purge"), None, &[("idempotency-key", key)]).await;
+    assert_eq!(purge("purge").await.status, 204);
+    assert_eq!(purge("purge").await.status, 204);
+    assert_eq!(purge("another").await.status, 404);
+    assert_eq!(editor.send("DELETE", &format!("{path}/purge"), None, &[]).await.status, 404);
+}
