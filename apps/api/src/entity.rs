@@ -39,7 +39,8 @@ pub(crate) use authorization::permission_message;
 pub(crate) use mutation::{Mutation, MutationKind};
 pub(crate) use read::parse_id;
 pub(crate) use stored_response::{
-    IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response, execute_once, idempotency_key,
+    IdempotencyCheck, MutationResponse, check_idempotency, check_idempotency_header, commit_with_response,
+    execute_once, idempotency_key,
 };
 pub(crate) use write::parse_if_match;
 pub(crate) use write_context::WriteContext;

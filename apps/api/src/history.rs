@@ -4,8 +4,8 @@ mod responses; // bodies of the responses
 
 use crate::auth::AuthUser;
 use crate::entity::{
-    Mutation, MutationKind, MutationResponse, WriteContext, idempotency_key, parse_id, parse_if_match,
-    permission_message,
+    IdempotencyCheck, Mutation, MutationKind, MutationResponse, WriteContext, check_idempotency, commit_with_response,
+    idempotency_key, parse_id, parse_if_match, permission_message,
 };
 use crate::error::{ApiError, Result};
 use crate::openapi::{EntitySchema, InvalidParameter, NotVisible, References, Unauthorized};
@@ -112,6 +112,14 @@ async fn restore_version(
     if target.level < Permission::Edit {
         return Err(ApiError::Forbidden(permission_message(Permission::Edit, target.level)));
     }
+    // The key stands for the request, not for the values to write: after later changes, a repeated
+    // request would write other columns.
+    let key = idempotency_key(&headers)?;
+    let request: [&[u8]; 4] = [b"RESTORE VERSION", code.as_bytes(), id.as_bytes(), &version.to_le_bytes()];
+    let key = match check_idempotency(context.conn, &user, key.as_deref(), &request).await? {
+        IdempotencyCheck::Replay(response) => return Ok(response),
+        IdempotencyCheck::New(key) => key,
+    };
     let current_version = row_version(&target.current).0;
     if !target.is_active || version < 1 || version > current_version {
         return Err(ApiError::NotFound);
@@ -127,12 +135,10 @@ async fn restore_version(
     }
     let mutation = Mutation {
         version: parse_if_match(&headers)?,
-        idempotency_key: idempotency_key(&headers)?,
         ..Mutation::new(MutationKind::Update, entity, id, Value::Object(values))
     };
     let response = mutation.execute_on(&mut context, target).await?;
-    transaction.commit().await.map_err(DatabaseError::from)?;
-    Ok(response)
+    commit_with_response(transaction, &user, key, response).await
 }
 
 /// Lists recent changes of entities visible to the caller, newest first.

@@ -88,3 +88,24 @@ async fn restoring_a_version_of_a_deleted_entity_does_not_reveal_it(pool: PgPool
         assert_eq!(client.send("POST", &path, None, &[]).await.status, StatusCode::NOT_FOUND);
     }
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn repeated_restore_of_a_version_returns_the_stored_response(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let editor = ApiClient::sign_in(&router, "editor").await;
+    let project = text_of(&editor.post("/project", json!({"name": "first"})).await.body["id"]);
+    let path = format!("/project/{project}");
+    editor.patch(&path, json!({"name": "second"})).await;
+    let restore = async |version: i64| {
+        let key = [("idempotency-key", "restore")];
+        editor.send("POST", &format!("{path}/history/{version}/restore"), None, &key).await
+    };
+    let restored = restore(1).await;
+    assert_eq!((restored.status.as_u16(), &restored.body["name"]), (200, &json!("first")), "{}", restored.body);
+    // A later change of another column does not make it another request.
+    editor.patch(&path, json!({"descr": "why"})).await;
+    let repeated = restore(1).await;
+    assert_eq!((repeated.status.as_u16(), &repeated.body), (200, &restored.body));
+    assert_eq!(editor.get(&path).await.body["version"], 4);
+    assert_eq!(restore(2).await.status, 422, "another request with the same key");
+}
