@@ -54,7 +54,13 @@ pub(super) async fn plan_move(
             (siblings.get(index), siblings.get(index + 1))
         }
     };
-    let rank = fractional_index::key_between(low.map(|s| s.rank.as_str()), high.map(|s| s.rank.as_str()));
+    let (low, high) = (low.map(|s| s.rank.as_str()), high.map(|s| s.rank.as_str()));
+    let mut rank = fractional_index::key_between(low, high);
+    // A rank that a change of the parent leaves as it is counts as not set: the database would
+    // append the entity to the new siblings.
+    if !values.is_empty() && current.get("rank").and_then(Value::as_str) == Some(&rank) {
+        rank = fractional_index::key_between(Some(&rank), high);
+    }
     values.insert("rank".into(), json!(rank));
     Ok(values)
 }

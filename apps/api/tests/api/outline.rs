@@ -34,3 +34,25 @@ async fn moving_a_task_moves_its_subtree_and_renumbers_the_outline(pool: PgPool)
     assert_eq!(move_task(&tasks[0], json!({"parent": null, "after": child["id"]})).await.status, 422);
     assert_eq!(move_task(&project, json!({"parent": null})).await.status, 404);
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn task_moved_to_another_parent_keeps_the_requested_position(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let editor = ApiClient::sign_in(&router, "editor").await;
+    let (project, tasks) = create_plan(&editor).await;
+    let mut moved = Vec::new();
+    for name in ["a", "b", "c"] {
+        let task = editor.post(&format!("/project/{project}/task"), json!({"name": name})).await.body;
+        moved.push(text_of(&task["id"]));
+    }
+    // The positions in both parents are alike, so the moved task has the rank of its new position
+    // already.
+    for (task, parent) in [(0, 0), (1, 1), (2, 0), (2, 1)] {
+        let target = json!({"parent": tasks[parent], "after": null});
+        let response = editor.post(&format!("/task/{}/move", moved[task]), target).await;
+        assert_eq!(response.status, 200, "{}", response.body);
+    }
+    let children = editor.get(&format!("/task/{}/task?sort=wbs", tasks[1])).await.body["data"].clone();
+    let names: Vec<String> = children.as_array().unwrap().iter().map(|row| text_of(&row["name"])).collect();
+    assert_eq!(names, ["c", "b"]);
+}
