@@ -4,7 +4,7 @@
 
 use crate::{Connection, Result};
 use pmo_domain::catalog::{Datalabel, LabelOption};
-use pmo_domain::column::Nullability;
+use pmo_domain::column::{Nullability, NumericDigits};
 use pmo_domain::{Catalog, ChildRelation, Column, EntityCode, EntityType};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +17,8 @@ pub async fn load(conn: &mut Connection) -> Result<Catalog> {
     )
     .fetch_all(&mut *conn)
     .await?;
-    let columns: Vec<(String, String, String, bool)> = sqlx::query_as(
-        "select c.relname::text, a.attname::text, format_type(a.atttypid, null), a.attnotnull
+    let columns: Vec<(String, String, String, bool, i32)> = sqlx::query_as(
+        "select c.relname::text, a.attname::text, format_type(a.atttypid, null), a.attnotnull, a.atttypmod
          from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
          where n.nspname = 'app' and a.attnum > 0 and not a.attisdropped and a.attname <> 'ancestor_set_id' and c.relname in (select code from app.entity)
          order by c.relname, a.attnum",
@@ -39,9 +39,10 @@ pub async fn load(conn: &mut Connection) -> Result<Catalog> {
         let columns = columns
             .iter()
             .filter(|c| c.0 == code)
-            .map(|(_, column, sql_type, not_null)| {
+            .map(|(_, column, sql_type, not_null, modifier)| {
                 let nullability = if *not_null { Nullability::NotNull } else { Nullability::Nullable };
                 let mut column = Column::infer(&code, column, sql_type, nullability, &codes);
+                column.digits = numeric_digits(sql_type, *modifier);
                 if let Some(entry) = column_metadata.get(&column.name) {
                     column.override_with(entry);
                 }
@@ -79,6 +80,16 @@ pub async fn load(conn: &mut Connection) -> Result<Catalog> {
         );
     }
     Ok(catalog)
+}
+
+/// Returns the digits of a `numeric` type from its type modifier in the system catalog.
+///
+/// `None` for other types, without a limit, and with a scale outside of the precision.
+fn numeric_digits(sql_type: &str, modifier: i32) -> Option<NumericDigits> {
+    let packed = modifier.checked_sub(4).filter(|packed| sql_type == "numeric" && *packed >= 0)?;
+    let (precision, fraction) = (packed >> 16, packed & 0x7FF);
+    let integer = u8::try_from(precision - fraction).ok()?;
+    Some(NumericDigits { integer, fraction: u8::try_from(fraction).ok()? })
 }
 
 /// Loads all datalabels by name, with their options in display order.

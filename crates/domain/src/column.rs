@@ -118,6 +118,18 @@ pub struct Column {
     /// server only.
     #[serde(skip)]
     pub formerly: Option<String>,
+    /// Number of digits that the database stores; `None` without a limit. Known to the server only.
+    #[serde(skip)]
+    pub digits: Option<NumericDigits>,
+}
+
+/// Number of digits of a `numeric` column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NumericDigits {
+    /// Maximum number of digits before the decimal point.
+    pub integer: u8,
+    /// Number of digits after the decimal point; the database rounds to them.
+    pub fraction: u8,
 }
 
 /// Whether a database column accepts null.
@@ -163,6 +175,7 @@ impl Column {
             contributor_column: None,
             must_see_parent: false,
             formerly: None,
+            digits: None,
         }
     }
 

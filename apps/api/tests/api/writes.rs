@@ -77,6 +77,7 @@ async fn invalid_input_returns_4xx_with_the_field_and_writes_nothing(pool: PgPoo
         (json!({"active_flag": false}), "active_flag"),
         (json!({"due_date": "2026-02-30"}), "due_date"),
         (json!({"completion_pct": 101}), "completion_pct"),
+        (json!({"estimated_hours": 123_456_789}), "estimated_hours"),
         (json!({"dl__task_stage": "Nowhere"}), "dl__task_stage"),
         (json!({"sprint_id": uuid::Uuid::new_v4()}), "sprint_id"),
         (json!({"assignee__employee_ids": [uuid::Uuid::new_v4()]}), "assignee__employee_ids"),

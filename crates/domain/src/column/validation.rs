@@ -1,6 +1,6 @@
 //! Validation of values by the kind of their column.
 
-use super::{Column, ColumnKind, MAX_NAME_LEN, MAX_REFERENCES, MAX_TEXT_LEN};
+use super::{Column, ColumnKind, MAX_NAME_LEN, MAX_REFERENCES, MAX_TEXT_LEN, NumericDigits};
 use crate::datetime;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -56,6 +56,26 @@ impl Column {
     ///
     /// Does not check whether a referenced entity or an option exists.
     pub fn validate(&self, value: &Value) -> Result<Value, ColumnError> {
+        let value = self.validate_kind(value)?;
+        self.check_digits(&value)?;
+        Ok(value)
+    }
+
+    /// Checks that a number, after rounding, has at most as many digits as the database stores.
+    fn check_digits(&self, value: &Value) -> Result<(), ColumnError> {
+        let Some(digits) = self.digits else { return Ok(()) };
+        let text = match value {
+            Value::Number(number) => number.as_f64().map(|number| number.to_string()),
+            Value::String(text) => Some(text.clone()),
+            _ => None,
+        };
+        if text.is_some_and(|text| exceeds_digits(&text, digits)) {
+            return Err(ColumnError::TooLong { limit: digits.integer.into(), unit: "digits before the decimal point" });
+        }
+        Ok(())
+    }
+
+    fn validate_kind(&self, value: &Value) -> Result<Value, ColumnError> {
         if self.required && is_blank(value) {
             return Err(ColumnError::Required { label: self.label.clone() });
         }
@@ -228,6 +248,18 @@ fn is_amount(text: &str) -> bool {
     is_number(integer, MAX_MONEY_DIGITS.0) && is_number(fraction, MAX_MONEY_DIGITS.1)
 }
 
+/// Returns whether a decimal number, when rounded, has too many digits before the point.
+fn exceeds_digits(text: &str, digits: NumericDigits) -> bool {
+    let (integer, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let integer = integer.trim_start_matches(['-', '0']).as_bytes();
+    let (limit, scale) = (usize::from(digits.integer), usize::from(digits.fraction));
+    let (kept, rounded) = fraction.as_bytes().split_at(fraction.len().min(scale));
+    // 999.995 with two digits after the point is rounded to 1000.00.
+    let rounds_up = kept.len() == scale && rounded.first().is_some_and(|digit| *digit >= b'5');
+    let is_nines = |digits: &[u8]| digits.iter().all(|digit| *digit == b'9');
+    integer.len() > limit || (integer.len() == limit && rounds_up && is_nines(integer) && is_nines(kept))
+}
+
 fn contains_nul(value: &Value) -> bool {
     match value {
         Value::String(s) => s.contains('\0'),
@@ -275,6 +307,26 @@ mod tests {
             let column = column("display_order", sql_type);
             assert_eq!(column.validate(&json!(accepted)), Ok(json!(accepted)), "{sql_type}");
             assert!(column.validate(&json!(rejected)).is_err(), "{sql_type}");
+        }
+    }
+
+    #[test]
+    fn numbers_have_at_most_the_digits_that_the_database_stores() {
+        let with_digits = |name, integer, fraction| Column {
+            digits: Some(NumericDigits { integer, fraction }),
+            ..column(name, "numeric")
+        };
+        let (hours, amount) = (with_digits("estimated_hours", 8, 2), with_digits("budget_amt", 13, 4));
+        let share = with_digits("share", 0, 2);
+        for (column, accepted, rejected) in [
+            (&hours, json!(99_999_999.994), json!(99_999_999.995)),
+            (&hours, json!(0.001), json!(123_456_789)),
+            (&amount, json!("-9999999999999.9999"), json!("99999999999999")),
+            (&share, json!(0.994), json!(-0.995)),
+        ] {
+            assert!(column.validate(&accepted).is_ok(), "{accepted}");
+            let message = column.validate(&rejected).expect_err(&column.name).to_string();
+            assert!(message.contains("digits") || message.contains("amount"), "{rejected}: {message}");
         }
     }
 
