@@ -7,7 +7,7 @@ use crate::sql::{self, BindValue, WhereBuilder};
 use crate::visibility::{ReadContext, Visibility};
 use crate::{Connection, DatabaseError, PlanMode, Result};
 use pmo_domain::query::{ListQuery, Operator};
-use pmo_domain::{ChildRelation, EntityCode, EntityType};
+use pmo_domain::{ChildRelation, EntityCode, EntityType, Permission, PersonId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -22,8 +22,6 @@ const PREPARED_LIMITS: [usize; 7] = [1, 20, 50, 100, 200, 500, 1000];
 pub struct ListRow {
     /// Id of the entity.
     pub id: Uuid,
-    /// Whether the row is not deleted.
-    pub active: bool,
     /// Selected columns of the row.
     pub row: Arc<CachedRowJson>,
 }
@@ -68,6 +66,9 @@ pub async fn fetch_page(
     parent: Option<&ParentFilter<'_>>,
 ) -> Result<RowPage> {
     let mut conditions = query_conditions(entity, query, parent);
+    if query.include_deleted {
+        exclude_unrestorable(&mut conditions, entity, reader.person);
+    }
     let visibility = reader.visibility(&mut *conn, &entity.code).await?;
     if !visibility.is_any_visible() {
         return Ok(RowPage { rows: Vec::new(), referenced_ids: Vec::new(), total: 0, exact: true, next_cursor: None });
@@ -87,7 +88,7 @@ pub async fn fetch_page(
     for page_row in page_rows {
         let Some(row) = cached_rows.remove(&page_row.id) else { continue };
         referenced_ids.extend(&row.referenced_ids);
-        rows.push(ListRow { id: page_row.id, active: page_row.active_flag, row });
+        rows.push(ListRow { id: page_row.id, row });
     }
     Ok(RowPage { rows, referenced_ids: referenced_ids.into_iter().collect(), total, exact, next_cursor })
 }
@@ -125,6 +126,20 @@ fn query_conditions(entity: &EntityType, query: &ListQuery, parent: Option<&Pare
         ));
     }
     conditions
+}
+
+/// Excludes the deleted rows that `person` may not restore.
+///
+/// The permissions of all deleted rows that match the other conditions are evaluated at once.
+fn exclude_unrestorable(conditions: &mut WhereBuilder, entity: &EntityType, person: PersonId) {
+    let (table, matching) = (sql::table(entity), conditions.joined());
+    let (person, code) = (conditions.bind(BindValue::Id(person.0)), &entity.code);
+    let required = u8::from(Permission::Delete);
+    conditions.push(format!(
+        "(t.active_flag or t.id = any (array(
+           select p.id from app.permissions(array[{person}], '{code}', array(select t.id from {table} t where not t.active_flag and {matching})) p
+           where p.level >= {required})))"
+    ));
 }
 
 /// Method of finding the rows of a page.
@@ -223,7 +238,7 @@ impl<'a> ListPlan<'a> {
         let last_position = offset + self.query.limit;
         Ok(format!(
             "with {ctes}
-         select t.id, t.active_flag, t.version, t.xmin::text::bigint as transaction,
+         select t.id, t.version, t.xmin::text::bigint as transaction,
                 case when page.row_no = {last_position} then array[{keys}]::text[] end as keys, (select count(*) from visible) as counted
          from page join {table} t using (id) order by page.row_no"
         ))
@@ -299,7 +314,6 @@ fn count_limit() -> i64 {
 #[derive(sqlx::FromRow)]
 struct PageRow {
     id: Uuid,
-    active_flag: bool,
     version: i64,
     transaction: i64,
     /// Sort keys as text; only on the last row of a full page.

@@ -266,13 +266,7 @@ async fn list_response(
         require_visible(&mut connection, &mut reader, parent, parent_filter.parent_id).await?;
     }
     let parent_filter = parent_filter.as_ref().map(|(_, parent_filter)| parent_filter);
-    let mut page =
-        list::fetch_page(&mut connection, &mut reader, &app.row_cache, entity, &query, parent_filter).await?;
-    if query.include_deleted {
-        let deleted: Vec<Uuid> = page.rows.iter().filter(|r| !r.active).map(|r| r.id).collect();
-        let levels = permission::permissions_of(&mut connection, &[user.person], &entity.code, &deleted).await?;
-        page.rows.retain(|row| row.active || levels.get(&(user.person, row.id)) >= Some(&Permission::Delete));
-    }
+    let page = list::fetch_page(&mut connection, &mut reader, &app.row_cache, entity, &query, parent_filter).await?;
     list_body.references =
         References(row::reference_names(&mut connection, &mut reader, entity, &page.referenced_ids).await?);
     let mut rows: Vec<Arc<RawValue>> = page.rows.iter().map(|entry| entry.row.json.clone()).collect();

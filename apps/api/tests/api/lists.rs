@@ -204,3 +204,28 @@ async fn unchanged_list_returns_not_modified(pool: PgPool) {
     let changed = conditional_get().await;
     assert_eq!((changed.status.as_u16(), &changed.body["data"][0]["name"]), (200, &serde_json::json!("another")));
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn total_counts_only_deleted_rows_that_the_user_may_restore(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let (admin, viewer) = (ApiClient::sign_in(&router, "admin").await, ApiClient::sign_in(&router, "viewer").await);
+    let (project, tasks) = create_plan(&admin).await;
+    let person = viewer.get("/auth/me").await.body["personId"].clone();
+    for (code, id, level) in [("project", &project, 1), ("task", &tasks[1], 5)] {
+        let grant = json!({"person_id": person, "entity_code": code, "entity_instance_id": id, "permission": level});
+        assert_eq!(admin.post("/entity_rbac", grant).await.status, StatusCode::CREATED);
+    }
+    for task in &tasks[..2] {
+        assert_eq!(admin.send("DELETE", &format!("/task/{task}"), None, &[]).await.status, StatusCode::NO_CONTENT);
+    }
+    for (client, expected) in [(&admin, 3), (&viewer, 2)] {
+        for list in [format!("/project/{project}/task?"), format!("/task?project_id={project}&sort=name&")] {
+            let page = client.get(&format!("{list}include_deleted=true&limit=2")).await.body;
+            assert_eq!((&page["total"], page["data"].as_array().unwrap().len()), (&json!(expected), 2), "{list}");
+            assert_eq!(page["next_cursor"].is_null(), expected == 2, "{list}");
+        }
+        let ids = tasks.join(",");
+        let rows = client.get(&format!("/task?ids={ids}&include_deleted=true")).await.body;
+        assert_eq!(rows["total"], json!(expected));
+    }
+}
