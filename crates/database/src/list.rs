@@ -75,7 +75,11 @@ pub async fn fetch_page(
     }
     let plan = ListPlan::new(entity, query, parent.is_some(), &visibility)?;
     let statement = plan.statement(&visibility, &mut conditions)?;
-    let mut page_rows = plan.fetch(conn, statement, conditions.values).await?;
+    let mut page_rows = plan.fetch(conn, statement, conditions.values).await.map_err(|error| match error {
+        // Filters are validated before; the keys of a cursor are converted by the database.
+        DatabaseError::ConstraintViolation { .. } if query.cursor.is_some() => DatabaseError::InvalidCursor,
+        error => error,
+    })?;
     let has_more = page_rows.len() > query.limit;
     page_rows.truncate(query.limit);
     let (total, exact) = plan.total(&page_rows, has_more);

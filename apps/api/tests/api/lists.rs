@@ -229,3 +229,21 @@ async fn total_counts_only_deleted_rows_that_the_user_may_restore(pool: PgPool) 
         assert_eq!(rows["total"], json!(expected));
     }
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn cursor_with_values_of_another_type_is_rejected(pool: PgPool) {
+    let router = build_router(&pool).await;
+    for account in ["viewer", "admin"] {
+        let client = ApiClient::sign_in(&router, account).await;
+        for value in ["soon", "99999-99-99", "\u{0}"] {
+            let parts = json!([[["due_date", false]], [value, uuid::Uuid::nil()], 1, true]).to_string();
+            let cursor: String = parts.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let response = client.get(&format!("/task?sort=due_date&cursor={cursor}")).await;
+            assert_eq!(
+                (response.status.as_u16(), &response.body["errors"][0]["field"]),
+                (400, &json!("cursor")),
+                "{value:?}"
+            );
+        }
+    }
+}
