@@ -106,6 +106,9 @@ pub(super) fn check_self_only_columns(
         for key in keys.keys().chain(old_value.as_object().into_iter().flat_map(|old_value| old_value.keys())) {
             let new_ids =
                 person_ids(new_value, key).ok_or_else(|| invalid("must be an object of lists of person ids"))?;
+            if new_value.get(key).and_then(Value::as_array).is_some_and(|list| list.len() > new_ids.len()) {
+                return Err(invalid("must name each person at most once per key"));
+            }
             let old_ids = person_ids(&old_value, key).unwrap_or_default();
             if new_ids.symmetric_difference(&old_ids).any(|id| *id != person.0) {
                 return Err(invalid("users may add or remove only themselves"));

@@ -120,3 +120,22 @@ async fn earlier_column_names_are_accepted(pool: PgPool) {
     assert_eq!((found.status, &found.body["total"]), (StatusCode::OK, &json!(1)), "{}", found.body);
     assert_eq!(found.body["data"][0]["target_id"], json!(project));
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn reaction_names_each_person_once(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let (admin, project) = create_shared_project(&router).await;
+    let viewer = ApiClient::sign_in(&router, "viewer").await;
+    let (viewer_id, admin_id) = (person_id(&viewer).await, person_id(&admin).await);
+    let about = |reactions: Value| json!({"body": "done", "target_code": "project", "target_id": project, "reactions": reactions});
+    let twice = json!({"👍": [admin_id, admin_id.to_uppercase()]});
+    assert_eq!(admin.post("/message", about(twice)).await.status, StatusCode::UNPROCESSABLE_ENTITY);
+    let comment = admin.post("/message", about(json!({"👍": [admin_id]}))).await;
+    assert_eq!(comment.status, StatusCode::CREATED, "{}", comment.body);
+    let path = format!("/message/{}", text_of(&comment.body["id"]));
+    for list in [json!([admin_id, admin_id]), json!([admin_id, viewer_id, viewer_id])] {
+        let response = viewer.patch(&path, json!({"reactions": {"👍": list}})).await;
+        assert_eq!(response.status, StatusCode::UNPROCESSABLE_ENTITY, "{}", response.body);
+        assert_eq!(response.body["errors"][0]["field"], "reactions");
+    }
+}
