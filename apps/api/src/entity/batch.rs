@@ -3,7 +3,9 @@
 //! Invariant: each operation has the same result as a request of its own.
 
 use super::mutation::{Mutation, MutationKind};
-use super::stored_response::{MutationResponse, execute_once};
+use super::stored_response::{
+    IdempotencyCheck, MutationResponse, check_idempotency_header, commit_with_response, execute_once,
+};
 use super::write::WriteRequest;
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
@@ -188,12 +190,43 @@ pub(super) async fn batch(request: WriteRequest, LargeJsonBody(body): LargeJsonB
     }
     let WriteRequest { app, user, headers } = request;
     let model = app.model().await?;
-    let transaction = pmo_database::begin(&app.pool, &user.actor).await?;
-    execute_once(transaction, &user, &headers, &[b"BATCH", body_text.as_bytes()], async |conn| {
-        let results = run_operations(conn, &model, &user, &batch).await?;
-        MutationResponse::with_body(StatusCode::OK, &BatchResponse { results })
-    })
-    .await
+    let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
+    match check_idempotency_header(&mut transaction, &user, &headers, &[b"BATCH", body_text.as_bytes()]).await? {
+        IdempotencyCheck::Replay(response) => without_hidden_rows(&mut transaction, &user, response).await,
+        IdempotencyCheck::New(key) => {
+            let results = run_operations(&mut transaction, &model, &user, &batch).await?;
+            let response = MutationResponse::with_body(StatusCode::OK, &BatchResponse { results })?;
+            commit_with_response(transaction, &user, key, response).await
+        }
+    }
+}
+
+/// Replaces the rows in a stored response that the user may no longer view by null.
+///
+/// The rows are the bodies of successful operations, and the current rows of version conflicts.
+async fn without_hidden_rows(
+    conn: &mut Connection,
+    user: &AuthUser,
+    mut response: MutationResponse,
+) -> Result<MutationResponse> {
+    let row_id = |row: &Value| row.get("id")?.as_str()?.parse::<Uuid>().ok();
+    let results = response.body.as_mut().and_then(|body| body.get_mut("results")?.as_array_mut());
+    let mut rows: Vec<&mut Value> = results
+        .into_iter()
+        .flatten()
+        .filter_map(|result| match result.get("body") {
+            Some(_) => result.get_mut("body"),
+            None => result.get_mut("problem")?.get_mut("current"),
+        })
+        .collect();
+    let ids: Vec<Uuid> = rows.iter().filter_map(|row| row_id(row)).collect();
+    let visible = permission::visible(conn, user.person, &ids).await?;
+    for row in &mut rows {
+        if !row_id(row).is_some_and(|id| visible.iter().any(|entity| entity.id == id)) {
+            **row = Value::Null;
+        }
+    }
+    Ok(response)
 }
 
 /// Executes the operations in order; fails if one of an atomic batch fails.

@@ -79,3 +79,28 @@ async fn bulk_update_previews_the_count_and_requires_it(pool: PgPool) {
         400
     );
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn repeated_batch_returns_only_rows_that_are_still_visible(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let (admin, viewer) = (ApiClient::sign_in(&router, "admin").await, ApiClient::sign_in(&router, "viewer").await);
+    let (project, tasks) = create_plan(&admin).await;
+    let person = viewer.get("/auth/me").await.body["personId"].clone();
+    let grant = json!({"person_id": person, "entity_code": "project", "entity_instance_id": project, "permission": 3});
+    let grant = text_of(&admin.post("/entity_rbac", grant).await.body["id"]);
+    let own = Uuid::now_v7();
+    let batch = json!({"mutations": [
+        {"action": "update", "entity": "task", "id": tasks[0], "values": {"name": "seen"}},
+        {"action": "update", "entity": "task", "id": tasks[1], "values": {"name": "late"}, "version": 7},
+        {"action": "update", "entity": "task", "id": own, "values": {"name": "unknown"}},
+    ]});
+    let send = async || viewer.send("POST", "/batch", Some(batch.clone()), &[("idempotency-key", "batch")]).await.body;
+    let first = send().await;
+    assert_eq!((&first["results"][0]["status"], &first["results"][1]["status"]), (&json!(200), &json!(412)), "{first}");
+    assert_eq!(send().await, first);
+    assert_eq!(admin.send("DELETE", &format!("/entity_rbac/{grant}"), None, &[]).await.status, 204);
+    let repeated = send().await;
+    assert_eq!(repeated["results"][0], json!({"status": 200, "body": null}));
+    assert_eq!(repeated["results"][1]["problem"]["current"], Value::Null);
+    assert_eq!(repeated["results"][2], first["results"][2]);
+}
