@@ -74,7 +74,14 @@ impl Realtime {
 
     /// Whether changes are polled: the server responds, but no WebSocket can be opened.
     pub(crate) fn is_polling(&self, connectivity: &Connectivity) -> bool {
-        !self.is_open() && self.session.attempts >= self.poll_after_failures && connectivity.is_online()
+        self.needs_polling() && connectivity.is_online()
+    }
+
+    /// Whether the socket has failed so often that changes must be polled.
+    ///
+    /// Polls continue while the server does not respond, so that its return is noticed.
+    pub(crate) fn needs_polling(&self) -> bool {
+        !self.is_open() && self.session.attempts >= self.poll_after_failures
     }
 
     /// Returns the effect that opens a socket.

@@ -244,7 +244,11 @@ impl Engine {
         for topic in self.observers.take_expired_topics(self.settings.unsubscribe_grace, now) {
             self.effects.extend(self.realtime.unsubscribe(&topic));
         }
-        if self.is_polling() && self.realtime.is_poll_due(&self.settings, now) {
+        // Also while the server does not respond: otherwise one failed poll would be the last.
+        if self.realtime.needs_polling()
+            && self.connectivity.can_connect()
+            && self.realtime.is_poll_due(&self.settings, now)
+        {
             self.poll(now);
         }
     }
@@ -256,7 +260,7 @@ impl Engine {
 
     fn poll(&mut self, now: UnixMillis) {
         let has_topics = self.observers.topics().next().is_some();
-        if self.requests.is_polling() || !self.connectivity.has_valid_token() || !has_topics {
+        if self.requests.is_polling() || !has_topics {
             return;
         }
         let request = self.realtime.poll(self.observers.topics(), now);

@@ -333,3 +333,24 @@ fn invalidation_by_type_sends_one_request_for_rows_and_one_for_the_list() {
     assert!(paths.iter().any(|p| p.starts_with("/task?ids=")) && paths.iter().any(|p| p.starts_with("/project/")));
     assert!(tab.engine.cached_rows().all(|row| row.entity == project(1) || row.stale));
 }
+
+#[test]
+fn polling_continues_after_a_failed_poll() {
+    let mut tab = Tab::observing_tasks();
+    (0..3).for_each(|_| tab.event(Event::SocketClosed(1006)));
+    let poll = |tab: &mut Tab| {
+        tab.now = tab.now + Duration::from_secs(5);
+        tab.event(Event::Tick);
+        tab.paths().into_iter().filter(|path| *path == "/sync/changes?since=1.3").count()
+    };
+    assert_eq!(poll(&mut tab), 1);
+    tab.fail(RequestError::Network);
+    assert!(!tab.engine.status().online);
+    assert_eq!(poll(&mut tab), 1);
+    let change = json!({"entityId": task(1).id, "action": "UPDATE", "version": 2});
+    tab.respond(json!({"recovered": true, "epoch": "1", "cursor": "1.9", "access": false,
+        "data": [{"entityCode": "task", "changes": [change]}]}));
+    assert!(tab.engine.status().online);
+    tab.respond(list(vec![row(1, 2, "changed")]));
+    assert_eq!(tab.names()[0], "changed");
+}
