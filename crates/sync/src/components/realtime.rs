@@ -8,7 +8,7 @@ use crate::reconnect::{ConnectionState, SocketSession};
 use crate::request::Request;
 use crate::settings::EngineConfig;
 use pmo_domain::protocol::{ClientMessage, ParentScope, SubscribeRequest};
-use pmo_domain::{EntityCode, UnixMillis, sort};
+use pmo_domain::{EntityCode, UnixMillis};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -253,17 +253,14 @@ impl Realtime {
         now.since(self.polled_at) >= settings.poll_interval
     }
 
-    /// Returns the request for the changes of the types of some topics since the known position.
-    pub(crate) fn poll<'a>(&mut self, topics: impl Iterator<Item = &'a Topic>, now: UnixMillis) -> Request {
+    /// Returns the request for all changes since the known position.
+    ///
+    /// The position moves past the changes of all types. A request for the observed types alone
+    /// would skip those of rows that are cached but not observed.
+    pub(crate) fn poll(&mut self, now: UnixMillis) -> Request {
         self.polled_at = now;
-        let codes = topics.map(|topic| match topic {
-            Topic::Row(entity) => entity.code.as_str(),
-            Topic::Rows(code, _) | Topic::Tree(code, _) => code.as_str(),
-        });
-        let mut codes: Vec<&str> = sort::sorted(codes.collect(), |a, b| a.cmp(b));
-        codes.dedup();
-        let since = self.cursor.as_ref().map(|position| format!("&since={}", percent_encode(&position.cursor)));
-        Request::get(format!("/sync/changes?entities={}{}", codes.join(","), since.unwrap_or_default()))
+        let since = self.cursor.as_ref().map(|position| format!("?since={}", percent_encode(&position.cursor)));
+        Request::get(format!("/sync/changes{}", since.unwrap_or_default()))
     }
 }
 
@@ -366,14 +363,14 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_polled_per_type_once_the_socket_has_failed_repeatedly() {
+    fn changes_of_all_types_are_polled_once_the_socket_has_failed_repeatedly() {
         let (mut realtime, connectivity) = (realtime(), Connectivity::default());
         assert!(!realtime.is_polling(&connectivity));
         (0..3).for_each(|_| drop(realtime.on_closed(UnixMillis::EPOCH)));
         assert!(realtime.is_polling(&connectivity));
+        assert_eq!(realtime.poll(UnixMillis::EPOCH).path, "/sync/changes");
         realtime.set_position(Some(position("1", "5")));
-        let request = realtime.poll([topic(1), topic(2)].iter(), UnixMillis::new(100));
-        assert_eq!(request.path, "/sync/changes?entities=task&since=5");
+        assert_eq!(realtime.poll(UnixMillis::new(100)).path, "/sync/changes?since=5");
         assert!(!realtime.is_poll_due(&EngineConfig::default(), UnixMillis::new(5099)));
         assert!(realtime.is_poll_due(&EngineConfig::default(), UnixMillis::new(5100)));
     }

@@ -263,7 +263,7 @@ impl Engine {
         if self.requests.is_polling() || !has_topics {
             return;
         }
-        let request = self.realtime.poll(self.observers.topics(), now);
+        let request = self.realtime.poll(now);
         let (_, effect) = self.requests.start(PendingRequest::Changes, request);
         self.effects.push(effect);
     }
