@@ -59,6 +59,8 @@ impl Engine {
         if !self.leadership.is_leader() {
             return;
         }
+        // Only a leader knows the number of rows of each tree.
+        self.release_pins(now);
         self.leadership.step_down();
         self.realtime.step_down();
         for id in self.observers.ids_from(REMOTE_OBSERVER_BASE) {
@@ -66,7 +68,6 @@ impl Engine {
         }
         self.effects.extend(self.requests.cancel_all());
         self.outbox.abort_sending();
-        self.release_pins(now);
         self.effects.push(Effect::Disconnect);
         self.drop_unobserved();
     }

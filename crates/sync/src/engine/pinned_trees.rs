@@ -133,9 +133,14 @@ impl Engine {
         }
     }
 
-    /// Stops observing the pinned trees at the loss of leadership; the next leader continues.
+    /// Stops observing the pinned trees before the loss of leadership; the next leader continues.
+    ///
+    /// Until it reports their status, the last one of this tab is shown.
     pub(super) fn release_pins(&mut self, now: UnixMillis) {
-        self.leadership.set_pinned_trees(self.pinned_tree_summaries());
+        let trees = self.pinned_tree_summaries();
+        for root in self.leadership.set_pinned_trees(trees) {
+            self.observers.mark_row_changed(root);
+        }
         for id in self.pinned_trees.release() {
             self.unobserve(id, now);
         }

@@ -451,3 +451,14 @@ fn tree_without_known_free_links_derives_no_list_from_them() {
     assert_eq!(observed_page_names(&mut tab), [] as [&str; 0]);
     assert!(tab.engine.list(&pages()).loaded);
 }
+
+#[test]
+fn former_leader_continues_to_show_the_pinned_trees() {
+    let mut tab = Tab::with_pinned_plan();
+    let before = tab.engine.pinned_tree_status(&project(1)).unwrap();
+    tab.changed.clear();
+    tab.event(Event::LeadershipLost);
+    let after = tab.engine.pinned_tree_status(&project(1)).unwrap();
+    assert_eq!((after.rows, after.complete), (before.rows, before.complete));
+    assert!(tab.changed.contains(&Query::Row(project(1))));
+}
