@@ -149,13 +149,17 @@ impl Requests {
     /// Aborts the request of a query; returns the effect if there is one.
     pub(crate) fn cancel(&mut self, query: &Query) -> Option<Effect> {
         let id = self.in_flight.remove(query)?;
+        self.first_request.remove(query);
         self.pending.remove(&id);
         Some(Effect::Cancel(id))
     }
 
-    /// Aborts all requests and forgets the queued rows; returns the effects.
+    /// Aborts all requests and forgets the queued rows and all retries; returns the effects.
     pub(crate) fn cancel_all(&mut self) -> impl Iterator<Item = Effect> + use<> {
         self.in_flight.clear();
+        self.first_request.clear();
+        self.retries.clear();
+        self.rows_retry.clear();
         self.rows_in_flight.clear();
         self.rows_to_fetch.clear();
         std::mem::take(&mut self.pending).into_iter().map(|(id, _)| Effect::Cancel(id))
@@ -295,11 +299,6 @@ impl Requests {
     /// Whether the last attempt of a query failed.
     pub(crate) fn has_failed(&self, query: &Query) -> bool {
         self.failed.contains(query)
-    }
-
-    /// Forgets the failure of a query.
-    pub(crate) fn forget_failure(&mut self, query: &Query) {
-        self.failed.remove(query);
     }
 
     /// Forgets all failures.
@@ -498,7 +497,13 @@ mod tests {
         let (first, second) = (start(&mut requests, 1), start(&mut requests, 2));
         assert_eq!(requests.cancel(&Query::Row(task(1))), Some(Effect::Cancel(first)));
         assert_eq!(requests.cancel(&Query::Row(task(1))), None);
+        assert!(!requests.expect_outdated(&Query::Row(task(1))), "not in flight any more");
+        requests.schedule_retry(&Query::Row(task(3)), &EngineConfig::default(), 1.0, UnixMillis::EPOCH);
+        requests.retry_rows(task(4).code, vec![task(4).id], &EngineConfig::default(), UnixMillis::EPOCH);
         assert!(requests.cancel_all().eq([Effect::Cancel(second)]));
+        assert!(requests.has_no_reads() && !requests.expect_outdated(&Query::Row(task(2))));
+        requests.queue_row(&task(4));
+        assert_eq!(requests.flush_queue(|_| false, UnixMillis::EPOCH).len(), 1, "there is no retry to wait for");
         assert!(requests.purpose(second).is_none() && !requests.is_in_flight(&Query::Row(task(2))));
     }
 }

@@ -33,8 +33,8 @@ impl Engine {
             return self.ensure_fresh(Query::List(base_list), now);
         }
         if self.is_fresh(&query, now) {
-            // The failure of an earlier attempt no longer matters.
-            self.requests.forget_failure(&query);
+            // The failure of an earlier attempt and its retry no longer matter.
+            self.requests.succeed(&query);
             return;
         }
         if !self.leadership.is_leader() {

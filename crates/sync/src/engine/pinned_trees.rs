@@ -180,7 +180,7 @@ impl Engine {
             _ => true,
         };
         if queries.all(is_fresh) {
-            return self.requests.forget_failure(&query);
+            return self.requests.succeed(&query);
         }
         let request = Request::get(format!("/sync/snapshot?entity={}&id={}", root.code, root.id));
         self.effects.push(self.requests.start_query(query, PendingRequest::Tree(root.clone()), request));

@@ -354,3 +354,22 @@ fn polling_continues_after_a_failed_poll() {
     tab.respond(list(vec![row(1, 2, "changed")]));
     assert_eq!(tab.names()[0], "changed");
 }
+
+#[test]
+fn revalidation_ends_although_an_earlier_request_of_a_fresh_query_had_failed() {
+    let mut tab = Tab::observing_tasks();
+    tab.event(Event::Observe(ObserverId(2), Query::Row(task(1))));
+    tab.reject(503, None);
+    // Before the retry, the row is received with another response.
+    tab.invalidate(&[(1, Action::Update, 2)]);
+    tab.respond(list(vec![row(1, 2, "changed")]));
+    tab.event(Event::SocketMessage(ServerMessage::Access { access_epoch: "2".into() }));
+    while !tab.requests.is_empty() {
+        tab.respond(list(vec![row(1, 2, "changed"), row(2, 1, "two"), row(3, 1, "three")]));
+    }
+    tab.now = tab.now + Duration::from_secs(2);
+    tab.event(Event::Tick);
+    assert_eq!(tab.paths(), [] as [&str; 0], "the row is fresh");
+    tab.event(Event::SocketMessage(ServerMessage::Pong { cursor: "1.50".into() }));
+    assert!(tab.stored_text().contains("1.50"), "the position of the feed is stored again");
+}
