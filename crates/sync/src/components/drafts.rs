@@ -20,8 +20,8 @@ const TOMBSTONE_TTL: Duration = Duration::from_secs(7 * 24 * 3600);
 #[derive(Default)]
 pub(crate) struct Drafts {
     by_entity: VecMap<EntityRef, Draft>,
-    /// Drafts that are being written to disk, with the batch that writes them.
-    writes: DetHashMap<EntityRef, u64>,
+    /// Drafts that are being written to disk, with the batch and the time of the edit.
+    writes: DetHashMap<EntityRef, (u64, UnixMillis)>,
 }
 
 /// Draft of one tab, merged from this tab's and the stored one.
@@ -106,28 +106,30 @@ impl Drafts {
             None => serde_json::to_vec(&Draft::new(entity.clone(), 0, now)),
         };
         persistence.put(Namespace::Drafts, entity.to_string(), bytes.unwrap_or_default());
-        self.writes.insert(entity.clone(), persistence.next_batch());
+        self.writes.insert(entity.clone(), (persistence.next_batch(), now));
         effects.push(Effect::DraftChanged(entity.clone()));
         effects.push(Effect::BroadcastDraftsChanged);
     }
 
     /// Writes the drafts of failed batches again.
+    ///
+    /// The tombstone of an ended draft keeps the time of the end: with an earlier one, input of
+    /// other tabs from before the end would come back.
     pub(crate) fn rewrite(
         &mut self,
         batches: &RangeInclusive<u64>,
         persistence: &mut Persistence,
         effects: &mut Vec<Effect>,
     ) {
-        let failed = self.writes.iter().filter(|(_, batch)| batches.contains(*batch)).map(|(entity, _)| entity.clone());
-        for entity in failed.collect::<Vec<EntityRef>>() {
-            let updated_at = self.get(&entity).map_or(UnixMillis::EPOCH, |draft| draft.updated_at);
-            self.persist(&entity, persistence, effects, updated_at);
+        let failed = self.writes.iter().filter(|(_, (batch, _))| batches.contains(batch));
+        for (entity, at) in failed.map(|(entity, (_, at))| (entity.clone(), *at)).collect::<Vec<_>>() {
+            self.persist(&entity, persistence, effects, at);
         }
     }
 
     /// Records that batches were written, or that the store is out of use.
     pub(crate) fn on_persisted(&mut self, batches: &RangeInclusive<u64>) {
-        self.writes.retain(|_, batch| *batch > *batches.end());
+        self.writes.retain(|_, (batch, _)| *batch > *batches.end());
     }
 
     /// Loads the stored drafts at start, and removes expired tombstones.
@@ -260,6 +262,18 @@ mod tests {
         drafts.on_persisted(&(1..=1));
         assert_eq!(drafts.reconcile(ended(15), &mut persistence, &mut effects, at(20)), [task()]);
         assert_eq!(drafts.iter().count(), 0);
+    }
+
+    #[test]
+    fn tombstone_keeps_its_time_when_it_is_written_again() {
+        let (mut drafts, mut persistence, mut effects): (Drafts, Persistence, Vec<Effect>) = Default::default();
+        drafts.hydrate(vec![stored("name", 10)], &mut persistence, at(20));
+        drafts.end(&task(), &mut persistence, &mut effects, at(30));
+        persistence.take_batch();
+        drafts.rewrite(&(1..=1), &mut persistence, &mut effects);
+        let Some(Effect::Persist(_, writes)) = persistence.take_batch() else { panic!("no batch") };
+        let [crate::Write::Put(Namespace::Drafts, _, bytes)] = &writes[..] else { panic!("{writes:?}") };
+        assert_eq!(serde_json::from_slice::<Draft>(bytes).unwrap().updated_at, at(30));
     }
 
     #[test]
