@@ -122,6 +122,10 @@ impl Engine {
                 self.observers.mark_row_changed(root);
             }
         }
+        if update.access_changed {
+            // Before the rows: until their lists follow, nothing here observes them.
+            self.drop_unobserved();
+        }
         for RowUpdate { code, permission, row } in update.rows {
             if let Some(slot) = self.apply_leader_row(&code, row.get(), permission, now) {
                 self.reindex(slot);
@@ -129,9 +133,6 @@ impl Engine {
         }
         for entity in update.removed {
             self.remove_entity(&entity);
-        }
-        if update.access_changed {
-            self.drop_unobserved();
         }
         for list in update.lists {
             self.apply_leader_list(list);

@@ -205,3 +205,18 @@ fn presence_covers_the_visible_tabs_and_is_forwarded_to_followers() {
     pair.leader.hello();
     assert_eq!(sent_viewing(&mut pair), [vec![task(1), task(3)]]);
 }
+
+#[test]
+fn new_follower_receives_a_list_that_only_the_server_can_derive() {
+    let mut pair = Pair::new();
+    // The leader does not know the follower yet, which therefore also learns of an access change.
+    pair.broadcasts.clear();
+    let mut linked = tasks();
+    linked.parent_filter.as_mut().unwrap().column = None;
+    pair.leader.event(Event::Observe(ObserverId(2), Query::List(linked.clone())));
+    pair.leader.respond(list(vec![row(8, 1, "linked")]));
+    pair.leader.broadcasts.clear();
+    pair.follower_event(Event::Observe(ObserverId(1), Query::List(linked.clone())));
+    pair.exchange_messages();
+    assert_eq!(pair.follower.rows(&linked)[0].data["name"], "linked");
+}
