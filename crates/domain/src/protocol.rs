@@ -224,8 +224,10 @@ pub struct CoalescedChanges {
 impl CoalescedChanges {
     /// Adds a change and merges it with an earlier change of the same entity.
     ///
-    /// The last action wins, except that an update after a create remains a create. The version is
-    /// the highest of both.
+    /// The action of the higher version wins, because transactions may be logged in another order
+    /// than they changed the row. Of equal versions, and if one has none (0, as after a change of
+    /// access), the last action wins. An update after a create remains a create. The version is the
+    /// highest of both.
     pub fn coalesce(&mut self, change: Change) {
         match self
             .positions
@@ -237,9 +239,10 @@ impl CoalescedChanges {
                 self.list.push_back(change);
             }
             Some(existing) => {
-                if !(existing.action == Action::Create && change.action == Action::Update) {
-                    existing.action = change.action;
-                }
+                let is_earlier = change.version != Version::default() && change.version < existing.version;
+                let (first, last) =
+                    if is_earlier { (change.action, existing.action) } else { (existing.action, change.action) };
+                existing.action = if first == Action::Create && last == Action::Update { Action::Create } else { last };
                 existing.version = existing.version.max(change.version);
             }
         }
@@ -401,6 +404,7 @@ impl ServerMessage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::strategy::Strategy;
     use serde_json::json;
 
     #[test]
@@ -428,6 +432,48 @@ mod tests {
         }
         for text in ["", "{}", r#"{"type":"LATER","payload":{}}"#, r#"{"type":"INVALIDATE","payload":{"changes":3}}"#] {
             assert_eq!(ServerMessage::parse(text), None);
+        }
+    }
+
+    fn coalesced(changes: &[(Action, i64)]) -> (Action, i64) {
+        let mut coalesced = CoalescedChanges::default();
+        for (action, version) in changes {
+            coalesced.coalesce(Change { entity_id: Uuid::nil(), action: *action, version: Version(*version) });
+        }
+        let changes = coalesced.into_vec();
+        (changes[0].action, changes[0].version.0)
+    }
+
+    #[test]
+    fn action_of_the_highest_version_wins() {
+        use Action::{Create, Delete, Revoke, Update};
+        for (changes, expected) in [
+            (&[(Create, 1), (Update, 2)][..], (Create, 2)),
+            (&[(Update, 2), (Create, 1)], (Create, 2)),
+            (&[(Update, 3), (Delete, 2)], (Update, 3)),
+            (&[(Delete, 3), (Update, 2)], (Delete, 3)),
+            (&[(Create, 1), (Delete, 2)], (Delete, 2)),
+            (&[(Update, 5), (Revoke, 0)], (Revoke, 5)),
+            (&[(Revoke, 0), (Create, 0)], (Create, 0)),
+            (&[(Revoke, 0), (Update, 4)], (Update, 4)),
+        ] {
+            assert_eq!(coalesced(changes), expected, "{changes:?}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn deletion_does_not_depend_on_the_order_of_the_log(
+            (deletions, order) in proptest::collection::vec(proptest::bool::ANY, 1..8).prop_flat_map(|deletions| {
+                let order: Vec<usize> = (0..deletions.len()).collect();
+                (proptest::strategy::Just(deletions), proptest::strategy::Just(order).prop_shuffle())
+            })
+        ) {
+            let change = |index: usize| {
+                (if deletions[index] { Action::Delete } else { Action::Update }, index as i64 + 1)
+            };
+            let changes: Vec<(Action, i64)> = order.into_iter().map(change).collect();
+            proptest::prop_assert_eq!(coalesced(&changes), change(deletions.len() - 1));
         }
     }
 
