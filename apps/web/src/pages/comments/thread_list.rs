@@ -26,8 +26,7 @@ pub(crate) fn CommentThreadList(
     let can_edit = Memo::new(move |_| level.get().is_some_and(|l| l >= u64::from(u8::from(Permission::Edit))));
     let replying = RwSignal::new(None::<Uuid>);
     let stored_entity = StoredValue::new(entity);
-    // Root comments with their replies, in order of creation; unsent comments come last. A reply to
-    // a comment that is not loaded is treated as a root.
+    // In order of creation; unsent comments come last.
     let threads = Memo::new(move |_| {
         let rows = sort::sorted_by_key(list.get().rows, |r| {
             let when = format::text(&r.data, "created_ts");
@@ -36,13 +35,7 @@ pub(crate) fn CommentThreadList(
         let id = |row: &RowView, column: &str| format::text(&row.data, column).parse::<Uuid>().ok();
         let comments: Vec<(Uuid, Option<Uuid>)> =
             rows.iter().filter_map(|r| Some((id(r, "id")?, id(r, "reply_to__message_id")))).collect();
-        let is_loaded = |parent: Option<Uuid>| comments.iter().any(|(id, _)| Some(*id) == parent);
-        let roots = comments.iter().filter(|(_, parent)| !is_loaded(*parent)).map(|(id, _)| *id);
-        roots
-            .map(|root| {
-                (root, comments.iter().filter(|(_, parent)| *parent == Some(root)).map(|(id, _)| *id).collect())
-            })
-            .collect::<Vec<(Uuid, Vec<Uuid>)>>()
+        group_by_root(&comments)
     });
     let code = StoredValue::new(message);
     // Rendered once per root comment, so that a reply in progress survives new comments.
@@ -86,4 +79,49 @@ pub(crate) fn CommentThreadList(
         </section>
     }
     .into_any()
+}
+
+/// Groups comments, given with the comment that each replies to, into threads: root and replies.
+///
+/// A thread contains replies to replies, too. A reply to a comment that is not given is a root. The
+/// order is kept.
+fn group_by_root(comments: &[(Uuid, Option<Uuid>)]) -> Vec<(Uuid, Vec<Uuid>)> {
+    let index_of = |id: Option<Uuid>| comments.iter().position(|(other, _)| Some(*other) == id);
+    let parents: Vec<Option<usize>> = comments.iter().map(|(_, parent)| index_of(*parent)).collect();
+    let root_of = |start: usize| {
+        let mut index = start;
+        for _ in comments {
+            match parents.get(index).copied().flatten() {
+                Some(parent) => index = parent,
+                None => return index,
+            }
+        }
+        start // the comments reply to each other in a circle
+    };
+    let roots: Vec<usize> = (0..comments.len()).map(root_of).collect();
+    let replies_to = |root: usize| {
+        let replies = comments.iter().zip(&roots).enumerate().filter(|(index, (_, of))| **of == root && *index != root);
+        replies.map(|(_, ((id, _), _))| *id).collect()
+    };
+    let is_root = |(index, _): &(usize, _)| roots.get(*index) == Some(index);
+    comments.iter().enumerate().filter(is_root).map(|(index, (id, _))| (*id, replies_to(index))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    #[wasm_bindgen_test]
+    fn thread_contains_replies_to_replies() {
+        let [a, b, c, d, e] = [1, 2, 3, 4, 5].map(Uuid::from_u128);
+        let comments = [(a, None), (b, Some(a)), (c, Some(b)), (d, None), (e, Some(Uuid::from_u128(9)))];
+        assert_eq!(group_by_root(&comments), [(a, vec![b, c]), (d, vec![]), (e, vec![])]);
+    }
+
+    #[wasm_bindgen_test]
+    fn comments_that_reply_to_each_other_remain_visible() {
+        let [a, b, c] = [1, 2, 3].map(Uuid::from_u128);
+        assert_eq!(group_by_root(&[(a, Some(b)), (b, Some(a)), (c, Some(b))]), [(a, vec![]), (b, vec![]), (c, vec![])]);
+    }
 }
