@@ -165,7 +165,7 @@ pub struct ImportedPlan {
     /// The new project.
     #[schema(value_type = RowSchema)]
     project: Row,
-    /// What was imported, and what was not.
+    /// Imported and skipped elements.
     report: PlanReport,
 }
 

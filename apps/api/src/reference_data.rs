@@ -30,7 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(global_settings, change_settings))
 }
 
-/// An entity type, with what the caller may do with it.
+/// Entity type, with the caller's permission to create entities of it.
 #[derive(Serialize, ToSchema)]
 #[schema(examples(json!({
     "code": "milestone", "name": "Milestone", "ui_label": "Milestones", "ui_icon": "diamond", "root_flag": false,
