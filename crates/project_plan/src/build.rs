@@ -1,0 +1,302 @@
+//! Builds the plan of a project from its rows.
+
+use crate::actuals::actuals_of;
+use crate::assignments::Assigner;
+use crate::calendars::{Calendars, STANDARD, day_end, finish_on, start_on};
+use crate::derived::{DerivedColumns, due_day};
+use crate::links::{self, Others};
+use crate::outline::{self, Outline};
+use crate::{ExternalTask, PlanInput, ProjectInput, TaskInput, UnitSizes};
+use pmo_planning::{
+    CalendarIndex, Constraint, Day, Direction, Mode, Moment, Plan, Segment, Settings, Span, Task, TaskId, WorkingTime,
+};
+use std::collections::HashMap;
+use uuid::Uuid;
+
+/// Maximum number of tasks of a plan.
+pub const MAX_TASKS: usize = 200_000;
+/// Maximum number of dependencies, and of assignments, of a plan.
+pub const MAX_LINKS: usize = 500_000;
+/// Maximum number of parts of split tasks.
+const MAX_SEGMENTS: usize = 100_000;
+
+/// Something that a plan refers to and that is not among its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// Summary that contains a task.
+    Parent {
+        /// Task.
+        task: Uuid,
+        /// Summary.
+        parent: Uuid,
+    },
+    /// Predecessor of a dependency.
+    Predecessor {
+        /// Dependency.
+        dependency: Uuid,
+        /// Predecessor.
+        task: Uuid,
+    },
+    /// Calendar of the project, a task or a person, or the base of one.
+    Calendar(Uuid),
+    /// Tasks beyond [`MAX_TASKS`].
+    Tasks,
+    /// Dependencies or assignments beyond [`MAX_LINKS`].
+    Links,
+}
+
+/// Fault of a row; its plan is built with a default instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputFault {
+    /// A value that cannot be read.
+    Unreadable {
+        /// Id of the row.
+        row: Uuid,
+        /// Column.
+        column: String,
+    },
+    /// Two rows with the id of a task.
+    DuplicateTask(Uuid),
+    /// A task that contains itself through other tasks.
+    OutlineRing(Uuid),
+    /// Values of a calendar that cannot be read, or are beyond the limits.
+    Calendar(Uuid),
+}
+
+/// Plan of a project, with the ids of its rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ProjectPlan {
+    /// The plan: tasks of the project in outline order, then points of other projects' tasks.
+    pub plan: Plan,
+    /// Number of tasks of the project.
+    pub task_count: usize,
+    /// Id of the task at each position.
+    pub task_ids: Vec<Uuid>,
+    /// Id of the dependency of each link.
+    pub link_ids: Vec<Uuid>,
+    /// Id of each calendar; `None` for Standard.
+    pub calendar_ids: Vec<Option<Uuid>>,
+    /// Whether the task at each position contains tasks.
+    pub is_summary: Vec<bool>,
+    /// Settings of the project, for display.
+    pub project: ProjectInput,
+    /// Working time of the units of durations.
+    pub unit_sizes: UnitSizes,
+    /// What the rows refer to and is not there; dates then differ from those of the server.
+    pub incomplete: Vec<Missing>,
+    /// Faults of rows.
+    pub faults: Vec<InputFault>,
+    /// Derived columns of inactive tasks, which keep their dates.
+    pub(crate) kept: HashMap<u32, DerivedColumns>,
+    positions: HashMap<Uuid, u32>,
+}
+
+impl ProjectPlan {
+    /// Returns the position of a task of the project.
+    pub fn position(&self, task: Uuid) -> Option<u32> {
+        self.positions.get(&task).copied()
+    }
+
+    /// Returns the id of the task at a position.
+    pub fn task_id(&self, position: u32) -> Option<Uuid> {
+        self.task_ids.get(position as usize).copied()
+    }
+
+    /// Returns the id of the dependency of a link.
+    pub fn link_id(&self, link: u32) -> Option<Uuid> {
+        self.link_ids.get(link as usize).copied()
+    }
+
+    /// Returns the working time of a task's calendar, or else that of the project.
+    pub fn working_time(&self, position: u32) -> WorkingTime {
+        let own = self.plan.tasks.get(position as usize).and_then(|task| task.calendar);
+        WorkingTime::of_calendar(&self.plan.calendars, own.unwrap_or(self.plan.settings.calendar))
+    }
+}
+
+/// Builds the plan of a project.
+///
+/// Never fails: what the rows lack or state wrongly is in [`ProjectPlan::incomplete`] and
+/// [`ProjectPlan::faults`].
+pub fn build(input: &PlanInput) -> ProjectPlan {
+    let project = &input.project;
+    let mut calendars = Calendars::new(&input.calendars);
+    let tasks = &input.tasks[..input.tasks.len().min(MAX_TASKS)];
+    let is_member = |task: &TaskInput| task.is_active && task.project_id == Some(project.id);
+    let mut outline = outline::sort(tasks, is_member);
+    let calendar = project.calendar_id.and_then(|id| calendars.find(id)).unwrap_or(STANDARD);
+    let count = outline.inputs.len();
+    let mut built = ProjectPlan {
+        task_count: count,
+        task_ids: outline.inputs.iter().map(|&index| tasks[index].id).collect(),
+        is_summary: vec![false; count],
+        project: project.clone(),
+        unit_sizes: project.unit_sizes(),
+        incomplete: std::mem::take(&mut outline.missing),
+        faults: std::mem::take(&mut outline.faults),
+        positions: std::mem::take(&mut outline.positions),
+        ..ProjectPlan::default()
+    };
+    for parent in outline.parents.iter().flatten() {
+        built.is_summary[*parent as usize] = true;
+    }
+    add_tasks(&mut built, input, tasks, &outline, calendar, &mut calendars);
+    built.plan.settings = settings(project, calendar, &built.plan.tasks, &mut calendars);
+    let mut dependencies: Vec<_> = input.dependencies.iter().take(MAX_LINKS).filter(|one| one.is_active).collect();
+    dependencies.sort_unstable_by_key(|dependency| dependency.id);
+    let others = Others {
+        external: external_tasks(input, project.id),
+        unscheduled: tasks.iter().filter(|task| !task.is_scheduled()).map(|task| task.id).collect(),
+        time: calendars.time(calendar).clone(),
+    };
+    links::add_links(&mut built, &dependencies, others);
+    report(&mut built, input, &calendars);
+    built.plan.calendars = calendars.list;
+    built.calendar_ids = calendars.ids;
+    built
+}
+
+fn add_tasks(
+    built: &mut ProjectPlan,
+    input: &PlanInput,
+    tasks: &[TaskInput],
+    outline: &Outline,
+    project_calendar: CalendarIndex,
+    calendars: &mut Calendars,
+) {
+    let assignments: Vec<_> = input.assignments.iter().take(MAX_LINKS).filter(|row| row.is_active).collect();
+    let mut assigner = Assigner::new(&assignments, &input.calendars);
+    for (place, (&index, &parent)) in outline.inputs.iter().zip(&outline.parents).enumerate() {
+        let (task, position) = (&tasks[index], u32::try_from(place).unwrap_or(u32::MAX));
+        let calendar = task.calendar_id.and_then(|id| calendars.find(id));
+        let duration = task.duration_or_default(built.unit_sizes.day);
+        let summary = built.is_summary[place];
+        let actuals = if summary {
+            crate::actuals::Actuals::default()
+        } else {
+            actuals_of(task, duration, calendar.unwrap_or(project_calendar), calendars)
+        };
+        let started = actuals.start.is_some();
+        built.plan.tasks.push(Task {
+            id: TaskId(position),
+            parent,
+            mode: task.mode,
+            manual_start: task.manual_start,
+            manual_finish: task.manual_finish,
+            duration,
+            elapsed: task.duration_unit.is_elapsed(),
+            task_type: task.task_type,
+            effort_driven: task.is_effort_driven,
+            calendar,
+            ignore_resource_calendars: task.ignores_resource_calendars,
+            constraint: task.constraint(),
+            deadline: task.deadline,
+            priority: task.priority,
+            leveling_delay: task.leveling_delay,
+            actual_start: actuals.start,
+            actual_finish: actuals.finish,
+            actual_duration: actuals.duration,
+            stop: if started { task.stop } else { Moment::NONE },
+            resume: if started { task.resume } else { Moment::NONE },
+        });
+        if summary {
+            continue;
+        }
+        if task.segments.len() > 1 && built.plan.segments.len() < MAX_SEGMENTS {
+            let segment = |&(offset, length)| Segment { task: position, assignment: None, offset, length };
+            built.plan.segments.extend(task.segments.iter().map(segment));
+        }
+        assigner.add(built, calendars, position, task, duration);
+        if task.mode == Mode::Inactive {
+            built.kept.insert(position, kept_columns(task));
+        }
+    }
+}
+
+/// Returns the derived columns of an inactive task: its dates stay, it has no slack.
+fn kept_columns(task: &TaskInput) -> DerivedColumns {
+    let stored = &task.stored;
+    let start = stored.start.get().filter(|start| Some(start.day()) == stored.start_date);
+    let due = |finish: &Moment| start.is_some_and(|start| Some(due_day(start, *finish)) == stored.due_date);
+    let finish = stored.finish.get().filter(due);
+    DerivedColumns {
+        start: start.unwrap_or_default(),
+        finish: finish.unwrap_or_default(),
+        start_date: stored.start_date,
+        due_date: stored.due_date,
+        ..DerivedColumns::default()
+    }
+}
+
+/// Returns the settings of the plan.
+fn settings(project: &ProjectInput, calendar: CalendarIndex, tasks: &[Task], calendars: &mut Calendars) -> Settings {
+    let time = calendars.time(calendar);
+    let finish = project.planned_end_date.filter(|_| project.direction() == Direction::FromFinish);
+    let end_of = |day: Day, hour: Moment| finish_on(day, hour).unwrap_or_else(|| day_end(time, day));
+    Settings {
+        start: project_start(project, time, tasks),
+        finish: finish.map_or(Moment::NONE, |day| end_of(day, project.planned_end)),
+        direction: project.direction(),
+        calendar,
+        status_date: project.status_date.map_or(Moment::NONE, |day| end_of(day, Moment::NONE)),
+        reschedule_remaining: project.reschedule_remaining,
+        honor_constraints: project.honor_constraints,
+        critical_slack_limit: project.critical_slack_limit(),
+        multiple_critical_paths: project.multiple_critical_paths,
+        split_in_progress: project.splits_in_progress,
+    }
+}
+
+/// Returns the start of the project.
+///
+/// Without a planned start, it is the day of the earliest date that a task states; without any, the
+/// day on which the project was created.
+pub(crate) fn project_start(project: &ProjectInput, time: &WorkingTime, tasks: &[Task]) -> Moment {
+    let start_of =
+        |day: Day, hour: Moment| start_on(day, hour).unwrap_or_else(|| crate::calendars::day_start(time, day));
+    if let Some(day) = project.planned_start_date {
+        return start_of(day, project.planned_start);
+    }
+    let stated = tasks.iter().filter(|task| task.mode != Mode::Inactive).flat_map(dates_of);
+    let earliest = stated.filter(|date| date.is_some()).min();
+    let day = earliest.map(Moment::day).or(project.created_date).unwrap_or(Day(0));
+    start_of(day, Moment::NONE)
+}
+
+fn dates_of(task: &Task) -> [Moment; 5] {
+    let constraint = match task.constraint {
+        Constraint::AsSoonAsPossible | Constraint::AsLateAsPossible => Moment::NONE,
+        constraint => constraint.date().unwrap_or_default(),
+    };
+    let manual = task.mode == Mode::Manual;
+    let of_manual = |moment: Moment| if manual { moment } else { Moment::NONE };
+    let of_automatic = if manual { Moment::NONE } else { constraint };
+    [of_automatic, task.actual_start, task.actual_finish, of_manual(task.manual_start), of_manual(task.manual_finish)]
+}
+
+fn external_tasks(input: &PlanInput, project: Uuid) -> HashMap<Uuid, ExternalTask> {
+    let of_task = |task: &TaskInput| ExternalTask { id: task.id, start: task.stored.start, finish: task.stored.finish };
+    let foreign = input.tasks.iter().filter(|task| task.is_scheduled() && task.project_id != Some(project));
+    let stated = input.external_tasks.iter().take(MAX_TASKS).cloned();
+    foreign.take(MAX_TASKS).map(of_task).chain(stated).map(|task| (task.id, task)).collect()
+}
+
+/// Collects what is missing and which values could not be read.
+fn report(built: &mut ProjectPlan, input: &PlanInput, calendars: &Calendars) {
+    built.incomplete.extend(&calendars.missing);
+    if input.tasks.len() > MAX_TASKS {
+        built.incomplete.push(Missing::Tasks);
+    }
+    if input.dependencies.len() > MAX_LINKS || input.assignments.len() > MAX_LINKS {
+        built.incomplete.push(Missing::Links);
+    }
+    let rows = std::iter::once((input.project.id, &input.project.unreadable))
+        .chain(input.tasks.iter().map(|row| (row.id, &row.unreadable)))
+        .chain(input.dependencies.iter().map(|row| (row.id, &row.unreadable)))
+        .chain(input.assignments.iter().map(|row| (row.id, &row.unreadable)));
+    for (row, columns) in rows.filter(|(_, columns)| !columns.is_empty()) {
+        built.faults.extend(columns.iter().map(|column| InputFault::Unreadable { row, column: column.clone() }));
+    }
+    let bad_calendars = input.calendars.calendars.iter().filter(|(_, definition)| definition.fault_count > 0);
+    built.faults.extend(bad_calendars.map(|(id, _)| InputFault::Calendar(*id)));
+}
