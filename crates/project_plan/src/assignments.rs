@@ -4,9 +4,9 @@
 //! assignment that ends last ends with the duration, whatever work and units say; so a new duration
 //! holds without new work. With different calendars, work divided by units counts.
 
-use crate::build::ProjectPlan;
 use crate::calendar_json::CalendarSet;
 use crate::calendars::Calendars;
+use crate::project_plan::ProjectPlan;
 use crate::{AssignmentInput, TaskInput};
 use pmo_planning::{Assignment, CalendarIndex, Resource, ResourceKind, Segment, Span, TaskType, Units};
 use std::collections::HashMap;

@@ -291,7 +291,7 @@ fn read_range(value: &Value) -> Option<HourRange> {
 }
 
 fn read_weekdays(value: &Value) -> Option<u8> {
-    let days = value.as_array()?.iter().map(Value::as_u64);
+    let mut days = value.as_array()?.iter().map(Value::as_u64);
     days.try_fold(0_u8, |bits, day| match day? {
         day @ 1..=7 => Some(bits | 1 << (day % 7)),
         _ => None,

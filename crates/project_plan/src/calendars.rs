@@ -1,7 +1,7 @@
 //! Calendars of a plan by id, and their working time.
 
-use crate::build::Missing;
 use crate::calendar_json::CalendarSet;
+use crate::project_plan::Missing;
 use pmo_planning::{Calendar, CalendarIndex, Day, Moment, Span, WorkingTime};
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;

@@ -225,9 +225,11 @@ impl Cell<'_> {
     pub(crate) fn id(&self) -> Read<Uuid> {
         self.text()?.map(|text| Uuid::try_parse(text).map_err(|_| Unreadable)).transpose()
     }
+}
 
+impl<'a> Cell<'a> {
     /// Reads a list; null is an empty list.
-    pub(crate) fn list<T>(&self, read: impl Fn(&Cell<'_>) -> Read<T>) -> Result<Vec<T>, Unreadable> {
+    pub(crate) fn list<T>(&self, read: impl Fn(&Cell<'a>) -> Read<T>) -> Result<Vec<T>, Unreadable> {
         match self {
             Self::Null => Ok(Vec::new()),
             Self::List(cells) => cells.iter().map(|cell| read(cell)?.ok_or(Unreadable)).collect(),

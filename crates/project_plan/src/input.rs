@@ -11,7 +11,7 @@ pub use task::TaskInput;
 
 use crate::calendar_json::CalendarSet;
 use crate::cell::{Cell, Columns, Unreadable, deserialize_columns};
-use crate::options::OptionName;
+use crate::typed_cell::{read_code, read_option, read_percent, read_segments, read_units};
 use crate::units::{LagUnit, Percent};
 use pmo_planning::{LinkKind, Moment, Span, Units};
 use serde::de::{Deserialize, Deserializer};
@@ -212,31 +212,4 @@ impl Columns for ExternalTask {
     }
 
     fn note_unreadable(&mut self, _column: &str) {}
-}
-
-/// Reads the name of an option.
-fn read_option<T: OptionName>(cell: &Cell<'_>) -> Result<Option<T>, Unreadable> {
-    read_code(cell, T::from_name)
-}
-
-fn read_code<T>(cell: &Cell<'_>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Unreadable> {
-    cell.text()?.map(|text| parse(text).ok_or(Unreadable)).transpose()
-}
-
-fn read_percent(cell: &Cell<'_>) -> Result<Option<Percent>, Unreadable> {
-    let Some(hundredths) = cell.scaled(100.0)? else { return Ok(None) };
-    i32::try_from(hundredths).map(|hundredths| Some(Percent(hundredths))).map_err(|_| Unreadable)
-}
-
-fn read_units(cell: &Cell<'_>) -> Result<Units, Unreadable> {
-    let Some(hundredths) = cell.scaled(100.0)? else { return Ok(Units::WHOLE) };
-    u32::try_from(hundredths).map(Units).map_err(|_| Unreadable)
-}
-
-/// Reads parts of a split: pairs of offset and length in working minutes.
-fn read_segments(cell: &Cell<'_>) -> Result<Vec<(Span, Span)>, Unreadable> {
-    cell.list(|part| match &*part.list(Cell::positive_minutes)? {
-        [offset, length] => Ok(Some((*offset, *length))),
-        _ => Err(Unreadable),
-    })
 }

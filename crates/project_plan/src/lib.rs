@@ -18,8 +18,10 @@ mod build; // rows to plan
 mod calendar_json; // calendars as JSON
 mod calendars; // calendars of a plan and their working time
 mod cell; // values of columns, read with tolerance
-mod derived; // schedule to derived columns
+mod derived; // derived columns from a schedule
+mod derived_columns; // columns of a task that only the schedule sets
 pub mod duration_text; // typed durations
+mod edit; // what edits need and imply
 mod expand; // typed values to inputs
 pub mod explain; // why a task is where it is
 pub mod gantt_edit; // edits of a Gantt chart as patches
@@ -28,18 +30,25 @@ mod links; // dependencies to links
 mod options; // names of options that the engine knows
 mod outline; // outline order
 pub mod predecessor_text; // typed predecessors
+mod project_plan; // plan with the ids of its rows
+mod task_editor; // edits of the dates of one task
+mod task_time; // working time of one task
+mod typed_cell; // values that are options, units or parts
 mod units; // units of durations
 
 #[cfg(test)]
 mod tests;
 
-pub use build::{InputFault, Missing, ProjectPlan, build};
+pub use build::build;
 pub use calendar_json::{CalendarDefinition, CalendarSet, hours_from_json, hours_to_json};
 pub use calendar_json::{exception_from_row, recurrence_from_json, recurrence_to_json};
-pub use derived::{DERIVED_TASK_COLUMNS, DerivedColumns, remove_derived};
-pub use expand::{CurrentDates, EditContext, EditError, ImpliedChange, expand_dependency_patch, expand_patch};
+pub use derived::remove_derived;
+pub use derived_columns::{DERIVED_TASK_COLUMNS, DerivedColumns};
+pub use edit::{CurrentDates, EditContext, EditError, ImpliedChange};
+pub use expand::{expand_dependency_patch, expand_patch};
 pub use input::{AssignmentInput, DependencyInput, ExternalTask, PlanInput, ProjectInput, TaskInput};
 pub use options::{ConstraintType, OptionName};
+pub use project_plan::{InputFault, MAX_LINKS, MAX_TASKS, Missing, ProjectPlan};
 pub use units::{DurationUnit, LagUnit, Percent, UnitSizes};
 
 /// Columns of a row by name, as in JSON; the same type as in `pmo-domain`.

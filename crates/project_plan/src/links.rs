@@ -3,7 +3,7 @@
 //! A predecessor in another project is a point in time that does not move: a manual task without
 //! duration at its start or its finish, after the tasks of the project.
 
-use crate::build::{Missing, ProjectPlan};
+use crate::project_plan::{Missing, ProjectPlan};
 use crate::{DependencyInput, ExternalTask, LagUnit, Percent};
 use pmo_planning::{Lag, Link, LinkKind, Mode, Moment, Span, Task, TaskId, WorkingTime};
 use std::collections::HashMap;

@@ -1,7 +1,7 @@
 //! Outline order: a parent precedes its children, siblings are in the order of rank and id.
 
 use crate::TaskInput;
-use crate::build::{InputFault, Missing};
+use crate::project_plan::{InputFault, Missing};
 use std::collections::HashMap;
 use uuid::Uuid;
 

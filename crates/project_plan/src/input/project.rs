@@ -1,7 +1,7 @@
 //! Row of a project.
 
-use super::read_option;
 use crate::cell::{Cell, Columns, Unreadable};
+use crate::typed_cell::read_option;
 use crate::units::UnitSizes;
 use pmo_planning::{Day, Direction, Moment, Span};
 use uuid::Uuid;

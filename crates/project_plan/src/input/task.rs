@@ -1,9 +1,9 @@
 //! Row of a task.
 
-use super::{read_code, read_option, read_percent, read_segments};
 use crate::cell::{Cell, Columns, Unreadable};
-use crate::derived::DerivedColumns;
+use crate::derived_columns::DerivedColumns;
 use crate::options::ConstraintType;
+use crate::typed_cell::{read_code, read_option, read_percent, read_segments};
 use crate::units::{DurationUnit, Percent};
 use pmo_planning::{Constraint, Day, Mode, Moment, Span, TaskType};
 use uuid::Uuid;
