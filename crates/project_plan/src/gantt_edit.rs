@@ -4,7 +4,7 @@ use crate::cell::{decimal_value, minutes_value};
 use crate::edit::{CurrentDates, EditContext, EditError, ImpliedChange};
 use crate::options::OptionName;
 use crate::task_editor::TaskEditor;
-use crate::{AssignmentInput, LagUnit, Percent, ProjectPlan, Row, TaskInput};
+use crate::{AssignmentInput, DependencyInput, DurationUnit, LagUnit, Percent, ProjectPlan, Row, TaskInput};
 use pmo_planning::{LinkKind, Mode, Moment, Schedule, Span, WorkChange, WorkTriangle, WorkingTime};
 use serde_json::Value;
 use uuid::Uuid;
@@ -22,9 +22,24 @@ pub struct RowEdit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LagEntry {
     /// Time with the unit in which it was entered.
-    Time(Span, crate::DurationUnit),
-    /// Percentage of the predecessor's duration: working time, or elapsed time.
-    Percent(Percent, LagUnit),
+    Time(Span, DurationUnit),
+    /// Percentage of the predecessor's duration, as working time.
+    Percent(Percent),
+    /// The same as elapsed time.
+    ElapsedPercent(Percent),
+}
+
+impl LagEntry {
+    /// Returns the lag of a dependency in the unit in which it was entered.
+    pub fn of(dependency: &DependencyInput) -> Self {
+        match (dependency.lag_percent, dependency.lag_unit) {
+            (Some(percent), LagUnit::ElapsedPercent) => Self::ElapsedPercent(percent),
+            (Some(percent), _) => Self::Percent(percent),
+            (None, LagUnit::Time(unit)) => Self::Time(dependency.lag, unit),
+            (None, LagUnit::Percent) => Self::Time(dependency.lag, DurationUnit::Days),
+            (None, LagUnit::ElapsedPercent) => Self::Time(dependency.lag, DurationUnit::ElapsedDays),
+        }
+    }
 }
 
 /// Moves a task to a new start; its duration stays.
@@ -246,10 +261,8 @@ fn is_within(plan: &ProjectPlan, task: u32, summary: u32) -> bool {
 pub fn relag(kind: LinkKind, lag: LagEntry) -> Row {
     let (minutes, percent, unit) = match lag {
         LagEntry::Time(lag, unit) => (minutes_value(lag), Value::Null, unit.code()),
-        LagEntry::Percent(percent, unit) => {
-            let code = if unit == LagUnit::ElapsedPercent { "e%" } else { "%" };
-            (Value::from(0), decimal_value(i64::from(percent.0), 100), code)
-        }
+        LagEntry::Percent(percent) => (Value::from(0), decimal_value(i64::from(percent.0), 100), "%"),
+        LagEntry::ElapsedPercent(percent) => (Value::from(0), decimal_value(i64::from(percent.0), 100), "e%"),
     };
     let mut row = Row::new();
     row.insert("dl__dependency_type".to_owned(), Value::from(kind.name()));

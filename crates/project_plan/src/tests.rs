@@ -2,6 +2,7 @@
 
 mod build_rules;
 mod expand_rules;
+mod explain_and_baseline;
 mod properties;
 mod reading;
 
