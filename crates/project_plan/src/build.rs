@@ -44,6 +44,7 @@ pub fn build(input: &PlanInput) -> ProjectPlan {
         built.is_summary[*parent as usize] = true;
     }
     add_tasks(&mut built, input, tasks, &outline, calendar, &mut calendars);
+    keep_inactive(&mut built, tasks, &outline);
     built.plan.settings = settings(project, calendar, &built.plan.tasks, &mut calendars);
     let mut dependencies: Vec<_> = input.dependencies.iter().take(MAX_LINKS).filter(|one| one.is_active).collect();
     dependencies.sort_unstable_by_key(|dependency| dependency.id);
@@ -110,13 +111,37 @@ fn add_tasks(
             built.plan.segments.extend(task.segments.iter().map(segment));
         }
         assigner.add(built, calendars, position, task, duration);
-        if task.mode == Mode::Inactive {
-            built.kept.insert(position, kept_columns(task));
-        }
     }
 }
 
-/// Returns the derived columns of an inactive task: its dates stay, it has no slack.
+/// Keeps the dates of the tasks that take no part in the schedule.
+///
+/// These are inactive tasks, all tasks below them, and summaries without a task that takes part.
+fn keep_inactive(built: &mut ProjectPlan, tasks: &[TaskInput], outline: &Outline) {
+    if built.plan.tasks.iter().all(|task| task.mode != Mode::Inactive) {
+        return;
+    }
+    let count = built.task_count;
+    let mut takes_part = vec![true; count];
+    for place in 0..count {
+        let above = outline.parents[place].is_none_or(|parent| takes_part[parent as usize]);
+        takes_part[place] = above && built.plan.tasks[place].mode != Mode::Inactive;
+    }
+    let mut has_part = vec![false; count];
+    for place in (0..count).rev() {
+        takes_part[place] &= has_part[place] || !built.is_summary[place];
+        if let Some(parent) = outline.parents[place].filter(|_| takes_part[place]) {
+            has_part[parent as usize] = true;
+        }
+    }
+    for place in (0..count).filter(|&place| !takes_part[place]) {
+        let is_summary = built.is_summary[place];
+        let columns = DerivedColumns { is_summary, ..kept_columns(&tasks[outline.inputs[place]]) };
+        built.kept.insert(u32::try_from(place).unwrap_or(u32::MAX), columns);
+    }
+}
+
+/// Returns the derived columns of a task that takes no part: its dates stay, it has no slack.
 fn kept_columns(task: &TaskInput) -> DerivedColumns {
     let stored = &task.stored;
     let start = stored.start.get().filter(|start| Some(start.day()) == stored.start_date);

@@ -21,10 +21,10 @@ impl ProjectPlan {
         let (start, finish) = (*schedule.start.get(task)?, *schedule.finish.get(task)?);
         let is_summary = *self.is_summary.get(task)?;
         if start.is_none() {
-            // Below an inactive summary, or a summary of inactive tasks only.
             return Some(DerivedColumns { is_summary, ..DerivedColumns::default() });
         }
-        let duration = *schedule.duration.get(task)?;
+        // An actual finish before the start makes the duration of a summary negative.
+        let duration = Span(schedule.duration.get(task)?.0.max(0));
         let done = *schedule.percent_complete.get(task)?;
         let automatic_summary = is_summary && entry.mode == Mode::Automatic;
         Some(DerivedColumns {

@@ -1,7 +1,10 @@
 //! Edits of a task: what they need, what they imply, why they fail.
 
-use crate::{CalendarSet, ConstraintType, ProjectInput, TaskInput};
-use pmo_planning::{Moment, Span};
+use crate::cell::{minutes_value, moment_value};
+use crate::options::OptionName;
+use crate::{CalendarSet, ConstraintType, ProjectInput, Row, TaskInput};
+use pmo_planning::{Mode, Moment, Span};
+use serde_json::Value;
 use std::fmt;
 
 /// What [`crate::expand_patch`] must know besides the row.
@@ -69,6 +72,30 @@ pub enum ImpliedChange {
     ActualFinishSet(Moment),
     /// The stated actual duration was removed, so that the percentage counts.
     ActualDurationRemoved,
+}
+
+impl ImpliedChange {
+    /// Returns the patch that takes the change back; `None` if that makes no sense by itself.
+    pub fn undo_patch(&self) -> Option<Row> {
+        let mut patch = Row::new();
+        match self {
+            Self::ConstraintSet { before, date_before, .. } | Self::ConstraintRemoved { before, date_before } => {
+                patch.insert("dl__constraint_type".to_owned(), Value::from(before.name()));
+                patch.insert("constraint_ts".to_owned(), moment_value(*date_before));
+            }
+            Self::DurationSet { before, .. } => {
+                patch.insert("duration_minutes".to_owned(), before.map_or(Value::Null, minutes_value));
+            }
+            Self::ManualMode => {
+                patch.insert("dl__schedule_mode".to_owned(), Value::from(Mode::Automatic.name()));
+            }
+            Self::ManualDatesSet { .. }
+            | Self::ActualStartSet(_)
+            | Self::ActualFinishSet(_)
+            | Self::ActualDurationRemoved => return None,
+        }
+        Some(patch)
+    }
 }
 
 /// Reason why a typed value is not possible.

@@ -76,7 +76,7 @@ pub struct ProjectPlan {
     pub incomplete: Vec<Missing>,
     /// Faults of rows.
     pub faults: Vec<InputFault>,
-    /// Derived columns of inactive tasks, which keep their dates.
+    /// Derived columns of tasks that take no part in the schedule; they keep their dates.
     pub(crate) kept: HashMap<u32, DerivedColumns>,
     pub(crate) positions: HashMap<Uuid, u32>,
 }

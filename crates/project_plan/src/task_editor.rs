@@ -47,7 +47,11 @@ impl<'a> TaskEditor<'a> {
             self.patch.remove("dl__schedule_mode");
         }
         let start = self.typed_day("start_date", before);
-        let finish = self.typed_day("due_date", before);
+        let mut finish = self.typed_day("due_date", before);
+        if start.flatten().is_some() && finish.is_none() && self.states(&["due_date"]) {
+            // The present finish, stated with another start, is to stay.
+            finish = self.task.stored.due_date.map(Some);
+        }
         match self.task.mode {
             Mode::Inactive => return Ok(()),
             Mode::Manual => {

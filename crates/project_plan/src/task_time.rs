@@ -3,6 +3,7 @@
 use crate::calendars::{self, Calendars, STANDARD};
 use crate::{CalendarSet, ProjectInput, TaskInput};
 use pmo_planning::{CalendarIndex, Day, Mode, Moment, Span, TaskType, WorkingTime};
+use uuid::Uuid;
 
 /// Maximum number of different calendars of a task's people that count.
 const MAX_TIMES: usize = 50;
@@ -19,7 +20,9 @@ pub(crate) struct TaskTime {
 
 impl TaskTime {
     pub(crate) fn new(task: &TaskInput, project: &ProjectInput, set: &CalendarSet) -> Self {
-        let mut calendars = Calendars::new(set);
+        let people = task.assignee_ids.iter().filter_map(|person| set.employees.get(person));
+        let used = [project.calendar_id, task.calendar_id].into_iter().flatten().chain(people.copied());
+        let mut calendars = Calendars::new(&with_bases(set, used.collect()));
         let standard = project.calendar_id.and_then(|id| calendars.find(id)).unwrap_or(STANDARD);
         let own = task.calendar_id.and_then(|id| calendars.find(id));
         let mut people: Vec<Option<CalendarIndex>> = Vec::new();
@@ -108,4 +111,16 @@ impl TaskTime {
         let ends = self.times.iter().map(|time| calendars::day_end(time, day));
         ends.filter(|end| *end < midnight).max().unwrap_or(midnight)
     }
+}
+
+/// Returns the calendars with some ids and their bases; a set may have many others.
+fn with_bases(set: &CalendarSet, mut ids: Vec<Uuid>) -> CalendarSet {
+    let mut subset = CalendarSet::default();
+    while let Some(id) = ids.pop() {
+        if let (Some(definition), false) = (set.calendars.get(&id), subset.calendars.contains_key(&id)) {
+            ids.extend(definition.base);
+            subset.calendars.insert(id, definition.clone());
+        }
+    }
+    subset
 }

@@ -223,6 +223,30 @@ fn inactive_tasks_keep_their_dates() {
 }
 
 #[test]
+fn tasks_below_an_inactive_summary_keep_their_dates() {
+    let dated = |columns: Value| {
+        let mut all = row(json!({"start_date": "2026-05-04", "due_date": "2026-05-05"}));
+        all.extend(row(columns));
+        Value::Object(all)
+    };
+    let plan = input(vec![
+        task(1, dated(json!({}))),
+        task(2, dated(json!({"parent__task_id": id(1), "dl__schedule_mode": "Inactive"}))),
+        task(3, dated(json!({"parent__task_id": id(2)}))),
+        task(4, dated(json!({}))),
+    ]);
+    let (built, schedule) = scheduled(&plan);
+    for number in 1..=3 {
+        let position = built.position(id(number)).expect("a task");
+        assert!(schedule.start[position as usize].is_none(), "the engine leaves the task out");
+        let columns = derived(&plan, number);
+        assert_eq!(columns.due_date, plan.tasks[0].stored.due_date);
+        assert_eq!(columns.is_summary, number < 3);
+    }
+    assert_eq!(dates(&plan, 4), "03-02 08:00 > 03-02 17:00");
+}
+
+#[test]
 fn dependencies_become_links_with_their_lags() {
     let mut plan = input((1..=6).map(|number| task(number, json!({}))).collect());
     plan.dependencies = vec![
@@ -277,7 +301,7 @@ fn a_parent_that_is_not_there_is_missing_and_an_archived_one_is_not() {
 }
 
 #[test]
-fn settings_of_the_project_reach_the_engine() {
+fn the_engine_gets_the_settings_of_the_project() {
     let mut plan = input(Vec::new());
     plan.project = ProjectInput::from_row(&row(
         json!({"id": PROJECT, "planned_start_date": "2026-03-02", "status_date": "2026-03-05",
@@ -332,4 +356,24 @@ fn automatic_summaries_derive_duration_and_progress() {
     assert_eq!(derived(&plan, 2).duration, None);
     plan.tasks[0].mode = Mode::Manual;
     assert_eq!(derived(&plan, 1).duration, None);
+}
+
+#[test]
+fn ten_thousand_tasks_are_built() {
+    let tasks: Vec<TaskInput> = (0..10_000)
+        .map(|number| {
+            let parent = (number % 50 != 0).then(|| id(number - number % 50));
+            task(number, json!({"parent__task_id": parent, "duration_minutes": 480 + number % 7 * 60}))
+        })
+        .collect();
+    let mut plan = input(tasks);
+    plan.dependencies =
+        (1..15_000).map(|number| dependency(number, number % 9_800 + 1, number % 9_800 + 60, json!({}))).collect();
+    let started = std::time::Instant::now();
+    let built = build(&plan);
+    println!("built 10,000 tasks and 15,000 dependencies in {:?} (debug build of tests)", started.elapsed());
+    assert_eq!((built.task_count, built.plan.links.len()), (10_000, 14_999));
+    let schedule = schedule(&built.plan);
+    let columns = (0..10_000).filter_map(|position| built.derived(&schedule, position)).count();
+    assert_eq!(columns, 10_000);
 }

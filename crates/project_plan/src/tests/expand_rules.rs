@@ -78,6 +78,8 @@ fn a_typed_start_is_a_constraint_and_null_removes_it() {
         before: ConstraintType::AsSoonAsPossible,
         date_before: Moment::NONE,
     };
+    let undo = set.undo_patch().expect("a constraint can be removed");
+    assert_eq!(undo, row(json!({"dl__constraint_type": "As Soon As Possible", "constraint_ts": null})));
     assert_eq!(implied, [set]);
     assert_eq!(plan.dates(1), "03-09 08:00 > 03-10 17:00");
     let implied = plan.edit(1, json!({"start_date": null})).expect("an edit");
@@ -98,6 +100,8 @@ fn a_typed_finish_is_a_duration_or_an_earlier_start() {
     // A finish on a Sunday is the end of the Friday before.
     plan.edit(1, json!({"due_date": "2026-03-08"})).expect("an edit");
     assert_eq!(plan.dates(1), "03-02 08:00 > 03-06 17:00");
+    plan.edit(1, json!({"start_date": "2026-03-04", "due_date": "2026-03-06"})).expect("an edit");
+    assert_eq!(plan.dates(1), "03-04 08:00 > 03-06 17:00", "the present finish is stated too");
     plan.edit(1, json!({"start_date": "2026-03-16", "due_date": "2026-03-17"})).expect("an edit");
     assert_eq!(plan.dates(1), "03-16 08:00 > 03-17 17:00");
     let implied = plan.edit(1, json!({"due_date": "2026-03-12"})).expect("an edit");
