@@ -12,6 +12,9 @@ use pmo_planning::{Assignment, CalendarIndex, Resource, ResourceKind, Segment, S
 use std::collections::HashMap;
 use uuid::Uuid;
 
+/// Maximum number of people of a task.
+pub(crate) const MAX_PEOPLE: usize = 500;
+
 /// Adds assignments of the tasks of a plan.
 pub(crate) struct Assigner<'input> {
     by_task: HashMap<Uuid, Vec<&'input AssignmentInput>>,
@@ -42,7 +45,7 @@ impl<'input> Assigner<'input> {
         duration: Span,
     ) {
         let rows = self.by_task.get(&task.id).map_or(&[][..], Vec::as_slice);
-        let stated: Vec<_> = rows.iter().filter(|row| is_on_task(row, task)).copied().collect();
+        let stated: Vec<_> = rows.iter().filter(|row| is_on_task(row, task)).take(MAX_PEOPLE).copied().collect();
         if stated.is_empty() && task.assignee_ids.is_empty() {
             return;
         }
@@ -62,7 +65,7 @@ impl<'input> Assigner<'input> {
                 }));
             }
         }
-        for &person in &task.assignee_ids {
+        for &person in task.assignee_ids.iter().take(MAX_PEOPLE) {
             if stated.iter().any(|row| row.employee_id == Some(person)) {
                 continue;
             }
@@ -96,7 +99,7 @@ impl<'input> Assigner<'input> {
 
 /// Returns whether an assignment counts: its person is one of the task's, or it is a role.
 fn is_on_task(row: &AssignmentInput, task: &TaskInput) -> bool {
-    row.employee_id.is_none_or(|person| task.assignee_ids.contains(&person))
+    row.employee_id.is_none_or(|person| task.assignee_ids.iter().take(MAX_PEOPLE).any(|one| *one == person))
 }
 
 fn assignment_of(row: &AssignmentInput, task: u32, resource: u32, duration: Span) -> Assignment {

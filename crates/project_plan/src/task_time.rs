@@ -1,12 +1,13 @@
 //! Working time of one task: that of its calendar and of its people.
 
+use crate::assignments::MAX_PEOPLE;
 use crate::calendars::{self, Calendars, STANDARD};
 use crate::{CalendarSet, ProjectInput, TaskInput};
 use pmo_planning::{CalendarIndex, Day, Mode, Moment, Span, TaskType, WorkingTime};
 use uuid::Uuid;
 
 /// Maximum number of different calendars of a task's people that count.
-const MAX_TIMES: usize = 50;
+const MAX_TIMES: usize = 20;
 
 /// Working time of a task: conversions between its dates and its duration.
 #[derive(Clone, Debug)]
@@ -20,7 +21,8 @@ pub(crate) struct TaskTime {
 
 impl TaskTime {
     pub(crate) fn new(task: &TaskInput, project: &ProjectInput, set: &CalendarSet) -> Self {
-        let people = task.assignee_ids.iter().filter_map(|person| set.employees.get(person));
+        let assignees = &task.assignee_ids[..task.assignee_ids.len().min(MAX_PEOPLE)];
+        let people = assignees.iter().filter_map(|person| set.employees.get(person));
         let used = [project.calendar_id, task.calendar_id].into_iter().flatten().chain(people.copied());
         let mut calendars = Calendars::new(&with_bases(set, used.collect()));
         let standard = project.calendar_id.and_then(|id| calendars.find(id)).unwrap_or(STANDARD);
@@ -30,12 +32,7 @@ impl TaskTime {
             || task.task_type == TaskType::FixedDuration
             || (own.is_some() && task.ignores_resource_calendars);
         if !own_only {
-            people = task
-                .assignee_ids
-                .iter()
-                .map(|person| set.employees.get(person))
-                .map(|id| calendars.find(*id?))
-                .collect();
+            people = assignees.iter().map(|person| calendars.find(*set.employees.get(person)?)).collect();
             people.sort_unstable();
             people.dedup();
             people.truncate(MAX_TIMES);
