@@ -39,6 +39,8 @@ pub enum ColumnKind {
     Boolean,
     /// A timestamp in RFC 3339 form.
     Timestamp,
+    /// A date and time without a time zone in `YYYY-MM-DDTHH:MM:SS` form, as on the wall clock.
+    LocalTimestamp,
     /// A calendar date in `YYYY-MM-DD` form.
     Date,
     /// An amount as decimal text, never as a float.
@@ -49,6 +51,8 @@ pub enum ColumnKind {
     Hours,
     /// A number of days, with fractions.
     Days,
+    /// A number of minutes with one decimal; negative for a lag that brings forward.
+    Minutes,
     /// A whole number.
     Integer,
     /// Any other number.
@@ -182,8 +186,9 @@ impl Column {
     /// Applies an entry of `column_metadata`.
     ///
     /// Supported keys: `label`, `required`, `read_only`, `hidden`, `contributor_column`,
-    /// `must_see_parent`, `formerly` and `kind`. The value of `kind` is `line`, `text`, `percent`
-    /// or, for a `uuid[]` column, `references` with `entity`; other values are ignored.
+    /// `must_see_parent`, `formerly` and `kind`. The value of `kind` is `line`, `text`,
+    /// `percent`, `number` or, for a `uuid[]` column, `references` with `entity`; other values are
+    /// ignored.
     pub fn override_with(&mut self, entry: &Value) {
         if let Some(label) = entry.get("label").and_then(Value::as_str) {
             self.label = label.to_owned();
@@ -212,6 +217,7 @@ impl Column {
                 "line" => self.kind = ColumnKind::ShortText,
                 "text" => self.kind = ColumnKind::LongText,
                 "percent" => self.kind = ColumnKind::Percent,
+                "number" => self.kind = ColumnKind::Number,
                 _ => {}
             }
         }
@@ -247,7 +253,9 @@ impl Column {
     pub fn dtype(&self) -> &'static str {
         match self.kind {
             ColumnKind::Boolean => "boolean",
-            ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Number => "number",
+            ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Minutes | ColumnKind::Number => {
+                "number"
+            }
             ColumnKind::Integer => "integer",
             ColumnKind::References { .. } => "uuid[]",
             ColumnKind::TextList => "text[]",
@@ -255,6 +263,7 @@ impl Column {
             ColumnKind::Id | ColumnKind::Uuid | ColumnKind::Reference { .. } => "uuid",
             ColumnKind::Date => "date",
             ColumnKind::Timestamp => "timestamp",
+            ColumnKind::LocalTimestamp => "local_timestamp",
             ColumnKind::Money => "decimal",
             ColumnKind::ShortText | ColumnKind::LongText | ColumnKind::Datalabel { .. } => "text",
         }
@@ -269,11 +278,13 @@ impl Column {
             ColumnKind::Json => "json",
             ColumnKind::Boolean => "flag",
             ColumnKind::Timestamp => "timestamp",
+            ColumnKind::LocalTimestamp => "local_timestamp",
             ColumnKind::Date => "date",
             ColumnKind::Money => "money",
             ColumnKind::Percent => "percent",
             ColumnKind::Hours => "hours",
             ColumnKind::Days => "days",
+            ColumnKind::Minutes => "minutes",
             ColumnKind::Integer => "integer",
             ColumnKind::Number => "number",
             ColumnKind::Datalabel { .. } => "badge",
@@ -313,6 +324,7 @@ fn infer_kind(name: &str, sql_type: &str, entities: &BTreeSet<String>) -> Column
         "boolean" => ColumnKind::Boolean,
         "date" => ColumnKind::Date,
         "timestamp with time zone" => ColumnKind::Timestamp,
+        "timestamp without time zone" => ColumnKind::LocalTimestamp,
         "integer" | "bigint" | "smallint" => ColumnKind::Integer,
         "text[]" => ColumnKind::TextList,
         "numeric" | "double precision" | "real" => {
@@ -324,6 +336,8 @@ fn infer_kind(name: &str, sql_type: &str, entities: &BTreeSet<String>) -> Column
                 ColumnKind::Hours
             } else if ends_with("_days") {
                 ColumnKind::Days
+            } else if ends_with("_minutes") {
+                ColumnKind::Minutes
             } else {
                 ColumnKind::Number
             }
@@ -356,7 +370,7 @@ fn infer_label(entity: &str, name: &str, kind: &ColumnKind) -> String {
             let stem = name.trim_end_matches("_ids").trim_end_matches("_id");
             stem.rsplit_once("__").map_or(stem, |(role, _)| role)
         }
-        _ => ["_amt", "_pct", "_ts", "_date", "_flag", "_hours", "_days"]
+        _ => ["_amt", "_pct", "_ts", "_date", "_flag", "_hours", "_days", "_minutes"]
             .iter()
             .find_map(|suffix| name.strip_suffix(suffix))
             .unwrap_or(name),
@@ -393,6 +407,8 @@ mod tests {
             ("about_uuid", "uuid", "id", "About uuid"),
             ("due_date", "date", "date", "Due"),
             ("estimated_hours", "numeric", "hours", "Estimated"),
+            ("lag_minutes", "numeric", "minutes", "Lag"),
+            ("constraint_ts", "timestamp without time zone", "local_timestamp", "Constraint"),
             ("milestone_flag", "boolean", "flag", "Milestone"),
             ("descr", "text", "markdown", "Description"),
         ];

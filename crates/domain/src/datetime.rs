@@ -34,6 +34,27 @@ pub fn normalize_timestamp(text: &str) -> Option<String> {
         .map(|_| text.to_owned());
 }
 
+/// Returns the `YYYY-MM-DDTHH:MM:SS` form of a date and time without a time zone.
+///
+/// The seconds may be missing; a space may stand for the `T`. Returns `None` for any other text, also
+/// for one with a time zone or with fractions of a second.
+pub fn normalize_local_timestamp(text: &str) -> Option<String> {
+    let (date, time) = (text.get(..10)?, text.get(11..)?);
+    let separator = text.get(10..11)?;
+    if !is_valid_date(date) || !matches!(separator, "T" | " ") {
+        return None;
+    }
+    let is_valid_part = |part: &str, below: u32| {
+        part.len() == 2
+            && part.bytes().all(|b| b.is_ascii_digit())
+            && part.parse::<u32>().is_ok_and(|number| number < below)
+    };
+    let mut parts = time.split(':');
+    let (hour, minute, second) = (parts.next()?, parts.next()?, parts.next().unwrap_or("00"));
+    let is_valid = is_valid_part(hour, 24) && is_valid_part(minute, 60) && is_valid_part(second, 60);
+    (is_valid && parts.next().is_none()).then(|| format!("{date}T{hour}:{minute}:{second}"))
+}
+
 /// Parses a valid `YYYY-MM-DD` date into year, month and day without the `jiff` library.
 #[cfg(any(test, target_family = "wasm"))]
 fn parse_date_fallback(text: &str) -> Option<(i64, i64, i64)> {
@@ -114,7 +135,45 @@ mod tests {
         assert_eq!(timestamp_micros("0001-01-01T00:00:00Z"), Some(MIN_TIMESTAMP_SECONDS as f64 * 1e6));
     }
 
+    #[test]
+    fn local_timestamps_have_no_zone_and_optional_seconds() {
+        for text in ["2026-01-31T09:05:00", "2026-01-31T09:05", "2026-01-31 09:05"] {
+            assert_eq!(normalize_local_timestamp(text).as_deref(), Some("2026-01-31T09:05:00"), "{text}");
+        }
+        for text in [
+            "",
+            "2026-01-31",
+            "2026-01-31T",
+            "2026-01-31T9:05",
+            "2026-01-31T24:00",
+            "2026-01-31T09:60",
+            "2026-01-31T09:05:60",
+            "2026-01-31T09:05:00Z",
+            "2026-01-31T09:05:00.5",
+            "2026-01-31T09:05:00:00",
+            "2026-02-30T09:05",
+            "0000-01-31T09:05",
+            "2026-01-3ä09:05:00",
+            "2026-01-31T+9:05",
+        ] {
+            assert_eq!(normalize_local_timestamp(text), None, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn normalized_local_timestamps_are_stable_and_ordered_as_text(a in any::<(u16, u8, u8, u32)>(), b in any::<(u16, u8, u8, u32)>()) {
+            let text = |(year, month, day, second): (u16, u8, u8, u32)| {
+                let (year, month, day, second) = (year % 9999 + 1, month % 12 + 1, day % 28 + 1, second % 86_400);
+                format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}", second / 3600, second / 60 % 60, second % 60)
+            };
+            let (a, b) = (text(a), text(b));
+            let normalized = normalize_local_timestamp(&a);
+            prop_assert_eq!(normalized.as_ref(), Some(&a));
+            let civil = |text: &str| text.parse::<jiff::civil::DateTime>().unwrap();
+            prop_assert_eq!(a.cmp(&b), civil(&a).cmp(&civil(&b)));
+        }
+
         #[test]
         fn date_fallback_equals_the_library(year in 0..10_000i64, month in 0..14i64, day in 0..33i64, second in 0..86_400i64, malformed in "[0-9-]{10}") {
             let text = format!("{year:04}-{month:02}-{day:02}");

@@ -27,7 +27,7 @@ pub enum ComparableValue {
 /// Returns whether values of `kind` are compared as numbers.
 fn is_numeric(kind: &ColumnKind) -> bool {
     use ColumnKind as K;
-    matches!(kind, K::Money | K::Percent | K::Hours | K::Days | K::Integer | K::Number)
+    matches!(kind, K::Money | K::Percent | K::Hours | K::Days | K::Minutes | K::Integer | K::Number)
 }
 
 impl ComparableValue {
@@ -247,6 +247,15 @@ mod tests {
         assert!(
             predicate(Operator::Lt, &["2026-02-01"], &date)
                 .matches(&ComparableValue::from_value(&date, &json!("2026-01-31")))
+        );
+        let local = ColumnKind::LocalTimestamp;
+        assert!(
+            predicate(Operator::Gt, &["2026-01-31T09:00:00"], &local)
+                .matches(&ComparableValue::from_value(&local, &json!("2026-01-31T09:00:30")))
+        );
+        let minutes = ColumnKind::Minutes;
+        assert!(
+            predicate(Operator::Lte, &["480"], &minutes).matches(&ComparableValue::from_value(&minutes, &json!(60.0)))
         );
     }
 

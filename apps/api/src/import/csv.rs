@@ -224,7 +224,12 @@ pub fn map_columns<'a>(
         let column = find_writable(lower.strip_suffix(')')?.rsplit_once('(')?.0.trim())?;
         let is_amount = matches!(
             column.kind,
-            ColumnKind::Money | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Percent | ColumnKind::Number
+            ColumnKind::Money
+                | ColumnKind::Hours
+                | ColumnKind::Days
+                | ColumnKind::Minutes
+                | ColumnKind::Percent
+                | ColumnKind::Number
         );
         let allows_unit = |other: &String| {
             other == name
@@ -315,7 +320,12 @@ pub fn parse_cell(column: &Column, cell: &str, options: &[String], ids: &[Value]
         // Exported amounts have four decimals; with three, a dot may be a thousands separator.
         ColumnKind::Money if is_ambiguous(trimmed, '.') => return Err(ambiguous_number(trimmed, '.')),
         ColumnKind::Money => json!(parse_number(trimmed)?),
-        ColumnKind::Percent | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Integer | ColumnKind::Number => {
+        ColumnKind::Percent
+        | ColumnKind::Hours
+        | ColumnKind::Days
+        | ColumnKind::Minutes
+        | ColumnKind::Integer
+        | ColumnKind::Number => {
             json!(parse_number(trimmed)?)
         }
         ColumnKind::Datalabel { .. } => {

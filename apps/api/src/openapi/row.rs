@@ -41,7 +41,7 @@ impl PartialSchema for RowSchema {
     fn schema() -> RefOr<Schema> {
         columns()
             .description(Some(
-                "Columns of an entity, as described by GET /{entity}?content=metadata. Amounts are strings, dates 2026-01-31, timestamps RFC 3339.",
+                "Columns of an entity, as described by GET /{entity}?content=metadata. Amounts are strings, dates 2026-01-31, timestamps RFC 3339, times without a zone 2026-01-31T09:00:00.",
             ))
             .required("id")
             .required("version")

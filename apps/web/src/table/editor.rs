@@ -194,7 +194,7 @@ fn TextEditor(
     });
     let input_type = match kind {
         ColumnKind::Date => "date",
-        ColumnKind::Timestamp => "datetime-local",
+        ColumnKind::Timestamp | ColumnKind::LocalTimestamp => "datetime-local",
         _ => "text",
     };
     let on_input = move |event| {

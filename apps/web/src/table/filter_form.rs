@@ -23,8 +23,10 @@ fn operators(kind: &ColumnKind) -> &'static [(Operator, &'static str)] {
         }
         K::References { .. } => &[(O::Eq, "includes"), (O::IsNull, "is empty")],
         K::Boolean => &[(O::Eq, "is")],
-        K::Date | K::Timestamp => &[(O::Gte, "from"), (O::Lte, "until"), (O::Eq, "on"), (O::IsNull, "is empty")],
-        K::Money | K::Percent | K::Hours | K::Days | K::Integer | K::Number => {
+        K::Date | K::Timestamp | K::LocalTimestamp => {
+            &[(O::Gte, "from"), (O::Lte, "until"), (O::Eq, "on"), (O::IsNull, "is empty")]
+        }
+        K::Money | K::Percent | K::Hours | K::Days | K::Minutes | K::Integer | K::Number => {
             &[(O::Gte, "at least"), (O::Lte, "at most"), (O::Eq, "is"), (O::IsNull, "is empty")]
         }
         K::ShortText | K::LongText => &[(O::Contains, "contains"), (O::Eq, "is"), (O::IsNull, "is empty")],

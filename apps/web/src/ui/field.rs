@@ -197,9 +197,10 @@ pub(crate) fn FieldControl(
             let text = Memo::new(move |_| to_input_text(&text_kind, &value.get()));
             let (input_type, unit) = match kind {
                 ColumnKind::Date => ("date", None),
-                ColumnKind::Timestamp => ("datetime-local", None),
+                ColumnKind::Timestamp | ColumnKind::LocalTimestamp => ("datetime-local", None),
                 ColumnKind::Hours => ("text", Some("h")),
                 ColumnKind::Days => ("text", Some("d")),
+                ColumnKind::Minutes => ("text", Some("min")),
                 ColumnKind::Percent => ("text", Some("%")),
                 ColumnKind::Money => ("text", Some("€")),
                 _ => ("text", None),
@@ -222,7 +223,7 @@ pub(crate) fn FieldControl(
 
 fn numeric(kind: &ColumnKind) -> bool {
     use ColumnKind as K;
-    matches!(kind, K::Hours | K::Days | K::Percent | K::Number | K::Integer)
+    matches!(kind, K::Hours | K::Days | K::Minutes | K::Percent | K::Number | K::Integer)
 }
 
 /// Returns the text of a value in an input element; empty for `null`, lists and objects.

@@ -115,13 +115,16 @@ pub(crate) fn value(column: &Column, row: &Row) -> AnyView {
         }
         ColumnKind::References { entity } => people(entity, &reference_ids(row.get(name))),
         ColumnKind::Date => view! { <time datetime=text.clone()>{format::date(&text, false)}</time> }.into_any(),
-        ColumnKind::Timestamp => view! { <time datetime=text.clone()>{format::date(&text, true)}</time> }.into_any(),
+        ColumnKind::Timestamp | ColumnKind::LocalTimestamp => {
+            view! { <time datetime=text.clone()>{format::date(&text, true)}</time> }.into_any()
+        }
         ColumnKind::Money => format::money(&text).into_any(),
         ColumnKind::Percent => progress(format::number(row, name).unwrap_or_default()),
         ColumnKind::Hours => format::number(row, name).map(|n| format!("{}h", format::trim_zeros(n))).into_any(),
         ColumnKind::Days => {
             format::number(row, name).filter(|n| *n > 0.0).map(|n| format!("{}d", format::trim_zeros(n))).into_any()
         }
+        ColumnKind::Minutes => format::number(row, name).map(|n| format!("{} min", format::trim_zeros(n))).into_any(),
         ColumnKind::Integer if name.ends_with("_bytes") => format::number(row, name).map(format::bytes).into_any(),
         ColumnKind::Integer | ColumnKind::Number => format::number(row, name).map(format::trim_zeros).into_any(),
         ColumnKind::Boolean => (row.get(name) == Some(&Value::Bool(true))).then(|| icon("check")).into_any(),
@@ -136,7 +139,8 @@ pub(crate) fn reference_ids(value: Option<&Value>) -> Vec<String> {
 
 /// Returns whether values of this kind are right-aligned numbers.
 pub(crate) fn is_right_aligned(kind: &ColumnKind) -> bool {
-    matches!(kind, ColumnKind::Money | ColumnKind::Hours | ColumnKind::Days | ColumnKind::Integer | ColumnKind::Number)
+    use ColumnKind as K;
+    matches!(kind, K::Money | K::Hours | K::Days | K::Minutes | K::Integer | K::Number)
 }
 
 /// Returns the CSS class that sets the default width of a table column.
@@ -149,7 +153,7 @@ pub(crate) fn column_class(column: &Column) -> &'static str {
         (ColumnKind::Datalabel { .. }, _) => "c-stage",
         (ColumnKind::Reference { .. } | ColumnKind::References { .. }, _) => "c-person",
         (ColumnKind::Date, _) => "c-date",
-        (ColumnKind::Timestamp, _) => "c-timestamp",
+        (ColumnKind::Timestamp | ColumnKind::LocalTimestamp, _) => "c-timestamp",
         (ColumnKind::Percent, _) => "c-progress",
         (ColumnKind::Money, _) => "c-money",
         (kind, _) if is_right_aligned(kind) => "c-num",

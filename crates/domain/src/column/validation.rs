@@ -11,6 +11,8 @@ const MAX_OPTION_LEN: usize = 200;
 const MAX_TIMESTAMP_LEN: usize = 64;
 /// Maximum length of an element of a text list, in bytes.
 const MAX_LIST_TEXT_BYTES: usize = 1000;
+/// Maximum number of minutes, positive or negative: the range of the scheduling engine, 204 years.
+const MAX_MINUTES: f64 = 107_374_182.0;
 /// Maximum number of digits of an amount before and after the decimal point.
 const MAX_MONEY_DIGITS: (usize, usize) = (13, 4);
 
@@ -90,10 +92,12 @@ impl Column {
             ColumnKind::Json => validate_json(value),
             ColumnKind::Boolean => value.as_bool().map(Value::Bool).ok_or(invalid("true or false")),
             ColumnKind::Timestamp => validate_timestamp(value),
+            ColumnKind::LocalTimestamp => validate_local_timestamp(value),
             ColumnKind::Date => validate_date(value),
             ColumnKind::Money => validate_money(value),
             ColumnKind::Percent => validate_percent(value),
             ColumnKind::Hours => validate_hours(value),
+            ColumnKind::Minutes => validate_minutes(value),
             ColumnKind::Days | ColumnKind::Number => parse_number(value).map(|number| json!(number)),
             ColumnKind::Integer => validate_integer(value, &self.sql_type),
             ColumnKind::Uuid | ColumnKind::Reference { .. } => parse_uuid(value).map(|id| json!(id)),
@@ -170,6 +174,12 @@ fn validate_timestamp(value: &Value) -> Result<Value, ColumnError> {
     Ok(json!(timestamp))
 }
 
+fn validate_local_timestamp(value: &Value) -> Result<Value, ColumnError> {
+    let text = validate_text(value, MAX_TIMESTAMP_LEN)?;
+    let timestamp = datetime::normalize_local_timestamp(text);
+    timestamp.map(Value::String).ok_or(invalid("a date and time without a time zone such as 2026-01-31T09:00:00"))
+}
+
 fn validate_date(value: &Value) -> Result<Value, ColumnError> {
     let text = validate_text(value, 10)?;
     if datetime::is_valid_date(text) { Ok(json!(text)) } else { Err(invalid("a date such as 2026-01-31")) }
@@ -192,6 +202,16 @@ fn validate_percent(value: &Value) -> Result<Value, ColumnError> {
 fn validate_hours(value: &Value) -> Result<Value, ColumnError> {
     let number = parse_number(value)?;
     if number >= 0.0 { Ok(json!(number)) } else { Err(ColumnError::Negative) }
+}
+
+/// Validates a number of minutes and rounds it to a tenth.
+fn validate_minutes(value: &Value) -> Result<Value, ColumnError> {
+    let number = parse_number(value)?;
+    if number.abs() <= MAX_MINUTES {
+        Ok(json!((number * 10.0).round() / 10.0))
+    } else {
+        Err(invalid("at most 107,374,182 minutes"))
+    }
 }
 
 /// Validates a whole number in the range of its PostgreSQL type.

@@ -55,7 +55,7 @@ fn format_value(column: &Column, value: &Value, references: &ReferenceNames) -> 
             if names.is_empty() { "None".to_owned() } else { names.join(", ") }
         }
         (ColumnKind::Date, Value::String(day)) => format::date(day, true),
-        (ColumnKind::Timestamp, Value::String(moment)) => format::local_datetime(moment),
+        (ColumnKind::Timestamp | ColumnKind::LocalTimestamp, Value::String(moment)) => format::local_datetime(moment),
         (ColumnKind::Money, Value::String(amount)) => format::money(amount),
         (ColumnKind::Money, Value::Number(amount)) => format::money(&amount.to_string()),
         (ColumnKind::Percent, Value::Number(n)) => {
