@@ -105,6 +105,9 @@ async fn change_options(
     // set.
     let model = crate::state::load_model(&mut transaction).await?;
     let current = model.datalabels.get(&name).ok_or(ApiError::NotFound)?;
+    if current.is_fixed {
+        return Err(ApiError::unprocessable("name", "is a fixed option set: scheduling depends on its options"));
+    }
     if request.before.is_some_and(|before| before != current.options) {
         return Err(ApiError::ConcurrentUpdate(
             "This option set was changed by someone else since you opened it. Reload it and apply your changes again."
@@ -118,7 +121,7 @@ async fn change_options(
     for (entity, column) in &columns {
         administration::rename_option(&mut transaction, entity, column, &plan.renamed).await?;
     }
-    let body = Some(json!(Datalabel { name, options: plan.options }));
+    let body = Some(json!(Datalabel { name, options: plan.options, is_fixed: false }));
     let response =
         commit_with_response(transaction, &user, key, MutationResponse { status: StatusCode::OK, body }).await?;
     app.reload_model().await?;

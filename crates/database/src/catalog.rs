@@ -94,18 +94,20 @@ fn numeric_digits(sql_type: &str, modifier: i32) -> Option<NumericDigits> {
 
 /// Loads all datalabels by name, with their options in display order.
 pub async fn load_datalabels(conn: &mut Connection) -> Result<BTreeMap<String, Datalabel>> {
-    type DatalabelRow = (String, i32, String, Option<String>, Option<String>, i32, Vec<i32>, bool, bool);
+    type DatalabelRow = (String, i32, String, Option<String>, Option<String>, i32, Vec<i32>, bool, bool, bool);
     let rows: Vec<DatalabelRow> = sqlx::query_as(
-        "select name, id, option_name, descr, color_code, display_order, parent_ids, terminal_flag, active_flag
+        "select name, id, option_name, descr, color_code, display_order, parent_ids, terminal_flag, active_flag, fixed_flag
          from app.datalabel order by name, display_order, id",
     )
     .fetch_all(conn)
     .await?;
     let mut datalabels: BTreeMap<String, Datalabel> = BTreeMap::new();
-    for (datalabel, id, name, descr, color_code, display_order, parent_ids, terminal_flag, active_flag) in rows {
+    for (datalabel, id, name, descr, color_code, display_order, parent_ids, terminal_flag, active_flag, is_fixed) in
+        rows
+    {
         datalabels
             .entry(datalabel.clone())
-            .or_insert_with(|| Datalabel { name: datalabel, options: Vec::new() })
+            .or_insert_with(|| Datalabel { name: datalabel, options: Vec::new(), is_fixed })
             .options
             .push(LabelOption { id, name, descr, color_code, display_order, parent_ids, terminal_flag, active_flag });
     }

@@ -241,6 +241,10 @@ pub struct Datalabel {
     pub name: String,
     /// Options in display order.
     pub options: Vec<LabelOption>,
+    /// Whether the code knows the names of the options, so that administrators cannot change them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(rename = "fixed_flag")]
+    pub is_fixed: bool,
 }
 
 impl Datalabel {
@@ -288,7 +292,8 @@ mod tests {
     #[test]
     fn row_keeps_an_option_that_was_deactivated() {
         let retired = LabelOption { active_flag: false, ..option(1, "Retired", vec![]) };
-        let datalabel = Datalabel { name: "s".into(), options: vec![retired, option(2, "Open", vec![])] };
+        let datalabel =
+            Datalabel { name: "s".into(), options: vec![retired, option(2, "Open", vec![])], is_fixed: false };
         assert_eq!(datalabel.check_transition(Some("Retired"), "Retired"), Ok(()));
         assert_eq!(datalabel.check_transition(Some("Retired"), "Open"), Ok(()));
         assert!(datalabel.check_transition(Some("Open"), "Retired").is_err());
@@ -299,6 +304,7 @@ mod tests {
         let datalabel = Datalabel {
             name: "s".into(),
             options: vec![option(1, "Draft", vec![]), option(2, "Sent", vec![1]), option(3, "Paid", vec![2])],
+            is_fixed: false,
         };
         assert!(datalabel.check_transition(Some("Draft"), "Sent").is_ok());
         assert!(datalabel.check_transition(Some("Sent"), "Draft").is_ok());

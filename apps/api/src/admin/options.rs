@@ -152,7 +152,7 @@ mod tests {
             terminal_flag: false,
             active_flag: true,
         };
-        Datalabel { name: "stage".into(), options: names.iter().enumerate().map(option).collect() }
+        Datalabel { name: "stage".into(), options: names.iter().enumerate().map(option).collect(), is_fixed: false }
     }
 
     fn option_input(id: Option<i32>, name: &str) -> OptionInput {
