@@ -100,7 +100,7 @@ from generate_series(1, pg_temp.scale('projects')) p,
      lateral generate_series(1, (pg_temp.scale('tasks') / pg_temp.scale('projects') + case when p <= pg_temp.scale('tasks') % pg_temp.scale('projects') then 1 else 0 end)) k;
 
 insert into app.task (id, name, descr, project_id, parent__task_id, wbs, rank, start_date, due_date, duration_days, completion_pct,
-  estimated_hours, actual_hours, story_points, assignee__employee_ids, sprint_id, milestone_flag, dl__task_stage, dl__task_priority, dl__task_type)
+  estimated_hours, actual_hours, story_points, assignee__employee_ids, sprint_id, milestone_flag, dl__constraint_type, constraint_ts, dl__task_stage, dl__task_priority, dl__task_type)
 select pg_temp.demo_id('task', n),
   case when place = 0 then (array['Discovery','Design','Build','Integration','Quality','Roll-out','Training','Clean-up'])[1 + phase % 8]
   when place = 7 then (array['Review with the sponsor','Sign-off','Go or no-go','Release candidate'])[1 + pg_temp.demo_random('ms', n, 4)]
@@ -118,6 +118,7 @@ select pg_temp.demo_id('task', n),
   array[pg_temp.demo_id('employee', 5 + pg_temp.demo_random('who', n, (pg_temp.scale('people') - 4)::integer))],
   case when place between 1 and 6 and starts between date '2026-11-09' and date '2026-12-18' then pg_temp.demo_id('sprint', p * 10 + 1 + (starts - date '2026-11-09') / 14) end,
   place = 7,
+  case when place > 0 then 'Start No Earlier Than' else 'As Soon As Possible' end, case when place > 0 then starts + time '08:00' end,
   case when starts + days < date '2026-11-10' then 'Completed' when starts < date '2026-11-20' then (array['In Progress','In Progress','In Review','Blocked'])[1 + pg_temp.demo_random('st', n, 4)]
        else (array['To Do','To Do','Planning','Backlog'])[1 + pg_temp.demo_random('st', n, 4)] end,
   (array['Low','Medium','Medium','High','Critical'])[1 + pg_temp.demo_random('prio', n, 5)], (array['Work','Work','Test run','Review','Meeting'])[1 + pg_temp.demo_random('type', n, 5)]

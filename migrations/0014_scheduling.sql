@@ -51,9 +51,9 @@ insert into app.entity (code, name, ui_label, ui_icon, code_prefix, root_flag, d
 create table app.calendar_exception (like app.entity_columns including defaults, primary key (id),
   calendar_id uuid not null references app.calendar, start_date date not null, end_date date not null,
   working_times jsonb not null default '[]', -- [] for no work, else a list of [from, to] in minutes after midnight
-  -- Null for every day of the period, else the fields of an exception of Microsoft Project:
-  -- {"type": "daily" | "weekly" | "monthly_day" | "monthly_position" | "yearly_day" | "yearly_position",
-  --  "every", "days_of_week", "day", "position", "month", "occurrences"}.
+  -- Null for every day of the period, else an object with "type" ("daily", "weekly", "monthly_by_day",
+  -- "monthly_by_position", "yearly_by_day", "yearly_by_position") and its fields; see
+  -- crates/project_plan/src/calendar_json.rs.
   recurrence jsonb,
   check (start_date <= end_date));
 create index on app.calendar_exception (calendar_id);
@@ -161,7 +161,7 @@ alter table app.task_dependency
 
 insert into app.entity (code, name, ui_label, ui_icon, code_prefix, root_flag, display_order, searchable_flag, column_metadata, config_datatable) values
   ('assignment', 'Assignment', 'Assignments', 'user', 'ASG', false, 63, false,
-   '{"task_id": {"required": true}, "units_pct": {"label": "Units"}, "placeholder_role": {"label": "Role"}, "work_hours": {"label": "Work"},
+   '{"name": {"required": false}, "task_id": {"required": true}, "units_pct": {"label": "Units (%)", "kind": "number"}, "placeholder_role": {"label": "Role"}, "work_hours": {"label": "Work"},
      "actual_work_hours": {"label": "Actual work"}, "remaining_work_hours": {"label": "Remaining work"}}',
    '{"columns": ["task_id", "employee_id", "placeholder_role", "units_pct", "work_hours", "actual_work_hours", "remaining_work_hours"],
      "empty_text": "Assignments state who works on a task, with which share of their time."}');
@@ -186,12 +186,15 @@ insert into app.entity_child (parent_code, child_code, owned, parent_column, dis
 
 select app.register_entity('assignment');
 
--- Queue of the schedule worker: one row for each change that matters, removed when the project has been
--- scheduled. Rows are only appended, so that writers of one project do not wait for each other.
+-- Queue of the schedule worker: a row for each transaction that changed an input of a project, removed
+-- when the project has been scheduled. Rows are only appended, so that writers of one project do not
+-- wait for each other.
 create table app.schedule_queue (
   id bigint generated always as identity primary key,
   project_id uuid not null,
   cause_person_id uuid,
+  -- Number of projects through which the change has passed by links between projects.
+  depth integer not null default 0,
   created_ts timestamptz not null default now()
 );
 create index on app.schedule_queue (project_id);
@@ -221,5 +224,135 @@ update app.entity set column_metadata = column_metadata || '{
   "day_hours": {"label": "Hours per day"}, "week_hours": {"label": "Hours per week"}, "month_days": {"label": "Days per month"}}'::jsonb
 where code = 'project';
 update app.entity set column_metadata = column_metadata || '{
-  "lag_minutes": {"label": "Lag"}, "lag_days": {"hidden": true}, "lag_pct": {"hidden": true}, "lag_unit": {"hidden": true}}'::jsonb
+  "lag_minutes": {"label": "Lag"}, "lag_days": {"hidden": true}, "lag_pct": {"hidden": true, "kind": "number"}, "lag_unit": {"hidden": true}}'::jsonb
 where code = 'task_dependency';
+
+-- Rows that exist already -----------------------------------------------------------------------------
+-- The typed dates of tasks become inputs, as if they were typed now: the start a constraint, start and
+-- finish a duration in days from Monday to Friday, a finish alone a deadline.
+
+update app.task t set
+  input_version = version,
+  dl__constraint_type = case when leaf and start_date is not null then 'Start No Earlier Than' else dl__constraint_type end,
+  constraint_ts = case when leaf and start_date is not null then start_date + time '08:00' end,
+  deadline_ts = case when leaf and start_date is null then due_date + time '17:00' end,
+  duration_minutes = case
+    when not leaf then null
+    when milestone_flag then 0
+    when duration_days is not null then duration_days * 480
+    when start_date <= due_date and due_date - start_date < 3660 then
+      480 * greatest(1, (select count(*) from generate_series(start_date, due_date, interval '1 day') d where extract(isodow from d) < 6)) end
+from (select id, not exists (select from app.task c where c.parent__task_id = p.id and c.active_flag) as leaf from app.task p) k
+where k.id = t.id;
+update app.task_dependency set lag_minutes = lag_days * 480 where lag_days <> 0;
+update app.task_dependency d set active_flag = false
+where active_flag and exists (
+  select from app.task_dependency e
+  where e.predecessor__task_id = d.predecessor__task_id and e.successor__task_id = d.successor__task_id
+    and e.dl__dependency_type = d.dl__dependency_type and e.active_flag and e.id < d.id);
+insert into app.assignment (name, task_id, employee_id)
+select distinct on (t.id, e.id) 'Assignment', t.id, e.id
+from app.task t cross join unnest(t.assignee__employee_ids) a (id) join app.employee e on e.id = a.id;
+insert into app.schedule_queue (project_id) select distinct project_id from app.task where active_flag and project_id is not null;
+
+-- Two active dependencies never have the same ends and type. The check in app.check_dependency gives
+-- the message; the index holds for concurrent writes too.
+create unique index task_dependency_successor__task_id_key on app.task_dependency
+  (predecessor__task_id, successor__task_id, dl__dependency_type) where active_flag;
+
+-- Triggers ---------------------------------------------------------------------------------------------
+-- The worker writes derived columns of thousands of tasks in one statement, which also sets versions
+-- and appends to the change log. With app.derived_write = 'on', no trigger fires for an updated task.
+
+do $$
+declare
+  definition record;
+begin
+  for definition in
+    select tgname, pg_get_triggerdef(oid) as text from pg_trigger where tgrelid = 'app.task'::regclass and not tgisinternal
+  loop
+    if definition.text like '%UPDATE%' then
+      execute format('drop trigger %I on app.task', definition.tgname);
+      execute replace(definition.text, ' EXECUTE FUNCTION',
+                      ' WHEN (current_setting(''app.derived_write'', true) IS DISTINCT FROM ''on'') EXECUTE FUNCTION');
+    end if;
+  end loop;
+end $$;
+
+create trigger t12_sync_task_duration before insert or update on app.task for each row
+  when (current_setting('app.derived_write', true) is distinct from 'on') execute function app.sync_task_duration();
+create trigger t25_touch_inputs before insert or update on app.task for each row
+  when (current_setting('app.derived_write', true) is distinct from 'on') execute function app.touch_inputs();
+create trigger t70_sync_assignments_insert after insert on app.task for each row
+  when (new.active_flag and new.assignee__employee_ids <> '{}') execute function app.sync_assignments();
+create trigger t70_sync_assignments_update after update of assignee__employee_ids on app.task for each row
+  when (new.active_flag and new.assignee__employee_ids is distinct from old.assignee__employee_ids) execute function app.sync_assignments();
+create trigger t70_move_dependencies after update of project_id on app.task for each row
+  when (new.project_id is distinct from old.project_id) execute function app.move_dependencies();
+create trigger t80_queue_schedule after insert or delete on app.task for each row execute function app.queue_schedule_of_row();
+-- start_date and due_date are derived; a change of theirs by another writer than the worker has to be
+-- replaced by the computed dates.
+create trigger t80_queue_schedule_update after update on app.task for each row
+  when (current_setting('app.derived_write', true) is distinct from 'on' and
+        (new.active_flag, new.project_id, new.parent__task_id, new.start_date, new.due_date, new.milestone_flag, new.completion_pct,
+         new.actual_start_date, new.actual_end_date, new.assignee__employee_ids, new.dl__schedule_mode, new.dl__constraint_type,
+         new.constraint_ts, new.deadline_ts, new.manual_start_ts, new.manual_finish_ts, new.calendar_id,
+         new.ignore_resource_calendars_flag, new.duration_minutes, new.duration_unit, new.dl__effort_type, new.effort_driven_flag,
+         new.leveling_priority, new.leveling_delay_minutes, new.actual_start_ts, new.actual_end_ts, new.actual_duration_minutes,
+         new.stop_ts, new.resume_ts, new.segments, new.physical_pct)
+        is distinct from
+        (old.active_flag, old.project_id, old.parent__task_id, old.start_date, old.due_date, old.milestone_flag, old.completion_pct,
+         old.actual_start_date, old.actual_end_date, old.assignee__employee_ids, old.dl__schedule_mode, old.dl__constraint_type,
+         old.constraint_ts, old.deadline_ts, old.manual_start_ts, old.manual_finish_ts, old.calendar_id,
+         old.ignore_resource_calendars_flag, old.duration_minutes, old.duration_unit, old.dl__effort_type, old.effort_driven_flag,
+         old.leveling_priority, old.leveling_delay_minutes, old.actual_start_ts, old.actual_end_ts, old.actual_duration_minutes,
+         old.stop_ts, old.resume_ts, old.segments, old.physical_pct))
+  execute function app.queue_schedule_of_row();
+
+create trigger t12_sync_dependency_lag before insert or update on app.task_dependency for each row execute function app.sync_dependency_lag();
+create trigger t80_queue_schedule after insert or delete on app.task_dependency for each row execute function app.queue_schedule_of_row();
+create trigger t80_queue_schedule_update after update on app.task_dependency for each row
+  when ((new.active_flag, new.project_id, new.predecessor__task_id, new.successor__task_id, new.dl__dependency_type, new.lag_minutes, new.lag_pct, new.lag_unit)
+        is distinct from
+        (old.active_flag, old.project_id, old.predecessor__task_id, old.successor__task_id, old.dl__dependency_type, old.lag_minutes, old.lag_pct, old.lag_unit))
+  execute function app.queue_schedule_of_row();
+
+create trigger t10_check_assignment before insert or update on app.assignment for each row execute function app.check_assignment();
+create trigger t70_sync_assignees_insert after insert on app.assignment for each row
+  when (new.active_flag and new.employee_id is not null) execute function app.sync_assignees();
+create trigger t70_sync_assignees_delete after delete on app.assignment for each row
+  when (old.active_flag and old.employee_id is not null) execute function app.sync_assignees();
+create trigger t70_sync_assignees_update after update on app.assignment for each row
+  when ((new.active_flag, new.task_id, new.employee_id) is distinct from (old.active_flag, old.task_id, old.employee_id))
+  execute function app.sync_assignees();
+create trigger t80_queue_schedule after insert or delete on app.assignment for each row execute function app.queue_schedule_of_assignment();
+create trigger t80_queue_schedule_update after update on app.assignment for each row
+  when ((new.active_flag, new.task_id, new.employee_id, new.units_pct, new.work_hours, new.actual_work_hours, new.remaining_work_hours,
+         new.delay_minutes, new.leveling_delay_minutes, new.duration_minutes, new.segments)
+        is distinct from
+        (old.active_flag, old.task_id, old.employee_id, old.units_pct, old.work_hours, old.actual_work_hours, old.remaining_work_hours,
+         old.delay_minutes, old.leveling_delay_minutes, old.duration_minutes, old.segments))
+  execute function app.queue_schedule_of_assignment();
+
+create trigger t10_check_calendar before insert or update on app.calendar for each row execute function app.check_calendar();
+create trigger t80_queue_schedule after delete on app.calendar for each row execute function app.queue_schedule_of_calendar();
+create trigger t80_queue_schedule_update after update on app.calendar for each row
+  when ((new.active_flag, new.base__calendar_id, new.week, new.work_weeks) is distinct from (old.active_flag, old.base__calendar_id, old.week, old.work_weeks))
+  execute function app.queue_schedule_of_calendar();
+create trigger t80_queue_schedule after insert or delete on app.calendar_exception for each row execute function app.queue_schedule_of_calendar('exception');
+create trigger t80_queue_schedule_update after update on app.calendar_exception for each row
+  when ((new.active_flag, new.calendar_id, new.start_date, new.end_date, new.working_times, new.recurrence)
+        is distinct from (old.active_flag, old.calendar_id, old.start_date, old.end_date, old.working_times, old.recurrence))
+  execute function app.queue_schedule_of_calendar('exception');
+
+create trigger t80_queue_schedule_update after update on app.project for each row
+  when ((new.active_flag, new.planned_start_date, new.planned_end_date, new.planned_start_ts, new.planned_end_ts, new.calendar_id,
+         new.status_date, new.dl__schedule_from, new.honor_constraints_flag, new.multiple_critical_paths_flag,
+         new.splits_in_progress_flag, new.reschedule_remaining_flag, new.critical_slack_days, new.day_hours, new.week_hours, new.month_days)
+        is distinct from
+        (old.active_flag, old.planned_start_date, old.planned_end_date, old.planned_start_ts, old.planned_end_ts, old.calendar_id,
+         old.status_date, old.dl__schedule_from, old.honor_constraints_flag, old.multiple_critical_paths_flag,
+         old.splits_in_progress_flag, old.reschedule_remaining_flag, old.critical_slack_days, old.day_hours, old.week_hours, old.month_days))
+  execute function app.queue_schedule_of_project();
+create trigger t80_queue_schedule_update after update on app.employee for each row
+  when (new.calendar_id is distinct from old.calendar_id) execute function app.queue_schedule_of_employee();

@@ -26,21 +26,21 @@ declare
   before jsonb; after jsonb; diff jsonb; action smallint; entity_id uuid; version bigint; set_id integer;
 begin
   if tg_op = 'INSERT' then
-    after := jsonb_strip_nulls(to_jsonb(new) - '{version,updated_ts,created_ts,id,ancestor_set_id}'::text[]);
+    after := jsonb_strip_nulls(to_jsonb(new) - '{version,input_version,updated_ts,created_ts,id,ancestor_set_id}'::text[]);
     select coalesce(jsonb_object_agg(key, jsonb_build_object('new', value)), '{}') into diff from jsonb_each(after);
     action := case tg_argv[0] when 'message' then 1 else 6 end;
     entity_id := new.id; version := new.version; set_id := new.ancestor_set_id;
   elsif tg_op = 'UPDATE' then
     if new.version = old.version then return null; end if;
-    before := to_jsonb(old) - '{version,updated_ts,ancestor_set_id}'::text[];
-    after := to_jsonb(new) - '{version,updated_ts,ancestor_set_id}'::text[];
+    before := to_jsonb(old) - '{version,input_version,updated_ts,ancestor_set_id}'::text[];
+    after := to_jsonb(new) - '{version,input_version,updated_ts,ancestor_set_id}'::text[];
     select coalesce(jsonb_object_agg(a.key, jsonb_build_object('old', b.value, 'new', a.value)), '{}') into diff
       from jsonb_each(after) a join jsonb_each(before) b using (key) where a.value is distinct from b.value;
     action := case when old.active_flag and not new.active_flag then 5
                  when new.active_flag and not old.active_flag then 6 else 3 end;
     entity_id := new.id; version := new.version; set_id := new.ancestor_set_id;
   else
-    before := jsonb_strip_nulls(to_jsonb(old) - '{version,updated_ts,created_ts,id,ancestor_set_id}'::text[]);
+    before := jsonb_strip_nulls(to_jsonb(old) - '{version,input_version,updated_ts,created_ts,id,ancestor_set_id}'::text[]);
     select coalesce(jsonb_object_agg(key, jsonb_build_object('old', value)), '{}') into diff from jsonb_each(before);
     action := 5; entity_id := old.id; version := old.version + 1;
     set_id := coalesce((select p.ancestor_set_id from app.purge_staging p where p.id = old.id), old.ancestor_set_id);

@@ -85,26 +85,48 @@ begin
   return n;
 end $$;
 
--- Before insert or update of a task dependency: both tasks must be in the project of the
--- dependency, and dependencies must not form a cycle. `app.bulk_import = 'on'` skips the cycle
--- check: the importer has checked the whole graph.
+-- Before insert or update of a task dependency: it belongs to the project of its successor, its ends
+-- and type occur once among active rows, and dependencies must not form a cycle, also across projects.
+-- The name of a dependency on another project does not contain the predecessor's name, because not
+-- everyone who may view this project may view that one. `app.bulk_import = 'on'` skips the checks of
+-- duplicates and cycles: the importer has checked the whole graph.
 create or replace function app.check_dependency() returns trigger language plpgsql set enable_seqscan = off as $$
 declare
-  before app.task; after app.task;
+  before record; after record;
 begin
-  select * into before from app.task where id = new.predecessor__task_id;
-  select * into after from app.task where id = new.successor__task_id;
+  select name, project_id into before from app.task where id = new.predecessor__task_id;
+  select name, project_id into after from app.task where id = new.successor__task_id;
   if new.project_id is null then new.project_id := after.project_id; end if;
-  if new.name is null or new.name = '' then new.name := left(before.name || ' → ' || after.name, 500); end if;
-  if before.project_id is distinct from new.project_id or after.project_id is distinct from new.project_id then
-    raise exception 'both tasks must belong to the project of the dependency' using errcode = 'check_violation', column = 'successor__task_id';
+  if new.name is null or new.name = '' then
+    new.name := left(case when before.project_id is not distinct from after.project_id then before.name || ' ' else '' end || '→ ' || after.name, 500);
+  end if;
+  if not new.active_flag then return new; end if;
+  if after.project_id is distinct from new.project_id then
+    raise exception 'the successor must belong to the project of the dependency' using errcode = 'check_violation', column = 'successor__task_id';
   end if;
   if current_setting('app.bulk_import', true) = 'on' then return new; end if;
-  if exists (with recursive ahead (id) as (
-               select new.successor__task_id
-               union select d.successor__task_id from ahead a join app.task_dependency d
-                 on d.predecessor__task_id = a.id and d.active_flag and d.id <> new.id)
-             select from ahead where id = new.predecessor__task_id) then
+  if tg_op = 'UPDATE' and (new.predecessor__task_id, new.successor__task_id, new.dl__dependency_type, new.active_flag)
+     is not distinct from (old.predecessor__task_id, old.successor__task_id, old.dl__dependency_type, old.active_flag) then return new; end if;
+  if exists (select from app.task_dependency d
+             where d.predecessor__task_id = new.predecessor__task_id and d.successor__task_id = new.successor__task_id
+               and d.dl__dependency_type = new.dl__dependency_type and d.active_flag and d.id <> new.id) then
+    raise exception 'a dependency of this type already connects the two tasks' using errcode = 'check_violation', column = 'successor__task_id';
+  end if;
+  -- Follows starts and finishes: from the start of a task to its finish and to the starts of its
+  -- subtasks, from its finish to that of its summary and to the starts of its successors.
+  if exists (with recursive ahead (id, finished) as (
+               select new.successor__task_id, false
+               union
+               select n.id, n.finished from ahead a cross join lateral (
+                 select a.id, true where not a.finished
+                 union all
+                 select t.id, false from app.task t where not a.finished and t.parent__task_id = a.id
+                 union all
+                 select t.parent__task_id, true from app.task t where a.finished and t.id = a.id and t.parent__task_id is not null
+                 union all
+                 select d.successor__task_id, false from app.task_dependency d
+                 where a.finished and d.predecessor__task_id = a.id and d.active_flag and d.id <> new.id) n (id, finished))
+             select from ahead where id = new.predecessor__task_id and finished) then
     raise exception 'dependency cycle' using errcode = 'check_violation', column = 'successor__task_id';
   end if;
   return new;

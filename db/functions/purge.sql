@@ -1,4 +1,6 @@
--- Soft delete, restore and purge. Each covers an entity and its owned descendants.
+-- Soft delete, restore and purge. Each covers an entity and its owned descendants. While they run, the
+-- setting app.deletion_root contains the code of that entity, so that triggers can tell the deletion
+-- of a row from that of its parent.
 
 -- Deactivates an entity and its owned descendants, records them in app.deletion, and returns the
 -- number of rows changed.
@@ -6,6 +8,7 @@ create or replace function app.soft_delete(p_code text, p_id uuid) returns integ
 declare
   part record; hit uuid[]; n integer := 0;
 begin
+  perform set_config('app.deletion_root', p_code, true);
   for part in
     with recursive tree (code, id) as (
       select p_code, p_id
@@ -23,6 +26,7 @@ begin
       n := n + cardinality(hit);
     end if;
   end loop;
+  perform set_config('app.deletion_root', '', true);
   return n;
 end $$;
 
@@ -32,6 +36,7 @@ create or replace function app.restore(p_code text, p_id uuid) returns integer l
 declare
   part record; n integer := 0; hits integer;
 begin
+  perform set_config('app.deletion_root', p_code, true);
   for part in
     select entity_code as code, array_agg(entity_id order by entity_id) as ids from app.deletion
     where root_code = p_code and root_id = p_id group by entity_code order by entity_code
@@ -40,6 +45,7 @@ begin
     get diagnostics hits = row_count;
     n := n + hits;
   end loop;
+  perform set_config('app.deletion_root', '', true);
   delete from app.deletion where root_code = p_code and root_id = p_id;
   return n;
 end $$;
@@ -53,6 +59,7 @@ create or replace function app.purge(p_code text, p_id uuid) returns integer lan
 declare
   part record; n integer := 0; hits integer; progress boolean := true; codes text[]; ids uuid[]; has_active boolean;
 begin
+  perform set_config('app.deletion_root', p_code, true);
   with recursive tree (code, id) as (
     select p_code, p_id
     union
@@ -84,6 +91,7 @@ begin
       end;
     end loop;
   end loop;
+  perform set_config('app.deletion_root', '', true);
   if exists (select from app.entity_instance i where i.id = any (ids)) then
     raise exception 'still referenced by an entity outside the tree; update that reference first' using errcode = 'check_violation', column = 'id';
   end if;

@@ -10,7 +10,7 @@ begin
   select left(string_agg(value #>> '{}', ' ' order by key), 100000) into rest from jsonb_each(p_row)
   where jsonb_typeof(value) = 'string'
     and key not in ('id', 'name', 'code', 'descr', 'wbs', 'rank', 'currency', 'unit', 'sha256', 'storage_key', 'media_type', 'locale', 'timezone')
-    and not key like any ('{dl\\_\\_%,%\\_id,%\\_uuid,%\\_ts,%\\_date,%\\_amt,%\\_code}'::text[]);
+    and not key like any ('{dl\\_\\_%,%\\_id,%\\_uuid,%\\_ts,%\\_date,%\\_amt,%\\_code,%\\_unit}'::text[]);
   return setweight(to_tsvector('simple', left(coalesce(p_row ->> 'name', ''), 500) || ' ' || left(coalesce(p_row ->> 'code', ''), 200)), 'A')
       || setweight(to_tsvector('simple', left(coalesce(p_row ->> 'descr', ''), 100000)), 'B')
       || setweight(to_tsvector('simple', coalesce(rest, '')), 'C');

@@ -21,7 +21,7 @@ use pmo_database::{Transaction, permission, row};
 use pmo_domain::{Permission, PersonId, Row};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use upload::read_upload;
 use utoipa::openapi::{Deprecated, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -190,7 +190,10 @@ pub async fn write(
         row::insert_many(transaction, task, chunk).await?;
     }
     row::set_cycle_check(transaction, row::CycleCheck::Skip).await?;
-    let links: Vec<Row> = plan.links.iter().map(|link| link_row(plan, id, &ids, link)).collect();
+    // Two links with the same ends and type would violate the unique index; the first is kept.
+    let mut connected = BTreeSet::new();
+    let is_first = |link: &&mspdi::PlanLink| connected.insert((link.predecessor, link.successor, link.kind));
+    let links: Vec<Row> = plan.links.iter().filter(is_first).map(|link| link_row(plan, id, &ids, link)).collect();
     for chunk in links.chunks(1000) {
         row::insert_many(transaction, dependency, chunk).await?;
     }

@@ -19,6 +19,7 @@ mod notify_mode; // which side notifies the readers of the change log
 pub mod permission; // effective permissions in bulk
 pub mod row; // rows of one type: read, insert, update, delete
 pub mod row_cache; // cache of rows as JSON
+pub mod schedule; // queue, inputs and derived columns of the schedule worker
 mod schema; // migrations and SQL functions, installed at start
 pub mod search; // full-text search over all types
 pub mod setting; // global settings

@@ -71,6 +71,7 @@ function_files!(
     "links.sql",
     "outline.sql",
     "purge.sql",
+    "scheduling.sql",
     "search.sql",
     "subscriptions.sql",
 );

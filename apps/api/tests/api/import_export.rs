@@ -48,7 +48,7 @@ async fn csv_import_creates_and_updates_rows_by_code(pool: PgPool) {
     let router = build_router(&pool).await;
     let admin = ApiClient::sign_in(&router, "admin").await;
     let project = create_project(&admin, "Imported into").await;
-    let file = "Code;Name;Stage;Estimate;Due;Assignee;Project;Remark\r\nX-1;Brief;in progress;7,5;2026-03-01;Edda Editor;Imported into;left out\nX-2;=1+1;;;;;Imported into;\r";
+    let file = "Code;Name;Stage;Estimate;Finish;Assignee;Project;Remark\r\nX-1;Brief;in progress;7,5;2026-03-01;Edda Editor;Imported into;left out\nX-2;=1+1;;;;;Imported into;\r";
     let path = "/task/import?mapping=%7B%22Estimate%22%3A%22estimated_hours%22%7D";
     let (status, preview) = import(&admin, &format!("{path}&dry_run=true"), file).await;
     assert_eq!(status, StatusCode::OK, "{preview}");
