@@ -19,6 +19,7 @@ mod ical; // iCalendar feeds
 pub mod import; // CSV and MSPDI import
 pub mod openapi; // OpenAPI document and its HTML page
 mod reference_data; // entity types, option sets, settings
+pub mod schedule_worker; // computes the dates of changed projects
 mod search; // full-text search
 pub mod seed; // demo data
 pub mod settings; // settings from command line and environment
@@ -110,7 +111,11 @@ pub fn router(app: AppState) -> Router {
             feed_notifier::notify_after_response,
         )),
     };
-    let mut router = Router::new().nest("/api/v1", api).route("/health", get(health)).merge(docs::router());
+    let mut router = Router::new()
+        .nest("/api/v1", api)
+        .route("/health", get(health))
+        .route("/metrics", get(render_metrics))
+        .merge(docs::router());
     let folder = app.settings.web_dist.clone();
     if let Some(build) = app_shell::BuildManifest::read(&folder) {
         let files = ServeDir::new(&folder).precompressed_br().append_index_html_on_directories(false);
@@ -138,6 +143,13 @@ async fn health(State(app): State<AppState>) -> Response {
         _ => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"status": "degraded", "database": "unavailable"})))
             .into_response(),
     }
+}
+
+/// Returns the metrics of the process.
+async fn render_metrics(State(app): State<AppState>) -> Response {
+    let queue = tokio::time::timeout(Duration::from_secs(2), pmo_database::schedule::queue_state(&app.pool)).await;
+    let page = app.schedule_metrics.render(queue.ok().and_then(Result::ok));
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], page).into_response()
 }
 
 async fn method_not_allowed() -> Response {

@@ -5,6 +5,7 @@
 use clap::Parser;
 use pmo_api::auth::AuthUser;
 use pmo_api::files::blob_store::DiskBlobStore;
+use pmo_api::schedule_worker::ScheduleWorker;
 use pmo_api::settings::{Command, Config, RENAMED_ENV};
 use pmo_api::state::AppState;
 use pmo_api::{error::ApiError, export, import, seed, state};
@@ -215,6 +216,7 @@ async fn serve(pool: pmo_database::Pool, settings: Config) -> Result<(), Command
         .map_err(|source| CommandError::Listen { address: address.clone(), source })?;
     tracing::info!(%address, "listening");
     tokio::spawn(housekeeping(pool, app.clone()));
+    tokio::spawn(ScheduleWorker::new(&app).run());
     Ok(axum::serve(listener, pmo_api::router(app).into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(pmo_startup::shutdown_signal())
         .await?)

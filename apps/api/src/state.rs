@@ -4,6 +4,7 @@
 
 use crate::error::{ApiError, Result};
 use crate::files::blob_store::{BlobStore, DiskBlobStore};
+use crate::schedule_worker::metrics::ScheduleMetrics;
 use crate::settings::Config;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use pmo_database::row_cache::RowCache;
@@ -77,6 +78,8 @@ pub struct AppStateInner {
     pub visibility_cache: VisibilityCache,
     /// Recently read rows.
     pub row_cache: RowCache,
+    /// Metrics of the schedule worker.
+    pub schedule_metrics: Arc<ScheduleMetrics>,
     /// File contents.
     pub files: Box<dyn BlobStore>,
     model: RwLock<Arc<EntityModel>>,
@@ -126,6 +129,7 @@ impl AppState {
             ),
             visibility_cache: VisibilityCache::new(VISIBILITY_CACHE_BYTES),
             row_cache: RowCache::new(ROW_CACHE_BYTES),
+            schedule_metrics: Arc::default(),
             model: RwLock::new(Arc::new(model)),
         })))
     }
