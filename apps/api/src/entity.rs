@@ -1,6 +1,6 @@
 //! CRUD routes shared by all entity types.
 //!
-//! Must not: name an entity type. The catalog describes each type.
+//! Must not: name an entity type. The catalog describes each type. Exception: `scheduling`.
 
 mod authorization; // who may write what
 mod batch; // many writes in one request
@@ -10,6 +10,7 @@ mod mutation; // stages of one write
 mod outline_move; // moves within an outline
 pub(crate) mod read; // GET: entities, lists, children
 mod responses; // bodies of the responses besides rows
+mod scheduling; // typed dates and working times as inputs of schedules
 mod stored_response; // responses of writes, stored under idempotency keys
 mod validation; // columns and values of writes
 mod write; // POST, PATCH, PUT, DELETE, restore, purge
@@ -37,10 +38,11 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
 
 pub(crate) use authorization::permission_message;
 pub(crate) use mutation::{Mutation, MutationKind};
-pub(crate) use read::parse_id;
+pub(crate) use read::{get_entity, parse_id};
+pub(crate) use scheduling::without_derived;
 pub(crate) use stored_response::{
     IdempotencyCheck, MutationResponse, check_idempotency, check_idempotency_header, commit_with_response,
     execute_once, idempotency_key,
 };
-pub(crate) use write::parse_if_match;
+pub(crate) use write::{WriteRequest, parse_if_match};
 pub(crate) use write_context::WriteContext;

@@ -5,7 +5,7 @@ mod responses; // bodies of the responses
 use crate::auth::AuthUser;
 use crate::entity::{
     IdempotencyCheck, Mutation, MutationKind, MutationResponse, WriteContext, check_idempotency, commit_with_response,
-    idempotency_key, parse_id, parse_if_match, permission_message,
+    idempotency_key, parse_id, parse_if_match, permission_message, without_derived,
 };
 use crate::error::{ApiError, Result};
 use crate::openapi::{EntitySchema, InvalidParameter, NotVisible, References, Unauthorized};
@@ -133,6 +133,7 @@ async fn restore_version(
         let value = if column.kind == ColumnKind::Money { text.map_or(Value::Null, Value::String) } else { value };
         values.insert(name, value);
     }
+    without_derived(entity, &mut values, &target.current);
     let mutation = Mutation {
         version: parse_if_match(&headers)?,
         ..Mutation::new(MutationKind::Update, entity, id, Value::Object(values))

@@ -5,14 +5,16 @@
 //! Invariant: a feed shows what its owner may see at the time of the request, never more.
 
 use crate::auth::AuthUser;
+use crate::entity::{MutationKind, MutationResponse, WriteRequest, get_entity};
 use crate::error::{ApiError, Result};
 use crate::extract::JsonBody;
 use crate::openapi::{InvalidJson, NotVisible, Unauthorized};
 use crate::state::AppState;
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::patch;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use pmo_database::calendar_feed::{self, CalendarFeed, CalendarFeedRecord};
@@ -28,6 +30,8 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
+/// Type whose path begins like that of feeds.
+const CALENDAR: &str = "calendar";
 /// Maximum number of feeds per person.
 const MAX_FEEDS: i64 = 50;
 /// Number of past days that a calendar contains.
@@ -41,6 +45,8 @@ pub(crate) fn router() -> OpenApiRouter<AppState> {
         .routes(routes!(list_calendar_feeds, create_calendar_feed))
         .routes(routes!(revoke_calendar_feed))
         .routes(routes!(get_calendar))
+        // Entities of the type `calendar`; the route of feeds hides the one of all types.
+        .route("/calendar/{token}", patch(update_calendar).put(replace_calendar).delete(delete_calendar))
 }
 
 /// Calendar feed to create.
@@ -176,11 +182,41 @@ fn hash(secret: &str) -> Vec<u8> {
     Sha256::digest(secret.as_bytes()).to_vec()
 }
 
+/// Updates an entity of the type `calendar`.
+async fn update_calendar(
+    request: WriteRequest,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody,
+) -> Result<MutationResponse> {
+    request.write(MutationKind::Update, (CALENDAR.to_owned(), id), body).await
+}
+
+/// Replaces an entity of the type `calendar`.
+async fn replace_calendar(
+    request: WriteRequest,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody,
+) -> Result<MutationResponse> {
+    request.write(MutationKind::Replace, (CALENDAR.to_owned(), id), body).await
+}
+
+/// Deletes an entity of the type `calendar`.
+async fn delete_calendar(request: WriteRequest, Path(id): Path<String>) -> Result<MutationResponse> {
+    request.write(MutationKind::Delete, (CALENDAR.to_owned(), id), Value::Null).await
+}
+
 /// Returns the calendar of a feed, authenticated by the secret in its URL.
+///
+/// An id instead of a secret is answered with the entity of the type `calendar`.
 #[utoipa::path(get, path = "/calendar/{token}", tag = "calendar", security(()), params(("token" = String, Path, description = "Secret at the end of the calendar URL")), responses(
     (status = 200, description = "iCalendar with an all-day event for each due date", body = CalendarText, content_type = "text/calendar"),
     (status = 404, description = "No such calendar feed, or it was revoked")))]
-async fn get_calendar(State(app): State<AppState>, Path(token): Path<String>) -> Result<Response> {
+async fn get_calendar(State(app): State<AppState>, Path(token): Path<String>, request: Request) -> Result<Response> {
+    if token.parse::<Uuid>().is_ok() {
+        let (mut parts, _) = request.into_parts();
+        let user = AuthUser::from_request_parts(&mut parts, &app).await?;
+        return get_entity(State(app), user, Path((CALENDAR.to_owned(), token)), parts.headers).await;
+    }
     let secret = token.strip_suffix(".ics").unwrap_or(&token);
     let mut connection = app.pool.acquire().await.map_err(DatabaseError::from)?;
     let feed = calendar_feed::find_by_secret(&mut connection, &hash(secret)).await?.ok_or(ApiError::NotFound)?;

@@ -9,6 +9,7 @@
 use super::authorization::{self, Change, Parent};
 use super::outline_move::{self, MoveRequest};
 use super::read::render_row;
+use super::scheduling;
 use super::stored_response::{IdempotencyCheck, MutationResponse, check_idempotency, store_response};
 use super::validation;
 use super::write_context::{Target, WriteContext};
@@ -217,17 +218,19 @@ impl<'a> Mutation<'a> {
         let (entity, person) = (self.entity, context.user.person);
         let target = match subject {
             Subject::New { values, link } => {
-                let change = Change { entity, values, current: None };
-                validation::check_self_only_columns(entity, person, values, None)?;
+                let mut values = values.clone();
+                scheduling::prepare_values(context, entity, &mut values, None).await?;
+                let change = Change { entity, values: &values, current: None };
+                validation::check_self_only_columns(entity, person, &values, None)?;
                 authorization::check_references(context, &change).await?;
                 authorization::check_parents_active(context, &change, *link).await?;
                 authorization::check_mentions_visible(context, &change).await?;
-                return Ok(values.clone());
+                return Ok(values);
             }
             Subject::Existing(target) => target,
         };
         self.check_state(target.is_active)?;
-        if self.version.is_some_and(|version| version != row_version(&target.current).0) {
+        if self.version.is_some_and(|version| !scheduling::is_current_version(&target.current, version)) {
             let rendered = render_row(context.conn, entity, person, target.level, target.current.clone()).await?;
             return Err(ApiError::PreconditionFailed(Box::new(rendered)));
         }
@@ -257,7 +260,8 @@ impl<'a> Mutation<'a> {
             (MutationKind::Replace, Value::Object(body)) => &json!(with_cleared_columns(entity, body)?),
             (_, body) => body,
         };
-        let values = validation::validate_body(context.model, entity, body, current)?;
+        let mut values = validation::validate_body(context.model, entity, body, current)?;
+        scheduling::prepare_values(context, entity, &mut values, current).await?;
         let change = Change { entity, values: &values, current };
         if target.level < Permission::Edit {
             authorization::check_contribution(context, target.level, &change).await?;

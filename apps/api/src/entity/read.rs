@@ -90,7 +90,7 @@ fn with_cursor(mut response: Response, cursor: pmo_domain::FeedCursor) -> Respon
     (status = 200, description = "The row with `permission` and `ref_data_entityInstance`; headers ETag and Feed-Cursor", body = EntitySchema),
     (status = 304, description = "Not modified"), Unauthorized,
     NotVisible))]
-pub(super) async fn get_entity(
+pub(crate) async fn get_entity(
     State(app): State<AppState>,
     user: AuthUser,
     Path((code, id)): Path<(String, String)>,

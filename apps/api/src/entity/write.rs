@@ -42,7 +42,7 @@ pub(crate) fn parse_if_match(headers: &HeaderMap) -> Result<Option<i64>> {
 }
 
 /// Parts of a request that all writes need; the request fails with 401 without a valid token.
-pub(super) struct WriteRequest {
+pub(crate) struct WriteRequest {
     /// State of the service.
     pub app: AppState,
     /// Writer.
@@ -62,7 +62,7 @@ impl FromRequestParts<AppState> for WriteRequest {
 
 impl WriteRequest {
     /// Executes a write on an existing entity in a transaction of its own.
-    pub(super) async fn write(
+    pub(crate) async fn write(
         &self,
         action: MutationKind,
         (code, id): (String, String),

@@ -19,6 +19,7 @@ mod lists;
 mod outline;
 mod purge;
 mod routes;
+mod scheduling;
 mod search;
 mod sharing;
 mod sign_in;

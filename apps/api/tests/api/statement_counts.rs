@@ -9,7 +9,14 @@ use uuid::Uuid;
 
 /// Records the statements that the database driver logs.
 #[derive(Clone, Default)]
-struct StatementLog(Arc<Mutex<Vec<String>>>);
+pub(crate) struct StatementLog(Arc<Mutex<Vec<String>>>);
+
+impl StatementLog {
+    /// Returns the statements since the last call.
+    pub(crate) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock().unwrap())
+    }
+}
 
 /// Joins the fields of an event that contain the text of a statement.
 #[derive(Default)]
@@ -67,10 +74,10 @@ impl Counter {
     ) -> Value {
         // Reloads the catalog if it is old, so that the counted request does not.
         assert_eq!(self.client.get("/entity/codes").await.status, 200);
-        self.log.0.lock().unwrap().clear();
+        self.log.take();
         let response = self.client.send(method, path, body, headers).await;
         assert!(response.status.is_success(), "{name}: {} {}", response.status, response.body);
-        let statements = std::mem::take(&mut *self.log.0.lock().unwrap());
+        let statements = self.log.take();
         if statements.len() != expected {
             println!("{name}: {} instead of {expected}: {statements:#?}", statements.len());
             self.differences.push((name, expected, statements.len()));
@@ -95,10 +102,10 @@ async fn writes_need_a_fixed_number_of_statements(pool: PgPool) {
     let task_body = Some(json!({"name": "n", "project_id": project}));
     counter.count("create without a parent", 8, ("POST", "/project"), name("p"), &[]).await;
     let key = [("idempotency-key", "create")];
-    counter.count("create with a key", 13, ("POST", "/task"), task_body.clone(), &key).await;
+    counter.count("create with a key", 14, ("POST", "/task"), task_body.clone(), &key).await;
     counter.count("repeated create", 5, ("POST", "/task"), task_body, &key).await;
     let path = format!("/project/{project}/task");
-    counter.count("create of a child by a column", 10, ("POST", &path), name("child"), &[]).await;
+    counter.count("create of a child by a column", 11, ("POST", &path), name("child"), &[]).await;
     let path = format!("/project/{project}/wiki");
     let wiki = counter.count("create of a child by a link", 12, ("POST", &path), name("child"), &[]).await;
     let comment = Some(json!({"body": "b"}));
@@ -141,7 +148,7 @@ async fn writes_need_a_fixed_number_of_statements(pool: PgPool) {
         {"action": "delete", "entity": "task", "id": id},
         {"action": "restore", "entity": "task", "id": id},
     ]}));
-    counter.count("batch of 4 operations", 30, ("POST", "/batch"), batch, &[]).await;
+    counter.count("batch of 4 operations", 31, ("POST", "/batch"), batch, &[]).await;
 
     counter.count("delete", 6, ("DELETE", &task(1)), None, &[]).await;
     counter.count("restore", 8, ("POST", &format!("{}/restore", task(1))), None, &[]).await;
