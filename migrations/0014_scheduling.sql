@@ -1,7 +1,7 @@
 -- Scheduling: calendars, assignments, the inputs of schedules and the dates computed from them.
 --
--- Inputs are what people enter. Derived columns are computed from them by the schedule worker of the
--- api and, in the browser, by the same code; they are read-only. See ADR 0056.
+-- Inputs are what people enter. Derived columns are computed from them by the schedule worker of
+-- the api and, in the browser, by the same code; they are read-only. See ADR 0056.
 --
 -- Columns of the type `timestamp` (without time zone) are moments in the local time of the project.
 -- Durations are minutes with one decimal, the unit in which Microsoft Project counts.
@@ -51,9 +51,9 @@ insert into app.entity (code, name, ui_label, ui_icon, code_prefix, root_flag, d
 create table app.calendar_exception (like app.entity_columns including defaults, primary key (id),
   calendar_id uuid not null references app.calendar, start_date date not null, end_date date not null,
   working_times jsonb not null default '[]', -- [] for no work, else a list of [from, to] in minutes after midnight
-  -- Null for every day of the period, else an object with "type" ("daily", "weekly", "monthly_by_day",
-  -- "monthly_by_position", "yearly_by_day", "yearly_by_position") and its fields; see
-  -- crates/project_plan/src/calendar_json.rs.
+  -- Null for every day of the period, else an object with "type" ("daily", "weekly",
+  -- "monthly_by_day", "monthly_by_position", "yearly_by_day", "yearly_by_position") and its fields;
+  -- see crates/project_plan/src/calendar_json.rs.
   recurrence jsonb,
   check (start_date <= end_date));
 create index on app.calendar_exception (calendar_id);
@@ -116,8 +116,8 @@ alter table app.task
   add column manual_finish_ts timestamp,
   add column calendar_id uuid references app.calendar,
   add column ignore_resource_calendars_flag boolean not null default false,
-  -- Null: no duration stated; the task takes an estimated day. Ignored for automatic summaries, where
-  -- it is derived. Working minutes, or elapsed minutes if the unit begins with e.
+  -- Null: no duration stated; the task takes an estimated day. Ignored for automatic summaries,
+  -- where it is derived. Working minutes, or elapsed minutes if the unit begins with e.
   add column duration_minutes numeric(12, 1) check (duration_minutes >= 0),
   add column duration_unit text not null default 'd' check (duration_unit in ('m', 'h', 'd', 'w', 'mo', 'em', 'eh', 'ed', 'ew', 'emo')),
   add column estimated_flag boolean not null default false,
@@ -186,9 +186,9 @@ insert into app.entity_child (parent_code, child_code, owned, parent_column, dis
 
 select app.register_entity('assignment');
 
--- Queue of the schedule worker: a row for each transaction that changed an input of a project, removed
--- when the project has been scheduled. Rows are only appended, so that writers of one project do not
--- wait for each other.
+-- Queue of the schedule worker: a row for each transaction that changed an input of a project,
+-- removed when the project has been scheduled. Rows are only appended, so that writers of one
+-- project do not wait for each other.
 create table app.schedule_queue (
   id bigint generated always as identity primary key,
   project_id uuid not null,
@@ -228,8 +228,8 @@ update app.entity set column_metadata = column_metadata || '{
 where code = 'task_dependency';
 
 -- Rows that exist already -----------------------------------------------------------------------------
--- The typed dates of tasks become inputs, as if they were typed now: the start a constraint, start and
--- finish a duration in days from Monday to Friday, a finish alone a deadline.
+-- The typed dates of tasks become inputs, as if they were typed now: the start a constraint, start
+-- and finish a duration in days from Monday to Friday, a finish alone a deadline.
 
 update app.task t set
   input_version = version,
@@ -255,14 +255,15 @@ select distinct on (t.id, e.id) 'Assignment', t.id, e.id
 from app.task t cross join unnest(t.assignee__employee_ids) a (id) join app.employee e on e.id = a.id;
 insert into app.schedule_queue (project_id) select distinct project_id from app.task where active_flag and project_id is not null;
 
--- Two active dependencies never have the same ends and type. The check in app.check_dependency gives
--- the message; the index holds for concurrent writes too.
+-- Two active dependencies never have the same ends and type. The check in app.check_dependency
+-- gives the message; the index holds for concurrent writes too.
 create unique index task_dependency_successor__task_id_key on app.task_dependency
   (predecessor__task_id, successor__task_id, dl__dependency_type) where active_flag;
 
 -- Triggers ---------------------------------------------------------------------------------------------
--- The worker writes derived columns of thousands of tasks in one statement, which also sets versions
--- and appends to the change log. With app.derived_write = 'on', no trigger fires for an updated task.
+-- The worker writes derived columns of thousands of tasks in one statement, which also sets
+-- versions and appends to the change log. With app.derived_write = 'on', no trigger fires for an
+-- updated task.
 
 do $$
 declare
@@ -290,8 +291,8 @@ create trigger t70_sync_assignments_update after update of assignee__employee_id
 create trigger t70_move_dependencies after update of project_id on app.task for each row
   when (new.project_id is distinct from old.project_id) execute function app.move_dependencies();
 create trigger t80_queue_schedule after insert or delete on app.task for each row execute function app.queue_schedule_of_row();
--- start_date and due_date are derived; a change of theirs by another writer than the worker has to be
--- replaced by the computed dates.
+-- start_date and due_date are derived; a change of theirs by another writer than the worker has to
+-- be replaced by the computed dates.
 create trigger t80_queue_schedule_update after update on app.task for each row
   when (current_setting('app.derived_write', true) is distinct from 'on' and
         (new.active_flag, new.project_id, new.parent__task_id, new.start_date, new.due_date, new.milestone_flag, new.completion_pct,

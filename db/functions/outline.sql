@@ -85,11 +85,11 @@ begin
   return n;
 end $$;
 
--- Before insert or update of a task dependency: it belongs to the project of its successor, its ends
--- and type occur once among active rows, and dependencies must not form a cycle, also across projects.
--- The name of a dependency on another project does not contain the predecessor's name, because not
--- everyone who may view this project may view that one. `app.bulk_import = 'on'` skips the checks of
--- duplicates and cycles: the importer has checked the whole graph.
+-- Before insert or update of a task dependency: it belongs to the project of its successor, its
+-- ends and type occur once among active rows, and dependencies must not form a cycle, also across
+-- projects. The name of a dependency on another project does not contain the predecessor's name,
+-- because not everyone who may view this project may view that one. `app.bulk_import = 'on'` skips
+-- the checks of duplicates and cycles: the importer has checked the whole graph.
 create or replace function app.check_dependency() returns trigger language plpgsql set enable_seqscan = off as $$
 declare
   before record; after record;

@@ -1,6 +1,6 @@
--- Soft delete, restore and purge. Each covers an entity and its owned descendants. While they run, the
--- setting app.deletion_root contains the code of that entity, so that triggers can tell the deletion
--- of a row from that of its parent.
+-- Soft delete, restore and purge. Each covers an entity and its owned descendants. While they run,
+-- the setting app.deletion_root contains the code of that entity, so that triggers can tell the
+-- deletion of a row from that of its parent.
 
 -- Deactivates an entity and its owned descendants, records them in app.deletion, and returns the
 -- number of rows changed.

@@ -70,8 +70,8 @@ begin
       where e.calendar_id in (select id from used)) u;
 end $$;
 
--- After a change of a calendar or, with the argument 'exception', of a calendar exception: queues the
--- projects that use the calendar.
+-- After a change of a calendar or, with the argument 'exception', of a calendar exception: queues
+-- the projects that use the calendar.
 create or replace function app.queue_schedule_of_calendar() returns trigger language plpgsql as $$
 declare
   before jsonb; after jsonb; id_column text := case when tg_nargs > 0 then 'calendar_id' else 'id' end;
@@ -101,8 +101,8 @@ begin
   return new;
 end $$;
 
--- Returns the minutes of a day in a unit of duration or lag: 1440 for elapsed units, which begin with
--- e, else the working day of the project, or 8 hours without a project.
+-- Returns the minutes of a day in a unit of duration or lag: 1440 for elapsed units, which begin
+-- with e, else the working day of the project, or 8 hours without a project.
 create or replace function app.day_minutes(p_project_id uuid, p_unit text) returns numeric language plpgsql stable as $$
 begin
   if p_unit like 'e%' then return 1440; end if;
@@ -114,8 +114,8 @@ create or replace function app.lag_days(p_minutes numeric, p_project_id uuid, p_
   select greatest(least(round(p_minutes / app.day_minutes(p_project_id, p_unit), 3), 9999999), -9999999)
 $$;
 
--- Before insert or update of a task: keeps duration_days and duration_minutes equal. The column that
--- the write changes wins; of both, the minutes.
+-- Before insert or update of a task: keeps duration_days and duration_minutes equal. The column
+-- that the write changes wins; of both, the minutes.
 create or replace function app.sync_task_duration() returns trigger language plpgsql as $$
 declare
   minutes_win boolean;
@@ -137,8 +137,8 @@ begin
   return new;
 end $$;
 
--- Before insert or update of a task dependency: keeps lag_days and lag_minutes equal. The column that
--- the write changes wins; of both, the minutes.
+-- Before insert or update of a task dependency: keeps lag_days and lag_minutes equal. The column
+-- that the write changes wins; of both, the minutes.
 create or replace function app.sync_dependency_lag() returns trigger language plpgsql as $$
 declare
   minutes_win boolean;
@@ -184,8 +184,8 @@ begin
   return null;
 end $$;
 
--- Before insert or update of an assignment: it names a person or a role. The name of the row contains
--- no name of a person, because not everyone who may view the task may view its people.
+-- Before insert or update of an assignment: it names a person or a role. The name of the row
+-- contains no name of a person, because not everyone who may view the task may view its people.
 create or replace function app.check_assignment() returns trigger language plpgsql as $$
 begin
   if num_nonnulls(new.employee_id, new.placeholder_role) <> 1 then
@@ -195,9 +195,9 @@ begin
   return new;
 end $$;
 
--- After insert or update of a task: each person in assignee__employee_ids has one active assignment,
--- and other people have none. No recursion: app.sync_assignees then finds nothing to change. With the
--- setting app.sync_assignments = 'off', an importer writes both itself.
+-- After insert or update of a task: each person in assignee__employee_ids has one active
+-- assignment, and other people have none. No recursion: app.sync_assignees then finds nothing to
+-- change. With the setting app.sync_assignments = 'off', an importer writes both itself.
 create or replace function app.sync_assignments() returns trigger language plpgsql as $$
 begin
   if current_setting('app.sync_assignments', true) = 'off' then return null; end if;

@@ -36,8 +36,8 @@ pub fn normalize_timestamp(text: &str) -> Option<String> {
 
 /// Returns the `YYYY-MM-DDTHH:MM:SS` form of a date and time without a time zone.
 ///
-/// The seconds may be missing; a space may stand for the `T`. Returns `None` for any other text, also
-/// for one with a time zone or with fractions of a second.
+/// The seconds may be missing; a space may stand for the `T`. Returns `None` for any other text,
+/// also for one with a time zone or with fractions of a second.
 pub fn normalize_local_timestamp(text: &str) -> Option<String> {
     let (date, time) = (text.get(..10)?, text.get(11..)?);
     let separator = text.get(10..11)?;
