@@ -66,7 +66,8 @@ select app.register_entity('calendar_exception');
 -- Project: settings of its schedule -----------------------------------------------------------------
 
 alter table app.project
-  add column calendar_id uuid references app.calendar,
+  -- Deferrable: a project and its own calendar refer to each other, and a purge deletes both.
+  add column calendar_id uuid references app.calendar deferrable initially immediate,
   add column planned_start_ts timestamp,   -- hour of the start; counts only on the day of planned_start_date
   add column planned_end_ts timestamp,     -- hour of the finish; counts only on the day of planned_end_date
   add column status_date date,

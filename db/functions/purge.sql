@@ -77,6 +77,8 @@ begin
   end loop;
   insert into app.purge_staging (id, ancestor_set_id)
     select i.id, i.ancestor_set_id from app.entity_instance i where i.id = any (ids) on conflict do nothing;
+  -- Rows that refer to each other in a circle have a deferrable constraint.
+  set constraints all deferred;
   while progress loop
     progress := false;
     for part in
@@ -95,6 +97,11 @@ begin
   if exists (select from app.entity_instance i where i.id = any (ids)) then
     raise exception 'still referenced by an entity outside the tree; update that reference first' using errcode = 'check_violation', column = 'id';
   end if;
+  begin
+    set constraints all immediate;
+  exception when foreign_key_violation then
+    raise exception 'still referenced by an entity outside the tree; update that reference first' using errcode = 'check_violation', column = 'id';
+  end;
   delete from app.deletion d where (d.root_code, d.root_id) = (p_code, p_id) or d.entity_id = any (ids);
   delete from app.purge_staging p where p.id = any (ids);
   return n;

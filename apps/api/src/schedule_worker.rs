@@ -16,10 +16,11 @@ use crate::state::AppState;
 use metrics::ScheduleMetrics;
 use pmo_database::change_log::{LOG_CHANNEL, notify};
 use pmo_database::schedule::{self, Claim, PlanRows};
-use pmo_database::{Actor, DatabaseError, Listener, NotifyMode, Pool};
+use pmo_database::{Actor, DatabaseError, DriverError, Listener, NotifyMode, Pool};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 /// Interval at which the queue is read without a notification.
@@ -32,6 +33,10 @@ const MIN_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_BACKOFF: Duration = Duration::from_secs(300);
 /// Pause before a lost connection for notifications is opened again.
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
+/// Pause after the queue could not be read.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+/// Pause of a project whose rows another transaction has locked.
+const LOCKED_DELAY: Duration = Duration::from_millis(200);
 
 /// Reason why a project could not be scheduled.
 #[derive(Debug, thiserror::Error)]
@@ -84,28 +89,17 @@ impl ScheduleWorker {
         }
     }
 
-    /// Schedules projects until the pool is closed.
+    /// Schedules projects after each notification and at each poll, until the pool is closed.
     pub async fn run(mut self) {
+        let log_changed = Arc::new(Notify::new());
+        tokio::spawn(listen(self.pool.clone(), log_changed.clone()));
         while !self.pool.is_closed() {
-            if let Err(error) = self.listen().await {
-                tracing::warn!(%error, "schedule worker: connection lost; trying again");
+            if let Err(error) = self.run_pending().await {
+                tracing::warn!(%error, "schedule worker: queue cannot be read; trying again");
+                tokio::time::sleep(RETRY_DELAY).await;
             }
-            tokio::time::sleep(RECONNECT_DELAY).await;
-        }
-    }
-
-    /// Schedules projects after each notification and at each poll, until the connection is lost.
-    async fn listen(&mut self) -> Result<(), DatabaseError> {
-        let mut listener = Listener::connect_with(&self.pool).await?;
-        listener.listen(LOG_CHANNEL).await?;
-        loop {
-            self.run_pending().await?;
-            match tokio::time::timeout(POLL_INTERVAL, listener.recv()).await {
-                Ok(notification) => drop(notification?),
-                Err(_elapsed) => {}
-            }
-            // One look at the queue answers all notifications that have arrived.
-            while listener.next_buffered().is_some() {}
+            // Without a notification, the queue is read at the next poll.
+            let _ = tokio::time::timeout(POLL_INTERVAL, log_changed.notified()).await;
         }
     }
 
@@ -164,11 +158,37 @@ impl ScheduleWorker {
 
     /// Logs and counts a failure, and excludes the project for a while.
     fn record_failure(&mut self, project: Uuid, error: &RunError) {
+        if matches!(error, RunError::Database(DatabaseError::LockContention)) {
+            // A writer holds a row of the plan and will be done soon; the worker gives way.
+            self.backoffs.insert(project, Backoff { failures: 0, retry_at: Instant::now() + LOCKED_DELAY });
+            return;
+        }
         let failures = self.backoffs.get(&project).map_or(0, |backoff| backoff.failures).saturating_add(1);
         let pause = backoff_after(failures);
         tracing::warn!(%project, %error, failures, retry_seconds = pause.as_secs(), "schedule worker: project failed");
         self.backoffs.insert(project, Backoff { failures, retry_at: Instant::now() + pause });
         self.metrics.add_failure();
+    }
+}
+
+/// Passes on notifications about the change log; a lost connection is replaced.
+async fn listen(pool: Pool, log_changed: Arc<Notify>) {
+    while !pool.is_closed() {
+        let listening = async {
+            let mut listener = Listener::connect_with(&pool).await?;
+            listener.listen(LOG_CHANNEL).await?;
+            loop {
+                listener.recv().await?;
+                // One look at the queue answers all notifications that have arrived.
+                while listener.next_buffered().is_some() {}
+                log_changed.notify_one();
+            }
+        };
+        let outcome: Result<(), DriverError> = listening.await;
+        if let Err(error) = outcome {
+            tracing::debug!(%error, "schedule worker: LISTEN connection lost; falling back to polling");
+        }
+        tokio::time::sleep(RECONNECT_DELAY).await;
     }
 }
 

@@ -349,3 +349,26 @@ async fn interrupted_worker_loses_no_change_and_others_skip_its_project(pool: Pg
     assert_eq!(claim(&mut third).await.project, one);
     assert_eq!(schedule::claim_project(&mut third, &[one]).await.unwrap(), None, "an excluded project");
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn project_with_its_own_calendar_can_be_purged_and_a_used_calendar_cannot(pool: PgPool) {
+    let (project, ..) = create_plan(&pool).await;
+    let own = insert(&pool, "calendar", json!({"name": "Own", "project_id": project})).await;
+    sqlx::query("update app.project set calendar_id = $2 where id = $1")
+        .bind(project)
+        .bind(own)
+        .execute(&pool)
+        .await
+        .unwrap();
+    execute(&pool, "select app.soft_delete('calendar', $1)", own).await;
+    let refused = sqlx::query("select app.purge('calendar', $1)").bind(own).execute(&pool).await.unwrap_err();
+    assert!(refused.to_string().contains("still referenced"), "{refused}");
+    execute(&pool, "select app.soft_delete('project', $1)", project).await;
+    execute(&pool, "select app.purge('project', $1)", project).await;
+    let left: i64 =
+        sqlx::query_scalar("select (select count(*) from app.project) + (select count(*) from app.calendar)")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!(left, 0);
+}
