@@ -16,6 +16,7 @@ use pmo_domain::PersonId;
 use pmo_startup::deprecated_env;
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
 
@@ -89,6 +90,8 @@ async fn run(settings: Config) -> Result<(), CommandError> {
         Some(Command::Migrate) => Ok(()),
         Some(Command::Seed { scale }) => {
             println!("{}", seed::run(&pool, *scale).await?);
+            // The data are complete, also for a server that starts afterwards.
+            ScheduleWorker::new(pool.clone(), notify_mode, Arc::default()).run_pending().await?;
             Ok(())
         }
         Some(Command::Import { file, as_email, name, entity, dry_run }) => {
@@ -215,8 +218,9 @@ async fn serve(pool: pmo_database::Pool, settings: Config) -> Result<(), Command
         .await
         .map_err(|source| CommandError::Listen { address: address.clone(), source })?;
     tracing::info!(%address, "listening");
+    let worker = ScheduleWorker::new(pool.clone(), app.settings.notify_mode, app.schedule_metrics.clone());
+    tokio::spawn(worker.run());
     tokio::spawn(housekeeping(pool, app.clone()));
-    tokio::spawn(ScheduleWorker::new(&app).run());
     Ok(axum::serve(listener, pmo_api::router(app).into_make_service_with_connect_info::<SocketAddr>())
         .with_graceful_shutdown(pmo_startup::shutdown_signal())
         .await?)

@@ -12,7 +12,6 @@
 mod compute; // rows to derived columns, pure
 pub mod metrics; // values for /metrics
 
-use crate::state::AppState;
 use metrics::ScheduleMetrics;
 use pmo_database::change_log::{LOG_CHANNEL, notify};
 use pmo_database::schedule::{self, Claim, PlanRows};
@@ -35,7 +34,7 @@ const MAX_BACKOFF: Duration = Duration::from_secs(300);
 const RECONNECT_DELAY: Duration = Duration::from_secs(1);
 /// Pause after the queue could not be read.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
-/// Pause of a project whose rows another transaction has locked.
+/// Pause of a project whose rows or changes another transaction has locked.
 const LOCKED_DELAY: Duration = Duration::from_millis(200);
 
 /// Reason why a project could not be scheduled.
@@ -80,13 +79,8 @@ pub struct ScheduleWorker {
 
 impl ScheduleWorker {
     /// Creates the worker; it runs when [`Self::run`] or [`Self::run_pending`] is called.
-    pub fn new(app: &AppState) -> Self {
-        Self {
-            pool: app.pool.clone(),
-            notify_mode: app.settings.notify_mode,
-            metrics: app.schedule_metrics.clone(),
-            backoffs: BTreeMap::new(),
-        }
+    pub fn new(pool: Pool, notify_mode: NotifyMode, metrics: Arc<ScheduleMetrics>) -> Self {
+        Self { pool, notify_mode, metrics, backoffs: BTreeMap::new() }
     }
 
     /// Schedules projects after each notification and at each poll, until the pool is closed.
@@ -126,6 +120,8 @@ impl ScheduleWorker {
         let mut transaction = pmo_database::begin(&self.pool, &Actor::default()).await?;
         let Some(claim) = schedule::claim_project(&mut transaction, &excluded).await? else { return Ok(Step::Idle) };
         if claim.row_count == 0 {
+            // Another worker has just taken the changes, or an operator has locked them.
+            self.postpone(claim.project);
             return Ok(Step::Scheduled);
         }
         let started = Instant::now();
@@ -156,12 +152,16 @@ impl ScheduleWorker {
         Ok(written)
     }
 
+    /// Leaves a project out for a moment.
+    fn postpone(&mut self, project: Uuid) {
+        self.backoffs.insert(project, Backoff { failures: 0, retry_at: Instant::now() + LOCKED_DELAY });
+    }
+
     /// Logs and counts a failure, and excludes the project for a while.
     fn record_failure(&mut self, project: Uuid, error: &RunError) {
         if matches!(error, RunError::Database(DatabaseError::LockContention)) {
             // A writer holds a row of the plan and will be done soon; the worker gives way.
-            self.backoffs.insert(project, Backoff { failures: 0, retry_at: Instant::now() + LOCKED_DELAY });
-            return;
+            return self.postpone(project);
         }
         let failures = self.backoffs.get(&project).map_or(0, |backoff| backoff.failures).saturating_add(1);
         let pause = backoff_after(failures);

@@ -6,6 +6,7 @@ use pmo_api::schedule_worker::ScheduleWorker;
 use pmo_planning::schedule;
 use pmo_project_plan::{AssignmentInput, CalendarSet, DependencyInput, PlanInput, ProjectInput, Row, TaskInput, build};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use uuid::Uuid;
 
 /// Builds the router, signs in as administrator, creates a worker, and empties the queue.
@@ -13,13 +14,12 @@ async fn set_up(pool: &PgPool) -> (Router, ApiClient, ScheduleWorker) {
     let router = build_router(pool).await;
     let admin = ApiClient::sign_in(&router, "admin").await;
     sqlx::query("truncate app.schedule_queue").execute(pool).await.unwrap();
-    let worker = worker(pool).await;
+    let worker = worker(pool);
     (router, admin, worker)
 }
 
-async fn worker(pool: &PgPool) -> ScheduleWorker {
-    let config = Config::parse_from(["pmo-api", "--jwt-secret", &jwt_secret()]);
-    ScheduleWorker::new(&AppState::new(pool.clone(), config).await.unwrap())
+fn worker(pool: &PgPool) -> ScheduleWorker {
+    ScheduleWorker::new(pool.clone(), pmo_database::NotifyMode::InTransaction, Arc::default())
 }
 
 /// Creates a project that starts on Monday 2 March 2026.
@@ -151,7 +151,7 @@ async fn worker_computes_the_same_as_the_library_on_the_rows_of_the_api(pool: Pg
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn workers_share_the_projects_and_write_each_once(pool: PgPool) {
     let (_router, admin, mut worker_a) = set_up(&pool).await;
-    let mut worker_b = worker(&pool).await;
+    let mut worker_b = worker(&pool);
     let mut tasks = Vec::new();
     for _ in 0..12 {
         tasks.push(create_task(&admin, &create_project(&admin).await, 1).await);
@@ -234,7 +234,7 @@ async fn project_that_fails_does_not_stop_the_others(pool: PgPool) {
     assert_eq!(dates(&admin, &locked).await, range("", ""));
     assert_eq!(count_rows(&pool, "app.schedule_queue").await, 1, "the change waits for the next attempt");
     blocker.rollback().await.unwrap();
-    self::worker(&pool).await.run_pending().await.unwrap();
+    self::worker(&pool).run_pending().await.unwrap();
     assert_eq!(dates(&admin, &locked).await, range("2026-03-02T08:00:00", "2026-03-02T17:00:00"));
 }
 
