@@ -35,7 +35,7 @@ pub(super) fn derive(rows: &PlanRows) -> Result<DerivedWrite, serde_json::Error>
 }
 
 /// Reads the rows of a plan.
-pub(super) fn read_input(rows: &PlanRows) -> Result<PlanInput, serde_json::Error> {
+fn read_input(rows: &PlanRows) -> Result<PlanInput, serde_json::Error> {
     fn parse<T: DeserializeOwned>(texts: &[String]) -> Result<Vec<T>, serde_json::Error> {
         texts.iter().map(|text| serde_json::from_str(text)).collect()
     }
