@@ -8,6 +8,8 @@ use std::ops::Range;
 #[derive(Clone, Debug, Default)]
 pub struct Chart {
     rows: Vec<Row>,
+    /// Place of each row's label in `labels`, and of its baselines in `baselines`.
+    places: Vec<(Range<u32>, Range<u32>)>,
     links: Vec<ChartLink>,
     index: LinkIndex,
     baselines: Vec<Baseline>,
@@ -72,7 +74,7 @@ pub enum ConstraintMark {
 }
 
 /// Row of the chart.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Row {
     /// Start; [`Moment::NONE`] for a row without a bar.
     pub start: Moment,
@@ -96,10 +98,6 @@ pub struct Row {
     pub constraint: ConstraintMark,
     /// Moment of the constraint; [`Moment::NONE`] without one.
     pub constraint_moment: Moment,
-    /// Place of the label in the text of the chart; set by [`Chart::push_row`].
-    label: Range<u32>,
-    /// Place of the baselines in the list of the chart; set by [`Chart::push_row`].
-    baselines: Range<u32>,
 }
 
 /// Dates of a row in a baseline.
@@ -135,6 +133,7 @@ impl Chart {
     /// Removes everything and keeps the memory.
     pub fn clear(&mut self) {
         self.rows.clear();
+        self.places.clear();
         self.links.clear();
         self.baselines.clear();
         self.labels.clear();
@@ -145,10 +144,10 @@ impl Chart {
     pub fn push_row(&mut self, mut row: Row, label: &str, baselines: impl IntoIterator<Item = Baseline>) {
         let begin = self.labels.len();
         self.labels.push_str(label);
-        row.label = position(begin)..position(self.labels.len());
+        let label = position(begin)..position(self.labels.len());
         let begin = self.baselines.len();
         self.baselines.extend(baselines);
-        row.baselines = position(begin)..position(self.baselines.len());
+        self.places.push((label, position(begin)..position(self.baselines.len())));
         row.percent = row.percent.min(100);
         self.rows.push(row);
     }
@@ -195,13 +194,13 @@ impl Chart {
 
     /// Returns the label of a row.
     pub fn label(&self, row: usize) -> &str {
-        let range = self.rows.get(row).map(|row| row.label.start as usize..row.label.end as usize);
+        let range = self.places.get(row).map(|(label, _)| label.start as usize..label.end as usize);
         range.and_then(|range| self.labels.get(range)).unwrap_or_default()
     }
 
     /// Returns the baselines of a row.
     pub fn baselines(&self, row: usize) -> &[Baseline] {
-        let range = self.rows.get(row).map(|row| row.baselines.start as usize..row.baselines.end as usize);
+        let range = self.places.get(row).map(|(_, place)| place.start as usize..place.end as usize);
         range.and_then(|range| self.baselines.get(range)).unwrap_or_default()
     }
 

@@ -479,7 +479,7 @@ mod tests {
     fn frames_after_the_first_need_no_more_memory() {
         let (chart, options) = (chart(2_000), ChartOptions::new(Moment(0), LAYERS));
         let mut scene = Scene::default();
-        let mut draw = |scene: &mut Scene, scroll: f64| {
+        let draw = |scene: &mut Scene, scroll: f64| {
             scene.clear();
             scene.draw_chart(&view(scroll), &chart, &options, &[], &mut Estimate);
         };

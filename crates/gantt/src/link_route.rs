@@ -98,7 +98,7 @@ fn finish_to_start(from: &BarBox, to: &BarBox) -> Route {
         return Route::new(&[(end, y1), (x, y1), (x, y2), (to.x, y2)], Heading::Right);
     }
     // From above or below, where the bar lies under the vertical line.
-    let center = if to.kind == RowKind::Milestone { to.x + DIAMOND } else { x };
+    let center = if to.kind == RowKind::Milestone { to.x + DIAMOND } else { x.max(to.x) };
     if to.x > end - GAP * 2.0 && center >= end - 0.5 && to.end() >= center {
         let (tip, heading) = if to.y >= from.y { (to.y, Heading::Down) } else { (to.y + to.height, Heading::Up) };
         return Route::new(&[(end, y1), (center, y1), (center, tip)], heading);
