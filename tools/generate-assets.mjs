@@ -12,8 +12,8 @@ const packages = join(tools, "node_modules");
 const baseIcons = `check chevron-down chevron-right chevron-up circle-alert circle-check cloud-off file-up hard-drive inbox info list-filter log-out menu moon plus refresh-cw search
   settings x`.split(/\s+/);
 // Icons of the code-split parts.
-const lazyIcons = `arrow-right calendar chevron-left circle columns-3 copy download ellipsis eye eye-off file-down folder-kanban git-merge heart history link list-tree lock message-square
-  paperclip party-popper pencil redo-2 smile-plus thumbs-up trash-2 triangle-alert undo-2 upload user users`.split(/\s+/);
+const lazyIcons = `arrow-right calendar chart-gantt chevron-left circle columns-3 copy download ellipsis eye eye-off file-down folder-kanban git-fork git-merge heart history link list-tree lock message-square
+  paperclip party-popper pencil redo-2 printer smile-plus thumbs-up trash-2 triangle-alert undo-2 upload user users zoom-in zoom-out`.split(/\s+/);
 const migrations = join(tools, "..", "migrations");
 const iconFile = (name) => join(packages, "lucide-static", "icons", `${name}.svg`);
 // Values of a type registration: code, name, label, icon, prefix.

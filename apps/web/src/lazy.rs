@@ -52,6 +52,7 @@ fn pages() -> Result<LazyViews, LoadError> {
         import_dialog: |code, open| view! { <ImportDialog code=code parent=None open=open/> }.into_any(),
         administration: |section| view! { <Administration section=section/> }.into_any(),
         deleted: |entity| view! { <crate::pages::DeletedEntityPage entity=entity/> }.into_any(),
+        gantt: gantt_part::view,
     };
     Ok((ui, table, pages))
 }
@@ -100,6 +101,52 @@ pub(crate) fn install() {
 /// Schedules the download of the lazy views for after the first render.
 pub(crate) fn prefetch() {
     set_timeout(fetch, PREFETCH_DELAY);
+}
+
+/// The Gantt chart with the scheduling engine, in a part of its own.
+mod gantt_part {
+    use super::LoadError;
+    use crate::pages::GanttChart;
+    use crate::ui::reactive::reactive_view;
+    use leptos::prelude::*;
+    use pmo_domain::EntityRef;
+    use pmo_sync::RowView;
+
+    /// Render function of the chart.
+    type RenderGantt = fn(EntityRef, Memo<Option<RowView>>) -> AnyView;
+
+    #[cfg_attr(
+        feature = "split",
+        leptos::wasm_split::wasm_split(gantt, wasm_split_path = ::leptos::wasm_split, fallible)
+    )]
+    fn gantt() -> Result<RenderGantt, LoadError> {
+        Ok(|project, row| view! { <GanttChart project=project row=row/> }.into_any())
+    }
+
+    /// Renders the chart once its code is loaded; until then, a placeholder.
+    pub(super) fn view(project: EntityRef, row: Memo<Option<RowView>>) -> AnyView {
+        let render = RwSignal::new(None::<RenderGantt>);
+        #[cfg(not(feature = "split"))]
+        {
+            let Ok(loaded) = gantt();
+            render.set(Some(loaded));
+        }
+        #[cfg(feature = "split")]
+        wasm_bindgen_futures::spawn_local(async move {
+            loop {
+                match gantt().await {
+                    Ok(loaded) => break render.try_set(Some(loaded)),
+                    Err(_) if render.is_disposed() => break None,
+                    Err(_) => gloo_timers::future::sleep(super::RETRY_DELAY).await,
+                }
+            }
+        });
+        reactive_view(move || match render.get() {
+            Some(render) => render(project.clone(), row),
+            None => view! { <div class="content"><div class="skeletons" aria-busy="true"><span class="skeleton"></span></div></div> }.into_any(),
+        })
+        .into_any()
+    }
 }
 
 /// Style sheet of the lazy views: the page names it in a `meta` element, and it is added on demand.

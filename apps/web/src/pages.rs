@@ -13,6 +13,7 @@ mod comments; // comment threads of an entity
 mod create; // dialogs that create or link entities
 mod entity; // one entity: form, properties, draft, tabs
 mod files; // uploads and the file of an artifact
+mod gantt; // tasks of a project as bars on a time scale
 mod history; // change log of an entity
 mod import_export; // imports, exports and calendar URLs
 pub(crate) mod lazy_views; // views that are loaded after the first page
@@ -27,6 +28,7 @@ mod sign_in; // sign-in page and dialog
 pub(crate) use administration::Administration;
 pub(crate) use create::{NewDialog, NewPage};
 pub(crate) use entity::EntityPage;
+pub(crate) use gantt::GanttChart;
 pub(crate) use history::DeletedEntityPage;
 pub(crate) use import_export::ImportDialog;
 pub(crate) use list::ChildrenPage;

@@ -83,6 +83,19 @@ pub enum Gesture {
     },
 }
 
+impl Gesture {
+    /// Returns the row of the bar that is changed, or at which the link begins.
+    pub const fn row(self) -> usize {
+        match self {
+            Self::Move { row, .. }
+            | Self::ResizeStart { row, .. }
+            | Self::ResizeFinish { row, .. }
+            | Self::Progress { row, .. } => row,
+            Self::Link { from, .. } => from.row,
+        }
+    }
+}
+
 /// What a pointer event means.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Outcome {

@@ -388,8 +388,8 @@ pub async fn download(path: &str, name: &str) -> Result<(), HttpError> {
     save_blob(&blob, name).ok_or(HttpError::IncompleteDownload)
 }
 
-/// Saves a blob as a file named `name`.
-fn save_blob(blob: &web_sys::Blob, name: &str) -> Option<()> {
+/// Saves a blob as a file named `name`; returns `None` if the browser refuses.
+pub fn save_blob(blob: &web_sys::Blob, name: &str) -> Option<()> {
     let url = web_sys::Url::create_object_url_with_blob(blob).ok()?;
     let link: web_sys::HtmlAnchorElement = window()?.document()?.create_element("a").ok()?.unchecked_into();
     link.set_href(&url);

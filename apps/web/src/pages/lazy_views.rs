@@ -3,6 +3,7 @@
 use crate::ui::lazy_loading::{self, RenderFn};
 use leptos::prelude::*;
 use pmo_domain::{EntityCode, EntityRef};
+use pmo_sync::RowView;
 use std::cell::Cell;
 
 /// Render functions of the lazy views of this layer; dialogs take the signal that closes them.
@@ -16,6 +17,8 @@ pub(crate) struct PageViews {
     pub import_dialog: fn(EntityCode, RwSignal<bool>) -> AnyView,
     pub administration: fn(String) -> AnyView,
     pub deleted: fn(EntityRef) -> AnyView,
+    /// Chart of a project; loads its own code on demand.
+    pub gantt: fn(EntityRef, Memo<Option<RowView>>) -> AnyView,
 }
 
 thread_local! {

@@ -21,20 +21,26 @@ pub(crate) struct Action {
 pub(crate) fn Actions(
     /// Returns the actions; called when the menu is opened.
     actions: Callback<(), Vec<Action>>,
+    /// Id of the button; pages with several menus give each its own.
+    #[prop(default = "more-actions")]
+    id: &'static str,
+    /// Label of the button.
+    #[prop(default = "More actions")]
+    label: &'static str,
 ) -> impl IntoView {
     let open = RwSignal::new(false);
     view! {
-        <button class="btn quiet icon" id="more-actions" aria-label="More actions" title="More actions" aria-haspopup="menu" on:click=move |_| open.update(|o| *o = !*o)>{icon("ellipsis")}</button>
-        {reactive_view(move || open.get().then(|| view! { <Menu actions=actions.run(()) open=open/> }))}
+        <button class="btn quiet icon" id=id aria-label=label title=label aria-haspopup="menu" on:click=move |_| open.update(|o| *o = !*o)>{icon("ellipsis")}</button>
+        {reactive_view(move || open.get().then(|| view! { <Menu actions=actions.run(()) anchor=id open=open/> }))}
     }
 }
 
 #[component]
-fn Menu(actions: Vec<Action>, open: RwSignal<bool>) -> impl IntoView {
+fn Menu(actions: Vec<Action>, anchor: &'static str, open: RwSignal<bool>) -> impl IntoView {
     let node = NodeRef::<leptos::html::Div>::new();
     Effect::new(move || {
         if let Some(menu) = node.get() {
-            open_at_anchor(&menu, "more-actions");
+            open_at_anchor(&menu, anchor);
             focus(&menu, 0);
         }
     });

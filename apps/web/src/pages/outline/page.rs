@@ -7,6 +7,7 @@ use crate::hooks::{row_with, use_entity, use_not_found, use_status};
 use crate::pages::create::NewDialog;
 use crate::pages::entity::EntityTabs;
 use crate::pages::import_export::EntityActions;
+use crate::pages::lazy_views::lazy_page;
 use crate::pages::not_found::NotFoundPage;
 use crate::pages::sharing::{PresenceAvatars, SharingDialog};
 use crate::table::keyed_rows::render_keyed_rows;
@@ -17,7 +18,7 @@ use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::value_view::{self, icon};
 use leptos::prelude::*;
 use leptos_router::components::A;
-use leptos_router::hooks::use_navigate;
+use leptos_router::hooks::{use_navigate, use_query_map};
 use pmo_domain::{EntityCode, EntityRef};
 use pmo_sync::RowView;
 use serde_json::json;
@@ -36,27 +37,14 @@ pub(crate) fn OutlinePage(
     let row = use_entity::<RowView>(project.clone());
     let missing = use_not_found(project.clone());
     let table = use_outline(&project, task.clone(), row);
-    let OutlineState { list, rows, viewport, adding, can_create, .. } = table;
-    let window = Memo::new(move |_| viewport.window(rows.with(Vec::len)));
-    let visible_rows = move || {
-        let window = window.get();
-        rows.with(|rows| rows.get(window.first..window.end).map(<[OutlineRow]>::to_vec).unwrap_or_default())
-    };
-    let navigate = use_navigate();
-    let on_keydown = move |event: leptos::ev::KeyboardEvent| {
-        table.on_keydown(&event, &|path| navigate(path, leptos_router::NavigateOptions::default()));
-    };
+    let OutlineState { list, adding, can_create, .. } = table;
+    let query = use_query_map();
+    let gantt = Memo::new(move |_| query.read().get("layout").is_some_and(|layout| layout == "gantt"));
     let label = move || row.get().map(|r| format::text(&r.data, "name")).unwrap_or_default();
     let project = StoredValue::new(project);
     let sharing = RwSignal::new(false);
     let page_view = move || {
         let task = task.clone();
-        let end = NodeRef::new();
-        let task_code = task.clone();
-        let render_row = move |outline_row: OutlineRow| {
-            view! { <TaskRow task=EntityRef::new(task_code.clone(), outline_row.id) outline_row=outline_row table=table/> }.into_any()
-        };
-        render_keyed_rows(visible_rows, render_row, end);
         view! {
             <header class="topbar">
                 <A href="/project" attr:class="btn quiet icon lg phone" attr:aria-label="Back">{icon("chevron-left")}</A>
@@ -74,23 +62,17 @@ pub(crate) fn OutlinePage(
             </header>
             {reactive_view(move || sharing.get().then(|| view! { <SharingDialog entity=project.get_value() title=label() open=sharing/> }))}
             <EntityTabs parent=project.get_value()>
+                <LayoutSwitch project=project.get_value() gantt=gantt/>
                 <span class="meta desk tab-note" data-testid="task-count">{reactive_view(move || list.with(|l| if l.loaded { format!("{} tasks", l.rows.len()) } else { String::new() }))}</span>
             </EntityTabs>
             <Banners/>
-            <div class="content" node_ref=viewport.node tabindex="0" aria-label="Plan" on:scroll=move |_| viewport.on_scroll() on:keydown=on_keydown.clone()>
-                <table class="table cards wbs virtual" role="treegrid" aria-label=reactive_attr(label) aria-rowcount=reactive_attr(move || rows.with(Vec::len).to_string())>
-                    <colgroup><col class="c-wbs"/><col/><col class="c-mark"/><col class="c-stage"/><col class="c-icon"/><col class="c-person"/><col class="c-date opt"/><col class="c-date"/><col class="c-num opt"/><col class="c-progress"/></colgroup>
-                    <thead><tr>
-                        <th aria-sort="ascending">"WBS"</th><th>"Task"</th><th><span class="vh">"Sync"</span></th><th>"Stage"</th><th>"Prio"</th><th>"Assignee"</th>
-                        <th class="opt">"Start"</th><th>"Due"</th><th class="end opt">"Length"</th><th>"Progress"</th>
-                    </tr></thead>
-                    <tbody>
-                        {viewport.spacer(move || window.get().first, NodeRef::new())}
-                        {viewport.spacer(move || rows.with(Vec::len).saturating_sub(window.get().end), end)}
-                    </tbody>
-                </table>
-                {reactive_view(move || empty_state(table))}
-            </div>
+            {
+                let task = task.clone();
+                reactive_view(move || match gantt.get() {
+                    true => gantt_chart(project.get_value(), row),
+                    false => view! { <OutlineTable table=table task=task.clone() label=Signal::derive(label)/> }.into_any(),
+                })
+            }
             {
                 let task = task.clone();
                 reactive_view(move || adding.get().then(|| {
@@ -108,6 +90,63 @@ pub(crate) fn OutlinePage(
         }
     })
     .into_any()
+}
+
+/// Switch between the outline and the chart; the choice is part of the URL.
+#[component]
+fn LayoutSwitch(project: EntityRef, gantt: Memo<bool>) -> impl IntoView {
+    let outline = format!("/{}/{}", project.code, project.id);
+    let chart = format!("{outline}?layout=gantt");
+    // Plain links: the component of the router compares paths without their query.
+    view! {
+        <div class="segments layout-switch" role="group" aria-label="Layout" data-testid="layout-switch">
+            <a href=outline aria-current=reactive_attr(move || (!gantt.get()).then_some("true"))>{icon("list-tree")}<span>"Outline"</span></a>
+            <a href=chart aria-current=reactive_attr(move || gantt.get().then_some("true"))>{icon("chart-gantt")}<span>"Gantt"</span></a>
+        </div>
+    }
+}
+
+/// Renders the chart, whose code is loaded on demand.
+fn gantt_chart(project: EntityRef, row: Memo<Option<RowView>>) -> AnyView {
+    lazy_page(move |pages| (pages.gantt)(project.clone(), row)).into_any()
+}
+
+/// Tasks as a tree table.
+#[component]
+fn OutlineTable(table: OutlineState, task: EntityCode, #[prop(into)] label: Signal<String>) -> impl IntoView {
+    let OutlineState { rows, viewport, .. } = table;
+    let window = Memo::new(move |_| viewport.window(rows.with(Vec::len)));
+    let visible_rows = move || {
+        let window = window.get();
+        rows.with(|rows| rows.get(window.first..window.end).map(<[OutlineRow]>::to_vec).unwrap_or_default())
+    };
+    let navigate = use_navigate();
+    let on_keydown = move |event: leptos::ev::KeyboardEvent| {
+        table.on_keydown(&event, &|path| navigate(path, leptos_router::NavigateOptions::default()));
+    };
+    let end = NodeRef::new();
+    let task_code = task;
+    let render_row = move |outline_row: OutlineRow| {
+        view! { <TaskRow task=EntityRef::new(task_code.clone(), outline_row.id) outline_row=outline_row table=table/> }
+            .into_any()
+    };
+    render_keyed_rows(visible_rows, render_row, end);
+    view! {
+        <div class="content" node_ref=viewport.node tabindex="0" aria-label="Plan" on:scroll=move |_| viewport.on_scroll() on:keydown=on_keydown>
+            <table class="table cards wbs virtual" role="treegrid" aria-label=reactive_attr(move || label.get()) aria-rowcount=reactive_attr(move || rows.with(Vec::len).to_string())>
+                <colgroup><col class="c-wbs"/><col/><col class="c-mark"/><col class="c-stage"/><col class="c-icon"/><col class="c-person"/><col class="c-date opt"/><col class="c-date"/><col class="c-num opt"/><col class="c-progress"/></colgroup>
+                <thead><tr>
+                    <th aria-sort="ascending">"WBS"</th><th>"Task"</th><th><span class="vh">"Sync"</span></th><th>"Stage"</th><th>"Prio"</th><th>"Assignee"</th>
+                    <th class="opt">"Start"</th><th>"Due"</th><th class="end opt">"Length"</th><th>"Progress"</th>
+                </tr></thead>
+                <tbody>
+                    {viewport.spacer(move || window.get().first, NodeRef::new())}
+                    {viewport.spacer(move || rows.with(Vec::len).saturating_sub(window.get().end), end)}
+                </tbody>
+            </table>
+            {reactive_view(move || empty_state(table))}
+        </div>
+    }
 }
 
 /// Message or placeholder for an outline without tasks.
