@@ -68,8 +68,7 @@ fn with_sheet<T>(
     pmo_gantt::day_label(today, &mut note);
     let note = format!("{note} {}", today.day().to_civil().0);
     let mut shading = Vec::new();
-    let options =
-        ChartOptions { selected: None, hovered: None, ..ChartOptions::new(today, state.layers.get_untracked()) };
+    let options = ChartOptions::new(today, state.layers.get_untracked());
     state.core.with_value(|core| {
         non_working(&core.plan.time, time.clone(), Shading::for_scale(scale), &mut shading);
         draw(&Sheet {

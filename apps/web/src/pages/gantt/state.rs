@@ -133,7 +133,10 @@ impl GanttState {
     pub(super) fn options(&self) -> ChartOptions {
         let selected = self.selected.get_untracked().and_then(|id| self.row_of(id));
         let layers = self.layers.get_untracked();
-        ChartOptions { selected, hovered: self.hovered.get_untracked(), ..ChartOptions::new(now(), layers) }
+        let mut options = ChartOptions::new(now(), layers);
+        options.selected = selected;
+        options.hovered = self.hovered.get_untracked();
+        options
     }
 
     /// Returns the position of a task in the plan.
