@@ -80,6 +80,7 @@ test("every page passes axe in both themes on desktop and phone, and the Tab key
     ["tasks-selected", `/task?project_id=${id}`, async () => { await editor.getByRole("grid").focus(); await editor.keyboard.press("ArrowDown"); await editor.keyboard.press("Space"); await editor.keyboard.press("Shift+ArrowDown"); }],
     ["tasks-editing", `/task?project_id=${id}`, async () => { await editor.locator("td.editable .pill").first().click(); await expect(editor.getByRole("combobox", { name: "Stage" })).toBeVisible(); }],
     ["plan", `/project/${id}`, async () => {}],
+    ["gantt", `/project/${id}?layout=gantt`, async () => { await expect(editor.getByTestId("gantt-row").first()).toBeVisible(); }],
     ["plan-risks", `/project/${id}/risk`, async () => {}],
     ["project", `/project/${id}/overview`, async () => {}],
     ["task", `/task/${sitemap}`, async () => { await expect(editor.locator(".thread")).toBeVisible(); }],

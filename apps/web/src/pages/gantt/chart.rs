@@ -3,7 +3,7 @@
 use super::details::{ExplanationCard, HoverCard, TaskSheet};
 use super::grid::{GanttGrid, Splitter};
 use super::keys::KeyHandlers;
-use super::plan::{DateSource, PlanRows, snapshots};
+use super::plan::{PlanRows, snapshots};
 use super::pointer::PointerHandlers;
 use super::problems::ProblemsPanel;
 use super::state::{Core, GanttState};
@@ -73,7 +73,8 @@ pub(crate) fn GanttChart(
                             <GanttGrid state=state title=title/>
                         </div>
                         <Splitter state=state/>
-                        <div class="gantt-canvas" data-testid="gantt-canvas" aria-hidden="true"
+                        <div class="gantt-canvas" data-testid="gantt-canvas" aria-hidden="true" data-origin=reactive_attr(move || state.scale.get().origin().to_string())
+                            data-pixels-per-day=reactive_attr(move || state.scale.get().pixels_per_day().to_string())
                             on:pointerdown=move |event| pointer.on_down(&event) on:pointermove=move |event| pointer.on_move(&event)
                             on:pointerup=move |event| pointer.on_up(&event) on:pointercancel=move |_| pointer.on_cancel()
                             on:pointerleave=move |_| pointer.on_leave() on:click=move |event| pointer.on_click(&event)
@@ -293,10 +294,4 @@ fn use_layout(state: GanttState) {
         state.still.track();
         state.request_frame();
     });
-}
-
-/// Returns whether the shown dates are those of the server.
-pub(super) fn shows_stored_dates(state: GanttState) -> bool {
-    state.version.track();
-    state.core.with_value(|core| core.plan.source == DateSource::Stored && !core.plan.tasks.is_empty())
 }

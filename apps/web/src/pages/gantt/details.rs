@@ -1,6 +1,7 @@
 //! Details of a task: its dates, why they are what they are, and fields to change them.
 
-use super::edits::{Change, edit_error};
+use super::edits::edit_error;
+use super::history::Change;
 use super::plan::GanttPlan;
 use super::state::GanttState;
 use crate::ui::dialog::Dialog;
@@ -9,7 +10,6 @@ use crate::ui::reactive::{reactive_attr, reactive_view};
 use crate::ui::value_view::icon;
 use leptos::prelude::*;
 use leptos_router::components::A;
-use pmo_domain::EntityCode;
 use pmo_gantt::{Point, TaskDates, day_label};
 use pmo_planning::{Constraint, Mode, Moment, Span};
 use pmo_project_plan::explain::{Reason, Step, TaskEnd, explain};
@@ -111,8 +111,8 @@ fn step_text(plan: &GanttPlan, step: &Step) -> StepText {
         info.map(|info| info.name.clone()).unwrap_or_else(|| "a task of another project".into())
     };
     let what = match step.end {
-        TaskEnd::Start => "Starts",
-        TaskEnd::Finish => "Finishes",
+        TaskEnd::Start => "starts",
+        TaskEnd::Finish => "finishes",
     };
     let reason = match step.reason {
         Reason::ProjectStart => "because the project starts then",
@@ -305,18 +305,17 @@ pub(super) fn TaskSheet(state: GanttState, task: Uuid) -> impl IntoView {
             .next()
             .map(|step| view! { <p class="why">{step.text}{step.cause.map(|(_, name)| format!(" {name}"))}</p> })
     };
-    let has_tasks = EntityCode::new("task").is_ok();
     view! {
         <Dialog title=title close=move |()| state.editing.set(None) class="gantt-sheet">
-            <div class="form" data-testid="gantt-sheet">
-                <label class="field"><span>"Start"</span><input class="input" type="date" disabled=reactive_attr(disabled) prop:value=reactive_attr(move || date(|dates| dates.start)) on:change=move |event| on_change(SheetField::Start, event_target_value(&event))/></label>
-                <label class="field"><span>"Finish"</span><input class="input" type="date" disabled=reactive_attr(disabled) prop:value=reactive_attr(move || date(|dates| dates.finish)) on:change=move |event| on_change(SheetField::Finish, event_target_value(&event))/></label>
-                <label class="field"><span>"Progress in %"</span><input class="input" type="number" min="0" max="100" step="5" disabled=reactive_attr(disabled) prop:value=reactive_attr(move || dates.get().map(|(_, percent)| percent.to_string()).unwrap_or_default()) on:change=move |event| on_change(SheetField::Progress, event_target_value(&event))/></label>
+            <div class="body" data-testid="gantt-sheet">
+                <div class="field"><label for="gantt-start">"Start"</label><span class="input"><input id="gantt-start" type="date" disabled=reactive_attr(disabled) prop:value=reactive_attr(move || date(|dates| dates.start)) on:change=move |event| on_change(SheetField::Start, event_target_value(&event))/></span></div>
+                <div class="field"><label for="gantt-finish">"Finish"</label><span class="input"><input id="gantt-finish" type="date" disabled=reactive_attr(disabled) prop:value=reactive_attr(move || date(|dates| dates.finish)) on:change=move |event| on_change(SheetField::Finish, event_target_value(&event))/></span></div>
+                <div class="field"><label for="gantt-progress">"Progress in %"</label><span class="input"><input id="gantt-progress" type="number" min="0" max="100" step="5" disabled=reactive_attr(disabled) prop:value=reactive_attr(move || dates.get().map(|(_, percent)| percent.to_string()).unwrap_or_default()) on:change=move |event| on_change(SheetField::Progress, event_target_value(&event))/></span></div>
                 {reactive_view(move || error.get().map(|error| view! { <p class="hint error" role="alert">{error}</p> }))}
                 {reactive_view(move || facts.get().map(|facts| facts_view(&facts)))}
                 {reactive_view(reason)}
             </div>
-            <footer>{has_tasks.then(|| view! { <A href=format!("/task/{task}") attr:class="btn">"Open the task"</A> })}<button class="btn primary" on:click=move |_| state.editing.set(None)>"Done"</button></footer>
+            <footer><A href=format!("/task/{task}") attr:class="btn">"Open the task"</A><button class="btn primary" on:click=move |_| state.editing.set(None)>"Done"</button></footer>
         </Dialog>
     }
 }

@@ -1,6 +1,7 @@
 //! Changes of the plan: one write when a drag ends, and their undo.
 
 use super::bars::{fill_chart, update_dates};
+use super::history::Change;
 use super::state::{GanttState, Preview};
 use crate::hooks::use_entity_mutation;
 use crate::ui::overlay_state::{OverlayState, UndoableAction};
@@ -16,25 +17,6 @@ use uuid::Uuid;
 
 /// Largest chart whose rows are all computed again in each frame of a drag.
 const MAX_REFILLED_ROWS: usize = 500;
-/// Most changes that can be taken back.
-const MAX_HISTORY: usize = 100;
-
-/// Change that can be taken back.
-#[derive(Clone, Debug)]
-pub(super) enum Change {
-    /// Columns of a row, before and after.
-    Update { code: EntityCode, id: Uuid, before: Row, after: Row },
-    /// A dependency that was created.
-    Link { code: EntityCode, id: Uuid, row: Row },
-}
-
-/// Changes that were made in the chart.
-#[derive(Debug, Default)]
-pub(super) struct History {
-    done: Vec<Vec<Change>>,
-    undone: Vec<Vec<Change>>,
-}
-
 /// Direction in which a change is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
@@ -191,11 +173,7 @@ impl GanttState {
         }
         let changes = changes.into_iter().map(|change| make(change, Direction::Redo)).collect();
         self.core.update_value(|core| {
-            core.history.undone.clear();
-            core.history.done.push(changes);
-            if core.history.done.len() > MAX_HISTORY {
-                core.history.done.remove(0);
-            }
+            core.history.push(changes);
         });
         if let (Some(overlays), Some(message)) = (overlays, described) {
             let message = message.replacen("Moves", "Moved", 1);
@@ -206,15 +184,15 @@ impl GanttState {
 
     /// Takes back the last change, or makes it again.
     pub(super) fn take_back(self, direction: Direction) {
-        let changes = self.core.try_update_value(|core| {
-            let History { done, undone } = &mut core.history;
-            if direction == Direction::Undo { done.pop() } else { undone.pop() }
+        let changes = self.core.try_update_value(|core| match direction {
+            Direction::Undo => core.history.done.pop(),
+            Direction::Redo => core.history.undone.pop(),
         });
         let Some(changes) = changes.flatten() else { return };
         let changes: Vec<Change> = changes.into_iter().map(|change| make(change, direction)).collect();
-        self.core.try_update_value(|core| {
-            let History { done, undone } = &mut core.history;
-            if direction == Direction::Undo { undone.push(changes) } else { done.push(changes) }
+        self.core.try_update_value(|core| match direction {
+            Direction::Undo => core.history.undone.push(changes),
+            Direction::Redo => core.history.done.push(changes),
         });
     }
 

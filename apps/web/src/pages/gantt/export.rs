@@ -188,9 +188,9 @@ pub(super) fn PrintDialog(state: GanttState, title: Signal<String>, open: RwSign
     };
     view! {
         <Dialog title="Print" close=move |()| open.set(false)>
-            <div class="form">
-                <div class="field"><span>"Paper"</span><div class="segments" role="group" aria-label="Paper">{[Paper::A4, Paper::A3].map(paper_button).into_iter().collect_view()}</div></div>
-                <div class="field"><span>"Pages side by side"</span><div class="segments" role="group" aria-label="Pages side by side">{[1, 2, 3, 4].map(wide_button).into_iter().collect_view()}</div></div>
+            <div class="body form">
+                <div class="field"><span class="label">"Paper"</span><div class="segments" role="group" aria-label="Paper">{[Paper::A4, Paper::A3].map(paper_button).into_iter().collect_view()}</div></div>
+                <div class="field"><span class="label">"Pages side by side"</span><div class="segments" role="group" aria-label="Pages side by side">{[1, 2, 3, 4].map(wide_button).into_iter().collect_view()}</div></div>
                 <p class="meta" role="status" data-testid="gantt-pages">{reactive_view(summary)}</p>
             </div>
             <footer><button class="btn" on:click=move |_| open.set(false)>"Cancel"</button><button class="btn primary" disabled=reactive_attr(move || pages.get().is_err()) on:click=on_print>"Print"</button></footer>

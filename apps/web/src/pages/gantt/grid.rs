@@ -39,6 +39,8 @@ struct RowText {
     duration: String,
     start: String,
     finish: String,
+    /// Start and finish in the form of machines.
+    moments: [String; 2],
     milestone: bool,
     critical: bool,
     pending: bool,
@@ -78,6 +80,7 @@ fn row_text(state: GanttState, task: u32) -> RowText {
             duration: plan.duration_text(task),
             start: short_date(start),
             finish: short_date(finish),
+            moments: [start, finish].map(|moment| moment.get().map(|moment| moment.to_string()).unwrap_or_default()),
             milestone: info.milestone,
             critical: plan.is_critical(task),
             pending: info.pending,
@@ -188,8 +191,8 @@ fn GanttRow(state: GanttState, grid_row: GridRow) -> impl IntoView {
                 <span class="vh">{cell(|t| t.description.clone())}</span>
             </div></th>
             <td class="length num">{cell(|t| t.duration.clone())}</td>
-            <td class="date start">{cell(|t| t.start.clone())}</td>
-            <td class="date">{cell(|t| t.finish.clone())}</td>
+            <td class="date start"><time datetime=reactive_attr(move || text.with(|t| t.moments[0].clone()))>{cell(|t| t.start.clone())}</time></td>
+            <td class="date"><time datetime=reactive_attr(move || text.with(|t| t.moments[1].clone()))>{cell(|t| t.finish.clone())}</time></td>
         </tr>
     }
 }

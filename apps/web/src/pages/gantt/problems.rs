@@ -1,6 +1,6 @@
 //! Panel with the problems of the plan, each with a jump and a remedy.
 
-use super::edits::Change;
+use super::history::Change;
 use super::plan::GanttPlan;
 use super::state::GanttState;
 use crate::hooks::use_entity_mutation;

@@ -2,8 +2,8 @@
 
 use super::bars::{VisibleRows, fill_chart};
 use super::canvas::{Colors, TextWidths, Theme, context_of, paint};
-use super::edits::History;
-use super::plan::{GanttPlan, PlanRows};
+use super::history::History;
+use super::plan::{DateSource, GanttPlan, PlanRows};
 use leptos::html;
 use leptos::prelude::*;
 use pmo_domain::EntityRef;
@@ -152,6 +152,11 @@ impl GanttState {
     /// Returns the task of a visible row.
     pub(super) fn task_of(&self, row: usize) -> Option<Uuid> {
         self.core.with_value(|core| core.plan.plan.task_id(core.visible.task(row)?))
+    }
+
+    /// Returns whether the stored dates are shown, because a part of the plan is missing.
+    pub(super) fn shows_stored_dates(&self) -> bool {
+        self.core.with_value(|core| core.plan.source == DateSource::Stored && !core.plan.tasks.is_empty())
     }
 
     /// Returns the number of visible rows.

@@ -1,6 +1,5 @@
 //! Toolbar: legend, layers, zoom, problems and export.
 
-use super::chart::shows_stored_dates;
 use super::export::{ExportAction, PrintDialog, save};
 use super::problems::problem_count;
 use super::state::GanttState;
@@ -32,7 +31,10 @@ pub(super) fn Toolbar(state: GanttState, title: Signal<String>) -> impl IntoView
             view! { <button class="btn quiet sm warn" aria-expanded=reactive_attr(move || state.problems_open.get().to_string()) on:click=move |_| state.problems_open.update(|open| *open = !*open)>{icon("triangle-alert")}{label}</button> }
         })
     };
-    let stored = Memo::new(move |_| shows_stored_dates(state));
+    let stored = Memo::new(move |_| {
+        state.version.track();
+        state.shows_stored_dates()
+    });
     let printing = RwSignal::new(false);
     let actions = Callback::new(move |()| {
         let item = |icon, label: &str, run: Callback<()>| Action { icon, label: label.to_owned(), run };
