@@ -208,11 +208,16 @@ fn names_of_people(tasks: &[RowView]) -> HashMap<String, String> {
 fn use_baselines(project: &EntityRef, state: GanttState) {
     let project = project.clone();
     let shown = Memo::new(move |_| state.layers.with(|layers| layers.contains(&Layer::Baselines)));
-    let rows = Memo::new(move |previous: Option<&Option<Memo<ListRows<RowView>>>>| match previous {
-        // Once loaded, the list stays.
-        Some(Some(rows)) => Some(*rows),
-        _ if shown.get() => Some(use_project_rows("baseline", &project, Some("project_id"))),
-        _ => None,
+    // Once loaded, the list stays for as long as the chart.
+    let rows = RwSignal::new(None::<Memo<ListRows<RowView>>>);
+    let owner = Owner::current();
+    Effect::new(move || {
+        if shown.get()
+            && rows.with_untracked(Option::is_none)
+            && let Some(owner) = &owner
+        {
+            rows.set(Some(owner.with(|| use_project_rows("baseline", &project, Some("project_id")))));
+        }
     });
     Effect::new(move || {
         let baselines = match rows.get() {

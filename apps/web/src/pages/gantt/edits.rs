@@ -2,6 +2,7 @@
 
 use super::bars::{fill_chart, update_dates};
 use super::history::Change;
+use super::plan::GanttPlan;
 use super::state::{GanttState, Preview};
 use crate::hooks::use_entity_mutation;
 use crate::ui::overlay_state::{OverlayState, UndoableAction};
@@ -36,12 +37,13 @@ impl GanttState {
                 let entry = *core.plan.live.plan().tasks.get(task as usize)?;
                 let schedule = core.plan.live.schedule();
                 let dates = schedule.start.iter().copied().zip(schedule.finish.iter().copied()).collect();
-                core.preview = Some(Preview { task, entry, dates, finish: schedule.project_finish });
+                let (finish, time) = (schedule.project_finish, core.plan.time_of(task));
+                core.preview = Some(Preview { task, entry, dates, finish, time });
             }
             let before = core.preview.as_ref()?;
             let (start, finish) = before.dates.get(task as usize).copied()?;
             let dates = pmo_gantt::TaskDates { start, finish };
-            let entry = preview(&before.entry, dates, gesture, &core.plan.time_of(task))?;
+            let entry = preview(&before.entry, dates, gesture, &before.time)?;
             let changed = core.plan.live.change(Edit::Task { task, entry });
             let tasks = changed.tasks.to_vec();
             if core.visible.tasks.len() <= MAX_REFILLED_ROWS {
@@ -92,9 +94,11 @@ impl GanttState {
             return self.apply_late_rows();
         }
         let described = self.message.get_untracked();
+        // Rows that arrived meanwhile may move the task.
+        let Some(id) = self.task_of(gesture.row()) else { return self.withdraw_preview() };
         self.withdraw_preview();
         let edited = self.core.with_value(|core| {
-            let task = core.visible.task(gesture.row())?;
+            let task = core.plan.plan.position(id)?;
             let (input, context) = (core.plan.task_input(task)?, core.plan.edit_context(task));
             let edit = match gesture {
                 Gesture::Move { start, .. } => gantt_edit::move_task(input, &context, start),
@@ -106,50 +110,16 @@ impl GanttState {
                 Gesture::Link { .. } => return None,
             };
             let before = core.plan.live.plan().tasks.get(task as usize).map(|task| task.duration).unwrap_or_default();
-            Some(edit.map(|edit| (input.id, edit, self.work_changes(core, task, before, gesture))))
+            Some(edit.map(|edit| (edit, work_changes(&core.plan, task, before, gesture))))
         });
         match edited {
-            Some(Ok((id, edit, mut work))) => {
+            Some(Ok((edit, mut work))) => {
                 work.extend(self.task_change(id, edit));
                 self.apply(work, described, overlays);
             }
             Some(Err(error)) => self.refuse(edit_error(&error)),
             None => {}
         }
-    }
-
-    /// Returns the changes of assigned work that follow from another duration.
-    fn work_changes(self, core: &super::state::Core, task: u32, before: Span, gesture: Gesture) -> Vec<Change> {
-        let (Some(input), Ok(code)) = (core.plan.task_input(task), EntityCode::new("assignment")) else {
-            return Vec::new();
-        };
-        let dates = core.plan.dates(task);
-        let time = core.plan.time_of(task);
-        let duration = match gesture {
-            Gesture::ResizeStart { start, .. } => time.between(start, dates.finish),
-            Gesture::ResizeFinish { finish, .. } => time.between(dates.start, finish),
-            _ => return Vec::new(),
-        };
-        let mut resized = input.clone();
-        resized.duration = Some(duration);
-        let of_row = |(id, after): (Uuid, Row)| {
-            let row = core.plan.input.assignments.iter().find(|row| row.id == id)?;
-            let before = after
-                .keys()
-                .map(|column| {
-                    let value = match column.as_str() {
-                        "work_hours" => row.work.map(|work| Value::from(f64::from(work.0) / 600.0)),
-                        _ => Some(Value::from(f64::from(row.units.0) / 100.0)),
-                    };
-                    (column.clone(), value.unwrap_or(Value::Null))
-                })
-                .collect();
-            Some(Change::Update { code: code.clone(), id, before, after })
-        };
-        gantt_edit::rescale_work(&resized, &core.plan.input.assignments, before)
-            .into_iter()
-            .filter_map(of_row)
-            .collect()
     }
 
     /// Returns the change of a task with the values before; `None` if nothing changes.
@@ -171,13 +141,18 @@ impl GanttState {
         if changes.is_empty() {
             return;
         }
-        let changes = changes.into_iter().map(|change| make(change, Direction::Redo)).collect();
-        self.core.update_value(|core| {
-            core.history.push(changes);
-        });
+        let changes: Vec<Change> = changes.into_iter().map(|change| make(change, Direction::Redo)).collect();
+        self.core.update_value(|core| core.history.push(changes.clone()));
         if let (Some(overlays), Some(message)) = (overlays, described) {
             let message = message.replacen("Moves", "Moved", 1);
-            let undo = Arc::new(move || self.take_back(Direction::Undo));
+            // The history is gone once the page is left; the toast stays.
+            let undo = Arc::new(move || {
+                if self.core.is_disposed() {
+                    changes.iter().for_each(|change| drop(make(change.clone(), Direction::Undo)));
+                } else {
+                    self.take_back(Direction::Undo);
+                }
+            });
             overlays.toast.set(Some(UndoableAction { message, undo: Some(undo) }));
         }
     }
@@ -249,6 +224,37 @@ impl GanttState {
             std::time::Duration::from_secs(6),
         );
     }
+}
+
+/// Returns the changes of assigned work that follow from another duration.
+fn work_changes(plan: &GanttPlan, task: u32, before: Span, gesture: Gesture) -> Vec<Change> {
+    let (Some(input), Ok(code)) = (plan.task_input(task), EntityCode::new("assignment")) else {
+        return Vec::new();
+    };
+    let dates = plan.dates(task);
+    let time = plan.time_of(task);
+    let duration = match gesture {
+        Gesture::ResizeStart { start, .. } => time.between(start, dates.finish),
+        Gesture::ResizeFinish { finish, .. } => time.between(dates.start, finish),
+        _ => return Vec::new(),
+    };
+    let mut resized = input.clone();
+    resized.duration = Some(duration);
+    let of_row = |(id, after): (Uuid, Row)| {
+        let row = plan.input.assignments.iter().find(|row| row.id == id)?;
+        let before = after
+            .keys()
+            .map(|column| {
+                let value = match column.as_str() {
+                    "work_hours" => row.work.map(|work| Value::from(f64::from(work.0) / 600.0)),
+                    _ => Some(Value::from(f64::from(row.units.0) / 100.0)),
+                };
+                (column.clone(), value.unwrap_or(Value::Null))
+            })
+            .collect();
+        Some(Change::Update { code: code.clone(), id, before, after })
+    };
+    gantt_edit::rescale_work(&resized, &plan.input.assignments, before).into_iter().filter_map(of_row).collect()
 }
 
 /// Makes a change or takes it back; returns the change as it can be made again.

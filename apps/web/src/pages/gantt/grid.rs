@@ -164,9 +164,11 @@ fn GanttRow(state: GanttState, grid_row: GridRow) -> impl IntoView {
     });
     let cell = move |read: fn(&RowText) -> String| reactive_view(move || text.with(read));
     let is_selected = move || state.selected.get() == Some(id);
-    let on_click = move |_| {
+    let on_click = move |event: leptos::ev::MouseEvent| {
         state.selected.set(Some(id));
         if state.narrow.get_untracked() {
+            // The name is a link; on a phone it opens the dates, which have a button to the page.
+            event.prevent_default();
             state.editing.set(Some(id));
         }
     };

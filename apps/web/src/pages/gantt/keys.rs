@@ -67,11 +67,19 @@ impl KeyHandlers {
                 }
             }
             Command::Critical => state.toggle_layer(Layer::Critical),
-            Command::Undo => state.take_back(Direction::Undo),
-            Command::Redo => state.take_back(Direction::Redo),
+            Command::Undo => self.take_back(Direction::Undo),
+            Command::Redo => self.take_back(Direction::Redo),
             Command::Cancel => return self.cancel(),
         }
         true
+    }
+
+    /// Takes back or repeats a change; the toast about the last one is then out of date.
+    fn take_back(self, direction: Direction) {
+        if let Some(overlays) = self.overlays {
+            overlays.toast.set(None);
+        }
+        self.state.take_back(direction);
     }
 
     /// Gives up what is open, one after the other; returns whether there was something.

@@ -8,7 +8,7 @@ use crate::ui::reactive::reactive_view;
 use crate::ui::value_view::icon;
 use leptos::prelude::*;
 use pmo_domain::EntityCode;
-use pmo_project_plan::explain::{PlanProblem, ProblemKind, Remedy, problems};
+use pmo_project_plan::explain::{PlanProblem, ProblemKind, Remedy};
 use pmo_project_plan::gantt_edit::RowEdit;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -23,15 +23,6 @@ struct ProblemText {
     /// Task to jump to.
     task: Option<Uuid>,
     remedy: Option<(Remedy, &'static str)>,
-}
-
-/// Returns the number of problems of the plan.
-pub(super) fn problem_count(state: GanttState) -> usize {
-    state.core.with_value(|core| plan_problems(&core.plan).len())
-}
-
-fn plan_problems(plan: &GanttPlan) -> Vec<PlanProblem> {
-    problems(&plan.plan, &plan.live.problems())
 }
 
 fn problem_text(plan: &GanttPlan, problem: &PlanProblem) -> ProblemText {
@@ -112,8 +103,7 @@ pub(super) fn ProblemsPanel(state: GanttState) -> impl IntoView {
     let list = Memo::new(move |_| {
         state.version.track();
         state.core.with_value(|core| {
-            let found = plan_problems(&core.plan);
-            found.iter().take(MAX_PROBLEMS).map(|problem| problem_text(&core.plan, problem)).collect::<Vec<_>>()
+            core.problems.iter().take(MAX_PROBLEMS).map(|problem| problem_text(&core.plan, problem)).collect::<Vec<_>>()
         })
     });
     let item = move |problem: ProblemText| {

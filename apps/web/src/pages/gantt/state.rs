@@ -10,8 +10,9 @@ use pmo_domain::EntityRef;
 use pmo_gantt::{
     Chart, ChartOptions, Drag, Layer, Overlay, Point, Scene, Shading, TimeScale, Unit, View, Zoom, non_working,
 };
-use pmo_planning::{Moment, Span, Task};
+use pmo_planning::{Moment, Span, Task, WorkingTime};
 use pmo_project_plan::baseline::Snapshot;
+use pmo_project_plan::explain::{PlanProblem, problems};
 use std::collections::HashSet;
 use std::ops::Range;
 use uuid::Uuid;
@@ -73,6 +74,8 @@ pub(super) struct Core {
     pub(super) drag: Drag,
     pub(super) pointer: Point,
     pub(super) preview: Option<Preview>,
+    /// Problems of the plan without a preview.
+    pub(super) problems: Vec<PlanProblem>,
     pub(super) history: History,
     /// Rows that arrived during a drag.
     pub(super) late_rows: Option<PlanRows>,
@@ -92,6 +95,8 @@ pub(super) struct Preview {
     pub(super) entry: Task,
     pub(super) dates: Vec<(Moment, Moment)>,
     pub(super) finish: Moment,
+    /// Working time of the task.
+    pub(super) time: WorkingTime,
 }
 
 /// What the canvases need.
@@ -192,6 +197,7 @@ impl GanttState {
             core.visible.update(&core.plan, &collapsed);
             fill_chart(&mut core.chart, &core.plan, &core.visible, &core.baselines);
             core.shaded = None;
+            core.problems = problems(&core.plan.plan, &core.plan.live.problems());
             let start = core.plan.start();
             let time = core.chart.time().unwrap_or(start..start);
             let begin = time.start.min(start.get().unwrap_or(time.start));

@@ -1,7 +1,6 @@
 //! Toolbar: legend, layers, zoom, problems and export.
 
 use super::export::{ExportAction, PrintDialog, save};
-use super::problems::problem_count;
 use super::state::GanttState;
 use crate::ui::action_menu::{Action, Actions};
 use crate::ui::reactive::{reactive_attr, reactive_view};
@@ -22,7 +21,7 @@ pub(super) fn Toolbar(state: GanttState, title: Signal<String>) -> impl IntoView
     };
     let problems = Memo::new(move |_| {
         state.version.track();
-        problem_count(state)
+        state.core.with_value(|core| core.problems.len())
     });
     let problems_button = move || {
         let count = problems.get();
