@@ -152,3 +152,90 @@ fn write_label(plan: &GanttPlan, task: u32, row: &Row, out: &mut String) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pages::gantt::plan::{DateSource, PlanRows};
+    use pmo_sync::RowView;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+    use wasm_bindgen_test::wasm_bindgen_test;
+
+    fn id(number: u32) -> String {
+        format!("00000000-0000-7000-8000-{number:012}")
+    }
+
+    fn row(value: &Value) -> RowView {
+        let data = Arc::new(value.as_object().cloned().unwrap());
+        RowView { data, pending: false, pending_fields: Vec::new(), needs_attention: false, stale: false }
+    }
+
+    /// A summary with two tasks of two days, the second after the first, from Monday 2 March 2026.
+    fn rows(complete: bool) -> PlanRows {
+        let project = id(1);
+        let task = |number: u32, parent: Option<u32>| {
+            row(&json!({
+                "id": id(number), "project_id": project, "parent__task_id": parent.map(id), "name": format!("Task {number}"),
+                "rank": format!("a{number}"), "duration_minutes": 960, "active_flag": true, "due_date": "2026-05-05",
+                "start_date": "2026-05-04",
+            }))
+        };
+        let link = json!({
+            "id": id(9), "project_id": project, "predecessor__task_id": id(3), "successor__task_id": id(4),
+            "dl__dependency_type": "FS", "active_flag": true,
+        });
+        PlanRows {
+            project: Some(row(&json!({"id": project, "planned_start_date": "2026-03-02"}))),
+            tasks: vec![task(2, None), task(3, Some(2)), task(4, Some(2))],
+            dependencies: vec![row(&link)],
+            assignments: Vec::new(),
+            schedules: Vec::new(),
+            people: Arc::default(),
+            complete,
+        }
+    }
+
+    fn charted(plan: &GanttPlan, collapsed: &[u32]) -> (Chart, VisibleRows) {
+        let collapsed = collapsed.iter().map(|number| id(*number).parse().unwrap()).collect();
+        let (mut chart, mut visible) = (Chart::default(), VisibleRows::default());
+        visible.update(plan, &collapsed);
+        fill_chart(&mut chart, plan, &visible, &[]);
+        (chart, visible)
+    }
+
+    #[wasm_bindgen_test]
+    fn bars_have_the_dates_that_the_engine_computes() {
+        let plan = GanttPlan::new(&rows(true));
+        assert_eq!(plan.source, DateSource::Computed);
+        let (chart, _) = charted(&plan, &[]);
+        let at = |day, hour| Moment::from_civil(2026, 3, day, hour, 0);
+        let dates: Vec<_> = chart.rows().iter().map(|row| (row.kind, row.start, row.finish)).collect();
+        assert_eq!(
+            dates,
+            [
+                (RowKind::Summary, at(2, 8), at(5, 17)),
+                (RowKind::Task, at(2, 8), at(3, 17)),
+                (RowKind::Task, at(4, 8), at(5, 17)),
+            ]
+        );
+        assert_eq!(chart.links().len(), 1);
+        assert_eq!(chart.links()[0].emphasis, Emphasis::Critical);
+    }
+
+    #[wasm_bindgen_test]
+    fn a_collapsed_summary_hides_rows_and_links() {
+        let plan = GanttPlan::new(&rows(true));
+        let (chart, visible) = charted(&plan, &[2]);
+        assert_eq!((chart.rows().len(), chart.links().len()), (1, 0));
+        assert_eq!((visible.row(0), visible.row(1), visible.task(0)), (Some(0), None, Some(0)));
+    }
+
+    #[wasm_bindgen_test]
+    fn stored_dates_are_shown_while_a_part_of_the_plan_is_missing() {
+        let plan = GanttPlan::new(&rows(false));
+        let (chart, _) = charted(&plan, &[]);
+        assert_eq!(plan.source, DateSource::Stored);
+        assert_eq!(chart.rows()[1].start.day(), Moment::from_civil(2026, 5, 4, 0, 0).day());
+    }
+}

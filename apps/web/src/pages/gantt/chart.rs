@@ -42,9 +42,10 @@ pub(crate) fn GanttChart(
     row: Memo<Option<RowView>>,
 ) -> impl IntoView {
     let state = use_gantt(project.clone(), row);
+    // The size is known before the first rows, which are scrolled into view.
+    use_layout(state);
     let loaded = use_plan_rows(&project, row, state);
     use_baselines(&project, state);
-    use_layout(state);
     let overlays = use_context::<OverlayState>();
     let pointer = PointerHandlers::new(state);
     let keys = KeyHandlers { state, pointer, overlays };

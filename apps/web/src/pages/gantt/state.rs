@@ -79,6 +79,8 @@ pub(super) struct Core {
     pub(super) history: History,
     /// Rows that arrived during a drag.
     pub(super) late_rows: Option<PlanRows>,
+    /// Whether the first complete plan has been scrolled into view.
+    settled: bool,
     /// End of the time that can be scrolled to.
     end: Moment,
     scene: Scene,
@@ -175,10 +177,15 @@ impl GanttState {
         if dragging {
             return self.core.update_value(|core| core.late_rows = Some(rows));
         }
-        let first = self.core.with_value(|core| core.plan.tasks.is_empty());
         self.core.update_value(|core| core.plan = GanttPlan::new(&rows));
         self.refresh();
-        if first && self.core.with_value(|core| !core.plan.tasks.is_empty()) {
+        // Until all lists are loaded, dates are provisional.
+        let unsettled = self.core.try_update_value(|core| {
+            let unsettled = !core.settled;
+            core.settled |= rows.complete && !core.plan.tasks.is_empty();
+            unsettled
+        });
+        if unsettled == Some(true) {
             self.scroll_to_begin();
         }
     }
