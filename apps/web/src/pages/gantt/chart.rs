@@ -41,7 +41,7 @@ pub(crate) fn GanttChart(
     /// Row of the project.
     row: Memo<Option<RowView>>,
 ) -> impl IntoView {
-    let state = use_gantt(project.clone(), row);
+    let state = use_gantt(row);
     // The size is known before the first rows, which are scrolled into view.
     use_layout(state);
     let loaded = use_plan_rows(&project, row, state);
@@ -120,7 +120,7 @@ fn is_narrow() -> bool {
 }
 
 /// Creates the state of the chart.
-fn use_gantt(project: EntityRef, row: Memo<Option<RowView>>) -> GanttState {
+fn use_gantt(row: Memo<Option<RowView>>) -> GanttState {
     let narrow = is_narrow();
     let stored = local_storage::get("gantt-table").and_then(|width| width.parse::<f64>().ok());
     let table_width = if narrow { NARROW_TABLE_WIDTH } else { stored.unwrap_or(TABLE_WIDTH).clamp(120.0, 1_200.0) };
@@ -129,7 +129,6 @@ fn use_gantt(project: EntityRef, row: Memo<Option<RowView>>) -> GanttState {
         level >= u64::from(u8::from(Permission::Edit))
     });
     GanttState {
-        project: StoredValue::new(project),
         core: StoredValue::new_local(Core::default()),
         version: RwSignal::new(0),
         selected: RwSignal::new(None),

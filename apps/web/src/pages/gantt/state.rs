@@ -6,7 +6,6 @@ use super::history::History;
 use super::plan::{DateSource, GanttPlan, PlanRows};
 use leptos::html;
 use leptos::prelude::*;
-use pmo_domain::EntityRef;
 use pmo_gantt::{
     Chart, ChartOptions, Drag, Layer, Overlay, Point, Scene, Shading, TimeScale, Unit, View, Zoom, non_working,
 };
@@ -28,7 +27,6 @@ const MAX_WIDTH_PX: f64 = 12_000_000.0;
 /// State that the components share.
 #[derive(Clone, Copy)]
 pub(super) struct GanttState {
-    pub(super) project: StoredValue<EntityRef>,
     pub(super) core: StoredValue<Core, LocalStorage>,
     /// Changes whenever rows or dates of the plan change.
     pub(super) version: RwSignal<u32>,
@@ -144,11 +142,6 @@ impl GanttState {
         options.selected = selected;
         options.hovered = self.hovered.get_untracked();
         options
-    }
-
-    /// Returns the position of a task in the plan.
-    pub(super) fn position(&self, task: Uuid) -> Option<u32> {
-        self.core.with_value(|core| core.plan.plan.position(task))
     }
 
     /// Returns the visible row of a task.
