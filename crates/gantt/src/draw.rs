@@ -18,6 +18,8 @@ const UPPER_TIER: f64 = 23.0;
 const PADDING: f64 = 6.0;
 /// Distance beyond the view up to which lines are drawn.
 const MARGIN: f64 = 60.0;
+/// Distance left of the view up to which bars have visible labels.
+const LABEL_MARGIN: f64 = 300.0;
 
 /// Part of the chart that can be hidden.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +172,7 @@ impl Scene {
         measure: &mut dyn Measure,
     ) {
         if options.has(Layer::Baselines) {
-            self.draw_baselines(view, chart, (number, row, bar));
+            self.draw_baselines(view, chart, number);
         }
         let emphasis = if options.has(Layer::Critical) { row.emphasis } else { Emphasis::Normal };
         if options.has(Layer::Slack) && row.kind != RowKind::Summary && row.slack_end > row.finish {
@@ -191,13 +193,42 @@ impl Scene {
                 self.frame(outline, 5.0, Paint::Focus, 2.0, Dash::Solid);
             }
         }
+        self.draw_labels(chart, options, (number, row, bar), (view.width, measure));
         self.draw_marks(view, row, bar);
+    }
+
+    /// Adds the label beside a bar, and after it the slip against the first baseline.
+    fn draw_labels(
+        &mut self,
+        chart: &Chart,
+        options: &ChartOptions,
+        (number, row, bar): (usize, &Row, &BarBox),
+        (view_width, measure): (f64, &mut dyn Measure),
+    ) {
+        if bar.end() < -LABEL_MARGIN || bar.end() > view_width {
+            return;
+        }
+        let mut x = bar.end() + PADDING;
+        let mut add = |scene: &mut Self, text: &str, paint: Paint| {
+            let width = measure.width(text, TextStyle::Small);
+            scene.rect((x, bar.middle() - 6.5, width + 4.0, 13.0), 3.0, Paint::LabelBack);
+            scene.label((x + 2.0, bar.middle()), TextStyle::Small, paint, Align::Start, text);
+            x += width + PADDING;
+        };
         let label = chart.label(number);
-        if options.has(Layer::Labels) && !label.is_empty() && bar.end() > -300.0 && bar.end() < view.width {
-            let x = bar.end() + PADDING;
-            let width = measure.width(label, TextStyle::Small);
-            self.rect((x, bar.middle() - 8.0, width + 4.0, 16.0), 3.0, Paint::LabelBack);
-            self.label((x + 2.0, bar.middle()), TextStyle::Small, Paint::TextSoft, Align::Start, label);
+        if options.has(Layer::Labels) && !label.is_empty() {
+            add(self, label, Paint::TextSoft);
+        }
+        let baseline = chart.baselines(number).iter().find(|baseline| baseline.finish.is_some());
+        if let Some(baseline) = baseline.filter(|_| options.has(Layer::Baselines)) {
+            let slip = row.finish.since(baseline.finish);
+            let mut text = std::mem::take(&mut self.scratch);
+            text.clear();
+            slip_label(slip, &mut text);
+            if !text.is_empty() {
+                add(self, &text, if slip.0 > 0 { Paint::Danger } else { Paint::TextSoft });
+            }
+            self.scratch = text;
         }
     }
 
@@ -256,8 +287,8 @@ impl Scene {
         self.polygon(&corners, paint);
     }
 
-    /// Adds thin bars below the bar, and the slip against the first baseline.
-    fn draw_baselines(&mut self, view: &View, chart: &Chart, (number, row, bar): (usize, &Row, &BarBox)) {
+    /// Adds thin bars below the bar.
+    fn draw_baselines(&mut self, view: &View, chart: &Chart, number: usize) {
         let baselines = chart.baselines(number);
         let height = if baselines.len() > 1 { 2.0 } else { 4.0 };
         let mut y = view.row_top(number) + (view.row_height - 16.0) / 2.0 + 17.0;
@@ -271,15 +302,6 @@ impl Scene {
             }
             y += 3.0;
         }
-        if let Some(first) = baselines.iter().find(|baseline| baseline.finish.is_some())
-            && bar.x < view.width
-            && bar.x > 0.0
-        {
-            let slip = row.finish.since(first.finish);
-            let paint = if slip.0 > 0 { Paint::Danger } else { Paint::TextSoft };
-            let at = (bar.x - PADDING, bar.middle());
-            self.text_with(at, TextStyle::Small, paint, Align::End, |out| slip_label(slip, out));
-        }
     }
 
     /// Adds a line from the finish to the latest finish.
@@ -289,7 +311,7 @@ impl Scene {
         if end <= begin + 1.0 {
             return;
         }
-        let y = bar.y + bar.height - 2.5;
+        let y = bar.y + bar.height - 0.5;
         self.path(&[Point { x: begin, y }, Point { x: end, y }], Paint::Slack, 1.5, Dash::Dashed);
         self.rect((end - 0.75, y - 3.5, 1.5, 7.0), 0.0, Paint::Slack);
     }

@@ -10,7 +10,7 @@ use super::state::{Core, GanttState};
 use super::toolbar::Toolbar;
 use crate::client::client;
 use crate::client::local_storage;
-use crate::hooks::{ListRows, use_rows, use_status};
+use crate::hooks::{ListRows, use_entity_codes, use_rows, use_status};
 use crate::ui::format;
 use crate::ui::overlay_state::OverlayState;
 use crate::ui::reactive::{reactive_attr, reactive_view};
@@ -20,7 +20,7 @@ use leptos_router::NavigateOptions;
 use leptos_router::hooks::use_navigate;
 use pmo_domain::{EntityCode, EntityRef, Permission};
 use pmo_gantt::{Layer, TimeScale, Zoom};
-use pmo_sync::{ListKey, ParentFilter, RowView};
+use pmo_sync::{ListKey, RowView};
 use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -154,26 +154,56 @@ fn use_gantt(row: Memo<Option<RowView>>) -> GanttState {
     }
 }
 
-/// Rows of a type below the project: those that name it, or all descendants.
-fn use_project_rows(code: &str, project: &EntityRef, column: Option<&str>) -> Memo<ListRows<RowView>> {
+/// Rows of a type that name the project.
+fn use_project_rows(code: &str, project: &EntityRef) -> Memo<ListRows<RowView>> {
     match EntityCode::new(code) {
-        Ok(code) => {
-            let parent = ParentFilter { parent: project.clone(), column: column.map(str::to_owned) };
-            use_rows(ListKey { parent_filter: Some(parent), recursive: column.is_none(), ..ListKey::all(code) })
-        }
+        Ok(code) => use_rows(ListKey::children_of(code, project.clone(), "project_id")),
         Err(_) => Memo::new(|_| ListRows { rows: Vec::new(), loaded: false, failed: true }),
     }
 }
 
+/// Rows of a type that name the project, once they are wanted; `None` until then.
+fn use_project_rows_when(
+    wanted: Memo<bool>,
+    code: &'static str,
+    project: &EntityRef,
+) -> RwSignal<Option<Memo<ListRows<RowView>>>> {
+    let project = project.clone();
+    // Once loaded, the list stays for as long as the chart.
+    let rows = RwSignal::new(None::<Memo<ListRows<RowView>>>);
+    let owner = Owner::current();
+    Effect::new(move || {
+        if wanted.get()
+            && rows.with_untracked(Option::is_none)
+            && let Some(owner) = &owner
+        {
+            rows.set(Some(owner.with(|| use_project_rows(code, &project))));
+        }
+    });
+    rows
+}
+
 /// Keeps the plan up to date with the rows; returns whether the tasks are loaded.
 fn use_plan_rows(project: &EntityRef, row: Memo<Option<RowView>>, state: GanttState) -> Memo<bool> {
-    let tasks = use_project_rows("task", project, Some("project_id"));
-    let dependencies = use_project_rows("task_dependency", project, Some("project_id"));
-    let schedules = use_project_rows("schedule", project, Some("project_id"));
-    let assignments = use_project_rows("assignment", project, None);
+    let tasks = use_project_rows("task", project);
+    let dependencies = use_project_rows("task_dependency", project);
+    let schedules = use_project_rows("schedule", project);
+    let codes = use_entity_codes();
+    // Assignments that do not name their project cannot be listed; people then count with 100 %.
+    let has_assignments = Memo::new(move |_| {
+        let codes = codes.get();
+        codes.get("project").is_some_and(|project| {
+            project.children.iter().any(|child| child.code == "assignment" && child.parent_column.is_some())
+        })
+    });
+    let assignments = use_project_rows_when(has_assignments, "assignment", project);
     Effect::new(move || {
-        let lists = [tasks, dependencies, assignments];
-        let complete = lists.iter().all(|list| list.with(|list| list.loaded));
+        let assignments = match assignments.get() {
+            Some(list) => list.with(|list| list.loaded.then(|| list.rows.clone())),
+            None => (!has_assignments.get()).then(Vec::new),
+        };
+        let lists = [tasks, dependencies, schedules];
+        let complete = assignments.is_some() && lists.iter().all(|list| list.with(|list| list.loaded));
         let rows = |list: Memo<ListRows<RowView>>| list.with(|list| list.rows.clone());
         let tasks = rows(tasks);
         if tasks.is_empty() && !complete {
@@ -184,7 +214,7 @@ fn use_plan_rows(project: &EntityRef, row: Memo<Option<RowView>>, state: GanttSt
             people: Arc::new(names_of_people(&tasks)),
             tasks,
             dependencies: rows(dependencies),
-            assignments: rows(assignments),
+            assignments: assignments.unwrap_or_default(),
             schedules: rows(schedules),
             complete,
         });
@@ -206,19 +236,8 @@ fn names_of_people(tasks: &[RowView]) -> HashMap<String, String> {
 
 /// Loads the baselines while they are shown.
 fn use_baselines(project: &EntityRef, state: GanttState) {
-    let project = project.clone();
     let shown = Memo::new(move |_| state.layers.with(|layers| layers.contains(&Layer::Baselines)));
-    // Once loaded, the list stays for as long as the chart.
-    let rows = RwSignal::new(None::<Memo<ListRows<RowView>>>);
-    let owner = Owner::current();
-    Effect::new(move || {
-        if shown.get()
-            && rows.with_untracked(Option::is_none)
-            && let Some(owner) = &owner
-        {
-            rows.set(Some(owner.with(|| use_project_rows("baseline", &project, Some("project_id")))));
-        }
-    });
+    let rows = use_project_rows_when(shown, "baseline", project);
     Effect::new(move || {
         let baselines = match rows.get() {
             Some(rows) if shown.get() => rows.with(|list| snapshots(&list.rows)),

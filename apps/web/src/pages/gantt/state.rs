@@ -7,7 +7,8 @@ use super::plan::{DateSource, GanttPlan, PlanRows};
 use leptos::html;
 use leptos::prelude::*;
 use pmo_gantt::{
-    Chart, ChartOptions, Drag, Layer, Overlay, Point, Scene, Shading, TimeScale, Unit, View, Zoom, non_working,
+    Chart, ChartOptions, Drag, Layer, Overlay, Point, RowKind, Scene, Shading, TimeScale, Unit, View, Zoom, bar_box,
+    non_working,
 };
 use pmo_planning::{Moment, Span, Task, WorkingTime};
 use pmo_project_plan::baseline::Snapshot;
@@ -289,16 +290,25 @@ impl GanttState {
         self.scroll_to(view.scale.x(now()) - view.width / 3.0, view.scroll_y);
     }
 
-    /// Scrolls to today if it is within the plan, otherwise to the start of the plan.
+    /// Scrolls to today if bars of the first rows are in view there, otherwise to the start.
     fn scroll_to_begin(&self) {
         let stored = crate::client::local_storage::get("gantt-zoom").and_then(|zoom| zoom.parse::<f64>().ok());
         let pixels = stored.unwrap_or(Zoom::Weeks.pixels_per_day());
         let scale = TimeScale::new(self.scale.get_untracked().origin(), pixels);
-        let (start, end) = self.core.with_value(|core| (core.plan.start(), core.end));
+        let start = self.core.with_value(|core| core.plan.start());
         self.set_scale(scale, scale.x(start) - 24.0, 0.0);
-        let today = now();
-        if start <= today && today <= end {
-            self.scroll_to_today();
+        let mut view = self.view();
+        view.scroll_x = scale.x(now()) - view.width / 3.0;
+        let shows_bars = self.core.with_value(|core| {
+            let rows = core.chart.rows();
+            let is_shown = |row: usize| {
+                let bar = rows.get(row).and_then(|entry| bar_box(&view, row, entry));
+                bar.is_some_and(|bar| bar.end() > 0.0 && bar.x < view.width && bar.kind != RowKind::Summary)
+            };
+            view.rows(rows.len()).any(is_shown)
+        });
+        if shows_bars {
+            self.scroll_to(view.scroll_x, 0.0);
         }
     }
 
@@ -333,9 +343,7 @@ impl GanttState {
         let Some(row) = self.row_of(task) else { return };
         self.select_row(row);
         let view = self.view();
-        let bar = self
-            .core
-            .with_value(|core| core.chart.rows().get(row).and_then(|entry| pmo_gantt::bar_box(&view, row, entry)));
+        let bar = self.core.with_value(|core| core.chart.rows().get(row).and_then(|entry| bar_box(&view, row, entry)));
         if let Some(bar) = bar.filter(|bar| bar.end() < 24.0 || bar.x > view.width - 24.0) {
             self.scroll_to(view.scroll_x + bar.x - view.width / 4.0, self.scroll.get_untracked().1);
         }
