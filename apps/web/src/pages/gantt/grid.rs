@@ -143,8 +143,14 @@ pub(super) fn GanttGrid(state: GanttState, #[prop(into)] title: Signal<String>) 
         state.version.track();
         (state.row_count() + 1).to_string()
     };
+    // The selected row shows the focus.
+    let on_focus = move |_| {
+        if state.selected.get_untracked().is_none() {
+            state.select_row(state.view().rows(state.row_count()).start);
+        }
+    };
     view! {
-        <table class="gantt-table" role="treegrid" tabindex="0" node_ref=state.table data-testid="gantt-table" aria-label=reactive_attr(move || title.get())
+        <table class="gantt-table" role="treegrid" tabindex="0" on:focus=on_focus node_ref=state.table data-testid="gantt-table" aria-label=reactive_attr(move || title.get())
             aria-rowcount=reactive_attr(count) aria-activedescendant=reactive_attr(active)>
             <thead><tr aria-rowindex="1">
                 <th scope="col" class="wbs">"WBS"</th><th scope="col" class="name">"Task"</th><th scope="col" class="length">"Length"</th>

@@ -80,6 +80,7 @@ impl PointerHandlers {
     /// Begins a drag of a bar or of the chart.
     pub(super) fn on_down(self, event: &PointerEvent) {
         self.hide_hover_card();
+        self.state.settle();
         if event.button() != 0 || event.pointer_type() == "touch" {
             return;
         }
@@ -274,6 +275,7 @@ impl PointerHandlers {
 
     /// Zooms at the pointer while Ctrl is pressed; browsers report a pinch of a touchpad so, too.
     pub(super) fn on_wheel(self, event: &WheelEvent) {
+        self.state.settle();
         if !event.ctrl_key() {
             return;
         }

@@ -78,7 +78,8 @@ pub(super) struct Core {
     pub(super) history: History,
     /// Rows that arrived during a drag.
     pub(super) late_rows: Option<PlanRows>,
-    /// Whether the first complete plan has been scrolled into view.
+    /// Whether the scroll position stays when rows arrive: after the first complete plan, or once
+    /// a person has moved the chart.
     settled: bool,
     /// End of the time that can be scrolled to.
     end: Moment,
@@ -184,6 +185,11 @@ impl GanttState {
         }
     }
 
+    /// Keeps the scroll position from now on, because a person uses the chart.
+    pub(super) fn settle(&self) {
+        self.core.update_value(|core| core.settled = true);
+    }
+
     /// Takes over the rows that arrived during a drag.
     pub(super) fn apply_late_rows(&self) {
         if let Some(rows) = self.core.try_update_value(|core| core.late_rows.take()).flatten() {
@@ -260,6 +266,7 @@ impl GanttState {
 
     /// Zooms; the moment at `pointer` pixels from the left edge of the chart stays where it is.
     pub(super) fn zoom_at(&self, pointer: f64, factor: f64) {
+        self.settle();
         let (x, y) = self.scroll.get_untracked();
         let (scale, x) = self.scale.get_untracked().zoomed_at(x, pointer, factor);
         self.set_scale(scale, x, y);
@@ -278,6 +285,7 @@ impl GanttState {
 
     /// Shows the time of the whole plan.
     pub(super) fn fit(&self) {
+        self.settle();
         let Some(time) = self.core.with_value(|core| core.chart.time()) else { return };
         let (scale, view) = (self.scale.get_untracked(), self.view());
         let fitting = TimeScale::fitting(scale.origin(), time.start, time.end, (view.width - 96.0).max(100.0));
@@ -286,6 +294,7 @@ impl GanttState {
 
     /// Scrolls today to the first third of the chart.
     pub(super) fn scroll_to_today(&self) {
+        self.settle();
         let view = self.view();
         self.scroll_to(view.scale.x(now()) - view.width / 3.0, view.scroll_y);
     }
@@ -315,6 +324,7 @@ impl GanttState {
     /// Selects a row and scrolls it into view.
     pub(super) fn select_row(&self, row: usize) {
         let Some(id) = self.task_of(row) else { return };
+        self.settle();
         self.selected.set(Some(id));
         let view = self.view();
         let (top, end) = (view.row_top(row), view.row_top(row) + view.row_height);
