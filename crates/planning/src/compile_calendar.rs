@@ -166,8 +166,8 @@ mod tests {
         let mut problems = Vec::new();
         let table = compile(&[Calendar::default()], CalendarIndex(0), &mut 0, &mut problems);
         assert_eq!(table, WorkTable::elapsed());
-        let ring = Calendar::derived(CalendarIndex(0));
-        compile(&[ring], CalendarIndex(0), &mut 0, &mut problems);
+        let cycle = Calendar::derived(CalendarIndex(0));
+        compile(&[cycle], CalendarIndex(0), &mut 0, &mut problems);
         compile(&[], CalendarIndex(7), &mut 0, &mut problems);
         assert_eq!(
             problems,

@@ -1,13 +1,13 @@
-//! Order of the nodes: predecessors first (Kahn 1962); rings are found, reported and cut.
+//! Order of the nodes: predecessors first (Kahn 1962); cycles are found, reported and cut.
 
 use crate::graph::{Edge, Lists, NO_PARENT, Role, index};
 use crate::model::Plan;
 use crate::result::Problem;
 
-/// Maximum number of rings that are reported one by one; links of all further ones are ignored.
-const MAX_RINGS: usize = 20;
+/// Maximum number of cycles that are reported one by one; links of all further ones are ignored.
+const MAX_CYCLES: usize = 20;
 
-/// Returns the nodes in order; removes edges that close rings.
+/// Returns the nodes in order; removes edges that close cycles.
 ///
 /// A leaf is a node with its own position. A summary has a start gate at its position and a finish
 /// gate at `tasks + position`.
@@ -21,24 +21,24 @@ pub(crate) fn sort(
     if let Some(order) = outline_order(role, parent, edges) {
         return order;
     }
-    for _ in 0..=MAX_RINGS {
+    for _ in 0..=MAX_CYCLES {
         let graph = Graph::new(role, parent, edges);
         let (order, waiting) = graph.sort();
         if order.len() == graph.nodes {
             return order;
         }
-        let ring = graph.find_ring(&waiting);
+        let cycle = graph.find_cycle(&waiting);
         let tasks = role.len();
-        let mut path: Vec<_> = ring.iter().map(|&node| node as usize % tasks).collect();
+        let mut path: Vec<_> = cycle.iter().map(|&node| node as usize % tasks).collect();
         path.dedup();
         if path.len() > 1 && path.first() == path.last() {
             path.pop();
         }
-        problems.push(Problem::Ring(path.iter().map(|&task| plan.tasks[task].id).collect()));
-        let cut = graph.last_link_of(&ring, edges);
+        problems.push(Problem::Cycle(path.iter().map(|&task| plan.tasks[task].id).collect()));
+        let cut = graph.last_link_of(&cycle, edges);
         edges.retain(|edge| Some(edge.link) != cut);
     }
-    // A plan with more rings gets an order without the links between the remaining nodes.
+    // A plan with this many cycles gets an order without the links of what is left.
     let graph = Graph::new(role, parent, edges);
     let (_, waiting) = graph.sort();
     edges.retain(|edge| !waiting[end_node(role, edge.predecessor)] || !waiting[edge.successor as usize]);
@@ -123,7 +123,7 @@ impl Graph {
         Self { next: Lists::new(tasks * 2, pairs.into_iter()), waiting_for, part, nodes }
     }
 
-    /// Returns the nodes in order, and which nodes wait for a ring.
+    /// Returns the nodes in order, and which nodes wait for a cycle.
     fn sort(&self) -> (Vec<u32>, Vec<bool>) {
         let mut waiting_for = self.waiting_for.clone();
         let mut order: Vec<u32> = Vec::with_capacity(self.nodes);
@@ -142,8 +142,8 @@ impl Graph {
         (order, waiting)
     }
 
-    /// Returns the nodes of a ring, in order.
-    fn find_ring(&self, waiting: &[bool]) -> Vec<u32> {
+    /// Returns the nodes of a cycle, in order.
+    fn find_cycle(&self, waiting: &[bool]) -> Vec<u32> {
         // Every waiting node has a waiting predecessor, so a walk backwards must come back.
         let mut before = vec![u32::MAX; waiting.len()];
         for node in (0..waiting.len()).filter(|&node| waiting[node]) {
@@ -162,17 +162,17 @@ impl Graph {
             path.push(index(node));
             node = before[node] as usize;
         }
-        let mut ring = if node < seen_at.len() { path.split_off(seen_at[node]) } else { path };
-        ring.reverse();
-        ring
+        let mut cycle = if node < seen_at.len() { path.split_off(seen_at[node]) } else { path };
+        cycle.reverse();
+        cycle
     }
 
-    /// Returns the last link, by position, between two nodes of a ring that follow each other.
-    fn last_link_of(&self, ring: &[u32], edges: &[Edge]) -> Option<u32> {
+    /// Returns the last link, by position, between two nodes of a cycle that follow each other.
+    fn last_link_of(&self, cycle: &[u32], edges: &[Edge]) -> Option<u32> {
         let tasks = self.part.len() / 2;
         let mut after = vec![u32::MAX; self.part.len()];
-        for (position, &node) in ring.iter().enumerate() {
-            after[node as usize] = ring[(position + 1) % ring.len()];
+        for (position, &node) in cycle.iter().enumerate() {
+            after[node as usize] = cycle[(position + 1) % cycle.len()];
         }
         let follows = |edge: &&Edge| {
             let gate = after[tasks + edge.predecessor as usize];

@@ -34,7 +34,7 @@ pub enum Driver {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// Tasks that wait for each other, in order; the first follows the last.
-    Ring(Vec<TaskId>),
+    Cycle(Vec<TaskId>),
     /// A link that leads nowhere, from a task to itself, or between a summary and its descendant.
     LinkIgnored(u32),
     /// A parent that does not precede its child; the task counts as one of the top level.
@@ -56,7 +56,7 @@ pub enum Problem {
     DeadlineMissed(TaskId),
     /// A calendar in which nobody ever works; all time counts instead.
     NoWorkingTime(CalendarIndex),
-    /// A calendar that is missing, or whose base calendars form a ring.
+    /// A calendar that is missing, or whose base calendars form a cycle.
     CalendarIgnored(CalendarIndex),
     /// A date beyond what the engine computes with.
     OutOfRange(TaskId),

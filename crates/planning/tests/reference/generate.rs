@@ -109,7 +109,7 @@ impl Features {
     }
 }
 
-/// Returns a plan without rings of 1 to `max` tasks.
+/// Returns a plan without cycles of 1 to `max` tasks.
 pub(crate) fn random_plan(random: &mut Random, features: Features, max: usize) -> Plan {
     let mut plan = Plan::new();
     plan.start += random.pick(&[0, 0, 0, DAY, 5 * DAY, 2 * HOUR]);
@@ -346,7 +346,7 @@ fn add_progress(random: &mut Random, features: Features, task: &mut Task) {
 
 fn add_links(random: &mut Random, features: Features, plan: &mut Plan, is_summary: &[bool]) {
     let count = plan.tasks.len();
-    // Links lead from a smaller to a larger rank, so there is no ring.
+    // Links lead from a smaller to a larger rank, so there is no cycle.
     let mut ranks: Vec<usize> = (0..count).collect();
     if random.chance(30) {
         for number in 1..count {

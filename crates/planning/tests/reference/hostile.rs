@@ -1,4 +1,4 @@
-//! Plans that make no sense: rings, absurd dates, calendars without work, references to nothing.
+//! Plans that make no sense: cycles, absurd dates, calendars without work, references to nothing.
 
 use pmo_planning as engine;
 

@@ -54,7 +54,7 @@ impl Solver<'_> {
                 return late;
             }
         }
-        panic!("the plan has a ring")
+        panic!("the plan has a cycle")
     }
 
     fn late(&self, task: usize, project_finish: Tick, early: &[Dates], late: &[Dates]) -> Dates {

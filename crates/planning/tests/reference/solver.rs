@@ -25,7 +25,7 @@ pub(crate) struct Solver<'a> {
     links_out_of: Vec<Vec<Link>>,
 }
 
-/// Computes all dates of a plan without rings. Answers of inactive tasks are meaningless.
+/// Computes all dates of a plan without cycles. Answers of inactive tasks are meaningless.
 pub(crate) fn solve(plan: &Plan) -> Vec<Answer> {
     let solver = Solver::new(plan);
     match plan.from_finish {
@@ -231,7 +231,7 @@ impl<'a> Solver<'a> {
                 return dates;
             }
         }
-        panic!("the plan has a ring")
+        panic!("the plan has a cycle")
     }
 
     fn early(&self, task: usize, project_start: Tick, own_start: Option<&[Dates]>, dates: &[Dates]) -> Dates {
