@@ -47,10 +47,10 @@ fn read_week(element: &Element) -> [DayHours; 7] {
 
 /// Reads the hours of a day or an exception; a working day without hours has those of Standard.
 fn read_hours(day: &Element) -> Vec<HourRange> {
-    if !flag(day, "DayWorking").unwrap_or(false) {
+    let hours: Vec<HourRange> = day.list("WorkingTimes", "WorkingTime").filter_map(read_range).collect();
+    if !flag(day, "DayWorking").unwrap_or(!hours.is_empty()) {
         return Vec::new();
     }
-    let hours: Vec<HourRange> = day.list("WorkingTimes", "WorkingTime").filter_map(read_range).collect();
     if hours.is_empty() { vec![HourRange::hours(8, 12), HourRange::hours(13, 17)] } else { hours }
 }
 

@@ -89,12 +89,15 @@ fn add_tasks(file: &File, converted: &mut Converted, indexes: &mut Indexes) {
             continue;
         }
         above.retain(|(level, _)| *level < task.outline_level);
-        let parent = above.last().map(|(_, parent)| *parent);
+        // A copy of a task in another project adds nothing to the summary above it.
+        let parent = if task.external { None } else { above.last().map(|(_, parent)| *parent) };
         indexes.tasks.insert(task.uid, index);
         converted.uids.push(task.uid);
         converted.rows.push(row);
         converted.plan.tasks.push(convert_task(task, index, parent, indexes));
-        above.push((task.outline_level, index));
+        if !task.external {
+            above.push((task.outline_level, index));
+        }
     }
 }
 
@@ -137,10 +140,16 @@ fn convert_task(task: &FileTask, index: u32, parent: Option<u32>, indexes: &Inde
         leveling_delay: task.leveling_delay.unwrap_or_default(),
         actual_start: moment(task.actual_start),
         actual_finish: moment(task.actual_finish),
-        actual_duration: task.actual_duration.unwrap_or_default(),
+        actual_duration: task.actual_duration.unwrap_or_else(|| done_part(task, duration)),
         stop: moment(task.stop.filter(|_| task.actual_start.is_some())),
         resume: moment(moved.filter(|_| task.actual_start.is_some())),
     }
+}
+
+/// Returns the duration that is done, by what is left or by the percentage.
+fn done_part(task: &FileTask, duration: Span) -> Span {
+    let left = task.remaining_duration.map(|left| duration.minus(left));
+    left.unwrap_or_else(|| duration.scale(task.percent_complete.unwrap_or(0).clamp(0, 100), 100))
 }
 
 /// Returns true for the units of elapsed time; units of estimated durations are 32 higher.

@@ -4,9 +4,29 @@ use crate::value;
 use crate::xml::Element;
 use pmo_planning::{Moment, Span};
 
-/// Returns a field that is a civil date and time.
-pub(crate) fn moment(element: &Element, name: &str) -> Option<Moment> {
-    element.text_of(name).and_then(value::moment)
+/// Usual times of the day of a project, for dates that are stated without a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UsualTimes {
+    start: Span,
+    finish: Span,
+}
+
+impl UsualTimes {
+    /// Returns the times that the fields of a project state, or else 8:00 and 17:00.
+    pub(crate) fn of(project: &Element) -> Self {
+        let time = |name: &str, usual: Span| project.text_of(name).and_then(value::time_of_day).map_or(usual, Span);
+        Self { start: time("DefaultStartTime", Span::hours(8)), finish: time("DefaultFinishTime", Span::hours(17)) }
+    }
+
+    /// Returns a field that is the civil date and time of a start.
+    pub(crate) fn start(self, element: &Element, name: &str) -> Option<Moment> {
+        element.text_of(name).and_then(|text| value::moment(text, self.start))
+    }
+
+    /// Returns a field that is the civil date and time of a finish.
+    pub(crate) fn finish(self, element: &Element, name: &str) -> Option<Moment> {
+        element.text_of(name).and_then(|text| value::moment(text, self.finish))
+    }
 }
 
 /// Returns a field that is a whole number.

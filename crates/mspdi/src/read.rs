@@ -1,9 +1,10 @@
 //! Reads a file into its typed contents.
 
 use crate::calendar::read_calendar;
-use crate::field::{flag, integer, moment, span, tenths, text, units};
+use crate::field::{UsualTimes, flag, integer, span, tenths, text, units};
 use crate::file::{File, FileAssignment, FileBaseline, FileLink, FileProject, FileResource, FileTask, TimephasedRow};
 use crate::xml::{Element, Error, for_each_item, invalid};
+use pmo_planning::Moment;
 
 /// Maximum number of tasks.
 const MAX_TASKS: usize = 200_000;
@@ -19,13 +20,21 @@ const MAX_CALENDARS: usize = 20_000;
 pub fn read(text: &str) -> Result<File, Error> {
     let mut file = File::default();
     let mut fields = Element::default();
+    // The fields of the project precede its tasks.
+    let mut usual: Option<UsualTimes> = None;
     for_each_item(text, |section, element| {
         match (section, element.name.as_str()) {
             ("", _) if element.children.is_empty() => fields.children.push(element),
             ("Calendars", "Calendar") => file.calendars.push(read_calendar(&element)),
-            ("Tasks", "Task") => file.tasks.push(read_task(&element)?),
+            ("Tasks", "Task") => {
+                let times = *usual.get_or_insert_with(|| UsualTimes::of(&fields));
+                file.tasks.push(read_task(&element, times)?);
+            }
             ("Resources", "Resource") => file.resources.push(read_resource(&element)),
-            ("Assignments", "Assignment") => file.assignments.push(read_assignment(&element)),
+            ("Assignments", "Assignment") => {
+                let times = *usual.get_or_insert_with(|| UsualTimes::of(&fields));
+                file.assignments.push(read_assignment(&element, times));
+            }
             _ => {}
         }
         let too_many = file.tasks.len() > MAX_TASKS
@@ -41,12 +50,13 @@ pub fn read(text: &str) -> Result<File, Error> {
 }
 
 fn read_project(fields: &Element) -> FileProject {
+    let times = UsualTimes::of(fields);
     FileProject {
         title: text(fields, "Title").or_else(|| text(fields, "Name")),
         schedule_from_start: flag(fields, "ScheduleFromStart"),
-        start: moment(fields, "StartDate"),
-        finish: moment(fields, "FinishDate"),
-        status_date: moment(fields, "StatusDate"),
+        start: times.start(fields, "StartDate"),
+        finish: times.finish(fields, "FinishDate"),
+        status_date: times.finish(fields, "StatusDate"),
         calendar: integer(fields, "CalendarUID"),
         minutes_per_day: integer(fields, "MinutesPerDay"),
         minutes_per_week: integer(fields, "MinutesPerWeek"),
@@ -59,7 +69,7 @@ fn read_project(fields: &Element) -> FileProject {
     }
 }
 
-fn read_task(element: &Element) -> Result<FileTask, Error> {
+fn read_task(element: &Element, times: UsualTimes) -> Result<FileTask, Error> {
     let uid = integer(element, "UID").ok_or_else(|| {
         let name: String = element.text_of("Name").unwrap_or("without name").chars().take(60).collect();
         invalid(format!("Task {name}"), "The task has no <UID>.")
@@ -78,34 +88,42 @@ fn read_task(element: &Element) -> Result<FileTask, Error> {
         milestone: is("Milestone"),
         summary: is("Summary"),
         recurring: is("Recurring"),
-        start: moment(element, "Start"),
-        finish: moment(element, "Finish"),
-        manual_start: moment(element, "ManualStart"),
-        manual_finish: moment(element, "ManualFinish"),
+        start: times.start(element, "Start"),
+        finish: times.finish(element, "Finish"),
+        manual_start: times.start(element, "ManualStart"),
+        manual_finish: times.finish(element, "ManualFinish"),
         manual_duration: span(element, "ManualDuration"),
         duration: span(element, "Duration"),
         duration_format: integer(element, "DurationFormat"),
         task_type: integer(element, "Type"),
         effort_driven: is("EffortDriven"),
         constraint_type: integer(element, "ConstraintType"),
-        constraint_date: moment(element, "ConstraintDate"),
-        deadline: moment(element, "Deadline"),
+        constraint_date: read_constraint_date(element, times),
+        deadline: times.finish(element, "Deadline"),
         calendar: integer(element, "CalendarUID").filter(|uid| *uid >= 0),
         ignore_resource_calendar: is("IgnoreResourceCalendar"),
         priority: integer(element, "Priority"),
         leveling_delay: tenths(element, "LevelingDelay"),
         leveling_delay_format: integer(element, "LevelingDelayFormat"),
-        actual_start: moment(element, "ActualStart"),
-        actual_finish: moment(element, "ActualFinish"),
+        actual_start: times.start(element, "ActualStart"),
+        actual_finish: times.finish(element, "ActualFinish"),
         actual_duration: span(element, "ActualDuration"),
         remaining_duration: span(element, "RemainingDuration"),
         percent_complete: integer(element, "PercentComplete"),
-        stop: moment(element, "Stop"),
-        resume: moment(element, "Resume"),
+        stop: times.finish(element, "Stop"),
+        resume: times.start(element, "Resume"),
         work: span(element, "Work"),
         links: element.all("PredecessorLink").filter_map(read_link).collect(),
-        baselines: element.all("Baseline").map(read_baseline).collect(),
+        baselines: element.all("Baseline").map(|baseline| read_baseline(baseline, times)).collect(),
     })
+}
+
+/// Reads the date of a constraint: a finish for types 3, 6 and 7, otherwise a start.
+fn read_constraint_date(element: &Element, times: UsualTimes) -> Option<Moment> {
+    match integer(element, "ConstraintType") {
+        Some(3 | 6 | 7) => times.finish(element, "ConstraintDate"),
+        _ => times.start(element, "ConstraintDate"),
+    }
 }
 
 fn read_link(element: &Element) -> Option<FileLink> {
@@ -118,11 +136,11 @@ fn read_link(element: &Element) -> Option<FileLink> {
     })
 }
 
-fn read_baseline(element: &Element) -> FileBaseline {
+fn read_baseline(element: &Element, times: UsualTimes) -> FileBaseline {
     FileBaseline {
         number: integer(element, "Number").unwrap_or(0),
-        start: moment(element, "Start"),
-        finish: moment(element, "Finish"),
+        start: times.start(element, "Start"),
+        finish: times.finish(element, "Finish"),
         duration: span(element, "Duration"),
         work: span(element, "Work"),
     }
@@ -139,10 +157,10 @@ fn read_resource(element: &Element) -> FileResource {
     }
 }
 
-fn read_assignment(element: &Element) -> FileAssignment {
+fn read_assignment(element: &Element, times: UsualTimes) -> FileAssignment {
     let timephased = element.all("TimephasedData").filter_map(|row| {
         let kind = integer(row, "Type").filter(|kind| matches!(kind, 1 | 2))?;
-        let (start, finish) = (moment(row, "Start")?, moment(row, "Finish")?);
+        let (start, finish) = (times.start(row, "Start")?, times.finish(row, "Finish")?);
         Some(TimephasedRow { kind, start, finish, work: span(row, "Value").unwrap_or_default() })
     });
     FileAssignment {
@@ -155,12 +173,12 @@ fn read_assignment(element: &Element) -> FileAssignment {
         delay: tenths(element, "Delay"),
         leveling_delay: tenths(element, "LevelingDelay"),
         contour: integer(element, "WorkContour").unwrap_or(0),
-        actual_start: moment(element, "ActualStart"),
-        actual_finish: moment(element, "ActualFinish"),
+        actual_start: times.start(element, "ActualStart"),
+        actual_finish: times.finish(element, "ActualFinish"),
         actual_work: span(element, "ActualWork"),
         remaining_work: span(element, "RemainingWork"),
-        stop: moment(element, "Stop"),
-        resume: moment(element, "Resume"),
+        stop: times.finish(element, "Stop"),
+        resume: times.start(element, "Resume"),
         timephased: timephased.collect(),
     }
 }

@@ -11,28 +11,30 @@ use pmo_planning::{
     Assignment, CalendarIndex, Moment, Plan, ResourceKind, Segment, Span, Task, TaskType, Units, WorkingTime,
 };
 use std::collections::HashMap;
+use std::rc::Rc;
 
 /// Shortest time without work that counts as a split; shorter ones come from rounding to seconds.
 const SHORTEST_GAP: Span = Span(10);
 
 /// Working times by calendar of the task and of the person.
 struct Calendars {
-    by_pair: HashMap<(Option<CalendarIndex>, Option<CalendarIndex>), WorkingTime>,
+    by_pair: HashMap<(Option<CalendarIndex>, Option<CalendarIndex>), Rc<WorkingTime>>,
 }
 
 impl Calendars {
     /// Returns the time in which an assignment works.
-    fn of(&mut self, plan: &Plan, task: &Task, person: Option<CalendarIndex>) -> &WorkingTime {
+    fn of(&mut self, plan: &Plan, task: &Task, person: Option<CalendarIndex>) -> Rc<WorkingTime> {
         let person = if task.ignore_resource_calendars && task.calendar.is_some() { None } else { person };
         let key = (task.calendar, person);
-        self.by_pair.entry(key).or_insert_with(|| {
+        let time = self.by_pair.entry(key).or_insert_with(|| {
             let of = |calendar| WorkingTime::of_calendar(&plan.calendars, calendar);
-            match key {
+            Rc::new(match key {
                 (None, None) => of(plan.settings.calendar),
                 (Some(calendar), None) | (None, Some(calendar)) => of(calendar),
                 (Some(task), Some(person)) => of(task).intersect(&of(person)).unwrap_or_else(|| of(task)),
-            }
-        })
+            })
+        });
+        Rc::clone(time)
     }
 }
 
@@ -41,7 +43,7 @@ struct Candidate<'file> {
     source: &'file FileAssignment,
     resource: Option<u32>,
     /// Time in which the assignment works.
-    time: WorkingTime,
+    time: Rc<WorkingTime>,
     parts: Vec<Segment>,
     /// Working time by work and units, or by the amounts by time.
     length: Span,
@@ -71,6 +73,10 @@ pub(crate) fn add_assignments(file: &File, converted: &mut Converted, indexes: &
     let mut calendars = Calendars { by_pair: HashMap::new() };
     for task in 0..converted.plan.tasks.len() {
         let Some(sources) = by_task.get(&position(task)) else { continue };
+        if file.tasks[converted.rows[task]].duration == Some(Span::ZERO) {
+            // A milestone takes no time, whatever work people have on it.
+            continue;
+        }
         let entry = converted.plan.tasks[task];
         let mut candidates: Vec<Candidate<'_>> = sources
             .iter()
@@ -100,13 +106,12 @@ fn candidate<'file>(
     } else {
         calendars.of(plan, task, calendar)
     };
-    let parts = if task.elapsed { Vec::new() } else { parts(source, time, index) };
+    let parts = if task.elapsed { Vec::new() } else { parts(source, &time, index) };
     let work = source.work.unwrap_or_default().minus(source.overtime_work.unwrap_or_default());
     let units = i64::from(source.units.unwrap_or(Units::WHOLE.0));
     let last = parts.last().map(|part| part.offset.plus(part.length));
     let length = last.unwrap_or_else(|| work.scale(10_000, units));
     let delay = source.delay.unwrap_or_default().plus(source.leveling_delay.unwrap_or_default());
-    let time = time.clone();
     Some(Candidate { source, resource, time, parts, length, delay: Span(delay.0.max(0)) })
 }
 

@@ -4,9 +4,11 @@ use pmo_planning::{Day, Moment, Span};
 
 /// Returns the moment of a civil date and time such as `2026-03-02T08:00:00`; a zone is ignored.
 ///
-/// Returns `None` for text that is no date, and for years outside 1900 to 2200.
-pub(crate) fn moment(text: &str) -> Option<Moment> {
-    let (date, time) = text.trim().split_once('T').unwrap_or((text.trim(), "00:00:00"));
+/// A date without a time is a moment at the usual time of the day. Returns `None` for text that is
+/// no date, and for years outside 1900 to 2200.
+pub(crate) fn moment(text: &str, usual: Span) -> Option<Moment> {
+    let text = text.trim();
+    let Some((date, time)) = text.split_once('T') else { return Some(day(text)?.midnight().plus(usual)) };
     let day = day(date)?;
     let tenths = time_of_day(time)?;
     Some(day.midnight().plus(Span(tenths)))
@@ -88,10 +90,12 @@ mod tests {
 
     #[test]
     fn values_are_read() {
-        assert_eq!(moment("2026-03-02T08:00:00"), Some(Moment::from_civil(2026, 3, 2, 8, 0)));
-        assert_eq!(moment("2011-02-25T10:17:06").map(|at| at.time_of_day()), Some(Span(6_171)));
-        assert_eq!(moment("soon"), None);
-        assert_eq!(moment("2026-13-02T08:00:00"), None);
+        assert_eq!(moment("2026-03-02T08:00:00", Span::ZERO), Some(Moment::from_civil(2026, 3, 2, 8, 0)));
+        let noon = Some(Moment::from_civil(2026, 3, 2, 12, 0));
+        assert_eq!(moment(" 2026-03-02 ", Span::hours(12)), noon);
+        assert_eq!(moment("2011-02-25T10:17:06", Span::ZERO).map(|at| at.time_of_day()), Some(Span(6_171)));
+        assert_eq!(moment("soon", Span::ZERO), None);
+        assert_eq!(moment("2026-13-02T08:00:00", Span::ZERO), None);
         assert_eq!(span("PT8H30M0S"), Some(Span(5_100)));
         assert_eq!(span("PT114H17M6S"), Some(Span(68_571)));
         assert_eq!(span("PT2H0M5.07S"), Some(Span(1_201)));
