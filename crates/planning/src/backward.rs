@@ -137,10 +137,15 @@ impl Pass<'_> {
         let (mut start, mut finish, mut rest, mut first) = (Moment::MAX, Moment::NONE, Moment::MAX, Moment::MAX);
         for &child in self.network.children.of(summary) {
             let child = child as usize;
-            // A manual task cannot start later, whatever its successors allow.
-            let late = &self.schedule.late_start;
-            start = start.min(if self.is_manual(child) { self.schedule.start[child] } else { late[child] });
-            finish = finish.max(self.schedule.late_finish[child]);
+            let schedule = &self.schedule;
+            // A manual task cannot move, whatever its successors allow.
+            let (late_start, late_finish) = if self.is_manual(child) {
+                (schedule.start[child], schedule.finish[child])
+            } else {
+                (schedule.late_start[child], schedule.late_finish[child])
+            };
+            start = start.min(late_start);
+            finish = finish.max(late_finish);
             if self.state.late_rest[child].is_some() {
                 // A started task counts with its actual start, not with its rest.
                 let begun = self.is_started(child) || (self.is_manual(child) && !self.is_summary(child));
@@ -178,7 +183,7 @@ impl Pass<'_> {
 
     fn late_leaf(&mut self, task: usize) -> bool {
         let (start, finish) = (self.schedule.start[task], self.schedule.finish[task]);
-        if self.is_finished(task) && !self.is_manual(task) {
+        if self.is_finished(task) {
             return self.store_late(task, start, finish, Moment::NONE, Moment::NONE);
         }
         let limit = self.late_limit(task);
@@ -194,9 +199,6 @@ impl Pass<'_> {
             return self.store_late(task, start, late_finish, rest, first);
         }
         let late_start = self.late_start(task, late_finish);
-        if self.is_finished(task) {
-            return self.store_late(task, late_start, late_finish, Moment::NONE, Moment::NONE);
-        }
         self.store_planned(task, late_start, late_finish)
     }
 

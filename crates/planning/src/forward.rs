@@ -1,11 +1,12 @@
 //! Forward pass: earliest dates.
 //!
-//! Microsoft Project: a task starts at the latest of the moments that its links, the summaries
-//! above it and the project start require. Then its constraint applies, and a levelling delay is
-//! added in elapsed time. A manual task has its own dates. A started task has its actual start, and
-//! its rest waits for unfinished predecessors if work in progress may be split.
+//! Microsoft Project: a task starts at the latest of what its links, the summaries above it and the
+//! project start ask for; then its constraint holds, and a levelling delay is added in elapsed
+//! time. A manual task has its own dates. A started task has its actual start; its rest waits for
+//! unfinished predecessors if work in progress may be split, and for the date before which the task
+//! must not finish.
 
-use crate::graph::{Edge, NO_PARENT, Role};
+use crate::graph::{Edge, Role, index};
 use crate::model::{Constraint, LinkKind, Mode};
 use crate::moment::{Moment, Span};
 use crate::pass::{Gates, Pass};
@@ -21,7 +22,7 @@ pub(crate) struct Dates {
     pub(crate) finish_driver: Driver,
 }
 
-/// Limits of a task that do not come from its own links.
+/// What holds a task before its own links count.
 struct Gate {
     /// Earliest start.
     start: Moment,
@@ -87,10 +88,10 @@ impl Pass<'_> {
         }
     }
 
-    /// Computes the gate of a summary: the limits of every task below it.
+    /// Computes the gate of a summary: what holds every task below it.
     fn open_gate(&mut self, summary: usize) -> bool {
         let Gate { mut start, mut asked, mut driver, mut finish } = self.gate(summary);
-        let own = u32::try_from(summary).unwrap_or(NO_PARENT);
+        let own = index(summary);
         if self.is_manual(summary) && self.task(summary).manual_start.is_some() {
             (start, driver, finish) = (self.task(summary).manual_start, Driver::Manual(own), Moment::NONE);
             asked = start;
@@ -143,7 +144,7 @@ impl Pass<'_> {
         };
         let entry = self.task(summary);
         if entry.mode == Mode::Manual {
-            let own = Driver::Manual(u32::try_from(summary).unwrap_or(NO_PARENT));
+            let own = Driver::Manual(index(summary));
             if entry.manual_start.is_some() {
                 (dates.start, dates.start_driver) = (entry.manual_start, own);
             }
@@ -174,7 +175,7 @@ impl Pass<'_> {
             (None, None) => self.first_start(task, self.gate(task).start),
         };
         let finish = entry.manual_finish.get().unwrap_or_else(|| self.finish_after(task, start, Span::ZERO));
-        let driver = Driver::Manual(u32::try_from(task).unwrap_or(NO_PARENT));
+        let driver = Driver::Manual(index(task));
         Dates { start, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver }
     }
 
@@ -208,6 +209,12 @@ impl Pass<'_> {
             let (asked, reason) = self.asked_start(task, done, false);
             if asked > resume {
                 (resume, driver) = (asked, reason);
+            }
+        }
+        if let Constraint::FinishNoEarlierThan(date) = self.task(task).constraint {
+            let asked = self.start_before(task, date, done);
+            if asked > resume {
+                (resume, driver) = (asked, Driver::Constraint(index(task)));
             }
         }
         if settings.reschedule_remaining && settings.status_date > resume {
@@ -261,7 +268,7 @@ impl Pass<'_> {
         if let Some(latest) = self.latest_start(task)
             && latest < start
         {
-            (start, driver) = (latest, Driver::Constraint(u32::try_from(task).unwrap_or(NO_PARENT)));
+            (start, driver) = (latest, Driver::Constraint(index(task)));
         }
         let (begin, mut finish) = self.place(task, start);
         if let (false, Some(asked)) = (floor || self.network.turned, self.asked_finish(task, driver)) {
@@ -354,7 +361,7 @@ impl Pass<'_> {
             }
             _ => return (asked, driver),
         };
-        let own = Driver::Constraint(u32::try_from(task).unwrap_or(NO_PARENT));
+        let own = Driver::Constraint(index(task));
         if date > asked { (date, own) } else { (asked, driver) }
     }
 

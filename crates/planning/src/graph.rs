@@ -52,6 +52,11 @@ impl Lists {
         Self { start, items }
     }
 
+    /// Returns true if there is no item in any list.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
     /// Returns the items of all lists.
     pub(crate) fn items(&self) -> &[u32] {
         &self.items

@@ -12,12 +12,13 @@
 
 use crate::compute::{compute, has_late_tasks, project_finish};
 use crate::graph::{NO_PARENT, Role, index};
-use crate::model::{Constraint, Direction, Link, Plan, Settings, Task};
+use crate::model::{Constraint, Direction, Link, Mode, Plan, Settings, Task};
 use crate::moment::{Moment, Span};
 use crate::network::Network;
 use crate::pass::{Pass, State};
 use crate::result::{Problem, Schedule};
 use crate::schedule::schedule;
+use crate::slack::progress;
 use crate::{limits, problems};
 
 /// Change of a plan.
@@ -261,23 +262,20 @@ impl Live {
         self.network.done[task] = self.network.done_length(&self.plan, task);
         if self.whole {
             self.compute_whole();
-        } else {
-            self.update(task);
+            return;
         }
-        let progress = |task: &Task| (task.actual_duration, task.actual_finish.is_some());
-        if resized || progress(&old) != progress(&entry) {
-            self.pass().roll_up();
+        if self.network.role[task] == Role::Leaf && progress(&old) != progress(&entry) {
+            self.pass().update_progress(task, &old);
             self.touch_ancestors(task);
         }
+        self.update(task);
     }
 
     /// Adds the summaries above a task to the touched tasks, because their percentages changed.
     fn touch_ancestors(&mut self, task: usize) {
         let mut above = self.network.parent[task];
         while above != NO_PARENT {
-            if !self.touched_list.contains(&above) {
-                self.touched_list.push(above);
-            }
+            self.touch(above);
             above = self.network.parent[above as usize];
         }
     }
@@ -301,8 +299,7 @@ impl Live {
             let successor = self.network.edges[edge as usize].successor;
             self.dirty.insert(self.position[successor as usize]);
         }
-        self.sweep_forward();
-        let finish = project_finish(&self.network, &self.schedule);
+        let finish = self.sweep_forward();
         if finish == self.schedule.project_finish {
             for place in 0..self.touched_list.len() {
                 self.mark_late(self.touched_list[place] as usize);
@@ -343,18 +340,28 @@ impl Live {
         }
     }
 
-    fn sweep_forward(&mut self) {
+    /// Recomputes the early dates of dirty nodes; returns the finish of the project.
+    fn sweep_forward(&mut self) -> Moment {
         let tasks = self.plan.tasks.len();
+        let project_before = self.schedule.project_finish;
+        let (mut latest, mut last_moved_back) = (Moment::NONE, false);
         let mut word = 0;
         while let Some(place) = self.dirty.pop_first(&mut word) {
             let node = self.network.order[place as usize] as usize;
-            let changed = self.pass().forward_node(node);
             let task = node % tasks;
+            let finish_before = self.schedule.finish[task];
+            let changed = self.pass().forward_node(node);
             self.touch(index(task));
+            let is_start_gate = node < tasks && self.network.role[task] == Role::Summary;
+            if !is_start_gate {
+                let finish = self.schedule.finish[task];
+                latest = latest.max(finish);
+                last_moved_back |= finish_before == project_before && finish < finish_before;
+            }
             if !changed {
                 continue;
             }
-            if node < tasks && self.network.role[task] == Role::Summary {
+            if is_start_gate {
                 for &child in self.network.children.of(task) {
                     self.dirty.insert(self.position[child as usize]);
                 }
@@ -369,11 +376,20 @@ impl Live {
                 self.dirty.insert(self.position[tasks + parent as usize]);
             }
         }
+        if latest < project_before && last_moved_back {
+            return project_finish(&self.network, &self.schedule);
+        }
+        latest.max(project_before)
     }
 
     /// Marks the nodes whose late dates depend on the early dates of a task.
     fn mark_late(&mut self, task: usize) {
         self.mark(task);
+        let parent = self.network.parent[task];
+        if parent != NO_PARENT && self.plan.tasks[task].mode == Mode::Manual {
+            // A manual task gives its own dates to its summary as late dates.
+            self.dirty.insert(self.position[parent as usize]);
+        }
         let summary = self.network.role[task] == Role::Summary;
         if summary && self.pass().gates(task).late_start.is_some() {
             // The first tasks below are held; which ones they are depends on the start of the

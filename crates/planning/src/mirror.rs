@@ -60,8 +60,15 @@ impl Network {
             // Counted from the finish, a delayed run needs its delay before the start.
             (run.delay, run.length) = (Span::ZERO, run.delay.plus(run.length));
         }
+        // A lag runs on the calendar of the successor, which is the predecessor of the turned link.
+        let links = self.edges.iter().chain(&original.edges).map(|edge| edge.link as usize + 1).max();
+        let mut lag_tables = vec![None; links.unwrap_or(0)];
+        for edge in &original.edges {
+            lag_tables[edge.link as usize] = Some(edge.lag_table);
+        }
         for edge in &mut self.edges {
-            edge.lag_table = original.slack_table[edge.predecessor as usize];
+            let own = original.slack_table[edge.predecessor as usize];
+            edge.lag_table = lag_tables[edge.link as usize].unwrap_or(own);
         }
     }
 }

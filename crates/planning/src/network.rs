@@ -42,6 +42,8 @@ pub(crate) struct Network {
     pub(crate) run_range: Vec<Range<u32>>,
     /// Whether the length of a task comes from its people or from segments, not from its duration.
     pub(crate) sized_by_parts: Vec<bool>,
+    /// Positions of the segments of each task itself; empty if no task is split.
+    segments: Lists,
     /// Active children by summary.
     pub(crate) children: Lists,
     /// Number of each summary among the summaries; 0 for others.
@@ -84,6 +86,7 @@ impl Network {
             runs: Vec::new(),
             run_range: vec![0..0; count],
             sized_by_parts: vec![false; count],
+            segments: Lists::default(),
             gate: vec![0; count],
             summaries: 0,
             children,
@@ -127,6 +130,7 @@ impl Network {
         let count = plan.tasks.len();
         let assignments = assignments_by_task(plan, problems);
         let gaps = segment_extents(plan, problems);
+        self.segments = segments_by_task(plan);
         for task in 0..count {
             if self.role[task] != Role::Inactive {
                 self.compile_task(plan, task, assignments.of(task), &gaps, problems);
@@ -142,7 +146,8 @@ impl Network {
             return Span::ZERO;
         }
         let mut left = Span(entry.actual_duration.0.max(0));
-        let mut segments = plan.segments.iter().filter(|part| part.assignment.is_none() && part.task == index(task));
+        let positions: &[u32] = if self.segments.is_empty() { &[] } else { self.segments.of(task) };
+        let mut segments = positions.iter().map(|&position| &plan.segments[position as usize]);
         let mut position = segments.clone().next().map_or(left, |first| first.offset);
         if let Some(part) = segments.find(|part| {
             let inside = left < part.length;
@@ -172,11 +177,7 @@ impl Network {
         problems: &mut Vec<Problem>,
     ) {
         let entry = &plan.tasks[task];
-        let own = if entry.elapsed {
-            ELAPSED
-        } else {
-            entry.calendar.map_or(self.project_table, |calendar| self.tables.calendar(plan, calendar, problems))
-        };
+        let own = if entry.elapsed { ELAPSED } else { self.calendar_table(plan, task, problems) };
         self.table[task] = own;
         self.slack_table[task] = own;
         self.length[task] = Span(extents.task[task].0.max(entry.duration.0.clamp(0, Span::MAX.0)));
@@ -199,6 +200,12 @@ impl Network {
         }
         self.sized_by_parts[task] |= self.runs.len() > first;
         self.simplify_runs(task, first);
+    }
+
+    /// Returns the table of the calendar of a task, also if its duration counts all time.
+    pub(crate) fn calendar_table(&mut self, plan: &Plan, task: usize, problems: &mut Vec<Problem>) -> u16 {
+        let calendar = plan.tasks[task].calendar;
+        calendar.map_or(self.project_table, |calendar| self.tables.calendar(plan, calendar, problems))
     }
 
     /// Keeps the runs of a task, unless one run on one table says the same.
@@ -252,7 +259,7 @@ impl Network {
                     successor: link.successor,
                     link: index(position),
                     kind: link.kind,
-                    lag_table: self.slack_table[after],
+                    lag_table: self.calendar_table(plan, after, problems),
                     lag: if is_zero(link.lag) { Lag::Elapsed(Span::ZERO) } else { link.lag },
                 });
             }
@@ -353,6 +360,14 @@ fn assignments_by_task(plan: &Plan, problems: &mut Vec<Problem>) -> Lists {
         }
     }
     Lists::new(plan.tasks.len(), pairs.into_iter())
+}
+
+/// Returns the positions of the segments of each task itself, or nothing if no task is split.
+fn segments_by_task(plan: &Plan) -> Lists {
+    let tasks = plan.tasks.len();
+    let own = plan.segments.iter().enumerate().filter(|(_, part)| part.assignment.is_none());
+    let pairs = own.map(|(position, part)| (part.task, index(position))).filter(|(task, _)| (*task as usize) < tasks);
+    if pairs.clone().next().is_none() { Lists::default() } else { Lists::new(tasks, pairs) }
 }
 
 /// Ends of the last segments, by task and by assignment; zero where nothing is split.

@@ -8,9 +8,22 @@
 //! slack is at most the limit.
 
 use crate::graph::Role;
-use crate::model::{Constraint, Direction, LinkKind};
+use crate::model::{Constraint, Direction, LinkKind, Task};
 use crate::moment::{Moment, Span};
 use crate::pass::Pass;
+
+/// Returns the duration of a leaf that is done, and its duration.
+pub(crate) fn progress(entry: &Task) -> (i64, i64) {
+    let length = entry.duration.0.max(0);
+    let done = if entry.actual_finish.is_some() { length } else { entry.actual_duration.0.clamp(0, length) };
+    (i64::from(done), i64::from(length))
+}
+
+/// Returns a part as a whole percentage; 0 if there is no duration.
+fn percent(done: i64, duration: i64) -> u8 {
+    let percent = if duration > 0 { done * 100 / duration } else { 0 };
+    u8::try_from(percent.clamp(0, 100)).unwrap_or(100)
+}
 
 impl Pass<'_> {
     /// Computes slack and rolled-up values of all tasks.
@@ -123,24 +136,36 @@ impl Pass<'_> {
             match self.network.role[task] {
                 Role::Inactive => continue,
                 Role::Leaf => {
-                    let length = self.task(task).duration.0.max(0);
-                    let finished = self.is_finished(task);
-                    let actual = if finished { length } else { self.task(task).actual_duration.0.clamp(0, length) };
-                    (done, duration) = (i64::from(actual), i64::from(length));
-                    self.schedule.duration[task] = Span(length);
+                    (done, duration) = progress(self.task(task));
+                    self.schedule.duration[task] = Span::clamped(duration);
                 }
                 Role::Summary => {
                     (done, duration) = (self.gates(task).done, self.gates(task).duration);
                     self.summary_duration(task);
                 }
             }
-            let percent = if duration > 0 { done * 100 / duration } else { 0 };
-            self.schedule.percent_complete[task] = u8::try_from(percent.clamp(0, 100)).unwrap_or(100);
+            self.schedule.percent_complete[task] = percent(done, duration);
             if let Some(parent) = self.parent(task) {
                 let gates = self.gates_mut(parent);
                 gates.done += done;
                 gates.duration += duration;
             }
+        }
+    }
+
+    /// Brings durations and percentages up to date after the entry of a leaf was replaced.
+    pub(crate) fn update_progress(&mut self, task: usize, old: &Task) {
+        let ((done_before, duration_before), (done, duration)) = (progress(old), progress(self.task(task)));
+        self.schedule.duration[task] = Span::clamped(duration);
+        self.schedule.percent_complete[task] = percent(done, duration);
+        let mut above = self.parent(task);
+        while let Some(summary) = above {
+            let gates = self.gates_mut(summary);
+            gates.done += done - done_before;
+            gates.duration += duration - duration_before;
+            let rounded = percent(gates.done, gates.duration);
+            self.schedule.percent_complete[summary] = rounded;
+            above = self.parent(summary);
         }
     }
 }

@@ -328,7 +328,9 @@ fn add_progress(random: &mut Random, features: Features, task: &mut Task) {
     }
     let start = at("Mon 2 Mar 08:00") + random.between(0, 4) * DAY + random.pick(&[0, 5, 2]) * HOUR;
     task.actual_start = Some(start);
-    task.constraint = Constraint::Asap;
+    if is_finished || !matches!(task.constraint, Constraint::FinishNoEarlier(_)) {
+        task.constraint = Constraint::Asap;
+    }
     task.delay = 0;
     if is_finished {
         task.actual_finish = Some(start + random.between(0, 3) * DAY + 2 * HOUR);

@@ -250,10 +250,10 @@ impl Solver<'_> {
         let below: Vec<usize> = self.plan.leaves(task);
         let of = |value: fn(&Answer) -> Tick| below.iter().map(move |&leaf| value(&answers[leaf]));
         let (start, finish) = (of(|a| a.start).min().unwrap_or(0), of(|a| a.finish).max().unwrap_or(0));
-        // A manual task holds the summary's late start where it stands.
-        let late_start = |leaf: usize| match self.plan.tasks[leaf].mode {
-            Mode::Manual { start, .. } => start,
-            _ => answers[leaf].late_start,
+        // A manual task holds the summary's late dates where it stands.
+        let late = |leaf: usize| match self.plan.tasks[leaf].mode {
+            Mode::Manual { start, finish } => (start, finish),
+            _ => (answers[leaf].late_start, answers[leaf].late_finish),
         };
         let early = |leaf: usize| {
             let Answer { start, finish, early_start, early_finish, .. } = answers[leaf];
@@ -265,8 +265,8 @@ impl Solver<'_> {
         };
         let early_start = below.iter().map(|&leaf| early(leaf).0).min().unwrap_or(0);
         let early_finish = below.iter().map(|&leaf| early(leaf).1).max().unwrap_or(0);
-        let (late_start, late_finish) =
-            (below.iter().map(|&leaf| late_start(leaf)).min().unwrap_or(0), of(|a| a.late_finish).max().unwrap_or(0));
+        let late_start = below.iter().map(|&leaf| late(leaf).0).min().unwrap_or(0);
+        let late_finish = below.iter().map(|&leaf| late(leaf).1).max().unwrap_or(0);
         let time = Time::Of(0);
         let of_start = self.clock.between(time, early_start, late_start);
         let of_finish = self.clock.between(time, early_finish, late_finish);

@@ -16,7 +16,7 @@ pub(crate) fn cases(usual: u64) -> u64 {
 }
 
 /// Returns the seed of the first random plan: 0, or what `PLANNING_SEED` says.
-fn first_seed() -> u64 {
+pub(crate) fn first_seed() -> u64 {
     std::env::var("PLANNING_SEED").map_or(0, |text| text.parse().expect("PLANNING_SEED is not a number"))
 }
 

@@ -159,7 +159,8 @@ impl<'a> Solver<'a> {
     fn lag(&self, link: &Link, dates: &[Dates]) -> (Time, Tick) {
         // Rounded half up.
         let share = |percent: i64| (self.length_of(link.from, dates) * percent * 2 + 100).div_euclid(200);
-        let successors = self.time_of(link.to);
+        // Also if the successor counts all time, its lags run on its calendar.
+        let successors = Time::Of(self.plan.tasks[link.to].calendar.unwrap_or(0));
         match link.lag {
             Lag::Work(length) => (successors, length),
             Lag::Elapsed(length) => (Time::Elapsed, length),
@@ -292,6 +293,9 @@ impl<'a> Solver<'a> {
             let rest = data.length - data.done;
             let asked = self.asked(task, dates, |finish| self.clock.add(time, finish, -rest));
             resume = resume.max(asked.unwrap_or(resume));
+        }
+        if let Constraint::FinishNoEarlier(date) = data.constraint {
+            resume = resume.max(self.clock.add(time, date, data.done - data.length));
         }
         if self.is_rescheduled(data) {
             resume = resume.max(self.plan.status.unwrap());
