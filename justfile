@@ -41,12 +41,13 @@ e2e *args: build
     source tools/env.sh && cd e2e && npx playwright test {{args}}
 
 # live-edit: PATCH to repaint in another browser. api: the api on large data. feed: the change feed
-# with thousands of sockets. client: the engine against Dexie and query-core in Chromium.
-# Run a benchmark on the release build: live-edit, api, feed or client; further arguments select parts of it.
+# with thousands of sockets. client: the engine against Dexie and query-core in Chromium. planning: the
+# scheduling engine, native and in Chromium, beside a bare pass.
+# Run a benchmark on the release build: live-edit, api, feed, client or planning; further arguments select parts of it.
 bench name="live-edit" *parts:
     tools/setup.sh --tests
-    [ "{{name}}" = client ] || { "{{just_executable()}}" --justfile "{{justfile()}}" build && tools/postgres.sh start; }
-    [ "{{name}}" = client ] || { source tools/env.sh && cargo build --quiet --release -p pmo-pubsub --example load; }
+    [[ "{{name}}" =~ ^(client|planning)$ ]] || { "{{just_executable()}}" --justfile "{{justfile()}}" build && tools/postgres.sh start; }
+    [[ "{{name}}" =~ ^(client|planning)$ ]] || { source tools/env.sh && cargo build --quiet --release -p pmo-pubsub --example load; }
     source tools/env.sh && node bench/{{name}}.mjs {{parts}}
 
 # Run the simulator: many clients on an unreliable network; stops at the first violation. Arguments go to it (see --help).

@@ -77,6 +77,9 @@ log_step "tests: app units in Chromium"
 export CHROMEDRIVER="${CHROMEDRIVER:-/usr/bin/chromedriver}"
 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CARGO_TARGET_DIR="$ROOT/target/web" \
   cargo test -p pmo-web --lib --target wasm32-unknown-unknown 2>&1 | tee "$log_dir/wasm"
+log_step "tests: the same schedules as WASM"
+CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CARGO_TARGET_DIR="$ROOT/target/web" \
+  cargo test -p pmo-planning --test reference --target wasm32-unknown-unknown 2>&1 | tee "$log_dir/wasm-planning"
 log_step "tests: examples of the hooks in Chromium"
 WASM_BINDGEN_USE_BROWSER=1 CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=wasm-bindgen-test-runner CARGO_TARGET_DIR="$ROOT/target/web" \
   cargo test -p pmo-web --doc --target wasm32-unknown-unknown 2>&1 | tee "$log_dir/examples"
@@ -89,5 +92,5 @@ log_step "end-to-end tests"
 log_step "done"
 # Prints the last count that matches the pattern $2 in the log $1.
 count() { sed -E 's/\x1b\[[0-9;]*m//g' "$1" | { grep -oE "$2" || true; } | { grep -oE '[0-9]+' || echo 0; } | tail -n 1; }
-passed=$(( $(count "$log_dir/nextest" '[0-9]+ passed') + $(count "$log_dir/wasm" '[0-9]+ passed') + $(count "$log_dir/examples" '[0-9]+ passed') + $(count "$log_dir/e2e" '[0-9]+ passed') ))
+passed=$(( $(count "$log_dir/nextest" '[0-9]+ passed') + $(count "$log_dir/wasm" '[0-9]+ passed') + $(count "$log_dir/wasm-planning" '[0-9]+ passed') + $(count "$log_dir/examples" '[0-9]+ passed') + $(count "$log_dir/e2e" '[0-9]+ passed') ))
 echo "$passed passed, 0 failed"

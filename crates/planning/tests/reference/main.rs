@@ -5,7 +5,7 @@
 //!   task until nothing changes.
 //! - `cases` and `formulas` are the cases of the rules, run on both engines.
 //! - `compare` runs both engines on random plans, `properties` checks invariants, `live`
-//!   incremental edits, `hostile` plans that make no sense.
+//!   incremental edits, `hostile` plans that make no sense, `identical` the results of platforms.
 //!
 //! `PLANNING_CASES` replaces the number of random plans of each test, `PLANNING_SEED` the first
 //! seed. A failure prints the smallest plan found in the notation of `text`. For a report by
@@ -21,7 +21,10 @@ mod clock;
 mod compare;
 mod formulas;
 mod generate;
+#[path = "../../examples/workload/hash.rs"]
+mod hash;
 mod hostile;
+mod identical;
 mod late;
 mod live;
 mod moment;
