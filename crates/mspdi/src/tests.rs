@@ -98,6 +98,106 @@ fn calendars_resources_and_splits_shape_dates() {
 }
 
 #[test]
+fn dates_without_a_time_have_the_usual_time() {
+    let text = project(&format!(
+        "<DefaultStartTime>09:00:00</DefaultStartTime><Tasks>{}{}</Tasks>",
+        task(1, "<ConstraintType>4</ConstraintType><ConstraintDate>2026-03-09</ConstraintDate>"),
+        task(
+            2,
+            "<ConstraintType>7</ConstraintType><ConstraintDate>2026-03-09</ConstraintDate><Deadline>2026-03-10</Deadline>"
+        ),
+    ));
+    let plan = to_plan(&read(&text).expect("file")).plan;
+    assert_eq!(plan.tasks[0].constraint, Constraint::StartNoEarlierThan(Moment::from_civil(2026, 3, 9, 9, 0)));
+    assert_eq!(plan.tasks[1].constraint, Constraint::FinishNoLaterThan(Moment::from_civil(2026, 3, 9, 17, 0)));
+    assert_eq!(plan.tasks[1].deadline, Moment::from_civil(2026, 3, 10, 17, 0));
+}
+
+#[test]
+fn a_copy_of_a_task_in_another_project_adds_nothing_to_its_summary() {
+    let below = |uid: u32, fields: &str| {
+        format!("<Task><UID>{uid}</UID><ID>{uid}</ID><OutlineLevel>2</OutlineLevel>{fields}</Task>")
+    };
+    let copy = "<ExternalTask>1</ExternalTask><Start>2026-04-06T08:00:00</Start><Finish>2026-04-06T17:00:00</Finish>";
+    let rows = [task(1, "<Summary>1</Summary>"), below(2, "<Duration>PT8H0M0S</Duration>"), below(3, copy)];
+    let text = project(&format!("<Tasks>{}{}</Tasks>", rows.concat(), below(4, "<Duration>PT16H0M0S</Duration>")));
+    assert_eq!(answer(&text, 1, "finish"), "2026-03-03T17:00:00");
+    assert_eq!(to_plan(&read(&text).expect("file")).plan.tasks[3].parent, Some(0));
+}
+
+#[test]
+fn work_on_a_milestone_takes_no_time() {
+    let text = project(&format!(
+        "<Tasks>{}</Tasks><Resources><Resource><UID>1</UID><Type>1</Type></Resource></Resources><Assignments>\
+         <Assignment><UID>1</UID><TaskUID>1</TaskUID><ResourceUID>1</ResourceUID><Units>1</Units><Work>PT8H0M0S</Work>\
+         </Assignment></Assignments>",
+        task(1, "<Duration>PT0H0M0S</Duration><Milestone>1</Milestone>"),
+    ));
+    assert_eq!(answer(&text, 1, "finish"), "2026-03-02T08:00:00");
+}
+
+#[test]
+fn progress_follows_the_percentage_where_no_duration_is_stated() {
+    let begun = "<Duration>PT16H0M0S</Duration><ActualStart>2026-03-02T08:00:00</ActualStart>";
+    let text = project(&format!(
+        "<Tasks>{}{}</Tasks>",
+        task(1, &format!("{begun}<PercentComplete>25</PercentComplete>")),
+        task(2, &format!("{begun}<RemainingDuration>PT6H0M0S</RemainingDuration>")),
+    ));
+    let plan = to_plan(&read(&text).expect("file")).plan;
+    assert_eq!(plan.tasks[0].actual_duration, Span::hours(4));
+    assert_eq!(plan.tasks[1].actual_duration, Span::hours(10));
+}
+
+#[test]
+fn a_working_lag_to_an_elapsed_task_runs_on_its_calendar() {
+    let text = project(&format!(
+        "<Tasks>{}{}</Tasks>",
+        task(1, "<Duration>PT40H0M0S</Duration>"),
+        task(
+            2,
+            "<Duration>PT24H0M0S</Duration><DurationFormat>8</DurationFormat><PredecessorLink><PredecessorUID>1\
+             </PredecessorUID><Type>1</Type><LinkLag>4800</LinkLag><LagFormat>7</LagFormat></PredecessorLink>"
+        ),
+    ));
+    assert_eq!(answer(&text, 2, "start"), "2026-03-09T17:00:00");
+    assert_eq!(answer(&text, 2, "finish"), "2026-03-10T17:00:00");
+}
+
+#[test]
+fn a_finished_manual_task_has_no_slack() {
+    let manual = "<Manual>1</Manual><ManualStart>2026-03-02T08:00:00</ManualStart>\
+                  <ManualFinish>2026-03-03T17:00:00</ManualFinish><Duration>PT16H0M0S</Duration>";
+    let actual = "<ActualStart>2026-03-02T08:00:00</ActualStart><ActualFinish>2026-03-03T17:00:00</ActualFinish>";
+    let text = project(&format!(
+        "<Tasks>{}{}{}<Task><UID>4</UID><ID>4</ID><OutlineLevel>2</OutlineLevel>{manual}</Task></Tasks>",
+        task(1, &format!("{manual}{actual}")),
+        task(2, "<Duration>PT80H0M0S</Duration>"),
+        task(3, ""),
+    ));
+    assert_eq!(answer(&text, 1, "late_finish"), "2026-03-03T17:00:00");
+    assert_eq!(answer(&text, 1, "total_slack_minutes"), "0");
+    // A manual task that is not finished has slack, but its summary has the dates of the task.
+    assert_eq!(answer(&text, 4, "late_finish"), "2026-03-13T17:00:00");
+    assert_eq!(answer(&text, 3, "late_finish"), "2026-03-03T17:00:00");
+}
+
+#[test]
+fn a_started_task_does_not_finish_before_its_constraint() {
+    let text = project(&format!(
+        "<Tasks>{}</Tasks>",
+        task(
+            1,
+            "<Duration>PT8H0M0S</Duration><ActualStart>2026-03-02T08:00:00</ActualStart>\
+             <ActualDuration>PT4H0M0S</ActualDuration><ConstraintType>6</ConstraintType>\
+             <ConstraintDate>2026-03-04T17:00:00</ConstraintDate>"
+        ),
+    ));
+    assert_eq!(answer(&text, 1, "start"), "2026-03-02T08:00:00");
+    assert_eq!(answer(&text, 1, "finish"), "2026-03-04T17:00:00");
+}
+
+#[test]
 fn hostile_files_are_refused() {
     let message = |text: &str| read(text).expect_err("an error").message;
     assert!(message("").contains("empty"));

@@ -26,6 +26,10 @@
 //!   the beginning of the next.
 //! - A link to the finish without a date constraint gives a finish in finish form. The only file
 //!   that shows such a link has a constraint, and keeps the moment that the link asks for.
+//! - Late finish of a started task without successors: the finish of the project. One file has the
+//!   finish of the task, others agree with the engine.
+//! - One file has early dates as late dates of tasks that have slack in it; the engine gives late
+//!   dates that go with the slack.
 //! - From the finish, all tasks stand at their late dates, whether ASAP or ALAP.
 
 mod backward;
