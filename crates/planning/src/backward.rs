@@ -6,33 +6,33 @@
 //! keep the moment that their successor allows.
 
 use crate::graph::{Edge, Role};
-use crate::model::{Constraint, LinkKind};
+use crate::model::{Constraint, Lag, LinkKind};
 use crate::moment::{Moment, Span};
-use crate::pass::Pass;
+use crate::pass::{NO_WORK, Pass, Timed};
 use crate::work_table::WorkTable;
 
 /// Latest dates that successors and summaries allow; absent without a limit.
 #[derive(Clone, Copy)]
 struct Limits {
-    start: Moment,
-    finish: Moment,
+    start: Timed,
+    finish: Timed,
 }
 
 impl Limits {
-    const NONE: Self = Self { start: Moment::NONE, finish: Moment::NONE };
+    const NONE: Self = Self { start: Timed::NONE, finish: Timed::NONE };
 
-    fn limit_start(&mut self, moment: Moment) {
+    fn limit_start(&mut self, moment: Timed) {
         self.start = earlier(self.start, moment);
     }
 
-    fn limit_finish(&mut self, moment: Moment) {
+    fn limit_finish(&mut self, moment: Timed) {
         self.finish = earlier(self.finish, moment);
     }
 }
 
 /// Returns the earlier of two moments; an absent one does not count.
-fn earlier(first: Moment, second: Moment) -> Moment {
-    if first.is_none() || (second.is_some() && second < first) { second } else { first }
+fn earlier(first: Timed, second: Timed) -> Timed {
+    if first.moment.is_none() || (second.moment.is_some() && second.moment < first.moment) { second } else { first }
 }
 
 impl Pass<'_> {
@@ -59,9 +59,9 @@ impl Pass<'_> {
     fn limits(&self, task: usize) -> Limits {
         let mut limits = Limits::NONE;
         if let Some(parent) = self.parent(task) {
-            limits.finish = self.gates(parent).late_finish;
+            limits.finish = Timed::unknown(self.gates(parent).late_finish);
             if self.schedule.start[task] == self.schedule.start[parent] {
-                limits.start = self.gates(parent).late_start;
+                limits.start = Timed::unknown(self.gates(parent).late_start);
             }
         }
         for &position in self.network.out.of(task) {
@@ -75,13 +75,40 @@ impl Pass<'_> {
             if target.is_none() {
                 continue;
             }
-            let moment = self.add_lag(edge, target, true);
+            let moment = self.allowed_date(edge, target);
             match edge.kind {
                 LinkKind::FinishToStart | LinkKind::FinishToFinish => limits.limit_finish(moment),
                 LinkKind::StartToStart | LinkKind::StartToFinish => limits.limit_start(moment),
             }
         }
         limits
+    }
+
+    /// Returns the latest date of the predecessor of a link, with work on its table.
+    fn allowed_date(&self, edge: &Edge, target: Moment) -> Timed {
+        let work = self.target_work(edge);
+        match edge.lag {
+            Lag::Elapsed(Span::ZERO) => Timed { moment: target.minus(Span::ZERO), work },
+            Lag::Working(lag) if work != NO_WORK && edge.lag_table == self.network.table[edge.predecessor as usize] => {
+                let work = work.saturating_sub(lag.0);
+                Timed { moment: self.network.tables.get(edge.lag_table).start_at(work), work }
+            }
+            _ => Timed::unknown(self.add_lag(edge, target, true)),
+        }
+    }
+
+    /// Returns the work before the latest date that a link may ask for, if both tasks have one
+    /// table.
+    fn target_work(&self, edge: &Edge) -> i32 {
+        let (predecessor, successor) = (edge.predecessor as usize, edge.successor as usize);
+        let work = self.state.late_work[successor];
+        if work == NO_WORK || self.network.table[predecessor] != self.network.table[successor] {
+            return NO_WORK;
+        }
+        match edge.kind {
+            LinkKind::FinishToStart | LinkKind::StartToStart => work,
+            LinkKind::FinishToFinish | LinkKind::StartToFinish => work.saturating_add(self.network.length[successor].0),
+        }
     }
 
     /// Returns the moment that a levelling delay moves to a given one.
@@ -120,14 +147,15 @@ impl Pass<'_> {
         let mut limits = self.limits(summary);
         let entry = self.task(summary);
         if entry.deadline.is_some() {
-            limits.limit_finish(entry.deadline);
+            limits.limit_finish(Timed::unknown(entry.deadline));
         }
         if let Constraint::FinishNoLaterThan(date) | Constraint::MustFinishOn(date) = entry.constraint {
-            limits.limit_finish(date);
+            limits.limit_finish(Timed::unknown(date));
         }
+        let (start, finish) = (limits.start.moment, limits.finish.moment);
         let gates = self.gates_mut(summary);
-        let changed = gates.late_finish != limits.finish || gates.late_start != limits.start;
-        (gates.late_finish, gates.late_start) = (limits.finish, limits.start);
+        let changed = gates.late_finish != finish || gates.late_start != start;
+        (gates.late_finish, gates.late_start) = (finish, start);
         changed
     }
 
@@ -159,7 +187,7 @@ impl Pass<'_> {
         if self.is_manual(summary)
             && self.network.children.of(summary).iter().all(|&child| self.is_manual(child as usize))
         {
-            let limit = self.late_limit(summary);
+            let limit = self.late_limit(summary).moment;
             let by_project = limit == self.schedule.project_finish;
             let own = if by_project { limit } else { self.finish_form(summary, limit) };
             let begin = self.late_start(summary, own);
@@ -182,15 +210,28 @@ impl Pass<'_> {
     }
 
     fn late_leaf(&mut self, task: usize) -> bool {
+        let work_before = std::mem::replace(&mut self.state.late_work[task], NO_WORK);
+        let changed = self.place_late_leaf(task);
+        changed || self.state.late_work[task] != work_before
+    }
+
+    fn place_late_leaf(&mut self, task: usize) -> bool {
         let (start, finish) = (self.schedule.start[task], self.schedule.finish[task]);
         if self.is_finished(task) {
             return self.store_late(task, start, finish, Moment::NONE, Moment::NONE);
         }
         let limit = self.late_limit(task);
         if self.is_plain(task) {
-            let (late_start, late_finish) = self.network.table_of(task).place_before(limit, self.network.length[task]);
-            return self.store_planned(task, late_start, late_finish);
+            let table = self.network.table_of(task);
+            let end = limit.work_on(table);
+            let begin = end.saturating_sub(self.network.length[task].0);
+            let changed = self.store_planned(task, table.start_at(begin), table.finish_at(end));
+            if self.task(task).leveling_delay == Span::ZERO {
+                self.state.late_work[task] = begin;
+            }
+            return changed;
         }
+        let limit = limit.moment;
         let exact = self.is_manual(task) || self.network.length[task] == Span::ZERO;
         let late_finish = if exact { limit } else { self.finish_form(task, limit) };
         if self.is_started(task) && !self.is_manual(task) {
@@ -230,32 +271,44 @@ impl Pass<'_> {
         start
     }
 
+    /// Returns the finish of a leaf that begins at a moment.
+    fn timed_finish_after(&self, task: usize, start: Timed) -> Timed {
+        let length = self.network.length[task];
+        if start.work == NO_WORK || length == Span::ZERO || !self.network.run_range[task].is_empty() {
+            return Timed::unknown(self.finish_after(task, start.moment, Span::ZERO));
+        }
+        let work = start.work.saturating_add(length.0);
+        Timed { moment: self.network.table_of(task).finish_at(work), work }
+    }
+
     /// Returns the moment until which a task may last, which may lie in free time.
-    fn late_limit(&self, task: usize) -> Moment {
+    fn late_limit(&self, task: usize) -> Timed {
         let limits = self.limits(task);
         let entry = self.task(task);
-        let after = |start| self.finish_after(task, start, Span::ZERO);
+        let after = |start| Timed::unknown(self.finish_after(task, start, Span::ZERO));
         let mut finish = limits.finish;
-        if limits.start.is_some() && !self.is_started(task) && !self.is_manual(task) {
-            finish = earlier(finish, after(limits.start));
+        if limits.start.moment.is_some() && !self.is_started(task) && !self.is_manual(task) {
+            finish = earlier(finish, self.timed_finish_after(task, limits.start));
         }
-        let own_end = self.plan.settings.multiple_critical_paths && finish.is_none();
-        finish = earlier(finish, if own_end { self.schedule.finish[task] } else { self.schedule.project_finish });
+        let own_end = self.plan.settings.multiple_critical_paths && finish.moment.is_none();
+        let end = if own_end { self.schedule.finish[task] } else { self.schedule.project_finish };
+        finish = earlier(finish, Timed::unknown(end));
+        let deadline = Timed::unknown(entry.deadline);
         if self.is_manual(task) {
-            return if entry.deadline.is_some() { earlier(finish, entry.deadline) } else { finish };
+            return earlier(finish, deadline);
         }
+        let honored = self.plan.settings.honor_constraints;
         match entry.constraint {
-            Constraint::MustFinishOn(date) if self.plan.settings.honor_constraints => finish = date,
-            Constraint::MustFinishOn(date) => finish = earlier(finish, date),
-            Constraint::MustStartOn(date) if self.plan.settings.honor_constraints => {
-                finish = after(self.first_start(task, date));
-            }
+            Constraint::MustFinishOn(date) if honored => finish = Timed::unknown(date),
+            Constraint::MustStartOn(date) if honored => finish = after(self.first_start(task, date)),
             Constraint::MustStartOn(date) => finish = earlier(finish, after(self.first_start(task, date))),
-            Constraint::FinishNoLaterThan(date) => finish = earlier(finish, date),
+            Constraint::FinishNoLaterThan(date) | Constraint::MustFinishOn(date) => {
+                finish = earlier(finish, Timed::unknown(date));
+            }
             Constraint::StartNoLaterThan(date) if !self.is_started(task) => finish = earlier(finish, after(date)),
             _ => {}
         }
-        earlier(finish, entry.deadline)
+        earlier(finish, deadline)
     }
 
     /// Returns the last moment, up to a given one, at which work on a leaf can end.

@@ -13,13 +13,15 @@ pub(crate) fn compute(plan: &Plan, network: &Network, schedule: &mut Schedule, s
     let mut pass = Pass { plan, network, schedule, state, place_late: false };
     pass.run_forward();
     pass.schedule.project_finish = project_finish(network, pass.schedule);
-    pass.run_backward();
     if has_late_tasks(plan) {
+        pass.run_backward();
         pass.place_late = true;
         pass.run_forward();
         pass.schedule.project_finish = project_finish(network, pass.schedule);
+        pass.run_slack();
+    } else {
+        pass.run_backward_with_slack();
     }
-    pass.run_slack();
 }
 
 /// Returns whether some task is to be placed as late as possible.

@@ -9,7 +9,7 @@
 use crate::graph::{Edge, Role, index};
 use crate::model::{Constraint, LinkKind, Mode};
 use crate::moment::{Moment, Span};
-use crate::pass::{Gates, Pass};
+use crate::pass::{Gates, NO_WORK, Pass, Timed};
 use crate::result::Driver;
 
 /// Dates of a task with their reasons.
@@ -20,6 +20,8 @@ pub(crate) struct Dates {
     pub(crate) resume: Moment,
     pub(crate) start_driver: Driver,
     pub(crate) finish_driver: Driver,
+    /// Work before the start; see [`crate::pass::State::early_work`].
+    pub(crate) work: i32,
 }
 
 /// What holds a task before its own links count.
@@ -66,7 +68,9 @@ impl Pass<'_> {
         schedule.start_driver[task] = dates.start_driver;
         schedule.finish_driver[task] = dates.finish_driver;
         schedule.resume[task] = dates.resume;
-        let changed = schedule.start[task] != dates.start || schedule.finish[task] != dates.finish;
+        let work_before = std::mem::replace(&mut self.state.early_work[task], dates.work);
+        let changed =
+            work_before != dates.work || schedule.start[task] != dates.start || schedule.finish[task] != dates.finish;
         schedule.start[task] = dates.start;
         schedule.finish[task] = dates.finish;
         changed
@@ -141,6 +145,7 @@ impl Pass<'_> {
             resume: Moment::NONE,
             start_driver: Driver::Child(first),
             finish_driver: Driver::Child(last),
+            work: NO_WORK,
         };
         let entry = self.task(summary);
         if entry.mode == Mode::Manual {
@@ -176,14 +181,15 @@ impl Pass<'_> {
         };
         let finish = entry.manual_finish.get().unwrap_or_else(|| self.finish_after(task, start, Span::ZERO));
         let driver = Driver::Manual(index(task));
-        Dates { start, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver }
+        Dates { start, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver, work: NO_WORK }
     }
 
     fn finished_dates(&self, task: usize) -> Dates {
         let entry = self.task(task);
         let finish = entry.actual_finish;
         let start = entry.actual_start.get().unwrap_or_else(|| self.start_before(task, finish, Span::ZERO));
-        Dates { start, finish, resume: Moment::NONE, start_driver: Driver::Actual, finish_driver: Driver::Actual }
+        let driver = Driver::Actual;
+        Dates { start, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver, work: NO_WORK }
     }
 
     fn started_dates(&self, task: usize) -> Dates {
@@ -196,6 +202,7 @@ impl Pass<'_> {
             resume: follows,
             start_driver: Driver::Actual,
             finish_driver: Driver::Actual,
+            work: NO_WORK,
         };
         let settings = &self.plan.settings;
         if done >= self.network.length[task] {
@@ -207,8 +214,8 @@ impl Pass<'_> {
         }
         if settings.split_in_progress {
             let (asked, reason) = self.asked_start(task, done, false);
-            if asked > resume {
-                (resume, driver) = (asked, reason);
+            if asked.moment > resume {
+                (resume, driver) = (asked.moment, reason);
             }
         }
         if let Constraint::FinishNoEarlierThan(date) = self.task(task).constraint {
@@ -233,9 +240,9 @@ impl Pass<'_> {
         let schedule = &*self.schedule;
         let resume = Moment::NONE;
         if schedule.late_start[task] > schedule.early_start[task] {
-            let (start, finish) = self.place(task, schedule.late_start[task]);
+            let (start, finish, work) = self.place(task, Timed::unknown(schedule.late_start[task]));
             let driver = Driver::ProjectFinish;
-            return Dates { start, finish, resume, start_driver: driver, finish_driver: driver };
+            return Dates { start, finish, resume, start_driver: driver, finish_driver: driver, work };
         }
         Dates {
             start: schedule.early_start[task],
@@ -243,6 +250,7 @@ impl Pass<'_> {
             resume,
             start_driver: schedule.start_driver[task],
             finish_driver: schedule.finish_driver[task],
+            work: self.state.early_work[task],
         }
     }
 
@@ -255,7 +263,7 @@ impl Pass<'_> {
         // it.
         let floor = !matches!(entry.constraint, Constraint::StartNoEarlierThan(_) | Constraint::FinishNoEarlierThan(_));
         let (asked, driver) = self.asked_start(task, Span::ZERO, floor);
-        let (mut start, mut driver) = self.constrain(task, asked, driver);
+        let (mut start, mut driver) = self.constrain(task, asked.moment, driver);
         if self.plan.settings.reschedule_remaining
             && self.plan.settings.status_date > start
             && matches!(entry.constraint, Constraint::AsSoonAsPossible | Constraint::AsLateAsPossible)
@@ -270,7 +278,8 @@ impl Pass<'_> {
         {
             (start, driver) = (latest, Driver::Constraint(index(task)));
         }
-        let (begin, mut finish) = self.place(task, start);
+        let start = if start == asked.moment { asked } else { Timed::unknown(start) };
+        let (begin, mut finish, work) = self.place(task, start);
         if let (false, Some(asked)) = (floor || self.network.turned, self.asked_finish(task, driver)) {
             // Microsoft Project keeps the moment that such a link asks for, where no work lies
             // between.
@@ -278,44 +287,46 @@ impl Pass<'_> {
             let same = tables.iter().all(|table| table.between(finish, asked) == Span::ZERO);
             finish = if same { finish.max(asked) } else { finish };
         }
-        Dates { start: begin, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver }
+        Dates { start: begin, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver, work }
     }
 
     /// Returns the start that the links of a task and of the summaries above it ask for.
     ///
     /// For a task with a done part, the start of its rest. The project start counts if `floor` is
     /// set.
-    pub(crate) fn asked_start(&self, task: usize, done: Span, floor: bool) -> (Moment, Driver) {
-        let Gate { mut start, asked, mut driver, finish } = self.gate(task);
-        if !floor {
-            start = asked;
-        }
+    pub(crate) fn asked_start(&self, task: usize, done: Span, floor: bool) -> (Timed, Driver) {
+        let Gate { start, asked, mut driver, finish } = self.gate(task);
+        let mut start = Timed::unknown(if floor { start } else { asked });
         if finish.is_some() {
             let asked = self.start_before(task, finish, done);
-            if asked > start {
-                (start, driver) = (asked, self.gate_finish_driver(task));
+            if asked > start.moment {
+                (start, driver) = (Timed::unknown(asked), self.gate_finish_driver(task));
             }
         }
         for edge in self.network.edges_into(task) {
             let asked = self.link_start(task, edge, done);
-            if asked > start {
+            if asked.moment > start.moment {
                 (start, driver) = (asked, Driver::Link(edge.link));
             }
         }
         (start, driver)
     }
 
-    /// Returns start and finish of a leaf that begins at a moment or as soon as possible after it.
-    fn place(&self, task: usize, moment: Moment) -> (Moment, Moment) {
+    /// Returns start and finish of a leaf that begins at a moment or as soon as possible after it,
+    /// and the work before the start, as far as one table has it.
+    fn place(&self, task: usize, moment: Timed) -> (Moment, Moment, i32) {
         let length = self.network.length[task];
         if self.network.run_range[task].is_empty() && length > Span::ZERO {
-            return self.network.table_of(task).place_after(moment, length);
+            let table = self.network.table_of(task);
+            let work = moment.work_on(table);
+            return (table.start_at(work), table.finish_at(work.saturating_add(length.0)), work);
         }
+        let moment = moment.moment;
         let begin = self.first_start(task, moment);
         // Runs with a delay count it from the moment asked for, not from the start of the first
         // run.
         let from = if self.network.run_range[task].is_empty() { begin } else { moment };
-        (begin, self.finish_after(task, from, Span::ZERO))
+        (begin, self.finish_after(task, from, Span::ZERO), NO_WORK)
     }
 
     /// Returns the finish that the driving link asks for, if it is one to the finish.
@@ -327,12 +338,17 @@ impl Pass<'_> {
     }
 
     /// Returns the start of a task, or of its rest, that a link asks for.
-    pub(crate) fn link_start(&self, task: usize, edge: &Edge, done: Span) -> Moment {
-        let asked = self.add_lag(edge, self.link_source(edge), false);
-        match edge.kind {
-            LinkKind::FinishToStart | LinkKind::StartToStart => asked,
-            LinkKind::FinishToFinish | LinkKind::StartToFinish => self.start_before(task, asked, done),
+    fn link_start(&self, task: usize, edge: &Edge, done: Span) -> Timed {
+        let asked = self.asked_date(edge);
+        if matches!(edge.kind, LinkKind::FinishToStart | LinkKind::StartToStart) {
+            return asked;
         }
+        let rest = self.network.length[task].minus(done);
+        if asked.work == NO_WORK || rest <= Span::ZERO || !self.network.run_range[task].is_empty() {
+            return Timed::unknown(self.start_before(task, asked.moment, done));
+        }
+        let work = asked.work.saturating_sub(rest.0);
+        Timed { moment: self.network.table_of(task).start_at(work), work }
     }
 
     /// Returns the link into a summary above the task that holds finishes.

@@ -309,8 +309,12 @@ impl Live {
             self.touch_predecessors();
         } else {
             self.schedule.project_finish = finish;
-            self.pass().run_backward();
+            self.pass().run_backward_with_slack();
+            for place in 0..self.touched_list.len() {
+                self.touched.remove(self.touched_list[place]);
+            }
             self.touch_all();
+            return;
         }
         for place in 0..self.touched_list.len() {
             let task = self.touched_list[place] as usize;

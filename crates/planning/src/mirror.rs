@@ -8,7 +8,7 @@ use crate::graph::Role;
 use crate::model::{Constraint, Lag, Link, LinkKind, Mode, Plan, Task};
 use crate::moment::{Moment, Span};
 use crate::network::Network;
-use crate::pass::{Pass, State};
+use crate::pass::{NO_WORK, Pass, State};
 use crate::problems;
 use crate::result::{Driver, Schedule};
 
@@ -33,8 +33,11 @@ pub(crate) fn schedule_from_finish(plan: &Plan) -> Schedule {
     schedule
 }
 
-/// Marks finished leaves, and summaries with nothing else below them, as ended.
+/// Forgets amounts of work, which count from the other end, and marks finished leaves, and
+/// summaries with nothing else below them, as ended.
 fn mark_ended(plan: &Plan, network: &Network, state: &mut State) {
+    state.early_work.fill(NO_WORK);
+    state.late_work.fill(NO_WORK);
     for task in (0..network.role.len()).rev() {
         let ended = match network.role[task] {
             Role::Inactive => continue,

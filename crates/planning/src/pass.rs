@@ -5,6 +5,33 @@ use crate::model::{Lag, LinkKind, Mode, Plan, Task};
 use crate::moment::{Moment, Span};
 use crate::network::Network;
 use crate::result::{Driver, Schedule};
+use crate::work_table::WorkTable;
+
+/// Amount of work that is not known.
+pub(crate) const NO_WORK: i32 = i32::MIN;
+
+/// Moment with the work before it on the table of the task at hand, or [`NO_WORK`].
+///
+/// Work that is known from a neighbor on the same table saves the search in the table. The moments
+/// are the same with and without it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timed {
+    pub(crate) moment: Moment,
+    pub(crate) work: i32,
+}
+
+impl Timed {
+    pub(crate) const NONE: Self = Self::unknown(Moment::NONE);
+
+    pub(crate) const fn unknown(moment: Moment) -> Self {
+        Self { moment, work: NO_WORK }
+    }
+
+    /// Returns the work before the moment.
+    pub(crate) fn work_on(self, table: &WorkTable) -> i32 {
+        if self.work == NO_WORK { table.work_before(self.moment) } else { self.work }
+    }
+}
 
 /// Values of the passes that are no part of the schedule.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +46,12 @@ pub(crate) struct State {
     ///
     /// Absent if the task, or everything below a summary, is finished.
     pub(crate) late_first: Vec<Moment>,
+    /// Work before the scheduled start of a leaf on its table; [`NO_WORK`] unless its length after
+    /// the start is its finish.
+    pub(crate) early_work: Vec<i32>,
+    /// Work before the late start of a leaf on its table; [`NO_WORK`] unless its length after the
+    /// late start is its late finish, and links may ask for that start.
+    pub(crate) late_work: Vec<i32>,
 }
 
 /// Limits that a summary passes on to every task below it, and sums over these tasks.
@@ -59,6 +92,8 @@ impl State {
             gates: vec![gates; network.summaries],
             late_rest: vec![Moment::NONE; tasks],
             late_first: vec![Moment::NONE; tasks],
+            early_work: vec![NO_WORK; tasks],
+            late_work: vec![NO_WORK; tasks],
         }
     }
 }
@@ -186,6 +221,35 @@ impl Pass<'_> {
         match edge.kind {
             LinkKind::FinishToStart | LinkKind::FinishToFinish => self.schedule.finish[predecessor],
             LinkKind::StartToStart | LinkKind::StartToFinish => self.schedule.start[predecessor],
+        }
+    }
+
+    /// Returns the date that a link asks for, with work on the table of the successor.
+    pub(crate) fn asked_date(&self, edge: &Edge) -> Timed {
+        let work = self.source_work(edge);
+        match edge.lag {
+            Lag::Elapsed(Span::ZERO) => Timed { moment: self.link_source(edge).plus(Span::ZERO), work },
+            Lag::Working(lag) if work != NO_WORK && edge.lag_table == self.network.table[edge.successor as usize] => {
+                let table = self.network.tables.get(edge.lag_table);
+                let work = work.saturating_add(lag.0);
+                Timed { moment: if lag.0 > 0 { table.finish_at(work) } else { table.start_at(work) }, work }
+            }
+            _ => Timed::unknown(self.add_lag(edge, self.link_source(edge), false)),
+        }
+    }
+
+    /// Returns the work before the date from which a link counts, if both tasks have one table.
+    pub(crate) fn source_work(&self, edge: &Edge) -> i32 {
+        let (predecessor, successor) = (edge.predecessor as usize, edge.successor as usize);
+        let work = self.state.early_work[predecessor];
+        if work == NO_WORK || self.network.table[predecessor] != self.network.table[successor] {
+            return NO_WORK;
+        }
+        match edge.kind {
+            LinkKind::FinishToStart | LinkKind::FinishToFinish => {
+                work.saturating_add(self.network.length[predecessor].0)
+            }
+            LinkKind::StartToStart | LinkKind::StartToFinish => work,
         }
     }
 

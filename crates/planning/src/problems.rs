@@ -38,7 +38,7 @@ fn report_links(pass: &Pass<'_>, task: usize, problems: &mut Vec<Problem>) {
     let entry = pass.task(task);
     let table = pass.network.table_of(task);
     for edge in pass.network.edges_into(task) {
-        let asked = pass.add_lag(edge, pass.link_source(edge), false);
+        let asked = pass.asked_date(edge).moment;
         let date = match edge.kind {
             LinkKind::FinishToStart | LinkKind::StartToStart => pass.schedule.start[task],
             LinkKind::FinishToFinish | LinkKind::StartToFinish => pass.schedule.finish[task],

@@ -7,10 +7,10 @@
 //! than the total slack and never negative. A task is critical if it is not finished and its total
 //! slack is at most the limit.
 
-use crate::graph::Role;
-use crate::model::{Constraint, Direction, LinkKind, Task};
-use crate::moment::{Moment, Span};
-use crate::pass::Pass;
+use crate::graph::{Edge, Role};
+use crate::model::{Constraint, Direction, Lag, LinkKind, Task};
+use crate::moment::Span;
+use crate::pass::{NO_WORK, Pass};
 
 /// Returns the duration of a leaf that is done, and its duration.
 pub(crate) fn progress(entry: &Task) -> (i64, i64) {
@@ -28,12 +28,37 @@ fn percent(done: i64, duration: i64) -> u8 {
 impl Pass<'_> {
     /// Computes slack and rolled-up values of all tasks.
     pub(crate) fn run_slack(&mut self) {
-        for task in 0..self.network.role.len() {
+        self.clear_progress();
+        // Children follow their parents, so a walk backwards sees all children first.
+        for task in (0..self.network.role.len()).rev() {
             if self.network.role[task] != Role::Inactive {
                 self.slack_of(task);
+                self.roll_up(task);
             }
         }
-        self.roll_up();
+    }
+
+    /// Computes late dates, slack and rolled-up values of all tasks in one walk.
+    ///
+    /// The scheduled dates must be final.
+    pub(crate) fn run_backward_with_slack(&mut self) {
+        self.clear_progress();
+        let tasks = self.network.role.len();
+        for position in (0..self.network.order.len()).rev() {
+            let node = self.network.order[position] as usize;
+            self.backward_node(node);
+            // All successors and everything below a summary come before its start gate.
+            if node < tasks {
+                self.slack_of(node);
+                self.roll_up(node);
+            }
+        }
+    }
+
+    fn clear_progress(&mut self) {
+        for gates in &mut self.state.gates {
+            (gates.done, gates.duration) = (0, 0);
+        }
     }
 
     /// Computes the slack of a task.
@@ -47,11 +72,17 @@ impl Pass<'_> {
         } else {
             (schedule.start[task], schedule.finish[task])
         };
-        let start_slack = table.between(start, schedule.late_start[task]);
+        let (early_work, late_work) = (self.state.early_work[task], self.state.late_work[task]);
+        let same_table = self.network.table[task] == self.network.slack_table[task];
+        let start_slack = if same_table && early_work != NO_WORK && late_work != NO_WORK {
+            Span(late_work.saturating_sub(early_work))
+        } else {
+            table.between(start, schedule.late_start[task])
+        };
         // Where a task takes the same work early and late, both slacks are the same.
         let even = self.network.role[task] == Role::Leaf
             && self.network.run_range[task].is_empty()
-            && self.network.table[task] == self.network.slack_table[task]
+            && same_table
             && !self.is_started(task)
             && !self.is_manual(task)
             && !matches!(self.task(task).constraint, Constraint::MustStartOn(_));
@@ -86,7 +117,7 @@ impl Pass<'_> {
         }
         let (asked, _) = self.asked_start(task, Span::ZERO, false);
         let start = self.schedule.start[task];
-        if asked > start { self.network.slack_table_of(task).between(asked, start) } else { Span::MAX }
+        if asked.moment > start { self.network.slack_table_of(task).between(asked.moment, start) } else { Span::MAX }
     }
 
     fn free_slack(&self, task: usize, total: Span) -> Span {
@@ -96,25 +127,50 @@ impl Pass<'_> {
             if self.has_ended(edge.successor as usize) {
                 continue;
             }
-            let from = match edge.kind {
-                LinkKind::FinishToStart | LinkKind::FinishToFinish => self.schedule.finish[task],
-                LinkKind::StartToStart | LinkKind::StartToFinish => self.schedule.start[task],
-            };
-            let limit = self.link_limit(edge);
-            if limit <= from || free <= Span::ZERO {
+            if free <= Span::ZERO {
                 return Span::ZERO;
             }
-            free = free.min(self.gap(task, from, limit));
+            free = free.min(self.gap(task, edge));
         }
         Span(free.0.max(0))
     }
 
-    /// Returns the working time between two moments in which somebody on the task works.
-    fn gap(&self, task: usize, from: Moment, to: Moment) -> Span {
+    /// Returns the working time, in which somebody on a task works, by which a link lets it slip;
+    /// zero if there is none.
+    fn gap(&self, task: usize, edge: &Edge) -> Span {
+        let source = self.source_work(edge);
+        if source != NO_WORK
+            && let Some(target) = self.limit_work(edge)
+        {
+            return Span(target.saturating_sub(source).max(0));
+        }
+        let (from, to) = (self.link_source(edge), self.link_limit(edge));
+        if to <= from {
+            return Span::ZERO;
+        }
         let range = self.network.run_range[task].clone();
         let runs = &self.network.runs[range.start as usize..range.end as usize];
         let gaps = runs.iter().map(|run| self.network.tables.get(run.table).between(from, to));
         gaps.max().unwrap_or_else(|| self.network.table_of(task).between(from, to))
+    }
+
+    /// Returns the work before the latest date of the predecessor that keeps the successor on its
+    /// scheduled dates, if it is known; both tasks have one table.
+    fn limit_work(&self, edge: &Edge) -> Option<i32> {
+        let successor = edge.successor as usize;
+        let work = self.state.early_work[successor];
+        if work == NO_WORK {
+            return None;
+        }
+        let target = match edge.kind {
+            LinkKind::FinishToStart | LinkKind::StartToStart => work,
+            LinkKind::FinishToFinish | LinkKind::StartToFinish => work.saturating_add(self.network.length[successor].0),
+        };
+        match edge.lag {
+            Lag::Elapsed(Span::ZERO) => Some(target),
+            Lag::Working(lag) if edge.lag_table == self.network.table[successor] => Some(target.saturating_sub(lag.0)),
+            _ => None,
+        }
     }
 
     /// Computes the duration of a summary: the work between its start and finish.
@@ -124,32 +180,21 @@ impl Pass<'_> {
         self.schedule.duration[summary] = span;
     }
 
-    /// Computes durations and percentages; of summaries from what is below them.
-    pub(crate) fn roll_up(&mut self) {
-        let tasks = self.network.role.len();
-        // Children follow their parents, so a walk backwards sees all children first.
-        for gates in &mut self.state.gates {
-            (gates.done, gates.duration) = (0, 0);
+    /// Computes duration and percentage of a task; everything below a summary comes before it.
+    fn roll_up(&mut self, task: usize) {
+        let (done, duration);
+        if self.network.role[task] == Role::Summary {
+            (done, duration) = (self.gates(task).done, self.gates(task).duration);
+            self.summary_duration(task);
+        } else {
+            (done, duration) = progress(self.task(task));
+            self.schedule.duration[task] = Span::clamped(duration);
         }
-        for task in (0..tasks).rev() {
-            let (done, duration);
-            match self.network.role[task] {
-                Role::Inactive => continue,
-                Role::Leaf => {
-                    (done, duration) = progress(self.task(task));
-                    self.schedule.duration[task] = Span::clamped(duration);
-                }
-                Role::Summary => {
-                    (done, duration) = (self.gates(task).done, self.gates(task).duration);
-                    self.summary_duration(task);
-                }
-            }
-            self.schedule.percent_complete[task] = percent(done, duration);
-            if let Some(parent) = self.parent(task) {
-                let gates = self.gates_mut(parent);
-                gates.done += done;
-                gates.duration += duration;
-            }
+        self.schedule.percent_complete[task] = percent(done, duration);
+        if let Some(parent) = self.parent(task) {
+            let gates = self.gates_mut(parent);
+            gates.done += done;
+            gates.duration += duration;
         }
     }
 

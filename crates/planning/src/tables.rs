@@ -13,13 +13,19 @@ pub(crate) const ELAPSED: u16 = 0;
 /// Maximum number of days that the exceptions of all calendars of a plan may name.
 const MAX_PLAN_EXCEPTION_DAYS: usize = 2_000_000;
 
+/// Maximum number of days that all tables of a plan may write out.
+const MAX_WRITTEN_DAYS: usize = 1_000_000;
+
 /// Work tables, by position.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tables {
     tables: Vec<WorkTable>,
-    by_calendar: HashMap<u16, u16>,
+    /// Position of the table of each calendar that is compiled, by position of the calendar.
+    by_calendar: Vec<Option<u16>>,
     /// Number of days that exceptions of further calendars may name.
     budget: usize,
+    /// Number of days that further tables may write out.
+    days_to_write: usize,
     /// Tables of the time that two tables have; `None` if they have none.
     pairs: HashMap<(u16, u16), Option<u16>>,
 }
@@ -27,8 +33,12 @@ pub(crate) struct Tables {
 impl Tables {
     /// Returns the table of elapsed time, and the tables of all calendars of the plan.
     pub(crate) fn new(plan: &Plan, problems: &mut Vec<Problem>) -> Self {
-        let mut tables =
-            Self { tables: vec![WorkTable::elapsed()], budget: MAX_PLAN_EXCEPTION_DAYS, ..Self::default() };
+        let mut tables = Self {
+            tables: vec![WorkTable::elapsed()],
+            budget: MAX_PLAN_EXCEPTION_DAYS,
+            days_to_write: MAX_WRITTEN_DAYS,
+            ..Self::default()
+        };
         for position in 0..plan.calendars.len().min(usize::from(u16::MAX)) {
             let calendar = CalendarIndex(u16::try_from(position).unwrap_or(u16::MAX));
             tables.calendar(plan, calendar, problems);
@@ -44,12 +54,16 @@ impl Tables {
 
     /// Returns the position of the table of a calendar.
     pub(crate) fn calendar(&mut self, plan: &Plan, calendar: CalendarIndex, problems: &mut Vec<Problem>) -> u16 {
-        if let Some(&known) = self.by_calendar.get(&calendar.0) {
-            return known;
+        let place = usize::from(calendar.0);
+        if let Some(Some(known)) = self.by_calendar.get(place) {
+            return *known;
         }
         let table = compile(&plan.calendars, calendar, &mut self.budget, problems);
         let index = self.intern(table);
-        self.by_calendar.insert(calendar.0, index);
+        if self.by_calendar.len() <= place {
+            self.by_calendar.resize(place + 1, None);
+        }
+        self.by_calendar[place] = Some(index);
         index
     }
 
@@ -67,19 +81,25 @@ impl Tables {
         index
     }
 
-    fn intern(&mut self, table: WorkTable) -> u16 {
-        if let Some(known) = self.tables.iter().position(|known| *known == table) {
+    fn intern(&mut self, mut table: WorkTable) -> u16 {
+        if let Some(known) = self.tables.iter().position(|known| known.has_same_time(&table)) {
             return u16::try_from(known).unwrap_or(ELAPSED);
         }
         let Ok(index) = u16::try_from(self.tables.len()) else { return ELAPSED };
+        table.write_out_days(&mut self.days_to_write);
         self.tables.push(table);
         index
     }
 
     /// Turns every table around in time.
     pub(crate) fn mirror(&mut self) {
+        let mut days_to_write = MAX_WRITTEN_DAYS;
         for table in &mut self.tables {
-            *table = table.mirrored();
+            let mut turned = table.mirrored();
+            if table.has_written_days() {
+                turned.write_out_days(&mut days_to_write);
+            }
+            *table = turned;
         }
     }
 }

@@ -13,8 +13,12 @@ use crate::moment::{DAY_TENTHS, Moment, Span};
 use std::collections::BTreeMap;
 
 /// Ranges of work of a day, in order and disjoint, with the work before each.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DayPattern {
+    /// The first two ranges once more, because most days have no others; empty ones at the end of
+    /// the day if there are fewer.
+    first: PatternRange,
+    second: PatternRange,
     ranges: Vec<PatternRange>,
     total: i32,
 }
@@ -24,6 +28,12 @@ struct PatternRange {
     from: i32,
     to: i32,
     before: i32,
+}
+
+impl Default for DayPattern {
+    fn default() -> Self {
+        Self::of_ranges(Vec::new())
+    }
 }
 
 impl DayPattern {
@@ -36,51 +46,61 @@ impl DayPattern {
             .filter(|(from, to)| from < to)
             .collect();
         sorted.sort_unstable();
-        let mut pattern = Self::default();
+        let mut ranges: Vec<(i32, i32)> = Vec::new();
         for (from, to) in sorted {
-            match pattern.ranges.last_mut() {
-                Some(last) if from <= last.to => {
-                    let more = (to - last.to).max(0);
-                    last.to += more;
-                    pattern.total += more;
-                }
-                _ => {
-                    pattern.ranges.push(PatternRange { from, to, before: pattern.total });
-                    pattern.total += to - from;
-                }
+            match ranges.last_mut() {
+                Some(last) if from <= last.1 => last.1 = last.1.max(to),
+                _ => ranges.push((from, to)),
             }
         }
-        pattern
+        Self::of_ranges(ranges)
+    }
+
+    /// Returns the pattern of ranges that are in order and disjoint.
+    fn of_ranges(ranges: Vec<(i32, i32)>) -> Self {
+        let mut total = 0;
+        let mut measure = |(from, to)| {
+            let range = PatternRange { from, to, before: total };
+            total += to - from;
+            range
+        };
+        let ranges: Vec<_> = ranges.into_iter().map(&mut measure).collect();
+        let none = PatternRange { from: DAY_TENTHS, to: DAY_TENTHS, before: total };
+        let nth = |place: usize| ranges.get(place).copied().unwrap_or(none);
+        Self { first: nth(0), second: nth(1), ranges, total }
     }
 
     /// Returns the pattern of the time that both have.
     fn intersect(&self, other: &Self) -> Self {
-        let mut common = Self::default();
+        let mut common = Vec::new();
         for first in &self.ranges {
             for second in &other.ranges {
                 let (from, to) = (first.from.max(second.from), first.to.min(second.to));
                 if from < to {
-                    common.ranges.push(PatternRange { from, to, before: common.total });
-                    common.total += to - from;
+                    common.push((from, to));
                 }
             }
         }
-        common
+        Self::of_ranges(common)
     }
 
     /// Returns the pattern of the day read backwards.
     fn mirrored(&self) -> Self {
-        let mut pattern = Self::default();
-        for range in self.ranges.iter().rev() {
-            let (from, to) = (DAY_TENTHS - range.to, DAY_TENTHS - range.from);
-            pattern.ranges.push(PatternRange { from, to, before: pattern.total });
-            pattern.total += to - from;
-        }
-        pattern
+        let turned = self.ranges.iter().rev().map(|range| (DAY_TENTHS - range.to, DAY_TENTHS - range.from));
+        Self::of_ranges(turned.collect())
+    }
+
+    /// Returns true if the day has more ranges than the first two.
+    fn has_more(&self) -> bool {
+        self.ranges.len() > 2
     }
 
     /// Returns the work before a time of the day.
     fn work_before(&self, time: i32) -> i32 {
+        if !self.has_more() {
+            let part = |range: &PatternRange| (time - range.from).clamp(0, range.to - range.from);
+            return part(&self.first) + part(&self.second);
+        }
         let mut work = 0;
         for range in &self.ranges {
             if time <= range.from {
@@ -93,12 +113,20 @@ impl DayPattern {
 
     /// Returns the time at which work continues after `work` was done; needs `work < total`.
     fn start_of(&self, work: i32) -> i32 {
+        if !self.has_more() {
+            let range = if work < self.second.before { self.first } else { self.second };
+            return range.from + work - range.before;
+        }
         let range = self.ranges.iter().rev().find(|range| range.before <= work);
         range.map_or(0, |range| range.from + work - range.before)
     }
 
     /// Returns the time at which `work` was reached; needs `0 < work <= total`.
     fn end_of(&self, work: i32) -> i32 {
+        if !self.has_more() {
+            let range = if work <= self.second.before { self.first } else { self.second };
+            return range.from + work - range.before;
+        }
         let range = self.ranges.iter().rev().find(|range| range.before < work);
         range.map_or(0, |range| range.from + work - range.before)
     }
@@ -115,15 +143,13 @@ pub(crate) struct WorkTable {
     /// Work before each day of the week.
     week_before: [i32; 7],
     week_total: i32,
-    /// Days per amount of work in the regular week, as a binary fraction; for estimates only.
-    days_per_work: i64,
     special_day: Vec<i32>,
     special_pattern: Vec<u16>,
     /// Work before each special day.
     special_before: Vec<i32>,
     /// Difference to the regular week that the first n special days make.
     special_change: Vec<i32>,
-    /// Days from the first special day to the last, written out.
+    /// Days from the first special day to the last, if they are written out.
     dense: Dense,
 }
 
@@ -134,6 +160,8 @@ struct Dense {
     /// Work before each day, and after the last.
     before: Vec<i32>,
     pattern: Vec<u16>,
+    /// Last place before which no more than n blocks of work lie, from the first day on.
+    by_block: Vec<u32>,
 }
 
 impl Dense {
@@ -144,33 +172,35 @@ impl Dense {
     }
 
     /// Returns the last place before which no more than some work lies, if it is one of the days.
-    fn place_at(&self, work: i32, days_per_work: i64) -> Option<usize> {
+    fn place_at(&self, work: i32) -> Option<usize> {
         let (&begin, &end) = (self.before.first()?, self.before.last()?);
         if work < begin || work >= end {
             return None;
         }
-        let last = self.pattern.len() - 1;
-        // Each estimate corrects the one before by the work between.
-        let mut place = 0_i64;
-        for _ in 0..2 {
-            let rest = i64::from(work) - i64::from(self.before[place as usize]);
-            place = (place + (rest.saturating_mul(days_per_work) >> DAYS_PER_WORK_BITS)).clamp(0, last as i64);
-        }
-        let mut place = place as usize;
-        while self.before[place] > work {
-            place -= 1;
-        }
+        let mut place = *self.by_block.get(((work - begin) >> BLOCK_BITS) as usize)? as usize;
         while self.before[place + 1] <= work {
             place += 1;
         }
         Some(place)
     }
+
+    fn index_blocks(&mut self) {
+        let (Some(&begin), Some(&end)) = (self.before.first(), self.before.last()) else { return };
+        let mut place = 0;
+        for block in 0..=((end - begin) >> BLOCK_BITS) {
+            let work = begin + (block << BLOCK_BITS);
+            while place + 2 < self.before.len() && self.before[place + 1] <= work {
+                place += 1;
+            }
+            self.by_block.push(u32::try_from(place).unwrap_or(u32::MAX));
+        }
+    }
 }
 
-/// Maximum number of days that are written out: about a hundred years.
+/// Maximum number of days of one table that are written out: about a hundred years.
 const MAX_DENSE_DAYS: i32 = 40_000;
-/// Binary places of `days_per_work`.
-const DAYS_PER_WORK_BITS: u32 = 32;
+/// Binary places of the work of a block: about three and a half hours.
+const BLOCK_BITS: u32 = 11;
 
 impl WorkTable {
     /// Returns the table in which all time is working time.
@@ -202,17 +232,20 @@ impl WorkTable {
             change += difference;
             table.special_change.push(change);
         }
-        table.days_per_work = (7_i64 << DAYS_PER_WORK_BITS) / i64::from(table.week_total.max(1));
-        table.write_out_days();
         table.always = table.special_day.is_empty() && table.week_total == 7 * DAY_TENTHS;
         table
     }
 
-    fn write_out_days(&mut self) {
+    /// Writes out the days with exceptions and those between, which makes conversions faster.
+    ///
+    /// `budget` is the number of days that further tables may write out.
+    pub(crate) fn write_out_days(&mut self, budget: &mut usize) {
         let (Some(&first), Some(&last)) = (self.special_day.first(), self.special_day.last()) else { return };
-        if last - first >= MAX_DENSE_DAYS {
+        let days = usize::try_from(last - first).unwrap_or(usize::MAX).saturating_add(1);
+        if last - first >= MAX_DENSE_DAYS || days > *budget {
             return;
         }
+        *budget -= days;
         self.dense.first_day = first;
         let mut work = self.special_before.first().copied().unwrap_or(0);
         let mut next = 0;
@@ -227,6 +260,19 @@ impl WorkTable {
             work += self.pattern(pattern).total;
         }
         self.dense.before.push(work);
+        self.dense.index_blocks();
+    }
+
+    /// Returns true if both have the same working time.
+    pub(crate) fn has_same_time(&self, other: &Self) -> bool {
+        (self.always, &self.week, &self.patterns) == (other.always, &other.week, &other.patterns)
+            && self.special_day == other.special_day
+            && self.special_pattern == other.special_pattern
+    }
+
+    /// Returns true if the days with exceptions are written out.
+    pub(crate) fn has_written_days(&self) -> bool {
+        !self.dense.pattern.is_empty()
     }
 
     /// Returns the number of special days before which no more than some work lies.
@@ -236,22 +282,6 @@ impl WorkTable {
             (_, Some(&last)) if work >= last => self.special_before.len(),
             _ => self.special_before.partition_point(|&before| before <= work),
         }
-    }
-
-    /// Returns start and finish of some work that begins at a moment or as soon as possible after
-    /// it.
-    pub(crate) fn place_after(&self, moment: Moment, length: Span) -> (Moment, Moment) {
-        let work = self.work_before(moment);
-        let start = self.start_at(work);
-        (start, if length.0 > 0 { self.finish_at(work.saturating_add(length.0)) } else { start })
-    }
-
-    /// Returns start and finish of some work that ends at a moment or as late as possible before
-    /// it.
-    pub(crate) fn place_before(&self, moment: Moment, length: Span) -> (Moment, Moment) {
-        let work = self.work_before(moment);
-        let finish = self.finish_at(work);
-        (if length.0 > 0 { self.start_at(work.saturating_sub(length.0)) } else { finish }, finish)
     }
 
     /// Returns the table of the time that both tables have.
@@ -298,7 +328,8 @@ impl WorkTable {
     }
 
     fn pattern(&self, index: u16) -> &DayPattern {
-        static EMPTY: DayPattern = DayPattern { ranges: Vec::new(), total: 0 };
+        const NONE: PatternRange = PatternRange { from: DAY_TENTHS, to: DAY_TENTHS, before: 0 };
+        static EMPTY: DayPattern = DayPattern { first: NONE, second: NONE, ranges: Vec::new(), total: 0 };
         self.patterns.get(usize::from(index)).unwrap_or(&EMPTY)
     }
 
@@ -350,7 +381,7 @@ impl WorkTable {
         if self.always {
             return Moment::clamped(i64::from(work));
         }
-        if let Some(place) = self.dense.place_at(work, self.days_per_work) {
+        if let Some(place) = self.dense.place_at(work) {
             let day = i64::from(self.dense.first_day) + place as i64;
             let pattern = self.pattern(self.dense.pattern[place]);
             return moment_at(day, pattern.start_of(work - self.dense.before[place]));
@@ -380,7 +411,7 @@ impl WorkTable {
         if self.always {
             return Moment::clamped(i64::from(work));
         }
-        if let Some(place) = self.dense.place_at(work.saturating_sub(1), self.days_per_work) {
+        if let Some(place) = self.dense.place_at(work.saturating_sub(1)) {
             let day = i64::from(self.dense.first_day) + place as i64;
             let pattern = self.pattern(self.dense.pattern[place]);
             return moment_at(day, pattern.end_of(work - self.dense.before[place]));
@@ -473,6 +504,9 @@ mod tests {
         let saturday = DayPattern::new(&[HourRange::hours(9, 11)]);
         let special = BTreeMap::from([(friday.0, DayPattern::default()), (friday.0 + 1, saturday)]);
         let table = WorkTable::new(&standard(), &special);
+        let mut written = table.clone();
+        written.write_out_days(&mut 100);
+        assert!(written.has_written_days() && written.has_same_time(&table));
         let begin = Moment::from_civil(2026, 2, 28, 0, 0);
         let mut previous = begin;
         for step in 1..200 {
@@ -482,8 +516,24 @@ mod tests {
             assert_eq!(table.work_before(table.start_at(work)), work, "{moment}");
             assert_eq!(table.work_before(table.finish_at(work)), work, "{moment}");
             assert!(table.finish_at(work) <= moment && moment <= table.start_at(work), "{moment}");
+            assert_eq!(written.work_before(moment), work, "{moment}");
+            assert_eq!(written.start_at(work), table.start_at(work), "{moment}");
+            assert_eq!(written.finish_at(work), table.finish_at(work), "{moment}");
             previous = moment;
         }
+    }
+
+    #[test]
+    fn days_are_written_out_within_a_budget() {
+        let day = |day: i32| (day, DayPattern::default());
+        let far = BTreeMap::from([day(6), day(6 + 39_000)]);
+        let mut table = WorkTable::new(&standard(), &far);
+        let mut budget = 39_000;
+        table.write_out_days(&mut budget);
+        assert!(!table.has_written_days() && budget == 39_000);
+        budget = 39_001;
+        table.write_out_days(&mut budget);
+        assert!(table.has_written_days() && budget == 0);
     }
 
     #[test]
