@@ -207,7 +207,7 @@ fn plan_problem(plan: &ProjectPlan, problem: &Problem) -> Option<PlanProblem> {
         Some(PlanProblem { kind, tasks: vec![task], link: None, calendar: None, remedies: remedies(task) })
     };
     match problem {
-        Problem::Ring(tasks) => Some(ring_problem(plan, tasks)),
+        Problem::Cycle(tasks) => Some(ring_problem(plan, tasks)),
         Problem::LinkIgnored(link) => link_problem(plan, ProblemKind::LinkIgnored, *link, |_| Vec::new()),
         Problem::LinkBroken(link) => {
             link_problem(plan, ProblemKind::LinkBroken, *link, |successor| fixed_date_remedies(plan, successor))

@@ -63,7 +63,7 @@ fn changed_tasks(
     let stored: HashMap<Uuid, usize> = rows.tasks.iter().enumerate().map(|(index, task)| (task.id, index)).collect();
     // Tasks in a ring keep their dates: each of them waits for itself.
     let rings = schedule.problems.iter().filter_map(|problem| match problem {
-        Problem::Ring(path) => Some(path.iter().map(|task| task.0)),
+        Problem::Cycle(path) => Some(path.iter().map(|task| task.0)),
         _ => None,
     });
     let in_ring: HashSet<u32> = rings.flatten().collect();
