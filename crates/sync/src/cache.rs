@@ -1,8 +1,8 @@
 //! In-memory cache: each row is stored once, and lists refer to rows by slot.
 //!
-//! A row is the server's row plus the pending local writes. Lists know their filters and their sort
-//! order and are updated with every change of a row. The cost of a change depends on the row and
-//! its lists, not on the size of the cache.
+//! A row is the server's row plus the pending local writes, shown with derived columns. Lists know
+//! their filters and their sort order and are updated with every change of a row. The cost of a
+//! change depends on the row and its lists, not on the size of the cache.
 //!
 //! Must not: decide what is fetched or persisted.
 
@@ -38,6 +38,14 @@ pub struct OptimisticState {
     pub pending_links: Vec<(EntityRef, bool)>,
 }
 
+/// Derived columns of one row.
+#[derive(Debug, Default)]
+struct DerivedColumns {
+    columns: Row,
+    /// Row with the derived columns, shared while a caller holds it.
+    shown: RefCell<Weak<Row>>,
+}
+
 /// Row in memory.
 #[derive(Debug)]
 pub struct CachedRow {
@@ -63,6 +71,10 @@ pub struct CachedRow {
     decoded: RefCell<Weak<Row>>,
     /// Effect of the unconfirmed writes to this row; `None` if there are none.
     pub local: Option<Box<OptimisticState>>,
+    /// Columns that are derived on this device; `None` if they equal those of the source row.
+    derived: Option<Box<DerivedColumns>>,
+    /// Number that changes with the source row, unique for each row that was ever in memory.
+    pub revision: u64,
     /// Version of `base`.
     pub version: i64,
     /// Lowest acceptable version; responses with an older version are ignored.
@@ -76,8 +88,8 @@ pub struct CachedRow {
 }
 
 impl CachedRow {
-    /// Returns the visible row: the server's row with the pending writes applied.
-    pub fn visible_row(&self) -> Option<Arc<Row>> {
+    /// Returns the source row: the server's row with the pending writes applied.
+    pub fn source_row(&self) -> Option<Arc<Row>> {
         match &self.local {
             Some(local) => local.visible.clone(),
             None => self.decoded(),
@@ -112,10 +124,11 @@ impl CachedRow {
     pub fn set_base(&mut self, base: Option<RawRow>) {
         self.base = base;
         *self.decoded.borrow_mut() = Weak::new();
+        self.revision += 1;
     }
 
-    /// Returns the value of a column of the visible row; null if there is none.
-    pub fn value(&self, column: &str) -> Value {
+    /// Returns the value of a column of the source row; null if there is none.
+    pub fn source_value(&self, column: &str) -> Value {
         match &self.local {
             Some(local) => local.visible.as_ref().and_then(|row| row.get(column)).cloned().unwrap_or_default(),
             None => self.base.as_ref().map(|raw| raw.value(column)).unwrap_or_default(),
@@ -151,6 +164,8 @@ impl CachedRow {
         });
         let changed = self.local != local;
         self.local = local;
+        self.revision += u64::from(changed);
+        self.end_equal_derived();
         changed
     }
 }
@@ -295,6 +310,10 @@ pub struct Cache {
     lists_by_key: DetHashMap<ListKey, ListIndex>,
     lists_of_kind: DetHashMap<u16, Vec<ListIndex>>,
     columns: Vec<Column>,
+    /// Rows that received derived columns; those whose columns have ended may still be among them.
+    derived_slots: DetHashSet<Slot>,
+    /// Number of rows that were inserted so far.
+    inserted_rows: u64,
 }
 
 impl Cache {
@@ -370,6 +389,7 @@ impl Cache {
             let slot = *slot;
             self.remove(slot);
         }
+        self.inserted_rows += 1;
         let row = CachedRow {
             id: entity.id,
             kind,
@@ -382,6 +402,8 @@ impl Cache {
             base: None,
             decoded: RefCell::default(),
             local: None,
+            derived: None,
+            revision: self.inserted_rows << 32,
             version: 0,
             min_version: 0,
             synced_at: UnixMillis::EPOCH,
@@ -424,12 +446,14 @@ impl Cache {
         self.invalidate_sort_keys(slot);
         if let Some(row) = self.rows.get_mut(slot as usize).and_then(Option::take) {
             self.slots_by_id.remove(&row.id);
+            self.derived_slots.remove(&slot);
             self.free_slots.push(slot);
         }
     }
 }
 
 mod columns; // parsed values and order of columns
+mod derived_rows; // derived columns that are shown over rows
 mod lists; // membership and order of the lists
 #[cfg(test)]
 mod tests;

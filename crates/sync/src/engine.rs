@@ -126,6 +126,7 @@ impl Engine {
             Event::ResponseReceived(id, response) => self.on_response(id, response, now),
             Event::SocketMessage(message) => self.on_socket_message(message, now),
             Event::SocketClosed(code) => self.on_socket_closed(code, now),
+            Event::SetDerived { code, rows } => self.set_derived(&code, rows),
             Event::Pin(root) => self.pin(root, now),
             Event::Unpin(root) => self.unpin(root, now),
             Event::Persisted(first, last, outcome) => self.on_persisted(first.0..=last.0, outcome),

@@ -7,7 +7,7 @@ use crate::request::{Request, RequestError, RequestId, Response};
 use crate::store::{KeyValue, Namespace, PersistedState, StoreError, Write};
 use crate::tab_protocol::{TabId, TabMessage};
 use pmo_domain::protocol::{ClientMessage, ServerMessage};
-use pmo_domain::{EntityRef, PersonId, Row, UnixMillis};
+use pmo_domain::{EntityCode, EntityRef, PersonId, Row, UnixMillis};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -107,6 +107,15 @@ pub enum Event {
         linked: bool,
         /// Ids of the write.
         ids: WriteIds,
+    },
+    /// Shows values that were computed on this device over columns of rows.
+    ///
+    /// They are never sent or stored, and end when the server returns the same values.
+    SetDerived {
+        /// Entity type of the rows.
+        code: EntityCode,
+        /// Derived columns by id; `None` ends those of the row.
+        rows: Vec<(Uuid, Option<Row>)>,
     },
     /// Pins an entity and its descendants on the device.
     Pin(EntityRef),

@@ -35,7 +35,7 @@ pub use request::{Method, Request, RequestError, RequestId, Response};
 pub use settings::EngineConfig;
 pub use store::{MemoryStore, Namespace, PersistedState, Store, StoreError, Write};
 pub use tab_protocol::{TabId, TabMessage};
-pub use views::{CachedRowView, ListView, PinnedTreeStatus, RowView, Status};
+pub use views::{CachedRowView, ListView, PinnedTreeStatus, RowView, SourceRow, Status};
 
 #[cfg(test)]
 mod tests;

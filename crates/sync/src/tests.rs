@@ -1,5 +1,6 @@
 //! Tests of the engine against a scripted server: fixtures, and a tab with its device.
 
+mod derived_rows; // columns that this device computes
 mod mutations; // outbox, conflicts, drafts and links
 mod persistence; // cache on the device
 mod queries; // fetching, invalidation and the connection

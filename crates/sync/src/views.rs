@@ -1,6 +1,9 @@
 //! Read-only views of the state of the engine.
 
+use crate::cache::CachedRow;
+use crate::raw_row::RawRow;
 use pmo_domain::{EntityRef, Row};
+use std::borrow::Cow;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -81,6 +84,33 @@ pub struct CachedRowView<'a> {
     pub observed: bool,
     /// JSON text of the row.
     pub text: &'a str,
+}
+
+/// Server row with pending writes, without derived columns.
+#[derive(Clone, Copy, Debug)]
+pub struct SourceRow<'a>(pub(crate) &'a CachedRow);
+
+impl<'a> SourceRow<'a> {
+    /// Returns the id of the entity.
+    pub fn id(self) -> Uuid {
+        self.0.id
+    }
+
+    /// Returns a number that is different after each change of the row.
+    pub fn revision(self) -> u64 {
+        self.0.revision
+    }
+
+    /// Returns the columns as JSON text; an empty text if the row is deleted locally.
+    pub fn text(self) -> Cow<'a, str> {
+        match &self.0.local {
+            None => Cow::Borrowed(self.0.base.as_ref().map_or("", RawRow::as_str)),
+            Some(local) => {
+                let row = local.visible.as_deref();
+                Cow::Owned(row.and_then(|row| serde_json::to_string(row).ok()).unwrap_or_default())
+            }
+        }
+    }
 }
 
 /// Download status of a pinned tree.

@@ -90,8 +90,9 @@ impl Cache {
             if missing == 0 {
                 continue;
             }
-            // The values of a row with local writes are read from its optimistic state instead.
-            let text = row.base.as_ref().filter(|_| row.local.is_none()).map_or("", RawRow::as_str);
+            // The values of a row with local writes or derived columns are not those of its text.
+            let is_text = row.local.is_none() && !row.has_derived();
+            let text = row.base.as_ref().filter(|_| is_text).map_or("", RawRow::as_str);
             for (name, value) in fields(text) {
                 for index in columns {
                     if let Some(column) = self.columns.get_mut(*index)
@@ -110,7 +111,7 @@ impl Cache {
                 if let Some(column) = self.columns.get_mut(*index)
                     && is_missing(column)
                 {
-                    let visible = row.local.is_some().then(|| row.value(&column.name));
+                    let visible = (!is_text).then(|| row.value(&column.name));
                     column.keys[*slot as usize] =
                         Some(ComparableValue::from_value(&column.value_kind, &visible.unwrap_or_default()));
                 }

@@ -175,22 +175,27 @@ impl Cache {
         if list.key.recursive {
             return self.is_in_tree(list, row);
         }
-        let has_parent = match &list.key.parent_filter {
-            None => true,
-            Some(ParentFilter { parent, column: Some(column) }) => {
-                let value = row.value(column);
-                value.as_str().and_then(|id| id.parse::<Uuid>().ok()) == Some(parent.id)
-            }
-            // Free links are known to the server only, except for pending local ones.
-            Some(ParentFilter { parent, column: None }) => {
-                let links = &row.local.as_ref()?.pending_links;
-                links.iter().rfind(|(other, _)| other == parent)?.1
-            }
-        };
+        let has_parent = self.has_parent(list, row)?;
         if !has_parent || !self.matches_filters(list, slot) {
             return Some(false);
         }
         if list.key.search.is_some() { None } else { Some(true) }
+    }
+
+    /// Returns whether a row has the parent of a list; `None` if only the server can decide.
+    pub(super) fn has_parent(&self, list: &CachedList, row: &CachedRow) -> Option<bool> {
+        match &list.key.parent_filter {
+            None => Some(true),
+            Some(ParentFilter { parent, column: Some(column) }) => {
+                let value = row.value(column);
+                Some(value.as_str().and_then(|id| id.parse::<Uuid>().ok()) == Some(parent.id))
+            }
+            // Free links are known to the server only, except for pending local ones.
+            Some(ParentFilter { parent, column: None }) => {
+                let links = &row.local.as_ref()?.pending_links;
+                Some(links.iter().rfind(|(other, _)| other == parent)?.1)
+            }
+        }
     }
 
     /// Returns whether the parent of a row is the root of a pinned tree or in that tree.
@@ -415,6 +420,11 @@ impl Cache {
         list.mark_dirty();
         self.row_mut(slot)?.lists.push(index);
         Some(position)
+    }
+
+    /// Returns the ids of the rows that belong to a list without derived columns.
+    pub fn source_ids(&self, list: &CachedList) -> Vec<Uuid> {
+        self.source_slots(list).iter().filter_map(|slot| Some(self.row(*slot)?.id)).collect()
     }
 
     /// Returns the ids of a list in order; the same `Arc` until the list changes.

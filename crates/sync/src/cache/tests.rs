@@ -158,3 +158,109 @@ fn paged_list_accepts_no_rows_after_its_last_fetched_row() {
     assert_eq!(cache.list(index).unwrap().slots(), [first[0], between, first[1]]);
     assert!(cache.row(beyond).unwrap().lists.is_empty());
 }
+
+/// Change of the source row, or of the derived columns, of a row.
+#[derive(Clone, Debug)]
+enum Edit {
+    Source(Change),
+    Derived(u8, Option<(Option<String>, Option<i32>)>),
+}
+
+fn edits() -> impl Strategy<Value = Vec<Edit>> {
+    let row = (proptest::option::of("[abAB]{1,2}"), proptest::option::of(-2..12i32), 1..3u8);
+    let source = (0..8u8, proptest::option::weighted(0.8, row)).prop_map(Edit::Source);
+    let columns = (proptest::option::of("[abAB]{1,2}"), proptest::option::of(-2..12i32));
+    let derived = (0..8u8, proptest::option::weighted(0.7, columns)).prop_map(|(n, columns)| Edit::Derived(n, columns));
+    proptest::collection::vec(prop_oneof![source, derived], 1..60)
+}
+
+fn columns(name: Option<String>, budget: Option<i32>) -> Row {
+    json!({"name": name, "budget_amt": budget.map(|b| format!("{b}.50"))}).as_object().cloned().unwrap()
+}
+
+/// Source rows and derived columns of the expected state, by number of the row.
+#[derive(Default)]
+struct Expected {
+    source: HashMap<u8, Row>,
+    derived: HashMap<u8, Row>,
+}
+
+impl Expected {
+    fn apply(&mut self, edit: Edit, id: Uuid) {
+        match edit {
+            Edit::Source((n, Some((name, budget, project)))) => {
+                let mut row = columns(name, budget);
+                row.insert("id".into(), json!(id));
+                row.insert("project_id".into(), json!(Uuid::from_u128(u128::from(project))));
+                self.source.insert(n, row);
+            }
+            Edit::Source((n, None)) => {
+                self.source.remove(&n);
+                self.derived.remove(&n);
+            }
+            Edit::Derived(n, Some((name, budget))) if self.source.contains_key(&n) => {
+                self.derived.insert(n, columns(name, budget));
+            }
+            Edit::Derived(n, _) => drop(self.derived.remove(&n)),
+        }
+        let Self { source, derived } = self;
+        for (n, columns) in derived {
+            columns.retain(|column, value| *value != source[n][column]);
+        }
+    }
+
+    fn visible(&self) -> HashMap<u8, Row> {
+        let mut rows = self.source.clone();
+        for (n, columns) in &self.derived {
+            rows.get_mut(n).unwrap().extend(columns.clone());
+        }
+        rows
+    }
+}
+
+proptest! {
+    #[test]
+    fn lists_with_derived_columns_equal_a_fresh_sort(edits in edits()) {
+        let (mut cache, mut state) = (Cache::default(), Expected::default());
+        let catalog = catalog();
+        for key in keys() {
+            let index = cache.list_or_insert(&key, &catalog);
+            let list = cache.list_mut(index).unwrap();
+            (list.loaded, list.complete) = (true, true);
+        }
+        for edit in edits {
+            let (Edit::Source((n, _)) | Edit::Derived(n, _)) = edit;
+            let entity = EntityRef::new(code(), Uuid::from_u128(100 + u128::from(n)));
+            let slot = cache.slot_or_insert(&entity);
+            state.apply(edit.clone(), entity.id);
+            match edit {
+                Edit::Source(_) => {
+                    let row = cache.row_mut(slot).unwrap();
+                    row.set_base(state.source.get(&n).map(RawRow::from_row));
+                    row.recompute_visible(std::iter::empty());
+                }
+                Edit::Derived(_, columns_or_none) => {
+                    cache.set_derived(slot, columns_or_none.map(|(name, budget)| columns(name, budget)));
+                }
+            }
+            cache.reindex_row(slot);
+            cache.release(slot);
+            let visible = state.visible();
+            for (n, row) in &visible {
+                let entity = EntityRef::new(code(), Uuid::from_u128(100 + u128::from(*n)));
+                let cached = cache.get(&entity).unwrap();
+                prop_assert_eq!(&*cached.visible_row().unwrap(), row);
+                prop_assert_eq!(&*cached.source_row().unwrap(), &state.source[n]);
+                prop_assert_eq!(cached.has_derived(), state.derived.get(n).is_some_and(|columns| !columns.is_empty()));
+            }
+            for key in keys() {
+                let list = cache.get_list(&key).unwrap();
+                prop_assert_eq!(&*cache.ids(list), &expected(&key, &visible), "{:?}", key);
+                let (mut source, mut source_expected) = (cache.source_ids(list), expected(&key, &state.source));
+                source.sort_unstable();
+                source_expected.sort_unstable();
+                prop_assert_eq!(source, source_expected, "rows without derived columns of {:?}", key);
+            }
+        }
+    }
+}

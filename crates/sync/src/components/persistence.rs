@@ -244,11 +244,9 @@ impl Persistence {
             else {
                 continue;
             };
-            let rows = list.slots().iter().filter_map(|slot| cache.row(*slot));
-            let mut chunks = BTreeSet::new();
-            for chunk in rows.filter_map(|row| row.chunk) {
-                chunks.insert(chunk);
-            }
+            let slots = cache.source_slots(list);
+            let rows = || slots.iter().filter_map(|slot| cache.row(*slot));
+            let chunks: BTreeSet<_> = rows().filter_map(|row| row.chunk).collect();
             let head = ListHead {
                 key: list.key.clone(),
                 synced_at: list.synced_at,
@@ -257,7 +255,7 @@ impl Persistence {
                 chunks: chunks.into_iter().collect(),
             };
             let head = serde_json::to_string(&head).unwrap_or_default();
-            let bytes = pack_ids(&head, cache.ids(list).iter().copied());
+            let bytes = pack_ids(&head, rows().map(|row| row.id).collect::<Vec<_>>().into_iter());
             self.put(Namespace::Lists, list_name(&list.key), bytes);
             if let Some(list) = cache.list_mut(index) {
                 list.dirty = false;

@@ -37,8 +37,11 @@ impl Engine {
     }
 
     fn draft_field(&mut self, entity: &EntityRef, field: &str, value: Value, now: UnixMillis) {
-        let row = self.visible_row(entity);
-        let before = row.as_ref().and_then(|r| r.get(field)).cloned().unwrap_or(Value::Null);
+        let row = self.source_row(entity);
+        // The user saw the derived value: typing that of the source row is a change.
+        let is_derived = self.cache.get(entity).is_some_and(|row| row.is_derived(field));
+        let source = row.as_ref().filter(|_| !is_derived).and_then(|r| r.get(field));
+        let before = source.cloned().unwrap_or(Value::Null);
         let version = row.as_ref().map_or(0, |r| row_version(r).0);
         self.edit_draft(entity, version, now, |draft| draft.set(field, value, &before, now));
     }
@@ -75,7 +78,7 @@ impl Engine {
         if values.is_empty() {
             return;
         }
-        let row = self.visible_row(entity).unwrap_or_default();
+        let row = self.source_row(entity).unwrap_or_default();
         self.edit_draft(entity, row_version(&row).0, now, |draft| draft.push_redo(values, &row, now));
     }
 }

@@ -118,7 +118,7 @@ impl Engine {
             return;
         }
         let path = key.page_path(self.settings.page_rows, Some(&next));
-        let collected = self.cache.get_list(&key).map(|l| self.cache.ids(l).to_vec()).unwrap_or_default();
+        let collected = self.cache.get_list(&key).map(|l| self.cache.source_ids(l)).unwrap_or_default();
         let page = PendingPage { key, collected, feed_cursor: None, more: true };
         self.start_query(query, PendingRequest::Page(page), Request::get(path));
     }

@@ -78,7 +78,7 @@ impl Engine {
         let list = self.cache.get_list(key).filter(|list| list.loaded && !list.derived && !list.loading_from_disk)?;
         Some(ListUpdate {
             key: key.clone(),
-            ids: self.cache.ids(list).to_vec(),
+            ids: self.cache.source_ids(list),
             complete: list.complete,
             synced_at: list.synced_at,
         })

@@ -99,9 +99,10 @@ impl Engine {
         self.cache.set_rows(index, slots);
         let has_derived_list = self.cache.lists_of(&key.code).any(|list| list.derived && list.loaded);
         for slot in &received {
-            // A row with pending writes may belong to other lists than the server says, and derived
-            // lists follow their rows.
-            if has_derived_list || self.cache.row(*slot).is_some_and(|row| row.local.is_some()) {
+            // A row with pending writes or derived columns may belong to other lists than the
+            // server says, and derived lists follow their rows.
+            let is_local = self.cache.row(*slot).is_some_and(|row| row.local.is_some() || row.has_derived());
+            if has_derived_list || is_local {
                 self.reindex(*slot);
             }
         }

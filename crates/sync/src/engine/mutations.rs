@@ -51,7 +51,7 @@ impl Engine {
         if update.patch.is_empty() {
             return;
         }
-        let before = self.visible_row(&update.entity).unwrap_or_default();
+        let before = self.source_row(&update.entity).unwrap_or_default();
         let entity = update.entity.clone();
         let may_coalesce = self.leadership.is_verified_leader();
         self.outbox.enqueue_update(update, &before, may_coalesce, &mut self.persistence, &mut self.effects);

@@ -3,11 +3,11 @@
 //! Rows are decoded here only, at the time of access.
 
 use super::Engine;
-use crate::cache::{CachedList, Slot};
+use crate::cache::{CachedList, CachedRow, Slot};
 use crate::draft::Draft;
 use crate::outbox::OutboxEntry;
 use crate::query_key::{ListKey, Query, ReferenceDataKey, Topic};
-use crate::views::{CachedRowView, ListView, RowView, Status};
+use crate::views::{CachedRowView, ListView, RowView, SourceRow, Status};
 use pmo_domain::{Catalog, EntityCode, EntityRef, PersonId, sort};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -145,6 +145,21 @@ impl Engine {
     pub fn rows(&self, key: &ListKey) -> Vec<RowView> {
         let ids = self.list(key).ids;
         ids.iter().filter_map(|id| self.row(&EntityRef::new(key.code.clone(), *id))).collect()
+    }
+
+    /// Returns the source rows of a list; `None` if the device does not hold all of them.
+    pub fn source_rows(&self, key: &ListKey) -> Option<Vec<SourceRow<'_>>> {
+        let list = self.cache.get_list(key).filter(|_| !self.persistence.is_locked())?;
+        if !list.loaded || !list.complete || list.loading_from_disk {
+            return None;
+        }
+        let slots = self.cache.source_slots(list);
+        slots.iter().map(|slot| self.cache.row(*slot).filter(|row| !row.unloaded).map(SourceRow)).collect()
+    }
+
+    /// Whether columns of an entity are derived on this device.
+    pub fn has_derived(&self, entity: &EntityRef) -> bool {
+        self.cache.get(entity).is_some_and(CachedRow::has_derived)
     }
 
     /// Returns cached reference data.

@@ -10,6 +10,7 @@ use crate::raw_row::{RawRow, RowHeader, values_equal};
 use pmo_domain::api_types::ReferenceNames;
 use pmo_domain::{EntityCode, EntityRef, Row, UnixMillis};
 use std::sync::Arc;
+use uuid::Uuid;
 
 /// When the observers of a row are notified.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,9 +37,11 @@ fn must_request_again(row: &mut CachedRow, requests: &Requests) -> bool {
 }
 
 impl Engine {
-    /// Returns the row with pending writes applied; `None` if it is unknown or deleted.
-    pub(super) fn visible_row(&self, entity: &EntityRef) -> Option<Arc<Row>> {
-        self.cache.get(entity)?.visible_row()
+    /// Returns the source row: the server row with pending writes, without derived columns.
+    ///
+    /// `None` if the row is unknown or deleted.
+    pub fn source_row(&self, entity: &EntityRef) -> Option<Arc<Row>> {
+        self.cache.get(entity)?.source_row()
     }
 
     /// Whether an entity was created locally and has not been sent successfully yet.
@@ -67,6 +70,16 @@ impl Engine {
 
     /// Re-indexes a row whose visible state changed, and notifies its observers and lists.
     fn propagate_row_change(&mut self, slot: Slot, entity: EntityRef) {
+        for index in self.show_row_change(slot, entity) {
+            if let Some(list) = self.cache.list_mut(index) {
+                list.stale = true;
+            }
+        }
+        self.cache.release(slot);
+    }
+
+    /// Re-indexes a row and notifies its observers and lists; returns the undecided lists.
+    fn show_row_change(&mut self, slot: Slot, entity: EntityRef) -> Vec<ListIndex> {
         let impact = self.cache.reindex_row(slot);
         self.record_tree_move(slot, &impact.changed);
         let lists = self.cache.row(slot).map(|row| row.lists.clone()).unwrap_or_default();
@@ -75,13 +88,22 @@ impl Engine {
                 self.observers.mark_changed(Query::List(list.key.clone()));
             }
         }
-        for index in impact.undecided {
-            if let Some(list) = self.cache.list_mut(index) {
-                list.stale = true;
+        self.observers.mark_row_changed(entity);
+        impact.undecided
+    }
+
+    /// Shows derived columns over the rows of a type; `None` ends those of a row.
+    ///
+    /// Lists whose rows only the server knows stay as they are: it does not have these values.
+    pub(super) fn set_derived(&mut self, code: &EntityCode, rows: Vec<(Uuid, Option<Row>)>) {
+        for (id, columns) in rows {
+            let entity = EntityRef::new(code.clone(), id);
+            if let Some(slot) = self.cache.slot_of(&entity)
+                && self.cache.set_derived(slot, columns)
+            {
+                self.show_row_change(slot, entity);
             }
         }
-        self.observers.mark_row_changed(entity);
-        self.cache.release(slot);
     }
 
     pub(super) fn reindex(&mut self, slot: Slot) {
