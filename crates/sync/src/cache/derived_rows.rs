@@ -114,6 +114,7 @@ impl Cache {
         let Some(index) = self.find_list(&list.key).filter(|_| !list.predicates.is_empty()) else {
             return Cow::Borrowed(list.slots());
         };
+        let has_all_rows = list.complete && list.key.search.is_none();
         let (mut added, mut removed) = (Vec::new(), DetHashSet::default());
         let derived = self.derived_slots.iter().filter_map(|slot| Some((*slot, self.row(*slot)?)));
         for (slot, row) in derived.filter(|(_, row)| row.kind == list.kind && row.has_derived()) {
@@ -125,11 +126,7 @@ impl Cache {
             });
             match row.lists.contains(&index) {
                 true if !matches => drop(removed.insert(slot)),
-                false if matches && list.complete && list.key.search.is_none() => {
-                    if self.has_parent(list, row) == Some(true) {
-                        added.push(slot);
-                    }
-                }
+                false if matches && has_all_rows && self.has_parent(list, row) == Some(true) => added.push(slot),
                 _ => {}
             }
         }
