@@ -188,8 +188,11 @@ impl DevicePlan {
             if has_assignments { source(&lists.assignments, MissingPart::Assignments) } else { Vec::new() };
         self.lists = lists;
         let changed_tasks = self.tasks.update(&mut self.input.tasks, &tasks);
-        changed |= !changed_tasks.is_empty();
-        changed |= !self.dependencies.update(&mut self.input.dependencies, &dependencies).is_empty();
+        let changed_links = self.dependencies.update(&mut self.input.dependencies, &dependencies);
+        if !changed_tasks.is_empty() || !changed_links.is_empty() {
+            changed = true;
+            self.find_external_tasks();
+        }
         changed |= !self.assignments.update(&mut self.input.assignments, &assignments).is_empty();
         changed |= self.read_schedule(&schedule);
         changed |= self.read_external_tasks(engine);
@@ -242,11 +245,15 @@ impl DevicePlan {
         true
     }
 
-    /// Reads the predecessors in other projects, of which the dates of the server count.
-    fn read_external_tasks(&mut self, engine: &Engine) -> bool {
-        let own: BTreeSet<Uuid> = self.input.tasks.iter().map(|task| task.id).collect();
+    /// Finds the predecessors in other projects.
+    fn find_external_tasks(&mut self) {
+        let own: HashSet<Uuid> = self.input.tasks.iter().map(|task| task.id).collect();
         let predecessors = self.input.dependencies.iter().filter(|row| row.is_active).map(|row| row.predecessor_id);
         self.external_ids = predecessors.filter(|id| !own.contains(id)).collect();
+    }
+
+    /// Reads the predecessors in other projects, of which the dates of the server count.
+    fn read_external_tasks(&mut self, engine: &Engine) -> bool {
         let read = |id: &Uuid| {
             let task = self.task(*id);
             match engine.source_row(&task) {
@@ -285,7 +292,7 @@ impl DevicePlan {
         }
         for at in changed {
             let task = u32::try_from(at).unwrap_or(u32::MAX);
-            self.live.change(Edit::Task { task, entry: new.tasks[at].clone() });
+            self.live.change(Edit::Task { task, entry: new.tasks[at] });
         }
     }
 
