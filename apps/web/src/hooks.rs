@@ -5,8 +5,11 @@
 //! ([`FromRow`]): with sync state ([`RowView`]), as plain columns ([`Row`]), or deserialized
 //! ([`TypedRow`]). The examples run in a browser together with the other tests.
 
+mod patch_expander; // what typed values imply
 mod permissions; // permission as far as the device knows it
 
+pub(crate) use patch_expander::set_patch_expander;
+use patch_expander::{expand_draft, expand_patch};
 pub use permissions::known_permission;
 
 use crate::client::{client, new_id, new_write_ids};
@@ -127,7 +130,7 @@ pub fn CacheProvider(children: Children) -> impl IntoView {
 }
 
 /// Observes a query until the component is unmounted.
-fn observe(query: Query) {
+pub(crate) fn observe(query: Query) {
     let id = NEXT_OBSERVER.with(|next| ObserverId(next.replace(next.get() + 1)));
     client().dispatch(Event::Observe(id, query));
     on_cleanup(move || client().dispatch(Event::Unobserve(id)));
@@ -370,17 +373,18 @@ impl EntityMutation {
     /// Creates an entity and returns its id, a UUID v7 generated on this device.
     pub fn create(&self, values: Row) -> Uuid {
         let id = new_id();
-        client().dispatch(Event::Create {
-            entity: EntityRef::new(self.code.clone(), id),
-            values,
-            ids: new_write_ids(),
-        });
+        let entity = EntityRef::new(self.code.clone(), id);
+        let values = expand_patch(&entity, values.clone()).unwrap_or(values);
+        client().dispatch(Event::Create { entity, values, ids: new_write_ids() });
         id
     }
 
     /// Updates the columns in `patch`.
     pub fn update(&self, id: Uuid, patch: Row) {
-        client().dispatch(Event::Update { entity: EntityRef::new(self.code.clone(), id), patch, ids: new_write_ids() });
+        let entity = EntityRef::new(self.code.clone(), id);
+        if let Some(patch) = expand_patch(&entity, patch) {
+            client().dispatch(Event::Update { entity, patch, ids: new_write_ids() });
+        }
     }
 
     /// Adds a free link: makes the entity a child of `parent` without a column that names it.
@@ -461,7 +465,10 @@ impl DraftHandle {
 
     /// Turns the draft into a write and sends it.
     pub fn commit(&self) {
-        client().dispatch(Event::DraftCommit { entity: self.entity.get_value(), ids: new_write_ids() });
+        let entity = self.entity.get_value();
+        if expand_draft(&entity) {
+            client().dispatch(Event::DraftCommit { entity, ids: new_write_ids() });
+        }
     }
 }
 

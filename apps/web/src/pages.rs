@@ -22,6 +22,7 @@ pub(crate) mod not_found; // addresses that lead to nothing
 mod onboarding; // first page of an empty installation
 mod outline; // tasks of a project as a tree table
 mod overlays; // dialogs, trays and toasts above every page
+mod plan; // dates that this device computes
 mod sharing; // grants and effective permissions
 mod sign_in; // sign-in page and dialog
 

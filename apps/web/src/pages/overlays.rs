@@ -3,6 +3,7 @@
 
 use super::create::NewDialog;
 use super::files::{UploadTray, prevent_window_drop};
+use super::plan::PlanService;
 use crate::ui::command_palette::Palette;
 use crate::ui::conflict_dialog::ConflictDialog;
 use crate::ui::devtools::Devtools;
@@ -30,6 +31,7 @@ pub(crate) fn Overlays() -> impl IntoView {
         }))}
         <div class="toasts" aria-live="polite">{reactive_view(move || overlays.toast.get().map(|action| view! { <Toast action=action/> }))}</div>
         <UploadTray/>
+        <PlanService/>
         <Devtools/>
     }
 }

@@ -9,6 +9,7 @@ use crate::pages::entity::EntityTabs;
 use crate::pages::import_export::EntityActions;
 use crate::pages::lazy_views::lazy_page;
 use crate::pages::not_found::NotFoundPage;
+use crate::pages::plan::{PlanNotice, use_plan};
 use crate::pages::sharing::{PresenceAvatars, SharingDialog};
 use crate::table::keyed_rows::render_keyed_rows;
 use crate::ui::format;
@@ -37,6 +38,7 @@ pub(crate) fn OutlinePage(
     let row = use_entity::<RowView>(project.clone());
     let missing = use_not_found(project.clone());
     let table = use_outline(&project, task.clone(), row);
+    let plan = use_plan(project.id);
     let OutlineState { list, adding, can_create, .. } = table;
     let query = use_query_map();
     let gantt = Memo::new(move |_| query.read().get("layout").is_some_and(|layout| layout == "gantt"));
@@ -66,6 +68,7 @@ pub(crate) fn OutlinePage(
                 <span class="meta desk tab-note" data-testid="task-count">{reactive_view(move || list.with(|l| if l.loaded { format!("{} tasks", l.rows.len()) } else { String::new() }))}</span>
             </EntityTabs>
             <Banners/>
+            <PlanNotice plan=plan.clone()/>
             {
                 let task = task.clone();
                 reactive_view(move || match gantt.get() {
