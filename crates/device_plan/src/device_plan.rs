@@ -172,20 +172,20 @@ impl DevicePlan {
         let lists = PlanLists::new(&engine.catalog(), &self.project);
         let mut missing = Vec::new();
         let mut changed = self.read_project(engine, &mut missing) || lists != self.lists;
-        let mut source = |key: &Option<ListKey>, part: MissingPart| {
-            let rows = key.as_ref().and_then(|key| engine.source_rows(key));
+        let mut source = |key: Option<&ListKey>, part: MissingPart| {
+            let rows = key.and_then(|key| engine.source_rows(key));
             if rows.is_none() {
                 missing.push(part);
             }
             rows.unwrap_or_default()
         };
-        let tasks = source(&lists.tasks, MissingPart::Tasks);
-        let dependencies = source(&lists.dependencies, MissingPart::Dependencies);
-        let schedule = source(&lists.schedule, MissingPart::Schedule);
+        let tasks = source(lists.tasks.as_ref(), MissingPart::Tasks);
+        let dependencies = source(lists.dependencies.as_ref(), MissingPart::Dependencies);
+        let schedule = source(lists.schedule.as_ref(), MissingPart::Schedule);
         // Assignments that do not name their project cannot be listed; people count with 100 %.
         let has_assignments = lists.assignments.is_some();
         let assignments =
-            if has_assignments { source(&lists.assignments, MissingPart::Assignments) } else { Vec::new() };
+            if has_assignments { source(lists.assignments.as_ref(), MissingPart::Assignments) } else { Vec::new() };
         self.lists = lists;
         let changed_tasks = self.tasks.update(&mut self.input.tasks, &tasks);
         let changed_links = self.dependencies.update(&mut self.input.dependencies, &dependencies);

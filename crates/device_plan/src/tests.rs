@@ -4,11 +4,13 @@ use super::*;
 use pmo_domain::api_types::ListResponse;
 use pmo_domain::{ChildRelation, EntityCode, EntityRef, EntityType, Permission, PersonId, Row, UnixMillis};
 use pmo_planning::schedule;
-use pmo_project_plan::{ImpliedChange, build};
-use pmo_sync::{Effect, Engine, Event, ListKey, ObserverId, PersistedState, Query, Response, TabId, WriteIds};
+use pmo_project_plan::{DependencyInput, ImpliedChange, PlanInput, ProjectInput, TaskInput, build};
+use pmo_sync::{Effect, Engine, Event, ListKey, Method, ObserverId, PersistedState, Query, Response, TabId, WriteIds};
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use uuid::Uuid;
 
 const PROJECT: Uuid = Uuid::from_u128(1);
@@ -45,22 +47,83 @@ fn types() -> Value {
     json!(types)
 }
 
+/// Rows of the server by type, shared by devices.
+#[derive(Clone, Default)]
+struct Server(Rc<RefCell<BTreeMap<&'static str, Vec<Row>>>>);
+
+impl Server {
+    fn of_type(&self, code: &str) -> Option<Vec<Row>> {
+        self.0.borrow().get(code).cloned()
+    }
+
+    fn insert(&self, code: &'static str, rows: Vec<Row>) {
+        self.0.borrow_mut().insert(code, rows);
+    }
+
+    fn plan_input(&self) -> PlanInput {
+        let rows = |code: &str| self.of_type(code).unwrap_or_default();
+        PlanInput {
+            project: ProjectInput { id: PROJECT, ..ProjectInput::from_row(&rows("project")[0]) },
+            tasks: rows("task").iter().map(TaskInput::from_row).collect(),
+            dependencies: rows("task_dependency").iter().map(DependencyInput::from_row).collect(),
+            ..PlanInput::default()
+        }
+    }
+
+    /// Returns the derived columns of all tasks, computed from the rows.
+    fn dates(&self) -> BTreeMap<Uuid, Row> {
+        let plan = build(&self.plan_input());
+        let dates = schedule(&plan.plan);
+        let derived = |position: usize| plan.derived(&dates, u32::try_from(position).unwrap()).unwrap().to_row();
+        (0..plan.task_count).map(|position| (plan.task_ids[position], derived(position))).collect()
+    }
+
+    /// Stores the computed dates, as the schedule worker does.
+    fn store_dates(&self) {
+        let dates = self.dates();
+        for task in self.0.borrow_mut().get_mut("task").unwrap() {
+            if let Some(columns) = dates.get(&id_of(task)) {
+                task.extend(columns.clone());
+                raise_version(task);
+            }
+        }
+    }
+
+    /// Applies a write to a task and returns its row.
+    fn patch(&self, id: Uuid, body: &Value) -> Value {
+        let mut rows = self.0.borrow_mut();
+        let task = rows.get_mut("task").unwrap().iter_mut().find(|task| id_of(task) == id).unwrap();
+        task.extend(row(body.clone()));
+        raise_version(task);
+        Value::Object(task.clone())
+    }
+}
+
+fn id_of(row: &Row) -> Uuid {
+    row["id"].as_str().unwrap().parse().unwrap()
+}
+
+fn raise_version(row: &mut Row) {
+    let version = row["version"].as_i64().unwrap() + 1;
+    row.insert("version".into(), json!(version));
+}
+
 /// Device with the rows that the server returns to it.
 struct Device {
     engine: Engine,
     plan: DevicePlan,
-    server: BTreeMap<&'static str, Vec<Row>>,
+    server: Server,
     now: UnixMillis,
     observers: u64,
     writes: u128,
-    /// Requests for rows that the server does not have.
-    refused: Vec<String>,
+    /// Whether writes are answered; else they stay in flight.
+    sends_writes: bool,
 }
 
 impl Device {
     /// Creates a device that observes a plan: tasks of a day each, in a chain.
     fn with_chain(tasks: u128) -> Self {
-        let mut server = BTreeMap::new();
+        let server = Server::default();
         server.insert("project", vec![row(json!({"id": PROJECT, "version": 1, "planned_start_date": "2026-03-02"}))]);
         server.insert("task", (0..tasks).map(|n| row(json!({
             "id": task_id(n), "version": 1, "project_id": PROJECT, "rank": format!("a{n}"), "duration_minutes": 480.0,
@@ -77,7 +140,7 @@ impl Device {
         Self::with(server)
     }
 
-    fn with(server: BTreeMap<&'static str, Vec<Row>>) -> Self {
+    fn with(server: Server) -> Self {
         let plan = DevicePlan::new(PROJECT).unwrap();
         let mut device = Self {
             engine: Engine::new(7),
@@ -86,7 +149,7 @@ impl Device {
             now: UnixMillis::new(1_000_000),
             observers: 0,
             writes: 0,
-            refused: Vec::new(),
+            sends_writes: false,
         };
         let stored = Box::new(PersistedState::default());
         device.event(Event::Start {
@@ -120,9 +183,14 @@ impl Device {
             for effect in self.engine.handle(event, self.now) {
                 match effect {
                     Effect::Persist(batch, _) => queue.insert(0, Event::Persisted(batch, batch, Ok(()))),
-                    Effect::Fetch(id, request) if request.idempotency_key.is_none() => {
+                    Effect::Fetch(id, request) if request.method == Method::Get => {
                         let response = self.answer(&request.path);
                         queue.insert(0, Event::ResponseReceived(id, response));
+                    }
+                    Effect::Fetch(id, request) if self.sends_writes => {
+                        let task = request.path.rsplit('/').next().unwrap().parse().unwrap();
+                        let body = self.server.patch(task, request.body.as_ref().unwrap()).to_string();
+                        queue.insert(0, Event::ResponseReceived(id, Ok(Response { body, ..Response::default() })));
                     }
                     _ => {}
                 }
@@ -133,7 +201,7 @@ impl Device {
     fn answer(&mut self, path: &str) -> Result<Response, pmo_sync::RequestError> {
         let path = path.split('?').next().unwrap_or_default();
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-        let of_type = |code: &str| self.server.get(code).cloned();
+        let of_type = |code: &str| self.server.of_type(code);
         let body = match parts[..] {
             ["entity", "codes"] => Some(types()),
             ["project", _, code] => of_type(code).map(|data| json!(ListResponse { data, ..ListResponse::default() })),
@@ -144,10 +212,7 @@ impl Device {
         };
         match body {
             Some(body) => Ok(Response { body: body.to_string(), ..Response::default() }),
-            None => {
-                self.refused.push(path.to_owned());
-                Err(pmo_sync::RequestError::Network)
-            }
+            None => Err(pmo_sync::RequestError::Network),
         }
     }
 
@@ -170,16 +235,25 @@ impl Device {
 
     /// Stores computed dates on the server and tells the device.
     fn store_dates(&mut self) {
-        for task in self.server.get_mut("task").unwrap() {
-            let id: Uuid = task["id"].as_str().unwrap().parse().unwrap();
-            let Some(position) = self.plan.plan().position(id) else { continue };
-            let columns = self.plan.plan().derived(self.plan.live().schedule(), position).unwrap();
-            task.extend(columns.to_row());
-            let version = task["version"].as_i64().unwrap() + 1;
-            task.insert("version".into(), json!(version));
+        // Only the inputs of this device count, as if its writes had been sent.
+        for (id, columns) in self.pending_patches() {
+            self.server.patch(id, &columns);
         }
-        let lists = self.plan.queries();
-        self.event(Event::Invalidate(lists));
+        self.server.store_dates();
+        self.refetch();
+    }
+
+    fn pending_patches(&self) -> Vec<(Uuid, Value)> {
+        let patch = |entry: &pmo_sync::OutboxEntry| match &entry.operation {
+            pmo_sync::Operation::Update { patch, .. } => Some((entry.entity.id, Value::Object(patch.clone()))),
+            _ => None,
+        };
+        self.engine.outbox().iter().filter_map(patch).collect()
+    }
+
+    fn refetch(&mut self) {
+        let queries = self.plan.queries();
+        self.event(Event::Invalidate(queries));
     }
 }
 
@@ -204,7 +278,7 @@ fn device_with_all_rows_computes_the_dates_and_shows_what_differs() {
 #[test]
 fn device_that_lacks_a_part_shows_the_dates_of_the_server() {
     let mut device = Device::with_chain(3);
-    let dependencies = device.server.remove("task_dependency").unwrap();
+    let dependencies = device.server.0.borrow_mut().remove("task_dependency").unwrap();
     assert_eq!(device.follow(), []);
     let missing = |device: &Device| match device.plan.state() {
         PlanState::ServerDates { missing } => missing.clone(),
@@ -232,7 +306,8 @@ fn device_that_lacks_a_part_shows_the_dates_of_the_server() {
 #[test]
 fn tasks_that_the_user_may_not_view_prevent_the_computation() {
     let mut device = Device::with_chain(3);
-    device.server.get_mut("schedule").unwrap()[0].insert("calendars".into(), json!({"task_count": 4}));
+    let calendars = json!({"task_count": 4});
+    device.server.0.borrow_mut().get_mut("schedule").unwrap()[0].insert("calendars".into(), calendars);
     assert_eq!(device.follow(), []);
     assert_eq!(device.plan.state(), &PlanState::ServerDates { missing: vec![MissingPart::Tasks] });
 }
@@ -252,9 +327,51 @@ fn typed_start_becomes_a_constraint_and_no_derived_column_is_left_in_the_patch()
     device.follow();
     assert_eq!(device.shown(1, "start_date"), "2026-03-09");
     assert_eq!(projects_with_pending_inputs(&device.engine), [PROJECT].into());
+    let without_plan = expand_typed(&device.engine, None, &task, row(json!({"start_date": "2026-03-16"}))).unwrap();
+    assert_eq!(without_plan.patch["constraint_ts"], "2026-03-16T08:00:00");
+    assert_eq!(without_plan.patch["start_date"], "2026-03-16", "shown until the server has computed");
     let unknown = entity("task", Uuid::from_u128(4_000));
     let raw = row(json!({"start_date": "2026-03-09"}));
     assert_eq!(expand_typed(&device.engine, None, &unknown, raw.clone()).unwrap().patch, raw, "the server expands it");
+}
+
+#[test]
+fn two_devices_that_edit_different_tasks_offline_agree_with_the_server_afterwards() {
+    let mut first = Device::with_chain(4);
+    first.server.store_dates();
+    let mut second = Device::with(first.server.clone());
+    let mut devices = [&mut first, &mut second];
+    for (device, (task, patch)) in devices.iter_mut().zip([
+        (0, json!({"duration_minutes": 960})),
+        (2, json!({"dl__constraint_type": "Start No Earlier Than", "constraint_ts": "2026-03-12T08:00:00"})),
+    ]) {
+        assert_eq!(device.follow(), []);
+        device.event(Event::Online(false));
+        device.update(task, patch);
+        assert!(!device.follow().is_empty(), "computed offline");
+        device.sends_writes = true;
+    }
+    assert_eq!(
+        (devices[0].shown(3, "start_date"), devices[1].shown(3, "start_date")),
+        (json!("2026-03-06"), json!("2026-03-13"))
+    );
+    for device in &mut devices {
+        device.event(Event::Online(true));
+        device.event(Event::TokenRefreshed);
+        assert_eq!(device.engine.outbox().len(), 0, "sent without a conflict");
+    }
+    devices[0].server.store_dates();
+    for device in &mut devices {
+        device.refetch();
+        device.follow();
+        assert!(!device.plan.has_derived());
+        for (id, columns) in device.server.dates() {
+            let shown = device.engine.row(&entity("task", id)).unwrap().data;
+            for (column, value) in columns {
+                assert_eq!(shown[&column], value, "{column}");
+            }
+        }
+    }
 }
 
 #[test]

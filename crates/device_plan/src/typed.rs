@@ -1,5 +1,6 @@
 //! Typed values to inputs, before they enter the outbox.
 
+use crate::completeness::PlanState;
 use crate::device_plan::DevicePlan;
 use pmo_domain::{EntityCode, EntityRef, Row};
 use pmo_project_plan::{
@@ -50,7 +51,10 @@ pub fn expand_typed(
             let current = plan.and_then(|plan| plan.current_dates(entity.id));
             let context = EditContext { project: Some(&settings.project), calendars: &settings.calendars, current };
             implied = expand_patch(&mut patch, shown.as_deref(), &context)?;
-            remove_derived(&mut patch, shown.as_deref());
+            // Without a computed plan, the typed dates are shown until the server has computed.
+            if plan.is_some_and(|plan| *plan.state() == PlanState::Computed) {
+                remove_derived(&mut patch, shown.as_deref());
+            }
         }
         ("task_dependency", Some(settings)) => {
             expand_dependency_patch(&mut patch, shown.as_deref(), &settings.project.unit_sizes())?;
