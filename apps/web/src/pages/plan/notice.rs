@@ -26,10 +26,19 @@ pub(crate) fn PlanNotice(plan: PlanHandle) -> impl IntoView {
     })
 }
 
-/// Returns whether a list of the plan is being fetched; tracks the lists.
+/// Returns whether lists of the plan are still to come; tracks the lists and the connection.
 fn is_loading(plan: &DevicePlan) -> bool {
-    plan.queries().iter().any(|query| {
+    client().status.track();
+    let queries = plan.queries();
+    let mut lists = queries.iter().filter(|query| matches!(query, Query::List(_))).peekable();
+    let is_to_come = |query: &Query| {
         client().version_signal(query).track();
-        matches!(query, Query::List(key) if client().read(|engine| engine.list(key).fetching))
-    })
+        let Query::List(key) = query else { return false };
+        client().read(|engine| {
+            let list = engine.list(key);
+            list.fetching || (!list.loaded && !list.failed && engine.status().online)
+        })
+    };
+    // Before the catalog is loaded, no list is known.
+    lists.peek().is_none() || lists.any(is_to_come)
 }
