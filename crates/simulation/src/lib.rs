@@ -7,9 +7,11 @@
 mod device; // operations of tabs on their device store
 mod effects; // execution of the effects of engines
 pub mod model_database; // reference model of the database and the REST API
+pub mod model_schedule; // model of the schedule worker
 mod model_server; // request handling, commits and delivery of frames
 pub mod mutant; // planted bugs
 pub mod oracle; // invariant checks
+mod plans; // plans that tabs compute
 pub mod rng; // seeded random numbers
 mod sim_event; // events in order of time
 pub mod simulation; // state and event loop of a run

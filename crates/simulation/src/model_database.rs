@@ -14,6 +14,7 @@ use pmo_domain::{
     UnixMillis, Version,
 };
 use pmo_feed::{DatabaseRequest, DatabaseResponse, LookupResult};
+use pmo_project_plan::DERIVED_TASK_COLUMNS;
 use pmo_sync::{Method, Request, RequestError, Response};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,14 +23,21 @@ use uuid::Uuid;
 
 /// Maximum number of log rows in one batch.
 const BATCH_ROWS: usize = 40;
+/// Columns of a task that are inputs of its schedule.
+const INPUTS: [&str; 3] = ["duration_minutes", "dl__constraint_type", "constraint_ts"];
 
 /// Returns the id of project `n`.
 pub fn project_id(n: usize) -> Uuid {
     Uuid::from_u128(1000 + n as u128)
 }
 
+/// Returns the id of the task with number `n` at the start.
+pub fn task_id(n: usize) -> Uuid {
+    Uuid::from_u128(2000 + n as u128)
+}
+
 /// Returns the ancestor set of the entities in project `n`.
-fn ancestor_set(n: usize) -> AncestorSetId {
+pub(crate) fn ancestor_set(n: usize) -> AncestorSetId {
     AncestorSetId(n as i32)
 }
 
@@ -40,7 +48,11 @@ pub fn person_id(n: usize) -> PersonId {
 
 /// Returns the type markers by type code.
 pub fn type_markers() -> HashMap<String, Uuid> {
-    [("project".to_owned(), Uuid::from_u128(1)), ("task".to_owned(), Uuid::from_u128(2))].into()
+    ["project", "task", "task_dependency", "schedule"]
+        .into_iter()
+        .map(str::to_owned)
+        .zip((1..).map(Uuid::from_u128))
+        .collect()
 }
 
 /// Returns the entity types of the model: projects own tasks through a column.
@@ -49,17 +61,19 @@ pub fn type_markers() -> HashMap<String, Uuid> {
 fn types() -> Vec<EntityType> {
     let task_columns = [("id", "uuid"), ("name", "text"), ("note", "text"), ("project_id", "uuid")];
     let mut project = EntityType::from_columns(code("project"), &task_columns[..2], &["project"]);
-    let task_relation = |parent_column: Option<&str>| ChildRelation {
-        code: code("task"),
+    let relation = |child: &str, parent_column: Option<&str>| ChildRelation {
+        code: code(child),
         owned: true,
         parent_column: parent_column.map(str::to_owned),
         parent_type_column: None,
         create_permission: Permission::Create,
     };
-    project.children = vec![task_relation(Some("project_id"))];
+    let plan_types = ["task", "task_dependency", "schedule"];
+    project.children = plan_types.map(|child| relation(child, Some("project_id"))).to_vec();
     let mut risk = EntityType::from_columns(code("risk"), &task_columns[..2], &["project"]);
-    risk.children = vec![task_relation(None)];
-    vec![project, EntityType::from_columns(code("task"), &task_columns, &["project"]), risk]
+    risk.children = vec![relation("task", None)];
+    let plan_types = plan_types.map(|child| EntityType::from_columns(code(child), &task_columns, &["project"]));
+    [project, risk].into_iter().chain(plan_types).collect()
 }
 
 /// Converts a valid type code of the model.
@@ -85,6 +99,8 @@ pub enum TxOp {
     Grant(usize, usize, Option<i64>),
     /// Revocation of the grant of a project to a person.
     Revoke(usize, usize),
+    /// Run of the schedule worker.
+    Schedule,
 }
 
 /// A task.
@@ -92,12 +108,22 @@ pub enum TxOp {
 pub struct Task {
     /// Version: 1 after creation, incremented by each write.
     pub version: i64,
+    /// Version of the last write that was not one of the schedule worker.
+    pub input_version: i64,
     /// Number of the project that contains the task.
     pub project: usize,
     /// Other columns.
     pub columns: Row,
     /// `false` after deletion.
     pub active: bool,
+}
+
+impl Task {
+    /// Raises the versions for a write that is not one of the schedule worker.
+    fn touch(&mut self) {
+        self.version += 1;
+        self.input_version = self.version;
+    }
 }
 
 /// Record of an overwritten value, for the oracle of lost updates.
@@ -115,9 +141,9 @@ pub struct ModelDatabase {
     /// Current time, in milliseconds since the Unix epoch.
     pub now: i64,
     next_xid: i64,
-    next_seq: i64,
+    pub(crate) next_seq: i64,
     in_progress: BTreeMap<i64, TxOp>,
-    log: Vec<ChangeLogEntry>,
+    pub(crate) log: Vec<ChangeLogEntry>,
     access_changes: Vec<(i64, AccessChange)>,
     /// Tasks by id.
     pub tasks: BTreeMap<Uuid, Task>,
@@ -128,20 +154,28 @@ pub struct ModelDatabase {
     pub applied: HashMap<String, u32>,
     /// Overwritten values, in order of the writes.
     pub overwrites: Vec<OverwriteRecord>,
-    projects: usize,
+    /// Derived columns that writes of people contained.
+    pub derived_in_writes: Vec<&'static str>,
+    /// Whether inputs of schedules have changed since the schedule worker began.
+    pub(crate) must_schedule: bool,
+    pub(crate) projects: usize,
+    pub(crate) initial_tasks: usize,
     people: usize,
 }
 
 impl ModelDatabase {
     /// Creates a database with the given numbers of projects, people and tasks.
     pub fn new(projects: usize, people: usize, tasks: usize) -> Self {
-        let mut database = Self { now: 1_000_000, next_xid: 10, projects, people, ..Self::default() };
+        let initial = Self { now: 1_000_000, next_xid: 10, projects, people, ..Self::default() };
+        let mut database = Self { initial_tasks: tasks, ..initial };
         for n in 0..tasks {
-            let columns = json!({"name": format!("task {n}"), "note": "", "who": []});
+            let columns = json!({"name": format!("task {n}"), "note": "", "who": [], "duration_minutes": 480});
             let columns = columns.as_object().cloned().unwrap_or_default();
-            let task = Task { version: 1, project: n % projects, columns, active: true };
-            database.tasks.insert(Uuid::from_u128(2000 + n as u128), task);
+            let task = Task { version: 1, input_version: 1, project: n % projects, columns, active: true };
+            database.tasks.insert(task_id(n), task);
         }
+        let xid = database.begin(TxOp::Schedule);
+        database.commit(xid, None);
         database
     }
 
@@ -165,7 +199,7 @@ impl ModelDatabase {
             .is_some_and(|expires_at| expires_at.is_none_or(|expires_at| expires_at > self.now))
     }
 
-    fn row(&self, id: Uuid, task: &Task) -> Row {
+    pub(crate) fn row(&self, id: Uuid, task: &Task) -> Row {
         let mut row = task.columns.clone();
         row.insert("id".into(), json!(id));
         row.insert("version".into(), json!(task.version));
@@ -180,8 +214,11 @@ impl ModelDatabase {
     pub fn expected_row(&self, person: PersonId, entity: &EntityRef) -> Option<Row> {
         if entity.code == *"project" {
             let n = (0..self.projects).find(|n| project_id(*n) == entity.id)?;
-            let row = json!({"id": entity.id, "version": 1, "name": format!("project {n}"), "permission": 7});
+            let row = json!({"id": entity.id, "version": 1, "name": format!("project {n}"), "permission": 7, "planned_start_date": "2026-03-02"});
             return self.can_view(person, n).then(|| row.as_object().cloned()).flatten();
+        }
+        if entity.code == *"task_dependency" {
+            return self.expected_dependencies(person, None).into_iter().find(|row| row["id"] == json!(entity.id));
         }
         let task = self.tasks.get(&entity.id).filter(|task| task.active && self.can_view(person, task.project))?;
         Some(self.row(entity.id, task))
@@ -196,7 +233,11 @@ impl ModelDatabase {
             let projects = (0..self.projects).map(|n| EntityRef::new(code("project"), project_id(n)));
             return projects.filter_map(|entity| self.expected_row(person, &entity)).collect();
         }
-        let tasks = self.tasks.iter().filter(|(_, task)| task.active && self.can_view(person, task.project));
+        if type_code == "task_dependency" {
+            return self.expected_dependencies(person, parent);
+        }
+        let tasks = self.tasks.iter().filter(|_| type_code == "task");
+        let tasks = tasks.filter(|(_, task)| task.active && self.can_view(person, task.project));
         let tasks = tasks.filter(|(_, task)| parent.is_none_or(|parent| project_id(task.project) == parent));
         tasks.map(|(id, task)| self.row(*id, task)).collect()
     }
@@ -240,6 +281,7 @@ impl ModelDatabase {
                 let lines = [
                     json!({"entity_code": "project", "data": [row]}),
                     json!({"entity_code": "task", "data": tasks}),
+                    json!({"entity_code": "task_dependency", "data": self.expected_list(person, "task_dependency", Some(root.id))}),
                     json!({"complete": true}),
                 ];
                 let body = lines.iter().map(|line| format!("{line}\n")).collect();
@@ -275,18 +317,27 @@ impl ModelDatabase {
         let op = self.in_progress.remove(&xid)?;
         self.next_seq += 1;
         let seq = self.next_seq;
+        self.must_schedule |= match &op {
+            TxOp::Move(..) | TxOp::Purge(_) => true,
+            TxOp::Write(_, request) => {
+                let has_column = |column: &&str| request.body.as_ref().is_some_and(|body| body.get(column).is_some());
+                request.method != Method::Patch || INPUTS.iter().any(has_column)
+            }
+            _ => false,
+        };
         match op {
+            TxOp::Schedule => self.write_schedules(xid),
             TxOp::Write(person, request) => return Some(self.write(xid, seq, person, &request, mutant)),
             TxOp::Touch(id) => {
                 let task = self.tasks.get_mut(&id).filter(|task| task.active)?;
-                task.version += 1;
+                task.touch();
                 task.columns.insert("note".into(), json!(format!("touched {}", task.version)));
                 self.append_log(xid, seq, id, action::EDIT, None);
             }
             TxOp::Move(id, new_project) => {
                 let task = self.tasks.get_mut(&id).filter(|task| task.active)?;
                 let old_project = std::mem::replace(&mut task.project, new_project);
-                task.version += 1;
+                task.touch();
                 self.append_log(xid, seq, id, action::EDIT, Some(old_project));
                 self.access_changes.push((
                     xid,
@@ -299,6 +350,7 @@ impl ModelDatabase {
                 // The log contains the old column values.
                 let old_project = Some(task.project);
                 self.append_log(xid, seq, id, action::DELETE, old_project);
+                self.log_deleted_dependencies(xid, id);
                 self.tasks.remove(&id);
             }
             TxOp::Grant(person, project, lifetime) => {
@@ -342,6 +394,7 @@ impl ModelDatabase {
         if let Some(stored) = key.as_ref().and_then(|key| self.stored_responses.get(key)) {
             return stored.clone();
         }
+        self.derived_in_writes.extend(DERIVED_TASK_COLUMNS.into_iter().filter(|column| body.contains_key(*column)));
         let response = match request.method {
             Method::Post if self.tasks.contains_key(&id) => Err(problem(409, None)),
             Method::Post => {
@@ -349,7 +402,8 @@ impl ModelDatabase {
                 for column in ["id", "version", "project_id", "permission", "stamp"] {
                     columns.remove(column);
                 }
-                self.tasks.insert(id, Task { version: 1, project: project.unwrap_or(0), columns, active: true });
+                let project = project.unwrap_or(0);
+                self.tasks.insert(id, Task { version: 1, input_version: 1, project, columns, active: true });
                 self.record_tokens(&body, &Row::new());
                 self.append_log(xid, seq, id, action::CREATE, None);
                 Ok(())
@@ -358,15 +412,18 @@ impl ModelDatabase {
                 let Some(task) = self.tasks.get(&id).filter(|task| task.active).cloned() else {
                     return Err(problem(404, None));
                 };
-                let is_outdated = request.if_match.is_some_and(|version| version != task.version);
+                // Computed dates do not conflict with writes.
+                let is_current = |version: i64| version >= task.input_version && version <= task.version;
+                let is_outdated = request.if_match.is_some_and(|version| !is_current(version));
                 if is_outdated && mutant != Some(Mutant::VersionsIgnored) {
                     return Err(problem(412, Some(self.row(id, &task))));
                 }
                 let before = self.row(id, &task);
                 let Some(task) = self.tasks.get_mut(&id) else { return Err(problem(404, None)) };
-                task.version += 1;
+                task.touch();
                 if request.method == Method::Delete {
-                    task.active = false;
+                    self.log_deleted_dependencies(xid, id);
+                    self.tasks.entry(id).and_modify(|task| task.active = false);
                     self.append_log(xid, seq, id, action::DELETE, None);
                 } else {
                     task.columns.extend(body.clone());
@@ -398,7 +455,7 @@ impl ModelDatabase {
         }
     }
 
-    fn append_log(&mut self, xid: i64, seq: i64, id: Uuid, action: i16, old_project: Option<usize>) {
+    pub(crate) fn append_log(&mut self, xid: i64, seq: i64, id: Uuid, action: i16, old_project: Option<usize>) {
         let Some(task) = self.tasks.get(&id) else { return };
         let diff = old_project.map_or(
             json!({}),
@@ -521,6 +578,8 @@ impl ModelDatabase {
                 for id in &needs.entities {
                     if let Some(task) = self.tasks.get(id) {
                         facts.entities.insert(*id, (code("task"), ancestor_set(task.project)));
+                    } else if let Some(n) = self.project_of_dependency(*id) {
+                        facts.entities.insert(*id, (code("task_dependency"), ancestor_set(n)));
                     } else if let Some(n) = (0..self.projects).find(|n| project_id(*n) == *id) {
                         facts.entities.insert(*id, (code("project"), ancestor_set(n)));
                     }

@@ -41,6 +41,10 @@ impl Simulation {
         if let (Some((tab_ref, id)), Some(response)) = (origin, response) {
             self.send_response(tab_ref, id, response);
         }
+        if let Some(xid) = self.database.begin_scheduling() {
+            let delay = self.rng.sample_delay_ms(30);
+            self.schedule(delay, SimEvent::Commit(xid, None));
+        }
         // Some `NOTIFY` messages are lost; the feed also polls at intervals.
         if self.healing || !self.rng.one_in(5) {
             let delay = self.rng.sample_delay_ms(2);

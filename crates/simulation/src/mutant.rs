@@ -27,11 +27,15 @@ pub enum Mutant {
     NoFencing,
     /// Updates of the leader are not broadcast to the other tabs.
     LeaderUpdatesDropped,
+    /// Writes contain the derived columns that the device shows.
+    DerivedColumnsSent,
+    /// A device that lacks a part of a plan shows the dates that it computes.
+    PartialPlansShown,
 }
 
 impl Mutant {
     /// All mutants.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::CursorWithoutSnapshot,
         Self::FramesLost,
         Self::AlwaysRecovered,
@@ -44,5 +48,7 @@ impl Mutant {
         Self::RevocationsNotDelivered,
         Self::NoFencing,
         Self::LeaderUpdatesDropped,
+        Self::DerivedColumnsSent,
+        Self::PartialPlansShown,
     ];
 }

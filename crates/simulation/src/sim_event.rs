@@ -15,6 +15,8 @@ pub(crate) enum SimEvent {
     DatabaseQueried(DatabaseRequest),
     Tick(TabRef),
     LockReleased(usize),
+    /// Next frame of a tab that computes a plan.
+    PlanFrame(TabRef),
     WorkloadStep,
     FeedTick,
 }

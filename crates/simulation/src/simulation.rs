@@ -176,6 +176,7 @@ impl Simulation {
                     self.deliver(tab_ref, Event::Tick)?;
                 }
             }
+            SimEvent::PlanFrame(tab_ref) => self.run_plan(tab_ref)?,
             SimEvent::LockReleased(device) => self.grant_lock(device),
             SimEvent::WorkloadStep => {
                 if !self.healing {
@@ -242,6 +243,7 @@ impl Simulation {
             result
                 .map_err(|violation| Violation { detail: format!("device {n}: {}", violation.detail), ..violation })?;
         }
+        self.check_dates()?;
         let stores: Vec<&MemoryStore> = self.devices.iter().map(|device| &device.store).collect();
         self.oracle.check_no_lost_or_duplicate_writes(&stores, &self.database)?;
         self.oracle.check_no_silent_overwrite(&self.database)

@@ -1,9 +1,10 @@
 //! State of devices and their tabs.
 
+use pmo_device_plan::DevicePlan;
 use pmo_domain::PersonId;
 use pmo_feed::ConnectionId;
 use pmo_sync::store::{self, KeySelector, PersistedState};
-use pmo_sync::{BatchId, Engine, Event, MemoryStore, Namespace, ObserverId, RequestId, TabId, Write};
+use pmo_sync::{BatchId, Engine, Event, MemoryStore, Namespace, ObserverId, Query, RequestId, TabId, Write};
 use std::collections::VecDeque;
 
 /// Reference to one incarnation of a tab.
@@ -54,6 +55,10 @@ pub(crate) struct Tab {
     pub(crate) in_flight: Vec<RequestId>,
     pub(crate) next_observer: u64,
     pub(crate) observers: Vec<ObserverId>,
+    /// Plan that the tab computes, with the queries that it observes for it.
+    pub(crate) plan: Option<(DevicePlan, Vec<Query>)>,
+    /// Whether a computation is scheduled.
+    pub(crate) plan_due: bool,
 }
 
 pub(crate) struct Device {

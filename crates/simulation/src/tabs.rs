@@ -1,15 +1,16 @@
 //! Life of tabs: opening, closing, leadership, and the delivery of events to their engines.
 
 use crate::model_database::{code, project_id};
+use crate::model_schedule::derived_columns;
 use crate::mutant::Mutant;
 use crate::oracle::Violation;
 use crate::sim_event::SimEvent;
 use crate::simulation::Simulation;
 use crate::tab::{StoreOp, Tab, TabEnding, TabRef, hydrate_from};
-use pmo_domain::{EntityRef, UnixMillis};
+use pmo_domain::{EntityRef, Row, UnixMillis};
 use pmo_feed::Event as FeedEvent;
 use pmo_sync::{
-    Engine, EngineConfig, Event, ListKey, ObserverId, Query, ReferenceDataKey, SortDirection, TabId, TabMessage,
+    Effect, Engine, EngineConfig, Event, ListKey, ObserverId, Query, ReferenceDataKey, SortDirection, TabId, TabMessage,
 };
 use serde_json::{Value, json};
 use std::collections::VecDeque;
@@ -40,6 +41,8 @@ fn new_tab(seed: u64, id: TabId, incarnation: u32) -> Tab {
         in_flight: Vec::new(),
         next_observer: 0,
         observers: Vec::new(),
+        plan: None,
+        plan_due: false,
     }
 }
 
@@ -79,6 +82,9 @@ impl Simulation {
             [Query::Meta(ReferenceDataKey::Codes), Query::List(ListKey::all(code("project"))), self.random_query()]
         {
             self.observe_query(tab_ref, query, 6.0);
+        }
+        if self.rng.one_in(2) {
+            self.open_plan(tab_ref);
         }
         let first_tick = 100.0 + self.rng.gen_range(400) as f64;
         self.schedule(first_tick, SimEvent::Tick(tab_ref));
@@ -152,7 +158,11 @@ impl Simulation {
         let (now, healing) = (self.now, self.healing);
         let out_of_order = self.is_planted(Mutant::ResponsesOutOfOrder);
         let skew = self.devices[tab_ref.device].skew;
+        let sends_derived = self.is_planted(Mutant::DerivedColumnsSent);
         let Some(tab) = self.tab(tab_ref) else { return Ok(()) };
+        if let (true, Event::Update { entity, patch, .. }) = (sends_derived, &mut event) {
+            add_derived(&tab.engine, entity, patch);
+        }
         if tab.frozen && !healing {
             tab.deferred.push(event);
             return Ok(());
@@ -172,6 +182,13 @@ impl Simulation {
             _ => {}
         }
         let effects = tab.engine.handle(event, UnixMillis::from_js(now + skew));
+        let is_observed = |effect: &Effect| match (effect, &tab.plan) {
+            (Effect::Changed(query), Some((_, observed))) => observed.contains(query),
+            _ => false,
+        };
+        if effects.iter().any(is_observed) {
+            self.schedule_plan(tab_ref);
+        }
         let mut violation = None;
         for effect in effects {
             self.trace(&format!("  {tab_ref:?} "), &effect);
@@ -180,6 +197,15 @@ impl Simulation {
             }
         }
         violation.map_or(Ok(()), Err)
+    }
+}
+
+/// Adds the derived columns of a row to a patch.
+fn add_derived(engine: &Engine, entity: &EntityRef, patch: &mut Row) {
+    if engine.has_derived(entity)
+        && let Some(row) = engine.row(entity)
+    {
+        patch.extend(derived_columns(&row.data).into_iter().map(|(column, value)| (column.to_owned(), value)));
     }
 }
 

@@ -8,7 +8,7 @@ use crate::oracle::Violation;
 use crate::sim_event::SimEvent;
 use crate::simulation::Simulation;
 use crate::tab::{TabEnding, TabRef};
-use pmo_domain::EntityRef;
+use pmo_domain::{EntityRef, Row};
 use pmo_feed::Event as FeedEvent;
 use pmo_sync::store::{self, KeySelector, KeyValue};
 use pmo_sync::{EntryState, Event, Namespace, Operation, Resolution, Write, WriteIds};
@@ -184,10 +184,27 @@ impl Simulation {
             self.oracle.record_delete(tab_ref.device, &entity);
             return self.deliver(tab_ref, Event::Delete { entity, ids });
         }
+        if action < 7 {
+            let patch = self.random_schedule_patch();
+            return self.deliver(tab_ref, Event::Update { entity, patch, ids });
+        }
         let token = self.next_token();
         self.oracle.record_input(tab_ref.device, &token, &entity, "name", &before);
         let patch = json!({ "name": token });
         self.deliver(tab_ref, Event::Update { entity, patch: patch.as_object().cloned().unwrap_or_default(), ids })
+    }
+
+    /// Returns a change of inputs of the schedule of a task.
+    fn random_schedule_patch(&mut self) -> Row {
+        let patch = match self.rng.gen_range(3) {
+            0 => json!({"dl__constraint_type": "As Soon As Possible", "constraint_ts": null}),
+            1 => {
+                let day = self.rng.gen_range(20) + 2;
+                json!({"dl__constraint_type": "Start No Earlier Than", "constraint_ts": format!("2026-03-{day:02}T08:00:00")})
+            }
+            _ => json!({"duration_minutes": self.rng.gen_range(10) * 120}),
+        };
+        patch.as_object().cloned().unwrap_or_default()
     }
 
     fn random_draft_action(&mut self, tab_ref: TabRef) -> Result<(), Violation> {
