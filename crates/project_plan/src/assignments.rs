@@ -118,7 +118,9 @@ fn assignment_of(row: &AssignmentInput, task: u32, resource: u32, duration: Span
     }
 }
 
-/// Makes the assignments that end last end with the duration, if all people work at the same times.
+/// Makes what the assignments cover together the duration, if all people work at the same times.
+///
+/// A difference is put to the assignments that end last.
 fn fit_to_duration(project: &mut ProjectPlan, first: usize, task: &TaskInput, duration: Span) {
     let resources = &project.plan.resources;
     let is_split = |part: &Segment| part.assignment.is_some_and(|one| one as usize >= first);
@@ -133,8 +135,23 @@ fn fit_to_duration(project: &mut ProjectPlan, first: usize, task: &TaskInput, du
     }
     let delay = |one: &Assignment| one.delay.plus(one.leveling_delay);
     let end = |one: &Assignment| delay(one).plus(one.duration.unwrap_or_default());
-    let last = added.iter().map(end).max().unwrap_or_default();
-    for assignment in added.iter_mut().filter(|one| end(one) >= last.min(duration)) {
-        assignment.duration = Some(Span(duration.minus(delay(assignment)).0.max(0)));
+    let (covered, last) = covered(added.iter().map(|one| (delay(one), end(one))).collect());
+    let new_last = last.plus(duration.minus(covered));
+    for assignment in added.iter_mut().filter(|one| end(one) >= last.min(new_last) && end(one) > delay(one)) {
+        assignment.duration = Some(Span(new_last.minus(delay(assignment)).0.max(0)));
     }
+}
+
+/// Returns the time in which at least one of some stretches runs, and the end of the last.
+///
+/// Levelling and delays leave gaps between the assignments of a task; gaps are no part of its
+/// duration.
+fn covered(mut stretches: Vec<(Span, Span)>) -> (Span, Span) {
+    stretches.sort_unstable();
+    let (mut covered, mut end) = (Span::ZERO, Span::ZERO);
+    for (from, to) in stretches.into_iter().filter(|(from, to)| from < to) {
+        covered = covered.plus(Span(to.minus(from.max(end)).0.max(0)));
+        end = end.max(to);
+    }
+    (covered, end)
 }
