@@ -13,12 +13,15 @@ use pmo_planning::{Calendar, CalendarException, Day, DayHours, HourRange, Recurr
 pub(crate) fn read_calendar(element: &Element) -> FileCalendar {
     let mut definition = Calendar { week: read_week(element), ..Calendar::default() };
     definition.work_weeks = element.list("WorkWeeks", "WorkWeek").filter_map(read_work_week).collect();
-    if element.child("Exceptions").is_some() {
-        definition.exceptions = element.list("Exceptions", "Exception").filter_map(read_exception).collect();
+    let named = |element: &Element| Some((read_exception(element)?, element.text_of("Name").map(str::to_owned)));
+    let exceptions: Vec<_> = if element.child("Exceptions").is_some() {
+        element.list("Exceptions", "Exception").filter_map(named).collect()
     } else {
         let days = element.list("WeekDays", "WeekDay").filter(|day| integer(day, "DayType") == Some(0));
-        definition.exceptions = days.filter_map(read_exception).collect();
-    }
+        days.filter_map(named).collect()
+    };
+    let (exceptions, exception_names) = exceptions.into_iter().unzip();
+    definition.exceptions = exceptions;
     let is_base = flag(element, "IsBaseCalendar").unwrap_or(true);
     let has_days = definition.week.iter().any(|day| *day != DayHours::Inherited);
     if is_base && !has_days {
@@ -31,6 +34,7 @@ pub(crate) fn read_calendar(element: &Element) -> FileCalendar {
         is_base,
         base: integer(element, "BaseCalendarUID").filter(|uid| *uid >= 0),
         definition,
+        exception_names,
     }
 }
 

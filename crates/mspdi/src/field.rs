@@ -51,8 +51,7 @@ pub(crate) fn flag(element: &Element, name: &str) -> Option<bool> {
 
 /// Returns a field that is a number of units, in hundredths of a percent.
 pub(crate) fn units(element: &Element, name: &str) -> Option<u32> {
-    let thousandths = element.text_of(name).and_then(value::thousandths)?;
-    u32::try_from(thousandths.saturating_mul(10)).ok()
+    element.text_of(name).and_then(value::ten_thousandths).and_then(|units| u32::try_from(units).ok())
 }
 
 /// Returns a field that is text.

@@ -63,6 +63,8 @@ pub struct FileCalendar {
     pub base: Option<i64>,
     /// Hours; its base is set by the conversion.
     pub definition: Calendar,
+    /// Names of the exceptions, in the order of the definition.
+    pub exception_names: Vec<Option<String>>,
 }
 
 /// Task.
@@ -74,6 +76,10 @@ pub struct FileTask {
     pub id: Option<i64>,
     /// Name.
     pub name: Option<String>,
+    /// Notes.
+    pub notes: Option<String>,
+    /// Outline code.
+    pub wbs: Option<String>,
     /// Depth in the outline, from 1.
     pub outline_level: i64,
     /// Whether the row is empty.
@@ -136,12 +142,16 @@ pub struct FileTask {
     pub remaining_duration: Option<Span>,
     /// Percentage of the duration that is done.
     pub percent_complete: Option<i64>,
+    /// Percentage that was entered independently of duration and work.
+    pub physical_percent_complete: Option<i64>,
     /// End of the done part.
     pub stop: Option<Moment>,
     /// Beginning of the rest.
     pub resume: Option<Moment>,
     /// Work.
     pub work: Option<Span>,
+    /// Work that is done.
+    pub actual_work: Option<Span>,
     /// Links to predecessors.
     pub links: Vec<FileLink>,
     /// Baselines.
@@ -176,6 +186,8 @@ pub struct FileBaseline {
     pub duration: Option<Span>,
     /// Work.
     pub work: Option<Span>,
+    /// Cost in hundredths of the currency.
+    pub cost: Option<i64>,
 }
 
 /// Resource.

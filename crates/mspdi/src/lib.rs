@@ -1,8 +1,9 @@
-//! Microsoft Project XML (MSPDI): reads files and converts them to plans. Pure.
+//! Microsoft Project XML (MSPDI): reads, converts and writes files. Pure.
 //!
 //! [`read`] parses a file into a [`File`], [`to_plan`] converts that to a plan of `pmo-planning`,
 //! and [`schedule_json`] computes the dates of a file from the inputs in it. Dates that Microsoft
-//! Project computed and stored are not used.
+//! Project computed and stored are not used. [`write`] writes a file; [`read`] reads it back as the
+//! same contents.
 
 mod calendar;
 mod convert;
@@ -12,7 +13,11 @@ mod file;
 mod read;
 mod runs;
 mod value;
+mod write;
+mod write_calendar;
+mod write_value;
 mod xml;
+mod xml_writer;
 
 pub use convert::to_plan;
 pub use converted::Converted;
@@ -20,6 +25,7 @@ pub use file::{
     File, FileAssignment, FileBaseline, FileCalendar, FileLink, FileProject, FileResource, FileTask, TimephasedRow,
 };
 pub use read::read;
+pub use write::{Computed, ComputedTask, write};
 pub use xml::Error;
 
 use pmo_planning::{Moment, Span};

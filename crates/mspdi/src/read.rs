@@ -79,6 +79,8 @@ fn read_task(element: &Element, times: UsualTimes) -> Result<FileTask, Error> {
         uid,
         id: integer(element, "ID"),
         name: text(element, "Name"),
+        notes: text(element, "Notes"),
+        wbs: text(element, "WBS"),
         outline_level: integer(element, "OutlineLevel").unwrap_or(1),
         is_null: is("IsNull"),
         active: flag(element, "Active").unwrap_or(true),
@@ -110,9 +112,11 @@ fn read_task(element: &Element, times: UsualTimes) -> Result<FileTask, Error> {
         actual_duration: span(element, "ActualDuration"),
         remaining_duration: span(element, "RemainingDuration"),
         percent_complete: integer(element, "PercentComplete"),
+        physical_percent_complete: integer(element, "PhysicalPercentComplete"),
         stop: times.finish(element, "Stop"),
         resume: times.start(element, "Resume"),
         work: span(element, "Work"),
+        actual_work: span(element, "ActualWork"),
         links: element.all("PredecessorLink").filter_map(read_link).collect(),
         baselines: element.all("Baseline").map(|baseline| read_baseline(baseline, times)).collect(),
     })
@@ -143,6 +147,7 @@ fn read_baseline(element: &Element, times: UsualTimes) -> FileBaseline {
         finish: times.finish(element, "Finish"),
         duration: span(element, "Duration"),
         work: span(element, "Work"),
+        cost: integer(element, "Cost"),
     }
 }
 

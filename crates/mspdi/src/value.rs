@@ -64,14 +64,23 @@ pub(crate) fn span(text: &str) -> Option<Span> {
     Some(Span::clamped(if negative { -tenths } else { tenths }))
 }
 
-/// Returns a decimal number times 1,000.
+/// Returns a decimal number times 1,000; further digits are cut off.
 pub(crate) fn thousandths(text: &str) -> Option<i64> {
+    scaled(text, 1_000)
+}
+
+/// Returns a decimal number times 10,000; further digits are cut off.
+pub(crate) fn ten_thousandths(text: &str) -> Option<i64> {
+    scaled(text, 10_000)
+}
+
+fn scaled(text: &str, scale: i64) -> Option<i64> {
     let text = text.trim();
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
-    let mut scaled = whole.checked_mul(1_000)?;
-    let mut weight = 100;
+    let mut scaled = whole.checked_mul(scale)?;
+    let mut weight = scale / 10;
     for digit in fraction.chars() {
         scaled = scaled.saturating_add(i64::from(digit.to_digit(10)?) * weight);
         weight /= 10;
