@@ -8,9 +8,9 @@ use crate::file::{File, FileLink, FileTask};
 use crate::runs;
 use pmo_planning::{
     Calendar, CalendarIndex, Constraint, Direction, Lag, Link, LinkKind, Mode, Moment, Plan, Resource, ResourceKind,
-    Settings, Span, Task, TaskId, TaskType,
+    Settings, Span, Task, TaskId, TaskType, WorkingTime,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// Converts a file to a plan, without empty rows and the row of the project itself.
 pub fn to_plan(file: &File) -> Converted {
@@ -19,6 +19,7 @@ pub fn to_plan(file: &File) -> Converted {
     add_calendars(file, &mut converted.plan, &mut indexes);
     converted.plan.settings = settings(file, &indexes);
     add_tasks(file, &mut converted, &mut indexes);
+    derive_durations(file, &mut converted);
     add_links(file, &mut converted, &indexes);
     for resource in &file.resources {
         let position = position(converted.plan.resources.len());
@@ -140,16 +141,39 @@ fn convert_task(task: &FileTask, index: u32, parent: Option<u32>, indexes: &Inde
         leveling_delay: task.leveling_delay.unwrap_or_default(),
         actual_start: moment(task.actual_start),
         actual_finish: moment(task.actual_finish),
-        actual_duration: task.actual_duration.unwrap_or_else(|| done_part(task, duration)),
+        actual_duration: task.actual_duration.unwrap_or_else(|| derived_actual_duration(task, duration)),
         stop: moment(task.stop.filter(|_| task.actual_start.is_some())),
         resume: moment(moved.filter(|_| task.actual_start.is_some())),
     }
 }
 
-/// Returns the duration that is done, by what is left or by the percentage.
-fn done_part(task: &FileTask, duration: Span) -> Span {
-    let left = task.remaining_duration.map(|left| duration.minus(left));
-    left.unwrap_or_else(|| duration.scale(task.percent_complete.unwrap_or(0).clamp(0, 100), 100))
+/// Derives durations that a file does not state from the dates that it states.
+fn derive_durations(file: &File, converted: &mut Converted) {
+    let mut times: BTreeMap<CalendarIndex, WorkingTime> = BTreeMap::new();
+    let Converted { plan, rows, .. } = converted;
+    for (task, row) in plan.tasks.iter_mut().zip(rows.iter()) {
+        let source = &file.tasks[*row];
+        let stated = source.duration.is_some() || (task.mode == Mode::Manual && source.manual_duration.is_some());
+        let Some((start, finish)) = source.start.zip(source.finish).filter(|_| !stated && !source.milestone) else {
+            continue;
+        };
+        let calendar = task.calendar.unwrap_or(plan.settings.calendar);
+        let time = times.entry(calendar).or_insert_with(|| WorkingTime::of_calendar(&plan.calendars, calendar));
+        task.duration = if task.elapsed { finish.since(start) } else { time.between(start, finish) };
+        task.duration = Span(task.duration.0.max(0));
+        if source.actual_duration.is_none() {
+            task.actual_duration = derived_actual_duration(source, task.duration);
+        }
+    }
+}
+
+/// Returns the part of the duration that is done, by what is left or by the percentage.
+fn derived_actual_duration(task: &FileTask, duration: Span) -> Span {
+    if let Some(left) = task.remaining_duration {
+        return duration.minus(left);
+    }
+    let percent = task.percent_complete.unwrap_or(0).clamp(0, 100);
+    if task.actual_finish.is_some() { duration } else { duration.scale(percent, 100) }
 }
 
 /// Returns true for the units of elapsed time; units of estimated durations are 32 higher.

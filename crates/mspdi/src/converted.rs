@@ -10,8 +10,10 @@ pub struct Converted {
     pub plan: Plan,
     /// UIDs of the tasks, by position in the plan.
     pub uids: Vec<i64>,
-    /// Position in [`File::tasks`] of each task of the plan.
+    /// Position in [`crate::File::tasks`] of each task of the plan.
     pub rows: Vec<usize>,
+    /// Position in [`crate::File::assignments`] of each assignment of the plan.
+    pub assignment_rows: Vec<usize>,
 }
 
 /// Positions by UID.

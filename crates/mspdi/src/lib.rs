@@ -3,7 +3,7 @@
 //! [`read`] parses a file into a [`File`], [`to_plan`] converts that to a plan of `pmo-planning`,
 //! and [`schedule_json`] computes the dates of a file from the inputs in it. Dates that Microsoft
 //! Project computed and stored are not used. [`write`] writes a file; [`read`] reads it back as the
-//! same contents.
+//! same contents. [`rows`] maps contents to rows of a project and back.
 
 mod calendar;
 mod convert;
@@ -11,7 +11,9 @@ mod converted;
 mod field;
 mod file;
 mod read;
+pub mod rows;
 mod runs;
+mod unread;
 mod value;
 mod write;
 mod write_calendar;
@@ -25,6 +27,7 @@ pub use file::{
     File, FileAssignment, FileBaseline, FileCalendar, FileLink, FileProject, FileResource, FileTask, TimephasedRow,
 };
 pub use read::read;
+pub use unread::{Unread, find_unread};
 pub use write::{Computed, ComputedTask, write};
 pub use xml::Error;
 

@@ -17,13 +17,14 @@ use std::rc::Rc;
 const SHORTEST_GAP: Span = Span(10);
 
 /// Working times by calendar of the task and of the person.
-struct Calendars {
+#[derive(Default)]
+pub(crate) struct Calendars {
     by_pair: HashMap<(Option<CalendarIndex>, Option<CalendarIndex>), Rc<WorkingTime>>,
 }
 
 impl Calendars {
     /// Returns the time in which an assignment works.
-    fn of(&mut self, plan: &Plan, task: &Task, person: Option<CalendarIndex>) -> Rc<WorkingTime> {
+    pub(crate) fn of(&mut self, plan: &Plan, task: &Task, person: Option<CalendarIndex>) -> Rc<WorkingTime> {
         let person = if task.ignore_resource_calendars && task.calendar.is_some() { None } else { person };
         let key = (task.calendar, person);
         let time = self.by_pair.entry(key).or_insert_with(|| {
@@ -40,6 +41,8 @@ impl Calendars {
 
 /// Assignment of a task, with its length by work and units or by amounts.
 struct Candidate<'file> {
+    /// Position in the file.
+    row: usize,
     source: &'file FileAssignment,
     resource: Option<u32>,
     /// Time in which the assignment works.
@@ -64,13 +67,13 @@ impl Candidate<'_> {
 
 /// Adds the assignments and segments of all tasks to the plan.
 pub(crate) fn add_assignments(file: &File, converted: &mut Converted, indexes: &Indexes) {
-    let mut by_task: HashMap<u32, Vec<&FileAssignment>> = HashMap::new();
-    for assignment in &file.assignments {
-        if let Some(&task) = indexes.tasks.get(&assignment.task) {
-            by_task.entry(task).or_default().push(assignment);
+    let mut by_task: HashMap<u32, Vec<(usize, &FileAssignment)>> = HashMap::new();
+    for row in file.assignments.iter().enumerate() {
+        if let Some(&task) = indexes.tasks.get(&row.1.task) {
+            by_task.entry(task).or_default().push(row);
         }
     }
-    let mut calendars = Calendars { by_pair: HashMap::new() };
+    let mut calendars = Calendars::default();
     for task in 0..converted.plan.tasks.len() {
         let Some(sources) = by_task.get(&position(task)) else { continue };
         if file.tasks[converted.rows[task]].duration == Some(Span::ZERO) {
@@ -80,10 +83,10 @@ pub(crate) fn add_assignments(file: &File, converted: &mut Converted, indexes: &
         let entry = converted.plan.tasks[task];
         let mut candidates: Vec<Candidate<'_>> = sources
             .iter()
-            .filter_map(|source| candidate(&converted.plan, &entry, task, source, indexes, &mut calendars))
+            .filter_map(|source| candidate(&converted.plan, &entry, task, *source, indexes, &mut calendars))
             .collect();
         fit_to_duration(&entry, &mut candidates);
-        add_candidates(&mut converted.plan, task, candidates);
+        add_candidates(converted, task, candidates);
     }
 }
 
@@ -91,7 +94,7 @@ fn candidate<'file>(
     plan: &Plan,
     task: &Task,
     index: usize,
-    source: &'file FileAssignment,
+    (row, source): (usize, &'file FileAssignment),
     indexes: &Indexes,
     calendars: &mut Calendars,
 ) -> Option<Candidate<'file>> {
@@ -112,7 +115,7 @@ fn candidate<'file>(
     let last = parts.last().map(|part| part.offset.plus(part.length));
     let length = last.unwrap_or_else(|| work.scale(10_000, units));
     let delay = source.delay.unwrap_or_default().plus(source.leveling_delay.unwrap_or_default());
-    Some(Candidate { source, resource, time, parts, length, delay: Span(delay.0.max(0)) })
+    Some(Candidate { row, source, resource, time, parts, length, delay: Span(delay.0.max(0)) })
 }
 
 /// Returns the stretches of work of an assignment that is split or contoured, otherwise none.
@@ -168,7 +171,8 @@ fn fit_to_duration(task: &Task, candidates: &mut [Candidate<'_>]) {
     }
 }
 
-fn add_candidates(plan: &mut Plan, task: usize, candidates: Vec<Candidate<'_>>) {
+fn add_candidates(converted: &mut Converted, task: usize, candidates: Vec<Candidate<'_>>) {
+    let Converted { plan, assignment_rows, .. } = converted;
     let fixed = plan.tasks[task].task_type == TaskType::FixedDuration;
     for candidate in candidates {
         let Some(resource) = candidate.resource.filter(|_| !fixed) else {
@@ -176,6 +180,7 @@ fn add_candidates(plan: &mut Plan, task: usize, candidates: Vec<Candidate<'_>>) 
             continue;
         };
         let assignment = position(plan.assignments.len());
+        assignment_rows.push(candidate.row);
         plan.assignments.push(Assignment {
             task: position(task),
             resource,
