@@ -233,6 +233,63 @@ pub async fn set_cycle_check(conn: &mut Connection, check: CycleCheck) -> Result
     Ok(())
 }
 
+/// Whether a trigger keeps assignments and the people of tasks equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssignmentSync {
+    /// The trigger writes the other side.
+    On,
+    /// The caller writes both sides.
+    Off,
+}
+
+/// Sets how assignments are kept equal to the people of tasks for the rest of the transaction.
+pub async fn set_assignment_sync(conn: &mut Connection, sync: AssignmentSync) -> Result<()> {
+    let value = match sync {
+        AssignmentSync::On => "",
+        AssignmentSync::Off => "off",
+    };
+    sqlx::query("select set_config('app.sync_assignments', $1, true)").bind(value).execute(conn).await?;
+    Ok(())
+}
+
+/// Returns the active rows whose `column` is one of `parents`.
+///
+/// Returns no rows if the type has no such column.
+pub async fn by_reference(
+    conn: &mut Connection,
+    entity: &EntityType,
+    column: &str,
+    parents: &[Uuid],
+) -> Result<Vec<Row>> {
+    if parents.is_empty() || entity.column(column).is_none() {
+        return Ok(Vec::new());
+    }
+    let statement = format!(
+        "select to_json(r)::text from (select {} from {} t where t.{} = any ($1) and t.active_flag) r",
+        sql::projection(entity, &[]),
+        sql::table(entity),
+        sql::quote_ident(column)
+    );
+    let rows: Vec<String> = sqlx::query_scalar(sql::statement(statement)).bind(parents).fetch_all(conn).await?;
+    rows.iter().map(|json| parse(json)).collect()
+}
+
+/// Returns the active rows whose `column` is one of `parents` and that `person` may view.
+pub async fn visible_by_reference(
+    conn: &mut Connection,
+    entity: &EntityType,
+    column: &str,
+    parents: &[Uuid],
+    person: PersonId,
+) -> Result<Vec<Row>> {
+    let mut rows = by_reference(conn, entity, column, parents).await?;
+    let id_of = |row: &Row| row.get("id").and_then(Value::as_str).and_then(|id| id.parse::<Uuid>().ok());
+    let ids: Vec<Uuid> = rows.iter().filter_map(id_of).collect();
+    let permissions = permission::permissions_of(conn, &[person], &entity.code, &ids).await?;
+    rows.retain(|row| id_of(row).is_some_and(|id| permissions.contains_key(&(person, id))));
+    Ok(rows)
+}
+
 /// Returns id, name and email address of the active employees that `person` may view.
 pub async fn visible_employees(
     conn: &mut Connection,
