@@ -3,7 +3,6 @@
 //! Each export is streamed from one database snapshot and contains only rows that the user may see.
 
 mod context; // what an export reads from
-pub mod mspdi; // Microsoft Project XML, pure
 pub mod plan; // conversion of a project into a plan
 
 pub use context::ExportContext;
@@ -215,7 +214,7 @@ async fn export_all(State(app): State<AppState>, user: AuthUser) -> Response {
 
 /// Exports a project for Microsoft Project.
 #[utoipa::path(get, path = "/project/{id}/export", tag = "export", params(("id" = Uuid, Path, description = "Project id")), responses(Unauthorized, NotVisible,
-    (status = 200, description = "Microsoft Project XML with outline, dates, links and assignments of the tasks visible to the caller", body = PlanText, content_type = "application/xml")))]
+    (status = 200, description = "Microsoft Project XML with the plan that is visible to the caller: calendars, tasks, links, people, assignments, baselines, and computed dates", body = PlanText, content_type = "application/xml")))]
 async fn export_project(State(app): State<AppState>, user: AuthUser, Path(id): Path<String>) -> Result<Response> {
     let id = crate::entity::parse_id(&id)?;
     let model = app.model_for_type("project").await?;
@@ -226,9 +225,11 @@ async fn export_project(State(app): State<AppState>, user: AuthUser, Path(id): P
         model: &model,
     };
     let plan = plan::load_plan(&context, user.person, id).await?;
-    let xml = mspdi::write(&plan);
-    let name: String = plan
-        .title
+    let (xml, title) =
+        tokio::task::spawn_blocking(move || (pmo_mspdi::write(&plan.file, &plan.computed), plan.file.project.title))
+            .await
+            .map_err(|_| ApiError::Internal)?;
+    let name: String = title
         .unwrap_or_default()
         .chars()
         .map(|ch| if ch.is_ascii_alphanumeric() { ch } else { '-' })

@@ -5,7 +5,7 @@
 
 pub mod csv; // CSV parsing, pure
 pub mod csv_import; // import of rows, upserted by code
-pub mod mspdi; // Microsoft Project XML parsing, pure
+pub mod mspdi; // Microsoft Project XML to rows, pure
 mod references; // references in cells
 mod upload; // file of a request
 
@@ -16,12 +16,12 @@ use crate::openapi::{RowSchema, Unauthorized};
 use crate::state::{AppState, EntityModel};
 use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::StatusCode;
-use mspdi::Plan;
+use mspdi::{MappedPlan, ParsedPlan, People};
 use pmo_database::{Transaction, permission, row};
 use pmo_domain::{Permission, PersonId, Row};
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use upload::read_upload;
 use utoipa::openapi::{Deprecated, RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -70,7 +70,7 @@ async fn import_project(
     let bytes = read_upload(&app, request).await?;
     let (plan, bytes) =
         tokio::task::spawn_blocking(move || (mspdi::parse(&bytes), bytes)).await.map_err(|_| ApiError::Internal)?;
-    let plan = plan.map_err(|error| ApiError::UnprocessableEntity(vec![error.into()]))?;
+    let plan = plan.map_err(|error| ApiError::UnprocessableEntity(vec![mspdi::field_error(error)]))?;
     let mut transaction = pmo_database::begin(&app.pool, &user.actor).await?;
     let name = query.name.unwrap_or_default();
     let key = match check_idempotency_header(&mut transaction, &user, &headers, &[b"IMPORT", name.as_bytes(), &bytes])
@@ -103,6 +103,14 @@ async fn check_can_import(
 struct PlanCounts {
     /// Tasks with at least one assigned person.
     assigned_tasks: usize,
+    /// Assignments of people and roles to tasks.
+    assignments: usize,
+    /// Baselines.
+    baselines: usize,
+    /// Calendars.
+    calendars: usize,
+    /// Exceptions of the calendars.
+    exceptions: usize,
     /// Dependencies between tasks.
     links: usize,
     /// Milestones among the tasks.
@@ -155,10 +163,10 @@ fn deprecated_counts() -> RefOr<Schema> {
 #[schema(examples(json!({
     "project": {"id": "0abb4da0-deec-9b5b-b295-27caaa6c94e5", "name": "ERP upgrade", "version": 1, "permission": 7},
     "report": {
-        "imported": {"tasks": 12, "summaries": 3, "milestones": 2, "links": 9, "resources": 4, "assigned_tasks": 8},
-        "skipped": [{"what": "Calendar", "count": 1, "why": "calendars are not imported; their working days determine durations"}],
-        "taken": {"tasks": 12, "summaries": 3, "milestones": 2, "links": 9, "resources": 4, "assigned_tasks": 8},
-        "left_out": [{"what": "Calendar", "count": 1, "why": "calendars are not imported; their working days determine durations"}]
+        "imported": {"tasks": 12, "summaries": 3, "milestones": 2, "links": 9, "resources": 4, "assigned_tasks": 8, "assignments": 11, "calendars": 1, "exceptions": 6, "baselines": 1},
+        "skipped": [{"what": "Cost", "count": 9, "why": "this task field is not supported"}],
+        "taken": {"tasks": 12, "summaries": 3, "milestones": 2, "links": 9, "resources": 4, "assigned_tasks": 8, "assignments": 11, "calendars": 1, "exceptions": 6, "baselines": 1},
+        "left_out": [{"what": "Cost", "count": 9, "why": "this task field is not supported"}]
     }
 })))]
 pub struct ImportedPlan {
@@ -174,98 +182,148 @@ pub async fn write(
     transaction: &mut Transaction,
     model: &EntityModel,
     person: PersonId,
-    plan: &Plan,
+    plan: &ParsedPlan,
     name: Option<&str>,
 ) -> Result<ImportedPlan> {
     check_can_import(transaction, model, person).await?;
-    let (project, task, dependency) =
-        (model.entity("project")?, model.entity("task")?, model.entity("task_dependency")?);
-    let id = row::insert(transaction, project, &project_row(model, plan, name)).await?;
-    permission::grant_owner(transaction, person, &project.code, id).await?;
+    let (people, unknown) = match_people(transaction, model, person, plan).await?;
+    let id = Uuid::now_v7();
+    let source = plan.clone();
+    let mapped = tokio::task::spawn_blocking(move || mspdi::map_and_schedule(&source, id, &people));
+    let mapped = mapped.await.map_err(|_| ApiError::Internal)?;
+    let mut mapped = mapped.map_err(|error| ApiError::UnprocessableEntity(vec![mspdi::field_error(error)]))?;
+    mspdi::add_options(&mut mapped, model);
+    insert_project(transaction, model, person, &mut mapped, title(plan, name)).await?;
+    insert_rows(transaction, model, &mapped).await?;
 
-    let (assignees, unknown) = match_people(transaction, model, person, plan).await?;
-    let ids: Vec<Uuid> = plan.tasks.iter().map(|_| Uuid::now_v7()).collect();
-    let rows = task_rows(model, plan, id, &ids, &assignees);
-    for chunk in rows.chunks(1000) {
-        row::insert_many(transaction, task, chunk).await?;
-    }
-    row::set_cycle_check(transaction, row::CycleCheck::Skip).await?;
-    // Two links with the same ends and type would violate the unique index; the first is kept.
-    let mut connected = BTreeSet::new();
-    let is_first = |link: &&mspdi::PlanLink| connected.insert((link.predecessor, link.successor, link.kind));
-    let links: Vec<Row> = plan.links.iter().filter(is_first).map(|link| link_row(plan, id, &ids, link)).collect();
-    for chunk in links.chunks(1000) {
-        row::insert_many(transaction, dependency, chunk).await?;
-    }
-    row::set_cycle_check(transaction, row::CycleCheck::PerRow).await?;
-
+    let project = model.entity("project")?;
     let mut project =
         row::by_id(transaction, project, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::Internal)?;
     project.insert("permission".into(), json!(Permission::Owner));
-    let assigned_tasks = assignees.iter().filter(|ids| !ids.is_empty()).count();
-    Ok(ImportedPlan { project, report: plan_report(plan, unknown, assigned_tasks) })
+    Ok(ImportedPlan { project, report: plan_report(plan, &mapped, unknown) })
+}
+
+/// Returns the name of the project; `name` replaces the title of the plan.
+fn title(plan: &ParsedPlan, name: Option<&str>) -> String {
+    let title = name.map(str::trim).or(plan.file.project.title.as_deref()).filter(|title| !title.is_empty());
+    title.unwrap_or("Imported plan").chars().filter(|ch| *ch != '\0').take(500).collect()
+}
+
+/// Inserts the project, then its calendars, then its reference to one of them.
+async fn insert_project(
+    transaction: &mut Transaction,
+    model: &EntityModel,
+    person: PersonId,
+    mapped: &mut MappedPlan,
+    title: String,
+) -> Result<()> {
+    let project = model.entity("project")?;
+    let rows = &mut mapped.rows;
+    let has_begun = rows.tasks.iter().any(|task| task.get("completion_pct").and_then(Value::as_f64) > Some(0.0));
+    let stage = if has_begun { "Execution" } else { "Planning" };
+    rows.project.insert("name".into(), json!(title));
+    rows.project.insert("dl__project_stage".into(), json!(mspdi::find_option(model, "project_stage", stage, false)));
+    let calendar = rows.project.insert("calendar_id".into(), Value::Null).unwrap_or_default();
+    let id = row::insert(transaction, project, &rows.project).await?;
+    permission::grant_owner(transaction, person, &project.code, id).await?;
+    insert_all(transaction, model, "calendar", &rows.calendars).await?;
+    insert_all(transaction, model, "calendar_exception", &rows.exceptions).await?;
+    if !calendar.is_null() {
+        let values = Row::from_iter([("calendar_id".to_owned(), calendar)]);
+        row::update(transaction, project, id, &values).await?;
+    }
+    Ok(())
+}
+
+/// Inserts tasks, dependencies, assignments and baselines, and sets the calendars of people.
+async fn insert_rows(transaction: &mut Transaction, model: &EntityModel, mapped: &MappedPlan) -> Result<()> {
+    let rows = &mapped.rows;
+    // Both sides of assignments are written: people in the tasks, and rows of assignments.
+    row::set_assignment_sync(transaction, row::AssignmentSync::Off).await?;
+    insert_all(transaction, model, "task", &rows.tasks).await?;
+    insert_all(transaction, model, "assignment", &rows.assignments).await?;
+    row::set_assignment_sync(transaction, row::AssignmentSync::On).await?;
+    row::set_cycle_check(transaction, row::CycleCheck::Skip).await?;
+    insert_all(transaction, model, "task_dependency", &rows.dependencies).await?;
+    row::set_cycle_check(transaction, row::CycleCheck::PerRow).await?;
+    insert_all(transaction, model, "baseline", &rows.baselines).await?;
+    let employee = model.entity("employee")?;
+    for (id, calendar) in &rows.employee_calendars {
+        let values = Row::from_iter([("calendar_id".to_owned(), json!(calendar))]);
+        row::update(transaction, employee, *id, &values).await?;
+    }
+    Ok(())
+}
+
+async fn insert_all(transaction: &mut Transaction, model: &EntityModel, entity: &str, rows: &[Row]) -> Result<()> {
+    let entity = model.entity(entity)?;
+    for chunk in rows.chunks(1000) {
+        row::insert_many(transaction, entity, chunk).await?;
+    }
+    Ok(())
 }
 
 /// Builds the report; `unknown` is the number of people without an employee.
-fn plan_report(plan: &Plan, unknown: usize, assigned_tasks: usize) -> PlanReport {
+fn plan_report(plan: &ParsedPlan, mapped: &MappedPlan, unknown: usize) -> PlanReport {
+    let rows = &mapped.rows;
+    let count = |holds: &dyn Fn(&Row) -> bool| rows.tasks.iter().filter(|task| holds(task)).count();
+    let is_set = |task: &Row, column: &str| task.get(column) == Some(&Value::Bool(true));
+    let has_people = |task: &Row| {
+        task.get("assignee__employee_ids").and_then(Value::as_array).is_some_and(|people| !people.is_empty())
+    };
     let imported = PlanCounts {
-        assigned_tasks,
-        links: plan.links.len(),
-        milestones: plan.tasks.iter().filter(|t| t.milestone).count(),
-        resources: plan.resources.len() - unknown,
-        summaries: plan.tasks.iter().filter(|t| t.summary).count(),
-        tasks: plan.tasks.len(),
+        assigned_tasks: count(&has_people),
+        assignments: rows.assignments.len(),
+        baselines: rows.baselines.len(),
+        calendars: rows.calendars.len(),
+        exceptions: rows.exceptions.len(),
+        links: rows.dependencies.len(),
+        milestones: count(&|task| is_set(task, "milestone_flag")),
+        resources: people_of(plan).count() - unknown,
+        summaries: count(&|task| is_set(task, "summary_flag")),
+        tasks: rows.tasks.len(),
     };
     let elements = |what: &str, count: usize, why: &str| SkippedElements { count, what: what.into(), why: why.into() };
     let mut skipped: Vec<SkippedElements> =
-        plan.skipped.iter().map(|((element, reason), count)| elements(element, *count, reason)).collect();
+        mapped.skipped.iter().map(|((element, reason), count)| elements(element, *count, reason)).collect();
+    for ((section, field), count) in &plan.unread {
+        let why = match *section {
+            "Task" => "this task field is not supported",
+            "Resource" => "this resource field is not supported",
+            "Assignment" => "this assignment field is not supported",
+            _ => "this project setting is not supported",
+        };
+        skipped.push(elements(field, *count, why));
+    }
     if unknown > 0 {
         skipped.push(elements(
             "Resource",
             unknown,
-            "no employee with this name or email address is visible to you; add the employee and assign the tasks manually",
+            "no employee with this name or email address is visible to you; the assignments are imported as those of a role",
         ));
     }
     PlanReport { imported: imported.clone(), left_out: skipped.clone(), skipped, taken: imported }
 }
 
-/// Returns the columns of the new project; `name` replaces the title of the plan.
-fn project_row(model: &EntityModel, plan: &Plan, name: Option<&str>) -> Row {
-    let title = name.map(str::trim).or(plan.title.as_deref()).filter(|t| !t.is_empty()).unwrap_or("Imported plan");
-    let title: String = title.chars().filter(|c| *c != '\0').take(500).collect();
-    let mut values = Row::new();
-    values.insert("name".into(), json!(title));
-    let earliest = plan.tasks.iter().filter_map(|t| t.start).min().or(plan.start);
-    let latest = plan.tasks.iter().filter_map(|t| t.finish).max().or(plan.finish);
-    values.insert("planned_start_date".into(), json!(earliest.map(|date| date.to_string())));
-    values.insert("planned_end_date".into(), json!(latest.map(|date| date.to_string())));
-    values.insert("completion_pct".into(), json!(overall_percent(plan)));
-    let stage = if plan.tasks.iter().any(|t| t.percent > 0.0) { "Execution" } else { "Planning" };
-    values.insert("dl__project_stage".into(), json!(find_option(model, "project_stage", stage, false)));
-    values
-}
-
-/// Returns the completion of the plan in percent, weighted by task duration.
-fn overall_percent(plan: &Plan) -> f64 {
-    let work = || plan.tasks.iter().filter(|t| !t.summary && !t.milestone);
-    let total: f64 = work().map(|t| t.days).sum();
-    let done: f64 = work().map(|t| t.days * t.percent / 100.0).sum();
-    if total > 0.0 { (done / total * 1000.0).round() / 10.0 } else { 0.0 }
+/// Returns the resources that are people: UID, name and email address.
+fn people_of(plan: &ParsedPlan) -> impl Iterator<Item = (i64, &str, Option<&str>)> {
+    let people = plan.file.resources.iter().filter(|resource| resource.kind == 1);
+    people.filter_map(|one| Some((one.uid, one.name.as_deref()?, one.email.as_deref())))
 }
 
 /// Matches resources with employees, by email address, then by name.
 ///
-/// Only employees that the importer may see are considered. Returns the employee ids per task, and
-/// the number of unmatched resources.
+/// Only employees that the importer may see are considered. Also returns the number of unmatched
+/// resources.
 async fn match_people(
     transaction: &mut Transaction,
     model: &EntityModel,
     person: PersonId,
-    plan: &Plan,
-) -> Result<(Vec<Vec<Uuid>>, usize)> {
-    let mut assignees = vec![Vec::new(); plan.tasks.len()];
-    if plan.resources.is_empty() {
-        return Ok((assignees, 0));
+    plan: &ParsedPlan,
+) -> Result<(People, usize)> {
+    let mut people = People::default();
+    if people_of(plan).next().is_none() {
+        return Ok((people, 0));
     }
     let employee = model.entity("employee")?;
     let employees = row::visible_employees(transaction, employee, person).await?;
@@ -277,94 +335,21 @@ async fn match_people(
         }
     }
     let mut unknown = 0;
-    for resource in &plan.resources {
-        let email = resource.email.as_ref().and_then(|e| id_by_key.get(&e.to_lowercase()));
-        match email.or_else(|| id_by_key.get(&resource.name.to_lowercase())) {
-            Some(id) => resource.tasks.iter().for_each(|t| assignees[*t].push(*id)),
+    for (uid, name, email) in people_of(plan) {
+        let email = email.and_then(|email| id_by_key.get(&email.to_lowercase()));
+        match email.or_else(|| id_by_key.get(&name.to_lowercase())) {
+            Some(id) => {
+                people.by_uid.insert(uid, *id);
+            }
             None => unknown += 1,
         }
     }
-    Ok((assignees, unknown))
-}
-
-/// Returns an option by name.
-///
-/// If an administrator has renamed it, returns the first active option with the final-state flag
-/// `terminal`, or else the first active option.
-fn find_option(model: &EntityModel, set: &str, name: &str, terminal: bool) -> Option<String> {
-    let options = &model.datalabels.get(set)?.options;
-    let mut active = options.iter().filter(|option| option.active_flag);
-    let exact = active.clone().find(|option| option.name == name);
-    exact
-        .or_else(|| active.clone().find(|option| option.terminal_flag == terminal))
-        .or_else(|| active.next())
-        .map(|option| option.name.clone())
-}
-
-fn task_rows(model: &EntityModel, plan: &Plan, project: Uuid, ids: &[Uuid], assignees: &[Vec<Uuid>]) -> Vec<Row> {
-    let mut children: BTreeMap<Option<usize>, u64> = BTreeMap::new();
-    let mut outline_numbers: Vec<String> = Vec::with_capacity(plan.tasks.len());
-    plan.tasks
-        .iter()
-        .enumerate()
-        .map(|(index, task)| {
-            let position = children.entry(task.parent).or_default();
-            *position += 1;
-            let wbs = match (task.wbs.as_str(), task.parent) {
-                ("", Some(parent)) => format!("{}.{position}", outline_numbers[parent]),
-                ("", None) => position.to_string(),
-                (wbs, _) => wbs.to_owned(),
-            };
-            outline_numbers.push(wbs.clone());
-            let stage = if task.percent >= 100.0 {
-                "Completed"
-            } else if task.percent > 0.0 {
-                "In Progress"
-            } else {
-                "To Do"
-            };
-            let priority = match task.priority {
-                ..250 => "Low",
-                250..=600 => "Medium",
-                601..=850 => "High",
-                _ => "Critical",
-            };
-            let date = |day: Option<jiff::civil::Date>| json!(day.map(|day| day.to_string()));
-            let row = json!({
-                "id": ids[index], "name": task.name, "descr": task.notes, "project_id": project,
-                "parent__task_id": task.parent.map(|parent| ids[parent]), "wbs": wbs, "rank": sibling_rank(*position),
-                "start_date": date(task.start), "due_date": date(task.finish), "duration_days": task.days,
-                "actual_start_date": date(task.actual_start.filter(|_| task.percent > 0.0)),
-                "actual_end_date": date(task.actual_finish.filter(|_| task.percent >= 100.0)),
-                "completion_pct": task.percent, "estimated_hours": task.work_hours, "actual_hours": task.actual_hours,
-                "milestone_flag": task.milestone, "dl__task_stage": find_option(model, "task_stage", stage, stage == "Completed"), "dl__task_priority": find_option(model, "task_priority", priority, false),
-                "assignee__employee_ids": assignees[index], "metadata": {"mspdi_uid": task.uid},
-                "active_flag": true, "from_ts": jiff::Timestamp::now().to_string(),
-            });
-            if let Value::Object(row) = row { row } else { Row::new() }
-        })
-        .collect()
-}
-
-/// Returns the rank of the n-th sibling, in the format of `app.fractional_index_after`.
-///
-/// Ranks are base 36 numbers of six digits, in steps of 36².
-fn sibling_rank(number: u64) -> String {
-    let mut number = number * 1296;
-    let mut digits = [b'0'; 6];
-    for digit in digits.iter_mut().rev() {
-        *digit = b"0123456789abcdefghijklmnopqrstuvwxyz"[(number % 36) as usize];
-        number /= 36;
-    }
-    String::from_utf8_lossy(&digits).into_owned()
-}
-
-fn link_row(plan: &Plan, project: Uuid, ids: &[Uuid], link: &mspdi::PlanLink) -> Row {
-    let name = format!("{} → {}", plan.tasks[link.predecessor].name, plan.tasks[link.successor].name);
-    let row = json!({
-        "name": name.chars().take(500).collect::<String>(), "project_id": project, "predecessor__task_id": ids[link.predecessor],
-        "successor__task_id": ids[link.successor], "lag_days": link.lag_days, "dl__dependency_type": link.kind,
-        "metadata": {}, "active_flag": true, "from_ts": jiff::Timestamp::now().to_string(), "id": Uuid::now_v7(),
-    });
-    if let Value::Object(row) = row { row } else { Row::new() }
+    let ids: Vec<Uuid> = people.by_uid.values().copied().collect();
+    let permissions = permission::permissions_of(transaction, &[person], &employee.code, &ids).await?;
+    let rows = row::by_ids(transaction, employee, &ids, row::DeletedRows::Exclude).await?;
+    let may_edit = |id: &Uuid| permissions.get(&(person, *id)).is_some_and(|level| *level >= Permission::Edit);
+    let without = rows.iter().filter(|row| row.get("calendar_id").is_none_or(Value::is_null));
+    let ids = without.filter_map(|row| row.get("id")?.as_str()?.parse().ok());
+    people.without_calendar = ids.filter(may_edit).collect();
+    Ok((people, unknown))
 }

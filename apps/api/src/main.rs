@@ -160,7 +160,7 @@ async fn import_plan(
     model: &state::EntityModel,
     user: &AuthUser,
     name: Option<&str>,
-    plan: &import::mspdi::Plan,
+    plan: &import::mspdi::ParsedPlan,
 ) -> Result<import::ImportedPlan, CommandError> {
     let mut transaction = pmo_database::begin(pool, &user.actor).await?;
     let imported = import::write(&mut transaction, model, user.person, plan, name).await?;
@@ -182,7 +182,7 @@ async fn export_as(
     let request = match (project, entity) {
         (Some(id), _) => {
             let plan = export::plan::load_plan(&context, user.person, id).await?;
-            return Ok(export::mspdi::write(&plan).into_bytes());
+            return Ok(pmo_mspdi::write(&plan.file, &plan.computed).into_bytes());
         }
         (None, Some(code)) => {
             let export_format = if format == "json" { export::ExportFormat::Json } else { export::ExportFormat::Csv };

@@ -1,199 +1,149 @@
-//! Conversion of a project into a plan: tasks in outline order, dependencies and assignments.
+//! Loads a project and maps it to the contents of a Microsoft Project file.
 //!
 //! Contains only what the user may see.
 
 use super::context::ExportContext;
 use crate::error::{ApiError, Result};
-use crate::import::mspdi::{Plan, PlanLink, PlanResource, PlanTask};
 use crate::state::EntityModel;
-use jiff::civil::Date;
 use pmo_database::row_cache::RowCache;
 use pmo_database::visibility::ReadContext;
 use pmo_database::{Connection, DatabaseError, list, permission, row};
 use pmo_domain::api_types::MAX_PAGE_SIZE;
 use pmo_domain::query::ListQuery;
-use pmo_domain::{EntityType, PersonId, Row};
+use pmo_domain::{PersonId, Row};
+use pmo_mspdi::rows::{Exported, Person, PlanRows, from_rows};
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
-/// Loads a project with its tasks, dependencies and assignees.
-pub async fn load_plan(context: &ExportContext<'_>, person: PersonId, id: Uuid) -> Result<Plan> {
-    let ExportContext { pool, visibility_cache, row_cache, model } = *context;
-    let (project, task, link) = (model.entity("project")?, model.entity("task")?, model.entity("task_dependency")?);
-    let mut connection = pmo_database::begin_snapshot_read(pool).await?;
-    let mut reader = visibility_cache.begin_read(&mut connection, person).await?;
+/// Maximum number of calendars between a calendar and its base without a base.
+const MAX_BASES: usize = 10;
+
+/// Loads a project as the contents of a file.
+pub async fn load_plan(context: &ExportContext<'_>, person: PersonId, id: Uuid) -> Result<Exported> {
+    let project = context.model.entity("project")?;
+    let mut connection = pmo_database::begin_snapshot_read(context.pool).await?;
+    let mut reader = context.visibility_cache.begin_read(&mut connection, person).await?;
     permission::permission_on(&mut connection, person, &project.code, id).await?.ok_or(ApiError::NotFound)?;
     let project_row =
         row::by_id(&mut connection, project, id, row::DeletedRows::Exclude).await?.ok_or(ApiError::NotFound)?;
-    let (tasks, people) = load_children(&mut connection, &mut reader, row_cache, model, task, id).await?;
-    let (links, _) = load_children(&mut connection, &mut reader, row_cache, model, link, id).await?;
+    let mut loader =
+        Loader { connection: &mut connection, model: context.model, person, project: id, people: BTreeMap::new() };
+    let mut rows = PlanRows { project: project_row, ..PlanRows::default() };
+    rows.tasks = loader.children(&mut reader, context.row_cache, "task").await?;
+    rows.dependencies = loader.children(&mut reader, context.row_cache, "task_dependency").await?;
+    rows.baselines = loader.children(&mut reader, context.row_cache, "baseline").await?;
+    let tasks: Vec<Uuid> = rows.tasks.iter().filter_map(|row| id_in(row, "id")).collect();
+    rows.assignments = loader.by_reference("assignment", "task_id", &tasks).await?;
+    loader.add_calendars(&mut rows).await?;
+    let people = loader.people;
     connection.commit().await.map_err(DatabaseError::from)?;
-    Ok(build_plan(&project_row, &tasks, &links, &people))
+    let exported = tokio::task::spawn_blocking(move || from_rows(&rows, &people)).await;
+    exported.map_err(|_| ApiError::Internal)
 }
 
-/// Loads all rows of a type that are children of the project.
-///
-/// Also returns the names of the employees that they reference.
-async fn load_children(
-    conn: &mut Connection,
-    reader: &mut ReadContext<'_>,
-    row_cache: &RowCache,
-    model: &EntityModel,
-    entity: &EntityType,
+/// Reads rows of a project that a person may view.
+struct Loader<'a> {
+    connection: &'a mut Connection,
+    model: &'a EntityModel,
+    person: PersonId,
     project: Uuid,
-) -> Result<(Vec<Row>, BTreeMap<Uuid, String>)> {
-    let parent = model.entity("project")?;
-    let relation = model.catalog.child_relation("project", entity.code.as_str()).ok_or(ApiError::Internal)?;
-    let parent_filter = list::ParentFilter { parent_code: &parent.code, parent_id: project, relation };
-    let mut query = ListQuery { limit: MAX_PAGE_SIZE, ..ListQuery::default() };
-    let (mut rows, mut people) = (Vec::new(), BTreeMap::new());
-    loop {
-        let page = list::fetch_page(conn, reader, row_cache, entity, &query, Some(&parent_filter)).await?;
-        let names = row::reference_names(conn, reader, entity, &page.referenced_ids).await?;
-        people.extend(names.get("employee").into_iter().flatten().map(|(id, name)| (*id, name.clone())));
-        for entry in &page.rows {
-            rows.push(serde_json::from_str::<Row>(entry.row.json.get()).map_err(|_| ApiError::Internal)?);
+    /// Employees that the rows read so far refer to.
+    people: BTreeMap<Uuid, Person>,
+}
+
+impl Loader<'_> {
+    /// Returns all rows of a type that are children of the project.
+    async fn children(&mut self, reader: &mut ReadContext<'_>, row_cache: &RowCache, code: &str) -> Result<Vec<Row>> {
+        let (parent, entity) = (self.model.entity("project")?, self.model.entity(code)?);
+        let relation = self.model.catalog.child_relation("project", code).ok_or(ApiError::Internal)?;
+        let filter = list::ParentFilter { parent_code: &parent.code, parent_id: self.project, relation };
+        let mut query = ListQuery { limit: MAX_PAGE_SIZE, ..ListQuery::default() };
+        let mut rows = Vec::new();
+        loop {
+            let page = list::fetch_page(self.connection, reader, row_cache, entity, &query, Some(&filter)).await?;
+            let names = row::reference_names(self.connection, reader, entity, &page.referenced_ids).await?;
+            let people = names.get("employee").into_iter().flatten();
+            self.people.extend(people.map(|(id, name)| (*id, Person { name: name.clone(), email: None })));
+            for entry in &page.rows {
+                rows.push(serde_json::from_str::<Row>(entry.row.json.get()).map_err(|_| ApiError::Internal)?);
+            }
+            let Some(next) = page.next_cursor else { return Ok(rows) };
+            query.cursor = Some(next);
         }
-        let Some(next) = page.next_cursor else { return Ok((rows, people)) };
-        query.cursor = Some(next);
     }
-}
 
-fn text_field<'a>(row: &'a Row, column: &str) -> &'a str {
-    row.get(column).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn id_field(row: &Row, column: &str) -> Option<Uuid> {
-    text_field(row, column).parse().ok()
-}
-
-fn date_field(row: &Row, column: &str) -> Option<Date> {
-    text_field(row, column).parse().ok()
-}
-
-fn number_field(row: &Row, column: &str) -> Option<f64> {
-    row.get(column).and_then(Value::as_f64)
-}
-
-/// Builds a plan from rows. Pure.
-///
-/// A task becomes a top-level task if its parent is not among `tasks`; a dependency with a missing
-/// end is left out.
-pub fn build_plan(project: &Row, tasks: &[Row], links: &[Row], people: &BTreeMap<Uuid, String>) -> Plan {
-    let tasks_by_id: HashMap<Uuid, &Row> = tasks.iter().filter_map(|row| Some((id_field(row, "id")?, row))).collect();
-    let mut children: HashMap<Option<Uuid>, Vec<(&Row, Uuid)>> = HashMap::new();
-    for (task_id, row) in &tasks_by_id {
-        let parent =
-            id_field(row, "parent__task_id").filter(|parent| tasks_by_id.contains_key(parent) && parent != task_id);
-        children.entry(parent).or_default().push((row, *task_id));
+    async fn by_reference(&mut self, code: &str, column: &str, parents: &[Uuid]) -> Result<Vec<Row>> {
+        let entity = self.model.entity(code)?;
+        Ok(row::visible_by_reference(self.connection, entity, column, parents, self.person).await?)
     }
-    for siblings in children.values_mut() {
-        siblings.sort_by(|(a, x), (b, y)| (text_field(a, "rank"), x).cmp(&(text_field(b, "rank"), y)));
-    }
-    let mut plan = Plan {
-        title: Some(text_field(project, "name").to_owned()),
-        start: date_field(project, "planned_start_date"),
-        finish: date_field(project, "planned_end_date"),
-        ..Plan::default()
-    };
-    let mut index_by_id: HashMap<Uuid, usize> = HashMap::new();
-    let mut stack: Vec<(Uuid, &Row, Option<usize>)> =
-        children.get(&None).into_iter().flatten().rev().map(|(row, id)| (*id, *row, None)).collect();
-    while let Some((task_id, row, parent)) = stack.pop() {
-        let index = plan.tasks.len();
-        index_by_id.insert(task_id, index);
-        let child_tasks = children.get(&Some(task_id));
-        plan.tasks.push(task(row, index, parent, child_tasks.is_some()));
-        stack.extend(child_tasks.into_iter().flatten().rev().map(|(row, id)| (*id, *row, Some(index))));
-    }
-    plan.links = plan_links(links, &index_by_id);
-    plan.resources = plan_resources(&tasks_by_id, &index_by_id, people);
-    plan
-}
 
-fn plan_links(links: &[Row], index_by_id: &HashMap<Uuid, usize>) -> Vec<PlanLink> {
-    let mut plan_links = Vec::new();
-    for row in links {
-        let ends = id_field(row, "predecessor__task_id").zip(id_field(row, "successor__task_id"));
-        let Some((Some(&predecessor), Some(&successor))) =
-            ends.map(|(a, b)| (index_by_id.get(&a), index_by_id.get(&b)))
-        else {
-            continue;
-        };
-        let kind = ["FS", "SS", "FF", "SF"]
-            .into_iter()
-            .find(|kind| *kind == text_field(row, "dl__dependency_type"))
-            .unwrap_or("FS");
-        let lag_days = number_field(row, "lag_days").unwrap_or_default();
-        plan_links.push(PlanLink { predecessor, successor, kind, lag_days });
-    }
-    plan_links.sort_by_key(|link| (link.successor, link.predecessor));
-    plan_links
-}
-
-/// Returns the assignees of the tasks; people that the user may not see have no name in `people`.
-fn plan_resources(
-    tasks_by_id: &HashMap<Uuid, &Row>,
-    index_by_id: &HashMap<Uuid, usize>,
-    people: &BTreeMap<Uuid, String>,
-) -> Vec<PlanResource> {
-    let mut tasks_by_person: BTreeMap<Uuid, Vec<usize>> = BTreeMap::new();
-    for (task_id, row) in tasks_by_id {
-        for person in row.get("assignee__employee_ids").and_then(Value::as_array).into_iter().flatten() {
-            if let (Some(person), Some(index)) =
-                (person.as_str().and_then(|id| id.parse().ok()), index_by_id.get(task_id))
-            {
-                tasks_by_person.entry(person).or_default().push(*index);
+    /// Adds the calendars of the project, and those that it, its tasks and their people use.
+    ///
+    /// Everyone who may view a plan may know its working times. Names are shown only of calendars
+    /// that the person may view.
+    async fn add_calendars(&mut self, rows: &mut PlanRows) -> Result<()> {
+        let project = self.project;
+        let own = self.by_reference("calendar", "project_id", &[project]).await?;
+        let employee = self.model.entity("employee")?;
+        let people: Vec<Uuid> = self.people.keys().copied().collect();
+        for row in row::by_ids(self.connection, employee, &people, row::DeletedRows::Include).await? {
+            if let Some((employee, calendar)) = id_in(&row, "id").zip(id_in(&row, "calendar_id")) {
+                rows.employee_calendars.insert(employee, calendar);
             }
         }
+        let mut known: BTreeSet<Uuid> = own.iter().filter_map(|row| id_in(row, "id")).collect();
+        rows.calendars = own;
+        let of_tasks = rows.tasks.iter().filter_map(|row| id_in(row, "calendar_id"));
+        let of_project = id_in(&rows.project, "calendar_id");
+        let mut wanted: BTreeSet<Uuid> =
+            of_tasks.chain(of_project).chain(rows.employee_calendars.values().copied()).collect();
+        wanted.extend(rows.calendars.iter().filter_map(|row| id_in(row, "base__calendar_id")));
+        for _ in 0..MAX_BASES {
+            let missing: Vec<Uuid> = wanted.difference(&known).copied().collect();
+            if missing.is_empty() {
+                break;
+            }
+            let found = self.used_calendars(&missing).await?;
+            wanted = found.iter().filter_map(|row| id_in(row, "base__calendar_id")).collect();
+            known.extend(missing);
+            rows.calendars.extend(found);
+        }
+        rows.calendars.sort_by_key(|row| id_in(row, "id"));
+        rows.exceptions = self.exceptions(&rows.calendars).await?;
+        Ok(())
     }
-    let resource = |(person, mut tasks): (Uuid, Vec<usize>)| {
-        let name = people.get(&person)?.clone();
-        tasks.sort_unstable();
-        Some(PlanResource { name, email: None, tasks })
-    };
-    tasks_by_person.into_iter().filter_map(resource).collect()
+
+    async fn used_calendars(&mut self, ids: &[Uuid]) -> Result<Vec<Row>> {
+        let entity = self.model.entity("calendar")?;
+        let mut rows = row::by_ids(self.connection, entity, ids, row::DeletedRows::Exclude).await?;
+        let visible = permission::permissions_of(self.connection, &[self.person], &entity.code, ids).await?;
+        for row in &mut rows {
+            if !id_in(row, "id").is_some_and(|id| visible.contains_key(&(self.person, id))) {
+                row.insert("name".into(), Value::Null);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Returns the exceptions of calendars in the order in which they hold.
+    async fn exceptions(&mut self, calendars: &[Row]) -> Result<Vec<Row>> {
+        let entity = self.model.entity("calendar_exception")?;
+        let ids: Vec<Uuid> = calendars.iter().filter_map(|row| id_in(row, "id")).collect();
+        let hidden: BTreeSet<Option<Uuid>> = calendars
+            .iter()
+            .filter(|row| row.get("name").is_none_or(Value::is_null))
+            .map(|row| id_in(row, "id"))
+            .collect();
+        let mut rows = row::by_reference(self.connection, entity, "calendar_id", &ids).await?;
+        rows.sort_by_key(|row| id_in(row, "id"));
+        for row in rows.iter_mut().filter(|row| hidden.contains(&id_in(row, "calendar_id"))) {
+            row.insert("name".into(), Value::Null);
+        }
+        Ok(rows)
+    }
 }
 
-/// Derives the duration of a task, in working days, from its dates.
-///
-/// Returns 0 for a milestone. If a date is missing, returns 1, the default of Microsoft Project.
-fn working_days(row: &Row) -> f64 {
-    if row.get("milestone_flag") == Some(&Value::Bool(true)) {
-        return 0.0;
-    }
-    let (Some(start), Some(finish)) = (date_field(row, "start_date"), date_field(row, "due_date")) else { return 1.0 };
-    let is_working_day = |day: &jiff::civil::Date| {
-        !matches!(day.weekday(), jiff::civil::Weekday::Saturday | jiff::civil::Weekday::Sunday)
-    };
-    let days = start.series(jiff::Span::new().days(1)).take_while(|day| *day <= finish).take(20_000);
-    f64::from(u32::try_from(days.filter(is_working_day).count()).unwrap_or(u32::MAX))
-}
-
-fn task(row: &Row, index: usize, parent: Option<usize>, summary: bool) -> PlanTask {
-    let percent = number_field(row, "completion_pct").unwrap_or_default();
-    PlanTask {
-        uid: i64::try_from(index).unwrap_or(i64::MAX) + 1,
-        parent,
-        name: text_field(row, "name").to_owned(),
-        notes: Some(text_field(row, "descr").to_owned()).filter(|notes| !notes.is_empty()),
-        wbs: text_field(row, "wbs").to_owned(),
-        start: date_field(row, "start_date"),
-        finish: date_field(row, "due_date"),
-        days: number_field(row, "duration_days").unwrap_or_else(|| working_days(row)),
-        actual_start: date_field(row, "actual_start_date"),
-        actual_finish: date_field(row, "actual_end_date"),
-        percent,
-        milestone: row.get("milestone_flag") == Some(&Value::Bool(true)),
-        summary,
-        priority: match text_field(row, "dl__task_priority") {
-            "Low" => 100,
-            "High" => 700,
-            "Critical" => 1000,
-            _ => 500,
-        },
-        work_hours: number_field(row, "estimated_hours"),
-        actual_hours: number_field(row, "actual_hours"),
-    }
+fn id_in(row: &Row, column: &str) -> Option<Uuid> {
+    row.get(column)?.as_str()?.parse().ok()
 }

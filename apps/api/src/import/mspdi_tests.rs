@@ -1,4 +1,3 @@
-use super::links::find_cycle;
 use super::*;
 use proptest::prelude::*;
 
@@ -16,17 +15,21 @@ fn predecessor_link(uid: i64) -> String {
     format!("<PredecessorLink><PredecessorUID>{uid}</PredecessorUID><Type>1</Type></PredecessorLink>")
 }
 
+fn mapped(text: &str, people: &People) -> MappedPlan {
+    map_and_schedule(&parse(text.as_bytes()).unwrap(), Uuid::from_u128(1), people).unwrap()
+}
+
 #[test]
-fn outline_dates_links_and_people_are_parsed() {
+fn outline_inputs_links_and_people_become_rows() {
     let text = project(&format!(
-        "<MinutesPerDay>480</MinutesPerDay><Tasks>{}{}{}</Tasks>
+        "<StartDate>2026-03-02T08:00:00</StartDate><MinutesPerDay>480</MinutesPerDay><Tasks>{}{}{}</Tasks>
          <Resources><Resource><UID>7</UID><Name>Ada</Name><Type>1</Type></Resource></Resources>
-         <Assignments><Assignment><TaskUID>2</TaskUID><ResourceUID>7</ResourceUID></Assignment></Assignments>",
+         <Assignments><Assignment><TaskUID>2</TaskUID><ResourceUID>7</ResourceUID><Units>0.5</Units></Assignment></Assignments>",
         task(1, 1, "<Summary>1</Summary>"),
         task(
             2,
             2,
-            "<Start>2026-03-02T08:00:00</Start><Finish>2026-03-06T17:00:00</Finish><Duration>PT40H0M0S</Duration><PercentComplete>40</PercentComplete>"
+            "<ActualStart>2026-03-02T08:00:00</ActualStart><Duration>PT40H0M0S</Duration><PercentComplete>40</PercentComplete>"
         ),
         task(
             3,
@@ -34,28 +37,55 @@ fn outline_dates_links_and_people_are_parsed() {
             "<Milestone>1</Milestone><PredecessorLink><PredecessorUID>2</PredecessorUID><Type>3</Type><LinkLag>9600</LinkLag></PredecessorLink>"
         ),
     ));
+    let ada = Uuid::from_u128(7);
+    let people = People { by_uid: [(7, ada)].into(), ..People::default() };
     let plan = parse(text.as_bytes()).unwrap();
-    assert_eq!(plan.title.as_deref(), Some("p"));
-    assert_eq!(plan.tasks[1].name, "T2 & co");
-    assert_eq!((plan.tasks[1].parent, plan.tasks[2].parent), (Some(0), Some(0)));
-    assert_eq!((plan.tasks[1].days, plan.tasks[1].percent), (5.0, 40.0));
-    assert_eq!(plan.links, [PlanLink { predecessor: 1, successor: 2, kind: "SS", lag_days: 2.0 }]);
-    assert_eq!(plan.resources[0].tasks, [1]);
+    assert_eq!(plan.file.project.title.as_deref(), Some("p"));
+    let rows = mapped(&text, &people).rows;
+    assert_eq!(rows.tasks[1]["name"], "T2 & co");
+    assert_eq!(
+        (&rows.tasks[1]["parent__task_id"], &rows.tasks[2]["parent__task_id"]),
+        (&rows.tasks[0]["id"], &rows.tasks[0]["id"])
+    );
+    assert_eq!((&rows.tasks[1]["duration_days"], &rows.tasks[1]["completion_pct"]), (&json!(5), &json!(40)));
+    let link = &rows.dependencies[0];
+    assert_eq!(
+        (
+            &link["predecessor__task_id"],
+            &link["successor__task_id"],
+            &link["dl__dependency_type"],
+            &link["lag_minutes"],
+            &link["lag_days"]
+        ),
+        (&rows.tasks[1]["id"], &rows.tasks[2]["id"], &json!("SS"), &json!(960), &json!(2))
+    );
+    assert_eq!(rows.tasks[1]["assignee__employee_ids"], json!([ada]));
+    assert_eq!((&rows.assignments[0]["employee_id"], &rows.assignments[0]["units_pct"]), (&json!(ada), &json!(50)));
+    // Two days after the start of its predecessor.
+    assert_eq!(
+        (&rows.tasks[2]["start_ts"], &rows.tasks[2]["due_date"]),
+        (&json!("2026-03-04T08:00:00"), &json!("2026-03-04"))
+    );
 }
 
 #[test]
-fn missing_duration_is_derived_from_working_days() {
+fn missing_duration_is_derived_from_working_time() {
     let text = project(&format!(
         "<Tasks>{}</Tasks>",
-        task(1, 1, "<Start>2026-03-05T09:00:00</Start><Finish>2026-03-10T17:00:00</Finish>")
+        task(1, 1, "<Start>2026-03-05T08:00:00</Start><Finish>2026-03-10T17:00:00</Finish>")
     ));
-    assert_eq!(parse(text.as_bytes()).unwrap().tasks[0].days, 4.0);
+    let task = &mapped(&text, &People::default()).rows.tasks[0];
+    assert_eq!(
+        (&task["duration_days"], &task["start_date"], &task["due_date"]),
+        (&json!(4), &json!("2026-03-05"), &json!("2026-03-10"))
+    );
 }
 
 #[test]
 fn invalid_files_are_rejected_with_a_reason() {
     let complete = project(&format!("<Tasks>{}</Tasks>", task(1, 1, "")));
     let bomb = "<?xml version=\"1.0\"?><!DOCTYPE x [<!ENTITY a \"aaaaaaaaaa\"><!ENTITY b \"&a;&a;&a;\">]><Project><Name>&b;</Name></Project>";
+    let many: String = (0..=MAX_TASKS).map(|uid| format!("<Task><UID>{uid}</UID></Task>")).collect();
     let cases: Vec<(String, &str)> = vec![
         (String::new(), "empty"),
         (complete[..complete.len() - 20].to_owned(), "truncated"),
@@ -64,6 +94,7 @@ fn invalid_files_are_rejected_with_a_reason() {
         ("<html></html>".to_owned(), "not Microsoft Project"),
         ("PK\u{3}\u{4}".to_owned(), ""),
         (project(&"<a>".repeat(200)), "nested"),
+        (project(&format!("<Tasks>{many}</Tasks>")), "more than 20000 tasks"),
         (project(&format!("<Tasks>{}</Tasks>", task(1, 1, &predecessor_link(9)))), "task 9, which is not in the plan"),
         (project(&format!("<Tasks>{}</Tasks>", task(1, 1, &predecessor_link(1)))), "depends on itself"),
         (
@@ -75,9 +106,18 @@ fn invalid_files_are_rejected_with_a_reason() {
             )),
             "dependency cycle",
         ),
+        (
+            project(&format!(
+                "<Tasks>{}{}</Tasks>",
+                task(1, 1, ""),
+                task(2, 1, "<PredecessorLink><PredecessorUID>1</PredecessorUID><Type>7</Type></PredecessorLink>")
+            )),
+            "valid types are 0 to 3",
+        ),
         (project(&format!("<Tasks>{0}{0}</Tasks>", task(1, 1, ""))), "same UID"),
         (project("<Tasks><Task><Name>x</Name></Task></Tasks>"), "no <UID>"),
         (project(&format!("<Tasks>{}</Tasks>", task(1, 1, "<Start>soon</Start>"))), "not a date"),
+        (project(&format!("<Tasks>{}</Tasks>", task(1, 1, "<Deadline>soon</Deadline>"))), "not a date"),
     ];
     for (text, expected) in cases {
         let error = parse(text.as_bytes()).expect_err(expected);
@@ -88,12 +128,16 @@ fn invalid_files_are_rejected_with_a_reason() {
 
 #[test]
 fn skipped_elements_are_counted_by_reason() {
-    let text =
-        project(&format!("<Tasks>{}{}</Tasks>", task(0, 0, ""), task(1, 1, "<ConstraintType>2</ConstraintType>")));
+    let inner = "<ConstraintType>2</ConstraintType><ConstraintDate>2026-03-02T08:00:00</ConstraintDate><Cost>5</Cost>";
+    let text = project(&format!("<Author>A</Author><Tasks>{}{}</Tasks>", task(0, 0, ""), task(1, 1, inner)));
     let plan = parse(text.as_bytes()).unwrap();
-    assert_eq!(plan.tasks.len(), 1);
-    let elements: Vec<_> = plan.skipped.keys().map(|key| key.0.as_str()).collect();
-    assert_eq!(elements, ["ConstraintType", "Task"]);
+    let mapped = mapped(&text, &People::default());
+    assert_eq!(mapped.rows.tasks.len(), 1);
+    assert_eq!(mapped.rows.tasks[0]["dl__constraint_type"], "Must Start On");
+    let elements: Vec<_> = mapped.skipped.keys().map(|key| key.0.as_str()).collect();
+    assert_eq!(elements, ["Task"]);
+    let fields: Vec<_> = plan.unread.keys().map(|key| key.1.as_str()).collect();
+    assert_eq!(fields, ["Author", "Cost"]);
 }
 
 proptest! {
@@ -102,25 +146,5 @@ proptest! {
         let text = project(&format!("<Tasks>{}{}</Tasks>", task(1, 1, ""), task(2, 2, &predecessor_link(1))));
         let end = end % text.len();
         prop_assert!(parse(&text.as_bytes()[..end]).is_err());
-    }
-
-    #[test]
-    fn cycle_is_found_if_and_only_if_it_exists(edges in proptest::collection::vec((0..8usize, 0..8usize), 0..16)) {
-        let links: Vec<PlanLink> = edges.into_iter().filter(|(a, b)| a != b)
-            .map(|(predecessor, successor)| PlanLink { predecessor, successor, kind: "FS", lag_days: 0.0 }).collect();
-        // The expected result comes from a transitive closure: a task with a path to itself is on a
-        // cycle.
-        let mut reachable = [[false; 8]; 8];
-        for link in &links { reachable[link.predecessor][link.successor] = true; }
-        for k in 0..8 { for i in 0..8 { for j in 0..8 { reachable[i][j] |= reachable[i][k] && reachable[k][j]; } } }
-        let expected = (0..8).any(|i| reachable[i][i]);
-        let found = find_cycle(8, &links);
-        prop_assert_eq!(found.is_some(), expected);
-        if let Some(cycle) = found {
-            for (i, task) in cycle.iter().enumerate() {
-                let next = cycle[(i + 1) % cycle.len()];
-                prop_assert!(links.iter().any(|link| link.predecessor == *task && link.successor == next));
-            }
-        }
     }
 }

@@ -168,6 +168,108 @@ async fn plan_export_and_import_round_trip_is_lossless(pool: PgPool) {
     assert_eq!(outsider.get(&path(&first)).await.status, StatusCode::NOT_FOUND);
 }
 
+/// A plan with a calendar of its own, a person with holidays, a role, a split, and a baseline.
+const PLAN: &str = r#"<Project xmlns="http://schemas.microsoft.com/project"><Title>Whole</Title>
+<StartDate>2026-03-02T08:00:00</StartDate><StatusDate>2026-03-05T17:00:00</StatusDate><CalendarUID>2</CalendarUID>
+<MinutesPerDay>450</MinutesPerDay><Calendars>
+<Calendar><UID>1</UID><Name>Standard</Name><IsBaseCalendar>1</IsBaseCalendar></Calendar>
+<Calendar><UID>2</UID><Name>Plant</Name><IsBaseCalendar>0</IsBaseCalendar><BaseCalendarUID>1</BaseCalendarUID><Exceptions><Exception>
+<TimePeriod><FromDate>2026-03-04T00:00:00</FromDate><ToDate>2026-03-04T23:59:00</ToDate></TimePeriod><Name>Inventory</Name><Type>1</Type>
+<DayWorking>0</DayWorking></Exception></Exceptions></Calendar>
+<Calendar><UID>3</UID><Name>Edda</Name><IsBaseCalendar>0</IsBaseCalendar><BaseCalendarUID>1</BaseCalendarUID><Exceptions><Exception>
+<TimePeriod><FromDate>2026-03-09T00:00:00</FromDate><ToDate>2026-03-10T23:59:00</ToDate></TimePeriod><Name>Holiday</Name><Type>1</Type>
+<DayWorking>0</DayWorking></Exception></Exceptions></Calendar></Calendars><Tasks>
+<Task><UID>0</UID><ID>0</ID><Name>Whole</Name><OutlineLevel>0</OutlineLevel></Task>
+<Task><UID>4</UID><ID>1</ID><Name>Prepare</Name><OutlineLevel>1</OutlineLevel><Duration>PT24H0M0S</Duration><DurationFormat>39</DurationFormat>
+<Deadline>2026-03-20T17:00:00</Deadline><Cost>500</Cost><Baseline><Number>0</Number><Start>2026-03-02T08:00:00</Start>
+<Finish>2026-03-03T17:00:00</Finish><Duration>PT16H0M0S</Duration></Baseline></Task>
+<Task><UID>7</UID><ID>2</ID><Name>Build</Name><OutlineLevel>1</OutlineLevel><Duration>PT16H0M0S</Duration><ConstraintType>4</ConstraintType>
+<ConstraintDate>2026-03-06T08:00:00</ConstraintDate><PredecessorLink><PredecessorUID>4</PredecessorUID><Type>1</Type><LinkLag>50</LinkLag>
+<LagFormat>19</LagFormat></PredecessorLink></Task>
+<Task><UID>8</UID><ID>3</ID><Name>Visit</Name><OutlineLevel>1</OutlineLevel><Manual>1</Manual><ManualStart>2026-03-11T10:00:00</ManualStart>
+<ManualFinish>2026-03-11T12:00:00</ManualFinish><Duration>PT2H0M0S</Duration><DurationFormat>5</DurationFormat></Task></Tasks>
+<Resources><Resource><UID>1</UID><Name>Edda Editor</Name><Type>1</Type><CalendarUID>3</CalendarUID></Resource>
+<Resource><UID>2</UID><Name>Crane driver</Name><Type>1</Type></Resource></Resources><Assignments>
+<Assignment><UID>1</UID><TaskUID>7</TaskUID><ResourceUID>1</ResourceUID><Units>1</Units><Work>PT16H0M0S</Work></Assignment>
+<Assignment><UID>2</UID><TaskUID>8</TaskUID><ResourceUID>2</ResourceUID><Units>0.5</Units><Work>PT1H0M0S</Work></Assignment></Assignments></Project>"#;
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn imported_plan_contains_calendars_people_roles_and_baselines(pool: PgPool) {
+    let router = build_router(&pool).await;
+    let admin = ApiClient::sign_in(&router, "admin").await;
+    let (status, text, _) = send(&admin, "POST", "/project/import", "application/xml", PLAN).await;
+    assert_eq!(status, StatusCode::CREATED, "{text}");
+    let first: Value = serde_json::from_str(&text).unwrap();
+    let imported = &first["report"]["imported"];
+    let counts = ["tasks", "links", "resources", "assignments", "calendars", "exceptions", "baselines"];
+    assert_eq!(counts.map(|name| imported[name].as_u64().unwrap()), [3, 1, 1, 2, 3, 2, 1], "{imported}");
+    let skipped: Vec<&str> =
+        first["report"]["skipped"].as_array().unwrap().iter().map(|one| one["what"].as_str().unwrap()).collect();
+    assert_eq!(skipped, ["Task", "Cost", "Resource"], "{text}");
+    let project = text_of(&first["project"]["id"]);
+    let tasks = admin.get(&format!("/project/{project}/task?sort=wbs")).await.body;
+    let dates: Vec<(String, String)> = tasks["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|task| (text_of(&task["start_ts"]), text_of(&task["finish_ts"])))
+        .collect();
+    // Wednesday is free; the person of the second task is away on Monday and Tuesday.
+    let expected = [
+        ("2026-03-02T08:00:00", "2026-03-05T17:00:00"),
+        ("2026-03-09T08:00:00", "2026-03-12T12:00:00"),
+        ("2026-03-11T10:00:00", "2026-03-11T12:00:00"),
+    ];
+    assert_eq!(dates[0], (expected[0].0.to_owned(), expected[0].1.to_owned()));
+    assert_eq!(dates[2], (expected[2].0.to_owned(), expected[2].1.to_owned()));
+    let row = &tasks["data"][1];
+    assert_eq!(
+        (&row["dl__constraint_type"], &row["leveling_priority"]),
+        (&json!("Start No Earlier Than"), &json!(500))
+    );
+    assert_eq!(row["assignee__employee_ids"].as_array().unwrap().len(), 1);
+    let assignments: i64 = sqlx::query_scalar("select count(*) from app.assignment").fetch_one(&pool).await.unwrap();
+    assert_eq!(assignments, 2, "no trigger adds another assignment");
+    let calendar: Option<String> = sqlx::query_scalar(
+        "select c.name from app.employee e join app.calendar c on c.id = e.calendar_id where e.name = 'Edda Editor'",
+    )
+    .fetch_optional(&pool)
+    .await
+    .unwrap();
+    assert_eq!(calendar.as_deref(), Some("Edda"));
+
+    let path = |response: &Value| format!("/project/{}/export", response["project"]["id"].as_str().unwrap());
+    let xml = export(&admin, &path(&first)).await;
+    for part in [
+        "<Name>Plant</Name>",
+        "<Name>Holiday</Name>",
+        "<LinkLag>50</LinkLag>",
+        "<Name>Crane driver</Name>",
+        "<DurationFormat>39</DurationFormat>",
+    ] {
+        assert!(xml.contains(part), "{part} in {xml}");
+    }
+    let (status, text, _) = send(&admin, "POST", "/project/import", "application/xml", xml.clone()).await;
+    assert_eq!(status, StatusCode::CREATED, "{text}");
+    let second: Value = serde_json::from_str(&text).unwrap();
+    let without = |report: &Value| {
+        let mut counts = report["imported"].clone();
+        // The second project has no row for the calendar of the person: it has one already.
+        counts.as_object_mut().unwrap().retain(|name, _| !matches!(name.as_str(), "calendars" | "exceptions"));
+        counts
+    };
+    assert_eq!(without(&first["report"]), without(&second["report"]));
+    let second_xml = export(&admin, &path(&second)).await;
+    let plan = |xml: &str| {
+        let mut file = pmo_mspdi::read(xml).unwrap();
+        file.calendars.clear();
+        file.project.calendar = None;
+        file.resources.iter_mut().for_each(|resource| resource.calendar = None);
+        file
+    };
+    assert_eq!(plan(&xml), plan(&second_xml));
+}
+
 #[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
 async fn export_contains_exactly_the_visible_entities(pool: PgPool) {
     let router = build_router(&pool).await;

@@ -162,7 +162,7 @@ pub(crate) fn ImportDialog(
     let (accept, description) = if code == "project" {
         (
             ".xml,.csv,.txt,application/xml,text/xml,text/csv",
-            "A Microsoft Project plan (XML) becomes a project with outline, dates and dependencies. Rows of a CSV file become projects.",
+            "A Microsoft Project plan (XML) becomes a project with calendars, tasks, dependencies, people and baselines. Rows of a CSV file become projects.",
         )
     } else {
         (
@@ -268,7 +268,8 @@ fn plan_report(response: &Value, open: RwSignal<bool>) -> impl IntoView + use<> 
         .collect();
     view! {
         <div class="banner success">{icon("circle-check")}<span class="grow"><strong>{text(&project, "name")}</strong>
-            {format!(" has {} tasks, {} milestones and {} dependencies.", count("tasks"), count("milestones"), count("links"))}</span></div>
+            {format!(" has {} tasks, {} milestones and {} dependencies.", count("tasks"), count("milestones"), count("links"))}
+            <span class="meta">{format!("Also imported: {} calendars with {} exceptions, {} assignments, {} baselines.", count("calendars"), count("exceptions"), count("assignments"), count("baselines"))}</span></span></div>
         {(!skipped.is_empty()).then(|| view! { <h3 class="subheading">"Skipped"</h3><ul class="rows tray">{skipped}</ul> })}
         <footer class="buttons"><button class="btn quiet" on:click=move |_| open.set(false)>"Close"</button>
             <A href=address attr:class="btn primary" on:click=move |_| open.set(false)>"Open plan"</A></footer>
