@@ -15,6 +15,7 @@ pub mod id; // typed identifiers
 pub mod permission; // permission levels, grants and inheritance
 pub mod predicate; // filters and sort orders evaluated in memory
 pub mod protocol; // messages of the WebSocket protocol
+pub mod public_holidays; // public holidays of a country
 pub mod query; // query parameters of a list
 pub mod sort; // stable sorting by index
 pub mod unix_millis; // points in time
