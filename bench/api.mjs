@@ -103,7 +103,7 @@ try {
     const result = await concurrent(() => send("GET", `/task?${query}`, { token: viewer }));
     report(`list, ${CLIENTS} clients: ${label}`, result, `${result.details}; ${page.body.data.length} of ${page.body.total}${page.body.total_is_exact ? "" : "+"}`);
   };
-  await benchList("open and due from today, by due date", "due_date[gte]=2026-11-22&dl__task_stage[ne]=Completed&sort=due_date&limit=100");
+  await benchList("open and due from today, by due date", `due_date[gte]=${new Date().toISOString().slice(0, 10)}&dl__task_stage[ne]=Completed&sort=due_date&limit=100`);
   await benchList("two stages, by due date", "dl__task_stage[in]=To%20Do,In%20Progress&sort=due_date&limit=100");
   await benchList("as above, seven columns", "dl__task_stage[in]=To%20Do,In%20Progress&sort=due_date&limit=100&fields=name,wbs,dl__task_stage,due_date,completion_pct,assignee__employee_ids,project_id");
 

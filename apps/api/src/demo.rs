@@ -7,7 +7,7 @@ use crate::admin::authorization::require_administrator;
 use crate::auth::AuthUser;
 use crate::error::{ApiError, Result};
 use crate::openapi::AdministratorsOnly;
-use crate::seed::Scale;
+use crate::seed::{self, Scale, SeedError};
 use crate::state::AppState;
 use axum::Json;
 use axum::extract::State;
@@ -32,6 +32,18 @@ struct DemoLoaded {
     loaded: BTreeMap<&'static str, i64>,
 }
 
+impl From<SeedError> for ApiError {
+    fn from(error: SeedError) -> Self {
+        match error {
+            SeedError::Database(error) => error.into(),
+            SeedError::Text(text) => {
+                tracing::error!(%text, "demo data: cannot be read");
+                Self::Internal
+            }
+        }
+    }
+}
+
 /// Loads demo data into an installation without projects.
 #[utoipa::path(post, path = "/demo", tag = "reference", responses(AdministratorsOnly,
     (status = 201, description = "Demo data was loaded", body = DemoLoaded), (status = 409, description = "A demo user's email address is already in use"), (status = 422, description = "Projects exist already; nothing was loaded")))]
@@ -46,9 +58,8 @@ async fn load(State(app): State<AppState>, user: AuthUser) -> Result<(StatusCode
             "projects exist already; demo data is for an empty installation only",
         ));
     }
-    let counts = Scale::Demo.entity_counts();
-    demo::load(&mut transaction, &counts).await?;
+    let loaded = seed::load(&mut transaction, Scale::Demo, seed::today()).await?;
     transaction.commit().await.map_err(DatabaseError::from)?;
     demo::analyze(&app.pool).await?;
-    Ok((StatusCode::CREATED, Json(DemoLoaded { loaded: counts.into() })))
+    Ok((StatusCode::CREATED, Json(DemoLoaded { loaded })))
 }

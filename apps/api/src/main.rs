@@ -42,6 +42,8 @@ async fn main() -> ExitCode {
 enum CommandError {
     #[error(transparent)]
     Database(#[from] DatabaseError),
+    #[error(transparent)]
+    Seed(#[from] seed::SeedError),
     #[error("{}", describe_error(.0))]
     Api(#[from] ApiError),
     #[error("{path}: {source}")]

@@ -1,6 +1,7 @@
 //! Amount of demo data.
 
 use clap::ValueEnum;
+use std::collections::BTreeMap;
 
 /// Amount of demo data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -13,14 +14,44 @@ pub enum Scale {
     Large,
 }
 
+/// Numbers of entities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Amount {
+    /// Businesses.
+    pub businesses: usize,
+    /// Projects.
+    pub projects: usize,
+    /// Tasks of all projects; `None` for whole plans.
+    pub tasks: Option<usize>,
+    /// People, demo accounts included.
+    pub people: usize,
+}
+
 impl Scale {
-    /// Returns the number of businesses, projects, tasks and people, with their names.
-    pub fn entity_counts(self) -> [(&'static str, i64); 4] {
-        let [businesses, projects, tasks, people] = match self {
-            Self::Small => [3, 6, 120, 14],
-            Self::Demo => [8, 36, 1600, 80],
-            Self::Large => [300, 3000, 100_000, 2000],
+    /// Returns the numbers of entities.
+    pub(crate) fn amount(self) -> Amount {
+        let (businesses, projects, tasks, people) = match self {
+            Self::Small => (3, 6, Some(120), 14),
+            Self::Demo => (8, 36, None, 80),
+            Self::Large => (300, 3000, Some(100_000), 2000),
         };
-        [("businesses", businesses), ("projects", projects), ("tasks", tasks), ("people", people)]
+        Amount { businesses, projects, tasks, people }
+    }
+}
+
+impl Amount {
+    /// Returns the number of tasks of the n-th project; `None` for a whole plan.
+    pub(crate) fn task_count(&self, number: usize) -> Option<usize> {
+        self.tasks.map(|tasks| tasks / self.projects + usize::from(number <= tasks % self.projects))
+    }
+
+    /// Returns the numbers of businesses, projects and people by name.
+    pub(crate) fn counts(&self) -> BTreeMap<&'static str, i64> {
+        let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        BTreeMap::from([
+            ("businesses", count(self.businesses)),
+            ("projects", count(self.projects)),
+            ("people", count(self.people)),
+        ])
     }
 }

@@ -25,3 +25,54 @@ async fn administrator_loads_demo_data_once_without_usable_demo_accounts(pool: P
         assert_eq!(login(&router, email, DEMO_PASSWORD).await.status, StatusCode::UNAUTHORIZED, "{email}");
     }
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn demo_data_has_computed_dates_and_leaves_nothing_to_schedule(pool: PgPool) {
+    let today = jiff::civil::date(2026, 11, 30);
+    let summary = seed::run_on(&pool, Scale::Demo, today).await.unwrap();
+    assert!(summary.contains("36 projects"), "{summary}");
+    let wrong = [
+        ("tasks without dates", "app.task where start_ts is null or finish_ts is null or start_date <> start_ts::date"),
+        ("changed tasks", "app.task where version <> 1 or input_version <> 1"),
+        (
+            "projects without schedule",
+            "app.project p where not exists (select from app.schedule s where s.project_id = p.id)",
+        ),
+        ("queued projects", "app.schedule_queue"),
+        (
+            "people without assignment",
+            "app.task t, unnest(t.assignee__employee_ids) e where not exists (select from app.assignment a where a.task_id = t.id and a.employee_id = e)",
+        ),
+        ("comments from the future", "app.message where created_ts >= '2026-11-30'"),
+        ("finished tasks after today", "app.task where actual_end_date > '2026-11-30'"),
+        (
+            "days that differ from minutes",
+            "app.task where duration_days <> round(duration_minutes / case when duration_unit like 'e%' then 1440 else 480 end, 3)",
+        ),
+    ];
+    for (name, from) in wrong {
+        assert_eq!(count_rows(&pool, from).await, 0, "{name}");
+    }
+    let present = [
+        ("app.task", 1500),
+        ("app.task where summary_flag", 200),
+        ("app.task where dl__task_stage = 'Blocked'", 5),
+        ("app.task_dependency where dl__dependency_type = 'SF'", 1),
+        ("app.task_dependency where lag_minutes < 0", 20),
+        ("app.assignment where placeholder_role is not null", 50),
+        ("app.baseline", 25),
+        ("app.milestone where dl__milestone_status = 'At Risk'", 3),
+        ("app.risk", 100),
+        ("app.issue where dl__issue_status <> 'Closed'", 30),
+        ("app.decision where dl__decision_status = 'Accepted'", 30),
+        ("app.change_request", 15),
+        ("app.cost where dl__cost_status = 'Actual'", 30),
+        ("app.message where reply_to__message_id is not null", 15),
+        ("app.calendar_exception", 100),
+        ("app.employee where calendar_id is not null", 5),
+    ];
+    for (from, least) in present {
+        let count = count_rows(&pool, from).await;
+        assert!(count >= least, "{from}: {count}");
+    }
+}

@@ -43,7 +43,7 @@ pub(crate) fn Onboarding(
                 <li><button class="start-option" on:click=create><span class="glyph">{icon("folder-kanban")}</span><strong>"Create your first project"</strong><p>"Name it, choose a manager and add tasks."</p></button></li>
                 <li><button class="start-option" on:click=move |_| importing.set(true)><span class="glyph">{icon("file-up")}</span><strong>"Import a plan"</strong><p>"Microsoft Project XML or CSV, with outline, dates and dependencies."</p></button></li>
                 <li><button class="start-option" disabled=reactive_attr(move || busy.get()) on:click=load_demo><span class="glyph">{icon("users")}</span><strong>{reactive_view(move || if busy.get() { "Loading…" } else { "Load demo data" })}</strong>
-                    <p>"36 projects with 1,600 tasks and 80 people. For administrators; the demo people cannot sign in."</p></button></li>
+                    <p>"36 projects with about 1,900 tasks and 80 people. For administrators; the demo people cannot sign in."</p></button></li>
             </ul>
             {error_message(error)}
         </div>
