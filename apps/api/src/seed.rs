@@ -10,6 +10,7 @@
 
 mod calendars; // calendars with public holidays
 mod company; // people and their time
+mod computed; // dates and progress of a project
 mod control_rows; // risks, issues, decisions, costs, comments
 mod demo_id; // ids and pseudorandom numbers
 mod draft; // rows of a plan without dates
@@ -17,19 +18,22 @@ mod library; // texts of the demo company
 mod moments; // days and moments
 mod plan_text; // plans as texts
 mod progress; // progress up to today
-mod project_seed; // all rows of a project
+mod project_rows; // all rows of a project
+mod rows; // rows and tables
 pub(crate) mod scale; // amount of demo data
 
 pub use scale::Scale;
 
-use calendars::{Calendars, row};
+use calendars::Calendars;
 use company::Company;
+use computed::{Computed, Surroundings, compute};
 use demo_id::{demo_id, demo_random};
 use library::{Library, LibraryError, ProjectText};
 use pmo_database::{Actor, Connection, DatabaseError, Pool, demo};
 use pmo_planning::Day;
 use pmo_project_plan::Row;
-use project_seed::{Computed, Surroundings, Tables, compute, project_rows};
+use project_rows::project_rows;
+use rows::{Tables, row};
 use serde_json::json;
 use std::collections::BTreeMap;
 

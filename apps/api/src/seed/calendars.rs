@@ -1,6 +1,7 @@
 //! Calendars of the demo company.
 
 use super::demo_id::demo_id;
+use super::rows::row;
 use pmo_domain::public_holidays::{Country, holidays};
 use pmo_planning::{Day, HourRange};
 use pmo_project_plan::{CalendarDefinition, CalendarSet, Row, hours_to_json};
@@ -140,9 +141,4 @@ fn holiday_rows(country: Country, today: Day) -> Vec<Row> {
 fn hours(ranges: &[(u16, u16)]) -> Value {
     let ranges: Vec<HourRange> = ranges.iter().map(|(from, to)| HourRange { from: from * 10, to: to * 10 }).collect();
     hours_to_json(&ranges)
-}
-
-/// Returns a row from its columns.
-pub(crate) fn row<const N: usize>(columns: [(&str, Value); N]) -> Row {
-    columns.into_iter().map(|(column, value)| (column.to_owned(), value)).collect()
 }

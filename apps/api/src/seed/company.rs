@@ -1,8 +1,9 @@
 //! People of the demo company: names, roles, and who has time for a project.
 
-use super::calendars::{PartTime, part_time_calendar, row};
+use super::calendars::{PartTime, part_time_calendar};
 use super::demo_id::{demo_id, demo_random};
 use super::library::{Library, RoleText};
+use super::rows::row;
 use pmo_planning::Day;
 use pmo_project_plan::Row;
 use serde_json::{Value, json};

@@ -2,13 +2,13 @@
 //!
 //! What belongs to a task that has not begun has not happened yet and is left out.
 
-use super::calendars::row;
 use super::company::Chosen;
+use super::computed::Computed;
 use super::demo_id::demo_id;
 use super::moments::{day_text, moment_value};
 use super::plan_text::{CommentText, Target};
 use super::progress::Progress;
-use super::project_seed::{Computed, Tables};
+use super::rows::{Tables, row};
 use pmo_planning::{Moment, Span};
 use serde_json::{Value, json};
 use uuid::Uuid;

@@ -3,7 +3,7 @@
 use md5::{Digest, Md5};
 use uuid::Uuid;
 
-/// Returns the id of the n-th entity of a kind; `pg_temp.demo_id` in `db/demo.sql` returns the same.
+/// Returns the id of the n-th entity of a kind, the same as `pg_temp.demo_id` in `db/demo.sql`.
 pub(crate) fn demo_id(kind: &str, n: usize) -> Uuid {
     Uuid::from_bytes(Md5::digest(format!("pmo demo {kind} {n}")).into())
 }

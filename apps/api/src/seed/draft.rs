@@ -1,11 +1,12 @@
 //! Rows of a project while its plan is being made: tasks, dependencies, assignments.
 
-use super::calendars::{Calendars, country_calendar, named_calendar, row};
+use super::calendars::{Calendars, country_calendar, named_calendar};
 use super::company::Chosen;
 use super::demo_id::{demo_id, demo_random};
 use super::library::ProjectText;
 use super::moments::day_text;
 use super::plan_text::{Length, PlanText, TaskText};
+use super::rows::row;
 use pmo_planning::{Day, LinkKind, Moment, Schedule, Span};
 use pmo_project_plan::{
     AssignmentInput, CalendarSet, ConstraintType, DependencyInput, OptionName, PlanInput, ProjectInput, ProjectPlan,

@@ -13,12 +13,15 @@
 
 mod cells; // durations, predecessors, people
 mod flags; // flags of tasks
+mod lines; // lines and their cells
 mod sections; // risks, issues, decisions, change requests, costs, comments
 
 pub(crate) use cells::{Length, PersonText, Predecessor};
 pub(crate) use flags::{Flags, Obstacle};
+pub(crate) use lines::PlanTextError;
 pub(crate) use sections::{ChangeText, CommentText, CostText, DecisionText, IssueText, RiskText, Target};
 
+use lines::{Cells, Keys, Line, fault};
 use std::collections::HashMap;
 
 /// Plan as written.
@@ -63,27 +66,6 @@ pub(crate) struct TaskText {
     pub people: Vec<PersonText>,
     /// Flags.
     pub flags: Flags,
-}
-
-/// Fault of a plan text.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {fault}")]
-pub(crate) struct PlanTextError {
-    /// Number of the line, from 1.
-    pub line: usize,
-    /// What is wrong.
-    pub fault: String,
-}
-
-/// Positions of tasks by key.
-pub(crate) type Keys = HashMap<String, usize>;
-
-/// Line of a text without its indentation.
-#[derive(Clone, Copy, Debug)]
-struct Line<'text> {
-    number: usize,
-    depth: usize,
-    text: &'text str,
 }
 
 impl PlanText {
@@ -210,40 +192,6 @@ impl PlanText {
         });
         plan
     }
-}
-
-/// Cells of a line.
-struct Cells<'text> {
-    line: usize,
-    cells: Vec<&'text str>,
-}
-
-impl<'text> Cells<'text> {
-    fn of(line: Line<'text>) -> Self {
-        Self { line: line.number, cells: line.text.split('|').map(str::trim).collect() }
-    }
-
-    /// Returns a cell; an error if it is absent or empty.
-    fn text(&self, index: usize) -> Result<&'text str, PlanTextError> {
-        let cell = self.cells.get(index).copied().filter(|cell| !cell.is_empty());
-        cell.ok_or_else(|| fault(self.line, format!("cell {} is missing", index + 1)))
-    }
-
-    /// Returns a cell as a number.
-    fn number<N: std::str::FromStr>(&self, index: usize) -> Result<N, PlanTextError> {
-        let text = self.text(index)?;
-        text.parse().map_err(|_| fault(self.line, format!("{text} is not a number")))
-    }
-
-    /// Returns the task whose key is in a cell.
-    fn task(&self, index: usize, keys: &Keys) -> Result<usize, PlanTextError> {
-        let key = self.text(index)?;
-        keys.get(key).copied().ok_or_else(|| fault(self.line, format!("no task has the key {key}")))
-    }
-}
-
-fn fault(line: usize, fault: impl Into<String>) -> PlanTextError {
-    PlanTextError { line, fault: fault.into() }
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 use super::calendars::Calendars;
 use super::company::Company;
+use super::computed::{Computed, Surroundings, compute};
 use super::demo_id::demo_id;
 use super::library::{Library, Story};
 use super::plan_text::Obstacle;
 use super::progress::Progress;
-use super::project_seed::{Computed, Surroundings, compute, project_rows};
+use super::project_rows::project_rows;
 use super::{PROJECT_TABLES, Scale, project_text};
 use pmo_planning::{Day, LinkKind, Problem, Span};
 use pmo_project_plan::{ProjectPlan, baseline};

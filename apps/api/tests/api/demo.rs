@@ -76,3 +76,21 @@ async fn demo_data_has_computed_dates_and_leaves_nothing_to_schedule(pool: PgPoo
         assert!(count >= least, "{from}: {count}");
     }
 }
+
+#[sqlx::test(migrator = "pmo_database::MIGRATIONS")]
+async fn schedule_worker_finds_the_dates_of_demo_data_right(pool: PgPool) {
+    seed::run_on(&pool, Scale::Demo, jiff::civil::date(2026, 11, 30)).await.unwrap();
+    sqlx::query("insert into app.schedule_queue (project_id) select id from app.project").execute(&pool).await.unwrap();
+    let mut worker = pmo_api::schedule_worker::ScheduleWorker::new(
+        pool.clone(),
+        pmo_database::NotifyMode::InTransaction,
+        std::sync::Arc::default(),
+    );
+    assert_eq!(worker.run_pending().await.unwrap(), 36);
+    assert_eq!(count_rows(&pool, "app.schedule_queue").await, 0);
+    let changed: Vec<String> = sqlx::query_scalar("select name from app.task where version <> 1 order by 1 limit 10")
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+    assert_eq!(changed, [] as [String; 0], "the worker computes the same dates");
+}

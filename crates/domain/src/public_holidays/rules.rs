@@ -1,6 +1,6 @@
 //! Rules of the public holidays of each country.
 
-use super::Country;
+use super::country::Country;
 use super::easter::{DayNumber, Weekday};
 use Weekday::{Friday, Monday, Saturday, Thursday};
 

@@ -1,6 +1,6 @@
 //! Cells of task lines: durations, predecessors, people.
 
-use super::Keys;
+use super::lines::Keys;
 use pmo_planning::{LinkKind, Span};
 use pmo_project_plan::{DurationUnit, OptionName, UnitSizes};
 

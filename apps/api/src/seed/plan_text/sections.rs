@@ -1,6 +1,6 @@
 //! Lines about risks, issues, decisions, change requests, costs and comments.
 
-use super::{Cells, Keys, PlanTextError};
+use super::lines::{Cells, Keys, PlanTextError};
 
 /// `name | probability % | impact EUR | response | status | role of the owner | plan`.
 #[derive(Clone, Debug, PartialEq)]
