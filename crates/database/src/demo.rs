@@ -53,7 +53,7 @@ pub async fn insert_rows(conn: &mut Connection, table: &'static str, rows: &[Row
     let table = quote_ident(table);
     let columns = columns.into_iter().map(quote_ident).collect::<Vec<_>>().join(", ");
     let text = format!(
-        "insert into app.{table} ({columns}) select {columns} from json_populate_recordset(null::app.{table}, $1)"
+        "insert into app.{table} ({columns}) select {columns} from jsonb_populate_recordset(null::app.{table}, $1)"
     );
     for part in rows.chunks(MAX_ROWS) {
         sqlx::query(statement(text.clone())).bind(Json(part)).execute(&mut *conn).await?;
