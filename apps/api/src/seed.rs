@@ -234,7 +234,7 @@ fn business_rows(count: usize, people: usize) -> Vec<Row> {
             ("manager__employee_id", json!(demo_id("employee", 5 + number % (people - 4)))),
             ("budget_allocated_amt", json!(100_000 * (5 + demo_random("budget", number, 40)))),
             ("dl__business_type", json!(["Internal", "Product", "Internal", "Services"][number % 4])),
-            ("dl__business_status", json!(if number % 11 == 0 { "Restructuring" } else { "Active" })),
+            ("dl__business_status", json!(if number.is_multiple_of(11) { "Restructuring" } else { "Active" })),
         ])
     };
     (1..=count).map(business).collect()

@@ -9,12 +9,15 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
+/// Working hours of a day: from and to, in minutes after midnight.
+type Ranges = &'static [(u16, u16)];
+
 /// Countries with an office.
 const COUNTRIES: [Country; 4] = [Country::Germany, Country::Denmark, Country::Italy, Country::Portugal];
 /// Hours of a day in an office.
-const OFFICE_HOURS: &[(u16, u16)] = &[(8 * 60, 12 * 60), (13 * 60, 17 * 60)];
+const OFFICE_HOURS: Ranges = &[(8 * 60, 12 * 60), (13 * 60, 17 * 60)];
 /// Further calendars: name, and the hours of workdays, Saturdays and Sundays.
-const OTHERS: [(&str, [&[(u16, u16)]; 3]); 3] = [
+const OTHERS: [(&str, [Ranges; 3]); 3] = [
     ("24 hours", [&[(0, 1440)], &[(0, 1440)], &[(0, 1440)]]),
     ("Weekend shift", [&[], &[(6 * 60, 14 * 60)], &[(6 * 60, 14 * 60)]]),
     ("Two shifts", [&[(6 * 60, 22 * 60)], &[(6 * 60, 14 * 60)], &[]]),

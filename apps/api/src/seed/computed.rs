@@ -201,7 +201,7 @@ fn set_progress(draft: &mut Draft<'_>, happened: &Timeline, progress: &[Progress
         draft.set(task, "dl__task_stage", json!(stage(progress[task], text.flags.kind, days_to_start)));
         let done = match progress[task] {
             Progress::NotStarted => continue,
-            Progress::InProgress { done, .. } => done,
+            Progress::Started { done, .. } => done,
             Progress::Finished => 100,
         };
         draft.set(task, "completion_pct", json!(done));
@@ -271,7 +271,7 @@ fn set_hours(computed: &mut Computed<'_>) {
         .filter_map(|(row, progress)| {
             let done = match progress {
                 Progress::NotStarted => 0.0,
-                Progress::InProgress { done, .. } => f64::from(*done) / 100.0,
+                Progress::Started { done, .. } => f64::from(*done) / 100.0,
                 Progress::Finished => 1.0,
             };
             Some((row.get("id")?.as_str()?.to_owned(), done))

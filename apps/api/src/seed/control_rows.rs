@@ -135,7 +135,7 @@ fn add_costs(computed: &Computed<'_>, tables: &mut Tables) {
     let rows = draft.plan.costs.iter().enumerate().map(|(index, cost)| {
         let status = match computed.progress[cost.task] {
             Progress::Finished => "Actual",
-            Progress::InProgress { .. } => "Committed",
+            Progress::Started { .. } => "Committed",
             Progress::NotStarted => "Planned",
         };
         row([

@@ -15,7 +15,7 @@ pub(crate) enum Progress {
     /// The task has not begun.
     NotStarted,
     /// The task has begun.
-    InProgress {
+    Started {
         /// Part of the duration that is done, in percent.
         done: u32,
         /// Whether work can go on.
@@ -56,7 +56,7 @@ pub(crate) fn progress(draft: &Draft<'_>, timeline: &Timeline, now: Moment) -> V
             let may_be_late = overdue && !holds_up && draft.lengths[task] > Span::ZERO;
             if may_be_late && (obstacle == Obstacle::Blocked || demo_random("overdue", number, 2) == 0) {
                 let done = 60 + 5 * u32::try_from(demo_random("done", number, 7)).unwrap_or_default();
-                return Progress::InProgress { done, obstacle };
+                return Progress::Started { done, obstacle };
             }
             return Progress::Finished;
         }
@@ -68,12 +68,12 @@ pub(crate) fn progress(draft: &Draft<'_>, timeline: &Timeline, now: Moment) -> V
         let length = draft.lengths[task].0.max(1);
         let mut done = i64::from(elapsed.0.max(0)) * 100 / i64::from(length);
         if obstacle == Obstacle::Blocked {
-            done = done / 2;
+            done /= 2;
         } else if demo_random("behind", number, 3) == 0 {
             done = done * 3 / 4;
         }
         let done = u32::try_from(done.clamp(0, 95)).unwrap_or_default() / 5 * 5;
-        Progress::InProgress { done: done.max(5), obstacle }
+        Progress::Started { done: done.max(5), obstacle }
     });
     progress.collect()
 }
@@ -95,9 +95,9 @@ fn successors(draft: &Draft<'_>) -> Vec<Vec<(usize, LinkKind)>> {
 pub(crate) fn stage(progress: Progress, kind: &str, days_to_start: i32) -> &'static str {
     match progress {
         Progress::Finished => "Completed",
-        Progress::InProgress { obstacle: Obstacle::Blocked, .. } => "Blocked",
-        Progress::InProgress { done, .. } if done >= 85 || kind == "Review" => "In Review",
-        Progress::InProgress { .. } => "In Progress",
+        Progress::Started { obstacle: Obstacle::Blocked, .. } => "Blocked",
+        Progress::Started { done, .. } if done >= 85 || kind == "Review" => "In Review",
+        Progress::Started { .. } => "In Progress",
         Progress::NotStarted if days_to_start <= 30 => "To Do",
         Progress::NotStarted if days_to_start <= 75 => "Planning",
         Progress::NotStarted => "Backlog",

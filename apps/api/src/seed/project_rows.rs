@@ -95,7 +95,7 @@ fn done_pct(computed: &Computed<'_>, leaves: &[usize]) -> i64 {
     let length = |task: &usize| i64::from(computed.draft.lengths[*task].0);
     let done = |task: &usize| match computed.progress[*task] {
         Progress::NotStarted => 0,
-        Progress::InProgress { done, .. } => length(task) * i64::from(done) / 100,
+        Progress::Started { done, .. } => length(task) * i64::from(done) / 100,
         Progress::Finished => length(task),
     };
     let (all, done): (i64, i64) = (leaves.iter().map(length).sum(), leaves.iter().map(done).sum());

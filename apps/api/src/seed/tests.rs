@@ -93,7 +93,7 @@ fn progress_agrees_with_links_and_today() {
             match computed.progress[task] {
                 Progress::NotStarted => assert!(start >= computed.now, "{name}: {} should have begun", text.name),
                 Progress::Finished => assert!(finish <= computed.now, "{name}: {} ends later", text.name),
-                Progress::InProgress { obstacle, .. } => {
+                Progress::Started { obstacle, .. } => {
                     assert!(start < computed.now, "{name}: {}", text.name);
                     in_progress += 1;
                     overdue += usize::from(finish <= computed.now);
