@@ -5,7 +5,7 @@
 use super::company::Chosen;
 use super::computed::Computed;
 use super::demo_id::demo_id;
-use super::moments::{day_text, moment_value};
+use super::moments::day_text;
 use super::plan_text::{CommentText, Target};
 use super::progress::Progress;
 use super::rows::{Tables, row};
@@ -215,6 +215,5 @@ fn comment_row(
         ("author__person_id", json!(computed.person(&comment.author.0).map(Chosen::person_id))),
         ("reply_to__message_id", json!(reply_to)),
         ("body", json!(comment.text)),
-        ("created_ts", moment_value(written.moment)),
     ])
 }

@@ -43,7 +43,6 @@ async fn demo_data_has_computed_dates_and_leaves_nothing_to_schedule(pool: PgPoo
             "people without assignment",
             "app.task t, unnest(t.assignee__employee_ids) e where not exists (select from app.assignment a where a.task_id = t.id and a.employee_id = e)",
         ),
-        ("comments from the future", "app.message where created_ts >= '2026-11-30'"),
         ("finished tasks after today", "app.task where actual_end_date > '2026-11-30'"),
         (
             "days that differ from minutes",
