@@ -10,6 +10,8 @@ pub(crate) const DOT_DISTANCE: f64 = 9.0;
 pub(crate) const DOT_RADIUS: f64 = 4.0;
 /// Width of the zone at an end of a bar that resizes it.
 const EDGE: f64 = 7.0;
+/// Width below which a bar can only be moved, because its ends are too small to aim at.
+const NARROW: f64 = 12.0;
 /// Distance from the end of the progress within which it can be dragged.
 const PROGRESS: f64 = 5.0;
 
@@ -91,7 +93,7 @@ fn part_at(bar: &BarBox, percent: u8, (x, y): (f64, f64), tolerance: f64) -> Opt
     if at_progress && (y > bar.y + bar.height || (percent > 0 && percent < 100 && y > bar.middle())) {
         return Some(Part::Progress);
     }
-    let edge = EDGE.min(bar.width / 3.0);
+    let edge = if bar.width < NARROW { 0.0 } else { EDGE.min(bar.width / 3.0) };
     if right > -edge {
         return Some(Part::Finish);
     }
@@ -148,6 +150,17 @@ mod tests {
         assert_eq!(at(100.0, 90.0), Hit::Bar { row: 1, part: Part::Body });
         assert_eq!(at(117.0, 90.0), Hit::Bar { row: 1, part: Part::LinkFinish });
         assert_eq!(at(100.0, 120.0), Hit::Row(2), "a row without dates has no bar");
+    }
+
+    #[test]
+    fn a_narrow_bar_is_moved_as_a_whole() {
+        let mut chart = Chart::default();
+        let start = Moment(144_000);
+        chart.push_row(Row { start, finish: start.plus(Span::hours(12)), ..Row::default() }, "", []);
+        for x in [100.5, 102.0, 104.5] {
+            let found = hit(&view(), &chart, (x, 60.0), HitOptions { tolerance: 0.0 });
+            assert_eq!(found, Hit::Bar { row: 0, part: Part::Body }, "at {x}");
+        }
     }
 
     #[test]
