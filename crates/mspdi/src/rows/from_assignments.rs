@@ -136,14 +136,14 @@ fn add_of_task(
         let own = if fixed { parts.take().map(|parts| parts.as_slice()) } else { own.as_deref() };
         if let Some(parts) = own {
             assignment.contour = EDITED;
-            assignment.timephased = timephased(time, begin, parts, assignment.units);
+            assignment.timephased = timephased(&time, begin, parts, assignment.units);
         }
         exported.file.assignments.push(assignment);
         exported.computed.assignments.push((begin, finish));
     }
     if let Some(parts) = parts {
         let time = times.of(&source.built.plan, planned, None);
-        let timephased = timephased(time, start, parts, None);
+        let timephased = timephased(&time, start, parts, None);
         let work = Some(planned.duration);
         let uid = next_uid(exported);
         exported.file.assignments.push(FileAssignment {
