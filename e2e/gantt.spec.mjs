@@ -81,6 +81,9 @@ test("dragging a bar shows the cascade, moves the successors with one write, and
   const { id } = await importPlan("editor", samplePlan, "Gantt move");
   const page = await signInAs("editor");
   await openChart(page, id);
+  await page.getByRole("button", { name: "Week", exact: true }).click();
+  await ganttRow(page, "Write the brief").click();
+  await page.keyboard.press("Space");
   const [before, successor] = [await dates(page, "Write the brief"), await dates(page, "Agree on goals and measures")];
   const box = await bar(page, "Write the brief");
   const middle = { x: (box.x + box.end) / 2, y: box.y };
