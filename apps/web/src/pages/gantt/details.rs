@@ -130,10 +130,7 @@ fn step_text(plan: &GanttPlan, step: &Step) -> StepText {
         Reason::Duration => "because of its start and its duration",
     };
     let cause = step.cause.filter(|cause| *cause != step.task).map(|cause| (cause, name(cause)));
-    StepText {
-        text: format!("{} {}: {what} {reason}", name(step.task), moment_text(step.moment), what = what.to_lowercase()),
-        cause,
-    }
+    StepText { text: format!("{} {what} {} {reason}", name(step.task), moment_text(step.moment)), cause }
 }
 
 fn steps(state: GanttState, task: Uuid) -> Vec<StepText> {
