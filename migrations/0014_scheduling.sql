@@ -96,7 +96,8 @@ insert into app.entity (code, name, ui_label, ui_icon, code_prefix, root_flag, d
 create table app.schedule (like app.entity_columns including defaults, primary key (id),
   project_id uuid not null references app.project,
   -- Calendars of the project, of its tasks and of the people assigned, so that everyone who may
-  -- view the plan can compute it: {"calendars": {id: {...}}, "employees": {id: calendar id}}.
+  -- view the plan can compute it: {"calendars": {id: {...}}, "employees": {id: calendar id},
+  -- "task_count", "external_task_ids"}. The last two tell a device whether it holds the whole plan.
   calendars jsonb not null default '{}',
   start_ts timestamp, finish_ts timestamp, problem_count integer not null default 0, scheduled_ts timestamptz);
 create unique index on app.schedule (project_id);
@@ -168,6 +169,7 @@ insert into app.entity (code, name, ui_label, ui_icon, code_prefix, root_flag, d
      "empty_text": "Assignments state who works on a task, with which share of their time."}');
 
 create table app.assignment (like app.entity_columns including defaults, primary key (id),
+  project_id uuid references app.project, -- that of the task, by trigger
   task_id uuid not null references app.task, employee_id uuid references app.employee,
   placeholder_role text, -- role that has no person yet; null for a person
   units_pct numeric(8, 2) not null default 100 check (units_pct >= 0),
@@ -178,11 +180,13 @@ create table app.assignment (like app.entity_columns including defaults, primary
   segments jsonb not null default '[]',
   check (num_nonnulls(employee_id, placeholder_role) = 1));
 create index on app.assignment (task_id);
+create index on app.assignment (project_id);
 create index on app.assignment (employee_id);
 create unique index on app.assignment (task_id, employee_id) where active_flag and employee_id is not null;
 
 insert into app.entity_child (parent_code, child_code, owned, parent_column, display_order) values
   ('task', 'assignment', true, 'task_id', 15),
+  ('project', 'assignment', false, 'project_id', 76),
   ('employee', 'assignment', false, 'employee_id', 15);
 
 select app.register_entity('assignment');

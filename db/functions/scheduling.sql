@@ -176,10 +176,11 @@ begin
   return new;
 end $$;
 
--- After a task has moved to another project: its dependencies on predecessors follow, because a
--- dependency belongs to the project of its successor.
+-- After a task has moved to another project: its assignments follow, and its dependencies on
+-- predecessors, because a dependency belongs to the project of its successor.
 create or replace function app.move_dependencies() returns trigger language plpgsql as $$
 begin
+  update app.assignment set project_id = new.project_id where task_id = new.id and project_id is distinct from new.project_id;
   update app.task_dependency set project_id = new.project_id where successor__task_id = new.id and project_id is distinct from new.project_id;
   return null;
 end $$;
@@ -192,6 +193,7 @@ begin
     raise exception 'an assignment has either a person or a role' using errcode = 'check_violation', column = 'employee_id';
   end if;
   if new.name is null or new.name = '' then new.name := left(coalesce(nullif(new.placeholder_role, ''), 'Assignment'), 500); end if;
+  new.project_id := (select project_id from app.task where id = new.task_id);
   return new;
 end $$;
 

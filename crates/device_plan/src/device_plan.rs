@@ -4,7 +4,7 @@ use crate::completeness::{MissingPart, PlanState};
 use crate::held_rows::HeldRows;
 use pmo_domain::{Catalog, EntityCode, EntityRef, Row};
 use pmo_planning::{Edit, Live, Plan};
-use pmo_project_plan::{
+use pmo_project_plan::{Missing,
     CalendarSet, CurrentDates, DerivedColumns, ExternalTask, PlanInput, ProjectInput, ProjectPlan, build,
 };
 use pmo_sync::{Engine, ListKey, Query, ReferenceDataKey, SourceRow};
@@ -66,6 +66,8 @@ pub struct DevicePlan {
     schedule_rows: Vec<ScheduleRow>,
     /// Number of tasks at the last run of the server, if it says so.
     server_task_count: Option<u64>,
+    /// Predecessors in other projects that the server knows.
+    server_external_ids: Option<HashSet<Uuid>>,
     /// Whether the user may not view some of the tasks.
     has_hidden_tasks: bool,
     /// Predecessors in other projects.
@@ -100,6 +102,7 @@ impl DevicePlan {
             schedule: HeldRows::default(),
             schedule_rows: Vec::new(),
             server_task_count: None,
+            server_external_ids: None,
             has_hidden_tasks: false,
             external_ids: BTreeSet::new(),
             plan: ProjectPlan::default(),
@@ -202,7 +205,7 @@ impl DevicePlan {
         if changed {
             self.follow(build(&self.input));
         }
-        missing.extend(self.plan.incomplete.iter().copied().map(MissingPart::Referenced));
+        missing.extend(self.plan.incomplete.iter().filter(|part| !self.is_deleted(part)).copied().map(MissingPart::Referenced));
         let state = PlanState::of(missing);
         let is_changed = changed || state != self.state;
         self.state = state;
@@ -241,6 +244,9 @@ impl DevicePlan {
         // A project has one schedule, or none before its first run.
         let calendars = self.schedule_rows.first().map(|row| row.calendars.clone()).unwrap_or_default();
         self.server_task_count = calendars.get("task_count").and_then(Value::as_u64);
+        let external = calendars.get("external_task_ids").and_then(Value::as_array);
+        self.server_external_ids =
+            external.map(|ids| ids.iter().filter_map(Value::as_str).filter_map(|id| id.parse().ok()).collect());
         self.input.calendars = CalendarSet::from_json(&calendars);
         true
     }
@@ -278,6 +284,14 @@ impl DevicePlan {
             self.has_hidden_tasks = self.server_task_count.is_some_and(|count| (held as u64) < count);
         }
         self.has_hidden_tasks
+    }
+
+    /// Whether a part is a predecessor that the server does not use, because it was deleted.
+    fn is_deleted(&self, part: &Missing) -> bool {
+        match (part, &self.server_external_ids) {
+            (Missing::Predecessor { task, .. }, Some(external)) => !external.contains(task),
+            _ => false,
+        }
     }
 
     /// Replaces the plan and brings the schedule up to date, task by task if that is possible.

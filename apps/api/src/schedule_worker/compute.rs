@@ -24,7 +24,7 @@ pub(super) fn derive(rows: &PlanRows) -> Result<DerivedWrite, serde_json::Error>
     Ok(DerivedWrite {
         tasks,
         schedule: Some(ProjectSchedule {
-            calendars: input.calendars.to_json(),
+            calendars: shared_inputs(&input),
             start: tenths(schedule.project_start).filter(|_| !rows.tasks.is_empty()),
             finish: tenths(schedule.project_finish).filter(|_| !rows.tasks.is_empty()),
             problem_count: i32::try_from(problem_count).unwrap_or(i32::MAX),
@@ -32,6 +32,18 @@ pub(super) fn derive(rows: &PlanRows) -> Result<DerivedWrite, serde_json::Error>
         }),
         dependents: dependents.into_iter().collect(),
     })
+}
+
+/// Returns the contents of `schedule.calendars`: the calendars, the number of tasks and the
+/// predecessors in other projects, by which a device knows whether it holds the whole plan.
+fn shared_inputs(input: &PlanInput) -> Value {
+    let mut shared = input.calendars.to_json();
+    if let Some(entries) = shared.as_object_mut() {
+        let external: BTreeSet<Uuid> = input.external_tasks.iter().map(|task| task.id).collect();
+        entries.insert("task_count".to_owned(), input.tasks.len().into());
+        entries.insert("external_task_ids".to_owned(), external.iter().map(Uuid::to_string).collect());
+    }
+    shared
 }
 
 /// Reads the rows of a plan.
