@@ -61,10 +61,10 @@ fn outline_inputs_links_and_people_become_rows() {
     );
     assert_eq!(rows.tasks[1]["assignee__employee_ids"], json!([ada]));
     assert_eq!((&rows.assignments[0]["employee_id"], &rows.assignments[0]["units_pct"]), (&json!(ada), &json!(50)));
-    // Two days after the start of its predecessor.
+    // Two days of work after the start of its predecessor; a milestone stands at their end.
     assert_eq!(
         (&rows.tasks[2]["start_ts"], &rows.tasks[2]["due_date"]),
-        (&json!("2026-03-04T08:00:00"), &json!("2026-03-04"))
+        (&json!("2026-03-03T17:00:00"), &json!("2026-03-03"))
     );
 }
 

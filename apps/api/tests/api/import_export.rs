@@ -228,7 +228,13 @@ async fn imported_plan_contains_calendars_people_roles_and_baselines(pool: PgPoo
         (&json!("Start No Earlier Than"), &json!(500))
     );
     assert_eq!(row["assignee__employee_ids"].as_array().unwrap().len(), 1);
-    let assignments: i64 = sqlx::query_scalar("select count(*) from app.assignment").fetch_one(&pool).await.unwrap();
+    let assignments: i64 = sqlx::query_scalar(
+        "select count(*) from app.assignment a join app.task t on t.id = a.task_id where t.project_id = $1::uuid",
+    )
+    .bind(&project)
+    .fetch_one(&pool)
+    .await
+    .unwrap();
     assert_eq!(assignments, 2, "no trigger adds another assignment");
     let calendar: Option<String> = sqlx::query_scalar(
         "select c.name from app.employee e join app.calendar c on c.id = e.calendar_id where e.name = 'Edda Editor'",

@@ -58,7 +58,7 @@ pub(super) fn add_assignments(mapping: &mut Mapping<'_, '_>) {
             continue;
         }
         let employee = mapping.context.people.get(&resource.uid).copied();
-        if !seen.insert((position, employee.map_or(Err(name), Ok))) {
+        if !seen.insert((position, employee.ok_or(name))) {
             mapping.skip("Assignment", "the same person has another assignment of the task");
             continue;
         }
@@ -98,7 +98,9 @@ fn add_assignment(
         if negative { (delay.plus(leveling_delay), Span::ZERO) } else { (delay, leveling_delay) };
     // Without a stated length, work divided by units counts.
     let by_work = source.work.filter(|_| units.0 > 0).map(|work| work.scale(10_000, i64::from(units.0)));
-    let own = length.and_then(|(assignment, _)| assignment.duration).filter(|duration| Some(*duration) != by_work);
+    // If the file states no work, the assignment takes as long as the task.
+    let own = length.filter(|_| source.work.is_some()).and_then(|(assignment, _)| assignment.duration);
+    let own = own.filter(|duration| Some(*duration) != by_work);
     let parts = length.map(|(_, parts)| parts.clone()).unwrap_or_default();
     let work = |work: Option<Span>| work.map_or(Value::Null, |work| hours(Span(work.0.max(0))));
     let done = source.actual_work.unwrap_or_default();

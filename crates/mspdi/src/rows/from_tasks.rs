@@ -13,15 +13,15 @@ use serde_json::Value;
 /// Adds the tasks with their links and baselines.
 pub(super) fn add_tasks(exported: &mut Exported, source: &Source<'_>) {
     let mut levels: Vec<i64> = Vec::new();
-    let mut links = links(source);
+    let links = links(source);
     let baselines = baselines(source);
-    for position in 0..source.task_rows.len() {
+    for (position, links) in links.into_iter().enumerate() {
         let parent = source.built.plan.tasks[position].parent;
         let level = parent.and_then(|parent| levels.get(parent as usize)).map_or(1, |level| level + 1);
         levels.push(level);
         let mut task = task(source, position);
         task.outline_level = level;
-        task.links = std::mem::take(&mut links[position]);
+        task.links = links;
         let id = source.built.task_ids[position];
         task.baselines = baselines.iter().filter_map(|(number, snapshot)| baseline(*number, snapshot, id)).collect();
         exported.file.tasks.push(task);

@@ -79,7 +79,7 @@ prop_compose! {
     fn file()(
         calendars in proptest::collection::vec(calendar(), 2..4), tasks in proptest::collection::vec(task(), 1..14),
         links in proptest::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0..4_i64, -9_600..9_600_i64, prop_oneof![Just(7), Just(8), Just(19), Just(5)]), 0..12),
-        assignments in proptest::collection::vec((any::<prop::sample::Index>(), 1..4_i64, 1..300_u32, length(), prop_oneof![3 => Just(0), 1 => 1..30_i32]), 0..10),
+        assignments in proptest::collection::vec((any::<prop::sample::Index>(), 1..4_i64, 1..300_u32, length()), 0..10),
         people in proptest::array::uniform3(of(1..4_i64)), from_finish in prop::bool::weighted(0.15),
     ) -> File {
         let standard = FileCalendar { uid: 1, name: Some("Standard".into()), is_base: true, definition: Calendar::standard(), ..FileCalendar::default() };
@@ -113,10 +113,10 @@ prop_compose! {
         file.resources = people.iter().zip(1..).map(|(calendar, uid)| FileResource {
             uid, name: Some(format!("Person {uid}")), kind: 1, calendar: *calendar, ..FileResource::default()
         }).collect();
-        for ((task, resource, units, work, delay), uid) in assignments.into_iter().zip(1..) {
+        for ((task, resource, units, work), uid) in assignments.into_iter().zip(1..) {
             let task = i64::try_from(task.index(count) + 1).expect("few tasks");
             if file.assignments.iter().all(|one| (one.task, one.resource) != (task, resource)) {
-                file.assignments.push(FileAssignment { uid, task, resource, units: Some(units * 100), work: Some(work), leveling_delay: Some(Span::hours(delay)), ..FileAssignment::default() });
+                file.assignments.push(FileAssignment { uid, task, resource, units: Some(units * 100), work: Some(work), ..FileAssignment::default() });
             }
         }
         file
