@@ -154,6 +154,8 @@ mod tests {
     proptest! {
         #[test]
         fn pixel_to_moment_and_back_is_the_same_pixel(x in 0_u32..400_000, pixels in 0.2_f64..1_440.0) {
+            // Moments end in 2203.
+            prop_assume!(f64::from(x) / pixels < 60_000.0);
             let scale = TimeScale::new(origin(), pixels);
             prop_assert_eq!(scale.x(scale.moment(f64::from(x))).round(), f64::from(x));
         }
