@@ -3,7 +3,7 @@
 //! User actions: edits, drafts, conflict resolutions, navigation. Faults: tab crashes, frozen tabs,
 //! network loss, damaged bytes.
 
-use crate::model_database::{TxOp, code, project_id};
+use crate::model_database::{TxOp, code, project_id, task_id};
 use crate::oracle::Violation;
 use crate::sim_event::SimEvent;
 use crate::simulation::Simulation;
@@ -14,6 +14,11 @@ use pmo_sync::store::{self, KeySelector, KeyValue};
 use pmo_sync::{EntryState, Event, Namespace, Operation, Resolution, Write, WriteIds};
 use serde_json::{Value, json};
 use uuid::Uuid;
+
+/// Returns whether a task is never deleted, so that each project keeps a dependency.
+fn is_linked(task: Uuid) -> bool {
+    (0..6).any(|n| task == task_id(n))
+}
 
 impl Simulation {
     fn next_token(&mut self) -> String {
@@ -139,7 +144,7 @@ impl Simulation {
         let (person, project) = (self.rng.gen_range(self.config.people), self.rng.gen_range(3));
         let op = match self.rng.gen_range(20) {
             0..=1 => TxOp::Move(id, project),
-            2 => TxOp::Purge(id),
+            2 if !is_linked(id) => TxOp::Purge(id),
             3..=4 => TxOp::Grant(person, project, self.rng.one_in(3).then_some(20_000)),
             5 => TxOp::Revoke(person, project),
             _ => TxOp::Touch(id),
@@ -180,7 +185,7 @@ impl Simulation {
             return Ok(());
         }
         let Some((entity, before)) = self.pick_visible_task(tab_ref) else { return Ok(()) };
-        if action == 1 {
+        if action == 1 && !is_linked(entity.id) {
             self.oracle.record_delete(tab_ref.device, &entity);
             return self.deliver(tab_ref, Event::Delete { entity, ids });
         }
