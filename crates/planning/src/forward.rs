@@ -280,12 +280,15 @@ impl Pass<'_> {
         }
         let start = if start == asked.moment { asked } else { Timed::unknown(start) };
         let (begin, mut finish, work) = self.place(task, start);
-        if let (false, Some(asked)) = (floor || self.network.turned, self.asked_finish(task, driver)) {
+        if !floor
+            && !self.network.turned
+            && let Some(asked) = self.asked_finish(task, begin)
+        {
             // Microsoft Project keeps the moment that such a link asks for, where no work lies
             // between.
-            let tables = [self.network.table_of(task), self.network.slack_table_of(task)];
-            let same = tables.iter().all(|table| table.between(finish, asked) == Span::ZERO);
-            finish = if same { finish.max(asked) } else { finish };
+            let own = self.network.slack_table_of(task).between(finish, asked);
+            let free = own == Span::ZERO && self.work_of_people(task, finish, asked) == Span::ZERO;
+            finish = if free { finish.max(asked) } else { finish };
         }
         Dates { start: begin, finish, resume: Moment::NONE, start_driver: driver, finish_driver: driver, work }
     }
@@ -329,12 +332,13 @@ impl Pass<'_> {
         (begin, self.finish_after(task, from, Span::ZERO), NO_WORK)
     }
 
-    /// Returns the finish that the driving link asks for, if it is one to the finish.
-    fn asked_finish(&self, task: usize, driver: Driver) -> Option<Moment> {
-        let Driver::Link(link) = driver else { return None };
-        let edge = self.network.edges_into(task).iter().find(|edge| edge.link == link)?;
-        let to_finish = matches!(edge.kind, LinkKind::FinishToFinish | LinkKind::StartToFinish);
-        to_finish.then(|| self.add_lag(edge, self.link_source(edge), false))
+    /// Returns the latest finish that links to the finish ask for, of those that decide on the start.
+    fn asked_finish(&self, task: usize, begin: Moment) -> Option<Moment> {
+        let to_finish = |edge: &&Edge| matches!(edge.kind, LinkKind::FinishToFinish | LinkKind::StartToFinish);
+        let edges = self.network.edges_into(task).iter().filter(to_finish);
+        let dates = edges.map(|edge| self.asked_date(edge).moment);
+        let decides = |date: &Moment| self.first_start(task, self.start_before(task, *date, Span::ZERO)) == begin;
+        dates.filter(decides).max()
     }
 
     /// Returns the start of a task, or of its rest, that a link asks for.

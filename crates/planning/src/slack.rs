@@ -9,7 +9,7 @@
 
 use crate::graph::{Edge, Role};
 use crate::model::{Constraint, Direction, Lag, LinkKind, Task};
-use crate::moment::Span;
+use crate::moment::{Moment, Span};
 use crate::pass::{NO_WORK, Pass};
 
 /// Returns the duration of a leaf that is done, and its duration.
@@ -148,6 +148,11 @@ impl Pass<'_> {
         if to <= from {
             return Span::ZERO;
         }
+        self.work_of_people(task, from, to)
+    }
+
+    /// Returns the working time between two moments in which somebody on a task works.
+    pub(crate) fn work_of_people(&self, task: usize, from: Moment, to: Moment) -> Span {
         let range = self.network.run_range[task].clone();
         let runs = &self.network.runs[range.start as usize..range.end as usize];
         let gaps = runs.iter().map(|run| self.network.tables.get(run.table).between(from, to));

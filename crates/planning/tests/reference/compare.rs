@@ -99,6 +99,16 @@ fn the_engine_agrees_with_the_slow_solver() {
     check_all(1500, START, 12, &check_equal);
 }
 
+/// Random plans that once failed: a link to the finish asks for the same start as another link or
+/// the constraint.
+#[test]
+fn the_engine_agrees_with_the_slow_solver_on_equal_links_to_the_finish() {
+    for seed in [72_494, 527_648, 548_272, 575_797] {
+        let plan = random_plan(&mut Random::new(seed), START, 12);
+        assert_eq!(check_equal(&plan), Ok(()), "seed {seed}");
+    }
+}
+
 #[test]
 fn the_engine_agrees_with_the_slow_solver_from_the_finish() {
     check_all(500, FINISH, 12, &|plan| if plan.from_finish.is_some() { check_equal(plan) } else { Ok(()) });

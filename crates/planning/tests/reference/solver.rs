@@ -280,7 +280,9 @@ impl<'a> Solver<'a> {
             self.target(link, if link.kind == Kind::FinishFinish { finish } else { start }, dates)
         });
         let deciding = targets.filter(|&target| self.begin(task, self.back(task, target)) == start);
-        let is_free = |target: &Tick| self.clock.between(self.time_of(task), finish, *target) == 0;
+        let is_free = |target: &Tick| {
+            self.clock.between(self.time_of(task), finish, *target) == 0 && self.gap(task, finish, *target) == 0
+        };
         deciding.max().filter(is_free).map_or(finish, |target| target.max(finish))
     }
 
