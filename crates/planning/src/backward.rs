@@ -1,9 +1,9 @@
 //! Backward pass: latest dates.
 //!
-//! Microsoft Project: a task finishes at the earliest of the moments that its successors allow, or
-//! with the project. A deadline and the constraints "no later than" and "must" can require an
-//! earlier moment. A finish moves back to the end of a range of work; milestones and manual tasks
-//! keep the moment that their successor allows.
+//! Microsoft Project: a task finishes at the earliest of what its successors allow, or with the
+//! project; a deadline and the constraints "no later than" and "must" cap that. A finish moves back
+//! to the end of a range of work; milestones and manual tasks keep the moment that their successor
+//! gives.
 
 use crate::graph::{Edge, Role};
 use crate::model::{Constraint, Lag, LinkKind};
@@ -11,7 +11,7 @@ use crate::moment::{Moment, Span};
 use crate::pass::{NO_WORK, Pass, Timed};
 use crate::work_table::WorkTable;
 
-/// Latest dates that successors and summaries allow; absent without a limit.
+/// Latest dates that surroundings allow; absent where nothing limits them.
 #[derive(Clone, Copy)]
 struct Limits {
     start: Timed,
@@ -55,7 +55,7 @@ impl Pass<'_> {
         }
     }
 
-    /// Returns the latest dates that the successors of a task and the summaries above it allow.
+    /// Returns what the successors of a task and the summaries above it allow.
     fn limits(&self, task: usize) -> Limits {
         let mut limits = Limits::NONE;
         if let Some(parent) = self.parent(task) {
@@ -71,7 +71,7 @@ impl Pass<'_> {
                 LinkKind::FinishToStart | LinkKind::StartToStart => self.state.late_rest[successor],
                 LinkKind::FinishToFinish | LinkKind::StartToFinish => self.state.late_first[successor],
             };
-            // Finished successors limit nothing.
+            // Finished successors hold nothing.
             if target.is_none() {
                 continue;
             }

@@ -19,7 +19,7 @@ pub struct HourRange {
     pub to: u16,
 }
 
-/// Working hours of a weekday.
+/// What a weekday states about its hours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DayHours {
     /// As the base calendar; without one, not working.
@@ -107,7 +107,7 @@ pub struct CalendarException {
 /// Definition of working time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Calendar {
-    /// Base calendar; supplies the days that this calendar does not define.
+    /// Calendar that states what this one does not.
     pub base: Option<CalendarIndex>,
     /// Weekdays, Sunday first.
     pub week: [DayHours; 7],

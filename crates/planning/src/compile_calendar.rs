@@ -2,7 +2,7 @@
 //!
 //! Precedence on a day (Microsoft Project): exceptions of the calendar, exceptions of its base, own
 //! work weeks, work weeks of the base, own weekday, weekday of the base. So a holiday of the base
-//! replaces a working Saturday of a derived calendar.
+//! beats a working Saturday of a derived calendar.
 
 use crate::calendar::{Calendar, CalendarIndex, DayHours, WorkWeek};
 use crate::moment::{Day, Moment};
@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 /// Maximum number of calendars that a chain of bases may have.
 const MAX_BASES: usize = 16;
 
-/// Returns the table of a calendar, and reports the errors in its definition.
+/// Returns the table of a calendar, and reports what it states wrongly.
 ///
 /// A calendar that is missing, or without any work, counts all time as working time. `budget` is
-/// the number of days that exceptions and work weeks may name; further days are ignored.
+/// the number of days that exceptions and work weeks may name; what goes beyond it is ignored.
 pub(crate) fn compile(
     calendars: &[Calendar],
     index: CalendarIndex,

@@ -34,6 +34,8 @@ struct Gate {
     driver: Driver,
     /// Earliest finish; absent for most.
     finish: Moment,
+    /// Reason of `finish`.
+    finish_driver: Driver,
 }
 
 impl Pass<'_> {
@@ -80,22 +82,24 @@ impl Pass<'_> {
     fn gate(&self, task: usize) -> Gate {
         match self.parent(task) {
             Some(parent) => {
-                let Gates { start, asked, driver, finish, .. } = *self.gates(parent);
-                Gate { start, asked, driver, finish }
+                let Gates { start, asked, driver, finish, finish_driver, .. } = *self.gates(parent);
+                Gate { start, asked, driver, finish, finish_driver }
             }
             None => Gate {
                 start: self.schedule.project_start,
                 asked: Moment::MIN,
                 driver: Driver::ProjectStart,
                 finish: Moment::NONE,
+                finish_driver: Driver::ProjectStart,
             },
         }
     }
 
     /// Computes the gate of a summary: what holds every task below it.
     fn open_gate(&mut self, summary: usize) -> bool {
-        let Gate { mut start, mut asked, mut driver, mut finish } = self.gate(summary);
+        let Gate { mut start, mut asked, mut driver, mut finish, mut finish_driver } = self.gate(summary);
         let own = index(summary);
+        let mut own_finish = Moment::NONE;
         if self.is_manual(summary) && self.task(summary).manual_start.is_some() {
             (start, driver, finish) = (self.task(summary).manual_start, Driver::Manual(own), Moment::NONE);
             asked = start;
@@ -109,7 +113,14 @@ impl Pass<'_> {
                             (start, driver) = (date, Driver::Link(edge.link));
                         }
                     }
-                    LinkKind::FinishToFinish | LinkKind::StartToFinish => finish = finish.max(date),
+                    // Of links that ask for the same, those of the nearest summary count.
+                    LinkKind::FinishToFinish | LinkKind::StartToFinish if date > own_finish => {
+                        own_finish = date;
+                        if date >= finish {
+                            (finish, finish_driver) = (date, Driver::Link(edge.link));
+                        }
+                    }
+                    LinkKind::FinishToFinish | LinkKind::StartToFinish => {}
                 }
             }
             if let Constraint::StartNoEarlierThan(date) | Constraint::MustStartOn(date) = self.task(summary).constraint
@@ -121,7 +132,7 @@ impl Pass<'_> {
             }
         }
         let gates = self.gates_mut(summary);
-        let after = Gates { start, asked, driver, finish, ..*gates };
+        let after = Gates { start, asked, driver, finish, finish_driver, ..*gates };
         let changed = *gates != after;
         *gates = after;
         changed
@@ -298,12 +309,12 @@ impl Pass<'_> {
     /// For a task with a done part, the start of its rest. The project start counts if `floor` is
     /// set.
     pub(crate) fn asked_start(&self, task: usize, done: Span, floor: bool) -> (Timed, Driver) {
-        let Gate { start, asked, mut driver, finish } = self.gate(task);
+        let Gate { start, asked, mut driver, finish, finish_driver } = self.gate(task);
         let mut start = Timed::unknown(if floor { start } else { asked });
         if finish.is_some() {
             let asked = self.start_before(task, finish, done);
             if asked > start.moment {
-                (start, driver) = (Timed::unknown(asked), self.gate_finish_driver(task));
+                (start, driver) = (Timed::unknown(asked), finish_driver);
             }
         }
         for edge in self.network.edges_into(task) {
@@ -332,7 +343,8 @@ impl Pass<'_> {
         (begin, self.finish_after(task, from, Span::ZERO), NO_WORK)
     }
 
-    /// Returns the latest finish that links to the finish ask for, of those that decide on the start.
+    /// Returns the latest finish that links to the finish ask for, of those that decide on the
+    /// start.
     fn asked_finish(&self, task: usize, begin: Moment) -> Option<Moment> {
         let to_finish = |edge: &&Edge| matches!(edge.kind, LinkKind::FinishToFinish | LinkKind::StartToFinish);
         let edges = self.network.edges_into(task).iter().filter(to_finish);
@@ -353,23 +365,6 @@ impl Pass<'_> {
         }
         let work = asked.work.saturating_sub(rest.0);
         Timed { moment: self.network.table_of(task).start_at(work), work }
-    }
-
-    /// Returns the link into a summary above the task that holds finishes.
-    fn gate_finish_driver(&self, task: usize) -> Driver {
-        let mut above = self.parent(task);
-        while let Some(summary) = above {
-            let finish = self.gates(summary).finish;
-            let holds = |edge: &&Edge| {
-                matches!(edge.kind, LinkKind::FinishToFinish | LinkKind::StartToFinish)
-                    && self.add_lag(edge, self.link_source(edge), false) == finish
-            };
-            if let Some(edge) = self.network.edges_into(summary).iter().find(holds) {
-                return Driver::Link(edge.link);
-            }
-            above = self.parent(summary);
-        }
-        Driver::ProjectStart
     }
 
     /// Applies a constraint that holds a task back to the start that its links ask for.

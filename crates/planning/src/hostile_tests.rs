@@ -6,7 +6,7 @@ use crate::model::{
     TaskType, Units,
 };
 use crate::moment::{Day, Moment, Span};
-use crate::{Edit, Live, schedule};
+use crate::{Driver, Edit, Live, Problem, schedule};
 
 /// Pseudo-random numbers that are often extreme.
 struct Extreme(u64);
@@ -186,6 +186,34 @@ impl Extreme {
             .collect();
         plan
     }
+}
+
+#[test]
+fn a_link_into_a_deep_outline_drives_the_tasks_at_its_bottom() {
+    let depth = 400;
+    let day = Task { duration: Span::hours(8), ..Task::default() };
+    let mut tasks = vec![Task { duration: Span::hours(80), ..day }];
+    for level in 1..=depth {
+        tasks.push(Task { id: TaskId(level), parent: (level > 1).then(|| level - 1), ..day });
+    }
+    let link = |successor: u32| Link {
+        predecessor: 0,
+        successor,
+        kind: LinkKind::FinishToFinish,
+        lag: Lag::Working(Span::ZERO),
+    };
+    let settings = Settings { start: Moment::from_civil(2026, 3, 2, 8, 0), ..Settings::default() };
+    let calendars = vec![Calendar::standard()];
+    let mut plan = Plan { settings, calendars, tasks, links: vec![link(1)], ..Plan::default() };
+    let driver = |plan: &Plan| schedule(plan).start_driver[depth as usize];
+    assert_eq!(driver(&plan), Driver::Link(0));
+    // Of links that ask for the same, that into the nearest summary counts.
+    plan.links.push(link(200));
+    plan.links.push(link(100));
+    assert_eq!(driver(&plan), Driver::Link(1));
+    // A link between a summary and a task below it is ignored.
+    plan.links.push(Link { predecessor: 300, ..link(2) });
+    assert!(schedule(&plan).problems.contains(&Problem::LinkIgnored(3)));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! A plan with its dates, kept up to date edit by edit.
 //!
-//! After an edit of a task, the dirty nodes are recomputed in order of the network: forwards for
-//! early dates, backwards for late ones. A node whose dates do not change marks no further nodes.
-//! If the project finish moves, all late dates are recomputed. An edit of links, calendars or
-//! outline compiles the plan again.
+//! After an edit of a task, a set of dirty nodes is swept in order of the network: upwards for
+//! early dates, downwards for late ones. A node whose dates come out the same stops the wave. Late
+//! dates are swept as a whole when the project finish moves. An edit of links, calendars or outline
+//! compiles the plan again.
 //!
 //! Invariant: after each change, the schedule equals [`crate::schedule`] of the plan.
 //!
@@ -48,7 +48,7 @@ pub enum Edit {
     Plan(Box<Plan>),
 }
 
-/// Result of a change.
+/// What a change did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Changed<'live> {
     /// Positions of the tasks whose dates or slack may have changed, in no order.
@@ -163,7 +163,7 @@ impl Live {
         &self.plan
     }
 
-    /// Returns the schedule. Its problems are always empty; [`Live::problems`] computes them.
+    /// Returns the dates and slack; its list of problems is empty, see [`Live::problems`].
     pub fn schedule(&self) -> &Schedule {
         &self.schedule
     }
@@ -290,7 +290,7 @@ impl Live {
         }
     }
 
-    /// Recomputes a task and the tasks that depend on it.
+    /// Recomputes what depends on a task.
     fn update(&mut self, task: usize) {
         self.touch(index(task));
         self.mark(task);
@@ -404,7 +404,7 @@ impl Live {
         }
     }
 
-    /// Marks the nodes that depend on entries of an edited task, such as progress or a delay.
+    /// Marks what depends on the entries of an edited task, such as progress or a levelling delay.
     fn mark_above_edited(&mut self, task: usize) {
         for edge in self.network.edges_into(task) {
             self.dirty.insert(self.late_position(edge.predecessor as usize));

@@ -17,8 +17,7 @@ pub(crate) fn schedule_from_finish(plan: &Plan) -> Schedule {
     let mut problems = Vec::new();
     let network = Network::new(plan, &mut problems);
     let turned_plan = turn_plan(plan, &network);
-    // Links must be compiled again, because they change direction. The first compilation has
-    // reported the problems.
+    // Links must be compiled again, because they change direction; what is wrong is known.
     let mut turned_network = Network::new(&turned_plan, &mut Vec::new());
     turned_network.turn(&network);
     let mut schedule = Schedule::empty(plan.tasks.len());

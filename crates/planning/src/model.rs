@@ -44,7 +44,7 @@ pub struct Settings {
     pub status_date: Moment,
     /// Whether remaining work of unfinished tasks is moved after the status date.
     pub reschedule_remaining: bool,
-    /// Whether a date constraint takes precedence over a link that requires another date.
+    /// Whether a date constraint wins over a link that asks for another date.
     pub honor_constraints: bool,
     /// Total slack up to which a task is critical.
     pub critical_slack_limit: Span,
@@ -66,7 +66,7 @@ pub enum Direction {
     FromFinish,
 }
 
-/// Source of the dates of a task.
+/// Who decides on the dates of a task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The engine.
@@ -74,7 +74,7 @@ pub enum Mode {
     Automatic,
     /// A person: `manual_start` and `manual_finish` hold.
     Manual,
-    /// None: the task takes no part, and its links are ignored.
+    /// Nobody: the task takes no part, and its links are as if absent.
     Inactive,
 }
 
@@ -119,7 +119,7 @@ pub struct Task {
     pub id: TaskId,
     /// Position of the summary that contains the task; it must be smaller than the task's own.
     pub parent: Option<u32>,
-    /// Source of the dates.
+    /// Who decides on the dates.
     pub mode: Mode,
     /// Start of a manual task; [`Moment::NONE`] if not stated.
     pub manual_start: Moment,

@@ -1,10 +1,10 @@
 //! The plan compiled for the passes: calendars as tables, links by task, nodes in order.
 //!
-//! A leaf is one node. A summary is two: a start gate, which applies the links and dates of the
-//! summary to every task below it, and a finish gate, which collects the dates of these tasks. So a
-//! link between two large summaries stays one link.
+//! A leaf is one node. A summary is two: a start gate, which holds everything below it to the links
+//! and dates of the summary, and a finish gate, which gathers the dates of what is below. So a link
+//! between two large summaries stays one link.
 
-use crate::graph::{Edge, Lists, NO_PARENT, Role, index};
+use crate::graph::{Edge, Lists, NO_PARENT, Outline, Role, index};
 use crate::model::{Lag, LinkKind, Mode, Plan, ResourceKind, Task, TaskType};
 use crate::moment::Span;
 use crate::order;
@@ -68,7 +68,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Compiles a plan and reports its errors.
+    /// Compiles a plan and reports what it states wrongly.
     pub(crate) fn new(plan: &Plan, problems: &mut Vec<Problem>) -> Self {
         let count = plan.tasks.len();
         let mut tables = Tables::new(plan, problems);
@@ -243,13 +243,19 @@ impl Network {
         }
     }
 
+    /// Returns true if a task lies below another, which is a summary that takes part.
+    fn is_inside(&self, outline: &Outline, task: usize, summary: usize) -> bool {
+        self.role[summary] == Role::Summary && outline.is_below(task, summary)
+    }
+
     fn compile_links(&mut self, plan: &Plan, problems: &mut Vec<Problem>) {
         let count = plan.tasks.len();
         let mut usable: Vec<Edge> = Vec::with_capacity(plan.links.len());
+        let outline = Outline::new(&self.parent);
         for (position, link) in plan.links.iter().enumerate() {
             let (before, after) = (link.predecessor as usize, link.successor as usize);
             let known = before < count && after < count && before != after;
-            if !known || self.is_below(before, after) || self.is_below(after, before) {
+            if !known || self.is_inside(&outline, before, after) || self.is_inside(&outline, after, before) {
                 problems.push(Problem::LinkIgnored(index(position)));
                 continue;
             }
@@ -280,21 +286,6 @@ impl Network {
             let above = self.parent[task];
             self.held_finish[task] |= above != NO_PARENT && self.held_finish[above as usize];
         }
-    }
-
-    /// Returns true if `task` is a descendant of `summary`; false if `summary` takes no part.
-    fn is_below(&self, task: usize, summary: usize) -> bool {
-        if self.role[summary] != Role::Summary {
-            return false;
-        }
-        let mut current = self.parent[task];
-        while current != NO_PARENT {
-            if current as usize == summary {
-                return true;
-            }
-            current = self.parent[current as usize];
-        }
-        false
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct State {
     pub(crate) late_work: Vec<i32>,
 }
 
-/// Limits that a summary passes on to every task below it, and sums over these tasks.
+/// What a summary passes on to everything below it, and sums of what is below.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gates {
     /// Earliest start.
@@ -65,6 +65,8 @@ pub(crate) struct Gates {
     pub(crate) driver: Driver,
     /// Earliest finish; absent for most.
     pub(crate) finish: Moment,
+    /// Reason of `finish`.
+    pub(crate) finish_driver: Driver,
     /// Latest finish; absent if only the project limits it.
     pub(crate) late_finish: Moment,
     /// Latest start of the first task; absent if only the finish limits it.
@@ -83,6 +85,7 @@ impl State {
             asked: Moment::MIN,
             driver: Driver::ProjectStart,
             finish: Moment::NONE,
+            finish_driver: Driver::ProjectStart,
             late_finish: Moment::NONE,
             late_start: Moment::NONE,
             done: 0,

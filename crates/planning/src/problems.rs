@@ -6,7 +6,7 @@ use crate::moment::{Moment, Span};
 use crate::pass::Pass;
 use crate::result::Problem;
 
-/// Adds the problems that the dates of a schedule show.
+/// Adds what the dates of a schedule break.
 pub(crate) fn report(pass: &Pass<'_>, problems: &mut Vec<Problem>) {
     let network = pass.network;
     for task in 0..network.role.len() {

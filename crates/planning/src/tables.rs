@@ -13,6 +13,9 @@ pub(crate) const ELAPSED: u16 = 0;
 /// Maximum number of days that the exceptions of all calendars of a plan may name.
 const MAX_PLAN_EXCEPTION_DAYS: usize = 2_000_000;
 
+/// Maximum number of days of exceptions that tables of two calendars together may have.
+const MAX_PAIR_DAYS: usize = 5_000_000;
+
 /// Maximum number of days that all tables of a plan may write out.
 const MAX_WRITTEN_DAYS: usize = 1_000_000;
 
@@ -22,8 +25,12 @@ pub(crate) struct Tables {
     tables: Vec<WorkTable>,
     /// Position of the table of each calendar that is compiled, by position of the calendar.
     by_calendar: Vec<Option<u16>>,
+    /// Positions of the tables by [`WorkTable::hash_of_time`].
+    by_hash: HashMap<u64, Vec<u16>>,
     /// Number of days that exceptions of further calendars may name.
     budget: usize,
+    /// Number of days of exceptions that further tables of two calendars may have.
+    pair_budget: usize,
     /// Number of days that further tables may write out.
     days_to_write: usize,
     /// Tables of the time that two tables have; `None` if they have none.
@@ -36,6 +43,7 @@ impl Tables {
         let mut tables = Self {
             tables: vec![WorkTable::elapsed()],
             budget: MAX_PLAN_EXCEPTION_DAYS,
+            pair_budget: MAX_PAIR_DAYS,
             days_to_write: MAX_WRITTEN_DAYS,
             ..Self::default()
         };
@@ -67,7 +75,8 @@ impl Tables {
         index
     }
 
-    /// Returns the position of the time that two tables have, or `None` if they have none.
+    /// Returns the position of the time that two tables have, or `None` if they have none, or if
+    /// the tables of all pairs get too large.
     pub(crate) fn pair(&mut self, first: u16, second: u16) -> Option<u16> {
         if first == second {
             return Some(first);
@@ -75,17 +84,25 @@ impl Tables {
         if let Some(&known) = self.pairs.get(&(first, second)) {
             return known;
         }
-        let table = self.get(first).intersect(self.get(second));
-        let index = if table.is_empty() { None } else { Some(self.intern(table)) };
+        let (one, other) = (self.get(first), self.get(second));
+        let left = self.pair_budget.checked_sub(one.exception_days().saturating_add(other.exception_days()));
+        let table = left.map(|_| one.intersect(other)).filter(|table| !table.is_empty());
+        self.pair_budget = left.unwrap_or(self.pair_budget);
+        let index = table.map(|table| self.intern(table));
         self.pairs.insert((first, second), index);
         index
     }
 
     fn intern(&mut self, mut table: WorkTable) -> u16 {
-        if let Some(known) = self.tables.iter().position(|known| known.has_same_time(&table)) {
-            return u16::try_from(known).unwrap_or(ELAPSED);
+        if table.has_same_time(self.get(ELAPSED)) {
+            return ELAPSED;
+        }
+        let alike = self.by_hash.entry(table.hash_of_time()).or_default();
+        if let Some(known) = alike.iter().find(|known| self.tables[usize::from(**known)].has_same_time(&table)) {
+            return *known;
         }
         let Ok(index) = u16::try_from(self.tables.len()) else { return ELAPSED };
+        alike.push(index);
         table.write_out_days(&mut self.days_to_write);
         self.tables.push(table);
         index

@@ -11,9 +11,10 @@
 use crate::calendar::HourRange;
 use crate::moment::{DAY_TENTHS, Moment, Span};
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// Ranges of work of a day, in order and disjoint, with the work before each.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct DayPattern {
     /// The first two ranges once more, because most days have no others; empty ones at the end of
     /// the day if there are fewer.
@@ -23,7 +24,7 @@ pub(crate) struct DayPattern {
     total: i32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 struct PatternRange {
     from: i32,
     to: i32,
@@ -73,13 +74,17 @@ impl DayPattern {
     /// Returns the pattern of the time that both have.
     fn intersect(&self, other: &Self) -> Self {
         let mut common = Vec::new();
-        for first in &self.ranges {
-            for second in &other.ranges {
-                let (from, to) = (first.from.max(second.from), first.to.min(second.to));
-                if from < to {
-                    common.push((from, to));
-                }
+        let (mut mine, mut theirs) = (self.ranges.iter().peekable(), other.ranges.iter().peekable());
+        while let (Some(first), Some(second)) = (mine.peek(), theirs.peek()) {
+            let (from, to) = (first.from.max(second.from), first.to.min(second.to));
+            if from < to {
+                common.push((from, to));
             }
+            if first.to < second.to {
+                mine.next()
+            } else {
+                theirs.next()
+            };
         }
         Self::of_ranges(common)
     }
@@ -133,12 +138,12 @@ impl DayPattern {
 }
 
 /// Compiled working time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct WorkTable {
     /// Whether all time is working time; then nothing else is used.
     always: bool,
     patterns: Vec<DayPattern>,
-    /// Index in `patterns` of each weekday, from Saturday: day 0, 2000-01-01, is a Saturday.
+    /// Pattern of the weekdays, in order of the days since 2000-01-01, a Saturday.
     week: [u16; 7],
     /// Work before each day of the week.
     week_before: [i32; 7],
@@ -147,21 +152,21 @@ pub(crate) struct WorkTable {
     special_pattern: Vec<u16>,
     /// Work before each special day.
     special_before: Vec<i32>,
-    /// Difference to the regular week that the first n special days make.
+    /// Difference to the regular week, since 2000-01-01, after the first n special days.
     special_change: Vec<i32>,
     /// Days from the first special day to the last, if they are written out.
     dense: Dense,
 }
 
 /// Days in a row with their work; empty if there are no special days, or if they lie too far apart.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Dense {
     first_day: i32,
     /// Work before each day, and after the last.
     before: Vec<i32>,
     pattern: Vec<u16>,
     /// Last place before which no more than n blocks of work lie, from the first day on.
-    by_block: Vec<u32>,
+    by_block: Vec<u16>,
 }
 
 impl Dense {
@@ -177,11 +182,10 @@ impl Dense {
         if work < begin || work >= end {
             return None;
         }
-        let mut place = *self.by_block.get(((work - begin) >> BLOCK_BITS) as usize)? as usize;
-        while self.before[place + 1] <= work {
-            place += 1;
-        }
-        Some(place)
+        let block = ((work - begin) >> BLOCK_BITS) as usize;
+        let from = usize::from(*self.by_block.get(block)?);
+        let to = self.by_block.get(block + 1).map_or(self.pattern.len() - 1, |place| usize::from(*place));
+        Some(from + count_up_to(&self.before[from + 1..=to], work))
     }
 
     fn index_blocks(&mut self) {
@@ -192,11 +196,24 @@ impl Dense {
             while place + 2 < self.before.len() && self.before[place + 1] <= work {
                 place += 1;
             }
-            self.by_block.push(u32::try_from(place).unwrap_or(u32::MAX));
+            self.by_block.push(u16::try_from(place).unwrap_or(u16::MAX));
         }
     }
 }
 
+/// Returns how many of some numbers in order are not above another.
+///
+/// Days without work in a row may be many, so only a few are compared one by one.
+fn count_up_to(numbers: &[i32], limit: i32) -> usize {
+    if numbers.len() <= MAX_WALK {
+        numbers.iter().take_while(|number| **number <= limit).count()
+    } else {
+        numbers.partition_point(|number| *number <= limit)
+    }
+}
+
+/// Maximum number of days that are compared one by one.
+const MAX_WALK: usize = 8;
 /// Maximum number of days of one table that are written out: about a hundred years.
 const MAX_DENSE_DAYS: i32 = 40_000;
 /// Binary places of the work of a block: about three and a half hours.
@@ -210,14 +227,19 @@ impl WorkTable {
 
     /// Returns the table of a week (Sunday first) and of days that differ from it.
     pub(crate) fn new(week: &[DayPattern; 7], special: &BTreeMap<i32, DayPattern>) -> Self {
-        let mut table = Self { special_change: vec![0], ..Self::default() };
+        let mut table = Self::default();
+        let mut places = BTreeMap::new();
         for offset in 0..7_usize {
-            let pattern = week.get((offset + 6) % 7).cloned().unwrap_or_default();
+            let pattern = &week[(offset + 6) % 7];
             table.week_before[offset] = table.week_total;
             table.week_total += pattern.total;
-            table.week[offset] = table.intern(pattern);
+            table.week[offset] = table.intern(pattern, &mut places);
         }
-        let mut change = 0;
+        // Work counts from 2000-01-01 also where the days before it differ from the regular week.
+        // So it stays within the bounds of a moment, even with exceptions over all time.
+        let differences = special.range(..0).map(|(&day, pattern)| pattern.total - table.regular_pattern(day).total);
+        let mut change = differences.fold(0_i32, i32::saturating_sub);
+        table.special_change.push(change);
         for (&day, pattern) in special {
             let regular = table.regular_pattern(day);
             if regular == pattern {
@@ -225,11 +247,11 @@ impl WorkTable {
             }
             let difference = pattern.total - regular.total;
             let before = table.regular_before(day).saturating_add(change);
-            let index = table.intern(pattern.clone());
+            let index = table.intern(pattern, &mut places);
             table.special_day.push(day);
             table.special_pattern.push(index);
             table.special_before.push(before);
-            change += difference;
+            change = change.saturating_add(difference);
             table.special_change.push(change);
         }
         table.always = table.special_day.is_empty() && table.week_total == 7 * DAY_TENTHS;
@@ -263,11 +285,26 @@ impl WorkTable {
         self.dense.index_blocks();
     }
 
+    /// Returns what the working time depends on, whether days are written out or not.
+    fn contents(&self) -> impl PartialEq + Hash {
+        (self.always, &self.week, &self.patterns, &self.special_day, &self.special_pattern)
+    }
+
     /// Returns true if both have the same working time.
     pub(crate) fn has_same_time(&self, other: &Self) -> bool {
-        (self.always, &self.week, &self.patterns) == (other.always, &other.week, &other.patterns)
-            && self.special_day == other.special_day
-            && self.special_pattern == other.special_pattern
+        self.contents() == other.contents()
+    }
+
+    /// Returns a number that is the same for the same working time.
+    pub(crate) fn hash_of_time(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.contents().hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Returns the number of days that differ from the regular week.
+    pub(crate) fn exception_days(&self) -> usize {
+        self.special_day.len()
     }
 
     /// Returns true if the days with exceptions are written out.
@@ -317,14 +354,17 @@ impl WorkTable {
         !self.always && self.patterns.iter().all(|pattern| pattern.total == 0)
     }
 
-    fn intern(&mut self, pattern: DayPattern) -> u16 {
-        let found = self.patterns.iter().position(|known| *known == pattern).unwrap_or_else(|| {
-            if self.patterns.len() < usize::from(u16::MAX) {
-                self.patterns.push(pattern);
-            }
-            self.patterns.len() - 1
-        });
-        u16::try_from(found).unwrap_or(u16::MAX)
+    /// Returns the place of a pattern; `places` has those of the patterns so far.
+    fn intern<'day>(&mut self, pattern: &'day DayPattern, places: &mut BTreeMap<&'day DayPattern, u16>) -> u16 {
+        if let Some(&known) = places.get(pattern) {
+            return known;
+        }
+        if self.patterns.len() < usize::from(u16::MAX) {
+            self.patterns.push(pattern.clone());
+        }
+        let place = u16::try_from(self.patterns.len() - 1).unwrap_or(u16::MAX);
+        places.insert(pattern, place);
+        place
     }
 
     fn pattern(&self, index: u16) -> &DayPattern {
@@ -351,7 +391,8 @@ impl WorkTable {
 
     /// Returns the work of the regular week before a day, since 2000-01-01.
     fn regular_before(&self, day: i32) -> i32 {
-        day.div_euclid(7) * self.week_total + self.week_before[day.rem_euclid(7) as usize]
+        let weeks = day.div_euclid(7).saturating_mul(self.week_total);
+        weeks.saturating_add(self.week_before[day.rem_euclid(7) as usize])
     }
 
     /// Returns the work before a moment, since 2000-01-01; negative before that.
@@ -370,9 +411,10 @@ impl WorkTable {
             _ => self.special_day.partition_point(|&special| special < day),
         };
         if self.special_day.get(index) == Some(&day) {
-            self.special_before[index] + self.pattern(self.special_pattern[index]).work_before(time)
+            self.special_before[index].saturating_add(self.pattern(self.special_pattern[index]).work_before(time))
         } else {
-            self.regular_before(day) + self.special_change[index] + self.regular_pattern(day).work_before(time)
+            let before = self.regular_before(day).saturating_add(self.special_change[index]);
+            before.saturating_add(self.regular_pattern(day).work_before(time))
         }
     }
 
@@ -389,7 +431,7 @@ impl WorkTable {
         let count = self.special_before_work(work);
         if let Some(last) = count.checked_sub(1) {
             let pattern = self.pattern(self.special_pattern[last]);
-            let rest = work - self.special_before[last];
+            let rest = work.saturating_sub(self.special_before[last]);
             if rest < pattern.total {
                 return moment_at(i64::from(self.special_day[last]), pattern.start_of(rest));
             }
@@ -419,7 +461,7 @@ impl WorkTable {
         let count = self.special_before_work(work.saturating_sub(1));
         if let Some(last) = count.checked_sub(1) {
             let pattern = self.pattern(self.special_pattern[last]);
-            let rest = work - self.special_before[last];
+            let rest = work.saturating_sub(self.special_before[last]);
             if rest <= pattern.total {
                 return moment_at(i64::from(self.special_day[last]), pattern.end_of(rest));
             }
@@ -478,117 +520,4 @@ fn moment_at(day: i64, time: i32) -> Moment {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::moment::Day;
-
-    fn standard() -> [DayPattern; 7] {
-        let work = DayPattern::new(&[HourRange::hours(8, 12), HourRange::hours(13, 17)]);
-        std::array::from_fn(|day| if (1..=5).contains(&day) { work.clone() } else { DayPattern::default() })
-    }
-
-    /// Returns the work before a moment by walking over every tenth of a minute.
-    fn walked(table: &WorkTable, from: Moment, to: Moment) -> i32 {
-        let mut work = 0;
-        for tenth in from.0..to.0 {
-            let pattern = table.day_pattern(tenth.div_euclid(DAY_TENTHS));
-            let time = tenth.rem_euclid(DAY_TENTHS);
-            work += i32::from(pattern.ranges.iter().any(|range| range.from <= time && time < range.to));
-        }
-        work
-    }
-
-    #[test]
-    fn work_and_moments_convert_both_ways() {
-        let friday = Day::from_civil(2026, 3, 6);
-        let saturday = DayPattern::new(&[HourRange::hours(9, 11)]);
-        let special = BTreeMap::from([(friday.0, DayPattern::default()), (friday.0 + 1, saturday)]);
-        let table = WorkTable::new(&standard(), &special);
-        let mut written = table.clone();
-        written.write_out_days(&mut 100);
-        assert!(written.has_written_days() && written.has_same_time(&table));
-        let begin = Moment::from_civil(2026, 2, 28, 0, 0);
-        let mut previous = begin;
-        for step in 1..200 {
-            let moment = begin.plus(Span(step * 977));
-            assert_eq!(table.between(previous, moment).0, walked(&table, previous, moment), "{moment}");
-            let work = table.work_before(moment);
-            assert_eq!(table.work_before(table.start_at(work)), work, "{moment}");
-            assert_eq!(table.work_before(table.finish_at(work)), work, "{moment}");
-            assert!(table.finish_at(work) <= moment && moment <= table.start_at(work), "{moment}");
-            assert_eq!(written.work_before(moment), work, "{moment}");
-            assert_eq!(written.start_at(work), table.start_at(work), "{moment}");
-            assert_eq!(written.finish_at(work), table.finish_at(work), "{moment}");
-            previous = moment;
-        }
-    }
-
-    #[test]
-    fn days_are_written_out_within_a_budget() {
-        let day = |day: i32| (day, DayPattern::default());
-        let far = BTreeMap::from([day(6), day(6 + 39_000)]);
-        let mut table = WorkTable::new(&standard(), &far);
-        let mut budget = 39_000;
-        table.write_out_days(&mut budget);
-        assert!(!table.has_written_days() && budget == 39_000);
-        budget = 39_001;
-        table.write_out_days(&mut budget);
-        assert!(table.has_written_days() && budget == 0);
-    }
-
-    #[test]
-    fn a_start_moves_on_and_a_finish_moves_back() {
-        let table = WorkTable::new(&standard(), &BTreeMap::new());
-        let friday = Moment::from_civil(2026, 3, 6, 17, 0);
-        let monday = Moment::from_civil(2026, 3, 9, 8, 0);
-        assert_eq!(table.start_form(friday), monday);
-        assert_eq!(table.finish_form(monday), friday);
-        assert_eq!(table.start_form(monday), monday);
-        assert_eq!(table.finish_form(friday), friday);
-        assert_eq!(table.add(friday, Span::ZERO), friday);
-        assert_eq!(table.add(friday, Span::hours(8)), Moment::from_civil(2026, 3, 9, 17, 0));
-        assert_eq!(table.add(monday, Span::hours(-4)), Moment::from_civil(2026, 3, 6, 13, 0));
-    }
-
-    #[test]
-    fn a_mirrored_table_swaps_starts_and_finishes() {
-        let holiday = BTreeMap::from([(Day::from_civil(2026, 3, 6).0, DayPattern::default())]);
-        let table = WorkTable::new(&standard(), &holiday);
-        let mirrored = table.mirrored();
-        let begin = Moment::from_civil(2026, 2, 28, 0, 0);
-        for step in 0..300 {
-            let moment = begin.plus(Span(step * 977));
-            let opposite = Moment(-moment.0);
-            assert_eq!(mirrored.start_form(opposite).0, -table.finish_form(moment).0, "{moment}");
-            let work = Span(step * 31 + 1);
-            assert_eq!(mirrored.add(opposite, work).0, -table.add(moment, Span(-work.0)).0, "{moment}");
-        }
-        assert_eq!(mirrored.mirrored(), table);
-    }
-
-    #[test]
-    fn work_over_midnight_is_one_range() {
-        let night = DayPattern::new(&[HourRange::hours(0, 6), HourRange::hours(22, 24)]);
-        let table = WorkTable::new(&std::array::from_fn(|_| night.clone()), &BTreeMap::new());
-        let start = Moment::from_civil(2026, 3, 2, 22, 0);
-        assert_eq!(table.add(start, Span::hours(8)), Moment::from_civil(2026, 3, 3, 6, 0));
-        let midnight = Moment::from_civil(2026, 3, 3, 0, 0);
-        assert_eq!(table.start_form(midnight), midnight);
-        assert_eq!(table.finish_form(midnight), midnight);
-    }
-
-    #[test]
-    fn a_table_without_work_does_not_loop() {
-        let none: [DayPattern; 7] = Default::default();
-        let table = WorkTable::new(&none, &BTreeMap::new());
-        assert!(table.is_empty());
-        assert_eq!(table.add(Moment(0), Span(1)), Moment::MAX);
-        let once = BTreeMap::from([(0, DayPattern::new(&[HourRange::hours(8, 9)]))]);
-        let table = WorkTable::new(&none, &once);
-        assert_eq!(table.start_form(Moment(0)), Moment(4_800));
-        assert_eq!(table.add(Moment(0), Span(600)), Moment(5_400));
-        assert_eq!(table.add(Moment(0), Span(601)), Moment::MAX);
-        assert_eq!(table.start_form(Moment(9_000)), Moment::MAX);
-        assert_eq!(table.finish_form(Moment(-9_000)), Moment::MIN);
-    }
-}
+mod tests;

@@ -3,18 +3,23 @@
 use crate::calendar::{Calendar, CalendarIndex};
 use crate::compile_calendar::compile;
 use crate::moment::{Moment, Span};
-use crate::recurrence::MAX_EXCEPTION_DAYS;
 use crate::work_table::WorkTable;
 
 /// Working time of a calendar, for conversions between moments and amounts of work.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct WorkingTime(WorkTable);
 
 impl WorkingTime {
     /// Returns the working time of a calendar; all time if it is missing or has no work.
-    pub fn of_calendar(calendars: &[Calendar], calendar: CalendarIndex) -> Self {
-        let mut budget = MAX_EXCEPTION_DAYS;
-        Self(compile(calendars, calendar, &mut budget, &mut Vec::new()))
+    ///
+    /// `budget` is the number of days that exceptions may name; what goes beyond it is ignored.
+    pub fn of_calendar(calendars: &[Calendar], calendar: CalendarIndex, budget: &mut usize) -> Self {
+        Self(compile(calendars, calendar, budget, &mut Vec::new()))
+    }
+
+    /// Returns the number of days that differ from the regular week.
+    pub fn exception_days(&self) -> usize {
+        self.0.exception_days()
     }
 
     /// Returns the time in which both work, or `None` if there is none.

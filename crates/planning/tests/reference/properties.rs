@@ -232,8 +232,8 @@ fn check_mirror(plan: &Plan, solve: Solve) -> Result<(), String> {
         Kind::FinishFinish => !matches!(link.lag, Lag::Elapsed(_)),
         Kind::StartStart | Kind::StartFinish => !matches!(link.lag, Lag::Elapsed(_)) && !plan.is_summary(link.from),
     };
-    // A constraint date before the project start lets a task start before the project. In a plan
-    // from the finish, the mirrored date does not let a task finish after the project.
+    // A date that lets a task start before the project beats the project start, but not the project
+    // finish.
     let is_late = |task: &Task| match task.constraint {
         Constraint::StartNoEarlier(date) => date >= plan.start,
         Constraint::FinishNoEarlier(date) => date >= plan.start + 14 * DAY,
