@@ -10,32 +10,79 @@ use crate::file::{File, FileAssignment};
 use pmo_planning::{
     Assignment, CalendarIndex, Moment, Plan, ResourceKind, Segment, Span, Task, TaskType, Units, WorkingTime,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 /// Shortest time without work that counts as a split; shorter ones come from rounding to seconds.
 const SHORTEST_GAP: Span = Span(10);
 
-/// Working times by calendar of the task and of the person.
-#[derive(Default)]
+/// Maximum number of days that exceptions of all calendars may name, as in the engine.
+const MAX_EXCEPTION_DAYS: usize = 2_000_000;
+
+/// Calendars of the task and of the person.
+type Pair = (Option<CalendarIndex>, Option<CalendarIndex>);
+
+/// Working times by calendar; equal ones are the same object.
 pub(crate) struct Calendars {
-    by_pair: HashMap<(Option<CalendarIndex>, Option<CalendarIndex>), Rc<WorkingTime>>,
+    by_pair: HashMap<Pair, Rc<WorkingTime>>,
+    known: HashSet<Rc<WorkingTime>>,
+    /// Number of days that exceptions of further calendars may name.
+    budget: usize,
+    /// Number of days of exceptions that further pairs of calendars may have.
+    pair_budget: usize,
+}
+
+impl Default for Calendars {
+    fn default() -> Self {
+        Self::new(MAX_EXCEPTION_DAYS)
+    }
 }
 
 impl Calendars {
+    fn new(budget: usize) -> Self {
+        Self { by_pair: HashMap::new(), known: HashSet::new(), budget, pair_budget: budget }
+    }
+
     /// Returns the time in which an assignment works.
     pub(crate) fn of(&mut self, plan: &Plan, task: &Task, person: Option<CalendarIndex>) -> Rc<WorkingTime> {
         let person = if task.ignore_resource_calendars && task.calendar.is_some() { None } else { person };
-        let key = (task.calendar, person);
-        let time = self.by_pair.entry(key).or_insert_with(|| {
-            let of = |calendar| WorkingTime::of_calendar(&plan.calendars, calendar);
-            Rc::new(match key {
-                (None, None) => of(plan.settings.calendar),
-                (Some(calendar), None) | (None, Some(calendar)) => of(calendar),
-                (Some(task), Some(person)) => of(task).intersect(&of(person)).unwrap_or_else(|| of(task)),
-            })
-        });
-        Rc::clone(time)
+        self.of_pair(plan, (task.calendar, person))
+    }
+
+    fn of_pair(&mut self, plan: &Plan, pair: Pair) -> Rc<WorkingTime> {
+        if let Some(time) = self.by_pair.get(&pair) {
+            return Rc::clone(time);
+        }
+        let time = match pair {
+            (None, None) => self.compiled(plan, plan.settings.calendar),
+            (Some(calendar), None) | (None, Some(calendar)) => self.compiled(plan, calendar),
+            (task, person) => {
+                let (own, other) = (self.of_pair(plan, (task, None)), self.of_pair(plan, (person, None)));
+                self.common(&own, &other).unwrap_or(own)
+            }
+        };
+        self.by_pair.insert(pair, Rc::clone(&time));
+        time
+    }
+
+    fn compiled(&mut self, plan: &Plan, calendar: CalendarIndex) -> Rc<WorkingTime> {
+        let time = WorkingTime::of_calendar(&plan.calendars, calendar, &mut self.budget);
+        self.share(time)
+    }
+
+    /// Returns the time that both have, unless there is none or the budget is used up.
+    fn common(&mut self, own: &WorkingTime, other: &WorkingTime) -> Option<Rc<WorkingTime>> {
+        self.pair_budget = self.pair_budget.checked_sub(own.exception_days() + other.exception_days())?;
+        own.intersect(other).map(|time| self.share(time))
+    }
+
+    fn share(&mut self, time: WorkingTime) -> Rc<WorkingTime> {
+        if let Some(known) = self.known.get(&time) {
+            return Rc::clone(known);
+        }
+        let time = Rc::new(time);
+        self.known.insert(Rc::clone(&time));
+        time
     }
 }
 
@@ -147,7 +194,7 @@ fn parts(source: &FileAssignment, time: &WorkingTime, task: usize) -> Vec<Segmen
 /// The duration is the time that all assignments cover together. A difference changes the length of
 /// the assignments that end last.
 fn fit_to_duration(task: &Task, candidates: &mut [Candidate<'_>]) {
-    if candidates.is_empty() || candidates.iter().any(|candidate| candidate.time != candidates[0].time) {
+    if candidates.is_empty() || candidates.iter().any(|candidate| !Rc::ptr_eq(&candidate.time, &candidates[0].time)) {
         return;
     }
     let mut stretches: Vec<(i32, i32)> = candidates.iter().flat_map(Candidate::stretches).collect();
@@ -192,5 +239,50 @@ fn add_candidates(converted: &mut Converted, task: usize, candidates: Vec<Candid
         });
         let parts = candidate.parts.iter().filter(|_| candidate.parts.len() > 1);
         plan.segments.extend(parts.map(|part| Segment { assignment: Some(assignment), ..*part }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pmo_planning::{Calendar, CalendarException, Day};
+
+    /// Returns a plan with calendars that have an idle day each; the last two are the same.
+    fn plan_with_calendars(count: i32) -> Plan {
+        let calendar = |day: i32| {
+            let day = Day(day.min(count - 2) * 7 + 2);
+            Calendar { exceptions: vec![CalendarException::days(day, day, Vec::new())], ..Calendar::standard() }
+        };
+        Plan { calendars: (0..count).map(calendar).collect(), ..Plan::default() }
+    }
+
+    #[test]
+    fn assignments_share_equal_working_times() {
+        let plan = plan_with_calendars(4);
+        let mut calendars = Calendars::new(100);
+        let mut of = |task: Option<u16>, person: Option<u16>| {
+            calendars.of_pair(&plan, (task.map(CalendarIndex), person.map(CalendarIndex)))
+        };
+        assert!(Rc::ptr_eq(&of(None, None), &of(None, None)));
+        assert!(Rc::ptr_eq(&of(None, None), &of(None, Some(0))));
+        assert!(Rc::ptr_eq(&of(Some(1), None), &of(None, Some(1))));
+        assert!(Rc::ptr_eq(&of(Some(2), None), &of(None, Some(3))));
+        assert!(Rc::ptr_eq(&of(Some(1), Some(2)), &of(Some(3), Some(1))));
+        assert_eq!(of(Some(1), Some(2)).exception_days(), 2);
+        assert_eq!(calendars.known.len(), 4);
+    }
+
+    #[test]
+    fn all_working_times_have_one_budget() {
+        let plan = plan_with_calendars(30);
+        let mut calendars = Calendars::new(20);
+        for task in 0..30 {
+            for person in 0..30 {
+                calendars.of_pair(&plan, (Some(CalendarIndex(task)), Some(CalendarIndex(person))));
+            }
+        }
+        let days = calendars.known.iter().map(|time| time.exception_days()).sum::<usize>();
+        assert!(days <= 40, "{days} days");
+        assert!(calendars.budget == 0 && calendars.pair_budget <= 1);
     }
 }
