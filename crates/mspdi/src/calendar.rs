@@ -41,7 +41,7 @@ pub(crate) fn read_calendar(element: &Element) -> FileCalendar {
 fn read_week(element: &Element) -> [DayHours; 7] {
     let mut week: [DayHours; 7] = Default::default();
     for day in element.list("WeekDays", "WeekDay") {
-        let weekday = integer(day, "DayType").and_then(|kind| usize::try_from(kind - 1).ok());
+        let weekday = integer(day, "DayType").and_then(|kind| usize::try_from(kind.checked_sub(1)?).ok());
         if let Some(slot) = weekday.and_then(|weekday| week.get_mut(weekday)) {
             *slot = DayHours::Ranges(read_hours(day));
         }
@@ -49,9 +49,13 @@ fn read_week(element: &Element) -> [DayHours; 7] {
     week
 }
 
+/// Maximum number of ranges of hours of a day, by the schema of Microsoft; others are ignored.
+const MAX_RANGES: usize = 5;
+
 /// Reads the hours of a day or an exception; a working day without hours has those of Standard.
 fn read_hours(day: &Element) -> Vec<HourRange> {
-    let hours: Vec<HourRange> = day.list("WorkingTimes", "WorkingTime").filter_map(read_range).collect();
+    let ranges = day.list("WorkingTimes", "WorkingTime").filter_map(read_range);
+    let hours: Vec<HourRange> = ranges.take(MAX_RANGES).collect();
     if !flag(day, "DayWorking").unwrap_or(!hours.is_empty()) {
         return Vec::new();
     }
@@ -95,7 +99,7 @@ fn read_recurrence(element: &Element, from: Day) -> Option<Recurrence> {
     let weekday = small("MonthItem").checked_sub(3).filter(|weekday| *weekday < 7);
     let position = small("MonthPosition");
     let day = if small("MonthItem") == 0 { Some(if position >= 4 { 31 } else { position + 1 }) } else { None };
-    let month = small("Month") + 1;
+    let month = small("Month").saturating_add(1);
     match integer(element, "Type").unwrap_or(1) {
         2 => Some(Recurrence::YearlyByDay { month, day: small("MonthDay").max(1) }),
         3 => match (weekday, day) {

@@ -89,7 +89,9 @@ fn add_tasks(file: &File, converted: &mut Converted, indexes: &mut Indexes) {
         if indexes.tasks.contains_key(&task.uid) {
             continue;
         }
-        above.retain(|(level, _)| *level < task.outline_level);
+        while above.last().is_some_and(|(level, _)| *level >= task.outline_level) {
+            above.pop();
+        }
         // A copy of a task in another project adds nothing to the summary above it.
         let parent = if task.external { None } else { above.last().map(|(_, parent)| *parent) };
         indexes.tasks.insert(task.uid, index);

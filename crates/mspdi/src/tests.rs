@@ -211,6 +211,79 @@ fn hostile_files_are_refused() {
 }
 
 #[test]
+fn calendars_with_absurd_values_do_not_panic() {
+    let smallest = "-9223372036854775808";
+    for value in ["255", "256", "99999999999999999999", smallest, "0", ""] {
+        let kinds = (1..=7).map(|kind| {
+            format!(
+                "<Exception><TimePeriod><FromDate>2020-01-02T00:00:00</FromDate><ToDate>2030-01-01T00:00:00</ToDate>\
+                 </TimePeriod><Type>{kind}</Type><Period>{value}</Period><Month>{value}</Month>\
+                 <MonthDay>{value}</MonthDay><MonthItem>{value}</MonthItem><MonthPosition>{value}</MonthPosition>\
+                 <DaysOfWeek>{value}</DaysOfWeek></Exception>"
+            )
+        });
+        let text = project(&format!(
+            "<CalendarUID>1</CalendarUID><Calendars><Calendar><UID>1</UID><WeekDays><WeekDay><DayType>{value}</DayType>\
+             </WeekDay></WeekDays><Exceptions>{}</Exceptions></Calendar></Calendars><Tasks>{}</Tasks>",
+            kinds.collect::<String>(),
+            task(1, "<Duration>PT8H0M0S</Duration>"),
+        ));
+        schedule_json(&text).expect("a schedule");
+    }
+}
+
+#[test]
+fn work_that_ends_beyond_all_time_ends_at_the_last_moment() {
+    let hours = "<WorkingTimes><WorkingTime><FromTime>00:00:00</FromTime><ToTime>00:00:00</ToTime></WorkingTime>\
+                 </WorkingTimes>";
+    let days =
+        (1..=7).map(|kind| format!("<WeekDay><DayType>{kind}</DayType><DayWorking>1</DayWorking>{hours}</WeekDay>"));
+    let text = project(&format!(
+        "<CalendarUID>1</CalendarUID><Calendars><Calendar><UID>1</UID><WeekDays>{}</WeekDays><Exceptions><Exception>\
+         <TimePeriod><FromDate>1900-01-02T00:00:00</FromDate><ToDate>1900-01-02T23:59:00</ToDate></TimePeriod>\
+         <DayWorking>0</DayWorking></Exception></Exceptions></Calendar></Calendars><Tasks>{}</Tasks>",
+        days.collect::<String>(),
+        task(
+            1,
+            "<Duration>PT9999999H</Duration><ConstraintType>4</ConstraintType>\
+             <ConstraintDate>2190-01-01T00:00:00</ConstraintDate>"
+        ),
+    ));
+    let converted = to_plan(&read(&text).expect("a file"));
+    let schedule = pmo_planning::schedule(&converted.plan);
+    assert_eq!(schedule.start, [Moment::from_civil(2_190, 1, 1, 0, 0)]);
+    assert_eq!(schedule.finish, [Moment::MAX]);
+    assert!(schedule.problems.contains(&pmo_planning::Problem::OutOfRange(pmo_planning::TaskId(0))));
+}
+
+#[test]
+fn a_day_has_no_more_ranges_of_hours_than_the_schema_allows() {
+    let range = |hour: usize| {
+        format!("<WorkingTime><FromTime>{hour:02}:00:00</FromTime><ToTime>{hour:02}:30:00</ToTime></WorkingTime>",)
+    };
+    let ranges: String = (6..20).map(range).collect();
+    let text = project(&format!(
+        "<Calendars><Calendar><UID>1</UID><WeekDays><WeekDay><DayType>2</DayType><DayWorking>1</DayWorking>\
+         <WorkingTimes>{ranges}</WorkingTimes></WeekDay></WeekDays></Calendar></Calendars>"
+    ));
+    let converted = to_plan(&read(&text).expect("a file"));
+    let monday = &converted.plan.calendars[0].week[1];
+    assert!(matches!(monday, pmo_planning::DayHours::Ranges(ranges) if ranges.len() == 5));
+}
+
+#[test]
+fn levels_of_the_outline_that_jump_give_the_nearest_summary() {
+    let row = |uid: u32, level: i64| {
+        format!("<Task><UID>{uid}</UID><ID>{uid}</ID><OutlineLevel>{level}</OutlineLevel></Task>")
+    };
+    let rows: String =
+        [(1, 1), (2, 5), (3, 9), (4, 7), (5, 5), (6, 2), (7, 1), (8, 3)].map(|(uid, level)| row(uid, level)).concat();
+    let converted = to_plan(&read(&project(&format!("<Tasks>{rows}</Tasks>"))).expect("a file"));
+    let parents: Vec<_> = converted.plan.tasks.iter().map(|task| task.parent).collect();
+    assert_eq!(parents, [None, Some(0), Some(1), Some(1), Some(0), Some(0), None, Some(6)]);
+}
+
+#[test]
 fn absurd_values_do_not_panic() {
     let huge = "99999999999999999999";
     for value in [huge, "-1", "PT999999999999H", "9999-99-99T99:99:99", "2026-02-31T08:00:00", "", "x"] {
