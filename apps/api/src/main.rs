@@ -14,6 +14,7 @@ use pmo_database::visibility::VisibilityCache;
 use pmo_database::{DatabaseError, NotifyMode};
 use pmo_domain::PersonId;
 use pmo_startup::deprecated_env;
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -72,12 +73,10 @@ enum CommandError {
 
 async fn run(settings: Config) -> Result<(), CommandError> {
     if matches!(settings.command, Some(Command::Openapi)) {
-        println!("{:#}", pmo_api::api_router().1);
-        return Ok(());
+        return print_line(&format!("{:#}", pmo_api::api_router().1));
     }
     if let Some(Command::Schedule { file, .. }) = &settings.command {
-        println!("{}", schedule_file(file)?);
-        return Ok(());
+        return print_line(&schedule_file(file)?);
     }
     // Commands exit after their transaction, so the transaction itself must notify the feed.
     let notify_mode = if matches!(settings.command, None | Some(Command::Serve)) {
@@ -91,7 +90,7 @@ async fn run(settings: Config) -> Result<(), CommandError> {
     match &settings.command {
         Some(Command::Migrate) => Ok(()),
         Some(Command::Seed { scale }) => {
-            println!("{}", seed::run(&pool, *scale).await?);
+            print_line(&seed::run(&pool, *scale).await?)?;
             // The data are complete, also for a server that starts afterwards.
             ScheduleWorker::new(pool.clone(), notify_mode, Arc::default()).run_pending().await?;
             Ok(())
@@ -111,8 +110,7 @@ async fn run(settings: Config) -> Result<(), CommandError> {
                     serde_json::to_value(import_plan(&pool, &model, &user, name.as_deref(), &plan).await?)?
                 }
             };
-            println!("{report:#}");
-            Ok(())
+            print_line(&format!("{report:#}"))
         }
         Some(Command::Export { file, as_email, entity, format, project }) => {
             let bytes = export_as(&pool, as_email, entity.as_deref(), format, *project).await?;
@@ -123,18 +121,50 @@ async fn run(settings: Config) -> Result<(), CommandError> {
                 std::fs::write(file, bytes).map_err(|source| CommandError::File { path, source })
             }
         }
-        Some(Command::AddAdministrator { email }) => {
-            println!("{}", add_administrator(&pool, email).await?);
-            Ok(())
-        }
+        Some(Command::AddAdministrator { email }) => print_line(&add_administrator(&pool, email).await?),
         _ => serve(pool, settings).await,
     }
+}
+
+/// Prints a line, and fails if nobody reads it.
+fn print_line(line: &str) -> Result<(), CommandError> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{line}")?;
+    Ok(output.flush()?)
+}
+
+/// Maximum size of a file that is scheduled: 512 MB.
+const MAX_SCHEDULE_BYTES: u64 = 512 << 20;
+
+/// Reads a text of a limited size; also of a device or pipe, which has no size.
+fn read_text(input: impl std::io::Read, max_bytes: u64) -> std::io::Result<String> {
+    let mut text = String::new();
+    input.take(max_bytes.saturating_add(1)).read_to_string(&mut text)?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > max_bytes {
+        return Err(too_large(max_bytes));
+    }
+    Ok(text)
+}
+
+fn too_large(max_bytes: u64) -> std::io::Error {
+    let message = format!("the file is larger than {} MB", max_bytes >> 20);
+    std::io::Error::new(std::io::ErrorKind::FileTooLarge, message)
+}
+
+/// Opens and reads a file, unless it is larger than a limit.
+fn read_file(file: &std::path::Path, max_bytes: u64) -> std::io::Result<String> {
+    let input = std::fs::File::open(file)?;
+    if input.metadata()?.len() > max_bytes {
+        return Err(too_large(max_bytes));
+    }
+    read_text(input, max_bytes)
 }
 
 /// Returns the dates of a Microsoft Project XML file as JSON.
 fn schedule_file(file: &std::path::Path) -> Result<String, CommandError> {
     let path = file.display().to_string();
-    let text = std::fs::read_to_string(file).map_err(|source| CommandError::File { path: path.clone(), source })?;
+    let text =
+        read_file(file, MAX_SCHEDULE_BYTES).map_err(|source| CommandError::File { path: path.clone(), source })?;
     pmo_mspdi::schedule_json(&text).map_err(|source| CommandError::Schedule { path, source })
 }
 
@@ -251,5 +281,26 @@ async fn housekeeping(pool: pmo_database::Pool, app: AppState) {
         if let Err(error) = result.await {
             tracing::warn!(%error, "housekeeping failed; retrying in 1 h");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_beyond_the_limit_is_refused() {
+        assert_eq!(read_text(&b"abc"[..], 3).expect("a text"), "abc");
+        let endless = std::io::repeat(b' ');
+        let error = read_text(endless, 1 << 20).expect_err("an error");
+        assert_eq!(error.to_string(), "the file is larger than 1 MB");
+    }
+
+    #[test]
+    fn a_file_beyond_the_limit_is_refused_before_it_is_read() {
+        let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+        assert!(read_file(&file, 1 << 20).is_ok());
+        let error = read_file(&file, 10).expect_err("an error");
+        assert_eq!(error.kind(), std::io::ErrorKind::FileTooLarge);
     }
 }
