@@ -4,8 +4,8 @@ use crate::completeness::{MissingPart, PlanState};
 use crate::held_rows::HeldRows;
 use pmo_domain::{Catalog, EntityCode, EntityRef, Row};
 use pmo_planning::{Edit, Live, Plan};
-use pmo_project_plan::{Missing,
-    CalendarSet, CurrentDates, DerivedColumns, ExternalTask, PlanInput, ProjectInput, ProjectPlan, build,
+use pmo_project_plan::{
+    CalendarSet, CurrentDates, DerivedColumns, ExternalTask, Missing, PlanInput, ProjectInput, ProjectPlan, build,
 };
 use pmo_sync::{Engine, ListKey, Query, ReferenceDataKey, SourceRow};
 use serde_json::Value;
@@ -205,7 +205,9 @@ impl DevicePlan {
         if changed {
             self.follow(build(&self.input));
         }
-        missing.extend(self.plan.incomplete.iter().filter(|part| !self.is_deleted(part)).copied().map(MissingPart::Referenced));
+        missing.extend(
+            self.plan.incomplete.iter().filter(|part| !self.is_deleted(part)).copied().map(MissingPart::Referenced),
+        );
         let state = PlanState::of(missing);
         let is_changed = changed || state != self.state;
         self.state = state;

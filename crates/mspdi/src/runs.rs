@@ -66,7 +66,7 @@ impl Calendars {
     }
 
     fn compiled(&mut self, plan: &Plan, calendar: CalendarIndex) -> Rc<WorkingTime> {
-        let time = WorkingTime::of_calendar(&plan.calendars, calendar, &mut self.budget);
+        let time = WorkingTime::within(&plan.calendars, calendar, &mut self.budget);
         self.share(time)
     }
 

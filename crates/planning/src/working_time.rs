@@ -3,6 +3,7 @@
 use crate::calendar::{Calendar, CalendarIndex};
 use crate::compile_calendar::compile;
 use crate::moment::{Moment, Span};
+use crate::recurrence::MAX_EXCEPTION_DAYS;
 use crate::work_table::WorkTable;
 
 /// Working time of a calendar, for conversions between moments and amounts of work.
@@ -12,8 +13,15 @@ pub struct WorkingTime(WorkTable);
 impl WorkingTime {
     /// Returns the working time of a calendar; all time if it is missing or has no work.
     ///
+    /// Its exceptions may name as many days as those of a whole plan; what goes beyond is ignored.
+    pub fn of_calendar(calendars: &[Calendar], calendar: CalendarIndex) -> Self {
+        Self::within(calendars, calendar, &mut { MAX_EXCEPTION_DAYS })
+    }
+
+    /// Returns the working time of a calendar, with a limit that calendars share.
+    ///
     /// `budget` is the number of days that exceptions may name; what goes beyond it is ignored.
-    pub fn of_calendar(calendars: &[Calendar], calendar: CalendarIndex, budget: &mut usize) -> Self {
+    pub fn within(calendars: &[Calendar], calendar: CalendarIndex, budget: &mut usize) -> Self {
         Self(compile(calendars, calendar, budget, &mut Vec::new()))
     }
 

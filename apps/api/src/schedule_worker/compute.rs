@@ -36,7 +36,7 @@ pub(super) fn derive(rows: &PlanRows) -> Result<DerivedWrite, serde_json::Error>
 
 /// Returns the contents of `schedule.calendars`: the calendars, the number of tasks and the
 /// predecessors in other projects, by which a device knows whether it holds the whole plan.
-fn shared_inputs(input: &PlanInput) -> Value {
+fn shared_inputs(input: &PlanInput) -> serde_json::Value {
     let mut shared = input.calendars.to_json();
     if let Some(entries) = shared.as_object_mut() {
         let external: BTreeSet<Uuid> = input.external_tasks.iter().map(|task| task.id).collect();
