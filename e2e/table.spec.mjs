@@ -20,8 +20,8 @@ test("filters, sort order, columns and widths are stored in the URL and restored
   await expect(admin.locator(".chip")).toContainText("In Progress");
   expect(new URL(admin.url()).searchParams.get("dl__task_stage[in]")).toBe("In Progress");
   await expect(admin.getByTestId("row-count")).not.toHaveText(before);
-  await admin.getByRole("button", { name: "Due" }).click();
-  await admin.getByRole("button", { name: "Due" }).click();
+  await admin.getByRole("button", { name: "Finish" }).click();
+  await admin.getByRole("button", { name: "Finish" }).click();
   await admin.getByRole("button", { name: "Columns" }).click();
   await admin.getByRole("dialog").getByLabel("Estimate", { exact: true }).check();
   await admin.getByRole("dialog").getByLabel("Project", { exact: true }).uncheck();
@@ -167,7 +167,7 @@ test("a table of 10,000 rows renders only visible rows and responds quickly to i
     await editor.getByRole("combobox", { name: "Stage" }).fill(stage);
     await editor.keyboard.press("Enter");
   }
-  for (const head of ["Due", "Stage", "Name"]) await editor.getByRole("button", { name: head, exact: true }).click();
+  for (const head of ["Finish", "Stage", "Name"]) await editor.getByRole("button", { name: head, exact: true }).click();
   await editor.getByRole("checkbox", { name: "Select all" }).check();
   await expect(editor.getByRole("toolbar", { name: "10060 selected" })).toBeVisible();
   await editor.getByRole("button", { name: "Clear selection" }).click();

@@ -124,7 +124,9 @@ pub(crate) fn value(column: &Column, row: &Row) -> AnyView {
         ColumnKind::Days => {
             format::number(row, name).filter(|n| *n > 0.0).map(|n| format!("{}d", format::trim_zeros(n))).into_any()
         }
-        ColumnKind::Minutes => format::number(row, name).map(|n| format!("{} min", format::trim_zeros(n))).into_any(),
+        ColumnKind::Minutes => {
+            format::number(row, name).map(|n| format!("{}h", format::trim_zeros(n / 60.0))).into_any()
+        }
         ColumnKind::Integer if name.ends_with("_bytes") => format::number(row, name).map(format::bytes).into_any(),
         ColumnKind::Integer | ColumnKind::Number => format::number(row, name).map(format::trim_zeros).into_any(),
         ColumnKind::Boolean => (row.get(name) == Some(&Value::Bool(true))).then(|| icon("check")).into_any(),

@@ -23,7 +23,7 @@ const MAX_PIXELS: f64 = 16_000.0;
 const COLUMNS: [Column; 5] = [
     Column { title: "WBS", width: 48.0 },
     Column { title: "Task", width: 220.0 },
-    Column { title: "Length", width: 52.0 },
+    Column { title: "Duration", width: 52.0 },
     Column { title: "Start", width: 56.0 },
     Column { title: "Finish", width: 56.0 },
 ];

@@ -153,7 +153,7 @@ pub(super) fn GanttGrid(state: GanttState, #[prop(into)] title: Signal<String>) 
         <table class="gantt-table" role="treegrid" tabindex="0" on:focus=on_focus node_ref=state.table data-testid="gantt-table" aria-label=reactive_attr(move || title.get())
             aria-rowcount=reactive_attr(count) aria-activedescendant=reactive_attr(active)>
             <thead><tr aria-rowindex="1">
-                <th scope="col" class="wbs">"WBS"</th><th scope="col" class="name">"Task"</th><th scope="col" class="length">"Length"</th>
+                <th scope="col" class="wbs">"WBS"</th><th scope="col" class="name">"Task"</th><th scope="col" class="length">"Duration"</th>
                 <th scope="col" class="date start">"Start"</th><th scope="col" class="date">"Finish"</th>
             </tr></thead>
             <tbody style=reactive_attr(offset)><tr node_ref=end hidden=true></tr></tbody>

@@ -140,7 +140,7 @@ fn OutlineTable(table: OutlineState, task: EntityCode, #[prop(into)] label: Sign
                 <colgroup><col class="c-wbs"/><col/><col class="c-mark"/><col class="c-stage"/><col class="c-icon"/><col class="c-person"/><col class="c-date opt"/><col class="c-date"/><col class="c-num opt"/><col class="c-progress"/></colgroup>
                 <thead><tr>
                     <th aria-sort="ascending">"WBS"</th><th>"Task"</th><th><span class="vh">"Sync"</span></th><th>"Stage"</th><th>"Prio"</th><th>"Assignee"</th>
-                    <th class="opt">"Start"</th><th>"Due"</th><th class="end opt">"Length"</th><th>"Progress"</th>
+                    <th class="opt">"Start"</th><th>"Finish"</th><th class="end opt">"Duration"</th><th>"Progress"</th>
                 </tr></thead>
                 <tbody>
                     {viewport.spacer(move || window.get().first, NodeRef::new())}
