@@ -208,7 +208,7 @@ update app.entity set column_metadata = column_metadata || '{
   "dl__schedule_mode": {"label": "Mode"}, "dl__constraint_type": {"label": "Constraint"}, "constraint_ts": {"label": "Constraint date"},
   "deadline_ts": {"label": "Deadline"}, "manual_start_ts": {"hidden": true}, "manual_finish_ts": {"hidden": true},
   "ignore_resource_calendars_flag": {"label": "Ignore resource calendars"},
-  "duration_minutes": {"hidden": true}, "duration_days": {"label": "Duration"}, "duration_unit": {"hidden": true}, "estimated_flag": {"label": "Estimated"},
+  "duration_minutes": {"hidden": true}, "duration_days": {"label": "Duration"}, "duration_unit": {"hidden": true}, "estimated_flag": {"hidden": true},
   "dl__effort_type": {"label": "Task type"}, "effort_driven_flag": {"label": "Effort driven"}, "dl__task_type": {"label": "Kind"},
   "leveling_priority": {"label": "Leveling priority"}, "leveling_delay_minutes": {"label": "Leveling delay"},
   "actual_start_ts": {"hidden": true, "contributor_column": "assignee__employee_ids"}, "actual_end_ts": {"hidden": true, "contributor_column": "assignee__employee_ids"},

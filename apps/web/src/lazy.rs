@@ -135,8 +135,12 @@ mod gantt_part {
         wasm_bindgen_futures::spawn_local(async move {
             loop {
                 match gantt().await {
-                    Ok(loaded) => break render.try_set(Some(loaded)),
-                    Err(_) if render.is_disposed() => break None,
+                    Ok(loaded) => {
+                        // The page may be gone.
+                        let _ = render.try_set(Some(loaded));
+                        break;
+                    }
+                    Err(_) if render.is_disposed() => break,
                     Err(_) => gloo_timers::future::sleep(super::RETRY_DELAY).await,
                 }
             }

@@ -147,7 +147,18 @@ pub async fn ping(pool: &Pool) -> Result<()> {
 
 /// Begins a read-only `REPEATABLE READ` transaction: all its queries read one snapshot.
 pub async fn begin_snapshot_read(pool: &Pool) -> Result<Transaction> {
-    Ok(pool.begin_with("begin isolation level repeatable read read only").await?)
+    begin_transaction(pool, "begin isolation level repeatable read read only").await
+}
+
+/// Begins a transaction in a task of its own, which is not cancelled with the caller.
+///
+/// sqlx rolls a dropped transaction back only after the server has answered `begin`. A request that
+/// is cancelled before would return a connection with an open transaction to the pool, and the next
+/// request would run inside it.
+async fn begin_transaction(pool: &Pool, statement: &'static str) -> Result<Transaction> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await }).await;
+    Ok(begun.map_err(|_| DatabaseError::Unavailable(sqlx::Error::WorkerCrashed))??)
 }
 
 /// Kind of plan that the database makes for a prepared statement.
@@ -217,7 +228,7 @@ pub async fn reset_planner_settings(conn: &mut Connection) -> Result<()> {
 
 /// Begins a transaction whose changes are logged in the name of `actor`.
 pub async fn begin(pool: &Pool, actor: &Actor) -> Result<Transaction> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = begin_transaction(pool, "begin").await?;
     sqlx::query(
         "select set_config('app.actor_person_id', $1, true), set_config('app.actor_first_name', $2, true),
                 set_config('app.actor_last_name', $3, true), set_config('app.actor_username', $4, true),
