@@ -60,7 +60,7 @@ fn canonical(rows: &PlanRows) -> Value {
         labels.insert(calendar["id"].to_string(), json!(format!("calendar {}", calendar["name"])));
     }
     let relabel = |row: &Row| -> Value {
-        let is_own = |column: &str| !(column == "id" && !labels.contains_key(&row["id"].to_string()));
+        let is_own = |column: &str| column != "id" || labels.contains_key(&row["id"].to_string());
         let columns = row.iter().filter(|(column, _)| is_own(column));
         columns
             .map(|(column, value)| (column.clone(), labels.get(&value.to_string()).unwrap_or(value).clone()))
