@@ -103,8 +103,8 @@ fn LayoutSwitch(project: EntityRef, gantt: Memo<bool>) -> impl IntoView {
     // Plain links: the component of the router compares paths without their query.
     view! {
         <div class="segments layout-switch" role="group" aria-label="Layout" data-testid="layout-switch">
-            <a href=outline aria-current=reactive_attr(move || (!gantt.get()).then_some("true"))>{icon("list-tree")}<span>"Outline"</span></a>
-            <a href=chart aria-current=reactive_attr(move || gantt.get().then_some("true"))>{icon("chart-gantt")}<span>"Gantt"</span></a>
+            <a href=outline aria-label="Outline" aria-current=reactive_attr(move || (!gantt.get()).then_some("true"))>{icon("list-tree")}<span>"Outline"</span></a>
+            <a href=chart aria-label="Gantt" aria-current=reactive_attr(move || gantt.get().then_some("true"))>{icon("chart-gantt")}<span>"Gantt"</span></a>
         </div>
     }
 }
