@@ -112,7 +112,7 @@ async fn restore_version(
     if target.level < Permission::Edit {
         return Err(ApiError::Forbidden(permission_message(Permission::Edit, target.level)));
     }
-    // The key stands for the request, not for the values to write: after later changes, a repeated
+    // The key identifies the request, not the values to write: after later changes, a repeated
     // request would write other columns.
     let key = idempotency_key(&headers)?;
     let request: [&[u8]; 4] = [b"RESTORE VERSION", code.as_bytes(), id.as_bytes(), &version.to_le_bytes()];

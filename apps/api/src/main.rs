@@ -126,7 +126,7 @@ async fn run(settings: Config) -> Result<(), CommandError> {
     }
 }
 
-/// Prints a line, and fails if nobody reads it.
+/// Prints a line; a closed output is an error.
 fn print_line(line: &str) -> Result<(), CommandError> {
     let mut output = std::io::stdout().lock();
     writeln!(output, "{line}")?;

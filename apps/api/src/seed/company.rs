@@ -92,7 +92,7 @@ impl Company {
 
     /// Chooses the person of a role who has most time, except those in `taken`, and books the work.
     ///
-    /// If nobody has the role, somebody else steps in. Returns `None` if everybody is taken.
+    /// If no person has the role, any other person is chosen. Returns `None` if all are taken.
     pub(crate) fn choose(&mut self, role: &str, demand: Demand, taken: &[usize]) -> Option<Chosen> {
         let role = self.roles.iter().position(|known| known.name == role);
         let has_role = |person: &Person| Some(person.role) == role;

@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use uuid::Uuid;
 
-/// Position that stands for a task without a row.
+/// Position of a task without a row.
 const NO_ROW: u32 = u32::MAX;
 
 /// Visible rows of the outline.

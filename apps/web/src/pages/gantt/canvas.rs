@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use wasm_bindgen::{JsCast, JsValue};
 use web_sys::{CanvasRenderingContext2d, HtmlCanvasElement};
 
-/// Texts whose width is remembered; beyond it, the memory starts anew.
+/// Maximum number of texts with a cached width; a full cache is cleared.
 const MAX_WIDTHS: usize = 20_000;
 const FAMILY: &str = "\"Inter Variable\", ui-sans-serif, system-ui, sans-serif";
 

@@ -20,7 +20,7 @@ const MIN_WIDTH: f64 = 120.0;
 /// Narrowest chart in pixels that a wide table leaves.
 const MIN_CHART: f64 = 160.0;
 
-/// Row of the table; a change of it renders the row anew.
+/// Row of the table; it is rendered again when a value changes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct GridRow {
     id: Uuid,

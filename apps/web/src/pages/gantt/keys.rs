@@ -82,7 +82,7 @@ impl KeyHandlers {
         self.state.take_back(direction);
     }
 
-    /// Gives up what is open, one after the other; returns whether there was something.
+    /// Cancels a drag or else closes the topmost open part; returns whether there was one.
     fn cancel(self) -> bool {
         let state = self.state;
         if self.pointer.cancel_drag() {
